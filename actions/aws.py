@@ -1,0 +1,65 @@
+"""The AWS clients: the only module that builds them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from types_boto3_autoscaling import AutoScalingClient
+    from types_boto3_ec2 import EC2Client
+
+_run: ContextVar[str] = ContextVar("run", default="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aws:
+    """Clients made once at start-up.
+
+    `ec2_once` makes exactly one attempt: botocore repeats a call after a read time-out, which
+    reboots a host twice.
+    """
+
+    ec2: "EC2Client"
+    ec2_once: "EC2Client"
+    autoscaling: "AutoScalingClient"
+
+
+@contextmanager
+def on_behalf_of(run_id: str) -> Iterator[None]:
+    """Name the run in the user agent of every call made inside, so that CloudTrail shows it."""
+    token = _run.set(run_id)
+    try:
+        yield
+    finally:
+        _run.reset(token)
+
+
+def _name_run(request: Any, **_: object) -> None:  # noqa: ANN401 botocore's AWSRequest is untyped
+    if run_id := _run.get():
+        agent = request.headers.get("User-Agent", "")
+        del request.headers["User-Agent"]
+        request.headers["User-Agent"] = f"{agent} smartcloudops-run/{run_id}"
+
+
+def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float = 10) -> Aws:
+    """Clients from the environment, as every boto3 program takes it (AWS_ENDPOINT_URL included)."""
+    session = boto3.Session()
+    shared = Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        max_pool_connections=pool,
+        user_agent_extra="smartcloudops",
+        retries={"mode": "standard", "total_max_attempts": 3},
+    )
+    once = shared.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
+    session.events.register("request-created", _name_run)
+    return Aws(
+        ec2=session.client("ec2", config=shared),
+        ec2_once=session.client("ec2", config=once),
+        autoscaling=session.client("autoscaling", config=shared),
+    )

@@ -1,0 +1,30 @@
+"""The metrics of one alert's target, as handed to the re-check."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Series:
+    """Samples in time order: epoch seconds and values, equally long. Gaps are missing samples."""
+
+    times: Sequence[float] = ()
+    values: Sequence[float] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was known of a target at one moment, and nothing later.
+
+    Keys of the inner mappings are roles (`models.roles`). `history` holds 5-minute means of up
+    to 7 days, `recent` the last 2 hours at 15 s, `peers` the siblings' last 30 minutes at 30 s
+    by instance id (the target itself is not among them). `None` is a question that Prometheus
+    did not answer, an empty mapping one that it answered with nothing.
+    """
+
+    target: str
+    at: float
+    history: Mapping[str, Series] | None = None
+    recent: Mapping[str, Series] | None = None
+    peers: Mapping[str, Mapping[str, Series]] | None = None
+    problems: tuple[str, ...] = field(default=())

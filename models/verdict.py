@@ -1,0 +1,39 @@
+"""What the re-check answers: would a remediation help, only looks bad, or cannot tell."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Answer(StrEnum):
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contribution:
+    """One reason behind an answer, as a person reads it."""
+
+    role: str
+    sigma: float | None
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The answer, and how it was reached.
+
+    `score` in [0, 1] orders alerts, larger is more likely an incident. `confidence` in [0, 1]
+    is the probability that the alert is an incident, None where it cannot be said.
+    `peers` counts the siblings that could be compared and `peers_moved` those that moved the
+    same way; `surging` says that the group as a whole carries more traffic. None is unknown.
+    """
+
+    answer: Answer
+    score: float
+    confidence: float | None
+    model: str
+    contributions: tuple[Contribution, ...]
+    peers: int | None = None
+    peers_moved: int | None = None
+    surging: bool | None = None
