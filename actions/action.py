@@ -61,3 +61,7 @@ class Action(Protocol):
     ) -> Outcome:
         """Settle a call whose answer was lost: changed, failed (did not happen) or unknown."""
         ...
+
+    def proof(self, target: str, dispatched_at: float) -> str | None:
+        """A PromQL condition that holds once the effect has shown; None where AWS shows it."""
+        ...

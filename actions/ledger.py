@@ -1,0 +1,118 @@
+"""The write-ahead ledger: what is about to happen is on disk before it happens."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from actions import audit
+from actions.action import Outcome
+from actions.tables import intents
+
+
+class Stage(StrEnum):
+    """How far a step got. A crash leaves one of these, and each says how to go on."""
+
+    INTENT = "intent"  # nothing was sent
+    DISPATCHED = "dispatched"  # it may have been sent
+    OBSERVED = "observed"  # it is known what came of the call, or that it cannot be known
+    VERIFIED = "verified"  # the target recovered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    run_id: str
+    step: int
+    action: str
+    target: str
+    params: Mapping[str, Any]
+    before: Mapping[str, Any]
+    fence: int
+    stage: Stage
+    outcome: Outcome | None = None
+    error: str | None = None
+    started_at: float
+    dispatched_at: float | None = None
+    ended_at: float | None = None
+
+
+def read(connection: Connection, run_id: str, step: int) -> Intent | None:
+    query = select(intents).where(intents.c.run_id == run_id, intents.c.step == step)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _intent(row)
+
+
+def of_runs(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Sequence[Intent]]:
+    """Steps in their order by run id; a run without steps is not there."""
+    query = select(intents).where(intents.c.run_id.in_(run_ids)).order_by(intents.c.step)
+    found: dict[str, list[Intent]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.run_id, []).append(_intent(row))
+    return found
+
+
+def write(connection: Connection, intent: Intent) -> None:
+    values = vars(intent) | {
+        "params": audit.canonical(intent.params),
+        "before": audit.canonical(intent.before),
+    }
+    connection.execute(insert(intents).values(values))
+    _record(connection, intent, intent.started_at)
+
+
+def dispatch(connection: Connection, intent: Intent, now: float) -> bool:
+    """Move from intent to dispatched; False where another got there first."""
+    mine = (intents.c.run_id == intent.run_id, intents.c.step == intent.step)
+    moved = connection.execute(
+        update(intents)
+        .where(*mine, intents.c.stage == Stage.INTENT)
+        .values(stage=Stage.DISPATCHED, dispatched_at=now)
+    )
+    if moved.rowcount != 1:
+        return False
+    _record(connection, read(connection, intent.run_id, intent.step), now)
+    return True
+
+
+def settle(
+    connection: Connection, intent: Intent, outcome: Outcome, error: str | None, now: float
+) -> None:
+    """Write down what came of the call."""
+    mine = (intents.c.run_id == intent.run_id, intents.c.step == intent.step)
+    values = {"stage": Stage.OBSERVED, "outcome": outcome, "error": error, "ended_at": now}
+    connection.execute(update(intents).where(*mine).values(values))
+    _record(connection, read(connection, intent.run_id, intent.step), now)
+
+
+def verified(connection: Connection, run_id: str, step: int, now: float) -> None:
+    mine = (intents.c.run_id == run_id, intents.c.step == step)
+    connection.execute(update(intents).where(*mine).values(stage=Stage.VERIFIED))
+    _record(connection, read(connection, run_id, step), now)
+
+
+def _record(connection: Connection, intent: Intent | None, now: float) -> None:
+    if intent is None:
+        raise LookupError("the step has no intent")
+    detail = {key: value for key, value in vars(intent).items() if value is not None}
+    detail.pop("run_id")
+    detail.pop("stage")
+    event = audit.Event(
+        actor="smartcloudops", event=f"step_{intent.stage}", run_id=intent.run_id, detail=detail
+    )
+    audit.append(connection, now, event)
+
+
+def _intent(row: Row[Any]) -> Intent:
+    values = dict(row._mapping)  # noqa: SLF001 SQLAlchemy's public name for it
+    return Intent(
+        **values
+        | {
+            "params": json.loads(row.params),
+            "before": json.loads(row.before),
+            "stage": Stage(row.stage),
+            "outcome": None if row.outcome is None else Outcome(row.outcome),
+        }
+    )
