@@ -1,0 +1,204 @@
+"""Prometheus, Alertmanager and their tools: found on PATH, or unpacked from Debian's packages.
+
+`apt-get download` works in folders of its own under `.tools/`, so it needs no root, starts no
+service and leaves the machine's packages alone; only the machine's sources and keyrings are read.
+The programs are static Go binaries, so nothing beside their own package is needed.
+"""
+
+import fcntl
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+
+import click
+
+FOLDER = Path(__file__).parents[1] / ".tools"
+# Packages and lists come over slow lines too; a mirror that hangs must still end.
+_FETCH_TIMEOUT_S = 300
+
+
+class ToolsError(Exception):
+    """A tool is neither here nor to be had; the message says in one line what to install."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    prometheus: Path
+    promtool: Path
+    alertmanager: Path
+    amtool: Path
+    node_exporter: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """The names that a program goes by on PATH, Debian's last, and the package it is in."""
+
+    names: tuple[str, ...]
+    package: str
+
+
+_SOURCES: Mapping[str, _Source] = MappingProxyType(
+    {
+        "prometheus": _Source(names=("prometheus",), package="prometheus"),
+        "promtool": _Source(names=("promtool",), package="prometheus"),
+        "alertmanager": _Source(
+            names=("alertmanager", "prometheus-alertmanager"), package="prometheus-alertmanager"
+        ),
+        "amtool": _Source(names=("amtool",), package="prometheus-alertmanager"),
+        "node_exporter": _Source(
+            names=("node_exporter", "prometheus-node-exporter"), package="prometheus-node-exporter"
+        ),
+    }
+)
+
+
+def find(name: str, *, folder: Path = FOLDER) -> Path:
+    """The program called `name` (a field of `Tools`), on PATH or already fetched.
+
+    Raises ToolsError where it is not there; never fetches.
+    """
+    if found := _look(name, folder):
+        return found
+    raise ToolsError(f"{name} is not here: run 'make tools'")
+
+
+def require(*, folder: Path = FOLDER) -> Tools:
+    """All tools, fetched where they are missing. Raises ToolsError."""
+    names = [field.name for field in fields(Tools)]
+    if not all(_look(name, folder) for name in names):
+        with _alone(folder):
+            _fetch({_SOURCES[n].package for n in names if not _look(n, folder)}, folder)
+    return Tools(**{name: find(name, folder=folder) for name in names})
+
+
+def version(tool: Path) -> str:
+    """What `--version` says, e.g. `2.42.0+ds`; raises ToolsError where the program cannot run."""
+    try:
+        said = subprocess.run(  # noqa: S603 the path is one that `find` gave
+            [tool, "--version"], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ToolsError(f"{tool} does not run on this machine; remove or replace it") from error
+    found = re.search(r"version (\S+)", said.stdout + said.stderr)
+    return found[1] if found else "?"
+
+
+def _look(name: str, folder: Path) -> Path | None:
+    source = _SOURCES[name]
+    fetched = folder / source.package / "usr/bin" / source.names[-1]
+    found = next(filter(None, map(shutil.which, source.names)), None)
+    # Absolute, since a relative entry of PATH means something else to a child in another folder.
+    return Path(found).absolute() if found else (fetched if fetched.is_file() else None)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two makes at once: the second waits, and then finds everything fetched."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(packages: set[str], folder: Path) -> None:
+    if not packages:
+        return
+    if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
+        raise ToolsError(
+            "this system has no apt-get: install Prometheus, Alertmanager and node_exporter "
+            "(https://prometheus.io/download/) so that prometheus, promtool, alertmanager, amtool "
+            "and node_exporter are on PATH"
+        )
+    click.echo(f"fetching {', '.join(sorted(packages))} from Debian's packages", err=True)
+    for stale in folder.glob("unpacking-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="unpacking-") as scratch:
+        for deb in _download(sorted(packages), Path(scratch), folder):
+            package = deb.name.partition("_")[0]
+            _run("dpkg-deb", "-x", str(deb), f"{scratch}/{package}", cwd=folder)
+            # Renamed when complete: what is in place was never interrupted.
+            shutil.rmtree(folder / package, ignore_errors=True)
+            (Path(scratch) / package).rename(folder / package)
+
+
+def _download(packages: list[str], into: Path, folder: Path) -> list[Path]:
+    """The .deb files, by the machine's package lists or, where those are missing or old, by ours.
+
+    apt-get itself holds what it downloads against the signed lists.
+    """
+    apt = ("apt-get", "-qq", "-c", str(_apt_config(folder)))
+    try:
+        _run(*apt, "download", *packages, cwd=into)
+    except ToolsError:
+        lists = folder / "apt/lists"
+        (lists / "partial").mkdir(parents=True, exist_ok=True)
+        ours = (*apt, "-o", f"Dir::State::Lists={lists}")
+        # One source that fails must not matter while the others have the packages.
+        _run(*ours, "update", cwd=into, check=False)
+        _run(*ours, "download", *packages, cwd=into)
+    return sorted(into.glob("*.deb"))
+
+
+def _apt_config(folder: Path) -> Path:
+    """Read after the machine's own configuration, which may name proxies and mirrors."""
+    cache = folder / "apt/cache"
+    (cache / "archives/partial").mkdir(parents=True, exist_ok=True)
+    config = folder / "apt/apt.conf"
+    config.write_text(
+        f'Dir::Cache "{cache}";\n'
+        # `_apt` may not enter a private folder; setting this aside spares root a warning.
+        'APT::Sandbox::User "root";\n'
+        'Acquire::Languages "none";\n'
+        'Acquire::Retries "3";\n'
+        # Descriptions of desktop applications: larger than all that is needed.
+        'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";\n'
+        # The machine's hooks speak to its services and clean its caches.
+        "#clear APT::Update::Pre-Invoke;\n"
+        "#clear APT::Update::Post-Invoke;\n"
+        "#clear APT::Update::Post-Invoke-Success;\n",
+        encoding="utf-8",
+    )
+    return config
+
+
+def _run(*command: str, cwd: Path, check: bool = True) -> None:
+    try:
+        subprocess.run(  # noqa: S603 fixed programs; only folders and package names vary
+            command, cwd=cwd, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=check
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ToolsError(f"{command[0]} did not end within {_FETCH_TIMEOUT_S} s") from error
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        raise ToolsError(
+            f"{command[0]} failed ({said[-1].strip()}): install Prometheus, Alertmanager and "
+            "node_exporter so that they are on PATH"
+        ) from error
+
+
+def main() -> int:
+    """`make tools`: one line a tool, or one line on what is missing."""
+    try:
+        tools = require()
+        paths = {field.name: getattr(tools, field.name) for field in fields(Tools)}
+        with ThreadPoolExecutor() as pool:
+            versions = list(pool.map(version, paths.values()))
+    except ToolsError as error:
+        click.echo(f"tools: {error}", err=True)
+        return 1
+    for (name, path), said in zip(paths.items(), versions, strict=True):
+        click.echo(f"{name:14} {said:12} {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
