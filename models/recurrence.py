@@ -1,0 +1,74 @@
+"""Whether what moved now also moved at this hour on earlier days, with the same signature.
+
+High CPU alone is no signature: a runaway process in the hour of the nightly job has the CPU but
+not the job's disk work. So a day counts only where everything that is up now was up then, and
+no disk work was there that is missing now.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.departures import DISK, MOVED_Z, Departure, Flags, Past
+
+# Roles that follow a job at once. Load and memory lag behind and would hide its beginning.
+_AT_ONCE = ("cpu_busy", *DISK, "net_rx_bytes", "net_tx_bytes", "tcp_established")
+_DAYS_AT_LEAST = 3
+# How much of today's rise an earlier day must show; CPU saturates and so compares closely.
+_SHARE_OF_RISE = 0.4
+_SHARE_OF_CPU_RISE = 0.75
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recurrence:
+    """Earlier days known at this hour, those alike, and those alike but with disk work besides."""
+
+    days: int
+    alike: int
+    with_disk_work: int
+
+    @property
+    def usual(self) -> bool:
+        return self.alike >= _DAYS_AT_LEAST and 2 * self.alike >= self.days
+
+
+def recurrence(
+    before: Past,
+    moved: Mapping[str, Departure],
+    known: Mapping[str, Departure],
+    asked: Collection[str],
+) -> Recurrence:
+    """`moved` has risen now, `known` is every role of which anything is known.
+
+    `asked` are roles that count although they lag: the ones the alert speaks of.
+    """
+    signature = {role: one for role, one in moved.items() if role in _AT_ONCE or role in asked}
+    alike = before.this_hour.copy()
+    present = before.this_hour.copy()
+    for role, one in signature.items():
+        share = _SHARE_OF_CPU_RISE if role == "cpu_busy" else _SHARE_OF_RISE
+        values = before.values[role]
+        present &= np.isfinite(values)
+        alike &= values >= one.usual + share * (one.now - one.usual)
+    disk = (
+        np.zeros_like(alike) if any(role in moved for role in DISK) else _disk_work(before, known)
+    )
+    return Recurrence(
+        days=_days(before, present),
+        alike=_days(before, alike & ~disk) if signature else 0,
+        with_disk_work=_days(before, alike & disk),
+    )
+
+
+def _disk_work(before: Past, known: Mapping[str, Departure]) -> Flags:
+    working = np.zeros_like(before.this_hour)
+    for role in DISK:
+        if one := known.get(role):
+            rise = max(MOVED_Z * one.sigma, one.role.step)
+            working |= before.values[role] >= one.usual + rise
+    return working
+
+
+def _days(before: Past, slots: Flags) -> int:
+    return len(np.unique(before.days[slots]))

@@ -1,0 +1,217 @@
+"""What is looked at: each role defined once, as PromQL over node_exporter's metrics.
+
+A role is a canonical name for one quantity of one machine. Its expression yields one series per
+`instance_id`, whatever exporter, device or scrape job it came from. Only ids of a known form
+enter an expression; text of a label never does.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from string import Template
+
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
+# Narrower than AWS allows: no quote, backslash, brace or control character gets through.
+_GROUP_NAME = re.compile(r"[A-Za-z0-9_.:/@+=,() -]{1,255}")
+
+# Virtual devices repeat what the physical ones below them count.
+_DISK = 'device!~"(loop|z?ram|sr|fd|dm-|md)[0-9]*"'
+_NETWORK = 'device!~"lo|(veth|docker|br-|cali|flannel|virbr|tun|tap).*"'
+_FILESYSTEM = 'fstype!~"tmpfs|ramfs|overlay|squashfs|iso9660|autofs|nsfs"'
+
+
+class Unit(StrEnum):
+    RATIO = "ratio"
+    BYTES = "bytes"
+    BYTES_PER_SECOND = "bytes/s"
+    COUNT = "count"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """One quantity.
+
+    `noise` is a deviation below which nobody would look up, `step` the smallest change worth
+    speaking of; both in the role's unit, so that a perfectly quiet past does not turn a
+    whisper into hundreds of sigmas.
+    """
+
+    name: str
+    unit: Unit
+    expr: str
+    noise: float
+    step: float
+
+    def text(self, value: float) -> str:
+        """The value as a person reads it."""
+        match self.unit:
+            case Unit.RATIO:
+                return f"{value * 100:.0f} %"
+            case Unit.BYTES:
+                return _scaled(value, "B")
+            case Unit.BYTES_PER_SECOND:
+                return _scaled(value, "B/s")
+            case Unit.COUNT:
+                return f"{value:.1f}" if abs(value) < 10 else f"{value:.0f}"  # noqa: PLR2004 - digits shown
+
+
+@dataclass(frozen=True)
+class Window:
+    """How samples become a value: PromQL's function for counters, for gauges, and its range."""
+
+    counter: str
+    gauge: str
+    length: str
+
+
+# Two samples at least, also where a backfilled past has one only every 5 minutes.
+MEANS = Window("rate", "avg_over_time", "10m")
+# The last two scrapes: an average over a minute would hide a fault that is seconds old.
+LATEST = Window("irate", "last_over_time", "1m")
+
+ROLES: Mapping[str, Role] = {
+    role.name: role
+    for role in (
+        Role(
+            name="cpu_busy",
+            unit=Unit.RATIO,
+            expr="1 - avg without (cpu, mode) "
+            '($counter(node_cpu_seconds_total{mode="idle",$of}[$window]))',
+            noise=0.02,
+            step=0.15,
+        ),
+        Role(
+            name="load1",
+            unit=Unit.COUNT,
+            expr="$gauge(node_load1{$of}[$window])",
+            noise=0.2,
+            step=0.5,
+        ),
+        Role(
+            name="memory_used_effective",
+            unit=Unit.BYTES,
+            expr="$gauge(node_memory_MemTotal_bytes{$of}[$window])"
+            " - $gauge(node_memory_MemAvailable_bytes{$of}[$window])",
+            noise=2.0**24,
+            step=2.0**27,
+        ),
+        Role(
+            name="filesystem_used",
+            unit=Unit.RATIO,
+            expr="max without (device, fstype, mountpoint) ("
+            f"1 - $gauge(node_filesystem_avail_bytes{{{_FILESYSTEM},$of}}[$window])"
+            f" / $gauge(node_filesystem_size_bytes{{{_FILESYSTEM},$of}}[$window]))",
+            noise=0.01,
+            step=0.05,
+        ),
+        *(
+            Role(
+                name=name,
+                unit=Unit.BYTES_PER_SECOND,
+                expr=f"sum without (device) ($counter({metric}{{{_DISK},$of}}[$window]))",
+                noise=2.0**16,
+                step=2.0**20,
+            )
+            for name, metric in (
+                ("disk_read_bytes", "node_disk_read_bytes_total"),
+                ("disk_write_bytes", "node_disk_written_bytes_total"),
+            )
+        ),
+        Role(
+            name="disk_util",
+            unit=Unit.RATIO,
+            expr="max without (device) "
+            f"($counter(node_disk_io_time_seconds_total{{{_DISK},$of}}[$window]))",
+            noise=0.02,
+            step=0.1,
+        ),
+        *(
+            Role(
+                name=name,
+                unit=Unit.BYTES_PER_SECOND,
+                expr=f"sum without (device) ($counter({metric}{{{_NETWORK},$of}}[$window]))",
+                noise=2.0**12,
+                step=2.0**14,
+            )
+            for name, metric in (
+                ("net_rx_bytes", "node_network_receive_bytes_total"),
+                ("net_tx_bytes", "node_network_transmit_bytes_total"),
+            )
+        ),
+        Role(
+            name="tcp_established",
+            unit=Unit.COUNT,
+            expr="$gauge(node_netstat_Tcp_CurrEstab{$of}[$window])",
+            noise=3.0,
+            step=10.0,
+        ),
+        Role(
+            name="service_up",
+            unit=Unit.RATIO,
+            expr="$gauge(service_up{$of}[$window])",
+            noise=0.05,
+            step=0.5,
+        ),
+    )
+}
+
+# What the shipped rules look at. An alert under another name is judged on every role.
+ROLES_OF_ALERT: Mapping[str, frozenset[str]] = {
+    "HighCPU": frozenset({"cpu_busy"}),
+    "HighLoad": frozenset({"load1"}),
+    "HighMemory": frozenset({"memory_used_effective"}),
+    "DiskFull": frozenset({"filesystem_used"}),
+    "DiskSpaceLow": frozenset({"filesystem_used"}),
+}
+
+
+def of_instance(instance_id: str) -> str:
+    """The label matchers that select one instance. ValueError where the id has not its form."""
+    if _INSTANCE_ID.fullmatch(instance_id) is None:
+        raise ValueError("the instance id is not of the form i-0123456789abcdef0")
+    return f'instance_id="{instance_id}"'
+
+
+def of_siblings(group: str, instance_id: str) -> str:
+    """The label matchers that select a group's other members. ValueError as above."""
+    if _GROUP_NAME.fullmatch(group) is None:
+        raise ValueError("the group's name has characters that do not enter a query")
+    return f'asg="{group}",instance_id!="",{of_instance(instance_id).replace("=", "!=", 1)}'
+
+
+def query(of: str, window: Window, roles: Iterable[Role] = tuple(ROLES.values())) -> str:
+    """One expression for all roles; its series carry `role` and `instance_id` only.
+
+    `max by`: two scrape jobs for one host must not double its traffic.
+    """
+    parts = (
+        f'label_replace(max by (instance_id) ({_filled(role.expr, of, window)}), "role", '
+        f'"{role.name}", "", "")'
+        for role in roles
+    )
+    return " or ".join(parts)
+
+
+def while_scraped(expr: str, of: str) -> str:
+    """The expression only at moments when the exporter answered.
+
+    Functions over a range go on for a minute after a host fell silent: the last values of a dead
+    host would pass for its present ones. An instant selector ends with the failed scrape.
+    """
+    alive = f'group by (instance_id) (node_cpu_seconds_total{{mode="idle",{of}}})'
+    return f"({expr}) and on (instance_id) {alive}"
+
+
+def _filled(expr: str, of: str, window: Window) -> str:
+    return Template(expr).substitute(
+        of=of, window=window.length, counter=window.counter, gauge=window.gauge
+    )
+
+
+def _scaled(value: float, unit: str) -> str:
+    for prefix in ("", "k", "M", "G"):
+        if abs(value) < 1000:  # noqa: PLR2004 - decimal prefixes
+            return f"{value:.3g} {prefix}{unit}"
+        value /= 1000
+    return f"{value:.3g} T{unit}"

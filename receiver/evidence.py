@@ -1,0 +1,174 @@
+"""What Prometheus knows of a target, gathered for the re-check in a few concurrent queries."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass
+
+from models.evidence import Evidence, Series
+from models.roles import LATEST, MEANS, of_instance, of_siblings, query, while_scraped
+from receiver.prometheus import LabelledSeries, Prometheus, PrometheusError
+
+DEADLINE_S = 5.0
+_HISTORY_STEP_S = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    expr: str
+    start: float
+    end: float
+    step: float
+
+
+def gather(  # noqa: PLR0913 - each is one fact about the alert, all by name
+    prometheus: Prometheus,
+    *,
+    target: str,
+    group: str | None,
+    at: float,
+    pool: Executor,
+    deadline_s: float = DEADLINE_S,
+) -> Evidence:
+    """All that is asked of Prometheus about one alert's target, up to `at` and nothing later.
+
+    Never raises: a question without an answer is None, with a line in `problems`. Returns within
+    `deadline_s`. `pool` must not be the one this call itself runs on: full of callers that wait
+    for their questions, it would answer none.
+    """
+    problems: list[str] = []
+    questions = _questions(target, group, at, problems)
+    answers = _ask(prometheus, questions, pool, deadline_s, problems)
+    recent = _joined(answers.get("recent"), answers.get("latest"))
+    return Evidence(
+        target=target,
+        at=at,
+        history=_by_role(answers.get("history"), at),
+        recent=_by_role(recent, at),
+        peers=_by_instance(answers.get("peers"), at),
+        problems=tuple(problems),
+    )
+
+
+def boot_time(prometheus: Prometheus, instance_id: str, at: float) -> float | None:
+    """Epoch seconds at which the target's system booted, by its own clock; None is unknown."""
+    try:
+        expr = f"max(node_boot_time_seconds{{{of_instance(instance_id)}}})"
+        samples = prometheus.instant_query(expr, at=at)
+    except (PrometheusError, ValueError):
+        return None
+    return samples[0].value if samples else None
+
+
+def holds(prometheus: Prometheus, expr: str, at: float) -> bool | None:
+    """Whether a condition holds at a moment; None is unknown: no data, no answer, not a number.
+
+    Every sample must be non-zero. Conditions are best written with `bool` (`x < bool 0.85`):
+    a filter (`x < 0.85`) leaves nothing where it is false, which looks like no data and is
+    unknown here, drops the members of a group that fail it, and passes on a value of 0.
+    """
+    try:
+        samples = prometheus.instant_query(expr, at=at)
+    except PrometheusError:
+        return None
+    return all(sample.value != 0 for sample in samples) if samples else None
+
+
+def _questions(
+    target: str, group: str | None, at: float, problems: list[str]
+) -> dict[str, _Question]:
+    try:
+        of = of_instance(target)
+    except ValueError as error:
+        problems.append(f"target: {error}")
+        return {}
+    # On a grid of its own step, so that the past reads the same for five minutes.
+    last = at // _HISTORY_STEP_S * _HISTORY_STEP_S
+    live = while_scraped(query(of, LATEST), of)
+    questions = {
+        "history": _Question(
+            expr=query(of, MEANS), start=last - 7 * 86_400, end=last, step=_HISTORY_STEP_S
+        ),
+        "recent": _Question(expr=live, start=at - 7_200, end=at - 120, step=15),
+        "latest": _Question(expr=live, start=at - 115, end=at, step=5),
+    }
+    try:
+        others = of_siblings(group, target) if group else None
+    except ValueError as error:
+        problems.append(f"peers: {error}")
+        return questions
+    if others is None:
+        problems.append("peers: the alert names no group")
+        return questions
+    expr = while_scraped(query(others, LATEST), others)
+    return questions | {"peers": _Question(expr=expr, start=at - 1_800, end=at, step=30)}
+
+
+def _ask(
+    prometheus: Prometheus,
+    questions: Mapping[str, _Question],
+    pool: Executor,
+    deadline_s: float,
+    problems: list[str],
+) -> dict[str, tuple[LabelledSeries, ...]]:
+    asked: dict[str, Future[tuple[LabelledSeries, ...]]] = {}
+    for part, question in questions.items():
+        try:
+            asked[part] = pool.submit(
+                prometheus.range_query,
+                question.expr,
+                start=question.start,
+                end=question.end,
+                step=question.step,
+                timeout_s=deadline_s,
+            )
+        except RuntimeError:
+            problems.append(f"{part}: not asked, the service is stopping")
+    wait(asked.values(), timeout=deadline_s)
+    answers: dict[str, tuple[LabelledSeries, ...]] = {}
+    for part, future in asked.items():
+        if not future.done():
+            future.cancel()
+            problems.append(f"{part}: no answer within {deadline_s:.1f} s")
+        elif isinstance(error := future.exception(), PrometheusError):
+            problems.append(f"{part}: {error}")
+        elif error is not None:
+            problems.append(f"{part}: {type(error).__name__}")
+        else:
+            answers[part] = future.result()
+    return answers
+
+
+def _joined(
+    older: tuple[LabelledSeries, ...] | None, newer: tuple[LabelledSeries, ...] | None
+) -> tuple[LabelledSeries, ...] | None:
+    """Two adjacent answers as one. Half an answer is none: its end or its beginning would lie."""
+    if older is None or newer is None:
+        return None
+    return older + newer
+
+
+def _by_role(found: Iterable[LabelledSeries] | None, at: float) -> dict[str, Series] | None:
+    if found is None:
+        return None
+    times: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
+    values: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
+    for series in found:
+        role = series.labels.get("role", "")
+        # A server may answer beyond the end that it was asked for.
+        kept = sum(time <= at for time in series.times)
+        times[role] += series.times[:kept]
+        values[role] += series.values[:kept]
+    return {role: Series(times[role], values[role]) for role in times}
+
+
+def _by_instance(
+    found: Iterable[LabelledSeries] | None, at: float
+) -> dict[str, dict[str, Series]] | None:
+    if found is None:
+        return None
+    members: defaultdict[str, list[LabelledSeries]] = defaultdict(list)
+    for series in found:
+        if instance_id := series.labels.get("instance_id"):
+            members[instance_id].append(series)
+    return {one: _by_role(series, at) or {} for one, series in members.items()}
