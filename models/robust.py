@@ -94,13 +94,12 @@ def _on_target(
         return _Finding(
             answer=Answer.REFUTED, weight=0.25, why=_usual(lead, risen, again), lead=lead
         )
-    return _in_group(evidence, known, risen, lead)
+    return _in_group(evidence, known, lead)
 
 
 def _in_group(
     evidence: Evidence,
     known: Mapping[str, Departure],
-    risen: Mapping[str, Departure],
     lead: Departure,
 ) -> _Finding:
     if evidence.peers is None:
@@ -116,7 +115,7 @@ def _in_group(
     if share > _FEW:
         why = f"{_counted(siblings)}: neither one host alone nor the whole group."
         return _undecided(why, lead, siblings)
-    return _one_host(siblings, risen, lead)
+    return _one_host(siblings, known, lead)
 
 
 def _whole_group(siblings: Siblings, lead: Departure) -> _Finding:
@@ -137,12 +136,14 @@ def _whole_group(siblings: Siblings, lead: Departure) -> _Finding:
     return _undecided(why, lead, siblings, surging=False)
 
 
-def _one_host(siblings: Siblings, risen: Mapping[str, Departure], lead: Departure) -> _Finding:
+def _one_host(siblings: Siblings, known: Mapping[str, Departure], lead: Departure) -> _Finding:
     if siblings.target_busier is None:
         why = "Whether the target's own traffic explains it is unknown."
     elif siblings.target_busier:
         why = f"{_counted(siblings)}, but the target's own traffic grew in proportion."
-    elif any(role in risen for role in DISK):
+    elif not any(role in known for role in DISK):
+        why = "Whether a job is at work is unknown: nothing is known of the disks."
+    elif any(role in known and known[role].direction > 0 for role in DISK):
         why = "Disk work rose with it, as for a job; none was seen at this hour before."
     elif lead.role.name not in _LEADS:
         why = f"{lead.role.name} has risen, of which this detector cannot tell what would help."

@@ -162,7 +162,7 @@ class Prometheus:
 
     def _read(self, response: httpx.Response, until: float, seconds: float) -> bytes:
         body = bytearray()
-        for chunk in response.iter_raw():
+        for chunk in response.iter_bytes():
             body += chunk
             if len(body) > self._max_bytes:
                 raise PrometheusError(f"Prometheus' answer exceeds {self._max_bytes} bytes")
