@@ -161,7 +161,6 @@ ROLES_OF_ALERT: Mapping[str, frozenset[str]] = {
     "HighCPU": frozenset({"cpu_busy"}),
     "HighLoad": frozenset({"load1"}),
     "HighMemory": frozenset({"memory_used_effective"}),
-    "DiskFull": frozenset({"filesystem_used"}),
     "DiskSpaceLow": frozenset({"filesystem_used"}),
 }
 
