@@ -1,0 +1,146 @@
+"""The configuration of the chain on loopback, made from the very files that are shipped.
+
+Only addresses, secrets and, for tests, timings differ from what a user runs. Prometheus finds its
+targets by EC2 service discovery at the emulated AWS, which serves the instances' metrics as well.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ruamel.yaml import YAML
+
+_ROOT = Path(__file__).parents[1]
+_PROMETHEUS = _ROOT / "deploy/prometheus.yml"
+_ALERTMANAGER = _ROOT / "alertmanager/alertmanager.yml"
+_RULES = _ROOT / "prometheus_rules"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Durations as Prometheus writes them; None leaves what the shipped files say.
+
+    `hold` is the `for` of every alert, `group_interval` that of the route to the receiver.
+    """
+
+    scrape: str | None = None
+    evaluation: str | None = None
+    hold: str | None = None
+    group_interval: str | None = None
+    # More often than shipped, so that a launched instance is seen as soon as it runs.
+    discovery: str = "5s"
+
+
+AS_SHIPPED = Timings()
+FAST = Timings(scrape="1s", evaluation="1s", hold="1s", group_interval="1s", discovery="1s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What the chain is connected with: base URLs, and the file with the webhook's token.
+
+    The file may come later, but before the first alert.
+    """
+
+    aws: str
+    receiver: str
+    token_file: Path
+
+
+def prometheus_config(
+    around: Surroundings,
+    timings: Timings,
+    *,
+    rules: Path,
+    alertmanagers: Sequence[str],
+    port: int,
+) -> dict[str, Any]:
+    """deploy/prometheus.yml for this machine. `rules` is a folder, `alertmanagers` are URLs."""
+    config = _load(_PROMETHEUS)
+    if timings.scrape:
+        config["global"] |= {"scrape_interval": timings.scrape, "scrape_timeout": timings.scrape}
+    if timings.evaluation:
+        config["global"]["evaluation_interval"] = timings.evaluation
+    config["rule_files"] = [f"{rules}/*.yml"]
+    servers = {
+        "smartcloudops": [_address(around.receiver)],
+        "alertmanager": [_address(url) for url in alertmanagers],
+        "prometheus": [f"127.0.0.1:{port}"],
+    }
+    config["alerting"]["alertmanagers"][0]["static_configs"] = [
+        {"targets": servers["alertmanager"]}
+    ]
+    for job in config["scrape_configs"]:
+        if job["job_name"] == "node":
+            _discover(job, around.aws, timings.discovery)
+        else:
+            job["static_configs"] = [{"targets": servers[job["job_name"]]}]
+    return config
+
+
+def _discover(job: dict[str, Any], aws: str, every: str) -> None:
+    """EC2 is the emulated one, and each instance's exporter is a path on the same server."""
+    job["ec2_sd_configs"][0] |= {
+        "endpoint": aws,
+        "access_key": "emulated",
+        "secret_key": "emulated",
+        "refresh_interval": every,
+    }
+    job["relabel_configs"] += [
+        {
+            "source_labels": ["__meta_ec2_instance_id"],
+            "target_label": "__metrics_path__",
+            "replacement": "/_sim/metrics/$1",
+        },
+        # What it would be by default, had the address not been taken.
+        {
+            "source_labels": ["__meta_ec2_private_ip"],
+            "target_label": "instance",
+            "replacement": "$1:9100",
+        },
+        {"target_label": "__address__", "replacement": _address(aws)},
+    ]
+
+
+def alertmanager_config(around: Surroundings, timings: Timings) -> dict[str, Any]:
+    """alertmanager/alertmanager.yml with this receiver and token, and nobody to be paged."""
+    config = _load(_ALERTMANAGER)
+    receivers = {receiver["name"]: receiver for receiver in config["receivers"]}
+    (webhook,) = receivers["smartcloudops"]["webhook_configs"]
+    webhook["url"] = around.receiver + urlsplit(webhook["url"]).path
+    webhook["http_config"]["authorization"]["credentials_file"] = str(around.token_file.absolute())
+    receivers["people"].pop("slack_configs")
+    for route in config["route"]["routes"]:
+        if route["receiver"] == "smartcloudops" and timings.group_interval:
+            route["group_interval"] = timings.group_interval
+    return config
+
+
+def rule_files(timings: Timings) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and content of each file of prometheus_rules/."""
+    for path in sorted(_RULES.glob("*.yml")):
+        config = _load(path)
+        for group in config["groups"]:
+            if timings.evaluation:
+                group["interval"] = timings.evaluation
+            for rule in group["rules"]:
+                if "for" in rule and timings.hold:
+                    rule["for"] = timings.hold
+        yield path.name, config
+
+
+def write(path: Path, config: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    YAML(typ="safe").dump(config, path)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(path)
+    return loaded
+
+
+def _address(url: str) -> str:
+    """Host and port of a URL."""
+    return urlsplit(url).netloc

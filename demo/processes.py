@@ -1,0 +1,228 @@
+"""Child processes on loopback that end with this one, however it ends."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import httpx
+
+from demo.tether import end_with_parent
+
+_TETHER = Path(__file__).with_name("tether.py")
+# Below the range that kernels give to outgoing connections, one of which could take a free port
+# between the look and the bind; random, so that two chains at once rarely meet.
+_PORTS = range(20_000, 32_000)
+_POLL_S = 0.05
+_LOG_LINES_SHOWN = 10
+
+_Found = TypeVar("_Found")
+
+
+class ProcessError(Exception):
+    """A process did not become ready or ended; the message carries the end of its log."""
+
+
+@dataclass(kw_only=True)
+class Child:
+    """A process; what it writes is in `log`. `wanted` until somebody stops it here."""
+
+    name: str
+    log: Path
+    popen: subprocess.Popen[bytes]
+    wanted: bool = True
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.wanted = False
+        self.popen.kill()
+        self.popen.wait()
+
+    def stop(self, *, grace_s: float = 5) -> None:
+        """SIGTERM, and SIGKILL to what is still there after `grace_s`."""
+        self.wanted = False
+        self.popen.terminate()
+        try:
+            self.popen.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def failure(self, what: str) -> ProcessError:
+        """An error that says what went wrong and how the log ends."""
+        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
+        return ProcessError("\n  ".join((f"{self.name} {what}; {self.log} ends with:", *lines)))
+
+
+class Processes:
+    """The processes of one chain, stopped in the reverse order of their start.
+
+    Use from the main thread, as a context manager. Logs go to `<folder>/<name>.log`, anew with
+    each start of that name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._children: list[Child] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(
+        self, name: str, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None
+    ) -> Child:
+        """Start a program. `env` is the whole environment; None is this process's own."""
+        if threading.current_thread() is not threading.main_thread():
+            # The kernel ends a tethered child with the thread that started it.
+            raise RuntimeError("processes are started from the main thread")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        log = self._folder / f"{name}.log"
+        with log.open("wb") as output:
+            popen = subprocess.Popen(  # noqa: S603 the callers' own programs
+                [sys.executable, "-IS", _TETHER, str(os.getpid()), *command],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for this process, which then stops the others in order.
+                start_new_session=True,
+            )
+        child = Child(name=name, log=log, popen=popen)
+        self._children.append(child)
+        return child
+
+    def start_on_port(
+        self,
+        name: str,
+        command: Callable[[int], Sequence[str | Path]],
+        *,
+        ready: str,
+        timeout_s: float = 30,
+    ) -> tuple[Child, str]:
+        """Start a server on a free port and wait until `ready`, a path, answers 200.
+
+        Returns it and its URL. A port that was taken in the meantime costs another try. Raises
+        ProcessError.
+        """
+        for last_try in (False, False, True):
+            port = free_port()
+            url = f"http://127.0.0.1:{port}"
+            child = self.start(name, command(port))
+            try:
+                wait_ready(child, url + ready, timeout_s=timeout_s)
+            except ProcessError as error:
+                child.stop()
+                if last_try or "address already in use" not in str(error).lower():
+                    raise
+            else:
+                return child, url
+        raise AssertionError("the last try returns or raises")
+
+    def run(self, name: str, command: Sequence[str | Path], *, timeout_s: float) -> None:
+        """Run a program to its end. Raises ProcessError where it fails or takes too long."""
+        child = self.start(name, command)
+        try:
+            code = child.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise child.failure(f"did not end within {timeout_s:.0f} s") from None
+        finally:
+            child.stop()
+        if code:
+            raise child.failure(f"ended with code {code}")
+
+    def check(self) -> None:
+        """Raise ProcessError where a process has ended that nobody stopped."""
+        for child in self._children:
+            if child.wanted and not child.alive():
+                raise child.failure(f"has ended with code {child.popen.returncode}")
+
+    def stop(self) -> None:
+        """Stop what runs, what was started last first."""
+        while self._children:
+            self._children.pop().stop()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on now."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def wait_ready(child: Child, url: str, *, timeout_s: float = 30) -> None:
+    """Wait until `url` answers 200. Raises ProcessError, at once where the process ends."""
+    with httpx.Client(trust_env=False, timeout=2) as http:
+
+        def answers() -> bool | None:
+            try:
+                return http.get(url).status_code == httpx.codes.OK or None
+            except httpx.TransportError:
+                return None
+
+        _wait(child, answers, timeout_s=timeout_s)
+
+
+def wait_announced(child: Child, *, timeout_s: float = 60) -> dict[str, Any]:
+    """Wait for the first line that is a JSON object in what a process writes, and return it.
+
+    Raises ProcessError as `wait_ready`.
+    """
+    return _wait(child, lambda: _announced(child.log), timeout_s=timeout_s)
+
+
+def _announced(log: Path) -> dict[str, Any] | None:
+    # What follows the last line end is not whole yet.
+    for line in log.read_text(errors="replace").split("\n")[:-1]:
+        if line.startswith("{"):
+            with suppress(json.JSONDecodeError):
+                return cast("dict[str, Any]", json.loads(line))
+    return None
+
+
+def _wait(child: Child, look: Callable[[], _Found | None], *, timeout_s: float) -> _Found:
+    until = time.monotonic() + timeout_s
+    while True:
+        found = look()
+        # Asked after the look: it may have been another's server that answered on a lost port.
+        if not child.alive():
+            raise child.failure(f"ended with code {child.popen.returncode} before it was ready")
+        if found is not None:
+            return found
+        if time.monotonic() > until:
+            raise child.failure(f"was not ready within {timeout_s:.0f} s")
+        time.sleep(_POLL_S)
+
+
+def end_with_make() -> None:
+    """Let this process get SIGTERM when the one that started it ends, be it killed."""
+    end_with_parent(os.getppid(), signal.SIGTERM)
