@@ -27,7 +27,7 @@ _HALF_SCORE_Z = 4.0
 _SHOWN = 5
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Finding:
     """An answer with the sentence behind it. `weight` scales the score of a given deviation."""
 
@@ -50,7 +50,7 @@ def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
     known = departures(before, evidence.recent or {}, evidence.at)
     missing = _missing(evidence, before, known, roles or ("cpu_busy",))
     if missing is not None:
-        finding = _Finding(answer=Answer.UNDECIDED, weight=0.0, why=missing)
+        finding = _Finding(Answer.UNDECIDED, 0.0, missing)
     else:
         finding = _on_target(evidence, before, known, frozenset(roles))
     return _verdict(finding, known)
@@ -82,7 +82,7 @@ def _on_target(
         names = ", ".join(sorted(one.role.name for one in scope))
         why = f"Nothing is out of its usual range at this hour: {names}."
         most = max(scope, key=lambda one: abs(one.z))
-        return _Finding(answer=Answer.REFUTED, weight=0.1, why=why, lead=most)
+        return _Finding(Answer.REFUTED, 0.1, why, most)
     risen = {role: one for role, one in known.items() if one.direction > 0}
     leads = [risen[role] for role in asked or _LEADS if role in risen]
     if not leads:
@@ -91,9 +91,7 @@ def _on_target(
     lead = max(leads, key=lambda one: one.z)
     again = recurrence(before, risen, known, asked)
     if again.usual:
-        return _Finding(
-            answer=Answer.REFUTED, weight=0.25, why=_usual(lead, risen, again), lead=lead
-        )
+        return _Finding(Answer.REFUTED, 0.25, _usual(lead, risen, again), lead)
     return _in_group(evidence, known, lead)
 
 
@@ -124,14 +122,7 @@ def _whole_group(siblings: Siblings, lead: Departure) -> _Finding:
         return _undecided(why, lead, siblings)
     if siblings.target_busier and siblings.busier >= _MOST * siblings.traffic_known:
         why = f"{_counted(siblings)}, and traffic grew in proportion: the group is overloaded."
-        return _Finding(
-            answer=Answer.CONFIRMED,
-            weight=0.9,
-            why=why,
-            lead=lead,
-            siblings=siblings,
-            surging=True,
-        )
+        return _Finding(Answer.CONFIRMED, 0.9, why, lead, siblings, surging=True)
     why = f"{_counted(siblings)} without more traffic: a failure of the group, no host's own."
     return _undecided(why, lead, siblings, surging=False)
 
@@ -151,28 +142,14 @@ def _one_host(siblings: Siblings, known: Mapping[str, Departure], lead: Departur
         why = f"{lead.role.name} is up, but not far beyond the target's own past."
     else:
         why = f"{_counted(siblings)} and no traffic or disk work explains it: this host alone."
-        return _Finding(
-            answer=Answer.CONFIRMED,
-            weight=1.0,
-            why=why,
-            lead=lead,
-            siblings=siblings,
-            surging=False,
-        )
+        return _Finding(Answer.CONFIRMED, 1.0, why, lead, siblings, surging=False)
     return _undecided(why, lead, siblings, surging=False)
 
 
 def _undecided(
     why: str, lead: Departure, siblings: Siblings | None = None, *, surging: bool | None = None
 ) -> _Finding:
-    return _Finding(
-        answer=Answer.UNDECIDED,
-        weight=0.6,
-        why=why,
-        lead=lead,
-        siblings=siblings,
-        surging=surging,
-    )
+    return _Finding(Answer.UNDECIDED, 0.6, why, lead, siblings, surging)
 
 
 def _verdict(finding: _Finding, known: Mapping[str, Departure]) -> Verdict:

@@ -150,8 +150,10 @@ def test_recurring_job_is_refuted(seed: int) -> None:
 
 
 def test_job_seen_on_too_few_days_is_undecided() -> None:
-    """Twice in a week is no habit."""
+    """Twice in a week is no habit, and twice in three days is too little to tell."""
     assert judge(evidence(now=BATCH, job_days=(1, 4)), CPU).answer is Answer.UNDECIDED
+    young = evidence(now=BATCH, past_days=3.5, job_days=(1, 2))
+    assert judge(young, CPU).answer is Answer.UNDECIDED
 
 
 def test_first_job_ever_is_undecided() -> None:
@@ -171,9 +173,11 @@ def test_runaway_in_the_jobs_hour_is_not_taken_for_the_job(seed: int) -> None:
 
 
 def test_load_that_lags_behind_does_not_hide_a_recurring_job() -> None:
-    """Earlier days have the job's load, today's has not climbed yet: the same job."""
-    job = BATCH | {"load1": lambda v: v + 3}
-    assert judge(evidence(now=BATCH, job=job, job_days=(1, 2, 3, 4)), CPU).answer is Answer.REFUTED
+    """Load as of earlier days' jobs is not there yet, or is there sooner: the same job."""
+    loaded = BATCH | {"load1": lambda v: v + 3}
+    for now, job in ((BATCH, loaded), (loaded, BATCH)):
+        given = evidence(now=now, job=job, job_days=(1, 2, 3, 4))
+        assert judge(given, CPU).answer is Answer.REFUTED
 
 
 def test_alert_whose_condition_is_gone_is_refuted() -> None:
@@ -203,6 +207,20 @@ def test_group_that_fails_without_traffic_is_left_alone() -> None:
     verdict = judge(evidence(now=RUNAWAY, peers_now=RUNAWAY), CPU)
     assert verdict.answer is Answer.UNDECIDED
     assert (verdict.peers_moved, verdict.surging) == (5, False)
+
+
+def test_runaway_amid_a_surge_of_the_others_is_undecided() -> None:
+    """The others carry more traffic, the target does not: not simply the group's load."""
+    verdict = judge(evidence(now=RUNAWAY, peers_now=SURGE), CPU)
+    assert verdict.answer is Answer.UNDECIDED
+    assert verdict.surging is False
+
+
+def test_slight_rise_is_undecided() -> None:
+    """Beyond the usual, but not far: not enough to act on, too much to wave through."""
+    given = evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.52)})
+    assert judge(given, CPU).answer is Answer.UNDECIDED
+    assert "not far beyond" in texts(given)
 
 
 def test_some_siblings_moved_is_undecided() -> None:

@@ -120,10 +120,10 @@ def test_clock_ahead_of_prometheus_is_undecided() -> None:
 
 
 def test_samples_from_the_dawn_of_time_are_ignored() -> None:
-    """A series that claims to reach back to 1970 costs no memory and says nothing."""
+    """A series that claims to reach back before all time costs no memory and says nothing."""
     given = evidence(now=RUNAWAY)
     history = {
-        r: Series([1.0, *s.times], [9e9, *s.values]) for r, s in (given.history or {}).items()
+        r: Series([-1e15, *s.times], [9e9, *s.values]) for r, s in (given.history or {}).items()
     }
     assert judge(replace(given, history=history), CPU) == judge(given, CPU)
 
