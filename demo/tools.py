@@ -2,10 +2,10 @@
 
 `apt-get download` works in folders of its own under `.tools/`, so it needs no root, starts no
 service and leaves the machine's packages alone; only the machine's sources and keyrings are read.
-The programs are static Go binaries, so nothing beside their own package is needed.
 """
 
 import fcntl
+import mmap
 import re
 import shutil
 import subprocess
@@ -23,6 +23,14 @@ import click
 FOLDER = Path(__file__).parents[1] / ".tools"
 # Packages and lists come over slow lines too; a mirror that hangs must still end.
 _FETCH_TIMEOUT_S = 300
+
+_PAGES = b"/usr/share/prometheus"
+_PAGES_BY_FD = b"/proc/self/fd/9".ljust(len(_PAGES), b"/")
+_WRAPPER = """#!/bin/sh
+usr=$(dirname "$(readlink -f "$0")")/..
+exec 9<"$usr/share/prometheus"
+exec "$usr/libexec/{name}" "$@"
+"""
 
 
 class ToolsError(Exception):
@@ -76,7 +84,8 @@ def require(*, folder: Path = FOLDER) -> Tools:
     names = [field.name for field in fields(Tools)]
     if not all(_look(name, folder) for name in names):
         with _alone(folder):
-            _fetch({_SOURCES[n].package for n in names if not _look(n, folder)}, folder)
+            if not all(_look(name, folder) for name in names):
+                _fetch({source.package for source in _SOURCES.values()}, folder)
     return Tools(**{name: find(name, folder=folder) for name in names})
 
 
@@ -93,11 +102,12 @@ def version(tool: Path) -> str:
 
 
 def _look(name: str, folder: Path) -> Path | None:
-    source = _SOURCES[name]
-    fetched = folder / source.package / "usr/bin" / source.names[-1]
-    found = next(filter(None, map(shutil.which, source.names)), None)
-    # Absolute, since a relative entry of PATH means something else to a child in another folder.
-    return Path(found).absolute() if found else (fetched if fetched.is_file() else None)
+    names = _SOURCES[name].names
+    if found := next(filter(None, map(shutil.which, names)), None):
+        # A relative entry of PATH means something else to a child in another folder.
+        return Path(found).absolute()
+    fetched = folder / "debian/usr/bin" / names[-1]
+    return fetched if fetched.is_file() else None
 
 
 @contextmanager
@@ -110,8 +120,6 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _fetch(packages: set[str], folder: Path) -> None:
-    if not packages:
-        return
     if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
         raise ToolsError(
             "this system has no apt-get: install Prometheus, Alertmanager and node_exporter "
@@ -122,30 +130,62 @@ def _fetch(packages: set[str], folder: Path) -> None:
     for stale in folder.glob("unpacking-*"):
         shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="unpacking-") as scratch:
-        for deb in _download(sorted(packages), Path(scratch), folder):
-            package = deb.name.partition("_")[0]
-            _run("dpkg-deb", "-x", str(deb), f"{scratch}/{package}", cwd=folder)
-            # Renamed when complete: what is in place was never interrupted.
-            shutil.rmtree(folder / package, ignore_errors=True)
-            (Path(scratch) / package).rename(folder / package)
+        root = Path(scratch) / "debian"
+        for deb in _download(packages, Path(scratch), folder):
+            _run("dpkg-deb", "-x", str(deb), str(root))
+        for source in _SOURCES.values():
+            _relocate(root, source.names[-1])
+        # Renamed when complete: what is in place was never interrupted.
+        shutil.rmtree(folder / "debian", ignore_errors=True)
+        root.rename(folder / "debian")
 
 
-def _download(packages: list[str], into: Path, folder: Path) -> list[Path]:
+def _download(packages: set[str], into: Path, folder: Path) -> list[Path]:
     """The .deb files, by the machine's package lists or, where those are missing or old, by ours.
 
     apt-get itself holds what it downloads against the signed lists.
     """
     apt = ("apt-get", "-qq", "-c", str(_apt_config(folder)))
     try:
-        _run(*apt, "download", *packages, cwd=into)
+        return _download_by(apt, packages, into)
     except ToolsError:
         lists = folder / "apt/lists"
         (lists / "partial").mkdir(parents=True, exist_ok=True)
         ours = (*apt, "-o", f"Dir::State::Lists={lists}")
         # One source that fails must not matter while the others have the packages.
-        _run(*ours, "update", cwd=into, check=False)
-        _run(*ours, "download", *packages, cwd=into)
-    return sorted(into.glob("*.deb"))
+        _run(*ours, "update", check=False)
+        return _download_by(ours, packages, into)
+
+
+def _download_by(apt: tuple[str, ...], packages: set[str], into: Path) -> list[Path]:
+    """The packages, and the scripts and fonts of their web pages, which Debian packs apart."""
+    debs: set[Path] = set()
+    while packages:
+        _run(*apt, "download", *sorted(packages), cwd=into)
+        new = set(into.glob("*.deb")) - debs
+        debs |= new
+        needed = ",".join(_run("dpkg-deb", "-f", str(deb), "Depends") for deb in new)
+        have = {deb.name.partition("_")[0] for deb in debs}
+        packages = set(re.findall(r"(?:libjs|fonts)-[a-z0-9.+-]+", needed)) - have
+    return sorted(debs)
+
+
+def _relocate(root: Path, name: str) -> None:
+    """Let a program that looks for its pages and templates in the machine's folder look in ours.
+
+    Debian's builds name `/usr/share/prometheus` and cannot be told otherwise. A path of the same
+    length takes its place: that of an open file, which a script in the program's place provides.
+    """
+    program, moved = root / "usr/bin" / name, root / "usr/libexec" / name
+    with program.open("r+b") as file, mmap.mmap(file.fileno(), 0) as code:
+        found = [match.start() for match in re.finditer(_PAGES, code)]
+        for start in found:
+            code[start : start + len(_PAGES)] = _PAGES_BY_FD
+    if found:
+        moved.parent.mkdir(exist_ok=True)
+        program.rename(moved)
+        program.write_text(_WRAPPER.format(name=name), encoding="utf-8")
+        program.chmod(0o755)
 
 
 def _apt_config(folder: Path) -> Path:
@@ -170,11 +210,11 @@ def _apt_config(folder: Path) -> Path:
     return config
 
 
-def _run(*command: str, cwd: Path, check: bool = True) -> None:
+def _run(*command: str, cwd: Path | None = None, check: bool = True) -> str:
     try:
-        subprocess.run(  # noqa: S603 fixed programs; only folders and package names vary
+        return subprocess.run(  # noqa: S603 fixed programs; only folders and package names vary
             command, cwd=cwd, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=check
-        )
+        ).stdout
     except subprocess.TimeoutExpired as error:
         raise ToolsError(f"{command[0]} did not end within {_FETCH_TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
