@@ -225,10 +225,10 @@ def _run(*command: str, cwd: Path | None = None, check: bool = True) -> str:
         ) from error
 
 
-def main() -> int:
+def main(*, folder: Path = FOLDER) -> int:
     """`make tools`: one line a tool, or one line on what is missing."""
     try:
-        tools = require()
+        tools = require(folder=folder)
         paths = {field.name: getattr(tools, field.name) for field in fields(Tools)}
         with ThreadPoolExecutor() as pool:
             versions = list(pool.map(version, paths.values()))
