@@ -1,5 +1,6 @@
 """The real Prometheus and Alertmanager on loopback, from the fault to the webhook."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ def start_chain(  # noqa: PLR0913 each is one fact about the chain, all by name
     `history` is a file in the OpenMetrics text format, imported before Prometheus starts. More
     than one Alertmanager form a cluster.
     """
+    # Prometheus reads a relative path in its configuration from where the file is.
+    state = state.absolute()
     if history is not None:
         _import(processes, tools, history=history, data=_data(state))
     started = _start_alertmanagers(processes, tools, state, around, timings, alertmanagers)
@@ -68,7 +71,9 @@ def start_chain(  # noqa: PLR0913 each is one fact about the chain, all by name
             "--rules.alert.resend-delay=5s",
         )
 
-    prometheus, url = processes.start_on_port("prometheus", command, ready="/-/ready")
+    # A profile or an endpoint of the caller's own AWS is not for the discovery.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    prometheus, url = processes.start_on_port("prometheus", command, ready="/-/ready", env=env)
     return Chain(
         prometheus_url=url,
         prometheus=prometheus,

@@ -123,6 +123,7 @@ class Processes:
         *,
         ready: str,
         timeout_s: float = 30,
+        env: Mapping[str, str] | None = None,
     ) -> tuple[Child, str]:
         """Start a server on a free port and wait until `ready`, a path, answers 200.
 
@@ -132,7 +133,7 @@ class Processes:
         for last_try in (False, False, True):
             port = free_port()
             url = f"http://127.0.0.1:{port}"
-            child = self.start(name, command(port))
+            child = self.start(name, command(port), env=env)
             try:
                 wait_ready(child, url + ready, timeout_s=timeout_s)
             except ProcessError as error:

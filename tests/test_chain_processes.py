@@ -266,15 +266,18 @@ def test_history_and_live_samples_are_one_series(chain: Chain) -> None:
     assert query(chain, f"count_over_time((node_load1{{{of}}} == 7)[3h:1m]) > 60")
 
 
-def test_two_alertmanagers_form_a_cluster(processes: Processes, tmp_path: Path) -> None:
-    """A pair knows each other, so that it sends an alert once."""
+def test_two_alertmanagers_form_a_cluster(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pair knows each other, so that it sends an alert once; a relative folder will do."""
     around = Surroundings(
         aws="http://127.0.0.1:9", receiver="http://127.0.0.1:9", token_file=tmp_path / "token"
     )
+    monkeypatch.chdir(tmp_path)
     chain = start_chain(
         processes,
         tools=tools.require(),
-        state=tmp_path,
+        state=Path("state"),
         around=around,
         timings=FAST,
         alertmanagers=2,
@@ -285,6 +288,8 @@ def test_two_alertmanagers_form_a_cluster(processes: Processes, tmp_path: Path) 
 
     assert len(set(chain.alertmanager_urls)) == 2
     eventually(lambda: all(peers(url) == 2 for url in chain.alertmanager_urls))
+    rules = httpx.get(f"{chain.prometheus_url}/api/v1/rules").json()["data"]["groups"]
+    assert {rule["name"] for group in rules for rule in group["rules"]} >= {"HighCPU"}
 
 
 def test_the_demo_keeps_the_shipped_timings(tmp_path: Path) -> None:
