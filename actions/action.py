@@ -63,5 +63,5 @@ class Action(Protocol):
         ...
 
     def proof(self, target: str, dispatched_at: float) -> str | None:
-        """A PromQL condition that holds once the effect has shown; None where AWS shows it."""
+        """A PromQL condition (`> bool`) that holds once the effect shows; None: AWS shows it."""
         ...

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from types_boto3_autoscaling import AutoScalingClient
@@ -63,3 +64,7 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
         ec2_once=session.client("ec2", config=once),
         autoscaling=session.client("autoscaling", config=shared),
     )
+
+
+# Whatever a call of AWS raises.
+AWS_ERRORS = (BotoCoreError, ClientError)

@@ -79,17 +79,15 @@ def take(
     return of(connection, target)[target].denies(run_id, now) or Denial.TARGET_BUSY
 
 
-def stands(connection: Connection, target: str, run_id: str, fence: int) -> bool:
-    """Whether this very claim may still act: a run that was overtaken must not."""
+def lost(connection: Connection, target: str, run_id: str, fence: int) -> Denial | None:
+    """Why this very claim may no longer act, or None: a run that was overtaken must not."""
     state = switch.read(connection)
+    if state is None or state.paused:
+        return Denial.PAUSED
     claim = of(connection, target).get(target)
-    return (
-        state is not None
-        and not state.paused
-        and claim is not None
-        and claim.held
-        and (claim.run_id, claim.fence) == (run_id, fence)
-    )
+    if claim is None or not claim.held or (claim.run_id, claim.fence) != (run_id, fence):
+        return Denial.TARGET_BUSY
+    return None
 
 
 def release(connection: Connection, run_id: str) -> None:

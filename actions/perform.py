@@ -35,6 +35,10 @@ _NEVER_SENT = (
     PartialCredentialsError,
 )
 _SERVER_ERROR = 500
+# Answered with a 503 by EC2, and yet a plain refusal: nothing was done.
+_THROTTLED = frozenset(
+    {"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,10 @@ class Performer:
         if intent.stage is Stage.DISPATCHED:
             return self._settle(intent, *self._reconciled(step, intent, "no answer was recorded"))
         return intent
+
+    def abandon(self, intent: Intent) -> Intent:
+        """Close an intent from which nothing was sent, and never will be."""
+        return self._settle(intent, Outcome.FAILED, "given up before it was sent")
 
     def _intend(self, step: Step) -> Intent | Denial:
         now = self.clock()
@@ -116,8 +124,9 @@ class Performer:
     def _dispatch(self, step: Step, intent: Intent) -> Intent | Denial:
         now = self.clock()
         with self.begin() as connection:
-            if not claims.stands(connection, intent.target, intent.run_id, intent.fence):
-                return Denial.TARGET_BUSY
+            lost = claims.lost(connection, intent.target, intent.run_id, intent.fence)
+            if lost is not None:
+                return lost
             if not ledger.dispatch(connection, intent, now):
                 return Denial.TARGET_BUSY
         outcome, error = self._call(step, intent)
@@ -130,7 +139,7 @@ class Performer:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             status = error.response["ResponseMetadata"].get("HTTPStatusCode", _SERVER_ERROR)
-            if status < _SERVER_ERROR:
+            if status < _SERVER_ERROR or code in _THROTTLED:
                 return Outcome.FAILED, code
             return self._reconciled(step, intent, code)
         except _NEVER_SENT as error:

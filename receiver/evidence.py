@@ -1,5 +1,6 @@
 """What Prometheus knows of a target, gathered for the re-check in a few concurrent queries."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor, Future, wait
@@ -82,15 +83,18 @@ def _questions(
     except ValueError as error:
         problems.append(f"target: {error}")
         return {}
+    # Whole seconds: Prometheus truncates a fraction to milliseconds, start and end unlike, and a
+    # range that comes out a millisecond short lacks its last step, which is the present.
+    moment = math.floor(at)
     # On a grid of its own step, so that the past reads the same for five minutes.
-    last = at // _HISTORY_STEP_S * _HISTORY_STEP_S
+    last = moment // _HISTORY_STEP_S * _HISTORY_STEP_S
     live = while_scraped(query(of, LATEST), of)
     questions = {
         "history": _Question(
             expr=query(of, MEANS), start=last - 7 * 86_400, end=last, step=_HISTORY_STEP_S
         ),
-        "recent": _Question(expr=live, start=at - 7_200, end=at - 120, step=15),
-        "latest": _Question(expr=live, start=at - 115, end=at, step=5),
+        "recent": _Question(expr=live, start=moment - 7_200, end=moment - 120, step=15),
+        "latest": _Question(expr=live, start=moment - 115, end=moment, step=5),
     }
     try:
         others = of_siblings(group, target) if group else None
@@ -101,7 +105,7 @@ def _questions(
         problems.append("peers: the alert names no group")
         return questions
     expr = while_scraped(query(others, LATEST), others)
-    return questions | {"peers": _Question(expr=expr, start=at - 1_800, end=at, step=30)}
+    return questions | {"peers": _Question(expr=expr, start=moment - 1_800, end=moment, step=30)}
 
 
 def _ask(

@@ -1,0 +1,39 @@
+"""The HTTP side: routes, roles, limits and errors around one `System`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from receiver import problems
+from receiver.guarded import BodyLimit
+from receiver.routes import control, health, records, runs, webhook
+from receiver.system import System
+from receiver.tokens import Tokens
+
+
+def app(system: System, tokens: Tokens) -> FastAPI:
+    """The application; the system starts and stops with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        system.start()
+        try:
+            yield
+        finally:
+            system.stop()
+
+    made = FastAPI(
+        title="SmartCloudOps",
+        version=version("smartcloudops"),
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    made.state.system = system
+    made.state.tokens = tokens
+    made.add_middleware(BodyLimit)
+    problems.install(made)
+    for module in (webhook, runs, control, records, health):
+        made.include_router(module.router)
+    return made

@@ -1,0 +1,274 @@
+"""Takes alerts out of the inbox and decides on each: evidence, verdict, playbook, decision.
+
+Reading is safe to repeat, so a run whose decision a crash cut off is simply decided anew.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.evidence import Evidence
+from models.roles import ROLES_OF_ALERT
+from models.verdict import Verdict
+from receiver import runs
+from receiver.closing import Closing
+from receiver.database import Database
+from receiver.decide import (
+    Act,
+    Decision,
+    Observe,
+    Plan,
+    Reason,
+    Refusal,
+    Situation,
+    Subject,
+    decide,
+    screen,
+)
+from receiver.engine import Engine, Kind, Phase
+from receiver.inbox import Episode, Inbox
+from receiver.metrics import Metrics
+from receiver.plans import planned
+from receiver.playbooks import Playbook, Playbooks
+from receiver.runs import Run, State
+from receiver.situation import Situations, Target
+
+_log = structlog.get_logger()
+_BATCH = 64
+_IDLE_S = 1.0
+_TRIES = 3
+_SHOWN_S = 900.0
+_RECONCILE_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessed:
+    """All that a decision rests on; `evidence` and `verdict` are None where a guard was enough."""
+
+    target: Target
+    situation: Situation
+    playbooks: Sequence[Playbook]
+    evidence: Evidence | None
+    verdict: Verdict | None
+    decision: Decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """Decides on one alert and changes nothing: what `explain` and the assessor share."""
+
+    playbooks: Playbooks
+    situations: Situations
+    gather: Callable[[Target, float], Evidence]
+    judge: Callable[[Evidence, Collection[str]], Verdict]
+
+    def of(
+        self, run: Run, episode: Episode | None, now: float, metrics: Metrics | None = None
+    ) -> Assessed:
+        alert = Subject(run_id=run.id, labels=run.labels, starts_at=run.starts_at, odd=run.odd)
+        matching = self.playbooks.matching(run.labels)
+        target = self.situations.locate(run.labels)
+        situation = self.situations.early(run, target, episode)
+        refusal = screen(alert, matching, situation, now)
+        evidence, verdict = None, None
+        decision: Decision
+        if refusal is not None:
+            decision = refusal
+        else:
+            answered = self.situations.ask(situation)
+            started = time.perf_counter()
+            evidence = self.gather(target, now)
+            verdict = self.judge(evidence, ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ()))
+            if metrics is not None:
+                metrics.recheck_duration.observe(time.perf_counter() - started)
+            situation = answered()
+            decision = decide(alert, verdict, matching, situation, now)
+        return Assessed(
+            target=target,
+            situation=situation,
+            playbooks=matching,
+            evidence=evidence,
+            verdict=verdict,
+            decision=decision,
+        )
+
+
+@dataclass
+class Assessor:
+    """`pool` runs the assessments; `clock` gives epoch seconds."""
+
+    database: Database
+    inbox: Inbox
+    assessment: Assessment
+    engine: Engine
+    closing: Closing
+    metrics: Metrics
+    pool: Executor
+    clock: Callable[[], float]
+    _busy: dict[str, Future[None]] = field(default_factory=dict, init=False)
+    _tries: dict[str, int] = field(default_factory=dict, init=False)
+    _wake: threading.Event = field(default_factory=threading.Event, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _intake: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _reconciled_at: float = field(default=0.0, init=False)
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._loop, name="assessor", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the assessments that run; the rest waits on disk."""
+        self._stopping = True
+        self.wake()
+        if self._thread is not None:
+            self._thread.join()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def take_in(self) -> None:
+        """Make runs of what waits in the inbox, so that whoever was acknowledged is listed."""
+        with self._intake:
+            while waiting := self.inbox.waiting():
+                with self.database.write() as connection:
+                    runs.take_in(connection, waiting, self.clock())
+                self.inbox.taken([one.id for one in waiting])
+
+    def _loop(self) -> None:
+        while not self._stopping:
+            self._wake.wait(_IDLE_S)
+            self._wake.clear()
+            try:
+                self.take_in()
+                self._reconcile()
+                self._hand_out()
+            except SQLAlchemyError as error:
+                _log.error("assessor_waits", error=type(error).__name__)
+        for future in list(self._busy.values()):
+            future.result()
+
+    def _hand_out(self) -> None:
+        self._busy = {run_id: f for run_id, f in self._busy.items() if not f.done()}
+        room = _BATCH - len(self._busy)
+        if room <= 0:
+            return
+        with self.database.read() as connection:
+            found = runs.pending(connection, excluding=self._busy.keys(), limit=room)
+        for run in found:
+            future = self.pool.submit(self._assess, run)
+            self._busy[run.id] = future
+            future.add_done_callback(lambda _: self.wake())
+
+    def _reconcile(self) -> None:
+        """Tell the inbox of ends that a crash kept from it, and carry on phases that got lost."""
+        now = self.clock()
+        if now - self._reconciled_at < _RECONCILE_EVERY_S:
+            return
+        self._reconciled_at = now
+        with self.database.write() as connection:
+            for run in runs.in_states(connection, (State.ACTING, State.VERIFYING)):
+                if run.phase is not None:
+                    self.engine.enqueue(connection, Phase.parse(run.phase))
+            for run in runs.ended_among(connection, self.inbox.unended()):
+                self.inbox.end(run.id, reopens_at=run.next_act_at)
+
+    def _assess(self, run: Run) -> None:
+        try:
+            started = time.perf_counter()
+            episode = self.inbox.of_runs([run.id]).get(run.id)
+            assessed = self.assessment.of(run, episode, self.clock(), self.metrics)
+            self._record(run, assessed)
+            self.metrics.decision_duration.observe(time.perf_counter() - started)
+            self._tries.pop(run.id, None)
+        except Exception as error:  # noqa: BLE001 one alert that breaks us must not stop the others
+            self._broke(run, error)
+
+    def _broke(self, run: Run, error: Exception) -> None:
+        tries = self._tries.get(run.id, 0) + 1
+        self._tries[run.id] = tries
+        _log.error("assessment_broke", run=run.id, tries=tries, error=repr(error), exc_info=error)
+        if tries < _TRIES:
+            return
+        del self._tries[run.id]
+        gates = [{"name": "assessment", "passed": False, "detail": type(error).__name__}]
+        changes = {"refusal": Reason.INTERNAL_ERROR, "gates": gates}
+        self.closing.close(run, State.REFUSED, **changes)
+
+    def _record(self, run: Run, assessed: Assessed) -> None:
+        now, decision, verdict = self.clock(), assessed.decision, assessed.verdict
+        changes: dict[str, Any] = {
+            "target": assessed.target.id,
+            "group_name": assessed.target.group,
+            "playbook": assessed.playbooks[0].name if len(assessed.playbooks) == 1 else None,
+            "gates": [asdict(gate) for gate in decision.gates],
+            "decided_at": now,
+        }
+        if verdict is not None:
+            changes["verdict"] = asdict(verdict)
+            self.metrics.verdicts.labels(verdict.answer).inc()
+            self.metrics.verdict_score.observe(verdict.score)
+        if assessed.evidence is not None:
+            changes["evidence"] = _shown(assessed.evidence)
+        if isinstance(decision, Act):
+            self._act(run, decision.plan, now, changes)
+        else:
+            state, said = _ending(run, decision)
+            self.closing.close(run, state, **changes, **said)
+
+    def _act(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
+        phase = Phase(run_id=run.id, kind=Kind.ACT, number=run.steps_begun * 1000)
+        changes |= {
+            "plan": planned(plan, run.labels),
+            "phase": phase.id,
+            "next_rung": plan.rung + 1,
+            "steps_begun": run.steps_begun + 1,
+        }
+        with self.database.write() as connection:
+            if runs.move(connection, run, State.ACTING, now, **changes):
+                self.engine.enqueue(connection, phase)
+        _log.info("acting", run=run.id, action=plan.step.action, target=plan.target)
+
+
+def _ending(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:
+    """How a run ends on which nothing (more) is done."""
+    if isinstance(decision, Observe):
+        plan = planned(decision.plan, run.labels)
+        return State.OBSERVED, {"plan": plan, "outcome": "it would have acted, but only observes"}
+    if run.steps_begun:
+        outcome = f"the target did not recover, and {decision.detail}; a person is needed"
+        return State.FAILED, {"outcome": outcome}
+    if decision.reason is Reason.RESOLVED:
+        return State.RESOLVED, {"outcome": decision.detail}
+    refused = {"refusal": decision.reason, "outcome": decision.detail}
+    return State.REFUSED, refused | {"next_act_at": decision.retry_at}
+
+
+def _shown(evidence: Evidence) -> dict[str, Any]:
+    """The part of the evidence that a person looks at: the last quarter of an hour, by role."""
+    since = evidence.at - _SHOWN_S
+    recent = {
+        role: [
+            [time, value]
+            for time, value in zip(series.times, series.values, strict=True)
+            if time >= since
+        ]
+        for role, series in (evidence.recent or {}).items()
+    }
+    peers = None if evidence.peers is None else sorted(evidence.peers)
+    return {
+        "at": evidence.at,
+        "recent": recent,
+        "peers": peers,
+        "problems": list(evidence.problems),
+    }

@@ -1,0 +1,165 @@
+"""The console script: errors are one line on stderr, exit 2 for bad input, 1 for a failed check."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
+
+from actions import audit
+from receiver import explain as explaining
+from receiver import logs, settings, tokens
+from receiver.app import app
+from receiver.database import DatabaseUrlError, database
+from receiver.playbooks import PlaybookErrors, Playbooks
+from receiver.playbooks import load as load_playbooks
+from receiver.settings import Settings, SettingsError
+from receiver.system import AlreadyRunningError, System
+from receiver.tokens import Role, TokensError
+
+_FAILED, _BAD_INPUT = 1, 2
+_PATH = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="smartcloudops", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Remediate Prometheus alerts on AWS: re-checked, guarded, effectively once, audited."""
+
+
+@cli.command()
+def serve() -> None:
+    """Take alerts and act on them, as far as SMARTCLOUDOPS_MODE allows."""
+    loaded = _settings()
+    playbooks = _playbooks(loaded.playbooks)
+    try:
+        known = tokens.load(loaded.tokens_file)
+        system = System(loaded, playbooks)
+        logs.configure(loaded.log_format, loaded.log_level)
+        # Before the port is bound: whoever gets a connection gets an answer.
+        system.prepare()
+    except (TokensError, DatabaseUrlError, AlreadyRunningError) as error:
+        _fail(str(error), _BAD_INPUT)
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        _fail(f"the database cannot be used: {type(cause).__name__}", _FAILED)
+    uvicorn.run(
+        app(system, known),
+        host=loaded.host,
+        port=loaded.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+@cli.command()
+@click.argument("folder", required=False, type=_PATH)
+def check(folder: Path | None) -> None:
+    """Lint the settings and the playbooks; needs neither network nor credentials."""
+    found = _playbooks(folder or _settings().playbooks)
+    click.echo(f"{len(found.items)} playbooks, no findings")
+
+
+@cli.command()
+@click.argument("payload", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def explain(payload: Path, *, as_json: bool) -> None:
+    """Say what would be done about each alert of a webhook body, and why; act on nothing."""
+    loaded = _settings()
+    logs.configure("console", "error")
+    try:
+        body = payload.read_bytes()
+        found = explaining.explain(body, loaded, _playbooks(loaded.playbooks))
+    except OSError as error:
+        _fail(f"{payload}: {error.strerror}", _BAD_INPUT)
+    except (explaining.PayloadError, DatabaseUrlError) as error:
+        _fail(f"{payload}: {error}", _BAD_INPUT)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo("\n\n".join(explaining.told(one) for one in found))
+
+
+@cli.group("audit")
+def audit_group() -> None:
+    """The record of what happened."""
+
+
+@audit_group.command("verify")
+def audit_verify() -> None:
+    """Walk the audit chain and name the first record that does not hold."""
+    state = database(_settings().database_url)
+    try:
+        with state.read() as connection:
+            result = audit.verify(connection)
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        _fail(f"the audit cannot be read: {type(cause).__name__}", _FAILED)
+    if not result.ok:
+        _fail(f"record {result.first_bad} does not hold, {result.records} were read", _FAILED)
+    click.echo(f"{result.records} records, the chain holds")
+
+
+@cli.group()
+def token() -> None:
+    """Bearer tokens for the API."""
+
+
+@token.command("create")
+@click.option("--role", required=True, type=click.Choice([str(role) for role in Role]))
+@click.option("--name", required=True, help="Whose it is, as the audit will name them.")
+def token_create(role: str, name: str) -> None:
+    """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it: it cannot be read again."""
+    try:
+        click.echo(tokens.create(_settings().tokens_file, Role(role), name))
+    except (TokensError, OSError) as error:
+        _fail(str(error), _BAD_INPUT)
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="End after the scripted incidents.")
+def demo(*, once: bool) -> None:
+    """Break a real chain on this machine and watch it heal."""
+    try:
+        # By name: production installs none of its dependencies, and receiver stands below demo.
+        driver = importlib.import_module("demo.driver")
+    except ImportError as error:
+        _fail(f"the demo is not installed ({error.name}): pip install 'smartcloudops[demo]'", 1)
+    sys.exit(driver.run(once=once))
+
+
+def _settings() -> Settings:
+    try:
+        return settings.load()
+    except SettingsError as error:
+        _fail(str(error), _BAD_INPUT)
+
+
+def _playbooks(folder: Path) -> Playbooks:
+    try:
+        return load_playbooks(folder)
+    except PlaybookErrors as errors:
+        for finding in errors.findings:
+            click.echo(str(finding), err=True)
+        sys.exit(_FAILED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"smartcloudops: {message}", err=True)
+    sys.exit(code)
+
+
+def main(arguments: list[str] | None = None) -> Any:  # noqa: ANN401 click's own return
+    """Run the command line; a usage error is one line, too."""
+    try:
+        return cli.main(arguments, prog_name="smartcloudops", standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message().replace("\n", " "), _BAD_INPUT)
+    except click.Abort:
+        sys.exit(130)

@@ -1,0 +1,146 @@
+"""The conditions of playbook steps: `verdict.answer == "confirmed" and not group.surging`.
+
+The language is rule-engine's (https://zerosteiner.github.io/rule-engine/), type-checked when a
+playbook is loaded. It is three-valued here: where an expression reads a fact that is unknown, it
+is neither true nor false, whatever operators surround it. A label that is missing is the empty
+string, as it is to a matcher.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+import rule_engine
+from rule_engine import DataType
+from rule_engine.errors import EngineError
+
+_LENGTH_MAX = 1000
+# Python's regular expressions can be made to hang by a label; functions read the clock or loop.
+_FORBIDDEN = {"=~": "regular expressions belong in `match`", "$": "there are no functions"}
+
+
+class ConditionError(ValueError):
+    """An expression that cannot be used; the text says why."""
+
+
+class _UnknownFactError(Exception):
+    """A fact was read that is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictFacts:
+    answer: str | None
+    score: float | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupFacts:
+    """`size` counts the members, `peers` those whose metrics could be compared."""
+
+    name: str | None
+    surging: bool | None
+    peers: float | None
+    peers_moved: float | None
+    size: float | None
+    desired: float | None
+    max: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetFacts:
+    """`kind` is "instance" or "group"."""
+
+    id: str | None
+    kind: str | None
+    az: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """`rung` is the first step of the ladder that may still be taken, from 0."""
+
+    rung: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that a condition may speak of; None is unknown."""
+
+    verdict: VerdictFacts
+    group: GroupFacts
+    target: TargetFacts
+    labels: Mapping[str, str]
+    run: RunFacts
+
+
+_TYPES = {str: DataType.STRING, float: DataType.FLOAT, bool: DataType.BOOLEAN}
+
+
+def _known(facts: object, name: str) -> object:
+    """Reading an unknown fact stops the evaluation: to the language, `not None` is true."""
+    value = getattr(facts, name)
+    if value is None:
+        raise _UnknownFactError(name)
+    return value
+
+
+def _schema(section: type) -> Any:  # noqa: ANN401 rule-engine's type definitions are private
+    hints = get_type_hints(section)
+    plain = {
+        name: next(t for t in (get_args(hint) or (hint,)) if t) for name, hint in hints.items()
+    }
+    attributes = {name: _TYPES[kind] for name, kind in plain.items()}
+    return DataType.OBJECT(section.__name__, attributes, accessor=_known)
+
+
+def _resolve(thing: object, name: str) -> object:
+    return thing.get(name, "") if isinstance(thing, Mapping) else _known(thing, name)
+
+
+_CONTEXT = rule_engine.Context(
+    type_resolver={
+        name: DataType.MAPPING(DataType.STRING, DataType.STRING)
+        if name == "labels"
+        else _schema(section)
+        for name, section in get_type_hints(Facts).items()
+    },
+    resolver=_resolve,
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A checked expression."""
+
+    text: str
+    rule: rule_engine.Rule
+
+    def __str__(self) -> str:
+        return self.text
+
+    def evaluate(self, facts: Facts) -> bool | None:
+        """Whether it holds; None where that rests on something unknown."""
+        try:
+            return bool(self.rule.evaluate(facts))
+        except (_UnknownFactError, EngineError, LookupError):
+            return None
+
+
+def condition(text: str) -> Condition:
+    """Raises ConditionError."""
+    if len(text) > _LENGTH_MAX:
+        raise ConditionError(f"a condition has at most {_LENGTH_MAX} characters")
+    for sign, why in _FORBIDDEN.items():
+        if sign in text:
+            raise ConditionError(f"{sign} has no place in a condition: {why}")
+    try:
+        rule = rule_engine.Rule(text, context=_CONTEXT)
+    except EngineError as error:
+        hint = getattr(error, "suggestion", None)
+        said = f"{error.message}; did you mean {hint}?" if hint else error.message
+        raise ConditionError(said) from None
+    kind = rule.statement.expression.result_type
+    if kind != DataType.BOOLEAN:
+        raise ConditionError(f"it is of type {kind.name.lower()}, not true or false")
+    return Condition(text, rule)

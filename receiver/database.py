@@ -1,0 +1,91 @@
+"""The database engines, and the two kinds of transaction: one that reads and one that writes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+_BUSY_TIMEOUT_S = 10
+
+
+class DatabaseUrlError(Exception):
+    """The URL cannot be used; the text holds no password."""
+
+
+@dataclass(frozen=True)
+class Database:
+    engine: Engine
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its first statement on."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent snapshot; never waits for a writer."""
+        with self.engine.connect().execution_options(snapshot=True) as connection:
+            yield connection
+
+    def migrate(self, history: str) -> None:
+        """Bring the schema named `history` (a folder of receiver/migrations) up to date."""
+        here = Path(__file__).parent / "migrations"
+        config = Config()
+        config.set_main_option("script_location", str(here))
+        config.set_main_option("version_locations", str(here / history))
+        config.set_main_option("path_separator", "os")
+        with self.write() as connection:
+            config.attributes.update(connection=connection, history=history)
+            command.upgrade(config, "head")
+
+
+def database(url: str) -> Database:
+    """An engine for the URL; SQLite's folder is made where it is missing.
+
+    Raises DatabaseUrlError.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise DatabaseUrlError("the database URL cannot be read") from None
+    if parsed.get_backend_name() == "postgresql":
+        return Database(create_engine(parsed.set(drivername="postgresql+psycopg")))
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise DatabaseUrlError("the database URL is neither a SQLite file nor PostgreSQL")
+    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    return Database(_sqlite(str(parsed)))
+
+
+def inbox_url(url: str) -> str:
+    """On SQLite the inbox is a file of its own, so that an ack never waits for another writer."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return url
+    path = Path(parsed.database)
+    return str(parsed.set(database=str(path.with_name(f"{path.stem}-inbox{path.suffix}"))))
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def settle(connection: Any, _: object) -> None:  # noqa: ANN401 the driver's own connection
+        # The driver would begin late and without the lock; "begin" below does it instead.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        snapshot = connection.get_execution_options().get("snapshot", False)
+        connection.exec_driver_sql("BEGIN" if snapshot else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,98 @@
+"""The durable engine: DBOS, behind the little that is asked of it.
+
+A phase is one short workflow of a run: perform its step, or look once whether it helped. Phases
+are enqueued in the transaction that records why, chained, and delayed rather than slept through.
+The engine's tables are disposable: `runs.phase` names the workflow that carries a run, and what
+is missing is enqueued again under the same name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from dbos import DBOS, DBOSClient, DBOSConfig
+from sqlalchemy import Connection
+
+_QUEUE = "runs"
+_WORKFLOW = "phase"
+# Pinned by hand: DBOS would otherwise strand the work in flight at every change of the code.
+_VERSION = "1"
+_EXECUTOR = "local"
+_POLL_S = 0.05
+
+
+class Kind(StrEnum):
+    ACT = "act"
+    VERIFY = "verify"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """`number` counts the phases of the run, `attempt` those of this phase that broke."""
+
+    run_id: str
+    kind: Kind
+    number: int
+    attempt: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.run_id}:{self.kind}:{self.number}:{self.attempt}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Phase":
+        run_id, kind, number, attempt = text.split(":")
+        return cls(run_id=run_id, kind=Kind(kind), number=int(number), attempt=int(attempt))
+
+
+@dataclass
+class Engine:
+    """One per process. `handle` runs a phase and must be safe to repeat."""
+
+    url: str
+    workers: int
+    handle: Callable[[Phase], None]
+    _client: DBOSClient | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Migrate the engine's tables and go on with what a crash left."""
+        config = DBOSConfig(
+            name="smartcloudops",
+            system_database_url=self.url,
+            application_version=_VERSION,
+            executor_id=_EXECUTOR,
+            log_level="WARNING",
+            enable_otlp=False,
+            max_executor_threads=self.workers,
+        )
+        DBOS(config=config)
+
+        @DBOS.workflow(name=_WORKFLOW)
+        def phase(text: str) -> None:
+            self.handle(Phase.parse(text))
+
+        DBOS.launch()
+        DBOS.register_queue(_QUEUE, worker_concurrency=self.workers, polling_interval_sec=_POLL_S)
+        self._client = DBOSClient(system_database_url=self.url)
+
+    def stop(self, *, within_s: int = 10) -> None:
+        """Finish what runs, for at most so long; the rest goes on at the next start."""
+        if self._client is not None:
+            self._client.destroy()
+            self._client = None
+            DBOS.destroy(workflow_completion_timeout_sec=within_s, destroy_registry=True)
+
+    def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
+        """Have the phase run once the caller's transaction is committed; a known one is left."""
+        if self._client is None:
+            raise RuntimeError("the engine is not started")
+        options: Any = {
+            "workflow_name": _WORKFLOW,
+            "queue_name": _QUEUE,
+            "workflow_id": phase.id,
+            "app_version": _VERSION,
+        }
+        if delay_s > 0:
+            options["delay_seconds"] = delay_s
+        self._client.enqueue_in_transaction(connection, options, phase.id)

@@ -1,0 +1,76 @@
+"""Alertmanager's matchers: `alertname="HighCPU"`, `severity=~"warning|critical"`.
+
+Syntax: https://prometheus.io/docs/alerting/latest/configuration/#matcher. Regular expressions are
+RE2, as Alertmanager's are: anchored, and linear in the text, whatever a label holds.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import re2
+
+_FORM = re.compile(
+    r'\s*([A-Za-z_:][A-Za-z0-9_:]*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^"{},]*?))\s*'
+)
+_ESCAPES = {"\\n": "\n", '\\"': '"', "\\\\": "\\"}
+
+
+class MatcherError(ValueError):
+    """A matcher that cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matcher:
+    """One comparison of one label; a missing label is the empty string."""
+
+    name: str
+    value: str
+    is_regex: bool
+    is_equal: bool
+    _pattern: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raises MatcherError where the regular expression cannot be compiled."""
+        pattern = None
+        if self.is_regex:
+            options = re2.Options()
+            options.log_errors = False
+            try:
+                pattern = re2.compile(self.value, options)
+            except re2.error as error:
+                said = error.args[0] if error.args else "no regular expression"
+                text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+                raise MatcherError(f"{self.name}: {text}") from None
+        object.__setattr__(self, "_pattern", pattern)
+
+    def __str__(self) -> str:
+        sign = ("=" if self.is_equal else "!") + (
+            "~" if self.is_regex else "" if self.is_equal else "="
+        )
+        value = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'{self.name}{sign}"{value}"'
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        text = labels.get(self.name, "")
+        if self._pattern is None:
+            return (text == self.value) is self.is_equal
+        # RE2 reads UTF-8; what cannot be written in it matches nothing that is asked for.
+        found = self._pattern.fullmatch(text.encode("utf-8", "replace").decode()) is not None
+        return found is self.is_equal
+
+
+def parse(text: str) -> Matcher:
+    """Raises MatcherError."""
+    found = _FORM.fullmatch(text)
+    if found is None:
+        raise MatcherError(f'{text!r} is no matcher: it takes name="value", with =, !=, =~ or !~')
+    name, sign, quoted, bare = found.groups()
+    value = bare if quoted is None else re.sub(r"\\.", _unescaped, quoted)
+    return Matcher(name=name, value=value, is_regex="~" in sign, is_equal=sign.startswith("="))
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    # As Alertmanager does: an escape that it does not know stays as it stands (\d of a regex).
+    return _ESCAPES.get(found[0], found[0])

@@ -1,0 +1,137 @@
+"""What is measured. Every label combination that can occur starts at zero; no ids in labels."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from actions.action import Outcome
+from actions.catalog import CATALOG
+from models.verdict import Answer
+from receiver.decide import Reason
+from receiver.runs import State
+
+_QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SLOW = (1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60, 120, 300, 600, 1800, 3600)
+_SHARE = tuple(step / 10 for step in range(1, 11))
+NO_PLAYBOOK = "none"
+
+
+class Metrics:
+    """The metrics of one receiver, in a registry of their own."""
+
+    def __init__(self, playbooks: Iterable[str], model: str) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.alerts_received = Counter(
+            "smartcloudops_alerts_received",
+            "Alerts in deliveries that were taken, by their status",
+            ["status"],
+            registry=registry,
+        )
+        self.alerts_duplicate = Counter(
+            "smartcloudops_alerts_duplicate",
+            "Firing copies of an alert that was known already",
+            registry=registry,
+        )
+        self.alerts_truncated = Counter(
+            "smartcloudops_alerts_truncated",
+            "Alerts that Alertmanager left out of its deliveries",
+            registry=registry,
+        )
+        self.runs = Counter(
+            "smartcloudops_runs", "Runs by how they ended", ["playbook", "state"], registry=registry
+        )
+        self.refusals = Counter(
+            "smartcloudops_refusals", "Refusals by reason", ["reason"], registry=registry
+        )
+        self.actions = Counter(
+            "smartcloudops_actions",
+            "Steps by what came of them",
+            ["action", "outcome"],
+            registry=registry,
+        )
+        self.action_duration = Histogram(
+            "smartcloudops_action_duration_seconds",
+            "From the claim to the outcome of a step",
+            ["action"],
+            buckets=_QUICK,
+            registry=registry,
+        )
+        self.verdicts = Counter(
+            "smartcloudops_verdicts", "Re-checks by answer", ["answer"], registry=registry
+        )
+        self.verdict_score = Histogram(
+            "smartcloudops_verdict_score", "Scores", buckets=_SHARE, registry=registry
+        )
+        self.recheck_duration = Histogram(
+            "smartcloudops_recheck_duration_seconds",
+            "Fetching the evidence and judging it",
+            buckets=_QUICK,
+            registry=registry,
+        )
+        self.decision_duration = Histogram(
+            "smartcloudops_decision_duration_seconds",
+            "From taking up a run to its decision",
+            buckets=_QUICK,
+            registry=registry,
+        )
+        self.alert_to_action = Histogram(
+            "smartcloudops_alert_to_action_seconds",
+            "From the alert's startsAt to the first AWS call that changes something",
+            buckets=_SLOW,
+            registry=registry,
+        )
+        self.time_to_recovery = Histogram(
+            "smartcloudops_time_to_recovery_seconds",
+            "From the alert's startsAt to the verified recovery",
+            ["playbook"],
+            buckets=_SLOW,
+            registry=registry,
+        )
+        self.webhook_duration = Histogram(
+            "smartcloudops_webhook_duration_seconds",
+            "Deliveries from their headers to their answer",
+            buckets=_QUICK,
+            registry=registry,
+        )
+        self.webhook_rejected = Counter(
+            "smartcloudops_webhook_rejected",
+            "Deliveries that were answered with an error, by status",
+            ["code"],
+            registry=registry,
+        )
+        self.runs_in_flight = self._gauge("runs_in_flight", "Runs that have not ended")
+        self.awaiting_approval = self._gauge("awaiting_approval", "Runs that wait for a person")
+        self.paused = self._gauge("paused", "1 while nothing acts, also where that is unknown")
+        self.cooldowns_active = self._gauge("cooldowns_active", "Targets that may not be acted on")
+        self.model_info = Gauge(
+            "smartcloudops_model_info", "The model that judges", ["version"], registry=registry
+        )
+        self.build_info = Gauge(
+            "smartcloudops_build_info", "This program", ["version"], registry=registry
+        )
+        self.model_info.labels(model).set(1)
+        self.build_info.labels(version("smartcloudops")).set(1)
+        self._start_at_zero([*playbooks, NO_PLAYBOOK])
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"smartcloudops_{name}", text, registry=self.registry)
+
+    def _start_at_zero(self, playbooks: list[str]) -> None:
+        for status in ("firing", "resolved"):
+            self.alerts_received.labels(status)
+        for reason in Reason:
+            self.refusals.labels(reason)
+        for answer in Answer:
+            self.verdicts.labels(answer)
+        for code in (400, 401, 403, 413, 422, 503):
+            self.webhook_rejected.labels(code)
+        for action in CATALOG:
+            self.action_duration.labels(action)
+            for outcome in Outcome:
+                self.actions.labels(action, outcome)
+        for playbook in playbooks:
+            self.time_to_recovery.labels(playbook)
+            for state in State:
+                if state.ended:
+                    self.runs.labels(playbook, state)

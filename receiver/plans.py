@@ -1,0 +1,44 @@
+"""A plan as the run keeps it: all that acting and verifying need, whatever changes meanwhile."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.decide import Plan
+
+_VERIFY_FOR_S, _VERIFY_TIMEOUT_S = 15.0, 180.0
+_IDENTITY = ("alertname", "instance_id", "asg")
+
+
+def planned(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The plan as JSON, with its verification bound to this target."""
+    playbook, step, verify = plan.playbook, plan.step, plan.playbook.verify
+    bound = verify.bound(instance_id=plan.instance_id, asg=plan.group) if verify else None
+    return {
+        "playbook": playbook.name,
+        "digest": playbook.digest,
+        "rung": plan.rung,
+        "action": step.action,
+        "target": plan.target,
+        "params": dict(step.params),
+        "cooldown_s": playbook.cooldown_s,
+        "verify": {
+            "expr": bound if bound is not None else alert_is_over(labels),
+            "for_s": verify.for_s if verify else _VERIFY_FOR_S,
+            "timeout_s": verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
+        },
+    }
+
+
+def alert_is_over(labels: Mapping[str, str]) -> str:
+    """A condition that holds once Prometheus no longer fires the alert.
+
+    Source of `ALERTS`: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules
+    """
+    named = ",".join(f"{name}={_quoted(labels[name])}" for name in _IDENTITY if labels.get(name))
+    return f'(count(ALERTS{{{named},alertstate="firing"}}) or vector(0)) == bool 0'
+
+
+def _quoted(text: str) -> str:
+    """A PromQL string: label text is data, and stays inside its quotes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

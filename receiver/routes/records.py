@@ -1,0 +1,50 @@
+"""The audit: what happened, and whether the record of it is whole."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime
+
+from actions import audit
+from receiver.guarded import GuardedRoute, needs
+from receiver.stories import when
+from receiver.system import System
+from receiver.tokens import Role
+
+router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
+
+
+@router.get("", openapi_extra=needs(Role.VIEWER))
+def page(
+    request: Request,
+    *,
+    since: AwareDatetime | None = None,
+    run: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[int | None, Query(ge=1)] = None,
+) -> dict[str, Any]:
+    """Audit records, newest first."""
+    system: System = request.app.state.system
+    with system.database.read() as connection:
+        found = audit.records(
+            connection,
+            since=since.timestamp() if since else None,
+            run_id=run,
+            before=cursor,
+            limit=limit + 1,
+        )
+    items = [
+        dict(row) | {"at": when(row["at"]), "detail": json.loads(row["detail"])}
+        for row in found[:limit]
+    ]
+    return {"items": items, "next_cursor": items[-1]["seq"] if len(found) > limit else None}
+
+
+@router.get("/verify", openapi_extra=needs(Role.VIEWER))
+def verify(request: Request) -> dict[str, Any]:
+    """Walk the whole chain; `first_bad` is the first record that does not hold."""
+    system: System = request.app.state.system
+    with system.database.read() as connection:
+        return asdict(audit.verify(connection))

@@ -1,0 +1,82 @@
+"""Alertmanager's deliveries: on disk before they are acknowledged, acted on later."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from receiver import alerts
+from receiver.alerts import Alert, NotJsonError, NotVersion4Error
+from receiver.guarded import GuardedRoute, needs
+from receiver.inbox import InboxUnavailableError
+from receiver.system import System
+from receiver.tokens import Role
+
+_log = structlog.get_logger()
+# Above this, taking a body apart would hold up every other request for too long.
+_SMALL = 64 * 1024
+
+
+class WebhookRoute(GuardedRoute):
+    """Measures deliveries and counts those that are turned away."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def measured(request: Request) -> Response:
+            metrics = request.app.state.system.metrics
+            started = time.perf_counter()
+            try:
+                return await handler(request)
+            except HTTPException as error:
+                metrics.webhook_rejected.labels(error.status_code).inc()
+                _log.warning("delivery_rejected", status=error.status_code, why=error.detail)
+                raise
+            finally:
+                metrics.webhook_duration.observe(time.perf_counter() - started)
+
+        return measured
+
+
+router = APIRouter(route_class=WebhookRoute, tags=["webhook"])
+
+
+@router.post("/webhook/alertmanager", openapi_extra=needs(Role.WEBHOOK))
+async def deliver(request: Request) -> dict[str, int]:
+    """Take a delivery of Alertmanager (webhook version 4). Each alert is counted once."""
+    system: System = request.app.state.system
+    now = system.clock()
+    body = await request.body()
+    try:
+        if len(body) < _SMALL:
+            taken, rejected, truncated = _apart(body, now)
+        else:
+            taken, rejected, truncated = await asyncio.to_thread(_apart, body, now)
+    except NotJsonError as error:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
+    except NotVersion4Error as error:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    try:
+        receipt = await asyncio.wrap_future(system.inbox.submit(taken, now))
+    except InboxUnavailableError as error:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+    for status, firing in (("firing", True), ("resolved", False)):
+        count = sum(alert.firing is firing for alert in taken)
+        system.metrics.alerts_received.labels(status).inc(count)
+    system.metrics.alerts_duplicate.inc(receipt.duplicates)
+    system.metrics.alerts_truncated.inc(truncated)
+    counts = asdict(receipt) | {"rejected": rejected}
+    _log.info("delivery_taken", truncated=truncated, **counts)
+    return counts
+
+
+def _apart(body: bytes, now: float) -> tuple[Sequence[Alert], int, int]:
+    envelope = alerts.envelope(body)
+    found = [alerts.alert(raw, now) for raw in envelope.alerts]
+    taken = [alert for alert in found if alert is not None]
+    return taken, len(found) - len(taken), envelope.truncated

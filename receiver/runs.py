@@ -1,0 +1,230 @@
+"""The runs as they are kept: taken in, moved from state to state, listed."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, exists, func, insert, or_, select, update
+
+from actions import audit, claims
+from actions.audit import canonical
+from actions.tables import intents
+from receiver.alerts import Alert
+from receiver.inbox import Waiting
+from receiver.tables import runs
+
+ACTOR = "smartcloudops"
+
+
+class State(StrEnum):
+    RECEIVED = "received"
+    DECIDING = "deciding"
+    AWAITING_APPROVAL = "awaiting_approval"
+    ACTING = "acting"
+    VERIFYING = "verifying"
+    ROLLING_BACK = "rolling_back"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    REFUSED = "refused"
+    OBSERVED = "observed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    RESOLVED = "resolved"
+
+    @property
+    def ended(self) -> bool:
+        return self not in IN_FLIGHT
+
+
+IN_FLIGHT = frozenset(
+    {
+        State.RECEIVED,
+        State.DECIDING,
+        State.AWAITING_APPROVAL,
+        State.ACTING,
+        State.VERIFYING,
+        State.ROLLING_BACK,
+    }
+)
+
+_JSON = ("labels", "annotations", "plan", "verdict", "gates", "evidence")
+_PRIORITY = {"critical": 0, "warning": 1}
+_LEAST = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A row of `runs`; JSON columns as their values."""
+
+    id: str
+    state: State
+    refusal: str | None
+    outcome: str | None
+    fingerprint: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    odd: str | None
+    starts_at: float
+    received_at: float
+    priority: int
+    target: str | None
+    group_name: str | None
+    playbook: str | None
+    plan: Mapping[str, Any] | None
+    verdict: Mapping[str, Any] | None
+    gates: Sequence[Mapping[str, Any]]
+    evidence: Mapping[str, Any] | None
+    steps_begun: int
+    next_rung: int
+    phase: str | None
+    recovered_since: float | None
+    verify_until: float | None
+    decided_at: float | None
+    next_act_at: float | None
+    updated_at: float
+    ended_at: float | None
+
+
+def take_in(connection: Connection, waiting: Sequence[Waiting], now: float) -> None:
+    """Alerts of the inbox become runs; those that already are stay as they are."""
+    ids = [one.id for one in waiting]
+    known = set(connection.scalars(select(runs.c.id).where(runs.c.id.in_(ids))))
+    fresh = [one for one in waiting if one.id not in known]
+    if not fresh:
+        return
+    connection.execute(insert(runs), [_row(one, now) for one in fresh])
+    audit.append(connection, now, *(_receipt(one) for one in fresh))
+
+
+def fresh(waiting: Waiting, now: float) -> Run:
+    """The run that an alert would become."""
+    empty = dict.fromkeys((column.name for column in runs.c), None)
+    return _run({**empty, **_row(waiting, now)})
+
+
+def get(connection: Connection, run_id: str) -> Run | None:
+    row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+    return None if row is None else _run(row)
+
+
+def pending(connection: Connection, *, excluding: Collection[str], limit: int) -> Sequence[Run]:
+    """Runs to decide on: the most severe first, and of these the newest."""
+    query = (
+        select(runs)
+        .where(runs.c.state.in_((State.RECEIVED, State.DECIDING)), runs.c.id.not_in(excluding))
+        .order_by(runs.c.priority, runs.c.received_at.desc())
+        .limit(limit)
+    )
+    return [_run(row) for row in connection.execute(query).mappings()]
+
+
+def in_states(connection: Connection, states: Collection[State]) -> Sequence[Run]:
+    query = select(runs).where(runs.c.state.in_(states)).order_by(runs.c.id)
+    return [_run(row) for row in connection.execute(query).mappings()]
+
+
+def ended_among(connection: Connection, run_ids: Sequence[str]) -> Sequence[Run]:
+    """Those of the runs that have ended."""
+    query = select(runs).where(runs.c.id.in_(run_ids), runs.c.state.not_in(IN_FLIGHT))
+    return [_run(row) for row in connection.execute(query).mappings()]
+
+
+def count(connection: Connection, states: Collection[State]) -> int:
+    query = select(func.count()).select_from(runs).where(runs.c.state.in_(states))
+    return connection.execute(query).scalar_one()
+
+
+def page(  # noqa: PLR0913 one argument a filter of the API
+    connection: Connection,
+    *,
+    state: State | None = None,
+    playbook: str | None = None,
+    target: str | None = None,
+    since: float | None = None,
+    before: str | None = None,
+    limit: int = 100,
+) -> Sequence[Run]:
+    """Newest first, below run id `before`, without the evidence."""
+    columns = [column for column in runs.c if column.name != "evidence"]
+    query: Select[Any] = select(*columns).order_by(runs.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(runs.c.state == state)
+    if playbook is not None:
+        query = query.where(runs.c.playbook == playbook)
+    if target is not None:
+        of_step = exists().where(intents.c.run_id == runs.c.id, intents.c.target == target)
+        query = query.where(or_(runs.c.target == target, of_step))
+    if since is not None:
+        query = query.where(runs.c.received_at >= since)
+    if before is not None:
+        query = query.where(runs.c.id < before)
+    rows = connection.execute(query).mappings()
+    return [_run(dict(row) | {"evidence": None}) for row in rows]
+
+
+def move(
+    connection: Connection,
+    run: Run,
+    state: State,
+    now: float,
+    **changes: Any,  # noqa: ANN401 any column of runs
+) -> bool:
+    """Move a run on, with its audit record; False where it is no longer in the state it was.
+
+    An ended run gives up its claims in the same transaction.
+    """
+    values = {"state": state, "updated_at": now} | changes
+    if state.ended:
+        values |= {"ended_at": now, "phase": None}
+        claims.release(connection, run.id)
+    stored = {k: canonical(v) if k in _JSON and v is not None else v for k, v in values.items()}
+    moved = connection.execute(
+        update(runs).where(runs.c.id == run.id, runs.c.state == run.state).values(stored)
+    )
+    if moved.rowcount != 1:
+        return False
+    detail = {k: v for k, v in values.items() if k not in {"updated_at", "evidence"}}
+    event = audit.Event(actor=ACTOR, event=f"run_{state}", run_id=run.id, detail=detail)
+    audit.append(connection, now, event)
+    return True
+
+
+def _row(waiting: Waiting, now: float) -> Mapping[str, Any]:
+    alert = waiting.alert
+    return {
+        "id": waiting.id,
+        "state": State.RECEIVED,
+        "fingerprint": canonical(alert.fingerprint)[1:-1],
+        "labels": canonical(alert.labels),
+        "annotations": canonical(alert.annotations),
+        "odd": alert.odd,
+        "starts_at": alert.starts_at,
+        "received_at": waiting.received_at,
+        "priority": _PRIORITY.get(alert.labels.get("severity", ""), _LEAST),
+        "gates": "[]",
+        "steps_begun": 0,
+        "next_rung": 0,
+        "updated_at": now,
+    }
+
+
+def _receipt(waiting: Waiting) -> audit.Event:
+    return audit.Event(
+        actor="alertmanager",
+        event="alert_received",
+        run_id=waiting.id,
+        detail={"received_at": waiting.received_at, **_alert(waiting.alert)},
+    )
+
+
+def _alert(alert: Alert) -> Mapping[str, Any]:
+    return {key: value for key, value in vars(alert).items() if value is not None}
+
+
+def _run(row: RowMapping | Mapping[str, Any]) -> Run:
+    loaded = {key: None if row[key] is None else json.loads(row[key]) for key in _JSON}
+    fingerprint = json.loads(f'"{row["fingerprint"]}"')
+    return Run(**(dict(row) | loaded | {"state": State(row["state"]), "fingerprint": fingerprint}))

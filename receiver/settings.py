@@ -1,0 +1,60 @@
+"""Every setting, read from the environment here and nowhere else."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, HttpUrl, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Mode(StrEnum):
+    """How far a run may go, weakest first."""
+
+    OBSERVE = "observe"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the text names the variable and never its value."""
+
+
+class Settings(BaseSettings):
+    """`SMARTCLOUDOPS_<NAME>` for each field, described in docs/configuration.md."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SMARTCLOUDOPS_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    database_url: str = "sqlite:///data/smartcloudops.db"
+    prometheus_url: HttpUrl = HttpUrl("http://127.0.0.1:9090")
+    alertmanager_url: HttpUrl = HttpUrl("http://127.0.0.1:9093")
+    playbooks: Path = Path("playbooks")
+    tokens_file: Path = Path("data/tokens.json")
+    mode: Mode = Mode.OBSERVE
+    # Alertmanager's repeat_interval + group_interval, and a little: silence longer than this
+    # closes an alert's episode.
+    episode_gap_s: Annotated[float, Field(gt=0)] = 360
+    verify_interval_s: Annotated[float, Field(gt=0)] = 5
+    evidence_deadline_s: Annotated[float, Field(gt=0)] = 5
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def load() -> Settings:
+    """Settings from the environment.
+
+    Raises SettingsError naming each variable that cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = (
+            f"SMARTCLOUDOPS_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError("; ".join(faults)) from None

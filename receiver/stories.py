@@ -1,0 +1,57 @@
+"""A run as the API tells it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from actions.ledger import Intent
+from receiver.runs import Run
+
+
+def when(moment: float | None) -> str | None:
+    """RFC 3339 in UTC, to the millisecond."""
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
+    """Everything but the evidence; each key is always there, null or empty where nothing is."""
+    return {
+        "id": run.id,
+        "state": str(run.state),
+        "refusal": run.refusal,
+        "outcome": run.outcome,
+        "alert": {
+            "fingerprint": run.fingerprint,
+            "labels": run.labels,
+            "annotations": run.annotations,
+            "starts_at": when(run.starts_at),
+        },
+        "target": run.target,
+        "group": run.group_name,
+        "playbook": run.playbook,
+        "verdict": run.verdict,
+        "gates": run.gates,
+        "plan": run.plan,
+        "steps": [step(one) for one in steps],
+        "received_at": when(run.received_at),
+        "decided_at": when(run.decided_at),
+        "ended_at": when(run.ended_at),
+        "next_act_at": when(run.next_act_at),
+    }
+
+
+def step(intent: Intent) -> dict[str, Any]:
+    return {
+        "action": intent.action,
+        "target": intent.target,
+        "params": intent.params,
+        "before": intent.before,
+        "stage": str(intent.stage),
+        "outcome": str(intent.outcome) if intent.outcome else None,
+        "error": intent.error,
+        "started_at": when(intent.started_at),
+        "dispatched_at": when(intent.dispatched_at),
+        "ended_at": when(intent.ended_at),
+    }

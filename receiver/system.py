@@ -1,0 +1,217 @@
+"""All the parts of one receiver, put together once, started and stopped in order."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from actions import aws, switch
+from actions.aws import Aws
+from actions.perform import Performer
+from actions.tables import claims
+from models import robust
+from models.evidence import Evidence
+from receiver import runs
+from receiver.assessor import Assessment, Assessor
+from receiver.closing import Closing
+from receiver.database import Database, database, inbox_url
+from receiver.engine import Engine
+from receiver.evidence import gather
+from receiver.inbox import Inbox
+from receiver.metrics import Metrics
+from receiver.phases import Phases
+from receiver.playbooks import Playbooks
+from receiver.prometheus import Prometheus
+from receiver.runs import IN_FLIGHT, State
+from receiver.settings import Settings
+from receiver.situation import Situations, Target
+
+_log = structlog.get_logger()
+
+
+class AlreadyRunningError(Exception):
+    """Another receiver works on the same SQLite file, which only one may."""
+
+
+class System:
+    """Built, then prepared, then started; stopped in the opposite order."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        playbooks: Playbooks,
+        *,
+        clients: Aws | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.database: Database = database(settings.database_url)
+        self.metrics = Metrics((one.name for one in playbooks.items), robust.MODEL)
+        self.prometheus = Prometheus(
+            str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
+        )
+        self._aws = clients or aws.connect(pool=2 * settings.workers)
+        self._workers = ThreadPoolExecutor(settings.workers, "assess")
+        # Apart from the workers, which wait for what runs here.
+        self._queries = ThreadPoolExecutor(4 * settings.workers, "query")
+        self._lock = _SingleProcess(settings.database_url)
+        self.inbox = Inbox(
+            database(inbox_url(settings.database_url)), settings.episode_gap_s, self._arrived
+        )
+        closing = Closing(
+            database=self.database, inbox=self.inbox, metrics=self.metrics, clock=clock
+        )
+        self.phases = Phases(
+            database=self.database,
+            performer=Performer(aws=self._aws, begin=self.database.write, clock=clock),
+            prometheus=self.prometheus,
+            closing=closing,
+            metrics=self.metrics,
+            interval_s=settings.verify_interval_s,
+            clock=clock,
+            wake=self._arrived,
+        )
+        self.engine = Engine(settings.database_url, settings.workers, self.phases.handle)
+        self.phases.engine = self.engine
+        self.assessment = assessment(
+            settings, playbooks, self.database, self._aws, self.prometheus, self._queries
+        )
+        self.assessor = Assessor(
+            database=self.database,
+            inbox=self.inbox,
+            assessment=self.assessment,
+            engine=self.engine,
+            closing=closing,
+            metrics=self.metrics,
+            pool=self._workers,
+            clock=clock,
+        )
+
+    def prepare(self) -> None:
+        """Take the database and bring it up to date.
+
+        Raises AlreadyRunningError, or SQLAlchemy's error where the database cannot be used.
+        """
+        self._lock.take()
+        self.database.migrate("state")
+        self.inbox.database.migrate("inbox")
+
+    def start(self) -> None:
+        """Go on with what was left, and begin to work."""
+        self.inbox.start()
+        self.engine.start()
+        self.assessor.start()
+        _log.info("started", mode=str(self.settings.mode))
+
+    def stop(self) -> None:
+        """Take no more, finish what runs; whatever is left is on disk and goes on next time."""
+        self.assessor.stop()
+        self.engine.stop()
+        self._workers.shutdown()
+        self._queries.shutdown(cancel_futures=True)
+        self.inbox.stop()
+        self.prometheus.close()
+        self._lock.release()
+        _log.info("stopped")
+
+    def checks(self) -> dict[str, str]:
+        """What readiness rests on, by name: "ok" or what is wrong."""
+        return {
+            "database": _answers(self.database),
+            "inbox": _answers(self.inbox.database) if self.inbox.alive else "its writer ended",
+            "assessor": "ok" if self.assessor.alive else "it ended",
+        }
+
+    def refresh_gauges(self) -> None:
+        """Bring the gauges up to date; unknown counts as paused."""
+        metrics, now = self.metrics, self.clock()
+        try:
+            with self.database.read() as connection:
+                state = switch.read(connection)
+                cooling = select(func.count()).select_from(claims)
+                cooling = cooling.where(claims.c.held | (claims.c.cooldown_until > now))
+                metrics.cooldowns_active.set(connection.execute(cooling).scalar_one())
+                metrics.runs_in_flight.set(runs.count(connection, IN_FLIGHT))
+                metrics.awaiting_approval.set(runs.count(connection, (State.AWAITING_APPROVAL,)))
+        except SQLAlchemyError:
+            state = None
+        metrics.paused.set(0 if state is not None and not state.paused else 1)
+
+    def _arrived(self) -> None:
+        self.assessor.wake()
+
+
+def assessment(  # noqa: PLR0913, PLR0917 one argument a part
+    settings: Settings,
+    playbooks: Playbooks,
+    state: Database,
+    clients: Aws,
+    prometheus: Prometheus,
+    queries: ThreadPoolExecutor,
+) -> Assessment:
+    """The part that decides, for the service and for `explain` alike."""
+    situations = Situations(
+        database=state,
+        aws=clients,
+        pool=queries,
+        mode=settings.mode,
+        gap_s=settings.episode_gap_s,
+    )
+
+    def evidence_of(target: Target, at: float) -> Evidence:
+        return gather(
+            prometheus,
+            target=target.id or "",
+            group=target.group,
+            at=at,
+            pool=queries,
+            deadline_s=settings.evidence_deadline_s,
+        )
+
+    return Assessment(
+        playbooks=playbooks, situations=situations, gather=evidence_of, judge=robust.judge
+    )
+
+
+def _answers(one: Database) -> str:
+    try:
+        with one.read() as connection:
+            connection.execute(select(1))
+    except SQLAlchemyError as error:
+        return type(getattr(error, "orig", None) or error).__name__
+    return "ok"
+
+
+class _SingleProcess:
+    """On SQLite the engine is one process; a second one would repeat what the first one runs."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        sqlite = parsed.get_backend_name() == "sqlite" and parsed.database
+        self._path = Path(f"{parsed.database}.lock") if sqlite else None
+        self._descriptor: int | None = None
+
+    def take(self) -> Self:
+        if self._path is None:
+            return self
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise AlreadyRunningError(f"another receiver runs on {self._path.name[:-5]}") from None
+        return self
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

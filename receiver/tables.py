@@ -1,0 +1,43 @@
+"""The runs: one row an alert's episode, with all that explains it but its steps and audit."""
+
+from sqlalchemy import Column, Double, Index, Integer, String, Table, Text
+
+from actions.tables import metadata
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("state", String(24), nullable=False),
+    Column("refusal", String(64)),
+    Column("outcome", Text),
+    Column("fingerprint", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("annotations", Text, nullable=False),
+    Column("odd", Text),
+    Column("starts_at", Double, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("target", String(255)),
+    Column("group_name", String(255)),
+    Column("playbook", String(128)),
+    Column("plan", Text),
+    Column("verdict", Text),
+    Column("gates", Text, nullable=False),
+    Column("evidence", Text),
+    # The step it is at: how many were begun, and the rung of the ladder that the next one needs.
+    Column("steps_begun", Integer, nullable=False),
+    Column("next_rung", Integer, nullable=False),
+    # The engine's workflow that carries the run now; the row is the truth, the workflow is not.
+    Column("phase", String(128)),
+    Column("recovered_since", Double),
+    Column("verify_until", Double),
+    Column("decided_at", Double),
+    Column("next_act_at", Double),
+    Column("updated_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Index("ix_runs_state_priority", "state", "priority"),
+    Index("ix_runs_target", "target"),
+    Index("ix_runs_playbook", "playbook"),
+    Index("ix_runs_received_at", "received_at"),
+)

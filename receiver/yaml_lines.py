@@ -1,0 +1,87 @@
+"""YAML with the line of every key, so that an error can point at its cause."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+_SIZE_MAX = 256 * 1024
+
+
+class YamlError(Exception):
+    """A file that cannot be read as one YAML mapping; `line` counts from 1."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line, self.message = line, message
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where things stand in a file."""
+
+    root: Any
+
+    def of(self, path: tuple[str | int, ...]) -> int:
+        """The line of a key or item, or of the nearest thing around it that is there."""
+        node, line = self.root, 1
+        for part in path:
+            if isinstance(node, CommentedMap) and part in node:
+                line = node.lc.key(part)[0] + 1
+            elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+                line = node.lc.item(part)[0] + 1
+            else:
+                break
+            node = node[part]
+        return line
+
+
+def read(file: Path) -> tuple[dict[str, Any], Lines]:
+    """The mapping in a file, and its lines.
+
+    Anchors are refused: a few of them can stand for more than memory holds. Raises YamlError.
+    """
+    try:
+        raw = file.read_bytes()
+        text = raw.decode()
+    except OSError as error:
+        raise YamlError(1, f"it cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise YamlError(raw[: error.start].count(b"\n") + 1, "it is not UTF-8") from None
+    if len(raw) > _SIZE_MAX:
+        raise YamlError(1, f"it is larger than {_SIZE_MAX} bytes")
+    try:
+        anchored = _anchor(text)
+        root = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = (error.problem or error.context or "no YAML").splitlines()[0]
+        raise YamlError(mark.line + 1 if mark else 1, said) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise YamlError(1, f"no YAML: {str(error).splitlines()[0]}") from None
+    if anchored is not None:
+        raise YamlError(anchored, "anchors and aliases are not used here")
+    if not isinstance(root, CommentedMap):
+        raise YamlError(1, "it is not a mapping of keys to values")
+    return _plain(root), Lines(root)
+
+
+def _anchor(text: str) -> int | None:
+    for token in YAML(typ="rt").scan(text):
+        if type(token).__name__ in ("AnchorToken", "AliasToken"):
+            return int(token.start_mark.line) + 1
+    return None
+
+
+def _plain(node: Any) -> Any:  # noqa: ANN401 whatever YAML holds
+    if isinstance(node, CommentedMap):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, CommentedSeq):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node

@@ -1,0 +1,33 @@
+"""Fixtures for tests of the parts that need a database, and a clock that stands still."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from receiver.database import Database, database
+
+
+@dataclass
+class Clock:
+    """Epoch seconds that pass only when a test says so."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Database]:
+    """The service's records, empty, on a real SQLite file."""
+    made = database(f"sqlite:///{tmp_path}/state.db")
+    made.migrate("state")
+    yield made
+    made.engine.dispose()

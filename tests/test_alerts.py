@@ -1,0 +1,108 @@
+"""The webhook's body, taken apart."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver import alerts
+from receiver.alerts import NotJsonError, NotVersion4Error
+
+PAYLOADS = Path(__file__).parent / "payloads"
+_ALERT = {
+    "status": "firing",
+    "labels": {"alertname": "HighCPU", "instance_id": "i-0123456789abcdef0"},
+    "annotations": {},
+    "startsAt": "2026-11-23T06:39:31.435Z",
+    "endsAt": "0001-01-01T00:00:00Z",
+    "fingerprint": "d76ace51dbbb114a",
+}
+
+
+@pytest.mark.parametrize("path", sorted(PAYLOADS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_missing_fingerprint_is_derived_as_alertmanager_derives_it(path: Path) -> None:
+    """Real deliveries, their fingerprints taken away, come to the same fingerprints."""
+    for raw in json.loads(path.read_text())["alerts"]:
+        bare = {key: value for key, value in raw.items() if key != "fingerprint"}
+        found = alerts.alert(bare, received_at=0)
+        assert found is not None
+        assert found.fingerprint == raw["fingerprint"]
+
+
+def test_the_zero_time_means_not_yet() -> None:
+    """A firing alert's endsAt of year 1 is no time at all."""
+    found = alerts.alert(_ALERT, received_at=0)
+    assert found is not None
+    assert found.ends_at is None
+    assert found.starts_at == pytest.approx(1795415971.435)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", NotJsonError),
+        (b"{", NotJsonError),
+        (b"\xff\xfe", NotJsonError),
+        (b"null", NotVersion4Error),
+        (b"[]", NotVersion4Error),
+        (b'{"text": "custom"}', NotVersion4Error),
+        (b'{"version": "3", "alerts": []}', NotVersion4Error),
+        (b'{"version": 4, "alerts": []}', NotVersion4Error),
+        (b'{"version": "4"}', NotVersion4Error),
+        (b'{"version": "4", "alerts": {}}', NotVersion4Error),
+    ],
+)
+def test_a_body_that_is_no_delivery_is_named_as_such(body: bytes, error: type[Exception]) -> None:
+    """One line, and nothing of the body in it."""
+    with pytest.raises(error) as caught:
+        alerts.envelope(body)
+    assert "\n" not in str(caught.value)
+    assert "custom" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "odd"),
+    [
+        ({"status": "burning"}, "status"),
+        ({"labels": {"alertname": "X", "n": 7}}, "no text"),
+        ({"labels": {"severity": "critical"}}, "alertname"),
+        ({"labels": {"alertname": "X", "big": "x" * 9000}}, "longer"),
+        ({"labels": {"alertname": "X"} | {f"l{n}": "" for n in range(200)}}, "more than"),
+        ({"annotations": "text"}, "annotations"),
+        ({"startsAt": "yesterday"}, "startsAt"),
+        ({"startsAt": 12}, "startsAt"),
+        ({"fingerprint": ["a"]}, "fingerprint"),
+    ],
+)
+def test_an_odd_alert_is_kept_and_marked(change: dict[str, object], odd: str) -> None:
+    """Odd alerts are stored with the reason why no playbook may take them."""
+    found = alerts.alert(_ALERT | change, received_at=5)
+    assert found is not None
+    assert odd in (found.odd or "")
+
+
+@pytest.mark.parametrize("raw", [None, 7, "text", [], {}, {"labels": None}, {"labels": ["a"]}])
+def test_what_has_no_labels_is_no_alert(raw: object) -> None:
+    """Without labels there is nothing to know it by."""
+    assert alerts.alert(raw, received_at=0) is None
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    st.fixed_dictionaries({"labels": _JSON}, optional={k: _JSON for k in _ALERT if k != "labels"})
+)
+def test_no_alert_breaks_the_parser(raw: dict[str, object]) -> None:
+    """Whatever JSON comes: an alert with a usable key, or None."""
+    found = alerts.alert(raw, received_at=1)
+    if found is not None:
+        assert len(found.key) == 16
+        assert set(found.key) <= set("0123456789abcdef")
+        assert all(isinstance(v, str) for v in (*found.labels.values(), found.fingerprint))

@@ -1,0 +1,153 @@
+"""Alerts are on disk before they are acknowledged, and each episode becomes one run."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from receiver.alerts import Alert
+from receiver.database import database
+from receiver.inbox import Inbox, InboxUnavailableError, Receipt
+from tests.conftest import Clock
+
+GAP_S = 360.0
+
+
+def _alert(key: str = "a" * 16, *, firing: bool = True, ends_at: float | None = None) -> Alert:
+    return Alert(
+        key=key,
+        fingerprint=key,
+        firing=firing,
+        labels={"alertname": "HighCPU"},
+        annotations={},
+        starts_at=1000.0,
+        ends_at=ends_at,
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "inbox.db"
+
+
+@pytest.fixture
+def inbox(path: Path) -> Iterator[Inbox]:
+    made = _opened(path)
+    yield made
+    made.stop()
+
+
+def _opened(path: Path, *, backlog: int = 200_000) -> Inbox:
+    made = Inbox(database(f"sqlite:///{path}"), GAP_S, lambda: None, backlog=backlog)
+    made.database.migrate("inbox")
+    made.start()
+    return made
+
+
+def _submit(inbox: Inbox, *alerts: Alert, at: float) -> Receipt:
+    return inbox.submit(alerts, at).result(10)
+
+
+def _end(inbox: Inbox, *, reopens_at: float | None = None) -> None:
+    inbox.end(inbox.waiting()[-1].id, reopens_at=reopens_at)
+
+
+def test_copies_in_parallel_become_one_run(inbox: Inbox, clock: Clock) -> None:
+    """Fifty posts at once, one is accepted."""
+    with ThreadPoolExecutor(50) as pool:
+        receipts = list(pool.map(lambda _: _submit(inbox, _alert(), at=clock()), range(50)))
+    assert sum(receipt.accepted for receipt in receipts) == 1
+    assert sum(receipt.duplicates for receipt in receipts) == 49
+    assert len(inbox.waiting()) == 1
+
+
+def test_copies_in_one_delivery_become_one_run(inbox: Inbox, clock: Clock) -> None:
+    """Also where one body names an alert twice."""
+    receipt = _submit(inbox, _alert(), _alert(), _alert("b" * 16), at=clock())
+    assert receipt == Receipt(accepted=2, duplicates=1)
+
+
+def test_a_known_alert_is_known_after_a_restart(path: Path, clock: Clock) -> None:
+    """What was acknowledged is on disk."""
+    first = _opened(path)
+    _submit(first, _alert(), at=clock())
+    first.stop()
+    second = _opened(path)
+    assert _submit(second, _alert(), at=clock() + 1).duplicates == 1
+    assert [one.alert for one in second.waiting()] == [_alert()]
+    second.stop()
+
+
+def test_an_episode_stays_open_while_its_run_goes_on(inbox: Inbox, clock: Clock) -> None:
+    """Resolved and fired again during a run is still the same episode."""
+    _submit(inbox, _alert(), at=clock())
+    assert _submit(inbox, _alert(firing=False, ends_at=2000.0), at=clock() + 5).resolved == 1
+    assert _submit(inbox, _alert(), at=clock() + 10).duplicates == 1
+
+
+@pytest.mark.parametrize(
+    ("resolved", "reopens_after", "silence", "accepted"),
+    [
+        (True, None, 10.0, 1),
+        (False, None, 10.0, 0),
+        (False, None, GAP_S, 0),
+        (False, None, GAP_S + 1, 1),
+        (False, 60.0, 59.0, 0),
+        (False, 60.0, 60.0, 1),
+    ],
+)
+def test_an_ended_episode_closes_once_it_is_over(  # noqa: PLR0913 one argument a column
+    inbox: Inbox,
+    clock: Clock,
+    *,
+    resolved: bool,
+    reopens_after: float | None,
+    silence: float,
+    accepted: int,
+) -> None:
+    """After the end a firing copy is new if the alert was resolved, silent, or may be retried."""
+    _submit(inbox, _alert(), at=clock())
+    _end(inbox, reopens_at=None if reopens_after is None else clock() + reopens_after)
+    if resolved:
+        _submit(inbox, _alert(firing=False, ends_at=2000.0), at=clock())
+    assert _submit(inbox, _alert(), at=clock() + silence).accepted == accepted
+
+
+def test_a_late_resolve_of_an_earlier_firing_is_no_resolve(inbox: Inbox, clock: Clock) -> None:
+    """A second Alertmanager may deliver the old end after the new beginning."""
+    _submit(inbox, _alert(), at=clock())
+    _submit(inbox, _alert(firing=False, ends_at=999.0), at=clock())
+    episode = inbox.of_runs([inbox.waiting()[0].id])[inbox.waiting()[0].id]
+    assert episode.resolved_at is None
+
+
+def test_a_resolve_of_an_unknown_alert_is_only_counted(inbox: Inbox, clock: Clock) -> None:
+    """There is nothing to run for."""
+    assert _submit(inbox, _alert(firing=False), at=clock()) == Receipt(resolved=1)
+    assert inbox.waiting() == []
+
+
+def test_ten_thousand_alerts_in_one_delivery_are_all_kept(inbox: Inbox, clock: Clock) -> None:
+    """A group of this size is real."""
+    many = [_alert(f"{number:016x}") for number in range(10_000)]
+    assert _submit(inbox, *many, at=clock()).accepted == 10_000
+    assert len(inbox.waiting(limit=20_000)) == 10_000
+
+
+def test_a_full_backlog_is_refused(path: Path, clock: Clock) -> None:
+    """The sender keeps what cannot be taken."""
+    made = _opened(path, backlog=1)
+    with pytest.raises(InboxUnavailableError, match="backlog"):
+        made.submit([_alert(), _alert("b" * 16)], clock())
+    made.stop()
+
+
+def test_what_cannot_be_stored_is_not_acknowledged(path: Path, clock: Clock) -> None:
+    """A file that became read-only: an error for the sender, no receipt, and no word of the SQL."""
+    made = _opened(path)
+    with made.database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE inbox_received")
+    with pytest.raises(InboxUnavailableError, match=r"^not stored: OperationalError$"):
+        _submit(made, _alert(), at=clock())
+    made.stop()

@@ -1,0 +1,345 @@
+"""A step is performed effectively once, whatever breaks and wherever it stops."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+
+from actions import audit, claims, ledger, switch
+from actions.action import Outcome
+from actions.aws import Aws, _name_run
+from actions.catalog import CATALOG
+from actions.claims import Denial
+from actions.ledger import Intent, Stage
+from actions.perform import Performer, Step
+from receiver.database import Database
+from tests.conftest import Clock
+
+HOST = "i-0123456789abcdef0"
+_EC2 = "http://ec2.amazonaws.com/doc/2016-11-15/"
+_ASG = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
+
+
+class CrashError(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class FakeAws:
+    """Answers EC2 and Auto Scaling at the HTTP edge; `broken` decides a changing call's fate."""
+
+    desired: int = 6
+    state: str = "running"
+    calls: list[str] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)
+    broken: Callable[[], tuple[int, str] | None] = lambda: None
+    executes: bool = True
+
+    def clients(self) -> Aws:
+        session = boto3.Session("key", "secret", region_name="us-east-1")
+        session.events.register("request-created", _name_run)
+        session.events.register("before-send", self._answer)  # type: ignore[arg-type] # it answers
+        once = Config(retries={"total_max_attempts": 1})
+        return Aws(
+            ec2=session.client("ec2", config=once),
+            ec2_once=session.client("ec2", config=once),
+            autoscaling=session.client("autoscaling", config=once),
+        )
+
+    def _answer(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        form = dict(parse_qsl(str(request.body)))
+        operation = form["Action"]
+        self.calls.append(operation)
+        self.agents.append(str(request.headers["User-Agent"]))
+        if operation in {"RebootInstances", "SetDesiredCapacity"}:
+            if self.executes and operation == "SetDesiredCapacity":
+                self.desired = int(form["DesiredCapacity"])
+            failure = self.broken()
+            if failure is not None:
+                status, code = failure
+                body = (
+                    f"<Response><Errors><Error><Code>{code}</Code></Error></Errors></Response>"
+                    if operation == "RebootInstances"
+                    else f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"
+                )
+                return _response(request.url, status, body)
+        return _response(request.url, 200, getattr(self, f"_{operation}")())
+
+    def _RebootInstances(self) -> str:  # noqa: N802 AWS's name
+        body = "<return>true</return>"
+        return f'<RebootInstancesResponse xmlns="{_EC2}">{body}</RebootInstancesResponse>'
+
+    def _SetDesiredCapacity(self) -> str:  # noqa: N802 AWS's name
+        return f'<SetDesiredCapacityResponse xmlns="{_ASG}"/>'
+
+    def _DescribeInstances(self) -> str:  # noqa: N802 AWS's name
+        return (
+            f'<DescribeInstancesResponse xmlns="{_EC2}"><reservationSet><item><instancesSet><item>'
+            f"<instanceId>{HOST}</instanceId><instanceState><name>{self.state}</name>"
+            "</instanceState><launchTime>2026-01-01T00:00:00Z</launchTime><placement>"
+            "<availabilityZone>us-east-1a</availabilityZone></placement></item></instancesSet>"
+            "</item></reservationSet></DescribeInstancesResponse>"
+        )
+
+    def _DescribeAutoScalingGroups(self) -> str:  # noqa: N802 AWS's name
+        return (
+            f'<DescribeAutoScalingGroupsResponse xmlns="{_ASG}"><DescribeAutoScalingGroupsResult>'
+            "<AutoScalingGroups><member><AutoScalingGroupName>web</AutoScalingGroupName>"
+            f"<MinSize>4</MinSize><MaxSize>12</MaxSize><DesiredCapacity>{self.desired}"
+            "</DesiredCapacity></member></AutoScalingGroups></DescribeAutoScalingGroupsResult>"
+            "</DescribeAutoScalingGroupsResponse>"
+        )
+
+
+class _Raw:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self) -> list[bytes]:
+        return [self._body]
+
+
+def _response(url: str, status: int, body: str) -> AWSResponse:
+    return AWSResponse(url, status, HTTPHeaders(), _Raw(body.encode()))
+
+
+def _raising(error: BaseException) -> Callable[[], None]:
+    def broken() -> None:
+        raise error
+
+    return broken
+
+
+def _reboot(run_id: str = "A" * 26, index: int = 0) -> Step:
+    return Step(
+        run_id=run_id,
+        index=index,
+        action=CATALOG["reboot_instance"],
+        target=HOST,
+        params={},
+        cooldown_s=300,
+    )
+
+
+def _scale(desired: int | str, run_id: str = "A" * 26) -> Step:
+    return Step(
+        run_id=run_id,
+        index=0,
+        action=CATALOG["set_desired_capacity"],
+        target="web",
+        params={"desired": desired},
+        cooldown_s=300,
+    )
+
+
+def _performed(result: Intent | Denial) -> Intent:
+    assert isinstance(result, Intent)
+    return result
+
+
+@pytest.fixture
+def fake() -> FakeAws:
+    return FakeAws()
+
+
+@pytest.fixture
+def performer(fake: FakeAws, state: Database, clock: Clock) -> Performer:
+    return Performer(aws=fake.clients(), begin=state.write, clock=clock)
+
+
+def test_a_reboot_is_one_call_that_names_its_run(performer: Performer, fake: FakeAws) -> None:
+    """CloudTrail shows the run in the user agent of the call."""
+    done = _performed(performer.perform(_reboot()))
+    assert (done.outcome, done.stage) == (Outcome.CHANGED, Stage.OBSERVED)
+    assert fake.calls.count("RebootInstances") == 1
+    assert all(f"smartcloudops-run/{'A' * 26}" in agent for agent in fake.agents)
+
+
+def test_performing_again_does_nothing_more(performer: Performer, fake: FakeAws) -> None:
+    """The ledger answers for a step that is done."""
+    first = performer.perform(_reboot())
+    assert performer.perform(_reboot()) == first
+    assert fake.calls.count("RebootInstances") == 1
+
+
+def test_another_run_meets_the_hold_and_then_the_cooldown(
+    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """A held target stays held however long it takes; released, its cooldown goes on."""
+    performer.perform(_reboot())
+    clock.now += 10_000
+    assert performer.perform(_reboot("B" * 26)) is Denial.TARGET_BUSY
+    with state.write() as connection:
+        claims.release(connection, "A" * 26)
+    assert isinstance(performer.perform(_reboot("B" * 26)), Intent)
+    with state.write() as connection:
+        claims.release(connection, "B" * 26)
+    clock.now += 299
+    assert performer.perform(_reboot("C" * 26)) is Denial.COOLDOWN
+    clock.now += 1
+    assert isinstance(performer.perform(_reboot("C" * 26)), Intent)
+    assert fake.calls.count("RebootInstances") == 3
+
+
+def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: Clock) -> None:
+    """Check and claim are one transaction."""
+    performer = Performer(aws=fake.clients(), begin=state.write, clock=clock)
+    results: list[Intent | Denial] = []
+
+    def race(number: int) -> None:
+        results.append(performer.perform(_reboot(f"{number:026d}")))
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fake.calls.count("RebootInstances") == 1
+    assert results.count(Denial.TARGET_BUSY) == 199
+
+
+@pytest.mark.parametrize(
+    ("broken", "outcome", "error"),
+    [
+        (lambda: (400, "UnauthorizedOperation"), Outcome.FAILED, "UnauthorizedOperation"),
+        (lambda: (503, "RequestLimitExceeded"), Outcome.FAILED, "RequestLimitExceeded"),
+        (lambda: (500, "InternalError"), Outcome.UNKNOWN, "InternalError"),
+        (
+            _raising(EndpointConnectionError(endpoint_url="http://x")),
+            Outcome.FAILED,
+            "EndpointConnectionError",
+        ),
+        (
+            _raising(ReadTimeoutError(endpoint_url="http://x")),
+            Outcome.UNKNOWN,
+            "ReadTimeoutError",
+        ),
+    ],
+)
+def test_a_reboot_that_breaks_is_never_repeated(
+    performer: Performer,
+    fake: FakeAws,
+    broken: Callable[[], tuple[int, str] | None],
+    outcome: Outcome,
+    error: str,
+) -> None:
+    """Refused is failed, unanswered is unknown, and neither is tried again."""
+    fake.broken = broken
+    done = _performed(performer.perform(_reboot()))
+    assert (done.outcome, done.error) == (outcome, error)
+    performer.perform(_reboot())
+    assert fake.calls.count("RebootInstances") == 1
+
+
+@pytest.mark.parametrize("executes", [True, False])
+def test_a_scaling_without_an_answer_is_read_back(
+    performer: Performer, fake: FakeAws, *, executes: bool
+) -> None:
+    """What AWS shows afterwards says whether it happened."""
+    fake.broken, fake.executes = _raising(ReadTimeoutError(endpoint_url="http://x")), executes
+    done = _performed(performer.perform(_scale(9)))
+    assert done.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("desired", "becomes"),
+    [(8, 8), ("+2", 8), ("-1", 5), ("+50%", 9), ("+40%", 9), (100, 12), (0, 4)],
+)
+def test_capacity_is_made_absolute_and_kept_in_bounds(
+    performer: Performer, fake: FakeAws, desired: int | str, becomes: int
+) -> None:
+    """Six members, at least four and at most twelve."""
+    performer.perform(_scale(desired))
+    assert fake.desired == becomes
+
+
+def test_a_group_at_its_bound_is_not_scaled(performer: Performer, fake: FakeAws) -> None:
+    """Nothing to gain is said, not called a success."""
+    fake.desired = 12
+    done = _performed(performer.perform(_scale("+2")))
+    assert done.outcome is Outcome.FAILED
+    assert "bounds" in (done.error or "")
+    assert "SetDesiredCapacity" not in fake.calls
+
+
+def test_what_is_so_already_is_left(performer: Performer, fake: FakeAws) -> None:
+    """The wished state holds: no call."""
+    assert _performed(performer.perform(_scale(6))).outcome is Outcome.NOOP
+    assert "SetDesiredCapacity" not in fake.calls
+
+
+def test_a_stopped_instance_is_not_rebooted(performer: Performer, fake: FakeAws) -> None:
+    """Rebooting a stopped instance is no remedy."""
+    fake.state = "stopped"
+    assert _performed(performer.perform(_reboot())).outcome is Outcome.FAILED
+    assert "RebootInstances" not in fake.calls
+
+
+def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
+    performer: Performer, fake: FakeAws
+) -> None:
+    """After a restart the reboot is unknown and not repeated; the group is read and settled."""
+    fake.broken = _raising(CrashError())
+    scaling = _scale("+2", "B" * 26)
+    for step in (_reboot(), scaling):
+        with pytest.raises(CrashError):
+            performer.perform(step)
+    fake.broken = lambda: None
+    assert _performed(performer.perform(_reboot())).outcome is Outcome.UNKNOWN
+    assert _performed(performer.perform(scaling)).outcome is Outcome.CHANGED
+    assert (fake.calls.count("RebootInstances"), fake.desired) == (1, 8)
+
+
+def test_a_pause_stops_what_was_claimed_but_not_sent(
+    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """The switch is read again right before the call."""
+    with state.write() as connection:
+        switch.turn(connection, paused=True, by="alice", comment="stop", now=clock())
+    assert performer.perform(_reboot()) is Denial.PAUSED
+    assert "RebootInstances" not in fake.calls
+
+
+def test_a_run_that_was_overtaken_does_not_act(
+    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """A claim that another run took since is seen by its fence."""
+    with state.write() as connection:
+        fence = claims.take(connection, HOST, "A" * 26, cooldown_s=1, now=clock())
+        assert isinstance(fence, int)
+        ledger.write(
+            connection,
+            Intent(
+                run_id="A" * 26,
+                step=0,
+                action="reboot_instance",
+                target=HOST,
+                params={},
+                before={},
+                fence=fence,
+                stage=Stage.INTENT,
+                started_at=clock(),
+            ),
+        )
+        claims.release(connection, "A" * 26)
+        clock.now += 2
+        claims.take(connection, HOST, "B" * 26, cooldown_s=1, now=clock())
+    assert performer.perform(_reboot()) is Denial.TARGET_BUSY
+    assert "RebootInstances" not in fake.calls
+
+
+def test_every_stage_is_in_the_audit(performer: Performer, state: Database) -> None:
+    """Claim, intent, call and outcome, in this order, under the run's id."""
+    performer.perform(_reboot())
+    with state.read() as connection:
+        found = audit.records(connection, run_id="A" * 26)
+        assert audit.verify(connection).ok
+    events = [row["event"] for row in reversed(found)]
+    assert events == ["claimed", "step_intent", "step_dispatched", "step_observed"]
