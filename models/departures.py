@@ -23,7 +23,7 @@ _WIDE_HOUR_S = 7_200.0
 # The present is the median of so much. A target that is scraped has a sample at the very moment
 # of asking, so one that is older says that the target has fallen silent.
 NOW_S = 15.0
-STALE_S = 10.0
+STALE_S = 8.0
 # A role has moved from here on; below `NORMAL_Z` it has not; between the two nobody can say.
 NORMAL_Z = 3.0
 MOVED_Z = 4.0

@@ -14,7 +14,7 @@ from models.departures import DISK, MOVED_Z, Departure, Flags, Past
 
 # Roles that follow a job at once. Load and memory lag behind and would hide its beginning.
 _AT_ONCE = ("cpu_busy", *DISK, "net_rx_bytes", "net_tx_bytes", "tcp_established")
-_DAYS_AT_LEAST = 3
+DAYS_AT_LEAST = 3
 # How much of today's rise an earlier day must show; CPU saturates and so compares closely.
 _SHARE_OF_RISE = 0.4
 _SHARE_OF_CPU_RISE = 0.75
@@ -30,7 +30,7 @@ class Recurrence:
 
     @property
     def usual(self) -> bool:
-        return self.alike >= _DAYS_AT_LEAST and 2 * self.alike >= self.days
+        return self.alike >= DAYS_AT_LEAST and 2 * self.alike >= self.days
 
 
 def recurrence(

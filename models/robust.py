@@ -7,11 +7,11 @@ is learned or calibrated, so a verdict carries no confidence.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.departures import DAY_S, DISK, STALE_S, Departure, Past, departures, past
 from models.evidence import Evidence
-from models.recurrence import Recurrence, recurrence
+from models.recurrence import DAYS_AT_LEAST, Recurrence, recurrence
 from models.siblings import Siblings, compare
 from models.verdict import Answer, Contribution, Verdict
 
@@ -92,7 +92,11 @@ def _on_target(
     again = recurrence(before, risen, known, asked)
     if again.usual:
         return _Finding(Answer.REFUTED, 0.25, _usual(lead, risen, again), lead)
-    return _in_group(evidence, known, lead)
+    finding = _in_group(evidence, known, lead)
+    if again.with_disk_work >= DAYS_AT_LEAST:
+        also = f"The job of {again.with_disk_work} earlier days at this hour works the disks too."
+        return replace(finding, why=f"{finding.why} {also}")
+    return finding
 
 
 def _in_group(

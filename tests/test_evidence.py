@@ -14,6 +14,7 @@ from receiver.evidence import boot_time, gather, holds
 from receiver.prometheus import Prometheus
 
 AT = 1_760_000_123.4
+NOW = 1_760_000_123.0
 TARGET = "i-0123456789abcdef0"
 SIBLING = "i-0123456789abcdef1"
 Form = dict[str, str]
@@ -66,7 +67,7 @@ def test_gathers_past_present_and_siblings(pool: ThreadPoolExecutor) -> None:
     last = AT // 300 * 300
     assert found.history == {"cpu_busy": Series((last - 5, last), (0.2, 0.3))}
     assert found.recent is not None
-    assert found.recent["cpu_busy"].times == pytest.approx((AT - 125, AT - 120, AT - 5, AT))
+    assert found.recent["cpu_busy"].times == (NOW - 125, NOW - 120, NOW - 5, NOW)
     assert found.peers is not None
     assert list(found.peers) == [SIBLING]
     assert found.peers[SIBLING]["cpu_busy"].values == (0.2, 0.3)
@@ -84,11 +85,29 @@ def test_asks_few_questions_about_all_roles_up_to_the_moment(pool: ThreadPoolExe
     assert set(asked) == {"history", "recent", "latest", "peers"}
     for form in asked.values():
         assert all(f'"role", "{role}"' in form["query"] for role in ROLES)
-        assert float(form["end"]) <= AT
+        assert NOW - 300 < float(form["end"]) <= AT
     assert float(asked["history"]["start"]) == pytest.approx(AT - 7 * 86_400, abs=300)
-    assert float(asked["latest"]["end"]) == pytest.approx(AT)
+    assert float(asked["latest"]["end"]) == NOW
     assert 'asg="web-asg"' in asked["peers"]["query"]
     assert f'instance_id!="{TARGET}"' in asked["peers"]["query"]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.001, 0.4375, 0.9996])
+def test_last_step_of_a_question_is_the_present(pool: ThreadPoolExecutor, fraction: float) -> None:
+    """Whole steps from start to end in whole seconds: no rounding on the way loses the last one."""
+    asked: dict[str, Form] = {}
+
+    def answer(form: Form) -> object:
+        asked[part_of(form)] = form
+        return []
+
+    gather(prometheus(answer), target=TARGET, group="web-asg", at=NOW + fraction, pool=pool)
+    for form in asked.values():
+        start, end, step = (float(form[key]) for key in ("start", "end", "step"))
+        assert start.is_integer()
+        assert end.is_integer()
+        assert (end - start) % step == 0
+    assert float(asked["peers"]["end"]) == NOW
 
 
 def test_keeps_nothing_after_the_moment(pool: ThreadPoolExecutor) -> None:
