@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_robust import AT, CPU, RUNAWAY, evidence
 
 from models.evidence import Evidence, Series
 from models.robust import judge
 from models.verdict import Answer
+from tests.robust_fixtures import AT, CPU, RUNAWAY, evidence
 
 
 def cut(part: Mapping[str, Series] | None, before: float) -> dict[str, Series]:
