@@ -1,5 +1,6 @@
 """The HTTP side: routes, roles, limits and errors around one `System`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -18,11 +19,12 @@ def app(system: System, tokens: Tokens) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        system.start()
+        # In a thread: the engine refuses to be started, and would block, on the event loop.
+        await asyncio.to_thread(system.start)
         try:
             yield
         finally:
-            system.stop()
+            await asyncio.to_thread(system.stop)
 
     made = FastAPI(
         title="SmartCloudOps",

@@ -34,8 +34,8 @@ class WebhookRoute(GuardedRoute):
             try:
                 return await handler(request)
             except HTTPException as error:
-                metrics.webhook_rejected.labels(error.status_code).inc()
-                _log.warning("delivery_rejected", status=error.status_code, why=error.detail)
+                metrics.webhook_rejected.labels(int(error.status_code)).inc()
+                _log.warning("delivery_rejected", status=int(error.status_code), why=error.detail)
                 raise
             finally:
                 metrics.webhook_duration.observe(time.perf_counter() - started)
