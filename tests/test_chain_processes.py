@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from chain_fixtures import INSTANCE, FakeWorld, fake_world
 
 from demo import tools
 from demo.chain import Chain, start_chain
@@ -22,6 +21,7 @@ from demo.processes import (
     wait_announced,
     wait_ready,
 )
+from tests.chain_fixtures import INSTANCE, FakeWorld, fake_world
 
 ROOT = Path(__file__).parents[1]
 # Starts a child that would sleep for ever, and says which.
@@ -78,19 +78,29 @@ def test_children_end_with_a_killed_parent(tmp_path: Path, number: signal.Signal
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:  # noqa: S603 ours
         assert parent.stdout
         child = int(parent.stdout.readline())
-        assert not gone(child)
+        eventually(lambda: Path(f"/proc/{child}/comm").read_text() == "sleep\n")
         parent.send_signal(number)
     eventually(lambda: gone(child))
+
+
+def test_a_child_whose_parent_is_gone_never_runs() -> None:
+    """A parent that is killed while it starts a child leaves nothing behind either."""
+    tether = [sys.executable, "-IS", f"{ROOT}/demo/tether.py", str(os.getppid()), "echo", "here"]
+    ran = subprocess.run(tether, capture_output=True, check=False)  # noqa: S603 ours
+    assert ran.returncode == -signal.SIGKILL
+    assert not ran.stdout
 
 
 def test_the_demo_ends_with_make() -> None:
     """When make is killed, the demo below it is told to end."""
     command = [sys.executable, "-c", MAKE, DEMO]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as make:  # noqa: S603 ours
-        assert make.stdout
-        demo = int(make.stdout.readline())
-        assert not gone(demo)
-        make.kill()
+        try:
+            assert make.stdout
+            demo = int(make.stdout.readline())
+            assert not gone(demo)
+        finally:
+            make.kill()
     eventually(lambda: gone(demo))
 
 
