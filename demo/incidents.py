@@ -140,9 +140,9 @@ class Watcher:
 
     def _healthy(self, group: str, used: set[str]) -> str:
         for member in self._fleet():
-            if member["asg"] == group and member["instance_id"] not in used:
-                if member["health"] == "healthy" and not member["faults"]:
-                    return str(member["instance_id"])
+            fit = member["health"] == "healthy" and not member["faults"]
+            if fit and member["asg"] == group and member["instance_id"] not in used:
+                return str(member["instance_id"])
         raise RuntimeError(f"{group} has no healthy member left to break")
 
     def _fleet(self) -> Sequence[dict[str, Any]]:
@@ -176,7 +176,8 @@ class Watcher:
 
     def _tell(self, runs: Sequence[dict[str, Any]], seen: set[str]) -> None:
         for run in runs:
-            text = f"{run['alert']['labels'].get('alertname')} on {run['target'] or '…'}: {run['state']}"
+            name = run["alert"]["labels"].get("alertname")
+            text = f"{name} on {run['target'] or '…'}: {run['state']}"
             if run["state"] in _ENDED and run["outcome"]:
                 text += f" {run['refusal'] or ''} - {run['outcome']}"
             _once(seen, f"run {run['id']} {run['state']}", self.say, "receiver", text)

@@ -38,7 +38,7 @@ class Stage:
         return {name: getattr(self, name) for name in shown}
 
 
-def set_up(
+def set_up(  # noqa: PLR0913 each is one fact about the stage, all by name
     processes: Processes,
     *,
     tools: Tools,

@@ -1,0 +1,271 @@
+"""The simulated fleet: hosts that live and die with the emulated AWS, carry traffic and break.
+
+The truth of which instances there are comes from the emulator's own state, looked at after every
+call; only a reboot leaves no trace there, so that it is told.
+"""
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from demo import history
+from demo.exporter import Exporter, exposition
+from demo.registry import Registered, Registry
+from demo.workload import CAPACITY, Doing, Host, levels, usual_requests
+
+_BOOT_S, _LAUNCH_S, _BATCH_S, _SURGE_S = 8.0, 10.0, 180.0, 1_800.0
+# What a surge asks of a group, in members kept fully busy.
+_SURGE_MEMBERS = 6
+_STRAINED = 0.9
+_TICK_S = 0.5
+_NEVER = float("inf")
+
+
+class FaultError(ValueError):
+    """A fault that cannot be switched on; the text says why."""
+
+
+class Fault(StrEnum):
+    CPU_RUNAWAY = "cpu_runaway"
+    MEMORY_LEAK = "memory_leak"
+    DISK_FULL = "disk_full"
+    SERVICE_HANG = "service_hang"
+    TRAFFIC_SURGE = "traffic_surge"
+    BATCH_JOB = "batch_job"
+
+
+_OF_INSTANCE = frozenset({Fault.CPU_RUNAWAY, Fault.BATCH_JOB})
+_OF_GROUP = frozenset({Fault.TRAFFIC_SURGE})
+
+
+@dataclass
+class _Member:
+    """A living instance. `up_at` is when it answers again, `faults` when each of them ends."""
+
+    host: Host
+    exporter: Exporter
+    up_at: float
+    launched_at: float
+    faults: dict[Fault, float] = field(default_factory=dict)
+    requests: float = 0.0
+
+
+@dataclass
+class Fleet:
+    """Thread-safe. `speed` shortens what takes time: booting, launching, jobs."""
+
+    registry: Registry
+    seed: int
+    speed: float
+    clock: Callable[[], float] = time.time
+    _births: Iterator[int] = field(default_factory=itertools.count, init=False)
+    _members: dict[str, _Member] = field(default_factory=dict, init=False)
+    _surges: dict[str, float] = field(default_factory=dict, init=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+
+    def run(self) -> None:
+        """Let time pass, for ever."""
+        while True:
+            time.sleep(_TICK_S)
+            self.tick()
+
+    def tick(self) -> None:
+        """Follow the emulator's state, and let everything run up to now."""
+        with self._lock:
+            now = self.clock()
+            registered = {one.instance_id: one for one in self.registry.instances(now)}
+            for instance_id in self._members.keys() - registered.keys():
+                del self._members[instance_id]
+            for one in registered.values():
+                self._follow(one, now)
+            self._spread(registered, now)
+            for member in self._members.values():
+                if _answers(member, now):
+                    member.exporter.advance(self._levels(member, now), now)
+                else:
+                    member.exporter.at = now
+
+    def rebooted(self, instance_ids: Sequence[str]) -> None:
+        """The hosts go down, end what ran, and come back with empty counters."""
+        with self._lock:
+            for member in map(self._members.get, instance_ids):
+                if member is not None:
+                    self._boot(member, _BOOT_S)
+
+    def begin(self, now: float) -> history.Past:
+        """Give the instances that there are a past, and go on from where it left them."""
+        with self._lock:
+            there = self.registry.instances(now)
+            hosts = [new_host(one, self.seed, next(self._births)) for one in there]
+            exporters, shown = history.live_through(hosts, now)
+            for one, host in zip(there, hosts, strict=True):
+                self._members[one.instance_id] = _Member(
+                    host=host,
+                    exporter=exporters[one.instance_id],
+                    up_at=0.0,
+                    launched_at=one.launched_at,
+                )
+            return shown
+
+    def hosts(self) -> Sequence[Host]:
+        with self._lock:
+            return [member.host for member in self._members.values()]
+
+    def break_(self, target: str, fault: str) -> None:
+        """Switch a fault on. Raises FaultError for what does not exist, or not there."""
+        with self._lock:
+            kind = _fault(fault)
+            now = self.clock()
+            if kind in _OF_GROUP:
+                if target not in {member.host.group for member in self._members.values()}:
+                    raise FaultError(f"{kind} needs an Auto Scaling group, {target!r} is none")
+                self._surges[target] = now + _SURGE_S
+                return
+            member = self._members.get(target)
+            if member is None:
+                raise FaultError(f"{kind} needs an instance, {target!r} is none")
+            lasts = _BATCH_S / self.speed if kind is Fault.BATCH_JOB else _NEVER
+            member.faults[kind] = now + lasts
+
+    def mend(self, target: str | None) -> None:
+        """Switch all faults of a target off; None is every target."""
+        with self._lock:
+            for group in list(self._surges):
+                if target in (None, group):
+                    del self._surges[group]
+            for instance_id, member in self._members.items():
+                if target in (None, instance_id, member.host.group):
+                    member.faults.clear()
+
+    def metrics(self, instance_id: str) -> str | None:
+        """What the host's exporter says; empty while it does not answer, None if it is none."""
+        self.tick()
+        with self._lock:
+            now, member = self.clock(), self._members.get(instance_id)
+            if member is None:
+                return None
+            if not _answers(member, now):
+                return ""
+            return exposition(member.exporter.samples(self._levels(member, now)))
+
+    def truth(self) -> Sequence[dict[str, Any]]:
+        """How the hosts are, whatever anybody measures."""
+        self.tick()
+        with self._lock:
+            now = self.clock()
+            return [self._truth(member, now) for member in self._members.values()]
+
+    def _truth(self, member: _Member, now: float) -> dict[str, Any]:
+        at = self._levels(member, now)
+        faults = sorted(self._faults(member, now))
+        up = _answers(member, now)
+        strained = float(at["utilisation"]) > _STRAINED
+        harmful = [fault for fault in faults if fault not in (Fault.BATCH_JOB, Fault.TRAFFIC_SURGE)]
+        health = "healthy" if up else "stopped" if member.up_at == _NEVER else "booting"
+        if up and (harmful or strained):
+            health = "degraded"
+        return {
+            "instance_id": member.host.instance_id,
+            "asg": member.host.group,
+            "az": member.host.az,
+            "health": health,
+            "faults": faults,
+            "traffic": round(member.requests, 2),
+            "cpu": round(float(at["cpu_user"] + at["cpu_system"] + at["cpu_iowait"]), 4)
+            if up
+            else None,
+            "launched_at": member.launched_at,
+            "booted_at": member.exporter.booted_at,
+        }
+
+    def _follow(self, one: Registered, now: float) -> None:
+        member = self._members.get(one.instance_id)
+        if member is None:
+            host = new_host(one, self.seed, next(self._births))
+            exporter = Exporter(booted_at=now, at=now)
+            member = _Member(host=host, exporter=exporter, up_at=now, launched_at=one.launched_at)
+            self._members[one.instance_id] = member
+            self._boot(member, _LAUNCH_S)
+        if not one.running:
+            member.up_at = _NEVER
+            member.faults.clear()
+        elif member.up_at == _NEVER:
+            self._boot(member, _BOOT_S)
+
+    def _boot(self, member: _Member, seconds: float) -> None:
+        now = self.clock()
+        member.up_at = now + seconds / self.speed
+        member.faults.clear()
+        member.exporter = Exporter(booted_at=now + 0.3 * seconds / self.speed, at=now)
+
+    def _spread(self, registered: Mapping[str, Registered], now: float) -> None:
+        """Share each group's traffic among the members that can serve it."""
+        for group in {member.host.group for member in self._members.values()}:
+            able = [
+                member
+                for instance_id, member in self._members.items()
+                if member.host.group == group
+                and registered[instance_id].in_service
+                and _answers(member, now)
+            ]
+            share = self._demand(group, now) / len(able) if able else 0.0
+            for member in self._members.values():
+                if member.host.group == group:
+                    member.requests = share if member in able else 0.0
+
+    def _demand(self, group: str, now: float) -> float:
+        usual = float(usual_requests(group, np.asarray(now))) * self.registry.usual_size(group)
+        if self._surges.get(group, 0.0) > now:
+            return max(usual, _SURGE_MEMBERS * CAPACITY)
+        return usual
+
+    def _levels(self, member: _Member, now: float) -> Mapping[str, Any]:
+        faults = self._faults(member, now)
+        doing = Doing(
+            requests=np.asarray(member.requests),
+            runaway=np.asarray(float(Fault.CPU_RUNAWAY in faults)),
+            batch=np.asarray(float(Fault.BATCH_JOB in faults)),
+        )
+        return levels(member.host, doing, np.asarray(now))
+
+    def _faults(self, member: _Member, now: float) -> AbstractSet[Fault]:
+        present = {fault for fault, until in member.faults.items() if until > now}
+        if self._surges.get(member.host.group, 0.0) > now:
+            present.add(Fault.TRAFFIC_SURGE)
+        return present
+
+
+def new_host(one: Registered, seed: int, number: int) -> Host:
+    """A host with a character of its own, the same for the same seed and order of birth."""
+    chance = random.Random(f"{seed} {number}")  # noqa: S311 a simulation
+    return Host(
+        instance_id=one.instance_id,
+        group=one.group,
+        az=one.az,
+        address=one.address,
+        phase=chance.uniform(0, 6.28),
+        lean=chance.uniform(-1, 1),
+    )
+
+
+def _answers(member: _Member, now: float) -> bool:
+    return now >= member.up_at
+
+
+def _fault(name: str) -> Fault:
+    try:
+        fault = Fault(name)
+    except ValueError:
+        known = ", ".join(sorted(_OF_INSTANCE | _OF_GROUP))
+        raise FaultError(f"there is no fault {name!r}; there are: {known}") from None
+    if fault not in _OF_INSTANCE | _OF_GROUP:
+        raise FaultError(f"{fault} is not simulated yet")
+    return fault
