@@ -37,7 +37,7 @@ class Timeline:
     """One line an event with the seconds since the start, and a status line while waiting."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, soft_wrap=True)
         self._started = time.monotonic()
         self._status: Status | None = None
 
@@ -143,24 +143,28 @@ def _links(stage: Stage, timeline: Timeline) -> None:
 
 
 def _sum_up(seen: Sequence[Observed], stage: Stage, timeline: Timeline) -> None:
-    table = Table(title="What happened (seconds from the fault)")
-    for heading in ("fault", "target", "detected", "decided", "acted", "recovered", "done", ""):
+    table = Table(title="What happened, in seconds from the fault")
+    for heading in ("fault", "detected", "decided", "acted", "recovered", "what was done"):
         table.add_column(heading)
     for one in seen:
         detected = None if one.alert_at is None else one.alert_at - one.fault_at
+        mark = "[green]as it should[/]" if one.ended_as_expected else "[red]NOT as it should[/]"
         table.add_row(
             one.fault,
-            one.target,
             _seconds(detected),
             _seconds(one.decided_s),
             _seconds(one.acted_s),
             _seconds(one.recovered_s),
-            one.action or f"nothing: {one.refusal}",
-            "[green]as expected[/]" if one.ended_as_expected else "[red]NOT as expected[/]",
+            f"{one.action or 'nothing: ' + str(one.refusal)}\n{mark}",
         )
     timeline.console.print(table)
     for one in seen:
-        timeline.console.print(f"[dim]{one.fault}:[/] {stage.receiver}/api/v1/runs/{one.run_id}")
+        if one.received_s is not None and one.acted_s is not None:
+            took = one.acted_s - one.received_s
+            timeline.say("receiver", f"{one.fault}: webhook to AWS call in {1000 * took:.0f} ms")
+    timeline.say("demo", "the whole stories:")
+    for one in seen:
+        timeline.say("demo", f"{one.fault:<14} {stage.receiver}/api/v1/runs/{one.run_id}")
 
 
 def _seconds(value: float | None) -> str:

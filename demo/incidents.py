@@ -136,7 +136,7 @@ class Watcher:
         if story["steps"]:
             observed.action = story["steps"][0]["action"]
         reasons = (story["verdict"] or {}).get("contributions") or []
-        observed.why = "; ".join(reason["text"] for reason in reasons) or story["outcome"] or ""
+        observed.why = " ".join(reason["text"] for reason in reasons) or story["outcome"] or ""
 
     def _healthy(self, group: str, used: set[str]) -> str:
         for member in self._fleet():
@@ -178,8 +178,8 @@ class Watcher:
         for run in runs:
             name = run["alert"]["labels"].get("alertname")
             text = f"{name} on {run['target'] or '…'}: {run['state']}"
-            if run["state"] in _ENDED and run["outcome"]:
-                text += f" {run['refusal'] or ''} - {run['outcome']}"
+            if run["refusal"]:
+                text += f", {run['refusal']}"
             _once(seen, f"run {run['id']} {run['state']}", self.say, "receiver", text)
 
     def _story(self, run_id: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from moto.backends import get_backend
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 REGION = "us-east-1"
 GROUPS = ("web-asg", "api-asg")

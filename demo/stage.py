@@ -47,16 +47,19 @@ def set_up(  # noqa: PLR0913 each is one fact about the stage, all by name
     say: Callable[[str, str], None],
     timings: Timings = AS_SHIPPED,
     settings: Mapping[str, str] | None = None,
+    alertmanagers: int = 1,
+    speed: float = 1.0,
 ) -> Stage:
     """Start everything in a fresh `folder` and wait until the fleet is watched.
 
-    `settings` are SMARTCLOUDOPS_* variables that differ from the demo's own. `say` is told what
-    happens, by component. Raises ProcessError.
+    `settings` are SMARTCLOUDOPS_* variables that differ from the demo's own, `speed` is how much
+    faster than life hosts boot. `say` is told what happens, by component. Raises ProcessError.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     say("aws", "starting the emulated AWS with two Auto Scaling groups of six")
-    emulator = processes.start("aws", _python("-m", "demo.aws", "--port", "0", "--seed", str(seed)))
+    options = ("--port", "0", "--seed", str(seed), "--speed", str(speed))
+    emulator = processes.start("aws", _python("-m", "demo.aws", *options))
     aws = wait_announced(emulator)["url"]
     say("prometheus", "importing a week of the fleet's history")
     history = folder / "history.om"
@@ -65,7 +68,13 @@ def set_up(  # noqa: PLR0913 each is one fact about the stage, all by name
     receiver = f"http://127.0.0.1:{free_port()}"
     around = Surroundings(aws=aws, receiver=receiver, token_file=folder / "webhook-token")
     chain = start_chain(
-        processes, tools=tools, state=folder, around=around, timings=timings, history=history
+        processes,
+        tools=tools,
+        state=folder,
+        around=around,
+        timings=timings,
+        history=history,
+        alertmanagers=alertmanagers,
     )
     history.unlink()
     env = {

@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.evidence import Evidence
@@ -45,6 +46,8 @@ _IDLE_S = 1.0
 _TRIES = 3
 _SHOWN_S = 900.0
 _RECONCILE_EVERY_S = 60.0
+# Longer than any phase takes or is delayed: its workflow ended without moving the run on.
+_LOST_AFTER_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,10 +181,20 @@ class Assessor:
         self._reconciled_at = now
         with self.database.write() as connection:
             for run in runs.in_states(connection, (State.ACTING, State.VERIFYING)):
-                if run.phase is not None:
-                    self.engine.enqueue(connection, Phase.parse(run.phase))
+                self._carry_on(connection, run, now)
             for run in runs.ended_among(connection, self.inbox.unended()):
                 self.inbox.end(run.id, reopens_at=run.next_act_at)
+
+    def _carry_on(self, connection: Connection, run: Run, now: float) -> None:
+        """Enqueue the run's phase, which is left alone if the engine has it; anew if it is lost."""
+        if run.phase is None:
+            return
+        phase = Phase.parse(run.phase)
+        if now - run.updated_at > _LOST_AFTER_S:
+            phase = replace(phase, attempt=phase.attempt + 1)
+            runs.move(connection, run, run.state, now, phase=phase.id)
+            _log.warning("phase_lost", run=run.id, phase=phase.kind)
+        self.engine.enqueue(connection, phase)
 
     def _assess(self, run: Run) -> None:
         try:

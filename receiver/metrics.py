@@ -18,7 +18,7 @@ from receiver.decide import Reason
 from receiver.runs import State
 
 # A second series for each counter, which Prometheus 2 does not use.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SLOW = (1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60, 120, 300, 600, 1800, 3600)
 _SHARE = tuple(step / 10 for step in range(1, 11))

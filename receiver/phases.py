@@ -30,6 +30,11 @@ _log = structlog.get_logger()
 _DECISION_LASTS_S = 60.0
 _ATTEMPTS = 5
 _BACKOFF_S = 2.0
+_DENIED = {
+    Denial.PAUSED: "a person paused it before it could act",
+    Denial.TARGET_BUSY: "another run took the target first",
+    Denial.COOLDOWN: "another run acted on the target first",
+}
 
 
 @dataclass(kw_only=True)
@@ -108,15 +113,17 @@ class Phases:
 
     def _denied(self, run: Run, denial: Denial) -> None:
         """The claim is the authority: what changed since the decision is refused after all."""
-        gate = {"name": "claim", "passed": False, "detail": f"{denial} when it was to act"}
+        detail = _DENIED[denial]
+        gate = {"name": "claim", "passed": False, "detail": detail}
         if run.steps_begun > 1:
-            outcome = f"the next step was refused: {denial}; a person is needed"
+            outcome = f"the next step was refused: {detail}; a person is needed"
             self.closing.close(run, State.FAILED, outcome=outcome, gates=[*run.gates, gate])
             return
         self.closing.close(
             run,
             State.REFUSED,
             refusal=Reason(denial),
+            outcome=detail,
             gates=[*run.gates, gate],
             next_act_at=self.clock() + RETRY_AFTER_S,
         )
@@ -147,7 +154,7 @@ class Phases:
         """Whether metrics show it; no data, and no answer, is no recovery."""
         done = self._last(run)
         expressions = [_plan(run)["verify"]["expr"]]
-        if done.dispatched_at is not None:
+        if done.outcome is Outcome.CHANGED and done.dispatched_at is not None:
             proof = CATALOG[done.action].proof(done.target, done.dispatched_at)
             expressions += [proof] if proof else []
         return all(holds(self.prometheus, expr, now) is True for expr in expressions)

@@ -172,7 +172,7 @@ def move(
     now: float,
     **changes: Any,  # noqa: ANN401 any column of runs
 ) -> bool:
-    """Move a run on, with its audit record; False where it is no longer in the state it was.
+    """Move a run on, with its audit record; False where it has moved on from what `run` says.
 
     An ended run gives up its claims in the same transaction.
     """
@@ -181,9 +181,12 @@ def move(
         values |= {"ended_at": now, "phase": None}
         claims.release(connection, run.id)
     stored = {k: canonical(v) if k in _JSON and v is not None else v for k, v in values.items()}
-    moved = connection.execute(
-        update(runs).where(runs.c.id == run.id, runs.c.state == run.state).values(stored)
+    unmoved = (
+        runs.c.id == run.id,
+        runs.c.state == run.state,
+        runs.c.phase.is_not_distinct_from(run.phase),
     )
+    moved = connection.execute(update(runs).where(*unmoved).values(stored))
     if moved.rowcount != 1:
         return False
     detail = {k: v for k, v in values.items() if k not in {"updated_at", "evidence"}}
