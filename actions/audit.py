@@ -47,7 +47,8 @@ def append(connection: Connection, now: float, *events: Event) -> None:
         seq += 1
         row = {
             "seq": seq,
-            "at": now,
+            # As the database gives it back: a whole number would be hashed without its ".0".
+            "at": float(now),
             "actor": event.actor,
             "event": event.event,
             "run_id": event.run_id,

@@ -40,7 +40,8 @@ def on_behalf_of(run_id: str) -> Iterator[None]:
         _run.reset(token)
 
 
-def _name_run(request: Any, **_: object) -> None:  # noqa: ANN401 botocore's AWSRequest is untyped
+def name_run(request: Any, **_: object) -> None:  # noqa: ANN401 botocore's AWSRequest is untyped
+    """A handler of botocore's `request-created` that puts the run into the user agent."""
     if run_id := _run.get():
         agent = request.headers.get("User-Agent", "")
         del request.headers["User-Agent"]
@@ -58,7 +59,7 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
         retries={"mode": "standard", "total_max_attempts": 3},
     )
     once = shared.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
-    session.events.register("request-created", _name_run)
+    session.events.register("request-created", name_run)
     return Aws(
         ec2=session.client("ec2", config=shared),
         ec2_once=session.client("ec2", config=once),

@@ -3,8 +3,9 @@
 Each is safe to repeat. A phase that is not the one its run waits for does nothing.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import structlog
@@ -50,13 +51,20 @@ class Phases:
     clock: Callable[[], float]
     wake: Callable[[], None]
     engine: Engine | None = None
+    _locks: Sequence[threading.Lock] = field(
+        default_factory=lambda: [threading.Lock() for _ in range(256)], init=False
+    )
 
     def handle(self, phase: Phase) -> None:
         """Run one phase; one that breaks is tried again later, and in the end given up."""
-        with self.database.read() as connection:
-            run = runs.get(connection, phase.run_id)
-        if run is None or run.phase != phase.id:
-            return
+        # A copy of a phase waits, and then finds that its run has moved on.
+        with self._locks[hash(phase.run_id) % len(self._locks)]:
+            with self.database.read() as connection:
+                run = runs.get(connection, phase.run_id)
+            if run is not None and run.phase == phase.id:
+                self._run(run, phase)
+
+    def _run(self, run: Run, phase: Phase) -> None:
         try:
             match phase.kind:
                 case Kind.ACT:

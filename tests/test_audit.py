@@ -108,3 +108,10 @@ def test_hostile_text_is_kept_as_it_is(chain: Database) -> None:
     with chain.read() as connection:
         stored = connection.execute(text("SELECT detail FROM audit WHERE seq = 6")).scalar_one()
     assert stored.isascii()
+
+
+def test_a_whole_second_holds_like_any_other(state: Database) -> None:
+    """What was hashed is what the database gives back."""
+    with state.write() as connection:
+        audit.append(connection, 5, Event(actor="bob", event="resumed"))
+    assert _verified(state).ok

@@ -1,0 +1,101 @@
+"""EC2 and Auto Scaling, answered at the HTTP edge of boto3."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+import boto3
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
+
+from actions.aws import Aws, name_run
+
+HOST = "i-0123456789abcdef0"
+_EC2 = "http://ec2.amazonaws.com/doc/2016-11-15/"
+_ASG = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
+
+
+@dataclass
+class FakeAws:
+    """Answers EC2 and Auto Scaling at the HTTP edge; `broken` decides a changing call's fate."""
+
+    desired: int = 6
+    state: str = "running"
+    calls: list[str] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)
+    broken: Callable[[], tuple[int, str] | None] = lambda: None
+    executes: bool = True
+    # How many describe calls from now on get no answer.
+    unreadable: int = 0
+
+    def clients(self) -> Aws:
+        session = boto3.Session("key", "secret", region_name="us-east-1")
+        session.events.register("request-created", name_run)
+        session.events.register("before-send", self._answer)  # type: ignore[arg-type] # it answers
+        once = Config(retries={"total_max_attempts": 1})
+        return Aws(
+            ec2=session.client("ec2", config=once),
+            ec2_once=session.client("ec2", config=once),
+            autoscaling=session.client("autoscaling", config=once),
+        )
+
+    def _answer(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        form = dict(parse_qsl(str(request.body)))
+        operation = form["Action"]
+        self.calls.append(operation)
+        self.agents.append(str(request.headers["User-Agent"]))
+        if operation in {"RebootInstances", "SetDesiredCapacity"}:
+            if self.executes and operation == "SetDesiredCapacity":
+                self.desired = int(form["DesiredCapacity"])
+            failure = self.broken()
+            if failure is not None:
+                status, code = failure
+                body = (
+                    f"<Response><Errors><Error><Code>{code}</Code></Error></Errors></Response>"
+                    if operation == "RebootInstances"
+                    else f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>"
+                )
+                return _response(request.url, status, body)
+        elif self.unreadable:
+            self.unreadable -= 1
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return _response(request.url, 200, getattr(self, f"_{operation}")())
+
+    def _RebootInstances(self) -> str:  # noqa: N802 AWS's name
+        body = "<return>true</return>"
+        return f'<RebootInstancesResponse xmlns="{_EC2}">{body}</RebootInstancesResponse>'
+
+    def _SetDesiredCapacity(self) -> str:  # noqa: N802 AWS's name
+        return f'<SetDesiredCapacityResponse xmlns="{_ASG}"/>'
+
+    def _DescribeInstances(self) -> str:  # noqa: N802 AWS's name
+        return (
+            f'<DescribeInstancesResponse xmlns="{_EC2}"><reservationSet><item><instancesSet><item>'
+            f"<instanceId>{HOST}</instanceId><instanceState><name>{self.state}</name>"
+            "</instanceState><launchTime>2026-01-01T00:00:00Z</launchTime><placement>"
+            "<availabilityZone>us-east-1a</availabilityZone></placement></item></instancesSet>"
+            "</item></reservationSet></DescribeInstancesResponse>"
+        )
+
+    def _DescribeAutoScalingGroups(self) -> str:  # noqa: N802 AWS's name
+        return (
+            f'<DescribeAutoScalingGroupsResponse xmlns="{_ASG}"><DescribeAutoScalingGroupsResult>'
+            "<AutoScalingGroups><member><AutoScalingGroupName>web</AutoScalingGroupName>"
+            f"<MinSize>4</MinSize><MaxSize>12</MaxSize><DesiredCapacity>{self.desired}"
+            "</DesiredCapacity></member></AutoScalingGroups></DescribeAutoScalingGroupsResult>"
+            "</DescribeAutoScalingGroupsResponse>"
+        )
+
+
+class _Raw:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self) -> list[bytes]:
+        return [self._body]
+
+
+def _response(url: str, status: int, body: str) -> AWSResponse:
+    return AWSResponse(url, status, HTTPHeaders(), _Raw(body.encode()))

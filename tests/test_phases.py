@@ -1,0 +1,285 @@
+"""A run that acts, from its first phase to its end, on the real engine."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from sqlalchemy import delete
+from ulid import ULID
+
+from actions import audit, claims, switch, tables
+from actions.perform import Performer
+from receiver import runs
+from receiver.alerts import Alert
+from receiver.closing import Closing
+from receiver.database import Database, database
+from receiver.engine import Engine, Kind, Phase
+from receiver.inbox import Inbox, Waiting
+from receiver.metrics import Metrics
+from receiver.phases import Phases
+from receiver.prometheus import Prometheus
+from receiver.runs import Run, State
+from tests.fake_aws import HOST, FakeAws
+
+_ALERT = Alert(
+    key="a" * 16,
+    fingerprint="a" * 16,
+    firing=True,
+    labels={"alertname": "HighCPU", "instance_id": HOST},
+    annotations={},
+    starts_at=time.time() - 20,
+    ends_at=None,
+)
+
+
+@dataclass
+class FakePrometheus:
+    """Answers every query with one value, none, or an error."""
+
+    value: str | None = "1"
+    status: int = 200
+    asked: list[str] = field(default_factory=list)
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(transport=httpx.MockTransport(self._answer))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.content.decode())
+        result = [] if self.value is None else [{"metric": {}, "value": [1, self.value]}]
+        data = {"resultType": "vector", "result": result}
+        return httpx.Response(self.status, json={"status": "success", "data": data})
+
+
+@dataclass(kw_only=True)
+class Service:
+    """The part of the service that carries runs; no assessor decides here."""
+
+    folder: Path
+    aws: FakeAws = field(default_factory=FakeAws)
+    prometheus: FakePrometheus = field(default_factory=FakePrometheus)
+    woken: list[str] = field(default_factory=list)
+    run_id: str = ""
+
+    def start(self) -> None:
+        url = f"sqlite:///{self.folder}/state.db"
+        self.state: Database = database(url)
+        self.state.migrate("state")
+        self.inbox = Inbox(database(f"sqlite:///{self.folder}/inbox.db"), 360, lambda: None)
+        self.inbox.database.migrate("inbox")
+        self.inbox.start()
+        self.metrics = Metrics(["high-cpu"], "test")
+        closing = Closing(
+            database=self.state, inbox=self.inbox, metrics=self.metrics, clock=time.time
+        )
+        self.phases = Phases(
+            database=self.state,
+            performer=Performer(aws=self.aws.clients(), begin=self.state.write, clock=time.time),
+            prometheus=Prometheus("http://prometheus", client=self.prometheus.client()),
+            closing=closing,
+            metrics=self.metrics,
+            interval_s=0.05,
+            clock=time.time,
+            wake=lambda: self.woken.append("woken"),
+        )
+        self.engine = Engine(url, 4, self.phases.handle)
+        self.phases.engine = self.engine
+        self.engine.start()
+
+    def stop(self) -> None:
+        self.engine.stop()
+        self.inbox.stop()
+
+    def forget(self) -> None:
+        """Be as new, but for the engine, which takes seconds to start."""
+        self.aws.__dict__.update(vars(FakeAws()))
+        self.prometheus.__dict__.update(vars(FakePrometheus()))
+        self.woken.clear()
+        self.run_id = str(ULID())
+        with self.state.write() as connection:
+            connection.execute(delete(tables.claims))
+            switch.turn(connection, paused=False, by="test", comment="anew", now=0)
+
+    def begin(self, *, action: str = "reboot_instance", decided_ago_s: float = 0.0) -> None:
+        """Record a decision to act, as the assessor does."""
+        now = time.time()
+        phase = Phase(run_id=self.run_id, kind=Kind.ACT, number=0)
+        target = HOST if action == "reboot_instance" else "web"
+        plan = {
+            "action": action,
+            "target": target,
+            "params": {} if action == "reboot_instance" else {"desired": "+2"},
+            "cooldown_s": 300,
+            "verify": {"expr": "recovered", "for_s": 0.2, "timeout_s": 0.5},
+        }
+        with self.state.write() as connection:
+            runs.take_in(connection, [Waiting(id=self.run_id, received_at=now, alert=_ALERT)], now)
+            run = runs.get(connection, self.run_id)
+            assert run is not None
+            runs.move(
+                connection,
+                run,
+                State.ACTING,
+                now,
+                playbook="high-cpu",
+                plan=plan,
+                phase=phase.id,
+                next_rung=1,
+                steps_begun=1,
+                decided_at=now - decided_ago_s,
+            )
+            self.engine.enqueue(connection, phase)
+
+    def run(self) -> Run:
+        with self.state.read() as connection:
+            run = runs.get(connection, self.run_id)
+        assert run is not None
+        return run
+
+    def until(self, *states: State) -> Run:
+        deadline = time.monotonic() + 20
+        while (run := self.run()).state not in states:
+            assert time.monotonic() < deadline, run
+            time.sleep(0.02)
+        return run
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    made = Service(folder=tmp_path_factory.mktemp("phases"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def service(started: Service) -> Service:
+    started.forget()
+    return started
+
+
+def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> None:
+    """Acted once, verified by metrics and by the host's boot time, held no longer."""
+    service.begin()
+    run = service.until(State.SUCCEEDED)
+    assert service.aws.calls.count("RebootInstances") == 1
+    assert any("node_boot_time_seconds" in query for query in service.prometheus.asked)
+    assert run.phase is None
+    with service.state.read() as connection:
+        assert not claims.of(connection, HOST)[HOST].held
+        assert audit.verify(connection).ok
+        events = [one["event"] for one in audit.records(connection, run_id=service.run_id)]
+    assert "step_verified" in events
+    labels = {"playbook": "high-cpu", "state": "succeeded"}
+    assert service.metrics.registry.get_sample_value("smartcloudops_runs_total", labels) == 1
+
+
+@pytest.mark.parametrize(("value", "status"), [("0", 200), (None, 200), ("NaN", 200), ("1", 503)])
+def test_no_recovery_no_data_and_no_answer_lead_to_the_next_step(
+    service: Service, value: str | None, status: int
+) -> None:
+    """None of them is a recovery; the assessor is asked for the next rung."""
+    service.prometheus.value, service.prometheus.status = value, status
+    service.begin()
+    run = service.until(State.DECIDING)
+    assert (run.next_rung, run.steps_begun, run.phase) == (1, 1, None)
+    assert service.woken
+
+
+def test_an_unknown_reboot_that_did_not_help_calls_a_person(service: Service) -> None:
+    """It may have happened: it is not repeated, and no other step is taken."""
+    service.aws.broken = _lost
+    service.prometheus.value = "0"
+    service.begin()
+    run = service.until(State.FAILED)
+    assert "a person is needed" in (run.outcome or "")
+    assert service.aws.calls.count("RebootInstances") == 1
+
+
+def test_an_unknown_reboot_that_helped_is_a_success(service: Service) -> None:
+    """The metrics have the last word."""
+    service.aws.broken = _lost
+    service.begin()
+    service.until(State.SUCCEEDED)
+
+
+def test_a_refused_call_leads_to_the_next_step(service: Service) -> None:
+    """AWS said no: nothing happened, and there is nothing to verify."""
+    service.aws.broken = lambda: (403, "UnauthorizedOperation")
+    service.begin()
+    run = service.until(State.DECIDING)
+    assert (run.next_rung, run.steps_begun) == (1, 1)
+
+
+def test_a_decision_that_waited_too_long_is_made_anew(service: Service) -> None:
+    """The world has moved on: nothing is called."""
+    service.begin(decided_ago_s=61)
+    run = service.until(State.DECIDING)
+    assert (run.next_rung, run.steps_begun) == (0, 0)
+    assert "RebootInstances" not in service.aws.calls
+
+
+def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
+    """The claim is the authority, not the decision."""
+    with service.state.write() as connection:
+        switch.turn(connection, paused=True, by="alice", comment="stop", now=time.time())
+    service.begin()
+    run = service.until(State.REFUSED)
+    assert run.refusal == "paused"
+    assert run.gates[-1]["name"] == "claim"
+    assert "RebootInstances" not in service.aws.calls
+
+
+def test_another_runs_hold_refuses_by_name(service: Service) -> None:
+    """Two decided at once: one acts."""
+    with service.state.write() as connection:
+        claims.take(connection, HOST, "B" * 26, cooldown_s=1, now=time.time())
+    service.begin()
+    assert service.until(State.REFUSED).refusal == "target_busy"
+
+
+def test_reading_aws_may_be_tried_again(service: Service) -> None:
+    """A describe call that fails sent nothing: the phase comes back later, and acts once."""
+    service.aws.unreadable = 1
+    service.begin()
+    service.until(State.SUCCEEDED)
+    assert service.aws.calls.count("RebootInstances") == 1
+
+
+def test_a_phase_that_is_not_the_runs_own_does_nothing(service: Service) -> None:
+    """A workflow that comes late, or twice."""
+    service.begin()
+    service.until(State.SUCCEEDED)
+    service.phases.handle(Phase(run_id=service.run_id, kind=Kind.ACT, number=0))
+    service.phases.handle(Phase(run_id="0" * 26, kind=Kind.ACT, number=0))
+    assert service.aws.calls.count("RebootInstances") == 1
+
+
+def test_verification_goes_on_after_a_restart(service: Service) -> None:
+    """What waits on disk is carried on by the next process."""
+    service.prometheus.value = "0"
+    service.begin(action="set_desired_capacity")
+    service.until(State.VERIFYING)
+    service.stop()
+    service.prometheus.value = "1"
+    service.start()
+    service.until(State.SUCCEEDED, State.DECIDING)
+    assert service.aws.calls.count("SetDesiredCapacity") == 1
+
+
+def test_a_hundred_copies_of_a_phase_act_once(service: Service) -> None:
+    """Whatever the engine repeats."""
+    service.begin()
+    phase = Phase(run_id=service.run_id, kind=Kind.ACT, number=0)
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(service.phases.handle, [phase] * 100))
+    service.until(State.SUCCEEDED, State.DECIDING, State.FAILED)
+    assert service.aws.calls.count("RebootInstances") == 1
+
+
+def _lost() -> None:
+    raise ReadTimeoutError(endpoint_url="http://ec2")
