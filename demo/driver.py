@@ -144,8 +144,8 @@ def _links(stage: Stage, timeline: Timeline) -> None:
 
 def _sum_up(seen: Sequence[Observed], stage: Stage, timeline: Timeline) -> None:
     table = Table(title="What happened, in seconds from the fault")
-    for heading in ("fault", "detected", "decided", "acted", "recovered", "what was done"):
-        table.add_column(heading)
+    for heading in ("fault", "detected", "decided", "acted", "recovered", "done"):
+        table.add_column(heading, no_wrap=True)
     for one in seen:
         detected = None if one.alert_at is None else one.alert_at - one.fault_at
         mark = "[green]as it should[/]" if one.ended_as_expected else "[red]NOT as it should[/]"

@@ -176,8 +176,9 @@ class Watcher:
 
     def _tell(self, runs: Sequence[dict[str, Any]], seen: set[str]) -> None:
         for run in runs:
-            name = run["alert"]["labels"].get("alertname")
-            text = f"{name} on {run['target'] or '…'}: {run['state']}"
+            labels = run["alert"]["labels"]
+            target = run["target"] or labels.get("instance_id")
+            text = f"{labels.get('alertname')} on {target}: {run['state']}"
             if run["refusal"]:
                 text += f", {run['refusal']}"
             _once(seen, f"run {run['id']} {run['state']}", self.say, "receiver", text)

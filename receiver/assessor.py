@@ -42,6 +42,7 @@ from receiver.situation import Situations, Target
 
 _log = structlog.get_logger()
 _BATCH = 64
+_HANDFUL = 16
 _IDLE_S = 1.0
 _TRIES = 3
 _SHOWN_S = 900.0
@@ -102,6 +103,14 @@ class Assessment:
         )
 
 
+@dataclass(frozen=True)
+class Handful:
+    """Runs of one group that are being decided on, one after the other."""
+
+    run_ids: Sequence[str]
+    done: Future[None]
+
+
 @dataclass
 class Assessor:
     """`pool` runs the assessments; `clock` gives epoch seconds."""
@@ -114,7 +123,7 @@ class Assessor:
     metrics: Metrics
     pool: Executor
     clock: Callable[[], float]
-    _busy: dict[str, Future[None]] = field(default_factory=dict, init=False)
+    _busy: dict[str, Handful] = field(default_factory=dict, init=False)
     _tries: dict[str, int] = field(default_factory=dict, init=False)
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -158,20 +167,29 @@ class Assessor:
                 self._hand_out()
             except SQLAlchemyError as error:
                 _log.error("assessor_waits", error=type(error).__name__)
-        for future in list(self._busy.values()):
-            future.result()
+        for handful in self._busy.values():
+            handful.done.result()
 
     def _hand_out(self) -> None:
-        self._busy = {run_id: f for run_id, f in self._busy.items() if not f.done()}
-        room = _BATCH - len(self._busy)
-        if room <= 0:
-            return
+        """One alert of a group at a time: what the first one claims spares its siblings theirs."""
+        self._busy = {group: one for group, one in self._busy.items() if not one.done.done()}
+        out = [run_id for handful in self._busy.values() for run_id in handful.run_ids]
         with self.database.read() as connection:
-            found = runs.pending(connection, excluding=self._busy.keys(), limit=room)
+            found = runs.pending(connection, excluding=out, limit=_BATCH)
+        groups: dict[str, list[Run]] = {}
         for run in found:
-            future = self.pool.submit(self._assess, run)
-            self._busy[run.id] = future
-            future.add_done_callback(lambda _: self.wake())
+            groups.setdefault(run.labels.get("asg") or run.id, []).append(run)
+        for group, members in groups.items():
+            if group not in self._busy and len(self._busy) < _BATCH:
+                handful = members[:_HANDFUL]
+                done = self.pool.submit(self._assess_all, handful)
+                self._busy[group] = Handful([run.id for run in handful], done)
+                done.add_done_callback(lambda _: self.wake())
+
+    def _assess_all(self, handful: Sequence[Run]) -> None:
+        for run in handful:
+            if not self._stopping:
+                self._assess(run)
 
     def _reconcile(self) -> None:
         """Tell the inbox of ends that a crash kept from it, and carry on phases that got lost."""
@@ -250,7 +268,7 @@ class Assessor:
         with self.database.write() as connection:
             if runs.move(connection, run, State.ACTING, now, **changes):
                 self.engine.enqueue(connection, phase)
-        _log.info("acting", run=run.id, action=plan.step.action, target=plan.target)
+        _log.info("decided_to_act", run=run.id, action=plan.step.action, target=plan.target)
 
 
 def _ending(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:

@@ -36,7 +36,7 @@ runs = Table(
     Column("next_act_at", Double),
     Column("updated_at", Double, nullable=False),
     Column("ended_at", Double),
-    Index("ix_runs_state_priority", "state", "priority"),
+    Index("ix_runs_state_priority_received_at", "state", "priority", "received_at"),
     Index("ix_runs_target", "target"),
     Index("ix_runs_playbook", "playbook"),
     Index("ix_runs_received_at", "received_at"),

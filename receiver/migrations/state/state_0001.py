@@ -91,7 +91,12 @@ def upgrade() -> None:
     )
     op.create_index("ix_runs_playbook", "runs", ["playbook"], unique=False)
     op.create_index("ix_runs_received_at", "runs", ["received_at"], unique=False)
-    op.create_index("ix_runs_state_priority", "runs", ["state", "priority"], unique=False)
+    op.create_index(
+        "ix_runs_state_priority_received_at",
+        "runs",
+        ["state", "priority", "received_at"],
+        unique=False,
+    )
     op.create_index("ix_runs_target", "runs", ["target"], unique=False)
     op.create_table(
         "switch",

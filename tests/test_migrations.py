@@ -1,0 +1,28 @@
+"""The migrations make what the tables say."""
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import MetaData
+
+from receiver import inbox, tables
+from receiver.database import database
+
+
+@pytest.mark.parametrize(
+    ("history", "metadata"), [("state", tables.metadata), ("inbox", inbox.metadata)]
+)
+def test_a_migrated_database_is_as_the_tables_say(
+    tmp_path: Path, history: str, metadata: MetaData
+) -> None:
+    """Nothing is missing, and a second migration changes nothing."""
+    made = database(f"sqlite:///{tmp_path}/{history}.db")
+    for _ in range(2):
+        made.migrate(history)
+    with made.read() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": f"schema_{history}"}
+        )
+        assert compare_metadata(context, metadata) == []
