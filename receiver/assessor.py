@@ -5,7 +5,7 @@ Reading is safe to repeat, so a run whose decision a crash cut off is simply dec
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -15,30 +15,16 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.evidence import Evidence
-from models.roles import ROLES_OF_ALERT
-from models.verdict import Verdict
 from receiver import runs
+from receiver.assessment import Assessed, Assessment
 from receiver.closing import Closing
 from receiver.database import Database
-from receiver.decide import (
-    Act,
-    Decision,
-    Observe,
-    Plan,
-    Reason,
-    Refusal,
-    Situation,
-    Subject,
-    decide,
-    screen,
-)
+from receiver.decision import Act, Observe, Plan, Reason, Refusal
 from receiver.engine import Engine, Kind, Phase
-from receiver.inbox import Episode, Inbox
+from receiver.inbox import Inbox
 from receiver.metrics import Metrics
 from receiver.plans import planned
-from receiver.playbooks import Playbook, Playbooks
 from receiver.runs import Run, State
-from receiver.situation import Situations, Target
 
 _log = structlog.get_logger()
 _BATCH = 64
@@ -49,58 +35,6 @@ _SHOWN_S = 900.0
 _RECONCILE_EVERY_S = 60.0
 # Longer than any phase takes or is delayed: its workflow ended without moving the run on.
 _LOST_AFTER_S = 180.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assessed:
-    """All that a decision rests on; `evidence` and `verdict` are None where a guard was enough."""
-
-    target: Target
-    situation: Situation
-    playbooks: Sequence[Playbook]
-    evidence: Evidence | None
-    verdict: Verdict | None
-    decision: Decision
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assessment:
-    """Decides on one alert and changes nothing: what `explain` and the assessor share."""
-
-    playbooks: Playbooks
-    situations: Situations
-    gather: Callable[[Target, float], Evidence]
-    judge: Callable[[Evidence, Collection[str]], Verdict]
-
-    def of(
-        self, run: Run, episode: Episode | None, now: float, metrics: Metrics | None = None
-    ) -> Assessed:
-        alert = Subject(run_id=run.id, labels=run.labels, starts_at=run.starts_at, odd=run.odd)
-        matching = self.playbooks.matching(run.labels)
-        target = self.situations.locate(run.labels)
-        situation = self.situations.early(run, target, episode)
-        refusal = screen(alert, matching, situation, now)
-        evidence, verdict = None, None
-        decision: Decision
-        if refusal is not None:
-            decision = refusal
-        else:
-            answered = self.situations.ask(situation)
-            started = time.perf_counter()
-            evidence = self.gather(target, now)
-            verdict = self.judge(evidence, ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ()))
-            if metrics is not None:
-                metrics.recheck_duration.observe(time.perf_counter() - started)
-            situation = answered()
-            decision = decide(alert, verdict, matching, situation, now)
-        return Assessed(
-            target=target,
-            situation=situation,
-            playbooks=matching,
-            evidence=evidence,
-            verdict=verdict,
-            decision=decision,
-        )
 
 
 @dataclass(frozen=True)

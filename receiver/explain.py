@@ -15,10 +15,10 @@ from ulid import ULID
 from actions import aws
 from receiver import alerts, runs
 from receiver.alerts import Alert, NotJsonError, NotVersion4Error
-from receiver.assessor import Assessed, Assessment
+from receiver.assessment import Assessed, Assessment
 from receiver.database import Database, database
-from receiver.decide import Act, Observe, Refusal
-from receiver.inbox import Episode, Waiting
+from receiver.decision import Act, Observe, Refusal
+from receiver.episodes import Episode, Waiting
 from receiver.plans import planned
 from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus

@@ -1,67 +1,23 @@
-"""The inbox: alerts on disk before they are acknowledged, and the open episode of each.
+"""The inbox: alerts on disk before they are acknowledged.
 
 One writer drains a queue into the database, everything that waits in one transaction, and only
-then are the callers told. An episode is what one alert is to us from its first firing copy until
-its run has ended and it was resolved, or not seen for longer than Alertmanager would stay
-silent; while it is open every firing copy is a repeat, whatever its startsAt.
+then are the callers told.
 """
 
-import json
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Double,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    delete,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from ulid import ULID
 
-from actions.audit import canonical
+from receiver import episodes
 from receiver.alerts import Alert
 from receiver.database import Database
-
-metadata = MetaData()
-
-# Alerts that wait to become runs; `id` is the run's id to be.
-received = Table(
-    "inbox_received",
-    metadata,
-    Column("id", String(26), primary_key=True),
-    Column("received_at", Double, nullable=False),
-    Column("alert", Text, nullable=False),
-)
-
-episodes = Table(
-    "inbox_episodes",
-    metadata,
-    Column("key", String(16), primary_key=True),
-    Column("run_id", String(26), nullable=False, index=True),
-    Column("starts_at", Double, nullable=False),
-    Column("last_seen_at", Double, nullable=False),
-    Column("repeats", Integer, nullable=False),
-    Column("resolved_at", Double),
-    # Set once the run has ended; from `reopens_at` on, a firing copy is then a new episode.
-    Column("ended", Boolean, nullable=False),
-    Column("reopens_at", Double),
-)
-
-_CHUNK = 500
+from receiver.episodes import Episode, Waiting
 
 
 class InboxUnavailableError(Exception):
@@ -73,35 +29,6 @@ class Receipt:
     accepted: int = 0
     duplicates: int = 0
     resolved: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """An alert that has not become a run yet."""
-
-    id: str
-    received_at: float
-    alert: Alert
-
-
-@dataclass(frozen=True, kw_only=True)
-class Episode:
-    key: str
-    run_id: str
-    starts_at: float
-    last_seen_at: float
-    repeats: int = 0
-    resolved_at: float | None = None
-    ended: bool = False
-    reopens_at: float | None = None
-
-    def closed(self, now: float, gap_s: float) -> bool:
-        """Whether a firing copy that arrives now is a new episode."""
-        return self.ended and (
-            self.resolved_at is not None
-            or now - self.last_seen_at > gap_s
-            or (self.reopens_at is not None and now >= self.reopens_at)
-        )
 
 
 @dataclass(frozen=True)
@@ -182,7 +109,7 @@ class Inbox:
             with self.database.write() as connection:
                 for item in items:
                     if isinstance(item, _Ending):
-                        _end(connection, item)
+                        episodes.end(connection, item.run_id, item.reopens_at)
                 receipts = self._store(connection, deliveries)
         except SQLAlchemyError as error:
             cause = type(getattr(error, "orig", None) or error).__name__
@@ -196,15 +123,12 @@ class Inbox:
 
     def _store(self, connection: Connection, deliveries: Sequence[_Delivery]) -> Sequence[Receipt]:
         keys = {alert.key for delivery in deliveries for alert in delivery.alerts}
-        known = dict(_episodes(connection, sorted(keys)))
+        known = episodes.known(connection, sorted(keys))
         before = dict(known)
         opened: list[Waiting] = []
         receipts = [self._sort(delivery, known, opened) for delivery in deliveries]
-        changed = [vars(e) for key, e in known.items() if before.get(key) is not e]
-        if changed:
-            _upsert(connection, changed)
-        if opened:
-            connection.execute(insert(received), [_row(waiting) for waiting in opened])
+        changed = [one for key, one in known.items() if before.get(key) is not one]
+        episodes.keep(connection, changed, opened)
         return receipts
 
     def _sort(
@@ -243,65 +167,19 @@ class Inbox:
     def waiting(self, limit: int = 1000) -> Sequence[Waiting]:
         """Alerts that are not runs yet, oldest first."""
         with self.database.read() as connection:
-            rows = connection.execute(select(received).order_by(received.c.id).limit(limit))
-            return [
-                Waiting(
-                    id=row.id, received_at=row.received_at, alert=Alert(**json.loads(row.alert))
-                )
-                for row in rows
-            ]
+            return episodes.waiting(connection, limit)
 
     def taken(self, ids: Sequence[str]) -> None:
         """Forget alerts that are runs now."""
         with self.database.write() as connection:
-            for chunk in _chunks(ids):
-                connection.execute(delete(received).where(received.c.id.in_(chunk)))
+            episodes.forget(connection, ids)
 
     def of_runs(self, run_ids: Sequence[str]) -> Mapping[str, Episode]:
         """Episodes by run id."""
         with self.database.read() as connection:
-            rows = connection.execute(
-                select(episodes).where(episodes.c.run_id.in_(run_ids))
-            ).mappings()
-            return {row["run_id"]: Episode(**row) for row in rows}
+            return episodes.of_runs(connection, run_ids)
 
     def unended(self, limit: int = 1000) -> Sequence[str]:
         """Runs whose end was not noted yet, oldest first."""
-        query = select(episodes.c.run_id).where(episodes.c.ended.is_(False))
         with self.database.read() as connection:
-            return connection.scalars(query.order_by(episodes.c.run_id).limit(limit)).all()
-
-
-def _episodes(connection: Connection, keys: Sequence[str]) -> Iterator[tuple[str, Episode]]:
-    for chunk in _chunks(keys):
-        for row in connection.execute(select(episodes).where(episodes.c.key.in_(chunk))).mappings():
-            yield row["key"], Episode(**row)
-
-
-def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
-
-
-def _upsert(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(episodes)
-    values = {c.name: statement.excluded[c.name] for c in episodes.c if c.name != "key"}
-    statement = statement.on_conflict_do_update(index_elements=["key"], set_=values)
-    connection.execute(statement, rows)
-
-
-def _end(connection: Connection, ending: _Ending) -> None:
-    connection.execute(
-        update(episodes)
-        .where(episodes.c.run_id == ending.run_id)
-        .values(ended=True, reopens_at=ending.reopens_at)
-    )
-
-
-def _row(waiting: Waiting) -> Mapping[str, object]:
-    return {
-        "id": waiting.id,
-        "received_at": waiting.received_at,
-        "alert": canonical(vars(waiting.alert)),
-    }
+            return episodes.unended(connection, limit)

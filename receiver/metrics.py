@@ -14,7 +14,7 @@ from prometheus_client import (
 from actions.action import Outcome
 from actions.catalog import CATALOG
 from models.verdict import Answer
-from receiver.decide import Reason
+from receiver.decision import Reason
 from receiver.runs import State
 
 # A second series for each counter, which Prometheus 2 does not use.

@@ -19,7 +19,8 @@ from actions.perform import Performer, Step
 from receiver import runs
 from receiver.closing import Closing
 from receiver.database import Database
-from receiver.decide import RETRY_AFTER_S, Reason
+from receiver.decide import RETRY_AFTER_S
+from receiver.decision import Reason
 from receiver.engine import Engine, Kind, Phase
 from receiver.evidence import holds
 from receiver.metrics import Metrics

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.decide import Plan
+from receiver.decision import Plan
 
 _VERIFY_FOR_S, _VERIFY_TIMEOUT_S = 15.0, 180.0
 _IDENTITY = ("alertname", "instance_id", "asg")

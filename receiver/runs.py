@@ -12,7 +12,7 @@ from actions import audit, claims
 from actions.audit import canonical
 from actions.tables import intents
 from receiver.alerts import Alert
-from receiver.inbox import Waiting
+from receiver.episodes import Waiting
 from receiver.tables import runs
 
 ACTOR = "smartcloudops"

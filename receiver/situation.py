@@ -14,8 +14,8 @@ from actions.action import TargetKind
 from actions.aws import AWS_ERRORS, Aws
 from actions.fleet import NotActionableError
 from receiver.database import Database
-from receiver.decide import Situation
-from receiver.inbox import Episode
+from receiver.decision import Situation
+from receiver.episodes import Episode
 from receiver.runs import Run
 from receiver.settings import Mode
 

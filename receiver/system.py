@@ -20,7 +20,8 @@ from actions.tables import claims
 from models import robust
 from models.evidence import Evidence
 from receiver import runs
-from receiver.assessor import Assessment, Assessor
+from receiver.assessment import Assessment
+from receiver.assessor import Assessor
 from receiver.closing import Closing
 from receiver.database import Database, database, inbox_url
 from receiver.engine import Engine

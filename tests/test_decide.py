@@ -15,15 +15,11 @@ from models.verdict import Answer, Verdict
 from receiver.decide import (
     OPT_IN_TAG,
     RETRY_AFTER_S,
-    Act,
-    Observe,
-    Reason,
-    Refusal,
-    Situation,
-    Subject,
     decide,
     screen,
 )
+from receiver.decision import Act, Observe, Reason, Refusal, Situation, Subject
+from receiver.guards import OPT_IN_TAG
 from receiver.playbooks import Playbook, load
 from receiver.settings import Mode
 
