@@ -12,12 +12,7 @@ from actions.action import TargetKind
 from actions.claims import Claim
 from actions.fleet import Group, Instance
 from models.verdict import Answer, Verdict
-from receiver.decide import (
-    OPT_IN_TAG,
-    RETRY_AFTER_S,
-    decide,
-    screen,
-)
+from receiver.decide import RETRY_AFTER_S, decide, screen
 from receiver.decision import Act, Observe, Reason, Refusal, Situation, Subject
 from receiver.guards import OPT_IN_TAG
 from receiver.playbooks import Playbook, load
