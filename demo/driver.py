@@ -23,7 +23,7 @@ _FOLDER = Path(".demo")
 _FIGURES = Path("build/demo.json")
 _SEED = 7
 _MEMBERS = 12
-_SETTLED_S = 60
+_SETTLED_S, _WATCHED_S = 60, 10
 _COLOURS = {
     "fleet": "red",
     "prometheus": "yellow",
@@ -120,9 +120,10 @@ def _play(processes: Processes, timeline: Timeline, *, once: bool) -> int:
 
 
 def _settle(stage: Stage, http: httpx.Client, timeline: Timeline) -> None:
-    """Wait until Prometheus has scraped every instance."""
+    """Wait until Prometheus has scraped every instance for a while: the past has them all, too."""
     until = time.monotonic() + _SETTLED_S
-    query = {"query": 'count(up{job="node"} == 1)'}
+    since = time.time() + _WATCHED_S
+    query = {"query": f'count(timestamp(up{{job="node"}} == 1) > {since:.0f})'}
     while time.monotonic() < until:
         found = http.get(f"{stage.prometheus}/api/v1/query", params=query).json()
         result = found["data"]["result"]
@@ -143,7 +144,7 @@ def _links(stage: Stage, timeline: Timeline) -> None:
 
 
 def _sum_up(seen: Sequence[Observed], stage: Stage, timeline: Timeline) -> None:
-    table = Table(title="What happened, in seconds from the fault")
+    table = Table(title="What happened, in seconds from the fault", padding=0)
     for heading in ("fault", "detected", "decided", "acted", "recovered", "done"):
         table.add_column(heading, no_wrap=True)
     for one in seen:
