@@ -66,7 +66,8 @@ class Timeline:
 def run(*, once: bool) -> int:
     """The exit status: 0 only where every incident ended as it should."""
     end_with_make()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     timeline = Timeline()
     try:
         with Processes(_FOLDER / "logs") as processes:
