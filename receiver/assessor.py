@@ -6,7 +6,7 @@ Reading is safe to repeat, so a run whose decision a crash cut off is simply dec
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -101,8 +101,7 @@ class Assessor:
                 self._hand_out()
             except SQLAlchemyError as error:
                 _log.error("assessor_waits", error=type(error).__name__)
-        for handful in self._busy.values():
-            handful.done.result()
+        wait([handful.done for handful in self._busy.values()])
 
     def _hand_out(self) -> None:
         """One alert of a group at a time: what the first one claims spares its siblings theirs."""
