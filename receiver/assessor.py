@@ -5,6 +5,7 @@ Reading is safe to repeat, so a run whose decision a crash cut off is simply dec
 
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.evidence import Evidence
 from receiver import runs
 from receiver.assessment import Assessed, Assessment
-from receiver.closing import Closing
+from receiver.closing import Closing, Ending
 from receiver.database import Database
 from receiver.decision import Act, Observe, Plan, Reason, Refusal
 from receiver.engine import Engine, Kind, Phase
@@ -27,8 +28,9 @@ from receiver.plans import planned
 from receiver.runs import Run, State
 
 _log = structlog.get_logger()
-_BATCH = 64
+_BATCH = 128
 _HANDFUL = 16
+_SPREAD = 4
 _IDLE_S = 1.0
 _TRIES = 3
 _SHOWN_S = 900.0
@@ -111,7 +113,7 @@ class Assessor:
             found = runs.pending(connection, excluding=out, limit=_BATCH)
         groups: dict[str, list[Run]] = {}
         for run in found:
-            groups.setdefault(run.labels.get("asg") or run.id, []).append(run)
+            groups.setdefault(_group(run), []).append(run)
         for group, members in groups.items():
             if group not in self._busy and len(self._busy) < _BATCH:
                 handful = members[:_HANDFUL]
@@ -120,9 +122,12 @@ class Assessor:
                 done.add_done_callback(lambda _: self.wake())
 
     def _assess_all(self, handful: Sequence[Run]) -> None:
-        for run in handful:
-            if not self._stopping:
-                self._assess(run)
+        """Decide on each; those on which nothing is done end together."""
+        endings = [self._assess(run) for run in handful if not self._stopping]
+        try:
+            self.closing.close_all([ending for ending in endings if ending is not None])
+        except SQLAlchemyError as error:
+            _log.error("endings_wait", error=type(error).__name__)
 
     def _reconcile(self) -> None:
         """Tell the inbox of ends that a crash kept from it, and carry on phases that got lost."""
@@ -147,29 +152,31 @@ class Assessor:
             _log.warning("phase_lost", run=run.id, phase=phase.kind)
         self.engine.enqueue(connection, phase)
 
-    def _assess(self, run: Run) -> None:
+    def _assess(self, run: Run) -> Ending | None:
+        """The run's end where nothing (more) is done; None where it acts, or is tried again."""
         try:
             started = time.perf_counter()
             episode = self.inbox.of_runs([run.id]).get(run.id)
             assessed = self.assessment.of(run, episode, self.clock(), self.metrics)
-            self._record(run, assessed)
+            ending = self._concluded(run, assessed)
             self.metrics.decision_duration.observe(time.perf_counter() - started)
             self._tries.pop(run.id, None)
         except Exception as error:  # noqa: BLE001 one alert that breaks us must not stop the others
-            self._broke(run, error)
+            return self._broke(run, error)
+        return ending
 
-    def _broke(self, run: Run, error: Exception) -> None:
+    def _broke(self, run: Run, error: Exception) -> Ending | None:
         tries = self._tries.get(run.id, 0) + 1
         self._tries[run.id] = tries
         _log.error("assessment_broke", run=run.id, tries=tries, error=repr(error), exc_info=error)
         if tries < _TRIES:
-            return
+            return None
         del self._tries[run.id]
         gates = [{"name": "assessment", "passed": False, "detail": type(error).__name__}]
         changes = {"refusal": Reason.INTERNAL_ERROR, "gates": gates}
-        self.closing.close(run, State.REFUSED, **changes)
+        return Ending(run, State.REFUSED, changes)
 
-    def _record(self, run: Run, assessed: Assessed) -> None:
+    def _concluded(self, run: Run, assessed: Assessed) -> Ending | None:
         now, decision, verdict = self.clock(), assessed.decision, assessed.verdict
         changes: dict[str, Any] = {
             "target": assessed.target.id,
@@ -186,9 +193,9 @@ class Assessor:
             changes["evidence"] = _shown(assessed.evidence)
         if isinstance(decision, Act):
             self._act(run, decision.plan, now, changes)
-        else:
-            state, said = _ending(run, decision)
-            self.closing.close(run, state, **changes, **said)
+            return None
+        state, said = _ending(run, decision)
+        return Ending(run, state, changes | said)
 
     def _act(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
         phase = Phase(run_id=run.id, kind=Kind.ACT, number=run.steps_begun * 1000)
@@ -202,6 +209,11 @@ class Assessor:
             if runs.move(connection, run, State.ACTING, now, **changes):
                 self.engine.enqueue(connection, phase)
         _log.info("decided_to_act", run=run.id, action=plan.step.action, target=plan.target)
+
+
+def _group(run: Run) -> str:
+    """Alerts that name no group are spread, so that they neither wait for each other nor crowd."""
+    return run.labels.get("asg") or f"#{zlib.crc32(run.id.encode()) % _SPREAD}"
 
 
 def _ending(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +12,7 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions import audit
+from actions.aws import AWS_ERRORS
 from receiver import explain as explaining
 from receiver import logs, settings, tokens
 from receiver.app import app
@@ -44,9 +46,13 @@ def serve() -> None:
         system.prepare()
     except (TokensError, DatabaseUrlError, AlreadyRunningError) as error:
         _fail(str(error), _BAD_INPUT)
+    except AWS_ERRORS as error:
+        _fail(f"AWS clients cannot be made: {error}", _BAD_INPUT)
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         _fail(f"the database cannot be used: {type(cause).__name__}", _FAILED)
+    # uvicorn stops in order, and then sends itself the signal again, which would be the status.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         app(system, known),
         host=loaded.host,
@@ -80,6 +86,8 @@ def explain(payload: Path, *, as_json: bool) -> None:
         _fail(f"{payload}: {error.strerror}", _BAD_INPUT)
     except (explaining.PayloadError, DatabaseUrlError) as error:
         _fail(f"{payload}: {error}", _BAD_INPUT)
+    except AWS_ERRORS as error:
+        _fail(f"AWS clients cannot be made: {error}", _BAD_INPUT)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:

@@ -1,10 +1,11 @@
 """How a run ends: on record, known to the inbox, counted and logged, in this one place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from receiver import runs
 from receiver.database import Database
@@ -15,6 +16,15 @@ from receiver.runs import Run, State
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How a run ends; `changes` are columns of runs."""
+
+    run: Run
+    state: State
+    changes: Mapping[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Closing:
     database: Database
@@ -22,17 +32,31 @@ class Closing:
     metrics: Metrics
     clock: Callable[[], float]
 
-    def close(self, run: Run, state: State, **changes: Any) -> bool:  # noqa: ANN401 columns of runs
+    def close(self, run: Run, state: State, **changes: Any) -> None:  # noqa: ANN401 columns of runs
         """End the run, unless it has moved on meanwhile; a repeat opens anew from `next_act_at`."""
+        self.close_all([Ending(run, state, changes)])
+
+    def close_all(self, endings: Sequence[Ending]) -> None:
+        """End runs in one transaction."""
+        now = self.clock()
         with self.database.write() as connection:
-            if not runs.move(connection, run, state, self.clock(), **changes):
-                return False
+            moved = [one for one in endings if self._move(connection, one, now)]
+        for one in moved:
+            self._tell(one, now)
+
+    def _move(self, connection: Connection, one: Ending, now: float) -> bool:
+        return runs.move(connection, one.run, one.state, now, **one.changes)
+
+    def _tell(self, one: Ending, now: float) -> None:
+        run, state, changes = one.run, one.state, one.changes
         self.inbox.end(run.id, reopens_at=changes.get("next_act_at"))
         playbook = changes.get("playbook") or run.playbook or NO_PLAYBOOK
         self.metrics.runs.labels(playbook, state).inc()
         if state is State.REFUSED:
             self.metrics.refusals.labels(changes["refusal"]).inc()
+        if state is State.SUCCEEDED:
+            took = max(0.0, now - run.starts_at)
+            self.metrics.time_to_recovery.labels(playbook).observe(took)
         said = {key: changes[key] for key in ("refusal", "outcome") if changes.get(key)}
         log = _log.error if state is State.FAILED else _log.info
         log("run_ended", run=run.id, state=str(state), playbook=playbook, **said)
-        return True

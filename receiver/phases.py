@@ -172,9 +172,7 @@ class Phases:
         with self.database.write() as connection:
             ledger.verified(connection, run.id, run.steps_begun - 1, now)
         outcome = "the target recovered, as its metrics show"
-        if self.closing.close(run, State.SUCCEEDED, outcome=outcome) and run.playbook:
-            took = max(0.0, now - run.starts_at)
-            self.metrics.time_to_recovery.labels(run.playbook).observe(took)
+        self.closing.close(run, State.SUCCEEDED, outcome=outcome)
 
     def _not_recovered(self, run: Run) -> None:
         done = self._last(run)

@@ -179,7 +179,6 @@ def move(
     values = {"state": state, "updated_at": now} | changes
     if state.ended:
         values |= {"ended_at": now, "phase": None}
-        claims.release(connection, run.id)
     stored = {k: canonical(v) if k in _JSON and v is not None else v for k, v in values.items()}
     unmoved = (
         runs.c.id == run.id,
@@ -189,6 +188,8 @@ def move(
     moved = connection.execute(update(runs).where(*unmoved).values(stored))
     if moved.rowcount != 1:
         return False
+    if state.ended:
+        claims.release(connection, run.id)
     detail = {k: v for k, v in values.items() if k not in {"updated_at", "evidence"}}
     event = audit.Event(actor=ACTOR, event=f"run_{state}", run_id=run.id, detail=detail)
     audit.append(connection, now, event)
