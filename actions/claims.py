@@ -1,6 +1,6 @@
 """The right to act on a target, held by one run at a time, with the cooldown that follows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,13 +48,24 @@ def of(connection: Connection, *targets: str) -> Mapping[str, Claim]:
     }
 
 
-def take(
-    connection: Connection, target: str, run_id: str, *, cooldown_s: float, now: float
+def take(  # noqa: PLR0913 each is one fact of the claim, by name
+    connection: Connection,
+    target: str,
+    run_id: str,
+    *,
+    cooldown_s: float,
+    now: float,
+    beside: Sequence[str] = (),
 ) -> int | Denial:
-    """Claim the target in one conditional write; the fence of the claim, or why not."""
+    """Claim the target in one conditional write; the fence of the claim, or why not.
+
+    `beside` are other targets that no other run may hold.
+    """
     state = switch.read(connection)
     if state is None or state.paused:
         return Denial.PAUSED
+    if any(one.held and one.run_id != run_id for one in of(connection, *beside).values()):
+        return Denial.TARGET_BUSY
     values = {
         "run_id": run_id,
         "claimed_at": now,

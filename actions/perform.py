@@ -5,7 +5,7 @@ call it starts over, after it the action's own `reconcile` reads AWS. What canno
 `unknown`, and an action that does not converge is then never repeated.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,11 @@ _THROTTLED = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """`index` counts the steps this run took, from 0."""
+    """`index` counts the steps this run took, from 0.
+
+    `beside` are targets that no other run may hold meanwhile: an instance's group, a group's
+    instances.
+    """
 
     run_id: str
     index: int
@@ -51,6 +55,7 @@ class Step:
     target: str
     params: Mapping[str, Any]
     cooldown_s: float
+    beside: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +92,12 @@ class Performer:
         now = self.clock()
         with self.begin() as connection:
             fence = claims.take(
-                connection, step.target, step.run_id, cooldown_s=step.cooldown_s, now=now
+                connection,
+                step.target,
+                step.run_id,
+                beside=step.beside,
+                cooldown_s=step.cooldown_s,
+                now=now,
             )
             if isinstance(fence, Denial):
                 return fence
@@ -125,10 +135,11 @@ class Performer:
         now = self.clock()
         with self.begin() as connection:
             lost = claims.lost(connection, intent.target, intent.run_id, intent.fence)
-            if lost is not None:
-                return lost
-            if not ledger.dispatch(connection, intent, now):
+            if lost is None and not ledger.dispatch(connection, intent, now):
                 return Denial.TARGET_BUSY
+        if lost is not None:
+            self.abandon(intent)
+            return lost
         outcome, error = self._call(step, intent)
         return self._settle(intent, outcome, error)
 
@@ -139,10 +150,14 @@ class Performer:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             status = error.response["ResponseMetadata"].get("HTTPStatusCode", _SERVER_ERROR)
-            if status < _SERVER_ERROR or code in _THROTTLED:
+            refused = status < _SERVER_ERROR or code in _THROTTLED
+            # Of several attempts an earlier one may have gone through.
+            if refused and not step.action.converges:
                 return Outcome.FAILED, code
             return self._reconciled(step, intent, code)
         except _NEVER_SENT as error:
+            if step.action.converges:
+                return self._reconciled(step, intent, type(error).__name__)
             return Outcome.FAILED, type(error).__name__
         except BotoCoreError as error:
             return self._reconciled(step, intent, type(error).__name__)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 _WHEN: TypeAdapter[AwareDatetime] = TypeAdapter(AwareDatetime)
-_LABELS_MAX, _TEXT_MAX = 128, 8192
+_LABELS_MAX, _TEXT_MAX, _YEAR_MAX = 128, 8192, 9999
 
 
 class NotJsonError(Exception):
@@ -119,7 +119,12 @@ def _when(raw: Mapping[str, Any], name: str, oddities: list[str]) -> float | Non
         oddities.append(f"{name} is no RFC 3339 time")
         return None
     # Go's zero time stands for "not yet".
-    return moment.timestamp() if moment.year > 1 else None
+    if moment.year <= 1:
+        return None
+    if moment.year >= _YEAR_MAX:
+        oddities.append(f"{name} is no time of ours")
+        return None
+    return moment.timestamp()
 
 
 def _is_key(text: str) -> bool:

@@ -42,7 +42,7 @@ class Assessment:
     ) -> Assessed:
         alert = Subject(run_id=run.id, labels=run.labels, starts_at=run.starts_at, odd=run.odd)
         matching = self.playbooks.matching(run.labels)
-        target = self.situations.locate(run.labels)
+        target = self.situations.locate(run.labels, ask=bool(matching) and run.odd is None)
         situation = self.situations.early(run, target, episode)
         refusal = screen(alert, matching, situation, now)
         evidence, verdict = None, None

@@ -5,10 +5,9 @@ Reading is safe to repeat, so a run whose decision a crash cut off is simply dec
 
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import structlog
@@ -20,6 +19,7 @@ from receiver import runs
 from receiver.assessment import Assessed, Assessment
 from receiver.closing import Closing, Ending
 from receiver.database import Database
+from receiver.decide import RETRY_AFTER_S
 from receiver.decision import Act, Observe, Plan, Reason, Refusal
 from receiver.engine import Engine, Kind, Phase
 from receiver.inbox import Inbox
@@ -28,23 +28,15 @@ from receiver.plans import planned
 from receiver.runs import Run, State
 
 _log = structlog.get_logger()
-_BATCH = 128
+# Groups that are decided on at the same time, and alerts of one that are taken up together.
+_LANES = 16
 _HANDFUL = 16
-_SPREAD = 4
 _IDLE_S = 1.0
 _TRIES = 3
 _SHOWN_S = 900.0
 _RECONCILE_EVERY_S = 60.0
 # Longer than any phase takes or is delayed: its workflow ended without moving the run on.
 _LOST_AFTER_S = 180.0
-
-
-@dataclass(frozen=True)
-class Handful:
-    """Runs of one group that are being decided on, one after the other."""
-
-    run_ids: Sequence[str]
-    done: Future[None]
 
 
 @dataclass
@@ -59,13 +51,15 @@ class Assessor:
     metrics: Metrics
     pool: Executor
     clock: Callable[[], float]
-    _busy: dict[str, Handful] = field(default_factory=dict, init=False)
+    _busy: dict[str, Future[None]] = field(default_factory=dict, init=False)
     _tries: dict[str, int] = field(default_factory=dict, init=False)
+    # Runs that broke, and until when they are left alone (monotonic seconds).
+    _resting: dict[str, float] = field(default_factory=dict, init=False)
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: bool = field(default=False, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _intake: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _reconciled_at: float = field(default=0.0, init=False)
+    _reconcile_at: float = field(default=0.0, init=False)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._loop, name="assessor", daemon=True)
@@ -101,25 +95,28 @@ class Assessor:
                 self.take_in()
                 self._reconcile()
                 self._hand_out()
-            except SQLAlchemyError as error:
-                _log.error("assessor_waits", error=type(error).__name__)
-        wait([handful.done for handful in self._busy.values()])
+            except Exception as error:  # noqa: BLE001 whatever it was, the next alert must be looked at
+                _log.error("assessor_waits", error=type(error).__name__, exc_info=error)
+                time.sleep(_IDLE_S)
+        wait(self._busy.values())
 
     def _hand_out(self) -> None:
         """One alert of a group at a time: what the first one claims spares its siblings theirs."""
-        self._busy = {group: one for group, one in self._busy.items() if not one.done.done()}
-        out = [run_id for handful in self._busy.values() for run_id in handful.run_ids]
-        with self.database.read() as connection:
-            found = runs.pending(connection, excluding=out, limit=_BATCH)
-        groups: dict[str, list[Run]] = {}
-        for run in found:
-            groups.setdefault(_group(run), []).append(run)
-        for group, members in groups.items():
-            if group not in self._busy and len(self._busy) < _BATCH:
-                handful = members[:_HANDFUL]
-                done = self.pool.submit(self._assess_all, handful)
-                self._busy[group] = Handful([run.id for run in handful], done)
-                done.add_done_callback(lambda _: self.wake())
+        now = time.monotonic()
+        self._busy = {lane: done for lane, done in self._busy.items() if not done.done()}
+        self._resting = {run_id: until for run_id, until in self._resting.items() if until > now}
+        while len(self._busy) < _LANES:
+            with self.database.read() as connection:
+                found = runs.pending(
+                    connection, busy=self._busy, resting=self._resting, limit=_HANDFUL
+                )
+            if not found:
+                return
+            lane = found[0].lane
+            handful = [run for run in found if run.lane == lane]
+            done = self.pool.submit(self._assess_all, handful)
+            self._busy[lane] = done
+            done.add_done_callback(lambda _: self.wake())
 
     def _assess_all(self, handful: Sequence[Run]) -> None:
         """Decide on each; those on which nothing is done end together."""
@@ -128,18 +125,33 @@ class Assessor:
             self.closing.close_all([ending for ending in endings if ending is not None])
         except SQLAlchemyError as error:
             _log.error("endings_wait", error=type(error).__name__)
+            rested = time.monotonic() + _IDLE_S
+            self._resting |= {ending.run.id: rested for ending in endings if ending is not None}
 
     def _reconcile(self) -> None:
         """Tell the inbox of ends that a crash kept from it, and carry on phases that got lost."""
-        now = self.clock()
-        if now - self._reconciled_at < _RECONCILE_EVERY_S:
+        if time.monotonic() < self._reconcile_at:
             return
-        self._reconciled_at = now
+        self._reconcile_at = time.monotonic() + _RECONCILE_EVERY_S
+        now = self.clock()
         with self.database.write() as connection:
             for run in runs.in_states(connection, (State.ACTING, State.VERIFYING)):
                 self._carry_on(connection, run, now)
-            for run in runs.ended_among(connection, self.inbox.unended()):
-                self.inbox.end(run.id, reopens_at=run.next_act_at)
+        self._end_episodes(now)
+
+    def _end_episodes(self, now: float) -> None:
+        """Ends that a crash kept from the inbox, and episodes whose runs are nowhere any more."""
+        open_ones = self.inbox.unended()
+        # In this order: what leaves the inbox meanwhile is among the runs.
+        waiting = {one.id for one in self.inbox.waiting()}
+        with self.database.read() as connection:
+            known = runs.among(connection, open_ones)
+        for run_id in open_ones:
+            run = known.get(run_id)
+            if run is None and run_id not in waiting:
+                self.inbox.end(run_id, now)
+            elif run is not None and run.state.ended:
+                self.inbox.end(run_id, run.ended_at or now, reopens_at=run.next_act_at)
 
     def _carry_on(self, connection: Connection, run: Run, now: float) -> None:
         """Enqueue the run's phase, which is left alone if the engine has it; anew if it is lost."""
@@ -147,7 +159,7 @@ class Assessor:
             return
         phase = Phase.parse(run.phase)
         if now - run.updated_at > _LOST_AFTER_S:
-            phase = replace(phase, attempt=phase.attempt + 1)
+            phase = Phase.first(run.id, phase.kind, now)
             runs.move(connection, run, run.state, now, phase=phase.id)
             _log.warning("phase_lost", run=run.id, phase=phase.kind)
         self.engine.enqueue(connection, phase)
@@ -168,12 +180,18 @@ class Assessor:
     def _broke(self, run: Run, error: Exception) -> Ending | None:
         tries = self._tries.get(run.id, 0) + 1
         self._tries[run.id] = tries
+        self._resting[run.id] = time.monotonic() + 2.0**tries
         _log.error("assessment_broke", run=run.id, tries=tries, error=repr(error), exc_info=error)
         if tries < _TRIES:
             return None
         del self._tries[run.id]
         gates = [{"name": "assessment", "passed": False, "detail": type(error).__name__}]
-        changes = {"refusal": Reason.INTERNAL_ERROR, "gates": gates}
+        changes = {
+            "refusal": Reason.INTERNAL_ERROR,
+            "outcome": f"deciding broke {_TRIES} times: {type(error).__name__}",
+            "gates": gates,
+            "next_act_at": self.clock() + RETRY_AFTER_S,
+        }
         return Ending(run, State.REFUSED, changes)
 
     def _concluded(self, run: Run, assessed: Assessed) -> Ending | None:
@@ -198,7 +216,7 @@ class Assessor:
         return Ending(run, state, changes | said)
 
     def _act(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
-        phase = Phase(run_id=run.id, kind=Kind.ACT, number=run.steps_begun * 1000)
+        phase = Phase.first(run.id, Kind.ACT, now)
         changes |= {
             "plan": planned(plan, run.labels),
             "phase": phase.id,
@@ -211,19 +229,16 @@ class Assessor:
         _log.info("decided_to_act", run=run.id, action=plan.step.action, target=plan.target)
 
 
-def _group(run: Run) -> str:
-    """Alerts that name no group are spread, so that they neither wait for each other nor crowd."""
-    return run.labels.get("asg") or f"#{zlib.crc32(run.id.encode()) % _SPREAD}"
-
-
 def _ending(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:
     """How a run ends on which nothing (more) is done."""
+    if run.steps_begun:
+        observing = isinstance(decision, Observe)
+        why = "the service only observes now" if observing else decision.gates[-1].detail
+        outcome = f"the target did not recover, and {why}; a person is needed"
+        return State.FAILED, {"outcome": outcome}
     if isinstance(decision, Observe):
         plan = planned(decision.plan, run.labels)
         return State.OBSERVED, {"plan": plan, "outcome": "it would have acted, but only observes"}
-    if run.steps_begun:
-        outcome = f"the target did not recover, and {decision.detail}; a person is needed"
-        return State.FAILED, {"outcome": outcome}
     if decision.reason is Reason.RESOLVED:
         return State.RESOLVED, {"outcome": decision.detail}
     refused = {"refusal": decision.reason, "outcome": decision.detail}

@@ -49,7 +49,7 @@ class Closing:
 
     def _tell(self, one: Ending, now: float) -> None:
         run, state, changes = one.run, one.state, one.changes
-        self.inbox.end(run.id, reopens_at=changes.get("next_act_at"))
+        self.inbox.end(run.id, now, reopens_at=changes.get("next_act_at"))
         playbook = changes.get("playbook") or run.playbook or NO_PLAYBOOK
         self.metrics.runs.labels(playbook, state).inc()
         if state is State.REFUSED:

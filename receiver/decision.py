@@ -90,7 +90,8 @@ class Gate:
 class Plan:
     """The one step that would be taken.
 
-    `instance_id` and `group` are what the alert is about, empty where it is about none.
+    `instance_id` and `group` are what the alert is about, empty where it is about none;
+    `members` are the ids of the group's instances.
     """
 
     playbook: Playbook
@@ -99,6 +100,7 @@ class Plan:
     target: str
     instance_id: str
     group: str
+    members: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ The engine's tables are disposable: `runs.phase` names the workflow that carries
 is missing is enqueued again under the same name.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """`number` counts the phases of the run, `attempt` those of this phase that broke."""
+    """`number` orders the phases of the run, `attempt` counts how often this one broke."""
 
     run_id: str
     kind: Kind
@@ -39,6 +40,11 @@ class Phase:
     @property
     def id(self) -> str:
         return f"{self.run_id}:{self.kind}:{self.number}:{self.attempt}"
+
+    @classmethod
+    def first(cls, run_id: str, kind: Kind, now: float) -> "Phase":
+        """A phase under a name that the engine has not seen: one that it has, it leaves alone."""
+        return cls(run_id=run_id, kind=kind, number=int(now * 1000))
 
     @classmethod
     def parse(cls, text: str) -> "Phase":
@@ -54,6 +60,7 @@ class Engine:
     workers: int
     handle: Callable[[Phase], None]
     _client: DBOSClient | None = field(default=None, init=False)
+    _ready: threading.Event = field(default_factory=threading.Event, init=False)
 
     def start(self) -> None:
         """Migrate the engine's tables and go on with what a crash left."""
@@ -70,11 +77,14 @@ class Engine:
 
         @DBOS.workflow(name=_WORKFLOW)
         def phase(text: str) -> None:
+            # What a crash left begins as soon as the engine does, before it can be asked for more.
+            self._ready.wait()
             self.handle(Phase.parse(text))
 
         DBOS.launch()
         DBOS.register_queue(_QUEUE, worker_concurrency=self.workers, polling_interval_sec=_POLL_S)
         self._client = DBOSClient(system_database_url=self.url)
+        self._ready.set()
 
     def stop(self, *, within_s: int = 10) -> None:
         """Finish what runs, for at most so long; the rest goes on at the next start."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
-    Boolean,
     Column,
     Connection,
     Double,
@@ -50,7 +49,7 @@ episodes = Table(
     Column("repeats", Integer, nullable=False),
     Column("resolved_at", Double),
     # Set once the run has ended; from `reopens_at` on, a firing copy is then a new episode.
-    Column("ended", Boolean, nullable=False),
+    Column("ended_at", Double),
     Column("reopens_at", Double),
 )
 
@@ -74,13 +73,15 @@ class Episode:
     last_seen_at: float
     repeats: int = 0
     resolved_at: float | None = None
-    ended: bool = False
+    ended_at: float | None = None
     reopens_at: float | None = None
 
-    def closed(self, now: float, gap_s: float) -> bool:
-        """Whether a firing copy that arrives now is a new episode."""
-        return self.ended and (
+    def closed(self, starts_at: float, now: float, gap_s: float) -> bool:
+        """Whether a firing copy that arrives now, and began at `starts_at`, is a new episode."""
+        return self.ended_at is not None and (
             self.resolved_at is not None
+            # It was over and began again too quickly for Alertmanager to say so.
+            or starts_at > self.ended_at
             or now - self.last_seen_at > gap_s
             or (self.reopens_at is not None and now >= self.reopens_at)
         )
@@ -108,9 +109,9 @@ def keep(connection: Connection, changed: Sequence[Episode], opened: Sequence[Wa
         connection.execute(insert(received), [_row(one) for one in opened])
 
 
-def end(connection: Connection, run_id: str, reopens_at: float | None) -> None:
+def end(connection: Connection, run_id: str, at: float, reopens_at: float | None) -> None:
     ended = update(episodes).where(episodes.c.run_id == run_id)
-    connection.execute(ended.values(ended=True, reopens_at=reopens_at))
+    connection.execute(ended.values(ended_at=at, reopens_at=reopens_at))
 
 
 def of_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Episode]:
@@ -121,7 +122,7 @@ def of_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Episode
 
 def unended(connection: Connection, limit: int) -> Sequence[str]:
     """Runs whose end is not on record here, oldest first."""
-    query = select(episodes.c.run_id).where(episodes.c.ended.is_(False))
+    query = select(episodes.c.run_id).where(episodes.c.ended_at.is_(None))
     return connection.scalars(query.order_by(episodes.c.run_id).limit(limit)).all()
 
 

@@ -193,6 +193,7 @@ def choose(case: Case) -> Plan | No:
                 target=target,
                 instance_id=_instance_id(situation) or "",
                 group=situation.group or "",
+                members=sorted(situation.asg.members) if situation.asg else (),
             )
     return No(Reason.NO_STEP, "no further step applies" if situation.rung else "no step applies")
 

@@ -41,6 +41,7 @@ class _Delivery:
 @dataclass(frozen=True)
 class _Ending:
     run_id: str
+    at: float
     reopens_at: float | None
 
 
@@ -89,9 +90,9 @@ class Inbox:
         self._queue.put(_Delivery(alerts, now, done))
         return done
 
-    def end(self, run_id: str, *, reopens_at: float | None = None) -> None:
+    def end(self, run_id: str, at: float, *, reopens_at: float | None = None) -> None:
         """Note that the run ended; done soon, and again by `Intake.reconcile` after a crash."""
-        self._queue.put(_Ending(run_id, reopens_at))
+        self._queue.put(_Ending(run_id, at, reopens_at))
 
     def _drain(self) -> None:
         going = True
@@ -104,20 +105,23 @@ class Inbox:
 
     def _commit(self, items: Sequence[_Delivery | _Ending]) -> None:
         deliveries = [item for item in items if isinstance(item, _Delivery)]
+        # A caller that was cut off has cancelled; its alerts are stored all the same.
+        waited_for = [one for one in deliveries if one.done.set_running_or_notify_cancel()]
         self._waiting -= sum(len(delivery.alerts) for delivery in deliveries)
         try:
             with self.database.write() as connection:
                 for item in items:
                     if isinstance(item, _Ending):
-                        episodes.end(connection, item.run_id, item.reopens_at)
+                        episodes.end(connection, item.run_id, item.at, item.reopens_at)
                 receipts = self._store(connection, deliveries)
         except SQLAlchemyError as error:
             cause = type(getattr(error, "orig", None) or error).__name__
-            for delivery in deliveries:
+            for delivery in waited_for:
                 delivery.done.set_exception(InboxUnavailableError(f"not stored: {cause}"))
             return
         for delivery, receipt in zip(deliveries, receipts, strict=True):
-            delivery.done.set_result(receipt)
+            if delivery in waited_for:
+                delivery.done.set_result(receipt)
         if any(receipt.accepted for receipt in receipts):
             self.arrived()
 
@@ -137,7 +141,9 @@ class Inbox:
         accepted = duplicates = resolved = 0
         for alert in delivery.alerts:
             episode = known.get(alert.key)
-            is_open = episode is not None and not episode.closed(delivery.at, self.gap_s)
+            is_open = episode is not None and not episode.closed(
+                alert.starts_at, delivery.at, self.gap_s
+            )
             if not alert.firing:
                 resolved += 1
                 # A resolve older than the newest firing copy is a late one of another sender.

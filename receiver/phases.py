@@ -31,6 +31,7 @@ _log = structlog.get_logger()
 # What was decided longer ago than this, and not begun, is decided anew: the world has moved on.
 _DECISION_LASTS_S = 60.0
 _ATTEMPTS = 5
+_SLACK_S = 5.0
 _BACKOFF_S = 2.0
 _DENIED = {
     Denial.PAUSED: "a person paused it before it could act",
@@ -149,7 +150,9 @@ class Phases:
         recovered = self._recovered(run, now)
         since = None
         if recovered:
-            since = run.recovered_since or now
+            # What nobody watched, as while this was down, does not count.
+            watched = now - run.updated_at <= 3 * self.interval_s + _SLACK_S
+            since = run.recovered_since if run.recovered_since and watched else now
             if now - since >= verify["for_s"]:
                 self._succeeded(run, now)
                 return
@@ -236,4 +239,5 @@ def _step(run: Run) -> Step:
         target=plan["target"],
         params=plan["params"],
         cooldown_s=plan["cooldown_s"],
+        beside=plan["beside"],
     )

@@ -20,6 +20,7 @@ def planned(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
         "action": step.action,
         "target": plan.target,
         "params": dict(step.params),
+        "beside": _beside(plan),
         "cooldown_s": playbook.cooldown_s,
         "verify": {
             "expr": bound if bound is not None else alert_is_over(labels),
@@ -29,13 +30,25 @@ def planned(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _beside(plan: Plan) -> list[str]:
+    if plan.target == plan.group:
+        return list(plan.members)
+    return [plan.group] if plan.group else []
+
+
 def alert_is_over(labels: Mapping[str, str]) -> str:
-    """A condition that holds once Prometheus no longer fires the alert.
+    """A condition that holds once Prometheus no longer fires the alert, and sees its target.
 
     Source of `ALERTS`: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules
     """
-    named = ",".join(f"{name}={_quoted(labels[name])}" for name in _IDENTITY if labels.get(name))
-    return f'(count(ALERTS{{{named},alertstate="firing"}}) or vector(0)) == bool 0'
+    named = _only(labels, *_IDENTITY)
+    # Without the second part, a target that answers no more would look well.
+    seen = f"sum(up{{{_only(labels, 'instance_id', 'asg')}}}) > bool 0"
+    return f'((count(ALERTS{{{named},alertstate="firing"}}) or vector(0)) == bool 0) * ({seen})'
+
+
+def _only(labels: Mapping[str, str], *names: str) -> str:
+    return ",".join(f"{name}={_quoted(labels[name])}" for name in names if labels.get(name))
 
 
 def _quoted(text: str) -> str:

@@ -210,14 +210,15 @@ def _misfits(file: Path, lines: Lines, playbook: Playbook) -> Iterator[Finding]:
 def _findings(
     file: Path, lines: Lines, inside: tuple[str | int, ...], error: ValidationError
 ) -> Iterator[Finding]:
-    said: set[tuple[int, str]] = set()
+    seen: set[tuple[int, str]] = set()
     for fault in error.errors(include_url=False, include_input=False):
         where = (*inside, *fault["loc"])
-        name = str(where[-1]) if where else "playbook"
-        message = fault["msg"].removeprefix("Value error, ")
+        name = str(where[-1] if fault["type"] == "missing" else lines.named(where))
         line = lines.of(where)
-        if (line, message) not in said:
-            said.add((line, message))
+        # A value that fits none of several types is one fault, however many they are.
+        if (line, name) not in seen:
+            seen.add((line, name))
+            message = fault["msg"].removeprefix("Value error, ")
             yield Finding(file=file, line=line, message=f"{name}: {message}")
 
 

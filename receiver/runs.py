@@ -1,6 +1,7 @@
 """The runs as they are kept: taken in, moved from state to state, listed."""
 
 import json
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,6 +54,7 @@ IN_FLIGHT = frozenset(
 _JSON = ("labels", "annotations", "plan", "verdict", "gates", "evidence")
 _PRIORITY = {"critical": 0, "warning": 1}
 _LEAST = 2
+_LANES_WITHOUT_GROUP = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ class Run:
     starts_at: float
     received_at: float
     priority: int
+    lane: str
     target: str | None
     group_name: str | None
     playbook: str | None
@@ -110,11 +113,17 @@ def get(connection: Connection, run_id: str) -> Run | None:
     return None if row is None else _run(row)
 
 
-def pending(connection: Connection, *, excluding: Collection[str], limit: int) -> Sequence[Run]:
-    """Runs to decide on: the most severe first, and of these the newest."""
+def pending(
+    connection: Connection, *, busy: Collection[str], resting: Collection[str], limit: int
+) -> Sequence[Run]:
+    """Runs to decide on, of lanes that are not busy: the most severe first, then the newest."""
     query = (
         select(runs)
-        .where(runs.c.state.in_((State.RECEIVED, State.DECIDING)), runs.c.id.not_in(excluding))
+        .where(
+            runs.c.state.in_((State.RECEIVED, State.DECIDING)),
+            runs.c.lane.not_in(busy),
+            runs.c.id.not_in(resting),
+        )
         .order_by(runs.c.priority, runs.c.received_at.desc())
         .limit(limit)
     )
@@ -126,10 +135,10 @@ def in_states(connection: Connection, states: Collection[State]) -> Sequence[Run
     return [_run(row) for row in connection.execute(query).mappings()]
 
 
-def ended_among(connection: Connection, run_ids: Sequence[str]) -> Sequence[Run]:
-    """Those of the runs that have ended."""
-    query = select(runs).where(runs.c.id.in_(run_ids), runs.c.state.not_in(IN_FLIGHT))
-    return [_run(row) for row in connection.execute(query).mappings()]
+def among(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Run]:
+    """Those of the runs that there are, by id."""
+    found = connection.execute(select(runs).where(runs.c.id.in_(run_ids))).mappings()
+    return {row["id"]: _run(row) for row in found}
 
 
 def count(connection: Connection, states: Collection[State]) -> int:
@@ -208,11 +217,18 @@ def _row(waiting: Waiting, now: float) -> Mapping[str, Any]:
         "starts_at": alert.starts_at,
         "received_at": waiting.received_at,
         "priority": _PRIORITY.get(alert.labels.get("severity", ""), _LEAST),
+        "lane": _lane(waiting),
         "gates": "[]",
         "steps_begun": 0,
         "next_rung": 0,
         "updated_at": now,
     }
+
+
+def _lane(waiting: Waiting) -> str:
+    """What is decided on one after the other: a group's alerts, or a share of those without one."""
+    group = waiting.alert.labels.get("asg", "")
+    return group[:255] or f"#{zlib.crc32(waiting.id.encode()) % _LANES_WITHOUT_GROUP}"
 
 
 def _receipt(waiting: Waiting) -> audit.Event:

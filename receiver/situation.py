@@ -85,16 +85,17 @@ class Situations:
 
         return answered
 
-    def locate(self, labels: Mapping[str, str]) -> Target:
+    def locate(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The target by `instance_id`, else by private address, else the group itself.
 
-        Nothing but a well-formed id or name is believed; empty is nobody, never everybody.
+        Nothing but a well-formed id or name is believed; empty is nobody, never everybody. `ask`
+        AWS where the labels do not say it all.
         """
         named = labels.get("asg", "")
         group = named if fleet.GROUP_NAME.fullmatch(named) else None
         if fleet.INSTANCE_ID.fullmatch(labels.get("instance_id", "")):
-            return self._instance_target(labels["instance_id"], group)
-        address = _private_address(labels.get("instance", ""))
+            return self._instance_target(labels["instance_id"], group, ask=ask)
+        address = _private_address(labels.get("instance", "")) if ask else None
         if address is not None:
             found = _known(lambda: fleet.by_private_address(self.aws, address))
             if found is not None:
@@ -103,8 +104,8 @@ class Situations:
             return Target(id=group, kind=TargetKind.GROUP, group=group)
         return Target()
 
-    def _instance_target(self, instance_id: str, group: str | None) -> Target:
-        if group is None:
+    def _instance_target(self, instance_id: str, group: str | None, *, ask: bool) -> Target:
+        if group is None and ask:
             found = self._instance(instance_id)
             group = found.group if found else None
         return Target(id=instance_id, kind=TargetKind.INSTANCE, group=group)

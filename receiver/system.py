@@ -121,7 +121,7 @@ class System:
         self._queries.shutdown(cancel_futures=True)
         self.inbox.stop()
         self.prometheus.close()
-        self._lock.release()
+        # The lock goes with the process: a call that hangs may still be under way.
         _log.info("stopped")
 
     def checks(self) -> dict[str, str]:

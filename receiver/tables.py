@@ -18,6 +18,8 @@ runs = Table(
     Column("starts_at", Double, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("priority", Integer, nullable=False),
+    # Runs of one lane are decided on one after the other.
+    Column("lane", String(255), nullable=False),
     Column("target", String(255)),
     Column("group_name", String(255)),
     Column("playbook", String(128)),

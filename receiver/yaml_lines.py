@@ -27,7 +27,14 @@ class Lines:
 
     def of(self, path: tuple[str | int, ...]) -> int:
         """The line of a key or item, or of the nearest thing around it that is there."""
-        node, line = self.root, 1
+        return self._nearest(path)[0]
+
+    def named(self, path: tuple[str | int, ...]) -> str | int:
+        """The last key or item on the path that is there."""
+        return self._nearest(path)[1]
+
+    def _nearest(self, path: tuple[str | int, ...]) -> tuple[int, str | int]:
+        node, line, name = self.root, 1, path[0] if path else "playbook"
         for part in path:
             if isinstance(node, CommentedMap) and part in node:
                 line = node.lc.key(part)[0] + 1
@@ -35,8 +42,8 @@ class Lines:
                 line = node.lc.item(part)[0] + 1
             else:
                 break
-            node = node[part]
-        return line
+            node, name = node[part], part
+        return line, name
 
 
 def read(file: Path) -> tuple[dict[str, Any], Lines]:

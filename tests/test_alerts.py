@@ -73,6 +73,7 @@ def test_a_body_that_is_no_delivery_is_named_as_such(body: bytes, error: type[Ex
         ({"annotations": "text"}, "annotations"),
         ({"startsAt": "yesterday"}, "startsAt"),
         ({"startsAt": 12}, "startsAt"),
+        ({"startsAt": "9999-12-31T23:59:59-12:00"}, "startsAt"),
         ({"fingerprint": ["a"]}, "fingerprint"),
     ],
 )

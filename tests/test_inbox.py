@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def _submit(inbox: Inbox, *alerts: Alert, at: float) -> Receipt:
 
 
 def _end(inbox: Inbox, *, reopens_at: float | None = None) -> None:
-    inbox.end(inbox.waiting()[-1].id, reopens_at=reopens_at)
+    inbox.end(inbox.waiting()[-1].id, 1_800_000_000.0, reopens_at=reopens_at)
 
 
 def test_copies_in_parallel_become_one_run(inbox: Inbox, clock: Clock) -> None:
@@ -112,6 +113,24 @@ def test_an_ended_episode_closes_once_it_is_over(  # noqa: PLR0913 one argument 
     if resolved:
         _submit(inbox, _alert(firing=False, ends_at=2000.0), at=clock())
     assert _submit(inbox, _alert(), at=clock() + silence).accepted == accepted
+
+
+def test_an_alert_that_began_again_after_its_run_is_a_new_episode(
+    inbox: Inbox, clock: Clock
+) -> None:
+    """Over and back within Alertmanager's group interval: nobody said that it was resolved."""
+    _submit(inbox, _alert(), at=clock())
+    _end(inbox)
+    again = replace(_alert(), starts_at=1_800_000_001.0)
+    assert _submit(inbox, _alert(), again, at=clock() + 5) == Receipt(accepted=1, duplicates=1)
+
+
+def test_a_caller_that_was_cut_off_stops_nobody(inbox: Inbox, clock: Clock) -> None:
+    """Its alerts are stored, and the next delivery is taken."""
+    for _ in range(20):
+        inbox.submit([_alert()], clock()).cancel()
+    assert _submit(inbox, _alert("b" * 16), at=clock()).accepted == 1
+    assert len(inbox.waiting()) == 2
 
 
 def test_a_late_resolve_of_an_earlier_firing_is_no_resolve(inbox: Inbox, clock: Clock) -> None:

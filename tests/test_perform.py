@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
@@ -157,6 +158,24 @@ def test_a_scaling_without_an_answer_is_read_back(
     fake.broken, fake.executes = _raising(ReadTimeoutError(endpoint_url="http://x")), executes
     done = _performed(performer.perform(_scale(9)))
     assert done.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
+
+
+@pytest.mark.parametrize("code", ["ValidationError", "Throttling"])
+def test_a_scaling_that_was_refused_is_read_back_too(
+    performer: Performer, fake: FakeAws, code: str
+) -> None:
+    """Of several attempts the first may have gone through, and the last been refused."""
+    fake.broken = lambda: (400, code)
+    assert _performed(performer.perform(_scale(9))).outcome is Outcome.CHANGED
+    assert fake.desired == 9
+
+
+def test_a_group_and_its_instances_are_not_held_by_two(performer: Performer, fake: FakeAws) -> None:
+    """While one run holds the group, no other reboots a member; nor the other way round."""
+    performer.perform(_scale("+2", "A" * 26))
+    member = replace(_reboot("B" * 26), beside=("web",))
+    assert performer.perform(member) is Denial.TARGET_BUSY
+    assert "RebootInstances" not in fake.calls
 
 
 @pytest.mark.parametrize(

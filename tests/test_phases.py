@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -65,6 +65,7 @@ class Service:
     prometheus: FakePrometheus = field(default_factory=FakePrometheus)
     woken: list[str] = field(default_factory=list)
     run_id: str = ""
+    plan: dict[str, object] = field(default_factory=dict)
 
     def start(self) -> None:
         url = f"sqlite:///{self.folder}/state.db"
@@ -108,26 +109,32 @@ class Service:
     def begin(self, *, action: str = "reboot_instance", decided_ago_s: float = 0.0) -> None:
         """Record a decision to act, as the assessor does."""
         now = time.time()
-        phase = Phase(run_id=self.run_id, kind=Kind.ACT, number=0)
         target = HOST if action == "reboot_instance" else "web"
         plan = {
             "action": action,
             "target": target,
             "params": {} if action == "reboot_instance" else {"desired": "+2"},
             "cooldown_s": 300,
+            "beside": [],
             "verify": {"expr": "recovered", "for_s": 0.2, "timeout_s": 0.5},
         }
         with self.state.write() as connection:
             runs.take_in(connection, [Waiting(id=self.run_id, received_at=now, alert=_ALERT)], now)
-            run = runs.get(connection, self.run_id)
-            assert run is not None
+        self.plan = plan
+        self.act(self.run(), decided_ago_s=decided_ago_s)
+
+    def act(self, run: Run, *, decided_ago_s: float = 0.0) -> None:
+        """Decide on the run, for the first time or anew."""
+        now = time.time()
+        phase = Phase.first(run.id, Kind.ACT, now)
+        with self.state.write() as connection:
             runs.move(
                 connection,
                 run,
                 State.ACTING,
                 now,
                 playbook="high-cpu",
-                plan=plan,
+                plan=self.plan,
                 phase=phase.id,
                 next_rung=1,
                 steps_begun=1,
@@ -225,6 +232,9 @@ def test_a_decision_that_waited_too_long_is_made_anew(service: Service) -> None:
     run = service.until(State.DECIDING)
     assert (run.next_rung, run.steps_begun) == (0, 0)
     assert "RebootInstances" not in service.aws.calls
+    service.act(run)
+    service.until(State.SUCCEEDED)
+    assert service.aws.calls.count("RebootInstances") == 1
 
 
 def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
@@ -257,9 +267,10 @@ def test_reading_aws_may_be_tried_again(service: Service) -> None:
 def test_a_phase_that_is_not_the_runs_own_does_nothing(service: Service) -> None:
     """A workflow that comes late, or twice."""
     service.begin()
+    late = Phase.parse(service.run().phase or "")
     service.until(State.SUCCEEDED)
-    service.phases.handle(Phase(run_id=service.run_id, kind=Kind.ACT, number=0))
-    service.phases.handle(Phase(run_id="0" * 26, kind=Kind.ACT, number=0))
+    service.phases.handle(late)
+    service.phases.handle(replace(late, run_id="0" * 26))
     assert service.aws.calls.count("RebootInstances") == 1
 
 
@@ -278,7 +289,7 @@ def test_verification_goes_on_after_a_restart(service: Service) -> None:
 def test_a_hundred_copies_of_a_phase_act_once(service: Service) -> None:
     """Whatever the engine repeats."""
     service.begin()
-    phase = Phase(run_id=service.run_id, kind=Kind.ACT, number=0)
+    phase = Phase.parse(service.run().phase or "")
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(service.phases.handle, [phase] * 100))
     service.until(State.SUCCEEDED, State.DECIDING, State.FAILED)

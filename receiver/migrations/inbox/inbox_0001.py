@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.Double(), nullable=False),
         sa.Column("repeats", sa.Integer(), nullable=False),
         sa.Column("resolved_at", sa.Double(), nullable=True),
-        sa.Column("ended", sa.Boolean(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True),
         sa.Column("reopens_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("key"),
     )

@@ -71,6 +71,7 @@ def upgrade() -> None:
         sa.Column("starts_at", sa.Double(), nullable=False),
         sa.Column("received_at", sa.Double(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("lane", sa.String(length=255), nullable=False),
         sa.Column("target", sa.String(length=255), nullable=True),
         sa.Column("group_name", sa.String(length=255), nullable=True),
         sa.Column("playbook", sa.String(length=128), nullable=True),
