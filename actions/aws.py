@@ -12,7 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from types_boto3_autoscaling import AutoScalingClient
+    from types_boto3_cloudtrail import CloudTrailClient
     from types_boto3_ec2 import EC2Client
+    from types_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from types_boto3_sns import SNSClient
+    from types_boto3_ssm import SSMClient
 
 _run: ContextVar[str] = ContextVar("run", default="")
 
@@ -21,13 +25,19 @@ _run: ContextVar[str] = ContextVar("run", default="")
 class Aws:
     """Clients made once at start-up.
 
-    `ec2_once` makes exactly one attempt: botocore repeats a call after a read time-out, which
-    reboots a host twice.
+    Those named `_once` make exactly one attempt: botocore repeats a call after a read time-out,
+    which reboots a host twice.
     """
 
     ec2: "EC2Client"
     ec2_once: "EC2Client"
     autoscaling: "AutoScalingClient"
+    autoscaling_once: "AutoScalingClient"
+    elbv2: "ElasticLoadBalancingv2Client"
+    ssm: "SSMClient"
+    ssm_once: "SSMClient"
+    sns: "SNSClient"
+    cloudtrail: "CloudTrailClient"
 
 
 @contextmanager
@@ -64,6 +74,12 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
         ec2=session.client("ec2", config=shared),
         ec2_once=session.client("ec2", config=once),
         autoscaling=session.client("autoscaling", config=shared),
+        autoscaling_once=session.client("autoscaling", config=once),
+        elbv2=session.client("elbv2", config=shared),
+        ssm=session.client("ssm", config=shared),
+        ssm_once=session.client("ssm", config=once),
+        sns=session.client("sns", config=shared),
+        cloudtrail=session.client("cloudtrail", config=shared),
     )
 
 

@@ -1,12 +1,14 @@
 """What AWS says of an instance or a group, read by id and checked before it is believed."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from actions.aws import Aws
 
 if TYPE_CHECKING:
+    from types_boto3_autoscaling.type_defs import InstanceTypeDef as MemberTypeDef
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
@@ -29,15 +31,37 @@ class Instance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Member:
+    """An instance as its group sees it; `version` is that of its launch template."""
+
+    id: str
+    az: str
+    lifecycle: str
+    healthy: bool
+    version: str | None = None
+
+    @property
+    def serves(self) -> bool:
+        return self.lifecycle == "InService" and self.healthy
+
+
+@dataclass(frozen=True, kw_only=True)
 class Group:
-    """`in_service` are the ids of the members that AWS counts as in service and healthy."""
+    """`target_groups` are ARNs, `suspended` the names of suspended processes."""
 
     name: str
     minimum: int
     maximum: int
     desired: int
-    members: frozenset[str]
-    in_service: frozenset[str]
+    members: Mapping[str, Member]
+    target_groups: tuple[str, ...] = ()
+    suspended: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def in_service(self) -> frozenset[str]:
+        """Ids of the members that AWS counts as in service and healthy."""
+        return frozenset(one.id for one in self.members.values() if one.serves)
 
 
 def instance(aws: Aws, instance_id: str) -> Instance:
@@ -78,18 +102,43 @@ def group(aws: Aws, name: str) -> Group:
     if len(answer["AutoScalingGroups"]) != 1:
         raise NotActionableError(f"Auto Scaling group {name} does not exist")
     found = answer["AutoScalingGroups"][0]
-    members = found.get("Instances", [])
+    members = [_member(one) for one in found.get("Instances", [])]
     return Group(
         name=name,
         minimum=found["MinSize"],
         maximum=found["MaxSize"],
         desired=found["DesiredCapacity"],
-        members=frozenset(m["InstanceId"] for m in members),
-        in_service=frozenset(
-            m["InstanceId"]
-            for m in members
-            if m["LifecycleState"] == "InService" and m["HealthStatus"] == "Healthy"
+        members={one.id: one for one in members},
+        target_groups=tuple(found.get("TargetGroupARNs", [])),
+        suspended=frozenset(
+            one.get("ProcessName", "") for one in found.get("SuspendedProcesses", [])
         ),
+        tags={tag.get("Key", ""): tag.get("Value", "") for tag in found.get("Tags", [])},
+    )
+
+
+def member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
+    """The instance's group, and how the group sees it.
+
+    Raises NotActionableError where it is in none; botocore's errors pass through.
+    """
+    named = instance(aws, instance_id).group
+    if named is None:
+        raise NotActionableError(f"{instance_id} is in no Auto Scaling group")
+    found = group(aws, named)
+    if instance_id not in found.members:
+        raise NotActionableError(f"{instance_id} is not a member of {named} any more")
+    return found, found.members[instance_id]
+
+
+def _member(found: "MemberTypeDef") -> Member:
+    template = found.get("LaunchTemplate") or {}
+    return Member(
+        id=found["InstanceId"],
+        az=found["AvailabilityZone"],
+        lifecycle=found["LifecycleState"],
+        healthy=found["HealthStatus"].lower() == "healthy",
+        version=template.get("Version"),
     )
 
 

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from actions import audit
-from actions.action import Outcome
+from actions.action import Outcome, Settled
 from actions.tables import intents
 
 
@@ -30,6 +30,8 @@ class Intent:
     target: str
     params: Mapping[str, Any]
     before: Mapping[str, Any]
+    made: Mapping[str, Any] = field(default_factory=dict)
+    undoes: int | None = None
     fence: int
     stage: Stage
     outcome: Outcome | None = None
@@ -54,10 +56,22 @@ def of_runs(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Sequ
     return found
 
 
+def dispatched(connection: Connection, targets: Sequence[str], since: float) -> Sequence[Intent]:
+    """What was sent to AWS for these targets since then, and was not refused; latest first."""
+    query = select(intents).where(
+        intents.c.target.in_(targets),
+        intents.c.dispatched_at >= since,
+        intents.c.outcome.is_distinct_from(Outcome.FAILED),
+    )
+    rows = connection.execute(query.order_by(intents.c.dispatched_at.desc()))
+    return [_intent(row) for row in rows]
+
+
 def write(connection: Connection, intent: Intent) -> None:
     values = vars(intent) | {
         "params": audit.canonical(intent.params),
         "before": audit.canonical(intent.before),
+        "made": audit.canonical(intent.made),
     }
     connection.execute(insert(intents).values(values))
     _record(connection, intent, intent.started_at)
@@ -78,11 +92,17 @@ def dispatch(connection: Connection, intent: Intent, now: float) -> bool:
 
 
 def settle(
-    connection: Connection, intent: Intent, outcome: Outcome, error: str | None, now: float
+    connection: Connection, intent: Intent, settled: Settled, error: str | None, now: float
 ) -> None:
     """Write down what came of the call."""
     mine = (intents.c.run_id == intent.run_id, intents.c.step == intent.step)
-    values = {"stage": Stage.OBSERVED, "outcome": outcome, "error": error, "ended_at": now}
+    values = {
+        "stage": Stage.OBSERVED,
+        "outcome": settled.outcome,
+        "made": audit.canonical(settled.made),
+        "error": error,
+        "ended_at": now,
+    }
     connection.execute(update(intents).where(*mine).values(values))
     _record(connection, read(connection, intent.run_id, intent.step), now)
 
@@ -112,6 +132,7 @@ def _intent(row: Row[Any]) -> Intent:
         | {
             "params": json.loads(row.params),
             "before": json.loads(row.before),
+            "made": json.loads(row.made),
             "stage": Stage(row.stage),
             "outcome": None if row.outcome is None else Outcome(row.outcome),
         }

@@ -2,12 +2,12 @@
 
 A crash between any two leaves a record from which `perform`, called again, goes on: before the
 call it starts over, after it the action's own `reconcile` reads AWS. What cannot be known is
-`unknown`, and an action that does not converge is then never repeated.
+`unknown`. An action that converges is then made again; another one never is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import (
@@ -21,11 +21,15 @@ from botocore.exceptions import (
 from sqlalchemy import Connection
 
 from actions import audit, claims, ledger
-from actions.action import Action, Outcome
+from actions.action import Action, Call, Impact, Outcome, Settled
 from actions.aws import Aws, on_behalf_of
-from actions.claims import Denial
+from actions.blast_radius import Scope
+from actions.claims import Bid, Denial
 from actions.fleet import NotActionableError
 from actions.ledger import Intent, Stage
+from actions.outside import Outside, OutsideError
+from actions.rates import Rates
+from actions.surroundings import Bounds, scopes
 
 # Errors after which the request surely never reached the service.
 _NEVER_SENT = (
@@ -41,12 +45,20 @@ _THROTTLED = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class Undoing:
+    """The step that is taken back, and its action."""
+
+    action: Action
+    intent: Intent
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """`index` counts the steps this run took, from 0.
+    """`index` counts the steps this run took, from 0; `group` is empty where there is none.
 
     `beside` are targets that no other run may hold meanwhile: an instance's group, a group's
-    instances.
+    instances. A step that takes another one back minds no limits: it gives back what was taken.
     """
 
     run_id: str
@@ -54,17 +66,34 @@ class Step:
     action: Action
     target: str
     params: Mapping[str, Any]
+    playbook: str
+    group: str = ""
     cooldown_s: float
+    rates: Rates = field(default_factory=Rates)
+    bounds: Bounds = field(default_factory=Bounds)
     beside: Sequence[str] = ()
+    undoing: Undoing | None = None
+
+
+def allow(connection: Connection, run_id: str) -> Denial | None:
+    """Nothing forbids it."""
+    del connection, run_id
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Performer:
-    """`begin` opens a write transaction; `clock` gives epoch seconds."""
+    """`begin` opens a write transaction; `clock` gives epoch seconds.
+
+    `forbids` is asked in the transaction of the claim, and again in the one right before the
+    call: what people have said about this run meanwhile.
+    """
 
     aws: Aws
+    outside: Outside
     begin: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
+    forbids: Callable[[Connection, str], Denial | None] = allow
 
     def perform(self, step: Step) -> Intent | Denial:
         """The step as it ended, or why it may not begin.
@@ -81,33 +110,44 @@ class Performer:
         if intent.stage is Stage.INTENT:
             return self._dispatch(step, intent)
         if intent.stage is Stage.DISPATCHED:
-            return self._settle(intent, *self._reconciled(step, intent, "no answer was recorded"))
+            return self._resume(step, intent)
         return intent
+
+    def call(self, intent: Intent) -> Call:
+        """The step as its action sees it."""
+        return Call(
+            aws=self.aws,
+            outside=self.outside,
+            target=intent.target,
+            params=intent.params,
+            token=_token(intent.run_id, intent.step),
+            before=intent.before,
+            made=intent.made,
+        )
 
     def abandon(self, intent: Intent) -> Intent:
         """Close an intent from which nothing was sent, and never will be."""
-        return self._settle(intent, Outcome.FAILED, "given up before it was sent")
+        return self._settle(intent, Settled(Outcome.FAILED), "given up before it was sent")
 
     def _intend(self, step: Step) -> Intent | Denial:
+        fence = self._claim(step)
+        if isinstance(fence, Denial):
+            return fence
         now = self.clock()
-        with self.begin() as connection:
-            fence = claims.take(
-                connection,
-                step.target,
-                step.run_id,
-                beside=step.beside,
-                cooldown_s=step.cooldown_s,
-                now=now,
-            )
-            if isinstance(fence, Denial):
-                return fence
-            audit.append(connection, now, _claimed(step, fence))
         stage, outcome, error = Stage.INTENT, None, None
-        params, before = dict(step.params), {}
+        call = Call(
+            aws=self.aws,
+            outside=self.outside,
+            target=step.target,
+            params=step.params,
+            token=_token(step.run_id, step.index),
+        )
+        before: Mapping[str, Any] = {}
         try:
             with on_behalf_of(step.run_id):
-                params = step.action.resolve(self.aws, step.target, step.params)
-                observation = step.action.observe(self.aws, step.target, params)
+                self._check_left(step)
+                call = replace(call, params=dict(step.action.resolve(call)))
+                observation = step.action.observe(call)
             before = dict(observation.before)
             if observation.already:
                 stage, outcome = Stage.OBSERVED, Outcome.NOOP
@@ -118,8 +158,9 @@ class Performer:
             step=step.index,
             action=step.action.name,
             target=step.target,
-            params=params,
+            params=call.params,
             before=before,
+            undoes=step.undoing.intent.step if step.undoing else None,
             fence=fence,
             stage=stage,
             outcome=outcome,
@@ -131,56 +172,118 @@ class Performer:
             ledger.write(connection, intent)
         return intent
 
+    def _claim(self, step: Step) -> int | Denial:
+        found: Sequence[Scope] = ()
+        if step.action.takes_out and step.undoing is None:
+            try:
+                found = scopes(self.aws, step.target, step.group, step.bounds)
+            except NotActionableError:
+                # Said by the action itself, in its own words.
+                found = ()
+        bid = Bid(
+            run_id=step.run_id,
+            step=step.index,
+            target=step.target,
+            group=step.group,
+            playbook=step.playbook,
+            cooldown_s=step.cooldown_s,
+            rates=step.rates,
+            counts=step.undoing is None and step.action.impact is not Impact.HARMLESS,
+            beside=step.beside,
+            scopes=found,
+        )
+        with self.begin() as connection:
+            now = self.clock()
+            denial = self.forbids(connection, step.run_id)
+            fence = denial or claims.take(connection, bid, now)
+            if not isinstance(fence, Denial):
+                audit.append(connection, now, _claimed(step, fence))
+        return fence
+
+    def _check_left(self, step: Step) -> None:
+        """What a person has changed since is not taken back."""
+        undoing = step.undoing
+        if undoing is not None and not undoing.action.left(self.call(undoing.intent)):
+            raise NotActionableError(
+                f"{step.target} is not as {undoing.intent.action} left it: somebody changed it"
+            )
+
     def _dispatch(self, step: Step, intent: Intent) -> Intent | Denial:
         now = self.clock()
         with self.begin() as connection:
-            lost = claims.lost(connection, intent.target, intent.run_id, intent.fence)
+            lost = self._lost(connection, intent)
             if lost is None and not ledger.dispatch(connection, intent, now):
                 return Denial.TARGET_BUSY
         if lost is not None:
             self.abandon(intent)
             return lost
-        outcome, error = self._call(step, intent)
-        return self._settle(intent, outcome, error)
+        return self._settle(intent, *self._call(step, intent))
 
-    def _call(self, step: Step, intent: Intent) -> tuple[Outcome, str | None]:
+    def _lost(self, connection: Connection, intent: Intent) -> Denial | None:
+        return self.forbids(connection, intent.run_id) or claims.lost(
+            connection, intent.target, intent.run_id, intent.fence
+        )
+
+    def _resume(self, step: Step, intent: Intent) -> Intent:
+        """Go on after a crash that may have hit before or after the call."""
+        settled, error = self._reconciled(step, intent, "no answer was recorded")
+        if settled.outcome is not Outcome.CHANGED and step.action.converges:
+            with self.begin() as connection:
+                lost = self._lost(connection, intent)
+            if lost is None:
+                settled, error = self._call(step, intent)
+        return self._settle(intent, settled, error)
+
+    def _call(self, step: Step, intent: Intent) -> tuple[Settled, str | None]:
         try:
             with on_behalf_of(intent.run_id):
-                step.action.act(self.aws, intent.target, intent.params)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            status = error.response["ResponseMetadata"].get("HTTPStatusCode", _SERVER_ERROR)
-            refused = status < _SERVER_ERROR or code in _THROTTLED
-            # Of several attempts an earlier one may have gone through.
-            if refused and not step.action.converges:
-                return Outcome.FAILED, code
-            return self._reconciled(step, intent, code)
-        except _NEVER_SENT as error:
-            if step.action.converges:
-                return self._reconciled(step, intent, type(error).__name__)
-            return Outcome.FAILED, type(error).__name__
-        except BotoCoreError as error:
-            return self._reconciled(step, intent, type(error).__name__)
-        return Outcome.CHANGED, None
+                made = step.action.act(self.call(intent))
+        except NotActionableError as refusal:
+            return self._refused(step, intent, str(refusal))
+        except OutsideError as error:
+            settle = self._reconciled if error.sent else self._refused
+            return settle(step, intent, str(error))
+        except (ClientError, BotoCoreError) as error:
+            name, refused = _read(error)
+            settle = self._refused if refused else self._reconciled
+            return settle(step, intent, name)
+        return Settled(Outcome.CHANGED, made), None
 
-    def _reconciled(self, step: Step, intent: Intent, lost: str) -> tuple[Outcome, str | None]:
+    def _refused(self, step: Step, intent: Intent, why: str) -> tuple[Settled, str | None]:
+        """What was refused did not happen; of several attempts an earlier one may have."""
+        if step.action.converges:
+            return self._reconciled(step, intent, why)
+        return Settled(Outcome.FAILED), why
+
+    def _reconciled(self, step: Step, intent: Intent, lost: str) -> tuple[Settled, str | None]:
         """Settle a call whose answer was lost, by what AWS shows now."""
         try:
             with on_behalf_of(intent.run_id):
-                outcome = step.action.reconcile(
-                    self.aws, intent.target, intent.params, intent.before
-                )
-        except (BotoCoreError, ClientError, NotActionableError):
-            outcome = Outcome.UNKNOWN
-        return outcome, None if outcome is Outcome.CHANGED else lost
+                settled = step.action.reconcile(self.call(intent))
+        except (BotoCoreError, ClientError, NotActionableError, OutsideError):
+            settled = Settled(Outcome.UNKNOWN)
+        return settled, None if settled.outcome is Outcome.CHANGED else lost
 
-    def _settle(self, intent: Intent, outcome: Outcome, error: str | None) -> Intent:
+    def _settle(self, intent: Intent, settled: Settled, error: str | None) -> Intent:
         with self.begin() as connection:
-            ledger.settle(connection, intent, outcome, error, self.clock())
-            settled = ledger.read(connection, intent.run_id, intent.step)
-        if settled is None:
+            ledger.settle(connection, intent, settled, error, self.clock())
+            after = ledger.read(connection, intent.run_id, intent.step)
+        if after is None:
             raise LookupError("the step has no intent")
-        return settled
+        return after
+
+
+def _read(error: ClientError | BotoCoreError) -> tuple[str, bool]:
+    """The error's name, and whether it says that nothing was done."""
+    if not isinstance(error, ClientError):
+        return type(error).__name__, isinstance(error, _NEVER_SENT)
+    code = error.response["Error"]["Code"]
+    status = error.response["ResponseMetadata"].get("HTTPStatusCode", _SERVER_ERROR)
+    return code, status < _SERVER_ERROR or code in _THROTTLED
+
+
+def _token(run_id: str, index: int) -> str:
+    return f"{run_id}/{index}"
 
 
 def _claimed(step: Step, fence: int) -> audit.Event:

@@ -13,39 +13,34 @@ and the disks stay.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.action import Observation, Outcome, Params, TargetKind
-from actions.aws import Aws
+from actions.action import Action, Call, Impact, Observation, Outcome, Settled, TargetKind
 from actions.fleet import NotActionableError, instance
 
 
-class RebootInstance:
+class RebootInstance(Action):
     name: ClassVar[str] = "reboot_instance"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
+    impact: ClassVar[Impact] = Impact.DISRUPTIVE
+    takes_out: ClassVar[bool] = True
     converges: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = ("ec2:DescribeInstances", "ec2:RebootInstances")
-    params: ClassVar[type[Params]] = Params
 
-    def resolve(self, aws: Aws, target: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        del aws, target
-        return dict(params)
-
-    def observe(self, aws: Aws, target: str, params: Mapping[str, Any]) -> Observation:
-        del params
-        found = instance(aws, target)
+    def observe(self, call: Call) -> Observation:
+        found = instance(call.aws, call.target)
         if found.state != "running":
-            raise NotActionableError(f"{target} is {found.state}, only a running one is rebooted")
+            raise NotActionableError(
+                f"{call.target} is {found.state}, only a running one is rebooted"
+            )
         return Observation(already=False, before={"launched_at": found.launched_at})
 
-    def act(self, aws: Aws, target: str, params: Mapping[str, Any]) -> None:
-        del params
-        aws.ec2_once.reboot_instances(InstanceIds=[target])
+    def act(self, call: Call) -> Mapping[str, Any]:
+        call.aws.ec2_once.reboot_instances(InstanceIds=[call.target])
+        return {}
 
-    def reconcile(
-        self, aws: Aws, target: str, params: Mapping[str, Any], before: Mapping[str, Any]
-    ) -> Outcome:
-        del aws, target, params, before
-        return Outcome.UNKNOWN
+    def reconcile(self, call: Call) -> Settled:
+        del call
+        return Settled(Outcome.UNKNOWN)
 
-    def proof(self, target: str, dispatched_at: float) -> str | None:
+    def proof(self, call: Call, dispatched_at: float) -> str | None:
         # Boot time is the host's clock; half a minute of difference to ours is forgiven.
-        return f'node_boot_time_seconds{{instance_id="{target}"}} > {dispatched_at - 30:.0f}'
+        return f'node_boot_time_seconds{{instance_id="{call.target}"}} > {dispatched_at - 30:.0f}'

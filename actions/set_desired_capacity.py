@@ -1,8 +1,8 @@
-"""Set how many instances an Auto Scaling group should have.
+"""Raise how many instances an Auto Scaling group should have.
 
-`desired` is absolute (`8`), a difference (`+2`, `-1`) or a share of the present number (`+50%`,
-rounded away from zero). It is made absolute once, inside the claim, so that a repetition asks for
-the same number, and it is held between the group's own minimum and maximum.
+`desired` is absolute (`8`), a difference (`+2`) or a share of the present number (`+50%`, rounded
+up). It is made absolute once, inside the claim, so that a repetition asks for the same number, and
+it is held below the group's own maximum. Fewer is what `scale_in` is for.
 
 ```yaml
 - action: set_desired_capacity
@@ -18,60 +18,75 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from actions.action import Observation, Outcome, Params, TargetKind
-from actions.aws import Aws
+from actions.action import (
+    Action,
+    Call,
+    Impact,
+    Observation,
+    Outcome,
+    Params,
+    Settled,
+    TargetKind,
+    Undo,
+)
 from actions.fleet import NotActionableError, group
 
-_RELATIVE = re.compile(r"([+-])(\d{1,4})(%?)")
+_RELATIVE = re.compile(r"\+(\d{1,4})(%?)")
 
 
 class Desired(Params):
     desired: (
         Annotated[int, Field(ge=0, le=10_000)]
-        | Annotated[str, StringConstraints(pattern=r"^[+-]\d{1,4}%?$")]
+        | Annotated[str, StringConstraints(pattern=r"^\+\d{1,4}%?$")]
     )
 
 
-class SetDesiredCapacity:
+class SetDesiredCapacity(Action):
     name: ClassVar[str] = "set_desired_capacity"
     target: ClassVar[TargetKind] = TargetKind.GROUP
+    impact: ClassVar[Impact] = Impact.REVERSIBLE
     converges: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:SetDesiredCapacity",
     )
     params: ClassVar[type[Params]] = Desired
+    undone_by: ClassVar[str | None] = "scale_in"
 
-    def resolve(self, aws: Aws, target: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        found = group(aws, target)
-        wanted = _absolute(params["desired"], found.desired)
+    def resolve(self, call: Call) -> Mapping[str, Any]:
+        found = group(call.aws, call.target)
+        wanted = _absolute(call.params["desired"], found.desired)
         held = max(found.minimum, min(found.maximum, wanted))
         if held == found.desired and wanted != found.desired:
-            bounds = f"{found.minimum} to {found.maximum}"
-            raise NotActionableError(f"{target} is at {found.desired}, its bounds are {bounds}")
+            raise NotActionableError(f"{call.target} is at its bound of {found.desired}")
+        if held < found.desired:
+            raise NotActionableError(f"{held} is fewer than {call.target} has: use scale_in")
         return {"desired": held}
 
-    def observe(self, aws: Aws, target: str, params: Mapping[str, Any]) -> Observation:
-        found = group(aws, target)
-        already = found.desired == params["desired"]
-        return Observation(already=already, before={"desired": found.desired})
+    def observe(self, call: Call) -> Observation:
+        desired = group(call.aws, call.target).desired
+        return Observation(already=desired == call.params["desired"], before={"desired": desired})
 
-    def act(self, aws: Aws, target: str, params: Mapping[str, Any]) -> None:
-        aws.autoscaling.set_desired_capacity(
-            AutoScalingGroupName=target, DesiredCapacity=params["desired"], HonorCooldown=False
+    def act(self, call: Call) -> Mapping[str, Any]:
+        call.aws.autoscaling.set_desired_capacity(
+            AutoScalingGroupName=call.target,
+            DesiredCapacity=call.params["desired"],
+            HonorCooldown=False,
         )
+        return {}
 
-    def reconcile(
-        self, aws: Aws, target: str, params: Mapping[str, Any], before: Mapping[str, Any]
-    ) -> Outcome:
-        desired = group(aws, target).desired
-        if desired == params["desired"]:
-            return Outcome.CHANGED
-        return Outcome.FAILED if desired == before["desired"] else Outcome.UNKNOWN
+    def reconcile(self, call: Call) -> Settled:
+        desired = group(call.aws, call.target).desired
+        if desired == call.params["desired"]:
+            return Settled(Outcome.CHANGED)
+        same = desired == call.before["desired"]
+        return Settled(Outcome.FAILED if same else Outcome.UNKNOWN)
 
-    def proof(self, target: str, dispatched_at: float) -> str | None:
-        del target, dispatched_at
-        return None
+    def undo(self, call: Call) -> Undo | None:
+        return Undo("scale_in", {"desired": call.before["desired"]})
+
+    def left(self, call: Call) -> bool:
+        return bool(group(call.aws, call.target).desired == call.params["desired"])
 
 
 def _absolute(desired: int | str, present: int) -> int:
@@ -79,7 +94,6 @@ def _absolute(desired: int | str, present: int) -> int:
         return desired
     match = _RELATIVE.fullmatch(desired)
     if match is None:
-        raise ValueError(f"desired: {desired!r} is neither a number, +n, -n nor a percentage")
-    sign, digits, percent = match.groups()
-    size = math.ceil(present * int(digits) / 100) if percent else int(digits)
-    return present + size if sign == "+" else present - size
+        raise ValueError(f"desired: {desired!r} is neither a number, +n nor +n%")
+    digits, percent = match.groups()
+    return present + (math.ceil(present * int(digits) / 100) if percent else int(digits))

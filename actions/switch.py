@@ -29,6 +29,13 @@ def read(connection: Connection) -> Switch | None:
     )
 
 
+def paused(connection: Connection, *, lock: bool = False) -> bool:
+    """Whether nothing may act; unknown counts as paused. `lock` has the next one who asks wait."""
+    query = select(switch.c.paused)
+    found = connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
+    return found is None or found
+
+
 def turn(connection: Connection, *, paused: bool, by: str, comment: str, now: float) -> Switch:
     """Pause or resume, with its audit record."""
     state = Switch(paused=paused, comment=comment, changed_by=by, changed_at=now)

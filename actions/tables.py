@@ -50,7 +50,42 @@ claims = Table(
     Column("held", Boolean, nullable=False),
 )
 
-# The write-ahead ledger: one row a step of a run.
+# Instances that a run may take out of service, by the scope that counts them; gone with its hold.
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("run_id", String(26), primary_key=True),
+    Column("target", String(255), primary_key=True),
+    Column("scope", String(512), primary_key=True),
+    Index(None, "scope"),
+)
+
+# Every step that was claimed and that counts towards a rate limit.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run_id", String(26), primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("target", String(255), nullable=False),
+    Column("group_name", String(255), nullable=False),
+    Column("playbook", String(128), nullable=False),
+    Column("at", Double, nullable=False),
+    Index(None, "target", "at"),
+    Index(None, "group_name", "at"),
+    Index(None, "playbook", "at"),
+)
+
+# A playbook's failures in a row; `probe` is the run that a half-open breaker lets through.
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("playbook", String(128), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("opened_at", Double),
+    Column("probe", String(26)),
+)
+
+# The write-ahead ledger: one row a step of a run. `undoes` is the step that this one takes back.
 intents = Table(
     "intents",
     metadata,
@@ -60,6 +95,8 @@ intents = Table(
     Column("target", String(255), nullable=False),
     Column("params", Text, nullable=False),
     Column("before", Text, nullable=False),
+    Column("made", Text, nullable=False, server_default="{}"),
+    Column("undoes", Integer),
     Column("fence", BigInteger, nullable=False),
     Column("stage", String(16), nullable=False),
     Column("outcome", String(16)),

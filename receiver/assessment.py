@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 
 from models.evidence import Evidence
 from models.roles import ROLES_OF_ALERT
@@ -11,9 +12,15 @@ from receiver.decide import decide, screen
 from receiver.decision import Decision, Situation, Subject
 from receiver.episodes import Episode
 from receiver.metrics import Metrics
-from receiver.playbooks import Playbook, Playbooks
+from receiver.playbook import Playbook
+from receiver.playbooks import Playbooks
+from receiver.prometheus import Prometheus
+from receiver.recheck import facts, recheck
 from receiver.runs import Run
 from receiver.situation import Situations, Target
+
+# From so many alerting instances of a group on, AWS is asked before the metrics.
+_MANY = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +30,22 @@ class Assessed:
     target: Target
     situation: Situation
     playbooks: Sequence[Playbook]
-    evidence: Evidence | None
-    verdict: Verdict | None
     decision: Decision
+    evidence: Evidence | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """Decides on one alert and changes nothing: what `explain` and the assessor share."""
+    """Decides on one alert and changes nothing: what `explain` and the assessor share.
+
+    `gather` and `judge` are the model's way to a verdict; `pool` asks Prometheus for the rest.
+    """
 
     playbooks: Playbooks
     situations: Situations
+    prometheus: Prometheus
+    pool: Executor
     gather: Callable[[Target, float], Evidence]
     judge: Callable[[Evidence, Collection[str]], Verdict]
 
@@ -43,21 +55,29 @@ class Assessment:
         alert = Subject(run_id=run.id, labels=run.labels, starts_at=run.starts_at, odd=run.odd)
         matching = self.playbooks.matching(run.labels)
         target = self.situations.locate(run.labels, ask=bool(matching) and run.odd is None)
-        situation = self.situations.early(run, target, episode)
+        name = matching[0].name if matching else ""
+        situation = self.situations.early(run, target, episode, name, now)
         refusal = screen(alert, matching, situation, now)
-        evidence, verdict = None, None
-        decision: Decision
         if refusal is not None:
-            decision = refusal
-        else:
-            answered = self.situations.ask(situation)
-            started = time.perf_counter()
-            evidence = self.gather(target, now)
-            verdict = self.judge(evidence, ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ()))
-            if metrics is not None:
-                metrics.recheck_duration.observe(time.perf_counter() - started)
-            situation = answered()
-            decision = decide(alert, verdict, matching, situation, now)
+            return Assessed(
+                target=target, situation=situation, playbooks=matching, decision=refusal
+            )
+        playbook = matching[0]
+        answered = self.situations.ask(situation, playbook, now)
+        if len(situation.alerting or ()) >= _MANY:
+            # Perhaps a storm: what AWS says may spare the metrics.
+            refusal = screen(alert, matching, answered(), now, asked=True)
+            if refusal is not None:
+                return Assessed(
+                    target=target, situation=answered(), playbooks=matching, decision=refusal
+                )
+        started = time.perf_counter()
+        evidence, verdict = self._rechecked(run, playbook, target, now)
+        if metrics is not None:
+            metrics.recheck_duration.observe(time.perf_counter() - started)
+        found = facts(self.prometheus, playbook, target, now, self.pool)
+        situation = replace(answered(), facts=found)
+        decision = decide(alert, verdict, matching, situation, now)
         return Assessed(
             target=target,
             situation=situation,
@@ -66,3 +86,13 @@ class Assessment:
             verdict=verdict,
             decision=decision,
         )
+
+    def _rechecked(
+        self, run: Run, playbook: Playbook, target: Target, now: float
+    ) -> tuple[Evidence | None, Verdict]:
+        """The model's verdict, or what the playbook puts in its place."""
+        if playbook.recheck:
+            return None, recheck(self.prometheus, playbook, target, now, self.pool)
+        evidence = self.gather(target, now)
+        roles = ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ())
+        return evidence, self.judge(evidence, roles)

@@ -20,8 +20,9 @@ from receiver.assessment import Assessed, Assessment
 from receiver.closing import Closing, Ending
 from receiver.database import Database
 from receiver.decide import RETRY_AFTER_S
-from receiver.decision import Act, Observe, Plan, Reason, Refusal
+from receiver.decision import Act, Ask, Observe, Plan, Reason, Refusal
 from receiver.engine import Engine, Kind, Phase
+from receiver.finish import Finish
 from receiver.inbox import Inbox
 from receiver.metrics import Metrics
 from receiver.plans import planned
@@ -37,6 +38,7 @@ _SHOWN_S = 900.0
 _RECONCILE_EVERY_S = 60.0
 # Longer than any phase takes or is delayed: its workflow ended without moving the run on.
 _LOST_AFTER_S = 180.0
+_CARRIED = (State.ACTING, State.VERIFYING, State.ROLLING_BACK, State.AWAITING_APPROVAL)
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Assessor:
     assessment: Assessment
     engine: Engine
     closing: Closing
+    finish: Finish
     metrics: Metrics
     pool: Executor
     clock: Callable[[], float]
@@ -108,7 +111,11 @@ class Assessor:
         while len(self._busy) < _LANES:
             with self.database.read() as connection:
                 found = runs.pending(
-                    connection, busy=self._busy, resting=self._resting, limit=_HANDFUL
+                    connection,
+                    busy=self._busy,
+                    resting=self._resting,
+                    now=self.clock(),
+                    limit=_HANDFUL,
                 )
             if not found:
                 return
@@ -135,7 +142,7 @@ class Assessor:
         self._reconcile_at = time.monotonic() + _RECONCILE_EVERY_S
         now = self.clock()
         with self.database.write() as connection:
-            for run in runs.in_states(connection, (State.ACTING, State.VERIFYING)):
+            for run in runs.in_states(connection, _CARRIED):
                 self._carry_on(connection, run, now)
         self._end_episodes(now)
 
@@ -158,11 +165,14 @@ class Assessor:
         if run.phase is None:
             return
         phase = Phase.parse(run.phase)
-        if now - run.updated_at > _LOST_AFTER_S:
+        due = run.updated_at
+        if run.state is State.AWAITING_APPROVAL:
+            due = run.next_act_at or due
+        if now - due > _LOST_AFTER_S:
             phase = Phase.first(run.id, phase.kind, now)
             runs.move(connection, run, run.state, now, phase=phase.id)
             _log.warning("phase_lost", run=run.id, phase=phase.kind)
-        self.engine.enqueue(connection, phase)
+        self.engine.enqueue(connection, phase, delay_s=max(0.0, due - now))
 
     def _assess(self, run: Run) -> Ending | None:
         """The run's end where nothing (more) is done; None where it acts, or is tried again."""
@@ -212,37 +222,63 @@ class Assessor:
         if isinstance(decision, Act):
             self._act(run, decision.plan, now, changes)
             return None
-        state, said = _ending(run, decision)
-        return Ending(run, state, changes | said)
+        if isinstance(decision, Ask):
+            self._ask(run, decision.plan, now, changes)
+            return None
+        if not run.steps_begun:
+            state, said = _ending(run, decision)
+            return Ending(run, state, changes | said)
+        self.finish.end(run, State.FAILED, **changes, outcome=_given_up(decision))
+        return None
 
     def _act(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
         phase = Phase.first(run.id, Kind.ACT, now)
         changes |= {
-            "plan": planned(plan, run.labels),
+            "plan": planned(plan, run.id, run.labels) | {"approval": run.approval},
+            "approval": None,
             "phase": phase.id,
             "next_rung": plan.rung + 1,
             "steps_begun": run.steps_begun + 1,
+            "next_act_at": None,
         }
         with self.database.write() as connection:
             if runs.move(connection, run, State.ACTING, now, **changes):
                 self.engine.enqueue(connection, phase)
         _log.info("decided_to_act", run=run.id, action=plan.step.action, target=plan.target)
 
+    def _ask(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
+        phase, lasts = Phase.first(run.id, Kind.EXPIRE, now), plan.playbook.approval_s
+        changes |= {
+            "plan": planned(plan, run.id, run.labels),
+            "phase": phase.id,
+            "next_rung": plan.rung,
+            "next_act_at": now + lasts,
+        }
+        with self.database.write() as connection:
+            if runs.move(connection, run, State.AWAITING_APPROVAL, now, **changes):
+                self.engine.enqueue(connection, phase, delay_s=lasts)
+        _log.warning("approval_needed", run=run.id, action=plan.step.action, target=plan.target)
+
+
+def _given_up(decision: Observe | Refusal) -> str:
+    observing = isinstance(decision, Observe)
+    why = "only observing is allowed now" if observing else decision.gates[-1].detail
+    return f"the target did not recover, and {why}; a person is needed"
+
 
 def _ending(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:
-    """How a run ends on which nothing (more) is done."""
-    if run.steps_begun:
-        observing = isinstance(decision, Observe)
-        why = "the service only observes now" if observing else decision.gates[-1].detail
-        outcome = f"the target did not recover, and {why}; a person is needed"
-        return State.FAILED, {"outcome": outcome}
+    """How a run ends on which nothing was done."""
     if isinstance(decision, Observe):
-        plan = planned(decision.plan, run.labels)
+        plan = planned(decision.plan, run.id, run.labels)
         return State.OBSERVED, {"plan": plan, "outcome": "it would have acted, but only observes"}
     if decision.reason is Reason.RESOLVED:
         return State.RESOLVED, {"outcome": decision.detail}
-    refused = {"refusal": decision.reason, "outcome": decision.detail}
-    return State.REFUSED, refused | {"next_act_at": decision.retry_at}
+    return State.REFUSED, {
+        "refusal": decision.reason,
+        "outcome": decision.detail,
+        "next_act_at": decision.retry_at,
+        "caused_by": decision.caused_by,
+    }
 
 
 def _shown(evidence: Evidence) -> dict[str, Any]:

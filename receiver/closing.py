@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from actions import breakers, rates
 from receiver import runs
 from receiver.database import Database
 from receiver.inbox import Inbox
@@ -32,20 +33,24 @@ class Closing:
     metrics: Metrics
     clock: Callable[[], float]
 
-    def close(self, run: Run, state: State, **changes: Any) -> None:  # noqa: ANN401 columns of runs
-        """End the run, unless it has moved on meanwhile; a repeat opens anew from `next_act_at`."""
-        self.close_all([Ending(run, state, changes)])
+    def close(self, run: Run, state: State, **changes: Any) -> bool:  # noqa: ANN401 columns of runs
+        """End the run; a repeat opens anew from `next_act_at`. False where it has moved on."""
+        return bool(self.close_all([Ending(run, state, changes)]))
 
-    def close_all(self, endings: Sequence[Ending]) -> None:
-        """End runs in one transaction."""
+    def close_all(self, endings: Sequence[Ending]) -> int:
+        """End runs in one transaction; how many had not moved on."""
         now = self.clock()
         with self.database.write() as connection:
             moved = [one for one in endings if self._move(connection, one, now)]
         for one in moved:
             self._tell(one, now)
+        return len(moved)
 
     def _move(self, connection: Connection, one: Ending, now: float) -> bool:
-        return runs.move(connection, one.run, one.state, now, **one.changes)
+        moved = runs.move(connection, one.run, one.state, now, **one.changes)
+        if moved and one.run.playbook is not None and one.run.steps_begun:
+            _mind(connection, one.run.playbook, one.run.id, one.state, now)
+        return moved
 
     def _tell(self, one: Ending, now: float) -> None:
         run, state, changes = one.run, one.state, one.changes
@@ -60,3 +65,16 @@ class Closing:
         said = {key: changes[key] for key in ("refusal", "outcome") if changes.get(key)}
         log = _log.error if state is State.FAILED else _log.info
         log("run_ended", run=run.id, state=str(state), playbook=playbook, **said)
+
+
+def _mind(connection: Connection, playbook: str, run_id: str, state: State, now: float) -> None:
+    """What the end of a run that acted says of its playbook."""
+    if not rates.counted(connection, run_id):
+        return
+    match state:
+        case State.SUCCEEDED:
+            breakers.succeeded(connection, playbook)
+        case State.FAILED | State.ROLLED_BACK:
+            breakers.failed(connection, playbook, now)
+        case _:
+            breakers.let_go(connection, playbook, run_id)

@@ -6,8 +6,9 @@ is neither true nor false, whatever operators surround it. A label that is missi
 string, as it is to a matcher.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args, get_type_hints
 
 import rule_engine
@@ -15,6 +16,7 @@ from rule_engine import DataType
 from rule_engine.errors import EngineError
 
 _LENGTH_MAX = 1000
+_LABEL = re.compile(r"""\blabels\s*(?:\.\s*|\[\s*["'])(\w+)""")
 # Python's regular expressions can be made to hang by a label; functions read the clock or loop.
 _FORBIDDEN = {"=~": "regular expressions belong in `match`", "$": "there are no functions"}
 
@@ -29,6 +31,8 @@ class _UnknownFactError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictFacts:
+    """`answer` is "confirmed" or "undecided": what is refuted gets no further."""
+
     answer: str | None
     score: float | None
     confidence: float | None
@@ -36,24 +40,36 @@ class VerdictFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupFacts:
-    """`size` counts the members, `peers` those whose metrics could be compared."""
+    """`size` counts the members, `in_service` those that serve, `alerting` those with an alert.
+
+    `peers` counts those whose metrics could be compared, `peers_moved` those that moved alike.
+    `one_zone` and `one_version`: more than one is alerting, all of them in one zone or of one
+    launch-template version, and others are not. `storm`: so many that no instance is touched.
+    """
 
     name: str | None
     surging: bool | None
     peers: float | None
     peers_moved: float | None
     size: float | None
+    in_service: float | None
     desired: float | None
+    min: float | None
     max: float | None
+    alerting: float | None
+    storm: bool | None
+    one_zone: bool | None
+    one_version: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFacts:
-    """`kind` is "instance" or "group"."""
+    """`kind` is "instance" or "group"; `age_s` counts from its launch."""
 
     id: str | None
     kind: str | None
     az: str | None
+    age_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +81,13 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that a condition may speak of; None is unknown."""
+    """All that a condition may speak of; None is unknown, and so is a fact that is not there."""
 
     verdict: VerdictFacts
     group: GroupFacts
     target: TargetFacts
     labels: Mapping[str, str]
+    facts: Mapping[str, float]
     run: RunFacts
 
 
@@ -95,14 +112,16 @@ def _schema(section: type) -> Any:  # noqa: ANN401 rule-engine's type definition
 
 
 def _resolve(thing: object, name: str) -> object:
-    return thing.get(name, "") if isinstance(thing, Mapping) else _known(thing, name)
+    return thing[name] if isinstance(thing, Mapping) else _known(thing, name)
 
 
+_MAPPINGS = {
+    "labels": DataType.MAPPING(DataType.STRING, DataType.STRING),
+    "facts": DataType.MAPPING(DataType.STRING, DataType.FLOAT),
+}
 _CONTEXT = rule_engine.Context(
     type_resolver={
-        name: DataType.MAPPING(DataType.STRING, DataType.STRING)
-        if name == "labels"
-        else _schema(section)
+        name: _MAPPINGS.get(name) or _schema(section)
         for name, section in get_type_hints(Facts).items()
     },
     resolver=_resolve,
@@ -122,7 +141,9 @@ class Condition:
     def evaluate(self, facts: Facts) -> bool | None:
         """Whether it holds; None where that rests on something unknown."""
         try:
-            return bool(self.rule.evaluate(facts))
+            # A label that is missing is the empty string, as it is to a matcher.
+            labels = dict.fromkeys(_LABEL.findall(self.text), "") | dict(facts.labels)
+            return bool(self.rule.evaluate(replace(facts, labels=labels)))
         except (_UnknownFactError, EngineError, LookupError):
             return None
 

@@ -1,32 +1,45 @@
 """What to do about an alert: one pure function over a snapshot, through the row of guards."""
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from models.verdict import Verdict
 from receiver.decision import (
     LASTING,
     Act,
+    Ask,
     Decision,
     Gate,
     Observe,
+    Plan,
+    Reason,
     Refusal,
     Situation,
     Subject,
 )
-from receiver.guards import EARLY, LATE, Case, Guard, No, choose
-from receiver.playbooks import Playbook
+from receiver.early_guards import EARLY
+from receiver.guard import Case, Guard, No
+from receiver.late_guards import KNOWN, LATE, asks
+from receiver.overrides import Effect
+from receiver.playbook import Playbook
 from receiver.settings import Mode
+from receiver.steps import choose
 
 # After a refusal that time may lift, a repeat of the alert is looked at anew.
 RETRY_AFTER_S = 60.0
 
 
 def screen(
-    alert: Subject, playbooks: Sequence[Playbook], situation: Situation, now: float
+    alert: Subject,
+    playbooks: Sequence[Playbook],
+    situation: Situation,
+    now: float,
+    *,
+    asked: bool = False,
 ) -> Refusal | None:
-    """The guards that need neither metrics nor AWS: a refusal, or None to go on."""
+    """The guards that need no metrics, nor AWS unless it was asked: a refusal, or None to go on."""
     case = Case(alert=alert, verdict=None, playbooks=playbooks, situation=situation, now=now)
-    _, refusal = _walk(case, EARLY)
+    _, refusal = _walk(case, EARLY + KNOWN if asked else EARLY)
     return refusal
 
 
@@ -39,17 +52,52 @@ def decide(
 ) -> Decision:
     """What to do. `playbooks` are those whose matchers fit; just one of them may."""
     case = Case(alert=alert, verdict=verdict, playbooks=playbooks, situation=situation, now=now)
-    gates, refusal = _walk(case, EARLY + LATE)
+    gates, refusal = _walk(case, EARLY + KNOWN + LATE)
     if refusal is not None:
         return refusal
     plan = choose(case)
     if isinstance(plan, No):
         raise RuntimeError("the guard before this has refused it")  # noqa: TRY004 not a type
-    allowed = _weaker(situation.mode, plan.playbook.mode)
-    armed = allowed is Mode.AUTO
-    detail = f"{allowed}: the service says {situation.mode}, the playbook {plan.playbook.mode}"
-    gates.append(Gate(name="mode", passed=armed, detail=detail))
-    return Act(plan=plan, gates=gates) if armed else Observe(plan=plan, gates=gates)
+    return _allowed(case, plan, gates)
+
+
+def _allowed(case: Case, plan: Plan, gates: list[Gate]) -> Decision:
+    """How far it may go: the weakest of what the service, the playbook and people say."""
+    situation = case.situation
+    limits = [(situation.mode, "the service"), (plan.playbook.mode, "the playbook")]
+    limits += [
+        (Mode.OBSERVE, f"override {one.id}")
+        for one in situation.overrides or ()
+        if one.effect is Effect.OBSERVE
+    ]
+    limits += [(Mode.APPROVE, why) for why in asks(case, plan)]
+    order = list(Mode)
+    mode, who = min(limits, key=lambda limit: order.index(limit[0]))
+    detail = f"{mode}, says {who}"
+    match mode:
+        case Mode.AUTO:
+            return Act(plan=plan, gates=[*gates, Gate(name="mode", passed=True, detail=detail)])
+        case Mode.OBSERVE:
+            gates.append(Gate(name="mode", passed=False, detail=detail))
+            return Observe(plan=plan, gates=gates)
+        case Mode.APPROVE:
+            gates.append(Gate(name="mode", passed=True, detail=detail))
+            return _approved(case, plan, gates)
+    assert_never(mode)
+
+
+def _approved(case: Case, plan: Plan, gates: list[Gate]) -> Decision:
+    approval = case.situation.approval
+    if approval is None:
+        gates.append(Gate(name="approval", passed=False, detail="a person is asked"))
+        return Ask(plan=plan, gates=gates)
+    if approval.digest != plan.digest:
+        detail = f"what {approval.by} approved is not what would be done now"
+        gates.append(Gate(name="approval", passed=False, detail=detail))
+        retry_at = case.now + RETRY_AFTER_S
+        return Refusal(reason=Reason.PLAN_CHANGED, detail=detail, gates=gates, retry_at=retry_at)
+    gates.append(Gate(name="approval", passed=True, detail=f"{approval.by} approved it"))
+    return Act(plan=plan, gates=gates)
 
 
 def _walk(case: Case, guards: Sequence[tuple[str, Guard]]) -> tuple[list[Gate], Refusal | None]:
@@ -64,11 +112,10 @@ def _walk(case: Case, guards: Sequence[tuple[str, Guard]]) -> tuple[list[Gate], 
         if answer.reason not in LASTING:
             retry_at = max(answer.retry_at or 0.0, case.now + RETRY_AFTER_S)
         return gates, Refusal(
-            reason=answer.reason, detail=answer.detail, gates=gates, retry_at=retry_at
+            reason=answer.reason,
+            detail=answer.detail,
+            gates=gates,
+            retry_at=retry_at,
+            caused_by=answer.caused_by,
         )
     return gates, None
-
-
-def _weaker(one: Mode, other: Mode) -> Mode:
-    order = list(Mode)
-    return min(one, other, key=order.index)

@@ -1,13 +1,20 @@
 """What a decision rests on, and what it can be. None is unknown."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from actions.action import TargetKind
+from actions.audit import canonical
+from actions.blast_radius import Scope
+from actions.breakers import Breaker
 from actions.claims import Claim
 from actions.fleet import Group, Instance
-from receiver.playbooks import Playbook, Step
+from actions.rates import Attempts
+from receiver.overrides import Override
+from receiver.playbook import Playbook, Step
 from receiver.settings import Mode
 
 
@@ -29,6 +36,16 @@ class Reason(StrEnum):
     VERDICT_UNDECIDED = "verdict_undecided"
     CONDITION_UNKNOWN = "condition_unknown"
     NO_STEP = "no_step"
+    OVERRIDE_HOLD = "override_hold"
+    SELF_INFLICTED = "self_inflicted"
+    RATE_LIMIT = "rate_limit"
+    BREAKER_OPEN = "breaker_open"
+    STORM = "storm"
+    CHANGE_IN_PROGRESS = "change_in_progress"
+    PROTECTED = "protected"
+    BLAST_RADIUS = "blast_radius"
+    MIN_HEALTHY = "min_healthy"
+    PLAN_CHANGED = "plan_changed"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -55,12 +72,34 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Approval:
+    """A person's yes to one very plan, by its digest."""
+
+    digest: str
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastAct:
+    """What we did to the target or its group a short while ago."""
+
+    run_id: str
+    action: str
+    target: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Situation:
     """A snapshot of all that bears on the decision; None is unknown.
 
     `target` is an instance id or a group's name, `group` the name of the group it belongs to.
-    `instance` and `asg` are what AWS says of them. `rung` is the first step of the ladder that
-    may still be taken. Times are epoch seconds.
+    `rung` is the first step of the ladder that may still be taken. Times are epoch seconds.
+
+    From our own records: `overrides` that hold for the alert now, `attempts` by target, `acts` of
+    ours of late, `alerting` instances of the group within the last minutes, `reserved` instances
+    by scope. From AWS: `instance`, `asg`, `scopes` that the target is counted in, `changes` that
+    others make, and whether the instance is `protected` from termination.
     """
 
     mode: Mode
@@ -72,9 +111,20 @@ class Situation:
     kind: TargetKind | None
     group: str | None
     claims: Mapping[str, Claim] | None
+    rung: int = 0
+    approval: Approval | None = None
+    overrides: Sequence[Override] | None = None
+    attempts: Mapping[str, Attempts] | None = None
+    breaker: Breaker | None = None
+    acts: Sequence[PastAct] | None = None
+    alerting: frozenset[str] | None = None
+    reserved: Mapping[str, frozenset[str]] | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
     instance: Instance | None = None
     asg: Group | None = None
-    rung: int = 0
+    scopes: Sequence[Scope] | None = None
+    changes: Sequence[str] | None = None
+    protected: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +141,8 @@ class Plan:
     """The one step that would be taken.
 
     `instance_id` and `group` are what the alert is about, empty where it is about none;
-    `members` are the ids of the group's instances.
+    `members` are the ids of the group's instances. `basis` is what it was made for: where that
+    changes, it is another plan.
     """
 
     playbook: Playbook
@@ -101,10 +152,30 @@ class Plan:
     instance_id: str
     group: str
     members: Sequence[str]
+    basis: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that a person approves."""
+        said = {
+            "playbook": self.playbook.digest,
+            "rung": self.rung,
+            "target": self.target,
+            "basis": dict(self.basis),
+        }
+        return hashlib.sha256(canonical(said).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
+    plan: Plan
+    gates: Sequence[Gate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """It would act, once a person has approved the plan."""
+
     plan: Plan
     gates: Sequence[Gate]
 
@@ -119,12 +190,16 @@ class Observe:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """`retry_at`: when a repeat of the alert is worth another look; None for never."""
+    """`retry_at`: when a repeat of the alert is worth another look; None for never.
+
+    `caused_by` is the run whose own act brought the alert about.
+    """
 
     reason: Reason
     detail: str
     gates: Sequence[Gate]
     retry_at: float | None
+    caused_by: str | None = None
 
 
-Decision = Act | Observe | Refusal
+Decision = Act | Ask | Observe | Refusal

@@ -26,6 +26,8 @@ _POLL_S = 0.05
 class Kind(StrEnum):
     ACT = "act"
     VERIFY = "verify"
+    EXPIRE = "expire"
+    FINISH = "finish"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from receiver import alerts, runs
 from receiver.alerts import Alert, NotJsonError, NotVersion4Error
 from receiver.assessment import Assessed, Assessment
 from receiver.database import Database, database
-from receiver.decision import Act, Observe, Refusal
+from receiver.decision import Act, Ask, Observe, Refusal
 from receiver.episodes import Episode, Waiting
 from receiver.plans import planned
 from receiver.playbooks import Playbooks
@@ -112,9 +112,9 @@ def _answer(alert: Alert | None, deciding: Assessment, now: float) -> dict[str, 
 def _decided(assessed: Assessed, alert: Alert) -> dict[str, Any]:
     decision = assessed.decision
     match decision:
-        case Act() | Observe():
-            name = "act" if isinstance(decision, Act) else "observe"
-            plan = planned(decision.plan, alert.labels)
+        case Act() | Ask() | Observe():
+            name = type(decision).__name__.lower()
+            plan = planned(decision.plan, "", alert.labels)
             detail = f"{plan['action']} on {plan['target']}"
             return {"decision": name, "refusal": None, "detail": detail, "plan": plan}
         case Refusal():

@@ -1,21 +1,26 @@
 """The phases of a run that may act: perform the step, look whether it helped, go on or give up.
 
+After the last of them the run ends, undone where it must be, and people told.
+
 Each is safe to repeat. A phase that is not the one its run waits for does nothing.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import structlog
 
 from actions import ledger
-from actions.action import Outcome
+from actions.action import Outcome, Progress
+from actions.aws import AWS_ERRORS, on_behalf_of
 from actions.catalog import CATALOG
 from actions.claims import Denial
+from actions.failures import PASSING, UNENTITLED
+from actions.fleet import NotActionableError
 from actions.ledger import Intent, Stage
-from actions.perform import Performer, Step
+from actions.outside import OutsideError
 from receiver import runs
 from receiver.closing import Closing
 from receiver.database import Database
@@ -23,9 +28,11 @@ from receiver.decide import RETRY_AFTER_S
 from receiver.decision import Reason
 from receiver.engine import Engine, Kind, Phase
 from receiver.evidence import holds
+from receiver.finish import Finish
 from receiver.metrics import Metrics
 from receiver.prometheus import Prometheus
 from receiver.runs import Run, State
+from receiver.stepping import DENIED, Stepper, plan_of, step_of
 
 _log = structlog.get_logger()
 # What was decided longer ago than this, and not begun, is decided anew: the world has moved on.
@@ -33,11 +40,7 @@ _DECISION_LASTS_S = 60.0
 _ATTEMPTS = 5
 _SLACK_S = 5.0
 _BACKOFF_S = 2.0
-_DENIED = {
-    Denial.PAUSED: "a person paused it before it could act",
-    Denial.TARGET_BUSY: "another run took the target first",
-    Denial.COOLDOWN: "another run acted on the target first",
-}
+_TRIES = 3
 
 
 @dataclass(kw_only=True)
@@ -45,14 +48,15 @@ class Phases:
     """`wake` has the assessor look at a run that is to be decided on again."""
 
     database: Database
-    performer: Performer
+    stepper: Stepper
     prometheus: Prometheus
     closing: Closing
+    finish: Finish
     metrics: Metrics
     interval_s: float
     clock: Callable[[], float]
     wake: Callable[[], None]
-    engine: Engine | None = None
+    engine: Engine
     _locks: Sequence[threading.Lock] = field(
         default_factory=lambda: [threading.Lock() for _ in range(256)], init=False
     )
@@ -73,6 +77,10 @@ class Phases:
                     self._act(run, phase)
                 case Kind.VERIFY:
                     self._verify(run, phase)
+                case Kind.EXPIRE:
+                    self._expire(run)
+                case Kind.FINISH:
+                    self.finish.carry_out(run, phase)
                 case _:
                     assert_never(phase.kind)
         except Exception as error:  # noqa: BLE001 whatever broke, the run must end explained
@@ -85,11 +93,23 @@ class Phases:
             again = replace(phase, attempt=phase.attempt + 1)
             self._go_on(run, run.state, again, delay_s=_BACKOFF_S * 2**phase.attempt)
         else:
-            outcome = f"{phase.kind} broke {_ATTEMPTS} times: {name}; a person is needed"
-            self.closing.close(run, State.FAILED, outcome=outcome)
+            self._give_up(run, phase, f"{phase.kind} broke {_ATTEMPTS} times: {name}")
+
+    def _give_up(self, run: Run, phase: Phase, why: str) -> None:
+        """Nothing may have happened at all: then it is a refusal, and may be looked at anew."""
+        with self.database.read() as connection:
+            steps = ledger.of_runs(connection, [run.id]).get(run.id, ())
+        if phase.kind is Kind.FINISH:
+            self.closing.close(run, State.FAILED, outcome=f"{why}; a person is needed")
+        elif steps:
+            self.finish.end(run, State.FAILED, outcome=f"{why}; a person is needed")
+        else:
+            again = self.clock() + RETRY_AFTER_S
+            unknown = Reason.STATE_UNKNOWN
+            self.closing.close(run, State.REFUSED, refusal=unknown, outcome=why, next_act_at=again)
 
     def _act(self, run: Run, phase: Phase) -> None:
-        step = _step(run)
+        step = step_of(run)
         with self.database.read() as connection:
             begun = ledger.read(connection, run.id, step.index)
         if self.clock() - (run.decided_at or 0) > _DECISION_LASTS_S:
@@ -97,20 +117,17 @@ class Phases:
                 self._decide_again(run, run.next_rung - 1, run.steps_begun - 1)
                 return
             if begun.stage is Stage.INTENT:
-                self.performer.abandon(begun)
+                self.stepper.performer.abandon(begun)
                 self._decide_again(run, run.next_rung - 1, run.steps_begun)
                 return
-        started = self.clock()
-        performed = self.performer.perform(step)
+        performed = self.stepper.perform(run, step)
         if isinstance(performed, Denial):
             self._denied(run, performed)
             return
-        self._count(run, performed, self.clock() - started)
         if performed.outcome is Outcome.FAILED:
-            _log.warning("step_failed", run=run.id, action=performed.action, error=performed.error)
-            self._decide_again(run, run.next_rung, run.steps_begun)
+            self._failed(run, performed)
             return
-        until = self.clock() + _plan(run)["verify"]["timeout_s"]
+        until = self.clock() + plan_of(run)["verify"]["timeout_s"]
         following = Phase(run_id=run.id, kind=Kind.VERIFY, number=phase.number + 1)
         self._go_on(
             run,
@@ -121,33 +138,52 @@ class Phases:
             recovered_since=None,
         )
 
+    def _failed(self, run: Run, step: Intent) -> None:
+        """The step surely did not happen: try it again, climb on, or call a person."""
+        _log.warning("step_failed", run=run.id, action=step.action, error=step.error)
+        if step.error in UNENTITLED:
+            outcome = f"AWS refused {step.action}: {step.error}; a person is needed"
+            self.finish.end(run, State.FAILED, outcome=outcome)
+            return
+        with self.database.read() as connection:
+            steps = ledger.of_runs(connection, [run.id])[run.id]
+        tries = sum(one.action == step.action and one.error == step.error for one in steps)
+        if step.error in PASSING and tries < _TRIES:
+            later = self.clock() + _BACKOFF_S * 2**tries
+            self._decide_again(run, run.next_rung - 1, run.steps_begun, next_act_at=later)
+        else:
+            self._decide_again(run, run.next_rung, run.steps_begun)
+
     def _denied(self, run: Run, denial: Denial) -> None:
         """The claim is the authority: what changed since the decision is refused after all."""
-        detail = _DENIED[denial]
-        gate = {"name": "claim", "passed": False, "detail": detail}
+        detail = DENIED[denial]
+        gates = [*run.gates, {"name": "claim", "passed": False, "detail": detail}]
         if run.steps_begun > 1:
             outcome = f"the next step was refused: {detail}; a person is needed"
-            self.closing.close(run, State.FAILED, outcome=outcome, gates=[*run.gates, gate])
+            self.finish.end(run, State.FAILED, outcome=outcome, gates=gates)
             return
         self.closing.close(
             run,
             State.REFUSED,
             refusal=Reason(denial),
             outcome=detail,
-            gates=[*run.gates, gate],
+            gates=gates,
             next_act_at=self.clock() + RETRY_AFTER_S,
         )
 
-    def _count(self, run: Run, done: Intent, seconds: float) -> None:
-        if done.outcome is not None:
-            self.metrics.actions.labels(done.action, done.outcome).inc()
-        self.metrics.action_duration.labels(done.action).observe(seconds)
-        if done.dispatched_at is not None and done.step == 0:
-            self.metrics.alert_to_action.observe(max(0.0, done.dispatched_at - run.starts_at))
+    def _expire(self, run: Run) -> None:
+        """Nobody answered in time."""
+        outcome = "nobody approved it in time"
+        if run.steps_begun:
+            self.finish.end(run, State.FAILED, outcome=f"{outcome}; a person is needed")
+        else:
+            again = self.clock() + RETRY_AFTER_S
+            self.closing.close(run, State.EXPIRED, outcome=outcome, next_act_at=again)
 
     def _verify(self, run: Run, phase: Phase) -> None:
-        now, verify = self.clock(), _plan(run)["verify"]
-        recovered = self._recovered(run, now)
+        now, verify = self.clock(), plan_of(run)["verify"]
+        progress = self._progress(run)
+        recovered = progress is Progress.DONE and self._recovered(run, now)
         since = None
         if recovered:
             # What nobody watched, as while this was down, does not count.
@@ -156,18 +192,37 @@ class Phases:
             if now - since >= verify["for_s"]:
                 self._succeeded(run, now)
                 return
-        if now > (run.verify_until or 0) and not recovered:
+        elif now > (run.verify_until or 0) or self._hopeless(run, progress, now):
             self._not_recovered(run)
             return
         following = Phase(run_id=run.id, kind=Kind.VERIFY, number=phase.number + 1)
         self._go_on(run, State.VERIFYING, following, delay_s=self.interval_s, recovered_since=since)
 
+    def _progress(self, run: Run) -> Progress:
+        """How far AWS says the effect got; without an answer it is under way."""
+        done = self._last(run)
+        try:
+            with on_behalf_of(run.id):
+                return CATALOG[done.action].progress(self.stepper.performer.call(done))
+        except (*AWS_ERRORS, NotActionableError, OutsideError) as error:
+            _log.warning("progress_unknown", run=run.id, error=type(error).__name__)
+            return Progress.UNDERWAY
+
+    def _hopeless(self, run: Run, progress: Progress, now: float) -> bool:
+        """Whether waiting longer is no use."""
+        worse = plan_of(run)["verify"].get("worse")
+        if progress is Progress.FAILED:
+            return True
+        return bool(worse) and holds(self.prometheus, worse, now) is True
+
     def _recovered(self, run: Run, now: float) -> bool:
         """Whether metrics show it; no data, and no answer, is no recovery."""
         done = self._last(run)
-        expressions = [_plan(run)["verify"]["expr"]]
+        expressions = [plan_of(run)["verify"]["expr"]]
         if done.outcome is Outcome.CHANGED and done.dispatched_at is not None:
-            proof = CATALOG[done.action].proof(done.target, done.dispatched_at)
+            proof = CATALOG[done.action].proof(
+                self.stepper.performer.call(done), done.dispatched_at
+            )
             expressions += [proof] if proof else []
         return all(holds(self.prometheus, expr, now) is True for expr in expressions)
 
@@ -175,7 +230,7 @@ class Phases:
         with self.database.write() as connection:
             ledger.verified(connection, run.id, run.steps_begun - 1, now)
         outcome = "the target recovered, as its metrics show"
-        self.closing.close(run, State.SUCCEEDED, outcome=outcome)
+        self.finish.end(run, State.SUCCEEDED, outcome=outcome)
 
     def _not_recovered(self, run: Run) -> None:
         done = self._last(run)
@@ -184,11 +239,13 @@ class Phases:
                 f"it is unknown whether {done.action} happened, and {done.target} did not "
                 "recover; a person is needed"
             )
-            self.closing.close(run, State.FAILED, outcome=outcome)
+            self.finish.end(run, State.FAILED, outcome=outcome)
             return
         self._decide_again(run, run.next_rung, run.steps_begun)
 
-    def _decide_again(self, run: Run, rung: int, begun: int) -> None:
+    def _decide_again(
+        self, run: Run, rung: int, begun: int, *, next_act_at: float | None = None
+    ) -> None:
         with self.database.write() as connection:
             runs.move(
                 connection,
@@ -198,6 +255,7 @@ class Phases:
                 phase=None,
                 next_rung=rung,
                 steps_begun=begun,
+                next_act_at=next_act_at,
             )
         self.wake()
 
@@ -217,27 +275,6 @@ class Phases:
         delay_s: float,
         **changes: Any,  # noqa: ANN401 columns of runs
     ) -> None:
-        if self.engine is None:
-            raise RuntimeError("there is no engine")
         with self.database.write() as connection:
             if runs.move(connection, run, state, self.clock(), phase=phase.id, **changes):
                 self.engine.enqueue(connection, phase, delay_s=delay_s)
-
-
-def _plan(run: Run) -> Mapping[str, Any]:
-    if run.plan is None:
-        raise LookupError("the run has no plan")
-    return run.plan
-
-
-def _step(run: Run) -> Step:
-    plan = _plan(run)
-    return Step(
-        run_id=run.id,
-        index=run.steps_begun - 1,
-        action=CATALOG[plan["action"]],
-        target=plan["target"],
-        params=plan["params"],
-        cooldown_s=plan["cooldown_s"],
-        beside=plan["beside"],
-    )

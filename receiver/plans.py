@@ -4,26 +4,43 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.decision import Plan
+from receiver.playbook import filled
 
 _VERIFY_FOR_S, _VERIFY_TIMEOUT_S = 15.0, 180.0
 _IDENTITY = ("alertname", "instance_id", "asg")
 
 
-def planned(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The plan as JSON, with its verification bound to this target."""
+def planned(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The plan as JSON, with everything in it bound to this target."""
     playbook, step, verify = plan.playbook, plan.step, plan.playbook.verify
-    bound = verify.bound(instance_id=plan.instance_id, asg=plan.group) if verify else None
+    values = {
+        "instance_id": plan.instance_id,
+        "asg": plan.group,
+        "run_id": run_id,
+        "playbook": playbook.name,
+    }
+    quoted = {name: _quotable(value) for name, value in values.items()}
     return {
         "playbook": playbook.name,
-        "digest": playbook.digest,
+        "digest": plan.digest,
         "rung": plan.rung,
         "action": step.action,
         "target": plan.target,
-        "params": dict(step.params),
+        "group": plan.group,
+        "params": filled(step.params, values),
+        "basis": dict(plan.basis),
         "beside": _beside(plan),
         "cooldown_s": playbook.cooldown_s,
+        "limits": playbook.limits.model_dump(),
+        "rollback": playbook.rollback,
+        "approval_s": playbook.approval_s,
+        "escalate": [
+            {"action": telling.action, "params": filled(telling.params, values)}
+            for telling in playbook.escalate
+        ],
         "verify": {
-            "expr": bound if bound is not None else alert_is_over(labels),
+            "expr": filled(verify.expr, quoted) if verify else alert_is_over(labels),
+            "worse": filled(verify.worse, quoted) if verify and verify.worse else None,
             "for_s": verify.for_s if verify else _VERIFY_FOR_S,
             "timeout_s": verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
         },
@@ -53,5 +70,8 @@ def _only(labels: Mapping[str, str], *names: str) -> str:
 
 def _quoted(text: str) -> str:
     """A PromQL string: label text is data, and stays inside its quotes."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    return f'"{_quotable(text)}"'
+
+
+def _quotable(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

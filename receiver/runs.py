@@ -11,6 +11,7 @@ from sqlalchemy import Connection, RowMapping, Select, exists, func, insert, or_
 
 from actions import audit, claims
 from actions.audit import canonical
+from actions.fleet import GROUP_NAME, INSTANCE_ID
 from actions.tables import intents
 from receiver.alerts import Alert
 from receiver.episodes import Waiting
@@ -51,7 +52,7 @@ IN_FLIGHT = frozenset(
     }
 )
 
-_JSON = ("labels", "annotations", "plan", "verdict", "gates", "evidence")
+_JSON = ("labels", "annotations", "plan", "approval", "ending", "verdict", "gates", "evidence")
 _PRIORITY = {"critical": 0, "warning": 1}
 _LEAST = 2
 _LANES_WITHOUT_GROUP = 4
@@ -77,6 +78,9 @@ class Run:
     group_name: str | None
     playbook: str | None
     plan: Mapping[str, Any] | None
+    approval: Mapping[str, Any] | None
+    ending: Mapping[str, Any] | None
+    caused_by: str | None
     verdict: Mapping[str, Any] | None
     gates: Sequence[Mapping[str, Any]]
     evidence: Mapping[str, Any] | None
@@ -114,7 +118,12 @@ def get(connection: Connection, run_id: str) -> Run | None:
 
 
 def pending(
-    connection: Connection, *, busy: Collection[str], resting: Collection[str], limit: int
+    connection: Connection,
+    *,
+    busy: Collection[str],
+    resting: Collection[str],
+    now: float,
+    limit: int,
 ) -> Sequence[Run]:
     """Runs to decide on, of lanes that are not busy: the most severe first, then the newest."""
     query = (
@@ -123,6 +132,7 @@ def pending(
             runs.c.state.in_((State.RECEIVED, State.DECIDING)),
             runs.c.lane.not_in(busy),
             runs.c.id.not_in(resting),
+            or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= now),
         )
         .order_by(runs.c.priority, runs.c.received_at.desc())
         .limit(limit)
@@ -139,6 +149,23 @@ def among(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Run]:
     """Those of the runs that there are, by id."""
     found = connection.execute(select(runs).where(runs.c.id.in_(run_ids))).mappings()
     return {row["id"]: _run(row) for row in found}
+
+
+def alerting(connection: Connection, group: str, since: float) -> frozenset[str]:
+    """Instances of the group whose alerts arrived since then."""
+    query = select(runs.c.target).where(
+        runs.c.group_name == group,
+        runs.c.received_at >= since,
+        runs.c.target.is_not(None),
+        runs.c.target != group,
+    )
+    return frozenset(connection.scalars(query.distinct()))
+
+
+def caused_by(connection: Connection, run_id: str) -> Sequence[str]:
+    """Runs whose alerts this run's own acts brought about, oldest first."""
+    query = select(runs.c.id).where(runs.c.caused_by == run_id).order_by(runs.c.id)
+    return connection.scalars(query).all()
 
 
 def count(connection: Connection, states: Collection[State]) -> int:
@@ -218,11 +245,21 @@ def _row(waiting: Waiting, now: float) -> Mapping[str, Any]:
         "received_at": waiting.received_at,
         "priority": _PRIORITY.get(alert.labels.get("severity", ""), _LEAST),
         "lane": _lane(waiting),
+        **_named(alert),
         "gates": "[]",
         "steps_begun": 0,
         "next_rung": 0,
         "updated_at": now,
     }
+
+
+def _named(alert: Alert) -> Mapping[str, str | None]:
+    """The target as far as the labels alone tell it."""
+    instance_id, group = alert.labels.get("instance_id", ""), alert.labels.get("asg", "")
+    known = group if GROUP_NAME.fullmatch(group) else None
+    if INSTANCE_ID.fullmatch(instance_id):
+        return {"target": instance_id, "group_name": known}
+    return {"target": known if not instance_id else None, "group_name": known}
 
 
 def _lane(waiting: Waiting) -> str:

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     episode_gap_s: Annotated[float, Field(gt=0)] = 360
     verify_interval_s: Annotated[float, Field(gt=0)] = 5
     evidence_deadline_s: Annotated[float, Field(gt=0)] = 5
+    # Whether CloudTrail is asked for changes that people make to a target.
+    cloudtrail: bool = True
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

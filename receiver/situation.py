@@ -1,26 +1,42 @@
 """The snapshot that a decision rests on, read from our own records and from AWS."""
 
 import ipaddress
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import claims, fleet, switch
+from actions import (
+    blast_radius,
+    breakers,
+    claims,
+    fleet,
+    ledger,
+    rates,
+    surroundings,
+    switch,
+)
 from actions.action import TargetKind
 from actions.aws import AWS_ERRORS, Aws
+from actions.blast_radius import Scope
 from actions.fleet import NotActionableError
+from actions.surroundings import Bounds
+from receiver import overrides, runs
 from receiver.database import Database
-from receiver.decision import Situation
+from receiver.decision import Approval, PastAct, Situation
 from receiver.episodes import Episode
+from receiver.playbook import Playbook
 from receiver.runs import Run
 from receiver.settings import Mode
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
+# Alerts of a group within this time are one storm, and this long our acts may echo in alerts.
+_STORM_S, _ECHOES_S = 300.0, 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,49 +57,52 @@ class Situations:
     pool: Executor
     mode: Mode
     gap_s: float
+    trail: bool
 
-    def early(self, run: Run, target: Target, episode: Episode | None) -> Situation:
-        """What our own records say; AWS is not asked."""
-        names = [name for name in (target.id, target.group) if name]
-        paused, held = None, None
-        try:
-            with self.database.read() as connection:
-                state = switch.read(connection)
-                paused = state.paused if state else None
-                held = claims.of(connection, *names)
-        except SQLAlchemyError as error:
-            _log.error("records_unreadable", run=run.id, error=type(error).__name__)
-        return Situation(
+    def early(
+        self, run: Run, target: Target, episode: Episode | None, playbook: str, now: float
+    ) -> Situation:
+        """What our own records say; AWS is not asked. An empty `playbook` is none."""
+        situation = Situation(
             mode=self.mode,
-            paused=paused,
+            paused=None,
             resolved=episode.resolved_at is not None if episode else None,
             last_seen_at=episode.last_seen_at if episode else None,
             gap_s=self.gap_s,
             target=target.id,
             kind=target.kind,
             group=target.group,
-            claims=held,
+            claims=None,
             rung=run.next_rung,
+            approval=_approval(run),
         )
+        try:
+            with self.database.read() as connection:
+                return _recorded(connection, situation, run, playbook, now)
+        except SQLAlchemyError as error:
+            _log.error("records_unreadable", run=run.id, error=type(error).__name__)
+            return situation
 
-    def ask(self, situation: Situation) -> Callable[[], Situation]:
-        """Ask AWS for the target and its group; call what is returned for the answers."""
-        target, group = situation.target, situation.group
-        instance: Future[fleet.Instance | None] | None = None
-        asg: Future[fleet.Group | None] | None = None
-        if situation.kind is TargetKind.INSTANCE and target:
-            instance = self.pool.submit(self._instance, target)
-        if group:
-            asg = self.pool.submit(self._group, group)
+    def ask(self, situation: Situation, playbook: Playbook, now: float) -> Callable[[], Situation]:
+        """Ask AWS for the target and what is around it; call what is returned for the answers."""
+        return self.pool.submit(self._asked, situation, playbook, now).result
 
-        def answered() -> Situation:
-            return replace(
-                situation,
-                instance=instance.result() if instance else None,
-                asg=asg.result() if asg else None,
-            )
-
-        return answered
+    def _asked(self, situation: Situation, playbook: Playbook, now: float) -> Situation:
+        target = situation.target or ""
+        of_instance = situation.kind is TargetKind.INSTANCE
+        instance = self.pool.submit(self._instance, target) if of_instance else None
+        protected = self.pool.submit(self._protected, target) if of_instance else None
+        asg = self._group(situation.group) if situation.group else None
+        known = asg is not None or situation.group is None
+        changes = self.pool.submit(self._changes, target, asg, now) if known else None
+        return replace(
+            situation,
+            instance=instance.result() if instance else None,
+            asg=asg,
+            scopes=self._scopes(target, asg, playbook.limits.bounds) if known else None,
+            changes=changes.result() if changes else None,
+            protected=protected.result() if protected else None,
+        )
 
     def locate(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The target by `instance_id`, else by private address, else the group itself.
@@ -115,6 +134,55 @@ class Situations:
 
     def _instance(self, instance_id: str) -> fleet.Instance | None:
         return _known(lambda: fleet.instance(self.aws, instance_id))
+
+    def _protected(self, instance_id: str) -> bool | None:
+        return _known(lambda: surroundings.protected(self.aws, instance_id))
+
+    def _scopes(
+        self, target: str, asg: fleet.Group | None, bounds: Bounds
+    ) -> Sequence[Scope] | None:
+        if asg is None:
+            return ()
+        return _known(lambda: surroundings.scopes_of(self.aws, target, asg, bounds))
+
+    def _changes(self, target: str, asg: fleet.Group | None, now: float) -> Sequence[str] | None:
+        return _known(
+            lambda: surroundings.changes(self.aws, target, asg, now=now, trail=self.trail)
+        )
+
+
+def _recorded(
+    connection: Connection, situation: Situation, run: Run, playbook: str, now: float
+) -> Situation:
+    names = [name for name in (situation.target, situation.group) if name]
+    state = switch.read(connection)
+    group = situation.group or ""
+    attempts = {
+        name: rates.count(connection, target=name, group=group, playbook=playbook, now=now)
+        for name in names
+    }
+    alerting = runs.alerting(connection, group, now - _STORM_S) if group else frozenset()
+    return replace(
+        situation,
+        paused=state.paused if state else None,
+        claims=claims.of(connection, *names),
+        overrides=overrides.of(connection, run.labels, now),
+        attempts=attempts,
+        breaker=breakers.read(connection, playbook),
+        acts=[
+            PastAct(run_id=one.run_id, action=one.action, target=one.target, at=one.dispatched_at)
+            for one in ledger.dispatched(connection, names, now - _ECHOES_S)
+            if one.dispatched_at is not None
+        ],
+        alerting=alerting,
+        reserved=blast_radius.reserved(connection, run.id),
+    )
+
+
+def _approval(run: Run) -> Approval | None:
+    if run.approval is None:
+        return None
+    return Approval(digest=run.approval["digest"], by=run.approval["by"])
 
 
 def _known(read: Callable[[], _T]) -> _T | None:

@@ -9,23 +9,26 @@ from pathlib import Path
 from typing import Self
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions import aws, switch
 from actions.aws import Aws
+from actions.claims import Denial
+from actions.outside import Nobody, Outside
 from actions.perform import Performer
 from actions.tables import claims
 from models import robust
 from models.evidence import Evidence
-from receiver import runs
+from receiver import overrides, runs
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
 from receiver.closing import Closing
 from receiver.database import Database, database, inbox_url
-from receiver.engine import Engine
+from receiver.engine import Engine, Phase
 from receiver.evidence import gather
+from receiver.finish import Finish
 from receiver.inbox import Inbox
 from receiver.metrics import Metrics
 from receiver.phases import Phases
@@ -34,6 +37,7 @@ from receiver.prometheus import Prometheus
 from receiver.runs import IN_FLIGHT, State
 from receiver.settings import Settings
 from receiver.situation import Situations, Target
+from receiver.stepping import Stepper
 
 _log = structlog.get_logger()
 
@@ -51,6 +55,7 @@ class System:
         playbooks: Playbooks,
         *,
         clients: Aws | None = None,
+        outside: Outside | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -71,18 +76,38 @@ class System:
         closing = Closing(
             database=self.database, inbox=self.inbox, metrics=self.metrics, clock=clock
         )
-        self.phases = Phases(
+        self.engine = Engine(settings.database_url, settings.workers, self._phase)
+        stepper = Stepper(
+            performer=Performer(
+                aws=self._aws,
+                outside=outside or Nobody(),
+                begin=self.database.write,
+                clock=clock,
+                forbids=self._forbids,
+            ),
+            metrics=self.metrics,
+            clock=clock,
+        )
+        self.closing = closing
+        self.finish = Finish(
             database=self.database,
-            performer=Performer(aws=self._aws, begin=self.database.write, clock=clock),
+            closing=closing,
+            engine=self.engine,
+            stepper=stepper,
+            clock=clock,
+        )
+        self._phases = Phases(
+            database=self.database,
+            stepper=stepper,
             prometheus=self.prometheus,
             closing=closing,
+            finish=self.finish,
             metrics=self.metrics,
             interval_s=settings.verify_interval_s,
             clock=clock,
             wake=self._arrived,
+            engine=self.engine,
         )
-        self.engine = Engine(settings.database_url, settings.workers, self.phases.handle)
-        self.phases.engine = self.engine
         self.assessment = assessment(
             settings, playbooks, self.database, self._aws, self.prometheus, self._queries
         )
@@ -92,6 +117,7 @@ class System:
             assessment=self.assessment,
             engine=self.engine,
             closing=closing,
+            finish=self.finish,
             metrics=self.metrics,
             pool=self._workers,
             clock=clock,
@@ -147,6 +173,16 @@ class System:
             state = None
         metrics.paused.set(0 if state is not None and not state.paused else 1)
 
+    def _phase(self, phase: Phase) -> None:
+        self._phases.handle(phase)
+
+    def _forbids(self, connection: Connection, run_id: str) -> Denial | None:
+        """What people have said about the run's alert since it was decided on."""
+        run = runs.get(connection, run_id)
+        if run is None or overrides.of(connection, run.labels, self.clock()):
+            return Denial.HELD_BY_OVERRIDE
+        return None
+
     def _arrived(self) -> None:
         self.assessor.wake()
 
@@ -166,6 +202,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
         pool=queries,
         mode=settings.mode,
         gap_s=settings.episode_gap_s,
+        trail=settings.cloudtrail,
     )
 
     def evidence_of(target: Target, at: float) -> Evidence:
@@ -179,7 +216,12 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
         )
 
     return Assessment(
-        playbooks=playbooks, situations=situations, gather=evidence_of, judge=robust.judge
+        playbooks=playbooks,
+        situations=situations,
+        prometheus=prometheus,
+        pool=queries,
+        gather=evidence_of,
+        judge=robust.judge,
     )
 
 

@@ -1,4 +1,7 @@
-"""The runs: one row an alert's episode, with all that explains it but its steps and audit."""
+"""The runs: one row an alert's episode, with all that explains it but its steps and audit.
+
+Beside them the overrides that people set.
+"""
 
 from sqlalchemy import Column, Double, Index, Integer, String, Table, Text
 
@@ -24,6 +27,12 @@ runs = Table(
     Column("group_name", String(255)),
     Column("playbook", String(128)),
     Column("plan", Text),
+    # A person's yes to this very plan.
+    Column("approval", Text),
+    # How the run is to end once what must be undone, or told, is done.
+    Column("ending", Text),
+    # The run whose own act brought this alert about.
+    Column("caused_by", String(26)),
     Column("verdict", Text),
     Column("gates", Text, nullable=False),
     Column("evidence", Text),
@@ -40,6 +49,21 @@ runs = Table(
     Column("ended_at", Double),
     Index("ix_runs_state_priority_received_at", "state", "priority", "received_at"),
     Index("ix_runs_target", "target"),
+    Index("ix_runs_group_name_received_at", "group_name", "received_at"),
+    Index("ix_runs_caused_by", "caused_by"),
     Index("ix_runs_playbook", "playbook"),
     Index("ix_runs_received_at", "received_at"),
+)
+
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("matchers", Text, nullable=False),
+    Column("effect", String(16), nullable=False),
+    Column("starts_at", Double, nullable=False),
+    Column("ends_at", Double, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("comment", Text, nullable=False),
+    Index("ix_overrides_ends_at", "ends_at"),
 )

@@ -1,7 +1,8 @@
 """EC2 and Auto Scaling, answered at the HTTP edge of boto3."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import parse_qsl
 
 import boto3
@@ -11,10 +12,27 @@ from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
 from actions.aws import Aws, name_run
+from actions.claims import Bid
+from actions.rates import Rates
 
 HOST = "i-0123456789abcdef0"
 _EC2 = "http://ec2.amazonaws.com/doc/2016-11-15/"
 _ASG = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
+
+
+def bid(target: str, run_id: str, **more: Any) -> Bid:  # noqa: ANN401 fields of a bid
+    """A wish to act on the target, with a short cooldown."""
+    wish = Bid(
+        run_id=run_id,
+        step=0,
+        target=target,
+        group="",
+        playbook="high-cpu",
+        cooldown_s=1,
+        rates=Rates(),
+        counts=True,
+    )
+    return replace(wish, **more)
 
 
 @dataclass
@@ -39,6 +57,12 @@ class FakeAws:
             ec2=session.client("ec2", config=once),
             ec2_once=session.client("ec2", config=once),
             autoscaling=session.client("autoscaling", config=once),
+            autoscaling_once=session.client("autoscaling", config=once),
+            elbv2=session.client("elbv2", config=once),
+            ssm=session.client("ssm", config=once),
+            ssm_once=session.client("ssm", config=once),
+            sns=session.client("sns", config=once),
+            cloudtrail=session.client("cloudtrail", config=once),
         )
 
     def _answer(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:

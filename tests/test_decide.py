@@ -9,17 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions.action import TargetKind
+from actions.blast_radius import Scope
+from actions.breakers import Breaker
 from actions.claims import Claim
-from actions.fleet import Group, Instance
+from actions.fleet import Group, Instance, Member
+from actions.rates import Attempts
 from models.verdict import Answer, Verdict
 from receiver.decide import RETRY_AFTER_S, decide, screen
-from receiver.decision import Act, Observe, Reason, Refusal, Situation, Subject
-from receiver.guards import OPT_IN_TAG
-from receiver.playbooks import Playbook, load
+from receiver.decision import Act, Ask, Decision, Observe, Reason, Refusal, Situation, Subject
+from receiver.late_guards import OPT_IN_TAG
+from receiver.playbook import Playbook
+from receiver.playbooks import load
 from receiver.settings import Mode
 
 NOW = 1_800_000_000.0
 HOST, ASG = "i-0123456789abcdef0", "web-asg"
+HOSTS = (HOST, *(f"i-0123456789abcdef{number}" for number in range(1, 6)))
 PLAYBOOKS = load(Path(__file__).parents[1] / "playbooks").items
 ALERT = Subject(
     run_id="A" * 26,
@@ -50,9 +55,14 @@ GROUP = Group(
     minimum=4,
     maximum=12,
     desired=6,
-    members=frozenset({HOST}),
-    in_service=frozenset({HOST}),
+    members={
+        one: Member(id=one, az=f"us-east-1{zone}", lifecycle="InService", healthy=True, version="1")
+        for one, zone in zip(HOSTS, "abcabc", strict=True)
+    },
+    tags={OPT_IN_TAG: "true"},
 )
+SCOPE = Scope(name="group web-asg", members=frozenset(HOSTS), out=frozenset(), limit=1, floor=4)
+_NONE = Attempts(target_hour=0, target_day=0, group_hour=0, playbook_hour=0)
 SITUATION = Situation(
     mode=Mode.AUTO,
     paused=False,
@@ -63,8 +73,17 @@ SITUATION = Situation(
     kind=TargetKind.INSTANCE,
     group=ASG,
     claims={},
+    overrides=(),
+    attempts={HOST: _NONE, ASG: _NONE},
+    breaker=Breaker(playbook="high-cpu"),
+    acts=(),
+    alerting=frozenset({HOST}),
+    reserved={},
     instance=INSTANCE,
     asg=GROUP,
+    scopes=(SCOPE,),
+    changes=(),
+    protected=False,
 )
 
 
@@ -73,7 +92,7 @@ def _claim(target: str, *, held: bool, left_s: float, run_id: str = "B" * 26) ->
     return {target: claim}
 
 
-def _decided(**changes: Any) -> Act | Observe | Refusal:  # noqa: ANN401 fields of a situation
+def _decided(**changes: Any) -> Decision:  # noqa: ANN401 fields of a situation
     return decide(ALERT, VERDICT, PLAYBOOKS, replace(SITUATION, **changes), NOW)
 
 
@@ -161,12 +180,12 @@ def test_an_odd_alert_is_refused_before_anything_else() -> None:
     assert decision.reason is Reason.MALFORMED_ALERT
 
 
-@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.APPROVE])
-def test_an_unarmed_service_or_playbook_only_observes(mode: Mode) -> None:
+@pytest.mark.parametrize(("mode", "becomes"), [(Mode.OBSERVE, Observe), (Mode.APPROVE, Ask)])
+def test_an_unarmed_service_or_playbook_does_not_act(mode: Mode, becomes: type) -> None:
     """The weaker of the two modes counts."""
-    assert isinstance(_decided(mode=mode), Observe)
+    assert isinstance(_decided(mode=mode), becomes)
     unarmed: list[Playbook] = [one.model_copy(update={"mode": mode}) for one in PLAYBOOKS]
-    assert isinstance(decide(ALERT, VERDICT, unarmed, SITUATION, NOW), Observe)
+    assert isinstance(decide(ALERT, VERDICT, unarmed, SITUATION, NOW), becomes)
 
 
 def test_its_own_claim_does_not_stop_a_run() -> None:
@@ -188,6 +207,14 @@ def test_a_refusal_that_time_may_lift_says_when() -> None:
 
 
 _UNKNOWABLE = (
+    "overrides",
+    "attempts",
+    "breaker",
+    "acts",
+    "alerting",
+    "reserved",
+    "scopes",
+    "changes",
     "paused",
     "resolved",
     "last_seen_at",

@@ -12,10 +12,11 @@ from actions.action import Outcome
 from actions.catalog import CATALOG
 from actions.claims import Denial
 from actions.ledger import Intent, Stage
+from actions.outside import Nobody
 from actions.perform import Performer, Step
 from receiver.database import Database
 from tests.conftest import Clock
-from tests.fake_aws import HOST, FakeAws
+from tests.fake_aws import HOST, FakeAws, bid
 
 
 class CrashError(BaseException):
@@ -36,6 +37,7 @@ def _reboot(run_id: str = "A" * 26, index: int = 0) -> Step:
         action=CATALOG["reboot_instance"],
         target=HOST,
         params={},
+        playbook="high-cpu",
         cooldown_s=300,
     )
 
@@ -47,6 +49,7 @@ def _scale(desired: int | str, run_id: str = "A" * 26) -> Step:
         action=CATALOG["set_desired_capacity"],
         target="web",
         params={"desired": desired},
+        playbook="high-cpu",
         cooldown_s=300,
     )
 
@@ -63,7 +66,7 @@ def fake() -> FakeAws:
 
 @pytest.fixture
 def performer(fake: FakeAws, state: Database, clock: Clock) -> Performer:
-    return Performer(aws=fake.clients(), begin=state.write, clock=clock)
+    return Performer(aws=fake.clients(), outside=Nobody(), begin=state.write, clock=clock)
 
 
 def test_a_reboot_is_one_call_that_names_its_run(performer: Performer, fake: FakeAws) -> None:
@@ -102,7 +105,7 @@ def test_another_run_meets_the_hold_and_then_the_cooldown(
 
 def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: Clock) -> None:
     """Check and claim are one transaction."""
-    performer = Performer(aws=fake.clients(), begin=state.write, clock=clock)
+    performer = Performer(aws=fake.clients(), outside=Nobody(), begin=state.write, clock=clock)
     results: list[Intent | Denial] = []
 
     def race(number: int) -> None:
@@ -180,7 +183,7 @@ def test_a_group_and_its_instances_are_not_held_by_two(performer: Performer, fak
 
 @pytest.mark.parametrize(
     ("desired", "becomes"),
-    [(8, 8), ("+2", 8), ("-1", 5), ("+50%", 9), ("+40%", 9), (100, 12), (0, 4)],
+    [(8, 8), ("+2", 8), ("+50%", 9), ("+40%", 9), (100, 12)],
 )
 def test_capacity_is_made_absolute_and_kept_in_bounds(
     performer: Performer, fake: FakeAws, desired: int | str, becomes: int
@@ -190,12 +193,18 @@ def test_capacity_is_made_absolute_and_kept_in_bounds(
     assert fake.desired == becomes
 
 
+def test_a_group_is_never_made_smaller(performer: Performer, fake: FakeAws) -> None:
+    """Fewer instances are another action, with another price."""
+    done = _performed(performer.perform(_scale(5)))
+    assert (done.outcome, fake.desired) == (Outcome.FAILED, 6)
+
+
 def test_a_group_at_its_bound_is_not_scaled(performer: Performer, fake: FakeAws) -> None:
     """Nothing to gain is said, not called a success."""
     fake.desired = 12
     done = _performed(performer.perform(_scale("+2")))
     assert done.outcome is Outcome.FAILED
-    assert "bounds" in (done.error or "")
+    assert "bound" in (done.error or "")
     assert "SetDesiredCapacity" not in fake.calls
 
 
@@ -242,7 +251,7 @@ def test_a_run_that_was_overtaken_does_not_act(
 ) -> None:
     """A claim that another run took since is seen by its fence."""
     with state.write() as connection:
-        fence = claims.take(connection, HOST, "A" * 26, cooldown_s=1, now=clock())
+        fence = claims.take(connection, bid(HOST, "A" * 26), clock())
         assert isinstance(fence, int)
         ledger.write(
             connection,
@@ -260,7 +269,7 @@ def test_a_run_that_was_overtaken_does_not_act(
         )
         claims.release(connection, "A" * 26)
         clock.now += 2
-        claims.take(connection, HOST, "B" * 26, cooldown_s=1, now=clock())
+        claims.take(connection, bid(HOST, "B" * 26), clock())
     assert performer.perform(_reboot()) is Denial.TARGET_BUSY
     assert "RebootInstances" not in fake.calls
 

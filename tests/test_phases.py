@@ -13,6 +13,7 @@ from sqlalchemy import delete
 from ulid import ULID
 
 from actions import audit, claims, switch, tables
+from actions.outside import Nobody
 from actions.perform import Performer
 from receiver import runs
 from receiver.alerts import Alert
@@ -20,12 +21,15 @@ from receiver.closing import Closing
 from receiver.database import Database, database
 from receiver.engine import Engine, Kind, Phase
 from receiver.episodes import Waiting
+from receiver.finish import Finish
 from receiver.inbox import Inbox
 from receiver.metrics import Metrics
 from receiver.phases import Phases
+from receiver.playbook import Limits
 from receiver.prometheus import Prometheus
 from receiver.runs import Run, State
-from tests.fake_aws import HOST, FakeAws
+from receiver.stepping import Stepper
+from tests.fake_aws import HOST, FakeAws, bid
 
 _ALERT = Alert(
     key="a" * 16,
@@ -78,19 +82,37 @@ class Service:
         closing = Closing(
             database=self.state, inbox=self.inbox, metrics=self.metrics, clock=time.time
         )
+        self.engine = Engine(url, 4, self._phase)
+        stepper = Stepper(
+            performer=Performer(
+                aws=self.aws.clients(), outside=Nobody(), begin=self.state.write, clock=time.time
+            ),
+            metrics=self.metrics,
+            clock=time.time,
+        )
+        finish = Finish(
+            database=self.state,
+            closing=closing,
+            engine=self.engine,
+            stepper=stepper,
+            clock=time.time,
+        )
         self.phases = Phases(
             database=self.state,
-            performer=Performer(aws=self.aws.clients(), begin=self.state.write, clock=time.time),
+            stepper=stepper,
             prometheus=Prometheus("http://prometheus", client=self.prometheus.client()),
             closing=closing,
+            finish=finish,
             metrics=self.metrics,
             interval_s=0.05,
             clock=time.time,
             wake=lambda: self.woken.append("woken"),
+            engine=self.engine,
         )
-        self.engine = Engine(url, 4, self.phases.handle)
-        self.phases.engine = self.engine
         self.engine.start()
+
+    def _phase(self, phase: Phase) -> None:
+        self.phases.handle(phase)
 
     def stop(self) -> None:
         self.engine.stop()
@@ -103,7 +125,8 @@ class Service:
         self.woken.clear()
         self.run_id = str(ULID())
         with self.state.write() as connection:
-            connection.execute(delete(tables.claims))
+            for table in (tables.claims, tables.attempts, tables.breakers):
+                connection.execute(delete(table))
             switch.turn(connection, paused=False, by="test", comment="anew", now=0)
 
     def begin(self, *, action: str = "reboot_instance", decided_ago_s: float = 0.0) -> None:
@@ -111,12 +134,17 @@ class Service:
         now = time.time()
         target = HOST if action == "reboot_instance" else "web"
         plan = {
+            "playbook": "high-cpu",
+            "group": "",
+            "limits": Limits().model_dump(),
+            "rollback": False,
+            "escalate": [],
             "action": action,
             "target": target,
             "params": {} if action == "reboot_instance" else {"desired": "+2"},
             "cooldown_s": 300,
             "beside": [],
-            "verify": {"expr": "recovered", "for_s": 0.2, "timeout_s": 0.5},
+            "verify": {"expr": "recovered", "worse": None, "for_s": 0.2, "timeout_s": 0.5},
         }
         with self.state.write() as connection:
             runs.take_in(connection, [Waiting(id=self.run_id, received_at=now, alert=_ALERT)], now)
@@ -220,7 +248,7 @@ def test_an_unknown_reboot_that_helped_is_a_success(service: Service) -> None:
 
 def test_a_refused_call_leads_to_the_next_step(service: Service) -> None:
     """AWS said no: nothing happened, and there is nothing to verify."""
-    service.aws.broken = lambda: (403, "UnauthorizedOperation")
+    service.aws.broken = lambda: (400, "IncorrectInstanceState")
     service.begin()
     run = service.until(State.DECIDING)
     assert (run.next_rung, run.steps_begun) == (1, 1)
@@ -251,7 +279,7 @@ def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
 def test_another_runs_hold_refuses_by_name(service: Service) -> None:
     """Two decided at once: one acts."""
     with service.state.write() as connection:
-        claims.take(connection, HOST, "B" * 26, cooldown_s=1, now=time.time())
+        claims.take(connection, bid(HOST, "B" * 26), time.time())
     service.begin()
     assert service.until(State.REFUSED).refusal == "target_busy"
 

@@ -1,0 +1,52 @@
+"""What actions reach beside AWS, handed to them: the people, and Alertmanager's silences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class OutsideError(Exception):
+    """A service beside AWS refused, or did not answer. `sent`: it may have been done."""
+
+    def __init__(self, text: str, *, sent: bool) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+class Outside(Protocol):
+    """Each method raises OutsideError."""
+
+    def notify(self, to: str, title: str, text: str) -> None:
+        """Tell the people that the configuration calls `to`."""
+        ...
+
+    def silence(self, matchers: Mapping[str, str], until: float, comment: str) -> str:
+        """Silence alerts with exactly these labels; the silence's id."""
+        ...
+
+    def silences(self, comment: str) -> Sequence[str]:
+        """Ids of the active silences with just this comment."""
+        ...
+
+    def expire(self, silence_id: str) -> None:
+        """End a silence; one that has ended is left."""
+        ...
+
+
+class Nobody:
+    """An outside that nobody configured."""
+
+    def notify(self, to: str, title: str, text: str) -> None:
+        del title, text
+        raise OutsideError(f"there is nobody to notify as {to!r}", sent=False)
+
+    def silence(self, matchers: Mapping[str, str], until: float, comment: str) -> str:
+        del matchers, until, comment
+        raise OutsideError("there is no Alertmanager", sent=False)
+
+    def silences(self, comment: str) -> Sequence[str]:
+        del comment
+        raise OutsideError("there is no Alertmanager", sent=False)
+
+    def expire(self, silence_id: str) -> None:
+        del silence_id
+        raise OutsideError("there is no Alertmanager", sent=False)

@@ -1,0 +1,96 @@
+"""How often a target, a group and a playbook may be acted on.
+
+Endless successful remediation hides a real fault: beyond these limits a person is called.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from actions.tables import attempts
+
+HOUR_S, DAY_S = 3_600.0, 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """The most attempts in any such time."""
+
+    target_per_hour: int = 3
+    target_per_day: int = 7
+    group_per_hour: int = 6
+    playbook_per_hour: int = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempts:
+    """How many there were until now."""
+
+    target_hour: int
+    target_day: int
+    group_hour: int
+    playbook_hour: int
+
+    def exceeds(self, rates: Rates) -> str | None:
+        """The limit that one more attempt would break, in words; None where it breaks none."""
+        counted = (
+            (self.target_hour, rates.target_per_hour, "an hour on this target"),
+            (self.target_day, rates.target_per_day, "a day on this target"),
+            (self.group_hour, rates.group_per_hour, "an hour in this group"),
+            (self.playbook_hour, rates.playbook_per_hour, "an hour by this playbook"),
+        )
+        for count, limit, where in counted:
+            if count >= limit:
+                return f"{count} of {limit} {where} are used up"
+        return None
+
+
+def count(
+    connection: Connection, *, target: str, group: str, playbook: str, now: float
+) -> Attempts:
+    """Attempts of the last hour and day; those without a group have none to count."""
+
+    def since(column: Column[Any], value: str, seconds: float) -> int:
+        query = select(func.count()).select_from(attempts)
+        query = query.where(column == value, attempts.c.at > now - seconds)
+        return connection.execute(query).scalar_one()
+
+    return Attempts(
+        target_hour=since(attempts.c.target, target, HOUR_S),
+        target_day=since(attempts.c.target, target, DAY_S),
+        group_hour=since(attempts.c.group_name, group, HOUR_S) if group else 0,
+        playbook_hour=since(attempts.c.playbook, playbook, HOUR_S),
+    )
+
+
+def note(  # noqa: PLR0913 one argument a column
+    connection: Connection,
+    *,
+    run_id: str,
+    step: int,
+    target: str,
+    group: str,
+    playbook: str,
+    now: float,
+) -> None:
+    """Count one more attempt; one step of a run counts once, however often it is claimed."""
+    row = {
+        "run_id": run_id,
+        "step": step,
+        "target": target,
+        "group_name": group,
+        "playbook": playbook,
+        "at": now,
+    }
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(attempts).values(row).on_conflict_do_nothing())
+
+
+def counted(connection: Connection, run_id: str, step: int | None = None) -> bool:
+    """Whether the run made an attempt that counts, by this very step or by any."""
+    query = select(attempts.c.step).where(attempts.c.run_id == run_id)
+    if step is not None:
+        query = query.where(attempts.c.step == step)
+    return connection.execute(query.limit(1)).first() is not None

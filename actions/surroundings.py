@@ -1,0 +1,144 @@
+"""What stands around a target, live from AWS: who serves beside it, and who else works on it."""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from botocore.exceptions import ClientError
+
+from actions import fleet
+from actions.aws import Aws
+from actions.blast_radius import Scope, share
+from actions.fleet import Group
+
+# Of an instance refresh that has ended.
+_REFRESHED = frozenset(
+    {"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"}
+)
+# Groups set these aside by themselves at times; a person who works on a group suspends the rest.
+_OURS = re.compile(r"\bsmartcloudops-run/")
+_WATCHED_S = 900.0
+_GONE = ("Terminating", "Terminated", "Detach")
+_UNREGISTERED = frozenset({"unused", "draining"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How much of a group may be out at once.
+
+    `percent` of its instances, and never less than one; `min_healthy` instances must stay, by
+    default the group's own minimum.
+    """
+
+    percent: float = 10.0
+    min_healthy: int | None = None
+
+
+def scopes(aws: Aws, target: str, group: str, bounds: Bounds) -> Sequence[Scope]:
+    """Those that the instance is counted in; none for an instance without a group.
+
+    Raises NotActionableError or botocore's errors: what is not known is not guessed.
+    """
+    if not group:
+        return ()
+    found = fleet.group(aws, group)
+    return scopes_of(aws, target, found, bounds)
+
+
+def scopes_of(aws: Aws, target: str, group: Group, bounds: Bounds) -> Sequence[Scope]:
+    """The scopes of a member, from its group as AWS shows it."""
+    members = {one.id: one for one in group.members.values() if not one.lifecycle.startswith(_GONE)}
+    out = frozenset(one.id for one in members.values() if not one.serves)
+    floor = group.minimum if bounds.min_healthy is None else bounds.min_healthy
+    found = [_scope(f"group {group.name}", frozenset(members), out, bounds, floor)]
+    if target in members:
+        zone = members[target].az
+        there = frozenset(one.id for one in members.values() if one.az == zone)
+        name = f"zone {zone} of {group.name}"
+        found.append(_scope(name, there, out & there, bounds, min(1, len(there) - 1)))
+    found += [
+        _scope(f"target group {arn}", known, known - healthy, bounds, min(1, len(known) - 1))
+        for arn in group.target_groups
+        for known, healthy in [_targets(aws, arn)]
+        if target in known
+    ]
+    return found
+
+
+def _scope(
+    name: str, members: frozenset[str], out: frozenset[str], bounds: Bounds, floor: int
+) -> Scope:
+    limit = share(bounds.percent, len(members))
+    return Scope(name=name, members=members, out=out, limit=limit, floor=floor)
+
+
+def _targets(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Registered instances of a target group, and the healthy ones among them."""
+    answer = aws.elbv2.describe_target_health(TargetGroupArn=arn)
+    states = {
+        one.get("Target", {}).get("Id", ""): one.get("TargetHealth", {}).get("State", "")
+        for one in answer.get("TargetHealthDescriptions", [])
+    }
+    known = frozenset(target for target, state in states.items() if state not in _UNREGISTERED)
+    return known, frozenset(target for target in known if states[target] == "healthy")
+
+
+def changes(
+    aws: Aws, target: str, group: Group | None, *, now: float, trail: bool
+) -> Sequence[str]:
+    """What others do to the target or its group right now, in words; nothing is the normal case.
+
+    `trail`: CloudTrail is asked too (its events come minutes late: it is no proof of absence).
+    Raises botocore's errors.
+    """
+    found = list(_group_changes(aws, group)) if group is not None else []
+    if group is not None and target in group.members:
+        lifecycle = group.members[target].lifecycle
+        if lifecycle != "InService":
+            found.append(f"{target} is {lifecycle} in {group.name}")
+    if trail:
+        found += _events(aws, [target, *([group.name] if group else [])], now)
+    return found
+
+
+def _group_changes(aws: Aws, group: Group) -> Iterator[str]:
+    answer = aws.autoscaling.describe_instance_refreshes(
+        AutoScalingGroupName=group.name, MaxRecords=10
+    )
+    for refresh in answer.get("InstanceRefreshes", []):
+        if refresh.get("Status") not in _REFRESHED:
+            yield f"an instance refresh of {group.name} is {refresh.get('Status')}"
+    if group.tags.get("smartcloudops:deploying", "false") != "false":
+        yield f"{group.name} has the tag smartcloudops:deploying"
+
+
+def _events(aws: Aws, names: Collection[str], now: float) -> Iterator[str]:
+    """Changes that people and programs made to these lately, ourselves and AWS left out."""
+    for name in dict.fromkeys(names):
+        answer = aws.cloudtrail.lookup_events(
+            LookupAttributes=[{"AttributeKey": "ResourceName", "AttributeValue": name}],
+            StartTime=datetime.fromtimestamp(now - _WATCHED_S, UTC),
+            MaxResults=50,
+        )
+        for event in answer.get("Events", []):
+            detail = json.loads(event.get("CloudTrailEvent") or "{}")
+            by_aws = detail.get("userIdentity", {}).get("type") == "AWSService"
+            ours = _OURS.search(detail.get("userAgent", ""))
+            if event.get("ReadOnly") == "false" and not by_aws and not ours:
+                who = event.get("Username") or "somebody"
+                yield f"{who} called {event.get('EventName')} on {name}"
+
+
+def protected(aws: Aws, instance_id: str) -> bool:
+    """Whether the instance is protected from termination. Raises botocore's errors."""
+    try:
+        answer = aws.ec2.describe_instance_attribute(
+            InstanceId=instance_id, Attribute="disableApiTermination"
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
+            return False
+        raise
+    return bool(answer.get("DisableApiTermination", {}).get("Value", False))

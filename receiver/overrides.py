@@ -1,0 +1,77 @@
+"""What people say about alerts ahead of time: hold (never act on these), or only observe them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from actions import audit
+from actions.audit import canonical
+from receiver.matchers import Matcher, parse
+from receiver.tables import overrides
+
+
+class Effect(StrEnum):
+    HOLD = "hold"
+    OBSERVE = "observe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """Holds for alerts that all matchers fit, from `starts_at` until `ends_at` (epoch seconds)."""
+
+    id: str
+    matchers: Sequence[Matcher]
+    effect: Effect
+    starts_at: float
+    ends_at: float
+    created_by: str
+    comment: str
+
+    def holds(self, labels: Mapping[str, str], now: float) -> bool:
+        in_time = self.starts_at <= now < self.ends_at
+        return in_time and all(matcher.matches(labels) for matcher in self.matchers)
+
+
+def add(connection: Connection, override: Override, now: float) -> None:
+    """Store it, with its audit record."""
+    row = vars(override) | {"matchers": canonical([str(one) for one in override.matchers])}
+    connection.execute(insert(overrides).values(row))
+    detail = {key: value for key, value in row.items() if key != "created_by"}
+    event = audit.Event(actor=override.created_by, event="override_added", detail=detail)
+    audit.append(connection, now, event)
+
+
+def end(connection: Connection, override_id: str, by: str, now: float) -> bool:
+    """End it now; False where there is none that still holds, or is still to come."""
+    mine = (overrides.c.id == override_id, overrides.c.ends_at > now)
+    if connection.execute(update(overrides).where(*mine).values(ends_at=now)).rowcount != 1:
+        return False
+    event = audit.Event(actor=by, event="override_ended", detail={"id": override_id})
+    audit.append(connection, now, event)
+    return True
+
+
+def unended(connection: Connection, now: float) -> Sequence[Override]:
+    """Those that hold or are still to come, newest first."""
+    query = select(overrides).where(overrides.c.ends_at > now).order_by(overrides.c.id.desc())
+    return [_override(row) for row in connection.execute(query)]
+
+
+def of(connection: Connection, labels: Mapping[str, str], now: float) -> Sequence[Override]:
+    """Those that hold for these labels now."""
+    return [one for one in unended(connection, now) if one.holds(labels, now)]
+
+
+def _override(row: Row[tuple[object, ...]]) -> Override:
+    return Override(
+        id=row.id,
+        matchers=[parse(text) for text in json.loads(row.matchers)],
+        effect=Effect(row.effect),
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        created_by=row.created_by,
+        comment=row.comment,
+    )
