@@ -20,8 +20,8 @@ class Rates:
 
     target_per_hour: int = 3
     target_per_day: int = 7
-    group_per_hour: int = 6
-    playbook_per_hour: int = 12
+    group_per_hour: int = 10
+    playbook_per_hour: int = 30
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from demo import history
 from demo.aws_gate import Call, Gate, InjectedFault
+from demo.aws_refresh import Refreshes
 from demo.fleet import FaultError, Fleet
 from demo.registry import Registry
 
@@ -59,6 +60,8 @@ class Simulation:
     def begin(self, now: float) -> None:
         """Start the fleet with its past."""
         self._past, self._began = self.fleet.begin(now), now
+        # What set the stage is long ago, as far as anybody can tell.
+        self.gate.trail_from = now
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -134,7 +137,7 @@ def main() -> None:
         elif not call.operation.startswith("Describe"):
             fleet.tick()
 
-    gate = Gate(DomainDispatcherApplication(create_backend_app), called)
+    gate = Gate(DomainDispatcherApplication(create_backend_app), called, Refreshes(options.speed))
     simulation = Simulation(gate, fleet)
     server = make_server(
         "127.0.0.1", options.port, simulation, threaded=True, request_handler=_Quiet

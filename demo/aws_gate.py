@@ -18,7 +18,10 @@ from xml.sax.saxutils import escape
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from demo.registry import bounds, instance_state
+from demo.aws_refresh import OPERATIONS as REFRESH_OPERATIONS
+from demo.aws_refresh import RefreshError, Refreshes
+from demo.aws_trail import lookup_events
+from demo.registry import bounds, group_size, instance_state
 
 WsgiApp: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _LOG_MAX = 200_000
@@ -60,6 +63,9 @@ class Gate:
 
     app: WsgiApp
     called: Callable[[Call], None]
+    refreshes: Refreshes = field(default_factory=Refreshes)
+    # From when on CloudTrail shows what was called.
+    trail_from: float = 0.0
     _calls: deque[Call] = field(default_factory=lambda: deque(maxlen=_LOG_MAX), init=False)
     _faults: list[InjectedFault] = field(default_factory=list, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -82,7 +88,11 @@ class Gate:
         if wrong is not None:
             self._log(replace(call, status=400))
             return _error(call, start_response, 400, *wrong)
-        status, headers, answer = _answered(self.app, environ)
+        try:
+            status, headers, answer = self._answered(call, environ)
+        except RefreshError as refused:
+            self._log(replace(call, status=400))
+            return _error(call, start_response, 400, refused.code, refused.message)
         if int(status.split()[0]) < HTTPStatus.BAD_REQUEST:
             self.called(call)
         if fault and fault.kind == "drop_after":
@@ -91,6 +101,21 @@ class Gate:
         self._log(replace(call, status=int(status.split()[0])))
         start_response(status, headers)
         return [answer]
+
+    def _answered(
+        self, call: Call, environ: dict[str, Any]
+    ) -> tuple[str, Sequence[tuple[str, str]], bytes]:
+        """Moto's answer, or ours where moto has none."""
+        if call.service == "cloudtrail" and call.operation == "LookupEvents":
+            with self._lock:
+                calls = list(self._calls)
+            found = lookup_events(call.parameters, calls, self.trail_from)
+            return _plain(json.dumps(found).encode(), "application/x-amz-json-1.1")
+        if call.operation in REFRESH_OPERATIONS:
+            size = group_size(call.parameters.get("AutoScalingGroupName", ""))
+            answer = self.refreshes.answer(call.operation, call.parameters, size)
+            return _plain(answer.encode(), "text/xml")
+        return _answered(self.app, environ)
 
     def log(self, since: float) -> str:
         """The calls since then as JSON Lines, oldest first."""
@@ -163,6 +188,10 @@ def _wrong(call: Call) -> tuple[str, str] | None:
             said = f"New SetDesiredCapacity value {wanted} is {side} {name} value {edge}"
             return "ValidationError", f"{said} for the AutoScalingGroup."
     return None
+
+
+def _plain(body: bytes, kind: str) -> tuple[str, Sequence[tuple[str, str]], bytes]:
+    return "200 OK", [("Content-Type", kind), ("Content-Length", str(len(body)))], body
 
 
 def _answered(

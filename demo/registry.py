@@ -166,6 +166,12 @@ def bounds(group: str) -> tuple[int, int] | None:
     return None if found is None else (found.min_size, found.max_size)
 
 
+def group_size(group: str) -> int:
+    """How many members a group has, 0 where there is none."""
+    found = _autoscaling().autoscaling_groups.get(group)
+    return 0 if found is None else len(found.instance_states)
+
+
 def _targets() -> set[str]:
     groups = get_backend("elbv2")[DEFAULT_ACCOUNT_ID][REGION].target_groups.values()
     return {instance_id for group in groups for instance_id in group.targets}

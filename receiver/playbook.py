@@ -159,8 +159,8 @@ class Limits(_Part):
 
     target_per_hour: Annotated[int, Field(ge=1)] = 3
     target_per_day: Annotated[int, Field(ge=1)] = 7
-    group_per_hour: Annotated[int, Field(ge=1)] = 6
-    playbook_per_hour: Annotated[int, Field(ge=1)] = 12
+    group_per_hour: Annotated[int, Field(ge=1)] = 10
+    playbook_per_hour: Annotated[int, Field(ge=1)] = 30
     blast_radius: Percent = 10.0
     min_healthy: Annotated[int, Field(ge=0)] | None = None
 

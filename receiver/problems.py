@@ -6,6 +6,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 _log = structlog.get_logger()
@@ -37,6 +38,11 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(lines))
 
 
+async def _unstored(request: Request, error: Exception) -> JSONResponse:
+    _log.error("records_unreachable", path=request.url.path, error=type(error).__name__)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the records cannot be reached")
+
+
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     _log.error("request_failed", path=request.url.path, error=type(error).__name__)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unforeseen error; the log has its name")
@@ -45,4 +51,5 @@ async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
 def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(SQLAlchemyError, _unstored)
     app.add_exception_handler(Exception, _unforeseen)

@@ -152,12 +152,13 @@ def among(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Run]:
 
 
 def alerting(connection: Connection, group: str, since: float) -> frozenset[str]:
-    """Instances of the group whose alerts arrived since then."""
+    """Instances of the group whose alerts arrived since then, and are neither over nor refuted."""
     query = select(runs.c.target).where(
         runs.c.group_name == group,
         runs.c.received_at >= since,
-        runs.c.target.is_not(None),
         runs.c.target != group,
+        runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
+        runs.c.refusal.is_distinct_from("verdict_refuted"),
     )
     return frozenset(connection.scalars(query.distinct()))
 

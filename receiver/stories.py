@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from actions.breakers import Breaker
+from actions.catalog import CATALOG
 from actions.ledger import Intent
+from receiver.playbook import Playbook
 from receiver.runs import Run
 
 
@@ -13,6 +16,34 @@ def when(moment: float | None) -> str | None:
     if moment is None:
         return None
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def told(playbook: Playbook, breaker: Breaker | None) -> dict[str, Any]:
+    """A playbook as it is loaded."""
+    return {
+        "name": playbook.name,
+        "description": playbook.description.strip(),
+        "match": [str(matcher) for matcher in playbook.match],
+        "mode": str(playbook.mode),
+        "digest": playbook.digest,
+        "cooldown_s": playbook.cooldown_s,
+        "limits": playbook.limits.model_dump(),
+        "undecided": playbook.undecided.model_dump(),
+        "steps": [
+            {
+                "action": step.action,
+                "params": step.params,
+                "when": str(step.when) if step.when else None,
+                "ask": step.ask or CATALOG[step.action].asks,
+            }
+            for step in playbook.steps
+        ],
+        "rollback": playbook.rollback,
+        "breaker": {
+            "failures": breaker.failures if breaker else 0,
+            "opened_at": when(breaker.opened_at) if breaker else None,
+        },
+    }
 
 
 def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
@@ -34,6 +65,8 @@ def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "verdict": run.verdict,
         "gates": run.gates,
         "plan": run.plan,
+        "approval": run.approval or (run.plan or {}).get("approval"),
+        "caused_by": run.caused_by,
         "steps": [step(one) for one in steps],
         "received_at": when(run.received_at),
         "decided_at": when(run.decided_at),
@@ -48,6 +81,8 @@ def step(intent: Intent) -> dict[str, Any]:
         "target": intent.target,
         "params": intent.params,
         "before": intent.before,
+        "made": intent.made,
+        "undoes": intent.undoes,
         "stage": str(intent.stage),
         "outcome": str(intent.outcome) if intent.outcome else None,
         "error": intent.error,

@@ -30,6 +30,7 @@ from receiver.engine import Engine, Phase
 from receiver.evidence import gather
 from receiver.finish import Finish
 from receiver.inbox import Inbox
+from receiver.interventions import Interventions
 from receiver.metrics import Metrics
 from receiver.phases import Phases
 from receiver.playbooks import Playbooks
@@ -59,6 +60,7 @@ class System:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
+        self.playbooks = playbooks
         self.clock = clock
         self.database: Database = database(settings.database_url)
         self.metrics = Metrics((one.name for one in playbooks.items), robust.MODEL)
@@ -107,6 +109,9 @@ class System:
             clock=clock,
             wake=self._arrived,
             engine=self.engine,
+        )
+        self.interventions = Interventions(
+            database=self.database, finish=self.finish, clock=clock, wake=self._arrived
         )
         self.assessment = assessment(
             settings, playbooks, self.database, self._aws, self.prometheus, self._queries

@@ -1,0 +1,15 @@
+"""Why somebody changes something: every call that does must say it."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+
+
+class Comment(BaseModel):
+    """It goes into the audit with who and when."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    comment: Text

@@ -1,0 +1,129 @@
+"""Overrides, shaped like Alertmanager's silences: hold alerts, or only observe them."""
+
+from http import HTTPStatus
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, HTTPException, Request
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from ulid import ULID
+
+from receiver import overrides
+from receiver.guarded import GuardedRoute, caller, needs
+from receiver.matchers import Matcher
+from receiver.overrides import Effect, Override
+from receiver.routes.comments import Text
+from receiver.stories import when
+from receiver.system import System
+from receiver.tokens import Role
+
+router = APIRouter(prefix="/api/v1/overrides", route_class=GuardedRoute, tags=["overrides"])
+_LASTS_AT_MOST_S = 366 * 86_400.0
+
+
+class MatcherBody(BaseModel):
+    """As in Alertmanager's API."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_:][A-Za-z0-9_:]*$", max_length=200)]
+    value: Annotated[str, StringConstraints(max_length=1000)]
+    isRegex: bool = False  # noqa: N815 Alertmanager's name
+    isEqual: bool = True  # noqa: N815 Alertmanager's name
+
+    def matcher(self) -> Matcher:
+        """Raises MatcherError."""
+        return Matcher(
+            name=self.name, value=self.value, is_regex=self.isRegex, is_equal=self.isEqual
+        )
+
+
+class OverrideBody(BaseModel):
+    """`created_by` is who the token belongs to, whatever the body says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    matchers: Annotated[list[MatcherBody], Field(min_length=1, max_length=20)]
+    effect: Effect
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime
+    created_by: Annotated[str, StringConstraints(max_length=200)] | None = None
+    comment: Text
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if all(one.matcher().matches({}) for one in self.matchers):
+            raise ValueError("at least one matcher must ask for a label")
+        if self.starts_at is not None and self.starts_at >= self.ends_at:
+            raise ValueError("ends_at must come after starts_at")
+        return self
+
+
+@router.get("", openapi_extra=needs(Role.VIEWER))
+def page(request: Request) -> dict[str, Any]:
+    """Those that hold, or are still to come, newest first."""
+    system: System = request.app.state.system
+    with system.database.read() as connection:
+        found = overrides.unended(connection, system.clock())
+    return {"items": [_shown(one) for one in found], "next_cursor": None}
+
+
+@router.post("", status_code=HTTPStatus.CREATED, openapi_extra=needs(Role.OPERATOR))
+def add(request: Request, body: OverrideBody) -> dict[str, Any]:
+    """Hold alerts, or only observe them, for a time."""
+    system: System = request.app.state.system
+    now = system.clock()
+    ends_at = body.ends_at.timestamp()
+    if not now < ends_at <= now + _LASTS_AT_MOST_S:
+        raise HTTPException(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "ends_at must lie ahead, by a year at most"
+        )
+    override = Override(
+        id=str(ULID()),
+        matchers=[one.matcher() for one in body.matchers],
+        effect=body.effect,
+        starts_at=body.starts_at.timestamp() if body.starts_at else now,
+        ends_at=ends_at,
+        created_by=caller(request),
+        comment=body.comment,
+    )
+    with system.database.write() as connection:
+        overrides.add(connection, override, now)
+    return _shown(override)
+
+
+@router.delete("/{override_id}", openapi_extra=needs(Role.OPERATOR))
+def end(request: Request, override_id: str) -> dict[str, Any]:
+    """End it now."""
+    system: System = request.app.state.system
+    with system.database.write() as connection:
+        ended = overrides.end(connection, override_id, caller(request), system.clock())
+    if not ended:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such override any more")
+    return {"id": override_id}
+
+
+def _shown(override: Override) -> dict[str, Any]:
+    return {
+        "id": override.id,
+        "matchers": [
+            {
+                "name": one.name,
+                "value": one.value,
+                "isRegex": one.is_regex,
+                "isEqual": one.is_equal,
+            }
+            for one in override.matchers
+        ],
+        "effect": override.effect,
+        "starts_at": when(override.starts_at),
+        "ends_at": when(override.ends_at),
+        "created_by": override.created_by,
+        "comment": override.comment,
+    }
