@@ -32,13 +32,17 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """An instance as its group sees it; `version` is that of its launch template."""
+    """An instance as its group sees it; `version` is that of its launch template.
+
+    `protected`: its group may not choose it when it scales in.
+    """
 
     id: str
     az: str
     lifecycle: str
     healthy: bool
     version: str | None = None
+    protected: bool = False
 
     @property
     def serves(self) -> bool:
@@ -139,6 +143,7 @@ def _member(found: "MemberTypeDef") -> Member:
         lifecycle=found["LifecycleState"],
         healthy=found["HealthStatus"].lower() == "healthy",
         version=template.get("Version"),
+        protected=found.get("ProtectedFromScaleIn", False),
     )
 
 

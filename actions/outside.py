@@ -19,7 +19,7 @@ class Outside(Protocol):
         """Tell the people that the configuration calls `to`."""
         ...
 
-    def silence(self, matchers: Mapping[str, str], until: float, comment: str) -> str:
+    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         """Silence alerts with exactly these labels; the silence's id."""
         ...
 
@@ -39,8 +39,8 @@ class Nobody:
         del title, text
         raise OutsideError(f"there is nobody to notify as {to!r}", sent=False)
 
-    def silence(self, matchers: Mapping[str, str], until: float, comment: str) -> str:
-        del matchers, until, comment
+    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+        del matchers, lasts_s, comment
         raise OutsideError("there is no Alertmanager", sent=False)
 
     def silences(self, comment: str) -> Sequence[str]:

@@ -151,7 +151,7 @@ class Performer:
             before = dict(observation.before)
             if observation.already:
                 stage, outcome = Stage.OBSERVED, Outcome.NOOP
-        except NotActionableError as refusal:
+        except (NotActionableError, OutsideError) as refusal:
             stage, outcome, error = Stage.OBSERVED, Outcome.FAILED, str(refusal)
         intent = Intent(
             run_id=step.run_id,

@@ -123,7 +123,7 @@ def test_explain_reads_the_services_own_records(tmp_path: Path) -> None:
         switch.turn(connection, paused=True, by="alice", comment="stop", now=0)
     done = _run("explain", str(_PAYLOADS[0]), env=env)
     assert "refuse paused" in done.stdout
-    assert "STOP  switch" in done.stdout
+    assert "STOP  paused" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ _KEYS = {
     "verdict",
     "gates",
     "plan",
+    "approval",
+    "caused_by",
     "steps",
     "received_at",
     "decided_at",
