@@ -20,9 +20,11 @@ from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from demo import history
+from demo.aws_commands import Commands
 from demo.aws_gate import Call, Gate, InjectedFault
 from demo.aws_refresh import Refreshes
-from demo.fleet import FaultError, Fleet
+from demo.faults import FaultError
+from demo.fleet import Fleet
 from demo.registry import Registry
 
 
@@ -98,7 +100,8 @@ class Simulation:
             case "GET", ["metrics", instance_id]:
                 return _metrics(self.fleet.metrics(instance_id))
             case "GET", ["history"]:
-                text = history.openmetrics(self.fleet.hosts(), self._past, self._began)
+                there = [one for one in self.fleet.hosts() if one.instance_id in self._past]
+                text = history.openmetrics(there, self._past, self._began)
                 return Response(text, content_type="application/openmetrics-text")
             case _:
                 return _json({"error": "there is nothing here"}, 404)
@@ -137,7 +140,13 @@ def main() -> None:
         elif not call.operation.startswith("Describe"):
             fleet.tick()
 
-    gate = Gate(DomainDispatcherApplication(create_backend_app), called, Refreshes(options.speed))
+    gate = Gate(
+        DomainDispatcherApplication(create_backend_app),
+        called,
+        Refreshes(options.speed),
+        Commands(fleet.command, fleet.listens, options.speed),
+        fleet.target_health,
+    )
     simulation = Simulation(gate, fleet)
     server = make_server(
         "127.0.0.1", options.port, simulation, threaded=True, request_handler=_Quiet

@@ -1,5 +1,7 @@
 """What stands before moto: each call is logged, may be made to fail, is mended where moto errs.
 
+What moto lacks is answered here: refreshes, commands, the trail, the health of targets.
+
 A call's `session` is the run that made it, as its user agent says (`smartcloudops-run/ID`).
 """
 
@@ -18,6 +20,9 @@ from xml.sax.saxutils import escape
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from demo.aws_commands import OPERATIONS as COMMAND_OPERATIONS
+from demo.aws_commands import CommandError, Commands
+from demo.aws_health import target_health
 from demo.aws_refresh import OPERATIONS as REFRESH_OPERATIONS
 from demo.aws_refresh import RefreshError, Refreshes
 from demo.aws_trail import lookup_events
@@ -63,7 +68,9 @@ class Gate:
 
     app: WsgiApp
     called: Callable[[Call], None]
-    refreshes: Refreshes = field(default_factory=Refreshes)
+    refreshes: Refreshes
+    commands: Commands
+    health: Callable[[str], Mapping[str, str]]
     # From when on CloudTrail shows what was called.
     trail_from: float = 0.0
     _calls: deque[Call] = field(default_factory=lambda: deque(maxlen=_LOG_MAX), init=False)
@@ -90,9 +97,9 @@ class Gate:
             return _error(call, start_response, 400, *wrong)
         try:
             status, headers, answer = self._answered(call, environ)
-        except RefreshError as refused:
+        except (RefreshError, CommandError) as refused:
             self._log(replace(call, status=400))
-            return _error(call, start_response, 400, refused.code, refused.message)
+            return _error(call, start_response, 400, refused.code, str(refused))
         if int(status.split()[0]) < HTTPStatus.BAD_REQUEST:
             self.called(call)
         if fault and fault.kind == "drop_after":
@@ -111,6 +118,12 @@ class Gate:
                 calls = list(self._calls)
             found = lookup_events(call.parameters, calls, self.trail_from)
             return _plain(json.dumps(found).encode(), "application/x-amz-json-1.1")
+        if call.service == "ssm" and call.operation in COMMAND_OPERATIONS:
+            answered = self.commands.answer(call.operation, call.parameters)
+            return _plain(json.dumps(answered).encode(), "application/x-amz-json-1.1")
+        if call.operation == "DescribeTargetHealth":
+            states = self.health(call.parameters.get("TargetGroupArn", ""))
+            return _plain(target_health(states).encode(), "text/xml")
         if call.operation in REFRESH_OPERATIONS:
             size = group_size(call.parameters.get("AutoScalingGroupName", ""))
             answer = self.refreshes.answer(call.operation, call.parameters, size)

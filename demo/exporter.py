@@ -27,6 +27,8 @@ _INTEGRALS: tuple[tuple[str, str, float], ...] = (
     ('node_network_transmit_bytes_total{device="eth0"}', "tx_bytes", 1.0),
     ('node_network_receive_packets_total{device="eth0"}', "rx_packets", 1.0),
     ('node_network_transmit_packets_total{device="eth0"}', "tx_packets", 1.0),
+    ("node_vmstat_pswpin", "swapped", 0.6),
+    ("node_vmstat_pswpout", "swapped", 1.0),
     ("node_netstat_Tcp_ActiveOpens", "opens", 0.3),
     ("node_netstat_Tcp_PassiveOpens", "opens", 1.0),
     ("node_netstat_Tcp_InSegs", "rx_packets", 1.0),
@@ -76,7 +78,6 @@ class Exporter:
         yield from ((name, float(value)) for name, value in gauges(levels))
         yield "node_boot_time_seconds", self.booted_at
         yield "node_time_seconds", self.at
-        yield "service_up", 1.0
 
 
 def gauges(levels: Mapping[str, Moments]) -> Iterator[tuple[str, Moments]]:
@@ -93,12 +94,11 @@ def gauges(levels: Mapping[str, Moments]) -> Iterator[tuple[str, Moments]]:
     yield f"node_filesystem_size_bytes{labels}", nothing + DISK_BYTES
     yield f"node_filesystem_avail_bytes{labels}", disk
     yield f"node_filesystem_free_bytes{labels}", disk
-    yield "node_vmstat_pswpin", nothing
-    yield "node_vmstat_pswpout", nothing
     yield "node_netstat_Tcp_CurrEstab", established
     yield "node_sockstat_TCP_inuse", established + 12
     yield "node_sockstat_TCP_tw", levels["time_wait"]
     yield "service_latency_seconds", levels["latency_s"]
+    yield "service_up", nothing + levels["service_up"]
 
 
 def exposition(samples: Iterator[tuple[str, float]]) -> str:
@@ -124,8 +124,7 @@ def past(
         exporter.loads[name] = float(values[-1])
         shown.append((name, values))
     shown += [(name, np.broadcast_to(value, at.shape)) for name, value in gauges(levels)]
-    alive = np.ones(at.shape)
-    shown += [("node_boot_time_seconds", alive * booted_at), ("service_up", alive)]
+    shown.append(("node_boot_time_seconds", np.ones(at.shape) * booted_at))
     return exporter, shown
 
 

@@ -11,17 +11,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from demo import history
 from demo.exporter import Exporter, exposition
-from demo.registry import Registered, Registry
+from demo.faults import BENIGN, MENDS, OF_GROUP, OUTLIVES_REBOOT, Fault, FaultError, Trouble
+from demo.faults import fault as known_fault
+from demo.registry import Registered, Registry, targets_of
 from demo.workload import CAPACITY, Doing, Host, levels, usual_requests
 
 _BOOT_S, _LAUNCH_S, _BATCH_S, _SURGE_S = 8.0, 10.0, 180.0, 1_800.0
+# How long a leak and a filling disk take to their full force, and a balancer to see a hung target.
+_LEAK_S, _FILL_S, _NOTICED_S, _DRAINED_S = 90.0, 40.0, 10.0, 5.0
 # What a surge asks of a group, in members kept fully busy.
 _SURGE_MEMBERS = 6
 _STRAINED = 0.9
@@ -29,32 +32,15 @@ _TICK_S = 0.5
 _NEVER = float("inf")
 
 
-class FaultError(ValueError):
-    """A fault that cannot be switched on; the text says why."""
-
-
-class Fault(StrEnum):
-    CPU_RUNAWAY = "cpu_runaway"
-    MEMORY_LEAK = "memory_leak"
-    DISK_FULL = "disk_full"
-    SERVICE_HANG = "service_hang"
-    TRAFFIC_SURGE = "traffic_surge"
-    BATCH_JOB = "batch_job"
-
-
-_OF_INSTANCE = frozenset({Fault.CPU_RUNAWAY, Fault.BATCH_JOB})
-_OF_GROUP = frozenset({Fault.TRAFFIC_SURGE})
-
-
 @dataclass
 class _Member:
-    """A living instance. `up_at` is when it answers again, `faults` when each of them ends."""
+    """A living instance. `up_at` is when it answers again."""
 
     host: Host
     exporter: Exporter
     up_at: float
     launched_at: float
-    faults: dict[Fault, float] = field(default_factory=dict)
+    faults: dict[Fault, Trouble] = field(default_factory=dict)
     requests: float = 0.0
 
 
@@ -69,6 +55,8 @@ class Fleet:
     _births: Iterator[int] = field(default_factory=itertools.count, init=False)
     _members: dict[str, _Member] = field(default_factory=dict, init=False)
     _surges: dict[str, float] = field(default_factory=dict, init=False)
+    _served: dict[str, set[str]] = field(default_factory=dict, init=False)
+    _drained: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
     def run(self) -> None:
@@ -100,6 +88,52 @@ class Fleet:
                 if member is not None:
                     self._boot(member, _BOOT_S)
 
+    def listens(self, instance_id: str) -> bool:
+        """Whether the host's SSM agent is online."""
+        self.tick()
+        with self._lock:
+            member = self._members.get(instance_id)
+            return member is not None and _answers(member, self.clock())
+
+    def command(self, instance_id: str, document: str, parameters: Mapping[str, Any]) -> bool:
+        """Run a document on the host; False where it cannot."""
+        del parameters
+        with self._lock:
+            member = self._members.get(instance_id)
+            if member is None or document not in MENDS or not _answers(member, self.clock()):
+                return False
+            for fault in MENDS[document]:
+                member.faults.pop(fault, None)
+            return True
+
+    def target_health(self, arn: str) -> Mapping[str, str]:
+        """State by instance of a target group, as its balancer sees them."""
+        self.tick()
+        with self._lock:
+            now, known = self.clock(), targets_of(arn)
+            for instance_id in self._served.get(arn, ()):
+                if instance_id not in known:
+                    self._drained.setdefault((arn, instance_id), now)
+            self._served[arn] = set(known)
+            states = {one: self._target_state(one, now) for one in known}
+            for (of, instance_id), since in self._drained.items():
+                if of == arn and instance_id not in known and now - since < _DRAINED_S:
+                    states[instance_id] = "draining"
+            return states
+
+    def _target_state(self, instance_id: str, now: float) -> str:
+        member = self._members.get(instance_id)
+        if member is None:
+            return "unused"
+        if not _answers(member, now):
+            return "initial" if now < member.up_at < _NEVER else "unhealthy"
+        return "unhealthy" if self._hung(member, now) else "healthy"
+
+    def _hung(self, member: _Member, now: float) -> bool:
+        """Whether its service has been silent for long enough to be noticed."""
+        trouble = member.faults.get(Fault.SERVICE_HANG)
+        return trouble is not None and now - trouble.began > _NOTICED_S / self.speed
+
     def begin(self, now: float) -> history.Past:
         """Give the instances that there are a past, and go on from where it left them."""
         with self._lock:
@@ -122,9 +156,9 @@ class Fleet:
     def break_(self, target: str, fault: str) -> None:
         """Switch a fault on. Raises FaultError for what does not exist, or not there."""
         with self._lock:
-            kind = _fault(fault)
+            kind = known_fault(fault)
             now = self.clock()
-            if kind in _OF_GROUP:
+            if kind in OF_GROUP:
                 if target not in {member.host.group for member in self._members.values()}:
                     raise FaultError(f"{kind} needs an Auto Scaling group, {target!r} is none")
                 self._surges[target] = now + _SURGE_S
@@ -133,7 +167,7 @@ class Fleet:
             if member is None:
                 raise FaultError(f"{kind} needs an instance, {target!r} is none")
             lasts = _BATCH_S / self.speed if kind is Fault.BATCH_JOB else _NEVER
-            member.faults[kind] = now + lasts
+            member.faults[kind] = Trouble(now, now + lasts)
 
     def mend(self, target: str | None) -> None:
         """Switch all faults of a target off; None is every target."""
@@ -166,11 +200,13 @@ class Fleet:
     def _truth(self, member: _Member, now: float) -> dict[str, Any]:
         at = self._levels(member, now)
         faults = sorted(self._faults(member, now))
-        up = _answers(member, now)
+        up = now >= member.up_at
         strained = float(at["utilisation"]) > _STRAINED
-        harmful = [fault for fault in faults if fault not in (Fault.BATCH_JOB, Fault.TRAFFIC_SURGE)]
+        harmful = [fault for fault in faults if fault not in BENIGN]
         health = "healthy" if up else "stopped" if member.up_at == _NEVER else "booting"
-        if up and (harmful or strained):
+        if Fault.INSTANCE_DOWN in faults and health == "healthy":
+            health = "down"
+        if health == "healthy" and (harmful or strained):
             health = "degraded"
         return {
             "instance_id": member.host.instance_id,
@@ -203,7 +239,7 @@ class Fleet:
     def _boot(self, member: _Member, seconds: float) -> None:
         now = self.clock()
         member.up_at = now + seconds / self.speed
-        member.faults.clear()
+        member.faults = {f: t for f, t in member.faults.items() if f in OUTLIVES_REBOOT}
         member.exporter = Exporter(booted_at=now + 0.3 * seconds / self.speed, at=now)
 
     def _spread(self, registered: Mapping[str, Registered], now: float) -> None:
@@ -215,6 +251,7 @@ class Fleet:
                 if member.host.group == group
                 and registered[instance_id].in_service
                 and _answers(member, now)
+                and not self._hung(member, now)
             ]
             share = self._demand(group, now) / len(able) if able else 0.0
             for member in self._members.values():
@@ -233,11 +270,19 @@ class Fleet:
             requests=np.asarray(member.requests),
             runaway=np.asarray(float(Fault.CPU_RUNAWAY in faults)),
             batch=np.asarray(float(Fault.BATCH_JOB in faults)),
+            leak=np.asarray(self._force(member, Fault.MEMORY_LEAK, _LEAK_S, now)),
+            fill=np.asarray(self._force(member, Fault.DISK_FULL, _FILL_S, now)),
+            hang=np.asarray(float(Fault.SERVICE_HANG in faults)),
         )
         return levels(member.host, doing, np.asarray(now))
 
+    def _force(self, member: _Member, fault: Fault, lasts_s: float, now: float) -> float:
+        """How far a fault that grows has grown, from 0 to 1."""
+        trouble = member.faults.get(fault)
+        return 0.0 if trouble is None else min(1.0, (now - trouble.began) * self.speed / lasts_s)
+
     def _faults(self, member: _Member, now: float) -> AbstractSet[Fault]:
-        present = {fault for fault, until in member.faults.items() if until > now}
+        present = {fault for fault, trouble in member.faults.items() if trouble.until > now}
         if self._surges.get(member.host.group, 0.0) > now:
             present.add(Fault.TRAFFIC_SURGE)
         return present
@@ -257,15 +302,4 @@ def new_host(one: Registered, seed: int, number: int) -> Host:
 
 
 def _answers(member: _Member, now: float) -> bool:
-    return now >= member.up_at
-
-
-def _fault(name: str) -> Fault:
-    try:
-        fault = Fault(name)
-    except ValueError:
-        known = ", ".join(sorted(_OF_INSTANCE | _OF_GROUP))
-        raise FaultError(f"there is no fault {name!r}; there are: {known}") from None
-    if fault not in _OF_INSTANCE | _OF_GROUP:
-        raise FaultError(f"{fault} is not simulated yet")
-    return fault
+    return now >= member.up_at and Fault.INSTANCE_DOWN not in member.faults

@@ -172,6 +172,12 @@ def group_size(group: str) -> int:
     return 0 if found is None else len(found.instance_states)
 
 
+def targets_of(arn: str) -> Sequence[str]:
+    """Instances that a target group knows."""
+    found = get_backend("elbv2")[DEFAULT_ACCOUNT_ID][REGION].target_groups.get(arn)
+    return [] if found is None else list(found.targets)
+
+
 def _targets() -> set[str]:
     groups = get_backend("elbv2")[DEFAULT_ACCOUNT_ID][REGION].target_groups.values()
     return {instance_id for group in groups for instance_id in group.targets}

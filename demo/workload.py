@@ -6,7 +6,7 @@ is epoch seconds, a scalar or an array.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -46,6 +46,9 @@ class Doing:
     requests: Moments
     runaway: Moments
     batch: Moments
+    leak: Moments = field(default_factory=lambda: np.zeros(()))
+    fill: Moments = field(default_factory=lambda: np.zeros(()))
+    hang: Moments = field(default_factory=lambda: np.zeros(()))
 
 
 def usual_requests(group: str, at: Moments) -> Moments:
@@ -65,26 +68,33 @@ def served(host: Host, requests: Moments, at: Moments) -> Moments:
 
 def levels(host: Host, doing: Doing, at: Moments) -> Mapping[str, Moments]:
     """Rates a second and levels by name; `cpu_*` are shares of all CPUs."""
-    own = served(host, doing.requests, at)
+    asked = served(host, doing.requests, at)
+    hang, leak, fill = doing.hang, doing.leak, doing.fill
+    own = asked * (1 - hang)
+    # Beyond its memory a host swaps, and waits for its disk.
+    swapping = np.maximum(leak - 0.85, 0) / 0.15
     wanted = _IDLE_BUSY + 0.92 * own / CAPACITY
     load = np.minimum(wanted, _BUSY_MAX)
     batch, runaway = doing.batch, doing.runaway
-    iowait = 0.01 + 0.14 * batch
+    iowait = 0.01 + 0.14 * batch + 0.12 * swapping
     with_batch = load + batch * np.maximum(_BATCH_BUSY - load - iowait, 0)
     busy = with_batch + runaway * np.maximum(_RUNAWAY_BUSY - with_batch - iowait, 0)
-    answered = np.minimum(own, CAPACITY * _BUSY_MAX) * (1 - 0.04 * runaway)
+    full = fill >= 1
+    answered = np.minimum(own, CAPACITY * _BUSY_MAX) * (1 - 0.04 * runaway) * (1 - 0.5 * full)
     system = 0.12 * load
     crowd = np.maximum(wanted - 0.9, 0) * 20 + 3.0 * runaway + 2.0 * batch
-    written = 2e5 + 3e3 * own + 4.0e7 * batch
+    written = 2e5 + 3e3 * own + 4.0e7 * batch + 6e7 * ((fill > 0) & (fill < 1))
     read = 1e5 + 1e3 * own + 6.0e7 * batch
     used = 0.38 + 0.05 * own / CAPACITY + 0.04 * batch + 0.01 * np.sin(at / 5_000 + host.phase)
+    used = np.minimum(used + 0.57 * leak, 0.985)
     return {
         "cpu_user": np.maximum(busy - system, 0),
         "cpu_system": system,
         "cpu_iowait": iowait,
         "runnable": CPUS * (busy + iowait) + crowd,
         "memory_used": MEMORY_BYTES * used,
-        "disk_used": DISK_BYTES * (0.45 + 0.03 * np.sin(2 * math.pi * at / (9 * _DAY_S))),
+        "disk_used": DISK_BYTES
+        * np.minimum(0.45 + 0.03 * np.sin(2 * math.pi * at / (9 * _DAY_S)) + 0.53 * fill, 0.98),
         "read_bytes": read,
         "written_bytes": written,
         "reads": read / 65_536,
@@ -95,12 +105,17 @@ def levels(host: Host, doing: Doing, at: Moments) -> Mapping[str, Moments]:
         "rx_packets": 12 * own + 20,
         "tx_packets": 18 * answered + 20,
         "opens": 0.5 * own + 0.2,
-        "established": 1.5 * own + 10 + 40 * runaway,
+        "swapped": 400 * swapping,
+        "established": 1.5 * asked + 10 + 40 * runaway,
         "time_wait": 2.0 * own + 5,
         "retransmits": 0.02 * own + 0.05,
         "resets": 0.01 * own + 0.01,
         "answered": answered,
-        "errors": 0.001 * answered + np.maximum(own - CAPACITY * _BUSY_MAX, 0),
-        "latency_s": 0.04 / (1 - np.minimum(busy + iowait, 0.985)),
+        "errors": 0.001 * answered
+        + np.maximum(own - CAPACITY * _BUSY_MAX, 0)
+        + asked * hang
+        + 0.5 * own * full,
+        "latency_s": 0.04 / (1 - np.minimum(busy + iowait, 0.985)) + 30 * hang + 2 * swapping,
+        "service_up": 1.0 - hang,
         "utilisation": wanted,
     }

@@ -169,7 +169,7 @@ def test_a_run_is_listed_as_soon_as_it_is_acknowledged_and_has_every_key(
     assert set(run) == _KEYS
     assert run["alert"]["fingerprint"] == "d76ace51dbbb114a"
     story = service.call("GET", f"/api/v1/runs/{run['id']}", Role.VIEWER).json()
-    assert set(story) == _KEYS | {"evidence"}
+    assert set(story) == _KEYS | {"evidence", "caused"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", story["received_at"])
 
 
