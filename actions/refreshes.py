@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from actions.action import Progress
 from actions.aws import Aws
 
-ACTIVE = frozenset({"Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress"})
+GOING_ON = frozenset({"Pending", "InProgress", "Baking"})
+ACTIVE = GOING_ON | {"Cancelling", "RollbackInProgress"}
 CANCELLING = frozenset({"Cancelling", "Cancelled"})
 ROLLING_BACK = frozenset({"RollbackInProgress", "RollbackSuccessful"})
 _PROGRESS = {

@@ -87,4 +87,5 @@ class StartInstanceRefresh(Action):
         return Undo("rollback_instance_refresh", {"refresh_id": refresh_id}) if refresh_id else None
 
     def left(self, call: Call) -> bool:
-        return refreshes.active(call.aws, call.target) == call.made.get("refresh_id")
+        found = refreshes.statuses(call.aws, call.target)
+        return found.get(call.made.get("refresh_id", "")) in refreshes.GOING_ON

@@ -117,7 +117,7 @@ class Fleet:
             self._served[arn] = set(known)
             states = {one: self._target_state(one, now) for one in known}
             for (of, instance_id), since in self._drained.items():
-                if of == arn and instance_id not in known and now - since < _DRAINED_S:
+                if of == arn and instance_id not in known and now - since < _DRAINED_S / self.speed:
                     states[instance_id] = "draining"
             return states
 

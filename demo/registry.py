@@ -1,7 +1,8 @@
 """What the emulated AWS holds of the fleet, read from moto's own state, and mended there.
 
 moto has a new instance run, and be in service, at once, and puts all of a group into its first
-zone; here it is pending first, and the zones take turns, as in AWS.
+zone; here it is pending first, and the zones take turns, as in AWS. A member is registered with
+its balancer once, as it comes into service.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
@@ -47,9 +49,15 @@ class Registry:
     _known: set[str] = field(default_factory=set, init=False)
     _launching: dict[str, float] = field(default_factory=dict, init=False)
     _begun: bool = field(default=False, init=False)
+    # Members that their group has registered with its target groups.
+    _serving: dict[str, str] = field(default_factory=dict, init=False)
 
     def create(self, endpoint: str) -> None:
         """Make the network, both groups and the target group, through the API itself."""
+        # It registers all members anew at every change, and fails over one that is not running.
+        type(_autoscaling()).update_attached_target_groups = lambda *_: None
+        # It would launch another one for each that is still launching.
+        FakeAutoScalingGroup.active_instances = _active  # type: ignore[assignment,method-assign] # it fits
         session = boto3.Session("emulated", "emulated", region_name=REGION)
         config = Config(retries={"total_max_attempts": 1}, read_timeout=60)
         ec2 = session.client("ec2", endpoint_url=endpoint, config=config)
@@ -99,6 +107,7 @@ class Registry:
             for group in _autoscaling().autoscaling_groups.values()
             for state in group.instance_states
         }
+        self._serve(now)
         served = _targets()
         found = []
         for reservation in list(_ec2().reservations.values()):
@@ -107,7 +116,6 @@ class Registry:
                 if group is None or one.state == "terminated":
                     continue
                 state = states.get(one.id)
-                self._launch(one, state, now)
                 found.append(
                     Registered(
                         instance_id=one.id,
@@ -122,6 +130,24 @@ class Registry:
                     )
                 )
         return found
+
+    def _serve(self, now: float) -> None:
+        """Register members with their balancer as they come into service, once; and the reverse."""
+        for name, group in list(_autoscaling().autoscaling_groups.items()):
+            states = {state.instance.id: state for state in group.instance_states}
+            for instance_id, state in states.items():
+                self._launch(state.instance, state, now)
+                if state.lifecycle_state == "InService" and instance_id not in self._serving:
+                    self._serving[instance_id] = name
+                    for arn in group.target_group_arns:
+                        found = _target_groups()[arn]
+                        found.targets[instance_id] = {"Id": instance_id, "Port": found.port}
+            for instance_id, of in list(self._serving.items()):
+                state = states.get(instance_id)
+                if of == name and (state is None or state.lifecycle_state != "InService"):
+                    del self._serving[instance_id]
+                    for arn in group.target_group_arns:
+                        _target_groups()[arn].targets.pop(instance_id, None)
 
     def usual_size(self, group: str) -> int:
         """How many members the group's usual traffic is made for."""
@@ -151,6 +177,10 @@ class Registry:
             del self._launching[one.id]
 
 
+def _active(group: Any) -> list[Any]:  # noqa: ANN401 moto's models
+    return [one for one in group.instance_states if one.lifecycle_state != "Standby"]
+
+
 def instance_state(instance_id: str) -> str | None:
     """EC2's state of an instance, None where there is none."""
     for reservation in list(_ec2().reservations.values()):
@@ -174,13 +204,16 @@ def group_size(group: str) -> int:
 
 def targets_of(arn: str) -> Sequence[str]:
     """Instances that a target group knows."""
-    found = get_backend("elbv2")[DEFAULT_ACCOUNT_ID][REGION].target_groups.get(arn)
+    found = _target_groups().get(arn)
     return [] if found is None else list(found.targets)
 
 
 def _targets() -> set[str]:
-    groups = get_backend("elbv2")[DEFAULT_ACCOUNT_ID][REGION].target_groups.values()
-    return {instance_id for group in groups for instance_id in group.targets}
+    return {one for group in _target_groups().values() for one in group.targets}
+
+
+def _target_groups() -> Any:  # noqa: ANN401 moto's models
+    return get_backend("elbv2")[DEFAULT_ACCOUNT_ID][REGION].target_groups
 
 
 def _ec2() -> Any:  # noqa: ANN401 moto's backend

@@ -1,0 +1,40 @@
+"""Alertmanager's silences and the people, kept in memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from actions.outside import OutsideError
+
+
+@dataclass
+class FakeOutside:
+    """`broken` is raised by the next call that changes something, after it was done if `sent`."""
+
+    told: list[tuple[str, str, str]] = field(default_factory=list)
+    active: dict[str, tuple[Mapping[str, str], str]] = field(default_factory=dict)
+    broken: OutsideError | None = None
+
+    def notify(self, to: str, title: str, text: str) -> None:
+        self._break(sent=False)
+        self.told.append((to, title, text))
+        self._break(sent=True)
+
+    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+        del lasts_s
+        self._break(sent=False)
+        silence_id = f"silence-{len(self.active)}"
+        self.active[silence_id] = (matchers, comment)
+        self._break(sent=True)
+        return silence_id
+
+    def silences(self, comment: str) -> Sequence[str]:
+        return [one for one, (_, said) in self.active.items() if said == comment]
+
+    def expire(self, silence_id: str) -> None:
+        self.active.pop(silence_id, None)
+
+    def _break(self, *, sent: bool) -> None:
+        error = self.broken
+        if error is not None and error.sent is sent:
+            self.broken = None
+            raise error
