@@ -16,6 +16,7 @@ class Fault(StrEnum):
     TRAFFIC_SURGE = "traffic_surge"
     BATCH_JOB = "batch_job"
     INSTANCE_DOWN = "instance_down"
+    WRONG_ANSWERS = "wrong_answers"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ MENDS = {
     "SmartCloudOps-ClearCache": frozenset[Fault](),
 }
 # What is on the disk is there after a reboot.
-OUTLIVES_REBOOT = frozenset({Fault.DISK_FULL})
+OUTLIVES_REBOOT = frozenset({Fault.DISK_FULL, Fault.WRONG_ANSWERS})
 
 
 def fault(name: str) -> Fault:

@@ -273,6 +273,7 @@ class Fleet:
             leak=np.asarray(self._force(member, Fault.MEMORY_LEAK, _LEAK_S, now)),
             fill=np.asarray(self._force(member, Fault.DISK_FULL, _FILL_S, now)),
             hang=np.asarray(float(Fault.SERVICE_HANG in faults)),
+            wrong=np.asarray(float(Fault.WRONG_ANSWERS in faults)),
         )
         return levels(member.host, doing, np.asarray(now))
 

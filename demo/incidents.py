@@ -24,7 +24,7 @@ _ENDED = frozenset(
         "resolved",
     }
 )
-_WRITES = ("RebootInstances", "SetDesiredCapacity", "TerminateInstance")
+_WRITES = ("RebootInstances", "SendCommand", "SetDesiredCapacity", "TerminateInstance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,9 @@ SCRIPT = (
         action=None,
         refusal="verdict_refuted",
     ),
+    Incident(fault="service_hang", group="api-asg", whole_group=False, action="restart_service"),
+    Incident(fault="disk_full", group="web-asg", whole_group=False, action="run_document"),
+    Incident(fault="memory_leak", group="api-asg", whole_group=False, action="restart_service"),
 )
 
 

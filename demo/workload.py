@@ -49,6 +49,7 @@ class Doing:
     leak: Moments = field(default_factory=lambda: np.zeros(()))
     fill: Moments = field(default_factory=lambda: np.zeros(()))
     hang: Moments = field(default_factory=lambda: np.zeros(()))
+    wrong: Moments = field(default_factory=lambda: np.zeros(()))
 
 
 def usual_requests(group: str, at: Moments) -> Moments:
@@ -81,6 +82,7 @@ def levels(host: Host, doing: Doing, at: Moments) -> Mapping[str, Moments]:
     busy = with_batch + runaway * np.maximum(_RUNAWAY_BUSY - with_batch - iowait, 0)
     full = fill >= 1
     answered = np.minimum(own, CAPACITY * _BUSY_MAX) * (1 - 0.04 * runaway) * (1 - 0.5 * full)
+    answered = answered * (1 - 0.9 * doing.wrong)
     system = 0.12 * load
     crowd = np.maximum(wanted - 0.9, 0) * 20 + 3.0 * runaway + 2.0 * batch
     written = 2e5 + 3e3 * own + 4.0e7 * batch + 6e7 * ((fill > 0) & (fill < 1))
@@ -114,7 +116,8 @@ def levels(host: Host, doing: Doing, at: Moments) -> Mapping[str, Moments]:
         "errors": 0.001 * answered
         + np.maximum(own - CAPACITY * _BUSY_MAX, 0)
         + asked * hang
-        + 0.5 * own * full,
+        + 0.5 * own * full
+        + 0.9 * own * doing.wrong,
         "latency_s": 0.04 / (1 - np.minimum(busy + iowait, 0.985)) + 30 * hang + 2 * swapping,
         "service_up": 1.0 - hang,
         "utilisation": wanted,

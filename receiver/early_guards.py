@@ -89,12 +89,14 @@ def echo_of(case: Case, act: PastAct) -> No | None:
 
 
 def _free(case: Case) -> str | No:
-    names = [name for name in (case.situation.target, case.situation.group) if name]
-    for name in names:
-        no = claimable(case, name)
-        if no is not None:
-            return no
-    return "no other run has it, no cooldown"
+    """The target's own cooldown counts; of its group only that a run works on it."""
+    situation = case.situation
+    no = claimable(case, situation.target or "")
+    if no is None and situation.group is not None:
+        of_group = claimable(case, situation.group)
+        busy = of_group is not None and of_group.reason is not Reason.COOLDOWN
+        no = of_group if busy else None
+    return no or "no other run has it, no cooldown"
 
 
 def claimable(case: Case, target: str) -> No | None:

@@ -12,7 +12,8 @@ _IDENTITY = ("alertname", "instance_id", "asg")
 
 def planned(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, Any]:
     """The plan as JSON, with everything in it bound to this target."""
-    playbook, step, verify = plan.playbook, plan.step, plan.playbook.verify
+    playbook, step = plan.playbook, plan.step
+    verify = step.verify or playbook.verify
     values = {
         "instance_id": plan.instance_id,
         "asg": plan.group,

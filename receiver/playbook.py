@@ -112,25 +112,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class Step(_Part):
-    """One rung of the ladder: taken where `when` holds, and nothing before it was.
-
-    `ask`: a person must approve it, whatever the mode.
-    """
-
-    action: ActionName
-    params: Parameters = Field(default_factory=dict)
-    when: When | None = None
-    ask: bool = False
-
-
-class Telling(_Part):
-    """A step that only tells people, once the ladder is at its end and nothing helped."""
-
-    action: Annotated[ActionName, BeforeValidator(_harmless)]
-    params: Parameters = Field(default_factory=dict)
-
-
 class Verify(_Part):
     """A PromQL condition (`x < bool 0.85`) that must hold for `for`, within `timeout`.
 
@@ -141,6 +122,26 @@ class Verify(_Part):
     worse: Promql | None = None
     for_s: Annotated[Seconds, Field(alias="for")] = 15.0
     timeout_s: Annotated[Seconds, Field(alias="timeout")] = 180.0
+
+
+class Step(_Part):
+    """One rung of the ladder: taken where `when` holds, and nothing before it was.
+
+    `ask`: a person must approve it, whatever the mode. `verify` stands in for the playbook's own.
+    """
+
+    action: ActionName
+    params: Parameters = Field(default_factory=dict)
+    when: When | None = None
+    ask: bool = False
+    verify: Verify | None = None
+
+
+class Telling(_Part):
+    """A step that only tells people, once the ladder is at its end and nothing helped."""
+
+    action: Annotated[ActionName, BeforeValidator(_harmless)]
+    params: Parameters = Field(default_factory=dict)
 
 
 class Undecided(_Part):
@@ -216,6 +217,7 @@ class Playbook(_Part):
                 "params": step.params,
                 "when": str(step.when or ""),
                 "ask": step.ask,
+                "verify": step.verify.model_dump() if step.verify else None,
             }
             for step in self.steps
         ]

@@ -25,7 +25,9 @@ from receiver.settings import Mode
 NOW = 1_800_000_000.0
 HOST, ASG = "i-0123456789abcdef0", "web-asg"
 HOSTS = (HOST, *(f"i-0123456789abcdef{number}" for number in range(1, 6)))
-PLAYBOOKS = load(Path(__file__).parents[1] / "playbooks").items
+PLAYBOOKS = [
+    one for one in load(Path(__file__).parents[1] / "playbooks").items if one.name == "high-cpu"
+]
 ALERT = Subject(
     run_id="A" * 26,
     labels={"alertname": "HighCPU", "severity": "warning"},
@@ -112,6 +114,15 @@ def test_a_group_that_surges_is_scaled_and_nobody_rebooted() -> None:
     assert (decision.plan.step.action, decision.plan.target) == ("set_desired_capacity", ASG)
 
 
+def test_a_groups_cooldown_spares_the_group_and_not_its_members() -> None:
+    """Just scaled, it is not scaled again; a member that hangs is still helped."""
+    cooling = replace(SITUATION, claims=_claim(ASG, held=False, left_s=9))
+    assert isinstance(decide(ALERT, VERDICT, PLAYBOOKS, cooling, NOW), Act)
+    surging = decide(ALERT, replace(VERDICT, surging=True), PLAYBOOKS, cooling, NOW)
+    assert isinstance(surging, Refusal)
+    assert surging.reason is Reason.COOLDOWN
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -126,7 +137,6 @@ def test_a_group_that_surges_is_scaled_and_nobody_rebooted() -> None:
         ({"claims": _claim(HOST, held=True, left_s=-9)}, Reason.TARGET_BUSY),
         ({"claims": _claim(HOST, held=False, left_s=1)}, Reason.COOLDOWN),
         ({"claims": _claim(ASG, held=True, left_s=-9)}, Reason.TARGET_BUSY),
-        ({"claims": _claim(ASG, held=False, left_s=1)}, Reason.COOLDOWN),
         ({"instance": None}, Reason.TARGET_UNPROVEN),
         ({"asg": None}, Reason.TARGET_UNPROVEN),
         ({"instance": replace(INSTANCE, state="stopped")}, Reason.TARGET_UNPROVEN),
@@ -135,7 +145,7 @@ def test_a_group_that_surges_is_scaled_and_nobody_rebooted() -> None:
         ({"instance": replace(INSTANCE, group=None)}, Reason.TARGET_UNPROVEN),
         ({"instance": replace(INSTANCE, tags={})}, Reason.TARGET_UNPROVEN),
         ({"instance": replace(INSTANCE, tags={OPT_IN_TAG: "false"})}, Reason.TARGET_UNPROVEN),
-        ({"rung": 2}, Reason.NO_STEP),
+        ({"rung": 3}, Reason.NO_STEP),
     ],
 )
 def test_whatever_speaks_against_it_refuses_by_name(
