@@ -17,6 +17,7 @@ from receiver import explain as explaining
 from receiver import logs, settings, tokens
 from receiver.app import app
 from receiver.database import DatabaseUrlError, database
+from receiver.outside import Neighbours, NotificationsError, People
 from receiver.playbooks import PlaybookErrors, Playbooks
 from receiver.playbooks import load as load_playbooks
 from receiver.settings import Settings, SettingsError
@@ -40,11 +41,13 @@ def serve() -> None:
     playbooks = _playbooks(loaded.playbooks)
     try:
         known = tokens.load(loaded.tokens_file)
-        system = System(loaded, playbooks)
+        people = People(loaded.notify_file)
+        outside = Neighbours(str(loaded.alertmanager_url), people)
+        system = System(loaded, playbooks, outside=outside)
         logs.configure(loaded.log_format, loaded.log_level)
         # Before the port is bound: whoever gets a connection gets an answer.
         system.prepare()
-    except (TokensError, DatabaseUrlError, AlreadyRunningError) as error:
+    except (TokensError, DatabaseUrlError, AlreadyRunningError, NotificationsError) as error:
         _fail(str(error), _BAD_INPUT)
     except AWS_ERRORS as error:
         _fail(f"AWS clients cannot be made: {error}", _BAD_INPUT)

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     alertmanager_url: HttpUrl = HttpUrl("http://127.0.0.1:9093")
     playbooks: Path = Path("playbooks")
     tokens_file: Path = Path("data/tokens.json")
+    # Apprise's file, which says who is told by `notify`, and how.
+    notify_file: Path | None = None
     mode: Mode = Mode.OBSERVE
     # Alertmanager's repeat_interval + group_interval, and a little: silence longer than this
     # closes an alert's episode.

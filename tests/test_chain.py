@@ -164,6 +164,7 @@ def test_a_surging_group_is_scaled_out_and_nobody_rebooted(chain: Chain) -> None
     truth = [item for item in chain.fleet().values() if item["asg"] == "api-asg"]
     assert len(truth) == 9
     assert {item["health"] for item in truth} == {"healthy"}
+    chain.http.request("DELETE", f"{chain.stage.aws}/_sim/fleet/faults", json={"target": "api-asg"})
 
 
 def test_a_batch_job_of_this_hour_is_left_alone(chain: Chain) -> None:
