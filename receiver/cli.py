@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import httpx
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,7 +18,7 @@ from receiver import explain as explaining
 from receiver import logs, settings, tokens
 from receiver.app import app
 from receiver.database import DatabaseUrlError, database
-from receiver.outside import Neighbours, NotificationsError, People
+from receiver.outside import NotifyFileError, Services
 from receiver.playbooks import PlaybookErrors, Playbooks
 from receiver.playbooks import load as load_playbooks
 from receiver.settings import Settings, SettingsError
@@ -41,13 +42,13 @@ def serve() -> None:
     playbooks = _playbooks(loaded.playbooks)
     try:
         known = tokens.load(loaded.tokens_file)
-        people = People(loaded.notify_file)
-        outside = Neighbours(str(loaded.alertmanager_url), people)
-        system = System(loaded, playbooks, outside=outside)
+        http = httpx.Client(trust_env=False)
+        services = Services(str(loaded.alertmanager_url), loaded.notify_file, http)
+        system = System(loaded, playbooks, outside=services)
         logs.configure(loaded.log_format, loaded.log_level)
         # Before the port is bound: whoever gets a connection gets an answer.
         system.prepare()
-    except (TokensError, DatabaseUrlError, AlreadyRunningError, NotificationsError) as error:
+    except (TokensError, DatabaseUrlError, AlreadyRunningError, NotifyFileError) as error:
         _fail(str(error), _BAD_INPUT)
     except AWS_ERRORS as error:
         _fail(f"AWS clients cannot be made: {error}", _BAD_INPUT)
