@@ -96,7 +96,7 @@ class _People:
         logging.getLogger("urllib3").setLevel(logging.WARNING)
         log.addHandler(faults)
         try:
-            config = apprise.AppriseConfig(asset=asset)
+            config = apprise.AppriseConfig(asset=asset, recursion=1)
             # A name with a character that means something in an address must be quoted.
             config.add(f"file://{quote(str(path.absolute()))}")
             self._apprise.add(config)
