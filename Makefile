@@ -33,6 +33,9 @@ test: lint tools ## everything that must hold before a change lands
 demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)
 
+reference: $(STAMP) ## write the pages and schemas that are generated from the code
+	$(BIN)/python -m receiver.reference
+
 lock: $(STAMP) ## renew the lock files
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --extra dev pyproject.toml -o requirements-dev.lock
@@ -40,4 +43,4 @@ lock: $(STAMP) ## renew the lock files
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools lint test demo lock clean
+.PHONY: help venv tools lint test demo reference lock clean

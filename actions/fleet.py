@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
+# Only what carries it, as "true", is ever acted on.
+OPT_IN_TAG = "smartcloudops:remediate"
 GROUP_TAG = "aws:autoscaling:groupName"
 
 

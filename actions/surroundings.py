@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -48,7 +48,18 @@ def scopes(aws: Aws, target: str, group: str, bounds: Bounds) -> Sequence[Scope]
 
 
 def scopes_of(aws: Aws, target: str, group: Group, bounds: Bounds) -> Sequence[Scope]:
-    """The scopes of a member, from its group as AWS shows it."""
+    """The scopes of a member, from its group as AWS shows it and its targets' health."""
+    health = {arn: _targets(aws, arn) for arn in group.target_groups}
+    return scopes_among(target, group, bounds, health)
+
+
+def scopes_among(
+    target: str,
+    group: Group,
+    bounds: Bounds,
+    health: Mapping[str, tuple[frozenset[str], frozenset[str]]],
+) -> Sequence[Scope]:
+    """The scopes of a member; `health` is who is registered, and who healthy, by target group."""
     members = {one.id: one for one in group.members.values() if not one.lifecycle.startswith(_GONE)}
     out = frozenset(one.id for one in members.values() if not one.serves)
     floor = group.minimum if bounds.min_healthy is None else bounds.min_healthy
@@ -60,8 +71,7 @@ def scopes_of(aws: Aws, target: str, group: Group, bounds: Bounds) -> Sequence[S
         found.append(_scope(name, there, out & there, bounds, min(1, len(there) - 1)))
     found += [
         _scope(f"target group {arn}", known, known - healthy, bounds, min(1, len(known) - 1))
-        for arn in group.target_groups
-        for known, healthy in [_targets(aws, arn)]
+        for arn, (known, healthy) in health.items()
         if target in known
     ]
     return found

@@ -14,8 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actions import audit
 from actions.aws import AWS_ERRORS
+from actions.policy import policy
+from models import robust
 from receiver import explain as explaining
-from receiver import logs, settings, tokens
+from receiver import logs, playbook_tests, settings, tokens
 from receiver.app import app
 from receiver.database import DatabaseUrlError, database
 from receiver.outside import NotifyFileError, Services
@@ -76,6 +78,21 @@ def check(folder: Path | None) -> None:
     click.echo(f"{len(found.items)} playbooks, no findings")
 
 
+@cli.command("test")
+@click.argument("folder", required=False, type=_PATH)
+def test_playbooks(folder: Path | None) -> None:
+    """Run the tests of playbooks in FOLDER/tests; needs neither network nor credentials."""
+    folder = folder or _settings().playbooks
+    report = playbook_tests.run(folder, _playbooks(folder), robust.judge)
+    for finding in report.findings:
+        click.echo(str(finding), err=True)
+    if report.findings:
+        sys.exit(_FAILED)
+    if not report.passed:
+        _fail(f"{folder / 'tests'}: there are no tests", _FAILED)
+    click.echo(f"{report.passed} tests passed")
+
+
 @cli.command()
 @click.argument("payload", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -96,6 +113,15 @@ def explain(payload: Path, *, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
     else:
         click.echo("\n\n".join(explaining.told(one) for one in found))
+
+
+@cli.command("iam-policy")
+@click.argument("folder", required=False, type=_PATH)
+def iam_policy(folder: Path | None) -> None:
+    """Print the IAM policy that the loaded playbooks need; needs no network nor credentials."""
+    loaded = _playbooks(folder or _settings().playbooks)
+    names = (name for playbook in loaded.items for name in playbook.actions)
+    click.echo(json.dumps(policy(names), indent=2))
 
 
 @cli.group("audit")

@@ -16,7 +16,7 @@ from rule_engine import DataType
 from rule_engine.errors import EngineError
 
 _LENGTH_MAX = 1000
-_LABEL = re.compile(r"""\blabels\s*(?:\.\s*|\[\s*["'])(\w+)""")
+_LABEL = re.compile(r"""\blabels\s*\[\s*["'](\w+)""")
 # Python's regular expressions can be made to hang by a label; functions read the clock or loop.
 _FORBIDDEN = {"=~": "regular expressions belong in `match`", "$": "there are no functions"}
 
@@ -125,6 +125,7 @@ _CONTEXT = rule_engine.Context(
         for name, section in get_type_hints(Facts).items()
     },
     resolver=_resolve,
+    mapping_attribute_lookup=False,
 )
 
 

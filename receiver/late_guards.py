@@ -9,7 +9,7 @@ from typing import assert_never
 from actions.action import Impact, TargetKind
 from actions.blast_radius import Harm
 from actions.catalog import CATALOG
-from actions.fleet import Instance
+from actions.fleet import OPT_IN_TAG, Instance
 from models.verdict import Answer
 from receiver.decision import Plan, Reason
 from receiver.early_guards import (
@@ -23,7 +23,6 @@ from receiver.early_guards import (
 from receiver.guard import Case, Guard, No
 from receiver.steps import choose, storm
 
-OPT_IN_TAG = "smartcloudops:remediate"
 _OUT = {Harm.BLAST_RADIUS: Reason.BLAST_RADIUS, Harm.MIN_HEALTHY: Reason.MIN_HEALTHY}
 
 

@@ -207,6 +207,11 @@ class Playbook(_Part):
     escalate: Annotated[list[Telling], Field(max_length=5)] = Field(default_factory=list)
 
     @property
+    def actions(self) -> set[str]:
+        """Names of all that it may do."""
+        return {one.action for one in self.steps} | {one.action for one in self.escalate}
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what the playbook says, whatever its layout."""
         said = self.model_dump(mode="python", exclude={"match", "steps"})

@@ -81,7 +81,7 @@ def _load(file: Path) -> tuple[Playbook | None, Lines, list[Finding]]:
     try:
         playbook = Playbook.model_validate(value)
     except ValidationError as error:
-        return None, lines, list(_findings(file, lines, (), error))
+        return None, lines, list(findings(file, lines, (), error))
     return playbook, lines, list(_misfits(file, lines, playbook))
 
 
@@ -93,12 +93,13 @@ def _misfits(file: Path, lines: Lines, playbook: Playbook) -> Iterator[Finding]:
         try:
             CATALOG[action].params.model_validate(filled(params, EXAMPLES))
         except ValidationError as error:
-            yield from _findings(file, lines, (part, number, "params"), error)
+            yield from findings(file, lines, (part, number, "params"), error)
 
 
-def _findings(
+def findings(
     file: Path, lines: Lines, inside: tuple[str | int, ...], error: ValidationError
 ) -> Iterator[Finding]:
+    """One a fault of a file, with its line."""
     seen: set[tuple[int, str]] = set()
     for fault in error.errors(include_url=False, include_input=False):
         where = (*inside, *fault["loc"])

@@ -12,12 +12,11 @@ from actions.action import TargetKind
 from actions.blast_radius import Scope
 from actions.breakers import Breaker
 from actions.claims import Claim
-from actions.fleet import Group, Instance, Member
+from actions.fleet import OPT_IN_TAG, Group, Instance, Member
 from actions.rates import Attempts
 from models.verdict import Answer, Verdict
 from receiver.decide import RETRY_AFTER_S, decide, screen
 from receiver.decision import Act, Ask, Decision, Observe, Reason, Refusal, Situation, Subject
-from receiver.late_guards import OPT_IN_TAG
 from receiver.playbook import Playbook
 from receiver.playbooks import load
 from receiver.settings import Mode

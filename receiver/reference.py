@@ -1,0 +1,79 @@
+"""What is generated from the code: the page of the actions, and the playbooks' JSON Schema.
+
+`python -m receiver.reference` writes both; a test says when they are out of date.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from actions.action import Action
+from actions.catalog import CATALOG
+from receiver.playbook import Playbook
+
+ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")
+_HEAD = """# Actions
+
+What a playbook's steps can do. This page is generated from the code (`make reference`).
+
+*Impact*: **harmless** changes nothing in AWS; **reversible** can be undone and loses nothing;
+**disruptive** takes the target out of service for a while; **destructive** loses what does not come
+back. An action that *converges* may be called twice with one effect; all others are called at most
+once, and if the answer is lost the outcome is *unknown*, and a person is called.
+
+The emulated AWS of the tests has instance refreshes and commands of its own making; everything else
+is moto's, mended where moto errs.
+"""
+
+
+def actions_page() -> str:
+    """The page, in Markdown."""
+    return "\n".join([_HEAD, *(_section(CATALOG[name]) for name in sorted(CATALOG))])
+
+
+def schema() -> Mapping[str, Any]:
+    """The JSON Schema of a playbook, with each action's own parameters."""
+    made = Playbook.model_json_schema(by_alias=True)
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = "SmartCloudOps playbook"
+    for part in ("Step", "Telling"):
+        made["$defs"][part]["properties"]["action"]["enum"] = sorted(CATALOG)
+        made["$defs"][part]["allOf"] = list(_params())
+    return made
+
+
+def _params() -> Iterator[dict[str, Any]]:
+    for name in sorted(CATALOG):
+        yield {
+            "if": {"properties": {"action": {"const": name}}},
+            "then": {"properties": {"params": CATALOG[name].params.model_json_schema()}},
+        }
+
+
+def _section(action: Action) -> str:
+    module = inspect.getmodule(action)
+    undone = f"`{action.undone_by}`" if action.undone_by else "nothing"
+    facts = [
+        f"- target: {action.target}",
+        f"- impact: {action.impact}{', takes the target out of service' * action.takes_out}",
+        f"- converges: {'yes' if action.converges else 'no'}",
+        f"- undone by: {undone}{', when the run ends' * action.leased}",
+    ]
+    if action.asks:
+        facts.append("- a person must approve each one")
+    names = ", ".join(f"`{one}`" for one in sorted(action.permissions)) or "none"
+    facts.append(f"- permissions: {names}")
+    said = inspect.getdoc(module) or ""
+    return f"## {action.name}\n\n{said}\n\n" + "\n".join(facts) + "\n"
+
+
+def main(root: Path) -> None:
+    (root / ACTIONS_PAGE).write_text(actions_page())
+    (root / SCHEMA).write_text(json.dumps(schema(), indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
