@@ -26,6 +26,7 @@ from actions.action import (
     Undo,
 )
 from actions.fleet import INSTANCE_ID
+from actions.outside import OutsideError
 
 AlertName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 
@@ -51,21 +52,26 @@ class CreateSilence(Action):
 
     def act(self, call: Call) -> Mapping[str, Any]:
         kind = "instance_id" if INSTANCE_ID.fullmatch(call.target) else "asg"
-        made = [
-            call.outside.silence(
-                {"alertname": name, kind: call.target},
-                lasts_s=call.params.get("duration_s", 600),
-                comment=call.token,
-            )
-            for name in call.params["alertnames"]
-        ]
+        made: list[str] = []
+        try:
+            for name in call.params["alertnames"]:
+                silence_id = call.outside.silence(
+                    {"alertname": name, kind: call.target},
+                    lasts_s=call.params.get("duration_s", 600),
+                    comment=call.token,
+                )
+                made.append(silence_id)
+        except OutsideError as error:
+            # Called a plain failure, those before it would outlive the run.
+            raise OutsideError(str(error), sent=error.sent or bool(made)) from error
         return {"silences": made}
 
     def reconcile(self, call: Call) -> Settled:
         there = list(call.outside.silences(call.token))
         if not there:
             return Settled(Outcome.FAILED)
-        return Settled(Outcome.CHANGED, {"silences": there})
+        whole = len(there) == len(call.params["alertnames"])
+        return Settled(Outcome.CHANGED if whole else Outcome.UNKNOWN, {"silences": there})
 
     def undo(self, call: Call) -> Undo | None:
         made = call.made.get("silences")

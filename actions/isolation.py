@@ -1,12 +1,15 @@
 """An instance behind a security group that lets nothing through, its disks kept for forensics."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import StringConstraints
 
 from actions.action import Call, Outcome, Params, Settled
 from actions.fleet import NotActionableError
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import NetworkInterfaceTypeDef
 
 TAG = "smartcloudops:quarantined"
 PERMISSIONS = (
@@ -32,14 +35,11 @@ class Isolation(Params):
 
 def groups(call: Call) -> dict[str, list[str]]:
     """Security groups by network interface of the instance."""
-    answer = call.aws.ec2.describe_network_interfaces(
-        Filters=[{"Name": "attachment.instance-id", "Values": [call.target]}]
-    )
     return {
         one.get("NetworkInterfaceId", ""): sorted(
             group.get("GroupId", "") for group in one.get("Groups", [])
         )
-        for one in answer.get("NetworkInterfaces", [])
+        for one in _interfaces(call)
     }
 
 
@@ -54,6 +54,9 @@ def check(call: Call) -> None:
         raise NotActionableError(f"the security group {wanted} does not exist")
     if found[0].get("IpPermissions"):
         raise NotActionableError(f"the security group {wanted} lets something in")
+    # Found out when it is assigned, the instance would be tagged and still be reached.
+    if any(one.get("VpcId") != found[0].get("VpcId") for one in _interfaces(call)):
+        raise NotActionableError(f"the security group {wanted} lies in another VPC")
 
 
 def isolated(call: Call) -> bool:
@@ -84,6 +87,13 @@ def reconciled(call: Call) -> Settled:
         return Settled(Outcome.CHANGED)
     same = groups(call) == call.before["groups"]
     return Settled(Outcome.FAILED if same else Outcome.UNKNOWN)
+
+
+def _interfaces(call: Call) -> "list[NetworkInterfaceTypeDef]":
+    answer = call.aws.ec2.describe_network_interfaces(
+        Filters=[{"Name": "attachment.instance-id", "Values": [call.target]}]
+    )
+    return answer.get("NetworkInterfaces", [])
 
 
 def _keep_disks(call: Call) -> None:

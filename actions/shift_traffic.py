@@ -90,7 +90,7 @@ class ShiftTraffic(Action):
                 changed.pop("TargetGroupArn", None)
                 actions.append(changed)
             else:
-                actions.append(dict(one))
+                actions.append(_kept(one))
         call.aws.elbv2.modify_rule(RuleArn=call.params["rule"], Actions=actions)  # type: ignore[arg-type] # as it was read
         return {}
 
@@ -113,6 +113,15 @@ def _actions(call: Call) -> "list[ActionOutputTypeDef]":
     if len(found) != 1:
         raise NotActionableError("there is no such rule")
     return found[0].get("Actions", [])
+
+
+def _kept(one: "ActionOutputTypeDef") -> dict[str, Any]:
+    """An action as it was read, in the form in which it is written."""
+    kept: dict[str, Any] = dict(one)
+    if "AuthenticateOidcConfig" in kept:
+        # Its client secret is never read back; without this the rule would be refused.
+        kept["AuthenticateOidcConfig"] |= {"UseExistingClientSecret": True}
+    return kept
 
 
 def _forward(call: Call) -> "ActionOutputTypeDef":
