@@ -21,7 +21,7 @@ from receiver.closing import Closing, Ending
 from receiver.database import Database
 from receiver.decide import RETRY_AFTER_S
 from receiver.decision import Act, Ask, Observe, Plan, Reason, Refusal
-from receiver.engine import Engine, Kind, Phase
+from receiver.engine import Enqueues, Kind, Phase
 from receiver.finish import Finish
 from receiver.inbox import Inbox
 from receiver.metrics import Metrics
@@ -48,7 +48,7 @@ class Assessor:
     database: Database
     inbox: Inbox
     assessment: Assessment
-    engine: Engine
+    engine: Enqueues
     closing: Closing
     finish: Finish
     metrics: Metrics
@@ -96,15 +96,20 @@ class Assessor:
             self._wake.clear()
             try:
                 self.take_in()
-                self._reconcile()
-                self._hand_out()
+                if time.monotonic() >= self._reconcile_at:
+                    self._reconcile_at = time.monotonic() + _RECONCILE_EVERY_S
+                    self.reconcile()
+                self.hand_out()
             except Exception as error:  # noqa: BLE001 whatever it was, the next alert must be looked at
                 _log.error("assessor_waits", error=type(error).__name__, exc_info=error)
                 time.sleep(_IDLE_S)
         wait(self._busy.values())
 
-    def _hand_out(self) -> None:
-        """One alert of a group at a time: what the first one claims spares its siblings theirs."""
+    def hand_out(self) -> None:
+        """Have what waits decided on, as far as there is room.
+
+        One alert of a group at a time: what the first one claims spares its siblings theirs.
+        """
         now = time.monotonic()
         self._busy = {lane: done for lane, done in self._busy.items() if not done.done()}
         self._resting = {run_id: until for run_id, until in self._resting.items() if until > now}
@@ -135,11 +140,8 @@ class Assessor:
             rested = time.monotonic() + _IDLE_S
             self._resting |= {ending.run.id: rested for ending in endings if ending is not None}
 
-    def _reconcile(self) -> None:
+    def reconcile(self) -> None:
         """Tell the inbox of ends that a crash kept from it, and carry on phases that got lost."""
-        if time.monotonic() < self._reconcile_at:
-            return
-        self._reconcile_at = time.monotonic() + _RECONCILE_EVERY_S
         now = self.clock()
         with self.database.write() as connection:
             for run in runs.in_states(connection, _CARRIED):

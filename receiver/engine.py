@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from dbos import DBOS, DBOSClient, DBOSConfig
 from sqlalchemy import Connection
@@ -52,6 +52,13 @@ class Phase:
     def parse(cls, text: str) -> "Phase":
         run_id, kind, number, attempt = text.split(":")
         return cls(run_id=run_id, kind=Kind(kind), number=int(number), attempt=int(attempt))
+
+
+class Enqueues(Protocol):
+    """What carries phases."""
+
+    def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
+        """Have the phase run once the caller's transaction is committed; a known one is left."""
 
 
 @dataclass
@@ -96,7 +103,6 @@ class Engine:
             DBOS.destroy(workflow_completion_timeout_sec=within_s, destroy_registry=True)
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
-        """Have the phase run once the caller's transaction is committed; a known one is left."""
         if self._client is None:
             raise RuntimeError("the engine is not started")
         options: Any = {

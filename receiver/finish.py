@@ -19,7 +19,7 @@ from actions.perform import Undoing
 from receiver import runs
 from receiver.closing import Closing
 from receiver.database import Database
-from receiver.engine import Engine, Kind, Phase
+from receiver.engine import Enqueues, Kind, Phase
 from receiver.runs import Run, State
 from receiver.stepping import DENIED, Stepper, plan_of, step_of
 
@@ -37,7 +37,7 @@ class Finish:
 
     database: Database
     closing: Closing
-    engine: Engine
+    engine: Enqueues
     stepper: Stepper
     clock: Callable[[], float]
 
@@ -93,7 +93,7 @@ class Finish:
         problems = []
         for number in ending["undo"]:
             undone = self._undo(run, steps[number])
-            if undone in _BY_PEOPLE:
+            if isinstance(undone, Denial) and undone in _BY_PEOPLE:
                 self._wait(run, phase)
                 return
             if isinstance(undone, Denial):

@@ -26,7 +26,7 @@ from receiver.closing import Closing
 from receiver.database import Database
 from receiver.decide import RETRY_AFTER_S
 from receiver.decision import Reason
-from receiver.engine import Engine, Kind, Phase
+from receiver.engine import Enqueues, Kind, Phase
 from receiver.evidence import holds
 from receiver.finish import Finish
 from receiver.metrics import Metrics
@@ -56,7 +56,7 @@ class Phases:
     interval_s: float
     clock: Callable[[], float]
     wake: Callable[[], None]
-    engine: Engine
+    engine: Enqueues
     _locks: Sequence[threading.Lock] = field(
         default_factory=lambda: [threading.Lock() for _ in range(256)], init=False
     )

@@ -1,0 +1,193 @@
+"""An AWS that stands still: groups and hosts as plain data, behind clients that look like boto3's.
+
+For deciding on thousands of situations, where an emulator over HTTP would be too slow. It knows
+what decisions read, and a few acts; each call may be made to fail, before or after it is done.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from actions.aws import Aws
+from actions.fleet import OPT_IN_TAG
+
+_TAGS = {OPT_IN_TAG: "true"}
+
+
+@dataclass
+class StillHost:
+    id: str
+    az: str
+    launched_at: float
+    version: str = "1"
+    state: str = "running"
+    lifecycle: str = "InService"
+    healthy: bool = True
+    protected: bool = False
+    tags: dict[str, str] = field(default_factory=lambda: dict(_TAGS))
+
+
+@dataclass
+class StillGroup:
+    name: str
+    hosts: dict[str, StillHost]
+    minimum: int
+    maximum: int
+    desired: int
+    refreshes: list[str] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=lambda: dict(_TAGS))
+
+
+@dataclass(frozen=True)
+class StillCall:
+    """A call that changed something."""
+
+    at: float
+    operation: str
+    target: str
+
+
+@dataclass
+class StillAws:
+    """`trouble` is called with each operation and its phase ("before", "after"), and may raise."""
+
+    clock: Callable[[], float]
+    groups: dict[str, StillGroup] = field(default_factory=dict)
+    calls: list[StillCall] = field(default_factory=list)
+    events: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    trouble: Callable[[str, str], None] = lambda _, __: None
+    done: Callable[[StillCall], None] = lambda _: None
+
+    def clients(self) -> Aws:
+        """Clients for this very AWS."""
+        ec2 = SimpleNamespace(
+            describe_instances=self._describe_instances,
+            describe_instance_attribute=self._describe_attribute,
+            reboot_instances=self._reboot,
+        )
+        autoscaling = SimpleNamespace(
+            describe_auto_scaling_groups=self._describe_groups,
+            describe_instance_refreshes=self._describe_refreshes,
+            set_desired_capacity=self._set_desired,
+            terminate_instance_in_auto_scaling_group=self._terminate,
+        )
+        trail = SimpleNamespace(lookup_events=self._lookup)
+        clients: Any = {
+            "ec2": ec2,
+            "ec2_once": ec2,
+            "autoscaling": autoscaling,
+            "autoscaling_once": autoscaling,
+            "elbv2": SimpleNamespace(),
+            "ssm": SimpleNamespace(),
+            "ssm_once": SimpleNamespace(),
+            "sns": SimpleNamespace(),
+            "cloudtrail": trail,
+        }
+        return Aws(**clients)
+
+    def host(self, instance_id: str) -> StillHost | None:
+        for group in self.groups.values():
+            if instance_id in group.hosts:
+                return group.hosts[instance_id]
+        return None
+
+    def _describe_instances(self, Filters: Sequence[Mapping[str, Any]]) -> Any:  # noqa: N803, ANN401 boto3's names
+        self.trouble("DescribeInstances", "before")
+        wanted = {one for f in Filters if f["Name"] == "instance-id" for one in f["Values"]}
+        found = [
+            _instance(host, group.name)
+            for group in self.groups.values()
+            for host in group.hosts.values()
+            if host.id in wanted
+        ]
+        return {"Reservations": [{"Instances": found}]}
+
+    def _describe_attribute(self, InstanceId: str, Attribute: str) -> Any:  # noqa: N803, ANN401 boto3's names
+        self.trouble("DescribeInstanceAttribute", "before")
+        del Attribute
+        host = self.host(InstanceId)
+        return {"DisableApiTermination": {"Value": bool(host and host.protected)}}
+
+    def _describe_groups(self, AutoScalingGroupNames: Sequence[str]) -> Any:  # noqa: N803, ANN401 boto3's names
+        self.trouble("DescribeAutoScalingGroups", "before")
+        found = [self.groups[one] for one in AutoScalingGroupNames if one in self.groups]
+        return {"AutoScalingGroups": [_group(one) for one in found]}
+
+    def _describe_refreshes(self, AutoScalingGroupName: str, MaxRecords: int = 10) -> Any:  # noqa: N803, ANN401 boto3's names
+        self.trouble("DescribeInstanceRefreshes", "before")
+        group = self.groups[AutoScalingGroupName]
+        found = [
+            {"InstanceRefreshId": f"{number}", "Status": status}
+            for number, status in enumerate(group.refreshes[:MaxRecords])
+        ]
+        return {"InstanceRefreshes": found}
+
+    def _lookup(self, LookupAttributes: Sequence[Mapping[str, str]], **_: object) -> Any:  # noqa: N803, ANN401 boto3's names
+        self.trouble("LookupEvents", "before")
+        return {"Events": self.events.get(LookupAttributes[0]["AttributeValue"], [])}
+
+    def _reboot(self, InstanceIds: Sequence[str]) -> Any:  # noqa: N803, ANN401 boto3's names
+        return self._change("RebootInstances", InstanceIds[0])
+
+    def _terminate(self, InstanceId: str, ShouldDecrementDesiredCapacity: bool) -> Any:  # noqa: FBT001, N803, ANN401 boto3's names
+        del ShouldDecrementDesiredCapacity
+        return self._change("TerminateInstanceInAutoScalingGroup", InstanceId)
+
+    def _set_desired(self, AutoScalingGroupName: str, DesiredCapacity: int, **_: object) -> Any:  # noqa: N803, ANN401 boto3's names
+        self.trouble("SetDesiredCapacity", "before")
+        self.groups[AutoScalingGroupName].desired = DesiredCapacity
+        return self._change("SetDesiredCapacity", AutoScalingGroupName, warned=True)
+
+    def _change(self, operation: str, target: str, *, warned: bool = False) -> Any:  # noqa: ANN401 boto3's answer
+        if not warned:
+            self.trouble(operation, "before")
+        call = StillCall(self.clock(), operation, target)
+        self.calls.append(call)
+        self.done(call)
+        self.trouble(operation, "after")
+        return {"Activity": {"ActivityId": "0"}}
+
+
+def refusal(operation: str, code: str, status: int) -> ClientError:
+    """An error as AWS answers it."""
+    response: Any = {
+        "Error": {"Code": code, "Message": code},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(response, operation)
+
+
+def _instance(host: StillHost, group: str) -> dict[str, Any]:
+    tags = {**host.tags, "aws:autoscaling:groupName": group}
+    return {
+        "InstanceId": host.id,
+        "State": {"Name": host.state},
+        "LaunchTime": datetime.fromtimestamp(host.launched_at, UTC),
+        "Placement": {"AvailabilityZone": host.az},
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+    }
+
+
+def _group(group: StillGroup) -> dict[str, Any]:
+    return {
+        "AutoScalingGroupName": group.name,
+        "MinSize": group.minimum,
+        "MaxSize": group.maximum,
+        "DesiredCapacity": group.desired,
+        "TargetGroupARNs": [],
+        "Tags": [{"Key": key, "Value": value} for key, value in group.tags.items()],
+        "Instances": [
+            {
+                "InstanceId": host.id,
+                "AvailabilityZone": host.az,
+                "LifecycleState": host.lifecycle,
+                "HealthStatus": "Healthy" if host.healthy else "Unhealthy",
+                "LaunchTemplate": {"Version": host.version},
+            }
+            for host in group.hosts.values()
+        ],
+    }

@@ -1,0 +1,271 @@
+"""The whole receiver without its threads: every step is taken when the test says so.
+
+Real records, decisions, guards, claims, phases and endings; only Prometheus, AWS, the durable
+engine and the clock are stood in for, at the edge.
+"""
+
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import Connection
+
+from actions.claims import Denial
+from actions.outside import Nobody
+from actions.perform import Performer
+from demo.still_aws import StillAws, StillGroup, StillHost
+from models.evidence import Evidence
+from models.verdict import Answer, Verdict
+from receiver import overrides, runs
+from receiver.alerts import Alert
+from receiver.assessment import Assessment
+from receiver.assessor import Assessor
+from receiver.closing import Closing
+from receiver.database import Database, database
+from receiver.engine import Phase
+from receiver.finish import Finish
+from receiver.inbox import Inbox
+from receiver.interventions import Interventions
+from receiver.metrics import Metrics
+from receiver.phases import Phases
+from receiver.playbooks import load
+from receiver.prometheus import Prometheus
+from receiver.runs import Run, State
+from receiver.settings import Mode
+from receiver.situation import Situations, Target
+from receiver.stepping import Stepper
+
+PLAYBOOK = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+cooldown: 5m
+steps:
+  - action: set_desired_capacity
+    params: {desired: "+50%"}
+    when: group.surging
+  - action: reboot_instance
+  - action: replace_instance
+verify: {expr: recovered, for: 10s, timeout: 60s}
+rollback: true
+"""
+
+
+class AtOnce(Executor):
+    """Runs what it is given right away."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 the signature of Executor
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 as an executor does
+            future.set_exception(error)
+        return future
+
+
+@dataclass
+class Held:
+    """The durable engine's place: phases wait until they are due, and a crash forgets them."""
+
+    clock: Callable[[], float]
+    waiting: dict[str, tuple[float, Phase]] = field(default_factory=dict)
+
+    def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
+        del connection
+        self.waiting.setdefault(phase.id, (self.clock() + delay_s, phase))
+
+    def due(self) -> Phase | None:
+        ready = [(at, key) for key, (at, _) in self.waiting.items() if at <= self.clock()]
+        return self.waiting.pop(min(ready)[1])[1] if ready else None
+
+
+@dataclass
+class Whole:
+    """A receiver in `folder`. `verdicts` by instance, `recovered` is what Prometheus says."""
+
+    folder: Path
+    playbook: str = PLAYBOOK
+    now: float = 1_800_000_000.0
+    mode: Mode = Mode.AUTO
+    recovered: str | None = "1"
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.aws = StillAws(self.clock)
+        (self.folder / "playbooks").mkdir(exist_ok=True)
+        (self.folder / "playbooks" / "one.yaml").write_text(self.playbook)
+        self.state: Database = database(f"sqlite:///{self.folder}/state.db")
+        self.state.migrate("state")
+        self.inbox = Inbox(database(f"sqlite:///{self.folder}/inbox.db"), 360, lambda: None)
+        self.inbox.database.migrate("inbox")
+        self.inbox.start()
+        self.start()
+
+    def clock(self) -> float:
+        return self.now
+
+    def start(self) -> None:
+        """Put the parts together, as after a crash: all that is left is on disk."""
+        self.engine = Held(self.clock)
+        self.metrics = Metrics(["high-cpu"], "test")
+        self.closing = Closing(
+            database=self.state, inbox=self.inbox, metrics=self.metrics, clock=self.clock
+        )
+        clients = self.aws.clients()
+        prometheus = Prometheus(
+            "http://prometheus", client=httpx.Client(transport=httpx.MockTransport(self._answer))
+        )
+        stepper = Stepper(
+            performer=Performer(
+                aws=clients,
+                outside=Nobody(),
+                begin=self.state.write,
+                clock=self.clock,
+                forbids=self._forbids,
+            ),
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+        self.finish = Finish(
+            database=self.state,
+            closing=self.closing,
+            engine=self.engine,
+            stepper=stepper,
+            clock=self.clock,
+        )
+        self.phases = Phases(
+            database=self.state,
+            stepper=stepper,
+            prometheus=prometheus,
+            closing=self.closing,
+            finish=self.finish,
+            metrics=self.metrics,
+            interval_s=5,
+            clock=self.clock,
+            wake=lambda: None,
+            engine=self.engine,
+        )
+        self.interventions = Interventions(
+            database=self.state, finish=self.finish, clock=self.clock, wake=lambda: None
+        )
+        situations = Situations(
+            database=self.state,
+            aws=clients,
+            pool=AtOnce(),
+            mode=self.mode,
+            gap_s=360,
+            trail=True,
+        )
+        self.assessor = Assessor(
+            database=self.state,
+            inbox=self.inbox,
+            assessment=Assessment(
+                playbooks=load(self.folder / "playbooks"),
+                situations=situations,
+                prometheus=prometheus,
+                pool=AtOnce(),
+                gather=self._gather,
+                judge=self._judge,
+            ),
+            engine=self.engine,
+            closing=self.closing,
+            finish=self.finish,
+            metrics=self.metrics,
+            pool=AtOnce(),
+            clock=self.clock,
+        )
+        self.assessor.reconcile()
+
+    def close(self) -> None:
+        self.inbox.stop()
+        self.state.engine.dispose()
+
+    def group(self, name: str = "web-asg", size: int = 6) -> list[str]:
+        """Make a group; its members' ids."""
+        number = 100 * len(self.aws.groups)
+        ids = [f"i-{number + one:017x}" for one in range(size)]
+        hosts = {
+            one: StillHost(one, f"us-east-1{zone}", self.now - 86_400)
+            for one, zone in zip(ids, "abc" * size, strict=False)
+        }
+        self.aws.groups[name] = StillGroup(name, hosts, 2, 12, size)
+        return ids
+
+    def deliver(self, instance_id: str, *, firing: bool = True, group: str = "web-asg") -> None:
+        """An alert, or its end, as Alertmanager would send it."""
+        alert = Alert(
+            key=instance_id[-16:],
+            fingerprint=instance_id[-16:],
+            firing=firing,
+            labels={"alertname": "HighCPU", "instance_id": instance_id, "asg": group},
+            annotations={},
+            starts_at=self.now - 20,
+            ends_at=None if firing else self.now,
+        )
+        self.inbox.submit([alert], self.now).result()
+        self.assessor.take_in()
+
+    def work(self) -> None:
+        """Decide on what waits, and run what is due, until neither is left."""
+        while True:
+            self.assessor.hand_out()
+            phase = self.engine.due()
+            if phase is None:
+                return
+            self.phases.handle(phase)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in the steps in which the receiver looks."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(until, self.now + 5)
+            self.work()
+
+    def runs(self) -> list[Run]:
+        with self.state.read() as connection:
+            return list(runs.page(connection, limit=1000))
+
+    def only(self) -> Run:
+        (run,) = self.runs()
+        return run
+
+    def in_flight(self) -> list[Run]:
+        flying = (State.ACTING, State.VERIFYING, State.ROLLING_BACK)
+        return [run for run in self.runs() if run.state in flying]
+
+    def _forbids(self, connection: Connection, run_id: str) -> Denial | None:
+        run = runs.get(connection, run_id)
+        if run is None or overrides.of(connection, run.labels, self.now):
+            return Denial.HELD_BY_OVERRIDE
+        return None
+
+    def _gather(self, target: Target, at: float) -> Evidence:
+        return Evidence(target=target.id or "", at=at)
+
+    def _judge(self, evidence: Evidence, roles: Collection[str]) -> Verdict:
+        del roles
+        return self.verdicts.get(evidence.target, verdict())
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        del request
+        if self.recovered is None:
+            return httpx.Response(503, json={"status": "error", "error": "down"})
+        result = [{"metric": {}, "value": [self.now, self.recovered]}]
+        data = {"resultType": "vector", "result": result}
+        return httpx.Response(200, json={"status": "success", "data": data})
+
+
+def verdict(answer: Answer = Answer.CONFIRMED, *, surging: bool = False) -> Verdict:
+    return Verdict(
+        answer=answer,
+        score=0.9,
+        confidence=0.9,
+        model="test",
+        contributions=(),
+        peers=5,
+        peers_moved=5 if surging else 0,
+        surging=surging,
+    )
