@@ -54,6 +54,9 @@ def check(call: Call) -> None:
         raise NotActionableError(f"the security group {wanted} does not exist")
     if found[0].get("IpPermissions"):
         raise NotActionableError(f"the security group {wanted} lets something in")
+    # A new one lets everything out.
+    if found[0].get("IpPermissionsEgress"):
+        raise NotActionableError(f"the security group {wanted} lets something out")
     # Found out when it is assigned, the instance would be tagged and still be reached.
     if any(one.get("VpcId") != found[0].get("VpcId") for one in _interfaces(call)):
         raise NotActionableError(f"the security group {wanted} lies in another VPC")

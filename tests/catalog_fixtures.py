@@ -56,6 +56,10 @@ class World:
                 GroupName=name, Description=name, VpcId=one["VpcId"]
             )
             self.made[name] = answer["GroupId"]
+            self.aws.ec2.revoke_security_group_egress(
+                GroupId=answer["GroupId"],
+                IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}],
+            )
         return str(self.made[name])
 
     def rule(self) -> tuple[str, list[str]]:
