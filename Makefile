@@ -33,6 +33,9 @@ test: lint tools ## everything that must hold before a change lands
 demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)
 
+bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
+	$(BIN)/python -m bench.decisions --seed $(or $(SEED),1)
+
 reference: $(STAMP) ## write the pages and schemas that are generated from the code
 	$(BIN)/python -m receiver.reference
 
@@ -43,4 +46,4 @@ lock: $(STAMP) ## renew the lock files
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools lint test demo reference lock clean
+.PHONY: help venv tools lint test demo bench-decisions reference lock clean

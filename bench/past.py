@@ -1,0 +1,88 @@
+"""The metrics of scenes as OpenMetrics text, for `promtool tsdb create-blocks-from openmetrics`."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.scenes import DAY_S, Member, Scene, doing
+from demo.exporter import past
+from demo.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
+from models.roles import ROLES
+
+_COARSE_S, _FINE_S, _FINEST_S = 300.0, 15.0, 5.0
+_FINE_FOR_S, _FINEST_FOR_S, _PEERS_FOR_S = 7_200.0, 420.0, 2_400.0
+# What the model looks at, which alone is needed of days gone by.
+_OLD = frozenset(name for role in ROLES.values() for name in re.findall(r"node_\w+", role.expr))
+
+
+def moments(now: float) -> Moments:
+    """Each 5 minutes for a week, each 15 s for two hours, each 5 s for the last minutes."""
+    coarse = np.arange(now - 7 * DAY_S, now - _FINE_FOR_S, _COARSE_S)
+    fine = np.arange(now - _FINE_FOR_S, now - _FINEST_FOR_S, _FINE_S)
+    return np.concatenate([coarse, fine, np.arange(now - _FINEST_FOR_S, now + 1, _FINEST_S)])
+
+
+def openmetrics(scenes: Sequence[Scene], at: Moments, now: float) -> Iterator[str]:
+    """Every sample of the scenes, and the end mark."""
+    for scene in scenes:
+        told = {target for _, target in scene.alerts}
+        for member in scene.members:
+            yield from _member(member, at, now, whole=member.host.instance_id in told)
+        yield from _of_group(scene, at, now)
+    yield "# EOF\n"
+
+
+def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator[str]:
+    host = member.host
+    level = levels(host, doing(member, at), at)
+    _, shown = past(level, at, now - 20 * DAY_S)
+    since = now - (7 * DAY_S if whole and member.history else _PEERS_FOR_S)
+    if not member.history:
+        since = now - 100
+    seen = (at >= since) & (at <= now - member.silent_s)
+    recent = seen & (at >= now - _FINE_FOR_S)
+    labels = (
+        f'job="node",instance="{host.address}:9100",instance_id="{host.instance_id}",'
+        f'asg="{host.group}",az="{host.az}",region="us-east-1"'
+    )
+    for series, values in shown:
+        name, _, own = series.partition("{")
+        counter = name.endswith("_total") or "netstat" in name
+        if member.reset_s is not None and counter:
+            began = now - member.reset_s
+            counted = np.where(at >= began, values - values[at < began][-1], values)
+        else:
+            counted = values
+        head = ",".join(filter(None, (own.removesuffix("}"), labels)))
+        keep = seen if name in _OLD or name == "service_up" else recent
+        yield _lines(f"{name}{{{head}}}", counted, at, keep)
+    up = np.where(at > now - member.silent_s, float(member.up and member.silent_s == 0), 1.0)
+    yield _lines(f"up{{{labels}}}", up, at, at >= now - _PEERS_FOR_S)
+    ratios = {
+        "instance:node_memory_utilisation:ratio": level["memory_used"] / MEMORY_BYTES,
+        "instance:node_filesystem_utilisation:ratio": level["disk_used"] / DISK_BYTES,
+        "instance:node_cpu_utilisation:irate": level["cpu_user"] + level["cpu_system"],
+        "instance:service_error:ratio": level["errors"]
+        / np.maximum(level["errors"] + level["answered"], 1e-9),
+    }
+    for name, values in ratios.items():
+        yield _lines(f"{name}{{{labels}}}", np.broadcast_to(values, at.shape), at, recent)
+
+
+def _of_group(scene: Scene, at: Moments, now: float) -> Iterator[str]:
+    errors, answers = np.zeros(at.shape), np.zeros(at.shape)
+    for member in scene.members:
+        level = levels(member.host, doing(member, at), at)
+        errors, answers = errors + level["errors"], answers + level["answered"]
+    keep = at >= now - _PEERS_FOR_S
+    ratio = errors / np.maximum(errors + answers, 1e-9)
+    yield _lines(f'asg:service_error:ratio1m{{asg="{scene.name}"}}', ratio, at, keep)
+
+
+def _lines(series: str, values: Moments, at: Moments, keep: NDArray[np.bool_]) -> str:
+    return "".join(
+        f"{series} {value:.9g} {moment:.0f}\n"
+        for value, moment in zip(values[keep].tolist(), at[keep].tolist(), strict=True)
+    )

@@ -1,0 +1,334 @@
+"""Labelled incidents for judging decisions: hosts, what is wrong, and what should be done.
+
+All happen at the same moment, each in an Auto Scaling group of its own, so that one Prometheus
+holds the metrics of all of them.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from demo.still_aws import StillGroup, StillHost
+from demo.workload import CAPACITY, Doing, Host, Moments, usual_requests
+
+HOSTS = 6
+_ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
+DAY_S = 86_400.0
+_JOB_S = 3_000.0
+
+
+@dataclass(kw_only=True)
+class Member:
+    """A host, what weighs on it (shares of a fault's force over the moments), and its silence.
+
+    `silent_s` is how long before the end its samples stop, `history` whether it has a past,
+    `reset_s` how long ago its counters began anew.
+    """
+
+    host: Host
+    requests: Moments
+    forces: dict[str, Moments] = field(default_factory=dict)
+    up: bool = True
+    silent_s: float = 0.0
+    history: bool = True
+    reset_s: float | None = None
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """`expect` are the acts that are right, by action and target; empty is: nothing is to be done.
+
+    `asked` says that a person must be asked first. `alerts` are alert names by target.
+    """
+
+    kind: str
+    name: str
+    members: Sequence[Member]
+    aws: StillGroup
+    alerts: Sequence[tuple[str, str]]
+    expect: frozenset[tuple[str, str]] = frozenset()
+    asked: bool = False
+    began_s: float = 30.0
+    deploying: bool = False
+    level: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every scene is made from: moments that end at `now`, and chance."""
+
+    at: Moments
+    now: float
+    chance: random.Random
+
+
+def scenes(setting: Setting, each: int) -> list[Scene]:
+    """`each` scenes of every kind."""
+    made: list[Scene] = []
+    for kind, build in KINDS.items():
+        for number in range(each):
+            scene = _blank(setting, kind, len(made), number)
+            build(setting, scene)
+            made.append(scene)
+    return made
+
+
+def _blank(setting: Setting, kind: str, index: int, number: int) -> Scene:
+    name = f"asg-{index}"
+    ids = [f"i-{index * 100 + one:017x}" for one in range(HOSTS)]
+    chance = setting.chance
+    noise = chance.choice([0.02, 0.08, 0.2])
+    seeded = np.random.default_rng(index)
+    usual = usual_requests(name, setting.at)
+    members = [
+        Member(
+            host=Host(
+                instance_id=one,
+                group=name,
+                az=_ZONES[position % len(_ZONES)],
+                address=f"10.{index // 250}.{index % 250}.{position + 1}",
+                phase=chance.uniform(0, 6.28),
+                lean=chance.uniform(-1, 1),
+            ),
+            requests=usual * seeded.normal(1, noise, setting.at.shape).clip(0.3, 2),
+        )
+        for position, one in enumerate(ids)
+    ]
+    hosts = {
+        one.host.instance_id: StillHost(one.host.instance_id, one.host.az, setting.now - 30 * DAY_S)
+        for one in members
+    }
+    return Scene(
+        kind=kind,
+        name=name,
+        members=members,
+        aws=StillGroup(name, hosts, 3, 12, HOSTS),
+        alerts=(),
+        began_s=chance.uniform(15, 45),
+        level=(number + 1) / 10,
+    )
+
+
+def _since(setting: Setting, seconds: float) -> Moments:
+    """1 over the last so many seconds, 0 before."""
+    return np.asarray((setting.at >= setting.now - seconds).astype(float))
+
+
+def _ramp(setting: Setting, seconds: float, peak: float = 1.0) -> Moments:
+    """From 0 to `peak` over the last so many seconds."""
+    return np.clip((setting.at - (setting.now - seconds)) / seconds, 0, 1) * peak
+
+
+def _id(scene: Scene, position: int = 0) -> str:
+    return scene.members[position].host.instance_id
+
+
+def _one(scene: Scene, alert: str, action: str) -> None:
+    scene.alerts = [(alert, _id(scene))]
+    scene.expect = frozenset({(action, _id(scene))})
+
+
+def _runaway(setting: Setting, scene: Scene) -> None:
+    force = setting.chance.uniform(0.9, 1.0)
+    scene.members[0].forces["runaway"] = force * _since(setting, setting.chance.uniform(40, 240))
+    _one(scene, "HighCPU", "reboot_instance")
+
+
+def _runaway_beside_batch(setting: Setting, scene: Scene) -> None:
+    _runaway(setting, scene)
+    scene.members[1].forces["batch"] = _daily(setting, 120)
+    scene.alerts = [("HighCPU", _id(scene)), ("HighCPU", _id(scene, 1))]
+
+
+def _leak(setting: Setting, scene: Scene) -> None:
+    lasts = setting.chance.uniform(300, 3_000)
+    scene.members[0].forces["leak"] = _ramp(setting, lasts, setting.chance.uniform(0.92, 1.0))
+    _one(scene, "HighMemory", "restart_service")
+
+
+def _disk(setting: Setting, scene: Scene) -> None:
+    scene.members[0].forces["fill"] = _ramp(setting, setting.chance.uniform(200, 3_000), 0.99)
+    _one(scene, "DiskSpaceLow", "run_document")
+
+
+def _hang(setting: Setting, scene: Scene) -> None:
+    scene.members[0].forces["hang"] = _since(setting, setting.chance.uniform(25, 200))
+    _one(scene, "ServiceDown", "restart_service")
+
+
+def _down(setting: Setting, scene: Scene) -> None:
+    scene.members[0].up = False
+    scene.members[0].silent_s = setting.chance.uniform(20, 90)
+    _one(scene, "InstanceDown", "reboot_instance")
+
+
+def _surge(setting: Setting, scene: Scene) -> None:
+    more = setting.chance.uniform(1.0, 1.3) * CAPACITY
+    for one in scene.members:
+        one.requests = np.where(_since(setting, 120) > 0, more, one.requests)
+    scene.alerts = [("HighCPU", _id(scene, position)) for position in range(HOSTS)]
+    scene.expect = frozenset({("set_desired_capacity", scene.name)})
+
+
+def _overload(setting: Setting, scene: Scene) -> None:
+    _surge(setting, scene)
+    scene.alerts = [("SLOBurn", scene.name)]
+
+
+def _wrong(setting: Setting, scene: Scene) -> None:
+    scene.members[0].forces["wrong"] = _since(setting, setting.chance.uniform(60, 300))
+    _one(scene, "CriticalSystemFailure", "emergency_shutdown")
+    scene.asked = True
+
+
+def _idle(setting: Setting, scene: Scene) -> None:
+    for one in scene.members:
+        one.requests = np.full(setting.at.shape, setting.chance.uniform(2, 15))
+    scene.alerts = [("IdleCapacity", scene.name)]
+    scene.expect = frozenset({("scale_in", scene.name)})
+    scene.asked = True
+
+
+def _bad_version(setting: Setting, scene: Scene) -> None:
+    sick = setting.chance.choice([2, 3])
+    for position in range(sick):
+        scene.members[position].forces["hang"] = _since(setting, 90)
+        scene.aws.hosts[_id(scene, position)].version = "2"
+    scene.aws.refreshes = ["InProgress"]
+    scene.deploying = True
+    scene.alerts = [("ServiceDown", _id(scene, position)) for position in range(sick)]
+    scene.expect = frozenset({("rollback_instance_refresh", scene.name)})
+
+
+def _zone(setting: Setting, scene: Scene) -> None:
+    silent_s = setting.chance.uniform(30, 90)
+    zone = scene.members[0].host.az
+    for one in scene.members:
+        if one.host.az == zone:
+            one.up, one.silent_s = False, silent_s
+    gone = [one.host.instance_id for one in scene.members if not one.up]
+    scene.alerts = [("InstanceDown", one) for one in gone]
+
+
+def _all_hang(setting: Setting, scene: Scene) -> None:
+    for one in scene.members:
+        one.forces["hang"] = _since(setting, 120)
+    scene.alerts = [("ServiceDown", _id(scene, position)) for position in range(HOSTS)]
+
+
+def _broken_idly(setting: Setting, scene: Scene) -> None:
+    for one in scene.members:
+        one.forces["wrong"] = 0.3 * _since(setting, 400)
+    scene.alerts = [("SLOBurn", scene.name)]
+
+
+def _daily(setting: Setting, lasted_s: float) -> Moments:
+    """A job at this hour of every day, and for so long today."""
+    ago = np.floor((setting.now + DAY_S / 2 - setting.at) / DAY_S)
+    since = setting.at - (setting.now - ago * DAY_S)
+    earlier = (since >= -lasted_s - 300) & (since < _JOB_S) & (ago >= 1)
+    return np.where(earlier | (setting.at >= setting.now - lasted_s), 0.98, 0.0)
+
+
+def _batch(setting: Setting, scene: Scene) -> None:
+    scene.members[0].forces["batch"] = _daily(setting, setting.chance.uniform(60, 400))
+    scene.alerts = [("HighCPU", _id(scene))]
+
+
+def _deploy(setting: Setting, scene: Scene) -> None:
+    position = setting.chance.randrange(HOSTS)
+    scene.members[position].forces["runaway"] = _since(setting, setting.chance.uniform(40, 120))
+    scene.aws.refreshes = ["InProgress"]
+    scene.alerts = [("HighCPU", _id(scene, position))]
+
+
+def _warm_up(setting: Setting, scene: Scene) -> None:
+    """A cache that fills: the disk reads as never before, and so the CPU is busy."""
+    scene.members[0].forces["batch"] = setting.chance.uniform(0.9, 1.0) * _since(setting, 150)
+    scene.alerts = [("HighCPU", _id(scene))]
+
+
+def _cold_start(setting: Setting, scene: Scene) -> None:
+    scene.members[0].history = False
+    scene.members[0].forces["runaway"] = _since(setting, 60)
+    scene.aws.hosts[_id(scene)].launched_at = setting.now - setting.chance.uniform(60, 110)
+    scene.alerts = [("HighCPU", _id(scene))]
+
+
+def _gap(setting: Setting, scene: Scene) -> None:
+    """Nothing is known of the host for minutes, and it is up."""
+    scene.members[0].forces["runaway"] = _since(setting, 900)
+    scene.members[0].silent_s = setting.chance.uniform(180, 600)
+    scene.alerts = [("HighCPU", _id(scene))]
+
+
+def _counters_reset(setting: Setting, scene: Scene) -> None:
+    """The exporter was started anew; the host is as ever."""
+    scene.members[0].reset_s = setting.chance.uniform(20, 90)
+    scene.alerts = [("HighCPU", _id(scene))]
+
+
+def _skewed(setting: Setting, scene: Scene) -> None:
+    """The alert tells of a time that is over: the host's clock, or Prometheus', is minutes off."""
+    scene.members[0].forces["runaway"] = _since(setting, 900) - _since(setting, 400)
+    scene.alerts = [("HighCPU", _id(scene))]
+
+
+def _few_left(setting: Setting, scene: Scene) -> None:
+    _runaway(setting, scene)
+    for position in (2, 3):
+        scene.aws.hosts[_id(scene, position)].healthy = False
+    scene.expect = frozenset()
+
+
+def _many(setting: Setting, scene: Scene) -> None:
+    sick = setting.chance.choice([3, 4])
+    for position in range(sick):
+        scene.members[position].forces["runaway"] = _since(setting, 120)
+    scene.alerts = [("HighCPU", _id(scene, position)) for position in range(sick)]
+
+
+def _stranger(setting: Setting, scene: Scene) -> None:
+    _runaway(setting, scene)
+    scene.aws.hosts[_id(scene)].tags = {}
+    scene.expect = frozenset()
+
+
+KINDS: Mapping[str, Callable[[Setting, Scene], None]] = {
+    "runaway process": _runaway,
+    "runaway beside a batch job": _runaway_beside_batch,
+    "memory leak": _leak,
+    "disk full": _disk,
+    "hung service": _hang,
+    "dead instance": _down,
+    "traffic surge": _surge,
+    "overload": _overload,
+    "wrong answers": _wrong,
+    "idle group": _idle,
+    "bad version": _bad_version,
+    "dark zone": _zone,
+    "whole group hangs": _all_hang,
+    "errors without load": _broken_idly,
+    "batch job": _batch,
+    "deploy": _deploy,
+    "cache warm-up": _warm_up,
+    "cold start": _cold_start,
+    "metric gap": _gap,
+    "counter reset": _counters_reset,
+    "clock skew": _skewed,
+    "few left": _few_left,
+    "several run away": _many,
+    "not opted in": _stranger,
+}
+
+
+def doing(member: Member, at: Moments) -> Doing:
+    """What weighs on a member over the moments."""
+    nothing = np.zeros(at.shape)
+    forces = {name: member.forces.get(name, nothing) for name in _FORCES}
+    return Doing(requests=member.requests, **forces)
+
+
+_FORCES = ("runaway", "batch", "leak", "fill", "hang", "wrong")
