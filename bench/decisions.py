@@ -131,7 +131,13 @@ def _all(
         deciding = Assessment(
             playbooks=load(_ROOT / "playbooks"),
             situations=Situations(
-                database=state, aws=aws.clients(), pool=pool, mode=Mode.AUTO, gap_s=360, trail=True
+                database=state,
+                aws=aws.clients(),
+                pool=pool,
+                mode=Mode.AUTO,
+                gap_s=360,
+                trail=True,
+                resolved=lambda _: (),
             ),
             prometheus=prometheus,
             pool=pool,

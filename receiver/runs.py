@@ -151,16 +151,16 @@ def among(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Run]:
     return {row["id"]: _run(row) for row in found}
 
 
-def alerting(connection: Connection, group: str, since: float) -> frozenset[str]:
-    """Instances of the group whose alerts arrived since then, and are neither over nor refuted."""
-    query = select(runs.c.target).where(
+def alerting(connection: Connection, group: str, since: float) -> Mapping[str, str]:
+    """Instances of the group whose alerts arrived since then, by run; not what was refuted."""
+    query = select(runs.c.id, runs.c.target).where(
         runs.c.group_name == group,
         runs.c.received_at >= since,
         runs.c.target != group,
         runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
         runs.c.refusal.is_distinct_from("verdict_refuted"),
     )
-    return frozenset(connection.scalars(query.distinct()))
+    return {row.id: row.target for row in connection.execute(query)}
 
 
 def caused_by(connection: Connection, run_id: str) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """The snapshot that a decision rests on, read from our own records and from AWS."""
 
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -50,7 +50,10 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Situations:
-    """Reads situations. Whatever cannot be read is None in them, never an exception."""
+    """Reads situations. Whatever cannot be read is None in them, never an exception.
+
+    `resolved` tells which of some runs' alerts are over.
+    """
 
     database: Database
     aws: Aws
@@ -58,6 +61,7 @@ class Situations:
     mode: Mode
     gap_s: float
     trail: bool
+    resolved: Callable[[Sequence[str]], Collection[str]]
 
     def early(
         self, run: Run, target: Target, episode: Episode | None, playbook: str, now: float
@@ -78,7 +82,11 @@ class Situations:
         )
         try:
             with self.database.read() as connection:
-                return _recorded(connection, situation, run, playbook, now)
+                recorded = _recorded(connection, situation, run, playbook, now)
+                alerts = runs.alerting(connection, target.group or "", now - _STORM_S)
+            over = self.resolved(list(alerts))
+            alerting = frozenset(one for run_id, one in alerts.items() if run_id not in over)
+            return replace(recorded, alerting=alerting)
         except SQLAlchemyError as error:
             _log.error("records_unreadable", run=run.id, error=type(error).__name__)
             return situation
@@ -161,7 +169,6 @@ def _recorded(
         name: rates.count(connection, target=name, group=group, playbook=playbook, now=now)
         for name in names
     }
-    alerting = runs.alerting(connection, group, now - _STORM_S) if group else frozenset()
     return replace(
         situation,
         paused=state.paused if state else None,
@@ -174,7 +181,6 @@ def _recorded(
             for one in ledger.dispatched(connection, names, now - _ECHOES_S)
             if one.dispatched_at is not None
         ],
-        alerting=alerting,
         reserved=blast_radius.reserved(connection, run.id),
     )
 

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -114,7 +114,13 @@ class System:
             database=self.database, finish=self.finish, clock=clock, wake=self._arrived
         )
         self.assessment = assessment(
-            settings, playbooks, self.database, self._aws, self.prometheus, self._queries
+            settings,
+            playbooks,
+            self.database,
+            self._aws,
+            self.prometheus,
+            self._queries,
+            self.inbox.resolved,
         )
         self.assessor = Assessor(
             database=self.database,
@@ -199,6 +205,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
     clients: Aws,
     prometheus: Prometheus,
     queries: ThreadPoolExecutor,
+    resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
 ) -> Assessment:
     """The part that decides, for the service and for `explain` alike."""
     situations = Situations(
@@ -208,6 +215,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
         mode=settings.mode,
         gap_s=settings.episode_gap_s,
         trail=settings.cloudtrail,
+        resolved=resolved,
     )
 
     def evidence_of(target: Target, at: float) -> Evidence:

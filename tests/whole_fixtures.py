@@ -158,6 +158,7 @@ class Whole:
             mode=self.mode,
             gap_s=360,
             trail=True,
+            resolved=self.inbox.resolved,
         )
         self.assessor = Assessor(
             database=self.state,
