@@ -7,53 +7,25 @@
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
-from actions.action import (
-    Action,
-    Call,
-    Impact,
-    Observation,
-    Outcome,
-    Params,
-    Settled,
-    TargetKind,
-    Undo,
-)
-from actions.fleet import group
-from actions.processes import Processes
+from actions.action import Call
+from actions.processes import ChangesProcesses
 
 
-class ResumeProcesses(Action):
+class ResumeProcesses(ChangesProcesses):
     name: ClassVar[str] = "resume_processes"
-    target: ClassVar[TargetKind] = TargetKind.GROUP
-    impact: ClassVar[Impact] = Impact.REVERSIBLE
     amid_changes: ClassVar[bool] = True
-    converges: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:ResumeProcesses",
     )
-    params: ClassVar[type[Params]] = Processes
     undone_by: ClassVar[str | None] = "suspend_processes"
 
-    def observe(self, call: Call) -> Observation:
-        suspended = group(call.aws, call.target).suspended
-        mine = sorted(suspended & set(call.params["processes"]))
-        return Observation(already=not mine, before={"mine": mine})
+    def missing(self, wanted: AbstractSet[str], suspended: AbstractSet[str]) -> AbstractSet[str]:
+        return wanted & suspended
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        call.aws.autoscaling.resume_processes(
-            AutoScalingGroupName=call.target, ScalingProcesses=call.before["mine"]
-        )
+        call.aws.autoscaling.resume_processes(**self.asked(call))
         return {}
-
-    def reconcile(self, call: Call) -> Settled:
-        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
-
-    def undo(self, call: Call) -> Undo | None:
-        return Undo("suspend_processes", {"processes": call.before["mine"]})
-
-    def left(self, call: Call) -> bool:
-        suspended = group(call.aws, call.target).suspended
-        return suspended.isdisjoint(call.before["mine"])

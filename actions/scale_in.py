@@ -16,18 +16,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from actions.action import (
-    Action,
-    Call,
-    Impact,
-    Observation,
-    Outcome,
-    Params,
-    Progress,
-    Settled,
-    TargetKind,
-    Undo,
-)
+from actions.action import Call, Impact, Params, Progress
+from actions.capacity import Capacity
 from actions.fleet import NotActionableError, group
 
 _RELATIVE = re.compile(r"-(\d{1,4})(%?)")
@@ -41,15 +31,9 @@ class Fewer(Params):
     keep_at_least: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
-class ScaleIn(Action):
+class ScaleIn(Capacity):
     name: ClassVar[str] = "scale_in"
-    target: ClassVar[TargetKind] = TargetKind.GROUP
     impact: ClassVar[Impact] = Impact.DESTRUCTIVE
-    converges: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (
-        "autoscaling:DescribeAutoScalingGroups",
-        "autoscaling:SetDesiredCapacity",
-    )
     params: ClassVar[type[Params]] = Fewer
     undone_by: ClassVar[str | None] = "set_desired_capacity"
 
@@ -64,34 +48,9 @@ class ScaleIn(Action):
             )
         return {"desired": held}
 
-    def observe(self, call: Call) -> Observation:
-        desired = group(call.aws, call.target).desired
-        return Observation(already=desired == call.params["desired"], before={"desired": desired})
-
-    def act(self, call: Call) -> Mapping[str, Any]:
-        call.aws.autoscaling.set_desired_capacity(
-            AutoScalingGroupName=call.target,
-            DesiredCapacity=call.params["desired"],
-            HonorCooldown=False,
-        )
-        return {}
-
-    def reconcile(self, call: Call) -> Settled:
-        desired = group(call.aws, call.target).desired
-        if desired == call.params["desired"]:
-            return Settled(Outcome.CHANGED)
-        same = desired == call.before["desired"]
-        return Settled(Outcome.FAILED if same else Outcome.UNKNOWN)
-
     def progress(self, call: Call) -> Progress:
         found = group(call.aws, call.target)
         return Progress.DONE if len(found.members) <= found.desired else Progress.UNDERWAY
-
-    def undo(self, call: Call) -> Undo | None:
-        return Undo("set_desired_capacity", {"desired": call.before["desired"]})
-
-    def left(self, call: Call) -> bool:
-        return bool(group(call.aws, call.target).desired == call.params["desired"])
 
 
 def _absolute(desired: int | str, present: int) -> int:

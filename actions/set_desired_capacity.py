@@ -18,17 +18,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from actions.action import (
-    Action,
-    Call,
-    Impact,
-    Observation,
-    Outcome,
-    Params,
-    Settled,
-    TargetKind,
-    Undo,
-)
+from actions.action import Call, Impact, Params
+from actions.capacity import Capacity
 from actions.fleet import NotActionableError, group
 
 _RELATIVE = re.compile(r"\+(\d{1,4})(%?)")
@@ -41,15 +32,9 @@ class Desired(Params):
     )
 
 
-class SetDesiredCapacity(Action):
+class SetDesiredCapacity(Capacity):
     name: ClassVar[str] = "set_desired_capacity"
-    target: ClassVar[TargetKind] = TargetKind.GROUP
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    converges: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (
-        "autoscaling:DescribeAutoScalingGroups",
-        "autoscaling:SetDesiredCapacity",
-    )
     params: ClassVar[type[Params]] = Desired
     undone_by: ClassVar[str | None] = "scale_in"
 
@@ -62,31 +47,6 @@ class SetDesiredCapacity(Action):
         if held < found.desired:
             raise NotActionableError(f"{held} is fewer than {call.target} has: use scale_in")
         return {"desired": held}
-
-    def observe(self, call: Call) -> Observation:
-        desired = group(call.aws, call.target).desired
-        return Observation(already=desired == call.params["desired"], before={"desired": desired})
-
-    def act(self, call: Call) -> Mapping[str, Any]:
-        call.aws.autoscaling.set_desired_capacity(
-            AutoScalingGroupName=call.target,
-            DesiredCapacity=call.params["desired"],
-            HonorCooldown=False,
-        )
-        return {}
-
-    def reconcile(self, call: Call) -> Settled:
-        desired = group(call.aws, call.target).desired
-        if desired == call.params["desired"]:
-            return Settled(Outcome.CHANGED)
-        same = desired == call.before["desired"]
-        return Settled(Outcome.FAILED if same else Outcome.UNKNOWN)
-
-    def undo(self, call: Call) -> Undo | None:
-        return Undo("scale_in", {"desired": call.before["desired"]})
-
-    def left(self, call: Call) -> bool:
-        return bool(group(call.aws, call.target).desired == call.params["desired"])
 
 
 def _absolute(desired: int | str, present: int) -> int:

@@ -10,53 +10,25 @@ as they were.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
-from actions.action import (
-    Action,
-    Call,
-    Impact,
-    Observation,
-    Outcome,
-    Params,
-    Settled,
-    TargetKind,
-    Undo,
-)
-from actions.fleet import group
-from actions.processes import Processes
+from actions.action import Call
+from actions.processes import ChangesProcesses
 
 
-class SuspendProcesses(Action):
+class SuspendProcesses(ChangesProcesses):
     name: ClassVar[str] = "suspend_processes"
-    target: ClassVar[TargetKind] = TargetKind.GROUP
-    impact: ClassVar[Impact] = Impact.REVERSIBLE
     leased: ClassVar[bool] = True
-    converges: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:SuspendProcesses",
     )
-    params: ClassVar[type[Params]] = Processes
     undone_by: ClassVar[str | None] = "resume_processes"
 
-    def observe(self, call: Call) -> Observation:
-        suspended = group(call.aws, call.target).suspended
-        mine = sorted(set(call.params["processes"]) - suspended)
-        return Observation(already=not mine, before={"mine": mine})
+    def missing(self, wanted: AbstractSet[str], suspended: AbstractSet[str]) -> AbstractSet[str]:
+        return wanted - suspended
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        call.aws.autoscaling.suspend_processes(
-            AutoScalingGroupName=call.target, ScalingProcesses=call.before["mine"]
-        )
+        call.aws.autoscaling.suspend_processes(**self.asked(call))
         return {}
-
-    def reconcile(self, call: Call) -> Settled:
-        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
-
-    def undo(self, call: Call) -> Undo | None:
-        return Undo("resume_processes", {"processes": call.before["mine"]})
-
-    def left(self, call: Call) -> bool:
-        suspended = group(call.aws, call.target).suspended
-        return suspended.issuperset(call.before["mine"])
