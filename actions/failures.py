@@ -1,5 +1,26 @@
-"""What a call that surely did nothing says about the next one, by the error's name."""
+"""What an error of AWS says: whether anything was done, and whether to try again."""
 
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+
+# Errors after which the request surely never reached the service.
+_NEVER_SENT = (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+_SERVER_ERROR = 500
+# Answered with a 503 by EC2, and yet a plain refusal: nothing was done.
+_THROTTLED = frozenset(
+    {"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"}
+)
 # Nothing was done, and the same call may be answered in a moment.
 PASSING = frozenset(
     {
@@ -34,3 +55,12 @@ UNENTITLED = frozenset(
         "UnrecognizedClientException",
     }
 )
+
+
+def read(error: ClientError | BotoCoreError) -> tuple[str, bool]:
+    """The error's name, and whether it says that nothing was done."""
+    if not isinstance(error, ClientError):
+        return type(error).__name__, isinstance(error, _NEVER_SENT)
+    code = error.response["Error"]["Code"]
+    status = error.response["ResponseMetadata"].get("HTTPStatusCode", _SERVER_ERROR)
+    return code, status < _SERVER_ERROR or code in _THROTTLED

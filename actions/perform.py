@@ -10,17 +10,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import Connection
 
-from actions import audit, claims, ledger
+from actions import audit, claims, failures, ledger
 from actions.action import Action, Call, Impact, Outcome, Settled
 from actions.aws import Aws, on_behalf_of
 from actions.blast_radius import Scope
@@ -30,19 +23,6 @@ from actions.ledger import Intent, Stage
 from actions.outside import Outside, OutsideError
 from actions.rates import Rates
 from actions.surroundings import Bounds, scopes
-
-# Errors after which the request surely never reached the service.
-_NEVER_SENT = (
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
-_SERVER_ERROR = 500
-# Answered with a 503 by EC2, and yet a plain refusal: nothing was done.
-_THROTTLED = frozenset(
-    {"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"}
-)
 
 
 @dataclass(frozen=True)
@@ -244,7 +224,7 @@ class Performer:
             settle = self._reconciled if error.sent else self._refused
             return settle(step, intent, str(error))
         except (ClientError, BotoCoreError) as error:
-            name, refused = _read(error)
+            name, refused = failures.read(error)
             settle = self._refused if refused else self._reconciled
             return settle(step, intent, name)
         return Settled(Outcome.CHANGED, made), None
@@ -271,15 +251,6 @@ class Performer:
         if after is None:
             raise LookupError("the step has no intent")
         return after
-
-
-def _read(error: ClientError | BotoCoreError) -> tuple[str, bool]:
-    """The error's name, and whether it says that nothing was done."""
-    if not isinstance(error, ClientError):
-        return type(error).__name__, isinstance(error, _NEVER_SENT)
-    code = error.response["Error"]["Code"]
-    status = error.response["ResponseMetadata"].get("HTTPStatusCode", _SERVER_ERROR)
-    return code, status < _SERVER_ERROR or code in _THROTTLED
 
 
 def _token(run_id: str, index: int) -> str:

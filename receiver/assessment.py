@@ -16,7 +16,7 @@ from receiver.playbook import Playbook
 from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus
 from receiver.recheck import facts, recheck
-from receiver.runs import Run
+from receiver.run import Run
 from receiver.situation import Situations, Target
 
 # From so many alerting instances of a group on, AWS is asked before the metrics.

@@ -14,19 +14,19 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.evidence import Evidence
 from receiver import runs
 from receiver.assessment import Assessed, Assessment
 from receiver.closing import Closing, Ending
+from receiver.conclusions import ending_of, given_up, shown
 from receiver.database import Database
 from receiver.decide import RETRY_AFTER_S
-from receiver.decision import Act, Ask, Observe, Plan, Reason, Refusal
+from receiver.decision import Act, Ask, Plan, Reason
 from receiver.engine import Enqueues, Kind, Phase
 from receiver.finish import Finish
 from receiver.inbox import Inbox
 from receiver.metrics import Metrics
 from receiver.plans import planned
-from receiver.runs import Run, State
+from receiver.run import Run, State
 
 _log = structlog.get_logger()
 # Groups that are decided on at the same time, and alerts of one that are taken up together.
@@ -34,7 +34,6 @@ _LANES = 16
 _HANDFUL = 16
 _IDLE_S = 1.0
 _TRIES = 3
-_SHOWN_S = 900.0
 _RECONCILE_EVERY_S = 60.0
 # Longer than any phase takes or is delayed: its workflow ended without moving the run on.
 _LOST_AFTER_S = 180.0
@@ -220,7 +219,7 @@ class Assessor:
             self.metrics.verdicts.labels(verdict.answer).inc()
             self.metrics.verdict_score.observe(verdict.score)
         if assessed.evidence is not None:
-            changes["evidence"] = _shown(assessed.evidence)
+            changes["evidence"] = shown(assessed.evidence)
         if isinstance(decision, Act):
             self._act(run, decision.plan, now, changes)
             return None
@@ -228,9 +227,9 @@ class Assessor:
             self._ask(run, decision.plan, now, changes)
             return None
         if not run.steps_begun:
-            state, said = _ending(run, decision)
+            state, said = ending_of(run, decision)
             return Ending(run, state, changes | said)
-        self.finish.end(run, State.FAILED, **changes, outcome=_given_up(decision))
+        self.finish.end(run, State.FAILED, **changes, outcome=given_up(decision))
         return None
 
     def _act(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
@@ -260,44 +259,3 @@ class Assessor:
             if runs.move(connection, run, State.AWAITING_APPROVAL, now, **changes):
                 self.engine.enqueue(connection, phase, delay_s=lasts)
         _log.warning("approval_needed", run=run.id, action=plan.step.action, target=plan.target)
-
-
-def _given_up(decision: Observe | Refusal) -> str:
-    observing = isinstance(decision, Observe)
-    why = "only observing is allowed now" if observing else decision.gates[-1].detail
-    return f"the target did not recover, and {why}; a person is needed"
-
-
-def _ending(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:
-    """How a run ends on which nothing was done."""
-    if isinstance(decision, Observe):
-        plan = planned(decision.plan, run.id, run.labels)
-        return State.OBSERVED, {"plan": plan, "outcome": "it would have acted, but only observes"}
-    if decision.reason is Reason.RESOLVED:
-        return State.RESOLVED, {"outcome": decision.detail}
-    return State.REFUSED, {
-        "refusal": decision.reason,
-        "outcome": decision.detail,
-        "next_act_at": decision.retry_at,
-        "caused_by": decision.caused_by,
-    }
-
-
-def _shown(evidence: Evidence) -> dict[str, Any]:
-    """The part of the evidence that a person looks at: the last quarter of an hour, by role."""
-    since = evidence.at - _SHOWN_S
-    recent = {
-        role: [
-            [time, value]
-            for time, value in zip(series.times, series.values, strict=True)
-            if time >= since
-        ]
-        for role, series in (evidence.recent or {}).items()
-    }
-    peers = None if evidence.peers is None else sorted(evidence.peers)
-    return {
-        "at": evidence.at,
-        "recent": recent,
-        "peers": peers,
-        "problems": list(evidence.problems),
-    }

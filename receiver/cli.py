@@ -24,7 +24,8 @@ from receiver.outside import NotifyFileError, Services
 from receiver.playbooks import PlaybookErrors, Playbooks
 from receiver.playbooks import load as load_playbooks
 from receiver.settings import Settings, SettingsError
-from receiver.system import AlreadyRunningError, System
+from receiver.single_process import AlreadyRunningError
+from receiver.system import System
 from receiver.tokens import Role, TokensError
 
 _FAILED, _BAD_INPUT = 1, 2

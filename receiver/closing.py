@@ -12,7 +12,7 @@ from receiver import runs
 from receiver.database import Database
 from receiver.inbox import Inbox
 from receiver.metrics import NO_PLAYBOOK, Metrics
-from receiver.runs import Run, State
+from receiver.run import Run, State
 
 _log = structlog.get_logger()
 

@@ -20,7 +20,7 @@ from receiver import runs
 from receiver.closing import Closing
 from receiver.database import Database
 from receiver.engine import Enqueues, Kind, Phase
-from receiver.runs import Run, State
+from receiver.run import Run, State
 from receiver.stepping import DENIED, Stepper, plan_of, step_of
 
 _log = structlog.get_logger()

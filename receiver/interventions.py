@@ -7,7 +7,7 @@ from actions import audit, ledger
 from receiver import runs
 from receiver.database import Database
 from receiver.finish import Finish
-from receiver.runs import Run, State
+from receiver.run import Run, State
 
 _BEFORE_ACTING = frozenset({State.RECEIVED, State.DECIDING, State.AWAITING_APPROVAL})
 _CANCELLABLE = _BEFORE_ACTING | {State.VERIFYING}

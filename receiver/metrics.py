@@ -15,7 +15,7 @@ from actions.action import Outcome
 from actions.catalog import CATALOG
 from models.verdict import Answer
 from receiver.decision import Reason
-from receiver.runs import State
+from receiver.run import State
 
 # A second series for each counter, which Prometheus 2 does not use.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations

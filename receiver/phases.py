@@ -31,7 +31,7 @@ from receiver.evidence import holds
 from receiver.finish import Finish
 from receiver.metrics import Metrics
 from receiver.prometheus import Prometheus
-from receiver.runs import Run, State
+from receiver.run import Run, State
 from receiver.stepping import DENIED, Stepper, plan_of, step_of
 
 _log = structlog.get_logger()

@@ -30,7 +30,7 @@ from receiver.database import Database
 from receiver.decision import Approval, PastAct, Situation
 from receiver.episodes import Episode
 from receiver.playbook import Playbook
-from receiver.runs import Run
+from receiver.run import Run
 from receiver.settings import Mode
 
 _log = structlog.get_logger()

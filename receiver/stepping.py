@@ -10,7 +10,7 @@ from actions.ledger import Intent
 from actions.perform import Performer, Step
 from receiver.metrics import Metrics
 from receiver.playbook import Limits
-from receiver.runs import Run
+from receiver.run import Run
 
 DENIED = {
     Denial.PAUSED: "a person paused it before it could act",

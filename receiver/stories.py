@@ -8,7 +8,7 @@ from actions.breakers import Breaker
 from actions.catalog import CATALOG
 from actions.ledger import Intent
 from receiver.playbook import Playbook
-from receiver.runs import Run
+from receiver.run import Run
 
 
 def when(moment: float | None) -> str | None:

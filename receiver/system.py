@@ -1,16 +1,11 @@
 """All the parts of one receiver, put together once, started and stopped in order."""
 
-import fcntl
-import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Self
 
 import structlog
 from sqlalchemy import Connection, func, select
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions import aws, switch
@@ -35,16 +30,13 @@ from receiver.metrics import Metrics
 from receiver.phases import Phases
 from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus
-from receiver.runs import IN_FLIGHT, State
+from receiver.run import IN_FLIGHT, State
 from receiver.settings import Settings
+from receiver.single_process import SingleProcess
 from receiver.situation import Situations, Target
 from receiver.stepping import Stepper
 
 _log = structlog.get_logger()
-
-
-class AlreadyRunningError(Exception):
-    """Another receiver works on the same SQLite file, which only one may."""
 
 
 class System:
@@ -71,7 +63,7 @@ class System:
         self._workers = ThreadPoolExecutor(settings.workers, "assess")
         # Apart from the workers, which wait for what runs here.
         self._queries = ThreadPoolExecutor(4 * settings.workers, "query")
-        self._lock = _SingleProcess(settings.database_url)
+        self._lock = SingleProcess(settings.database_url)
         self.inbox = Inbox(
             database(inbox_url(settings.database_url)), settings.episode_gap_s, self._arrived
         )
@@ -245,29 +237,3 @@ def _answers(one: Database) -> str:
     except SQLAlchemyError as error:
         return type(getattr(error, "orig", None) or error).__name__
     return "ok"
-
-
-class _SingleProcess:
-    """On SQLite the engine is one process; a second one would repeat what the first one runs."""
-
-    def __init__(self, url: str) -> None:
-        parsed = make_url(url)
-        sqlite = parsed.get_backend_name() == "sqlite" and parsed.database
-        self._path = Path(f"{parsed.database}.lock") if sqlite else None
-        self._descriptor: int | None = None
-
-    def take(self) -> Self:
-        if self._path is None:
-            return self
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            raise AlreadyRunningError(f"another receiver runs on {self._path.name[:-5]}") from None
-        return self
-
-    def release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None

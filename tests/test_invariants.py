@@ -26,7 +26,7 @@ from receiver import overrides
 from receiver.interventions import NotNowError
 from receiver.matchers import parse
 from receiver.overrides import Effect, Override
-from receiver.runs import State
+from receiver.run import State
 from tests.whole_fixtures import Whole, verdict
 
 _COOLDOWN_S, _BOOT_S = 300.0, 40.0

@@ -27,7 +27,7 @@ from receiver.metrics import Metrics
 from receiver.phases import Phases
 from receiver.playbook import Limits
 from receiver.prometheus import Prometheus
-from receiver.runs import Run, State
+from receiver.run import Run, State
 from receiver.stepping import Stepper
 from tests.fake_aws import HOST, FakeAws, bid
 

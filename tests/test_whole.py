@@ -16,7 +16,7 @@ from receiver import overrides
 from receiver.interventions import NoSuchRunError, NotNowError
 from receiver.matchers import parse
 from receiver.overrides import Effect, Override
-from receiver.runs import State
+from receiver.run import State
 from receiver.settings import Mode
 from tests.whole_fixtures import PLAYBOOK, Whole, verdict
 

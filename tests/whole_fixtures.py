@@ -33,7 +33,7 @@ from receiver.metrics import Metrics
 from receiver.phases import Phases
 from receiver.playbooks import load
 from receiver.prometheus import Prometheus
-from receiver.runs import Run, State
+from receiver.run import Run, State
 from receiver.settings import Mode
 from receiver.situation import Situations, Target
 from receiver.stepping import Stepper

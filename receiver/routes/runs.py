@@ -12,7 +12,7 @@ from receiver import runs
 from receiver.guarded import GuardedRoute, caller, needs
 from receiver.interventions import Interventions, NoSuchRunError, NotNowError
 from receiver.routes.comments import Comment
-from receiver.runs import State
+from receiver.run import State
 from receiver.stories import story
 from receiver.system import System
 from receiver.tokens import Role
