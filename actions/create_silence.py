@@ -4,8 +4,10 @@ One silence a name, with exactly the alert's name and the target as its matchers
 run, and after `duration_s` by itself.
 
 ```yaml
-- action: create_silence
-  params: {alertnames: [InstanceDown, ServiceDown], duration_s: 600}
+- action: reboot_instance
+  before:
+    - action: create_silence
+      params: {alertnames: [InstanceDown, ServiceDown], duration_s: 600}
 ```
 """
 

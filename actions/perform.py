@@ -39,6 +39,7 @@ class Step:
 
     `beside` are targets that no other run may hold meanwhile: an instance's group, a group's
     instances. A step that takes another one back minds no limits: it gives back what was taken.
+    One that does not `count` uses up no rate, as it goes with one that does.
     """
 
     run_id: str
@@ -53,6 +54,7 @@ class Step:
     bounds: Bounds = field(default_factory=Bounds)
     beside: Sequence[str] = ()
     undoing: Undoing | None = None
+    counts: bool = True
 
 
 def allow(connection: Connection, run_id: str) -> Denial | None:
@@ -168,7 +170,9 @@ class Performer:
             playbook=step.playbook,
             cooldown_s=step.cooldown_s,
             rates=step.rates,
-            counts=step.undoing is None and step.action.impact is not Impact.HARMLESS,
+            counts=step.counts
+            and step.undoing is None
+            and step.action.impact is not Impact.HARMLESS,
             beside=step.beside,
             scopes=found,
         )

@@ -4,8 +4,10 @@ They are resumed when the run ends, however it ends; those that somebody had sus
 as they were.
 
 ```yaml
-- action: suspend_processes
-  params: {processes: [ReplaceUnhealthy, AZRebalance]}
+- action: stop_instance
+  before:
+    - action: suspend_processes
+      params: {processes: [ReplaceUnhealthy, AZRebalance]}
 ```
 """
 

@@ -39,6 +39,7 @@ class StillGroup:
     maximum: int
     desired: int
     refreshes: list[str] = field(default_factory=list)
+    suspended: set[str] = field(default_factory=set)
     tags: dict[str, str] = field(default_factory=lambda: dict(_TAGS))
 
 
@@ -73,6 +74,8 @@ class StillAws:
             describe_auto_scaling_groups=self._describe_groups,
             describe_instance_refreshes=self._describe_refreshes,
             set_desired_capacity=self._set_desired,
+            suspend_processes=self._suspend,
+            resume_processes=self._resume,
             terminate_instance_in_auto_scaling_group=self._terminate,
         )
         trail = SimpleNamespace(lookup_events=self._lookup)
@@ -137,6 +140,16 @@ class StillAws:
         del ShouldDecrementDesiredCapacity
         return self._change("TerminateInstanceInAutoScalingGroup", InstanceId)
 
+    def _suspend(self, AutoScalingGroupName: str, ScalingProcesses: Sequence[str]) -> Any:  # noqa: N803, ANN401 boto3's names
+        self.trouble("SuspendProcesses", "before")
+        self.groups[AutoScalingGroupName].suspended |= set(ScalingProcesses)
+        return self._change("SuspendProcesses", AutoScalingGroupName, warned=True)
+
+    def _resume(self, AutoScalingGroupName: str, ScalingProcesses: Sequence[str]) -> Any:  # noqa: N803, ANN401 boto3's names
+        self.trouble("ResumeProcesses", "before")
+        self.groups[AutoScalingGroupName].suspended -= set(ScalingProcesses)
+        return self._change("ResumeProcesses", AutoScalingGroupName, warned=True)
+
     def _set_desired(self, AutoScalingGroupName: str, DesiredCapacity: int, **_: object) -> Any:  # noqa: N803, ANN401 boto3's names
         self.trouble("SetDesiredCapacity", "before")
         self.groups[AutoScalingGroupName].desired = DesiredCapacity
@@ -179,6 +192,7 @@ def _group(group: StillGroup) -> dict[str, Any]:
         "MaxSize": group.maximum,
         "DesiredCapacity": group.desired,
         "TargetGroupARNs": [],
+        "SuspendedProcesses": [{"ProcessName": one} for one in sorted(group.suspended)],
         "Tags": [{"Key": key, "Value": value} for key, value in group.tags.items()],
         "Instances": [
             {

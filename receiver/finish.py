@@ -21,10 +21,9 @@ from receiver.closing import Closing
 from receiver.database import Database
 from receiver.engine import Enqueues, Kind, Phase
 from receiver.run import Run, State
-from receiver.stepping import DENIED, Stepper, plan_of, step_of
+from receiver.stepping import DENIED, TELL_FROM, UNDO_FROM, Stepper, plan_of, step_of
 
 _log = structlog.get_logger()
-UNDO_FROM, TELL_FROM = 1_000, 2_000
 # While people keep us from undoing, it is tried again so often.
 _HINDERED_S = 30.0
 _BY_PEOPLE = frozenset({Denial.PAUSED, Denial.HELD_BY_OVERRIDE})

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 import structlog
 
 from actions import ledger
-from actions.action import Outcome, Progress
+from actions.action import Impact, Outcome, Progress
 from actions.aws import AWS_ERRORS, on_behalf_of
 from actions.catalog import CATALOG
 from actions.claims import Denial
@@ -32,7 +32,7 @@ from receiver.finish import Finish
 from receiver.metrics import Metrics
 from receiver.prometheus import Prometheus
 from receiver.run import Run, State
-from receiver.stepping import DENIED, Stepper, plan_of, step_of
+from receiver.stepping import DENIED, Stepper, plan_of, preparing, step_of
 
 _log = structlog.get_logger()
 # What was decided longer ago than this, and not begun, is decided anew: the world has moved on.
@@ -120,7 +120,7 @@ class Phases:
                 self.stepper.performer.abandon(begun)
                 self._decide_again(run, run.next_rung - 1, run.steps_begun)
                 return
-        performed = self.stepper.perform(run, step)
+        performed = self._prepared(run) or self.stepper.perform(run, step)
         if isinstance(performed, Denial):
             self._denied(run, performed)
             return
@@ -137,6 +137,17 @@ class Phases:
             verify_until=until,
             recovered_since=None,
         )
+
+    def _prepared(self, run: Run) -> Intent | Denial | None:
+        """Do what comes before the step; what stops it, or None where all is prepared."""
+        for step in preparing(run):
+            performed = self.stepper.perform(run, step)
+            if isinstance(performed, Denial):
+                return performed
+            told = step.action.impact is Impact.HARMLESS
+            if not told and performed.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
+                return replace(performed, outcome=Outcome.FAILED)
+        return None
 
     def _failed(self, run: Run, step: Intent) -> None:
         """The step surely did not happen: try it again, climb on, or call a person."""

@@ -30,6 +30,9 @@ def planned(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, Any
         "group": plan.group,
         "params": filled(step.params, values),
         "basis": dict(plan.basis),
+        "before": [
+            {"action": one.action, "params": filled(one.params, values)} for one in step.before
+        ],
         "beside": _beside(plan),
         "cooldown_s": playbook.cooldown_s,
         "limits": playbook.limits.model_dump(),

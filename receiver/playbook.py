@@ -7,7 +7,14 @@ import string
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from actions.action import Impact
 from actions.audit import canonical
@@ -71,6 +78,13 @@ def _harmless(value: str) -> str:
     return value
 
 
+def _leased(value: str) -> str:
+    if not CATALOG[value].leased:
+        lent = ", ".join(name for name in CATALOG if CATALOG[name].leased)
+        raise ValueError(f"{value} is not undone when a run ends; there are: {lent}")
+    return value
+
+
 def _templates(value: object) -> object:
     """Texts with placeholders, at any depth: only the known ones."""
     if isinstance(value, str):
@@ -124,23 +138,32 @@ class Verify(_Part):
     timeout_s: Annotated[Seconds, Field(alias="timeout")] = 180.0
 
 
+class Preparing(_Part):
+    """What is done right before a step, and undone when the run ends."""
+
+    action: Annotated[ActionName, AfterValidator(_leased)]
+    params: Parameters = Field(default_factory=dict)
+
+
 class Step(_Part):
     """One rung of the ladder: taken where `when` holds, and nothing before it was.
 
-    `ask`: a person must approve it, whatever the mode. `verify` stands in for the playbook's own.
+    `ask`: a person must approve it, whatever the mode. `before` is done right before it, and undone
+    when the run ends. `verify` stands in for the playbook's own.
     """
 
     action: ActionName
     params: Parameters = Field(default_factory=dict)
     when: When | None = None
     ask: bool = False
+    before: Annotated[list[Preparing], Field(max_length=3)] = Field(default_factory=list)
     verify: Verify | None = None
 
 
 class Telling(_Part):
     """A step that only tells people, once the ladder is at its end and nothing helped."""
 
-    action: Annotated[ActionName, BeforeValidator(_harmless)]
+    action: Annotated[ActionName, AfterValidator(_harmless)]
     params: Parameters = Field(default_factory=dict)
 
 
@@ -209,7 +232,9 @@ class Playbook(_Part):
     @property
     def actions(self) -> set[str]:
         """Names of all that it may do."""
-        return {one.action for one in self.steps} | {one.action for one in self.escalate}
+        before = {one.action for step in self.steps for one in step.before}
+        steps = {one.action for one in self.steps}
+        return steps | before | {one.action for one in self.escalate}
 
     @property
     def digest(self) -> str:
@@ -222,6 +247,7 @@ class Playbook(_Part):
                 "params": step.params,
                 "when": str(step.when or ""),
                 "ask": step.ask,
+                "before": [one.model_dump() for one in step.before],
                 "verify": step.verify.model_dump() if step.verify else None,
             }
             for step in self.steps

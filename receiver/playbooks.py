@@ -7,6 +7,7 @@ set of playbooks would match other alerts than the whole.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -87,13 +88,22 @@ def _load(file: Path) -> tuple[Playbook | None, Lines, list[Finding]]:
 
 def _misfits(file: Path, lines: Lines, playbook: Playbook) -> Iterator[Finding]:
     """Parameters that are not what their action takes."""
-    ladder = [("steps", n, one.action, one.params) for n, one in enumerate(playbook.steps)]
-    telling = [("escalate", n, one.action, one.params) for n, one in enumerate(playbook.escalate)]
-    for part, number, action, params in ladder + telling:
+    parts: list[tuple[tuple[str | int, ...], str, Mapping[str, Any]]] = []
+    for number, step in enumerate(playbook.steps):
+        parts.append((("steps", number), step.action, step.params))
+        parts += [
+            (("steps", number, "before", place), one.action, one.params)
+            for place, one in enumerate(step.before)
+        ]
+    parts += [
+        (("escalate", number), one.action, one.params)
+        for number, one in enumerate(playbook.escalate)
+    ]
+    for where, action, params in parts:
         try:
             CATALOG[action].params.model_validate(filled(params, EXAMPLES))
         except ValidationError as error:
-            yield from findings(file, lines, (part, number, "params"), error)
+            yield from findings(file, lines, (*where, "params"), error)
 
 
 def findings(

@@ -1,9 +1,10 @@
 """One step of a run's plan: what it is, and having it performed and counted."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from actions.action import TargetKind
 from actions.catalog import CATALOG
 from actions.claims import Denial
 from actions.ledger import Intent
@@ -12,6 +13,9 @@ from receiver.metrics import Metrics
 from receiver.playbook import Limits
 from receiver.run import Run
 
+# Steps of a run's ladder count from 0; what goes with them has numbers above these.
+PREPARE_FROM, UNDO_FROM, TELL_FROM = 100, 1_000, 2_000
+_PREPARED_MOST = 10
 DENIED = {
     Denial.PAUSED: "a person paused it before it could act",
     Denial.TARGET_BUSY: "another run took the target first",
@@ -70,3 +74,21 @@ def step_of(run: Run) -> Step:
         bounds=limits.bounds,
         beside=plan["beside"],
     )
+
+
+def preparing(run: Run) -> Iterator[Step]:
+    """What is done before the step that the run is at."""
+    plan, step = plan_of(run), step_of(run)
+    for number, one in enumerate(plan["before"]):
+        action = CATALOG[one["action"]]
+        of_group = action.target is TargetKind.GROUP
+        yield replace(
+            step,
+            index=PREPARE_FROM + _PREPARED_MOST * step.index + number,
+            action=action,
+            target=plan["group"] if of_group else plan["target"],
+            params=one["params"],
+            cooldown_s=0.0,
+            beside=(),
+            counts=False,
+        )

@@ -39,8 +39,13 @@ class Chain:
         return [name for name, item in self.fleet().items() if item["asg"] == group]
 
     def fresh(self) -> str:
-        """A member that is well, and about which there was no alert yet."""
-        return next(one for one, item in self.fleet().items() if _well(item) and not self.runs(one))
+        """A member that has a past, is well, and was not acted on yet."""
+        oldest = sorted(self.fleet().items(), key=lambda one: one[1]["launched_at"])
+        return next(
+            one
+            for one, item in oldest
+            if _well(item) and not any(run["steps"] for run in self.runs(one))
+        )
 
     def break_(self, target: str, fault: str) -> None:
         body = {"target": target, "fault": fault}

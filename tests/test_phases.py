@@ -139,6 +139,7 @@ class Service:
             "limits": Limits().model_dump(),
             "rollback": False,
             "escalate": [],
+            "before": [],
             "action": action,
             "target": target,
             "params": {} if action == "reboot_instance" else {"desired": "+2"},

@@ -453,3 +453,65 @@ def test_an_alert_on_a_stranger_is_refused(whole: Whole) -> None:
         whole.deliver(target, firing=False)
         whole.pass_time(70)
     assert _operations(whole) == []
+
+
+_LEASING = PLAYBOOK.replace(
+    "  - action: reboot_instance\n",
+    "  - action: reboot_instance\n"
+    "    before:\n"
+    "      - {action: create_silence, params: {alertnames: [InstanceDown]}}\n"
+    "      - {action: suspend_processes, params: {processes: [ReplaceUnhealthy]}}\n",
+)
+
+
+@pytest.mark.parametrize("recovered", ["1", "0"])
+@pytest.mark.parametrize("crash", [False, True])
+def test_what_is_lent_for_a_step_is_given_back_when_the_run_ends(
+    tmp_path: Path, recovered: str, *, crash: bool
+) -> None:
+    """However it ends, also where the process was cut off; a silence that fails stops nothing."""
+    whole = Whole(tmp_path, playbook=_LEASING)
+    target = whole.group()[0]
+    whole.aws.groups["web-asg"].suspended = {"AZRebalance"}
+    whole.recovered = recovered
+    whole.deliver(target)
+    whole.work()
+    assert _operations(whole) == ["SuspendProcesses", "RebootInstances"]
+    assert whole.aws.groups["web-asg"].suspended == {"AZRebalance", "ReplaceUnhealthy"}
+    if crash:
+        whole.start()
+    whole.pass_time(400)
+    assert whole.only().state.ended
+    assert whole.aws.groups["web-asg"].suspended == {"AZRebalance"}
+    assert _operations(whole)[-1] == "ResumeProcesses"
+    whole.close()
+
+
+def test_a_cancelled_run_gives_back_what_it_was_lent(tmp_path: Path) -> None:
+    """What was done stays done, and what was lent does not."""
+    whole = Whole(tmp_path, playbook=_LEASING)
+    whole.recovered = "0"
+    whole.deliver(whole.group()[0])
+    whole.pass_time(10)
+    whole.interventions.cancel(whole.only().id, "alice", "I have it")
+    whole.pass_time(10)
+    assert whole.only().state is State.CANCELLED
+    assert whole.aws.groups["web-asg"].suspended == set()
+    whole.close()
+
+
+def test_a_step_that_cannot_be_prepared_is_not_taken(tmp_path: Path) -> None:
+    """The next one may be."""
+    whole = Whole(tmp_path, playbook=_LEASING)
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("SuspendProcesses", "before"):
+            raise refusal(operation, "ValidationError", 400)
+
+    whole.aws.trouble = trouble
+    target = whole.group()[0]
+    whole.deliver(target)
+    whole.pass_time(100)
+    assert "RebootInstances" not in _operations(whole)
+    assert "TerminateInstanceInAutoScalingGroup" in _operations(whole)
+    whole.close()
