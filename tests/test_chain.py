@@ -39,13 +39,19 @@ class Chain:
         return [name for name, item in self.fleet().items() if item["asg"] == group]
 
     def fresh(self) -> str:
-        """A member that has a past, is well, and was not acted on yet."""
-        oldest = sorted(self.fleet().items(), key=lambda one: one[1]["launched_at"])
-        return next(
-            one
-            for one, item in oldest
-            if _well(item) and not any(run["steps"] for run in self.runs(one))
-        )
+        """A member that has a past, is well, and was not acted on; best one that never alerted."""
+        runs = {one: self.runs(one) for one in self.fleet()}
+        fit = [
+            (bool(runs[one]), item["launched_at"], one)
+            for one, item in self.fleet().items()
+            if _well(item) and not any(run["steps"] for run in runs.get(one, ()))
+        ]
+        return min(fit)[2]
+
+    def acted(self, target: str) -> list[dict[str, Any]]:
+        """The target's runs that acted, once there are some and all have ended."""
+        eventually(lambda: any(run["steps"] for run in self.runs(target)))
+        return [run for run in self.ended(target) if run["steps"]]
 
     def break_(self, target: str, fault: str) -> None:
         body = {"target": target, "fault": fault}
@@ -195,9 +201,8 @@ def test_each_fault_gets_its_own_remedy(chain: Chain, fault: str, action: str, c
     """One act, by the lightest step that mends it, and the fleet is well again."""
     target = chain.fresh()
     chain.break_(target, fault)
-    runs = chain.ended(target)
-    acted = [run for run in runs if run["steps"]]
-    assert [run["state"] for run in acted] == ["succeeded"], runs
+    acted = chain.acted(target)
+    assert [run["state"] for run in acted] == ["succeeded"], acted
     assert [step["action"] for step in acted[0]["steps"]] == [action]
     assert [one["operation"] for one in chain.calls(target)][-1:] == [call]
     assert _well(chain.fleet()[target])
@@ -234,8 +239,7 @@ def test_copies_two_alertmanagers_and_a_kill_still_make_one_reboot(chain: Chain)
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(post, range(50)))
     assert {answer.json()["duplicates"] for answer in answers} == {1}
-    ended = [one for one in chain.ended(target) if one["steps"]]
-    assert [one["state"] for one in ended] == ["succeeded"]
+    assert [one["state"] for one in chain.acted(target)] == ["succeeded"]
     assert len(chain.calls(target)) == 1
     assert service.alive()
 

@@ -109,7 +109,7 @@ def test_explain_gives_a_decision_and_its_gates(tmp_path: Path, payload: Path) -
     assert len(answers) == len(json.loads(payload.read_text())["alerts"])
     for answer in answers:
         assert answer["decision"] == "refuse"
-        assert answer["refusal"] in {"target_unproven", "resolved", "no_playbook"}
+        assert answer["refusal"] in {"target_unproven", "resolved", "no_target"}
         assert answer["gates"][-1]["passed"] is False
     assert not (tmp_path / "state.db").exists()
 
