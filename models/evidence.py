@@ -20,7 +20,8 @@ class Evidence:
     to 7 days, `recent` the last 2 hours at 15 s and their last 2 minutes at 5 s, `peers` the
     siblings' last 30 minutes at 30 s by instance id (the target itself is not among them).
     `None` is a question that Prometheus did not answer, an empty mapping one that it answered
-    with nothing.
+    with nothing. `relative` says that values have lost their units, as in published sets: no
+    absolute size means anything.
     """
 
     target: str
@@ -29,3 +30,4 @@ class Evidence:
     recent: Mapping[str, Series] | None = None
     peers: Mapping[str, Mapping[str, Series]] | None = None
     problems: tuple[str, ...] = field(default=())
+    relative: bool = False

@@ -51,9 +51,8 @@ def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
     missing = _missing(evidence, before, known, roles or ("cpu_busy",))
     if missing is not None:
         finding = _Finding(Answer.UNDECIDED, 0.0, missing)
-    else:
-        finding = _on_target(evidence, before, known, frozenset(roles))
-    return _verdict(finding, known)
+        return replace(_verdict(finding, known), lacking=True)
+    return _verdict(_on_target(evidence, before, known, frozenset(roles)), known)
 
 
 def _missing(

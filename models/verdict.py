@@ -26,7 +26,9 @@ class Verdict:
     `score` in [0, 1] orders alerts, larger is more likely an incident. `confidence` in [0, 1]
     is the probability that the alert is an incident, None where it cannot be said.
     `peers` counts the siblings that could be compared and `peers_moved` those that moved the
-    same way; `surging` says that the group as a whole carries more traffic. None is unknown.
+    same way; `surging` says that the group as a whole carries more traffic. `kind` is the
+    kind of fault that it looks like (`models.learned.Kind`). None is unknown. `lacking` says
+    that too little is known to tell.
     """
 
     answer: Answer
@@ -37,3 +39,5 @@ class Verdict:
     peers: int | None = None
     peers_moved: int | None = None
     surging: bool | None = None
+    kind: str | None = None
+    lacking: bool = False

@@ -17,7 +17,7 @@ from actions.aws import AWS_ERRORS
 from actions.policy import policy
 from models import robust
 from receiver import explain as explaining
-from receiver import logs, playbook_tests, settings, tokens
+from receiver import logs, model_cli, playbook_tests, settings, tokens
 from receiver.app import app
 from receiver.database import DatabaseUrlError, database
 from receiver.outside import NotifyFileError, Services
@@ -36,6 +36,10 @@ _PATH = click.Path(path_type=Path)
 @click.version_option(package_name="smartcloudops", message="%(prog)s %(version)s")
 def cli() -> None:
     """Remediate Prometheus alerts on AWS: re-checked, guarded, effectively once, audited."""
+
+
+cli.add_command(model_cli.train)
+cli.add_command(model_cli.evaluate)
 
 
 @cli.command()

@@ -1,0 +1,140 @@
+"""The re-check: one verdict out of the group's present, the target's past, and what was learnt.
+
+The group comes first: when most siblings moved, no single host is at fault, whatever its own
+metrics look like. Then the learned model has the word on a host that moved alone; it confirms
+only what looks like something it was trained on. No model means undecided.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from models import robust
+from models.artifact import Model
+from models.evidence import Evidence
+from models.features import Floats, Levels, features
+from models.learned import Kind, Reading
+from models.verdict import Answer, Contribution, Verdict
+from models.window import DAY_SLOTS, window
+
+NO_MODEL = "none"
+_SHOWN = 4
+_FAR = 3.0
+_MOST = 0.6
+_FEW = 1 / 3
+
+
+def judge(model: Model | None, evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
+    """Whether a remediation would help the target of an alert on these roles.
+
+    Pure: the same model and evidence give the same verdict; nothing later than `evidence.at`
+    takes part.
+    """
+    if model is None:
+        return _undecided(NO_MODEL, "There is no model to judge with.")
+    group = None if evidence.relative else robust.judge(evidence, roles)
+    if group is not None and group.lacking:
+        return replace(group, model=model.version)
+    seen = window(evidence)
+    lacking = _lacking(evidence, seen.history, len(seen.roles))
+    if lacking is not None:
+        return _undecided(model.version, lacking)
+    vector, levels = features(seen, roles)
+    reading = model.learned.read(vector[None, :])[0]
+    limits = model.learned.limits
+    strange = reading.strange > limits.strange
+    if group is None:
+        answer = _alone(reading, limits.confirm, limits.refute, strange=strange)
+        return _verdict(model.version, answer, reading, (_told(reading), *_reasons(levels)))
+    answer = _with_group(group, _alone(reading, limits.confirm, limits.refute, strange=strange))
+    kind = Kind.GROUP_LOAD if group.surging else reading.kind
+    return replace(
+        group,
+        answer=answer,
+        score=reading.score if not group.surging else max(group.score, reading.score),
+        confidence=None if group.surging else reading.confidence,
+        model=model.version,
+        kind=kind.value if answer is Answer.CONFIRMED else None,
+        contributions=(*group.contributions[:1], _told(reading), *group.contributions[1:]),
+    )
+
+
+def _lacking(evidence: Evidence, history: Floats, roles: int) -> str | None:
+    told = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
+    if not roles:
+        return f"Nothing is known of the target{told}."
+    if history.shape[1] < DAY_SLOTS:
+        hours = history.shape[1] * 24 / DAY_SLOTS
+        return f"Only {hours:.0f} h of the target are known, less than a day: no telling usual."
+    return None
+
+
+def _alone(reading: Reading, confirm: float, refute: float, *, strange: bool) -> Answer:
+    if strange:
+        return Answer.UNDECIDED
+    if reading.fault >= confirm:
+        return Answer.CONFIRMED
+    return Answer.REFUTED if reading.score <= refute else Answer.UNDECIDED
+
+
+def _with_group(group: Verdict, alone: Answer) -> Answer:
+    """Neither of the two overrules the other's clear word; where they differ, nobody can say."""
+    if group.surging or not group.peers or group.peers_moved is None:
+        # The whole group, or nothing known of it: what the model says of one host is not enough.
+        return group.answer
+    share = group.peers_moved / group.peers
+    if share > _FEW:
+        return group.answer
+    opposite = {Answer.CONFIRMED: Answer.REFUTED, Answer.REFUTED: Answer.CONFIRMED}
+    if group.answer is Answer.UNDECIDED:
+        return alone
+    return Answer.UNDECIDED if alone is opposite[group.answer] else group.answer
+
+
+def _verdict(
+    version: str, answer: Answer, reading: Reading, contributions: tuple[Contribution, ...]
+) -> Verdict:
+    return Verdict(
+        answer=answer,
+        score=reading.score,
+        confidence=reading.confidence,
+        model=version,
+        contributions=contributions,
+        kind=reading.kind.value if answer is Answer.CONFIRMED else None,
+    )
+
+
+def _undecided(version: str, why: str) -> Verdict:
+    return Verdict(
+        answer=Answer.UNDECIDED,
+        score=0.0,
+        confidence=None,
+        model=version,
+        contributions=(Contribution(role="", sigma=None, text=why),),
+    )
+
+
+def _told(reading: Reading) -> Contribution:
+    looks = f"looks like {reading.kind.value.replace('_', ' ')}"
+    unlike = "; unlike what the model was trained on" if reading.strange > 1 else ""
+    text = f"The model puts an incident at {reading.confidence:.0%}, {looks}{unlike}."
+    return Contribution(role="", sigma=None, text=text)
+
+
+def _reasons(levels: Levels) -> tuple[Contribution, ...]:
+    """The roles farthest from this hour on earlier days, and whether they were so before."""
+    sigma = np.sinh(levels.columns["hour"])
+    again = levels.columns["again"]
+    found: list[Contribution] = []
+    for row in np.argsort(-np.abs(sigma))[:_SHOWN]:
+        if abs(sigma[row]) < _FAR and found:
+            break
+        side = "above" if sigma[row] > 0 else "below"
+        text = f"{levels.roles[row]} {sigma[row]:+.1f} sigma {side} this hour on earlier days"
+        if again[row] > 0:
+            text += f"; as far on {again[row]:.0%} of them"
+        found.append(
+            Contribution(role=levels.roles[row], sigma=round(float(sigma[row]), 1), text=f"{text}.")
+        )
+    return tuple(found)

@@ -1,0 +1,189 @@
+"""Scoring a labelled set through the very code that serves, and what is told of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from models.artifact import Model
+from models.detector import judge
+from models.figures import (
+    average_precision,
+    calibration_error,
+    recall_at,
+    suppressed,
+    wilson,
+)
+from models.sets import Alert, LabelledSet
+from models.verdict import Answer, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """An alert's label beside its answer."""
+
+    id: str
+    incident: bool
+    kind: str
+    answer: Answer
+    score: float
+    confidence: float | None
+
+    def line(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "answer": self.answer.value,
+            "score": round(self.score, 6),
+            "confidence": None if self.confidence is None else round(self.confidence, 6),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindLine:
+    kind: str
+    incident: bool
+    alerts: int
+    confirmed: int
+    refuted: int
+    undecided: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The figures of one set; shares in [0, 1], None where there is nothing to count."""
+
+    set: str
+    model: str
+    alerts: int
+    incidents: int
+    precision: float | None
+    precision_low: float
+    precision_high: float
+    recall: float | None
+    undecided: float
+    benign_not_confirmed: float | None
+    benign_refuted: float | None
+    average_precision: float | None
+    suppressed_at_95_recall: float | None
+    recall_at_95_precision: float | None
+    calibration_error: float | None
+    median_ms: float | None
+    p95_ms: float | None
+    kinds: tuple[KindLine, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def score(
+    model: Model | None, labelled: LabelledSet, progress: Callable[[int, int], None]
+) -> tuple[list[Scored], list[float]]:
+    """Each alert's answer, and the processor's seconds that each decision took."""
+    found: list[Scored] = []
+    took: list[float] = []
+    for number, (alert, evidence) in enumerate(labelled):
+        began = time.process_time()
+        verdict = judge(model, evidence, alert.roles)
+        took.append(time.process_time() - began)
+        found.append(_scored(alert, verdict))
+        progress(number + 1, len(labelled.alerts))
+    return found, took
+
+
+def _scored(alert: Alert, verdict: Verdict) -> Scored:
+    return Scored(
+        id=alert.id,
+        incident=alert.incident,
+        kind=alert.kind,
+        answer=verdict.answer,
+        score=verdict.score,
+        confidence=verdict.confidence,
+    )
+
+
+def summary(name: str, model: str, scored: Sequence[Scored], took: Sequence[float] = ()) -> Summary:
+    incident = np.array([one.incident for one in scored], dtype=np.bool_)
+    value = np.array([one.score for one in scored])
+    confidence = np.array(
+        [np.nan if one.confidence is None else one.confidence for one in scored], dtype=np.float64
+    )
+    confirmed = np.array([one.answer is Answer.CONFIRMED for one in scored], dtype=np.bool_)
+    refuted = np.array([one.answer is Answer.REFUTED for one in scored], dtype=np.bool_)
+    right = int((confirmed & incident).sum())
+    low, high = wilson(right, int(confirmed.sum()))
+    ms = np.array(took) * 1e3
+    return Summary(
+        set=name,
+        model=model,
+        alerts=len(scored),
+        incidents=int(incident.sum()),
+        precision=right / int(confirmed.sum()) if confirmed.any() else None,
+        precision_low=low,
+        precision_high=high,
+        recall=float(confirmed[incident].mean()) if incident.any() else None,
+        undecided=float((~confirmed & ~refuted).mean()),
+        benign_not_confirmed=float((~confirmed[~incident]).mean()) if (~incident).any() else None,
+        benign_refuted=float(refuted[~incident].mean()) if (~incident).any() else None,
+        average_precision=average_precision(incident, value),
+        suppressed_at_95_recall=suppressed(incident, value),
+        recall_at_95_precision=recall_at(incident, value, 0.95),
+        calibration_error=calibration_error(incident, confidence),
+        median_ms=float(np.median(ms)) if len(ms) else None,
+        p95_ms=float(np.quantile(ms, 0.95)) if len(ms) else None,
+        kinds=_by_kind(scored),
+    )
+
+
+def _by_kind(scored: Sequence[Scored]) -> tuple[KindLine, ...]:
+    names = sorted({(not one.incident, one.kind) for one in scored})
+    lines = []
+    for benign, kind in names:
+        mine = [one.answer for one in scored if one.kind == kind and one.incident is not benign]
+        lines.append(
+            KindLine(
+                kind=kind,
+                incident=not benign,
+                alerts=len(mine),
+                confirmed=mine.count(Answer.CONFIRMED),
+                refuted=mine.count(Answer.REFUTED),
+                undecided=mine.count(Answer.UNDECIDED),
+            )
+        )
+    return tuple(lines)
+
+
+def table(found: Summary) -> str:
+    """The figures and the table by kind, as text."""
+    interval = f"{_share(found.precision_low)}, {_share(found.precision_high)}"
+    lines = [
+        f"set                       {found.set}",
+        f"model                     {found.model}",
+        f"alerts                    {found.alerts}, {found.incidents} of them incidents",
+        f"precision of confirmed    {_share(found.precision)}  [{interval}]",
+        f"recall of incidents       {_share(found.recall)}",
+        f"undecided                 {_share(found.undecided)}",
+        f"benign not confirmed      {_share(found.benign_not_confirmed)}",
+        f"benign refuted            {_share(found.benign_refuted)}",
+        f"average precision         {_share(found.average_precision)}",
+        f"suppressed at 95 % recall {_share(found.suppressed_at_95_recall)}",
+        f"recall at 95 % precision  {_share(found.recall_at_95_precision)}",
+        f"calibration error         {_share(found.calibration_error)}",
+    ]
+    if found.median_ms is not None and found.p95_ms is not None:
+        lines.append(f"ms a decision (CPU)       {found.median_ms:.1f}, p95 {found.p95_ms:.1f}")
+    lines += [
+        "",
+        f"{'kind':20}{'is':10}{'alerts':>8}{'confirmed':>11}{'undecided':>11}{'refuted':>9}",
+    ]
+    for one in found.kinds:
+        label = "incident" if one.incident else "benign"
+        shares = [count / one.alerts for count in (one.confirmed, one.undecided, one.refuted)]
+        answered = f"{shares[0]:11.2f}{shares[1]:11.2f}{shares[2]:9.2f}"
+        lines.append(f"{one.kind:20}{label:10}{one.alerts:8}{answered}")
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,66 @@
+"""The figures by which answers are judged."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+_Z = 1.959964
+_BINS = 10
+
+
+def wilson(right: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927); (0, 1) where nothing was counted."""
+    if not count:
+        return 0.0, 1.0
+    share = right / count
+    middle = share + _Z**2 / (2 * count)
+    half = _Z * float(np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)))
+    whole = 1 + _Z**2 / count
+    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
+
+
+def average_precision(incident: Flags, score: Floats) -> float | None:
+    """The area under precision over recall, a step a score; None without incidents."""
+    if not incident.any():
+        return None
+    order = np.argsort(-score, kind="stable")
+    right = np.cumsum(incident[order])
+    # Equal scores are one step: their order means nothing.
+    last = np.append(np.diff(score[order]) != 0, True)
+    right, count = right[last], (np.flatnonzero(last) + 1)
+    return float((np.diff(right, prepend=0) * right / count).sum() / incident.sum())
+
+
+def suppressed(incident: Flags, score: Floats, recall: float = 0.95) -> float | None:
+    """The share of benign alerts below the score that still finds `recall` of the incidents."""
+    if not incident.any() or incident.all():
+        return None
+    found = np.sort(score[incident])
+    limit = found[int(np.floor((1 - recall) * len(found)))]
+    return float((score[~incident] < limit).mean())
+
+
+def recall_at(incident: Flags, score: Floats, precision: float) -> float | None:
+    """The most incidents that can be found at a precision."""
+    if not incident.any():
+        return None
+    order = np.argsort(-score, kind="stable")
+    right = np.cumsum(incident[order])
+    holds = right / np.arange(1, len(order) + 1) >= precision
+    return float(right[holds].max() / incident.sum()) if holds.any() else 0.0
+
+
+def calibration_error(incident: Flags, confidence: Floats) -> float | None:
+    """Expected calibration error over ten bins of equal width."""
+    known = np.isfinite(confidence)
+    if not known.any():
+        return None
+    incident, confidence = incident[known], confidence[known]
+    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    gaps = [
+        abs(float(incident[bins == one].mean()) - float(confidence[bins == one].mean()))
+        * float((bins == one).mean())
+        for one in np.unique(bins)
+    ]
+    return float(sum(gaps))

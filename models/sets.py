@@ -1,0 +1,167 @@
+"""Labelled alerts on recorded metrics, read as the evidence of each alert.
+
+A set is a folder with `alerts.jsonl`, `patches.npz` and the series of its targets. Labels are
+for training and scoring; the evidence holds nothing of them.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evidence import Evidence, Series
+from models.window import MOST_SLOTS, RECENT_SLOTS, SLOT_S
+
+_MINUTE_S = 60
+
+
+class SetError(ValueError):
+    """The folder is not a set that can be read; the text says what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The recorded series of one machine.
+
+    `values` [rows, roles], a row each `step_s` from `start` (epoch seconds).
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    values: NDArray[np.float32]
+    start: int
+    step_s: int
+
+    def row(self, time: float) -> int:
+        """The newest row at or before a moment."""
+        return int((time - self.start) // self.step_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    id: str
+    target: str
+    time: int
+    roles: tuple[str, ...]
+    incident: bool
+    kind: str
+    group: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patch:
+    """Values written over a target's series from a row on, in one column."""
+
+    column: int
+    row: int
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSet:
+    name: str
+    alerts: tuple[Alert, ...]
+    targets: dict[str, Target]
+    patches: dict[int, tuple[Patch, ...]]
+
+    def __iter__(self) -> Iterator[tuple[Alert, Evidence]]:
+        for line, alert in enumerate(self.alerts):
+            target = self.targets[alert.target]
+            yield alert, view(target, alert.time, self.patches.get(line, ()))
+
+
+def read(folder: Path) -> LabelledSet:
+    """Raises SetError."""
+    try:
+        alerts = tuple(
+            _alert(json.loads(text))
+            for text in (folder / "alerts.jsonl").read_text(encoding="utf-8").splitlines()
+        )
+        meta = folder / "set.json"
+        where = json.loads(meta.read_text(encoding="utf-8"))["targets"] if meta.exists() else None
+        base = folder / (where or "targets")
+        targets = {name: _target(base, name) for name in sorted({one.target for one in alerts})}
+        patches = _patches(folder / "patches.npz")
+    except OSError as error:
+        raise SetError(f"{error.filename}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SetError(f"{folder}: not a labelled set: {error}") from error
+    return LabelledSet(name=folder.name, alerts=alerts, targets=targets, patches=patches)
+
+
+def view(target: Target, time: float, patches: tuple[Patch, ...] = ()) -> Evidence:
+    """What could be known of a target at a moment: rows after it are cut off first."""
+    end = min(target.row(time), len(target.values) - 1) + 1
+    begin = max(0, end - int(MOST_SLOTS * SLOT_S) // target.step_s)
+    values = target.values[begin:end].astype(np.float64)
+    for patch in patches:
+        a, b = max(patch.row, begin), min(patch.row + len(patch.values), end)
+        if a < b:
+            values[a - begin : b - begin, patch.column] = patch.values[
+                a - patch.row : b - patch.row
+            ]
+    at = float(target.start + (end - 1) * target.step_s)
+    times = at - target.step_s * np.arange(len(values) - 1, -1, -1, dtype=np.float64)
+    each = max(1, int(SLOT_S) // target.step_s)
+    whole = len(values) // each * each
+    means = values[len(values) - whole :].reshape(-1, each, values.shape[1]).mean(axis=1)
+    newest = times[len(values) - whole :].reshape(-1, each)[:, -1]
+    late = RECENT_SLOTS * _MINUTE_S // target.step_s
+    # A copy with roles as rows: each series then lies in one piece.
+    past, recent = np.ascontiguousarray(means.T), np.ascontiguousarray(values[-late:].T)
+    return Evidence(
+        target=target.name,
+        at=at,
+        history={role: _series(newest, past[k]) for k, role in enumerate(target.roles)},
+        recent={role: _series(times[-late:], recent[k]) for k, role in enumerate(target.roles)},
+        relative=True,
+    )
+
+
+def _series(times: NDArray[np.float64], values: NDArray[np.float64]) -> Series:
+    return Series(times, values)  # type: ignore[arg-type] # arrays spare a list of a million
+
+
+def _alert(one: dict[str, Any]) -> Alert:
+    return Alert(
+        id=str(one["id"]),
+        target=str(one["target"]),
+        time=int(one["time"]),
+        roles=tuple(str(role) for role in one["roles"]),
+        incident=one.get("label") == "incident",
+        kind=str(one.get("kind", "")),
+        group=str(one.get("group", one["target"])),
+    )
+
+
+def _target(base: Path, name: str) -> Target:
+    path = base / f"{name}.npz"
+    if path.resolve().parent != base.resolve():
+        raise SetError(f"{name}: not a name of a target")
+    with np.load(path, allow_pickle=False) as arrays:
+        return Target(
+            name=name,
+            roles=tuple(str(role) for role in arrays["roles"]),
+            values=np.asarray(arrays["X"], dtype=np.float32),
+            start=int(arrays["start"]),
+            step_s=int(arrays["step_s"]),
+        )
+
+
+def _patches(path: Path) -> dict[int, tuple[Patch, ...]]:
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        pool = np.asarray(arrays["values"], dtype=np.float32)
+        found: dict[int, list[Patch]] = {}
+        columns = ("alert", "role", "start", "offset", "length")
+        for alert, role, start, offset, length in zip(
+            *(arrays[name].tolist() for name in columns), strict=True
+        ):
+            patch = Patch(column=role, row=start, values=pool[offset : offset + length])
+            found.setdefault(alert, []).append(patch)
+    return {alert: tuple(patches) for alert, patches in found.items()}

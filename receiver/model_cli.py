@@ -1,0 +1,76 @@
+"""The commands that make a model and judge one."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from models import artifact, evaluation, make
+from models.sets import SetError, read
+
+_PATH = click.Path(path_type=Path)
+_BAD_INPUT = 2
+
+
+@click.command()
+@click.option("--data", "data", multiple=True, required=True, type=_PATH, help="A labelled set.")
+@click.option("--out", required=True, type=_PATH, help="The folder for the model and its card.")
+@click.option("--seed", default=7, show_default=True)
+@click.option("--each", default=10, show_default=True, help="Injections a kind and target.")
+@click.option("--folds", default=11, show_default=True, help="Parts that groups are dealt to.")
+@click.option("--rehearse", is_flag=True, help="Leave out kinds in turn, and tell how it went.")
+def train(  # noqa: PLR0913 - an option each
+    *, data: Sequence[Path], out: Path, seed: int, each: int, folds: int, rehearse: bool
+) -> None:
+    """Make a model of labelled sets and of faults injected into them."""
+    try:
+        made = make.make(
+            data, seed=seed, each=each, folds=folds, rehearse=rehearse, progress=_progress
+        )
+        entry = make.write(made, out)
+    except SetError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}")
+    for one in (*made.figures, *made.rehearsal):
+        click.echo(evaluation.table(one) + "\n")
+    click.echo(f"{out / entry.file}: {entry.version}")
+
+
+@click.command()
+@click.argument("folder", metavar="SET", type=_PATH)
+@click.option("--scores", type=_PATH, help="Write one JSON line an alert.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option("--model", "where", type=_PATH, help="A folder with a model; the shipped one else.")
+def evaluate(*, folder: Path, scores: Path | None, as_json: bool, where: Path | None) -> None:
+    """Judge the alerts of a labelled SET with the code that serves, and tell how well."""
+    try:
+        model = artifact.shipped() if where is None else artifact.of_folder(where)
+        labelled = read(folder)
+        scored, took = evaluation.score(
+            model, labelled, lambda at, of: _progress(labelled.name, at, of)
+        )
+        if scores is not None:
+            lines = [json.dumps(one.line()) for one in scored]
+            scores.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except (SetError, artifact.ModelError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}")
+    found = evaluation.summary(labelled.name, model.version, scored, took)
+    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else evaluation.table(found))
+
+
+def _progress(what: str, at: int, of: int) -> None:
+    """One line that is written over; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        return
+    click.echo(f"\r{what} {at}/{of}" + (" " * 10 if at < of else "\n"), nl=False, err=True)
+
+
+def _fail(why: str) -> NoReturn:
+    click.echo(f"error: {why}", err=True)
+    sys.exit(_BAD_INPUT)
