@@ -67,6 +67,8 @@ def serve() -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(loaded.trusted_proxies),
+        forwarded_allow_ips=loaded.trusted_proxies,
         timeout_graceful_shutdown=10,
     )
 

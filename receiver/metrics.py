@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from importlib.metadata import version
+from itertools import product
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,7 +16,7 @@ from actions.action import Outcome
 from actions.catalog import CATALOG
 from models.verdict import Answer
 from receiver.decision import Reason
-from receiver.run import State
+from receiver.run import Mark, State
 
 # A second series for each counter, which Prometheus 2 does not use.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
@@ -108,6 +109,12 @@ class Metrics:
             ["code"],
             registry=registry,
         )
+        self.marks = Counter(
+            "smartcloudops_marks",
+            "What people said of ended runs",
+            ["playbook", "mark"],
+            registry=registry,
+        )
         self.runs_in_flight = self._gauge("runs_in_flight", "Runs that have not ended")
         self.awaiting_approval = self._gauge("awaiting_approval", "Runs that wait for a person")
         self.paused = self._gauge("paused", "1 while nothing acts, also where that is unknown")
@@ -120,12 +127,13 @@ class Metrics:
         )
         self.model_info.labels(model).set(1)
         self.build_info.labels(version("smartcloudops")).set(1)
-        self._start_at_zero([*playbooks, NO_PLAYBOOK])
+        self._start_at_zero()
+        self._start_playbooks_at_zero([*playbooks, NO_PLAYBOOK])
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"smartcloudops_{name}", text, registry=self.registry)
 
-    def _start_at_zero(self, playbooks: list[str]) -> None:
+    def _start_at_zero(self) -> None:
         for status in ("firing", "resolved"):
             self.alerts_received.labels(status)
         for reason in Reason:
@@ -138,8 +146,12 @@ class Metrics:
             self.action_duration.labels(action)
             for outcome in Outcome:
                 self.actions.labels(action, outcome)
+
+    def _start_playbooks_at_zero(self, playbooks: list[str]) -> None:
         for playbook in playbooks:
             self.time_to_recovery.labels(playbook)
-            for state in State:
-                if state.ended:
-                    self.runs.labels(playbook, state)
+        for playbook, mark in product(playbooks, Mark):
+            self.marks.labels(playbook, mark)
+        for playbook, state in product(playbooks, State):
+            if state.ended:
+                self.runs.labels(playbook, state)

@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     evidence_deadline_s: Annotated[float, Field(gt=0)] = 5
     # Whether CloudTrail is asked for changes that people make to a target.
     cloudtrail: bool = True
+    # Requests a second that one client may make in the long run, to the API and to the webhook.
+    rate_limit: Annotated[float, Field(gt=0)] = 100
+    webhook_rate_limit: Annotated[float, Field(gt=0)] = 10_000
+    # Addresses and networks whose X-Forwarded-For is believed, separated by commas.
+    trusted_proxies: str = ""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

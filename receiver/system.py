@@ -19,6 +19,7 @@ from models.evidence import Evidence
 from receiver import overrides, runs
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
+from receiver.by_hand import ByHand
 from receiver.closing import Closing
 from receiver.database import Database, database, inbox_url
 from receiver.engine import Engine, Phase
@@ -126,6 +127,14 @@ class System:
             clock=clock,
         )
 
+        self.by_hand = ByHand(
+            database=self.database,
+            playbooks=playbooks,
+            decide_now=self.assessor.decide_now,
+            wake=self._arrived,
+            clock=clock,
+        )
+
     def prepare(self) -> None:
         """Take the database and bring it up to date.
 
@@ -182,9 +191,10 @@ class System:
     def _forbids(self, connection: Connection, run_id: str) -> Denial | None:
         """What people have said about the run's alert since it was decided on."""
         run = runs.get(connection, run_id)
-        if run is None or overrides.of(connection, run.labels, self.clock()):
+        if run is None:
             return Denial.HELD_BY_OVERRIDE
-        return None
+        held = overrides.of(connection, run.labels, self.clock(), group=run.group_name)
+        return Denial.HELD_BY_OVERRIDE if held else None
 
     def _arrived(self) -> None:
         self.assessor.wake()

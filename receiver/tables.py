@@ -31,6 +31,10 @@ runs = Table(
     Column("approval", Text),
     # How the run is to end once what must be undone, or told, is done.
     Column("ending", Text),
+    # Who asked for it, how and why, where no alert did.
+    Column("asked", Text),
+    # What a person said of it afterwards: right or wrong.
+    Column("mark", Text),
     # The run whose own act brought this alert about.
     Column("caused_by", String(26)),
     Column("verdict", Text),

@@ -37,6 +37,8 @@ _KEYS = {
     "gates",
     "plan",
     "approval",
+    "asked",
+    "mark",
     "caused_by",
     "steps",
     "received_at",
