@@ -51,9 +51,9 @@ SCRIPT = (
         action=None,
         refusal="verdict_refuted",
     ),
-    Incident(fault="service_hang", group="api-asg", whole_group=False, action="restart_service"),
+    Incident(fault="service_hang", group="web-asg", whole_group=False, action="restart_service"),
     Incident(fault="disk_full", group="web-asg", whole_group=False, action="run_document"),
-    Incident(fault="memory_leak", group="api-asg", whole_group=False, action="restart_service"),
+    Incident(fault="memory_leak", group="web-asg", whole_group=False, action="restart_service"),
 )
 
 

@@ -18,6 +18,7 @@ from demo.stage import Stage, set_up, start_receiver
 
 _ROOT = Path(__file__).parents[1]
 _PATIENCE_S = 60
+_PAST_S = 7 * 86_400
 # Quick, but with the hold of the shipped rules: the re-check looks at the last seconds, too.
 _TIMINGS = Timings(scrape="1s", evaluation="1s", hold="10s", group_interval="1s", discovery="1s")
 _IN_FLIGHT = {"received", "deciding", "acting", "verifying"}
@@ -44,7 +45,9 @@ class Chain:
         fit = [
             (bool(runs[one]), item["launched_at"], one)
             for one, item in self.fleet().items()
-            if _well(item) and not any(run["steps"] for run in runs.get(one, ()))
+            if _well(item)
+            and item["launched_at"] < time.time() - _PAST_S
+            and not any(run["steps"] for run in runs[one])
         ]
         return min(fit)[2]
 
