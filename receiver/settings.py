@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     evidence_deadline_s: Annotated[float, Field(gt=0)] = 5
     # Whether CloudTrail is asked for changes that people make to a target.
     cloudtrail: bool = True
+    # TLS, where nothing else terminates it; with a CA for clients, each must show a certificate.
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
     # Requests a second that one client may make in the long run, to the API and to the webhook.
     rate_limit: Annotated[float, Field(gt=0)] = 100
     webhook_rate_limit: Annotated[float, Field(gt=0)] = 10_000
