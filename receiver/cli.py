@@ -49,7 +49,7 @@ def serve() -> None:
         how = serving.options(loaded)
         http = httpx.Client(trust_env=False)
         services = Services(str(loaded.alertmanager_url), loaded.notify_file, http)
-        system = System(loaded, playbooks, outside=services)
+        system = System(loaded, playbooks, outside=services, announce=services.announce)
         logs.configure(loaded.log_format, loaded.log_level)
         # Before the port is bound: whoever gets a connection gets an answer.
         system.prepare()

@@ -16,6 +16,7 @@ from actions.action import Outcome
 from actions.catalog import CATALOG
 from models.verdict import Answer
 from receiver.decision import Reason
+from receiver.notices import Kind
 from receiver.run import Mark, State
 
 # A second series for each counter, which Prometheus 2 does not use.
@@ -115,6 +116,12 @@ class Metrics:
             ["playbook", "mark"],
             registry=registry,
         )
+        self.notifications = Counter(
+            "smartcloudops_notifications",
+            "What people were told of, by kind and by what came of it",
+            ["kind", "outcome"],
+            registry=registry,
+        )
         self.runs_in_flight = self._gauge("runs_in_flight", "Runs that have not ended")
         self.awaiting_approval = self._gauge("awaiting_approval", "Runs that wait for a person")
         self.paused = self._gauge("paused", "1 while nothing acts, also where that is unknown")
@@ -142,6 +149,8 @@ class Metrics:
             self.verdicts.labels(answer)
         for code in (400, 401, 403, 413, 422, 503):
             self.webhook_rejected.labels(code)
+        for kind, told in product(Kind, ("sent", "failed", "left_out")):
+            self.notifications.labels(kind, told)
         for action in CATALOG:
             self.action_duration.labels(action)
             for outcome in Outcome:

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     tokens_file: Path = Path("data/tokens.json")
     # Apprise's file, which says who is told by `notify`, and how.
     notify_file: Path | None = None
+    notify_per_minute: Annotated[int, Field(ge=1, le=1000)] = 20
+    # Where people reach the console: what they are told links to it.
+    public_url: HttpUrl | None = None
     mode: Mode = Mode.OBSERVE
     # Alertmanager's repeat_interval + group_interval, and a little: silence longer than this
     # closes an alert's episode.

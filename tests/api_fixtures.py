@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 import uvicorn
 
-from actions.outside import Outside
 from demo.still_aws import StillAws, StillGroup, StillHost
 from receiver import tokens
 from receiver.app import app
+from receiver.outside import Services
 from receiver.playbooks import load
 from receiver.run import State
 from receiver.settings import Settings
@@ -157,7 +157,7 @@ def prometheus() -> Iterator[Answering]:
 
 
 @contextmanager
-def live(folder: Path, *, outside: Outside | None = None, **changed: Any) -> Iterator[Live]:  # noqa: ANN401 settings
+def live(folder: Path, *, services: Services | None = None, **changed: Any) -> Iterator[Live]:  # noqa: ANN401 settings
     """A service with a group of six, and a playbook for each of `_STEPS`."""
     aws = StillAws(time.time)
     hosts = {
@@ -179,7 +179,13 @@ def live(folder: Path, *, outside: Outside | None = None, **changed: Any) -> Ite
             tokens_file=file,
             **{"mode": "auto", "verify_interval_s": 0.05, **changed},
         )
-        system = System(settings, load(settings.playbooks), clients=aws.clients(), outside=outside)
+        system = System(
+            settings,
+            load(settings.playbooks),
+            clients=aws.clients(),
+            outside=services,
+            announce=services.announce if services else None,
+        )
         system.prepare()
         with _serving(system) as url:
             service = Live(
