@@ -19,6 +19,7 @@ from models import robust
 from receiver import explain as explaining
 from receiver import logs, playbook_tests, serving, settings, token_commands, tokens
 from receiver.app import app
+from receiver.chat import ChatError, chat
 from receiver.database import DatabaseUrlError, database
 from receiver.outside import NotifyFileError, Services
 from receiver.playbooks import PlaybookErrors, Playbooks
@@ -30,6 +31,14 @@ from receiver.system import System
 from receiver.tokens import TokensError
 
 _FAILED, _BAD_INPUT = 1, 2
+_UNUSABLE = (
+    AlreadyRunningError,
+    ChatError,
+    DatabaseUrlError,
+    NotifyFileError,
+    TlsError,
+    TokensError,
+)
 _PATH = click.Path(path_type=Path)
 
 
@@ -50,10 +59,11 @@ def serve() -> None:
         http = httpx.Client(trust_env=False)
         services = Services(str(loaded.alertmanager_url), loaded.notify_file, http)
         system = System(loaded, playbooks, outside=services, announce=services.announce)
+        talking = chat(loaded, system, http)
         logs.configure(loaded.log_format, loaded.log_level)
         # Before the port is bound: whoever gets a connection gets an answer.
         system.prepare()
-    except (TokensError, TlsError, DatabaseUrlError, AlreadyRunningError, NotifyFileError) as error:
+    except _UNUSABLE as error:
         _fail(str(error), _BAD_INPUT)
     except AWS_ERRORS as error:
         _fail(f"AWS clients cannot be made: {error}", _BAD_INPUT)
@@ -62,7 +72,7 @@ def serve() -> None:
         _fail(f"the database cannot be used: {type(cause).__name__}", _FAILED)
     # uvicorn stops in order, and then sends itself the signal again, which would be the status.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(app(system, known), **how)
+    uvicorn.run(app(system, known, talking), **how)
 
 
 @cli.command()

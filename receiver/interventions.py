@@ -34,10 +34,15 @@ class Interventions:
     clock: Callable[[], float]
     wake: Callable[[], None]
 
-    def approve(self, run_id: str, by: str, comment: str) -> None:
-        """Say yes to the plan that waits. It is decided on anew, and must come out the same."""
+    def approve(self, run_id: str, by: str, comment: str, *, digest: str | None = None) -> None:
+        """Say yes to the plan that waits. It is decided on anew, and must come out the same.
+
+        With a `digest` it is this very plan, or none.
+        """
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "approved")
         plan, now = run.plan or {}, self.clock()
+        if digest is not None and plan["digest"] != digest:
+            raise NotNowError("the plan is another one by now")
         approval = _said(plan, by, comment, now, denied=False)
         with self.database.write() as connection:
             moved = runs.move(

@@ -39,6 +39,16 @@ class Settings(BaseSettings):
     notify_per_minute: Annotated[int, Field(ge=1, le=1000)] = 20
     # Where people reach the console: what they are told links to it.
     public_url: HttpUrl | None = None
+    # The chat: secrets that sign its requests, and who somebody in it is.
+    slack_secret_file: Path | None = None
+    chat_secret_file: Path | None = None
+    chat_users_file: Path | None = None
+    # A model that answers questions, behind an OpenAI-compatible API; off without its address.
+    ask_url: HttpUrl | None = None
+    ask_model: str = ""
+    ask_key_file: Path | None = None
+    ask_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30
+    ask_tokens_per_day: Annotated[int, Field(ge=0)] = 200_000
     mode: Mode = Mode.OBSERVE
     # Alertmanager's repeat_interval + group_interval, and a little: silence longer than this
     # closes an alert's episode.

@@ -20,6 +20,7 @@ import uvicorn
 from demo.still_aws import StillAws, StillGroup, StillHost
 from receiver import tokens
 from receiver.app import app
+from receiver.chat import Chat, chat
 from receiver.outside import Services
 from receiver.playbooks import load
 from receiver.run import State
@@ -157,8 +158,17 @@ def prometheus() -> Iterator[Answering]:
 
 
 @contextmanager
-def live(folder: Path, *, services: Services | None = None, **changed: Any) -> Iterator[Live]:  # noqa: ANN401 settings
-    """A service with a group of six, and a playbook for each of `_STEPS`."""
+def live(
+    folder: Path,
+    *,
+    services: Services | None = None,
+    client: httpx.Client | None = None,
+    **changed: Any,  # noqa: ANN401 settings
+) -> Iterator[Live]:
+    """A service with a group of six, and a playbook for each of `_STEPS`.
+
+    With a `client`, which takes it to chats and models, the chat of the settings is on.
+    """
     aws = StillAws(time.time)
     hosts = {
         one: StillHost(one, f"us-east-1{zone}", time.time() - 86_400)
@@ -187,7 +197,8 @@ def live(folder: Path, *, services: Services | None = None, **changed: Any) -> I
             announce=services.announce if services else None,
         )
         system.prepare()
-        with _serving(system) as url:
+        talking = chat(settings, system, client) if client else None
+        with _serving(system, talking) as url:
             service = Live(
                 folder=folder,
                 url=url,
@@ -201,8 +212,8 @@ def live(folder: Path, *, services: Services | None = None, **changed: Any) -> I
 
 
 @contextmanager
-def _serving(system: System) -> Iterator[str]:
-    application = app(system, tokens.load(system.settings.tokens_file))
+def _serving(system: System, talking: Chat | None) -> Iterator[str]:
+    application = app(system, tokens.load(system.settings.tokens_file), talking)
     server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None))
 
     def stop() -> None:

@@ -66,7 +66,8 @@ def test_every_call_has_its_curl_line(service: Live) -> None:
             path = path.replace(name, f"{{{key}}}")
         if page == "docs/api.md":
             shown.add((method, path))
-    assert shown == calls
+    # A chat signs what it sends; a line to copy would be refused.
+    assert shown == {(method, path) for method, path in calls if not path.startswith("/chat/")}
 
 
 def _variables(service: Live, line: str) -> dict[str, str]:
