@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,32 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from actions.tables import audit, audit_head
 
 GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """From where a person's call comes: `name` as the audit names them, their role and address."""
+
+    name: str
+    role: str
+    address: str
+    request_id: str
+
+
+_ORIGIN: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+@contextmanager
+def coming_from(origin: Origin) -> Iterator[None]:
+    """Have what this person does meanwhile on record with its origin.
+
+    Set once where a call comes in, so that no write on its way can forget to say it.
+    """
+    token = _ORIGIN.set(origin)
+    try:
+        yield
+    finally:
+        _ORIGIN.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +80,7 @@ def append(connection: Connection, now: float, *events: Event) -> None:
             "actor": event.actor,
             "event": event.event,
             "run_id": event.run_id,
-            "detail": canonical(event.detail),
+            "detail": canonical(_told(event)),
             "previous": previous,
         }
         previous = _hash(row)
@@ -93,6 +121,15 @@ def records(
     if before is not None:
         query = query.where(audit.c.seq < before)
     return connection.execute(query).mappings().all()
+
+
+def _told(event: Event) -> Mapping[str, Any]:
+    """The detail, with the origin where the actor is who called: nothing else is theirs."""
+    origin = _ORIGIN.get()
+    if origin is None or origin.name != event.actor:
+        return event.detail
+    said = {"role": origin.role, "address": origin.address, "request_id": origin.request_id}
+    return {**event.detail, "origin": said}
 
 
 def _rows(connection: Connection) -> Iterator[RowMapping]:

@@ -152,10 +152,17 @@ def release(connection: Connection, run_id: str) -> None:
     blast_radius.release(connection, run_id)
 
 
-def cooling(connection: Connection, now: float) -> Sequence[Claim]:
-    """Claims that are held or whose cooldown is not over, by target."""
-    query = select(claims).where(or_(claims.c.held, claims.c.cooldown_until > now))
-    return [_claim(row) for row in connection.execute(query.order_by(claims.c.target))]
+def cooling(
+    connection: Connection, now: float, *, after: str = "", limit: int | None = None
+) -> Sequence[Claim]:
+    """Claims that are held or whose cooldown is not over, by target, above `after`."""
+    query = (
+        select(claims)
+        .where(or_(claims.c.held, claims.c.cooldown_until > now), claims.c.target > after)
+        .order_by(claims.c.target)
+        .limit(limit)
+    )
+    return [_claim(row) for row in connection.execute(query)]
 
 
 def cool(connection: Connection, target: str, now: float) -> bool:

@@ -9,22 +9,55 @@ from typing import Any
 from fastapi import FastAPI
 
 from receiver import problems
-from receiver.guarded import BodyLimit
+from receiver.chat import Chat
+from receiver.edge import Edge
+from receiver.problems import Problem
+from receiver.routes import chat as chat_routes
 from receiver.routes import control, health, overrides, records, runs, webhook
 from receiver.system import System
 from receiver.tokens import Tokens
 
+_ABOUT = """
+Alerts come in at the webhook and become runs; people look at runs, and say what is to be done.
+
+Every call needs `Authorization: Bearer TOKEN`, but for the chat, which signs, and for health. What
+role it needs is its `x-required-role`: `viewer` < `operator` < `admin`; `webhook` may only deliver
+alerts. What changes something takes a comment, which goes into the audit with who, from where and
+when. Errors are RFC 9457 problem details; each answer carries an `X-Request-ID`. Times are RFC 3339
+in UTC. A list is `{"items": [...], "next_cursor": ...}`, and `cursor=` asks for the next page.
+"""
+_TAGS = [
+    {"name": "webhook", "description": "Where Alertmanager delivers."},
+    {"name": "runs", "description": "What became of each alert, and what people do about it."},
+    {"name": "control", "description": "The kill switch, the cooldowns, the playbooks."},
+    {"name": "overrides", "description": "Alerts that are held, or only observed, for a time."},
+    {"name": "audit", "description": "What happened, in a chain of records."},
+    {"name": "chat", "description": "What people do from a chat, signed by it."},
+    {"name": "health", "description": "For machines; open to all."},
+]
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "smartcloudops token create"},
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Slack-Signature",
+        "description": "v0= and the HMAC-SHA256 of v0:TIMESTAMP:BODY",
+    },
+    "basic": {"type": "http", "scheme": "basic", "description": "a token's name, and the token"},
+}
+
 
 class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """The document, with the scheme that the routes' security names."""
+        """The document, with what the routes refer to by name."""
         schema = super().openapi()
-        schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
-        schemes["bearer"] = {"type": "http", "scheme": "bearer"}
+        components = schema.setdefault("components", {})
+        components.setdefault("securitySchemes", {}).update(_SCHEMES)
+        components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
         return schema
 
 
-def app(system: System, tokens: Tokens) -> FastAPI:
+def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
     """The application; the system starts and stops with it."""
 
     @asynccontextmanager
@@ -39,13 +72,19 @@ def app(system: System, tokens: Tokens) -> FastAPI:
     made = _Api(
         title="SmartCloudOps",
         version=version("smartcloudops"),
+        description=_ABOUT,
+        openapi_tags=_TAGS,
         lifespan=lifespan,
+        # Pages that load scripts from elsewhere have no place beside the operators' own.
+        docs_url=None,
         redoc_url=None,
     )
     made.state.system = system
     made.state.tokens = tokens
-    made.add_middleware(BodyLimit)
+    made.state.chat = chat
+    settings = system.settings
+    made.add_middleware(Edge, per_s=settings.rate_limit, webhook_per_s=settings.webhook_rate_limit)
     problems.install(made)
-    for module in (webhook, runs, control, overrides, records, health):
+    for module in (webhook, runs, control, overrides, records, chat_routes, health):
         made.include_router(module.router)
     return made

@@ -9,7 +9,7 @@ from models.evidence import Evidence
 from models.roles import ROLES_OF_ALERT
 from models.verdict import Verdict
 from receiver.decide import decide, screen
-from receiver.decision import Decision, Situation, Subject
+from receiver.decision import Asked, Decision, Situation, Subject
 from receiver.episodes import Episode
 from receiver.metrics import Metrics
 from receiver.playbook import Playbook
@@ -52,8 +52,12 @@ class Assessment:
     def of(
         self, run: Run, episode: Episode | None, now: float, metrics: Metrics | None = None
     ) -> Assessed:
-        alert = Subject(run_id=run.id, labels=run.labels, starts_at=run.starts_at, odd=run.odd)
-        matching = self.playbooks.matching(run.labels)
+        alert = _subject(run)
+        matching = (
+            self.playbooks.named(run.asked["playbook"])
+            if run.asked
+            else self.playbooks.matching(run.labels)
+        )
         target = self.situations.locate(run.labels, ask=bool(matching) and run.odd is None)
         name = matching[0].name if matching else ""
         situation = self.situations.early(run, target, episode, name, now)
@@ -96,3 +100,10 @@ class Assessment:
         evidence = self.gather(target, now)
         roles = ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ())
         return evidence, self.judge(evidence, roles)
+
+
+def _subject(run: Run) -> Subject:
+    asked = Asked(by=run.asked["by"], dry_run=run.asked["dry_run"]) if run.asked else None
+    return Subject(
+        run_id=run.id, labels=run.labels, starts_at=run.starts_at, odd=run.odd, asked=asked
+    )

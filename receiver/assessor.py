@@ -139,6 +139,10 @@ class Assessor:
             rested = time.monotonic() + _IDLE_S
             self._resting |= {ending.run.id: rested for ending in endings if ending is not None}
 
+    def decide_now(self, run: Run) -> None:
+        """Decide on one run for a caller who waits; where that breaks, it is tried again later."""
+        self._assess_all([run])
+
     def reconcile(self) -> None:
         """Tell the inbox of ends that a crash kept from it, and carry on phases that got lost."""
         now = self.clock()

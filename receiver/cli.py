@@ -17,18 +17,36 @@ from actions.aws import AWS_ERRORS
 from actions.policy import policy
 from models import robust
 from receiver import explain as explaining
-from receiver import logs, model_cli, playbook_tests, settings, tokens
+from receiver import (
+    logs,
+    model_cli,
+    playbook_tests,
+    serving,
+    settings,
+    token_commands,
+    tokens,
+)
 from receiver.app import app
+from receiver.chat import ChatError, chat
 from receiver.database import DatabaseUrlError, database
 from receiver.outside import NotifyFileError, Services
 from receiver.playbooks import PlaybookErrors, Playbooks
 from receiver.playbooks import load as load_playbooks
+from receiver.serving import TlsError
 from receiver.settings import Settings, SettingsError
 from receiver.single_process import AlreadyRunningError
 from receiver.system import System
-from receiver.tokens import Role, TokensError
+from receiver.tokens import TokensError
 
 _FAILED, _BAD_INPUT = 1, 2
+_UNUSABLE = (
+    AlreadyRunningError,
+    ChatError,
+    DatabaseUrlError,
+    NotifyFileError,
+    TlsError,
+    TokensError,
+)
 _PATH = click.Path(path_type=Path)
 
 
@@ -49,13 +67,15 @@ def serve() -> None:
     playbooks = _playbooks(loaded.playbooks)
     try:
         known = tokens.load(loaded.tokens_file)
+        how = serving.options(loaded)
         http = httpx.Client(trust_env=False)
         services = Services(str(loaded.alertmanager_url), loaded.notify_file, http)
-        system = System(loaded, playbooks, outside=services)
+        system = System(loaded, playbooks, outside=services, announce=services.announce)
+        talking = chat(loaded, system, http)
         logs.configure(loaded.log_format, loaded.log_level)
         # Before the port is bound: whoever gets a connection gets an answer.
         system.prepare()
-    except (TokensError, DatabaseUrlError, AlreadyRunningError, NotifyFileError) as error:
+    except _UNUSABLE as error:
         _fail(str(error), _BAD_INPUT)
     except AWS_ERRORS as error:
         _fail(f"AWS clients cannot be made: {error}", _BAD_INPUT)
@@ -64,15 +84,7 @@ def serve() -> None:
         _fail(f"the database cannot be used: {type(cause).__name__}", _FAILED)
     # uvicorn stops in order, and then sends itself the signal again, which would be the status.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        app(system, known),
-        host=loaded.host,
-        port=loaded.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    uvicorn.run(app(system, known, talking), **how)
 
 
 @cli.command()
@@ -149,20 +161,7 @@ def audit_verify() -> None:
     click.echo(f"{result.records} records, the chain holds")
 
 
-@cli.group()
-def token() -> None:
-    """Bearer tokens for the API."""
-
-
-@token.command("create")
-@click.option("--role", required=True, type=click.Choice([str(role) for role in Role]))
-@click.option("--name", required=True, help="Whose it is, as the audit will name them.")
-def token_create(role: str, name: str) -> None:
-    """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it: it cannot be read again."""
-    try:
-        click.echo(tokens.create(_settings().tokens_file, Role(role), name))
-    except (TokensError, OSError) as error:
-        _fail(str(error), _BAD_INPUT)
+cli.add_command(token_commands.token)
 
 
 @cli.command()

@@ -12,7 +12,7 @@ from receiver import runs
 from receiver.database import Database
 from receiver.inbox import Inbox
 from receiver.metrics import NO_PLAYBOOK, Metrics
-from receiver.run import Run, State
+from receiver.run import Mark, Run, State
 
 _log = structlog.get_logger()
 
@@ -45,6 +45,11 @@ class Closing:
         for one in moved:
             self._tell(one, now)
         return len(moved)
+
+    def marked(self, run: Run, *, right: bool) -> None:
+        """Count what a person said of an ended run."""
+        mark = Mark.RIGHT if right else Mark.WRONG
+        self.metrics.marks.labels(run.playbook or NO_PLAYBOOK, mark).inc()
 
     def _move(self, connection: Connection, one: Ending, now: float) -> bool:
         moved = runs.move(connection, one.run, one.state, now, **one.changes)

@@ -20,7 +20,9 @@ def ending_of(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, A
     """How a run ends on which nothing was done."""
     if isinstance(decision, Observe):
         plan = planned(decision.plan, run.id, run.labels)
-        return State.OBSERVED, {"plan": plan, "outcome": "it would have acted, but only observes"}
+        dry = run.asked is not None and run.asked["dry_run"]
+        why = "it is a dry run" if dry else "only observes"
+        return State.OBSERVED, {"plan": plan, "outcome": f"it would have acted, but {why}"}
     if decision.reason is Reason.RESOLVED:
         return State.RESOLVED, {"outcome": decision.detail}
     return State.REFUSED, {

@@ -71,6 +71,8 @@ def _allowed(case: Case, plan: Plan, gates: list[Gate]) -> Decision:
         if one.effect is Effect.OBSERVE
     ]
     limits += [(Mode.APPROVE, why) for why in asks(case, plan)]
+    if case.alert.asked is not None and case.alert.asked.dry_run:
+        limits.append((Mode.OBSERVE, "whoever asks: it is a dry run"))
     order = list(Mode)
     mode, who = min(limits, key=lambda limit: order.index(limit[0]))
     detail = f"{mode}, says {who}"

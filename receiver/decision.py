@@ -62,13 +62,22 @@ LASTING = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A person wants it, without an alert; a dry run is only to show what would be done."""
+
+    by: str
+    dry_run: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The alert that is decided on."""
+    """The alert that is decided on, or what a person asks for in its place."""
 
     run_id: str
     labels: Mapping[str, str]
     starts_at: float
     odd: str | None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,14 +61,21 @@ def _firing(case: Case) -> str | No:
         return No(Reason.RESOLVED, "Alertmanager says that it is over")
     age = case.now - situation.last_seen_at
     if age > situation.gap_s:
-        return No(Reason.STALE, f"it was last seen firing {age:.0f} s ago")
-    return f"last seen firing {max(0.0, age):.1f} s ago"
+        return No(Reason.STALE, f"it was {_seen(case)} {age:.0f} s ago")
+    return f"{_seen(case)} {max(0.0, age):.1f} s ago"
+
+
+def _seen(case: Case) -> str:
+    asked = case.alert.asked
+    return f"asked for by {asked.by}" if asked else "last seen firing"
 
 
 def _echo(case: Case) -> str | No:
     """An alert that our own act brought about is no reason for another act."""
     if case.situation.acts is None:
         return No(Reason.STATE_UNKNOWN, "our own acts cannot be read")
+    if case.alert.asked is not None:
+        return "a person asks for it"
     for act in case.situation.acts:
         if act.target == case.situation.target and CATALOG[act.action].takes_out:
             no = echo_of(case, act)

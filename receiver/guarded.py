@@ -1,36 +1,61 @@
 """Who may call what: the role a route names is checked before its body is read."""
 
+import base64
+import binascii
+import secrets
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from actions.audit import Origin, coming_from
+from receiver import problems
 from receiver.tokens import Role, Token, Tokens
 
 ROLE = "x-required-role"
-WEBHOOK_BODY_MAX = 16 * 1024 * 1024
-_BODY_MAX = 64 * 1024
-_UNAUTHENTICATED = {"WWW-Authenticate": 'Bearer realm="smartcloudops"'}
+_REALM = 'realm="smartcloudops"'
+_ALWAYS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.REQUEST_URI_TOO_LONG,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+_WITH_A_BODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 def needs(role: Role) -> dict[str, Any]:
     """`openapi_extra` of a route: the role it needs, enforced by `GuardedRoute` and documented."""
-    return {ROLE: str(role), "security": [{"bearer": []}]}
+    schemes: list[dict[str, list[str]]] = (
+        [{"bearer": []}, {"basic": []}] if role is Role.WEBHOOK else [{"bearer": []}]
+    )
+    return {ROLE: str(role), "security": schemes}
 
 
 class GuardedRoute(APIRoute):
-    """Lets a request through to its handler once its token's role is enough."""
+    """Lets a request through to its handler once its token's role is enough.
+
+    What it answers is in the document by its `responses`, and is sent as the handler gives it.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401 as APIRoute takes them
+        writes = not {"GET", "HEAD"} & set(options.get("methods") or ())
+        common = problems.documented(*_ALWAYS, *(_WITH_A_BODY if writes else ()))
+        options["responses"] = {**common, **(options.get("responses") or {})}
+        options["response_model"] = None
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         needed = Role((self.openapi_extra or {})[ROLE])
 
         async def guarded(request: Request) -> Response:
-            request.state.token = _authorised(request, needed)
-            return await handler(request)
+            token = request.state.token = _authorised(request, needed)
+            with coming_from(origin(request, token)):
+                return await handler(request)
 
         return guarded
 
@@ -41,40 +66,42 @@ def caller(request: Request) -> str:
     return token.name
 
 
+def origin(request: Request, token: Token) -> Origin:
+    """From where somebody calls, for the audit."""
+    return Origin(
+        name=token.name,
+        role=str(token.role),
+        address=request.client.host if request.client else "",
+        request_id=request.state.request_id,
+    )
+
+
 def _authorised(request: Request, needed: Role) -> Token:
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     tokens: Tokens = request.app.state.tokens
-    token = tokens.of(secret.strip()) if scheme.lower() == "bearer" else None
+    token, ways = None, "Bearer " + _REALM
+    match scheme.lower():
+        case "bearer":
+            token = tokens.of(given.strip())
+        case "basic" if needed is Role.WEBHOOK:
+            token = _by_password(tokens, given.strip())
+    if needed is Role.WEBHOOK:
+        ways = f"{ways}, Basic {_REALM}"
     if token is None:
         raise HTTPException(
-            HTTPStatus.UNAUTHORIZED, "a valid bearer token is needed", _UNAUTHENTICATED
+            HTTPStatus.UNAUTHORIZED, "a valid bearer token is needed", {"WWW-Authenticate": ways}
         )
     if not token.role.may(needed):
         raise HTTPException(HTTPStatus.FORBIDDEN, f"the role {needed} is needed")
     return token
 
 
-class BodyTooLargeError(HTTPException):
-    def __init__(self, limit: int) -> None:
-        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body exceeds {limit} bytes")
-
-
-class BodyLimit:
-    """Stops reading a body at its limit, whatever length it claims to have."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = WEBHOOK_BODY_MAX if scope.get("path", "").startswith("/webhook/") else _BODY_MAX
-        seen = 0
-
-        async def limited() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise BodyTooLargeError(limit)
-            return message
-
-        await self._app(scope, limited, send)
+def _by_password(tokens: Tokens, given: str) -> Token | None:
+    """Basic authentication: the token's name as user, the token itself as password."""
+    try:
+        name, _, secret = base64.b64decode(given, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    token = tokens.of(secret)
+    same = token is not None and secrets.compare_digest(token.name.encode(), name.encode())
+    return token if same else None

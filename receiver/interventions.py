@@ -1,7 +1,8 @@
 """What people do to a run: approve, deny, cancel, roll back; in the audit with who and why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from actions import audit, ledger
 from receiver import runs
@@ -33,11 +34,16 @@ class Interventions:
     clock: Callable[[], float]
     wake: Callable[[], None]
 
-    def approve(self, run_id: str, by: str, comment: str) -> None:
-        """Say yes to the plan that waits. It is decided on anew, and must come out the same."""
+    def approve(self, run_id: str, by: str, comment: str, *, digest: str | None = None) -> None:
+        """Say yes to the plan that waits. It is decided on anew, and must come out the same.
+
+        With a `digest` it is this very plan, or none.
+        """
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "approved")
         plan, now = run.plan or {}, self.clock()
-        approval = {"digest": plan["digest"], "by": by, "comment": comment, "at": now}
+        if digest is not None and plan["digest"] != digest:
+            raise NotNowError("the plan is another one by now")
+        approval = _said(plan, by, comment, now, denied=False)
         with self.database.write() as connection:
             moved = runs.move(
                 connection,
@@ -57,7 +63,8 @@ class Interventions:
     def deny(self, run_id: str, by: str, comment: str) -> None:
         """Say no to the plan that waits: the run ends."""
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "denied")
-        self._end(run, State.CANCELLED, "denied", by, comment)
+        said = _said(run.plan or {}, by, comment, self.clock(), denied=True)
+        self._end(run, State.CANCELLED, "denied", by, comment, approval=said)
 
     def cancel(self, run_id: str, by: str, comment: str) -> None:
         """End the run before its next step; what was done stays done."""
@@ -74,10 +81,27 @@ class Interventions:
             raise NotNowError("the run did nothing that can be undone")
         self._end(run, State.ROLLED_BACK, "rolled_back", by, comment)
 
-    def _end(self, run: Run, state: State, event: str, by: str, comment: str) -> None:
+    def mark(self, run_id: str, by: str, comment: str, *, right: bool) -> None:
+        """Say whether the service did right, once the run is over; who says it anew is believed."""
+        ended = frozenset(state for state in State if state.ended)
+        run, now = self._run(run_id, ended, "marked"), self.clock()
+        said = {"right": right, "by": by, "comment": comment, "at": now}
+        with self.database.write() as connection:
+            runs.mark(connection, run, said, now)
+        self.finish.closing.marked(run, right=right)
+
+    def _end(
+        self,
+        run: Run,
+        state: State,
+        event: str,
+        by: str,
+        comment: str,
+        **changes: Any,  # noqa: ANN401 columns of runs
+    ) -> None:
         now = self.clock()
         said = event.replace("_", " ")
-        if not self.finish.end(run, state, outcome=f"{said} by {by}: {comment}"):
+        if not self.finish.end(run, state, outcome=f"{said} by {by}: {comment}", **changes):
             raise NotNowError("the run has just moved on")
         with self.database.write() as connection:
             audit.append(connection, now, _event(run, event, by, comment))
@@ -90,6 +114,12 @@ class Interventions:
         if run.state not in states:
             raise NotNowError(f"a run that is {run.state} cannot be {said}")
         return run
+
+
+def _said(
+    plan: Mapping[str, Any], by: str, comment: str, now: float, *, denied: bool
+) -> dict[str, Any]:
+    return {"digest": plan["digest"], "by": by, "comment": comment, "at": now, "denied": denied}
 
 
 def _event(run: Run, event: str, by: str, comment: str) -> audit.Event:

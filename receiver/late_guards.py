@@ -60,6 +60,8 @@ def _doubt(case: Case, found: Instance) -> str | None:
 
 def _newborn(case: Case) -> str | No:
     """An instance that our own scaling launched is expected to be busy at first."""
+    if case.alert.asked is not None:
+        return "a person asks for it"
     found = case.situation.instance
     for act in case.situation.acts or ():
         if found is not None and act.target == case.situation.group and found.launched_at > act.at:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from importlib.metadata import version
+from itertools import product
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,7 +16,8 @@ from actions.action import Outcome
 from actions.catalog import CATALOG
 from models.verdict import Answer
 from receiver.decision import Reason
-from receiver.run import State
+from receiver.notices import Kind
+from receiver.run import Mark, State
 
 # A second series for each counter, which Prometheus 2 does not use.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
@@ -108,6 +110,18 @@ class Metrics:
             ["code"],
             registry=registry,
         )
+        self.marks = Counter(
+            "smartcloudops_marks",
+            "What people said of ended runs",
+            ["playbook", "mark"],
+            registry=registry,
+        )
+        self.notifications = Counter(
+            "smartcloudops_notifications",
+            "What people were told of, by kind and by what came of it",
+            ["kind", "outcome"],
+            registry=registry,
+        )
         self.runs_in_flight = self._gauge("runs_in_flight", "Runs that have not ended")
         self.awaiting_approval = self._gauge("awaiting_approval", "Runs that wait for a person")
         self.paused = self._gauge("paused", "1 while nothing acts, also where that is unknown")
@@ -120,12 +134,13 @@ class Metrics:
         )
         self.model_info.labels(model).set(1)
         self.build_info.labels(version("smartcloudops")).set(1)
-        self._start_at_zero([*playbooks, NO_PLAYBOOK])
+        self._start_at_zero()
+        self._start_playbooks_at_zero([*playbooks, NO_PLAYBOOK])
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"smartcloudops_{name}", text, registry=self.registry)
 
-    def _start_at_zero(self, playbooks: list[str]) -> None:
+    def _start_at_zero(self) -> None:
         for status in ("firing", "resolved"):
             self.alerts_received.labels(status)
         for reason in Reason:
@@ -134,12 +149,18 @@ class Metrics:
             self.verdicts.labels(answer)
         for code in (400, 401, 403, 413, 422, 503):
             self.webhook_rejected.labels(code)
+        for kind, told in product(Kind, ("sent", "failed", "left_out")):
+            self.notifications.labels(kind, told)
         for action in CATALOG:
             self.action_duration.labels(action)
             for outcome in Outcome:
                 self.actions.labels(action, outcome)
+
+    def _start_playbooks_at_zero(self, playbooks: list[str]) -> None:
         for playbook in playbooks:
             self.time_to_recovery.labels(playbook)
-            for state in State:
-                if state.ended:
-                    self.runs.labels(playbook, state)
+        for playbook, mark in product(playbooks, Mark):
+            self.marks.labels(playbook, mark)
+        for playbook, state in product(playbooks, State):
+            if state.ended:
+                self.runs.labels(playbook, state)

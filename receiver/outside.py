@@ -84,6 +84,26 @@ class _People:
             # Some may have it, and one whose answer was lost may have it too.
             raise OutsideError(f"{to} may not have been told: {said}", sent=bool(result.results))
 
+    def announce(self, tags: Sequence[str], title: str, text: str) -> None:
+        """Tell those that any of the tags names, and it is fine where that is nobody.
+
+        Raises OutsideError; `sent` where some of them have it.
+        """
+        if not any(self.knows(tag) for tag in tags):
+            return
+        result = self._apprise.notify(
+            body=text,
+            title=title,
+            notify_type=apprise.NotifyType.INFO,
+            body_format=apprise.NotifyFormat.TEXT,
+            tag=list(tags),
+            timeout=self._timeout_s,
+        )
+        if not result:
+            failed = ", ".join(_failure(one) for one in result.results if not one)
+            told = any(bool(one) for one in result.results)
+            raise OutsideError(f"not all were told: {failed or 'it could not be sent'}", sent=told)
+
     def _read(self, path: Path, asset: apprise.AppriseAsset) -> None:
         try:
             path.read_bytes()
@@ -149,6 +169,10 @@ class Services:
 
     def notify(self, to: str, title: str, text: str) -> None:
         self._people.tell(to, title, text)
+
+    def announce(self, tags: Sequence[str], title: str, text: str) -> None:
+        """Tell those that any of the tags names. Raises OutsideError."""
+        self._people.announce(tags, title, text)
 
     def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         now = self._clock()

@@ -44,25 +44,36 @@ def add(connection: Connection, override: Override, now: float) -> None:
     audit.append(connection, now, event)
 
 
-def end(connection: Connection, override_id: str, by: str, now: float) -> bool:
+def end(
+    connection: Connection, override_id: str, by: str, now: float, *, comment: str | None = None
+) -> bool:
     """End it now; False where there is none that still holds, or is still to come."""
     mine = (overrides.c.id == override_id, overrides.c.ends_at > now)
     if connection.execute(update(overrides).where(*mine).values(ends_at=now)).rowcount != 1:
         return False
-    event = audit.Event(actor=by, event="override_ended", detail={"id": override_id})
+    detail = {"id": override_id, "comment": comment}
+    event = audit.Event(actor=by, event="override_ended", detail=detail)
     audit.append(connection, now, event)
     return True
 
 
-def unended(connection: Connection, now: float) -> Sequence[Override]:
-    """Those that hold or are still to come, newest first."""
-    query = select(overrides).where(overrides.c.ends_at > now).order_by(overrides.c.id.desc())
+def unended(
+    connection: Connection, now: float, *, before: str | None = None, limit: int | None = None
+) -> Sequence[Override]:
+    """Those that hold or are still to come, newest first, below id `before`."""
+    query = select(overrides).where(overrides.c.ends_at > now)
+    if before is not None:
+        query = query.where(overrides.c.id < before)
+    query = query.order_by(overrides.c.id.desc()).limit(limit)
     return [_override(row) for row in connection.execute(query)]
 
 
-def of(connection: Connection, labels: Mapping[str, str], now: float) -> Sequence[Override]:
-    """Those that hold for these labels now."""
-    return [one for one in unended(connection, now) if one.holds(labels, now)]
+def of(
+    connection: Connection, labels: Mapping[str, str], now: float, *, group: str | None = None
+) -> Sequence[Override]:
+    """Those that hold for these labels now; a `group` that AWS told of counts as `asg`, too."""
+    concerned = {"asg": group, **labels} if group else labels
+    return [one for one in unended(connection, now) if one.holds(concerned, now)]
 
 
 def _override(row: Row[tuple[object, ...]]) -> Override:

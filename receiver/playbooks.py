@@ -46,6 +46,10 @@ class Playbooks:
         """Those whose matchers all fit. More than one is ambiguous, and the caller must refuse."""
         return [playbook for playbook in self.items if playbook.matches(labels)]
 
+    def named(self, name: str) -> Sequence[Playbook]:
+        """The one of that name, or none."""
+        return [playbook for playbook in self.items if playbook.name == name]
+
 
 def load(folder: Path) -> Playbooks:
     """All `*.yaml` files right in the folder. Raises PlaybookErrors with every fault found."""

@@ -1,55 +1,103 @@
 """Errors as RFC 9457 problem details: one clear line, no stack trace, nothing secret."""
 
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 _log = structlog.get_logger()
+MEDIA_TYPE = "application/problem+json"
+_SAID_MOST = 1000
 
 
-def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
+class Problem(BaseModel):
+    """RFC 9457. `request_id` is what the log calls the request, as the header X-Request-ID does."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Conflict"])
+    status: int = Field(examples=[409])
+    detail: str = Field(examples=["a run that is succeeded cannot be approved"])
+    request_id: str | None = Field(examples=["01KAR0SZ1PCQSD8SGKXR6D7C9P"])
+
+
+_SAID = {
+    HTTPStatus.BAD_REQUEST: "The body is not JSON.",
+    HTTPStatus.UNAUTHORIZED: "There is no valid token.",
+    HTTPStatus.FORBIDDEN: "The token's role is not enough.",
+    HTTPStatus.NOT_FOUND: "There is nothing of that name.",
+    HTTPStatus.CONFLICT: "Not in the state that it is in; the detail names it.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "The query is too long.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "A value cannot be used; the detail names it.",
+    HTTPStatus.TOO_MANY_REQUESTS: "The client asks too often; Retry-After says when to go on.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The records cannot be reached, or too much comes at once.",
+}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        int(status): {"description": _SAID[HTTPStatus(status)], "content": content}
+        for status in statuses
     }
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+def problem(
+    status: int,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    *,
+    request_id: str | None = None,
+) -> JSONResponse:
+    body = Problem(
+        type="about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        request_id=request_id,
+    )
+    return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def _of(
+    request: Request, status: int, detail: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    request_id = getattr(request.state, "request_id", None)
+    return problem(status, detail, headers, request_id=request_id)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    return problem(error.status_code, error.detail, dict(error.headers or {}))
+    return _of(request, error.status_code, error.detail, dict(error.headers or {}))
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     faults = error.errors()
     if faults and faults[0]["type"] == "json_invalid":
-        return problem(HTTPStatus.BAD_REQUEST, "the body is not JSON")
+        return _of(request, HTTPStatus.BAD_REQUEST, "the body is not JSON")
     lines = (f"{'.'.join(str(part) for part in f['loc'])}: {f['msg']}" for f in faults[:5])
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(lines))
+    said = " ".join("; ".join(lines).split())[:_SAID_MOST]
+    # What was sent may be no text at all; what is answered must be.
+    said = said.encode("utf-8", "replace").decode()
+    return _of(request, HTTPStatus.UNPROCESSABLE_ENTITY, said)
 
 
 async def _unstored(request: Request, error: Exception) -> JSONResponse:
     _log.error("records_unreachable", path=request.url.path, error=type(error).__name__)
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the records cannot be reached")
-
-
-async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    _log.error("request_failed", path=request.url.path, error=type(error).__name__)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unforeseen error; the log has its name")
+    return _of(request, HTTPStatus.SERVICE_UNAVAILABLE, "the records cannot be reached")
 
 
 def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(SQLAlchemyError, _unstored)
-    app.add_exception_handler(Exception, _unforeseen)

@@ -27,6 +27,13 @@ class State(StrEnum):
         return self not in IN_FLIGHT
 
 
+class Mark(StrEnum):
+    """What a person says of an ended run."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+
+
 IN_FLIGHT = frozenset(
     {
         State.RECEIVED,
@@ -74,3 +81,5 @@ class Run:
     next_act_at: float | None
     updated_at: float
     ended_at: float | None
+    asked: Mapping[str, Any] | None = None
+    mark: Mapping[str, Any] | None = None

@@ -19,7 +19,18 @@ from receiver.tables import runs
 ACTOR = "smartcloudops"
 
 
-_JSON = ("labels", "annotations", "plan", "approval", "ending", "verdict", "gates", "evidence")
+_JSON = (
+    "labels",
+    "annotations",
+    "plan",
+    "approval",
+    "ending",
+    "asked",
+    "mark",
+    "verdict",
+    "gates",
+    "evidence",
+)
 _PRIORITY = {"critical": 0, "warning": 1}
 _LEAST = 2
 _LANES_WITHOUT_GROUP = 4
@@ -40,6 +51,61 @@ def fresh(waiting: Waiting, now: float) -> Run:
     """The run that an alert would become."""
     empty = dict.fromkeys((column.name for column in runs.c), None)
     return _run({**empty, **_row(waiting, now)})
+
+
+def start(  # noqa: PLR0913 one argument a part of what was asked
+    connection: Connection,
+    run_id: str,
+    labels: Mapping[str, str],
+    asked: Mapping[str, Any],
+    now: float,
+    *,
+    not_before: float | None = None,
+) -> Run:
+    """A run that a person asked for, in place of an alert, with its audit record.
+
+    It is left alone until `not_before`. `asked` has `by`, `role`, `comment`, `playbook` and
+    `dry_run`.
+    """
+    alert = Alert(
+        key="",
+        fingerprint="",
+        firing=True,
+        labels=labels,
+        annotations={},
+        starts_at=now,
+        ends_at=None,
+    )
+    row = {
+        **_row(Waiting(id=run_id, received_at=now, alert=alert), now),
+        "asked": canonical(asked),
+        "playbook": asked["playbook"],
+        # Somebody waits for it.
+        "priority": 0,
+        "next_act_at": not_before,
+    }
+    connection.execute(insert(runs).values(row))
+    detail = {key: value for key, value in asked.items() if key not in {"by", "role"}}
+    event = audit.Event(
+        actor=asked["by"],
+        event="run_started_by_a_person",
+        run_id=run_id,
+        detail=detail | {"labels": dict(labels)},
+    )
+    audit.append(connection, now, event)
+    empty = dict.fromkeys((column.name for column in runs.c), None)
+    return _run({**empty, **row})
+
+
+def mark(connection: Connection, run: Run, said: Mapping[str, Any], now: float) -> None:
+    """Keep what a person says of the run: `right`, `by`, `comment` and `at`."""
+    marked = update(runs).where(runs.c.id == run.id)
+    connection.execute(marked.values(mark=canonical(said)))
+    detail = {"right": said["right"], "comment": said["comment"]}
+    event = audit.Event(
+        actor=said["by"], event="run_marked_by_a_person", run_id=run.id, detail=detail
+    )
+    audit.append(connection, now, event)
 
 
 def get(connection: Connection, run_id: str) -> Run | None:
@@ -87,6 +153,8 @@ def alerting(connection: Connection, group: str, since: float) -> Mapping[str, s
         runs.c.group_name == group,
         runs.c.received_at >= since,
         runs.c.target != group,
+        # What a person asks for is no sign of a fault.
+        runs.c.asked.is_(None),
         runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
         runs.c.refusal.is_distinct_from("verdict_refuted"),
     )
@@ -130,6 +198,30 @@ def page(  # noqa: PLR0913 one argument a filter of the API
         query = query.where(runs.c.id < before)
     rows = connection.execute(query).mappings()
     return [_run(dict(row) | {"evidence": None}) for row in rows]
+
+
+def spoken_of(
+    connection: Connection, *, since: float | None = None, before: str | None = None, limit: int
+) -> Sequence[Run]:
+    """Runs that people marked, approved or denied, newest first, below run id `before`."""
+    query = (
+        select(runs)
+        .where(
+            or_(
+                runs.c.mark.is_not(None),
+                runs.c.approval.is_not(None),
+                # An approval that was used is a part of the plan.
+                runs.c.plan.contains('"approval":{', autoescape=True),
+            )
+        )
+        .order_by(runs.c.id.desc())
+        .limit(limit)
+    )
+    if since is not None:
+        query = query.where(runs.c.received_at >= since)
+    if before is not None:
+        query = query.where(runs.c.id < before)
+    return [_run(row) for row in connection.execute(query).mappings()]
 
 
 def move(

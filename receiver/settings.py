@@ -36,6 +36,19 @@ class Settings(BaseSettings):
     tokens_file: Path = Path("data/tokens.json")
     # Apprise's file, which says who is told by `notify`, and how.
     notify_file: Path | None = None
+    notify_per_minute: Annotated[int, Field(ge=1, le=1000)] = 20
+    # Where people reach the console: what they are told links to it.
+    public_url: HttpUrl | None = None
+    # The chat: secrets that sign its requests, and who somebody in it is.
+    slack_secret_file: Path | None = None
+    chat_secret_file: Path | None = None
+    chat_users_file: Path | None = None
+    # A model that answers questions, behind an OpenAI-compatible API; off without its address.
+    ask_url: HttpUrl | None = None
+    ask_model: str = ""
+    ask_key_file: Path | None = None
+    ask_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30
+    ask_tokens_per_day: Annotated[int, Field(ge=0)] = 200_000
     mode: Mode = Mode.OBSERVE
     # Alertmanager's repeat_interval + group_interval, and a little: silence longer than this
     # closes an alert's episode.
@@ -44,6 +57,15 @@ class Settings(BaseSettings):
     evidence_deadline_s: Annotated[float, Field(gt=0)] = 5
     # Whether CloudTrail is asked for changes that people make to a target.
     cloudtrail: bool = True
+    # TLS, where nothing else terminates it; with a CA for clients, each must show a certificate.
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    # Requests a second that one client may make in the long run, to the API and to the webhook.
+    rate_limit: Annotated[float, Field(gt=0)] = 100
+    webhook_rate_limit: Annotated[float, Field(gt=0)] = 10_000
+    # Addresses and networks whose X-Forwarded-For is believed, separated by commas.
+    trusted_proxies: str = ""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -70,8 +70,8 @@ class Situations:
         situation = Situation(
             mode=self.mode,
             paused=None,
-            resolved=episode.resolved_at is not None if episode else None,
-            last_seen_at=episode.last_seen_at if episode else None,
+            resolved=_resolved(run, episode),
+            last_seen_at=_last_seen(run, episode),
             gap_s=self.gap_s,
             target=target.id,
             kind=target.kind,
@@ -173,7 +173,7 @@ def _recorded(
         situation,
         paused=state.paused if state else None,
         claims=claims.of(connection, *names),
-        overrides=overrides.of(connection, run.labels, now),
+        overrides=overrides.of(connection, run.labels, now, group=situation.group),
         attempts=attempts,
         breaker=breakers.read(connection, playbook),
         acts=[
@@ -185,8 +185,21 @@ def _recorded(
     )
 
 
+def _resolved(run: Run, episode: Episode | None) -> bool | None:
+    if run.asked:
+        return False
+    return episode.resolved_at is not None if episode else None
+
+
+def _last_seen(run: Run, episode: Episode | None) -> float | None:
+    """When the alert last fired, or a person last wanted it: by asking, or by approving."""
+    if run.asked:
+        return run.updated_at
+    return episode.last_seen_at if episode else None
+
+
 def _approval(run: Run) -> Approval | None:
-    if run.approval is None:
+    if run.approval is None or run.approval.get("denied"):
         return None
     return Approval(digest=run.approval["digest"], by=run.approval["by"])
 

@@ -1,6 +1,6 @@
 """A run as the API tells it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,7 +65,9 @@ def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "verdict": run.verdict,
         "gates": run.gates,
         "plan": run.plan,
-        "approval": run.approval or (run.plan or {}).get("approval"),
+        "approval": _dated(run.approval or (run.plan or {}).get("approval")),
+        "asked": run.asked,
+        "mark": _dated(run.mark),
         "caused_by": run.caused_by,
         "steps": [step(one) for one in steps],
         "received_at": when(run.received_at),
@@ -73,6 +75,10 @@ def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "ended_at": when(run.ended_at),
         "next_act_at": when(run.next_act_at),
     }
+
+
+def _dated(said: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if said is None else {**said, "at": when(said["at"])}
 
 
 def step(intent: Intent) -> dict[str, Any]:

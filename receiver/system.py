@@ -16,17 +16,20 @@ from actions.perform import Performer
 from actions.tables import claims
 from models import robust
 from models.evidence import Evidence
-from receiver import overrides, runs
+from receiver import notices, overrides, runs
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
+from receiver.by_hand import ByHand
 from receiver.closing import Closing
 from receiver.database import Database, database, inbox_url
 from receiver.engine import Engine, Phase
 from receiver.evidence import gather
 from receiver.finish import Finish
+from receiver.follow import Follower
 from receiver.inbox import Inbox
 from receiver.interventions import Interventions
 from receiver.metrics import Metrics
+from receiver.notifications import Notifications
 from receiver.phases import Phases
 from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus
@@ -42,13 +45,14 @@ _log = structlog.get_logger()
 class System:
     """Built, then prepared, then started; stopped in the opposite order."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 one argument a part that is not made here
         self,
         settings: Settings,
         playbooks: Playbooks,
         *,
         clients: Aws | None = None,
         outside: Outside | None = None,
+        announce: Callable[[Sequence[str], str, str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -126,6 +130,28 @@ class System:
             clock=clock,
         )
 
+        self.by_hand = ByHand(
+            database=self.database,
+            playbooks=playbooks,
+            decide_now=self.assessor.decide_now,
+            wake=self._arrived,
+            clock=clock,
+        )
+
+        self._notifier = self._notifying(announce) if announce else None
+
+    def _notifying(self, announce: Callable[[Sequence[str], str, str], None]) -> Follower:
+        url = self.settings.public_url
+        told = Notifications(
+            database=self.database,
+            announce=announce,
+            metrics=self.metrics,
+            public_url=None if url is None else str(url),
+            per_minute=self.settings.notify_per_minute,
+            clock=self.clock,
+        )
+        return Follower(self.database, "notifications", notices.EVENTS, told.take, told.rest)
+
     def prepare(self) -> None:
         """Take the database and bring it up to date.
 
@@ -140,10 +166,14 @@ class System:
         self.inbox.start()
         self.engine.start()
         self.assessor.start()
+        if self._notifier is not None:
+            self._notifier.start()
         _log.info("started", mode=str(self.settings.mode))
 
     def stop(self) -> None:
         """Take no more, finish what runs; whatever is left is on disk and goes on next time."""
+        if self._notifier is not None:
+            self._notifier.stop()
         self.assessor.stop()
         self.engine.stop()
         self._workers.shutdown()
@@ -182,9 +212,10 @@ class System:
     def _forbids(self, connection: Connection, run_id: str) -> Denial | None:
         """What people have said about the run's alert since it was decided on."""
         run = runs.get(connection, run_id)
-        if run is None or overrides.of(connection, run.labels, self.clock()):
+        if run is None:
             return Denial.HELD_BY_OVERRIDE
-        return None
+        held = overrides.of(connection, run.labels, self.clock(), group=run.group_name)
+        return Denial.HELD_BY_OVERRIDE if held else None
 
     def _arrived(self) -> None:
         self.assessor.wake()

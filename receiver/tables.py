@@ -3,7 +3,7 @@
 Beside them the overrides that people set.
 """
 
-from sqlalchemy import Column, Double, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table, Text
 
 from actions.tables import metadata
 
@@ -31,6 +31,10 @@ runs = Table(
     Column("approval", Text),
     # How the run is to end once what must be undone, or told, is done.
     Column("ending", Text),
+    # Who asked for it, how and why, where no alert did.
+    Column("asked", Text),
+    # What a person said of it afterwards: right or wrong.
+    Column("mark", Text),
     # The run whose own act brought this alert about.
     Column("caused_by", String(26)),
     Column("verdict", Text),
@@ -66,4 +70,21 @@ overrides = Table(
     Column("created_by", String(200), nullable=False),
     Column("comment", Text, nullable=False),
     Index("ix_overrides_ends_at", "ends_at"),
+)
+
+# How far each of those who read the audit as it grows has come.
+followers = Table(
+    "followers",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
+# Signed requests that were taken; one that comes again within their time is a replay.
+seen_requests = Table(
+    "seen_requests",
+    metadata,
+    Column("signature", String(128), primary_key=True),
+    Column("at", Double, nullable=False),
+    Index("ix_seen_requests_at", "at"),
 )

@@ -3,17 +3,30 @@
 Tokens are 256 random bits, so that one round of SHA-256 keeps them as safe as a slow hash would.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+import structlog
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+
+_log = structlog.get_logger()
 
 
 class Role(StrEnum):
@@ -38,40 +51,117 @@ _INCLUDES = {
 
 
 class Token(BaseModel):
-    """One entry of the tokens file."""
+    """One entry of the tokens file. Without `expires_at` it is valid until it is revoked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,64}$")]
     role: Role
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    created_at: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
+
+    def valid(self, now: float) -> bool:
+        return self.expires_at is None or now < self.expires_at.timestamp()
 
 
 class TokensError(Exception):
     """The tokens file cannot be used; the text names the file and quotes nothing of it."""
 
 
-@dataclass(frozen=True)
 class Tokens:
-    entries: Sequence[Token]
+    """Who may call. With a `path`, its file is read again whenever it has changed.
+
+    A file that cannot be used any more leaves what was read before, until it can: half a file
+    would shut everybody out, Alertmanager included. `clock` gives epoch seconds.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Token],
+        *,
+        path: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._entries, self._path, self._clock = entries, path, clock
+        self._seen = _state(path)
 
     def of(self, secret: str) -> Token | None:
         """Whose token this is; every entry is compared, whichever matches."""
-        digest = _digest(secret)
+        self._refresh()
+        digest, now = _digest(secret), self._clock()
         found = None
-        for entry in self.entries:
+        for entry in self._entries:
             if secrets.compare_digest(entry.sha256, digest):
                 found = entry
-        return found
+        return found if found is not None and found.valid(now) else None
+
+    def _refresh(self) -> None:
+        state = _state(self._path)
+        if self._path is None or state == self._seen:
+            return
+        self._seen = state
+        try:
+            self._entries = _read(self._path)
+        except TokensError as error:
+            _log.error("tokens_unreadable", why=str(error))
+        else:
+            _log.info("tokens_read", count=len(self._entries))
 
 
 _FILE = TypeAdapter(list[Token])
 
 
-def load(path: Path) -> Tokens:
-    """Raises TokensError."""
+def load(path: Path, *, clock: Callable[[], float] = time.time) -> Tokens:
+    """Raises TokensError, also where the file holds no token."""
+    entries = _read(path)
+    if not entries:
+        raise TokensError(f"{path}: it holds no token")
+    return Tokens(entries, path=path, clock=clock)
+
+
+def every(path: Path) -> Sequence[Token]:
+    """What the file holds, expired ones as well. Raises TokensError."""
+    return _read(path)
+
+
+def create(path: Path, role: Role, name: str, *, expires_at: float | None = None) -> str:
+    """Add a token to the file and return it: the one time that it can be read.
+
+    `expires_at` in epoch seconds. Raises TokensError, also where the name is taken.
+    """
+    with _locked(path):
+        entries = list(_read(path)) if path.exists() else []
+        if any(entry.name == name for entry in entries):
+            raise TokensError(f"{path}: there is a token named {name} already")
+        secret = secrets.token_urlsafe(32)
+        try:
+            made = Token(
+                name=name,
+                role=role,
+                sha256=_digest(secret),
+                created_at=datetime.now(UTC).replace(microsecond=0),
+                expires_at=None if expires_at is None else datetime.fromtimestamp(expires_at, UTC),
+            )
+        except ValidationError:
+            raise TokensError("a name has 1 to 64 letters, digits or . _ @ -") from None
+        _write(path, [*entries, made])
+    return secret
+
+
+def revoke(path: Path, name: str) -> None:
+    """Take a token out of the file. Raises TokensError, also where there is none of that name."""
+    with _locked(path):
+        entries = _read(path)
+        kept = [entry for entry in entries if entry.name != name]
+        if len(kept) == len(entries):
+            raise TokensError(f"{path}: there is no token named {name}")
+        _write(path, kept)
+
+
+def _read(path: Path) -> Sequence[Token]:
     try:
-        entries = _FILE.validate_json(path.read_bytes())
+        return _FILE.validate_json(path.read_bytes())
     except FileNotFoundError:
         hint = "smartcloudops token create --role admin --name YOU"
         raise TokensError(f"{path}: there is no tokens file; make one: {hint}") from None
@@ -81,31 +171,33 @@ def load(path: Path) -> Tokens:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise TokensError(f"{path}: {where or 'file'}: {first['msg']}") from None
-    if not entries:
-        raise TokensError(f"{path}: it holds no token")
-    return Tokens(entries)
 
 
-def create(path: Path, role: Role, name: str) -> str:
-    """Add a token to the file and return it: the one time that it can be read.
-
-    Raises TokensError, also where the name is taken.
-    """
-    entries = list(load(path).entries) if path.exists() else []
-    if any(entry.name == name for entry in entries):
-        raise TokensError(f"{path}: there is a token named {name} already")
-    secret = secrets.token_urlsafe(32)
-    try:
-        entries.append(Token(name=name, role=role, sha256=_digest(secret)))
-    except ValidationError:
-        raise TokensError("a name has 1 to 64 letters, digits or . _ @ -") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write(path: Path, entries: Sequence[Token]) -> None:
+    """In one move, so that whoever reads meanwhile finds the old file or the new one."""
     beside = path.with_name(f".{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(json.dumps([entry.model_dump() for entry in entries], indent=2) + "\n")
+        said = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
+        file.write(json.dumps(said, indent=2) + "\n")
     beside.replace(path)
-    return secret
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One change at a time: of two at once, the first one's token would be lost."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _state(path: Path | None) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size) if found else None
 
 
 def _digest(secret: str) -> str:

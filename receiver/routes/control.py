@@ -7,6 +7,9 @@ from fastapi import APIRouter, HTTPException, Request
 
 from actions import audit, breakers, claims, switch
 from receiver.guarded import GuardedRoute, caller, needs
+from receiver.problems import documented
+from receiver.routes.answers import CooldownEnded, CooldownPage, PlaybookPage, SwitchStory
+from receiver.routes.asking import Cursor, Limit, TargetPath, Why, answers
 from receiver.routes.comments import Comment
 from receiver.stories import told, when
 from receiver.system import System
@@ -15,24 +18,32 @@ from receiver.tokens import Role
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])
 
 
-@router.post("/pause", openapi_extra=needs(Role.OPERATOR))
+_SWITCH = answers(SwitchStory, "The kill switch as it stands now.")
+_ENDED = answers(CooldownEnded, "It is over.") | documented(HTTPStatus.NOT_FOUND)
+_COOLDOWNS = answers(CooldownPage, "A page of cooldowns, by target.")
+_PLAYBOOKS = answers(PlaybookPage, "A page of playbooks, by name.")
+
+
+@router.post("/pause", openapi_extra=needs(Role.OPERATOR), responses=_SWITCH)
 def pause(request: Request, body: Comment) -> dict[str, Any]:
     """Nothing acts from now on; alerts are still taken and decided."""
     return _turn(request, body, paused=True)
 
 
-@router.post("/resume", openapi_extra=needs(Role.OPERATOR))
+@router.post("/resume", openapi_extra=needs(Role.OPERATOR), responses=_SWITCH)
 def resume(request: Request, body: Comment) -> dict[str, Any]:
     """Act again, on alerts that still fire."""
     return _turn(request, body, paused=False)
 
 
-@router.get("/cooldowns", openapi_extra=needs(Role.VIEWER))
-def cooldowns(request: Request) -> dict[str, Any]:
+@router.get("/cooldowns", openapi_extra=needs(Role.VIEWER), responses=_COOLDOWNS)
+def cooldowns(
+    request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
+) -> dict[str, Any]:
     """Targets that are held by a run, or were acted on a short while ago."""
     system: System = request.app.state.system
     with system.database.read() as connection:
-        found = claims.cooling(connection, system.clock())
+        found = claims.cooling(connection, system.clock(), after=cursor or "", limit=limit + 1)
     items = [
         {
             "target": one.target,
@@ -40,36 +51,39 @@ def cooldowns(request: Request) -> dict[str, Any]:
             "held": one.held,
             "until": when(one.cooldown_until),
         }
-        for one in found
+        for one in found[:limit]
     ]
-    return {"items": items, "next_cursor": None}
+    return {"items": items, "next_cursor": items[-1]["target"] if len(found) > limit else None}
 
 
-@router.delete("/cooldowns/{target}", openapi_extra=needs(Role.OPERATOR))
-def cool(request: Request, target: str) -> dict[str, Any]:
+@router.delete("/cooldowns/{target}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
+def cool(request: Request, target: TargetPath, comment: Why | None = None) -> dict[str, Any]:
     """End a target's cooldown; one that a run holds is left to it."""
     system: System = request.app.state.system
     now = system.clock()
     with system.database.write() as connection:
         ended = claims.cool(connection, target, now)
         if ended:
-            event = audit.Event(
-                actor=caller(request), event="cooldown_ended", detail={"target": target}
-            )
+            detail = {"target": target, "comment": comment}
+            event = audit.Event(actor=caller(request), event="cooldown_ended", detail=detail)
             audit.append(connection, now, event)
     if not ended:
         raise HTTPException(HTTPStatus.NOT_FOUND, "the target has no cooldown that could be ended")
     return {"target": target}
 
 
-@router.get("/playbooks", openapi_extra=needs(Role.VIEWER))
-def playbooks(request: Request) -> dict[str, Any]:
+@router.get("/playbooks", openapi_extra=needs(Role.VIEWER), responses=_PLAYBOOKS)
+def playbooks(
+    request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
+) -> dict[str, Any]:
     """As they are loaded, with how far each may go and the state of its breaker."""
     system: System = request.app.state.system
     with system.database.read() as connection:
         failed = breakers.every(connection)
-    items = [told(one, failed.get(one.name)) for one in system.playbooks.items]
-    return {"items": items, "next_cursor": None}
+    ordered = sorted(system.playbooks.items, key=lambda one: one.name)
+    found = [one for one in ordered if one.name > (cursor or "")]
+    items = [told(one, failed.get(one.name)) for one in found[:limit]]
+    return {"items": items, "next_cursor": items[-1]["name"] if len(found) > limit else None}
 
 
 def _turn(request: Request, body: Comment, *, paused: bool) -> dict[str, Any]:

@@ -1,21 +1,36 @@
 """Whether the service lives, whether it is ready, and its metrics. Open to all."""
 
+from http import HTTPStatus
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from receiver.problems import documented
+from receiver.routes.answers import Alive, Ready
+from receiver.routes.asking import answers
 from receiver.system import System
 
 router = APIRouter(tags=["health"])
+_LONG = documented(HTTPStatus.REQUEST_URI_TOO_LONG)
+_OFTEN = documented(HTTPStatus.TOO_MANY_REQUESTS)
+_READY = answers(Ready, "All is well.") | answers(Ready, "Something is wrong.", 503)
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Prometheus' text format.",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+}
 
 
-@router.get("/healthz")
+@router.get("/healthz", response_model=None, responses=answers(Alive, "It lives.") | _LONG)
 async def healthz() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=None, responses=_READY | _LONG | _OFTEN)
 def readyz(request: Request) -> JSONResponse:
     """Whether alerts can be stored and decided; each check says what is wrong, or "ok"."""
     system: System = request.app.state.system
@@ -24,7 +39,9 @@ def readyz(request: Request) -> JSONResponse:
     return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics", response_model=None, response_class=Response, responses=_TEXT | _LONG | _OFTEN
+)
 def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     system: System = request.app.state.system

@@ -18,6 +18,9 @@ from receiver import overrides
 from receiver.guarded import GuardedRoute, caller, needs
 from receiver.matchers import Matcher
 from receiver.overrides import Effect, Override
+from receiver.problems import documented
+from receiver.routes.answers import OverrideEnded, OverridePage, OverrideStory
+from receiver.routes.asking import Cursor, Limit, RunId, Why, answers
 from receiver.routes.comments import Text
 from receiver.stories import when
 from receiver.system import System
@@ -65,16 +68,24 @@ class OverrideBody(BaseModel):
         return self
 
 
-@router.get("", openapi_extra=needs(Role.VIEWER))
-def page(request: Request) -> dict[str, Any]:
+_PAGE = answers(OverridePage, "A page of overrides, newest first.")
+_MADE = answers(OverrideStory, "The override.", 201)
+_ENDED = answers(OverrideEnded, "It is over.") | documented(HTTPStatus.NOT_FOUND)
+
+
+@router.get("", openapi_extra=needs(Role.VIEWER), responses=_PAGE)
+def page(request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None) -> dict[str, Any]:
     """Those that hold, or are still to come, newest first."""
     system: System = request.app.state.system
     with system.database.read() as connection:
-        found = overrides.unended(connection, system.clock())
-    return {"items": [_shown(one) for one in found], "next_cursor": None}
+        found = overrides.unended(connection, system.clock(), before=cursor, limit=limit + 1)
+    items = [_shown(one) for one in found[:limit]]
+    return {"items": items, "next_cursor": items[-1]["id"] if len(found) > limit else None}
 
 
-@router.post("", status_code=HTTPStatus.CREATED, openapi_extra=needs(Role.OPERATOR))
+@router.post(
+    "", status_code=HTTPStatus.CREATED, openapi_extra=needs(Role.OPERATOR), responses=_MADE
+)
 def add(request: Request, body: OverrideBody) -> dict[str, Any]:
     """Hold alerts, or only observe them, for a time."""
     system: System = request.app.state.system
@@ -98,12 +109,14 @@ def add(request: Request, body: OverrideBody) -> dict[str, Any]:
     return _shown(override)
 
 
-@router.delete("/{override_id}", openapi_extra=needs(Role.OPERATOR))
-def end(request: Request, override_id: str) -> dict[str, Any]:
+@router.delete("/{override_id}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
+def end(request: Request, override_id: RunId, comment: Why | None = None) -> dict[str, Any]:
     """End it now."""
     system: System = request.app.state.system
     with system.database.write() as connection:
-        ended = overrides.end(connection, override_id, caller(request), system.clock())
+        ended = overrides.end(
+            connection, override_id, caller(request), system.clock(), comment=comment
+        )
     if not ended:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such override any more")
     return {"id": override_id}

@@ -9,6 +9,8 @@ from pydantic import AwareDatetime
 
 from actions import audit
 from receiver.guarded import GuardedRoute, needs
+from receiver.routes.answers import AuditPage, Verified
+from receiver.routes.asking import Limit, Name, answers
 from receiver.stories import when
 from receiver.system import System
 from receiver.tokens import Role
@@ -16,14 +18,18 @@ from receiver.tokens import Role
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
 
 
-@router.get("", openapi_extra=needs(Role.VIEWER))
+_PAGE = answers(AuditPage, "A page of records, newest first.")
+_VERIFIED = answers(Verified, "Whether every record holds.")
+
+
+@router.get("", openapi_extra=needs(Role.VIEWER), responses=_PAGE)
 def page(
     request: Request,
     *,
     since: AwareDatetime | None = None,
-    run: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[int | None, Query(ge=1)] = None,
+    run: Name | None = None,
+    limit: Limit = 100,
+    cursor: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> dict[str, Any]:
     """Audit records, newest first."""
     system: System = request.app.state.system
@@ -39,10 +45,10 @@ def page(
         dict(row) | {"at": when(row["at"]), "detail": json.loads(row["detail"])}
         for row in found[:limit]
     ]
-    return {"items": items, "next_cursor": items[-1]["seq"] if len(found) > limit else None}
+    return {"items": items, "next_cursor": str(items[-1]["seq"]) if len(found) > limit else None}
 
 
-@router.get("/verify", openapi_extra=needs(Role.VIEWER))
+@router.get("/verify", openapi_extra=needs(Role.VIEWER), responses=_VERIFIED)
 def verify(request: Request) -> dict[str, Any]:
     """Walk the whole chain; `first_bad` is the first record that does not hold."""
     system: System = request.app.state.system

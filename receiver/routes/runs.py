@@ -1,35 +1,74 @@
 """The runs, newest first, the whole story of one, and what people do to it."""
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request
-from pydantic import AwareDatetime
+from fastapi import APIRouter, HTTPException, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from actions import ledger
 from receiver import runs
+from receiver.by_hand import NotPossibleError
 from receiver.guarded import GuardedRoute, caller, needs
 from receiver.interventions import Interventions, NoSuchRunError, NotNowError
-from receiver.routes.comments import Comment
+from receiver.problems import documented
+from receiver.routes.answers import RunPage, WholeRun
+from receiver.routes.asking import Cursor, Limit, Name, RunId, answers
+from receiver.routes.comments import Comment, Text
 from receiver.run import State
 from receiver.stories import story
 from receiver.system import System
-from receiver.tokens import Role
+from receiver.tokens import Role, Token
 
 router = APIRouter(prefix="/api/v1/runs", route_class=GuardedRoute, tags=["runs"])
 
 
-@router.get("", openapi_extra=needs(Role.VIEWER))
+_WHOLE = answers(WholeRun, "The whole story of the run.")
+_NOT_FOUND = documented(HTTPStatus.NOT_FOUND)
+_CHANGES = _WHOLE | documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+
+
+class Start(BaseModel):
+    """`target` is an instance id or the name of an Auto Scaling group."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "playbook": "high-cpu",
+                    "target": "i-0a1b2c3d4e5f60718",
+                    "comment": "it hangs, says the customer",
+                    "dry_run": True,
+                }
+            ]
+        },
+    )
+
+    playbook: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$", max_length=128)]
+    target: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$", max_length=255)]
+    comment: Text
+    dry_run: bool = False
+
+
+class MarkBody(Comment):
+    """Whether the service did right: in acting, or in leaving it."""
+
+    right: bool = Field(examples=[True])
+
+
+@router.get("", openapi_extra=needs(Role.VIEWER), responses=answers(RunPage, "A page of runs."))
 def page(  # noqa: PLR0913 one argument a filter
     request: Request,
     *,
     state: State | None = None,
-    playbook: str | None = None,
-    target: str | None = None,
+    playbook: Name | None = None,
+    target: Name | None = None,
     since: AwareDatetime | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: str | None = None,
+    limit: Limit = 100,
+    cursor: Cursor | None = None,
 ) -> dict[str, Any]:
     """Runs without their evidence, newest first."""
     system: System = request.app.state.system
@@ -52,8 +91,37 @@ def page(  # noqa: PLR0913 one argument a filter
     }
 
 
-@router.get("/{run_id}", openapi_extra=needs(Role.VIEWER))
-def one(request: Request, run_id: str) -> dict[str, Any]:
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=needs(Role.OPERATOR),
+    responses=answers(WholeRun, "The run; Location says where to look how it goes.", 201),
+)
+def start(request: Request, response: Response, body: Start) -> dict[str, Any]:
+    """Run a playbook by hand, through the same gates as for an alert.
+
+    A dry run is decided on at once and ends there, in `observed` or `refused`: its gates and plan
+    say what would be done.
+    """
+    system: System = request.app.state.system
+    token: Token = request.state.token
+    try:
+        run_id = system.by_hand.start(
+            body.playbook,
+            body.target,
+            by=token.name,
+            role=str(token.role),
+            comment=body.comment,
+            dry_run=body.dry_run,
+        )
+    except NotPossibleError as error:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    response.headers["Location"] = f"{router.prefix}/{run_id}"
+    return one(request, run_id)
+
+
+@router.get("/{run_id}", openapi_extra=needs(Role.VIEWER), responses=_WHOLE | _NOT_FOUND)
+def one(request: Request, run_id: RunId) -> dict[str, Any]:
     """All that is known of one run."""
     system: System = request.app.state.system
     system.assessor.take_in()
@@ -66,28 +134,35 @@ def one(request: Request, run_id: str) -> dict[str, Any]:
     return story(run, steps.get(run_id, ())) | {"evidence": run.evidence, "caused": caused}
 
 
-@router.post("/{run_id}/approve", openapi_extra=needs(Role.OPERATOR))
-def approve(request: Request, run_id: str, body: Comment) -> dict[str, Any]:
+@router.post("/{run_id}/approve", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+def approve(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """Say yes to the plan that waits; it is decided once more, and must come out the same."""
     return _intervened(request, run_id, body, _interventions(request).approve)
 
 
-@router.post("/{run_id}/deny", openapi_extra=needs(Role.OPERATOR))
-def deny(request: Request, run_id: str, body: Comment) -> dict[str, Any]:
+@router.post("/{run_id}/deny", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+def deny(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """Say no to the plan that waits: the run ends."""
     return _intervened(request, run_id, body, _interventions(request).deny)
 
 
-@router.post("/{run_id}/cancel", openapi_extra=needs(Role.OPERATOR))
-def cancel(request: Request, run_id: str, body: Comment) -> dict[str, Any]:
+@router.post("/{run_id}/cancel", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+def cancel(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """End the run before its next step; what was done stays done."""
     return _intervened(request, run_id, body, _interventions(request).cancel)
 
 
-@router.post("/{run_id}/rollback", openapi_extra=needs(Role.OPERATOR))
-def roll_back(request: Request, run_id: str, body: Comment) -> dict[str, Any]:
+@router.post("/{run_id}/rollback", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+def roll_back(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """Undo all that the run did and that can be undone, the last step first."""
     return _intervened(request, run_id, body, _interventions(request).roll_back)
+
+
+@router.post("/{run_id}/mark", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+def mark(request: Request, run_id: RunId, body: MarkBody) -> dict[str, Any]:
+    """Say whether the service did right, once the run is over; the model learns from it."""
+    marking = partial(_interventions(request).mark, right=body.right)
+    return _intervened(request, run_id, body, marking)
 
 
 def _interventions(request: Request) -> Interventions:

@@ -14,6 +14,8 @@ from receiver import alerts
 from receiver.alerts import Alert, NotJsonError, NotVersion4Error
 from receiver.guarded import GuardedRoute, needs
 from receiver.inbox import InboxUnavailableError
+from receiver.routes.answers import Receipt
+from receiver.routes.asking import answers
 from receiver.system import System
 from receiver.tokens import Role
 
@@ -46,7 +48,52 @@ class WebhookRoute(GuardedRoute):
 router = APIRouter(route_class=WebhookRoute, tags=["webhook"])
 
 
-@router.post("/webhook/alertmanager", openapi_extra=needs(Role.WEBHOOK))
+_EXAMPLE = {
+    "version": "4",
+    "status": "firing",
+    "alerts": [
+        {
+            "status": "firing",
+            "labels": {
+                "alertname": "HighCPU",
+                "severity": "warning",
+                "instance_id": "i-0a1b2c3d4e5f60718",
+                "asg": "web-asg",
+            },
+            "annotations": {"summary": "CPU above 90 %"},
+            "startsAt": "2026-11-23T06:39:31.435Z",
+            "endsAt": "0001-01-01T00:00:00Z",
+            "fingerprint": "d76ace51dbbb114a",
+        }
+    ],
+}
+# Read by hand: as a declared parameter the body would be taken apart twice.
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["version", "alerts"],
+                    "properties": {
+                        "version": {"const": "4"},
+                        "alerts": {"type": "array", "items": {"type": "object"}},
+                        "truncatedAlerts": {"type": "integer", "minimum": 0},
+                    },
+                },
+                "example": _EXAMPLE,
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/webhook/alertmanager",
+    openapi_extra=needs(Role.WEBHOOK) | _BODY,
+    responses=answers(Receipt, "On disk; how many of each kind."),
+)
 async def deliver(request: Request) -> dict[str, int]:
     """Take a delivery of Alertmanager (webhook version 4). Each alert is counted once."""
     system: System = request.app.state.system

@@ -1,0 +1,25 @@
+"""What the routes take in paths and queries, each bounded before it reaches the records."""
+
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+
+# Every character that a name or an id may have; PostgreSQL keeps no NUL in a text.
+_TEXT = r"^[^\x00-\x1f]+$"
+RunId = Annotated[
+    str, Path(pattern=r"^[0-9A-Za-z]{1,64}$", examples=["01KAR0SZ1PCQSD8SGKXR6D7C9P"])
+]
+TargetPath = Annotated[str, Path(pattern=_TEXT, max_length=255, examples=["i-0a1b2c3d4e5f60718"])]
+Name = Annotated[str, Query(pattern=_TEXT, max_length=255)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="items of a page")]
+Cursor = Annotated[
+    str, Query(pattern=_TEXT, max_length=255, description="next_cursor of the page before")
+]
+Why = Annotated[
+    str, Query(min_length=1, max_length=1000, pattern=_TEXT, description="why, for the audit")
+]
+
+
+def answers(model: type, description: str, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers with this."""
+    return {status: {"model": model, "description": description}}

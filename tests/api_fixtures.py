@@ -1,0 +1,239 @@
+"""The whole service over real HTTP in this process, so that a test sees what it does to AWS.
+
+AWS stands still, and Prometheus is a local server that gives every query the same answer.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from demo.still_aws import StillAws, StillGroup, StillHost
+from receiver import tokens
+from receiver.app import app
+from receiver.chat import Chat, chat
+from receiver.outside import Services
+from receiver.playbooks import load
+from receiver.run import State
+from receiver.settings import Settings
+from receiver.system import System
+from receiver.tokens import Role
+
+GROUP = "web-asg"
+HOSTS = [f"i-{number:017x}" for number in range(6)]
+PLAYBOOK = """
+name: NAME
+match: ['alertname="NAME"']
+mode: auto
+cooldown: 5m
+recheck: [up]
+steps: [STEP]
+verify: {expr: up, for: 0s, timeout: 60s}
+"""
+_STEPS = {
+    "acting": "{action: reboot_instance}",
+    "asking": "{action: reboot_instance, ask: true}",
+    "growing": '{action: set_desired_capacity, params: {desired: "+1"}}',
+}
+_ANSWERED_S = 20.0
+_OVER = [state for state in State if state.ended]
+
+
+@dataclass
+class Answering:
+    """A Prometheus that answers every query with `value`; with None, with nothing."""
+
+    value: str | None = "1"
+    url: str = ""
+
+
+@dataclass(kw_only=True)
+class Live:
+    """A service that runs here. `tokens` are secrets by role."""
+
+    folder: Path
+    url: str
+    system: System
+    aws: StillAws
+    prometheus: Answering
+    tokens: Mapping[Role, str]
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=60))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        role: Role | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **sent: Any,  # noqa: ANN401 as httpx takes it
+    ) -> httpx.Response:
+        own = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
+        return self.http.request(
+            method, f"{self.url}{path}", headers={**own, **(headers or {})}, **sent
+        )
+
+    def start(self, playbook: str, target: str, *, dry_run: bool = False) -> dict[str, Any]:
+        """A run by hand."""
+        body = {"playbook": playbook, "target": target, "comment": "try", "dry_run": dry_run}
+        answer = self.call("POST", "/api/v1/runs", Role.OPERATOR, json=body)
+        assert answer.status_code == httpx.codes.CREATED, answer.text
+        return dict(answer.json())
+
+    def until(self, run_id: str, *states: str) -> dict[str, Any]:
+        """The run's story, once it is in one of these states."""
+        deadline = time.monotonic() + _ANSWERED_S
+        while True:
+            story = dict(self.call("GET", f"/api/v1/runs/{run_id}", Role.VIEWER).json())
+            if story["state"] in states:
+                return story
+            assert time.monotonic() < deadline, story
+            time.sleep(0.05)
+
+    def asking(self, target: str) -> dict[str, Any]:
+        """A run that waits for a person."""
+        return self.until(self.start("asking", target)["id"], "awaiting_approval")
+
+    def hold(self, asg: str) -> dict[str, Any]:
+        """Hold all alerts of a group for an hour."""
+        ends = datetime.now(UTC) + timedelta(hours=1)
+        body = {
+            "matchers": [{"name": "asg", "value": asg}],
+            "effect": "hold",
+            "ends_at": ends.isoformat(),
+            "comment": "migration",
+        }
+        answer = self.call("POST", "/api/v1/overrides", Role.OPERATOR, json=body)
+        assert answer.status_code == httpx.codes.CREATED, answer.text
+        return dict(answer.json())
+
+    def audit(self, run_id: str | None = None) -> list[dict[str, Any]]:
+        query = f"&run={run_id}" if run_id else ""
+        answer = self.call("GET", f"/api/v1/audit?limit=1000{query}", Role.VIEWER)
+        return list(answer.json()["items"])
+
+    def forget(self) -> None:
+        """Let what runs come to its end, and end all holds and cooldowns, as a person would."""
+        for state in ("received", "deciding", "acting", "verifying", "rolling_back"):
+            for run in self.call("GET", f"/api/v1/runs?state={state}", Role.VIEWER).json()["items"]:
+                self.until(run["id"], *_OVER)
+        for one in self.call("GET", "/api/v1/overrides", Role.VIEWER).json()["items"]:
+            self.call("DELETE", f"/api/v1/overrides/{one['id']}", Role.OPERATOR)
+        for one in self.call("GET", "/api/v1/cooldowns", Role.VIEWER).json()["items"]:
+            self.call("DELETE", f"/api/v1/cooldowns/{one['target']}", Role.OPERATOR)
+
+
+@contextmanager
+def prometheus() -> Iterator[Answering]:
+    answering = Answering()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            one = {"metric": {}, "value": [1, answering.value]}
+            result = [] if answering.value is None else [one]
+            data = {"resultType": "vector", "result": result}
+            body = json.dumps({"status": "success", "data": data}).encode()
+            self.send_response(httpx.codes.OK)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Be quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        answering.url = f"http://127.0.0.1:{server.server_port}"
+        with _served(server.serve_forever, server.shutdown):
+            yield answering
+
+
+@contextmanager
+def live(
+    folder: Path,
+    *,
+    services: Services | None = None,
+    client: httpx.Client | None = None,
+    **changed: Any,  # noqa: ANN401 settings
+) -> Iterator[Live]:
+    """A service with a group of six, and a playbook for each of `_STEPS`.
+
+    With a `client`, which takes it to chats and models, the chat of the settings is on.
+    """
+    aws = StillAws(time.time)
+    hosts = {
+        one: StillHost(one, f"us-east-1{zone}", time.time() - 86_400)
+        for one, zone in zip(HOSTS, "abcabc", strict=True)
+    }
+    aws.groups[GROUP] = StillGroup(GROUP, hosts, 2, 12, len(hosts))
+    (folder / "playbooks").mkdir()
+    for name, step in _STEPS.items():
+        text = PLAYBOOK.replace("NAME", name).replace("STEP", step)
+        (folder / "playbooks" / f"{name}.yaml").write_text(text)
+    file = folder / "tokens.json"
+    made = {role: tokens.create(file, role, str(role)) for role in Role}
+    with prometheus() as answering:
+        settings = Settings(
+            database_url=f"sqlite:///{folder}/state.db",
+            prometheus_url=answering.url,
+            playbooks=folder / "playbooks",
+            tokens_file=file,
+            **{"mode": "auto", "verify_interval_s": 0.05, **changed},
+        )
+        system = System(
+            settings,
+            load(settings.playbooks),
+            clients=aws.clients(),
+            outside=services,
+            announce=services.announce if services else None,
+        )
+        system.prepare()
+        talking = chat(settings, system, client) if client else None
+        with _serving(system, talking) as url:
+            service = Live(
+                folder=folder,
+                url=url,
+                system=system,
+                aws=aws,
+                prometheus=answering,
+                tokens=made,
+            )
+            with service.http:
+                yield service
+
+
+@contextmanager
+def _serving(system: System, talking: Chat | None) -> Iterator[str]:
+    application = app(system, tokens.load(system.settings.tokens_file), talking)
+    server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None))
+
+    def stop() -> None:
+        server.should_exit = True
+
+    with _served(server.run, stop):
+        deadline = time.monotonic() + _ANSWERED_S
+        while not server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _served(serve: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop()
+        thread.join()
