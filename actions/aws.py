@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from types_boto3_cloudtrail import CloudTrailClient
     from types_boto3_ec2 import EC2Client
     from types_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from types_boto3_s3 import S3Client
     from types_boto3_sns import SNSClient
     from types_boto3_ssm import SSMClient
 
@@ -38,6 +39,7 @@ class Aws:
     ssm_once: "SSMClient"
     sns: "SNSClient"
     cloudtrail: "CloudTrailClient"
+    s3: "S3Client"
 
 
 @contextmanager
@@ -80,6 +82,7 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
         ssm_once=session.client("ssm", config=once),
         sns=session.client("sns", config=shared),
         cloudtrail=session.client("cloudtrail", config=shared),
+        s3=session.client("s3", config=shared),
     )
 
 

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from models.learned import FORMAT, Learned
 
 SHIPPED = Path(__file__).parent / "shipped"
 MANIFEST = "manifest.json"
-_MOST_BYTES = 32 * 1024 * 1024
+CARD = "card.json"
+MOST_BYTES = 32 * 1024 * 1024
 
 
 class ModelError(ValueError):
@@ -91,8 +93,8 @@ def load(known: Manifest, version: str, fetch: Callable[[str], bytes]) -> Model:
         data = fetch(entry.file)
     except OSError as error:
         raise ModelError(f"{entry.file}: {error.strerror or error}") from error
-    if len(data) > _MOST_BYTES:
-        raise ModelError(f"{entry.file}: larger than {_MOST_BYTES} bytes")
+    if len(data) > MOST_BYTES:
+        raise ModelError(f"{entry.file}: larger than {MOST_BYTES} bytes")
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise ModelError(f"{entry.file}: its SHA-256 is not that of the manifest")
     try:
@@ -148,6 +150,14 @@ def of_folder(folder: Path) -> Model:
     except OSError as error:
         raise ModelError(f"{folder / MANIFEST}: {error.strerror}") from error
     return load(known, known.active, lambda name: (folder / name).read_bytes())
+
+
+def card(folder: Path) -> Any:  # noqa: ANN401 JSON
+    """What was written beside the model about how it was made; None where there is nothing."""
+    try:
+        return json.loads((folder / CARD).read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def shipped() -> Model:

@@ -6,7 +6,7 @@ only what looks like something it was trained on. No model means undecided.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,31 +25,45 @@ _MOST = 0.6
 _FEW = 1 / 3
 
 
+@dataclass(frozen=True)
+class Examined:
+    """A verdict, and the features that it rests on as `models.drift` takes them."""
+
+    verdict: Verdict
+    placed: Floats | None = None
+
+
 def judge(model: Model | None, evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
     """Whether a remediation would help the target of an alert on these roles.
 
     Pure: the same model and evidence give the same verdict; nothing later than `evidence.at`
     takes part.
     """
+    return examine(model, evidence, roles).verdict
+
+
+def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()) -> Examined:
+    """As `judge`, with what the verdict was reached from."""
     if model is None:
-        return _undecided(NO_MODEL, "There is no model to judge with.")
+        return Examined(_undecided(NO_MODEL, "There is no model to judge with."))
     group = None if evidence.relative else robust.judge(evidence, roles)
     if group is not None and group.lacking:
-        return replace(group, model=model.version)
+        return Examined(replace(group, model=model.version))
     seen = window(evidence)
     lacking = _lacking(evidence, seen.history, len(seen.roles))
     if lacking is not None:
-        return _undecided(model.version, lacking)
+        return Examined(_undecided(model.version, lacking))
     vector, levels = features(seen, roles)
     reading = model.learned.read(vector[None, :])[0]
-    limits = model.learned.limits
+    limits, placed = model.learned.limits, vector[model.learned.used]
     strange = reading.strange > limits.strange
     if group is None:
         answer = _alone(reading, limits.confirm, limits.refute, strange=strange)
-        return _verdict(model.version, answer, reading, (_told(reading), *_reasons(levels)))
+        reasons = (_told(reading), *_reasons(levels))
+        return Examined(_verdict(model.version, answer, reading, reasons), placed)
     answer = _with_group(group, _alone(reading, limits.confirm, limits.refute, strange=strange))
     kind = Kind.GROUP_LOAD if group.surging else reading.kind
-    return replace(
+    verdict = replace(
         group,
         answer=answer,
         score=reading.score if not group.surging else max(group.score, reading.score),
@@ -58,6 +72,7 @@ def judge(model: Model | None, evidence: Evidence, roles: Collection[str] = ()) 
         kind=kind.value if answer is Answer.CONFIRMED else None,
         contributions=(*group.contributions[:1], _told(reading), *group.contributions[1:]),
     )
+    return Examined(verdict, placed)
 
 
 def _lacking(evidence: Evidence, history: Floats, roles: int) -> str | None:

@@ -78,6 +78,8 @@ class Learned:
     examples: NDArray[np.float32]
     strange_unit: float
     used: NDArray[np.int16]
+    feature_edges: Floats
+    score_edges: Floats
 
     def read(self, vectors: Floats) -> list[Reading]:
         """[rows, features] as `models.features.NAMES`, NaN is unknown."""
@@ -114,6 +116,8 @@ class Learned:
             "examples": self.examples,
             "strange_unit": np.array(self.strange_unit),
             "used": self.used,
+            "feature_edges": self.feature_edges,
+            "score_edges": self.score_edges,
         }
         for index, forest in enumerate(self.signatures):
             found |= forest.arrays(f"signature{index}_")
@@ -137,6 +141,8 @@ class Learned:
             spread=arrays["spread"],
             examples=arrays["examples"],
             used=arrays["used"],
+            feature_edges=arrays["feature_edges"],
+            score_edges=arrays["score_edges"],
             limits=Limits(confirm=confirm, refute=refute, strange=strange),
             strange_unit=float(arrays["strange_unit"]),
         )

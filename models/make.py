@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import sklearn
 
-from models.artifact import Entry, packed, save
+from models.artifact import CARD, Entry, packed, save
 from models.evaluation import Scored, Summary, summary
 from models.features import NAMES
 from models.learned import Learned, combined
@@ -20,7 +20,6 @@ from models.rows import Origin, Rows, of_injections, of_set
 from models.sets import LabelledSet, Target, read
 from models.training import MIX, CrossFitted, answers, cross_fit, finish, fit
 
-CARD = "card.json"
 Progress = Callable[[str, int, int], None]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.isotonic import IsotonicRegression
 
+from models.drift import edges
 from models.features import NAMES
 from models.figures import wilson
 from models.forest import Floats, Forest, from_boosting, from_forest, never
@@ -192,6 +193,8 @@ def finish(rows: Rows, fitted: Fitted, crossed: CrossFitted, seed: int) -> Learn
         examples=examples,
         strange_unit=float(np.quantile(apart, _USUAL_SHARE)),
         used=columns,
+        feature_edges=edges(rows.vectors[:, columns].astype(np.float64)),
+        score_edges=edges((1 / (1 + np.exp(-raw)))[:, None])[0],
     )
 
 

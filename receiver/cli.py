@@ -4,6 +4,7 @@ import importlib
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from actions import audit
 from actions.aws import AWS_ERRORS
 from actions.policy import policy
-from models import robust
+from models.artifact import ModelError, shipped
+from models.detector import judge
 from receiver import explain as explaining
 from receiver import (
     logs,
@@ -100,7 +102,11 @@ def check(folder: Path | None) -> None:
 def test_playbooks(folder: Path | None) -> None:
     """Run the tests of playbooks in FOLDER/tests; needs neither network nor credentials."""
     folder = folder or _settings().playbooks
-    report = playbook_tests.run(folder, _playbooks(folder), robust.judge)
+    try:
+        model = shipped()
+    except ModelError as error:
+        _fail(str(error), _FAILED)
+    report = playbook_tests.run(folder, _playbooks(folder), partial(judge, model))
     for finding in report.findings:
         click.echo(str(finding), err=True)
     if report.findings:

@@ -19,6 +19,7 @@ from receiver.assessment import Assessed, Assessment
 from receiver.database import Database, database
 from receiver.decision import Act, Ask, Observe, Refusal
 from receiver.episodes import Episode, Waiting
+from receiver.judging import Judging
 from receiver.plans import planned
 from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus
@@ -51,7 +52,9 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
             str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
         ) as prometheus,
     ):
-        deciding = assessment(settings, playbooks, state, aws.connect(), prometheus, queries)
+        clients = aws.connect()
+        judge = Judging(settings.model, settings.model_manifest, lambda: clients).judge
+        deciding = assessment(settings, playbooks, state, clients, prometheus, queries, judge)
         return [_answer(alert, deciding, now) for alert in found]
 
 

@@ -30,7 +30,7 @@ NO_PLAYBOOK = "none"
 class Metrics:
     """The metrics of one receiver, in a registry of their own."""
 
-    def __init__(self, playbooks: Iterable[str], model: str) -> None:
+    def __init__(self, playbooks: Iterable[str]) -> None:
         self.registry = registry = CollectorRegistry()
         self.alerts_received = Counter(
             "smartcloudops_alerts_received",
@@ -132,7 +132,19 @@ class Metrics:
         self.build_info = Gauge(
             "smartcloudops_build_info", "This program", ["version"], registry=registry
         )
-        self.model_info.labels(model).set(1)
+        self.model_usable = self._gauge("model_usable", "1 while there is a model to judge with")
+        self.model_drift = Gauge(
+            "smartcloudops_model_drift",
+            "Population stability index of what is judged against what was learnt from",
+            ["of"],
+            registry=registry,
+        )
+        self.shadow_verdicts = Counter(
+            "smartcloudops_shadow_verdicts",
+            "Answers of the active model and of the one that only watches",
+            ["active", "shadow"],
+            registry=registry,
+        )
         self.build_info.labels(version("smartcloudops")).set(1)
         self._start_at_zero()
         self._start_playbooks_at_zero([*playbooks, NO_PLAYBOOK])
@@ -147,6 +159,10 @@ class Metrics:
             self.refusals.labels(reason)
         for answer in Answer:
             self.verdicts.labels(answer)
+            for other in Answer:
+                self.shadow_verdicts.labels(answer, other)
+        for of in ("features", "scores"):
+            self.model_drift.labels(of)
         for code in (400, 401, 403, 413, 422, 503):
             self.webhook_rejected.labels(code)
         for kind, told in product(Kind, ("sent", "failed", "left_out")):

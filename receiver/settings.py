@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     ask_key_file: Path | None = None
     ask_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30
     ask_tokens_per_day: Annotated[int, Field(ge=0)] = 200_000
+    # A folder, or s3://bucket/prefix; the shipped model else.
+    model: str | None = None
+    # Which versions count, kept apart from a model in S3; else the folder's manifest.json.
+    model_manifest: Path | None = None
     mode: Mode = Mode.OBSERVE
     # Alertmanager's repeat_interval + group_interval, and a little: silence longer than this
     # closes an alert's episode.

@@ -14,8 +14,8 @@ from actions.claims import Denial
 from actions.outside import Nobody, Outside
 from actions.perform import Performer
 from actions.tables import claims
-from models import robust
 from models.evidence import Evidence
+from models.verdict import Verdict
 from receiver import notices, overrides, runs
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
@@ -28,6 +28,7 @@ from receiver.finish import Finish
 from receiver.follow import Follower
 from receiver.inbox import Inbox
 from receiver.interventions import Interventions
+from receiver.judging import Judging
 from receiver.metrics import Metrics
 from receiver.notifications import Notifications
 from receiver.phases import Phases
@@ -59,11 +60,14 @@ class System:
         self.playbooks = playbooks
         self.clock = clock
         self.database: Database = database(settings.database_url)
-        self.metrics = Metrics((one.name for one in playbooks.items), robust.MODEL)
+        self.metrics = Metrics(one.name for one in playbooks.items)
         self.prometheus = Prometheus(
             str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
         )
         self._aws = clients or aws.connect(pool=2 * settings.workers)
+        self.judging = Judging(
+            settings.model, settings.model_manifest, lambda: self._aws, self.metrics
+        )
         self._workers = ThreadPoolExecutor(settings.workers, "assess")
         # Apart from the workers, which wait for what runs here.
         self._queries = ThreadPoolExecutor(4 * settings.workers, "query")
@@ -116,6 +120,7 @@ class System:
             self._aws,
             self.prometheus,
             self._queries,
+            self.judging.judge,
             self.inbox.resolved,
         )
         self.assessor = Assessor(
@@ -178,6 +183,7 @@ class System:
         self.engine.stop()
         self._workers.shutdown()
         self._queries.shutdown(cancel_futures=True)
+        self.judging.close()
         self.inbox.stop()
         self.prometheus.close()
         # The lock goes with the process: a call that hangs may still be under way.
@@ -194,6 +200,7 @@ class System:
     def refresh_gauges(self) -> None:
         """Bring the gauges up to date; unknown counts as paused."""
         metrics, now = self.metrics, self.clock()
+        self.judging.refresh_gauges()
         try:
             with self.database.read() as connection:
                 state = switch.read(connection)
@@ -228,6 +235,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
     clients: Aws,
     prometheus: Prometheus,
     queries: ThreadPoolExecutor,
+    judge: Callable[[Evidence, Collection[str]], Verdict],
     resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
 ) -> Assessment:
     """The part that decides, for the service and for `explain` alike."""
@@ -257,7 +265,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
         prometheus=prometheus,
         pool=queries,
         gather=evidence_of,
-        judge=robust.judge,
+        judge=judge,
     )
 
 

@@ -63,6 +63,7 @@ class FakeAws:
             ssm_once=session.client("ssm", config=once),
             sns=session.client("sns", config=once),
             cloudtrail=session.client("cloudtrail", config=once),
+            s3=session.client("s3", config=once),
         )
 
     def _answer(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:

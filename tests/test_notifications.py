@@ -162,7 +162,7 @@ class Following:
     per_minute: int = 20
 
     def __post_init__(self) -> None:
-        self.metrics = Metrics(["high-cpu"], "test")
+        self.metrics = Metrics(["high-cpu"])
         self.told = Notifications(
             database=self.state,
             announce=self.people.announce,

@@ -78,7 +78,7 @@ class Service:
         self.inbox = Inbox(database(f"sqlite:///{self.folder}/inbox.db"), 360, lambda: None)
         self.inbox.database.migrate("inbox")
         self.inbox.start()
-        self.metrics = Metrics(["high-cpu"], "test")
+        self.metrics = Metrics(["high-cpu"])
         closing = Closing(
             database=self.state, inbox=self.inbox, metrics=self.metrics, clock=time.time
         )

@@ -110,7 +110,7 @@ class Whole:
     def start(self) -> None:
         """Put the parts together, as after a crash: all that is left is on disk."""
         self.engine = Held(self.clock)
-        self.metrics = Metrics(["high-cpu"], "test")
+        self.metrics = Metrics(["high-cpu"])
         self.closing = Closing(
             database=self.state, inbox=self.inbox, metrics=self.metrics, clock=self.clock
         )

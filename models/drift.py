@@ -1,0 +1,67 @@
+"""Whether what is judged today still looks like what the model was made of.
+
+The population stability index compares shares of ten equal parts of the reference with those
+of the present (Karakoulas, "Empirical validation of retail credit-scoring models", 2004): below
+0.1 nothing has changed, above 0.25 a lot has.
+"""
+
+from collections import deque
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+PARTS = 10
+_ENOUGH = 50
+_KEPT = 500
+_LEAST_SHARE = 1e-3
+
+
+def edges(values: Floats) -> Floats:
+    """[columns, 9]: where ten equal parts of each column meet; NaN is left out."""
+    return np.asarray(np.nanquantile(values, np.linspace(0, 1, PARTS + 1)[1:-1], axis=0).T)
+
+
+def stability_index(reference: Floats, now: Floats) -> float | None:
+    """Of one column, against its `edges`; None where too little is known."""
+    now = now[np.isfinite(now)]
+    if len(now) < _ENOUGH or not np.isfinite(reference).all():
+        return None
+    # Many features take few values: equal edges share their part.
+    steps, count = np.unique(reference, return_counts=True)
+    expected = np.append(count, 1) / (len(reference) + 1)
+    found = np.bincount(np.searchsorted(steps, now, side="left"), minlength=len(steps) + 1)
+    share = np.maximum(found / len(now), _LEAST_SHARE)
+    expected = np.maximum(expected, _LEAST_SHARE)
+    return float(((share - expected) * np.log(share / expected)).sum())
+
+
+class Drift:
+    """The last few hundred cases of one model. Safe for several threads."""
+
+    def __init__(self, features: Floats, scores: Floats) -> None:
+        self._features, self._scores = features, scores
+        self._lock = Lock()
+        self._seen: deque[tuple[Floats, float]] = deque(maxlen=_KEPT)
+
+    def note(self, vector: Floats, score: float) -> None:
+        """`vector` holds the features of the reference, in its order."""
+        with self._lock:
+            self._seen.append((vector, score))
+
+    def now(self) -> tuple[float | None, float | None]:
+        """(features, scores): the median index over the features, and that of the scores."""
+        with self._lock:
+            seen = list(self._seen)
+        if len(seen) < _ENOUGH:
+            return None, None
+        vectors = np.array([vector for vector, _ in seen])
+        each = [
+            stability_index(self._features[column], vectors[:, column])
+            for column in range(vectors.shape[1])
+        ]
+        known = [one for one in each if one is not None]
+        scores = stability_index(self._scores, np.array([score for _, score in seen]))
+        return (float(np.median(known)) if known else None), scores
