@@ -26,6 +26,8 @@ class Unit(StrEnum):
     BYTES = "bytes"
     BYTES_PER_SECOND = "bytes/s"
     COUNT = "count"
+    PER_SECOND = "1/s"
+    SECONDS = "s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,10 @@ class Role:
                 return _scaled(value, "B")
             case Unit.BYTES_PER_SECOND:
                 return _scaled(value, "B/s")
+            case Unit.PER_SECOND:
+                return f"{value:.3g}/s"
+            case Unit.SECONDS:
+                return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
             case Unit.COUNT:
                 return f"{value:.1f}" if abs(value) < 10 else f"{value:.0f}"  # noqa: PLR2004 - digits shown
 
@@ -81,12 +87,26 @@ ROLES: Mapping[str, Role] = {
             noise=0.02,
             step=0.15,
         ),
-        Role(
-            name="load1",
-            unit=Unit.COUNT,
-            expr="$gauge(node_load1{$of}[$window])",
-            noise=0.2,
-            step=0.5,
+        *(
+            Role(
+                name=f"cpu_{mode}",
+                unit=Unit.RATIO,
+                expr="avg without (cpu, mode) "
+                f'($counter(node_cpu_seconds_total{{mode="{mode}",$of}}[$window]))',
+                noise=0.02,
+                step=0.1,
+            )
+            for mode in ("iowait", "steal")
+        ),
+        *(
+            Role(
+                name=f"load{minutes}",
+                unit=Unit.COUNT,
+                expr=f"$gauge(node_load{minutes}{{$of}}[$window])",
+                noise=0.2,
+                step=0.5,
+            )
+            for minutes in (1, 5)
         ),
         Role(
             name="memory_used_effective",
@@ -95,6 +115,34 @@ ROLES: Mapping[str, Role] = {
             " - $gauge(node_memory_MemAvailable_bytes{$of}[$window])",
             noise=2.0**24,
             step=2.0**27,
+        ),
+        *(
+            Role(
+                name=name,
+                unit=Unit.PER_SECOND,
+                expr=f"$counter({metric}{{$of}}[$window])",
+                noise=noise,
+                step=10 * noise,
+            )
+            for name, metric, noise in (
+                ("swap_in", "node_vmstat_pswpin", 5.0),
+                ("swap_out", "node_vmstat_pswpout", 5.0),
+                ("tcp_passive_opens", "node_netstat_Tcp_PassiveOpens", 1.0),
+                ("tcp_out_rsts", "node_netstat_Tcp_OutRsts", 1.0),
+                ("tcp_retrans", "node_netstat_Tcp_RetransSegs", 1.0),
+            )
+        ),
+        Role(
+            name="disk_await",
+            unit=Unit.SECONDS,
+            expr="sum without (device) ("
+            f"$counter(node_disk_read_time_seconds_total{{{_DISK},$of}}[$window])"
+            f" + $counter(node_disk_write_time_seconds_total{{{_DISK},$of}}[$window]))"
+            " / (sum without (device) ("
+            f"$counter(node_disk_reads_completed_total{{{_DISK},$of}}[$window])"
+            f" + $counter(node_disk_writes_completed_total{{{_DISK},$of}}[$window])) > 0)",
+            noise=0.001,
+            step=0.01,
         ),
         Role(
             name="filesystem_used",
@@ -139,12 +187,26 @@ ROLES: Mapping[str, Role] = {
                 ("net_tx_bytes", "node_network_transmit_bytes_total"),
             )
         ),
+        *(
+            Role(
+                name=name,
+                unit=Unit.COUNT,
+                expr=f"$gauge({metric}{{$of}}[$window])",
+                noise=3.0,
+                step=10.0,
+            )
+            for name, metric in (
+                ("tcp_established", "node_netstat_Tcp_CurrEstab"),
+                ("tcp_in_use", "node_sockstat_TCP_inuse"),
+                ("tcp_time_wait", "node_sockstat_TCP_tw"),
+            )
+        ),
         Role(
-            name="tcp_established",
-            unit=Unit.COUNT,
-            expr="$gauge(node_netstat_Tcp_CurrEstab{$of}[$window])",
-            noise=3.0,
-            step=10.0,
+            name="latency",
+            unit=Unit.SECONDS,
+            expr="$gauge(service_latency_seconds{$of}[$window])",
+            noise=0.005,
+            step=0.05,
         ),
         Role(
             name="service_up",
