@@ -44,6 +44,11 @@ class Forest:
         total = self.value[at].sum(axis=1, dtype=np.float64)
         return np.asarray(self.base + self.scale * total)
 
+    def splits(self, features: int) -> NDArray[np.int64]:
+        """How often each feature is asked for."""
+        inner = self.left != np.arange(len(self.left))
+        return np.bincount(self.feature[inner], minlength=features)
+
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         """What `read` takes back, named `prefix` + its own name."""
         return {f"{prefix}{name}": np.asarray(getattr(self, name)) for name in _ARRAYS}
@@ -72,20 +77,6 @@ class Forest:
             scale=float(found["scale"]),
             base=found["base"],
         )
-
-
-def from_forest(model: Any) -> Forest:  # noqa: ANN401 - scikit-learn has no types
-    """An ExtraTrees or RandomForest classifier; outputs are the probabilities of its classes."""
-    trees = [one.tree_ for one in model.estimators_]
-    values = [
-        tree.value[:, 0, :] / tree.value[:, 0, :].sum(axis=1, keepdims=True) for tree in trees
-    ]
-    return _joined(
-        [(tree.feature, tree.threshold, tree.children_left, tree.children_right) for tree in trees],
-        values,
-        scale=1 / len(trees),
-        base=np.zeros(values[0].shape[1]),
-    )
 
 
 def never() -> Forest:

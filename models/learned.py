@@ -178,10 +178,8 @@ def nearest(examples: NDArray[np.float32], mine: NDArray[np.float32]) -> float:
 
 
 def probability(raw: Floats) -> Floats:
-    """Of a forest's two classes or a boosting's one score."""
-    if raw.shape[1] == 1:
-        return np.asarray(1 / (1 + np.exp(-raw[:, 0])))
-    return np.asarray(raw[:, 1])
+    """Of a boosting's one score."""
+    return np.asarray(1 / (1 + np.exp(-raw[:, 0])))
 
 
 def _softmax(raw: Floats) -> Floats:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.isotonic import IsotonicRegression
 
 from models.drift import edges
 from models.features import NAMES
 from models.figures import wilson
-from models.forest import Floats, Forest, from_boosting, from_forest, never
+from models.forest import Floats, Forest, from_boosting, never
 from models.learned import (
     UNKNOWN,
     Kind,
@@ -38,6 +38,7 @@ _EXAMPLES = 1500
 _USED = 60
 _KNOTS = 60
 _LEAST_NATURAL = 30
+_MODELS = 3
 _USUAL_SHARE = 0.99
 _STRANGE = 1.3
 # Chosen once, across machines: slope and offset in log-odds.
@@ -80,7 +81,6 @@ class Fitted:
     signatures: tuple[Forest, ...]
     natural: Forest
     injected: Forest
-    importance: Floats
 
     def read(self, vectors: Floats) -> tuple[Floats, Floats]:
         """(fault, natural): two probabilities a row."""
@@ -103,14 +103,11 @@ def fit(rows: Rows, seed: int) -> Fitted:
     natural = rows.origin == Origin.NATURAL
     taught = ~(natural & rows.incident)
     labels = rows.incident[taught]
-    trees = ExtraTreesClassifier(200, min_samples_leaf=2, max_features=0.2, random_state=seed)
-    trees.fit(x[taught], labels, weight[taught])
-    boosted = [_boosting(seed + n).fit(x[taught], labels, weight[taught]) for n in (0, 1)]
+    boosted = [_boosting(seed + n).fit(x[taught], labels, weight[taught]) for n in range(_MODELS)]
     return Fitted(
-        signatures=(from_forest(trees), *(from_boosting(one) for one in boosted)),
+        signatures=tuple(from_boosting(one) for one in boosted),
         natural=_natural(x, rows, seed),
         injected=from_boosting(_boosting(seed).fit(x, ~natural, weight)),
-        importance=np.asarray(trees.feature_importances_),
     )
 
 
@@ -172,7 +169,8 @@ def finish(rows: Rows, fitted: Fitted, crossed: CrossFitted, seed: int) -> Learn
     """The calibrated model: limits and probabilities from readings across groups."""
     scored = rows.source != "made"
     raw = combined(crossed.fault, crossed.natural, MIX)
-    columns = np.argsort(-fitted.importance)[:_USED].astype(np.int16)
+    splits = np.sum([one.splits(len(NAMES)) for one in fitted.signatures], axis=0)
+    columns = np.argsort(-splits, kind="stable")[:_USED].astype(np.int16)
     centre, spread, examples = _examples(rows, columns, seed)
     apart = np.array(
         [
