@@ -12,9 +12,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ulid import ULID
@@ -26,7 +27,8 @@ from bench.scenes import KINDS, Scene, Setting, scenes
 from demo import tools
 from demo.processes import Processes
 from demo.still_aws import StillAws
-from models import robust
+from models.artifact import shipped
+from models.detector import judge
 from models.evidence import Evidence
 from receiver import runs
 from receiver.alerts import Alert
@@ -118,12 +120,13 @@ def _all(
     state.migrate("state")
     with ThreadPoolExecutor(16) as pool, Prometheus(url, timeout_s=20) as prometheus:
 
-        def evidence(target: Target, at: float) -> Evidence:
+        def evidence(target: Target, at: float, roles: Collection[str]) -> Evidence:
             return gather(
                 prometheus,
                 target=target.id or "",
                 group=target.group,
                 at=at,
+                roles=roles,
                 pool=pool,
                 deadline_s=20,
             )
@@ -142,7 +145,7 @@ def _all(
             prometheus=prometheus,
             pool=pool,
             gather=evidence,
-            judge=robust.judge,
+            judge=partial(judge, shipped()),
         )
         answers: list[Sequence[Answered]] = []
         for scene in some:

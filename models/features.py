@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from models.window import DAY_SLOTS, Window
+
+# Matrices of a few dozen rows: more threads only wait for each other, and burn a second core.
+threadpool_limits(1, "blas")
 
 Floats = NDArray[np.float64]
 

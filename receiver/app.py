@@ -13,7 +13,7 @@ from receiver.chat import Chat
 from receiver.edge import Edge
 from receiver.problems import Problem
 from receiver.routes import chat as chat_routes
-from receiver.routes import control, health, overrides, records, runs, webhook
+from receiver.routes import control, health, model, overrides, records, runs, webhook
 from receiver.system import System
 from receiver.tokens import Tokens
 
@@ -31,6 +31,7 @@ _TAGS = [
     {"name": "runs", "description": "What became of each alert, and what people do about it."},
     {"name": "control", "description": "The kill switch, the cooldowns, the playbooks."},
     {"name": "overrides", "description": "Alerts that are held, or only observed, for a time."},
+    {"name": "model", "description": "What judges whether an alert is an incident."},
     {"name": "audit", "description": "What happened, in a chain of records."},
     {"name": "chat", "description": "What people do from a chat, signed by it."},
     {"name": "health", "description": "For machines; open to all."},
@@ -85,6 +86,6 @@ def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
     settings = system.settings
     made.add_middleware(Edge, per_s=settings.rate_limit, webhook_per_s=settings.webhook_rate_limit)
     problems.install(made)
-    for module in (webhook, runs, control, overrides, records, chat_routes, health):
+    for module in (webhook, runs, control, overrides, records, model, chat_routes, health):
         made.include_router(module.router)
     return made

@@ -46,7 +46,7 @@ class Assessment:
     situations: Situations
     prometheus: Prometheus
     pool: Executor
-    gather: Callable[[Target, float], Evidence]
+    gather: Callable[[Target, float, Collection[str]], Evidence]
     judge: Callable[[Evidence, Collection[str]], Verdict]
 
     def of(
@@ -97,8 +97,8 @@ class Assessment:
         """The model's verdict, or what the playbook puts in its place."""
         if playbook.recheck:
             return None, recheck(self.prometheus, playbook, target, now, self.pool)
-        evidence = self.gather(target, now)
         roles = ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ())
+        evidence = self.gather(target, now, roles)
         return evidence, self.judge(evidence, roles)
 
 

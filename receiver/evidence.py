@@ -2,16 +2,20 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
 from models.evidence import Evidence, Series
-from models.roles import LATEST, MEANS, of_instance, of_siblings, query, while_scraped
+from models.roles import LATEST, MEANS, ROLES, of_instance, of_siblings, query, while_scraped
+from models.siblings import TRAFFIC
 from receiver.prometheus import LabelledSeries, Prometheus, PrometheusError
 
 DEADLINE_S = 5.0
 _HISTORY_STEP_S = 300.0
+# What a job of each week shows itself in, and what siblings are compared by.
+_WEEKLY = frozenset({"cpu_busy", "disk_util", "net_tx_bytes"})
+_COMPARED = frozenset({"cpu_busy", "load1", "memory_used_effective", *TRAFFIC})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,22 +33,26 @@ def gather(  # noqa: PLR0913 - each is one fact about the alert, all by name
     group: str | None,
     at: float,
     pool: Executor,
+    roles: Collection[str] = (),
     deadline_s: float = DEADLINE_S,
 ) -> Evidence:
     """All that is asked of Prometheus about one alert's target, up to `at` and nothing later.
+
+    A week of all roles, and a second week of those that show a weekly job: the alert's own
+    `roles` and a few more.
 
     Never raises: a question without an answer is None, with a line in `problems`. Returns within
     `deadline_s`. `pool` must not be the one this call itself runs on: full of callers that wait
     for their questions, it would answer none.
     """
     problems: list[str] = []
-    questions = _questions(target, group, at, problems)
+    questions = _questions(target, group, at, frozenset(roles), problems)
     answers = _ask(prometheus, questions, pool, deadline_s, problems)
     recent = _joined(answers.get("recent"), answers.get("latest"))
     return Evidence(
         target=target,
         at=at,
-        history=_by_role(answers.get("history"), at),
+        history=_by_role(_joined(answers.get("older"), answers.get("history")), at),
         recent=_by_role(recent, at),
         peers=_by_instance(answers.get("peers"), at),
         problems=tuple(problems),
@@ -76,7 +84,7 @@ def holds(prometheus: Prometheus, expr: str, at: float) -> bool | None:
 
 
 def _questions(
-    target: str, group: str | None, at: float, problems: list[str]
+    target: str, group: str | None, at: float, roles: frozenset[str], problems: list[str]
 ) -> dict[str, _Question]:
     try:
         of = of_instance(target)
@@ -89,10 +97,15 @@ def _questions(
     # On a grid of its own step, so that the past reads the same for five minutes.
     last = moment // _HISTORY_STEP_S * _HISTORY_STEP_S
     live = while_scraped(query(of, LATEST), of)
+    week, weekly = last - 7 * 86_400, roles | _WEEKLY
     questions = {
-        "history": _Question(
-            expr=query(of, MEANS), start=last - 7 * 86_400, end=last, step=_HISTORY_STEP_S
+        "older": _Question(
+            expr=query(of, MEANS, [role for name, role in ROLES.items() if name in weekly]),
+            start=last - 15 * 86_400,
+            end=week - _HISTORY_STEP_S,
+            step=_HISTORY_STEP_S,
         ),
+        "history": _Question(expr=query(of, MEANS), start=week, end=last, step=_HISTORY_STEP_S),
         "recent": _Question(expr=live, start=moment - 7_200, end=moment - 120, step=15),
         "latest": _Question(expr=live, start=moment - 115, end=moment, step=5),
     }
@@ -104,7 +117,8 @@ def _questions(
     if others is None:
         problems.append("peers: the alert names no group")
         return questions
-    expr = while_scraped(query(others, LATEST), others)
+    shared = [role for name, role in ROLES.items() if name in roles | _COMPARED]
+    expr = while_scraped(query(others, LATEST, shared), others)
     return questions | {"peers": _Question(expr=expr, start=moment - 1_800, end=moment, step=30)}
 
 

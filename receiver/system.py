@@ -249,12 +249,13 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
         resolved=resolved,
     )
 
-    def evidence_of(target: Target, at: float) -> Evidence:
+    def evidence_of(target: Target, at: float, roles: Collection[str]) -> Evidence:
         return gather(
             prometheus,
             target=target.id or "",
             group=target.group,
             at=at,
+            roles=roles,
             pool=queries,
             deadline_s=settings.evidence_deadline_s,
         )

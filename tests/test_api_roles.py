@@ -28,6 +28,7 @@ _TABLE = {
     ("GET", "/api/v1/cooldowns"): "viewer",
     ("DELETE", "/api/v1/cooldowns/{target}"): "operator",
     ("GET", "/api/v1/playbooks"): "viewer",
+    ("GET", "/api/v1/model"): "viewer",
     ("GET", "/api/v1/audit"): "viewer",
     ("GET", "/api/v1/audit/verify"): "viewer",
     ("POST", "/chat/slack/commands"): "signature",

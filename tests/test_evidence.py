@@ -45,6 +45,8 @@ def part_of(form: Form) -> str:
     """Which question this is, told by its window and resolution."""
     if "instance_id!=" in form["query"]:
         return "peers"
+    if form["step"] == "300" and float(form["end"]) < AT - 86_400:
+        return "older"
     return {"300": "history", "15": "recent", "5": "latest"}[form["step"]]
 
 
@@ -55,6 +57,8 @@ def cpu(instance_id: str, *samples: tuple[float, str]) -> dict[str, object]:
 
 def answers(form: Form) -> list[dict[str, object]]:
     end = float(form["end"])
+    if part_of(form) == "older":
+        return []
     owner = SIBLING if part_of(form) == "peers" else TARGET
     return [cpu(owner, (end - 5, "0.2"), (end, "0.3"))]
 
@@ -74,18 +78,31 @@ def test_gathers_past_present_and_siblings(pool: ThreadPoolExecutor) -> None:
 
 
 def test_asks_few_questions_about_all_roles_up_to_the_moment(pool: ThreadPoolExecutor) -> None:
-    """Four queries, each over every role, none beyond the alert's re-check, seven days back."""
+    """Five queries, none beyond the alert's re-check: a week of every role, two of a few."""
     asked: dict[str, Form] = {}
 
     def answer(form: Form) -> object:
         asked[part_of(form)] = form
         return []
 
-    gather(prometheus(answer), target=TARGET, group="web-asg", at=AT, pool=pool)
-    assert set(asked) == {"history", "recent", "latest", "peers"}
-    for form in asked.values():
-        assert all(f'"role", "{role}"' in form["query"] for role in ROLES)
-        assert NOW - 300 < float(form["end"]) <= AT
+    gather(
+        prometheus(answer),
+        target=TARGET,
+        group="web-asg",
+        at=AT,
+        pool=pool,
+        roles=["filesystem_used"],
+    )
+    assert set(asked) == {"older", "history", "recent", "latest", "peers"}
+    for part in ("history", "recent", "latest"):
+        assert all(f'"role", "{role}"' in asked[part]["query"] for role in ROLES)
+    for part in ("older", "peers"):
+        assert '"role", "filesystem_used"' in asked[part]["query"]
+    for part in ("history", "recent", "latest", "peers"):
+        assert NOW - 300 < float(asked[part]["end"]) <= AT
+    older, week = asked["older"], float(asked["history"]["start"])
+    assert float(older["start"]) == pytest.approx(AT - 15 * 86_400, abs=300)
+    assert float(older["end"]) == week - 300
     assert float(asked["history"]["start"]) == pytest.approx(AT - 7 * 86_400, abs=300)
     assert float(asked["latest"]["end"]) == NOW
     assert 'asg="web-asg"' in asked["peers"]["query"]
@@ -176,7 +193,7 @@ def test_stopped_pool_is_a_problem_not_an_exception() -> None:
     stopped.shutdown()
     found = gather(prometheus(answers), target=TARGET, group="web-asg", at=AT, pool=stopped)
     assert (found.history, found.recent, found.peers) == (None, None, None)
-    assert len(found.problems) == 4
+    assert len(found.problems) == 5
 
 
 @pytest.mark.parametrize(

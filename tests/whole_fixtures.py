@@ -243,7 +243,8 @@ class Whole:
             return Denial.HELD_BY_OVERRIDE
         return None
 
-    def _gather(self, target: Target, at: float) -> Evidence:
+    def _gather(self, target: Target, at: float, roles: Collection[str]) -> Evidence:
+        del roles
         return Evidence(target=target.id or "", at=at)
 
     def _judge(self, evidence: Evidence, roles: Collection[str]) -> Verdict:

@@ -218,6 +218,23 @@ class AuditPage(_Page):
     items: list[AuditStory]
 
 
+class Drifted(BaseModel):
+    """Population stability indices: from 0.25 a lot has changed; None is unknown."""
+
+    features: float | None = Field(examples=[0.08])
+    scores: float | None = Field(examples=[0.05])
+
+
+class ModelStory(BaseModel):
+    """`problem` says why there is no model; `card` is what was written when it was made."""
+
+    version: str | None = Field(examples=["model-3f2a9c1b7d10"])
+    problem: str | None
+    shadow: str | None
+    drift: Drifted
+    card: dict[str, Any] | None
+
+
 class Verified(BaseModel):
     ok: bool
     records: int
