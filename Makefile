@@ -36,6 +36,11 @@ demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
 	$(BIN)/python -m bench.decisions --seed $(or $(SEED),1)
 
+model: $(STAMP) ## make the shipped model again (DATA=folder of labelled sets)
+	@test -n "$(DATA)" || { echo "DATA= is needed: a folder of labelled sets"; exit 2; }
+	OMP_NUM_THREADS=1 $(BIN)/smartcloudops train --rehearse --out models/shipped \
+	  $(foreach set,$(wildcard $(DATA)/*/alerts.jsonl),--data $(patsubst %/,%,$(dir $(set))))
+
 reference: $(STAMP) ## write the pages and schemas that are generated from the code
 	$(BIN)/python -m receiver.reference
 
@@ -46,4 +51,4 @@ lock: $(STAMP) ## renew the lock files
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools lint test demo bench-decisions reference lock clean
+.PHONY: help venv tools lint test demo bench-decisions model reference lock clean

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.isotonic import IsotonicRegression
@@ -156,11 +157,13 @@ def cross_fit(
     fault, natural = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     names, counts = np.unique(rows.group, return_counts=True)
     order = names[np.argsort(-counts, kind="stable")]
-    for fold in range(folds):
-        held = np.isin(rows.group, order[fold::folds])
-        taught = ~held if without is None else ~held & ~without
-        vectors = rows.vectors[held].astype(np.float64)
-        fault[held], natural[held] = fit(rows.only(taught), seed).read(vectors)
+    parts = [np.isin(rows.group, order[fold::folds]) for fold in range(folds)]
+    kept = np.ones(len(rows), dtype=np.bool_) if without is None else ~without
+    readings = Parallel(n_jobs=-1, return_as="generator")(
+        delayed(_read_held)(rows.only(kept & ~held), rows.vectors[held], seed) for held in parts
+    )
+    for fold, (held, reading) in enumerate(zip(parts, readings, strict=True)):
+        fault[held], natural[held] = reading
         progress(fold + 1, folds)
     return CrossFitted(fault=fault, natural=natural)
 
@@ -194,6 +197,10 @@ def finish(rows: Rows, fitted: Fitted, crossed: CrossFitted, seed: int) -> Learn
         feature_edges=edges(rows.vectors[:, columns].astype(np.float64)),
         score_edges=edges((1 / (1 + np.exp(-raw)))[:, None])[0],
     )
+
+
+def _read_held(taught: Rows, vectors: NDArray[np.float32], seed: int) -> tuple[Floats, Floats]:
+    return fit(taught, seed).read(vectors.astype(np.float64))
 
 
 def answers(rows: Rows, crossed: CrossFitted) -> tuple[list[Answer], Floats, Floats]:
