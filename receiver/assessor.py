@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
+from structlog.contextvars import bound_contextvars
 
 from receiver import runs
 from receiver.assessment import Assessed, Assessment
@@ -131,7 +132,7 @@ class Assessor:
 
     def _assess_all(self, handful: Sequence[Run]) -> None:
         """Decide on each; those on which nothing is done end together."""
-        endings = [self._assess(run) for run in handful if not self._stopping]
+        endings = [self._bound(run) for run in handful if not self._stopping]
         try:
             self.closing.close_all([ending for ending in endings if ending is not None])
         except SQLAlchemyError as error:
@@ -178,6 +179,10 @@ class Assessor:
             runs.move(connection, run, run.state, now, phase=phase.id)
             _log.warning("phase_lost", run=run.id, phase=phase.kind)
         self.engine.enqueue(connection, phase, delay_s=max(0.0, due - now))
+
+    def _bound(self, run: Run) -> Ending | None:
+        with bound_contextvars(run=run.id):
+            return self._assess(run)
 
     def _assess(self, run: Run) -> Ending | None:
         """The run's end where nothing (more) is done; None where it acts, or is tried again."""

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 import httpx
 import uvicorn
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions import audit
@@ -36,8 +37,9 @@ from receiver.playbooks import PlaybookErrors, Playbooks
 from receiver.playbooks import load as load_playbooks
 from receiver.serving import TlsError
 from receiver.settings import Settings, SettingsError
+from receiver.signatures import SecretFileError, secret_of
 from receiver.single_process import AlreadyRunningError
-from receiver.system import System
+from receiver.system import System, TracingError
 from receiver.tokens import TokensError
 
 _FAILED, _BAD_INPUT = 1, 2
@@ -46,8 +48,10 @@ _UNUSABLE = (
     ChatError,
     DatabaseUrlError,
     NotifyFileError,
+    SecretFileError,
     TlsError,
     TokensError,
+    TracingError,
 )
 _PATH = click.Path(path_type=Path)
 
@@ -74,7 +78,7 @@ def serve() -> None:
         services = Services(str(loaded.alertmanager_url), loaded.notify_file, http)
         system = System(loaded, playbooks, outside=services, announce=services.announce)
         talking = chat(loaded, system, http)
-        logs.configure(loaded.log_format, loaded.log_level)
+        logs.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
         # Before the port is bound: whoever gets a connection gets an answer.
         system.prepare()
     except _UNUSABLE as error:
@@ -187,6 +191,14 @@ def _settings() -> Settings:
         return settings.load()
     except SettingsError as error:
         _fail(str(error), _BAD_INPUT)
+
+
+def _secrets(loaded: Settings) -> list[str]:
+    """What must not get into the log, as far as it is known by its value."""
+    files = (loaded.slack_secret_file, loaded.chat_secret_file, loaded.ask_key_file)
+    found = [secret_of(file) for file in files if file is not None]
+    password = make_url(loaded.database_url).password
+    return [*found, *([str(password)] if password else [])]
 
 
 def _playbooks(folder: Path) -> Playbooks:

@@ -3,15 +3,14 @@
 And what each answer gets: headers that keep a browser from making more of it than it is.
 """
 
+import os
 import re
 import time
 from http import HTTPStatus
 
 import structlog
 from fastapi import HTTPException
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
 from receiver.problems import problem
 from receiver.rate_limits import Buckets, client_of
@@ -24,16 +23,18 @@ _QUERY_MAX = 8 * 1024
 _BURST_S = 10.0
 # A health check costs nothing, and must not fail over what else its address asks for.
 _UNLIMITED = frozenset({"/healthz"})
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-_OVER_TLS = {"Strict-Transport-Security": "max-age=31536000"}
+_ID, _ID_BYTES = b"x-request-id", 13
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+# As they stand on the wire: every delivery pays for this.
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+_OVER_TLS = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
 class BodyTooLargeError(HTTPException):
@@ -55,8 +56,9 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = Headers(scope=scope).get("x-request-id", "")
-        request_id = asked if _REQUEST_ID.fullmatch(asked) else str(ULID())
+        asked = next((value for name, value in scope["headers"] if name == _ID), b"")
+        known = _REQUEST_ID.fullmatch(asked) is not None
+        request_id = asked.decode() if known else os.urandom(_ID_BYTES).hex()
         scope.setdefault("state", {})["request_id"] = request_id
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await _Answer(self, scope, request_id).give(receive, send)
@@ -101,7 +103,7 @@ class _Answer:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._started = True
-                self._dress(MutableHeaders(scope=message))
+                self._dress(message)
             await send(message)
 
         try:
@@ -114,13 +116,13 @@ class _Answer:
             answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, said, request_id=self._request_id)
             await answer(self._scope, receive, sending)
 
-    def _dress(self, headers: MutableHeaders) -> None:
-        headers["X-Request-ID"] = self._request_id
-        for name, value in _HEADERS.items():
-            headers.setdefault(name, value)
-        if self._scope.get("scheme") == "https":
-            for name, value in _OVER_TLS.items():
-                headers.setdefault(name, value)
+    def _dress(self, message: Message) -> None:
+        """What the answer has itself, stays."""
+        own = list(message["headers"])
+        names = {name for name, _ in own}
+        more = _HEADERS + _OVER_TLS if self._scope.get("scheme") == "https" else _HEADERS
+        own += [header for header in more if header[0] not in names]
+        message["headers"] = [*own, (_ID, self._request_id.encode())]
 
 
 def _buckets(per_s: float) -> Buckets:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 
@@ -14,6 +15,7 @@ from actions.audit import Origin, coming_from
 from receiver import problems
 from receiver.tokens import Role, Token, Tokens
 
+_log = structlog.get_logger()
 ROLE = "x-required-role"
 _REALM = 'realm="smartcloudops"'
 _ALWAYS = (
@@ -88,12 +90,21 @@ def _authorised(request: Request, needed: Role) -> Token:
     if needed is Role.WEBHOOK:
         ways = f"{ways}, Basic {_REALM}"
     if token is None:
+        _refused(request, "nobody", HTTPStatus.UNAUTHORIZED)
         raise HTTPException(
             HTTPStatus.UNAUTHORIZED, "a valid bearer token is needed", {"WWW-Authenticate": ways}
         )
     if not token.role.may(needed):
+        _refused(request, token.name, HTTPStatus.FORBIDDEN)
         raise HTTPException(HTTPStatus.FORBIDDEN, f"the role {needed} is needed")
     return token
+
+
+def _refused(request: Request, name: str, status: HTTPStatus) -> None:
+    address = request.client.host if request.client else ""
+    _log.warning(
+        "caller_refused", status=int(status), name=name, address=address, path=request.url.path
+    )
 
 
 def _by_password(tokens: Tokens, given: str) -> Token | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from actions import ledger
 from actions.action import Impact, Outcome, Progress
@@ -68,7 +69,8 @@ class Phases:
             with self.database.read() as connection:
                 run = runs.get(connection, phase.run_id)
             if run is not None and run.phase == phase.id:
-                self._run(run, phase)
+                with bound_contextvars(run=run.id):
+                    self._run(run, phase)
 
     def _run(self, run: Run, phase: Phase) -> None:
         try:

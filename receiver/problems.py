@@ -23,7 +23,7 @@ class Problem(BaseModel):
     title: str = Field(examples=["Conflict"])
     status: int = Field(examples=[409])
     detail: str = Field(examples=["a run that is succeeded cannot be approved"])
-    request_id: str | None = Field(examples=["01KAR0SZ1PCQSD8SGKXR6D7C9P"])
+    request_id: str | None = Field(examples=["9f2c1e0b7a6d5c4f3e2d1c0b9a"])
 
 
 _SAID = {

@@ -19,8 +19,8 @@ _FORMS = tuple(
         r"\bgh[a-z]_[0-9A-Za-z]{20,}",
         r"\bsk-[0-9A-Za-z_-]{16,}",
         r"\beyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]*",
-        # Long and random: letters of both cases and digits, as of our own tokens.
-        r"(?<![\w/+-])(?=[\w/+-]*[a-z])(?=[\w/+-]*[A-Z])(?=[\w/+-]*[0-9])[\w/+-]{32,}={0,2}",
+        # Long and random: letters of both cases and digits, as of our own tokens; not a path.
+        r"(?<![\w/+-])(?!/)(?=[\w/+-]*[a-z])(?=[\w/+-]*[A-Z])(?=[\w/+-]*[0-9])[\w/+-]{32,}={0,2}",
     )
 )
 _SAID = re.compile(
@@ -28,7 +28,7 @@ _SAID = re.compile(
     \b((?:[a-z0-9_-]{0,40}(?:password|passwd|secret|token|api[_-]?key|access[_-]?key|credentials?)
        ["']?\s*[:=]\s*["']?)
        | (?:authorization["']?\s*[:=]\s*["']?)?(?:bearer|basic)\s+)
-    [^\s"',;&)}\]]{4,}
+    [^\s"',;&)}\[\]]{4,}
     """
 )
 _IN_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@")

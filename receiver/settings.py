@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     # Addresses and networks whose X-Forwarded-For is believed, separated by commas.
     trusted_proxies: str = ""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
+    # Where traces go, over OTLP and HTTP.
+    otlp_url: HttpUrl | None = None
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -1,5 +1,6 @@
 """All the parts of one receiver, put together once, started and stopped in order."""
 
+import importlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ from receiver.metrics import Metrics
 from receiver.notifications import Notifications
 from receiver.phases import Phases
 from receiver.playbooks import Playbooks
+from receiver.pools import Pool
 from receiver.prometheus import Prometheus
 from receiver.run import IN_FLIGHT, State
 from receiver.settings import Settings
@@ -41,6 +43,10 @@ from receiver.situation import Situations, Target
 from receiver.stepping import Stepper
 
 _log = structlog.get_logger()
+
+
+class TracingError(Exception):
+    """Traces are wanted, and what they stand on is not installed; the text says what."""
 
 
 class System:
@@ -68,9 +74,9 @@ class System:
         self.judging = Judging(
             settings.model, settings.model_manifest, lambda: self._aws, self.metrics
         )
-        self._workers = ThreadPoolExecutor(settings.workers, "assess")
+        self._workers = Pool(settings.workers, "assess")
         # Apart from the workers, which wait for what runs here.
-        self._queries = ThreadPoolExecutor(4 * settings.workers, "query")
+        self._queries = Pool(4 * settings.workers, "query")
         self._lock = SingleProcess(settings.database_url)
         self.inbox = Inbox(
             database(inbox_url(settings.database_url)), settings.episode_gap_s, self._arrived
@@ -143,7 +149,8 @@ class System:
             clock=clock,
         )
 
-        self._notifier = self._notifying(announce) if announce else None
+        found = (self._notifying(announce) if announce else None, self._tracing())
+        self._followers = [one for one in found if one is not None]
 
     def _notifying(self, announce: Callable[[Sequence[str], str, str], None]) -> Follower:
         url = self.settings.public_url
@@ -156,6 +163,18 @@ class System:
             clock=self.clock,
         )
         return Follower(self.database, "notifications", notices.EVENTS, told.take, told.rest)
+
+    def _tracing(self) -> Follower | None:
+        if self.settings.otlp_url is None:
+            return None
+        try:
+            # By name: what it stands on is installed only where somebody wants traces.
+            traces = importlib.import_module("receiver.traces")
+        except ImportError as error:
+            hint = f"{error.name} is missing: pip install 'smartcloudops[otel]'"
+            raise TracingError(f"SMARTCLOUDOPS_OTLP_URL: {hint}") from None
+        told = traces.Traces(self.database, traces.otlp(str(self.settings.otlp_url)))
+        return Follower(self.database, "traces", traces.EVENTS, told.take, told.rest)
 
     def prepare(self) -> None:
         """Take the database and bring it up to date.
@@ -171,14 +190,14 @@ class System:
         self.inbox.start()
         self.engine.start()
         self.assessor.start()
-        if self._notifier is not None:
-            self._notifier.start()
+        for one in self._followers:
+            one.start()
         _log.info("started", mode=str(self.settings.mode))
 
     def stop(self) -> None:
         """Take no more, finish what runs; whatever is left is on disk and goes on next time."""
-        if self._notifier is not None:
-            self._notifier.stop()
+        for one in self._followers:
+            one.stop()
         self.assessor.stop()
         self.engine.stop()
         self._workers.shutdown()

@@ -1,15 +1,19 @@
 """A playbook that a person runs by hand goes through the gates that an alert goes through."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from receiver import judgements
+from receiver.by_hand import NotPossibleError, labels_of
 from receiver.judgements import Source
+from receiver.playbooks import load
 from receiver.tokens import Role
-from tests.api_fixtures import GROUP, HOSTS, Live, live
+from tests.api_fixtures import GROUP, HOSTS, PLAYBOOK, Live, live
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +202,37 @@ def test_a_mark_is_kept_counted_and_a_label(service: Live) -> None:
     assert {one.source for one in others} <= {Source.DENIAL}
     told = [one["event"] for one in service.audit(run["id"])]
     assert told.count("run_marked_by_a_person") == 2
+
+
+def test_of_two_who_approve_at_once_one_is_too_late(service: Live) -> None:
+    """And the step is taken once."""
+    run = service.asking(HOSTS[4])
+    path = f"/api/v1/runs/{run['id']}/approve"
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda _: _say(service, path).status_code, range(8)))
+    assert sorted(codes) == [HTTPStatus.OK] + [HTTPStatus.CONFLICT] * 7
+    service.until(run["id"], "succeeded")
+    assert _operations(service) == [("RebootInstances", HOSTS[4])]
+
+
+def test_a_plan_whose_target_has_changed_is_not_what_was_approved(service: Live) -> None:
+    """The id is the same, and the host another one since: what was seen counts."""
+    run = service.asking(HOSTS[5])
+    host = service.aws.groups[GROUP].hosts[HOSTS[5]]
+    host.launched_at += 60
+    _say(service, f"/api/v1/runs/{run['id']}/approve")
+    assert service.until(run["id"], "refused")["refusal"] == "plan_changed"
+    assert _operations(service) == []
+
+
+def test_a_playbook_for_one_group_is_for_no_other(tmp_path: Path) -> None:
+    """What its matchers name stands in the labels; a target against them cannot be asked for."""
+    text = PLAYBOOK.replace("NAME", "one").replace("STEP", "{action: reboot_instance}")
+    both = text.replace("'alertname=\"one\"'", "'alertname=\"one\"', 'asg=\"web-asg\"'")
+    (tmp_path / "one.yaml").write_text(both)
+    (playbook,) = load(tmp_path).items
+    assert labels_of(playbook, "web-asg") == {"alertname": "one", "asg": "web-asg"}
+    labels = labels_of(playbook, HOSTS[0])
+    assert labels == {"alertname": "one", "asg": "web-asg", "instance_id": HOSTS[0]}
+    with pytest.raises(NotPossibleError, match="only for"):
+        labels_of(playbook, "api-asg")

@@ -12,6 +12,7 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic.config import JsonDict
 from ulid import ULID
 
 from receiver import overrides
@@ -27,6 +28,12 @@ from receiver.system import System
 from receiver.tokens import Role
 
 router = APIRouter(prefix="/api/v1/overrides", route_class=GuardedRoute, tags=["overrides"])
+_EXAMPLE: JsonDict = {
+    "matchers": [{"name": "asg", "value": "web-asg", "isRegex": False, "isEqual": True}],
+    "effect": "hold",
+    "ends_at": "2026-11-23T08:00:00Z",
+    "comment": "migration",
+}
 _LASTS_AT_MOST_S = 366 * 86_400.0
 
 
@@ -50,7 +57,7 @@ class MatcherBody(BaseModel):
 class OverrideBody(BaseModel):
     """`created_by` is who the token belongs to, whatever the body says."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
     matchers: Annotated[list[MatcherBody], Field(min_length=1, max_length=20)]
     effect: Effect
