@@ -5,12 +5,12 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
+from joblib import Parallel, delayed
 
 from models.artifact import CARD, Entry, packed, save
 from models.evaluation import Scored, Summary, summary
@@ -20,6 +20,7 @@ from models.rows import Origin, Rows, of_injections, of_set
 from models.sets import LabelledSet, Target, read
 from models.training import MIX, CrossFitted, answers, cross_fit, finish, fit
 
+_MINUTE_S = 60
 Progress = Callable[[str, int, int], None]
 
 
@@ -104,18 +105,19 @@ def _rows(
     each: int,
     progress: Progress,
 ) -> Rows:
-    parts = [of_set(one, seed=seed, progress=partial(progress, one.name)) for one in sets]
     targets = {one.name: one for labelled in sets for one in labelled.targets.values()}
     group = {alert.target: alert.group for labelled in sets for alert in labelled.alerts}
-    broad = [(one, group[name]) for name, one in targets.items() if one.step_s == 60]  # noqa: PLR2004 - injections count in minutes
-    parts.append(
-        of_injections(
-            [*broad, *more],
-            each=each,
-            seed=seed,
-            progress=lambda at, of: progress("injections", at, of),
-        )
-    )
+    # Injections count in minutes.
+    fine = [(one, group[name]) for name, one in targets.items() if one.step_s == _MINUTE_S]
+    work = [delayed(of_set)(one, seed=seed) for one in sets]
+    work += [
+        delayed(of_injections)(one, name, each=each, seed=seed + number)
+        for number, (one, name) in enumerate([*fine, *more], start=1)
+    ]
+    parts = []
+    for part in Parallel(n_jobs=-1, return_as="generator")(work):
+        parts.append(part)
+        progress("alerts", len(parts), len(work))
     return Rows.joined(parts)
 
 

@@ -1,6 +1,6 @@
 """Training rows: every alert as its vector of features with what it was."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Self
@@ -94,19 +94,18 @@ class _Maker:
         )
 
 
-def of_set(labelled: LabelledSet, *, seed: int, progress: Callable[[int, int], None]) -> Rows:
+def of_set(labelled: LabelledSet, *, seed: int) -> Rows:
     """One row an alert of a labelled set, and some again as seen with fewer roles."""
     rng = np.random.default_rng(seed)
     made = _Maker(source=labelled.name, vectors=[], labels=[])
     fewer = _Maker(source="made", vectors=[], labels=[])
-    for number, (alert, evidence) in enumerate(labelled):
+    for alert, evidence in labelled:
         seen = window(evidence)
         origin = Origin.NATURAL if alert.kind == "natural" else Origin.INJECTED
         told = _Told(incident=alert.incident, kind=alert.kind, group=alert.group, origin=origin)
         made.add(features(seen, alert.roles)[0], told)
         if len(seen.roles) > 1 and rng.random() < _ALSO_FEWER:
             fewer.add(features(_fewer(seen, alert.roles, rng), alert.roles)[0], told)
-        progress(number + 1, len(labelled.alerts))
     return Rows.joined([one.rows() for one in (made, fewer) if one.labels])
 
 
@@ -122,26 +121,18 @@ def _fewer(seen: Window, asked: tuple[str, ...], rng: np.random.Generator) -> Wi
     return seen.only(kept)
 
 
-def of_injections(
-    targets: Sequence[tuple[Target, str]],
-    *,
-    each: int,
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Rows:
-    """`each` cases a kind and target (with its group), and everyday alerts.
+def of_injections(target: Target, group: str, *, each: int, seed: int) -> Rows:
+    """`each` cases a kind, and everyday alerts.
 
     Those are moments of the first half on which a threshold would have fired all the same.
     """
     rng = np.random.default_rng(seed)
     made = _Maker(source="made", vectors=[], labels=[])
-    for number, (target, group) in enumerate(targets):
-        for kind in (*SIGNATURES, ONE_METRIC):
-            for _ in range(each * (3 if kind == ONE_METRIC else 1)):
-                _add_injection(made, target, group, kind, rng)
-        for _ in range(8 * each):
-            _add_natural(made, target, group, rng)
-        progress(number + 1, len(targets))
+    for kind in (*SIGNATURES, ONE_METRIC):
+        for _ in range(each * (3 if kind == ONE_METRIC else 1)):
+            _add_injection(made, target, group, kind, rng)
+    for _ in range(8 * each):
+        _add_natural(made, target, group, rng)
     return made.rows()
 
 

@@ -19,8 +19,8 @@ _BAD_INPUT = 2
 @click.option("--data", "data", multiple=True, required=True, type=_PATH, help="A labelled set.")
 @click.option("--out", required=True, type=_PATH, help="The folder for the model and its card.")
 @click.option("--seed", default=7, show_default=True)
-@click.option("--each", default=10, show_default=True, help="Injections a kind and target.")
-@click.option("--folds", default=11, show_default=True, help="Parts that groups are dealt to.")
+@click.option("--each", default=6, show_default=True, help="Injections a kind and target.")
+@click.option("--folds", default=6, show_default=True, help="Parts that groups are dealt to.")
 @click.option("--rehearse", is_flag=True, help="Leave out kinds in turn, and tell how it went.")
 def train(  # noqa: PLR0913 - an option each
     *, data: Sequence[Path], out: Path, seed: int, each: int, folds: int, rehearse: bool
