@@ -85,8 +85,8 @@ class Learned:
         """[rows, features] as `models.features.NAMES`, NaN is unknown."""
         rows = prepared(vectors)
         fault = np.mean([probability(one(rows)) for one in self.signatures], axis=0)
-        natural = probability(self.natural(rows)) * (1 - probability(self.injected(rows)))
-        raw = combined(fault, natural, self.mix)
+        natural, injected = probability(self.natural(rows)), probability(self.injected(rows))
+        raw = combined(fault, natural, injected, self.mix)
         kinds = _softmax(self.kinds(rows))
         strange = self._strange(rows)
         names = tuple(Kind)
@@ -156,9 +156,14 @@ def prepared(vectors: Floats) -> NDArray[np.float32]:
     return np.where(np.isfinite(vectors), bounded, UNKNOWN).astype(np.float32)
 
 
-def combined(fault: Floats, natural: Floats, mix: Floats) -> Floats:
-    """The two readings as one, in log-odds: either is enough. `mix` is (slope, offset)."""
-    return np.asarray(np.logaddexp(log_odds(fault), mix[0] * log_odds(natural) + mix[1]))
+def combined(fault: Floats, natural: Floats, injected: Floats, mix: Floats) -> Floats:
+    """The readings as one, in log-odds: either of the first two is enough.
+
+    The second has a word only as far as the third says that it knows such cases. `mix` is the
+    second's slope and the third's.
+    """
+    gate = -np.logaddexp(0, mix[1] * log_odds(injected))
+    return np.asarray(np.logaddexp(log_odds(fault), mix[0] * log_odds(natural) + gate))
 
 
 def log_odds(share: Floats) -> Floats:

@@ -15,10 +15,10 @@ from joblib import Parallel, delayed
 from models.artifact import CARD, Entry, packed, save
 from models.evaluation import Scored, Summary, summary
 from models.features import NAMES
-from models.learned import Learned, combined
+from models.learned import Learned
 from models.rows import Origin, Rows, of_injections, of_set
 from models.sets import LabelledSet, Target, read
-from models.training import MIX, CrossFitted, answers, cross_fit, finish, fit
+from models.training import Readings, answers, cross_fit, finish, fit
 
 _MINUTE_S = 60
 Progress = Callable[[str, int, int], None]
@@ -121,7 +121,7 @@ def _rows(
     return Rows.joined(parts)
 
 
-def _figures(rows: Rows, crossed: CrossFitted) -> tuple[Summary, ...]:
+def _figures(rows: Rows, crossed: Readings) -> tuple[Summary, ...]:
     """By set, each group judged with limits and a calibration made without it."""
     answered, score, confidence = answers(rows, crossed)
     found = []
@@ -155,7 +155,7 @@ def _rehearsal(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]
     for number, left_out in enumerate([kinds, *([kind] for kind in kinds)]):
         progress("rehearsing", number, len(kinds) + 1)
         unseen = injected & np.isin(rows.kind, left_out)
-        crossed = cross_fit(rows, folds=3, seed=seed, progress=lambda *_: None, without=unseen)
+        crossed = cross_fit(rows, folds=2, seed=seed, progress=lambda *_: None, without=unseen)
         answered, _, _ = answers(rows, crossed)
         scored = [
             Scored(
@@ -163,7 +163,7 @@ def _rehearsal(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]
                 incident=bool(rows.incident[line]),
                 kind=str(rows.kind[line]),
                 answer=answered[line],
-                score=float(combined(crossed.fault, crossed.natural, MIX)[line]),
+                score=float(crossed.raw[line]),
                 confidence=None,
             )
             for line in np.flatnonzero(unseen & (rows.source != "made"))
