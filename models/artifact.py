@@ -100,7 +100,7 @@ def load(known: Manifest, version: str, fetch: Callable[[str], bytes]) -> Model:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             learned = Learned.of({name: arrays[name] for name in arrays.files})
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise ModelError(f"{entry.file}: not a model: {error}") from error
     return Model(version=version, learned=learned)
 

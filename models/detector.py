@@ -54,6 +54,8 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
     if lacking is not None:
         return Examined(_undecided(model.version, lacking))
     vector, levels = features(seen, roles)
+    if not levels.roles:
+        return Examined(_undecided(model.version, "No role has both a past and a present."))
     reading = model.learned.read(vector[None, :])[0]
     limits, placed = model.learned.limits, vector[model.learned.used]
     strange = reading.strange > limits.strange

@@ -268,9 +268,9 @@ def _levels(window: Window) -> Levels:
             "episodes": np.log10(episodes / np.maximum(known_days, 1) + 0.05),
             "beyond_max": np.arcsinh(sign * (now - edge) / sigma),
             "reach": np.clip((now - usual) / np.maximum(np.abs(usual), sigma), -5, 20),
-            "quarter": _turn(history, five, 3),
-            "turn": _turn(history, five, 12),
-            **_local(recent, five, top - bottom),
+            "quarter": _turn(history, five, sigma, 3),
+            "turn": _turn(history, five, sigma, 12),
+            **_local(recent, five, sigma, top - bottom),
         },
     )
 
@@ -317,7 +317,7 @@ def _course(
     )
 
 
-def _local(recent: Floats, five: Floats, span: Floats) -> dict[str, Floats]:
+def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[str, Floats]:
     """The last minutes against the two hours before them, whatever the days were like.
 
     How far they are, how steadily the last forty minutes led there, and how much of that was one
@@ -326,7 +326,7 @@ def _local(recent: Floats, five: Floats, span: Floats) -> dict[str, Floats]:
     before = recent[:, 40:]
     usual = _or(_median(before), _median(recent))
     noise = 1.4826 * np.nan_to_num(_median(np.abs(before - usual[:, None])))
-    noise = np.maximum.reduce([noise, 2e-3 * np.abs(usual), 2e-3 * span, np.full(len(five), 1e-9)])
+    noise = np.maximum.reduce([noise, 2e-3 * np.abs(usual), 2e-3 * span, 0.02 * sigma])
     smooth = np.column_stack([_median(recent[:, at : at + 5]) for at in range(0, 45, 5)])
     steps = -np.diff(smooth, axis=1)
     way = np.nansum(steps, axis=1)
@@ -339,14 +339,14 @@ def _local(recent: Floats, five: Floats, span: Floats) -> dict[str, Floats]:
     }
 
 
-def _turn(history: Floats, five: Floats, slots: int) -> Floats:
+def _turn(history: Floats, five: Floats, sigma: Floats, slots: int) -> Floats:
     """The change over so many slots, against how much the role usually changes in that time."""
     if history.shape[1] <= slots + DAY_SLOTS // 8:
         return np.full(len(five), np.nan)
     usual = np.sort(np.abs(history[:, 1:-slots] - history[:, 1 + slots :]), axis=1)
     count = np.isfinite(usual).sum(axis=1)
     middle, high = _quantiles(usual, count, (0.5, 0.99))
-    scale = np.maximum.reduce([middle / 0.6745, high / 2.5, np.full(len(five), 1e-9)])
+    scale = np.maximum.reduce([middle / 0.6745, high / 2.5, 0.02 * sigma])
     return np.asarray(np.arcsinh((five - history[:, slots]) / scale))
 
 
@@ -620,8 +620,9 @@ class _Plain:
         past = window.history[:, _NEWEST_LEFT_OUT:]
         now = _or(window.history[:, 0], window.now)
         usual = _median(past)
-        spread = np.nanstd(past, axis=1) + 1e-3 * np.maximum(np.abs(usual), 1.0)
-        moves = np.nanstd(past, axis=1) > _STILL
+        still = np.nanstd(past, axis=1)
+        spread = still + 1e-3 * (np.nanmax(past, axis=1) - np.nanmin(past, axis=1))
+        moves = still > _STILL * np.maximum(np.abs(usual), still)
         past = (past[moves] - usual[moves, None]) / spread[moves, None]
         ordered = np.sort(past, axis=1)
         top, bottom = _quantiles(ordered, np.isfinite(past).sum(axis=1), (0.995, 0.005))

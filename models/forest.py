@@ -74,7 +74,7 @@ class Forest:
             right=found["right"],
             value=found["value"],
             roots=found["roots"],
-            scale=float(found["scale"]),
+            scale=float(found["scale"].item()),
             base=found["base"],
         )
 

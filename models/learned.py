@@ -144,7 +144,7 @@ class Learned:
             feature_edges=arrays["feature_edges"],
             score_edges=arrays["score_edges"],
             limits=Limits(confirm=confirm, refute=refute, strange=strange),
-            strange_unit=float(arrays["strange_unit"]),
+            strange_unit=float(arrays["strange_unit"].item()),
         )
 
 

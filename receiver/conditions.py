@@ -31,11 +31,15 @@ class _UnknownFactError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictFacts:
-    """`answer` is "confirmed" or "undecided": what is refuted gets no further."""
+    """`answer` is "confirmed" or "undecided": what is refuted gets no further.
+
+    `kind` is the kind of fault that a confirmed one looks like (models.learned.Kind).
+    """
 
     answer: str | None
     score: float | None
     confidence: float | None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from models.learned import Kind
 from models.verdict import Answer
 from receiver.decision import Reason
 from receiver.overrides import Effect
@@ -29,6 +30,7 @@ class GivenVerdict(_Part):
     answer: Answer = Answer.CONFIRMED
     score: float = 0.9
     confidence: float | None = 0.9
+    kind: Kind | None = None
     surging: bool | None = False
     peers: int | None = 5
     peers_moved: int | None = 0

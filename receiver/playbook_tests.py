@@ -103,6 +103,7 @@ def _given(given: GivenVerdict) -> Verdict:
         answer=given.answer,
         score=given.score,
         confidence=given.confidence,
+        kind=given.kind,
         model="given",
         contributions=(Contribution(role="", sigma=None, text="given by the test"),),
         peers=given.peers,

@@ -86,6 +86,7 @@ def _facts(case: Case) -> Facts:
             answer=str(verdict.answer) if verdict else None,
             score=verdict.score if verdict else None,
             confidence=verdict.confidence if verdict else None,
+            kind=verdict.kind if verdict else None,
         ),
         group=_group_facts(case),
         target=TargetFacts(

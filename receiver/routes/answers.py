@@ -40,7 +40,8 @@ class VerdictStory(BaseModel):
     answer: Answer
     score: float
     confidence: float | None
-    model: str = Field(examples=["robust/1"])
+    model: str = Field(examples=["model-3f2a9c1b7d10"])
+    kind: str | None = Field(default=None, examples=["runaway_process"])
     contributions: list[dict[str, Any]]
 
 
