@@ -449,7 +449,9 @@ def _laid(  # noqa: PLR0913, PLR0917 - each is one fact about the case
             now = was + way * size * spread * daily
         else:
             now = was * (1 + way * (size - 1) * daily)
-        most = 1.0 if _GROUP_OF.get(role) in _RISING_ONLY else max(3 * top, 1.0)
+        # Shares end at one; what is larger has a unit.
+        share = top <= 1 and _GROUP_OF.get(role) in _RISING_ONLY
+        most = 1.0 if share else max(3 * top, 1.0)
         now = np.clip(now, 0.0, max(most, top))
         found.append(Patch(column=column, row=start, values=now.astype(np.float32)))
     return found

@@ -16,7 +16,7 @@ from models.artifact import CARD, Entry, packed, save
 from models.evaluation import Scored, Summary, summary
 from models.features import NAMES
 from models.learned import Learned
-from models.rows import Origin, Rows, of_injections, of_set
+from models.rows import Judged, Origin, Rows, of_injections, of_judged, of_set
 from models.sets import LabelledSet, Target, read
 from models.training import Readings, answers, cross_fit, finish, fit
 
@@ -44,14 +44,16 @@ def make(  # noqa: PLR0913 - each is one choice of whoever trains, all by name
     rehearse: bool,
     progress: Progress,
     more: Sequence[tuple[Target, str]] = (),
+    judged: Sequence[Judged] = (),
 ) -> Made:
     """A model of all the sets, with figures on groups that its parts had not seen.
 
     `each` is how many cases of each kind are injected into each target; `more` are further
-    targets to inject into, with their groups. Raises models.sets.SetError.
+    targets to inject into, with their groups; `judged` are alerts that people judged. Raises
+    models.sets.SetError.
     """
     sets = [read(folder) for folder in folders]
-    rows = _rows(sets, more, seed=seed, each=each, progress=progress)
+    rows = _rows(sets, more, judged, seed=seed, each=each, progress=progress)
     crossed = cross_fit(
         rows, folds=folds, seed=seed, progress=lambda at, of: progress("cross-fitting", at, of)
     )
@@ -97,9 +99,10 @@ def write(made: Made, folder: Path, version: str | None = None) -> Entry:
     return entry
 
 
-def _rows(
+def _rows(  # noqa: PLR0913 - where rows come from, and how many
     sets: Sequence[LabelledSet],
     more: Sequence[tuple[Target, str]],
+    judged: Sequence[Judged],
     *,
     seed: int,
     each: int,
@@ -118,6 +121,8 @@ def _rows(
     for part in Parallel(n_jobs=-1, return_as="generator")(work):
         parts.append(part)
         progress("alerts", len(parts), len(work))
+    if judged:
+        parts.append(of_judged(judged))
     return Rows.joined(parts)
 
 

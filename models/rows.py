@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from models.evidence import Evidence
 from models.features import features
 from models.injection import ONE_METRIC, SIGNATURES, inject
 from models.roles import ROLES
@@ -107,6 +108,25 @@ def of_set(labelled: LabelledSet, *, seed: int) -> Rows:
         if len(seen.roles) > 1 and rng.random() < _ALSO_FEWER:
             fewer.add(features(_fewer(seen, alert.roles, rng), alert.roles)[0], told)
     return Rows.joined([one.rows() for one in (made, fewer) if one.labels])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """An alert that a person judged, with its evidence."""
+
+    evidence: Evidence
+    roles: tuple[str, ...]
+    incident: bool
+    group: str
+
+
+def of_judged(judged: Sequence[Judged]) -> Rows:
+    """One row an alert that people judged. They count in no figure: few, and picked by hand."""
+    made = _Maker(source="made", vectors=[], labels=[])
+    for one in judged:
+        told = _Told(incident=one.incident, kind="judged", group=one.group, origin=Origin.NATURAL)
+        made.add(features(window(one.evidence), one.roles)[0], told)
+    return made.rows()
 
 
 def _fewer(seen: Window, asked: tuple[str, ...], rng: np.random.Generator) -> Window:

@@ -5,7 +5,7 @@ for training and scoring; the evidence holds nothing of them.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evidence import Evidence, Series
+from models.roles import ROLES
 from models.window import MOST_SLOTS, RECENT_SLOTS, SLOT_S
 
-_MINUTE_S = 60
+STEP_S = 60
+_LEAST_SHARE = 0.8
 
 
 class SetError(ValueError):
@@ -110,7 +112,7 @@ def view(target: Target, time: float, patches: tuple[Patch, ...] = ()) -> Eviden
     whole = len(values) // each * each
     means = values[len(values) - whole :].reshape(-1, each, values.shape[1]).mean(axis=1)
     newest = times[len(values) - whole :].reshape(-1, each)[:, -1]
-    late = RECENT_SLOTS * _MINUTE_S // target.step_s
+    late = RECENT_SLOTS * STEP_S // target.step_s
     # A copy with roles as rows: each series then lies in one piece.
     past, recent = np.ascontiguousarray(means.T), np.ascontiguousarray(values[-late:].T)
     return Evidence(
@@ -120,6 +122,38 @@ def view(target: Target, time: float, patches: tuple[Patch, ...] = ()) -> Eviden
         recent={role: _series(times[-late:], recent[k]) for k, role in enumerate(target.roles)},
         relative=True,
     )
+
+
+def assembled(
+    name: str,
+    parts: Iterable[tuple[str, Sequence[float], Sequence[float]]],
+    *,
+    start: int,
+    end: int,
+) -> Target | None:
+    """A target of recorded parts (role, epoch seconds, values), a row a minute.
+
+    Short gaps become straight lines; a role of which a fifth is missing is left out.
+    """
+    rows = (end - start) // STEP_S + 1
+    columns: dict[str, NDArray[np.float64]] = {}
+    for role, times, values in parts:
+        column = columns.setdefault(role, np.full(rows, np.nan))
+        column[((np.asarray(times) - start) // STEP_S).astype(np.int64)] = values
+    kept = {
+        role: column
+        for role, column in columns.items()
+        if role in ROLES and np.isfinite(column).mean() >= _LEAST_SHARE
+    }
+    if not kept:
+        return None
+    lines = [
+        np.interp(np.arange(rows), np.flatnonzero(known), column[known])
+        for column in kept.values()
+        for known in [np.isfinite(column)]
+    ]
+    whole = np.column_stack(lines).astype(np.float32)
+    return Target(name=name, roles=tuple(kept), values=whole, start=start, step_s=STEP_S)
 
 
 def _series(times: NDArray[np.float64], values: NDArray[np.float64]) -> Series:
