@@ -89,32 +89,34 @@ def never() -> Forest:
     )
 
 
-def from_boosting(model: Any, columns: NDArray[np.int64] | None = None) -> Forest:  # noqa: ANN401 - scikit-learn has no types
-    """A HistGradientBoosting classifier; outputs are raw scores, one or one a class.
+def from_boosting(*models: Any, columns: NDArray[np.int64] | None = None) -> Forest:  # noqa: ANN401 - scikit-learn has no types
+    """HistGradientBoosting classifiers; outputs are their mean raw scores, one or one a class.
 
-    `columns` are those it was shown, where that was not all.
+    `columns` are those they were shown, where that was not all.
     """
-    outputs = len(model._predictors[0])  # noqa: SLF001 - scikit-learn shows its trees nowhere else
-    trees, values = [], []
-    for stage in model._predictors:  # noqa: SLF001 - as above
-        for output, predictor in enumerate(stage):
-            nodes = predictor.nodes
-            leaf = nodes["is_leaf"].astype(bool)
-            named = nodes["feature_idx"].astype(np.int64)
-            named = named if columns is None else columns[np.where(leaf, 0, named)]
-            trees.append(
-                (
-                    np.where(leaf, -2, named),
-                    nodes["num_threshold"],
-                    np.where(leaf, -1, nodes["left"].astype(np.int64)),
-                    np.where(leaf, -1, nodes["right"].astype(np.int64)),
+    trees, values, bases = [], [], []
+    for model in models:
+        # scikit-learn shows its trees nowhere else.
+        stages, base = model._predictors, model._baseline_prediction  # noqa: SLF001
+        bases.append(np.asarray(base, dtype=np.float64).ravel())
+        for stage in stages:
+            for output, predictor in enumerate(stage):
+                nodes = predictor.nodes
+                leaf = nodes["is_leaf"].astype(bool)
+                named = nodes["feature_idx"].astype(np.int64)
+                named = named if columns is None else columns[np.where(leaf, 0, named)]
+                trees.append(
+                    (
+                        np.where(leaf, -2, named),
+                        nodes["num_threshold"],
+                        np.where(leaf, -1, nodes["left"].astype(np.int64)),
+                        np.where(leaf, -1, nodes["right"].astype(np.int64)),
+                    )
                 )
-            )
-            value = np.zeros((len(nodes), outputs))
-            value[:, output] = np.where(leaf, nodes["value"], 0)
-            values.append(value)
-    base = np.asarray(model._baseline_prediction, dtype=np.float64).ravel()  # noqa: SLF001 - as above
-    return _joined(trees, values, scale=1.0, base=base)
+                value = np.zeros((len(nodes), len(stage)))
+                value[:, output] = np.where(leaf, nodes["value"], 0)
+                values.append(value)
+    return _joined(trees, values, scale=1 / len(models), base=np.mean(bases, axis=0))
 
 
 def _joined(

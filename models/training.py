@@ -40,6 +40,8 @@ _USED = 60
 _KNOTS = 60
 _LEAST_NATURAL = 30
 _MODELS = 3
+# Few labels: any one model of them is a matter of chance.
+_NATURAL_MODELS = 5
 _USUAL_SHARE = 0.99
 _STRANGE = 1.3
 # Slopes in log-odds, chosen once across machines: less of the second orders injected faults
@@ -163,17 +165,20 @@ def _natural(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
     if rows.incident[kept].sum() < _LEAST_NATURAL:
         return never()
     columns = np.array([NAMES.index(name) for name in (*RISING, *FREE)])
-    model = HistGradientBoostingClassifier(
-        max_iter=150,
-        learning_rate=0.05,
-        max_leaf_nodes=8,
-        min_samples_leaf=30,
-        l2_regularization=5,
-        max_features=0.3,
-        random_state=seed,
-        monotonic_cst=[1] * len(RISING) + [0] * len(FREE),
-    )
-    return from_boosting(model.fit(x[kept][:, columns], rows.incident[kept]), columns)
+    models = [
+        HistGradientBoostingClassifier(
+            max_iter=150,
+            learning_rate=0.05,
+            max_leaf_nodes=8,
+            min_samples_leaf=30,
+            l2_regularization=5,
+            max_features=0.3,
+            random_state=seed + number,
+            monotonic_cst=[1] * len(RISING) + [0] * len(FREE),
+        ).fit(x[kept][:, columns], rows.incident[kept])
+        for number in range(_NATURAL_MODELS)
+    ]
+    return from_boosting(*models, columns=columns)
 
 
 def cross_fit(

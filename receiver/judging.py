@@ -58,10 +58,13 @@ class Judging:
         self._watching = ThreadPoolExecutor(1, "shadow")
         self._stamp: tuple[int, int] | None = None
         self._looked = clock()
-        self._now = self._read()
+        self._now: InUse | None = None
 
     @property
     def in_use(self) -> InUse:
+        if self._now is None:
+            with self._lock:
+                self._now = self._now or self._read()
         self._look()
         return self._now
 

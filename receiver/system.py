@@ -189,6 +189,8 @@ class System:
         """Go on with what was left, and begin to work."""
         self.inbox.start()
         self.engine.start()
+        # Read before the first alert needs it.
+        _ = self.judging.in_use
         self.assessor.start()
         for one in self._followers:
             one.start()

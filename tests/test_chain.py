@@ -191,6 +191,18 @@ def test_a_batch_job_of_this_hour_is_left_alone(chain: Chain) -> None:
     assert chain.calls(target) == []
 
 
+def test_a_host_without_a_past_is_left_to_people(chain: Chain) -> None:
+    """The CPU that ends in a reboot elsewhere: of a host minutes old nobody can say."""
+    launched = {one: item["launched_at"] for one, item in chain.fleet().items()}
+    target = max(launched, key=lambda one: launched[one])
+    chain.break_(target, "cpu_runaway")
+    (run,) = chain.ended(target)
+    assert (run["state"], run["refusal"]) == ("refused", "verdict_undecided")
+    assert "less than a day" in run["outcome"]
+    assert chain.calls(target) == []
+    chain.http.request("DELETE", f"{chain.stage.aws}/_sim/fleet/faults", json={"target": target})
+
+
 @pytest.mark.parametrize(
     ("fault", "action", "call"),
     [

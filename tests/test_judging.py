@@ -117,7 +117,7 @@ def test_a_model_comes_from_s3(folder: Path) -> None:
         answer = {"Body": StreamingBody(body, data.stat().st_size)}
         stub.add_response("get_object", answer, {"Bucket": "models", "Key": f"prod/{data.name}"})
         judging = Judging("s3://models/prod", folder / artifact.MANIFEST, lambda: clients)  # type: ignore[arg-type, return-value]
-    assert judging.in_use.problem is None
+        assert judging.in_use.problem is None
 
 
 def test_s3_that_refuses_is_no_model(folder: Path) -> None:
@@ -126,8 +126,8 @@ def test_s3_that_refuses_is_no_model(folder: Path) -> None:
     with Stubber(clients.s3) as stub:
         stub.add_client_error("get_object", "AccessDenied")
         judging = Judging("s3://models/prod", folder / artifact.MANIFEST, lambda: clients)  # type: ignore[arg-type, return-value]
-    assert "S3" in (judging.in_use.problem or "")
-    assert judging.in_use.active is None
+        assert "S3" in (judging.in_use.problem or "")
+        assert judging.in_use.active is None
 
 
 def test_a_fleets_own_history_becomes_targets() -> None:
