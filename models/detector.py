@@ -21,7 +21,6 @@ from models.window import DAY_SLOTS, window
 NO_MODEL = "none"
 _SHOWN = 4
 _FAR = 3.0
-_MOST = 0.6
 _FEW = 1 / 3
 
 
@@ -96,17 +95,19 @@ def _alone(reading: Reading, confirm: float, refute: float, *, strange: bool) ->
 
 
 def _with_group(group: Verdict, alone: Answer) -> Answer:
-    """Neither of the two overrules the other's clear word; where they differ, nobody can say."""
-    if group.surging or not group.peers or group.peers_moved is None:
-        # The whole group, or nothing known of it: what the model says of one host is not enough.
+    """Siblings that were looked at outweigh what one host's metrics look like by themselves.
+
+    The model learnt from single machines. So it has the word where the comparison leaves the
+    case open, and where it contradicts a refutation nobody can say.
+    """
+    if group.answer is Answer.CONFIRMED:
         return group.answer
-    share = group.peers_moved / group.peers
-    if share > _FEW:
+    if group.answer is Answer.REFUTED:
+        return Answer.UNDECIDED if alone is Answer.CONFIRMED else group.answer
+    if not group.peers or group.peers_moved is None or group.peers_moved / group.peers > _FEW:
+        # Most of the group, or nothing known of it: no single host is told to be at fault.
         return group.answer
-    opposite = {Answer.CONFIRMED: Answer.REFUTED, Answer.REFUTED: Answer.CONFIRMED}
-    if group.answer is Answer.UNDECIDED:
-        return alone
-    return Answer.UNDECIDED if alone is opposite[group.answer] else group.answer
+    return alone
 
 
 def _verdict(

@@ -18,6 +18,7 @@ DAY_SLOTS = 288
 MOST_SLOTS = 15 * DAY_SLOTS
 RECENT_SLOTS = 120
 _RECENT_S = 60.0
+SETTLED_SLOTS = 5
 # The present is the median of so much, and unknown where the newest sample is older than
 # `STALE_S`: a target that is scraped has a sample at the very moment of asking.
 NOW_S = 15.0
@@ -66,6 +67,11 @@ def window(evidence: Evidence) -> Window:
         if len(late) and (newest := float(late.max())) >= at - STALE_S:
             now[row] = np.median(latest_values[late > newest - NOW_S])
             recent[row, 0] = now[row]
+        if not evidence.relative and np.isfinite(now[row]):
+            # Rules fire on faults that are seconds old, and the model was taught on alerts that
+            # are minutes old: it is asked what it would say if the present stayed as it is.
+            recent[row, :SETTLED_SLOTS] = now[row]
+            history[row, 0] = now[row]
         if not evidence.relative and role in ROLES:
             floors[row] = ROLES[role].noise
     return Window(roles=roles, history=history, recent=recent, now=now, floors=floors)
