@@ -26,6 +26,7 @@ from receiver.metrics import Metrics
 
 _log = structlog.get_logger()
 _LOOK_EVERY_S = 10.0
+_MOST_WAITING = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class Judging:
         self._clock = clock
         self._lock = threading.Lock()
         self._watching = ThreadPoolExecutor(1, "shadow")
+        self._room = threading.BoundedSemaphore(_MOST_WAITING)
         self._stamp: tuple[int, int] | None = None
         self._looked = clock()
         self._now: InUse | None = None
@@ -76,8 +78,12 @@ class Judging:
         examined = examine(now.active, evidence, roles)
         if now.drift is not None and examined.placed is not None:
             now.drift.note(examined.placed, examined.verdict.score)
-        if now.shadow is not None:
-            self._watching.submit(self._compare, now.shadow, evidence, roles, examined.verdict)
+        if now.shadow is not None and self._room.acquire(blocking=False):
+            # Left out in a storm, or while the service stops: the shadow must not hold alerts up.
+            try:
+                self._watching.submit(self._compare, now.shadow, evidence, roles, examined.verdict)
+            except RuntimeError:
+                self._room.release()
         return examined.verdict
 
     def refresh_gauges(self) -> None:
@@ -107,9 +113,12 @@ class Judging:
     def _compare(
         self, shadow: Model, evidence: Evidence, roles: Collection[str], verdict: Verdict
     ) -> None:
-        other = examine(shadow, evidence, roles).verdict
-        if self._metrics is not None:
-            self._metrics.shadow_verdicts.labels(verdict.answer, other.answer).inc()
+        try:
+            other = examine(shadow, evidence, roles).verdict
+            if self._metrics is not None:
+                self._metrics.shadow_verdicts.labels(verdict.answer, other.answer).inc()
+        finally:
+            self._room.release()
 
     def _look(self) -> None:
         """Read again where the manifest is another file than it was."""
