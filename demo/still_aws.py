@@ -89,6 +89,7 @@ class StillAws:
             "ssm_once": SimpleNamespace(),
             "sns": SimpleNamespace(),
             "cloudtrail": trail,
+            "s3": SimpleNamespace(),
         }
         return Aws(**clients)
 
