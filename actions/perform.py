@@ -111,6 +111,14 @@ class Performer:
         """Close an intent from which nothing was sent, and never will be."""
         return self._settle(intent, Settled(Outcome.FAILED), "given up before it was sent")
 
+    def leave(self, step: Step, intent: Intent) -> Intent:
+        """Settle a step that is not gone on with: what may have been sent is read from AWS."""
+        if intent.stage is Stage.INTENT:
+            return self.abandon(intent)
+        if intent.stage is Stage.DISPATCHED:
+            return self._settle(intent, *self._reconciled(step, intent, "no answer was recorded"))
+        return intent
+
     def _intend(self, step: Step) -> Intent | Denial:
         fence = self._claim(step)
         if isinstance(fence, Denial):

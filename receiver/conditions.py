@@ -18,7 +18,13 @@ from rule_engine.errors import EngineError
 _LENGTH_MAX = 1000
 _LABEL = re.compile(r"""\blabels\s*\[\s*["'](\w+)""")
 # Python's regular expressions can be made to hang by a label; functions read the clock or loop.
-_FORBIDDEN = {"=~": "regular expressions belong in `match`", "$": "there are no functions"}
+_FORBIDDEN = {
+    "=~": "regular expressions belong in `match`",
+    "$": "there are no functions",
+    "<<": "numbers are not shifted",
+}
+# Arithmetic raises on a fact that is no number, and on a label that is read as one and is none.
+_FAULTS = (EngineError, ArithmeticError, RecursionError)
 
 
 class ConditionError(ValueError):
@@ -149,7 +155,7 @@ class Condition:
             # A label that is missing is the empty string, as it is to a matcher.
             labels = dict.fromkeys(_LABEL.findall(self.text), "") | dict(facts.labels)
             return bool(self.rule.evaluate(replace(facts, labels=labels)))
-        except (_UnknownFactError, EngineError, LookupError):
+        except (_UnknownFactError, LookupError, *_FAULTS):
             return None
 
 
@@ -166,6 +172,8 @@ def condition(text: str) -> Condition:
         hint = getattr(error, "suggestion", None)
         said = f"{error.message}; did you mean {hint}?" if hint else error.message
         raise ConditionError(said) from None
+    except _FAULTS as error:
+        raise ConditionError(f"it cannot be read: {type(error).__name__}") from None
     kind = rule.statement.expression.result_type
     if kind != DataType.BOOLEAN:
         raise ConditionError(f"it is of type {kind.name.lower()}, not true or false")

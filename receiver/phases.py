@@ -114,14 +114,12 @@ class Phases:
         step = step_of(run)
         with self.database.read() as connection:
             begun = ledger.read(connection, run.id, step.index)
-        if self.clock() - (run.decided_at or 0) > _DECISION_LASTS_S:
-            if begun is None:
-                self._decide_again(run, run.next_rung - 1, run.steps_begun - 1)
-                return
-            if begun.stage is Stage.INTENT:
-                self.stepper.performer.abandon(begun)
-                self._decide_again(run, run.next_rung - 1, run.steps_begun)
-                return
+        old = self.clock() - (run.decided_at or 0) > _DECISION_LASTS_S
+        if old and (begun is None or begun.stage is Stage.INTENT):
+            # The index of a step from which anything is on record is never used again.
+            left = self._leave(run)
+            self._decide_again(run, run.next_rung - 1, run.steps_begun - (not left))
+            return
         performed = self._prepared(run) or self.stepper.perform(run, step)
         if isinstance(performed, Denial):
             self._denied(run, performed)
@@ -139,6 +137,16 @@ class Phases:
             verify_until=until,
             recovered_since=None,
         )
+
+    def _leave(self, run: Run) -> bool:
+        """Settle what was begun of the step that is not gone on with; whether there was any."""
+        found = []
+        for step in (*preparing(run), step_of(run)):
+            with self.database.read() as connection:
+                begun = ledger.read(connection, run.id, step.index)
+            if begun is not None:
+                found.append(self.stepper.performer.leave(step, begun))
+        return bool(found)
 
     def _prepared(self, run: Run) -> Intent | Denial | None:
         """Do what comes before the step; what stops it, or None where all is prepared."""
@@ -175,7 +183,8 @@ class Phases:
             outcome = f"the next step was refused: {detail}; a person is needed"
             self.finish.end(run, State.FAILED, outcome=outcome, gates=gates)
             return
-        self.closing.close(
+        # What was lent for the step is given back, though the step itself was not taken.
+        self.finish.end(
             run,
             State.REFUSED,
             refusal=Reason(denial),

@@ -112,7 +112,11 @@ def filled(value: object, values: Mapping[str, str]) -> Any:  # noqa: ANN401 as 
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds, json_schema_input_type=str), Field(ge=0)]
+# Longer is a slip of the pen, and no moment that far ahead can be written down.
+_LONGEST_S = 31 * 86_400.0
+Seconds = Annotated[
+    float, BeforeValidator(_seconds, json_schema_input_type=str), Field(ge=0, le=_LONGEST_S)
+]
 Percent = Annotated[
     float, BeforeValidator(_percent, json_schema_input_type=str), Field(ge=1, le=100)
 ]

@@ -36,7 +36,8 @@ class Lines:
     def _nearest(self, path: tuple[str | int, ...]) -> tuple[int, str | int]:
         node, line, name = self.root, 1, path[0] if path else "playbook"
         for part in path:
-            if isinstance(node, CommentedMap) and part in node:
+            # What a merge (`<<`) brought in has no line of its own.
+            if isinstance(node, CommentedMap) and part in node.lc.data:
                 line = node.lc.key(part)[0] + 1
             elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
                 line = node.lc.item(part)[0] + 1

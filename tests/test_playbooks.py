@@ -1,6 +1,7 @@
 """Playbooks: what can be said in them, what is refused with its line, and their own tests."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML
 from actions.catalog import CATALOG
 from actions.fleet import OPT_IN_TAG
 from actions.policy import policy, with_undoing
+from demo import tools
 from models import robust
 from receiver import playbook_tests, reference
 from receiver.conditions import (
@@ -23,6 +25,7 @@ from receiver.conditions import (
     VerdictFacts,
     condition,
 )
+from receiver.playbook import EXAMPLES, filled
 from receiver.playbooks import PlaybookErrors, load
 
 _ROOT = Path(__file__).parents[1]
@@ -67,6 +70,9 @@ def test_the_shortest_playbook_loads(written: Callable[[str], Path]) -> None:
         ("mode: auto", "undecided: {destructive: act}", "4: destructive: "),
         ("mode: auto", "colour: red", "4: colour: "),
         ("mode: auto", "cooldown: soon", "4: cooldown: 'soon' is no duration"),
+        ("mode: auto", "cooldown: .inf", "4: cooldown: "),
+        ("mode: auto", "approval: 99999999999999h", "4: approval: "),
+        ("mode: auto", "<<: {colour: red}", "colour: "),
         ("mode: auto", "recheck: ['up{x=\"$secret\"}']", "only these are filled in"),
         ("mode: auto", "facts: {Bad: up}", "4: "),
         ("mode: auto", "escalate: [{action: reboot_instance}]", "does not only tell people"),
@@ -110,6 +116,39 @@ def test_the_shipped_playbooks_pass_their_own_tests() -> None:
     assert report.findings == []
     tested = {path.stem for path in (folder / "tests").glob("*.yaml")}
     assert {one.name for one in loaded.items} == tested
+
+
+@pytest.mark.parametrize(
+    ("up", "requests", "expected"),
+    [("1", "5000", 1), ("0", "5000", 1), ("0", None, 1), ("1", "0+50", 0), (None, None, None)],
+)
+def test_a_service_that_is_down_or_hangs_is_confirmed(
+    tmp_path: Path, up: str | None, requests: str | None, expected: int | None
+) -> None:
+    """By the shipped playbook's own re-check, as Prometheus reads it: no request is enough."""
+    playbooks = load(_ROOT / "playbooks").items
+    ((recheck,),) = (one.recheck for one in playbooks if one.name == "service-down")
+    metrics = {"service_up": up, "service_requests_total": requests}
+    samples = [] if expected is None else [{"labels": "{}", "value": expected}]
+    asked = {"expr": filled(recheck, EXAMPLES), "eval_time": "2m", "exp_samples": samples}
+    case = {
+        "interval": "5s",
+        "input_series": [
+            {
+                "series": f'{name}{{instance_id="{EXAMPLES["instance_id"]}"}}',
+                "values": f"{value}x40",
+            }
+            for name, value in metrics.items()
+            if value is not None
+        ],
+        "promql_expr_test": [asked],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"evaluation_interval": "5s", "tests": [case]}))
+    done = subprocess.run(
+        [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_that_may_be_healed_has_one_playbook() -> None:
@@ -171,8 +210,34 @@ def test_hostile_labels_only_ever_compare(labels: dict[str, str], text: str) -> 
     assert condition("group.surging or true").evaluate(facts) is None
 
 
+@pytest.mark.parametrize("text", ['facts["odd"] > 0.4', 'labels["team"].to_flt > 0.4'])
+def test_a_condition_over_what_is_no_number_is_unknown(text: str) -> None:
+    """A query may answer with NaN, and a label that is read as a number may be none."""
+    facts = Facts(
+        verdict=VerdictFacts(answer="confirmed", score=1.0, confidence=None),
+        group=GroupFacts(**dict.fromkeys(GroupFacts.__dataclass_fields__)),
+        target=TargetFacts(id=None, kind=None, az=None, age_s=None),
+        labels={"team": "web"},
+        facts={"odd": float("nan")},
+        run=RunFacts(rung=0),
+    )
+    assert condition(text).evaluate(facts) is None
+
+
 @pytest.mark.parametrize(
-    "text", ["", "1", "open('x')", "$now > 1", "x" * 2000, "labels", "verdict.answer"]
+    "text",
+    [
+        "",
+        "1",
+        "open('x')",
+        "$now > 1",
+        "x" * 2000,
+        "labels",
+        "verdict.answer",
+        "-" * 900 + "1 > 0",
+        't"P99999999999D" > t"P1D"',
+        "1 << 100000000 > 1",
+    ],
 )
 def test_what_is_no_condition_is_refused(text: str) -> None:
     """At load, with the reason."""

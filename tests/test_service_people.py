@@ -92,6 +92,7 @@ def test_a_hold_stops_what_it_names_until_it_is_ended(service: Service) -> None:
         {"ends_at": "2027-01-01T00:00:00"},
         {"starts_at": "2126-01-01T00:00:00Z"},
         {"colour": "red"},
+        {"comment": "a\x00b"},
     ],
 )
 def test_an_override_that_is_none_is_refused_in_a_line(
@@ -102,6 +103,18 @@ def test_an_override_that_is_none_is_refused_in_a_line(
     assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY, answer.text
     assert "\n" not in answer.json()["detail"]
     assert service.call("GET", "/api/v1/overrides", Role.VIEWER).json()["items"] == []
+
+
+@pytest.mark.parametrize("begun", ["0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z"])
+def test_an_override_that_began_long_ago_begins_now(service: Service, begun: str) -> None:
+    """No moment that cannot be shown again gets in."""
+    made = _add(service, starts_at=begun)
+    assert made.status_code == HTTPStatus.CREATED, made.text
+    assert made.json()["starts_at"] > "2026"
+    listed = service.call("GET", "/api/v1/overrides", Role.VIEWER)
+    assert [one["id"] for one in listed.json()["items"]] == [made.json()["id"]]
+    path = f"/api/v1/overrides/{made.json()['id']}"
+    assert service.call("DELETE", path, Role.OPERATOR).status_code == HTTPStatus.OK
 
 
 @pytest.mark.parametrize("verb", ["approve", "deny", "cancel", "rollback"])

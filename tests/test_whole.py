@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from sqlalchemy import text
 
 from actions import audit, switch
-from demo.still_aws import refusal
+from demo.still_aws import StillCall, refusal
 from models.verdict import Answer
 from receiver import overrides
 from receiver.interventions import NoSuchRunError, NotNowError
@@ -514,4 +514,83 @@ def test_a_step_that_cannot_be_prepared_is_not_taken(tmp_path: Path) -> None:
     whole.pass_time(100)
     assert "RebootInstances" not in _operations(whole)
     assert "TerminateInstanceInAutoScalingGroup" in _operations(whole)
+    whole.close()
+
+
+@pytest.mark.parametrize("said", ["pause", "hold"])
+def test_a_step_refused_after_its_preparation_gives_back_what_it_was_lent(
+    tmp_path: Path, said: str
+) -> None:
+    """Somebody pauses or holds right between the two; what they said is kept to meanwhile."""
+    whole = Whole(tmp_path, playbook=_LEASING)
+
+    def done(call: StillCall) -> None:
+        if call.operation == "SuspendProcesses" and said == "pause":
+            _pause(whole, paused=True)
+        elif call.operation == "SuspendProcesses":
+            _hold(whole, lasts_s=100)
+
+    whole.aws.done = done
+    whole.deliver(whole.group()[0])
+    whole.pass_time(50)
+    assert _operations(whole) == ["SuspendProcesses"]
+    if said == "pause":
+        _pause(whole, paused=False)
+    whole.pass_time(100)
+    assert (whole.only().state, _operations(whole)) == (
+        State.REFUSED,
+        ["SuspendProcesses", "ResumeProcesses"],
+    )
+    whole.close()
+
+
+_TWO_LEASING = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+steps:
+  - action: reboot_instance
+    when: not group.surging
+    before: [{action: suspend_processes, params: {processes: [ReplaceUnhealthy]}}]
+  - action: replace_instance
+    before: [{action: suspend_processes, params: {processes: [AZRebalance]}}]
+verify: {expr: recovered, for: 10s, timeout: 60s}
+"""
+
+
+@pytest.mark.parametrize("over", [True, False])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_preparation_cut_off_for_long_is_given_back(
+    tmp_path: Path, when: str, *, over: bool
+) -> None:
+    """The step is decided on anew, prepared by what itself asks for, or not taken at all."""
+    whole = Whole(tmp_path, playbook=_TWO_LEASING)
+    target = whole.group()[0]
+
+    def cut(operation: str, moment: str) -> None:
+        if (operation, moment) == ("SuspendProcesses", when):
+            raise KeyboardInterrupt
+
+    whole.aws.trouble = cut
+    whole.deliver(target)
+    with pytest.raises(KeyboardInterrupt):
+        whole.work()
+    whole.aws.trouble = lambda _, __: None
+    whole.now += 100
+    whole.verdicts[target] = verdict(surging=True)
+    if over:
+        whole.deliver(target, firing=False)
+    suspended: list[set[str]] = []
+
+    def done(call: StillCall) -> None:
+        if call.operation.startswith("Terminate"):
+            suspended.append(set(whole.aws.groups["web-asg"].suspended))
+
+    whole.aws.done = done
+    whole.start()
+    whole.pass_time(300)
+    assert whole.only().state.ended
+    assert all("AZRebalance" in found for found in suspended)
+    assert len(suspended) == (not over)
+    assert whole.aws.groups["web-asg"].suspended == set()
     whole.close()

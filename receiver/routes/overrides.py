@@ -106,7 +106,8 @@ def add(request: Request, body: OverrideBody) -> dict[str, Any]:
         id=str(ULID()),
         matchers=[one.matcher() for one in body.matchers],
         effect=body.effect,
-        starts_at=body.starts_at.timestamp() if body.starts_at else now,
+        # What lies behind is not held any more, and some of it cannot be written down.
+        starts_at=max(now, body.starts_at.timestamp()) if body.starts_at else now,
         ends_at=ends_at,
         created_by=caller(request),
         comment=body.comment,
