@@ -207,10 +207,10 @@ def features(window: Window, asked: Collection[str]) -> tuple[Floats, Levels]:
 def _levels(window: Window) -> Levels:
     history, recent, now = window.history, window.recent, window.now
     past = history[:, _NEWEST_LEFT_OUT:]
-    ordered = np.sort(past, axis=1)
     count = np.isfinite(past).sum(axis=1)
-    low, q25, usual, q75, high = _quantiles(ordered, count, (0.02, 0.25, 0.5, 0.75, 0.98))
-    top, bottom = _quantiles(ordered, count, (0.999, 0.001))
+    low, q25, usual, q75, high, top, bottom = _quantiles(
+        past, count, (0.02, 0.25, 0.5, 0.75, 0.98, 0.999, 0.001)
+    )
     steps = np.abs(np.diff(recent[:, :61], axis=1))
     jitter = np.nan_to_num(_median(steps))
     sigma = np.maximum.reduce(
@@ -275,10 +275,14 @@ def _levels(window: Window) -> Levels:
     )
 
 
-def _quantiles(ordered: Floats, count: NDArray[np.int64], at: tuple[float, ...]) -> list[Floats]:
-    rows = np.arange(len(ordered))
+def _quantiles(values: Floats, count: NDArray[np.int64], at: tuple[float, ...]) -> list[Floats]:
+    """By row, the nearest rank among the `count` that are known."""
+    rows = np.arange(len(values))
     last = np.maximum(count - 1, 0)
-    return [ordered[rows, np.rint(last * q).astype(np.int64)] for q in at]
+    ranks = [np.rint(last * q).astype(np.int64) for q in at]
+    # Only these ranks are put in their place, which a whole sort would take thrice the time for.
+    placed = np.partition(values, np.unique(np.concatenate(ranks)), axis=1)
+    return [placed[rows, rank] for rank in ranks]
 
 
 def _median(values: Floats) -> Floats:
@@ -343,7 +347,7 @@ def _turn(history: Floats, five: Floats, sigma: Floats, slots: int) -> Floats:
     """The change over so many slots, against how much the role usually changes in that time."""
     if history.shape[1] <= slots + DAY_SLOTS // 8:
         return np.full(len(five), np.nan)
-    usual = np.sort(np.abs(history[:, 1:-slots] - history[:, 1 + slots :]), axis=1)
+    usual = np.abs(history[:, 1:-slots] - history[:, 1 + slots :])
     count = np.isfinite(usual).sum(axis=1)
     middle, high = _quantiles(usual, count, (0.5, 0.99))
     scale = np.maximum.reduce([middle / 0.6745, high / 2.5, 0.02 * sigma])
@@ -624,8 +628,7 @@ class _Plain:
         spread = still + 1e-3 * (np.nanmax(past, axis=1) - np.nanmin(past, axis=1))
         moves = still > _STILL * np.maximum(np.abs(usual), still)
         past = (past[moves] - usual[moves, None]) / spread[moves, None]
-        ordered = np.sort(past, axis=1)
-        top, bottom = _quantiles(ordered, np.isfinite(past).sum(axis=1), (0.995, 0.005))
+        top, bottom = _quantiles(past, np.isfinite(past).sum(axis=1), (0.995, 0.005))
         return cls(np.nan_to_num(past.T), (now[moves] - usual[moves]) / spread[moves], top, bottom)
 
     def measures(self) -> tuple[float, ...]:

@@ -130,6 +130,8 @@ class Learned:
         """Raises KeyError and ValueError on arrays that are no model."""
         count = sum(name.endswith("_roots") and name.startswith("signature") for name in arrays)
         confirm, refute, strange = (float(one) for one in arrays["limits"])
+        if arrays["mix"].shape != (4,):
+            raise ValueError("the readings cannot be put together")
         return cls(
             signatures=[Forest.read(arrays, f"signature{index}_") for index in range(count)],
             natural=Forest.read(arrays, "natural_"),
@@ -160,10 +162,10 @@ def combined(fault: Floats, natural: Floats, injected: Floats, mix: Floats) -> F
     """The readings as one, in log-odds: either of the first two is enough.
 
     The second has a word only as far as the third says that it knows such cases. `mix` is the
-    second's slope and the third's.
+    slope and offset of the second, then those of the third.
     """
-    gate = -np.logaddexp(0, mix[1] * log_odds(injected))
-    return np.asarray(np.logaddexp(log_odds(fault), mix[0] * log_odds(natural) + gate))
+    gate = -np.logaddexp(0, mix[2] * log_odds(injected) + mix[3])
+    return np.asarray(np.logaddexp(log_odds(fault), mix[0] * log_odds(natural) + mix[1] + gate))
 
 
 def log_odds(share: Floats) -> Floats:
