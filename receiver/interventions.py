@@ -37,6 +37,8 @@ class Interventions:
         """Say yes to the plan that waits. It is decided on anew, and must come out the same."""
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "approved")
         plan, now = run.plan or {}, self.clock()
+        if now >= (run.next_act_at or now):
+            raise NotNowError("the time to approve it is over")
         approval = {"digest": plan["digest"], "by": by, "comment": comment, "at": now}
         with self.database.write() as connection:
             moved = runs.move(

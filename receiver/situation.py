@@ -78,7 +78,7 @@ class Situations:
             group=target.group,
             claims=None,
             rung=run.next_rung,
-            approval=_approval(run),
+            approval=_approval(run, now),
         )
         try:
             with self.database.read() as connection:
@@ -185,8 +185,11 @@ def _recorded(
     )
 
 
-def _approval(run: Run) -> Approval | None:
-    if run.approval is None:
+def _approval(run: Run, now: float) -> Approval | None:
+    """A person's yes, for as long as they had to say it: after that they are asked again."""
+    if run.approval is None or run.plan is None:
+        return None
+    if now >= run.approval["at"] + run.plan["approval_s"]:
         return None
     return Approval(digest=run.approval["digest"], by=run.approval["by"])
 
