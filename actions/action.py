@@ -55,7 +55,8 @@ class Call:
     """One step of a run, as its action sees it.
 
     `token` ("RUN/STEP", at most 64 ASCII characters) names this very step for ever: it goes into
-    whatever AWS lets us name. `before` is what `observe` saw, `made` what `act` returned.
+    whatever AWS lets us name. At least `keep` of a group must stay. `before` is what `observe` saw,
+    `made` what `act` returned.
     """
 
     aws: Aws
@@ -63,6 +64,7 @@ class Call:
     target: str
     params: Mapping[str, Any]
     token: str
+    keep: int = 0
     before: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
 

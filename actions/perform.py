@@ -131,6 +131,7 @@ class Performer:
             target=step.target,
             params=step.params,
             token=_token(step.run_id, step.index),
+            keep=0 if step.undoing else step.bounds.min_healthy or 0,
         )
         before: Mapping[str, Any] = {}
         try:

@@ -1,8 +1,9 @@
 """Lower how many instances an Auto Scaling group should have; the group chooses which go.
 
 `desired` is absolute (`4`), a difference (`-1`) or a share of the present number (`-25%`, rounded
-down). It is made absolute once, inside the claim, and held above the group's own minimum and
-`keep_at_least`. What ran on the instances is gone; their number can be restored.
+down). It is made absolute once, inside the claim, and held above the group's own minimum,
+the playbook's `min_healthy` and `keep_at_least`. What ran on the
+instances is gone; their number can be restored.
 
 ```yaml
 - action: scale_in
@@ -40,7 +41,7 @@ class ScaleIn(Capacity):
     def resolve(self, call: Call) -> Mapping[str, Any]:
         found = group(call.aws, call.target)
         wanted = _absolute(call.params["desired"], found.desired)
-        floor = max(found.minimum, call.params.get("keep_at_least", 0))
+        floor = max(found.minimum, call.params.get("keep_at_least", 0), call.keep)
         held = max(floor, wanted)
         if held > found.desired or (held == found.desired and wanted < held):
             raise NotActionableError(

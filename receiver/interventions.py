@@ -43,6 +43,8 @@ class Interventions:
         plan, now = run.plan or {}, self.clock()
         if digest is not None and plan["digest"] != digest:
             raise NotNowError("the plan is another one by now")
+        if now >= (run.next_act_at or now):
+            raise NotNowError("the time to approve it is over")
         approval = _said(plan, by, comment, now, denied=False)
         with self.database.write() as connection:
             moved = runs.move(

@@ -78,7 +78,7 @@ class Situations:
             group=target.group,
             claims=None,
             rung=run.next_rung,
-            approval=_approval(run),
+            approval=_approval(run, now),
         )
         try:
             with self.database.read() as connection:
@@ -198,8 +198,11 @@ def _last_seen(run: Run, episode: Episode | None) -> float | None:
     return episode.last_seen_at if episode else None
 
 
-def _approval(run: Run) -> Approval | None:
-    if run.approval is None or run.approval.get("denied"):
+def _approval(run: Run, now: float) -> Approval | None:
+    """A person's yes, for as long as they had to say it: after that they are asked again."""
+    if run.approval is None or run.plan is None or run.approval.get("denied"):
+        return None
+    if now >= run.approval["at"] + run.plan["approval_s"]:
         return None
     return Approval(digest=run.approval["digest"], by=run.approval["by"])
 

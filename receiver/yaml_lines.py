@@ -37,7 +37,7 @@ class Lines:
         node, line, name = self.root, 1, path[0] if path else "playbook"
         for part in path:
             # What a merge (`<<`) brought in has no line of its own.
-            if isinstance(node, CommentedMap) and part in node.lc.data:
+            if isinstance(node, CommentedMap) and part in (node.lc.data or ()):
                 line = node.lc.key(part)[0] + 1
             elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
                 line = node.lc.item(part)[0] + 1

@@ -356,6 +356,34 @@ def test_a_denied_plan_ends_and_an_unanswered_one_expires(asking: Whole) -> None
     assert _operations(asking) == []
 
 
+@pytest.mark.parametrize("late", ["the yes", "the act"])
+def test_an_approval_does_not_outlive_its_time(asking: Whole, late: str) -> None:
+    """Said too late, or found hours later, as where the service was down: people are asked anew."""
+    run = asking.only()
+    if late == "the act":
+        asking.interventions.approve(run.id, "alice", "do it")
+    asking.now += 10_000
+    asking.deliver(str(run.target))
+    if late == "the yes":
+        with pytest.raises(NotNowError):
+            asking.interventions.approve(run.id, "alice", "do it")
+    asking.start()
+    asking.pass_time(60)
+    assert _operations(asking) == []
+
+
+def test_no_group_is_scaled_in_below_what_its_playbook_keeps(tmp_path: Path) -> None:
+    """Whatever share the step asks for, and however low the group's own minimum is."""
+    steps = "steps: [{action: scale_in, params: {desired: '-100%'}}]\nlimits: {min_healthy: 4}\n"
+    whole = Whole(tmp_path, playbook=PLAYBOOK.split("steps:")[0] + steps)
+    target = whole.group()[0]
+    whole.aws.groups["web-asg"].minimum = 0
+    whole.deliver(target)
+    whole.pass_time(20)
+    assert whole.aws.groups["web-asg"].desired == 4
+    whole.close()
+
+
 def test_an_expiry_survives_a_crash(asking: Whole) -> None:
     """The engine forgets; the record does not."""
     asking.start()
