@@ -46,7 +46,7 @@ _USUAL_SHARE = 0.99
 _STRANGE = 1.3
 # Slopes in log-odds, chosen once across machines: less of the second orders injected faults
 # better, more of it labelled ones.
-MIX = np.array([1.5, 0.6, 1.8, 0.8])
+MIX = np.array([1.5, 1.2, 1.8, 1.0])
 # Labels of real machines rank by how far a machine is from its own past; more is never less.
 RISING = (
     "far_share",
