@@ -63,12 +63,18 @@ def allow(connection: Connection, run_id: str) -> Denial | None:
     return None
 
 
+def go_on() -> None:
+    """Nobody else acts."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Performer:
     """`begin` opens a write transaction; `clock` gives epoch seconds.
 
-    `forbids` is asked in the transaction of the claim, and again in the one right before the
-    call: what people have said about this run meanwhile.
+    Both `begin` and `check`, which is asked right before the call, raise where this process must
+    not act any more; what it began then goes on elsewhere. `forbids` is asked in the transaction
+    of the claim, and again in the one right before the call: what people have said about this run
+    meanwhile.
     """
 
     aws: Aws
@@ -76,6 +82,7 @@ class Performer:
     begin: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
     forbids: Callable[[Connection, str], Denial | None] = allow
+    check: Callable[[], None] = go_on
 
     def perform(self, step: Step) -> Intent | Denial:
         """The step as it ended, or why it may not begin.
@@ -228,6 +235,7 @@ class Performer:
         return self._settle(intent, settled, error)
 
     def _call(self, step: Step, intent: Intent) -> tuple[Settled, str | None]:
+        self.check()
         try:
             with on_behalf_of(intent.run_id):
                 made = step.action.act(self.call(intent))

@@ -105,11 +105,18 @@ def set_up(  # noqa: PLR0913 each is one fact about the stage, all by name
 
 def start_receiver(processes: Processes, url: str, env: Mapping[str, str]) -> Child:
     """Start the service, again after a kill, and wait until it is ready. Raises ProcessError."""
-    # Nothing of the caller's own AWS account may reach a service that acts.
-    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    child = processes.start("receiver", _python("-m", "receiver", "serve"), env={**own, **env})
+    child = begin_receiver(processes, env)
     wait_ready(child, f"{url}/readyz")
     return child
+
+
+def begin_receiver(
+    processes: Processes, env: Mapping[str, str], *, name: str = "receiver"
+) -> Child:
+    """Start the service and do not wait for it."""
+    # Nothing of the caller's own AWS account may reach a service that acts.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return processes.start(name, _python("-m", "receiver", "serve"), env={**own, **env})
 
 
 def _python(*arguments: str) -> list[str]:

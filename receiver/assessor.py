@@ -33,7 +33,8 @@ _log = structlog.get_logger()
 # Groups that are decided on at the same time, and alerts of one that are taken up together.
 _LANES = 16
 _HANDFUL = 16
-_IDLE_S = 1.0
+# Also how late an alert may be noticed that another receiver took.
+_IDLE_S = 0.5
 _TRIES = 3
 _RECONCILE_EVERY_S = 60.0
 # Longer than any phase takes or is delayed: its workflow ended without moving the run on.
@@ -65,6 +66,8 @@ class Assessor:
     _reconcile_at: float = field(default=0.0, init=False)
 
     def start(self) -> None:
+        self._stopping = False
+        self._reconcile_at = 0.0
         self._thread = threading.Thread(target=self._loop, name="assessor", daemon=True)
         self._thread.start()
 

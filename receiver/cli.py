@@ -6,7 +6,7 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import click
 import httpx
@@ -22,7 +22,6 @@ from models.detector import judge
 from receiver import explain as explaining
 from receiver import (
     logs,
-    model_cli,
     playbook_tests,
     serving,
     settings,
@@ -56,14 +55,25 @@ _UNUSABLE = (
 _PATH = click.Path(path_type=Path)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands; what takes seconds to load is loaded once it is asked for."""
+
+    _LATER: ClassVar = {"train": "receiver.model_cli", "evaluate": "receiver.model_cli"}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *self._LATER])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._LATER:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(importlib.import_module(self._LATER[cmd_name]), cmd_name)
+        return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="smartcloudops", message="%(prog)s %(version)s")
 def cli() -> None:
     """Remediate Prometheus alerts on AWS: re-checked, guarded, effectively once, audited."""
-
-
-cli.add_command(model_cli.train)
-cli.add_command(model_cli.evaluate)
 
 
 @cli.command()

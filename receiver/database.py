@@ -1,18 +1,31 @@
 """The database engines, and the two kinds of transaction: one that reads and one that writes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 _BUSY_TIMEOUT_S = 10
+# The write lock of each use of a PostgreSQL database, as SQLite has one a file. The numbers are
+# arbitrary, and must not change while receivers of two releases share a database.
+_LOCKS: Mapping[str, int] = MappingProxyType({"state": 728_001, "inbox": 728_002})
+# A receiver that froze, or was cut off, in a transaction must not hold up the others.
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 8000,
+    "options": "-c idle_in_transaction_session_timeout=5s -c lock_timeout=10s",
+}
 
 
 class DatabaseUrlError(Exception):
@@ -47,7 +60,7 @@ class Database:
             command.upgrade(config, "head")
 
 
-def database(url: str) -> Database:
+def database(url: str, *, use: Literal["state", "inbox"] = "state") -> Database:
     """An engine for the URL; SQLite's folder is made where it is missing.
 
     Raises DatabaseUrlError.
@@ -57,7 +70,7 @@ def database(url: str) -> Database:
     except ArgumentError:
         raise DatabaseUrlError("the database URL cannot be read") from None
     if parsed.get_backend_name() == "postgresql":
-        return Database(create_engine(parsed.set(drivername="postgresql+psycopg")))
+        return Database(_postgresql(parsed, _LOCKS[use]))
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise DatabaseUrlError("the database URL is neither a SQLite file nor PostgreSQL")
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -87,5 +100,21 @@ def _sqlite(url: str) -> Engine:
     def begin(connection: Connection) -> None:
         snapshot = connection.get_execution_options().get("snapshot", False)
         connection.exec_driver_sql("BEGIN" if snapshot else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(url: URL, lock: int) -> Engine:
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=_POSTGRESQL
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        snapshot = connection.get_execution_options().get("snapshot", False)
+        if snapshot:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        else:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
 
     return engine

@@ -63,7 +63,11 @@ class Enqueues(Protocol):
 
 @dataclass
 class Engine:
-    """One per process. `handle` runs a phase and must be safe to repeat."""
+    """One per process. `handle` runs a phase and must be safe to repeat.
+
+    Of several processes on one database one is started at a time: what its forerunner left under
+    the same executor's name it takes up.
+    """
 
     url: str
     workers: int
@@ -71,8 +75,13 @@ class Engine:
     _client: DBOSClient | None = field(default=None, init=False)
     _ready: threading.Event = field(default_factory=threading.Event, init=False)
 
+    def connect(self) -> None:
+        """From now on phases can be enqueued, whoever runs them."""
+        self._client = DBOSClient(system_database_url=self.url)
+
     def start(self) -> None:
-        """Migrate the engine's tables and go on with what a crash left."""
+        """Migrate the engine's tables and go on with what a crash, or another receiver, left."""
+        self._ready.clear()
         config = DBOSConfig(
             name="smartcloudops",
             system_database_url=self.url,
@@ -92,19 +101,20 @@ class Engine:
 
         DBOS.launch()
         DBOS.register_queue(_QUEUE, worker_concurrency=self.workers, polling_interval_sec=_POLL_S)
-        self._client = DBOSClient(system_database_url=self.url)
         self._ready.set()
 
     def stop(self, *, within_s: int = 10) -> None:
         """Finish what runs, for at most so long; the rest goes on at the next start."""
+        DBOS.destroy(workflow_completion_timeout_sec=within_s, destroy_registry=True)
+
+    def disconnect(self) -> None:
         if self._client is not None:
             self._client.destroy()
             self._client = None
-            DBOS.destroy(workflow_completion_timeout_sec=within_s, destroy_registry=True)
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
         if self._client is None:
-            raise RuntimeError("the engine is not started")
+            raise RuntimeError("the engine is not connected")
         options: Any = {
             "workflow_name": _WORKFLOW,
             "queue_name": _QUEUE,

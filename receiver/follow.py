@@ -52,6 +52,7 @@ class Follower:
     _looked: int = field(default=0, init=False)
 
     def start(self) -> None:
+        self._stopping.clear()
         self._thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
         self._thread.start()
 

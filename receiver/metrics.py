@@ -125,6 +125,7 @@ class Metrics:
         self.runs_in_flight = self._gauge("runs_in_flight", "Runs that have not ended")
         self.awaiting_approval = self._gauge("awaiting_approval", "Runs that wait for a person")
         self.paused = self._gauge("paused", "1 while nothing acts, also where that is unknown")
+        self.leading = self._gauge("leading", "1 where this is the receiver that acts")
         self.cooldowns_active = self._gauge("cooldowns_active", "Targets that may not be acted on")
         self.model_info = Gauge(
             "smartcloudops_model_info", "The model that judges", ["version"], registry=registry

@@ -1,6 +1,9 @@
 """All the parts of one receiver, put together once, started and stopped in order."""
 
 import importlib
+import os
+import secrets
+import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +33,7 @@ from receiver.follow import Follower
 from receiver.inbox import Inbox
 from receiver.interventions import Interventions
 from receiver.judging import Judging
+from receiver.leadership import Alone, Elected, Leads
 from receiver.metrics import Metrics
 from receiver.notifications import Notifications
 from receiver.phases import Phases
@@ -79,8 +83,11 @@ class System:
         self._queries = Pool(4 * settings.workers, "query")
         self._lock = SingleProcess(settings.database_url)
         self.inbox = Inbox(
-            database(inbox_url(settings.database_url)), settings.episode_gap_s, self._arrived
+            database(inbox_url(settings.database_url), use="inbox"),
+            settings.episode_gap_s,
+            self._arrived,
         )
+        self.leadership = _leadership(self.database)
         closing = Closing(
             database=self.database, inbox=self.inbox, metrics=self.metrics, clock=clock
         )
@@ -89,9 +96,10 @@ class System:
             performer=Performer(
                 aws=self._aws,
                 outside=outside or Nobody(),
-                begin=self.database.write,
+                begin=self.leadership.write,
                 clock=clock,
                 forbids=self._forbids,
+                check=self.leadership.check,
             ),
             metrics=self.metrics,
             clock=clock,
@@ -150,6 +158,7 @@ class System:
         )
 
         found = (self._notifying(announce) if announce else None, self._tracing())
+        self._acting = False
         self._followers = [one for one in found if one is not None]
 
     def _notifying(self, announce: Callable[[Sequence[str], str, str], None]) -> Follower:
@@ -186,22 +195,32 @@ class System:
         self.inbox.database.migrate("inbox")
 
     def start(self) -> None:
-        """Go on with what was left, and begin to work."""
+        """Take alerts, and where this is the one that acts, go on with what was left."""
         self.inbox.start()
-        self.engine.start()
+        self.engine.connect()
         # Read before the first alert needs it.
         _ = self.judging.in_use
+        self.leadership.start(self._lead, self._stand_down)
+        _log.info("started", mode=str(self.settings.mode))
+
+    def _lead(self) -> None:
+        self.engine.start()
         self.assessor.start()
         for one in self._followers:
             one.start()
-        _log.info("started", mode=str(self.settings.mode))
+        self._acting = True
 
-    def stop(self) -> None:
-        """Take no more, finish what runs; whatever is left is on disk and goes on next time."""
+    def _stand_down(self) -> None:
+        self._acting = False
         for one in self._followers:
             one.stop()
         self.assessor.stop()
         self.engine.stop()
+
+    def stop(self) -> None:
+        """Take no more, finish what runs; whatever is left is on disk and goes on next time."""
+        self.leadership.stop()
+        self.engine.disconnect()
         self._workers.shutdown()
         self._queries.shutdown(cancel_futures=True)
         self.judging.close()
@@ -215,12 +234,13 @@ class System:
         return {
             "database": _answers(self.database),
             "inbox": _answers(self.inbox.database) if self.inbox.alive else "its writer ended",
-            "assessor": "ok" if self.assessor.alive else "it ended",
+            "assessor": "ok" if self.assessor.alive or not self._acting else "it ended",
         }
 
     def refresh_gauges(self) -> None:
         """Bring the gauges up to date; unknown counts as paused."""
         metrics, now = self.metrics, self.clock()
+        metrics.leading.set(self._acting and self.leadership.leading)
         self.judging.refresh_gauges()
         try:
             with self.database.read() as connection:
@@ -289,6 +309,12 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
         gather=evidence_of,
         judge=judge,
     )
+
+
+def _leadership(state: Database) -> Leads:
+    if state.engine.dialect.name == "sqlite":
+        return Alone(state)
+    return Elected(state, f"{socket.gethostname()[:64]}/{os.getpid()}/{secrets.token_hex(4)}")
 
 
 def _answers(one: Database) -> str:

@@ -1,9 +1,19 @@
 """The runs: one row an alert's episode, with all that explains it but its steps and audit.
 
-Beside them the overrides that people set.
+Beside them the overrides that people set, and who of several receivers acts.
 """
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+)
 
 from actions.tables import metadata
 
@@ -87,4 +97,20 @@ seen_requests = Table(
     Column("signature", String(128), primary_key=True),
     Column("at", Double, nullable=False),
     Index("ix_seen_requests_at", "at"),
+)
+
+# One row: who leads, since which term, until when by the database's clock.
+leadership = Table(
+    "leadership",
+    metadata,
+    Column(
+        "id",
+        Integer,
+        CheckConstraint("id = 1", name="one_row"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("holder", String(128), nullable=False),
+    Column("term", BigInteger, nullable=False),
+    Column("until", Double, nullable=False),
 )

@@ -1,0 +1,117 @@
+"""A PostgreSQL server of its own, in a folder that goes with it."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from demo import tools
+from demo.processes import Child, Processes, free_port
+
+_TIMEOUT_S = 60
+# It refuses to run as root.
+_INSTEAD_OF_ROOT = "nobody"
+_OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+}
+
+
+class PostgresError(Exception):
+    """The server did not come up; the message says why."""
+
+
+@dataclass(kw_only=True)
+class Postgres:
+    """`url` names its database, as the service takes it; it keeps its port over restarts."""
+
+    folder: Path
+    processes: Processes
+    port: int = field(default_factory=free_port)
+    child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://app@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        settings = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
+        command = [_program("postgres"), "-D", str(self.folder), "-p", str(self.port), *settings]
+        self.child = self.processes.start("postgres", [*_unprivileged(), *command])
+        until = time.monotonic() + _TIMEOUT_S
+        while not self._ready():
+            if not self.child.alive() or time.monotonic() > until:
+                raise PostgresError(str(self.child.failure("did not come up")))
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """As if the machine lost power: all its processes at once."""
+        if self.child is not None:
+            self.child.kill()
+            self.child = None
+
+    def create(self, name: str) -> str:
+        """The URL of another database of this server, empty."""
+        command = ["psql", "-qc", f"create database {name}", self.url]
+        subprocess.run([_program(command[0]), *command[1:]], check=True, timeout=_TIMEOUT_S)  # noqa: S603 fixed
+        return f"{self.url.removesuffix('/postgres')}/{name}"
+
+    def _ready(self) -> bool:
+        asked = [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(asked, check=False, timeout=_TIMEOUT_S).returncode == 0  # noqa: S603 fixed
+
+
+@contextmanager
+def running(processes: Processes) -> Iterator[Postgres]:
+    """A server that is up. Raises PostgresError, ToolsError."""
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch) / "data"
+        folder.mkdir(mode=0o700)
+        _give(Path(scratch), folder)
+        command = [_program("initdb"), "-D", str(folder), "-U", "app", "-A", "trust", "-N"]
+        made = subprocess.run(  # noqa: S603 fixed
+            [*_unprivileged(), *command],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        if made.returncode:
+            raise PostgresError(f"initdb failed: {(made.stderr.splitlines() or ['?'])[-1]}")
+        server = Postgres(folder=folder, processes=processes)
+        server.start()
+        try:
+            yield server
+        finally:
+            # Nothing in it is wanted any more, and an orderly stop waits for its clients.
+            server.kill()
+
+
+def _program(name: str) -> str:
+    return str(tools.find_postgres(name))
+
+
+def _unprivileged() -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise PostgresError("PostgreSQL refuses to run as root, and setpriv is missing")
+    user = pwd.getpwnam(_INSTEAD_OF_ROOT)
+    # The change of user makes the kernel forget that the server is to end with its parent.
+    tie = ("--pdeathsig", "KILL")
+    return [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *tie]
+
+
+def _give(*folders: Path) -> None:
+    if os.geteuid() == 0:
+        for folder in folders:
+            shutil.chown(folder, _INSTEAD_OF_ROOT)
