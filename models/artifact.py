@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from models.features import NAMES
 from models.learned import FORMAT, Learned
+from models.together import Together
 
 SHIPPED = Path(__file__).parent / "shipped"
 MANIFEST = "manifest.json"
@@ -47,8 +48,14 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
+    """`readings` are those of `learned`, for several threads at once."""
+
     version: str
     learned: Learned
+    readings: Together = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "readings", Together(self.learned))
 
 
 def features_hash() -> str:

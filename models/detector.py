@@ -55,7 +55,7 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
     vector, levels = features(seen, roles)
     if not levels.roles:
         return Examined(_undecided(model.version, "No role has both a past and a present."))
-    reading = model.learned.read(vector[None, :])[0]
+    reading = model.readings.read(vector)
     limits, placed = model.learned.limits, vector[model.learned.used]
     strange = reading.strange > limits.strange
     if group is None:

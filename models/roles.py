@@ -30,6 +30,17 @@ class Unit(StrEnum):
     SECONDS = "s"
 
 
+# What lies beyond is a broken exporter, or a counter that was read as another one's.
+_BELIEVABLE: Mapping[Unit, tuple[float, float]] = {
+    Unit.RATIO: (-0.5, 1.5),
+    Unit.BYTES: (0, 2.0**50),
+    Unit.BYTES_PER_SECOND: (0, 2.0**43),
+    Unit.COUNT: (0, 1e8),
+    Unit.PER_SECOND: (0, 1e9),
+    Unit.SECONDS: (0, 1e6),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Role:
     """One quantity.
@@ -44,6 +55,11 @@ class Role:
     expr: str
     noise: float
     step: float
+
+    def believable(self, value: float) -> bool:
+        """Whether a machine can have this value at all, with room for a scrape that was late."""
+        least, most = _BELIEVABLE[self.unit]
+        return least <= value <= most
 
     def text(self, value: float) -> str:
         """The value as a person reads it."""

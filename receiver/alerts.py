@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 _WHEN: TypeAdapter[AwareDatetime] = TypeAdapter(AwareDatetime)
 _LABELS_MAX, _TEXT_MAX, _YEAR_MAX = 128, 8192, 9999
@@ -24,6 +32,14 @@ class NotVersion4Error(Exception):
     """The body is JSON, but no Alertmanager webhook of version 4."""
 
 
+def _text(value: object) -> object:
+    return value if isinstance(value, str) else ""
+
+
+def _mapping(value: object) -> object:
+    return value if isinstance(value, dict) else {}
+
+
 class Envelope(BaseModel):
     """The delivery; unknown fields are of a newer Alertmanager and are ignored."""
 
@@ -32,6 +48,10 @@ class Envelope(BaseModel):
     version: Literal["4"]
     alerts: list[Any]
     truncated: Annotated[int, Field(ge=0, alias="truncatedAlerts")] = 0
+    receiver: Annotated[str, BeforeValidator(_text)] = ""
+    group_labels: Annotated[
+        dict[str, Any], BeforeValidator(_mapping), Field(alias="groupLabels")
+    ] = {}
 
 
 @dataclass(frozen=True, kw_only=True)

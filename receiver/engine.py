@@ -12,15 +12,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig
 from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
 
+_log = structlog.get_logger()
 _QUEUE = "runs"
 _WORKFLOW = "phase"
 # Pinned by hand: DBOS would otherwise strand the work in flight at every change of the code.
 _VERSION = "1"
 _EXECUTOR = "local"
 _POLL_S = 0.05
+_RETRY_S = 1.0
 
 
 class Kind(StrEnum):
@@ -74,6 +78,7 @@ class Engine:
     handle: Callable[[Phase], None]
     _client: DBOSClient | None = field(default=None, init=False)
     _ready: threading.Event = field(default_factory=threading.Event, init=False)
+    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
     def connect(self) -> None:
         """From now on phases can be enqueued, whoever runs them."""
@@ -82,6 +87,7 @@ class Engine:
     def start(self) -> None:
         """Migrate the engine's tables and go on with what a crash, or another receiver, left."""
         self._ready.clear()
+        self._stopping.clear()
         config = DBOSConfig(
             name="smartcloudops",
             system_database_url=self.url,
@@ -97,14 +103,27 @@ class Engine:
         def phase(text: str) -> None:
             # What a crash left begins as soon as the engine does, before it can be asked for more.
             self._ready.wait()
-            self.handle(Phase.parse(text))
+            self._handled(Phase.parse(text))
 
         DBOS.launch()
         DBOS.register_queue(_QUEUE, worker_concurrency=self.workers, polling_interval_sec=_POLL_S)
         self._ready.set()
 
+    def _handled(self, phase: Phase) -> None:
+        """Records that cannot be reached are waited for: the run goes on once they are back."""
+        while True:
+            try:
+                self.handle(phase)
+            except (InterfaceError, OperationalError) as error:
+                _log.warning("phase_waits", run=phase.run_id, error=type(error.orig).__name__)
+                if self._stopping.wait(_RETRY_S):
+                    raise
+            else:
+                return
+
     def stop(self, *, within_s: int = 10) -> None:
         """Finish what runs, for at most so long; the rest goes on at the next start."""
+        self._stopping.set()
         DBOS.destroy(workflow_completion_timeout_sec=within_s, destroy_registry=True)
 
     def disconnect(self) -> None:

@@ -173,10 +173,15 @@ def _by_role(found: Iterable[LabelledSeries] | None, at: float) -> dict[str, Ser
     values: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
     for series in found:
         role = series.labels.get("role", "")
+        known = ROLES.get(role)
         # A server may answer beyond the end that it was asked for.
-        kept = sum(time <= at for time in series.times)
-        times[role] += series.times[:kept]
-        values[role] += series.values[:kept]
+        kept = [
+            (time, value)
+            for time, value in zip(series.times, series.values, strict=True)
+            if time <= at and (known is None or known.believable(value))
+        ]
+        times[role] += tuple(time for time, _ in kept)
+        values[role] += tuple(value for _, value in kept)
     return {role: Series(times[role], values[role]) for role in times}
 
 

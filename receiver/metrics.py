@@ -48,6 +48,12 @@ class Metrics:
             "Alerts that Alertmanager left out of its deliveries",
             registry=registry,
         )
+        self.truncated_groups = Counter(
+            "smartcloudops_truncated_groups",
+            "Groups of which Alertmanager left alerts out, by what became of the rest",
+            ["outcome"],
+            registry=registry,
+        )
         self.runs = Counter(
             "smartcloudops_runs", "Runs by how they ended", ["playbook", "state"], registry=registry
         )
@@ -147,6 +153,8 @@ class Metrics:
             registry=registry,
         )
         self.build_info.labels(version("smartcloudops")).set(1)
+        self.truncated_groups.labels("fetched")
+        self.truncated_groups.labels("lost")
         self._start_at_zero()
         self._start_playbooks_at_zero([*playbooks, NO_PLAYBOOK])
 

@@ -6,8 +6,9 @@ whoever asked they mean the same: unknown. https://prometheus.io/docs/prometheus
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -17,6 +18,8 @@ from pydantic import BaseModel, Field, ValidationError
 # A 12-instance group's peers are 0.3 MB; this is room for a group of several hundred.
 MAX_BYTES = 20 * 2**20
 _SAID_AT_MOST = 200
+# Its answers carry its time in whole seconds.
+_CLOCK_OFF_S = 30.0
 
 
 class PrometheusError(Exception):
@@ -85,6 +88,7 @@ class Prometheus:
     `timeout_s` bounds a whole query, not one read of it: a server that drips a byte a second
     would otherwise hold a thread for ever. `client` is for tests and for special transports;
     its proxies from the environment are left out by default, since Prometheus is a neighbour.
+    `clock` gives epoch seconds.
     """
 
     def __init__(
@@ -94,10 +98,12 @@ class Prometheus:
         timeout_s: float = 5.0,
         max_bytes: int = MAX_BYTES,
         client: httpx.Client | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
+        self._clock = clock
         # Uncompressed: bounded by what was counted, and cheaper between neighbours.
         self._client = client or httpx.Client(trust_env=False)
         self._client.headers["Accept-Encoding"] = "identity"
@@ -158,7 +164,18 @@ class Prometheus:
             raise PrometheusError(f"Prometheus is out of reach: {type(error).__name__}") from error
         if response.status_code != httpx.codes.OK:
             raise PrometheusError(_refusal(response.status_code, body))
+        self._check_clock(response.headers.get("Date", ""))
         return body
+
+    def _check_clock(self, said: str) -> None:
+        """Its present is not ours where its clock is off: what it has is late, or yet to come."""
+        try:
+            ahead_s = parsedate_to_datetime(said).timestamp() - self._clock()
+        except ValueError:
+            return
+        if abs(ahead_s) > _CLOCK_OFF_S:
+            side = "ahead of" if ahead_s > 0 else "behind"
+            raise PrometheusError(f"Prometheus' clock is {abs(ahead_s):.0f} s {side} ours")
 
     def _read(self, response: httpx.Response, until: float, seconds: float) -> bytes:
         body = bytearray()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import structlog
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -45,8 +46,10 @@ from receiver.settings import Settings
 from receiver.single_process import SingleProcess
 from receiver.situation import Situations, Target
 from receiver.stepping import Stepper
+from receiver.truncated import Truncated
 
 _log = structlog.get_logger()
+_LOOKS, _LOOK_S = 4, 2.0
 
 
 class TracingError(Exception):
@@ -81,6 +84,8 @@ class System:
         self._workers = Pool(settings.workers, "assess")
         # Apart from the workers, which wait for what runs here.
         self._queries = Pool(4 * settings.workers, "query")
+        # A database that hangs must not keep anybody from hearing so.
+        self._looks = Pool(_LOOKS, "look")
         self._lock = SingleProcess(settings.database_url)
         self.inbox = Inbox(
             database(inbox_url(settings.database_url), use="inbox"),
@@ -88,6 +93,13 @@ class System:
             self._arrived,
         )
         self.leadership = _leadership(self.database)
+        self.truncated = Truncated(
+            str(settings.alertmanager_url),
+            httpx.Client(trust_env=False),
+            self.inbox.submit,
+            self.metrics,
+            clock,
+        )
         closing = Closing(
             database=self.database, inbox=self.inbox, metrics=self.metrics, clock=clock
         )
@@ -222,8 +234,10 @@ class System:
         self.leadership.stop()
         self.engine.disconnect()
         self._workers.shutdown()
+        self._looks.shutdown(wait=False, cancel_futures=True)
         self._queries.shutdown(cancel_futures=True)
         self.judging.close()
+        self.truncated.close()
         self.inbox.stop()
         self.prometheus.close()
         # The lock goes with the process: a call that hangs may still be under way.
@@ -232,27 +246,43 @@ class System:
     def checks(self) -> dict[str, str]:
         """What readiness rests on, by name: "ok" or what is wrong."""
         return {
-            "database": _answers(self.database),
-            "inbox": _answers(self.inbox.database) if self.inbox.alive else "its writer ended",
+            "database": self._answers(self.database),
+            "inbox": self._answers(self.inbox.database) if self.inbox.alive else "its writer ended",
             "assessor": "ok" if self.assessor.alive or not self._acting else "it ended",
         }
 
     def refresh_gauges(self) -> None:
         """Bring the gauges up to date; unknown counts as paused."""
-        metrics, now = self.metrics, self.clock()
-        metrics.leading.set(self._acting and self.leadership.leading)
+        self.metrics.leading.set(self._acting and self.leadership.leading)
         self.judging.refresh_gauges()
         try:
-            with self.database.read() as connection:
-                state = switch.read(connection)
-                cooling = select(func.count()).select_from(claims)
-                cooling = cooling.where(claims.c.held | (claims.c.cooldown_until > now))
-                metrics.cooldowns_active.set(connection.execute(cooling).scalar_one())
-                metrics.runs_in_flight.set(runs.count(connection, IN_FLIGHT))
-                metrics.awaiting_approval.set(runs.count(connection, (State.AWAITING_APPROVAL,)))
-        except SQLAlchemyError:
-            state = None
-        metrics.paused.set(0 if state is not None and not state.paused else 1)
+            paused = self._looks.submit(self._counted).result(_LOOK_S)
+        except (SQLAlchemyError, TimeoutError, RuntimeError):
+            paused = True
+        self.metrics.paused.set(paused)
+
+    def _counted(self) -> bool:
+        """Bring the gauges up to date that the records tell; whether nothing may act."""
+        metrics, now = self.metrics, self.clock()
+        with self.database.read() as connection:
+            state = switch.read(connection)
+            cooling = select(func.count()).select_from(claims)
+            cooling = cooling.where(claims.c.held | (claims.c.cooldown_until > now))
+            metrics.cooldowns_active.set(connection.execute(cooling).scalar_one())
+            metrics.runs_in_flight.set(runs.count(connection, IN_FLIGHT))
+            metrics.awaiting_approval.set(runs.count(connection, (State.AWAITING_APPROVAL,)))
+        return state is None or state.paused
+
+    def _answers(self, one: Database) -> str:
+        try:
+            self._looks.submit(_asked, one).result(_LOOK_S)
+        except SQLAlchemyError as error:
+            return type(getattr(error, "orig", None) or error).__name__
+        except TimeoutError:
+            return f"no answer within {_LOOK_S:.0f} s"
+        except RuntimeError:
+            return "it is stopping"
+        return "ok"
 
     def _phase(self, phase: Phase) -> None:
         self._phases.handle(phase)
@@ -317,10 +347,6 @@ def _leadership(state: Database) -> Leads:
     return Elected(state, f"{socket.gethostname()[:64]}/{os.getpid()}/{secrets.token_hex(4)}")
 
 
-def _answers(one: Database) -> str:
-    try:
-        with one.read() as connection:
-            connection.execute(select(1))
-    except SQLAlchemyError as error:
-        return type(getattr(error, "orig", None) or error).__name__
-    return "ok"
+def _asked(one: Database) -> None:
+    with one.read() as connection:
+        connection.execute(select(1))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -243,6 +244,24 @@ def test_trees_walk_as_scikit_learn_does() -> None:
         fitted = HistGradientBoostingClassifier(max_iter=20).fit(rows, labels)
         raw = np.asarray(fitted.decision_function(rows)).reshape(len(rows), -1)
         assert np.allclose(from_boosting(fitted)(rows), raw, atol=1e-5)
+
+
+def test_readings_at_the_same_time_are_those_of_each_alone(
+    model: artifact.Model, excerpt: LabelledSet
+) -> None:
+    """In a storm they are made in one go: nobody gets another one's."""
+    vectors = [features(window(evidence), alert.roles)[0] for alert, evidence in excerpt]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(model.readings.read, vectors))
+    assert together == [model.learned.read(vector[None, :])[0] for vector in vectors]
+
+
+def test_a_reading_that_fails_fails_for_whoever_asked(model: artifact.Model) -> None:
+    """It is raised where it was asked for, and the next one is read all the same."""
+    with pytest.raises(ValueError, match="features are needed"):
+        model.readings.read(np.zeros(3))
+    known = np.full(len(NAMES), np.nan)
+    assert model.readings.read(known) == model.learned.read(known[None, :])[0]
 
 
 def test_features_are_as_many_as_their_names(excerpt: LabelledSet) -> None:

@@ -11,7 +11,7 @@ import structlog
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from receiver import alerts
-from receiver.alerts import Alert, NotJsonError, NotVersion4Error
+from receiver.alerts import Alert, Envelope, NotJsonError, NotVersion4Error
 from receiver.guarded import GuardedRoute, needs
 from receiver.inbox import InboxUnavailableError
 from receiver.routes.answers import Receipt
@@ -22,6 +22,8 @@ from receiver.tokens import Role
 _log = structlog.get_logger()
 # Above this, taking a body apart would hold up every other request for too long.
 _SMALL = 64 * 1024
+# Alertmanager itself gives up on a delivery after its group_interval, at least.
+_STORED_S = 8.0
 
 
 class WebhookRoute(GuardedRoute):
@@ -101,29 +103,35 @@ async def deliver(request: Request) -> dict[str, int]:
     body = await request.body()
     try:
         if len(body) < _SMALL:
-            taken, rejected, truncated = _apart(body, now)
+            envelope, taken = _apart(body, now)
         else:
-            taken, rejected, truncated = await asyncio.to_thread(_apart, body, now)
+            envelope, taken = await asyncio.to_thread(_apart, body, now)
     except NotJsonError as error:
         raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
     except NotVersion4Error as error:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
     try:
-        receipt = await asyncio.wrap_future(system.inbox.submit(taken, now))
+        async with asyncio.timeout(_STORED_S):
+            receipt = await asyncio.wrap_future(system.inbox.submit(taken, now))
     except InboxUnavailableError as error:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+    except TimeoutError:
+        # If they are stored later after all, the next delivery of them is a repeat.
+        late = f"not stored within {_STORED_S:.0f} s"
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, late) from None
     for status, firing in (("firing", True), ("resolved", False)):
         count = sum(alert.firing is firing for alert in taken)
         system.metrics.alerts_received.labels(status).inc(count)
     system.metrics.alerts_duplicate.inc(receipt.duplicates)
-    system.metrics.alerts_truncated.inc(truncated)
-    counts = asdict(receipt) | {"rejected": rejected}
-    _log.info("delivery_taken", truncated=truncated, **counts)
+    if envelope.truncated:
+        system.metrics.alerts_truncated.inc(envelope.truncated)
+        system.truncated.fetch(envelope)
+    counts = asdict(receipt) | {"rejected": len(envelope.alerts) - len(taken)}
+    _log.info("delivery_taken", truncated=envelope.truncated, **counts)
     return counts
 
 
-def _apart(body: bytes, now: float) -> tuple[Sequence[Alert], int, int]:
+def _apart(body: bytes, now: float) -> tuple[Envelope, Sequence[Alert]]:
     envelope = alerts.envelope(body)
-    found = [alerts.alert(raw, now) for raw in envelope.alerts]
-    taken = [alert for alert in found if alert is not None]
-    return taken, len(found) - len(taken), envelope.truncated
+    found = (alerts.alert(raw, now) for raw in envelope.alerts)
+    return envelope, [alert for alert in found if alert is not None]
