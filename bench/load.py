@@ -11,7 +11,8 @@ _ALERT = (
     b'{"status":"firing","labels":{"alertname":"HighCPU","severity":"warning","asg":"web-%03d",'
     b'"instance_id":"i-%017x","job":"node","region":"us-east-1"},"annotations":{"summary":'
     b'"CPU of a host is above 85 %% for ten minutes"},"startsAt":"2026-11-23T06:39:31.435Z",'
-    b'"endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://prometheus/graph?g0.expr=cpu"}'
+    b'"endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://prometheus/graph?g0.expr=cpu",'
+    b'"fingerprint":"%016x"}'
 )
 _GROUPS = 200
 
@@ -46,7 +47,7 @@ class _Counter:
         while True:
             numbers = range(self.last, self.last + alerts)
             self.last += alerts
-            told = b",".join(_ALERT % (number % _GROUPS, number) for number in numbers)
+            told = b",".join(_ALERT % (number % _GROUPS, number, number) for number in numbers)
             yield b'{"version":"4","status":"firing","alerts":[' + told + b"]}"
 
 
@@ -120,7 +121,8 @@ async def _load(url: str, token: str, connections: int, alerts: int, seconds: fl
     for _ in range(connections):
         one = _Connection(head, bodies, latencies, asyncio.Event(), until=started + seconds)
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(lambda one=one: one, parts.hostname, parts.port)
+        host, port = parts.hostname or "", parts.port or 0
+        transport, _ = await loop.create_connection(lambda one=one: one, host, port)  # type: ignore[misc] # the default binds it
         made.append((transport, one))
     for transport, one in made:
         await one.done.wait()

@@ -84,7 +84,12 @@ def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
     made.state.tokens = tokens
     made.state.chat = chat
     settings = system.settings
-    made.add_middleware(Edge, per_s=settings.rate_limit, webhook_per_s=settings.webhook_rate_limit)
+    made.add_middleware(
+        Edge,
+        per_s=settings.rate_limit,
+        webhook_per_s=settings.webhook_rate_limit,
+        direct={webhook.PATH: webhook.direct},
+    )
     problems.install(made)
     for module in (webhook, runs, control, overrides, records, model, chat_routes, health):
         made.include_router(module.router)

@@ -1,5 +1,6 @@
 """The console script: errors are one line on stderr, exit 2 for bad input, 1 for a failed check."""
 
+import gc
 import importlib
 import json
 import signal
@@ -100,6 +101,9 @@ def serve() -> None:
         _fail(f"the database cannot be used: {type(cause).__name__}", _FAILED)
     # uvicorn stops in order, and then sends itself the signal again, which would be the status.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # What is loaded stays: looking through it for garbage would hold up deliveries.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(app(system, known, talking), **how)
 
 

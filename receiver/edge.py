@@ -3,10 +3,13 @@
 And what each answer gets: headers that keep a browser from making more of it than it is.
 """
 
+import itertools
 import os
 import re
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 
 import structlog
 from fastapi import HTTPException
@@ -23,7 +26,9 @@ _QUERY_MAX = 8 * 1024
 _BURST_S = 10.0
 # A health check costs nothing, and must not fail over what else its address asks for.
 _UNLIMITED = frozenset({"/healthz"})
-_ID, _ID_BYTES = b"x-request-id", 13
+_ID = b"x-request-id"
+# Of this process, and then counted: asking the kernel for each costs more than the rest of this.
+_PREFIX, _NUMBERS = os.urandom(9).hex(), itertools.count()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 # As they stand on the wire: every delivery pays for this.
 _HEADERS = (
@@ -45,10 +50,20 @@ class BodyTooLargeError(HTTPException):
 
 
 class Edge:
-    """Around the whole application. Rates are in requests a second and client."""
+    """Around the whole application. Rates are in requests a second and client.
 
-    def __init__(self, app: ASGIApp, *, per_s: float, webhook_per_s: float) -> None:
-        self._app = app
+    `direct` are paths that are answered right here when they are posted to.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        per_s: float,
+        webhook_per_s: float,
+        direct: Mapping[str, ASGIApp] = MappingProxyType({}),
+    ) -> None:
+        self._app, self._direct = app, direct
         self._buckets = _buckets(per_s)
         self._webhook_buckets = _buckets(webhook_per_s)
 
@@ -58,7 +73,7 @@ class Edge:
             return
         asked = next((value for name, value in scope["headers"] if name == _ID), b"")
         known = _REQUEST_ID.fullmatch(asked) is not None
-        request_id = asked.decode() if known else os.urandom(_ID_BYTES).hex()
+        request_id = asked.decode() if known else f"{_PREFIX}{next(_NUMBERS):08x}"
         scope.setdefault("state", {})["request_id"] = request_id
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await _Answer(self, scope, request_id).give(receive, send)
@@ -67,7 +82,8 @@ class Edge:
         """To the application, unless a limit is in the way."""
         refusal = self._refusal(scope)
         if refusal is None:
-            await self._app(scope, _limited(scope["path"], receive), send)
+            app = self._direct.get(scope["path"]) if scope["method"] == "POST" else None
+            await (app or self._app)(scope, _limited(scope["path"], receive), send)
             return
         status, detail, wait_s = refusal
         headers = {"Retry-After": str(int(wait_s) + 1)} if wait_s else None

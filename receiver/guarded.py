@@ -55,7 +55,7 @@ class GuardedRoute(APIRoute):
         needed = Role((self.openapi_extra or {})[ROLE])
 
         async def guarded(request: Request) -> Response:
-            token = request.state.token = _authorised(request, needed)
+            token = authorise(request, needed)
             with coming_from(origin(request, token)):
                 return await handler(request)
 
@@ -78,7 +78,8 @@ def origin(request: Request, token: Token) -> Origin:
     )
 
 
-def _authorised(request: Request, needed: Role) -> Token:
+def authorise(request: Request, needed: Role) -> Token:
+    """The caller's token, which the request's state then has. Raises HTTPException."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     tokens: Tokens = request.app.state.tokens
     token, ways = None, "Bearer " + _REALM
@@ -97,6 +98,7 @@ def _authorised(request: Request, needed: Role) -> Token:
     if not token.role.may(needed):
         _refused(request, token.name, HTTPStatus.FORBIDDEN)
         raise HTTPException(HTTPStatus.FORBIDDEN, f"the role {needed} is needed")
+    request.state.token = token
     return token
 
 

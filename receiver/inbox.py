@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from ulid import ULID
@@ -18,6 +20,8 @@ from receiver import episodes
 from receiver.alerts import Alert
 from receiver.database import Database
 from receiver.episodes import Episode, Waiting
+
+_log = structlog.get_logger()
 
 
 class InboxUnavailableError(Exception):
@@ -35,6 +39,7 @@ class Receipt:
 class _Delivery:
     alerts: Sequence[Alert]
     at: float
+    request_id: str
     done: Future[Receipt]
 
 
@@ -77,7 +82,9 @@ class Inbox:
     def alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def submit(self, alerts: Sequence[Alert], now: float) -> Future[Receipt]:
+    def submit(
+        self, alerts: Sequence[Alert], now: float, *, request_id: str = ""
+    ) -> Future[Receipt]:
         """The receipt once the alerts are on disk.
 
         The future raises InboxUnavailableError where they could not be stored; so does this call
@@ -87,7 +94,7 @@ class Inbox:
             raise InboxUnavailableError("the backlog is full")
         self._waiting += len(alerts)
         done: Future[Receipt] = Future()
-        self._queue.put(_Delivery(alerts, now, done))
+        self._queue.put(_Delivery(alerts, now, request_id, done))
         return done
 
     def end(self, run_id: str, at: float, *, reopens_at: float | None = None) -> None:
@@ -106,7 +113,7 @@ class Inbox:
     def _commit(self, items: Sequence[_Delivery | _Ending]) -> None:
         deliveries = [item for item in items if isinstance(item, _Delivery)]
         # A caller that was cut off has cancelled; its alerts are stored all the same.
-        waited_for = [one for one in deliveries if one.done.set_running_or_notify_cancel()]
+        waited_for = [one.done.set_running_or_notify_cancel() for one in deliveries]
         self._waiting -= sum(len(delivery.alerts) for delivery in deliveries)
         try:
             with self.database.write() as connection:
@@ -116,12 +123,13 @@ class Inbox:
                 receipts = self._store(connection, deliveries)
         except SQLAlchemyError as error:
             cause = type(getattr(error, "orig", None) or error).__name__
-            for delivery in waited_for:
+            for delivery in compress(deliveries, waited_for):
                 delivery.done.set_exception(InboxUnavailableError(f"not stored: {cause}"))
             return
-        for delivery, receipt in zip(deliveries, receipts, strict=True):
-            if delivery in waited_for:
-                delivery.done.set_result(receipt)
+        for delivery, receipt in compress(zip(deliveries, receipts, strict=True), waited_for):
+            delivery.done.set_result(receipt)
+        if deliveries:
+            _tell(deliveries, receipts)
         if any(receipt.accepted for receipt in receipts):
             self.arrived()
 
@@ -194,3 +202,14 @@ class Inbox:
         """Runs whose end was not noted yet, oldest first."""
         with self.database.read() as connection:
             return episodes.unended(connection, limit)
+
+
+def _tell(deliveries: Sequence[_Delivery], receipts: Sequence[Receipt]) -> None:
+    """One line for all that was stored together: a line each would cost more than the storing."""
+    _log.info(
+        "deliveries_taken",
+        request_ids=[one.request_id for one in deliveries if one.request_id],
+        accepted=sum(one.accepted for one in receipts),
+        duplicates=sum(one.duplicates for one in receipts),
+        resolved=sum(one.resolved for one in receipts),
+    )

@@ -73,10 +73,14 @@ def _of(
     return problem(status, detail, headers, request_id=request_id)
 
 
+def problem_of(request: Request, error: HTTPException) -> JSONResponse:
+    return _of(request, error.status_code, error.detail, dict(error.headers or {}))
+
+
 async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
-    return _of(request, error.status_code, error.detail, dict(error.headers or {}))
+    return problem_of(request, error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -27,6 +27,8 @@ from pydantic import (
 )
 
 _log = structlog.get_logger()
+# How late a revoked token may still let in, in seconds.
+_LOOK_EVERY_S = 1.0
 
 
 class Role(StrEnum):
@@ -70,7 +72,7 @@ class TokensError(Exception):
 
 
 class Tokens:
-    """Who may call. With a `path`, its file is read again whenever it has changed.
+    """Who may call. With a `path`, its file is read again soon after it has changed.
 
     A file that cannot be used any more leaves what was read before, until it can: half a file
     would shut everybody out, Alertmanager included. `clock` gives epoch seconds.
@@ -85,6 +87,7 @@ class Tokens:
     ) -> None:
         self._entries, self._path, self._clock = entries, path, clock
         self._seen = _state(path)
+        self._looked = clock()
 
     def of(self, secret: str) -> Token | None:
         """Whose token this is; every entry is compared, whichever matches."""
@@ -97,8 +100,12 @@ class Tokens:
         return found if found is not None and found.valid(now) else None
 
     def _refresh(self) -> None:
+        now = self._clock()
+        if self._path is None or 0 <= now - self._looked < _LOOK_EVERY_S:
+            return
+        self._looked = now
         state = _state(self._path)
-        if self._path is None or state == self._seen:
+        if state == self._seen:
             return
         self._seen = state
         try:

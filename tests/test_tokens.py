@@ -55,26 +55,30 @@ def test_a_token_ends_with_its_time(file: Path, clock: Clock) -> None:
     assert known.of(secret) is None
 
 
-def test_what_changes_in_the_file_counts_at_once(file: Path) -> None:
+def test_what_changes_in_the_file_counts_within_a_second(file: Path, clock: Clock) -> None:
     """A new token lets in, a revoked one no more; the last one as well."""
     first = tokens.create(file, Role.OPERATOR, "alice")
-    known = tokens.load(file)
+    known = tokens.load(file, clock=clock)
     second = tokens.create(file, Role.OPERATOR, "alice-2")
+    clock.now += 1
     assert known.of(second) is not None
     tokens.revoke(file, "alice")
+    clock.now += 1
     assert known.of(first) is None
     assert known.of(second) is not None
     tokens.revoke(file, "alice-2")
+    clock.now += 1
     assert known.of(second) is None
     with pytest.raises(TokensError, match="no token named bob"):
         tokens.revoke(file, "bob")
 
 
 @pytest.mark.parametrize("broken", ["", "[", '[{"name": "x"}]', None])
-def test_a_file_that_breaks_shuts_nobody_out(file: Path, broken: str | None) -> None:
+def test_a_file_that_breaks_shuts_nobody_out(file: Path, clock: Clock, broken: str | None) -> None:
     """What was read before holds until it can be read again."""
     secret = tokens.create(file, Role.WEBHOOK, "alertmanager")
-    known, whole = tokens.load(file), file.read_text()
+    known, whole = tokens.load(file, clock=clock), file.read_text()
+    clock.now += 1
     if broken is None:
         file.unlink()
     else:
@@ -83,6 +87,7 @@ def test_a_file_that_breaks_shuts_nobody_out(file: Path, broken: str | None) -> 
     with pytest.raises(TokensError):
         tokens.load(file)
     file.write_text(json.dumps([{**json.loads(whole)[0], "name": "renamed"}]))
+    clock.now += 1
     found = known.of(secret)
     assert found is not None
     assert found.name == "renamed"
