@@ -54,6 +54,10 @@ class Envelope(BaseModel):
     ] = {}
 
 
+_PRIORITY = {"critical": 0, "warning": 1}
+_LEAST = 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class Alert:
     """One alert as it was sent. Labels and annotations are hostile data: compared, never run.
@@ -70,6 +74,11 @@ class Alert:
     starts_at: float
     ends_at: float | None
     odd: str | None = None
+
+    @property
+    def priority(self) -> int:
+        """What is decided on first, from 0, by `severity`."""
+        return _PRIORITY.get(self.labels.get("severity", ""), _LEAST)
 
 
 def envelope(body: bytes) -> Envelope:

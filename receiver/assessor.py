@@ -33,6 +33,9 @@ _log = structlog.get_logger()
 # Groups that are decided on at the same time, and alerts of one that are taken up together.
 _LANES = 16
 _HANDFUL = 16
+_TAKEN_AT_ONCE = 200
+# So long a caller waits, in a storm, for what was acknowledged to be listed.
+_TAKING_S = 2.0
 # Also how late an alert may be noticed that another receiver took.
 _IDLE_S = 0.5
 _TRIES = 3
@@ -87,18 +90,28 @@ class Assessor:
 
     def take_in(self) -> None:
         """Make runs of what waits in the inbox, so that whoever was acknowledged is listed."""
+        until = time.monotonic() + _TAKING_S
+        while self._take_some() and time.monotonic() < until:
+            pass
+
+    def _take_some(self) -> bool:
+        """Make runs of the most severe that wait; whether there may be more."""
         with self._intake:
-            while waiting := self.inbox.waiting():
+            waiting = self.inbox.waiting(_TAKEN_AT_ONCE)
+            if waiting:
                 with self.database.write() as connection:
                     runs.take_in(connection, waiting, self.clock())
                 self.inbox.taken([one.id for one in waiting])
+        return len(waiting) == _TAKEN_AT_ONCE
 
     def _loop(self) -> None:
         while not self._stopping:
             self._wake.wait(_IDLE_S)
             self._wake.clear()
             try:
-                self.take_in()
+                self.inbox.let_pass()
+                if self._take_some():
+                    self.wake()
                 if time.monotonic() >= self._reconcile_at:
                     self._reconcile_at = time.monotonic() + _RECONCILE_EVERY_S
                     self.reconcile()
@@ -159,7 +172,7 @@ class Assessor:
         """Ends that a crash kept from the inbox, and episodes whose runs are nowhere any more."""
         open_ones = self.inbox.unended()
         # In this order: what leaves the inbox meanwhile is among the runs.
-        waiting = {one.id for one in self.inbox.waiting()}
+        waiting = self.inbox.waiting_among(open_ones)
         with self.database.read() as connection:
             known = runs.among(connection, open_ones)
         for run_id in open_ones:
@@ -184,6 +197,7 @@ class Assessor:
         self.engine.enqueue(connection, phase, delay_s=max(0.0, due - now))
 
     def _bound(self, run: Run) -> Ending | None:
+        self.inbox.let_pass()
         with bound_contextvars(run=run.id):
             return self._assess(run)
 

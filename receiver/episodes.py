@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Double,
+    Index,
     Integer,
     MetaData,
     String,
@@ -37,6 +38,8 @@ received = Table(
     Column("id", String(26), primary_key=True),
     Column("received_at", Double, nullable=False),
     Column("alert", Text, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="2"),
+    Index("ix_inbox_received_priority_id", "priority", "id"),
 )
 
 episodes = Table(
@@ -127,12 +130,22 @@ def unended(connection: Connection, limit: int) -> Sequence[str]:
 
 
 def waiting(connection: Connection, limit: int) -> Sequence[Waiting]:
-    """Alerts that are not runs yet, oldest first."""
-    rows = connection.execute(select(received).order_by(received.c.id).limit(limit))
+    """Alerts that are not runs yet, the most severe first, then the oldest."""
+    query = select(received).order_by(received.c.priority, received.c.id).limit(limit)
+    rows = connection.execute(query)
     return [
         Waiting(id=row.id, received_at=row.received_at, alert=Alert(**json.loads(row.alert)))
         for row in rows
     ]
+
+
+def waiting_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
+    """Those of the alerts that are not runs yet."""
+    found = (
+        connection.scalars(select(received.c.id).where(received.c.id.in_(chunk)))
+        for chunk in _chunks(ids)
+    )
+    return frozenset(one for chunk in found for one in chunk)
 
 
 def forget(connection: Connection, ids: Sequence[str]) -> None:
@@ -151,4 +164,5 @@ def _row(one: Waiting) -> Mapping[str, object]:
         "id": one.id,
         "received_at": one.received_at,
         "alert": canonical(vars(one.alert)),
+        "priority": one.alert.priority,
     }

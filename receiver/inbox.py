@@ -6,6 +6,8 @@ then are the callers told.
 
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -22,6 +24,9 @@ from receiver.database import Database
 from receiver.episodes import Episode, Waiting
 
 _log = structlog.get_logger()
+# So many deliveries within so many seconds are a storm; how long others let it pass, at most.
+_MANY, _AT_ONCE_S = 10, 0.1
+_GIVEN_WAY_S, _LOOK_S = 0.25, 0.01
 
 
 class InboxUnavailableError(Exception):
@@ -65,6 +70,7 @@ class Inbox:
         default_factory=queue.SimpleQueue, init=False
     )
     _waiting: int = field(default=0, init=False)
+    _came: deque[float] = field(default_factory=lambda: deque(maxlen=_MANY), init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -77,6 +83,16 @@ class Inbox:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
+
+    def let_pass(self, most_s: float = _GIVEN_WAY_S) -> None:
+        """While deliveries storm in, wait, at most so long: what is not on disk yet comes first."""
+        until = time.monotonic() + most_s
+        while time.monotonic() < until and self._storming():
+            time.sleep(_LOOK_S)
+
+    def _storming(self) -> bool:
+        came = self._came
+        return len(came) == _MANY and time.monotonic() - came[0] < _AT_ONCE_S
 
     @property
     def alive(self) -> bool:
@@ -93,6 +109,7 @@ class Inbox:
         if self._thread is None or self._waiting + len(alerts) > self.backlog:
             raise InboxUnavailableError("the backlog is full")
         self._waiting += len(alerts)
+        self._came.append(time.monotonic())
         done: Future[Receipt] = Future()
         self._queue.put(_Delivery(alerts, now, request_id, done))
         return done
@@ -179,9 +196,14 @@ class Inbox:
         return Receipt(accepted=accepted, duplicates=duplicates, resolved=resolved)
 
     def waiting(self, limit: int = 1000) -> Sequence[Waiting]:
-        """Alerts that are not runs yet, oldest first."""
+        """Alerts that are not runs yet, the most severe first, then the oldest."""
         with self.database.read() as connection:
             return episodes.waiting(connection, limit)
+
+    def waiting_among(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of the alerts that are not runs yet."""
+        with self.database.read() as connection:
+            return episodes.waiting_among(connection, ids)
 
     def taken(self, ids: Sequence[str]) -> None:
         """Forget alerts that are runs now."""

@@ -31,8 +31,6 @@ _JSON = (
     "gates",
     "evidence",
 )
-_PRIORITY = {"critical": 0, "warning": 1}
-_LEAST = 2
 _LANES_WITHOUT_GROUP = 4
 
 
@@ -266,7 +264,7 @@ def _row(waiting: Waiting, now: float) -> Mapping[str, Any]:
         "odd": alert.odd,
         "starts_at": alert.starts_at,
         "received_at": waiting.received_at,
-        "priority": _PRIORITY.get(alert.labels.get("severity", ""), _LEAST),
+        "priority": alert.priority,
         "lane": _lane(waiting),
         **_named(alert),
         "gates": "[]",
