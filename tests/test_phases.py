@@ -109,6 +109,7 @@ class Service:
             wake=lambda: self.woken.append("woken"),
             engine=self.engine,
         )
+        self.engine.connect()
         self.engine.start()
 
     def _phase(self, phase: Phase) -> None:
@@ -116,6 +117,7 @@ class Service:
 
     def stop(self) -> None:
         self.engine.stop()
+        self.engine.disconnect()
         self.inbox.stop()
 
     def forget(self) -> None:
