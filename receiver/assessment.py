@@ -10,7 +10,10 @@ from models.roles import ROLES_OF_ALERT
 from models.verdict import Verdict
 from receiver.decide import decide, screen
 from receiver.decision import Asked, Decision, Situation, Subject
+from receiver.early_guards import EARLY, PLAIN
 from receiver.episodes import Episode
+from receiver.guard import Guards
+from receiver.late_guards import KNOWN, STORM
 from receiver.metrics import Metrics
 from receiver.playbook import Playbook
 from receiver.playbooks import Playbooks
@@ -59,22 +62,29 @@ class Assessment:
             else self.playbooks.matching(run.labels)
         )
         target = self.situations.locate(run.labels, ask=bool(matching) and run.odd is None)
-        name = matching[0].name if matching else ""
-        situation = self.situations.early(run, target, episode, name, now)
-        refusal = screen(alert, matching, situation, now)
-        if refusal is not None:
-            return Assessed(
-                target=target, situation=situation, playbooks=matching, decision=refusal
-            )
+        situation = self.situations.plain(run, target, episode, now)
+
+        def ended(known: Situation, guards: Guards) -> Assessed | None:
+            refusal = screen(alert, matching, known, now, guards)
+            if refusal is None:
+                return None
+            return Assessed(target=target, situation=known, playbooks=matching, decision=refusal)
+
+        # In a storm what is not read, and not asked of AWS or of metrics, is what counts.
+        if over := ended(situation, PLAIN):
+            return over
         playbook = matching[0]
+        situation = self.situations.early(run, situation, playbook.name, now)
+        if over := ended(situation, EARLY):
+            return over
+        many = len(situation.alerting or ()) >= _MANY
+        if many and (asg := self.situations.lately(situation.group)):
+            grouped = replace(situation, asg=asg)
+            if over := ended(grouped, (*EARLY, *STORM)):
+                return over
         answered = self.situations.ask(situation, playbook, now)
-        if len(situation.alerting or ()) >= _MANY:
-            # Perhaps a storm: what AWS says may spare the metrics.
-            refusal = screen(alert, matching, answered(), now, asked=True)
-            if refusal is not None:
-                return Assessed(
-                    target=target, situation=answered(), playbooks=matching, decision=refusal
-                )
+        if many and (over := ended(answered(), (*EARLY, *KNOWN))):
+            return over
         started = time.perf_counter()
         evidence, verdict = self._rechecked(run, playbook, target, now)
         if metrics is not None:

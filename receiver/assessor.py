@@ -17,22 +17,24 @@ from structlog.contextvars import bound_contextvars
 
 from receiver import runs
 from receiver.assessment import Assessed, Assessment
-from receiver.closing import Closing, Ending
+from receiver.closing import Closing
 from receiver.conclusions import ending_of, given_up, shown
 from receiver.database import Database
 from receiver.decide import RETRY_AFTER_S
 from receiver.decision import Act, Ask, Plan, Reason
 from receiver.engine import Enqueues, Kind, Phase
+from receiver.episodes import Over
 from receiver.finish import Finish
 from receiver.inbox import Inbox
 from receiver.metrics import Metrics
 from receiver.plans import planned
 from receiver.run import Run, State
+from receiver.runs import Move
 
 _log = structlog.get_logger()
 # Groups that are decided on at the same time, and alerts of one that are taken up together.
 _LANES = 16
-_HANDFUL = 16
+_HANDFUL = 64
 _TAKEN_AT_ONCE = 200
 # So long a caller waits, in a storm, for what was acknowledged to be listed.
 _TAKING_S = 2.0
@@ -131,17 +133,16 @@ class Assessor:
         self._resting = {run_id: until for run_id, until in self._resting.items() if until > now}
         while len(self._busy) < _LANES:
             with self.database.read() as connection:
-                found = runs.pending(
+                handful = runs.pending(
                     connection,
                     busy=self._busy,
                     resting=self._resting,
                     now=self.clock(),
                     limit=_HANDFUL,
                 )
-            if not found:
+            if not handful:
                 return
-            lane = found[0].lane
-            handful = [run for run in found if run.lane == lane]
+            lane = handful[0].lane
             done = self.pool.submit(self._assess_all, handful)
             self._busy[lane] = done
             done.add_done_callback(lambda _: self.wake())
@@ -178,9 +179,9 @@ class Assessor:
         for run_id in open_ones:
             run = known.get(run_id)
             if run is None and run_id not in waiting:
-                self.inbox.end(run_id, now)
+                self.inbox.end(Over(run_id, now, None))
             elif run is not None and run.state.ended:
-                self.inbox.end(run_id, run.ended_at or now, reopens_at=run.next_act_at)
+                self.inbox.end(Over(run_id, run.ended_at or now, run.next_act_at))
 
     def _carry_on(self, connection: Connection, run: Run, now: float) -> None:
         """Enqueue the run's phase, which is left alone if the engine has it; anew if it is lost."""
@@ -196,12 +197,12 @@ class Assessor:
             _log.warning("phase_lost", run=run.id, phase=phase.kind)
         self.engine.enqueue(connection, phase, delay_s=max(0.0, due - now))
 
-    def _bound(self, run: Run) -> Ending | None:
+    def _bound(self, run: Run) -> Move | None:
         self.inbox.let_pass()
         with bound_contextvars(run=run.id):
             return self._assess(run)
 
-    def _assess(self, run: Run) -> Ending | None:
+    def _assess(self, run: Run) -> Move | None:
         """The run's end where nothing (more) is done; None where it acts, or is tried again."""
         try:
             started = time.perf_counter()
@@ -214,7 +215,7 @@ class Assessor:
             return self._broke(run, error)
         return ending
 
-    def _broke(self, run: Run, error: Exception) -> Ending | None:
+    def _broke(self, run: Run, error: Exception) -> Move | None:
         tries = self._tries.get(run.id, 0) + 1
         self._tries[run.id] = tries
         self._resting[run.id] = time.monotonic() + 2.0**tries
@@ -229,9 +230,9 @@ class Assessor:
             "gates": gates,
             "next_act_at": self.clock() + RETRY_AFTER_S,
         }
-        return Ending(run, State.REFUSED, changes)
+        return Move(run, State.REFUSED, changes)
 
-    def _concluded(self, run: Run, assessed: Assessed) -> Ending | None:
+    def _concluded(self, run: Run, assessed: Assessed) -> Move | None:
         now, decision, verdict = self.clock(), assessed.decision, assessed.verdict
         changes: dict[str, Any] = {
             "target": assessed.target.id,
@@ -254,7 +255,7 @@ class Assessor:
             return None
         if not run.steps_begun:
             state, said = ending_of(run, decision)
-            return Ending(run, state, changes | said)
+            return Move(run, state, changes | said)
         self.finish.end(run, State.FAILED, **changes, outcome=given_up(decision))
         return None
 

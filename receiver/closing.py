@@ -1,6 +1,6 @@
 """How a run ends: on record, known to the inbox, counted and logged, in this one place."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,20 +10,13 @@ from sqlalchemy import Connection
 from actions import breakers, rates
 from receiver import runs
 from receiver.database import Database
+from receiver.episodes import Over
 from receiver.inbox import Inbox
 from receiver.metrics import NO_PLAYBOOK, Metrics
 from receiver.run import Mark, Run, State
+from receiver.runs import Move
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a run ends; `changes` are columns of runs."""
-
-    run: Run
-    state: State
-    changes: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +28,17 @@ class Closing:
 
     def close(self, run: Run, state: State, **changes: Any) -> bool:  # noqa: ANN401 columns of runs
         """End the run; a repeat opens anew from `next_act_at`. False where it has moved on."""
-        return bool(self.close_all([Ending(run, state, changes)]))
+        return bool(self.close_all([Move(run, state, changes)]))
 
-    def close_all(self, endings: Sequence[Ending]) -> int:
+    def close_all(self, endings: Sequence[Move]) -> int:
         """End runs in one transaction; how many had not moved on."""
         now = self.clock()
         with self.database.write() as connection:
-            moved = [one for one in endings if self._move(connection, one, now)]
+            moved = runs.move_all(connection, endings, now)
+            for one in moved:
+                if one.run.playbook is not None and one.run.steps_begun:
+                    _mind(connection, one.run.playbook, one.run.id, one.state, now)
+        self.inbox.end(*(Over(one.run.id, now, one.changes.get("next_act_at")) for one in moved))
         for one in moved:
             self._tell(one, now)
         return len(moved)
@@ -51,15 +48,8 @@ class Closing:
         mark = Mark.RIGHT if right else Mark.WRONG
         self.metrics.marks.labels(run.playbook or NO_PLAYBOOK, mark).inc()
 
-    def _move(self, connection: Connection, one: Ending, now: float) -> bool:
-        moved = runs.move(connection, one.run, one.state, now, **one.changes)
-        if moved and one.run.playbook is not None and one.run.steps_begun:
-            _mind(connection, one.run.playbook, one.run.id, one.state, now)
-        return moved
-
-    def _tell(self, one: Ending, now: float) -> None:
+    def _tell(self, one: Move, now: float) -> None:
         run, state, changes = one.run, one.state, one.changes
-        self.inbox.end(run.id, now, reopens_at=changes.get("next_act_at"))
         playbook = changes.get("playbook") or run.playbook or NO_PLAYBOOK
         self.metrics.runs.labels(playbook, state).inc()
         if state is State.REFUSED:

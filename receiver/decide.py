@@ -18,7 +18,7 @@ from receiver.decision import (
     Subject,
 )
 from receiver.early_guards import EARLY
-from receiver.guard import Case, Guard, No
+from receiver.guard import Case, Guards, No
 from receiver.late_guards import KNOWN, LATE, asks
 from receiver.overrides import Effect
 from receiver.playbook import Playbook
@@ -34,12 +34,11 @@ def screen(
     playbooks: Sequence[Playbook],
     situation: Situation,
     now: float,
-    *,
-    asked: bool = False,
+    guards: Guards = EARLY,
 ) -> Refusal | None:
-    """The guards that need no metrics, nor AWS unless it was asked: a refusal, or None to go on."""
+    """Some of the guards, for which all that they ask is known: a refusal, or None to go on."""
     case = Case(alert=alert, verdict=None, playbooks=playbooks, situation=situation, now=now)
-    _, refusal = _walk(case, EARLY + KNOWN if asked else EARLY)
+    _, refusal = _walk(case, guards)
     return refusal
 
 
@@ -52,7 +51,7 @@ def decide(
 ) -> Decision:
     """What to do. `playbooks` are those whose matchers fit; just one of them may."""
     case = Case(alert=alert, verdict=verdict, playbooks=playbooks, situation=situation, now=now)
-    gates, refusal = _walk(case, EARLY + KNOWN + LATE)
+    gates, refusal = _walk(case, (*EARLY, *KNOWN, *LATE))
     if refusal is not None:
         return refusal
     plan = choose(case)
@@ -102,7 +101,7 @@ def _approved(case: Case, plan: Plan, gates: list[Gate]) -> Decision:
     return Act(plan=plan, gates=gates)
 
 
-def _walk(case: Case, guards: Sequence[tuple[str, Guard]]) -> tuple[list[Gate], Refusal | None]:
+def _walk(case: Case, guards: Guards) -> tuple[list[Gate], Refusal | None]:
     gates: list[Gate] = []
     for name, guard in guards:
         answer = guard(case)

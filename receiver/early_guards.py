@@ -7,7 +7,7 @@ from actions.action import Impact, TargetKind
 from actions.catalog import CATALOG
 from actions.claims import Denial
 from receiver.decision import PastAct, Reason
-from receiver.guard import Case, Guard, No
+from receiver.guard import Case, Guards, No
 from receiver.overrides import Effect
 from receiver.playbook import Step
 
@@ -166,10 +166,14 @@ def touches_instance(step: Step) -> bool:
     return touches(step) and CATALOG[step.action].target is TargetKind.INSTANCE
 
 
-EARLY: tuple[tuple[str, Guard], ...] = (
+# What the alert itself answers.
+PLAIN: Guards = (
     ("alert", _alert),
     ("playbook", _playbook),
     ("target", _target),
+)
+EARLY: Guards = (
+    *PLAIN,
     ("paused", _switch),
     ("override", _override),
     ("firing", _firing),

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     delete,
     insert,
     select,
@@ -112,9 +113,21 @@ def keep(connection: Connection, changed: Sequence[Episode], opened: Sequence[Wa
         connection.execute(insert(received), [_row(one) for one in opened])
 
 
-def end(connection: Connection, run_id: str, at: float, reopens_at: float | None) -> None:
-    ended = update(episodes).where(episodes.c.run_id == run_id)
-    connection.execute(ended.values(ended_at=at, reopens_at=reopens_at))
+@dataclass(frozen=True)
+class Over:
+    """The end of a run; from `reopens_at` on, a firing copy of its alert is a new episode."""
+
+    run_id: str
+    at: float
+    reopens_at: float | None
+
+
+def end(connection: Connection, over: Sequence[Over]) -> None:
+    if over:
+        ended = update(episodes).where(episodes.c.run_id == bindparam("of"))
+        ended = ended.values(ended_at=bindparam("at"), reopens_at=bindparam("reopens_at"))
+        rows = [{"of": one.run_id, "at": one.at, "reopens_at": one.reopens_at} for one in over]
+        connection.execute(ended, rows)
 
 
 def of_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Episode]:

@@ -28,3 +28,5 @@ class No:
 
 
 Guard = Callable[[Case], str | No]
+# By name, in the order in which they are asked.
+Guards = Sequence[tuple[str, Guard]]

@@ -21,7 +21,7 @@ from ulid import ULID
 from receiver import episodes
 from receiver.alerts import Alert
 from receiver.database import Database
-from receiver.episodes import Episode, Waiting
+from receiver.episodes import Episode, Over, Waiting
 
 _log = structlog.get_logger()
 # So many deliveries within so many seconds are a storm; how long others let it pass, at most.
@@ -48,13 +48,6 @@ class _Delivery:
     done: Future[Receipt]
 
 
-@dataclass(frozen=True)
-class _Ending:
-    run_id: str
-    at: float
-    reopens_at: float | None
-
-
 @dataclass
 class Inbox:
     """`gap_s`: the silence in seconds that closes an episode. `arrived` is called after commits.
@@ -66,7 +59,7 @@ class Inbox:
     gap_s: float
     arrived: Callable[[], None]
     backlog: int = 200_000
-    _queue: queue.SimpleQueue[_Delivery | _Ending | None] = field(
+    _queue: queue.SimpleQueue[_Delivery | Over | None] = field(
         default_factory=queue.SimpleQueue, init=False
     )
     _waiting: int = field(default=0, init=False)
@@ -114,9 +107,10 @@ class Inbox:
         self._queue.put(_Delivery(alerts, now, request_id, done))
         return done
 
-    def end(self, run_id: str, at: float, *, reopens_at: float | None = None) -> None:
-        """Note that the run ended; done soon, and again by `Intake.reconcile` after a crash."""
-        self._queue.put(_Ending(run_id, at, reopens_at))
+    def end(self, *over: Over) -> None:
+        """Note that runs ended; done soon, and again by `Assessor.reconcile` after a crash."""
+        for one in over:
+            self._queue.put(one)
 
     def _drain(self) -> None:
         going = True
@@ -127,16 +121,14 @@ class Inbox:
             going = None not in items
             self._commit([item for item in items if item is not None])
 
-    def _commit(self, items: Sequence[_Delivery | _Ending]) -> None:
+    def _commit(self, items: Sequence[_Delivery | Over]) -> None:
         deliveries = [item for item in items if isinstance(item, _Delivery)]
         # A caller that was cut off has cancelled; its alerts are stored all the same.
         waited_for = [one.done.set_running_or_notify_cancel() for one in deliveries]
         self._waiting -= sum(len(delivery.alerts) for delivery in deliveries)
         try:
             with self.database.write() as connection:
-                for item in items:
-                    if isinstance(item, _Ending):
-                        episodes.end(connection, item.run_id, item.at, item.reopens_at)
+                episodes.end(connection, [item for item in items if isinstance(item, Over)])
                 receipts = self._store(connection, deliveries)
         except SQLAlchemyError as error:
             cause = type(getattr(error, "orig", None) or error).__name__

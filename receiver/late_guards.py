@@ -20,7 +20,7 @@ from receiver.early_guards import (
     touches_instance,
     within_rates,
 )
-from receiver.guard import Case, Guard, No
+from receiver.guard import Case, Guards, No
 from receiver.steps import choose, storm
 
 _OUT = {Harm.BLAST_RADIUS: Reason.BLAST_RADIUS, Harm.MIN_HEALTHY: Reason.MIN_HEALTHY}
@@ -195,12 +195,13 @@ def asks(case: Case, plan: Plan) -> Iterator[str]:
         yield "the undecided verdict"
 
 
-KNOWN: tuple[tuple[str, Guard], ...] = (
+KNOWN: Guards = (
     ("proven", _proven),
     ("newborn", _newborn),
     ("storm", _storm),
 )
-LATE: tuple[tuple[str, Guard], ...] = (
+STORM: Guards = (("storm", _storm),)
+LATE: Guards = (
     ("verdict", _verdict),
     ("step", _step),
     ("certain", _certain),

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, exists, func, insert, or_, select, update
@@ -32,6 +33,8 @@ _JSON = (
     "evidence",
 )
 _LANES_WITHOUT_GROUP = 4
+_ALERTING_MOST = 1000
+_UNDECIDED = (State.RECEIVED, State.DECIDING)
 
 
 def take_in(connection: Connection, waiting: Sequence[Waiting], now: float) -> None:
@@ -119,19 +122,32 @@ def pending(
     now: float,
     limit: int,
 ) -> Sequence[Run]:
-    """Runs to decide on, of lanes that are not busy: the most severe first, then the newest."""
-    query = (
-        select(runs)
-        .where(
-            runs.c.state.in_((State.RECEIVED, State.DECIDING)),
-            runs.c.lane.not_in(busy),
-            runs.c.id.not_in(resting),
-            or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= now),
-        )
-        .order_by(runs.c.priority, runs.c.received_at.desc())
-        .limit(limit)
+    """Runs to decide on, all of one lane that is not busy: that of the most severe, and newest.
+
+    Within it the most severe come first, then the newest.
+    """
+    order = (runs.c.priority, runs.c.received_at.desc())
+    due = (
+        runs.c.id.not_in(resting),
+        or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= now),
     )
-    return [_run(row) for row in connection.execute(query).mappings()]
+    # One state at a time, so that the index gives them in order.
+    next_ones = [
+        connection.execute(
+            select(runs.c.priority, runs.c.received_at, runs.c.lane)
+            .where(runs.c.state == state, runs.c.lane.not_in(busy), *due)
+            .order_by(*order)
+            .limit(1)
+        ).one_or_none()
+        for state in _UNDECIDED
+    ]
+    found = [row for row in next_ones if row is not None]
+    if not found:
+        return ()
+    first = min(found, key=lambda row: (row.priority, -row.received_at))
+    query = select(runs).where(runs.c.state.in_(_UNDECIDED), runs.c.lane == first.lane, *due)
+    rows = connection.execute(query.order_by(*order).limit(limit)).mappings()
+    return [_run(row) for row in rows]
 
 
 def in_states(connection: Connection, states: Collection[State]) -> Sequence[Run]:
@@ -146,7 +162,10 @@ def among(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Run]:
 
 
 def alerting(connection: Connection, group: str, since: float) -> Mapping[str, str]:
-    """Instances of the group whose alerts arrived since then, by run; not what was refuted."""
+    """Instances of the group whose alerts arrived since then, by run; not what was refuted.
+
+    The newest, as many as tell a storm in the largest group.
+    """
     query = select(runs.c.id, runs.c.target).where(
         runs.c.group_name == group,
         runs.c.received_at >= since,
@@ -156,6 +175,7 @@ def alerting(connection: Connection, group: str, since: float) -> Mapping[str, s
         runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
         runs.c.refusal.is_distinct_from("verdict_refuted"),
     )
+    query = query.order_by(runs.c.received_at.desc()).limit(_ALERTING_MOST)
     return {row.id: row.target for row in connection.execute(query)}
 
 
@@ -222,6 +242,15 @@ def spoken_of(
     return [_run(row) for row in connection.execute(query).mappings()]
 
 
+@dataclass(frozen=True)
+class Move:
+    """Where a run is to go; `changes` are columns of runs."""
+
+    run: Run
+    state: State
+    changes: Mapping[str, Any]
+
+
 def move(
     connection: Connection,
     run: Run,
@@ -233,24 +262,41 @@ def move(
 
     An ended run gives up its claims in the same transaction.
     """
-    values = {"state": state, "updated_at": now} | changes
-    if state.ended:
-        values |= {"ended_at": now, "phase": None}
+    return bool(move_all(connection, [Move(run, state, changes)], now))
+
+
+def move_all(connection: Connection, moves: Sequence[Move], now: float) -> Sequence[Move]:
+    """Those of the moves that were made, as `move` makes each."""
+    made = [one for one in moves if _moved(connection, one, now)]
+    audit.append(connection, now, *(_event(one, now) for one in made))
+    return made
+
+
+def _moved(connection: Connection, one: Move, now: float) -> bool:
+    values = _values(one, now)
     stored = {k: canonical(v) if k in _JSON and v is not None else v for k, v in values.items()}
     unmoved = (
-        runs.c.id == run.id,
-        runs.c.state == run.state,
-        runs.c.phase.is_not_distinct_from(run.phase),
+        runs.c.id == one.run.id,
+        runs.c.state == one.run.state,
+        runs.c.phase.is_not_distinct_from(one.run.phase),
     )
-    moved = connection.execute(update(runs).where(*unmoved).values(stored))
-    if moved.rowcount != 1:
+    if connection.execute(update(runs).where(*unmoved).values(stored)).rowcount != 1:
         return False
-    if state.ended:
-        claims.release(connection, run.id)
-    detail = {k: v for k, v in values.items() if k not in {"updated_at", "evidence"}}
-    event = audit.Event(actor=ACTOR, event=f"run_{state}", run_id=run.id, detail=detail)
-    audit.append(connection, now, event)
+    # Whoever never had a plan has claimed nothing.
+    if one.state.ended and (one.run.plan is not None or "plan" in one.changes):
+        claims.release(connection, one.run.id)
     return True
+
+
+def _values(one: Move, now: float) -> dict[str, Any]:
+    ended: Mapping[str, Any] = {"ended_at": now, "phase": None} if one.state.ended else {}
+    return {"state": one.state, "updated_at": now, **one.changes, **ended}
+
+
+def _event(one: Move, now: float) -> audit.Event:
+    told = _values(one, now).items()
+    detail = {k: v for k, v in told if k not in {"updated_at", "evidence"}}
+    return audit.Event(actor=ACTOR, event=f"run_{one.state}", run_id=one.run.id, detail=detail)
 
 
 def _row(waiting: Waiting, now: float) -> Mapping[str, Any]:
@@ -303,6 +349,6 @@ def _alert(alert: Alert) -> Mapping[str, Any]:
 
 
 def _run(row: RowMapping | Mapping[str, Any]) -> Run:
-    loaded = {key: None if row[key] is None else json.loads(row[key]) for key in _JSON}
+    loaded = {key: json.loads(text) for key in _JSON if (text := row[key]) is not None}
     fingerprint = json.loads(f'"{row["fingerprint"]}"')
     return Run(**(dict(row) | loaded | {"state": State(row["state"]), "fingerprint": fingerprint}))

@@ -1,9 +1,10 @@
 """The snapshot that a decision rests on, read from our own records and from AWS."""
 
 import ipaddress
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
@@ -37,6 +38,7 @@ _log = structlog.get_logger()
 _T = TypeVar("_T")
 # Alerts of a group within this time are one storm, and this long our acts may echo in alerts.
 _STORM_S, _ECHOES_S = 300.0, 300.0
+_LATELY_S, _GROUPS_MOST = 2.0, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +64,12 @@ class Situations:
     gap_s: float
     trail: bool
     resolved: Callable[[Sequence[str]], Collection[str]]
+    # Groups by name, with when they were read.
+    _read: dict[str, tuple[float, fleet.Group]] = field(default_factory=dict, init=False)
 
-    def early(
-        self, run: Run, target: Target, episode: Episode | None, playbook: str, now: float
-    ) -> Situation:
-        """What our own records say; AWS is not asked. An empty `playbook` is none."""
-        situation = Situation(
+    def plain(self, run: Run, target: Target, episode: Episode | None, now: float) -> Situation:
+        """What the run itself says; nothing is read."""
+        return Situation(
             mode=self.mode,
             paused=None,
             resolved=_resolved(run, episode),
@@ -80,10 +82,13 @@ class Situations:
             rung=run.next_rung,
             approval=_approval(run, now),
         )
+
+    def early(self, run: Run, situation: Situation, playbook: str, now: float) -> Situation:
+        """With what our own records say; AWS is not asked."""
         try:
             with self.database.read() as connection:
                 recorded = _recorded(connection, situation, run, playbook, now)
-                alerts = runs.alerting(connection, target.group or "", now - _STORM_S)
+                alerts = runs.alerting(connection, situation.group or "", now - _STORM_S)
             over = self.resolved(list(alerts))
             alerting = frozenset(one for run_id, one in alerts.items() if run_id not in over)
             return replace(recorded, alerting=alerting)
@@ -136,6 +141,21 @@ class Situations:
             found = self._instance(instance_id)
             group = found.group if found else None
         return Target(id=instance_id, kind=TargetKind.INSTANCE, group=group)
+
+    def lately(self, name: str | None) -> fleet.Group | None:
+        """The group as it was a moment ago: enough to tell a storm, and never to act on."""
+        if name is None:
+            return None
+        now = time.monotonic()
+        at, known = self._read.get(name, (0.0, None))
+        if known is not None and now - at < _LATELY_S:
+            return known
+        if len(self._read) > _GROUPS_MOST:
+            self._read.clear()
+        found = self._group(name)
+        if found is not None:
+            self._read[name] = (now, found)
+        return found
 
     def _group(self, name: str) -> fleet.Group | None:
         return _known(lambda: fleet.group(self.aws, name))

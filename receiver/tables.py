@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from actions.tables import metadata
@@ -61,7 +62,9 @@ runs = Table(
     Column("next_act_at", Double),
     Column("updated_at", Double, nullable=False),
     Column("ended_at", Double),
-    Index("ix_runs_state_priority_received_at", "state", "priority", "received_at"),
+    # What is decided on next, without a look at the rows of lanes that are busy.
+    Index("ix_runs_pending", "state", "priority", text("received_at desc"), "lane"),
+    Index("ix_runs_lane_state", "lane", "state"),
     Index("ix_runs_target", "target"),
     Index("ix_runs_group_name_received_at", "group_name", "received_at"),
     Index("ix_runs_caused_by", "caused_by"),

@@ -9,6 +9,7 @@ import pytest
 
 from receiver.alerts import Alert
 from receiver.database import database
+from receiver.episodes import Over
 from receiver.inbox import Inbox, InboxUnavailableError, Receipt
 from tests.conftest import Clock
 
@@ -51,7 +52,7 @@ def _submit(inbox: Inbox, *alerts: Alert, at: float) -> Receipt:
 
 
 def _end(inbox: Inbox, *, reopens_at: float | None = None) -> None:
-    inbox.end(inbox.waiting()[-1].id, 1_800_000_000.0, reopens_at=reopens_at)
+    inbox.end(Over(inbox.waiting()[-1].id, 1_800_000_000.0, reopens_at))
 
 
 def test_copies_in_parallel_become_one_run(inbox: Inbox, clock: Clock) -> None:

@@ -25,6 +25,11 @@ def test_a_migrated_database_is_as_the_tables_say(
         made.migrate(history)
     with made.read() as connection:
         context = MigrationContext.configure(
-            connection, opts={"version_table": f"schema_{history}"}
+            connection,
+            opts={
+                "version_table": f"schema_{history}",
+                # Alembic cannot compare an index that has an order.
+                "include_object": lambda _, name, *__: name != "ix_runs_pending",
+            },
         )
         assert compare_metadata(context, metadata) == []

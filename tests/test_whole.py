@@ -13,6 +13,7 @@ from actions import audit, switch
 from demo.still_aws import StillCall, refusal
 from models.verdict import Answer
 from receiver import overrides
+from receiver.episodes import Over
 from receiver.interventions import NoSuchRunError, NotNowError
 from receiver.matchers import parse
 from receiver.overrides import Effect, Override
@@ -272,7 +273,7 @@ def test_an_alert_that_our_own_act_brought_about_belongs_to_its_run(whole: Whole
     whole.pass_time(60)
     acted = whole.only()
     whole.now += 25
-    whole.inbox.end(acted.id, whole.now)
+    whole.inbox.end(Over(acted.id, whole.now, None))
     whole.pass_time(1)
     whole.deliver(target, firing=False)
     whole.deliver(target)

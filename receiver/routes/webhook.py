@@ -25,8 +25,8 @@ PATH = "/webhook/alertmanager"
 _log = structlog.get_logger()
 # Above this, taking a body apart would hold up every other request for too long.
 _SMALL = 64 * 1024
-# Alertmanager itself gives up on a delivery after its group_interval, at least.
-_STORED_S = 8.0
+# Longer than the database itself may take to say that it cannot.
+_STORED_S = 12.0
 
 
 class WebhookRoute(GuardedRoute):

@@ -1,4 +1,4 @@
-"""Who of several receivers acts."""
+"""Who of several receivers acts, and what is decided on next without a look at all that waits."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,4 +17,8 @@ def upgrade() -> None:
         sa.CheckConstraint("id = 1", name=op.f("ck_leadership_one_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_leadership")),
     )
+    op.drop_index("ix_runs_state_priority_received_at", "runs")
+    order = [*map(sa.text, ("state", "priority", "received_at desc", "lane"))]
+    op.create_index("ix_runs_pending", "runs", order)
+    op.create_index("ix_runs_lane_state", "runs", ["lane", "state"])
     op.bulk_insert(leadership, [{"id": 1, "holder": "", "term": 0, "until": 0.0}])
