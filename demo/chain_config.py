@@ -112,6 +112,7 @@ def alertmanager_config(around: Surroundings, timings: Timings) -> dict[str, Any
     webhook["url"] = around.receiver + urlsplit(webhook["url"]).path
     webhook["http_config"]["authorization"]["credentials_file"] = str(around.token_file.absolute())
     receivers["people"].pop("slack_configs")
+    receivers["heartbeat"].pop("webhook_configs")
     for route in config["route"]["routes"]:
         if route["receiver"] == "smartcloudops" and timings.group_interval:
             route["group_interval"] = timings.group_interval

@@ -17,7 +17,7 @@ from actions.catalog import CATALOG
 from models.verdict import Answer
 from receiver.decision import Reason
 from receiver.notices import Kind
-from receiver.run import Mark, State
+from receiver.run import IN_FLIGHT, Mark, State
 
 # A second series for each counter, which Prometheus 2 does not use.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
@@ -133,6 +133,25 @@ class Metrics:
         self.paused = self._gauge("paused", "1 while nothing acts, also where that is unknown")
         self.leading = self._gauge("leading", "1 where this is the receiver that acts")
         self.cooldowns_active = self._gauge("cooldowns_active", "Targets that may not be acted on")
+        self.runs_open = Gauge(
+            "smartcloudops_runs_open",
+            "Runs that have not ended, by where they are",
+            ["playbook", "state"],
+            registry=registry,
+        )
+        self.oldest_run = Gauge(
+            "smartcloudops_oldest_run_seconds",
+            "Since the run that has stood still longest in this state last moved",
+            ["state"],
+            registry=registry,
+        )
+        self.breaker_open = Gauge(
+            "smartcloudops_breaker_open",
+            "1 while a playbook's breaker lets nothing through",
+            ["playbook"],
+            registry=registry,
+        )
+        self.inbox_backlog = self._gauge("inbox_backlog", "Alerts on disk that are not runs yet")
         self.model_info = Gauge(
             "smartcloudops_model_info", "The model that judges", ["version"], registry=registry
         )
@@ -155,8 +174,9 @@ class Metrics:
         self.build_info.labels(version("smartcloudops")).set(1)
         self.truncated_groups.labels("fetched")
         self.truncated_groups.labels("lost")
+        self.playbooks = (*playbooks, NO_PLAYBOOK)
         self._start_at_zero()
-        self._start_playbooks_at_zero([*playbooks, NO_PLAYBOOK])
+        self._start_playbooks_at_zero()
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"smartcloudops_{name}", text, registry=self.registry)
@@ -176,16 +196,24 @@ class Metrics:
             self.webhook_rejected.labels(code)
         for kind, told in product(Kind, ("sent", "failed", "left_out")):
             self.notifications.labels(kind, told)
+        for state in IN_FLIGHT:
+            self.oldest_run.labels(state)
+        self._start_actions_at_zero()
+
+    def _start_actions_at_zero(self) -> None:
         for action in CATALOG:
             self.action_duration.labels(action)
             for outcome in Outcome:
                 self.actions.labels(action, outcome)
 
-    def _start_playbooks_at_zero(self, playbooks: list[str]) -> None:
-        for playbook in playbooks:
+    def _start_playbooks_at_zero(self) -> None:
+        for playbook in self.playbooks:
             self.time_to_recovery.labels(playbook)
-        for playbook, mark in product(playbooks, Mark):
+            self.breaker_open.labels(playbook)
+        for playbook, mark in product(self.playbooks, Mark):
             self.marks.labels(playbook, mark)
-        for playbook, state in product(playbooks, State):
+        for playbook, state in product(self.playbooks, State):
             if state.ended:
                 self.runs.labels(playbook, state)
+            else:
+                self.runs_open.labels(playbook, state)

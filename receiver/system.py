@@ -10,18 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import structlog
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import aws, switch
+from actions import aws
 from actions.aws import Aws
 from actions.claims import Denial
 from actions.outside import Nobody, Outside
 from actions.perform import Performer
-from actions.tables import claims
 from models.evidence import Evidence
 from models.verdict import Verdict
-from receiver import notices, overrides, runs
+from receiver import gauges, notices, overrides, runs
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
 from receiver.by_hand import ByHand
@@ -41,7 +40,6 @@ from receiver.phases import Phases
 from receiver.playbooks import Playbooks
 from receiver.pools import Pool
 from receiver.prometheus import Prometheus
-from receiver.run import IN_FLIGHT, State
 from receiver.settings import Settings
 from receiver.single_process import SingleProcess
 from receiver.situation import Situations, Target
@@ -255,23 +253,11 @@ class System:
         """Bring the gauges up to date; unknown counts as paused."""
         self.metrics.leading.set(self._acting and self.leadership.leading)
         self.judging.refresh_gauges()
+        seen = (gauges.refresh, self.metrics, self.database, self.inbox, self.clock())
         try:
-            paused = self._looks.submit(self._counted).result(_LOOK_S)
-        except (SQLAlchemyError, TimeoutError, RuntimeError):
-            paused = True
-        self.metrics.paused.set(paused)
-
-    def _counted(self) -> bool:
-        """Bring the gauges up to date that the records tell; whether nothing may act."""
-        metrics, now = self.metrics, self.clock()
-        with self.database.read() as connection:
-            state = switch.read(connection)
-            cooling = select(func.count()).select_from(claims)
-            cooling = cooling.where(claims.c.held | (claims.c.cooldown_until > now))
-            metrics.cooldowns_active.set(connection.execute(cooling).scalar_one())
-            metrics.runs_in_flight.set(runs.count(connection, IN_FLIGHT))
-            metrics.awaiting_approval.set(runs.count(connection, (State.AWAITING_APPROVAL,)))
-        return state is None or state.paused
+            self._looks.submit(*seen).result(_LOOK_S)
+        except (TimeoutError, RuntimeError):
+            self.metrics.paused.set(1)
 
     def _answers(self, one: Database) -> str:
         try:
