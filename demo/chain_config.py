@@ -69,15 +69,20 @@ def prometheus_config(
         "alertmanager": [_address(url) for url in alertmanagers],
         "prometheus": [f"127.0.0.1:{port}"],
     }
-    config["alerting"]["alertmanagers"][0]["static_configs"] = [
-        {"targets": servers["alertmanager"]}
-    ]
+    (notified,) = config["alerting"]["alertmanagers"]
+    _name(notified, servers["alertmanager"])
     for job in config["scrape_configs"]:
         if job["job_name"] == "node":
             _discover(job, around.aws, timings.discovery)
         else:
-            job["static_configs"] = [{"targets": servers[job["job_name"]]}]
+            _name(job, servers[job["job_name"]])
     return config
+
+
+def _name(those: dict[str, Any], addresses: Sequence[str]) -> None:
+    """The servers by their addresses: on loopback there are no names to look up."""
+    those.pop("dns_sd_configs", None)
+    those["static_configs"] = [{"targets": list(addresses)}]
 
 
 def _discover(job: dict[str, Any], aws: str, every: str) -> None:

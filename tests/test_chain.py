@@ -272,13 +272,16 @@ def test_the_audit_holds_and_names_every_change(chain: Chain) -> None:
 
 def test_every_panel_of_the_dashboards_shows_something(chain: Chain) -> None:
     """Asked as Grafana asks, of the Prometheus that scraped what happened above."""
+    up = {"query": 'up{job="smartcloudops"} == 1'}
+    url = f"{chain.stage.prometheus}/api/v1"
+    # The receiver was killed above, and what a target says is gone until it is scraped again.
+    eventually(lambda: chain.http.get(f"{url}/query", params=up).json()["data"]["result"])
 
     def shows(one: Asked) -> bool:
         now = time.time()
         over = {"start": now - 1800, "end": now, "step": 15}
         kind, when = ("query", {"time": now}) if one.instant else ("query_range", over)
-        url = f"{chain.stage.prometheus}/api/v1/{kind}"
-        answer = chain.http.get(url, params={"query": one.expr, **when}).json()
+        answer = chain.http.get(f"{url}/{kind}", params={"query": one.expr, **when}).json()
         assert answer["status"] == "success", f"{one.panel}: {answer}"
         series = answer["data"]["result"]
         values = [row for each in series for row in (each.get("values") or [each["value"]])]
