@@ -303,9 +303,18 @@ def _health() -> list[Panel]:
             Query("max(smartcloudops_paused)", "paused"),
         ),
         graph(
+            "Could not be read",
+            "What decisions rest on and was not answered, by where it is. Unknown counts as no.",
+            Query(
+                f"sum by (source) (increase(smartcloudops_unreadable_total{_NOW}))", "{{source}}"
+            ),
+            stacked=True,
+        ),
+        graph(
             "Versions",
             "Receivers by the version that they run.",
             Query("count by (version) (smartcloudops_build_info)", "{{version}}"),
+            span=24,
         ),
     ]
 

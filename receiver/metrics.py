@@ -18,6 +18,7 @@ from models.verdict import Answer
 from receiver.decision import Reason
 from receiver.notices import Kind
 from receiver.run import IN_FLIGHT, Mark, State
+from receiver.situation import Source
 
 # A second series for each counter, which Prometheus 2 does not use.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
@@ -59,6 +60,12 @@ class Metrics:
         )
         self.refusals = Counter(
             "smartcloudops_refusals", "Refusals by reason", ["reason"], registry=registry
+        )
+        self.unreadable = Counter(
+            "smartcloudops_unreadable",
+            "Reads that got no answer, by who was asked",
+            ["source"],
+            registry=registry,
         )
         self.actions = Counter(
             "smartcloudops_actions",
@@ -181,11 +188,17 @@ class Metrics:
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"smartcloudops_{name}", text, registry=self.registry)
 
+    def unread(self, source: Source) -> None:
+        """Count something that a source did not answer."""
+        self.unreadable.labels(source).inc()
+
     def _start_at_zero(self) -> None:
         for status in ("firing", "resolved"):
             self.alerts_received.labels(status)
         for reason in Reason:
             self.refusals.labels(reason)
+        for source in Source:
+            self.unreadable.labels(source)
         for answer in Answer:
             self.verdicts.labels(answer)
             for other in Answer:
@@ -194,13 +207,13 @@ class Metrics:
             self.model_drift.labels(of)
         for code in (400, 401, 403, 413, 422, 503):
             self.webhook_rejected.labels(code)
-        for kind, told in product(Kind, ("sent", "failed", "left_out")):
-            self.notifications.labels(kind, told)
         for state in IN_FLIGHT:
             self.oldest_run.labels(state)
-        self._start_actions_at_zero()
+        self._start_acts_at_zero()
 
-    def _start_actions_at_zero(self) -> None:
+    def _start_acts_at_zero(self) -> None:
+        for kind, told in product(Kind, ("sent", "failed", "left_out")):
+            self.notifications.labels(kind, told)
         for action in CATALOG:
             self.action_duration.labels(action)
             for outcome in Outcome:

@@ -42,7 +42,7 @@ from receiver.pools import Pool
 from receiver.prometheus import Prometheus
 from receiver.settings import Settings
 from receiver.single_process import SingleProcess
-from receiver.situation import Situations, Target
+from receiver.situation import Situations, Source, Target
 from receiver.stepping import Stepper
 from receiver.truncated import Truncated
 
@@ -73,7 +73,9 @@ class System:
         self.database: Database = database(settings.database_url)
         self.metrics = Metrics(one.name for one in playbooks.items)
         self.prometheus = Prometheus(
-            str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
+            str(settings.prometheus_url),
+            timeout_s=settings.evidence_deadline_s,
+            failed=lambda: self.metrics.unread(Source.PROMETHEUS),
         )
         self._aws = clients or aws.connect(pool=2 * settings.workers)
         self.judging = Judging(
@@ -146,6 +148,7 @@ class System:
             self._queries,
             self.judging.judge,
             self.inbox.resolved,
+            self.metrics.unread,
         )
         self.assessor = Assessor(
             database=self.database,
@@ -294,6 +297,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
     queries: ThreadPoolExecutor,
     judge: Callable[[Evidence, Collection[str]], Verdict],
     resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
+    unreadable: Callable[[Source], None] = lambda _: None,
 ) -> Assessment:
     """The part that decides, for the service and for `explain` alike."""
     situations = Situations(
@@ -304,6 +308,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
         gap_s=settings.episode_gap_s,
         trail=settings.cloudtrail,
         resolved=resolved,
+        unreadable=unreadable,
     )
 
     def evidence_of(target: Target, at: float, roles: Collection[str]) -> Evidence:
