@@ -284,6 +284,10 @@ def _health() -> list[Panel]:
             Query("max(smartcloudops_inbox_backlog)", "backlog"),
             Query(f"sum(increase(smartcloudops_alerts_truncated_total{_NOW}))", "left out"),
             Query(
+                f'sum(increase(smartcloudops_truncated_groups_total{{outcome="lost"}}{_NOW}))',
+                "groups not fetched",
+            ),
+            Query(
                 f"sum(increase(alertmanager_notifications_failed_total{_NOW}))",
                 "deliveries given up",
             ),
@@ -314,7 +318,11 @@ def _health() -> list[Panel]:
             "Versions",
             "Receivers by the version that they run.",
             Query("count by (version) (smartcloudops_build_info)", "{{version}}"),
-            span=24,
+        ),
+        graph(
+            "Who acts",
+            "1 where this is the replica that acts; the others take alerts and answer people.",
+            Query("max by (instance) (smartcloudops_leading)", "{{instance}}"),
         ),
     ]
 

@@ -91,7 +91,7 @@ class Prometheus:
     `clock` gives epoch seconds, `failed` is called for each query without an answer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 all by name
         self,
         url: str,
         *,

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import structlog
@@ -256,9 +257,10 @@ class System:
         """Bring the gauges up to date; unknown counts as paused."""
         self.metrics.leading.set(self._acting and self.leadership.leading)
         self.judging.refresh_gauges()
-        seen = (gauges.refresh, self.metrics, self.database, self.inbox, self.clock())
+        now = self.clock()
+        look = partial(gauges.refresh, self.metrics, self.database, self.inbox, now)
         try:
-            self._looks.submit(*seen).result(_LOOK_S)
+            self._looks.submit(look).result(_LOOK_S)
         except (TimeoutError, RuntimeError):
             self.metrics.paused.set(1)
 
