@@ -44,11 +44,15 @@ model: $(STAMP) ## make the shipped model again (DATA=folder of labelled sets)
 reference: $(STAMP) ## write the pages and schemas that are generated from the code
 	$(BIN)/python -m receiver.reference
 
+dashboards: $(STAMP) ## write Grafana's dashboards
+	$(BIN)/python -m dashboards
+
 lock: $(STAMP) ## renew the lock files
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --extra dev pyproject.toml -o requirements-dev.lock
+	grep -oE 'hatchling==[0-9.]+' pyproject.toml | head -1 | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade - -o requirements-build.lock
 
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools lint test demo bench-decisions model reference lock clean
+.PHONY: help venv tools lint test demo bench-decisions model reference dashboards lock clean

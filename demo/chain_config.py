@@ -69,15 +69,20 @@ def prometheus_config(
         "alertmanager": [_address(url) for url in alertmanagers],
         "prometheus": [f"127.0.0.1:{port}"],
     }
-    config["alerting"]["alertmanagers"][0]["static_configs"] = [
-        {"targets": servers["alertmanager"]}
-    ]
+    (notified,) = config["alerting"]["alertmanagers"]
+    _name(notified, servers["alertmanager"])
     for job in config["scrape_configs"]:
         if job["job_name"] == "node":
             _discover(job, around.aws, timings.discovery)
         else:
-            job["static_configs"] = [{"targets": servers[job["job_name"]]}]
+            _name(job, servers[job["job_name"]])
     return config
+
+
+def _name(those: dict[str, Any], addresses: Sequence[str]) -> None:
+    """The servers by their addresses: on loopback there are no names to look up."""
+    those.pop("dns_sd_configs", None)
+    those["static_configs"] = [{"targets": list(addresses)}]
 
 
 def _discover(job: dict[str, Any], aws: str, every: str) -> None:
@@ -112,6 +117,7 @@ def alertmanager_config(around: Surroundings, timings: Timings) -> dict[str, Any
     webhook["url"] = around.receiver + urlsplit(webhook["url"]).path
     webhook["http_config"]["authorization"]["credentials_file"] = str(around.token_file.absolute())
     receivers["people"].pop("slack_configs")
+    receivers["heartbeat"].pop("webhook_configs")
     for route in config["route"]["routes"]:
         if route["receiver"] == "smartcloudops" and timings.group_interval:
             route["group_interval"] = timings.group_interval

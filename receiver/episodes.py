@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
@@ -159,6 +160,11 @@ def waiting_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
         for chunk in _chunks(ids)
     )
     return frozenset(one for chunk in found for one in chunk)
+
+
+def untaken(connection: Connection) -> int:
+    """How many alerts are not runs yet."""
+    return connection.execute(select(func.count()).select_from(received)).scalar_one()
 
 
 def forget(connection: Connection, ids: Sequence[str]) -> None:

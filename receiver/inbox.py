@@ -197,6 +197,11 @@ class Inbox:
         with self.database.read() as connection:
             return episodes.waiting_among(connection, ids)
 
+    def untaken(self) -> int:
+        """How many alerts are not runs yet."""
+        with self.database.read() as connection:
+            return episodes.untaken(connection)
+
     def taken(self, ids: Sequence[str]) -> None:
         """Forget alerts that are runs now."""
         with self.database.write() as connection:

@@ -17,7 +17,8 @@ from actions.catalog import CATALOG
 from models.verdict import Answer
 from receiver.decision import Reason
 from receiver.notices import Kind
-from receiver.run import Mark, State
+from receiver.run import IN_FLIGHT, Mark, State
+from receiver.situation import Source
 
 # A second series for each counter, which Prometheus 2 does not use.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
@@ -59,6 +60,12 @@ class Metrics:
         )
         self.refusals = Counter(
             "smartcloudops_refusals", "Refusals by reason", ["reason"], registry=registry
+        )
+        self.unreadable = Counter(
+            "smartcloudops_unreadable",
+            "Reads that got no answer, by who was asked",
+            ["source"],
+            registry=registry,
         )
         self.actions = Counter(
             "smartcloudops_actions",
@@ -133,6 +140,25 @@ class Metrics:
         self.paused = self._gauge("paused", "1 while nothing acts, also where that is unknown")
         self.leading = self._gauge("leading", "1 where this is the receiver that acts")
         self.cooldowns_active = self._gauge("cooldowns_active", "Targets that may not be acted on")
+        self.runs_open = Gauge(
+            "smartcloudops_runs_open",
+            "Runs that have not ended, by where they are",
+            ["playbook", "state"],
+            registry=registry,
+        )
+        self.oldest_run = Gauge(
+            "smartcloudops_oldest_run_seconds",
+            "Since the run that has stood still longest in this state last moved",
+            ["state"],
+            registry=registry,
+        )
+        self.breaker_open = Gauge(
+            "smartcloudops_breaker_open",
+            "1 while a playbook's breaker lets nothing through",
+            ["playbook"],
+            registry=registry,
+        )
+        self.inbox_backlog = self._gauge("inbox_backlog", "Alerts on disk that are not runs yet")
         self.model_info = Gauge(
             "smartcloudops_model_info", "The model that judges", ["version"], registry=registry
         )
@@ -155,17 +181,24 @@ class Metrics:
         self.build_info.labels(version("smartcloudops")).set(1)
         self.truncated_groups.labels("fetched")
         self.truncated_groups.labels("lost")
+        self.playbooks = (*playbooks, NO_PLAYBOOK)
         self._start_at_zero()
-        self._start_playbooks_at_zero([*playbooks, NO_PLAYBOOK])
+        self._start_playbooks_at_zero()
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"smartcloudops_{name}", text, registry=self.registry)
+
+    def unread(self, source: Source) -> None:
+        """Count something that a source did not answer."""
+        self.unreadable.labels(source).inc()
 
     def _start_at_zero(self) -> None:
         for status in ("firing", "resolved"):
             self.alerts_received.labels(status)
         for reason in Reason:
             self.refusals.labels(reason)
+        for source in Source:
+            self.unreadable.labels(source)
         for answer in Answer:
             self.verdicts.labels(answer)
             for other in Answer:
@@ -174,6 +207,11 @@ class Metrics:
             self.model_drift.labels(of)
         for code in (400, 401, 403, 413, 422, 503):
             self.webhook_rejected.labels(code)
+        for state in IN_FLIGHT:
+            self.oldest_run.labels(state)
+        self._start_acts_at_zero()
+
+    def _start_acts_at_zero(self) -> None:
         for kind, told in product(Kind, ("sent", "failed", "left_out")):
             self.notifications.labels(kind, told)
         for action in CATALOG:
@@ -181,11 +219,14 @@ class Metrics:
             for outcome in Outcome:
                 self.actions.labels(action, outcome)
 
-    def _start_playbooks_at_zero(self, playbooks: list[str]) -> None:
-        for playbook in playbooks:
+    def _start_playbooks_at_zero(self) -> None:
+        for playbook in self.playbooks:
             self.time_to_recovery.labels(playbook)
-        for playbook, mark in product(playbooks, Mark):
+            self.breaker_open.labels(playbook)
+        for playbook, mark in product(self.playbooks, Mark):
             self.marks.labels(playbook, mark)
-        for playbook, state in product(playbooks, State):
+        for playbook, state in product(self.playbooks, State):
             if state.ended:
                 self.runs.labels(playbook, state)
+            else:
+                self.runs_open.labels(playbook, state)

@@ -88,10 +88,10 @@ class Prometheus:
     `timeout_s` bounds a whole query, not one read of it: a server that drips a byte a second
     would otherwise hold a thread for ever. `client` is for tests and for special transports;
     its proxies from the environment are left out by default, since Prometheus is a neighbour.
-    `clock` gives epoch seconds.
+    `clock` gives epoch seconds, `failed` is called for each query without an answer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 all by name
         self,
         url: str,
         *,
@@ -99,7 +99,9 @@ class Prometheus:
         max_bytes: int = MAX_BYTES,
         client: httpx.Client | None = None,
         clock: Callable[[], float] = time.time,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._failed = failed
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
@@ -150,6 +152,13 @@ class Prometheus:
         )
 
     def _post(self, call: str, form: dict[str, str], timeout_s: float | None) -> bytes:
+        try:
+            return self._answered(call, form, timeout_s)
+        except PrometheusError:
+            self._failed()
+            raise
+
+    def _answered(self, call: str, form: dict[str, str], timeout_s: float | None) -> bytes:
         seconds = self._timeout_s if timeout_s is None else timeout_s
         # Prometheus itself gives up too, instead of working on for nobody.
         form["timeout"] = f"{max(seconds, 0.001):.3f}"

@@ -14,7 +14,7 @@ from actions.fleet import GROUP_NAME, INSTANCE_ID
 from actions.tables import intents
 from receiver.alerts import Alert
 from receiver.episodes import Waiting
-from receiver.run import Run, State
+from receiver.run import IN_FLIGHT, Run, State
 from receiver.tables import runs
 
 ACTOR = "smartcloudops"
@@ -188,6 +188,34 @@ def caused_by(connection: Connection, run_id: str) -> Sequence[str]:
 def count(connection: Connection, states: Collection[State]) -> int:
     query = select(func.count()).select_from(runs).where(runs.c.state.in_(states))
     return connection.execute(query).scalar_one()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How many runs of a playbook are in a state; `since`: when the first of them last moved."""
+
+    playbook: str | None
+    state: State
+    count: int
+    since: float
+
+
+def standing(connection: Connection) -> Sequence[Standing]:
+    """What has not ended, by playbook and state."""
+    query = (
+        select(
+            runs.c.playbook,
+            runs.c.state,
+            func.count().label("how_many"),
+            func.min(runs.c.updated_at).label("since"),
+        )
+        .where(runs.c.state.in_(IN_FLIGHT))
+        .group_by(runs.c.playbook, runs.c.state)
+    )
+    return [
+        Standing(playbook=row.playbook, state=State(row.state), count=row.how_many, since=row.since)
+        for row in connection.execute(query)
+    ]
 
 
 def page(  # noqa: PLR0913 one argument a filter of the API

@@ -4,7 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl, ValidationError
+from pydantic import DirectoryPath, Field, HttpUrl, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -27,6 +27,8 @@ class Settings(BaseSettings):
         env_prefix="SMARTCLOUDOPS_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True
     )
 
+    # A folder of files, each named after a variable in lower case.
+    secrets_dir: DirectoryPath | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     database_url: str = "sqlite:///data/smartcloudops.db"
@@ -78,12 +80,13 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Settings from the environment.
+    """Settings from the environment, and from the folder of secrets that it names.
 
     Raises SettingsError naming each variable that cannot be used.
     """
     try:
-        return Settings()
+        folder = Settings().secrets_dir
+        return Settings() if folder is None else Settings(_secrets_dir=folder)
     except ValidationError as error:
         faults = (
             f"SMARTCLOUDOPS_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"

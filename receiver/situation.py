@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import TypeVar
 
 import structlog
@@ -41,6 +42,14 @@ _STORM_S, _ECHOES_S = 300.0, 300.0
 _LATELY_S, _GROUPS_MOST = 2.0, 1000
 
 
+class Source(StrEnum):
+    """Where what a decision rests on is read from."""
+
+    AWS = "aws"
+    PROMETHEUS = "prometheus"
+    RECORDS = "records"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """Whom an alert is about; all None where its labels do not say."""
@@ -54,7 +63,8 @@ class Target:
 class Situations:
     """Reads situations. Whatever cannot be read is None in them, never an exception.
 
-    `resolved` tells which of some runs' alerts are over.
+    `resolved` tells which of some runs' alerts are over, `unreadable` is told of each source that
+    does not answer.
     """
 
     database: Database
@@ -64,6 +74,7 @@ class Situations:
     gap_s: float
     trail: bool
     resolved: Callable[[Sequence[str]], Collection[str]]
+    unreadable: Callable[[Source], None] = lambda _: None
     # Groups by name, with when they were read.
     _read: dict[str, tuple[float, fleet.Group]] = field(default_factory=dict, init=False)
 
@@ -94,6 +105,7 @@ class Situations:
             return replace(recorded, alerting=alerting)
         except SQLAlchemyError as error:
             _log.error("records_unreadable", run=run.id, error=type(error).__name__)
+            self.unreadable(Source.RECORDS)
             return situation
 
     def ask(self, situation: Situation, playbook: Playbook, now: float) -> Callable[[], Situation]:
@@ -129,7 +141,7 @@ class Situations:
             return self._instance_target(labels["instance_id"], group, ask=ask)
         address = _private_address(labels.get("instance", "")) if ask else None
         if address is not None:
-            found = _known(lambda: fleet.by_private_address(self.aws, address))
+            found = self._known(lambda: fleet.by_private_address(self.aws, address))
             if found is not None:
                 return Target(id=found.id, kind=TargetKind.INSTANCE, group=group or found.group)
         if group is not None and not labels.get("instance_id"):
@@ -158,25 +170,36 @@ class Situations:
         return found
 
     def _group(self, name: str) -> fleet.Group | None:
-        return _known(lambda: fleet.group(self.aws, name))
+        return self._known(lambda: fleet.group(self.aws, name))
 
     def _instance(self, instance_id: str) -> fleet.Instance | None:
-        return _known(lambda: fleet.instance(self.aws, instance_id))
+        return self._known(lambda: fleet.instance(self.aws, instance_id))
 
     def _protected(self, instance_id: str) -> bool | None:
-        return _known(lambda: surroundings.protected(self.aws, instance_id))
+        return self._known(lambda: surroundings.protected(self.aws, instance_id))
 
     def _scopes(
         self, target: str, asg: fleet.Group | None, bounds: Bounds
     ) -> Sequence[Scope] | None:
         if asg is None:
             return ()
-        return _known(lambda: surroundings.scopes_of(self.aws, target, asg, bounds))
+        return self._known(lambda: surroundings.scopes_of(self.aws, target, asg, bounds))
 
     def _changes(self, target: str, asg: fleet.Group | None, now: float) -> Sequence[str] | None:
-        return _known(
+        return self._known(
             lambda: surroundings.changes(self.aws, target, asg, now=now, trail=self.trail)
         )
+
+    def _known(self, read: Callable[[], _T]) -> _T | None:
+        """What `read` gives, or None where AWS does not answer."""
+        try:
+            return read()
+        except NotActionableError:
+            return None
+        except AWS_ERRORS as error:
+            _log.warning("situation_unreadable", error=type(error).__name__)
+            self.unreadable(Source.AWS)
+            return None
 
 
 def _recorded(
@@ -225,17 +248,6 @@ def _approval(run: Run, now: float) -> Approval | None:
     if now >= run.approval["at"] + run.plan["approval_s"]:
         return None
     return Approval(digest=run.approval["digest"], by=run.approval["by"])
-
-
-def _known(read: Callable[[], _T]) -> _T | None:
-    """What `read` gives, or None where its source does not answer."""
-    try:
-        return read()
-    except NotActionableError:
-        return None
-    except (*AWS_ERRORS, SQLAlchemyError) as error:
-        _log.warning("situation_unreadable", error=type(error).__name__)
-        return None
 
 
 def _private_address(instance: str) -> str | None:

@@ -7,21 +7,21 @@ import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import structlog
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import aws, switch
+from actions import aws
 from actions.aws import Aws
 from actions.claims import Denial
 from actions.outside import Nobody, Outside
 from actions.perform import Performer
-from actions.tables import claims
 from models.evidence import Evidence
 from models.verdict import Verdict
-from receiver import notices, overrides, runs
+from receiver import gauges, notices, overrides, runs
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
 from receiver.by_hand import ByHand
@@ -41,10 +41,9 @@ from receiver.phases import Phases
 from receiver.playbooks import Playbooks
 from receiver.pools import Pool
 from receiver.prometheus import Prometheus
-from receiver.run import IN_FLIGHT, State
 from receiver.settings import Settings
 from receiver.single_process import SingleProcess
-from receiver.situation import Situations, Target
+from receiver.situation import Situations, Source, Target
 from receiver.stepping import Stepper
 from receiver.truncated import Truncated
 
@@ -75,7 +74,9 @@ class System:
         self.database: Database = database(settings.database_url)
         self.metrics = Metrics(one.name for one in playbooks.items)
         self.prometheus = Prometheus(
-            str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
+            str(settings.prometheus_url),
+            timeout_s=settings.evidence_deadline_s,
+            failed=lambda: self.metrics.unread(Source.PROMETHEUS),
         )
         self._aws = clients or aws.connect(pool=2 * settings.workers)
         self.judging = Judging(
@@ -148,6 +149,7 @@ class System:
             self._queries,
             self.judging.judge,
             self.inbox.resolved,
+            self.metrics.unread,
         )
         self.assessor = Assessor(
             database=self.database,
@@ -255,23 +257,12 @@ class System:
         """Bring the gauges up to date; unknown counts as paused."""
         self.metrics.leading.set(self._acting and self.leadership.leading)
         self.judging.refresh_gauges()
+        now = self.clock()
+        look = partial(gauges.refresh, self.metrics, self.database, self.inbox, now)
         try:
-            paused = self._looks.submit(self._counted).result(_LOOK_S)
-        except (SQLAlchemyError, TimeoutError, RuntimeError):
-            paused = True
-        self.metrics.paused.set(paused)
-
-    def _counted(self) -> bool:
-        """Bring the gauges up to date that the records tell; whether nothing may act."""
-        metrics, now = self.metrics, self.clock()
-        with self.database.read() as connection:
-            state = switch.read(connection)
-            cooling = select(func.count()).select_from(claims)
-            cooling = cooling.where(claims.c.held | (claims.c.cooldown_until > now))
-            metrics.cooldowns_active.set(connection.execute(cooling).scalar_one())
-            metrics.runs_in_flight.set(runs.count(connection, IN_FLIGHT))
-            metrics.awaiting_approval.set(runs.count(connection, (State.AWAITING_APPROVAL,)))
-        return state is None or state.paused
+            self._looks.submit(look).result(_LOOK_S)
+        except (TimeoutError, RuntimeError):
+            self.metrics.paused.set(1)
 
     def _answers(self, one: Database) -> str:
         try:
@@ -308,6 +299,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
     queries: ThreadPoolExecutor,
     judge: Callable[[Evidence, Collection[str]], Verdict],
     resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
+    unreadable: Callable[[Source], None] = lambda _: None,
 ) -> Assessment:
     """The part that decides, for the service and for `explain` alike."""
     situations = Situations(
@@ -318,6 +310,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
         gap_s=settings.episode_gap_s,
         trail=settings.cloudtrail,
         resolved=resolved,
+        unreadable=unreadable,
     )
 
     def evidence_of(target: Target, at: float, roles: Collection[str]) -> Evidence:

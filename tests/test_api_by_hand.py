@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from demo.still_aws import refusal
 from receiver import judgements
 from receiver.by_hand import NotPossibleError, labels_of
 from receiver.judgements import Source
@@ -67,6 +68,25 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(service: Live) -> None:
     assert _operations(service) == []
     held = service.call("GET", "/api/v1/cooldowns", Role.VIEWER).json()["items"]
     assert held == []
+
+
+def test_what_cannot_be_read_is_counted(service: Live) -> None:
+    """By who did not answer, so that somebody is told; the run itself is refused."""
+    told = 'smartcloudops_unreadable_total{source="aws"}'
+    assert f"{told} 0.0" in service.call("GET", "/metrics").text
+
+    def denied(operation: str, _: str) -> None:
+        raise refusal(operation, "UnauthorizedOperation", 403)
+
+    trouble, service.aws.trouble = service.aws.trouble, denied
+    try:
+        answer = service.start("acting", HOSTS[1], dry_run=True)
+    finally:
+        service.aws.trouble = trouble
+    assert answer["refusal"] == "target_unproven"
+    text = service.call("GET", "/metrics").text
+    assert f"{told} 0.0" not in text
+    assert 'smartcloudops_unreadable_total{source="records"} 0.0' in text
 
 
 def test_location_says_where_the_run_is(service: Live) -> None:

@@ -15,6 +15,7 @@ from demo import tools
 from demo.chain_config import Timings
 from demo.processes import Processes
 from demo.stage import Stage, set_up, start_receiver
+from tests.dashboard_queries import Asked, asked
 
 _ROOT = Path(__file__).parents[1]
 _PATIENCE_S = 60
@@ -267,3 +268,24 @@ def test_the_audit_holds_and_names_every_change(chain: Chain) -> None:
         events = [one["event"] for one in chain.get("/api/v1/audit", run=call["session"])["items"]]
         assert events.count("step_dispatched") == 1
     assert len(calls) == 7
+
+
+def test_every_panel_of_the_dashboards_shows_something(chain: Chain) -> None:
+    """Asked as Grafana asks, of the Prometheus that scraped what happened above."""
+    up = {"query": 'up{job="smartcloudops"} == 1'}
+    url = f"{chain.stage.prometheus}/api/v1"
+    # The receiver was killed above, and what a target says is gone until it is scraped again.
+    eventually(lambda: chain.http.get(f"{url}/query", params=up).json()["data"]["result"])
+
+    def shows(one: Asked) -> bool:
+        now = time.time()
+        over = {"start": now - 1800, "end": now, "step": 15}
+        kind, when = ("query", {"time": now}) if one.instant else ("query_range", over)
+        answer = chain.http.get(f"{url}/{kind}", params={"query": one.expr, **when}).json()
+        assert answer["status"] == "success", f"{one.panel}: {answer}"
+        series = answer["data"]["result"]
+        values = [row for each in series for row in (each.get("values") or [each["value"]])]
+        return any(value != "NaN" for _, value in values)
+
+    empty = {one for one in asked() if not shows(one)}
+    assert not empty

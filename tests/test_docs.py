@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from fastapi.routing import APIRoute
+from ruamel.yaml import YAML
 
 from receiver.cli import cli
 from receiver.decision import Reason
@@ -64,3 +65,31 @@ def test_every_command_that_is_told_exists() -> None:
     """In the README's shell lines."""
     told = set(re.findall(r"smartcloudops ([a-z-]+)", (_ROOT / "README.md").read_text()))
     assert told <= cli.commands.keys()
+
+
+def test_every_alert_has_its_runbook() -> None:
+    """And no other; the alert itself points at the heading of its name."""
+    groups = [
+        group
+        for path in (_ROOT / "prometheus_rules").glob("*.yml")
+        for group in YAML(typ="safe").load(path)["groups"]
+    ]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    named = [rule["alert"] for rule in alerts]
+    assert len(named) == len(set(named))
+    assert set(re.findall(r"^## (\w+)$", _page("runbooks.md"), re.MULTILINE)) == set(named)
+    for rule in alerts:
+        assert rule["annotations"]["runbook_url"].endswith(f"/{rule['alert']}")
+
+
+def test_every_call_of_the_runbooks_exists() -> None:
+    """At three in the morning a command is copied, not read."""
+    told = set(re.findall(r"\$S(/[^\s\"?;|]*)", _page("runbooks.md")))
+    known = {
+        re.sub(r"{\w+}", "$RUN", route.path)
+        for module in (runs, control, overrides, records, model, health)
+        for route in module.router.routes
+        if isinstance(route, APIRoute)
+    }
+    assert told
+    assert told <= known

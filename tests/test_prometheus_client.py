@@ -37,6 +37,18 @@ def failing(answer: Answer) -> str:
     return said[0]
 
 
+def test_each_query_without_an_answer_is_told() -> None:
+    """One that is answered is not."""
+    answers = iter([httpx.Response(503), success("vector", [])])
+    told: list[str] = []
+    transport = httpx.Client(transport=httpx.MockTransport(lambda _: next(answers)))
+    with Prometheus(URL, client=transport, failed=lambda: told.append("failed")) as prometheus:
+        with pytest.raises(PrometheusError):
+            prometheus.instant_query("up", at=60)
+        assert prometheus.instant_query("up", at=60) == ()
+    assert told == ["failed"]
+
+
 def test_range_query_asks_once_and_reads_series() -> None:
     """The query goes out as a form, and labels, times and values come back in order."""
     asked: list[httpx.Request] = []

@@ -2,8 +2,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from demo import tools
+from receiver.playbooks import load
 
 ROOT = Path(__file__).parents[1]
 RULES = sorted((ROOT / "prometheus_rules").glob("*.yml"))
@@ -39,3 +41,14 @@ def test_production_config_is_well_formed() -> None:
     """Prometheus takes the configuration that users start from."""
     checked = promtool("check", "config", "--syntax-only", ROOT / "deploy" / "prometheus.yml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_alerts_on_ourselves_are_for_people() -> None:
+    """No playbook takes up what the remediator's own rules or the model's say."""
+    playbooks = load(ROOT / "playbooks")
+    for name in ("remediator", "model"):
+        (group,) = YAML(typ="safe").load(ROOT / "prometheus_rules" / f"{name}.yml")["groups"]
+        for rule in group["rules"]:
+            assert "remediation" not in rule["labels"]
+            labels = {"alertname": rule["alert"], **rule["labels"]}
+            assert playbooks.matching(labels) == []

@@ -1,0 +1,1 @@
+"""Grafana's dashboards, written as code; the JSON files beside it are made by `make dashboards`."""

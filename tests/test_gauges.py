@@ -1,0 +1,120 @@
+"""What is read from the records for each scrape: where runs stand, for how long, what rests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actions import breakers, switch
+from receiver import gauges, runs
+from receiver.alerts import Alert
+from receiver.database import Database, database
+from receiver.episodes import Waiting
+from receiver.inbox import Inbox
+from receiver.metrics import NO_PLAYBOOK, Metrics
+from receiver.run import IN_FLIGHT, Run, State
+from tests.conftest import Clock
+
+ALERT = Alert(
+    key="a" * 16,
+    fingerprint="a" * 16,
+    firing=True,
+    labels={"alertname": "HighCPU"},
+    annotations={},
+    starts_at=1000.0,
+    ends_at=None,
+)
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Iterator[Inbox]:
+    made = Inbox(database(f"sqlite:///{tmp_path}/inbox.db"), 360.0, lambda: None)
+    made.database.migrate("inbox")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(["high-cpu", "memory"])
+
+
+def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"smartcloudops_{name}", labels)
+
+
+def _run(state: Database, run_id: str, now: float, to: State, playbook: str) -> None:
+    with state.write() as connection:
+        runs.take_in(connection, [Waiting(id=run_id, received_at=now, alert=ALERT)], now)
+        run = runs.get(connection, run_id)
+        assert isinstance(run, Run)
+        assert runs.move(connection, run, to, now, playbook=playbook)
+
+
+def test_open_runs_are_told_by_playbook_state_and_age(
+    state: Database, inbox: Inbox, metrics: Metrics, clock: Clock
+) -> None:
+    """The oldest counts; what has ended does not; a playbook that is gone is none."""
+    _run(state, "1" * 26, clock.now - 700, State.AWAITING_APPROVAL, "high-cpu")
+    _run(state, "2" * 26, clock.now - 90, State.AWAITING_APPROVAL, "high-cpu")
+    _run(state, "3" * 26, clock.now - 30, State.ACTING, "removed")
+    _run(state, "4" * 26, clock.now - 9000, State.SUCCEEDED, "memory")
+    gauges.refresh(metrics, state, inbox, clock.now)
+    assert _value(metrics, "runs_open", playbook="high-cpu", state="awaiting_approval") == 2
+    assert _value(metrics, "runs_open", playbook=NO_PLAYBOOK, state="acting") == 1
+    assert _value(metrics, "runs_open", playbook="memory", state="acting") == 0
+    assert _value(metrics, "oldest_run_seconds", state="awaiting_approval") == 700
+    assert _value(metrics, "oldest_run_seconds", state="acting") == 30
+    assert _value(metrics, "oldest_run_seconds", state="verifying") == 0
+    assert _value(metrics, "runs_in_flight") == 3
+    assert _value(metrics, "awaiting_approval") == 2
+
+
+def test_every_state_and_playbook_starts_at_zero(metrics: Metrics) -> None:
+    """A panel and a rule have their series before the first run."""
+    for one in IN_FLIGHT:
+        assert _value(metrics, "oldest_run_seconds", state=one) == 0
+        assert _value(metrics, "runs_open", playbook="memory", state=one) == 0
+    assert _value(metrics, "breaker_open", playbook="memory") == 0
+
+
+def test_a_breaker_is_open_while_it_lets_nothing_through(
+    state: Database, inbox: Inbox, metrics: Metrics, clock: Clock
+) -> None:
+    """Not after two failures, and no more once one run may try."""
+    for failures in (1, 2, 3):
+        with state.write() as connection:
+            breakers.failed(connection, "high-cpu", clock.now)
+        gauges.refresh(metrics, state, inbox, clock.now)
+        assert _value(metrics, "breaker_open", playbook="high-cpu") == (failures == 3)
+    assert _value(metrics, "breaker_open", playbook="memory") == 0
+    gauges.refresh(metrics, state, inbox, clock.now + breakers.RESTS_S)
+    assert _value(metrics, "breaker_open", playbook="high-cpu") == 0
+
+
+def test_what_nobody_took_up_is_the_backlog(
+    state: Database, inbox: Inbox, metrics: Metrics, clock: Clock
+) -> None:
+    """Until it is taken."""
+    inbox.submit([ALERT], clock.now).result(10)
+    gauges.refresh(metrics, state, inbox, clock.now)
+    assert _value(metrics, "inbox_backlog") == 1
+    inbox.taken([one.id for one in inbox.waiting()])
+    gauges.refresh(metrics, state, inbox, clock.now)
+    assert _value(metrics, "inbox_backlog") == 0
+
+
+def test_unknown_counts_as_paused(
+    state: Database, inbox: Inbox, metrics: Metrics, clock: Clock, tmp_path: Path
+) -> None:
+    """And what a person paused does, of course."""
+    gauges.refresh(metrics, state, inbox, clock.now)
+    assert _value(metrics, "paused") == 0
+    with state.write() as connection:
+        switch.turn(connection, paused=True, by="alice", comment="deploy", now=clock.now)
+    gauges.refresh(metrics, state, inbox, clock.now)
+    assert _value(metrics, "paused") == 1
+    fresh = Metrics(["high-cpu"])
+    gauges.refresh(fresh, database(f"sqlite:///{tmp_path}/empty.db"), inbox, clock.now)
+    assert _value(fresh, "paused") == 1
