@@ -90,9 +90,13 @@ class Tokens:
         self._looked = clock()
 
     def of(self, secret: str) -> Token | None:
-        """Whose token this is; every entry is compared, whichever matches."""
+        """Whose token this is, None where it is nobody's or is over."""
+        return self.by_digest(_digest(secret))
+
+    def by_digest(self, digest: str) -> Token | None:
+        """The same by the token's SHA-256; every entry is compared, whichever matches."""
         self._refresh()
-        digest, now = _digest(secret), self._clock()
+        now = self._clock()
         found = None
         for entry in self._entries:
             if secrets.compare_digest(entry.sha256, digest):

@@ -1,0 +1,18 @@
+"""The console: pages for people, over the very functions that the API calls."""
+
+from fastapi import FastAPI
+
+from receiver.console import control, deeds, login, now, run_page
+from receiver.console.sessions import Sessions
+from receiver.system import System
+from receiver.tokens import Tokens
+
+
+def install(app: FastAPI, system: System, tokens: Tokens) -> None:
+    app.state.sessions = Sessions(database=system.database, tokens=tokens, clock=system.clock)
+    app.state.logins = login.attempts()
+    for router in (
+        login.open_router,
+        *(one.router for one in (login, now, run_page, deeds, control)),
+    ):
+        app.include_router(router)

@@ -1,0 +1,114 @@
+"""How the pages put things: states, reasons, times and figures, as a person reads them."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from receiver.run import State
+
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
+_THOUSAND = 1000.0
+
+
+class Label(NamedTuple):
+    """`tone` is a class of the stylesheet: wait, busy, good, bad, quiet."""
+
+    text: str
+    tone: str
+
+
+_STATES = {
+    State.RECEIVED: Label("received", "busy"),
+    State.DECIDING: Label("deciding", "busy"),
+    State.AWAITING_APPROVAL: Label("awaiting approval", "wait"),
+    State.ACTING: Label("acting", "busy"),
+    State.VERIFYING: Label("verifying", "busy"),
+    State.ROLLING_BACK: Label("rolling back", "busy"),
+    State.SUCCEEDED: Label("recovered", "good"),
+    State.FAILED: Label("failed", "bad"),
+    State.ROLLED_BACK: Label("rolled back", "bad"),
+    State.REFUSED: Label("refused", "quiet"),
+    State.OBSERVED: Label("observed", "quiet"),
+    State.EXPIRED: Label("expired", "bad"),
+    State.CANCELLED: Label("cancelled", "quiet"),
+    State.RESOLVED: Label("resolved by itself", "good"),
+}
+_ANSWERS = {
+    "confirmed": Label("confirmed: it is an incident", "bad"),
+    "refuted": Label("refuted: it only looks like one", "good"),
+    "undecided": Label("undecided: it cannot be told", "wait"),
+}
+_OUTCOMES = {
+    "changed": Label("done", "good"),
+    "noop": Label("nothing to do", "quiet"),
+    "failed": Label("failed", "bad"),
+    "unknown": Label("not known", "wait"),
+}
+
+
+def state(name: str) -> Label:
+    return _STATES[State(name)]
+
+
+def answer(name: str) -> Label:
+    return _ANSWERS.get(name, Label(name, "quiet"))
+
+
+def outcome(name: str | None) -> Label:
+    return _OUTCOMES.get(name or "", Label("under way", "busy"))
+
+
+def reason(name: str) -> str:
+    """A reason, an action or a gate, in words."""
+    return name.replace("_", " ")
+
+
+def alert(run: dict[str, dict[str, dict[str, str]]]) -> str:
+    """What a run is called: its alert, or that a person asked for it."""
+    if run["asked"]:
+        return "asked for by hand"
+    return str(run["alert"]["labels"].get("alertname") or "an alert without a name")
+
+
+def utc(moment: str | None) -> str:
+    """`2026-11-24 10:02:11`."""
+    if moment is None:
+        return ""
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def ago(moment: str | None, now: float) -> str:
+    """`3 min ago`, or `in 3 min`."""
+    if moment is None:
+        return ""
+    apart = now - datetime.fromisoformat(moment).timestamp()
+    if abs(apart) < 1:
+        return "now"
+    return f"{span(apart)} ago" if apart > 0 else f"in {span(-apart)}"
+
+
+def between(start: str | None, end: str | None) -> float | None:
+    """Seconds from one moment to another."""
+    if start is None or end is None:
+        return None
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def span(seconds: float) -> str:
+    """`42 s`, `3 min`, `5 h`, `2 d`."""
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    if seconds < 2 * _DAY:
+        return f"{seconds / _HOUR:.0f} h"
+    return f"{seconds / _DAY:.0f} d"
+
+
+def figure(value: float | None) -> str:
+    """Three significant digits; `1.2 M` beyond a thousand."""
+    if value is None:
+        return "unknown"
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value:.3g}"
