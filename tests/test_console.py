@@ -3,8 +3,10 @@
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from receiver import tokens
 from receiver.console.login import attempts
@@ -13,7 +15,7 @@ from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.console_fixtures import Visitor
 
 _HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">'
-_PAGES = ["/", "/runs", "/banner"]
+_PAGES = ["/", "/runs", "/banner", "/controls", "/playbooks", "/model", "/audit", "/audit?verify=1"]
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +219,7 @@ def test_a_page_comes_with_what_keeps_it_safe(visitor: Visitor, path: str) -> No
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     assert answer.headers["cache-control"] == "no-store"
-    for inline in (" style=", " onclick=", "javascript:", "<script>", "<style"):
+    for inline in (" style=", " onclick=", '="javascript:', "<script>", "<style"):
         assert inline not in answer.text
 
 
@@ -263,3 +265,105 @@ def test_a_link_from_a_chat_is_asked_for_again(visitor: Visitor) -> None:
     answer = visitor.see("/runs", **{"Sec-Fetch-Site": "cross-site"})
     assert (answer.status_code, answer.url.path) == (HTTPStatus.OK, "/runs")
     assert 'http-equiv="refresh"' in answer.text
+
+
+def test_an_override_from_the_page_holds_until_it_is_ended_there(visitor: Visitor) -> None:
+    """Matchers as Alertmanager writes them; commas may be inside their quotes."""
+    _operator(visitor).see("/controls")
+    fields = {"effect": "hold", "lasts": "4 hours", "comment": "<em>migration</em>"}
+    page = visitor.send("/controls/overrides", matchers=f'asg="{GROUP}", a=~"x,y|"', **fields)
+    assert page.status_code == HTTPStatus.OK
+    assert "&lt;em&gt;migration" in page.text
+    (made,) = visitor.service.call("GET", "/api/v1/overrides", Role.VIEWER).json()["items"]
+    assert [one["value"] for one in made["matchers"]] == [GROUP, "x,y|"]
+    assert made["created_by"] == "operator"
+    assert visitor.service.start("acting", HOSTS[5], dry_run=True)["refusal"] == "override_hold"
+    visitor.send(f"/controls/overrides/{made['id']}/end", comment="done")
+    assert visitor.service.call("GET", "/api/v1/overrides", Role.VIEWER).json()["items"] == []
+    record = visitor.service.audit()[0]
+    assert (record["event"], record["detail"]["comment"]) == ("override_ended", "done")
+
+
+@pytest.mark.parametrize("matchers", ["", "no matcher", 'a=""', 'a=~"("'])
+def test_an_override_of_everything_or_of_nonsense_is_refused(
+    visitor: Visitor, matchers: str
+) -> None:
+    """As by the API."""
+    _operator(visitor).see("/controls")
+    fields = {"effect": "hold", "lasts": "1 day", "comment": "why"}
+    answer = visitor.send("/controls/overrides", matchers=matchers, **fields)
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert visitor.service.call("GET", "/api/v1/overrides", Role.VIEWER).json()["items"] == []
+
+
+def test_a_cooldown_is_listed_and_ended(visitor: Visitor) -> None:
+    """With the run that left it."""
+    run = visitor.service.until(visitor.service.start("acting", HOSTS[5])["id"], "succeeded")
+    page = _operator(visitor).see("/controls").text
+    assert HOSTS[5] in page
+    assert run["id"] in page
+    visitor.send(f"/controls/cooldowns/{HOSTS[5]}/end", comment="look again")
+    assert visitor.service.call("GET", "/api/v1/cooldowns", Role.VIEWER).json()["items"] == []
+
+
+def test_a_playbook_is_tried_by_hand(visitor: Visitor) -> None:
+    """A dry run tells what would be done, and does nothing."""
+    before = len(visitor.service.aws.calls)
+    _operator(visitor).see("/playbooks")
+    page = visitor.send("/playbooks/acting/run", target=HOSTS[5], comment="would it", how="dry")
+    assert page.url.path.startswith("/runs/")
+    assert "it is a dry run" in page.text
+    assert len(visitor.service.aws.calls) == before
+    visitor.see("/playbooks")
+    answer = visitor.send("/playbooks/acting/run", target="../etc", comment="x", how="dry")
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+def test_a_playbook_shows_how_it_has_done(visitor: Visitor) -> None:
+    """Of the runs in which it acted, how many recovered."""
+    visitor.service.until(visitor.service.start("acting", HOSTS[4])["id"], "succeeded")
+    page = _operator(visitor).see("/playbooks").text
+    assert "100 % recovered" in page
+    assert "It has not acted" in page
+
+
+def test_the_audit_says_whether_it_holds(visitor: Visitor) -> None:
+    """And where it does not."""
+    assert "The chain holds" in _operator(visitor).see("/audit/verified").text
+    with visitor.service.system.database.write() as connection:
+        connection.execute(text("update audit set actor = actor || 'x' where seq = 3"))
+    page = visitor.see("/audit?verify=1").text
+    with visitor.service.system.database.write() as connection:
+        connection.execute(text("update audit set actor = rtrim(actor, 'x') where seq = 3"))
+    assert "The chain is broken</strong> at record 3" in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/runs?state=x", "/runs?since=x", "/audit?cursor=x", "/audit?since=x", f"/runs/{'0' * 26}"],
+)
+def test_what_is_not_there_is_said_on_a_page(visitor: Visitor, path: str) -> None:
+    """No JSON for people."""
+    answer = _operator(visitor).see(path)
+    assert answer.status_code in {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_FOUND}
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_runs_are_found_by_what_they_are(visitor: Visitor) -> None:
+    """By state, playbook, target and age."""
+    run = visitor.service.until(visitor.service.start("acting", HOSTS[3])["id"], "succeeded")
+    _operator(visitor)
+    fits = f"/runs?state=succeeded&playbook=acting&target={HOSTS[3]}&since=1h"
+    assert run["id"] in visitor.see(fits).text
+    assert run["id"] not in visitor.see("/runs?state=failed").text
+    assert run["id"] not in visitor.see("/runs?playbook=asking").text
+
+
+def test_every_page_of_a_console_on_its_first_day(tmp_path: Path) -> None:
+    """Nothing has happened yet, and a viewer looks."""
+    with live(tmp_path) as service:
+        visitor = Visitor(service=service)
+        with visitor.http:
+            assert visitor.log_in(Role.VIEWER).status_code == HTTPStatus.OK
+            for path in _PAGES:
+                assert visitor.see(path).status_code == HTTPStatus.OK, path

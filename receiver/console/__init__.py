@@ -2,7 +2,16 @@
 
 from fastapi import FastAPI
 
-from receiver.console import control, deeds, login, now, run_page
+from receiver.console import (
+    control,
+    deeds,
+    login,
+    model_page,
+    now,
+    playbook_page,
+    records,
+    run_page,
+)
 from receiver.console.sessions import Sessions
 from receiver.system import System
 from receiver.tokens import Tokens
@@ -11,8 +20,6 @@ from receiver.tokens import Tokens
 def install(app: FastAPI, system: System, tokens: Tokens) -> None:
     app.state.sessions = Sessions(database=system.database, tokens=tokens, clock=system.clock)
     app.state.logins = login.attempts()
-    for router in (
-        login.open_router,
-        *(one.router for one in (login, now, run_page, deeds, control)),
-    ):
+    pages = (login, now, run_page, deeds, control, playbook_page, model_page, records)
+    for router in (login.open_router, *(one.router for one in pages)):
         app.include_router(router)

@@ -19,7 +19,7 @@ router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _DAY_S = 86_400.0
 _WAITING_MOST, _FLYING_MOST, _RECENT_MOST, _PAGE = 50, 50, 12, 50
 _UNCHANGED = 204
-_SPANS_H = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
+SPANS_H = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
 
 
 @router.get("/", openapi_extra=needs(Role.VIEWER))
@@ -53,7 +53,7 @@ def listed(request: Request) -> Response:
         cursor=found["next_cursor"],
         asked=asked,
         states=list(State),
-        spans=list(_SPANS_H),
+        spans=list(SPANS_H),
         playbooks=names,
     )
 
@@ -65,13 +65,13 @@ def _filters(asked: Mapping[str, str]) -> dict[str, Any]:
     given = {key: value for key, value in asked.items() if value and value.isprintable()}
     if "state" in given and given["state"] not in set(State):
         raise HTTPException(422, "There is no such state.")
-    if "since" in given and given["since"] not in _SPANS_H:
+    if "since" in given and given["since"] not in SPANS_H:
         raise HTTPException(422, "There is no such span of time.")
     found: dict[str, Any] = dict(given)
     if "state" in found:
         found["state"] = State(found["state"])
     if "since" in found:
-        found["since"] = datetime.now(UTC) - timedelta(hours=_SPANS_H[found["since"]])
+        found["since"] = datetime.now(UTC) - timedelta(hours=SPANS_H[found["since"]])
     return found
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from receiver.run import State
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
-_THOUSAND = 1000.0
+_DRIFTING, _DRIFTED = 0.1, 0.25
 
 
 class Label(NamedTuple):
@@ -55,6 +55,13 @@ def answer(name: str) -> Label:
 
 def outcome(name: str | None) -> Label:
     return _OUTCOMES.get(name or "", Label("under way", "busy"))
+
+
+def drift(index: float) -> Label:
+    """A population stability index; the limits are those that `models.drift` names."""
+    if index < _DRIFTING:
+        return Label("as it was", "good")
+    return Label("drifting", "wait") if index < _DRIFTED else Label("drifted far", "bad")
 
 
 def reason(name: str) -> str:
