@@ -34,7 +34,7 @@ test: lint tools browser ## everything that must hold before a change lands
 	$(BIN)/pytest
 
 screenshots: tools browser ## pictures of the console into docs/img, from a real chain
-	$(BIN)/python -m demo.screenshots
+	$(BIN)/python -m tests.take_screenshots
 
 demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)

@@ -18,10 +18,11 @@ Scheme = Literal["light", "dark"]
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(*more: str) -> Iterator[Browser]:
+    """`more` are arguments of the program."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
-            executable_path=browser.find(), headless=False, args=list(ARGUMENTS)
+            executable_path=browser.find(), headless=False, args=[*ARGUMENTS, *more]
         )
         yield launched
         launched.close()

@@ -29,21 +29,17 @@ class Deed(StrEnum):
     MARK_WRONG = "mark-wrong"
 
 
-def possible(run: dict[str, Any]) -> list[Deed]:
+def possible(run: dict[str, Any], *, undoable: bool) -> list[Deed]:
     """What a run in this state can be asked for; the server decides when it is."""
     state = State(run["state"])
+    undo = [Deed.ROLLBACK] if undoable else []
     if state is State.AWAITING_APPROVAL:
         return [Deed.APPROVE, Deed.DENY]
     if state in {State.RECEIVED, State.DECIDING}:
         return [Deed.CANCEL]
-    changed = any(step["outcome"] in {"changed", "unknown"} for step in run["steps"])
     if state is State.VERIFYING:
-        return [Deed.ROLLBACK, Deed.CANCEL] if changed else [Deed.CANCEL]
-    if not state.ended:
-        return []
-    undone = any(step["undoes"] is not None for step in run["steps"])
-    marks = [Deed.MARK_RIGHT, Deed.MARK_WRONG]
-    return [Deed.ROLLBACK, *marks] if changed and not undone else marks
+        return [*undo, Deed.CANCEL]
+    return [*undo, Deed.MARK_RIGHT, Deed.MARK_WRONG] if state.ended else []
 
 
 @router.post("/runs/{run_id}/{deed}", openapi_extra=needs(Role.OPERATOR))

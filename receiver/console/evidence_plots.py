@@ -12,9 +12,10 @@ from receiver.console.scales import Scale, moments, nice
 
 _WIDTH, _HEIGHT = 720.0, 220.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 44.0, 24.0
-_ROW, _LABEL_WIDTH = 14.0, 74.0
+_ROW, _ROWS, _LETTER = 14.0, 3, 7.5
 _GAP_S = 180.0
 _LEAST_AFTER_S = 120.0
+_LEAST_BEFORE_S, _MOST_BEFORE_S, _BEFORE_OF_AFTER = 900.0, 1_800.0, 2.0
 _NAMES = {"cpu": "CPU", "tcp": "TCP", "load1": "Load (1 min)", "load5": "Load (5 min)"}
 
 Points = Sequence[Sequence[float]]
@@ -60,9 +61,11 @@ def plot(
     """`at` in epoch seconds; `after` is how the metric went on, up to `end_s` seconds after it."""
     role = ROLES[sketch["role"]]
     own = [*sketch["own"], *(one for one in after if one[0] > 0)]
+    last = max(_LEAST_AFTER_S, end_s)
     x = Scale(
-        low=min([-600.0, *(one[0] for one in sketch["own"])]),
-        high=max(_LEAST_AFTER_S, end_s),
+        low=-max(_LEAST_BEFORE_S, min(_MOST_BEFORE_S, _BEFORE_OF_AFTER * last)),
+        # Room for the name of what happened last.
+        high=1.15 * last + 60.0,
         start=_LEFT,
         end=_WIDTH - _RIGHT,
     )
@@ -125,15 +128,12 @@ def _line(kind: str, points: Points, x: Scale, y: Scale) -> Markup:
 
 
 def _marked(happened: Sequence[Mark], x: Scale) -> list[Markup]:
-    """Each a line with its name above, on another row where there is no room beside."""
-    found, free = [], [-1.0] * 3
-    for one in sorted(happened):
+    """Each a line with its name above, on rows in turn."""
+    found = []
+    for number, one in enumerate(sorted(happened)):
         at = x.of(one.at)
-        row = next((row for row, end in enumerate(free) if end <= at), len(free) - 1)
-        width = max(_LABEL_WIDTH, 7.0 * len(one.text))
-        flip = at + width > _WIDTH
-        free[row] = at + width
-        top = 11 + _ROW * row
+        flip = at + _LETTER * len(one.text) + 5 > _WIDTH
+        top = 11 + _ROW * (number % _ROWS)
         found.append(
             Markup(
                 '<g class="mark {}"><path d="M{} {}V{}"/>'

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from actions import ledger
 from models.roles import ROLES
 from receiver.console import deeds
 from receiver.console.aftermath import aftermath, until
@@ -24,7 +25,7 @@ _OPEN, _AGAIN = "load", "every 10s"
 @router.get("/runs/{run_id}", openapi_extra=needs(Role.VIEWER))
 def shown(request: Request, run_id: RunId) -> Response:
     run = runs.one(request, run_id)
-    possible = deeds.possible(run)
+    possible = deeds.possible(run, undoable=_undoable(request.app.state.system, run_id))
     known = {"story": seen(run), "deeds": seen([possible, (run["plan"] or {}).get("digest")])}
     asked = request.query_params
     if asked.get("story") == known["story"]:
@@ -61,6 +62,12 @@ def _plots(run: dict[str, Any], after: Any, end_s: float) -> list[Plot]:  # noqa
         plot(one, float(run["evidence"]["at"]), happened, after.get(one["role"], ()), last)
         for one in _sketches(run)
     ]
+
+
+def _undoable(system: System, run_id: str) -> bool:
+    with system.database.read() as connection:
+        steps = ledger.of_runs(connection, [run_id]).get(run_id, ())
+    return bool(system.finish.undoable(steps, everything=True))
 
 
 def _sketches(run: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """How the pages put things: states, reasons, times and figures, as a person reads them."""
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from receiver.run import State
 
@@ -74,6 +76,29 @@ def alert(run: dict[str, dict[str, dict[str, str]]]) -> str:
     if run["asked"]:
         return "asked for by hand"
     return str(run["alert"]["labels"].get("alertname") or "an alert without a name")
+
+
+def gist(detail: Mapping[str, Any]) -> str:
+    """What matters most of an audit record: what was said, or came out, or was done to what."""
+    if detail.get("comment"):
+        return f"“{detail['comment']}”"
+    if detail.get("action"):
+        said = f"{reason(detail['action'])} on {detail.get('target')}"
+        return f"{said}: {detail['outcome']}" if detail.get("outcome") else said
+    plan = detail.get("plan") or {}
+    said = f"{reason(plan['action'])} on {plan.get('target')}" if plan.get("action") else ""
+    labels = detail.get("labels") or {}
+    found = detail.get("outcome") or said or labels.get("alertname") or ""
+    return f"{reason(detail['refusal'])}: {found}" if detail.get("refusal") else str(found)
+
+
+def value(name: str, found: object) -> str:
+    """A parameter, or what was found at AWS; moments as such."""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, float) and name.endswith("_at"):
+        return f"{datetime.fromtimestamp(found, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return json.dumps(found)
 
 
 def utc(moment: str | None) -> str:
