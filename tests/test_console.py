@@ -159,6 +159,8 @@ def test_an_approval_sent_twice_acts_once(visitor: Visitor) -> None:
     story = visitor.service.until(run["id"], "succeeded")
     assert len(visitor.service.aws.calls) == before + 1
     assert (story["approval"]["by"], story["approval"]["comment"]) == ("operator", "go")
+    # What cannot be undone is not offered to be.
+    assert "Roll back<" not in visitor.see(f"/runs/{run['id']}").text
     said = [one for one in visitor.service.audit(run["id"]) if "approved" in one["event"]]
     assert [one["detail"]["origin"]["role"] for one in said] == ["operator"]
 
@@ -302,7 +304,7 @@ def test_a_cooldown_is_listed_and_ended(visitor: Visitor) -> None:
     page = _operator(visitor).see("/controls").text
     assert HOSTS[5] in page
     assert run["id"] in page
-    visitor.send(f"/controls/cooldowns/{HOSTS[5]}/end", comment="look again")
+    visitor.send("/controls/cooldowns/end", target=HOSTS[5], comment="look again")
     assert visitor.service.call("GET", "/api/v1/cooldowns", Role.VIEWER).json()["items"] == []
 
 
@@ -340,7 +342,14 @@ def test_the_audit_says_whether_it_holds(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/runs?state=x", "/runs?since=x", "/audit?cursor=x", "/audit?since=x", f"/runs/{'0' * 26}"],
+    [
+        "/runs?state=x",
+        "/runs?since=x",
+        "/audit?cursor=x",
+        "/audit?since=x",
+        f"/runs/{'0' * 26}",
+        "/runs/~",
+    ],
 )
 def test_what_is_not_there_is_said_on_a_page(visitor: Visitor, path: str) -> None:
     """No JSON for people."""

@@ -15,13 +15,14 @@ from receiver.guarded import needs
 from receiver.matchers import MatcherError, parse
 from receiver.overrides import Effect
 from receiver.routes import control, overrides
-from receiver.routes.asking import RunId, TargetPath
+from receiver.routes.asking import RunId
 from receiver.routes.comments import Comment
 from receiver.system import System
 from receiver.tokens import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _LASTS = {"1 hour": 1, "4 hours": 4, "1 day": 24, "1 week": 168, "30 days": 720}
+_TARGET_MOST = 255
 # Commas between matchers, but not those inside quotes.
 _BETWEEN = re.compile(r'[,\n](?=(?:[^"]*"[^"]*")*[^"]*$)')
 
@@ -76,9 +77,13 @@ def end(request: Request, override_id: RunId) -> Response:
     return _to("/controls")
 
 
-@router.post("/controls/cooldowns/{target}/end", openapi_extra=needs(Role.OPERATOR))
-def cool(request: Request, target: TargetPath) -> Response:
-    control.cool(request, target, _comment(request).comment)
+@router.post("/controls/cooldowns/end", openapi_extra=needs(Role.OPERATOR))
+def cool(request: Request) -> Response:
+    """The target is a field: a group's name may have what a path may not."""
+    target = request.state.form.get("target", "")
+    if not target.isprintable():
+        raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such target.")
+    control.cool(request, target[:_TARGET_MOST], _comment(request).comment)
     return _to("/controls")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
@@ -57,6 +58,11 @@ class ConsoleRoute(APIRoute):
                     return await handler(request)
             except HTTPException as error:
                 return await asyncio.to_thread(error_page, request, error.status_code, error.detail)
+            except RequestValidationError:
+                missing = HTTPStatus.NOT_FOUND
+                return await asyncio.to_thread(
+                    error_page, request, missing, "There is no such page."
+                )
             except ValidationError as error:
                 said = _faults(error)
                 unusable = HTTPStatus.UNPROCESSABLE_ENTITY

@@ -62,7 +62,6 @@ _environment.globals |= {"assets": _ASSET_URLS, "wording": wording}
 _environment.filters |= {
     "utc": wording.utc,
     "span": wording.span,
-    "figure": wording.figure,
     "state": wording.state,
     "reason": wording.reason,
 }

@@ -71,7 +71,7 @@ def reason(name: str) -> str:
     return name.replace("_", " ")
 
 
-def alert(run: dict[str, dict[str, dict[str, str]]]) -> str:
+def alert(run: Mapping[str, Any]) -> str:
     """What a run is called: its alert, or that a person asked for it."""
     if run["asked"]:
         return "asked for by hand"
@@ -118,13 +118,6 @@ def ago(moment: str | None, now: float) -> str:
     return f"{span(apart)} ago" if apart > 0 else f"in {span(-apart)}"
 
 
-def between(start: str | None, end: str | None) -> float | None:
-    """Seconds from one moment to another."""
-    if start is None or end is None:
-        return None
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-
-
 def span(seconds: float) -> str:
     """`42 s`, `3 min`, `5 h`, `2 d`."""
     if seconds < _MINUTE:
@@ -134,13 +127,3 @@ def span(seconds: float) -> str:
     if seconds < 2 * _DAY:
         return f"{seconds / _HOUR:.0f} h"
     return f"{seconds / _DAY:.0f} d"
-
-
-def figure(value: float | None) -> str:
-    """Three significant digits; `1.2 M` beyond a thousand."""
-    if value is None:
-        return "unknown"
-    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g}{unit}"
-    return f"{value:.3g}"
