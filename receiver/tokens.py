@@ -107,9 +107,13 @@ class Tokens:
         now = self._clock()
         if self._path is None or 0 <= now - self._looked < _LOOK_EVERY_S:
             return
-        self._looked = now
+        self.look()
+
+    def look(self) -> None:
+        """Read the file if it has changed, and not only once a while: for people, who can wait."""
+        self._looked = self._clock()
         state = _state(self._path)
-        if state == self._seen:
+        if self._path is None or state == self._seen:
             return
         self._seen = state
         try:

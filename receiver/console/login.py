@@ -77,6 +77,7 @@ def _logged_in(request: Request, fields: dict[str, str], address: str) -> Respon
     there = _local(fields.get("next", "/"))
     tokens: Tokens = request.app.state.tokens
     sessions: Sessions = request.app.state.sessions
+    tokens.look()
     token = tokens.of(fields.get("token", "").strip())
     if token is None or not token.role.may(Role.VIEWER):
         sessions.failed(address, request.state.request_id)

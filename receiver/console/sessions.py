@@ -44,7 +44,10 @@ class Sessions:
         )
         with self.database.read() as connection:
             found = connection.execute(query).scalar_one_or_none()
-        return None if found is None else self.tokens.by_digest(found)
+        if found is None:
+            return None
+        self.tokens.look()
+        return self.tokens.by_digest(found)
 
     def close(self, secret: str, token: Token) -> None:
         with self.database.write() as connection:
