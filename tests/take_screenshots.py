@@ -26,7 +26,7 @@ _DESK: ViewportSize = {"width": 1200, "height": 800}
 _TALL: ViewportSize = {"width": 1200, "height": 1100}
 _PHONE: ViewportSize = {"width": 390, "height": 844}
 # What heals by itself is approved at once, so that it can be seen in the pictures; the last waits.
-_HEALED = (("traffic_surge", "api-asg"), ("cpu_runaway", "web-asg"))
+_HEALED = (("memory_leak", "web-asg"), ("cpu_runaway", "api-asg"))
 _WAITS = ("service_hang", "web-asg")
 
 
@@ -52,7 +52,7 @@ class Night:
         self._break("batch_job", "web-asg")
         healed = [self._heal(*one) for one in _HEALED]
         self._break(*_WAITS)
-        return healed[-1], str(_until(self._waiting)["id"])
+        return healed[0], str(_until(self._waiting)["id"])
 
     def _watched(self) -> bool:
         query = {"query": f'count(up{{job="node"}} == 1) >= {_MEMBERS}'}

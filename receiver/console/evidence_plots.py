@@ -13,7 +13,7 @@ from receiver.console.scales import Scale, moments, nice
 _WIDTH, _HEIGHT = 720.0, 220.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 44.0, 24.0
 _ROW, _ROWS, _LETTER = 14.0, 3, 7.5
-_GAP_S = 180.0
+_GAP_S, _SLOT_S = 180.0, 300.0
 _LEAST_AFTER_S = 120.0
 _LEAST_BEFORE_S, _MOST_BEFORE_S, _BEFORE_OF_AFTER = 900.0, 1_800.0, 2.0
 _NAMES = {"cpu": "CPU", "tcp": "TCP", "load1": "Load (1 min)", "load5": "Load (5 min)"}
@@ -69,7 +69,7 @@ def plot(
         start=_LEFT,
         end=_WIDTH - _RIGHT,
     )
-    usual = [one for one in sketch["usual"] if x.low <= one[0] <= x.high]
+    usual = [one for one in sketch["usual"] if x.low - _SLOT_S < one[0] < x.high + _SLOT_S]
     shown = [value for _, value in own] + [one[3] for one in usual]
     shown += [value for line in sketch["siblings"] for _, value in line]
     ticks = nice(min([0.0, *shown]), max([role.noise, *shown]))
@@ -107,12 +107,15 @@ def _hour(x: float, moment: float) -> Markup:
 def _band(usual: Points, x: Scale, y: Scale) -> Markup:
     if not usual:
         return Markup("")
-    upper = [f"{x.of(one[0]):.1f},{y.of(one[3]):.1f}" for one in usual]
-    lower = [f"{x.of(one[0]):.1f},{y.of(one[1]):.1f}" for one in reversed(usual)]
-    middle = " ".join(f"{x.of(one[0]):.1f},{y.of(one[2]):.1f}" for one in usual)
+    # The outermost slots lie beyond the plot, which ends between two of them.
+    places = [f"{min(x.end, max(x.start, x.of(one[0]))):.1f}" for one in usual]
+    upper, lower, middle = (
+        [f"{at},{y.of(one[part]):.1f}" for at, one in zip(places, usual, strict=True)]
+        for part in (3, 1, 2)
+    )
     return Markup(
         '<polygon class="usual" points="{}"/><polyline class="middle" points="{}"/>'
-    ).format(" ".join(upper + lower), middle)
+    ).format(" ".join(upper + lower[::-1]), " ".join(middle))
 
 
 def _line(kind: str, points: Points, x: Scale, y: Scale) -> Markup:
