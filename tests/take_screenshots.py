@@ -102,6 +102,7 @@ def shoot(url: str, token: str, healed: str, waiting: str, folder: Path) -> None
             _shot(page, "/", folder / "home.png")
             page.set_viewport_size(_TALL)
             _shot(page, f"/runs/{healed}", folder / "run.png")
+            page.locator("#timeline").screenshot(path=folder / "story.png")
             page.set_viewport_size(_DESK)
             _pause(page, "deploying 2.4 until 04:00")
             _shot(page, "/", folder / "paused.png")

@@ -376,3 +376,12 @@ def test_every_page_of_a_console_on_its_first_day(tmp_path: Path) -> None:
             assert visitor.log_in(Role.VIEWER).status_code == HTTPStatus.OK
             for path in _PAGES:
                 assert visitor.see(path).status_code == HTTPStatus.OK, path
+
+
+def test_over_tls_the_cookie_is_for_tls_alone(visitor: Visitor) -> None:
+    """Also where a proxy in front ends TLS; no other site can set one of its name."""
+    answer = visitor.see("/login", **{"X-Forwarded-Proto": "https"})
+    assert answer.headers["set-cookie"].startswith("__Host-smartcloudops-login=")
+    assert "; Secure" in answer.headers["set-cookie"]
+    assert "Domain" not in answer.headers["set-cookie"]
+    assert "strict-transport-security" in answer.headers

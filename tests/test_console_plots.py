@@ -66,7 +66,7 @@ def test_a_plot_says_in_words_what_it_shows() -> None:
         assert said in found.text
     assert len(str(found.svg)) < 15_000
     inside = [float(one.get("x", "0")) for one in root.iter("text")]
-    assert all(0 <= x <= 720 for x in inside)
+    assert all(0 <= x <= 960 for x in inside)
 
 
 def test_scales_are_round() -> None:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from models.roles import ROLES
 from receiver.console.scales import Scale, moments, nice
 
-_WIDTH, _HEIGHT = 720.0, 220.0
+_WIDTH, _HEIGHT = 960.0, 230.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 44.0, 24.0
 _ROW, _ROWS, _LETTER = 14.0, 3, 7.5
 _GAP_S, _SLOT_S = 180.0, 300.0
