@@ -21,14 +21,20 @@ venv: $(STAMP) ## the Python environment in .venv
 tools: $(STAMP) ## Prometheus, Alertmanager and node_exporter: found, or fetched into .tools
 	@$(BIN)/python -m demo.tools
 
+browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .tools
+	@$(BIN)/python -m demo.browser
+
 lint: $(STAMP) ## ruff, mypy and the import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint tools ## everything that must hold before a change lands
+test: lint tools browser ## everything that must hold before a change lands
 	$(BIN)/pytest
+
+screenshots: tools browser ## pictures of the console into docs/img, from a real chain
+	$(BIN)/python -m tests.take_screenshots
 
 demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)
@@ -55,4 +61,4 @@ lock: $(STAMP) ## renew the lock files
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools lint test demo bench-decisions model reference dashboards lock clean
+.PHONY: help venv tools browser lint test screenshots demo bench-decisions model reference dashboards lock clean

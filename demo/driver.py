@@ -142,6 +142,7 @@ def _links(stage: Stage, timeline: Timeline) -> None:
     for name in ("receiver", "prometheus", "alertmanager", "aws"):
         timeline.say("demo", f"{name:<12} {getattr(stage, name)}")
     timeline.say("demo", f"tokens and variables: {_FOLDER / 'endpoints.json'}")
+    timeline.say("demo", f"the console: {stage.receiver}/, with the token of the operator")
 
 
 def _sum_up(seen: Sequence[Observed], stage: Stage, timeline: Timeline) -> None:
@@ -166,7 +167,7 @@ def _sum_up(seen: Sequence[Observed], stage: Stage, timeline: Timeline) -> None:
             timeline.say("receiver", f"{one.fault}: webhook to AWS call in {1000 * took:.0f} ms")
     timeline.say("demo", "the whole stories:")
     for one in seen:
-        timeline.say("demo", f"{one.fault:<14} {stage.receiver}/api/v1/runs/{one.run_id}")
+        timeline.say("demo", f"{one.fault:<14} {stage.receiver}/runs/{one.run_id}")
 
 
 def _seconds(value: float | None) -> str:

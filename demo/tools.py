@@ -23,6 +23,7 @@ import click
 FOLDER = Path(__file__).parents[1] / ".tools"
 # Packages and lists come over slow lines too; a mirror that hangs must still end.
 _FETCH_TIMEOUT_S = 300
+_HINT = "install Prometheus, Alertmanager and node_exporter so that they are on PATH"
 
 # Each version in a folder of its own, off PATH.
 _POSTGRES = Path("/usr/lib/postgresql")
@@ -99,7 +100,7 @@ def require(*, folder: Path = FOLDER) -> Tools:
     """All tools, fetched where they are missing. Raises ToolsError."""
     names = [field.name for field in fields(Tools)]
     if not all(_look(name, folder) for name in names):
-        with _alone(folder):
+        with alone(folder):
             if not all(_look(name, folder) for name in names):
                 _fetch({source.package for source in _SOURCES.values()}, folder)
     return Tools(**{name: find(name, folder=folder) for name in names})
@@ -127,7 +128,7 @@ def _look(name: str, folder: Path) -> Path | None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Two makes at once: the second waits, and then finds everything fetched."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -148,7 +149,7 @@ def _fetch(packages: set[str], folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix="unpacking-") as scratch:
         root = Path(scratch) / "debian"
         for deb in _download(packages, Path(scratch), folder):
-            _run("dpkg-deb", "-x", str(deb), str(root))
+            run("dpkg-deb", "-x", str(deb), str(root))
         for source in _SOURCES.values():
             _relocate(root, source.names[-1])
         # Renamed when complete: what is in place was never interrupted.
@@ -161,7 +162,7 @@ def _download(packages: set[str], into: Path, folder: Path) -> list[Path]:
 
     apt-get itself holds what it downloads against the signed lists.
     """
-    apt = ("apt-get", "-qq", "-c", str(_apt_config(folder)))
+    apt = ("apt-get", "-qq", "-c", str(apt_config(folder)))
     try:
         return _download_by(apt, packages, into)
     except ToolsError:
@@ -169,7 +170,7 @@ def _download(packages: set[str], into: Path, folder: Path) -> list[Path]:
         (lists / "partial").mkdir(parents=True, exist_ok=True)
         ours = (*apt, "-o", f"Dir::State::Lists={lists}")
         # One source that fails must not matter while the others have the packages.
-        _run(*ours, "update", check=False)
+        run(*ours, "update", check=False)
         return _download_by(ours, packages, into)
 
 
@@ -177,10 +178,10 @@ def _download_by(apt: tuple[str, ...], packages: set[str], into: Path) -> list[P
     """The packages, and the scripts and fonts of their web pages, which Debian packs apart."""
     debs: set[Path] = set()
     while packages:
-        _run(*apt, "download", *sorted(packages), cwd=into)
+        run(*apt, "download", *sorted(packages), cwd=into)
         new = set(into.glob("*.deb")) - debs
         debs |= new
-        needed = ",".join(_run("dpkg-deb", "-f", str(deb), "Depends") for deb in new)
+        needed = ",".join(run("dpkg-deb", "-f", str(deb), "Depends") for deb in new)
         have = {deb.name.partition("_")[0] for deb in debs}
         packages = set(re.findall(r"(?:libjs|fonts)-[a-z0-9.+-]+", needed)) - have
     return sorted(debs)
@@ -204,7 +205,7 @@ def _relocate(root: Path, name: str) -> None:
         program.chmod(0o755)
 
 
-def _apt_config(folder: Path) -> Path:
+def apt_config(folder: Path) -> Path:
     """Read after the machine's own configuration, which may name proxies and mirrors."""
     cache = folder / "apt/cache"
     (cache / "archives/partial").mkdir(parents=True, exist_ok=True)
@@ -226,7 +227,8 @@ def _apt_config(folder: Path) -> Path:
     return config
 
 
-def _run(*command: str, cwd: Path | None = None, check: bool = True) -> str:
+def run(*command: str, cwd: Path | None = None, check: bool = True, hint: str = _HINT) -> str:
+    """What the command writes. Raises ToolsError, which ends in the hint."""
     try:
         return subprocess.run(  # noqa: S603 fixed programs; only folders and package names vary
             command, cwd=cwd, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=check
@@ -235,10 +237,7 @@ def _run(*command: str, cwd: Path | None = None, check: bool = True) -> str:
         raise ToolsError(f"{command[0]} did not end within {_FETCH_TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise ToolsError(
-            f"{command[0]} failed ({said[-1].strip()}): install Prometheus, Alertmanager and "
-            "node_exporter so that they are on PATH"
-        ) from error
+        raise ToolsError(f"{command[0]} failed ({said[-1].strip()}): {hint}") from error
 
 
 def main(*, folder: Path = FOLDER) -> int:

@@ -10,9 +10,11 @@ import numpy as np
 from models.artifact import Model
 from models.detector import judge
 from models.figures import (
+    Bin,
     average_precision,
     calibration_error,
     recall_at,
+    reliability,
     suppressed,
     wilson,
 )
@@ -69,6 +71,7 @@ class Summary:
     suppressed_at_95_recall: float | None
     recall_at_95_precision: float | None
     calibration_error: float | None
+    calibration: tuple[Bin, ...]
     median_ms: float | None
     p95_ms: float | None
     kinds: tuple[KindLine, ...]
@@ -113,6 +116,7 @@ def summary(name: str, model: str, scored: Sequence[Scored], took: Sequence[floa
     refuted = np.array([one.answer is Answer.REFUTED for one in scored], dtype=np.bool_)
     right = int((confirmed & incident).sum())
     low, high = wilson(right, int(confirmed.sum()))
+    bins = reliability(incident, confidence)
     ms = np.array(took) * 1e3
     return Summary(
         set=name,
@@ -129,7 +133,8 @@ def summary(name: str, model: str, scored: Sequence[Scored], took: Sequence[floa
         average_precision=average_precision(incident, value),
         suppressed_at_95_recall=suppressed(incident, value),
         recall_at_95_precision=recall_at(incident, value, 0.95),
-        calibration_error=calibration_error(incident, confidence),
+        calibration_error=calibration_error(bins),
+        calibration=bins,
         median_ms=float(np.median(ms)) if len(ms) else None,
         p95_ms=float(np.quantile(ms, 0.95)) if len(ms) else None,
         kinds=_by_kind(scored),

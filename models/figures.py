@@ -1,5 +1,7 @@
 """The figures by which answers are judged."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,15 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 _Z = 1.959964
 _BINS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Alerts of like confidence: how sure the model was on average, and how often it was one."""
+
+    alerts: int
+    confidence: float
+    incidents: float
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
@@ -51,16 +62,24 @@ def recall_at(incident: Flags, score: Floats, precision: float) -> float | None:
     return float(right[holds].max() / incident.sum()) if holds.any() else 0.0
 
 
-def calibration_error(incident: Flags, confidence: Floats) -> float | None:
-    """Expected calibration error over ten bins of equal width."""
+def reliability(incident: Flags, confidence: Floats) -> tuple[Bin, ...]:
+    """Ten bins of equal width, without the empty ones; confidence that is not known is left out."""
     known = np.isfinite(confidence)
-    if not known.any():
-        return None
     incident, confidence = incident[known], confidence[known]
     bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
-    gaps = [
-        abs(float(incident[bins == one].mean()) - float(confidence[bins == one].mean()))
-        * float((bins == one).mean())
+    return tuple(
+        Bin(
+            alerts=int((bins == one).sum()),
+            confidence=float(confidence[bins == one].mean()),
+            incidents=float(incident[bins == one].mean()),
+        )
         for one in np.unique(bins)
-    ]
-    return float(sum(gaps))
+    )
+
+
+def calibration_error(bins: tuple[Bin, ...]) -> float | None:
+    """Expected calibration error; None where nothing is known."""
+    alerts = sum(one.alerts for one in bins)
+    if not alerts:
+        return None
+    return sum(one.alerts * abs(one.incidents - one.confidence) for one in bins) / alerts

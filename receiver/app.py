@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from receiver import problems
+from receiver import console, problems
 from receiver.chat import Chat
 from receiver.edge import Edge
 from receiver.problems import Problem
@@ -93,4 +93,5 @@ def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
     problems.install(made)
     for module in (webhook, runs, control, overrides, records, model, chat_routes, health):
         made.include_router(module.router)
+    console.install(made, system, tokens)
     return made

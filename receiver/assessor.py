@@ -246,7 +246,7 @@ class Assessor:
             self.metrics.verdicts.labels(verdict.answer).inc()
             self.metrics.verdict_score.observe(verdict.score)
         if assessed.evidence is not None:
-            changes["evidence"] = shown(assessed.evidence)
+            changes["evidence"] = shown(assessed.evidence, verdict, run.labels)
         if isinstance(decision, Act):
             self._act(run, decision.plan, now, changes)
             return None

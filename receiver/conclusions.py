@@ -1,11 +1,15 @@
 """What a decision leaves in the record of a run on which nothing (more) is done."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from models.evidence import Evidence
+from models.roles import ROLES_OF_ALERT
+from models.verdict import Verdict
 from receiver.decision import Observe, Reason, Refusal
 from receiver.plans import planned
 from receiver.run import Run, State
+from receiver.sketches import sketches
 
 _SHOWN_S = 900.0
 
@@ -33,8 +37,11 @@ def ending_of(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, A
     }
 
 
-def shown(evidence: Evidence) -> dict[str, Any]:
-    """The part of the evidence that a person looks at: the last quarter of an hour, by role."""
+def shown(evidence: Evidence, verdict: Verdict | None, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The part of the evidence that a person looks at: the last quarter of an hour, by role.
+
+    `sketches` are what is drawn.
+    """
     since = evidence.at - _SHOWN_S
     recent = {
         role: [
@@ -50,4 +57,7 @@ def shown(evidence: Evidence) -> dict[str, Any]:
         "recent": recent,
         "peers": peers,
         "problems": list(evidence.problems),
+        "sketches": sketches(
+            evidence, verdict, ROLES_OF_ALERT.get(labels.get("alertname", ""), ())
+        ),
     }

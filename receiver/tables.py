@@ -117,3 +117,13 @@ leadership = Table(
     Column("term", BigInteger, nullable=False),
     Column("until", Double, nullable=False),
 )
+
+# Who is logged in to the console; the secrets themselves are only in the browsers' cookies.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("token_sha256", String(64), nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("ix_sessions_expires_at", "expires_at"),
+)

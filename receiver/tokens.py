@@ -90,9 +90,13 @@ class Tokens:
         self._looked = clock()
 
     def of(self, secret: str) -> Token | None:
-        """Whose token this is; every entry is compared, whichever matches."""
+        """Whose token this is, None where it is nobody's or is over."""
+        return self.by_digest(_digest(secret))
+
+    def by_digest(self, digest: str) -> Token | None:
+        """The same by the token's SHA-256; every entry is compared, whichever matches."""
         self._refresh()
-        digest, now = _digest(secret), self._clock()
+        now = self._clock()
         found = None
         for entry in self._entries:
             if secrets.compare_digest(entry.sha256, digest):
@@ -103,9 +107,13 @@ class Tokens:
         now = self._clock()
         if self._path is None or 0 <= now - self._looked < _LOOK_EVERY_S:
             return
-        self._looked = now
+        self.look()
+
+    def look(self) -> None:
+        """Read the file if it has changed, and not only once a while: for people, who can wait."""
+        self._looked = self._clock()
         state = _state(self._path)
-        if state == self._seen:
+        if self._path is None or state == self._seen:
             return
         self._seen = state
         try:

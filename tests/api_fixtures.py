@@ -16,11 +16,12 @@ from typing import Any
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from demo.still_aws import StillAws, StillGroup, StillHost
 from receiver import tokens
 from receiver.app import app
-from receiver.chat import Chat, chat
+from receiver.chat import chat
 from receiver.outside import Services
 from receiver.playbooks import load
 from receiver.run import State
@@ -64,6 +65,7 @@ class Live:
     url: str
     system: System
     aws: StillAws
+    application: FastAPI
     prometheus: Answering
     tokens: Mapping[Role, str]
     http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=60))
@@ -198,12 +200,14 @@ def live(
         )
         system.prepare()
         talking = chat(settings, system, client) if client else None
-        with _serving(system, talking) as url:
+        application = app(system, tokens.load(file), talking)
+        with _serving(application) as url:
             service = Live(
                 folder=folder,
                 url=url,
                 system=system,
                 aws=aws,
+                application=application,
                 prometheus=answering,
                 tokens=made,
             )
@@ -212,8 +216,7 @@ def live(
 
 
 @contextmanager
-def _serving(system: System, talking: Chat | None) -> Iterator[str]:
-    application = app(system, tokens.load(system.settings.tokens_file), talking)
+def _serving(application: FastAPI) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None))
 
     def stop() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from demo import tools
+from demo import browser, tools
 
 ROOT = Path(__file__).parents[1]
 # An archive that fails to unpack once, and a package list that is found to be old once.
@@ -33,6 +33,19 @@ esac
 for name in $names; do
   cp {log}.program "$3/usr/bin/$name"
 done
+"""
+_APT_GET_OF_A_BROWSER = """#!/bin/sh
+echo "$@" >> {log}
+case "$*" in
+  *simulate*) echo 'Inst chromium (150)'; echo 'Inst libnss3 (3)'; echo 'Conf chromium (150)' ;;
+  *download*) echo x > chromium_1_amd64.deb; echo x > libnss3_1_amd64.deb ;;
+esac
+"""
+_DPKG_DEB_OF_A_BROWSER = """#!/bin/sh
+mkdir -p "$3/usr/lib/chromium"
+echo '#!/bin/sh
+echo "browser $@"' > "$3/usr/lib/chromium/chromium"
+/bin/chmod 755 "$3/usr/lib/chromium/chromium"
 """
 PROGRAM = """#!/bin/sh
 read -r page < /usr/share/prometheus/page
@@ -185,3 +198,30 @@ def test_make_tools_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not said.out
     assert len(said.err.splitlines()) == 1
     assert said.err.startswith("tools: this system has no apt-get")
+
+
+def test_a_browser_on_path_is_taken(bare: Path, tmp_path: Path) -> None:
+    """Whatever it is called there."""
+    installed = bare / "google-chrome"
+    installed.write_text("#!/bin/sh\n")
+    installed.chmod(0o755)
+    assert browser.require(folder=tmp_path) == installed
+
+
+def test_a_browser_is_unpacked_with_all_that_it_needs(
+    debian: Path, tmp_path: Path, bare: Path
+) -> None:
+    """What apt would install, and nothing is installed."""
+    (bare / "apt-get").write_text(_APT_GET_OF_A_BROWSER.format(log=debian))
+    (bare / "dpkg-deb").write_text(_DPKG_DEB_OF_A_BROWSER)
+    found = browser.require(folder=tmp_path / "tools")
+    said = subprocess.run([found, "x"], capture_output=True, text=True, check=True)  # noqa: S603 ours
+    assert said.stdout == "browser x\n"
+    assert "download chromium libnss3" in debian.read_text()
+
+
+@pytest.mark.usefixtures("bare")
+def test_another_system_is_told_to_install_a_browser(tmp_path: Path) -> None:
+    """In one line."""
+    with pytest.raises(tools.ToolsError, match="install Chromium so that it is on PATH"):
+        browser.require(folder=tmp_path / "tools")

@@ -1,0 +1,76 @@
+"""One run's whole story, with what was seen of its target drawn."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from actions import ledger
+from models.roles import ROLES
+from receiver.console import deeds
+from receiver.console.aftermath import aftermath, until
+from receiver.console.doorway import ConsoleRoute
+from receiver.console.evidence_plots import Plot, marks, plot
+from receiver.console.pages import page, seen
+from receiver.guarded import needs
+from receiver.routes import runs
+from receiver.routes.asking import RunId
+from receiver.system import System
+from receiver.tokens import Role
+
+router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
+_UNCHANGED = 204
+_OPEN, _AGAIN = "load", "every 10s"
+
+
+@router.get("/runs/{run_id}", openapi_extra=needs(Role.VIEWER))
+def shown(request: Request, run_id: RunId) -> Response:
+    run = runs.one(request, run_id)
+    possible = deeds.possible(run, undoable=_undoable(request.app.state.system, run_id))
+    known = {"story": seen(run), "deeds": seen([possible, (run["plan"] or {}).get("digest")])}
+    asked = request.query_params
+    if asked.get("story") == known["story"]:
+        return Response(status_code=_UNCHANGED)
+    context: dict[str, Any] = {"run": run, "possible": possible, "marks": known}
+    if "hx-request" in request.headers:
+        # A form that somebody fills in stays as it is, unless what it offers has changed.
+        return page(
+            request, "run_part.html", live=True, oob=asked.get("deeds") != known["deeds"], **context
+        )
+    plots = _plots(run, {}, 0.0)
+    return page(request, "run.html", live=False, oob=False, plots=plots, polled=_OPEN, **context)
+
+
+@router.get("/runs/{run_id}/plots", openapi_extra=needs(Role.VIEWER))
+def drawn(request: Request, run_id: RunId) -> Response:
+    """The same plots with how it went on, for as long as it does."""
+    system: System = request.app.state.system
+    run, now = runs.one(request, run_id), system.clock()
+    if not _sketches(run):
+        polled = None if run["decided_at"] else _AGAIN
+        return page(request, "plots.html", run=run, plots=[], polled=polled)
+    at, end = float(run["evidence"]["at"]), until(run, now)
+    roles = [one["role"] for one in _sketches(run)]
+    after = aftermath(system.prometheus, run["target"] or "", roles, at, end) or {}
+    polled = _AGAIN if end >= now else None
+    return page(request, "plots.html", run=run, plots=_plots(run, after, end - at), polled=polled)
+
+
+def _plots(run: dict[str, Any], after: Any, end_s: float) -> list[Plot]:  # noqa: ANN401 by role
+    happened = marks(run) if _sketches(run) else []
+    last = max([end_s, *(one.at + 30.0 for one in happened)])
+    return [
+        plot(one, float(run["evidence"]["at"]), happened, after.get(one["role"], ()), last)
+        for one in _sketches(run)
+    ]
+
+
+def _undoable(system: System, run_id: str) -> bool:
+    with system.database.read() as connection:
+        steps = ledger.of_runs(connection, [run_id]).get(run_id, ())
+    return bool(system.finish.undoable(steps, everything=True))
+
+
+def _sketches(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """None where a run was decided before sketches were kept."""
+    found = (run["evidence"] or {}).get("sketches", [])
+    return [one for one in found if one["role"] in ROLES]

@@ -1,0 +1,53 @@
+"""A browser without a screen: a client that keeps cookies and sends the forms it was shown."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import unescape
+
+import httpx
+
+from receiver.tokens import Role
+from tests.api_fixtures import Live
+
+
+@dataclass(kw_only=True)
+class Visitor:
+    """Somebody at the console; `page` is what they see."""
+
+    service: Live
+    http: httpx.Client = field(init=False)
+    page: httpx.Response = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.http = httpx.Client(
+            base_url=self.service.url, trust_env=False, timeout=60, follow_redirects=True
+        )
+
+    def log_in(self, token: Role | str, then: str = "/") -> httpx.Response:
+        secret = self.service.tokens[token] if isinstance(token, Role) else token
+        self.see(f"/login?next={then}")
+        return self.send("/login", token=secret, next=then)
+
+    def see(self, path: str, **headers: str) -> httpx.Response:
+        self.page = self.http.get(path, headers=headers)
+        return self.page
+
+    def send(self, path: str, **fields: str) -> httpx.Response:
+        """The form of the page that is seen, filled in."""
+        return self.post(path, {"csrf": self.csrf(), **fields})
+
+    def post(self, path: str, fields: Mapping[str, str]) -> httpx.Response:
+        self.page = self.http.post(path, data=dict(fields))
+        return self.page
+
+    def csrf(self) -> str:
+        return self._hidden("csrf")
+
+    def digest(self) -> str:
+        return self._hidden("digest")
+
+    def _hidden(self, name: str) -> str:
+        found = re.search(rf'name="{name}" value="([^"]*)"', self.page.text)
+        assert found, f"no {name} on {self.page.url}: {self.page.status_code}"
+        return unescape(found[1])
