@@ -17,8 +17,10 @@ from models.forest import from_boosting
 from models.sets import LabelledSet, SetError, read
 from models.verdict import Answer
 from models.window import window
+from receiver import reference
 from receiver.model_cli import evaluate
 
+_ROOT = Path(__file__).parents[1]
 EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"
 
 
@@ -38,6 +40,15 @@ def test_the_shipped_model_is_small_and_as_its_manifest_says() -> None:
     data = (artifact.SHIPPED / entry.models[entry.active].file).read_bytes()
     assert hashlib.sha256(data).hexdigest() == entry.models[entry.active].sha256
     assert len(data) < 5_000_000
+
+
+def test_the_page_tells_the_figures_of_the_shipped_model() -> None:
+    """`make reference` writes them from the card, so the page cannot tell those of another."""
+    page = (_ROOT / reference.MODEL_PAGE).read_text()
+    shipped = artifact.card(artifact.SHIPPED)
+    precision = shipped["figures"][-1]["precision"]
+    assert f"{precision:.3f} [" in page
+    assert page == reference.model_page(page)
 
 
 def test_it_knows_incidents_from_what_only_looks_like_one(
