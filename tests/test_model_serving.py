@@ -13,7 +13,7 @@ from models.artifact import ModelError
 from models.detector import judge
 from models.evidence import Evidence, Series
 from models.features import NAMES, features
-from models.forest import from_boosting
+from models.forest import Forest, from_boosting, never
 from models.sets import LabelledSet, SetError, read
 from models.verdict import Answer
 from models.window import window
@@ -254,6 +254,19 @@ def test_trees_walk_as_scikit_learn_does() -> None:
         fitted = HistGradientBoostingClassifier(max_iter=20).fit(rows, labels)
         raw = np.asarray(fitted.decision_function(rows)).reshape(len(rows), -1)
         assert np.allclose(from_boosting(fitted)(rows), raw, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [("left", 10**6, "outside"), ("roots", -1, "outside"), ("threshold", 0.0, "circle")],
+)
+def test_trees_that_would_not_end_are_refused(name: str, value: float, why: str) -> None:
+    """A walk that leaves the arrays or goes round in them is found at loading."""
+    arrays = never().arrays("one_")
+    assert Forest.read(arrays, "one_")(np.zeros((1, 1), np.float32)) < 0
+    arrays[f"one_{name}"] = np.array([value], dtype=arrays[f"one_{name}"].dtype)
+    with pytest.raises(ValueError, match=why):
+        Forest.read(arrays, "one_")
 
 
 def test_features_are_as_many_as_their_names(excerpt: LabelledSet) -> None:
