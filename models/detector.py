@@ -13,8 +13,9 @@ import numpy as np
 from models import robust
 from models.artifact import Model
 from models.evidence import Evidence
-from models.features import Floats, Levels, features
+from models.features import Floats, features
 from models.learned import Kind, Reading
+from models.levels import Levels
 from models.verdict import Answer, Contribution, Verdict
 from models.window import DAY_SLOTS, window
 

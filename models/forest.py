@@ -12,32 +12,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-_ARRAYS = ("feature", "threshold", "left", "right", "value", "roots", "scale", "base")
+_ARRAYS = ("feature", "threshold", "left", "value", "roots", "scale", "base")
+# Kept as small as they can be, and walked as numpy's own index, which is twice as fast.
+_KEPT_AS = {"feature": np.int16, "left": np.int32, "roots": np.int32}
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Nodes of all trees in one row; `left` and `right` are node numbers, a leaf is its own child.
+    """Nodes of all trees in one row.
 
-    `value` [nodes, outputs] counts at leaves; an answer is `base` + `scale` x their sum.
+    `left` is the number of a node's left child, the right one comes right after it; a leaf is its
+    own left child, and nothing is above its `threshold`. `value` [nodes, outputs] counts at
+    leaves; an answer is `base` + `scale` x their sum.
     """
 
-    feature: NDArray[np.int16]
+    feature: NDArray[np.intp]
     threshold: NDArray[np.float32]
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
+    left: NDArray[np.intp]
     value: NDArray[np.float32]
-    roots: NDArray[np.int32]
+    roots: NDArray[np.intp]
     scale: float
     base: Floats
 
     def __call__(self, rows: NDArray[np.float32]) -> Floats:
         """[rows, features], no NaN -> [rows, outputs]."""
+        rows = np.ascontiguousarray(rows)
+        values, begins = rows.ravel(), np.arange(len(rows))[:, None] * rows.shape[1]
         at = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
-        lines = np.arange(len(rows))[:, None]
         while True:
-            below = rows[lines, self.feature[at]] <= self.threshold[at]
-            after = np.where(below, self.left[at], self.right[at])
+            above = values.take(self.feature.take(at) + begins) > self.threshold.take(at)
+            after = self.left.take(at) + above
             if np.array_equal(after, at):
                 break
             at = after
@@ -51,27 +55,31 @@ class Forest:
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         """What `read` takes back, named `prefix` + its own name."""
-        return {f"{prefix}{name}": np.asarray(getattr(self, name)) for name in _ARRAYS}
+        return {
+            f"{prefix}{name}": np.asarray(getattr(self, name), dtype=_KEPT_AS.get(name))
+            for name in _ARRAYS
+        }
 
     @classmethod
     def read(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Self:
         """Raises KeyError and ValueError on arrays that are no forest."""
         found = {name: arrays[f"{prefix}{name}"] for name in _ARRAYS}
         nodes = len(found["feature"])
-        shapes = {name: found[name].shape[0] for name in ("threshold", "left", "right", "value")}
+        shapes = {name: found[name].shape[0] for name in ("threshold", "left", "value")}
         if any(length != nodes for length in shapes.values()):
             raise ValueError("arrays of unlike length")
-        for name in ("left", "right", "roots"):
-            if found[name].size and not 0 <= found[name].min() <= found[name].max() < nodes:
+        left, inner = found["left"], found["left"] != np.arange(nodes)
+        for name, last in (("left", left + inner), ("roots", found["roots"])):
+            if last.size and not (found[name].min() >= 0 and last.max() < nodes):
                 raise ValueError(f"{name} points outside the trees")
-        if not (found["left"] >= np.arange(nodes)).all():
-            # Children come after their parents: a walk ends.
+        if not (left >= np.arange(nodes)).all() or (found["threshold"][~inner] != np.inf).any():
+            # Children come after their parents, and no way leads on from a leaf: a walk ends.
             raise ValueError("a tree runs in a circle")
+        found |= {name: found[name].astype(np.intp) for name in _KEPT_AS}
         return cls(
             feature=found["feature"],
             threshold=found["threshold"],
             left=found["left"],
-            right=found["right"],
             value=found["value"],
             roots=found["roots"],
             scale=float(found["scale"].item()),
@@ -122,28 +130,40 @@ def from_boosting(*models: Any, columns: NDArray[np.int64] | None = None) -> For
 def _joined(
     trees: Sequence[tuple[Any, ...]], values: Sequence[Floats], *, scale: float, base: Floats
 ) -> Forest:
-    feature, threshold, left, right, value, roots = [], [], [], [], [], []
+    feature, threshold, left, value, roots = [], [], [], [], []
     start = 0
     for (features, thresholds, lefts, rights), leaves in zip(trees, values, strict=True):
-        nodes = np.arange(len(features))
-        leaf = lefts < 0
-        feature.append(np.where(leaf, 0, features))
-        threshold.append(_rounded_down(np.where(leaf, 0.0, thresholds)))
-        left.append(np.where(leaf, nodes, lefts) + start)
-        right.append(np.where(leaf, nodes, rights) + start)
-        value.append(np.where(leaf[:, None], leaves, 0))
+        order, first = _side_by_side(lefts, rights)
+        leaf = lefts[order] < 0
+        feature.append(np.where(leaf, 0, features[order]))
+        threshold.append(np.where(leaf, np.inf, _rounded_down(thresholds[order])))
+        left.append(first + start)
+        value.append(np.where(leaf[:, None], leaves[order], 0))
         roots.append(start)
         start += len(features)
     return Forest(
-        feature=np.concatenate(feature).astype(np.int16),
-        threshold=np.concatenate(threshold),
-        left=np.concatenate(left).astype(np.int32),
-        right=np.concatenate(right).astype(np.int32),
+        feature=np.concatenate(feature).astype(np.intp),
+        threshold=np.concatenate(threshold).astype(np.float32),
+        left=np.concatenate(left).astype(np.intp),
         value=np.concatenate(value).astype(np.float32),
-        roots=np.array(roots, dtype=np.int32),
+        roots=np.array(roots, dtype=np.intp),
         scale=scale,
         base=base,
     )
+
+
+def _side_by_side(
+    lefts: NDArray[np.int64], rights: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The nodes level by level, siblings together, and where each one's left child is then."""
+    order: list[int] = [0]
+    first: list[int] = []
+    for node in order:
+        leaf = lefts[node] < 0
+        first.append(len(first) if leaf else len(order))
+        if not leaf:
+            order += [int(lefts[node]), int(rights[node])]
+    return np.array(order), np.array(first)
 
 
 def _rounded_down(values: Floats) -> NDArray[np.float32]:

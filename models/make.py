@@ -15,10 +15,13 @@ from joblib import Parallel, delayed
 from models.artifact import CARD, Entry, packed, save
 from models.evaluation import Scored, Summary, summary
 from models.features import NAMES
+from models.fitting import fit
 from models.learned import Learned
+from models.page import EVERY_KIND
+from models.readings import Readings
 from models.rows import Judged, Origin, Rows, of_injections, of_judged, of_set
 from models.sets import LabelledSet, Target, read
-from models.training import Readings, answers, cross_fit, finish, fit
+from models.training import MIX, answers, cross_fit, finish
 
 _MINUTE_S = 60
 Progress = Callable[[str, int, int], None]
@@ -162,18 +165,19 @@ def _rehearsal(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]
         unseen = injected & np.isin(rows.kind, left_out)
         crossed = cross_fit(rows, folds=2, seed=seed, progress=lambda *_: None, without=unseen)
         answered, _, _ = answers(rows, crossed)
+        raw = crossed.combined(MIX)
         scored = [
             Scored(
                 id="",
                 incident=bool(rows.incident[line]),
                 kind=str(rows.kind[line]),
                 answer=answered[line],
-                score=float(crossed.raw[line]),
+                score=float(raw[line]),
                 confidence=None,
             )
             for line in np.flatnonzero(unseen & (rows.source != "made"))
         ]
-        name = "every kind left out" if len(left_out) > 1 else f"without {left_out[0]}"
+        name = EVERY_KIND if len(left_out) > 1 else f"without {left_out[0]}"
         found.append(summary(name, "cross-fitted", scored))
     return tuple(found)
 

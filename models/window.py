@@ -50,46 +50,79 @@ class Window:
 
 def window(evidence: Evidence) -> Window:
     """The evidence on its grids. Roles of which nothing is known are left out."""
-    at = evidence.at
     past, latest = evidence.history or {}, evidence.recent or {}
     roles = tuple(role for role in past if len(past[role].times))
-    columns = [_until(past[role], at, MOST_SLOTS * SLOT_S) for role in roles]
-    oldest = max((at - float(times.min()) for times, _ in columns if len(times)), default=0.0)
+    older = _Columns(evidence.at, MOST_SLOTS * SLOT_S)
+    newer = _Columns(evidence.at, RECENT_SLOTS * _RECENT_S)
+    columns = [older.read(past[role]) for role in roles]
+    oldest = max((times.oldest for times, _ in columns), default=0.0)
     slots = min(int(oldest // SLOT_S) + 1, MOST_SLOTS)
     history = np.full((len(roles), slots), np.nan)
     recent = np.full((len(roles), RECENT_SLOTS), np.nan)
     now = np.full(len(roles), np.nan)
     floors = np.zeros(len(roles))
     for row, (role, (times, values)) in enumerate(zip(roles, columns, strict=True)):
-        history[row] = _means(times, values, at, SLOT_S, slots)
-        late, latest_values = _until(latest.get(role, Series()), at, RECENT_SLOTS * _RECENT_S)
-        recent[row] = _means(late, latest_values, at, _RECENT_S, RECENT_SLOTS)
-        if len(late) and (newest := float(late.max())) >= at - STALE_S:
-            now[row] = np.median(latest_values[late > newest - NOW_S])
+        times.means(values, SLOT_S, history[row])
+        late, latest_values = newer.read(latest.get(role, Series()))
+        late.means(latest_values, _RECENT_S, recent[row])
+        now[row] = late.newest(latest_values)
+        if np.isfinite(now[row]):
             recent[row, 0] = now[row]
-        if not evidence.relative and np.isfinite(now[row]):
-            # Rules fire on faults that are seconds old, and the model was taught on alerts that
-            # are minutes old: it is asked what it would say if the present stayed as it is.
-            recent[row, :SETTLED_SLOTS] = now[row]
-            history[row, 0] = now[row]
+            if not evidence.relative:
+                # Rules fire on faults that are seconds old, and the model was taught on alerts
+                # that are minutes old: it is asked what it would say if the present stayed.
+                recent[row, :SETTLED_SLOTS] = now[row]
+                history[row, 0] = now[row]
         if not evidence.relative and role in ROLES:
             floors[row] = ROLES[role].noise
     return Window(roles=roles, history=history, recent=recent, now=now, floors=floors)
 
 
-def _until(series: Series, at: float, length: float) -> tuple[Floats, Floats]:
-    times = np.asarray(series.times, dtype=np.float64)
-    values = np.asarray(series.values, dtype=np.float64)
-    kept = np.isfinite(values) & (times <= at) & (times > at - length)
-    if kept.all():
-        return times, values
-    return times[kept], values[kept]
+class _Times:
+    """The ages of samples, and the work that all roles of one exporter share."""
+
+    def __init__(self, age: Floats) -> None:
+        self.age = age
+        self.oldest = float(age.max()) if len(age) else 0.0
+        youngest = float(age.min()) if len(age) else np.inf
+        late = age < youngest + NOW_S if youngest <= STALE_S else np.zeros(len(age), np.bool_)
+        self._late = np.flatnonzero(late)
+        self._slots: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+
+    def newest(self, values: Floats) -> float:
+        """The present; NaN where the newest sample is too old for one."""
+        late = sorted(values[self._late].tolist())
+        return (late[(len(late) - 1) // 2] + late[len(late) // 2]) / 2 if late else np.nan
+
+    def means(self, values: Floats, slot_s: float, row: Floats) -> None:
+        """By slot, into `row`, which stays as it is where nothing is known."""
+        if self._slots is None:
+            index = np.minimum((self.age // slot_s).astype(np.int64), len(row) - 1)
+            self._slots = index, np.bincount(index, minlength=len(row))
+        index, count = self._slots
+        total = np.bincount(index, weights=values, minlength=len(row))
+        np.divide(total, count, out=row, where=count > 0)
 
 
-def _means(times: Floats, values: Floats, at: float, slot_s: float, slots: int) -> Floats:
-    index = ((at - times) // slot_s).astype(np.int64)
-    index = np.minimum(index, slots - 1)
-    count = np.bincount(index, minlength=slots)
-    total = np.bincount(index, weights=values, minlength=slots)
-    with np.errstate(invalid="ignore"):
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+class _Columns:
+    """Samples no older than `length_s` and no later than the moment."""
+
+    def __init__(self, at: float, length_s: float) -> None:
+        self._at, self._length_s = at, length_s
+        self._at_times = np.empty(0)
+        self._kept = np.empty(0, np.bool_)
+        self._times = _Times(np.empty(0))
+
+    def read(self, series: Series) -> tuple[_Times, Floats]:
+        times = np.asarray(series.times, dtype=np.float64)
+        values = np.asarray(series.values, dtype=np.float64)
+        # Most roles come from one scrape and have the times of the one before.
+        if not np.array_equal(times, self._at_times):
+            age = self._at - times
+            self._at_times, self._kept = times, (age >= 0) & (age < self._length_s)
+            self._times = _Times(age[self._kept])
+        finite = np.isfinite(values)
+        if not finite.all():
+            kept = self._kept & finite
+            return _Times(self._at - times[kept]), values[kept]
+        return self._times, values if self._kept.all() else values[self._kept]

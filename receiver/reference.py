@@ -1,10 +1,11 @@
-"""What is generated from the code: the page of the actions, and the playbooks' JSON Schema.
+"""What is generated: the page of the actions, the playbooks' JSON Schema, the model's figures.
 
-`python -m receiver.reference` writes both; a test says when they are out of date.
+`python -m receiver.reference` writes them; tests say when they are out of date.
 """
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +13,13 @@ from typing import Any
 
 from actions.action import Action
 from actions.catalog import CATALOG
+from models import artifact
+from models.page import figures
 from receiver.playbook import Playbook
 
 ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")
+MODEL_PAGE = Path("docs/model.md")
+_FIGURES = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
 _HEAD = """# Actions
 
 What a playbook's steps can do. This page is generated from the code (`make reference`).
@@ -45,6 +50,12 @@ def schema() -> Mapping[str, Any]:
     return made
 
 
+def model_page(text: str) -> str:
+    """The page of the model, with the figures that the shipped model's card has now."""
+    found = figures(artifact.card(artifact.SHIPPED))
+    return _FIGURES.sub(lambda _: f"\n{found}\n\n", text, count=1)
+
+
 def _params() -> Iterator[dict[str, Any]]:
     for name in sorted(CATALOG):
         yield {
@@ -72,6 +83,8 @@ def _section(action: Action) -> str:
 
 def main(root: Path) -> None:
     (root / ACTIONS_PAGE).write_text(actions_page())
+    page = root / MODEL_PAGE
+    page.write_text(model_page(page.read_text()))
     (root / SCHEMA).write_text(json.dumps(schema(), indent=2, sort_keys=True) + "\n")
 
 

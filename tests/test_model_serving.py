@@ -14,12 +14,14 @@ from models.artifact import ModelError
 from models.detector import judge
 from models.evidence import Evidence, Series
 from models.features import NAMES, features
-from models.forest import from_boosting
+from models.forest import Forest, from_boosting, never
 from models.sets import LabelledSet, SetError, read
 from models.verdict import Answer
 from models.window import window
+from receiver import reference
 from receiver.model_cli import evaluate
 
+_ROOT = Path(__file__).parents[1]
 EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"
 
 
@@ -39,6 +41,15 @@ def test_the_shipped_model_is_small_and_as_its_manifest_says() -> None:
     data = (artifact.SHIPPED / entry.models[entry.active].file).read_bytes()
     assert hashlib.sha256(data).hexdigest() == entry.models[entry.active].sha256
     assert len(data) < 5_000_000
+
+
+def test_the_page_tells_the_figures_of_the_shipped_model() -> None:
+    """`make reference` writes them from the card, so the page cannot tell those of another."""
+    page = (_ROOT / reference.MODEL_PAGE).read_text()
+    shipped = artifact.card(artifact.SHIPPED)
+    precision = shipped["figures"][-1]["precision"]
+    assert f"{precision:.3f} [" in page
+    assert page == reference.model_page(page)
 
 
 def test_it_knows_incidents_from_what_only_looks_like_one(
@@ -262,6 +273,19 @@ def test_a_reading_that_fails_fails_for_whoever_asked(model: artifact.Model) -> 
         model.readings.read(np.zeros(3))
     known = np.full(len(NAMES), np.nan)
     assert model.readings.read(known) == model.learned.read(known[None, :])[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [("left", 10**6, "outside"), ("roots", -1, "outside"), ("threshold", 0.0, "circle")],
+)
+def test_trees_that_would_not_end_are_refused(name: str, value: float, why: str) -> None:
+    """A walk that leaves the arrays or goes round in them is found at loading."""
+    arrays = never().arrays("one_")
+    assert Forest.read(arrays, "one_")(np.zeros((1, 1), np.float32)) < 0
+    arrays[f"one_{name}"] = np.array([value], dtype=arrays[f"one_{name}"].dtype)
+    with pytest.raises(ValueError, match=why):
+        Forest.read(arrays, "one_")
 
 
 def test_features_are_as_many_as_their_names(excerpt: LabelledSet) -> None:

@@ -1,0 +1,194 @@
+"""Each role against the target's own past: where it is, how unusual that is, how it came."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import trend
+from models.ranks import Ordered, known_or, median, share
+from models.window import DAY_SLOTS, Window
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+# The newest half hour is what is judged, and no past.
+NEWEST_LEFT_OUT = 6
+HOUR_SLOTS = 4
+MOVED = float(np.arcsinh(4.0))
+_LEAST_DAYS_SLOTS = 12
+NAMES = (
+    "now",
+    "hour",
+    "day",
+    "change",
+    "tail",
+    "again",
+    "ordinary",
+    "lasts",
+    "ramp",
+    "five",
+    "jitter",
+    "saturated",
+    "episodes",
+    "beyond_max",
+    "reach",
+    "thirty",
+    *trend.NAMES,
+)
+
+
+def _none() -> Floats:
+    return np.empty(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """Roles with a past and a present.
+
+    `usual` and `sigma` are those of this hour, `middle` and `scale` of the whole past; `beyond`
+    and `known` [roles, past slots] say when the past was as far out as the present, and where it
+    is known; `columns` has an entry a role for each of `NAMES`, distances in signed asinh of
+    sigmas. `ordered` is the past sorted by role.
+    """
+
+    roles: tuple[str, ...] = ()
+    now: Floats = field(default_factory=_none)
+    usual: Floats = field(default_factory=_none)
+    sigma: Floats = field(default_factory=_none)
+    middle: Floats = field(default_factory=_none)
+    scale: Floats = field(default_factory=_none)
+    beyond: Flags = field(default_factory=lambda: np.empty((0, 0), np.bool_))
+    known: Flags = field(default_factory=lambda: np.empty((0, 0), np.bool_))
+    ordered: Ordered = field(default_factory=lambda: Ordered(np.empty((0, 1))))
+    columns: Mapping[str, Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ages:
+    """Slots of the past by when they were: the day (0 is today), and how far from this hour."""
+
+    day: NDArray[np.int64]
+    off: NDArray[np.int64]
+
+
+@lru_cache(maxsize=64)
+def ages(slots: int) -> Ages:
+    """Of a past of so many slots, without the newest that are left out."""
+    age = np.arange(slots) + NEWEST_LEFT_OUT + DAY_SLOTS // 2
+    return Ages(age // DAY_SLOTS, np.abs(age % DAY_SLOTS - DAY_SLOTS // 2))
+
+
+def levels(window: Window) -> Levels:
+    """Of a window of which each role has a past and a present."""
+    history, recent, now = window.history, window.recent, window.now
+    past = history[:, NEWEST_LEFT_OUT:]
+    ordered, known = Ordered(past), ~np.isnan(past)
+    usual, top, bottom = ordered.at(0.5), ordered.at(0.999), ordered.at(0.001)
+    jitter = np.nan_to_num(median(np.abs(recent[:, :60] - recent[:, 1:61])))
+    sigma = _sigma(ordered, usual, jitter, window.floors)
+    far = now - usual
+    sign = np.where(far >= 0, 1.0, -1.0)
+    hour_usual, hour_sigma = _hour(history, usual, sigma)
+    day_usual = known_or(median(history[:, 12 : 12 + DAY_SLOTS]), usual)
+    before = known_or(median(recent[:, 45:105]), day_usual)
+    five = known_or(median(recent[:, :5]), now)
+    thirty = known_or(median(recent[:, :30]), five)
+    quarter = known_or(median(recent[:, 12:20]), before)
+    move = now - before
+    signed = past * sign[:, None]
+    with np.errstate(invalid="ignore"):
+        beyond = signed >= ((usual + 0.6 * far) * sign)[:, None]
+        outside = (signed >= (now * sign)[:, None]).sum(axis=1)
+    edge = np.where(sign > 0, top, bottom)
+    return Levels(
+        roles=window.roles,
+        now=now,
+        usual=hour_usual,
+        sigma=hour_sigma,
+        middle=ordered.median(),
+        scale=sigma,
+        beyond=beyond,
+        known=known,
+        ordered=ordered,
+        columns={
+            "now": np.arcsinh(far / sigma),
+            "hour": np.arcsinh((now - hour_usual) / hour_sigma),
+            "day": np.arcsinh((now - day_usual) / sigma),
+            "change": np.arcsinh(move / sigma),
+            "tail": -sign * np.log10((outside + 1) / (ordered.count + 1)),
+            "lasts": _lasts(recent, before + 0.5 * move, sign),
+            "ramp": np.clip((now - quarter) / np.where(np.abs(move) > sigma, move, np.nan), -2, 2),
+            "five": np.arcsinh((five - usual) / sigma),
+            "thirty": np.arcsinh((thirty - usual) / sigma),
+            "jitter": np.log10(jitter / sigma + 1e-3),
+            "saturated": np.clip(far / np.maximum(top - bottom, 8 * sigma), -3, 3),
+            "beyond_max": np.arcsinh(sign * (now - edge) / sigma),
+            "reach": np.clip(far / np.maximum(np.abs(usual), sigma), -5, 20),
+            **_days(known, beyond),
+            **trend.trends(history, recent, now, sigma, ordered),
+        },
+    )
+
+
+def _sigma(ordered: Ordered, usual: Floats, jitter: Floats, floors: Floats) -> Floats:
+    """A deviation that neither a calm week nor a single outlier makes too small or too large."""
+    found: Floats = np.maximum.reduce(
+        [
+            (ordered.at(0.75) - ordered.at(0.25)) / 1.349,
+            (ordered.at(0.98) - ordered.at(0.02)) / 8,
+            (ordered.at(0.999) - ordered.at(0.001)) / 20,
+            0.02 * np.abs(usual),
+            jitter / 2,
+            floors,
+            np.full(len(usual), 1e-12),
+        ]
+    )
+    return found
+
+
+def _lasts(recent: Floats, half: Floats, sign: Floats) -> Floats:
+    """Since when more than half of the way has been gone, as a share of two hours (log10)."""
+    with np.errstate(invalid="ignore"):
+        there = recent * sign[:, None] >= (half * sign)[:, None]
+    known = recent.shape[1] - np.isnan(recent).sum(axis=1)
+    return np.asarray(np.log10(there.sum(axis=1) / np.maximum(known, 1) + 0.005))
+
+
+def _hour(history: Floats, usual: Floats, sigma: Floats) -> tuple[Floats, Floats]:
+    """Median and deviation at this hour on earlier days; of all days where that is too little."""
+    slots = history.shape[1]
+    days = np.arange(1, slots // DAY_SLOTS + 1)[:, None] * DAY_SLOTS
+    near = (days + np.arange(-HOUR_SLOTS, HOUR_SLOTS)).ravel()
+    values = history[:, near[near < slots]]
+    enough = values.shape[1] - np.isnan(values).sum(axis=1) >= _LEAST_DAYS_SLOTS
+    if not enough.any():
+        return usual, sigma
+    middle = known_or(median(values), usual)
+    spread = 1.4826 * median(np.abs(values - middle[:, None]))
+    spread = np.maximum(np.nan_to_num(spread), sigma / 2)
+    return np.where(enough, middle, usual), np.where(enough, spread, sigma)
+
+
+def _days(known: Flags, beyond: Flags) -> dict[str, Floats]:
+    """On which share of earlier days it was as far out, at this hour and at any, and how often."""
+    rows, slots = beyond.shape
+    episodes = (beyond[:, :-1] & ~beyond[:, 1:]).sum(axis=1).astype(np.float64)
+    days = (slots + NEWEST_LEFT_OUT - DAY_SLOTS // 2) // DAY_SLOTS
+    at_hour = at_all = known_days = np.zeros(rows)
+    if days > 0:
+        start = DAY_SLOTS // 2 - NEWEST_LEFT_OUT
+        part = slice(start, start + days * DAY_SLOTS)
+        by_day = beyond[:, part].reshape(rows, days, DAY_SLOTS)
+        around = slice(DAY_SLOTS // 2 - HOUR_SLOTS, DAY_SLOTS // 2 + HOUR_SLOTS)
+        known_hour = known[:, part].reshape(by_day.shape)[:, :, around].any(axis=2)
+        known_days = known_hour.sum(axis=1).astype(np.float64)
+        at_hour = by_day[:, :, around].any(axis=2).sum(axis=1).astype(np.float64)
+        at_all = (by_day.any(axis=2) & known_hour).sum(axis=1).astype(np.float64)
+    return {
+        "again": share(at_hour, known_days),
+        "ordinary": share(at_all, known_days),
+        "episodes": np.log10(episodes / np.maximum(known_days, 1) + 0.05),
+    }

@@ -1,0 +1,43 @@
+"""On which earlier days the same was there at this hour: what recurs is somebody's job."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.levels import MOVED, Levels, ages
+
+Flags = NDArray[np.bool_]
+
+_WHAT = ("of_3_days", "of_7_days", "of_days", "focus", "rate", "weekly")
+NAMES = tuple(f"{who}_{what}" for who in ("lead", "all") for what in _WHAT)
+# A job starts a little earlier or later each day.
+_JOB_SLOTS = 6
+_TOGETHER = 0.6
+
+
+def repeats(levels: Levels, lead: int) -> tuple[float, ...]:
+    """`NAMES`: first of the leading role alone, then of most of what has moved together."""
+    moved = np.abs(levels.columns["now"]) >= MOVED
+    moved[lead] = True
+    together = np.asarray(levels.beyond[moved].mean(axis=0) >= _TOGETHER)
+    any_known = np.asarray(levels.known[moved].any(axis=0))
+    return (*_days(levels.beyond[lead], levels.known[lead]), *_days(together, any_known))
+
+
+def _days(hit: Flags, known: Flags) -> tuple[float, ...]:
+    when = ages(len(hit))
+    earlier = when.day > 0
+    near = earlier & (when.off <= _JOB_SLOTS)
+    days = int(when.day[-1]) + 1
+    seen = np.bincount(when.day[known & near], minlength=days)[1:] > 0
+    if not seen.any():
+        return (np.nan,) * len(_WHAT)
+    at_hour = np.bincount(when.day[hit & near], minlength=days)[1:] > 0
+    hits = np.count_nonzero(hit & earlier)
+    return (
+        int(at_hour[:3].sum()) / max(int(seen[:3].sum()), 1),
+        int(at_hour[:7].sum()) / max(int(seen[:7].sum()), 1),
+        np.count_nonzero(at_hour) / np.count_nonzero(seen),
+        np.count_nonzero(hit & near) / hits if hits else 0.0,
+        float(np.log10((hits + 0.3) / np.count_nonzero(known & earlier))),
+        float(at_hour[6::7].any()),
+    )

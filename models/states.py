@@ -1,0 +1,111 @@
+"""The target's whole state among the states of its past, and what its own traffic explains."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.levels import HOUR_SLOTS, MOVED, Levels, ages
+from models.ranks import kth
+
+Floats = NDArray[np.float64]
+
+NAMES = (
+    "residual",
+    "residual_size",
+    "nearest",
+    "nearest_size",
+    "alike_days",
+    "alike_hour_days",
+    "cpu_unexplained",
+    "load_unexplained",
+    "connections_unexplained",
+    "opens_unexplained",
+    "restless",
+)
+_EXPLAINED = ("cpu", "load", "connections", "opens")
+_LEAST_ROLES = 3
+_ALIKE = 0.35
+
+
+@dataclass(frozen=True)
+class _State:
+    """Moments as points: `past` [roles, slots] and `now` [roles], in asinh of sigmas."""
+
+    past: Floats
+    now: Floats
+
+
+def states(past: Floats, levels: Levels, groups: dict[str, list[int]]) -> tuple[float, ...]:
+    """`NAMES`. `groups` are the rows of each group of roles."""
+    # The squashed scale keeps one wild role from hiding all the others.
+    squashed = np.arcsinh((past - levels.middle[:, None]) / levels.scale[:, None])
+    state = _State(np.nan_to_num(squashed), np.nan_to_num(levels.columns["now"]))
+    return (
+        *_residual(state),
+        *_nearest(state),
+        *_unexplained(state, groups),
+        _restless(state),
+    )
+
+
+def _residual(state: _State) -> tuple[float, float]:
+    """How unusual the present is off the past's main directions: tail and size."""
+    rows, slots = state.past.shape
+    if rows < _LEAST_ROLES:
+        return np.nan, np.nan
+    centre = state.past.mean(axis=1)
+    centred = state.past - centre[:, None]
+    values, vectors = np.linalg.eigh(centred @ centred.T / slots)
+    shares = np.cumsum(values[::-1]) / max(float(values.sum()), 1e-12)
+    kept = min(int(np.searchsorted(shares, 0.9)) + 1, rows - 1)
+    rest = vectors[:, : rows - kept].T
+    off = ((rest @ centred) ** 2).sum(axis=0)
+    mine = float(((rest @ (state.now - centre)) ** 2).sum())
+    above = (np.count_nonzero(off >= mine) + 1) / (slots + 1)
+    usual = kth(off, slots // 2)
+    return -float(np.log10(above)), float(np.log10((mine + 1e-3) / (usual + 1e-3)))
+
+
+def _nearest(state: _State) -> tuple[float, float, float, float]:
+    """How far the most similar moments of the past are, and on how many days they were."""
+    distance = np.sqrt(((state.past - state.now[:, None]) ** 2).mean(axis=0))
+    size = float(np.sqrt((state.now**2).mean()))
+    near = kth(distance, 10)
+    when = ages(len(distance))
+    days = max(int(when.day[-1]), 1)
+    alike = (distance <= _ALIKE * max(size, 1.0)) & (when.day > 0)
+    at_hour = alike & (when.off <= HOUR_SLOTS)
+    return (
+        near / max(size, 0.3),
+        float(np.log10(near + 1e-2)),
+        np.count_nonzero(np.bincount(when.day[alike])) / days,
+        np.count_nonzero(np.bincount(when.day[at_hour])) / days,
+    )
+
+
+def _unexplained(state: _State, groups: dict[str, list[int]]) -> list[float]:
+    """What is left of a group's level once the target's own traffic is taken out."""
+    traffic = [*groups.get("net_in", ()), *groups.get("net_out", ())]
+    found = dict.fromkeys(_EXPLAINED, np.nan)
+    wanted = {
+        name: max(groups[name], key=lambda row: abs(state.now[row]))
+        for name in _EXPLAINED
+        if groups.get(name)
+    }
+    if not traffic or not wanted:
+        return list(found.values())
+    slots = state.past.shape[1]
+    known = np.vstack([state.past[traffic], np.ones(slots)])
+    rows = list(wanted.values())
+    weights = known @ known.T + np.eye(len(known)) * (0.01 * slots)
+    lines = np.linalg.solve(weights, known @ state.past[rows].T).T
+    spread = (state.past[rows] - lines @ known).std(axis=1)
+    off = state.now[rows] - lines @ np.append(state.now[traffic], 1.0)
+    found |= zip(wanted, np.arcsinh(off / np.maximum(spread, 0.3)).tolist(), strict=True)
+    return list(found.values())
+
+
+def _restless(state: _State) -> float:
+    """How often this target has some role far out, in log10 of the share of moments."""
+    return float(np.log10((np.abs(state.past).max(axis=0) >= MOVED).mean() + 1e-3))

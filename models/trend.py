@@ -1,0 +1,127 @@
+"""How the present was reached, by role: what was started jumps, what leaks climbs for long."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.ranks import Ordered, known_or, median
+from models.window import DAY_SLOTS
+
+Floats = NDArray[np.float64]
+
+# Every so many moments of the past are as good as all of them for how much a role changes.
+_EVERY = 3
+_SMOOTH = 5
+_MINUTES = (20, 45, 100)
+_LEAST_KNOWN = 4
+NAMES = (
+    "climb",
+    "straight",
+    "jump",
+    "recent_jump",
+    "quarter",
+    "turn",
+    "hours",
+    "local",
+    "steady",
+    "abrupt",
+    "line20",
+    "line45",
+    "line100",
+    "rise45",
+    "left",
+)
+
+
+def trends(
+    history: Floats, recent: Floats, now: Floats, sigma: Floats, ordered: Ordered
+) -> dict[str, Floats]:
+    """Columns `NAMES`, an entry a role. `history` and `recent` are a window's, newest first."""
+    five = known_or(median(recent[:, :_SMOOTH]), now)
+    top, bottom = ordered.at(0.999), ordered.at(0.001)
+    course = _course(history, recent, now, sigma)
+    return {
+        **course,
+        "quarter": _turn(history, five, sigma, 3),
+        "turn": _turn(history, five, sigma, 12),
+        "hours": _turn(history, five, sigma, 36),
+        **_local(recent, five, sigma, top - bottom),
+        **_lines(recent, five, sigma, top),
+    }
+
+
+def _course(history: Floats, recent: Floats, now: Floats, sigma: Floats) -> dict[str, Floats]:
+    """The way since six hours ago, how straight it was, and the share of its largest step.
+
+    A straight way (1) is without a step back. Steps are of 5 minutes and of minutes.
+    """
+    hours = np.column_stack([now, history[:, 1:73]])
+    steps = np.nan_to_num(hours[:, :-1] - hours[:, 1:])
+    way = steps.sum(axis=1)
+    largest = (steps * np.sign(way)[:, None]).max(axis=1)
+    size = np.maximum(np.abs(way), sigma)
+    quick = np.nan_to_num(recent[:, :-1] - recent[:, 1:])
+    minutes = quick.sum(axis=1)
+    fastest = (quick * np.sign(minutes)[:, None]).max(axis=1)
+    return {
+        "climb": np.arcsinh(way / sigma),
+        "straight": way / np.maximum(np.abs(steps).sum(axis=1), sigma),
+        "jump": np.clip(largest / size, 0, 3),
+        "recent_jump": np.clip(fastest / np.maximum(np.abs(minutes), sigma), 0, 3),
+    }
+
+
+def _turn(history: Floats, five: Floats, sigma: Floats, slots: int) -> Floats:
+    """The change over so many slots, against how much the role usually changes in that time."""
+    if history.shape[1] <= slots + DAY_SLOTS // 8:
+        return np.full(len(five), np.nan)
+    changes = Ordered(np.abs(history[:, 1:-slots:_EVERY] - history[:, 1 + slots :: _EVERY]))
+    scale = np.maximum.reduce([changes.at(0.5) / 0.6745, changes.at(0.99) / 2.5, 0.02 * sigma])
+    return np.asarray(np.arcsinh((five - history[:, slots]) / scale))
+
+
+def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[str, Floats]:
+    """The last minutes against the two hours before them, whatever the days were like.
+
+    How far they are, how steadily the last forty minutes led there, and how much of that was one
+    step.
+    """
+    before = recent[:, 40:]
+    usual = known_or(median(before), median(recent))
+    noise = 1.4826 * np.nan_to_num(median(np.abs(before - usual[:, None])))
+    noise = np.maximum.reduce([noise, 2e-3 * np.abs(usual), 2e-3 * span, 0.02 * sigma])
+    smooth = median(recent[:, : 9 * _SMOOTH].reshape(len(recent), 9, _SMOOTH))
+    steps = np.nan_to_num(smooth[:, :-1] - smooth[:, 1:])
+    way = steps.sum(axis=1)
+    toward = (steps * np.sign(way)[:, None]).max(axis=1)
+    return {
+        "local": np.arcsinh((five - usual) / noise),
+        "steady": way / np.maximum(np.abs(steps).sum(axis=1), noise),
+        "abrupt": np.clip(toward / np.maximum(np.abs(way), noise), 0, 3),
+    }
+
+
+def _lines(recent: Floats, five: Floats, sigma: Floats, top: Floats) -> dict[str, Floats]:
+    """A straight line through the last minutes: its rise against what it leaves unexplained.
+
+    `rise45` is that rise in sigmas, `left` the hours (log10) until the role reaches its top of
+    the past at this pace; what does not rise has a hundred.
+    """
+    known = ~np.isnan(recent)
+    values = np.nan_to_num((recent - five[:, None]) / sigma[:, None])
+    found: dict[str, Floats] = {}
+    for minutes in _MINUTES:
+        age = -np.arange(minutes, dtype=np.float64)
+        weight, value = known[:, :minutes].astype(np.float64), values[:, :minutes]
+        count = np.maximum(weight.sum(axis=1), 1)
+        middle, mean = weight @ age / count, value.sum(axis=1) / count
+        spread = np.maximum(weight @ age**2 / count - middle**2, 1e-9)
+        slope = (value @ age / count - middle * mean) / spread
+        off = np.maximum((value**2).sum(axis=1) / count - mean**2 - slope**2 * spread, 0)
+        rise = np.where(weight.sum(axis=1) >= _LEAST_KNOWN, slope * minutes, np.nan)
+        found[f"line{minutes}"] = np.arcsinh(rise / (np.sqrt(off) + 0.02))
+        if minutes == _MINUTES[1]:
+            found[f"rise{minutes}"] = np.arcsinh(rise)
+            hourly = np.maximum(np.nan_to_num(slope) * 60, 1e-3)
+            hours = np.clip((top - five) / sigma, 0.01, None) / hourly
+            found["left"] = np.log10(np.clip(hours, 0.01, 100))
+    return found
