@@ -42,6 +42,9 @@ demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
 	$(BIN)/python -m bench.decisions --seed $(or $(SEED),1)
 
+bench: tools ## acks, storms, decisions and the re-check, against yardsticks in the same run
+	$(BIN)/python -m bench
+
 model: $(STAMP) ## make the shipped model again (DATA=folder of labelled sets)
 	@test -n "$(DATA)" || { echo "DATA= is needed: a folder of labelled sets"; exit 2; }
 	OMP_NUM_THREADS=1 $(BIN)/smartcloudops train --rehearse --out models/shipped \
@@ -61,4 +64,4 @@ lock: $(STAMP) ## renew the lock files
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools browser lint test screenshots demo bench-decisions model reference dashboards lock clean
+.PHONY: help venv tools browser lint test screenshots demo bench bench-decisions model reference dashboards lock clean

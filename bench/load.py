@@ -98,28 +98,48 @@ class _Connection(asyncio.Protocol):
             self.done.set()
 
     def _send(self) -> None:
-        body = next(self.bodies)
+        body = next(self.bodies, None)
+        if body is None:
+            self.done.set()
+            return
         self._sent = time.perf_counter()
         if self._transport is not None:
             self._transport.write(self.head + b"%d\r\n\r\n" % len(body) + body)
 
 
-def load(url: str, token: str, *, connections: int, alerts: int, seconds: float) -> Load:
-    """Deliveries of so many alerts each over so many connections for about so many seconds."""
-    return asyncio.run(_load(url, token, connections, alerts, seconds))
+def load(  # noqa: PLR0913 each is one fact about the load, by name
+    url: str,
+    token: str,
+    *,
+    connections: int,
+    alerts: int = 1,
+    seconds: float = 0.0,
+    bodies: Sequence[bytes] = (),
+) -> Load:
+    """Deliveries of so many alerts each, for about so many seconds; or just these `bodies`."""
+    return asyncio.run(_load(url, token, connections, alerts, seconds, bodies))
 
 
-async def _load(url: str, token: str, connections: int, alerts: int, seconds: float) -> Load:
+async def _load(  # noqa: PLR0913, PLR0917 as `load`
+    url: str,
+    token: str,
+    connections: int,
+    alerts: int,
+    seconds: float,
+    bodies: Sequence[bytes],
+) -> Load:
     parts = urlsplit(url)
     head = (
         f"POST /webhook/alertmanager HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: "
     ).encode()
-    bodies, latencies = NUMBERS.bodies(alerts), list[float]()
+    given = iter(bodies) if bodies else NUMBERS.bodies(alerts)
+    latencies = list[float]()
     started = time.perf_counter()
+    until = started + seconds if not bodies else float("inf")
     made = []
     for _ in range(connections):
-        one = _Connection(head, bodies, latencies, asyncio.Event(), until=started + seconds)
+        one = _Connection(head, given, latencies, asyncio.Event(), until=until)
         loop = asyncio.get_running_loop()
         host, port = parts.hostname or "", parts.port or 0
         transport, _ = await loop.create_connection(lambda one=one: one, host, port)  # type: ignore[misc] # the default binds it

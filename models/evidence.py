@@ -1,15 +1,25 @@
 """The metrics of one alert's target, as handed to the re-check."""
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Series:
-    """Samples in time order: epoch seconds and values, equally long. Gaps are missing samples."""
+    """Samples in time order: epoch seconds and values, equally long. Gaps are missing samples.
+
+    Kept as they are computed with, which spares each decision a conversion of all of them.
+    """
 
     times: Sequence[float] = ()
     values: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("times", "values"):
+            given = getattr(self, name)
+            if isinstance(given, list | tuple):
+                object.__setattr__(self, name, array("d", given))
 
 
 @dataclass(frozen=True, kw_only=True)

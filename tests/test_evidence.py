@@ -71,10 +71,10 @@ def test_gathers_past_present_and_siblings(pool: ThreadPoolExecutor) -> None:
     last = AT // 300 * 300
     assert found.history == {"cpu_busy": Series((last - 5, last), (0.2, 0.3))}
     assert found.recent is not None
-    assert found.recent["cpu_busy"].times == (NOW - 125, NOW - 120, NOW - 5, NOW)
+    assert tuple(found.recent["cpu_busy"].times) == (NOW - 125, NOW - 120, NOW - 5, NOW)
     assert found.peers is not None
     assert list(found.peers) == [SIBLING]
-    assert found.peers[SIBLING]["cpu_busy"].values == (0.2, 0.3)
+    assert tuple(found.peers[SIBLING]["cpu_busy"].values) == (0.2, 0.3)
 
 
 def test_asks_few_questions_about_all_roles_up_to_the_moment(pool: ThreadPoolExecutor) -> None:

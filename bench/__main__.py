@@ -1,0 +1,86 @@
+"""`make bench`: one table of all figures, and `build/bench.json` for machines."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from bench.acks import acks
+from bench.growth import growth
+from bench.latency import webhook_to_aws
+from bench.recheck import recheck
+from bench.storm import storm
+
+_OUT = Path("build/bench.json")
+# Of which the contract names each; what could not be measured is null.
+_NAMED = (
+    "ack_ratio_sqlite_c1",
+    "ack_ratio_sqlite_c32",
+    "ack_ratio_sqlite_c200",
+    "ack_ratio_postgres_c32",
+    "ack_p99_ratio_sqlite_c32",
+    "webhook_to_aws_overhead_ms_p50",
+    "recheck_cpu_ms_p95",
+    "storm_acked",
+    "storm_lost",
+    "storm_decisions_per_s",
+    "rss_idle_mb",
+    "rss_peak_mb",
+    "ready_s",
+)
+
+
+def main() -> int:
+    """0 where everything was measured."""
+    nothing = Path(tempfile.mkdtemp(prefix="bench-"))
+    (nothing / "none.yaml").write_text(
+        "name: none\nmatch: ['alertname=\"Other\"']\nsteps: [{action: reboot_instance}]\n"
+        "verify: {expr: up, for: 0s, timeout: 60s}\n"
+    )
+    parts: Mapping[str, Callable[[Path], Mapping[str, float]]] = {
+        "re-check": lambda _: recheck(),
+        "acknowledgements": lambda folder: acks(folder, playbooks=nothing),
+        "storm": lambda folder: storm(folder, playbooks=nothing),
+        "growth": growth,
+        "webhook to AWS": webhook_to_aws,
+    }
+    figures: dict[str, float | None] = dict.fromkeys(_NAMED)
+    failed = False
+    for name, measure in parts.items():
+        click.echo(f"measuring: {name}", err=True)
+        folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        try:
+            figures |= measure(folder)
+        except Exception as error:  # noqa: BLE001 the other figures are wanted all the same
+            click.echo(f"{name}: {type(error).__name__}: {error}", err=True)
+            failed = True
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(nothing)
+    _OUT.parent.mkdir(exist_ok=True)
+    _OUT.write_text(json.dumps(figures, indent=2) + "\n")
+    click.echo(_table(figures))
+    return int(failed)
+
+
+def _table(figures: Mapping[str, float | None]) -> str:
+    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    lines = [
+        f"{machine}, Python {platform.python_version()}",
+        "",
+        "| figure | value |",
+        "|---|---|",
+    ]
+    for name, value in figures.items():
+        lines.append(f"| `{name}` | {'-' if value is None else f'{value:.4g}'} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

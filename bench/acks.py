@@ -1,0 +1,61 @@
+"""Deliveries that are on disk before they are acknowledged, against an endpoint that does nothing.
+
+Both sides are loaded in turn, again and again, in one run; a figure is the median of the rounds'
+ratios.
+"""
+
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bench.load import Load, load
+from bench.service import Served, serve, yardstick
+from demo import postgres
+from demo.processes import Processes
+from receiver.tokens import Role
+
+_ROUNDS, _SECONDS = 5, 3.0
+# Connections and alerts a delivery.
+_SHAPES = ((1, 1), (32, 1), (200, 1), (32, 100))
+
+
+def acks(folder: Path, *, playbooks: Path) -> Mapping[str, float]:
+    """Ratios to the yardstick's requests a second, and to its p99 at 32 connections."""
+    figures: dict[str, float] = {}
+    with Processes(folder / "logs") as processes, postgres.running(processes) as database:
+        bare = yardstick(processes, folder)
+        for name, url in (("sqlite", ""), ("postgres", database.url)):
+            own = folder / name
+            own.mkdir()
+            settings = {"PLAYBOOKS": str(playbooks)} | ({"DATABASE_URL": url} if url else {})
+            service = serve(processes, own, name, **settings)
+            for connections, alerts in _SHAPES:
+                shape = f"{name}_c{connections}" + (f"_a{alerts}" if alerts > 1 else "")
+                figures |= _against(bare, service, shape, connections, alerts)
+            service.child.stop()
+    return figures
+
+
+def _against(
+    bare: Served, service: Served, shape: str, connections: int, alerts: int
+) -> Mapping[str, float]:
+    def once(one: Served) -> Load:
+        token = one.tokens.get(Role.WEBHOOK, "none")
+        return load(one.url, token, connections=connections, alerts=alerts, seconds=_SECONDS)
+
+    once(service)
+    rounds = [(once(bare), once(service)) for _ in range(_ROUNDS)]
+    failed = sum(ours.failed for _, ours in rounds)
+    if failed:
+        raise RuntimeError(f"{failed} deliveries were not acknowledged")
+    return {
+        f"ack_ratio_{shape}": _median(ours.per_s / theirs.per_s for theirs, ours in rounds),
+        f"ack_p99_ratio_{shape}": _median(
+            ours.quantile(0.99) / theirs.quantile(0.99) for theirs, ours in rounds
+        ),
+        f"acks_per_s_{shape}": _median(ours.per_s for _, ours in rounds),
+    }
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)

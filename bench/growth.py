@@ -1,0 +1,82 @@
+"""What a decision costs as records and playbooks grow; it should stay what it is."""
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.load import NUMBERS, load
+from bench.service import Served, serve
+from demo.processes import Processes
+from receiver.tokens import Role
+
+_STORED = (1_000, 100_000, 1_000_000)
+_PLAYBOOKS = (10, 1_000)
+_ALERTS = 500
+_PATIENCE_S = 120.0
+_PLAYBOOK = """
+name: playbook-{number}
+match: ['alertname="Alert{number}"']
+steps: [{{action: reboot_instance}}]
+verify: {{expr: up, for: 0s, timeout: 60s}}
+"""
+
+
+def growth(folder: Path) -> Mapping[str, float]:
+    """Milliseconds of CPU a decision by stored runs and by playbooks, and seconds for a page."""
+    figures: dict[str, float] = {}
+    with Processes(folder / "logs") as processes:
+        for stored in _STORED:
+            own = _with_playbooks(folder / f"runs-{stored}", 10)
+            service = serve(processes, own, f"runs-{stored}", PLAYBOOKS=str(own / "playbooks"))
+            _decide(service, 50)
+            service.child.stop()
+            _multiply(own / "state.db", stored)
+            service = serve(processes, own, f"runs-{stored}", PLAYBOOKS=str(own / "playbooks"))
+            figures[f"decision_cpu_ms_runs_{stored}"] = _decide(service, _ALERTS)
+            started = time.perf_counter()
+            service.get("/api/v1/runs?limit=100")
+            figures[f"page_s_runs_{stored}"] = time.perf_counter() - started
+            service.child.stop()
+        for count in _PLAYBOOKS:
+            own = _with_playbooks(folder / f"playbooks-{count}", count)
+            service = serve(processes, own, f"books-{count}", PLAYBOOKS=str(own / "playbooks"))
+            figures[f"decision_cpu_ms_playbooks_{count}"] = _decide(service, _ALERTS)
+            service.child.stop()
+    return figures
+
+
+def _with_playbooks(folder: Path, count: int) -> Path:
+    (folder / "playbooks").mkdir(parents=True)
+    for number in range(count):
+        path = folder / "playbooks" / f"playbook-{number}.yaml"
+        path.write_text(_PLAYBOOK.format(number=number))
+    return folder
+
+
+def _decide(service: Served, alerts: int) -> float:
+    """Milliseconds of CPU each."""
+    before, ended = service.cpu_s(), service.metric("smartcloudops_runs_total")
+    body = next(NUMBERS.bodies(alerts))
+    load(service.url, service.tokens[Role.WEBHOOK], connections=1, bodies=[body])
+    until = time.monotonic() + _PATIENCE_S
+    while service.metric("smartcloudops_runs_total") < ended + alerts:
+        if time.monotonic() > until:
+            raise RuntimeError(f"not decided within {_PATIENCE_S:.0f} s")
+        time.sleep(0.1)
+    return 1e3 * (service.cpu_s() - before) / alerts
+
+
+def _multiply(path: Path, wanted: int) -> None:
+    """Fill the table with copies of the runs that are there, each with an id of its own."""
+    with sqlite3.connect(path) as database:
+        columns = [row[1] for row in database.execute("pragma table_info(runs)")]
+        others = ", ".join(column for column in columns if column != "id")
+        have = database.execute("select count(*) from runs").fetchone()[0]
+        database.execute(
+            f"""with recursive numbers(n) as
+                (select 1 union all select n + 1 from numbers where n < {wanted - have})
+                insert into runs (id, {others})
+                select printf('0%025d', n), {others} from numbers
+                join (select * from runs limit 1)"""  # noqa: S608 names of columns and a number
+        )

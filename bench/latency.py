@@ -1,0 +1,94 @@
+"""From a delivery to the AWS call on the real chain, the re-check on, against the bare call."""
+
+import json
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+
+from demo import tools
+from demo.chain_config import Timings
+from demo.processes import Processes
+from demo.stage import Stage, set_up
+
+_TIMINGS = Timings(scrape="1s", evaluation="1s", hold="10s", group_interval="1s", discovery="1s")
+_SEED, _HOSTS, _BARE = 7, 6, 20
+_SETTLED_S, _PATIENCE_S = 20.0, 90.0
+_REBOOT = "RebootInstances"
+
+
+@dataclass(frozen=True)
+class _Aws:
+    stage: Stage
+    http: httpx.Client
+
+    def fleet(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.http.get(f"{self.stage.aws}/_sim/fleet").json()["items"]
+        return items
+
+    def rebooted_at(self, target: str) -> float | None:
+        """When AWS saw the first call for the target."""
+        lines = self.http.get(f"{self.stage.aws}/_sim/calls").text.splitlines()
+        calls = (call for call in map(json.loads, lines) if call["operation"] == _REBOOT)
+        return next((call["time"] for call in calls if target in str(call["parameters"])), None)
+
+    def bare_s(self, target: str) -> float:
+        """What the same call takes to get there from a client that does nothing else."""
+        session = boto3.Session("emulated", "emulated", region_name="us-east-1")
+        client = session.client(
+            "ec2", endpoint_url=self.stage.aws, config=Config(retries={"total_max_attempts": 1})
+        )
+        client.describe_instances(InstanceIds=[target])
+        took = []
+        for _ in range(_BARE):
+            started = time.perf_counter()
+            client.describe_instances(InstanceIds=[target])
+            took.append(time.perf_counter() - started)
+        return statistics.median(took)
+
+
+def webhook_to_aws(folder: Path) -> Mapping[str, float]:
+    """Milliseconds; the median over incidents, each with its own host and a runaway process."""
+    with Processes(folder / "logs") as processes, httpx.Client(trust_env=False, timeout=30) as http:
+        stage = set_up(
+            processes,
+            tools=tools.require(),
+            folder=folder / "state",
+            seed=_SEED,
+            say=lambda *_: None,
+            timings=_TIMINGS,
+            speed=10.0,
+        )
+        aws = _Aws(stage, http)
+        time.sleep(_SETTLED_S)
+        targets = [host["instance_id"] for host in aws.fleet()][:: 12 // _HOSTS][:_HOSTS]
+        bare_s = aws.bare_s(targets[0])
+        took = [_one(aws, target) for target in targets]
+    return {
+        "webhook_to_aws_ms_p50": 1e3 * statistics.median(took),
+        "bare_call_ms_p50": 1e3 * bare_s,
+        "webhook_to_aws_overhead_ms_p50": 1e3 * (statistics.median(took) - bare_s),
+    }
+
+
+def _one(aws: _Aws, target: str) -> float:
+    """Break a host; seconds from its alert's arrival to the call."""
+    fault = {"target": target, "fault": "cpu_runaway"}
+    aws.http.post(f"{aws.stage.aws}/_sim/fleet/faults", json=fault).raise_for_status()
+    until = time.monotonic() + _PATIENCE_S
+    while (called_at := aws.rebooted_at(target)) is None:
+        if time.monotonic() > until:
+            raise RuntimeError(f"nothing was done for {target} within {_PATIENCE_S:.0f} s")
+        time.sleep(0.2)
+    headers = {"Authorization": f"Bearer {aws.stage.tokens['viewer']}"}
+    path = f"{aws.stage.receiver}/api/v1/runs?target={target}"
+    found = aws.http.get(path, headers=headers).json()["items"]
+    (run,) = [one for one in found if one["steps"]]
+    return called_at - datetime.fromisoformat(run["received_at"]).timestamp()

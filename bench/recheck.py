@@ -1,0 +1,45 @@
+"""What a re-check costs on one core, once the metrics are there."""
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifact import shipped
+from models.detector import judge
+from models.evidence import Evidence, Series
+from models.roles import ROLES
+
+_ROLES, _DAYS, _ROUNDS = 12, 7, 300
+_AT = 1_800_000_000.0
+
+
+def recheck() -> Mapping[str, float]:
+    """Milliseconds of CPU a decision, for so many roles of so many days."""
+    model, rng = shipped(), np.random.default_rng(1)
+    names = list(ROLES)[:_ROLES]
+    past = _AT - 300.0 * np.arange(_DAYS * 288, 0, -1, dtype=np.float64)
+    late = _AT - 15.0 * np.arange(480, -1, -1, dtype=np.float64)
+    took = []
+    for _ in range(_ROUNDS):
+        evidence = Evidence(
+            target="i-0123456789abcdef0",
+            at=_AT,
+            history={name: _series(past, rng) for name in names},
+            recent={name: _series(late, rng) for name in names},
+            relative=True,
+        )
+        started = time.process_time()
+        judge(model, evidence, names[:1])
+        took.append(1e3 * (time.process_time() - started))
+    return {
+        "recheck_cpu_ms_p50": float(np.median(took)),
+        "recheck_cpu_ms_p95": float(np.quantile(took, 0.95)),
+    }
+
+
+def _series(times: NDArray[np.float64], rng: np.random.Generator) -> Series:
+    daily = 0.3 + 0.1 * np.sin(2 * np.pi * times / 86_400)
+    values = daily + rng.normal(scale=0.02, size=len(times))
+    return Series(tuple(times.tolist()), tuple(values.tolist()))
