@@ -63,16 +63,20 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
         answer = _alone(reading, limits.confirm, limits.refute, strange=strange)
         reasons = (_told(reading), *_reasons(levels))
         return Examined(_verdict(model.version, answer, reading, reasons), placed)
-    answer = _with_group(group, _alone(reading, limits.confirm, limits.refute, strange=strange))
+    alone = _alone(reading, limits.confirm, limits.refute, strange=strange)
+    answer = _with_group(group, alone)
+    # What the model says of the host alone is no measure of what was told by its siblings.
+    outweighed = answer is not alone
+    told = _outweighed(reading, alone) if outweighed else _told(reading)
     kind = Kind.GROUP_LOAD if group.surging else reading.kind
     verdict = replace(
         group,
         answer=answer,
-        score=reading.score if not group.surging else max(group.score, reading.score),
-        confidence=None if group.surging else reading.confidence,
+        score=max(group.score, reading.score) if outweighed else reading.score,
+        confidence=None if outweighed else reading.confidence,
         model=model.version,
         kind=kind.value if answer is Answer.CONFIRMED else None,
-        contributions=(*group.contributions[:1], _told(reading), *group.contributions[1:]),
+        contributions=(*group.contributions[:1], told, *group.contributions[1:]),
     )
     return Examined(verdict, placed)
 
@@ -138,6 +142,13 @@ def _told(reading: Reading) -> Contribution:
     looks = f"looks like {reading.kind.value.replace('_', ' ')}"
     unlike = "; unlike what the model was trained on" if reading.strange > 1 else ""
     text = f"The model puts an incident at {reading.confidence:.0%}, {looks}{unlike}."
+    return Contribution(role="", sigma=None, text=text)
+
+
+def _outweighed(reading: Reading, alone: Answer) -> Contribution:
+    text = (
+        f"Of the host alone the model would say: {alone}, an incident at {reading.confidence:.0%}."
+    )
     return Contribution(role="", sigma=None, text=text)
 
 
