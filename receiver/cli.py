@@ -181,7 +181,11 @@ def audit_verify() -> None:
         cause = getattr(error, "orig", None) or error
         _fail(f"the audit cannot be read: {type(cause).__name__}", _FAILED)
     if not result.ok:
-        _fail(f"record {result.first_bad} does not hold, {result.records} were read", _FAILED)
+        _fail(
+            f"record {result.first_bad} does not hold: {result.fault}; "
+            f"the {result.records} before it do",
+            _FAILED,
+        )
     click.echo(f"{result.records} records, the chain holds")
 
 

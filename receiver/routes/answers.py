@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from actions.action import Outcome
+from actions.chain import Fault
 from actions.ledger import Stage
 from models.verdict import Answer
 from receiver.decision import Reason
@@ -237,9 +238,16 @@ class ModelStory(BaseModel):
 
 
 class Verified(BaseModel):
+    """`first_bad` is the first record that does not hold, and `fault` what happened to it.
+
+    Up to `anchored` a signed head speaks for the chain.
+    """
+
     ok: bool
     records: int
-    first_bad: int | None
+    first_bad: int | None = Field(examples=[17])
+    fault: Fault | None = Field(examples=["altered"])
+    anchored: int | None = Field(examples=[16])
 
 
 class Receipt(BaseModel):
