@@ -67,8 +67,11 @@ class Walk:
 
     def over(self, rows: Iterable[Row]) -> Verification:
         """Read them in their order, to the first that does not hold."""
-        before, rest, proven = self.after, iter(rows), self._proven(self.after)
-        place = before
+        before, rest, place = self.after, iter(rows), self.after
+        signed = self.heads.get(before.seq) == before.hash
+        self._anchored = before.seq if signed else None
+        # Nothing is missing before the first record; else a later one may say so.
+        proven = before.seq == 0 or signed
         for row in rest:
             here = Link(before.seq + 1, before.hash)
             if not _holds(row, here):
@@ -86,10 +89,6 @@ class Walk:
         if not proven:
             return self._bad(1, Fault.REMOVED)
         return self._ended(before)
-
-    def _proven(self, link: Link) -> bool:
-        """Whether nothing is missing before the first record; else a later one may say so."""
-        return link.seq == 0 or self.heads.get(link.seq) == link.hash
 
     def _ended(self, last: Link) -> Verification:
         lost = max((seq for seq in self.heads if seq > last.seq), default=None)
@@ -122,7 +121,7 @@ class Walk:
             return Fault.REORDERED if later and not copied else Fault.INSERTED
         if self.end is not None and self.end.seq < here.seq:
             return Fault.INSERTED
-        in_place = mine == here.seq or row.get("previous") == here.hash
+        in_place = not row or mine == here.seq or row.get("previous") == here.hash
         return Fault.ALTERED if in_place else Fault.REMOVED
 
 

@@ -15,13 +15,12 @@ import uvicorn
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import audit
 from actions.aws import AWS_ERRORS
 from actions.policy import policy
 from models.artifact import ModelError, shipped
 from models.detector import judge
-from receiver import explain as explaining
 from receiver import (
+    audit_cli,
     logs,
     playbook_tests,
     serving,
@@ -29,9 +28,10 @@ from receiver import (
     token_commands,
     tokens,
 )
+from receiver import explain as explaining
 from receiver.app import app
 from receiver.chat import ChatError, chat
-from receiver.database import DatabaseUrlError, database
+from receiver.database import DatabaseUrlError
 from receiver.outside import NotifyFileError, Services
 from receiver.playbooks import PlaybookErrors, Playbooks
 from receiver.playbooks import load as load_playbooks
@@ -165,30 +165,7 @@ def iam_policy(folder: Path | None) -> None:
     click.echo(json.dumps(policy(names), indent=2))
 
 
-@cli.group("audit")
-def audit_group() -> None:
-    """The record of what happened."""
-
-
-@audit_group.command("verify")
-def audit_verify() -> None:
-    """Walk the audit chain and name the first record that does not hold."""
-    state = database(_settings().database_url)
-    try:
-        with state.read() as connection:
-            result = audit.verify(connection)
-    except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        _fail(f"the audit cannot be read: {type(cause).__name__}", _FAILED)
-    if not result.ok:
-        _fail(
-            f"record {result.first_bad} does not hold: {result.fault}; "
-            f"the {result.records} before it do",
-            _FAILED,
-        )
-    click.echo(f"{result.records} records, the chain holds")
-
-
+cli.add_command(audit_cli.audit_group)
 cli.add_command(token_commands.token)
 
 

@@ -123,6 +123,16 @@ class Metrics:
             ["code"],
             registry=registry,
         )
+        self.audit_anchored = Gauge(
+            "smartcloudops_audit_anchored",
+            "The last audit record that a signed head speaks for; 0 is none since the start",
+            registry=registry,
+        )
+        self.audit_anchor_failures = Counter(
+            "smartcloudops_audit_anchor_failures",
+            "Heads of the audit that could not be signed and kept",
+            registry=registry,
+        )
         self.marks = Counter(
             "smartcloudops_marks",
             "What people said of ended runs",

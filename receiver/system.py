@@ -22,6 +22,7 @@ from actions.perform import Performer
 from models.evidence import Evidence
 from models.verdict import Verdict
 from receiver import gauges, notices, overrides, runs
+from receiver.anchoring import Anchoring
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
 from receiver.by_hand import ByHand
@@ -171,6 +172,13 @@ class System:
             clock=clock,
         )
 
+        self.anchoring = Anchoring(
+            settings=settings,
+            database=self.database,
+            clients=lambda: self._aws,
+            metrics=self.metrics,
+            clock=clock,
+        )
         found = (self._notifying(announce) if announce else None, self._tracing())
         self._acting = False
         self._followers = [one for one in found if one is not None]
@@ -222,12 +230,14 @@ class System:
         self.assessor.start()
         for one in self._followers:
             one.start()
+        self.anchoring.start()
         self._acting = True
 
     def _stand_down(self) -> None:
         self._acting = False
         for one in self._followers:
             one.stop()
+        self.anchoring.stop()
         self.assessor.stop()
         self.engine.stop()
 
