@@ -51,9 +51,9 @@ def with_undoing(names: Iterable[str]) -> Sequence[Action]:
 def policy(names: Iterable[str]) -> Mapping[str, Any]:
     """The policy document for these actions and their undoing."""
     needed = {one for action in with_undoing(names) for one in action.permissions}
-    reads = sorted({one for one in needed if _reads(one)} | set(READS))
+    reads = sorted({one for one in needed if is_read(one)} | set(READS))
     statements = [{"Sid": "Read", "Effect": "Allow", "Action": reads, "Resource": "*"}]
-    writes = sorted(one for one in needed if not _reads(one))
+    writes = sorted(one for one in needed if not is_read(one))
     for service in sorted({one.partition(":")[0] for one in writes}):
         mine = [one for one in writes if one.startswith(f"{service}:")]
         tagged = [one for one in mine if service in _TAGGED and one not in _UNTAGGED]
@@ -73,5 +73,5 @@ def _statement(name: str, actions: Sequence[str]) -> dict[str, Any]:
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resources}
 
 
-def _reads(permission: str) -> bool:
+def is_read(permission: str) -> bool:
     return permission.partition(":")[2].startswith(_READING)

@@ -4,26 +4,30 @@ What is bad input is a click exception, which the command line tells in one line
 """
 
 import getpass
+import json
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import audit, aws, exports, heads, retention
+from actions import audit, aws, exports, heads, ledger, reconciliation, retention, trail
 from actions.archive import Archive, ArchiveError, archive
 from actions.aws import AWS_ERRORS
 from actions.chain import Verification
+from actions.reconciliation import Reconciliation
+from actions.trail import TrailError
 from receiver import anchoring, settings
 from receiver.database import DatabaseUrlError, database
 from receiver.durations import Duration
 from receiver.settings import Settings, SettingsError
+from receiver.stories import when
 
 _ARCHIVE = click.option(
     "--to", "where", help="A folder, or s3://bucket/prefix; else SMARTCLOUDOPS_AUDIT_ARCHIVE."
@@ -105,6 +109,72 @@ def audit_prune(older_than: float, where: str | None) -> None:
     click.echo(f"{gone} records were removed, up to {last.seq}")
 
 
+@audit_group.command("reconcile")
+@click.option("--since", default="24h", show_default=True, type=Duration(), help="As 24h or 7d.")
+@click.option(
+    "--events",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="CloudTrail's files, or JSON Lines of calls; else CloudTrail itself is asked.",
+)
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    help="ARN of the role, or user, that the service acts with; else whoever made a call that "
+    "names a run.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def audit_reconcile(
+    *, since: float, files: Sequence[Path], roles: Sequence[str], as_json: bool
+) -> None:
+    """Compare the ledger with the calls that AWS saw; what only one of them has is a finding."""
+    with _told():
+        loaded, now = settings.load(), time.time()
+        found = reconciled(loaded, files, roles, since=now - since, now=now)
+    if as_json:
+        click.echo(json.dumps(reconciliation_told(found), indent=2))
+    else:
+        _say(found)
+    if found.findings:
+        sys.exit(1)
+
+
+def reconciled(
+    loaded: Settings, files: Sequence[Path], roles: Sequence[str], *, since: float, now: float
+) -> Reconciliation:
+    """Raises TrailError, and the errors of AWS and of the database."""
+    if files:
+        seen = [one for file in files for one in trail.of_file(file)]
+    else:
+        seen = list(trail.looked_up(aws.connect(), since, now))
+    with database(loaded.database_url).read() as connection:
+        entries = ledger.sent_since(connection, since - reconciliation.TOLERANCE_S)
+    late = not files or any(one.late for one in seen)
+    mine = reconciliation.ours(seen, roles)
+    return reconciliation.reconcile(entries, mine, since=since, now=now, late=late)
+
+
+def reconciliation_told(found: Reconciliation) -> dict[str, Any]:
+    findings = [
+        {**vars(one), "kind": str(one.kind), "at": when(one.at), "names": list(one.names)}
+        for one in found.findings
+    ]
+    return {"ok": not findings, **vars(found), "findings": findings}
+
+
+def _say(found: Reconciliation) -> None:
+    for one in found.findings:
+        run = f" of run {one.run_id}" if one.run_id else ""
+        who = f" by {one.who}" if one.who else ""
+        said = str(one.kind).replace("_", " ")
+        click.echo(f"{when(one.at)} {said}: {one.what}{run}{who}: {', '.join(one.names)}", err=True)
+    told = f"{found.calls} calls, {found.entries} entries, {len(found.findings)} findings"
+    late = f", {found.pending} too young for CloudTrail" if found.pending else ""
+    click.echo(told + late)
+
+
 def _of_database(loaded: Settings, checked_with: Collection[Ed25519PublicKey]) -> Verification:
     found = anchoring.known_heads(loaded, aws.connect, checked_with)
     with database(loaded.database_url).read() as connection:
@@ -149,10 +219,12 @@ def _told() -> Iterator[None]:
         yield
     except (SettingsError, DatabaseUrlError, heads.KeyFileError) as error:
         raise click.UsageError(str(error)) from None
+    except TrailError as error:
+        raise click.UsageError(str(error)) from None
     except (ArchiveError, OSError) as error:
         _fail(str(error))
     except AWS_ERRORS as error:
-        raise click.UsageError(f"AWS clients cannot be made: {error}") from None
+        raise click.UsageError(f"AWS cannot be asked: {error}") from None
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         _fail(f"the audit cannot be read: {type(cause).__name__}")

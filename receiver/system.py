@@ -27,6 +27,7 @@ from receiver.assessment import Assessment
 from receiver.assessor import Assessor
 from receiver.by_hand import ByHand
 from receiver.closing import Closing
+from receiver.configuration_record import ConfigurationRecord
 from receiver.database import Database, database, inbox_url
 from receiver.engine import Engine, Phase
 from receiver.evidence import gather
@@ -172,6 +173,9 @@ class System:
             clock=clock,
         )
 
+        self._configuration = ConfigurationRecord(
+            settings=settings, playbooks=playbooks, database=self.database, clock=clock
+        )
         self.anchoring = Anchoring(
             settings=settings,
             database=self.database,
@@ -218,6 +222,7 @@ class System:
 
     def start(self) -> None:
         """Take alerts, and where this is the one that acts, go on with what was left."""
+        self._configuration.start()
         self.inbox.start()
         self.engine.connect()
         # Read before the first alert needs it.
@@ -243,6 +248,8 @@ class System:
 
     def stop(self) -> None:
         """Take no more, finish what runs; whatever is left is on disk and goes on next time."""
+        # First, so that the last head that is signed speaks for it.
+        self._configuration.stop()
         self.leadership.stop()
         self.engine.disconnect()
         self._workers.shutdown()
