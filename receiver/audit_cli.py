@@ -56,7 +56,7 @@ def audit_group() -> None:
 )
 def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
     """Walk the audit chain and name the first record that does not hold."""
-    with _told():
+    with told_in_a_line():
         loaded = settings.load()
         checked_with = [heads.checking_key(one) for one in public_keys] or anchoring.keys(loaded)
         result = _of_copies(copies, checked_with) if copies else _of_database(loaded, checked_with)
@@ -75,7 +75,7 @@ def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
 @_ARCHIVE
 def audit_export(where: str | None) -> None:
     """Copy what is new as JSON Lines, and sign its end where there is a key."""
-    with _told():
+    with told_in_a_line():
         loaded, now = settings.load(), time.time()
         kept = _archive(loaded, where)
         with database(loaded.database_url).read() as connection:
@@ -94,7 +94,7 @@ def audit_export(where: str | None) -> None:
 @_ARCHIVE
 def audit_prune(older_than: float, where: str | None) -> None:
     """Remove old records that were exported and signed for; the chain goes on from them."""
-    with _told():
+    with told_in_a_line():
         loaded, now = settings.load(), time.time()
         if loaded.audit_key_file is None:
             raise click.UsageError("SMARTCLOUDOPS_AUDIT_KEY_FILE is needed: nothing is signed")
@@ -130,7 +130,7 @@ def audit_reconcile(
     *, since: float, files: Sequence[Path], roles: Sequence[str], as_json: bool
 ) -> None:
     """Compare the ledger with the calls that AWS saw; what only one of them has is a finding."""
-    with _told():
+    with told_in_a_line():
         loaded, now = settings.load(), time.time()
         found = reconciled(loaded, files, roles, since=now - since, now=now)
     if as_json:
@@ -214,7 +214,8 @@ def _archive(loaded: Settings, where: str | None) -> Archive:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told_in_a_line() -> Iterator[None]:
+    """Errors as the command line tells them: one line, 2 for bad input, 1 for the rest."""
     try:
         yield
     except (SettingsError, DatabaseUrlError, heads.KeyFileError) as error:

@@ -23,6 +23,7 @@ from receiver import (
     audit_cli,
     logs,
     playbook_tests,
+    report_cli,
     serving,
     settings,
     token_commands,
@@ -166,6 +167,7 @@ def iam_policy(folder: Path | None) -> None:
 
 
 cli.add_command(audit_cli.audit_group)
+cli.add_command(report_cli.report_command)
 cli.add_command(token_commands.token)
 
 

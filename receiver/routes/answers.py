@@ -250,6 +250,33 @@ class Verified(BaseModel):
     anchored: int | None = Field(examples=[16])
 
 
+class FigureStory(BaseModel):
+    """`value` is null where it is not known, and `reason` says why; `more` are its parts."""
+
+    title: str = Field(examples=["Time from fault to action"])
+    value: float | None = Field(examples=[12.5])
+    unit: str = Field(examples=["s"])
+    definition: str
+    reason: str | None
+    more: dict[str, Any]
+
+
+class Report(BaseModel):
+    """Decisions of people come with the number and hash of their audit record."""
+
+    period: dict[str, str]
+    figures: dict[str, FigureStory]
+    incidents: dict[str, Any]
+    actions: list[dict[str, Any]]
+    approvals: list[dict[str, Any]]
+    refusals: dict[str, int]
+    rollbacks: list[dict[str, Any]]
+    overrides: list[dict[str, Any]]
+    audit: dict[str, Any]
+    reconciliation: dict[str, Any] | None
+    reconciliation_reason: str | None
+
+
 class Receipt(BaseModel):
     """Each alert is counted once: firing and new, known already, over, or none at all."""
 
