@@ -21,6 +21,7 @@ from models.artifact import ModelError, shipped
 from models.detector import judge
 from receiver import (
     audit_cli,
+    coverage_cli,
     logs,
     playbook_tests,
     report_cli,
@@ -168,6 +169,7 @@ def iam_policy(folder: Path | None) -> None:
 
 cli.add_command(audit_cli.audit_group)
 cli.add_command(report_cli.report_command)
+cli.add_command(coverage_cli.coverage_command)
 cli.add_command(token_commands.token)
 
 

@@ -117,9 +117,9 @@ def _coverage(found: Mapping[str, Any] | None) -> Figure:
         title="Coverage of critical services",
         value=found["covered_share"] if found else None,
         unit="share",
-        definition="Services that carry the opt-in tag, or that a critical rule names, with a "
-        "rule, a playbook for it, a mode in which it acts, and the tag on all their instances; "
-        "as they are when the report is made.",
+        definition="Critical services (groups tagged as critical; all, where none is) that are "
+        "measured, with a rule whose alerts a playbook matches, in a mode that acts, and the "
+        "opt-in tag on the group and all its instances; as it is when the report is made.",
         reason=None if found and found["covered_share"] is not None else _why_uncovered(found),
         more={"services": found["services"] if found else []},
     )

@@ -12,6 +12,7 @@ import click
 from actions import audit, aws
 from receiver import anchoring, settings
 from receiver.audit_cli import reconciled, reconciliation_told, told_in_a_line
+from receiver.coverage_cli import covered
 from receiver.database import database
 from receiver.durations import Duration
 from receiver.prometheus import Prometheus
@@ -45,6 +46,7 @@ _PATIENCE_S = 30.0
     type=click.Path(path_type=Path),
     help="Files in place of CloudTrail, as for audit reconcile.",
 )
+@click.option("--coverage", is_flag=True, help="Ask Prometheus and AWS for the coverage, too.")
 def report_command(  # noqa: PLR0913 an option each
     *,
     since: float,
@@ -54,6 +56,7 @@ def report_command(  # noqa: PLR0913 an option each
     price: float | None,
     reconcile: bool,
     files: Sequence[Path],
+    coverage: bool,
 ) -> None:
     """Incidents, actions, approvals, and the figures of success, each with its definition."""
     with told_in_a_line():
@@ -72,6 +75,7 @@ def report_command(  # noqa: PLR0913 an option each
                 price=price,
                 ask=partial(ask, prometheus, now),
                 reconciliation=compared,
+                coverage=covered(loaded) if coverage else None,
                 verification=audit.verify(connection, known),
             )
             text = _FORMATS[form](report(connection, asked))
