@@ -5,6 +5,7 @@ import importlib
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -16,12 +17,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions.aws import AWS_ERRORS
-from actions.policy import policy
 from models.artifact import ModelError, shipped
 from models.detector import judge
 from receiver import (
     audit_cli,
     coverage_cli,
+    entitlement,
     logs,
     playbook_tests,
     report_cli,
@@ -160,11 +161,19 @@ def explain(payload: Path, *, as_json: bool) -> None:
 
 @cli.command("iam-policy")
 @click.argument("folder", required=False, type=_PATH)
-def iam_policy(folder: Path | None) -> None:
+@click.option("--region", help="The only region that it acts in.")
+@click.option("--account", help="The account's number.")
+@click.option("--group", "groups", multiple=True, help="An Auto Scaling group; all else.")
+def iam_policy(
+    folder: Path | None, region: str | None, account: str | None, groups: Sequence[str]
+) -> None:
     """Print the IAM policy that the loaded playbooks need; needs no network nor credentials."""
     loaded = _playbooks(folder or _settings().playbooks)
-    names = (name for playbook in loaded.items for name in playbook.actions)
-    click.echo(json.dumps(policy(names), indent=2))
+    try:
+        said = entitlement.of(loaded, region=region, account=account, groups=groups)
+    except entitlement.ScopeError as error:
+        _fail(str(error), _BAD_INPUT)
+    click.echo(json.dumps(said, indent=2))
 
 
 cli.add_command(audit_cli.audit_group)
