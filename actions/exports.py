@@ -6,6 +6,7 @@ again; its name says which.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,6 +19,7 @@ from actions.chain import GENESIS, Link, Row, Verification, Walk, canonical
 _FOLDER = "records/"
 _RECORDS_A_FILE = 10_000
 Lines = Callable[[], Iterator[bytes]]
+Reading = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,13 @@ class Exported:
     last: Link
 
 
-def export(connection: Connection, archive: Archive, now: float) -> Exported:
-    """Copy what is not there yet.
+def export(read: Reading, archive: Archive, now: float) -> Exported:
+    """Copy what is not there yet; `read` opens a snapshot, one for each file.
 
     Raises ArchiveError, also where the chain does not go on from what is there.
     """
     last, records = reached(archive), 0
-    rows = audit.rows(connection, last.seq)
-    while chunk := list(islice(rows, _RECORDS_A_FILE)):
+    while chunk := _next(read, last):
         if (chunk[0]["seq"], chunk[0]["previous"]) != (last.seq + 1, last.hash):
             raise ArchiveError(f"record {last.seq + 1} does not follow what was exported before")
         name = f"{_FOLDER}{chunk[0]['seq']:012}-{chunk[-1]['seq']:012}.jsonl"
@@ -44,6 +45,12 @@ def export(connection: Connection, archive: Archive, now: float) -> Exported:
         records += len(chunk)
         last = Link(chunk[-1]["seq"], chunk[-1]["hash"])
     return Exported(records, last)
+
+
+def _next(read: Reading, last: Link) -> list[Row]:
+    # Not held open while the archive is written to: a database closes a transaction that idles.
+    with read() as connection:
+        return list(islice(audit.rows(connection, last.seq), _RECORDS_A_FILE))
 
 
 def reached(archive: Archive) -> Link:

@@ -38,6 +38,7 @@ class Anchoring:
     def start(self) -> None:
         if self.settings.audit_key_file is None:
             return
+        self._stopping.clear()
         self._thread = threading.Thread(target=self._loop, name="anchoring", daemon=True)
         self._thread.start()
 
@@ -46,6 +47,7 @@ class Anchoring:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_STOP_S)
+            self._thread = None
             self.beat()
 
     def beat(self) -> None:

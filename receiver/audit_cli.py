@@ -78,8 +78,7 @@ def audit_export(where: str | None) -> None:
     with told_in_a_line():
         loaded, now = settings.load(), time.time()
         kept = _archive(loaded, where)
-        with database(loaded.database_url).read() as connection:
-            done = exports.export(connection, kept, now)
+        done = exports.export(database(loaded.database_url).read, kept, now)
         signed = loaded.audit_key_file is not None and done.last.seq > 0
         if loaded.audit_key_file is not None and signed:
             heads.publish(kept, heads.signing_key(loaded.audit_key_file), done.last, now)
@@ -99,8 +98,8 @@ def audit_prune(older_than: float, where: str | None) -> None:
         if loaded.audit_key_file is None:
             raise click.UsageError("SMARTCLOUDOPS_AUDIT_KEY_FILE is needed: nothing is signed")
         state, kept = database(loaded.database_url), _archive(loaded, where)
-        with state.read() as connection:
-            last = retention.prunable(connection, kept, anchoring.keys(loaded), now - older_than)
+        known = anchoring.keys(loaded)
+        last = retention.prunable(state.read, kept, known, now - older_than)
         if last is None:
             click.echo("nothing is old enough, exported and signed for")
             return

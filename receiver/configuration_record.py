@@ -41,17 +41,13 @@ class ConfigurationRecord:
     clock: Callable[[], float]
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
-    _now: dict[str, Any] = field(default_factory=dict, init=False)
     _file: object = field(default=None, init=False)
 
     def start(self) -> None:
         """Record what the service starts with, and how it differs from the last time."""
         self._file = _state(self.settings)
-        self._now = self._read()
-        with self.database.write() as connection:
-            before, now = _last(connection), self.clock()
-            started = Event(actor=_ACTOR, event=_STARTED, detail=self._now)
-            chain.append(connection, now, started, *_differences(before, self._now))
+        now = self._read()
+        self._try(now, Event(actor=_ACTOR, event=_STARTED, detail=now))
         self._thread = threading.Thread(target=self._loop, name="configuration", daemon=True)
         self._thread.start()
 
@@ -60,24 +56,23 @@ class ConfigurationRecord:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_STOP_S)
-            self._try(Event(actor=_ACTOR, event=_STOPPED, detail={}))
+            self._try({}, Event(actor=_ACTOR, event=_STOPPED, detail={}))
 
     def beat(self) -> None:
         state = _state(self.settings)
-        if state == self._file:
-            return
-        after = self._now | {"tokens": _tokens(self.settings)}
-        if self._try(*_differences(self._now, after)):
-            self._now, self._file = after, state
+        if state != self._file and self._try({"tokens": _tokens(self.settings)}):
+            self._file = state
 
     def _loop(self) -> None:
         while not self._stopping.wait(_INTERVAL_S):
             self.beat()
 
-    def _try(self, *events: Event) -> bool:
+    def _try(self, now: Mapping[str, Any], *events: Event) -> bool:
+        """Record the events, and what of `now` is not as it is on record already."""
         try:
             with self.database.write() as connection:
-                chain.append(connection, self.clock(), *events)
+                changes = _differences(_last(connection), now)
+                chain.append(connection, self.clock(), *events, *changes)
         except SQLAlchemyError as error:
             _log.error("configuration_unrecorded", error=type(error).__name__)
             return False

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -29,14 +29,14 @@ _UNASKED = "it was not asked for"
 class Asked:
     """What a report is about: epoch seconds, and what only a person can say.
 
-    `ask` answers a PromQL expression with a number, or raises ValueError with a reason.
+    `availability` is asked of Prometheus before: a snapshot of the records must not wait for it.
     """
 
     since: float
     until: float
     manual_minutes: float | None = None
     price: float | None = None
-    ask: Callable[[str], float | None] | None = None
+    availability: Figure
     reconciliation: Mapping[str, Any] | None = None
     coverage: Mapping[str, Any] | None = None
     verification: Verification | None = None
@@ -104,7 +104,7 @@ def _figures(incidents: Sequence[Incident], asked: Asked) -> Mapping[str, Figure
     return {
         "time_to_action": figures.time_to_action(incidents),
         "correct_actions": figures.correct_actions(incidents),
-        "availability": figures.availability(asked.ask, asked.until - asked.since),
+        "availability": asked.availability,
         "coverage": _coverage(asked.coverage),
         "time_to_recovery": figures.time_to_recovery(incidents, asked.manual_minutes),
         "interventions_avoided": figures.interventions_avoided(incidents),

@@ -17,6 +17,7 @@ from receiver.database import database
 from receiver.durations import Duration
 from receiver.prometheus import Prometheus
 from receiver.report import Asked, ask, report
+from receiver.report_figures import availability
 from receiver.report_page import csv_text, html
 from receiver.settings import Settings
 
@@ -67,15 +68,18 @@ def report_command(  # noqa: PLR0913 an option each
         if reconcile or files:
             found = reconciled(loaded, files, (), since=now - since, now=now)
             compared = reconciliation_told(found)
-        with _prometheus(loaded) as prometheus, state.read() as connection:
+        with _prometheus(loaded) as prometheus:
+            available = availability(partial(ask, prometheus, now), since)
+        around = covered(loaded) if coverage else None
+        with state.read() as connection:
             asked = Asked(
                 since=now - since,
                 until=now,
                 manual_minutes=manual_minutes,
                 price=price,
-                ask=partial(ask, prometheus, now),
+                availability=available,
                 reconciliation=compared,
-                coverage=covered(loaded) if coverage else None,
+                coverage=around,
                 verification=audit.verify(connection, known),
             )
             text = _FORMATS[form](report(connection, asked))

@@ -46,8 +46,7 @@ def keys(key: Ed25519PrivateKey) -> list[Ed25519PublicKey]:
 
 
 def _export(state: Database, kept: Archive) -> exports.Exported:
-    with state.read() as connection:
-        return exports.export(connection, kept, _NOW)
+    return exports.export(state.read, kept, _NOW)
 
 
 def _sign(state: Database, kept: Archive, key: Ed25519PrivateKey) -> None:
@@ -135,23 +134,21 @@ def test_only_what_was_exported_and_signed_for_is_pruned(
     """And the chain still holds afterwards, in the database and in the archive."""
     fill(state, 4, at=100.0)
     fill(state, 4, at=1000.0)
-    with state.read() as connection:
-        assert retention.prunable(connection, kept, keys, 500.0) is None
+    assert retention.prunable(state.read, kept, keys, 500.0) is None
     _export(state, kept)
+    assert retention.prunable(state.read, kept, keys, 500.0) is None
     with state.read() as connection:
-        assert retention.prunable(connection, kept, keys, 500.0) is None
         fourth = list(audit.rows(connection))[3]
     heads.publish(kept, key, Link(4, fourth["hash"]), _NOW)
     _sign(state, kept, key)
-    with state.read() as connection:
-        link = retention.prunable(connection, kept, keys, 500.0)
+    link = retention.prunable(state.read, kept, keys, 500.0)
     assert link == Link(4, fourth["hash"])
     with state.write() as connection:
         assert retention.prune(connection, link, "alice", _NOW) == 4
     with state.read() as connection:
         found = audit.verify(connection)
         assert (found.ok, found.records) == (True, 5)
-        assert retention.prunable(connection, kept, keys, 500.0) is None
+    assert retention.prunable(state.read, kept, keys, 500.0) is None
     _export(state, kept)
     assert exports.verify(_lines(kept), {}).records == 9
 
@@ -166,8 +163,8 @@ def test_nothing_is_pruned_whose_copy_was_changed(
     (name,) = kept.names("records/")
     text = (kept.path / name).read_text()
     (kept.path / name).write_text(text.replace("alice", "mallo", 1))
-    with state.read() as connection, pytest.raises(ArchiveError, match="record 1"):
-        retention.prunable(connection, kept, keys, _NOW)
+    with pytest.raises(ArchiveError, match="record 1"):
+        retention.prunable(state.read, kept, keys, _NOW)
 
 
 def test_a_bucket_with_object_lock_keeps_what_it_was_given(

@@ -21,6 +21,7 @@ from actions.tables import intents
 from receiver.cli import main
 from receiver.database import Database
 from receiver.report import Asked, report
+from receiver.report_figures import availability
 from receiver.report_page import csv_text, html
 from receiver.run import State
 from receiver.tables import runs as table
@@ -148,10 +149,17 @@ def month(state: Database) -> Database:
     return state
 
 
-def _report(state: Database, **more: Any) -> dict[str, Any]:  # noqa: ANN401 fields of what is asked
+def _report(
+    state: Database,
+    ask: Callable[[str], float | None] | None = None,
+    **more: Any,  # noqa: ANN401 fields of what is asked
+) -> dict[str, Any]:
+    available = availability(ask, _NOW - _SINCE)
     with state.read() as connection:
         verification = audit.verify(connection)
-        asked = Asked(since=_SINCE, until=_NOW, verification=verification, **more)
+        asked = Asked(
+            since=_SINCE, until=_NOW, availability=available, verification=verification, **more
+        )
         return report(connection, asked)
 
 

@@ -12,6 +12,7 @@ from actions.chain import Verification
 from actions.heads import KeyFileError
 from receiver.guarded import GuardedRoute, needs
 from receiver.report import Asked, ask, report
+from receiver.report_figures import availability
 from receiver.routes.answers import Report
 from receiver.routes.asking import answers
 from receiver.system import System
@@ -35,14 +36,16 @@ def of_time(
     """Since then, or of the last 30 days; each figure with its definition, null if unknown."""
     system: System = request.app.state.system
     now = system.clock()
+    begin = min(now, since.timestamp()) if since else now - _DAYS_30_S
+    available = availability(partial(ask, system.prometheus, now), now - begin)
     verification, why = _verified(system)
     with system.database.read() as connection:
         asked = Asked(
-            since=min(now, since.timestamp()) if since else now - _DAYS_30_S,
+            since=begin,
             until=now,
             manual_minutes=manual_minutes,
             price=price,
-            ask=partial(ask, system.prometheus, now),
+            availability=available,
             verification=verification,
             why_unverified=why,
         )
