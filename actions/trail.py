@@ -49,7 +49,7 @@ class Seen:
 
 
 def looked_up(
-    aws: Aws, since: float, until: float, wait: Callable[[float], None] = time.sleep
+    aws: Aws, since: float, until: float, wait: Callable[[float], object] = time.sleep
 ) -> Iterator[Seen]:
     """What changed something in this region, from CloudTrail. Raises botocore's errors."""
     asked: LookupEventsRequestTypeDef = {

@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     audit_head_interval_s: Annotated[float, Field(gt=0)] = 300
     # For how long nobody may remove what was put into a bucket with Object Lock.
     audit_lock_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    # Seconds between two comparisons of the ledger with CloudTrail; none without.
+    reconcile_interval_s: Annotated[float, Field(ge=60)] | None = None
     # Where traces go, over OTLP and HTTP.
     otlp_url: HttpUrl | None = None
     log_format: Literal["json", "console"] = "json"

@@ -43,6 +43,7 @@ from receiver.phases import Phases
 from receiver.playbooks import Playbooks
 from receiver.pools import Pool
 from receiver.prometheus import Prometheus
+from receiver.reconciling import Reconciling
 from receiver.settings import Settings
 from receiver.single_process import SingleProcess
 from receiver.situation import Situations, Source, Target
@@ -183,6 +184,13 @@ class System:
             metrics=self.metrics,
             clock=clock,
         )
+        self._reconciling = Reconciling(
+            interval_s=settings.reconcile_interval_s,
+            database=self.database,
+            clients=lambda: self._aws,
+            metrics=self.metrics,
+            clock=clock,
+        )
         found = (self._notifying(announce) if announce else None, self._tracing())
         self._acting = False
         self._followers = [one for one in found if one is not None]
@@ -236,12 +244,14 @@ class System:
         for one in self._followers:
             one.start()
         self.anchoring.start()
+        self._reconciling.start()
         self._acting = True
 
     def _stand_down(self) -> None:
         self._acting = False
         for one in self._followers:
             one.stop()
+        self._reconciling.stop()
         self.anchoring.stop()
         self.assessor.stop()
         self.engine.stop()

@@ -23,6 +23,8 @@ from actions.surroundings import Bounds
 from demo.processes import Processes, wait_announced
 from receiver.cli import main
 from receiver.database import Database, database
+from receiver.metrics import Metrics
+from receiver.reconciling import Reconciling
 from tests.catalog_fixtures import CASES, GROUP, World
 
 _ENV = {
@@ -251,3 +253,30 @@ def test_from_the_command_line(
         main(["audit", "reconcile", "--events", str(file)])
     assert ended.value.code == 2
     assert "calls.jsonl:1" in capsys.readouterr().err
+
+
+def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database) -> None:
+    """Nothing of its own; a call that only names a run of its own as soon as there is one."""
+    metrics = Metrics(())
+    reconciling = Reconciling(
+        interval_s=3600,
+        database=acted,
+        clients=lambda: world.aws,
+        metrics=metrics,
+        clock=time.time,
+    )
+    before = _count(metrics, "smartcloudops_reconcile_findings", Kind.CALL_WITHOUT_ENTRY)
+    with aws.on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
+        world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[5]])
+    reconciling.beat()
+    found = [(one, _count(metrics, "smartcloudops_reconcile_findings", one)) for one in Kind]
+    assert before == 0
+    assert dict(found)[Kind.CALL_WITHOUT_ENTRY] >= 1
+    assert dict(found)[Kind.ENTRY_WITHOUT_CALL] == 0
+    assert metrics.registry.get_sample_value("smartcloudops_reconciled_timestamp_seconds")
+
+
+def _count(metrics: Metrics, name: str, kind: Kind) -> float:
+    value = metrics.registry.get_sample_value(name, {"kind": kind})
+    assert value is not None
+    return value
