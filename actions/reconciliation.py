@@ -13,6 +13,8 @@ from actions.trail import LATE_S, Seen
 
 # Between the clock here and the one that the calls are dated with.
 TOLERANCE_S = 120.0
+# A file's own time is that of the last tick before it was written.
+_WRITTEN_S = 0.1
 # A data event, which LookupEvents does not know.
 # https://docs.aws.amazon.com/sns/latest/dg/logging-using-cloudtrail.html
 _UNSEEN = frozenset({"Publish"})
@@ -64,11 +66,11 @@ def ours(seen: Iterable[Seen], roles: Collection[str]) -> Iterator[Seen]:
 
 
 def reconcile(
-    entries: Sequence[Intent], seen: Iterable[Seen], *, since: float, now: float, late: bool
+    entries: Sequence[Intent], seen: Iterable[Seen], *, since: float, until: float, late: bool
 ) -> Reconciliation:
-    """`seen` are our calls since then; entries may be older, for the calls at the edge.
+    """`seen` are our calls from `since` to `until`; entries may be older, for those at the edge.
 
-    `late`: calls of the last quarter of an hour may be missing.
+    `late`: calls of the last quarter of an hour before `until` may be missing.
     """
     sent = [one for one in entries if one.dispatched_at is not None and writes(one.action)]
     calls = [one for one in seen if one.at >= since]
@@ -86,12 +88,12 @@ def reconcile(
         if again and not CATALOG[entry.action].converges:
             findings.append(_of_call(Kind.REPEATED_CALL, call, entry))
     lost = [one for one in sent if _lost(one, made, since=since, late=late)]
-    young = now - LATE_S - TOLERANCE_S if late else now + TOLERANCE_S
-    findings += [_of_entry(one) for one in lost if (one.dispatched_at or 0.0) <= young]
+    known = until - LATE_S - TOLERANCE_S if late else until + _WRITTEN_S
+    findings += [_of_entry(one) for one in lost if (one.ended_at or known) <= known]
     return Reconciliation(
         calls=len(calls),
         entries=sum(1 for one in sent if (one.dispatched_at or 0.0) >= since),
-        pending=sum(1 for one in lost if (one.dispatched_at or 0.0) > young),
+        pending=sum(1 for one in lost if (one.ended_at or known) > known),
         findings=sorted(findings, key=lambda one: one.at),
     )
 

@@ -151,8 +151,10 @@ def reconciled(
     with database(loaded.database_url).read() as connection:
         entries = ledger.sent_since(connection, since - reconciliation.TOLERANCE_S)
     late = not files or any(one.late for one in seen)
+    # What was sent after a file was written cannot be in it.
+    until = min(now, max((file.stat().st_mtime for file in files), default=now))
     mine = reconciliation.ours(seen, roles)
-    return reconciliation.reconcile(entries, mine, since=since, now=now, late=late)
+    return reconciliation.reconcile(entries, mine, since=since, until=until, late=late)
 
 
 def reconciliation_told(found: Reconciliation) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Reconciling:
             _log.error("reconciliation_failed", error=type(error).__name__)
             return
         mine = reconciliation.ours(seen, ())
-        found = reconciliation.reconcile(entries, mine, since=since, now=now, late=True)
+        found = reconciliation.reconcile(entries, mine, since=since, until=now, late=True)
         kinds = [one.kind for one in found.findings]
         for kind in Kind:
             self.metrics.reconcile_findings.labels(kind).set(kinds.count(kind))

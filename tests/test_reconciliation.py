@@ -106,7 +106,7 @@ def _found(acted: Database, file: Path, **more: Any) -> Reconciliation:  # noqa:
         entries = ledger.sent_since(connection, 0.0)
     seen = list(trail.of_file(file))
     late = any(one.late for one in seen)
-    asked = {"since": 0.0, "now": time.time(), "late": late} | more
+    asked = {"since": 0.0, "until": time.time(), "late": late} | more
     roles = asked.pop("roles", ())
     return reconciliation.reconcile(entries, reconciliation.ours(seen, roles), **asked)
 
@@ -161,6 +161,22 @@ def test_a_step_that_no_call_shows_is_found(
     assert (one.kind, one.what, one.run_id) == (Kind.ENTRY_WITHOUT_CALL, action, entry.run_id)
 
 
+def test_what_was_sent_after_the_log_was_written_is_not_missing(
+    world: World, acted: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not be in it; from the command line the file's own time tells."""
+    calls = _log(world, acted)
+    with acted.read() as connection:
+        last = max(ledger.sent_since(connection, 0.0), key=lambda one: one.ended_at or 0.0)
+    file = _write(tmp_path, [one for one in calls if one["session"] != last.run_id])
+    written = (last.dispatched_at or 0.0) - 1
+    found = _found(acted, file, until=written)
+    assert (found.findings, found.pending) == ([], 1)
+    os.utime(file, (written, written))
+    monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", str(acted.engine.url))
+    main(["audit", "reconcile", "--events", str(file)])
+
+
 def test_a_reboot_that_came_twice_is_found(world: World, acted: Database, tmp_path: Path) -> None:
     """One entry speaks for one call of what must not be repeated."""
     calls = _log(world, acted)
@@ -196,7 +212,7 @@ def test_cloudtrails_files_are_read_and_its_delay_is_respected(
     records = _trail([one for one in calls if one is not reboot])
     file.write_bytes(gzip.compress(json.dumps({"Records": records}).encode()))
     assert (_found(acted, file).findings, _found(acted, file).pending) == ([], 1)
-    later = _found(acted, file, now=time.time() + 3600)
+    later = _found(acted, file, until=time.time() + 3600)
     assert [(one.kind, one.what) for one in later.findings] == [
         (Kind.ENTRY_WITHOUT_CALL, "reboot_instance")
     ]
