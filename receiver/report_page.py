@@ -4,11 +4,13 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 _WIDTH, _HEIGHT = 640, 140
+_SLOT_MOST = 64.0
 _EDGES = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300)
 # A spreadsheet takes what begins so for a formula, and alerts say what they like.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -41,7 +43,7 @@ def html(report: Mapping[str, Any]) -> str:
         report=report,
         width=_WIDTH,
         height=_HEIGHT,
-        days=_bars(report["incidents"]["by_day"]),
+        days=_bars(_days(report)) if report["incidents"]["total"] else [],
         times=_bars(_spread(times)) if times else [],
     )
 
@@ -62,6 +64,14 @@ def _cell(value: object) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+def _days(report: Mapping[str, Any]) -> Mapping[str, int]:
+    """Incidents of each day of the period, those without any included."""
+    first, last = (date.fromisoformat(report["period"][one][:10]) for one in ("since", "until"))
+    every = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    found = report["incidents"]["by_day"]
+    return {str(day): found.get(str(day), 0) for day in every}
+
+
 def _spread(times: Sequence[float]) -> Mapping[str, int]:
     """How many took how long."""
     found, low = {}, 0.0
@@ -72,7 +82,7 @@ def _spread(times: Sequence[float]) -> Mapping[str, int]:
 
 
 def _bars(counts: Mapping[str, int]) -> list[Bar]:
-    most, slot = max(counts.values(), default=0), _WIDTH / max(1, len(counts))
+    most, slot = max(counts.values(), default=0), min(_SLOT_MOST, _WIDTH / max(1, len(counts)))
     return [
         Bar(
             x=round(number * slot + 1, 1),

@@ -255,6 +255,8 @@ def test_the_page_is_one_file_in_which_alerts_are_only_text(month: Database) -> 
     tags.feed(page)
     names = [tag for tag, _ in tags.seen]
     assert names.count("svg") == 2
+    # A bar for each day, those without an incident included, and one for each span of seconds.
+    assert names.count("rect") == 31 + 11
     assert not {"script", "link", "img", "iframe"} & {*names}
     assert not [attrs for _, attrs in tags.seen if {"src", "href"} & attrs.keys()]
     assert "&lt;script&gt;" in page
