@@ -258,9 +258,11 @@ class System:
 
     def stop(self) -> None:
         """Take no more, finish what runs; whatever is left is on disk and goes on next time."""
-        # First, so that the last head that is signed speaks for it.
-        self._configuration.stop()
+        acted = self._acting
         self.leadership.stop()
+        self._configuration.stop()
+        if acted:
+            self.anchoring.beat()
         self.engine.disconnect()
         self._workers.shutdown()
         self._looks.shutdown(wait=False, cancel_futures=True)
