@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions.action import Outcome
+from actions.action import Impact, Outcome
+from actions.catalog import CATALOG
 from actions.ledger import Intent
-from actions.reconciliation import writes
 from receiver.run import Run, State
 
 QUICK_S = 30.0
@@ -32,13 +32,13 @@ class Incident:
     @property
     def first_sent(self) -> float | None:
         """When the first call was sent that changes something in AWS; epoch seconds."""
-        sent = (one.dispatched_at for one in self.steps if writes(one.action))
+        sent = (one.dispatched_at for one in self.steps if _acts(one))
         return min((at for at in sent if at is not None), default=None)
 
     @property
     def acted(self) -> bool:
         """Whether a step changed something in AWS, or may have."""
-        return any(writes(one.action) and one.outcome in _MAY_HAVE_CHANGED for one in self.steps)
+        return any(_acts(one) and one.outcome in _MAY_HAVE_CHANGED for one in self.steps)
 
     @property
     def approval(self) -> Mapping[str, Any] | None:
@@ -191,6 +191,11 @@ def availability(ask: Callable[[str], float | None] | None, seconds: float) -> F
         reason=None if share is not None else reason,
         more={"queries": [total, failed]},
     )
+
+
+def _acts(step: Intent) -> bool:
+    """Telling people is no act."""
+    return CATALOG[step.action].impact is not Impact.HARMLESS
 
 
 def _right(one: Incident) -> bool | None:

@@ -62,7 +62,7 @@ _MONTH = (
     _Past(state=State.ROLLED_BACK, acted_s=40, ended_s=300),
     _Past(state=State.CANCELLED, acted_s=12),
     _Past(state=State.SUCCEEDED, acted_s=1, ended_s=50, asked="carol", approver="bob"),
-    _Past(state=State.SUCCEEDED, acted_s=2, action="notify"),
+    _Past(state=State.SUCCEEDED, acted_s=2, action="page"),
     _Past(state=State.REFUSED, refusal="cooldown", alert=_HOSTILE),
     _Past(state=State.REFUSED, refusal="cooldown"),
     _Past(state=State.REFUSED, refusal="paused", alert="=cmd()"),
