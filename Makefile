@@ -61,7 +61,15 @@ lock: $(STAMP) ## renew the lock files
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --extra dev pyproject.toml -o requirements-dev.lock
 	grep -oE 'hatchling==[0-9.]+' pyproject.toml | head -1 | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade - -o requirements-build.lock
 
+audit-deps: $(STAMP) ## known weaknesses of what production installs (asks PyPI)
+	$(BIN)/uvx --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+
+sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
+	@mkdir -p build
+	$(BIN)/uvx --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml \
+	  --output-reproducible --of JSON -o build/sbom.json requirements.lock
+
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools browser lint test screenshots demo bench bench-decisions model reference dashboards lock clean
+.PHONY: help venv tools browser lint test screenshots demo bench bench-decisions model reference dashboards lock audit-deps sbom clean

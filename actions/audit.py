@@ -1,18 +1,26 @@
-"""The audit chain: each record covers the one before, so that no record changes unseen."""
+"""The audit: who did what, appended to a chain in which no record changes unseen."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
+from actions.chain import GENESIS, Fault, Link, Row, Verification, Walk, canonical, hash_of
 from actions.tables import audit, audit_head
 
-GENESIS = "0" * 64
+__all__ = [
+    "Event",
+    "Origin",
+    "Verification",
+    "append",
+    "canonical",
+    "coming_from",
+    "records",
+    "verify",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +59,6 @@ class Event:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Verification:
-    """`first_bad` is the sequence number of the first record that does not hold."""
-
-    ok: bool
-    records: int
-    first_bad: int | None
-
-
-def canonical(value: object) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, ASCII only (no NUL, no surrogate)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-
-
 def append(connection: Connection, now: float, *events: Event) -> None:
     """Add records inside the caller's transaction, so that no change lands without its record."""
     if not events:
@@ -83,25 +77,30 @@ def append(connection: Connection, now: float, *events: Event) -> None:
             "detail": canonical(_told(event)),
             "previous": previous,
         }
-        previous = _hash(row)
+        previous = hash_of(row)
         rows.append(row | {"hash": previous})
     connection.execute(insert(audit), rows)
     connection.execute(update(audit_head).values(seq=seq, hash=previous))
 
 
-def verify(connection: Connection) -> Verification:
-    """Walk the whole chain, oldest first, in constant memory."""
+def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Verification:
+    """Walk the whole chain, oldest first, in constant memory.
+
+    `heads` are the hashes of records by number, as signed heads have them.
+    """
     head = connection.execute(select(audit_head)).one_or_none()
-    expected, previous = 0, GENESIS
-    for row in _rows(connection):
-        expected += 1
-        intact = row["seq"] == expected and row["previous"] == previous
-        if not intact or _hash(row) != row["hash"]:
-            return Verification(ok=False, records=expected, first_bad=expected)
-        previous = row["hash"]
-    if head is None or (head.seq, head.hash) != (expected, previous):
-        return Verification(ok=False, records=expected, first_bad=expected + 1)
-    return Verification(ok=True, records=expected, first_bad=None)
+    if head is None:
+        count = connection.execute(select(func.count()).select_from(audit)).scalar_one()
+        return Verification(ok=False, records=count, first_bad=count + 1, fault=Fault.HEAD_LOST)
+    walk = Walk(after=_before(connection), end=Link(head.seq, head.hash), heads=heads or {})
+    return walk.over(rows(connection))
+
+
+def rows(connection: Connection, after: int = 0) -> Iterator[Row]:
+    """Every record above this number, oldest first."""
+    query = select(audit).where(audit.c.seq > after).order_by(audit.c.seq)
+    for row in connection.execute(query.execution_options(yield_per=1000)).mappings():
+        yield dict(row)
 
 
 def records(
@@ -132,11 +131,10 @@ def _told(event: Event) -> Mapping[str, Any]:
     return {**event.detail, "origin": said}
 
 
-def _rows(connection: Connection) -> Iterator[RowMapping]:
-    query = select(audit).order_by(audit.c.seq).execution_options(yield_per=1000)
-    yield from connection.execute(query).mappings()
-
-
-def _hash(row: Mapping[str, Any] | RowMapping) -> str:
-    covered = {key: value for key, value in row.items() if key != "hash"}
-    return hashlib.sha256(canonical(covered).encode()).hexdigest()
+def _before(connection: Connection) -> Link:
+    """The link that the first record stands on: none, unless older ones were pruned."""
+    pruned = connection.execute(select(audit_head.c.pruned)).scalar_one()
+    if pruned == 0:
+        return Link(0, GENESIS)
+    first = select(audit.c.previous).where(audit.c.seq == pruned + 1)
+    return Link(pruned, connection.execute(first).scalar_one_or_none() or "")

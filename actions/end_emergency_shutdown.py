@@ -36,7 +36,7 @@ class EndEmergencyShutdown(Action):
     impact: ClassVar[Impact] = Impact.REVERSIBLE
     amid_changes: ClassVar[bool] = True
     converges: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (*isolation.PERMISSIONS, "ec2:StartInstances")
+    permissions: ClassVar[tuple[str, ...]] = (*isolation.RELEASING, "ec2:StartInstances")
     params: ClassVar[type[Params]] = Former
 
     def observe(self, call: Call) -> Observation:

@@ -1,13 +1,14 @@
 """What AWS says of an instance or a group, read by id and checked before it is believed."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from actions.aws import Aws
 
 if TYPE_CHECKING:
+    from types_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef as GroupTypeDef
     from types_boto3_autoscaling.type_defs import InstanceTypeDef as MemberTypeDef
     from types_boto3_ec2.type_defs import InstanceTypeDef
 
@@ -16,6 +17,8 @@ GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
 # Only what carries it, as "true", is ever acted on.
 OPT_IN_TAG = "smartcloudops:remediate"
 GROUP_TAG = "aws:autoscaling:groupName"
+# A group that carries it, as "true", is a critical service.
+CRITICAL_TAG = "smartcloudops:critical"
 
 
 class NotActionableError(Exception):
@@ -107,19 +110,27 @@ def group(aws: Aws, name: str) -> Group:
     answer = aws.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
     if len(answer["AutoScalingGroups"]) != 1:
         raise NotActionableError(f"Auto Scaling group {name} does not exist")
-    found = answer["AutoScalingGroups"][0]
-    members = [_member(one) for one in found.get("Instances", [])]
-    return Group(
-        name=name,
-        minimum=found["MinSize"],
-        maximum=found["MaxSize"],
-        desired=found["DesiredCapacity"],
-        members={one.id: one for one in members},
-        target_groups=tuple(found.get("TargetGroupARNs", [])),
-        suspended=frozenset(
-            one.get("ProcessName", "") for one in found.get("SuspendedProcesses", [])
-        ),
-        tags={tag.get("Key", ""): tag.get("Value", "") for tag in found.get("Tags", [])},
+    return _group(answer["AutoScalingGroups"][0])
+
+
+def groups(aws: Aws) -> Sequence[Group]:
+    """Every Auto Scaling group of the region, by name. botocore's errors pass through."""
+    pages = aws.autoscaling.get_paginator("describe_auto_scaling_groups").paginate()
+    found = [_group(one) for page in pages for one in page["AutoScalingGroups"]]
+    return sorted(found, key=lambda one: one.name)
+
+
+def of_group(aws: Aws, name: str) -> Sequence[Instance]:
+    """The live instances of a group, with their tags. botocore's errors pass through."""
+    if not GROUP_NAME.fullmatch(name):
+        raise NotActionableError(f"{name!r} is no name of an Auto Scaling group")
+    live = ["pending", "running", "stopping", "stopped"]
+    return _described(
+        aws,
+        Filters=[
+            {"Name": f"tag:{GROUP_TAG}", "Values": [name]},
+            {"Name": "instance-state-name", "Values": live},
+        ],
     )
 
 
@@ -135,6 +146,22 @@ def member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
     if instance_id not in found.members:
         raise NotActionableError(f"{instance_id} is not a member of {named} any more")
     return found, found.members[instance_id]
+
+
+def _group(found: "GroupTypeDef") -> Group:
+    members = [_member(one) for one in found.get("Instances", [])]
+    return Group(
+        name=found["AutoScalingGroupName"],
+        minimum=found["MinSize"],
+        maximum=found["MaxSize"],
+        desired=found["DesiredCapacity"],
+        members={one.id: one for one in members},
+        target_groups=tuple(found.get("TargetGroupARNs", [])),
+        suspended=frozenset(
+            one.get("ProcessName", "") for one in found.get("SuspendedProcesses", [])
+        ),
+        tags={tag.get("Key", ""): tag.get("Value", "") for tag in found.get("Tags", [])},
+    )
 
 
 def _member(found: "MemberTypeDef") -> Member:

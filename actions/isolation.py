@@ -15,12 +15,17 @@ TAG = "smartcloudops:quarantined"
 PERMISSIONS = (
     "ec2:CreateSnapshot",
     "ec2:CreateTags",
-    "ec2:DeleteTags",
     "ec2:DescribeInstances",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSnapshots",
     "ec2:DescribeVolumes",
+    "ec2:ModifyNetworkInterfaceAttribute",
+)
+RELEASING = (
+    "ec2:DeleteTags",
+    "ec2:DescribeInstances",
+    "ec2:DescribeNetworkInterfaces",
     "ec2:ModifyNetworkInterfaceAttribute",
 )
 GroupId = Annotated[str, StringConstraints(pattern=r"^sg-(?:[0-9a-f]{8}|[0-9a-f]{17})$")]

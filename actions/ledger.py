@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from actions import audit
 from actions.action import Outcome, Settled
@@ -65,6 +65,15 @@ def dispatched(connection: Connection, targets: Sequence[str], since: float) -> 
     )
     rows = connection.execute(query.order_by(intents.c.dispatched_at.desc()))
     return [_intent(row) for row in rows]
+
+
+def sent_since(connection: Connection, since: float) -> Sequence[Intent]:
+    """Every step that was under way since then, and may have been sent to AWS; oldest first."""
+    query = select(intents).where(
+        intents.c.dispatched_at.is_not(None),
+        or_(intents.c.ended_at.is_(None), intents.c.ended_at >= since),
+    )
+    return [_intent(row) for row in connection.execute(query.order_by(intents.c.dispatched_at))]
 
 
 def write(connection: Connection, intent: Intent) -> None:

@@ -44,7 +44,7 @@ class ReleaseQuarantine(Action):
     impact: ClassVar[Impact] = Impact.REVERSIBLE
     amid_changes: ClassVar[bool] = True
     converges: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = isolation.PERMISSIONS
+    permissions: ClassVar[tuple[str, ...]] = isolation.RELEASING
     params: ClassVar[type[Params]] = Former
 
     def observe(self, call: Call) -> Observation:

@@ -121,12 +121,14 @@ audit = Table(
     Index(None, "run_id"),
 )
 
-# The chain's end, locked by whoever appends; a record cut off the end is missed here.
+# The chain's end, locked by whoever appends; a record cut off the end is missed here. Records up
+# to `pruned` may be removed, no other: triggers see to it, and that none is ever changed.
 audit_head = Table(
     "audit_head",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, nullable=False),
     Column("hash", String(64), nullable=False),
+    Column("pruned", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("id = 1", name="one_row"),
 )

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from demo.aws_gate import Call
 
+_WHO = "arn:aws:iam::123456789012:user/emulated"
 _READS = ("Describe", "Get", "List", "Lookup")
 
 
 def lookup_events(
     asked: Mapping[str, Any], calls: Iterable["Call"], since: float
 ) -> dict[str, Any]:
-    """Events about one resource, latest first; what was before `since` is left out."""
+    """Events about one resource, or of one kind, latest first; none from before `since`."""
     wanted = {one["AttributeKey"]: one["AttributeValue"] for one in asked["LookupAttributes"]}
-    name = wanted.get("ResourceName")
+    name, reads = wanted.get("ResourceName"), wanted.get("ReadOnly")
     start, end = float(asked.get("StartTime", 0)), float(asked.get("EndTime", float("inf")))
     found = [
         _event(call)
@@ -24,7 +25,10 @@ def lookup_events(
         if max(since, start) <= call.time <= end
         and (name is None or name in _texts(call.parameters))
     ]
-    return {"Events": found[::-1][: int(asked.get("MaxResults", 50))]}
+    found = [one for one in found[::-1] if reads in (None, one["ReadOnly"])]
+    begun, most = int(asked.get("NextToken") or 0), int(asked.get("MaxResults", 50))
+    more = {"NextToken": str(begun + most)} if len(found) > begun + most else {}
+    return {"Events": found[begun : begun + most], **more}
 
 
 def _event(call: "Call") -> dict[str, Any]:
@@ -41,7 +45,10 @@ def _event(call: "Call") -> dict[str, Any]:
                 "eventName": call.operation,
                 "eventTime": datetime.fromtimestamp(call.time, UTC).isoformat(),
                 "userAgent": agent,
-                "userIdentity": {"type": "IAMUser"},
+                "userIdentity": {
+                    "type": "IAMUser",
+                    "arn": "arn:aws:iam::123456789012:user/emulated",
+                },
                 "requestParameters": call.parameters,
             }
         ),

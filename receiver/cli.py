@@ -5,6 +5,7 @@ import importlib
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -15,23 +16,25 @@ import uvicorn
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import audit
 from actions.aws import AWS_ERRORS
-from actions.policy import policy
 from models.artifact import ModelError, shipped
 from models.detector import judge
-from receiver import explain as explaining
 from receiver import (
+    audit_cli,
+    coverage_cli,
+    entitlement,
     logs,
     playbook_tests,
+    report_cli,
     serving,
     settings,
     token_commands,
     tokens,
 )
+from receiver import explain as explaining
 from receiver.app import app
 from receiver.chat import ChatError, chat
-from receiver.database import DatabaseUrlError, database
+from receiver.database import DatabaseUrlError
 from receiver.outside import NotifyFileError, Services
 from receiver.playbooks import PlaybookErrors, Playbooks
 from receiver.playbooks import load as load_playbooks
@@ -158,33 +161,24 @@ def explain(payload: Path, *, as_json: bool) -> None:
 
 @cli.command("iam-policy")
 @click.argument("folder", required=False, type=_PATH)
-def iam_policy(folder: Path | None) -> None:
+@click.option("--region", help="The only region that it acts in.")
+@click.option("--account", help="The account's number.")
+@click.option("--group", "groups", multiple=True, help="An Auto Scaling group; all else.")
+def iam_policy(
+    folder: Path | None, region: str | None, account: str | None, groups: Sequence[str]
+) -> None:
     """Print the IAM policy that the loaded playbooks need; needs no network nor credentials."""
     loaded = _playbooks(folder or _settings().playbooks)
-    names = (name for playbook in loaded.items for name in playbook.actions)
-    click.echo(json.dumps(policy(names), indent=2))
-
-
-@cli.group("audit")
-def audit_group() -> None:
-    """The record of what happened."""
-
-
-@audit_group.command("verify")
-def audit_verify() -> None:
-    """Walk the audit chain and name the first record that does not hold."""
-    state = database(_settings().database_url)
     try:
-        with state.read() as connection:
-            result = audit.verify(connection)
-    except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        _fail(f"the audit cannot be read: {type(cause).__name__}", _FAILED)
-    if not result.ok:
-        _fail(f"record {result.first_bad} does not hold, {result.records} were read", _FAILED)
-    click.echo(f"{result.records} records, the chain holds")
+        said = entitlement.of(loaded, region=region, account=account, groups=groups)
+    except entitlement.ScopeError as error:
+        _fail(str(error), _BAD_INPUT)
+    click.echo(json.dumps(said, indent=2))
 
 
+cli.add_command(audit_cli.audit_group)
+cli.add_command(report_cli.report_command)
+cli.add_command(coverage_cli.coverage_command)
 cli.add_command(token_commands.token)
 
 

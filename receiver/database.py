@@ -45,7 +45,11 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent snapshot; never waits for a writer."""
-        with self.engine.connect().execution_options(snapshot=True) as connection:
+        options: dict[str, Any] = {"snapshot": True}
+        if self.engine.dialect.name == "postgresql":
+            # The default would show each statement what was committed meanwhile.
+            options["isolation_level"] = "REPEATABLE READ"
+        with self.engine.connect().execution_options(**options) as connection:
             yield connection
 
     def migrate(self, history: str) -> None:

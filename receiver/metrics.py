@@ -14,6 +14,7 @@ from prometheus_client import (
 
 from actions.action import Outcome
 from actions.catalog import CATALOG
+from actions.reconciliation import Kind as Difference
 from models.verdict import Answer
 from receiver.decision import Reason
 from receiver.notices import Kind
@@ -121,6 +122,34 @@ class Metrics:
             "smartcloudops_webhook_rejected",
             "Deliveries that were answered with an error, by status",
             ["code"],
+            registry=registry,
+        )
+        self.audit_anchored = Gauge(
+            "smartcloudops_audit_anchored",
+            "The last audit record that a signed head speaks for; 0 is none since the start",
+            registry=registry,
+        )
+        self.audit_anchor_failures = Counter(
+            "smartcloudops_audit_anchor_failures",
+            "Heads of the audit that could not be signed and kept",
+            registry=registry,
+        )
+        self.reconcile_findings = Gauge(
+            "smartcloudops_reconcile_findings",
+            "What the ledger and CloudTrail differed in when they were last compared",
+            ["kind"],
+            registry=registry,
+        )
+        for difference in Difference:
+            self.reconcile_findings.labels(difference)
+        self.reconciled = Gauge(
+            "smartcloudops_reconciled_timestamp_seconds",
+            "When the ledger was last compared with CloudTrail; 0 is not since the start",
+            registry=registry,
+        )
+        self.reconcile_failures = Counter(
+            "smartcloudops_reconcile_failures",
+            "Comparisons of the ledger with CloudTrail that could not be made",
             registry=registry,
         )
         self.marks = Counter(

@@ -41,6 +41,16 @@ class LabelledSample:
     value: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class AlertingRule:
+    """`healthy`: its last evaluation had no error."""
+
+    name: str
+    expr: str
+    labels: Mapping[str, str]
+    healthy: bool
+
+
 class _Range(BaseModel):
     metric: dict[str, str]
     values: list[tuple[float, float]]
@@ -72,6 +82,25 @@ class _MatrixAnswer(_Answer):
 
 class _VectorAnswer(_Answer):
     data: _Vector
+
+
+class _Rule(BaseModel):
+    name: str
+    query: str
+    labels: dict[str, str] = {}
+    health: str = "unknown"
+
+
+class _RuleGroup(BaseModel):
+    rules: list[_Rule]
+
+
+class _RuleGroups(BaseModel):
+    groups: list[_RuleGroup]
+
+
+class _RulesAnswer(_Answer):
+    data: _RuleGroups
 
 
 _AnyAnswer = TypeVar("_AnyAnswer", bound=_Answer)
@@ -151,6 +180,18 @@ class Prometheus:
             for found in answer.data.result
         )
 
+    def alerting_rules(self) -> tuple[AlertingRule, ...]:
+        """The alerting rules that are loaded. Raises `PrometheusError`."""
+        body = self._send("GET", "rules", None, params={"type": "alert"})
+        answer = _checked(_RulesAnswer, body)
+        return tuple(
+            AlertingRule(
+                name=one.name, expr=one.query, labels=one.labels, healthy=one.health == "ok"
+            )
+            for group in answer.data.groups
+            for one in group.rules
+        )
+
     def _post(self, call: str, form: dict[str, str], timeout_s: float | None) -> bytes:
         try:
             return self._answered(call, form, timeout_s)
@@ -162,9 +203,23 @@ class Prometheus:
         seconds = self._timeout_s if timeout_s is None else timeout_s
         # Prometheus itself gives up too, instead of working on for nobody.
         form["timeout"] = f"{max(seconds, 0.001):.3f}"
+        return self._send("POST", call, seconds, data=form)
+
+    def _send(
+        self,
+        method: str,
+        call: str,
+        timeout_s: float | None,
+        **sent: Mapping[str, str],
+    ) -> bytes:
+        seconds = self._timeout_s if timeout_s is None else timeout_s
         try:
             with self._client.stream(
-                "POST", f"{self._url}/api/v1/{call}", data=form, timeout=max(seconds, 0.001)
+                method,
+                f"{self._url}/api/v1/{call}",
+                timeout=max(seconds, 0.001),
+                data=sent.get("data"),
+                params=sent.get("params"),
             ) as response:
                 body = self._read(response, time.monotonic() + seconds, seconds)
         except httpx.TimeoutException as error:

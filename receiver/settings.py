@@ -73,6 +73,14 @@ class Settings(BaseSettings):
     # Addresses and networks whose X-Forwarded-For is believed, separated by commas.
     trusted_proxies: str = ""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
+    # Ed25519 in PEM: signs the audit's head, which goes into the archive, as exports do.
+    audit_key_file: Path | None = None
+    audit_archive: str = "data/audit"
+    audit_head_interval_s: Annotated[float, Field(gt=0)] = 300
+    # For how long nobody may remove what was put into a bucket with Object Lock.
+    audit_lock_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    # Seconds between two comparisons of the ledger with CloudTrail; none without.
+    reconcile_interval_s: Annotated[float, Field(ge=60)] | None = None
     # Where traces go, over OTLP and HTTP.
     otlp_url: HttpUrl | None = None
     log_format: Literal["json", "console"] = "json"

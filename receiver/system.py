@@ -22,10 +22,12 @@ from actions.perform import Performer
 from models.evidence import Evidence
 from models.verdict import Verdict
 from receiver import gauges, notices, overrides, runs
+from receiver.anchoring import Anchoring
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
 from receiver.by_hand import ByHand
 from receiver.closing import Closing
+from receiver.configuration_record import ConfigurationRecord
 from receiver.database import Database, database, inbox_url
 from receiver.engine import Engine, Phase
 from receiver.evidence import gather
@@ -41,6 +43,7 @@ from receiver.phases import Phases
 from receiver.playbooks import Playbooks
 from receiver.pools import Pool
 from receiver.prometheus import Prometheus
+from receiver.reconciling import Reconciling
 from receiver.settings import Settings
 from receiver.single_process import SingleProcess
 from receiver.situation import Situations, Source, Target
@@ -171,6 +174,23 @@ class System:
             clock=clock,
         )
 
+        self._configuration = ConfigurationRecord(
+            settings=settings, playbooks=playbooks, database=self.database, clock=clock
+        )
+        self.anchoring = Anchoring(
+            settings=settings,
+            database=self.database,
+            clients=lambda: self._aws,
+            metrics=self.metrics,
+            clock=clock,
+        )
+        self._reconciling = Reconciling(
+            interval_s=settings.reconcile_interval_s,
+            database=self.database,
+            clients=lambda: self._aws,
+            metrics=self.metrics,
+            clock=clock,
+        )
         found = (self._notifying(announce) if announce else None, self._tracing())
         self._acting = False
         self._followers = [one for one in found if one is not None]
@@ -210,6 +230,7 @@ class System:
 
     def start(self) -> None:
         """Take alerts, and where this is the one that acts, go on with what was left."""
+        self._configuration.start()
         self.inbox.start()
         self.engine.connect()
         # Read before the first alert needs it.
@@ -222,18 +243,26 @@ class System:
         self.assessor.start()
         for one in self._followers:
             one.start()
+        self.anchoring.start()
+        self._reconciling.start()
         self._acting = True
 
     def _stand_down(self) -> None:
         self._acting = False
         for one in self._followers:
             one.stop()
+        self._reconciling.stop()
+        self.anchoring.stop()
         self.assessor.stop()
         self.engine.stop()
 
     def stop(self) -> None:
         """Take no more, finish what runs; whatever is left is on disk and goes on next time."""
+        acted = self._acting
         self.leadership.stop()
+        self._configuration.stop()
+        if acted:
+            self.anchoring.beat()
         self.engine.disconnect()
         self._workers.shutdown()
         self._looks.shutdown(wait=False, cancel_futures=True)

@@ -7,35 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from receiver import settings, tokens
+from receiver.durations import Duration
 from receiver.settings import SettingsError
 from receiver.tokens import Role, TokensError
-
-_DAY_S = 86_400.0
-_UNITS_S = {"m": 60.0, "h": 3600.0, "d": _DAY_S}
-_LIVES_AT_MOST_S = 10 * 366 * _DAY_S
-
-
-class _Ttl(click.ParamType[float]):
-    name = "duration"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 as click has it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        number, unit = str(value)[:-1], str(value)[-1:]
-        if not number.isascii() or not number.isdigit() or unit not in _UNITS_S:
-            self.fail(f"{value!r} is no duration such as 90d, 12h or 30m", param, ctx)
-        seconds = int(number) * _UNITS_S[unit]
-        if not 0 < seconds <= _LIVES_AT_MOST_S:
-            self.fail(f"{value!r} is not between a minute and ten years", param, ctx)
-        return seconds
 
 
 @click.group()
@@ -46,7 +24,9 @@ def token() -> None:
 @token.command("create")
 @click.option("--role", required=True, type=click.Choice([str(role) for role in Role]))
 @click.option("--name", required=True, help="Whose it is, as the audit will name them.")
-@click.option("--ttl", type=_Ttl(), help="How long it is valid, as 90d or 12h; without, for ever.")
+@click.option(
+    "--ttl", type=Duration(), help="How long it is valid, as 90d or 12h; without, for ever."
+)
 def token_create(role: str, name: str, ttl: float | None) -> None:
     """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it: it cannot be read again."""
     expires_at = None if ttl is None else time.time() + ttl

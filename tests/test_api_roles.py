@@ -31,6 +31,7 @@ _TABLE = {
     ("GET", "/api/v1/model"): "viewer",
     ("GET", "/api/v1/audit"): "viewer",
     ("GET", "/api/v1/audit/verify"): "viewer",
+    ("GET", "/api/v1/report"): "viewer",
     ("POST", "/chat/slack/commands"): "signature",
     ("POST", "/chat/slack/actions"): "signature",
     ("POST", "/chat/webhook"): "signature",

@@ -12,6 +12,7 @@ from receiver import tokens
 from receiver.console.login import attempts
 from receiver.tokens import Role
 from tests.api_fixtures import GROUP, HOSTS, Live, live
+from tests.audit_fixtures import unguarded
 from tests.console_fixtures import Visitor
 
 _HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">'
@@ -332,12 +333,13 @@ def test_a_playbook_shows_how_it_has_done(visitor: Visitor) -> None:
 def test_the_audit_says_whether_it_holds(visitor: Visitor) -> None:
     """And where it does not."""
     assert "The chain holds" in _operator(visitor).see("/audit/verified").text
+    unguarded(visitor.service.system.database)
     with visitor.service.system.database.write() as connection:
         connection.execute(text("update audit set actor = actor || 'x' where seq = 3"))
     page = visitor.see("/audit?verify=1").text
     with visitor.service.system.database.write() as connection:
         connection.execute(text("update audit set actor = rtrim(actor, 'x') where seq = 3"))
-    assert "The chain is broken</strong> at record 3" in page
+    assert "The chain is broken</strong> at record 3, which was altered" in page
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,17 @@ from receiver.cli import cli
 from receiver.decision import Reason
 from receiver.guarded import ROLE
 from receiver.playbooks import load
-from receiver.routes import chat, control, health, model, overrides, records, runs, webhook
+from receiver.routes import (
+    chat,
+    control,
+    health,
+    model,
+    overrides,
+    records,
+    reports,
+    runs,
+    webhook,
+)
 from receiver.settings import Settings
 
 _ROOT = Path(__file__).parents[1]
@@ -36,7 +46,7 @@ def test_every_call_is_described_with_its_role() -> None:
     rows = re.findall(r"^\| `(\w+) (\S+)` \| (\w+) \|", _page("api.md"), re.MULTILINE)
     found = {
         (method, route.path, (route.openapi_extra or {}).get(ROLE, "none"))
-        for module in (webhook, runs, control, overrides, records, model, chat, health)
+        for module in (webhook, runs, control, overrides, records, reports, model, chat, health)
         for route in module.router.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from actions.action import Outcome
+from actions.chain import Fault
 from actions.ledger import Stage
 from models.verdict import Answer
 from receiver.decision import Reason
@@ -237,9 +238,43 @@ class ModelStory(BaseModel):
 
 
 class Verified(BaseModel):
+    """`first_bad` is the first record that does not hold, and `fault` what happened to it.
+
+    Up to `anchored` a signed head speaks for the chain.
+    """
+
     ok: bool
     records: int
-    first_bad: int | None
+    first_bad: int | None = Field(examples=[17])
+    fault: Fault | None = Field(examples=["altered"])
+    anchored: int | None = Field(examples=[16])
+
+
+class FigureStory(BaseModel):
+    """`value` is null where it is not known, and `reason` says why; `more` are its parts."""
+
+    title: str = Field(examples=["Time from fault to action"])
+    value: float | None = Field(examples=[12.5])
+    unit: str = Field(examples=["s"])
+    definition: str
+    reason: str | None
+    more: dict[str, Any]
+
+
+class Report(BaseModel):
+    """Decisions of people come with the number and hash of their audit record."""
+
+    period: dict[str, str]
+    figures: dict[str, FigureStory]
+    incidents: dict[str, Any]
+    actions: list[dict[str, Any]]
+    approvals: list[dict[str, Any]]
+    refusals: dict[str, int]
+    rollbacks: list[dict[str, Any]]
+    overrides: list[dict[str, Any]]
+    audit: dict[str, Any]
+    reconciliation: dict[str, Any] | None
+    reconciliation_reason: str | None
 
 
 class Receipt(BaseModel):

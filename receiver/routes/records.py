@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import asdict
+from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+import structlog
+from fastapi import APIRouter, HTTPException, Query, Request
 from pydantic import AwareDatetime
 
 from actions import audit
+from actions.archive import ArchiveError
+from actions.heads import KeyFileError
 from receiver.guarded import GuardedRoute, needs
 from receiver.routes.answers import AuditPage, Verified
 from receiver.routes.asking import Limit, Name, answers
@@ -15,6 +19,7 @@ from receiver.stories import when
 from receiver.system import System
 from receiver.tokens import Role
 
+_log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
 
 
@@ -50,7 +55,11 @@ def page(
 
 @router.get("/verify", openapi_extra=needs(Role.VIEWER), responses=_VERIFIED)
 def verify(request: Request) -> dict[str, Any]:
-    """Walk the whole chain; `first_bad` is the first record that does not hold."""
+    """Walk the whole chain, against the signed heads; `first_bad` is the first that is wrong."""
     system: System = request.app.state.system
-    with system.database.read() as connection:
-        return asdict(audit.verify(connection))
+    try:
+        return asdict(system.anchoring.verify())
+    except (ArchiveError, KeyFileError) as error:
+        _log.error("audit_heads_unreadable", why=str(error))
+        said = "the signed heads cannot be read, or one is forged: the log says which"
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, said) from None

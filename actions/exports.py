@@ -1,0 +1,99 @@
+"""Copies of the audit as JSON Lines: made bit by bit, and checked without the database.
+
+One record a line, exactly as its hash covers it. A file holds some thousands and is never written
+again; its name says which.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy import Connection
+
+from actions import audit
+from actions.archive import Archive, ArchiveError
+from actions.chain import GENESIS, Link, Row, Verification, Walk, canonical
+
+_FOLDER = "records/"
+_RECORDS_A_FILE = 10_000
+Lines = Callable[[], Iterator[bytes]]
+Reading = Callable[[], AbstractContextManager[Connection]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How many records were copied now, and the last one that is in the archive."""
+
+    records: int
+    last: Link
+
+
+def export(read: Reading, archive: Archive, now: float) -> Exported:
+    """Copy what is not there yet; `read` opens a snapshot, one for each file.
+
+    Raises ArchiveError, also where the chain does not go on from what is there.
+    """
+    last, records = reached(archive), 0
+    while chunk := _next(read, last):
+        if (chunk[0]["seq"], chunk[0]["previous"]) != (last.seq + 1, last.hash):
+            raise ArchiveError(f"record {last.seq + 1} does not follow what was exported before")
+        name = f"{_FOLDER}{chunk[0]['seq']:012}-{chunk[-1]['seq']:012}.jsonl"
+        data = "".join(canonical(row) + "\n" for row in chunk)
+        archive.put(name, data.encode(), now)
+        records += len(chunk)
+        last = Link(chunk[-1]["seq"], chunk[-1]["hash"])
+    return Exported(records, last)
+
+
+def _next(read: Reading, last: Link) -> list[Row]:
+    # Not held open while the archive is written to: a database closes a transaction that idles.
+    with read() as connection:
+        return list(islice(audit.rows(connection, last.seq), _RECORDS_A_FILE))
+
+
+def reached(archive: Archive) -> Link:
+    """The last record in the archive. Raises ArchiveError."""
+    names = archive.names(_FOLDER)
+    if not names:
+        return Link(0, GENESIS)
+    *_, line = archive.get(names[-1]).splitlines() or [b""]
+    row = _row(line)
+    if not isinstance(row.get("seq"), int) or not isinstance(row.get("hash"), str):
+        raise ArchiveError(f"{names[-1]}: its last line is no record")
+    return Link(row["seq"], row["hash"])
+
+
+def lines(archive: Archive) -> Iterator[bytes]:
+    """All of them, oldest first. Raises ArchiveError."""
+    for name in archive.names(_FOLDER):
+        yield from archive.get(name).splitlines()
+
+
+def verify(lines: Lines, heads: Mapping[int, str]) -> Verification:
+    """Walk over a copy, which is read twice: first for where it begins."""
+    return Walk(after=_before(map(_row, lines())), heads=heads).over(map(_row, lines()))
+
+
+def _before(rows: Iterable[Row]) -> Link:
+    """The link before the lowest number; whatever stands on nothing is the first of all."""
+    lowest: Row | None = None
+    for row in rows:
+        if row.get("previous") == GENESIS:
+            return Link(0, GENESIS)
+        seq = row.get("seq")
+        if isinstance(seq, int) and (lowest is None or seq < lowest["seq"]):
+            lowest = row
+    if lowest is None or lowest["seq"] <= 1:
+        return Link(0, GENESIS)
+    return Link(lowest["seq"] - 1, str(lowest.get("previous")))
+
+
+def _row(line: bytes) -> Row:
+    """A line in its one form; any other is no record, and holds nowhere."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return {}
+    return row if isinstance(row, dict) and canonical(row).encode() == line else {}

@@ -1,0 +1,69 @@
+"""Reconciles the ledger with CloudTrail from time to time, and says in metrics what it found."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from actions import ledger, reconciliation, trail
+from actions.aws import Aws
+from actions.reconciliation import Kind
+from receiver.database import Database
+from receiver.metrics import Metrics
+
+_log = structlog.get_logger()
+# What CloudTrail shows late is looked at again by the next.
+_OVERLAP_S = 2 * trail.LATE_S
+_STOP_S = 5.0
+
+
+@dataclass(kw_only=True)
+class Reconciling:
+    """`beat` is what the thread does every `interval_s`; None is never."""
+
+    interval_s: float | None
+    database: Database
+    clients: Callable[[], Aws]
+    metrics: Metrics
+    clock: Callable[[], float]
+    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        if self.interval_s is None:
+            return
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._loop, name="reconciling", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
+            self._thread = None
+
+    def beat(self) -> None:
+        """Compare the last interval; a failure is counted, and tried again by the next."""
+        now = self.clock()
+        since = now - (self.interval_s or 0.0) - _OVERLAP_S
+        try:
+            seen = list(trail.looked_up(self.clients(), since, now, self._stopping.wait))
+            with self.database.read() as connection:
+                entries = ledger.sent_since(connection, since - reconciliation.TOLERANCE_S)
+        except Exception as error:  # noqa: BLE001 whatever it was, the next one is waited for
+            self.metrics.reconcile_failures.inc()
+            _log.error("reconciliation_failed", error=type(error).__name__)
+            return
+        mine = reconciliation.ours(seen, ())
+        found = reconciliation.reconcile(entries, mine, since=since, until=now, late=True)
+        kinds = [one.kind for one in found.findings]
+        for kind in Kind:
+            self.metrics.reconcile_findings.labels(kind).set(kinds.count(kind))
+        self.metrics.reconciled.set(now)
+        for one in found.findings:
+            _log.error("reconciliation_finding", kind=str(one.kind), what=one.what, run=one.run_id)
+
+    def _loop(self) -> None:
+        while not self._stopping.wait(self.interval_s):
+            self.beat()

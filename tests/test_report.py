@@ -1,0 +1,305 @@
+"""The report says what the records say: figures worked out by hand for a known month."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import insert, select
+
+from actions import audit
+from actions.action import Outcome
+from actions.audit import Event, Origin, coming_from
+from actions.tables import intents
+from receiver.cli import main
+from receiver.database import Database
+from receiver.report import Asked, report
+from receiver.report_figures import availability
+from receiver.report_page import csv_text, html
+from receiver.run import State
+from receiver.tables import runs as table
+from receiver.tokens import Role
+from tests.api_fixtures import live
+
+_DAY = 86_400.0
+_NOW = 1_800_000_000.0
+_SINCE = _NOW - 30 * _DAY
+_HOSTILE = "<script>alert(1)</script>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Past:
+    """A run of the known month. `acted_s` and `ended_s` are seconds after the alert began."""
+
+    state: State
+    acted_s: float | None = None
+    ended_s: float = 60.0
+    action: str = "reboot_instance"
+    outcome: Outcome = Outcome.CHANGED
+    refusal: str | None = None
+    mark: bool | None = None
+    approver: str | None = None
+    asked: str | None = None
+    dry: bool = False
+    alert: str = "HighCPU"
+    resize: tuple[int, int] | None = None
+    days_ago: float = 3.0
+
+
+_MONTH = (
+    _Past(state=State.SUCCEEDED, acted_s=5, ended_s=65),
+    _Past(state=State.SUCCEEDED, acted_s=10, ended_s=130, approver="bob"),
+    _Past(state=State.SUCCEEDED, acted_s=20, ended_s=120, mark=False),
+    _Past(state=State.FAILED, acted_s=45, ended_s=600),
+    _Past(state=State.FAILED, acted_s=29, ended_s=600, mark=True, outcome=Outcome.UNKNOWN),
+    _Past(state=State.ROLLED_BACK, acted_s=40, ended_s=300),
+    _Past(state=State.CANCELLED, acted_s=12),
+    _Past(state=State.SUCCEEDED, acted_s=1, ended_s=50, asked="carol", approver="bob"),
+    _Past(state=State.SUCCEEDED, acted_s=2, action="page"),
+    _Past(state=State.REFUSED, refusal="cooldown", alert=_HOSTILE),
+    _Past(state=State.REFUSED, refusal="cooldown"),
+    _Past(state=State.REFUSED, refusal="paused", alert="=cmd()"),
+    _Past(state=State.OBSERVED, asked="carol", dry=True, acted_s=None),
+    _Past(state=State.SUCCEEDED, acted_s=3, ended_s=9, days_ago=31),
+    _Past(
+        state=State.SUCCEEDED, acted_s=30, ended_s=90, action="scale_in", resize=(6, 4), days_ago=1
+    ),
+)
+
+
+def _keep(state: Database, number: int, past: _Past) -> None:
+    began = _NOW - past.days_ago * _DAY
+    run_id = f"{number:026}"
+    said = {"by": past.approver, "comment": "fine", "at": began, "digest": "d", "denied": False}
+    row = {column.name: None for column in table.c} | {
+        "id": run_id,
+        "state": past.state,
+        "refusal": past.refusal,
+        "fingerprint": "f",
+        "labels": json.dumps({"alertname": past.alert, "severity": "critical"}),
+        "annotations": "{}",
+        "starts_at": began,
+        "received_at": began + 1,
+        "priority": 0,
+        "lane": "web",
+        "target": "web-asg" if past.resize else "i-0123456789abcdef0",
+        "gates": "[]",
+        "steps_begun": 1,
+        "next_rung": 0,
+        "approval": json.dumps(said) if past.approver else None,
+        "updated_at": began,
+        "ended_at": began + past.ended_s,
+    }
+    if past.asked:
+        asked = {"by": past.asked, "role": "operator", "comment": "c", "dry_run": past.dry}
+        row["asked"] = json.dumps(asked)
+    if past.mark is not None:
+        row["mark"] = json.dumps({"right": past.mark, "by": "dora", "comment": "", "at": began})
+    with state.write() as connection:
+        connection.execute(insert(table).values(row))
+        if past.acted_s is not None:
+            connection.execute(insert(intents).values(_step(run_id, past, began)))
+        for who, event in (
+            (past.asked, "run_started_by_a_person"),
+            (past.approver, "run_approved_by_a_person"),
+        ):
+            if who:
+                _say(connection, who, event, run_id, began)
+
+
+def _say(connection: Any, who: str, event: str, run_id: str | None, at: float) -> None:  # noqa: ANN401
+    origin = Origin(name=who, role="operator", address="10.0.0.1", request_id="r")
+    with coming_from(origin):
+        told = Event(actor=who, event=event, run_id=run_id, detail={"comment": "fine"})
+        audit.append(connection, at, told)
+
+
+def _step(run_id: str, past: _Past, began: float) -> dict[str, Any]:
+    before, after = past.resize or (0, 0)
+    acted = began + (past.acted_s or 0.0)
+    return {
+        "run_id": run_id,
+        "step": 0,
+        "action": past.action,
+        "target": "web-asg" if past.resize else "i-0123456789abcdef0",
+        "params": json.dumps({"desired": after} if past.resize else {}),
+        "before": json.dumps({"desired": before} if past.resize else {}),
+        "fence": 1,
+        "stage": "observed",
+        "outcome": past.outcome,
+        "started_at": acted,
+        "dispatched_at": acted,
+        "ended_at": acted,
+    }
+
+
+@pytest.fixture
+def month(state: Database) -> Database:
+    for number, past in enumerate(_MONTH):
+        _keep(state, number, past)
+    with state.write() as connection:
+        _say(connection, "erin", "paused", None, _NOW - _DAY)
+    return state
+
+
+def _report(
+    state: Database,
+    ask: Callable[[str], float | None] | None = None,
+    **more: Any,  # noqa: ANN401 fields of what is asked
+) -> dict[str, Any]:
+    available = availability(ask, _NOW - _SINCE)
+    with state.read() as connection:
+        verification = audit.verify(connection)
+        asked = Asked(
+            since=_SINCE, until=_NOW, availability=available, verification=verification, **more
+        )
+        return report(connection, asked)
+
+
+def test_the_figures_are_those_of_the_records(month: Database) -> None:
+    """Each worked out here by hand."""
+    figures = _report(month, manual_minutes=10, price=0.5)["figures"]
+    times = [5, 10, 12, 20, 29, 30, 40, 45]
+    action = figures["time_to_action"]
+    assert action["more"]["times_s"] == times
+    assert (action["value"], action["more"]["p95_s"]) == (20, 45)
+    assert action["more"]["share_within_30_s"] == 6 / 8
+    # Right: 65 s, 130 s, the mark over a failure, by hand, scaled in. Wrong: the mark, two ends.
+    correct = figures["correct_actions"]
+    assert (correct["more"]["right"], correct["more"]["wrong"]) == (5, 3)
+    assert (correct["more"]["neither"], correct["value"]) == (1, 5 / 8)
+    assert correct["more"]["met"] is False
+    recovery = figures["time_to_recovery"]
+    assert (recovery["value"], recovery["more"]["runs"]) == (90, 4)
+    assert recovery["more"]["faster_by"] == 1 - 90 / 600
+    assert figures["interventions_avoided"]["value"] == 2
+    saved = figures["instance_hours_saved"]
+    hours = 2 * (_DAY - 30) / 3600
+    assert saved["value"] == pytest.approx(hours)
+    assert saved["more"]["money"] == pytest.approx(hours / 2)
+
+
+def test_the_lists_are_those_of_the_records(month: Database) -> None:
+    """Refusals by reason, approvals with who and the record that proves it, pauses."""
+    found = _report(month)
+    assert found["refusals"] == {"cooldown": 2, "paused": 1}
+    assert found["incidents"]["total"] == len(_MONTH) - 2
+    with month.read() as connection:
+        in_time = select(table.c.state).where(table.c.received_at >= _SINCE)
+        states = [*connection.scalars(in_time.where(table.c.state != State.OBSERVED))]
+    assert found["incidents"]["by_state"] == {one: states.count(one) for one in sorted({*states})}
+    by_hand, by_alert = found["approvals"]
+    assert (by_hand["people"], by_hand["four_eyes"]) == (["bob", "carol"], True)
+    assert (by_alert["people"], by_alert["four_eyes"]) == (["bob"], False)
+    (said,) = by_alert["decisions"]
+    with month.read() as connection:
+        (record,) = [
+            one
+            for one in audit.records(connection, run_id=by_alert["run"])
+            if one["actor"] == "bob"
+        ]
+    assert (said["record"], said["hash"]) == (record["seq"], record["hash"])
+    assert (said["who"], said["role"]) == ("bob", "operator")
+    assert [one["who"] for one in found["overrides"]] == ["erin"]
+    assert found["audit"]["ok"] is True
+
+
+def test_what_is_not_known_is_null_with_a_reason(state: Database) -> None:
+    """An installation without a past invents none."""
+    figures = _report(state)["figures"]
+    for name in ("time_to_action", "correct_actions", "time_to_recovery", "availability"):
+        assert figures[name]["value"] is None
+        assert figures[name]["reason"]
+    assert figures["coverage"]["reason"]
+    assert figures["instance_hours_saved"]["more"]["money"] is None
+    assert all(figure["definition"] for figure in figures.values())
+
+
+def _answers(total: float | None, failed: float | None) -> Callable[[str], float | None]:
+    return lambda expr: failed if "rejected" in expr else total
+
+
+def test_availability_is_what_prometheus_counted(state: Database) -> None:
+    """Null where it knows of no delivery, or does not answer."""
+    assert _report(state, ask=_answers(200, 1))["figures"]["availability"]["value"] == 0.995
+    none = _report(state, ask=_answers(None, None))["figures"]["availability"]
+    assert (none["value"], none["reason"]) == (None, "Prometheus knows of no delivery")
+
+    def broken(_: str) -> float | None:
+        raise ValueError("Prometheus: it is down")
+
+    down = _report(state, ask=broken)["figures"]["availability"]
+    assert (down["value"], down["reason"]) == (None, "Prometheus: it is down")
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+def test_the_page_is_one_file_in_which_alerts_are_only_text(month: Database) -> None:
+    """With its plots inside, and nothing loaded from elsewhere."""
+    page = html(_report(month))
+    tags = _Tags()
+    tags.feed(page)
+    names = [tag for tag, _ in tags.seen]
+    assert names.count("svg") == 2
+    # A bar for each day, those without an incident included, and one for each span of seconds.
+    assert names.count("rect") == 31 + 11
+    assert not {"script", "link", "img", "iframe"} & {*names}
+    assert not [attrs for _, attrs in tags.seen if {"src", "href"} & attrs.keys()]
+    assert "&lt;script&gt;" in page
+    assert "@media print" in page
+    assert html(_report(month, manual_minutes=10, price=1, reconciliation=None))
+
+
+def test_a_cell_is_no_formula(month: Database) -> None:
+    """Whatever an alert is called; an incident a line."""
+    rows = list(csv.DictReader(io.StringIO(csv_text(_report(month)))))
+    assert len(rows) == len(_MONTH) - 2
+    assert "'=cmd()" in {row["alert"] for row in rows}
+    assert not [cell for row in rows for cell in row.values() if cell[:1] in {"=", "+", "@"}]
+
+
+@pytest.mark.parametrize("form", ["html", "json", "csv"])
+def test_from_the_command_line(
+    state: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Into a file, with what the ledger and a log of calls have in common."""
+    monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", str(state.engine.url))
+    monkeypatch.setenv("SMARTCLOUDOPS_PROMETHEUS_URL", "http://127.0.0.1:9")
+    calls, out = tmp_path / "calls.jsonl", tmp_path / "report"
+    calls.write_text("")
+    arguments = ["report", "--format", form, "--out", str(out), "--events", str(calls)]
+    main([*arguments, "--since", "7d", "--manual-minutes", "42"])
+    text = out.read_text()
+    if form == "json":
+        told = json.loads(text)
+        assert told["reconciliation"]["ok"] is True
+        assert told["figures"]["time_to_recovery"]["more"]["manual_s"] == 2520
+        assert "Prometheus" in told["figures"]["availability"]["reason"]
+    assert re.match({"html": "<!doctype", "json": "{", "csv": "run"}[form], text)
+
+
+def test_over_http(tmp_path: Path) -> None:
+    """What the service did a moment ago is in it."""
+    with live(tmp_path) as service:
+        run = service.start("acting", "i-00000000000000001")
+        service.until(run["id"], "succeeded", "failed")
+        answer = service.call("GET", "/api/v1/report?manual_minutes=42", Role.VIEWER)
+        assert answer.status_code == httpx.codes.OK
+        found = answer.json()
+        assert run["id"] in {one["run"] for one in found["incidents"]["items"]}
+        assert found["audit"]["ok"] is True
+        assert service.call("GET", "/api/v1/report", Role.WEBHOOK).status_code == 403
