@@ -1,0 +1,110 @@
+"""What the command line says of playbooks: whether they are sound, and what they would do."""
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from actions.aws import AWS_ERRORS
+from models.artifact import ModelError, shipped
+from models.detector import judge
+from receiver import entitlement, logs, playbook_tests, settings
+from receiver import explain as explaining
+from receiver.database import DatabaseUrlError
+from receiver.playbooks import PlaybookErrors, Playbooks
+from receiver.playbooks import load as load_playbooks
+from receiver.settings import Settings, SettingsError
+
+FAILED, BAD_INPUT = 1, 2
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("folder", required=False, type=_PATH)
+def check(folder: Path | None) -> None:
+    """Lint the settings and the playbooks; needs neither network nor credentials."""
+    found = playbooks_or_exit(folder or settings_or_exit().playbooks)
+    click.echo(f"{len(found.items)} playbooks, no findings")
+
+
+@click.command("test")
+@click.argument("folder", required=False, type=_PATH)
+def test_playbooks(folder: Path | None) -> None:
+    """Run the tests of playbooks in FOLDER/tests; needs neither network nor credentials."""
+    folder = folder or settings_or_exit().playbooks
+    try:
+        model = shipped()
+    except ModelError as error:
+        fail(str(error), FAILED)
+    report = playbook_tests.run(folder, playbooks_or_exit(folder), partial(judge, model))
+    for finding in report.findings:
+        click.echo(str(finding), err=True)
+    if report.findings:
+        sys.exit(FAILED)
+    if not report.passed:
+        fail(f"{folder / 'tests'}: there are no tests", FAILED)
+    click.echo(f"{report.passed} tests passed")
+
+
+@click.command()
+@click.argument("payload", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def explain(payload: Path, *, as_json: bool) -> None:
+    """Say what would be done about each alert of a webhook body, and why; act on nothing."""
+    loaded = settings_or_exit()
+    logs.configure("console", "error")
+    try:
+        body = payload.read_bytes()
+        found = explaining.explain(body, loaded, playbooks_or_exit(loaded.playbooks))
+    except OSError as error:
+        fail(f"{payload}: {error.strerror}", BAD_INPUT)
+    except (explaining.PayloadError, DatabaseUrlError) as error:
+        fail(f"{payload}: {error}", BAD_INPUT)
+    except AWS_ERRORS as error:
+        fail(f"AWS clients cannot be made: {error}", BAD_INPUT)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo("\n\n".join(explaining.told(one) for one in found))
+
+
+@click.command("iam-policy")
+@click.argument("folder", required=False, type=_PATH)
+@click.option("--region", help="The only region that it acts in.")
+@click.option("--account", help="The account's number.")
+@click.option("--group", "groups", multiple=True, help="An Auto Scaling group; all else.")
+def iam_policy(
+    folder: Path | None, region: str | None, account: str | None, groups: Sequence[str]
+) -> None:
+    """Print the IAM policy that the loaded playbooks need; needs no network nor credentials."""
+    loaded = playbooks_or_exit(folder or settings_or_exit().playbooks)
+    try:
+        said = entitlement.of(loaded, region=region, account=account, groups=groups)
+    except entitlement.ScopeError as error:
+        fail(str(error), BAD_INPUT)
+    click.echo(json.dumps(said, indent=2))
+
+
+def settings_or_exit() -> Settings:
+    try:
+        return settings.load()
+    except SettingsError as error:
+        fail(str(error), BAD_INPUT)
+
+
+def playbooks_or_exit(folder: Path) -> Playbooks:
+    try:
+        return load_playbooks(folder)
+    except PlaybookErrors as errors:
+        for finding in errors.findings:
+            click.echo(str(finding), err=True)
+        sys.exit(FAILED)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    click.echo(f"smartcloudops: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,80 @@
+"""`smartcloudops serve`."""
+
+import gc
+import signal
+import sys
+
+import click
+import httpx
+import uvicorn
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from actions.aws import AWS_ERRORS
+from receiver import logs, serving, tokens
+from receiver.app import app
+from receiver.chat import ChatError, chat
+from receiver.database import DatabaseUrlError
+from receiver.outside import NotifyFileError, Services
+from receiver.playbook_cli import (
+    BAD_INPUT,
+    FAILED,
+    fail,
+    playbooks_or_exit,
+    settings_or_exit,
+)
+from receiver.serving import TlsError
+from receiver.settings import Settings
+from receiver.signatures import SecretFileError, secret_of
+from receiver.single_process import AlreadyRunningError
+from receiver.system import System, TracingError
+from receiver.tokens import TokensError
+
+_UNUSABLE = (
+    AlreadyRunningError,
+    ChatError,
+    DatabaseUrlError,
+    NotifyFileError,
+    SecretFileError,
+    TlsError,
+    TokensError,
+    TracingError,
+)
+
+
+@click.command()
+def serve() -> None:
+    """Take alerts and act on them, as far as SMARTCLOUDOPS_MODE allows."""
+    loaded = settings_or_exit()
+    playbooks = playbooks_or_exit(loaded.playbooks)
+    try:
+        known = tokens.load(loaded.tokens_file)
+        how = serving.options(loaded)
+        http = httpx.Client(trust_env=False)
+        services = Services(str(loaded.alertmanager_url), loaded.notify_file, http)
+        system = System(loaded, playbooks, outside=services, announce=services.announce)
+        talking = chat(loaded, system, http)
+        logs.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
+        # Before the port is bound: whoever gets a connection gets an answer.
+        system.prepare()
+    except _UNUSABLE as error:
+        fail(str(error), BAD_INPUT)
+    except AWS_ERRORS as error:
+        fail(f"AWS clients cannot be made: {error}", BAD_INPUT)
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        fail(f"the database cannot be used: {type(cause).__name__}", FAILED)
+    # uvicorn stops in order, and then sends itself the signal again, which would be the status.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # What is loaded stays: looking through it for garbage would hold up deliveries.
+    gc.collect()
+    gc.freeze()
+    uvicorn.run(app(system, known, talking), **how)
+
+
+def _secrets(loaded: Settings) -> list[str]:
+    """What must not get into the log, as far as it is known by its value."""
+    files = (loaded.slack_secret_file, loaded.chat_secret_file, loaded.ask_key_file)
+    found = [secret_of(file) for file in files if file is not None]
+    password = make_url(loaded.database_url).password
+    return [*found, *([str(password)] if password else [])]
