@@ -31,7 +31,7 @@ lint: $(STAMP) ## ruff, mypy and the import layers
 	$(BIN)/lint-imports
 
 test: lint tools browser ## everything that must hold before a change lands
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 screenshots: tools browser ## pictures of the console into docs/img, from a real chain
 	$(BIN)/python -m tests.take_screenshots

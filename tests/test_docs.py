@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import click
 from fastapi.routing import APIRoute
 from ruamel.yaml import YAML
 
