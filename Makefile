@@ -39,6 +39,9 @@ screenshots: tools browser ## pictures of the console into docs/img, from a real
 demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)
 
+chaos: tools ## receivers and database killed at random in a storm (ROUNDS=60 SEED=1)
+	$(BIN)/python -m bench.chaos $(or $(ROUNDS),60) 500 $(or $(SEED),1)
+
 bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
 	$(BIN)/python -m bench.decisions --seed $(or $(SEED),1)
 
@@ -72,4 +75,4 @@ sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools browser lint test screenshots demo bench bench-decisions model reference dashboards lock audit-deps sbom clean
+.PHONY: help venv tools browser lint test screenshots demo bench chaos bench-decisions model reference dashboards lock audit-deps sbom clean

@@ -4,7 +4,7 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ from receiver.tokens import Role
 
 _EMULATOR = ("-m", "demo.aws", "--port", "0", "--seed", "7", "--speed", "10")
 _CHUNK = 65_536
+# The file in the cluster's folder with the webhook's token.
+TOKEN = "webhook-token"  # noqa: S105 a file's name
 
 
 @dataclass(kw_only=True)
@@ -151,29 +153,37 @@ def cluster(  # noqa: PLR0913 each is one fact about it, by name
     folder: Path,
     *,
     playbooks: Path,
-    prometheus: str,
+    prometheus: Callable[[str, Sequence[str]], str],
     replicas: int = 2,
     settings: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
-    """The cluster, up and with a leader soon. Raises ProcessError, PostgresError, ToolsError."""
+    """The cluster, up and with a leader soon. Raises ProcessError, PostgresError, ToolsError.
+
+    `prometheus` gets AWS' URL and the receivers', and gives the URL that these ask for metrics.
+    """
     emulator = processes.start("aws", [sys.executable, *_EMULATOR])
     made = {str(role): tokens.create(folder / "tokens.json", role, str(role)) for role in Role}
+    (folder / TOKEN).touch(mode=0o600)
+    (folder / TOKEN).write_text(made[Role.WEBHOOK])
     with postgres.running(processes) as database, httpx.Client(trust_env=False, timeout=60) as http:
         aws = wait_announced(emulator)["url"]
+        ports = [free_port() for _ in range(replicas)]
         env = {
             "AWS_ENDPOINT_URL": aws,
             "AWS_ACCESS_KEY_ID": "emulated",
             "AWS_SECRET_ACCESS_KEY": "emulated",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "SMARTCLOUDOPS_PROMETHEUS_URL": prometheus,
+            "SMARTCLOUDOPS_PROMETHEUS_URL": prometheus(
+                aws, [f"http://127.0.0.1:{port}" for port in ports]
+            ),
             "SMARTCLOUDOPS_PLAYBOOKS": str(playbooks),
             "SMARTCLOUDOPS_TOKENS_FILE": str(folder / "tokens.json"),
             "SMARTCLOUDOPS_MODE": "auto",
             **(settings or {}),
         }
         members = []
-        for number in range(replicas):
-            port, wire = free_port(), Wire(("127.0.0.1", database.port))
+        for number, port in enumerate(ports):
+            wire = Wire(("127.0.0.1", database.port))
             own = {
                 "SMARTCLOUDOPS_PORT": str(port),
                 "SMARTCLOUDOPS_DATABASE_URL": database.url.replace(

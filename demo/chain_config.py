@@ -41,12 +41,13 @@ FAST = Timings(scrape="1s", evaluation="1s", hold="1s", group_interval="1s", dis
 class Surroundings:
     """What the chain is connected with: base URLs, and the file with the webhook's token.
 
-    The file may come later, but before the first alert.
+    The file may come later, but before the first alert. `replicas` are receivers beside the first.
     """
 
     aws: str
     receiver: str
     token_file: Path
+    replicas: Sequence[str] = ()
 
 
 def prometheus_config(
@@ -114,8 +115,11 @@ def alertmanager_config(around: Surroundings, timings: Timings) -> dict[str, Any
     config = _load(_ALERTMANAGER)
     receivers = {receiver["name"]: receiver for receiver in config["receivers"]}
     (webhook,) = receivers["smartcloudops"]["webhook_configs"]
-    webhook["url"] = around.receiver + urlsplit(webhook["url"]).path
+    path = urlsplit(webhook["url"]).path
     webhook["http_config"]["authorization"]["credentials_file"] = str(around.token_file.absolute())
+    receivers["smartcloudops"]["webhook_configs"] = [
+        webhook | {"url": url + path} for url in (around.receiver, *around.replicas)
+    ]
     receivers["people"].pop("slack_configs")
     receivers["heartbeat"].pop("webhook_configs")
     for route in config["route"]["routes"]:

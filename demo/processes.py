@@ -39,6 +39,7 @@ class Child:
     """A process; what it writes is in `log`. `wanted` until somebody stops it here."""
 
     name: str
+    command: Sequence[str | Path]
     log: Path
     popen: subprocess.Popen[bytes]
     wanted: bool = True
@@ -112,7 +113,7 @@ class Processes:
                 # Ctrl-C is for this process, which then stops the others in order.
                 start_new_session=True,
             )
-        child = Child(name=name, log=log, popen=popen)
+        child = Child(name=name, command=command, log=log, popen=popen)
         self._children.append(child)
         return child
 

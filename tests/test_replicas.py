@@ -32,7 +32,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             processes,
             folder,
             playbooks=folder / "playbooks",
-            prometheus=answering.url,
+            prometheus=lambda *_: answering.url,
             settings={"SMARTCLOUDOPS_VERIFY_INTERVAL_S": "0.2"},
         ) as made,
     ):

@@ -1,0 +1,256 @@
+"""`make chaos`: receivers, database and Prometheus killed at random in a storm, AWS failing.
+
+Two receivers on one PostgreSQL, behind a real Alertmanager that retries and repeats by itself.
+Afterwards the emulated AWS's log of calls is held against what is on record: nothing lost, nothing
+done twice, no limit exceeded, no call without a record and no record without a call.
+"""
+
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cluster import TOKEN, Cluster, Replica, cluster
+from bench.verdict_of_chaos import Verdict, judged
+from demo import tools
+from demo.chain import start_chain
+from demo.chain_config import Surroundings, Timings
+from demo.processes import Child, Processes, wait_ready
+from receiver.tokens import Role
+
+_OUT = Path("build/chaos.json")
+_TIMINGS = Timings(scrape="1s", evaluation="1s", hold="10s", group_interval="1s", discovery="1s")
+_PLAYBOOK = """
+name: chaos
+match: ['alertname="Chaos"']
+mode: auto
+cooldown: 20s
+limits: {target_per_hour: 100, target_per_day: 1000, group_per_hour: 500, playbook_per_hour: 1000}
+recheck: ['up{instance_id="$instance_id"} == bool 1']
+steps: [{action: reboot_instance}]
+verify: {expr: 'up{instance_id="$instance_id"} == bool 1', for: 0s, timeout: 30s}
+"""
+# Of each group so many are struck in a round: a third one would be a storm, and nothing would act.
+_STRUCK = 2
+_ROUND_S, _ENDS_S, _CALM_S, _PATIENCE_S = 10.0, 15.0, 4.0, 150.0
+_CHUNKS = 20
+_NOW_AND_THEN = 0.2
+_FAULTS: Sequence[Mapping[str, object]] = (
+    {"service": "ec2", "operation": "RebootInstances", "kind": "drop_after"},
+    {"service": "ec2", "operation": "RebootInstances", "kind": "delay", "delay_s": 3.0},
+    {"service": "ec2", "operation": "RebootInstances", "kind": "error", "status": 500},
+    {
+        "service": "ec2",
+        "operation": "RebootInstances",
+        "kind": "error",
+        "status": 503,
+        "code": "RequestLimitExceeded",
+    },
+    {"service": "ec2", "operation": "DescribeInstances", "kind": "error", "status": 500},
+    {"service": "autoscaling", "operation": "*", "kind": "delay", "delay_s": 1.0},
+)
+
+
+@dataclass
+class _Chaos:
+    """What goes on: the chain's processes, who was struck, and what was sent."""
+
+    processes: Processes
+    folder: Path
+    chance: random.Random
+    prometheus: Child | None = None
+    prometheus_url: str = ""
+    alertmanager: str = ""
+    sent: set[str] = field(default_factory=set)
+    turn: int = 0
+
+    def chain(self, aws: str, receivers: Sequence[str]) -> str:
+        """Start Prometheus and Alertmanager around the receivers; Prometheus' URL."""
+        around = Surroundings(
+            aws=aws,
+            receiver=receivers[0],
+            replicas=receivers[1:],
+            token_file=self.folder / TOKEN,
+        )
+        found = start_chain(
+            self.processes,
+            tools=tools.require(),
+            state=self.folder / "chain",
+            around=around,
+            timings=_TIMINGS,
+        )
+        self.prometheus, self.prometheus_url = found.prometheus, found.prometheus_url
+        self.alertmanager = found.alertmanager_urls[0]
+        return found.prometheus_url
+
+    def round(self, made: Cluster, incidents: int) -> None:
+        """One storm with its disasters, until all that was sent has ended."""
+        began, started = time.time(), time.monotonic()
+        sent = self._alerts(self._struck(made), incidents)
+        size = -(-incidents // _CHUNKS)
+        moments = [
+            (self.chance.uniform(0, _ROUND_S), ("send", sent[at : at + size]))
+            for at in range(0, len(sent), size)
+        ]
+        moments += [(self.chance.uniform(0, _ROUND_S), one) for one in self._disasters(made)]
+        for at, (what, about) in sorted(moments, key=lambda one: one[0]):
+            time.sleep(max(0.0, started + at - time.monotonic()))
+            self._happen(made, what, about)
+        self._mend(made)
+        self._ended(made, {one["labels"]["n"] for one in sent}, began)
+        # Until Alertmanager has said that these are over: they are no part of the next storm.
+        calm = started + _ROUND_S + _ENDS_S + _CALM_S
+        time.sleep(max(0.0, calm - time.monotonic()))
+
+    def _happen(self, made: Cluster, what: str, about: Any) -> None:  # noqa: ANN401 by `what`
+        match what:
+            case "send":
+                url = f"{self.alertmanager}/api/v2/alerts"
+                made.http.post(url, json=about).raise_for_status()
+            case "kill":
+                if about.child and about.child.alive():
+                    about.child.kill()
+            case "start":
+                if about.child is None or not about.child.alive():
+                    about.begin()
+            case "aws":
+                made.inject(**about)
+            case "database":
+                made.database.kill()
+                made.database.start()
+            case "prometheus" if self.prometheus is not None:
+                self.prometheus.kill()
+                again = self.prometheus.command
+                self.prometheus = self.processes.start("prometheus", again)
+
+    def _disasters(self, made: Cluster) -> Iterator[tuple[str, Any]]:
+        for victim in self.chance.sample(made.replicas, self.chance.choice((1, 1, 2))):
+            yield "kill", victim
+            yield "start", victim
+        for fault in self.chance.sample(_FAULTS, 2):
+            yield "aws", {**fault, "times": self.chance.randint(1, 3)}
+        if self.chance.random() < _NOW_AND_THEN:
+            yield "database", None
+        if self.chance.random() < _NOW_AND_THEN:
+            yield "prometheus", None
+
+    def _struck(self, made: Cluster) -> list[Mapping[str, Any]]:
+        """The next of each group in turn."""
+        groups: dict[str, list[Mapping[str, Any]]] = {}
+        for one in sorted(made.fleet(), key=lambda one: one["instance_id"]):
+            groups.setdefault(one["asg"], []).append(one)
+        first = self.turn * _STRUCK
+        self.turn += 1
+        return [
+            members[(first + number) % len(members)]
+            for members in groups.values()
+            for number in range(_STRUCK)
+        ]
+
+    def _alerts(self, struck: Sequence[Mapping[str, Any]], incidents: int) -> list[dict[str, Any]]:
+        now = datetime.now(UTC)
+        found = []
+        for number in range(incidents):
+            target = self.chance.choice(struck)
+            name = f"{self.turn}-{number}"
+            self.sent.add(name)
+            labels = {
+                "alertname": "Chaos",
+                "remediation": "chaos",
+                "severity": self.chance.choice(("warning", "info")),
+                "instance_id": target["instance_id"],
+                "asg": target["asg"],
+                "n": name,
+            }
+            ends = now + timedelta(seconds=_ENDS_S + _ROUND_S)
+            found.append(
+                {"labels": labels, "startsAt": now.isoformat(), "endsAt": ends.isoformat()}
+            )
+        return found
+
+    def _mend(self, made: Cluster) -> None:
+        made.heal()
+        for one in made.replicas:
+            if one.child is None or not one.child.alive():
+                one.begin()
+        for one in made.replicas:
+            one.ready()
+        if self.prometheus is not None:
+            wait_ready(self.prometheus, f"{self.prometheus_url}/-/ready")
+
+    def _ended(self, made: Cluster, names: set[str], since: float) -> None:
+        """Wait until each has a run that is over; what has none by then is lost."""
+        until = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < until:
+            found = stories(made.replicas[0], since)
+            over = {one["alert"]["labels"].get("n") for one in found if one["ended_at"]}
+            if names <= over:
+                return
+            time.sleep(1)
+
+
+def stories(replica: Replica, since: float) -> list[dict[str, Any]]:
+    """All runs since then."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    when = datetime.fromtimestamp(since, UTC).isoformat()
+    while cursor is not None:
+        params = {"since": when, "limit": "500"} | ({"cursor": cursor} if cursor else {})
+        page = replica.call("GET", "/api/v1/runs", Role.VIEWER, params=params).json()
+        found += page["items"]
+        cursor = page["next_cursor"]
+    return found
+
+
+def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> Verdict:
+    """So many rounds of so many incidents each. The same seed strikes at the same moments."""
+    (folder / "playbooks").mkdir()
+    (folder / "playbooks/chaos.yaml").write_text(_PLAYBOOK)
+    began = time.time()
+    with Processes(folder / "logs") as processes:
+        # A storm is no game of chance about secrets.
+        going = _Chaos(processes, folder, random.Random(seed))  # noqa: S311
+        with cluster(
+            processes,
+            folder,
+            playbooks=folder / "playbooks",
+            prometheus=going.chain,
+            settings={"SMARTCLOUDOPS_VERIFY_INTERVAL_S": "0.5"},
+        ) as made:
+            time.sleep(3)
+            for number in range(rounds):
+                started = time.monotonic()
+                going.round(made, incidents)
+                took = time.monotonic() - started
+                click.echo(f"round {number + 1} of {rounds}: {took:.0f} s", err=True)
+            return judged(
+                made,
+                stories(made.replicas[0], began),
+                going.sent,
+                alertmanager=going.alertmanager,
+                folder=folder,
+                rounds=rounds,
+            )
+
+
+def main() -> int:
+    """0 where nothing was lost, doubled, exceeded or missing."""
+    rounds, incidents, seed = (int(one) for one in (*sys.argv[1:], "60", "500", "1")[:3])
+    with tempfile.TemporaryDirectory(prefix="chaos-") as scratch:
+        found = chaos(Path(scratch), rounds=rounds, incidents=incidents, seed=seed)
+    _OUT.parent.mkdir(exist_ok=True)
+    _OUT.write_text(json.dumps(asdict(found), indent=2) + "\n")
+    click.echo(json.dumps(asdict(found), indent=2))
+    return int(not found.sound)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
