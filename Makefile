@@ -24,13 +24,16 @@ tools: $(STAMP) ## Prometheus, Alertmanager and node_exporter: found, or fetched
 browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .tools
 	@$(BIN)/python -m demo.browser
 
+database: $(STAMP) ## PostgreSQL for tests of replicas: found, or fetched into .tools
+	@$(BIN)/python -m demo.postgres
+
 lint: $(STAMP) ## ruff, mypy and the import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint tools browser ## everything that must hold before a change lands
+test: lint tools browser database ## everything that must hold before a change lands
 	$(BIN)/pytest -n 2 --dist loadfile
 
 screenshots: tools browser ## pictures of the console into docs/img, from a real chain
@@ -39,13 +42,13 @@ screenshots: tools browser ## pictures of the console into docs/img, from a real
 demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)
 
-chaos: tools ## receivers and database killed at random in a storm (ROUNDS=60 SEED=1)
+chaos: tools database ## receivers and database killed at random in a storm (ROUNDS=60 SEED=1)
 	$(BIN)/python -m bench.chaos $(or $(ROUNDS),60) 500 $(or $(SEED),1)
 
 bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
 	$(BIN)/python -m bench.decisions --seed $(or $(SEED),1)
 
-bench: tools ## acks, storms, decisions and the re-check, against yardsticks in the same run
+bench: tools database ## acks, storms, decisions and the re-check, against yardsticks in the same run
 	$(BIN)/python -m bench
 
 model: $(STAMP) ## make the shipped model again (DATA=folder of labelled sets)
@@ -75,4 +78,4 @@ sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools browser lint test screenshots demo bench chaos bench-decisions model reference dashboards lock audit-deps sbom clean
+.PHONY: help venv tools browser database lint test screenshots demo bench chaos bench-decisions model reference dashboards lock audit-deps sbom clean

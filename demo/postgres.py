@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,10 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from demo import tools
+import click
+
 from demo.processes import Child, Processes, free_port
+from demo.tools import FOLDER, ToolsError, alone
+from demo.unpacked import libraries, unpack
 
 _TIMEOUT_S = 60
+_HINT = "install PostgreSQL so that initdb is on PATH"
 # It refuses to run as root.
 _INSTEAD_OF_ROOT = "nobody"
 _OPTIONS = {
@@ -44,7 +49,7 @@ class Postgres:
 
     def start(self) -> None:
         settings = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
-        command = [_program("postgres"), "-D", str(self.folder), "-p", str(self.port), *settings]
+        command = [*_program("postgres"), "-D", str(self.folder), "-p", str(self.port), *settings]
         self.child = self.processes.start("postgres", [*_unprivileged(), *command])
         until = time.monotonic() + _TIMEOUT_S
         while not self._ready():
@@ -60,12 +65,12 @@ class Postgres:
 
     def create(self, name: str) -> str:
         """The URL of another database of this server, empty."""
-        command = ["psql", "-qc", f"create database {name}", self.url]
-        subprocess.run([_program(command[0]), *command[1:]], check=True, timeout=_TIMEOUT_S)  # noqa: S603 fixed
+        command = [*_program("psql"), "-qc", f"create database {name}", self.url]
+        subprocess.run(command, check=True, timeout=_TIMEOUT_S)  # noqa: S603 fixed
         return f"{self.url.removesuffix('/postgres')}/{name}"
 
     def _ready(self) -> bool:
-        asked = [_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        asked = [*_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(asked, check=False, timeout=_TIMEOUT_S).returncode == 0  # noqa: S603 fixed
 
 
@@ -76,7 +81,7 @@ def running(processes: Processes) -> Iterator[Postgres]:
         folder = Path(scratch) / "data"
         folder.mkdir(mode=0o700)
         _give(Path(scratch), folder)
-        command = [_program("initdb"), "-D", str(folder), "-U", "app", "-A", "trust", "-N"]
+        command = [*_program("initdb"), "-D", str(folder), "-U", "app", "-A", "trust", "-N"]
         made = subprocess.run(  # noqa: S603 fixed
             [*_unprivileged(), *command],
             capture_output=True,
@@ -95,8 +100,35 @@ def running(processes: Processes) -> Iterator[Postgres]:
             server.kill()
 
 
-def _program(name: str) -> str:
-    return str(tools.find_postgres(name))
+def require(*, folder: Path = FOLDER) -> Path:
+    """Where its programs are, fetched where they are missing. Raises ToolsError."""
+    if _programs(folder) is None:
+        with alone(folder):
+            if _programs(folder) is None:
+                unpack(("postgresql",), folder / "postgresql", hint=_HINT)
+    if found := _programs(folder):
+        return found
+    raise ToolsError(f"there is no PostgreSQL: {_HINT}")
+
+
+def _programs(folder: Path) -> Path | None:
+    """On PATH, or where Debian keeps each version, off it; the newest, installed or unpacked."""
+    if on_path := shutil.which("initdb"):
+        return Path(on_path).resolve().parent
+    kept = [
+        *Path("/usr/lib/postgresql").glob("*/bin/initdb"),
+        *(folder / "postgresql/usr/lib/postgresql").glob("*/bin/initdb"),
+    ]
+    return max(kept, key=lambda path: int(path.parts[-3])).parent if kept else None
+
+
+def _program(name: str, folder: Path = FOLDER) -> list[str]:
+    """The command that runs it."""
+    programs = require(folder=folder)
+    if folder not in programs.parents:
+        return [str(programs / name)]
+    theirs = ":".join(libraries(folder / "postgresql"))
+    return [*(["env", f"LD_LIBRARY_PATH={theirs}"] if theirs else []), str(programs / name)]
 
 
 def _unprivileged() -> list[str]:
@@ -115,3 +147,17 @@ def _give(*folders: Path) -> None:
     if os.geteuid() == 0:
         for folder in folders:
             shutil.chown(folder, _INSTEAD_OF_ROOT)
+
+
+def main() -> int:
+    """`make database`: where it is, or one line on what is missing."""
+    try:
+        click.echo(f"{'postgresql':14} {require()}")
+    except ToolsError as error:
+        click.echo(f"database: {error}", err=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

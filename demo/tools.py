@@ -25,8 +25,6 @@ FOLDER = Path(__file__).parents[1] / ".tools"
 _FETCH_TIMEOUT_S = 300
 _HINT = "install Prometheus, Alertmanager and node_exporter so that they are on PATH"
 
-# Each version in a folder of its own, off PATH.
-_POSTGRES = Path("/usr/lib/postgresql")
 _PAGES = b"/usr/share/prometheus"
 _PAGES_BY_FD = b"/proc/self/fd/9".ljust(len(_PAGES), b"/")
 _WRAPPER = """#!/bin/sh
@@ -80,20 +78,6 @@ def find(name: str, *, folder: Path = FOLDER) -> Path:
     if found := _look(name, folder):
         return found
     raise ToolsError(f"{name} is not here: run 'make tools'")
-
-
-def find_postgres(name: str) -> Path:
-    """PostgreSQL's program called `name`, on PATH or where Debian keeps its versions.
-
-    Raises ToolsError where it is not there.
-    """
-    if found := shutil.which(name):
-        return Path(found).absolute()
-    # `initdb` and `postgres` must be of one version; the newest has them all.
-    kept = sorted(_POSTGRES.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
-    if not kept:
-        raise ToolsError(f"{name} is not here: install postgresql")
-    return kept[-1]
 
 
 def require(*, folder: Path = FOLDER) -> Tools:

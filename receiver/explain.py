@@ -17,6 +17,7 @@ from receiver import alerts, runs
 from receiver.alerts import Alert, NotJsonError, NotVersion4Error
 from receiver.assessment import Assessed, Assessment
 from receiver.database import Database, database
+from receiver.deciding import assessment
 from receiver.decision import Act, Ask, Observe, Refusal
 from receiver.episodes import Episode, Waiting
 from receiver.judging import Judging
@@ -24,7 +25,6 @@ from receiver.plans import planned
 from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus
 from receiver.settings import Settings
-from receiver.system import assessment
 
 
 class PayloadError(Exception):

@@ -6,6 +6,9 @@ which goes on while the machine sleeps, and again by the database's in every tra
 effect.
 """
 
+import os
+import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -196,3 +199,10 @@ def _clock(connection: Connection) -> float:
     return float(
         connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one()
     )
+
+
+def leads(state: Database) -> Leads:
+    """Who acts on these records: on a SQLite file its only process, else one of several."""
+    if state.engine.dialect.name == "sqlite":
+        return Alone(state)
+    return Elected(state, f"{socket.gethostname()[:64]}/{os.getpid()}/{secrets.token_hex(4)}")

@@ -1,42 +1,35 @@
 """All the parts of one receiver, put together once, started and stopped in order."""
 
 import importlib
-import os
-import secrets
-import socket
 import time
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import httpx
 import structlog
-from sqlalchemy import Connection, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection
 
 from actions import aws
 from actions.aws import Aws
 from actions.claims import Denial
 from actions.outside import Nobody, Outside
 from actions.perform import Performer
-from models.evidence import Evidence
-from models.verdict import Verdict
 from receiver import gauges, notices, overrides, runs
 from receiver.anchoring import Anchoring
-from receiver.assessment import Assessment
 from receiver.assessor import Assessor
 from receiver.by_hand import ByHand
 from receiver.closing import Closing
 from receiver.configuration_record import ConfigurationRecord
 from receiver.database import Database, database, inbox_url
+from receiver.deciding import assessment
 from receiver.engine import Engine, Phase
-from receiver.evidence import gather
 from receiver.finish import Finish
 from receiver.follow import Follower
 from receiver.inbox import Inbox
 from receiver.interventions import Interventions
 from receiver.judging import Judging
-from receiver.leadership import Alone, Elected, Leads
+from receiver.leadership import leads
+from receiver.looks import Looks
 from receiver.metrics import Metrics
 from receiver.notifications import Notifications
 from receiver.phases import Phases
@@ -46,12 +39,11 @@ from receiver.prometheus import Prometheus
 from receiver.reconciling import Reconciling
 from receiver.settings import Settings
 from receiver.single_process import SingleProcess
-from receiver.situation import Situations, Source, Target
+from receiver.situation import Source
 from receiver.stepping import Stepper
 from receiver.truncated import Truncated
 
 _log = structlog.get_logger()
-_LOOKS, _LOOK_S = 4, 2.0
 
 
 class TracingError(Exception):
@@ -88,15 +80,14 @@ class System:
         self._workers = Pool(settings.workers, "assess")
         # Apart from the workers, which wait for what runs here.
         self._queries = Pool(4 * settings.workers, "query")
-        # A database that hangs must not keep anybody from hearing so.
-        self._looks = Pool(_LOOKS, "look")
+        self._looks = Looks()
         self._lock = SingleProcess(settings.database_url)
         self.inbox = Inbox(
             database(inbox_url(settings.database_url), use="inbox"),
             settings.episode_gap_s,
             self._arrived,
         )
-        self.leadership = _leadership(self.database)
+        self.leadership = leads(self.database)
         self.truncated = Truncated(
             str(settings.alertmanager_url),
             httpx.Client(trust_env=False),
@@ -265,7 +256,7 @@ class System:
             self.anchoring.beat()
         self.engine.disconnect()
         self._workers.shutdown()
-        self._looks.shutdown(wait=False, cancel_futures=True)
+        self._looks.close()
         self._queries.shutdown(cancel_futures=True)
         self.judging.close()
         self.truncated.close()
@@ -277,8 +268,10 @@ class System:
     def checks(self) -> dict[str, str]:
         """What readiness rests on, by name: "ok" or what is wrong."""
         return {
-            "database": self._answers(self.database),
-            "inbox": self._answers(self.inbox.database) if self.inbox.alive else "its writer ended",
+            "database": self._looks.at(self.database),
+            "inbox": self._looks.at(self.inbox.database)
+            if self.inbox.alive
+            else "its writer ended",
             "assessor": "ok" if self.assessor.alive or not self._acting else "it ended",
         }
 
@@ -288,21 +281,8 @@ class System:
         self.judging.refresh_gauges()
         now = self.clock()
         look = partial(gauges.refresh, self.metrics, self.database, self.inbox, now)
-        try:
-            self._looks.submit(look).result(_LOOK_S)
-        except (TimeoutError, RuntimeError):
+        if not self._looks.done(look):
             self.metrics.paused.set(1)
-
-    def _answers(self, one: Database) -> str:
-        try:
-            self._looks.submit(_asked, one).result(_LOOK_S)
-        except SQLAlchemyError as error:
-            return type(getattr(error, "orig", None) or error).__name__
-        except TimeoutError:
-            return f"no answer within {_LOOK_S:.0f} s"
-        except RuntimeError:
-            return "it is stopping"
-        return "ok"
 
     def _phase(self, phase: Phase) -> None:
         self._phases.handle(phase)
@@ -317,58 +297,3 @@ class System:
 
     def _arrived(self) -> None:
         self.assessor.wake()
-
-
-def assessment(  # noqa: PLR0913, PLR0917 one argument a part
-    settings: Settings,
-    playbooks: Playbooks,
-    state: Database,
-    clients: Aws,
-    prometheus: Prometheus,
-    queries: ThreadPoolExecutor,
-    judge: Callable[[Evidence, Collection[str]], Verdict],
-    resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
-    unreadable: Callable[[Source], None] = lambda _: None,
-) -> Assessment:
-    """The part that decides, for the service and for `explain` alike."""
-    situations = Situations(
-        database=state,
-        aws=clients,
-        pool=queries,
-        mode=settings.mode,
-        gap_s=settings.episode_gap_s,
-        trail=settings.cloudtrail,
-        resolved=resolved,
-        unreadable=unreadable,
-    )
-
-    def evidence_of(target: Target, at: float, roles: Collection[str]) -> Evidence:
-        return gather(
-            prometheus,
-            target=target.id or "",
-            group=target.group,
-            at=at,
-            roles=roles,
-            pool=queries,
-            deadline_s=settings.evidence_deadline_s,
-        )
-
-    return Assessment(
-        playbooks=playbooks,
-        situations=situations,
-        prometheus=prometheus,
-        pool=queries,
-        gather=evidence_of,
-        judge=judge,
-    )
-
-
-def _leadership(state: Database) -> Leads:
-    if state.engine.dialect.name == "sqlite":
-        return Alone(state)
-    return Elected(state, f"{socket.gethostname()[:64]}/{os.getpid()}/{secrets.token_hex(4)}")
-
-
-def _asked(one: Database) -> None:
-    with one.read() as connection:
-        connection.execute(select(1))

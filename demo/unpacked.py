@@ -1,0 +1,68 @@
+"""Programs of Debian's packages, unpacked with all that they need into a folder of their own.
+
+As in `demo.tools`, no root is needed and the machine's packages stay as they are: what apt would
+install is downloaded and unpacked.
+"""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from demo.tools import ToolsError, apt_config, run
+
+
+def unpack(
+    packages: Sequence[str],
+    into: Path,
+    *,
+    hint: str,
+    finish: Callable[[Path], None] = lambda _: None,
+) -> None:
+    """What an installation of the packages would add to this machine, in the folder `into`.
+
+    `finish` gets the folder before it is in place. Raises ToolsError, with the `hint`.
+    """
+    folder = into.parent
+    if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
+        raise ToolsError(f"this system has no apt-get: {hint}")
+    click.echo(f"fetching {packages[0]} from Debian's packages", err=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="unpacking-") as scratch:
+        root, debs = Path(scratch) / "root", Path(scratch) / "debs"
+        debs.mkdir()
+        _download(packages, debs, folder, hint)
+        for deb in sorted(debs.glob("*.deb")):
+            run("dpkg-deb", "-x", str(deb), str(root), hint=hint)
+        finish(root)
+        # Renamed when complete: what is in place was never interrupted.
+        shutil.rmtree(into, ignore_errors=True)
+        root.rename(into)
+
+
+def libraries(root: Path) -> list[str]:
+    """Where an unpacked program finds the libraries that came with it."""
+    found = (root.glob(f"{top}/*-linux-gnu") for top in ("usr/lib", "lib"))
+    return [str(path) for paths in found for path in sorted(paths)]
+
+
+def _download(packages: Sequence[str], into: Path, folder: Path, hint: str) -> None:
+    """By the machine's package lists or, where those are missing or old, by ours."""
+    apt = ("apt-get", "-qq", "-c", str(apt_config(folder)))
+    try:
+        _download_by(apt, packages, into, hint)
+    except ToolsError:
+        lists = folder / "apt/lists"
+        (lists / "partial").mkdir(parents=True, exist_ok=True)
+        ours = (*apt, "-o", f"Dir::State::Lists={lists}")
+        # One source that fails must not matter while the others have the packages.
+        run(*ours, "update", check=False, hint=hint)
+        _download_by(ours, packages, into, hint)
+
+
+def _download_by(apt: tuple[str, ...], packages: Sequence[str], into: Path, hint: str) -> None:
+    simulated = run(*apt, "--simulate", "--no-install-recommends", "install", *packages, hint=hint)
+    needed = re.findall(r"^Inst (\S+)", simulated, re.MULTILINE)
+    run(*apt, "download", *needed, cwd=into, hint=hint)

@@ -1,0 +1,59 @@
+"""The part that decides, put together for the service and for `explain` alike."""
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from actions.aws import Aws
+from models.evidence import Evidence
+from models.verdict import Verdict
+from receiver.assessment import Assessment
+from receiver.database import Database
+from receiver.evidence import gather
+from receiver.playbooks import Playbooks
+from receiver.prometheus import Prometheus
+from receiver.settings import Settings
+from receiver.situation import Situations, Source, Target
+
+
+def assessment(  # noqa: PLR0913, PLR0917 one argument a part
+    settings: Settings,
+    playbooks: Playbooks,
+    state: Database,
+    clients: Aws,
+    prometheus: Prometheus,
+    queries: ThreadPoolExecutor,
+    judge: Callable[[Evidence, Collection[str]], Verdict],
+    resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
+    unreadable: Callable[[Source], None] = lambda _: None,
+) -> Assessment:
+    """It only reads. `judge` gives the model's verdict, `resolved` which runs' alerts are over."""
+    situations = Situations(
+        database=state,
+        aws=clients,
+        pool=queries,
+        mode=settings.mode,
+        gap_s=settings.episode_gap_s,
+        trail=settings.cloudtrail,
+        resolved=resolved,
+        unreadable=unreadable,
+    )
+
+    def evidence_of(target: Target, at: float, roles: Collection[str]) -> Evidence:
+        return gather(
+            prometheus,
+            target=target.id or "",
+            group=target.group,
+            at=at,
+            roles=roles,
+            pool=queries,
+            deadline_s=settings.evidence_deadline_s,
+        )
+
+    return Assessment(
+        playbooks=playbooks,
+        situations=situations,
+        prometheus=prometheus,
+        pool=queries,
+        gather=evidence_of,
+        judge=judge,
+    )
