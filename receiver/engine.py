@@ -97,6 +97,16 @@ class Engine:
             enable_otlp=False,
             max_executor_threads=self.workers,
         )
+        try:
+            self._launch(config)
+        except BaseException:
+            # Half of one left in place would pass for launched at every later start, and run
+            # nothing.
+            DBOS.destroy(destroy_registry=True)
+            raise
+        self._ready.set()
+
+    def _launch(self, config: DBOSConfig) -> None:
         DBOS(config=config)
 
         @DBOS.workflow(name=_WORKFLOW)
@@ -107,7 +117,6 @@ class Engine:
 
         DBOS.launch()
         DBOS.register_queue(_QUEUE, worker_concurrency=self.workers, polling_interval_sec=_POLL_S)
-        self._ready.set()
 
     def _handled(self, phase: Phase) -> None:
         """Records that cannot be reached are waited for: the run goes on once they are back."""

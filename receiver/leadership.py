@@ -28,6 +28,8 @@ _LEASE_S = 10.0
 _RENEW_EVERY_S = 2.0
 # So much earlier than the others this process takes its lease for over: clocks run differently.
 _MARGIN_S = 2.0
+# The term of whoever began to act, or ceased to, and did not get through with it.
+_IN_PART = -1
 
 
 class NotLeadingError(Exception):
@@ -164,18 +166,23 @@ class Elected:
             _log.warning("lease_not_given_up", error=type(error).__name__)
 
     def _follow(self, lead: Callable[[], None], stand_down: Callable[[], None]) -> None:
-        """Begin to act, and cease to, as the lease comes and goes."""
-        acting = False
+        """Begin to act, and cease to, as the lease comes and goes.
+
+        What began in an earlier term, or only in part, ceases before it begins anew: another
+        receiver may have acted in between, and left what only a beginning takes up.
+        """
+        acts_in: int | None = None
         while not self._stopping.is_set():
-            if self.leading and not acting:
-                _log.info("leads", term=self._term)
-                acting = self._tried(lead)
-            elif acting and not self.leading:
+            if acts_in is None and self.leading:
+                term = self._term
+                _log.info("leads", term=term)
+                acts_in = term if self._tried(lead) else _IN_PART
+            elif acts_in is not None and not (self.leading and acts_in == self._term):
                 _log.warning("stands_down", term=self._term)
-                acting = not self._tried(stand_down)
+                acts_in = None if self._tried(stand_down) else _IN_PART
             self._changed.wait(_RENEW_EVERY_S)
             self._changed.clear()
-        if acting:
+        if acts_in is not None:
             stand_down()
 
     def _tried(self, change: Callable[[], None]) -> bool:
