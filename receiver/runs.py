@@ -164,9 +164,12 @@ def among(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Run]:
 def alerting(connection: Connection, group: str, since: float) -> Mapping[str, str]:
     """Instances of the group whose alerts arrived since then, by run; not what was refuted.
 
-    The newest, as many as tell a storm in the largest group.
+    As many as tell a storm in the largest group: the newest alert of each instance before any
+    second one, so that no instance with many alerts keeps the others from being counted.
     """
-    query = select(runs.c.id, runs.c.target).where(
+    newest_first = runs.c.received_at.desc()
+    place = func.row_number().over(partition_by=runs.c.target, order_by=newest_first)
+    found = select(runs.c.id, runs.c.target, runs.c.received_at, place.label("place")).where(
         runs.c.group_name == group,
         runs.c.received_at >= since,
         runs.c.target != group,
@@ -175,8 +178,9 @@ def alerting(connection: Connection, group: str, since: float) -> Mapping[str, s
         runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
         runs.c.refusal.is_distinct_from("verdict_refuted"),
     )
-    query = query.order_by(runs.c.received_at.desc()).limit(_ALERTING_MOST)
-    return {row.id: row.target for row in connection.execute(query)}
+    each = found.subquery()
+    query = select(each.c.id, each.c.target).order_by(each.c.place, each.c.received_at.desc())
+    return {row.id: row.target for row in connection.execute(query.limit(_ALERTING_MOST))}
 
 
 def caused_by(connection: Connection, run_id: str) -> Sequence[str]:
