@@ -63,6 +63,8 @@ class Inbox:
         default_factory=queue.SimpleQueue, init=False
     )
     _waiting: int = field(default=0, init=False)
+    # Counted by those who submit and by the writer: a count that drifts refuses, or bounds nothing.
+    _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _came: deque[float] = field(default_factory=lambda: deque(maxlen=_MANY), init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
@@ -99,9 +101,10 @@ class Inbox:
         The future raises InboxUnavailableError where they could not be stored; so does this call
         where too many wait already.
         """
-        if self._thread is None or self._waiting + len(alerts) > self.backlog:
-            raise InboxUnavailableError("the backlog is full")
-        self._waiting += len(alerts)
+        with self._counting:
+            if self._thread is None or self._waiting + len(alerts) > self.backlog:
+                raise InboxUnavailableError("the backlog is full")
+            self._waiting += len(alerts)
         self._came.append(time.monotonic())
         done: Future[Receipt] = Future()
         self._queue.put(_Delivery(alerts, now, request_id, done))
@@ -125,7 +128,8 @@ class Inbox:
         deliveries = [item for item in items if isinstance(item, _Delivery)]
         # A caller that was cut off has cancelled; its alerts are stored all the same.
         waited_for = [one.done.set_running_or_notify_cancel() for one in deliveries]
-        self._waiting -= sum(len(delivery.alerts) for delivery in deliveries)
+        with self._counting:
+            self._waiting -= sum(len(delivery.alerts) for delivery in deliveries)
         try:
             with self.database.write() as connection:
                 episodes.end(connection, [item for item in items if isinstance(item, Over)])

@@ -1,5 +1,6 @@
 """Alerts are on disk before they are acknowledged, and each episode becomes one run."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -171,3 +172,27 @@ def test_what_cannot_be_stored_is_not_acknowledged(path: Path, clock: Clock) -> 
     with pytest.raises(InboxUnavailableError, match=r"^not stored: OperationalError$"):
         _submit(made, _alert(), at=clock())
     made.stop()
+
+
+class _Slow(list[Alert]):
+    """Takes its time to be counted, so that others count meanwhile."""
+
+    def __len__(self) -> int:
+        time.sleep(0.001)
+        return super().__len__()
+
+
+def test_what_is_stored_waits_no_more(path: Path) -> None:
+    """Else the count would drift, and in the end refuse everything, or bound nothing."""
+    made = _opened(path, backlog=1000)
+    alerts = [_alert()]
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            stored = list(pool.map(lambda _: made.submit(_Slow(alerts), 1000.0), range(200)))
+        for one in stored:
+            one.result(10)
+        with pytest.raises(InboxUnavailableError):
+            made.submit(alerts * 1001, 1000.0)
+        made.submit(alerts * 1000, 1000.0).result(10)
+    finally:
+        made.stop()
