@@ -9,10 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from actions.aws import AWS_ERRORS, Aws
+
+# What S3 answers where something has the name already.
+_THERE = "PreconditionFailed"
 
 
 class ArchiveError(Exception):
@@ -74,20 +77,16 @@ class Bucket:
 
     def put(self, name: str, data: bytes, now: float) -> None:
         key = self.prefix + name
-        try:
-            if self.lock_days is None:
-                self.aws.s3.put_object(Bucket=self.bucket, Key=key, Body=data)
-                return
+        lock: dict[str, Any] = {}
+        if self.lock_days is not None:
             until = datetime.fromtimestamp(now, UTC) + timedelta(days=self.lock_days)
-            self.aws.s3.put_object(
-                Bucket=self.bucket,
-                Key=key,
-                Body=data,
-                ObjectLockMode="COMPLIANCE",
-                ObjectLockRetainUntilDate=until,
-            )
+            lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
+        try:
+            # Else a newer version would stand before the one that is locked.
+            self.aws.s3.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", **lock)
         except AWS_ERRORS as error:
-            raise self._failed(key, error) from None
+            if _code(error) != _THERE:
+                raise self._failed(key, error) from None
 
     def get(self, name: str) -> bytes:
         key = self.prefix + name
@@ -109,9 +108,12 @@ class Bucket:
         return sorted(found)
 
     def _failed(self, key: str, error: Exception) -> ArchiveError:
-        answer = getattr(error, "response", {})
-        code = answer.get("Error", {}).get("Code") or type(error).__name__
-        return ArchiveError(f"s3://{self.bucket}/{key}: {code}")
+        return ArchiveError(f"s3://{self.bucket}/{key}: {_code(error)}")
+
+
+def _code(error: Exception) -> str:
+    answer = getattr(error, "response", {})
+    return answer.get("Error", {}).get("Code") or type(error).__name__
 
 
 def archive(where: str, clients: Callable[[], Aws], *, lock_days: int | None = None) -> Archive:

@@ -18,6 +18,7 @@ __all__ = [
     "append",
     "canonical",
     "coming_from",
+    "end",
     "records",
     "verify",
 ]
@@ -94,6 +95,19 @@ def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Ve
         return Verification(ok=False, records=count, first_bad=count + 1, fault=Fault.HEAD_LOST)
     walk = Walk(after=_before(connection), end=Link(head.seq, head.hash), heads=heads or {})
     return walk.over(rows(connection))
+
+
+def end(connection: Connection, known: Link | None) -> Link | None:
+    """The last link of the chain; None where `known`, its end once, is not in it any more."""
+    head = connection.execute(select(audit_head)).one()
+    if known is not None and known.seq >= head.pruned:
+        mine = select(audit.c.hash).where(audit.c.seq == known.seq)
+        there = connection.execute(mine).scalar_one_or_none()
+        if known.seq == head.pruned:
+            there = _before(connection).hash
+        if there != known.hash:
+            return None
+    return Link(head.seq, head.hash)
 
 
 def rows(connection: Connection, after: int = 0) -> Iterator[Row]:

@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ _FOLDER = "heads/"
 _PURPOSE = "smartcloudops audit head 1\n"
 # The newest speaks for all before it; some older ones narrow down where a chain was made anew.
 _READ_MOST = 100
+
+
+class UnsignedError(ArchiveError):
+    """What stands for a head was signed by none of the keys."""
 
 
 class KeyFileError(Exception):
@@ -83,6 +88,14 @@ def read(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Mapping[int, s
     return found
 
 
+def newest(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Link | None:
+    """The last head that one of the keys signed, of late. Raises ArchiveError."""
+    for number in reversed(numbers(archive)[-_READ_MOST:]):
+        with suppress(UnsignedError):
+            return one(archive, keys, number)
+    return None
+
+
 def one(archive: Archive, keys: Collection[Ed25519PublicKey], number: int) -> Link:
     """The head of this record. Raises ArchiveError."""
     name = f"{_FOLDER}{number:012}.json"
@@ -91,9 +104,9 @@ def one(archive: Archive, keys: Collection[Ed25519PublicKey], number: int) -> Li
         signature = base64.b64decode(said.pop("signature"), validate=True)
         link = Link(said["seq"], said["hash"])
     except (ValueError, TypeError, LookupError, AttributeError, binascii.Error):
-        raise ArchiveError(f"{name}: it is no signed head") from None
+        raise UnsignedError(f"{name}: it is no signed head") from None
     if link.seq != number or not any(_signed_by(key, signature, said) for key in keys):
-        raise ArchiveError(f"{name}: the signature does not hold")
+        raise UnsignedError(f"{name}: the signature does not hold")
     return link
 
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions import audit, heads
 from actions.archive import Archive, ArchiveError, archive
 from actions.aws import Aws
 from actions.chain import Link, Verification
-from actions.tables import audit_head
 from receiver.database import Database
 from receiver.metrics import Metrics
 from receiver.settings import Settings
@@ -33,12 +31,14 @@ class Anchoring:
     clock: Callable[[], float]
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
-    _signed: int = field(default=0, init=False)
+    _signed: Link | None = field(default=None, init=False)
 
     def start(self) -> None:
         if self.settings.audit_key_file is None:
             return
         self._stopping.clear()
+        # Another receiver may have signed since.
+        self._signed = None
         self._thread = threading.Thread(target=self._loop, name="anchoring", daemon=True)
         self._thread.start()
 
@@ -51,19 +51,25 @@ class Anchoring:
             self.beat()
 
     def beat(self) -> None:
-        """Sign the head, if it has moved on; a failure is told, and tried again."""
+        """Sign the head, if it has moved on; a failure is told, and tried again.
+
+        Only a chain that goes on from what was signed for last: else a new one, made in its place,
+        would be vouched for by ever more heads, until nobody reads those that tell.
+        """
         key_file = self.settings.audit_key_file
         if key_file is None:
             return
         try:
+            key, where = heads.signing_key(key_file), kept(self.settings, self.clients)
+            known = self._signed or heads.newest(where, (key.public_key(),))
             with self.database.read() as connection:
-                head = connection.execute(select(audit_head)).one()
-            if head.seq > self._signed:
-                key, now = heads.signing_key(key_file), self.clock()
-                where = kept(self.settings, self.clients)
-                heads.publish(where, key, Link(head.seq, head.hash), now)
-                self._signed = head.seq
-                self.metrics.audit_anchored.set(head.seq)
+                link = audit.end(connection, known)
+            if link is None:
+                self._failed("what was signed for is not in the chain any more")
+            elif link.seq > (known.seq if known else 0):
+                heads.publish(where, key, link, self.clock())
+                self._signed = link
+                self.metrics.audit_anchored.set(link.seq)
         except (ArchiveError, heads.KeyFileError) as error:
             self._failed(str(error))
         except SQLAlchemyError as error:

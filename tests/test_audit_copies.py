@@ -185,6 +185,9 @@ def test_a_bucket_with_object_lock_keeps_what_it_was_given(
         assert one["Key"].startswith("prod/records/")
         with pytest.raises(ClientError, match="AccessDenied"):
             s3.delete_object(Bucket=_BUCKET, Key=one["Key"], VersionId=one["VersionId"])
+        kept.put(one["Key"].removeprefix("prod/"), b"another", _NOW)
+        assert len(s3.list_object_versions(Bucket=_BUCKET)["Versions"]) == 1
+        assert exports.verify(_lines(kept), {}).records == 5
         with pytest.raises(ArchiveError, match="NoSuchBucket"):
             archive("s3://nowhere", aws.connect).names("records/")
 
