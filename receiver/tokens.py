@@ -86,7 +86,8 @@ class Tokens:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._entries, self._path, self._clock = entries, path, clock
-        self._seen = _state(path)
+        # As the file was when it was read, and when it could not be.
+        self._seen = self._failed = _state(path)
         self._looked = clock()
 
     def of(self, secret: str) -> Token | None:
@@ -115,12 +116,15 @@ class Tokens:
         state = _state(self._path)
         if self._path is None or state == self._seen:
             return
-        self._seen = state
         try:
             self._entries = _read(self._path)
         except TokensError as error:
-            _log.error("tokens_unreadable", why=str(error))
+            # It is tried again until it succeeds: what cannot be read now may hold a revocation.
+            if state != self._failed:
+                _log.error("tokens_unreadable", why=str(error))
+            self._failed = state
         else:
+            self._seen, self._failed = state, self._seen
             _log.info("tokens_read", count=len(self._entries))
 
 

@@ -1,6 +1,7 @@
 """Tokens: hashes on disk, expiry, and a file that is read again when it changes."""
 
 import json
+import resource
 import stat
 import subprocess
 import sys
@@ -71,6 +72,24 @@ def test_what_changes_in_the_file_counts_within_a_second(file: Path, clock: Cloc
     assert known.of(second) is None
     with pytest.raises(TokensError, match="no token named bob"):
         tokens.revoke(file, "bob")
+
+
+def test_a_revocation_that_could_not_be_read_at_once_counts_once_it_can(
+    file: Path, clock: Clock
+) -> None:
+    """No file could be opened for a moment; the token's does not change any more."""
+    secret = tokens.create(file, Role.OPERATOR, "alice")
+    known = tokens.load(file, clock=clock)
+    tokens.revoke(file, "alice")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    clock.now += 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        known.of(secret)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    clock.now += 1
+    assert known.of(secret) is None
 
 
 @pytest.mark.parametrize("broken", ["", "[", '[{"name": "x"}]', None])
