@@ -234,7 +234,7 @@ class Metrics:
                 self.shadow_verdicts.labels(answer, other)
         for of in ("features", "scores"):
             self.model_drift.labels(of)
-        for code in (400, 401, 403, 413, 422, 503):
+        for code in (400, 401, 403, 413, 422, 500, 503):
             self.webhook_rejected.labels(code)
         for state in IN_FLIGHT:
             self.oldest_run.labels(state)

@@ -121,7 +121,7 @@ def _matchers(labels: Mapping[str, Any]) -> list[str]:
 def _firing(body: bytes, now: float) -> list[Alert]:
     try:
         raw = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _UnusableError("its answer is not JSON") from None
     if not isinstance(raw, list):
         raise _UnusableError("its answer is no list")

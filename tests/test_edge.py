@@ -90,6 +90,23 @@ def test_a_delivery_too_many_is_one_that_alertmanager_tries_again(slow: Live) ->
     assert slow.system.metrics.webhook_rejected.labels(503)._value.get() == codes.count(503)  # noqa: SLF001 its public reader is the text of all
 
 
+def test_a_delivery_that_breaks_the_service_is_counted(tmp_path: Path) -> None:
+    """Else the availability would be better than what Alertmanager saw."""
+
+    def broken() -> float:
+        raise OSError("no clock")
+
+    body = {"version": "4", "alerts": []}
+    with live(tmp_path) as service:
+        clock, service.system.clock = service.system.clock, broken
+        answer = service.call("POST", "/webhook/alertmanager", Role.WEBHOOK, json=body)
+        service.system.clock = clock
+        metrics = service.system.metrics.registry
+    assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    code = {"code": "500"}
+    assert metrics.get_sample_value("smartcloudops_webhook_rejected_total", code) == 1
+
+
 def test_a_query_that_goes_on_and_on_is_cut_short(slow: Live) -> None:
     """Nobody needs eight kilobytes of it."""
     answer = slow.call("GET", f"/healthz?{'x' * 9000}")

@@ -89,6 +89,7 @@ def test_the_rest_of_a_group_is_stored(inbox: Inbox) -> None:
         httpx.Response(500, text="no"),
         httpx.Response(200, text="<html>"),
         httpx.Response(200, json={"a": 1}),
+        httpx.Response(200, text="[" * 100_000),
     ],
 )
 def test_what_cannot_be_fetched_is_counted_as_lost(inbox: Inbox, answer: httpx.Response) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from receiver import alerts
@@ -59,6 +60,12 @@ async def _measured(request: Request) -> Response:
     except HTTPException as error:
         metrics.webhook_rejected.labels(int(error.status_code)).inc()
         _log.warning("delivery_rejected", status=int(error.status_code), why=error.detail)
+        raise
+    except ClientDisconnect:
+        # Nobody hears an answer.
+        raise
+    except Exception:
+        metrics.webhook_rejected.labels(500).inc()
         raise
     finally:
         metrics.webhook_duration.observe(time.perf_counter() - started)
