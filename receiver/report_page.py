@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT = 640, 140
 _SLOT_MOST = 64.0
 _EDGES = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300)
 # A spreadsheet takes what begins so for a formula, and alerts say what they like.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def csv_text(report: Mapping[str, Any]) -> str:
 
 
 def _cell(value: object) -> str:
-    text = "; ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+    many = value if isinstance(value, list) else [] if value is None else [value]
+    text = "; ".join(map(str, many))
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

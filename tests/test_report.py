@@ -272,6 +272,15 @@ def test_a_cell_is_no_formula(month: Database) -> None:
     assert not [cell for row in rows for cell in row.values() if cell[:1] in {"=", "+", "@"}]
 
 
+def test_a_zero_is_no_empty_cell(month: Database) -> None:
+    """An act within the same moment took no time; what never acted took an unknown one."""
+    found = _report(month)
+    first, second = found["incidents"]["items"][:2]
+    first["seconds_to_action"], second["seconds_to_action"] = 0.0, None
+    rows = list(csv.DictReader(io.StringIO(csv_text(found))))
+    assert [row["seconds_to_action"] for row in rows[:2]] == ["0.0", ""]
+
+
 @pytest.mark.parametrize("form", ["html", "json", "csv"])
 def test_from_the_command_line(
     state: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
