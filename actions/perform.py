@@ -24,6 +24,9 @@ from actions.outside import Outside, OutsideError
 from actions.rates import Rates
 from actions.surroundings import Bounds, scopes
 
+# Longer than a call takes to connect and to be answered: until then its absence proves nothing.
+_MAY_ARRIVE_S = 15.0
+
 
 @dataclass(frozen=True)
 class Undoing:
@@ -123,7 +126,7 @@ class Performer:
         if intent.stage is Stage.INTENT:
             return self.abandon(intent)
         if intent.stage is Stage.DISPATCHED:
-            return self._settle(intent, *self._reconciled(step, intent, "no answer was recorded"))
+            return self._settle(intent, *self._left_over(step, intent))
         return intent
 
     def _intend(self, step: Step) -> Intent | Denial:
@@ -226,13 +229,21 @@ class Performer:
 
     def _resume(self, step: Step, intent: Intent) -> Intent:
         """Go on after a crash that may have hit before or after the call."""
-        settled, error = self._reconciled(step, intent, "no answer was recorded")
+        settled, error = self._left_over(step, intent)
         if settled.outcome is not Outcome.CHANGED and step.action.converges:
             with self.begin() as connection:
                 lost = self._lost(connection, intent)
             if lost is None:
                 settled, error = self._call(step, intent)
         return self._settle(intent, settled, error)
+
+    def _left_over(self, step: Step, intent: Intent) -> tuple[Settled, str | None]:
+        """What became of a call whose sender is gone, or another process: it may still arrive."""
+        settled, error = self._reconciled(step, intent, "no answer was recorded")
+        young = self.clock() - (intent.dispatched_at or 0.0) < _MAY_ARRIVE_S
+        if settled.outcome is Outcome.FAILED and young:
+            return Settled(Outcome.UNKNOWN), error
+        return settled, error
 
     def _call(self, step: Step, intent: Intent) -> tuple[Settled, str | None]:
         self.check()

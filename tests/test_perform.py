@@ -1,7 +1,7 @@
 """A step is performed effectively once, whatever breaks and wherever it stops."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -17,6 +17,7 @@ from actions.perform import Performer, Step
 from receiver.database import Database
 from tests.conftest import Clock
 from tests.fake_aws import HOST, FakeAws, bid
+from tests.fake_outside import FakeOutside
 
 
 class CrashError(BaseException):
@@ -234,6 +235,29 @@ def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
     assert _performed(performer.perform(_reboot())).outcome is Outcome.UNKNOWN
     assert _performed(performer.perform(scaling)).outcome is Outcome.CHANGED
     assert (fake.calls.count("RebootInstances"), fake.desired) == (1, 8)
+
+
+class _Cut(FakeOutside):
+    """Whoever calls it ends while the call is on its way."""
+
+    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+        del matchers, lasts_s, comment
+        raise CrashError
+
+
+@pytest.mark.parametrize(
+    ("age_s", "outcome"), [(14.0, Outcome.UNKNOWN), (16.0, Outcome.FAILED)], ids=["young", "old"]
+)
+def test_a_call_that_may_still_arrive_has_not_failed(
+    fake: FakeAws, state: Database, clock: Clock, age_s: float, outcome: Outcome
+) -> None:
+    """Whoever takes over sees nothing done yet: that proves nothing while the call is young."""
+    performer = Performer(aws=fake.clients(), outside=_Cut(), begin=state.write, clock=clock)
+    step = replace(_reboot(), action=CATALOG["create_silence"], params={"alertnames": ["HighCPU"]})
+    with pytest.raises(CrashError):
+        performer.perform(step)
+    clock.now += age_s
+    assert _performed(performer.perform(step)).outcome is outcome
 
 
 def test_a_pause_stops_what_was_claimed_but_not_sent(
