@@ -39,6 +39,12 @@ class _Aws:
         calls = (call for call in map(json.loads, lines) if call["operation"] == _REBOOT)
         return next((call["time"] for call in calls if target in str(call["parameters"])), None)
 
+    def runs(self, target: str) -> list[dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {self.stage.tokens['viewer']}"}
+        path = f"{self.stage.receiver}/api/v1/runs?target={target}"
+        found: list[dict[str, Any]] = self.http.get(path, headers=headers).json()["items"]
+        return found
+
     def bare_s(self, target: str) -> float:
         """What the same call takes to get there from a client that does nothing else."""
         session = boto3.Session("emulated", "emulated", region_name="us-east-1")
@@ -85,10 +91,8 @@ def _one(aws: _Aws, target: str) -> float:
     until = time.monotonic() + _PATIENCE_S
     while (called_at := aws.rebooted_at(target)) is None:
         if time.monotonic() > until:
-            raise RuntimeError(f"nothing was done for {target} within {_PATIENCE_S:.0f} s")
+            why = [one["refusal"] or one["state"] for one in aws.runs(target)]
+            raise RuntimeError(f"nothing was done for {target}: {why or 'no alert'}")
         time.sleep(0.2)
-    headers = {"Authorization": f"Bearer {aws.stage.tokens['viewer']}"}
-    path = f"{aws.stage.receiver}/api/v1/runs?target={target}"
-    found = aws.http.get(path, headers=headers).json()["items"]
-    (run,) = [one for one in found if one["steps"]]
+    (run,) = [one for one in aws.runs(target) if one["steps"]]
     return called_at - datetime.fromisoformat(run["received_at"]).timestamp()

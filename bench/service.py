@@ -49,6 +49,8 @@ class Served:
 def serve(processes: Processes, folder: Path, name: str, **changed: str) -> Served:
     """A receiver that keeps what it has in `folder`; `changed` are SMARTCLOUDOPS_* without that."""
     file = folder / "tokens.json"
+    # Of a service that was there before.
+    file.unlink(missing_ok=True)
     made = {role: tokens.create(file, role, str(role)) for role in Role}
     defaults = {
         "DATABASE_URL": f"sqlite:///{folder}/state.db",
