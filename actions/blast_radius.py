@@ -64,5 +64,5 @@ def reserve(connection: Connection, run_id: str, target: str, scopes: Sequence[s
         connection.execute(insert(reservations), rows)
 
 
-def release(connection: Connection, run_id: str) -> None:
-    connection.execute(delete(reservations).where(reservations.c.run_id == run_id))
+def release(connection: Connection, *run_ids: str) -> None:
+    connection.execute(delete(reservations).where(reservations.c.run_id.in_(run_ids)))

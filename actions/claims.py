@@ -146,10 +146,11 @@ def lost(connection: Connection, target: str, run_id: str, fence: int) -> Denial
     return None
 
 
-def release(connection: Connection, run_id: str) -> None:
-    """End the run's hold; the cooldown goes on."""
-    connection.execute(update(claims).where(claims.c.run_id == run_id).values(held=False))
-    blast_radius.release(connection, run_id)
+def release(connection: Connection, *run_ids: str) -> None:
+    """End the runs' holds; the cooldowns go on."""
+    if run_ids:
+        connection.execute(update(claims).where(claims.c.run_id.in_(run_ids)).values(held=False))
+        blast_radius.release(connection, *run_ids)
 
 
 def cooling(

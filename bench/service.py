@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from demo.processes import Child, Processes, free_port, wait_ready
+from demo.processes import Child, Processes, free_port, wait_ready, without_aws
 from receiver import tokens
 from receiver.tokens import Role
 
@@ -78,7 +78,6 @@ def _start(
     made: Mapping[Role, str],
 ) -> Served:
     port = free_port()
-    own = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     aws = {
         "AWS_ENDPOINT_URL": changed.get("AWS", _NOWHERE),
         "AWS_ACCESS_KEY_ID": "emulated",
@@ -86,7 +85,7 @@ def _start(
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     ours = {f"SMARTCLOUDOPS_{key}": value for key, value in changed.items() if key != "AWS"}
-    env = {**own, **aws, **ours, "SMARTCLOUDOPS_PORT": str(port)}
+    env = {**without_aws(), **aws, **ours, "SMARTCLOUDOPS_PORT": str(port)}
     child = processes.start(name, [sys.executable, *arguments], env=env)
     url = f"http://127.0.0.1:{port}"
     started = os.times().elapsed

@@ -1,7 +1,6 @@
 """What is left to say after the chaos: AWS's log of calls, held against what is on record."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cluster import Cluster
+from demo.processes import without_aws
 
 _REBOOT = "RebootInstances"
 # One of six: a tenth of a group, and at least one, may be out.
@@ -104,10 +104,9 @@ def _mismatches(made: Cluster, folder: Path) -> int:
 
 
 def _command(made: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return subprocess.run(  # noqa: S603 our own command
         [sys.executable, "-m", "receiver", *arguments],
-        env={**own, **made.replicas[0].env},
+        env={**without_aws(), **made.replicas[0].env},
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,6 +1,5 @@
 """The real Prometheus and Alertmanager on loopback, from the fault to the webhook."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from demo.chain_config import (
     rule_files,
     write,
 )
-from demo.processes import Child, Processes, free_port
+from demo.processes import Child, Processes, free_port, without_aws
 from demo.tools import Tools
 
 # promtool reads its whole input once for each block; a week in one block is a quarter of the time.
@@ -71,9 +70,9 @@ def start_chain(  # noqa: PLR0913 each is one fact about the chain, all by name
             "--rules.alert.resend-delay=5s",
         )
 
-    # A profile or an endpoint of the caller's own AWS is not for the discovery.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    prometheus, url = processes.start_on_port("prometheus", command, ready="/-/ready", env=env)
+    prometheus, url = processes.start_on_port(
+        "prometheus", command, ready="/-/ready", env=without_aws()
+    )
     return Chain(
         prometheus_url=url,
         prometheus=prometheus,

@@ -169,6 +169,11 @@ class Processes:
             self._children.pop().stop()
 
 
+def without_aws() -> dict[str, str]:
+    """The environment without the caller's own AWS account, which no child is to reach."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on now."""
     while True:

@@ -1,7 +1,6 @@
 """The stage of the demo: every part started on loopback, wired together, and reachable."""
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ import httpx
 
 from demo.chain import start_chain
 from demo.chain_config import AS_SHIPPED, Surroundings, Timings
-from demo.processes import Child, Processes, free_port, wait_announced, wait_ready
+from demo.processes import Child, Processes, free_port, wait_announced, wait_ready, without_aws
 from demo.tools import Tools
 from receiver import tokens
 from receiver.tokens import Role
@@ -114,9 +113,7 @@ def begin_receiver(
     processes: Processes, env: Mapping[str, str], *, name: str = "receiver"
 ) -> Child:
     """Start the service and do not wait for it."""
-    # Nothing of the caller's own AWS account may reach a service that acts.
-    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return processes.start(name, _python("-m", "receiver", "serve"), env={**own, **env})
+    return processes.start(name, _python("-m", "receiver", "serve"), env={**without_aws(), **env})
 
 
 def _python(*arguments: str) -> list[str]:

@@ -300,6 +300,7 @@ def move(
 def move_all(connection: Connection, moves: Sequence[Move], now: float) -> Sequence[Move]:
     """Those of the moves that were made, as `move` makes each."""
     made = [one for one in moves if _moved(connection, one, now)]
+    claims.release(connection, *(one.run.id for one in made if one.state.ended))
     audit.append(connection, now, *(_event(one, now) for one in made))
     return made
 
@@ -311,13 +312,10 @@ def _moved(connection: Connection, one: Move, now: float) -> bool:
         runs.c.id == one.run.id,
         runs.c.state == one.run.state,
         runs.c.phase.is_not_distinct_from(one.run.phase),
+        # It may have acted meanwhile, and be back where it was.
+        runs.c.steps_begun == one.run.steps_begun,
     )
-    if connection.execute(update(runs).where(*unmoved).values(stored)).rowcount != 1:
-        return False
-    # Whoever never had a plan has claimed nothing.
-    if one.state.ended and (one.run.plan is not None or "plan" in one.changes):
-        claims.release(connection, one.run.id)
-    return True
+    return connection.execute(update(runs).where(*unmoved).values(stored)).rowcount == 1
 
 
 def _values(one: Move, now: float) -> dict[str, Any]:

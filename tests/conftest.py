@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from demo import postgres
+from demo.processes import Processes
 from receiver.database import Database, database
 
 
@@ -31,3 +33,16 @@ def state(tmp_path: Path) -> Iterator[Database]:
     made.migrate("state")
     yield made
     made.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The records on a real PostgreSQL, which several processes may share."""
+    with (
+        Processes(tmp_path_factory.mktemp("postgres")) as processes,
+        postgres.running(processes) as server,
+    ):
+        made = database(server.create("shared"))
+        made.migrate("state")
+        yield made
+        made.engine.dispose()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from demo.processes import Child, Processes
+from demo.processes import Child, Processes, without_aws
 from receiver import tokens
 from receiver.tokens import Role
 
@@ -19,9 +19,8 @@ _NOWHERE = "http://127.0.0.1:1"
 
 def settings(folder: Path, **changed: str) -> dict[str, str]:
     """The environment of a service that keeps all it has in `folder`."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {
-        **own,
+        **without_aws(),
         "AWS_ENDPOINT_URL": _NOWHERE,
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",

@@ -1,6 +1,5 @@
 """The audit on a real PostgreSQL: kept by its triggers, and verified while others write."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -10,22 +9,8 @@ from sqlalchemy.exc import DatabaseError
 
 from actions import audit, retention
 from actions.chain import Link
-from demo import postgres
-from demo.processes import Processes
-from receiver.database import Database, database
+from receiver.database import Database
 from tests.audit_fixtures import fill
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    with (
-        Processes(tmp_path_factory.mktemp("postgres")) as processes,
-        postgres.running(processes) as server,
-    ):
-        made = database(server.create("audited"))
-        made.migrate("state")
-        yield made
-        made.engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -5,28 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import pytest
 from sqlalchemy import select, update
 
-from demo import postgres
-from demo.processes import Processes
-from receiver.database import Database, database
+from receiver.database import Database
 from receiver.leadership import Elected
 from receiver.tables import leadership
 
 _WITHIN_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    with (
-        Processes(tmp_path_factory.mktemp("postgres")) as processes,
-        postgres.running(processes) as server,
-    ):
-        made = database(server.create("led"))
-        made.migrate("state")
-        yield made
-        made.engine.dispose()
 
 
 @dataclass

@@ -1,11 +1,16 @@
-"""How much of a group alerts is counted by instances, however many alerts one of them has."""
+"""What a storm, or a decision that comes late in one, must not do to the records."""
 
+from sqlalchemy import Connection
 from ulid import ULID
 
+from actions import claims, switch
+from actions.claims import Bid
+from actions.rates import Rates
 from receiver import runs
 from receiver.alerts import Alert
 from receiver.database import Database
 from receiver.episodes import Waiting
+from receiver.run import State
 
 _GROUP, _NOW = "web-asg", 1_800_000_000.0
 
@@ -34,3 +39,45 @@ def test_an_instance_with_many_alerts_hides_no_other(state: Database) -> None:
         alerting = runs.alerting(connection, _GROUP, _NOW - 300)
     assert len(set(alerting.values())) == 5
     assert len(alerting) == 1000
+
+
+def _claim(connection: Connection, run_id: str, target: str) -> None:
+    bid = Bid(
+        run_id=run_id,
+        step=0,
+        target=target,
+        group=_GROUP,
+        playbook="high-cpu",
+        cooldown_s=60.0,
+        rates=Rates(),
+        counts=False,
+    )
+    assert isinstance(claims.take(connection, bid, _NOW), int)
+
+
+def test_who_decided_before_a_run_acted_does_not_end_it(state: Database) -> None:
+    """A receiver that froze in a decision: meanwhile the run has acted, and is decided on anew."""
+    with state.write() as connection:
+        switch.turn(connection, paused=False, by="test", comment="", now=_NOW)
+        runs.take_in(connection, [one := _waiting(0, _NOW)], _NOW)
+        stale = runs.get(connection, one.id)
+        assert stale is not None
+        runs.move(connection, stale, State.ACTING, _NOW, phase="x", steps_begun=1)
+        acting = runs.get(connection, one.id)
+        assert acting is not None
+        runs.move(connection, acting, State.RECEIVED, _NOW, phase=None)
+        assert not runs.move(connection, stale, State.REFUSED, _NOW, refusal="storm")
+
+
+def test_a_run_that_ends_lets_go_of_what_it_held(state: Database) -> None:
+    """Whatever was known of it when it was read: a hold that never ends shuts a target off."""
+    target = "i-00000000000000000"
+    with state.write() as connection:
+        switch.turn(connection, paused=False, by="test", comment="", now=_NOW)
+        runs.take_in(connection, [one := _waiting(0, _NOW)], _NOW)
+        read = runs.get(connection, one.id)
+        assert read is not None
+        _claim(connection, one.id, target)
+        assert claims.of(connection, target)[target].held
+        assert runs.move(connection, read, State.REFUSED, _NOW, refusal="storm")
+        assert not claims.of(connection, target)[target].held
