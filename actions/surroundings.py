@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -95,12 +95,9 @@ def _targets(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
     return known, frozenset(target for target in known if states[target] == "healthy")
 
 
-def changes(
-    aws: Aws, target: str, group: Group | None, *, now: float, trail: bool
-) -> Sequence[str]:
+def changes(aws: Aws, target: str, group: Group | None) -> Sequence[str]:
     """What others do to the target or its group right now, in words; nothing is the normal case.
 
-    `trail`: CloudTrail is asked too (its events come minutes late: it is no proof of absence).
     Raises botocore's errors.
     """
     found = list(_group_changes(aws, group)) if group is not None else []
@@ -108,8 +105,6 @@ def changes(
         lifecycle = group.members[target].lifecycle
         if lifecycle != "InService":
             found.append(f"{target} is {lifecycle} in {group.name}")
-    if trail:
-        found += _events(aws, [target, *([group.name] if group else [])], now)
     return found
 
 
@@ -124,21 +119,26 @@ def _group_changes(aws: Aws, group: Group) -> Iterator[str]:
         yield f"{group.name} has the tag smartcloudops:deploying"
 
 
-def _events(aws: Aws, names: Collection[str], now: float) -> Iterator[str]:
-    """Changes that people and programs made to these lately, ourselves and AWS left out."""
-    for name in dict.fromkeys(names):
-        answer = aws.cloudtrail.lookup_events(
-            LookupAttributes=[{"AttributeKey": "ResourceName", "AttributeValue": name}],
-            StartTime=datetime.fromtimestamp(now - _WATCHED_S, UTC),
-            MaxResults=50,
-        )
-        for event in answer.get("Events", []):
-            detail = json.loads(event.get("CloudTrailEvent") or "{}")
-            by_aws = detail.get("userIdentity", {}).get("type") == "AWSService"
-            ours = _OURS.search(detail.get("userAgent", ""))
-            if event.get("ReadOnly") == "false" and not by_aws and not ours:
-                who = event.get("Username") or "somebody"
-                yield f"{who} called {event.get('EventName')} on {name}"
+def events(aws: Aws, name: str, now: float) -> Sequence[str]:
+    """Changes that people and programs made to it lately, ourselves and AWS left out, in words.
+
+    By CloudTrail, whose events come minutes late: it is no proof of absence. Raises botocore's
+    errors.
+    """
+    answer = aws.cloudtrail.lookup_events(
+        LookupAttributes=[{"AttributeKey": "ResourceName", "AttributeValue": name}],
+        StartTime=datetime.fromtimestamp(now - _WATCHED_S, UTC),
+        MaxResults=50,
+    )
+    found = []
+    for event in answer.get("Events", []):
+        detail = json.loads(event.get("CloudTrailEvent") or "{}")
+        by_aws = detail.get("userIdentity", {}).get("type") == "AWSService"
+        ours = _OURS.search(detail.get("userAgent", ""))
+        if event.get("ReadOnly") == "false" and not by_aws and not ours:
+            who = event.get("Username") or "somebody"
+            found.append(f"{who} called {event.get('EventName')} on {name}")
+    return found
 
 
 def protected(aws: Aws, instance_id: str) -> bool:

@@ -16,7 +16,7 @@ from receiver.tokens import Role
 
 _ROUNDS, _SECONDS = 5, 3.0
 # Connections and alerts a delivery.
-_SHAPES = ((1, 1), (32, 1), (200, 1), (32, 100))
+_SHAPES = ((1, 1), (32, 1), (200, 1), (1, 100), (32, 100), (200, 100))
 
 
 def acks(folder: Path, *, playbooks: Path) -> Mapping[str, float]:
@@ -54,6 +54,8 @@ def _against(
             ours.quantile(0.99) / theirs.quantile(0.99) for theirs, ours in rounds
         ),
         f"acks_per_s_{shape}": _median(ours.per_s for _, ours in rounds),
+        f"ack_ms_p50_{shape}": _median(1e3 * ours.p50 for _, ours in rounds),
+        f"ack_ms_p99_{shape}": _median(1e3 * ours.quantile(0.99) for _, ours in rounds),
     }
 
 

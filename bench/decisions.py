@@ -184,7 +184,7 @@ def _answer(deciding: Assessment, waiting: Waiting, now: float) -> Answered:
         starts_at=waiting.alert.starts_at,
         last_seen_at=now - 1,
     )
-    decision = deciding.of(run, episode, now).decision
+    decision = deciding.of(run, lambda: episode, now).decision
     if isinstance(decision, Refusal):
         return Answered(_NOTHING, "", asked=False, why=f"{decision.reason}: {decision.detail}")
     if isinstance(decision, Act | Ask):

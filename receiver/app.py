@@ -7,9 +7,11 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from receiver import console, problems
 from receiver.chat import Chat
+from receiver.deliveries import PATH, Deliveries
 from receiver.edge import Edge
 from receiver.problems import Problem
 from receiver.routes import chat as chat_routes
@@ -49,6 +51,16 @@ _SCHEMES = {
 
 
 class _Api(FastAPI):
+    """`deliveries` answers the webhook, before the middlewares and routes of all else."""
+
+    deliveries: Deliveries
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
+            await self.deliveries(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
     def openapi(self) -> dict[str, Any]:
         """The document, with what the routes refer to by name."""
         schema = super().openapi()
@@ -84,12 +96,8 @@ def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
     made.state.tokens = tokens
     made.state.chat = chat
     settings = system.settings
-    made.add_middleware(
-        Edge,
-        per_s=settings.rate_limit,
-        webhook_per_s=settings.webhook_rate_limit,
-        direct={webhook.PATH: webhook.direct},
-    )
+    made.deliveries = Deliveries(system, tokens, per_s=settings.webhook_rate_limit)
+    made.add_middleware(Edge, per_s=settings.rate_limit)
     problems.install(made)
     for module in (webhook, runs, control, overrides, records, reports, model, chat_routes, health):
         made.include_router(module.router)

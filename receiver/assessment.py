@@ -53,8 +53,13 @@ class Assessment:
     judge: Callable[[Evidence, Collection[str]], Verdict]
 
     def of(
-        self, run: Run, episode: Episode | None, now: float, metrics: Metrics | None = None
+        self,
+        run: Run,
+        episode: Callable[[], Episode | None],
+        now: float,
+        metrics: Metrics | None = None,
     ) -> Assessed:
+        """`episode` reads that of the run, where it comes to that."""
         alert = _subject(run)
         matching = (
             self.playbooks.named(run.asked["playbook"])
@@ -62,7 +67,7 @@ class Assessment:
             else self.playbooks.matching(run.labels)
         )
         target = self.situations.locate(run.labels, ask=bool(matching) and run.odd is None)
-        situation = self.situations.plain(run, target, episode, now)
+        situation = self.situations.plain(run, target, now)
 
         def ended(known: Situation, guards: Guards) -> Assessed | None:
             refusal = screen(alert, matching, known, now, guards)
@@ -74,7 +79,7 @@ class Assessment:
         if over := ended(situation, PLAIN):
             return over
         playbook = matching[0]
-        situation = self.situations.early(run, situation, playbook.name, now)
+        situation = self.situations.early(run, situation, episode(), playbook.name, now)
         if over := ended(situation, EARLY):
             return over
         many = len(situation.alerting or ()) >= _MANY

@@ -5,9 +5,11 @@ Reading is safe to repeat, so a run whose decision a crash cut off is simply dec
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,7 +25,7 @@ from receiver.database import Database
 from receiver.decide import RETRY_AFTER_S
 from receiver.decision import Act, Ask, Plan, Reason
 from receiver.engine import Enqueues, Kind, Phase
-from receiver.episodes import Over
+from receiver.episodes import Episode, Over
 from receiver.finish import Finish
 from receiver.inbox import Inbox
 from receiver.metrics import Metrics
@@ -49,7 +51,11 @@ _CARRIED = (State.ACTING, State.VERIFYING, State.ROLLING_BACK, State.AWAITING_AP
 
 @dataclass
 class Assessor:
-    """`pool` runs the assessments; `clock` gives epoch seconds."""
+    """`pool` runs the assessments; `clock` gives epoch seconds.
+
+    `carry_out` runs a phase that the engine has: whoever comes to it first does it, and the other
+    finds that its run has moved on.
+    """
 
     database: Database
     inbox: Inbox
@@ -60,6 +66,8 @@ class Assessor:
     metrics: Metrics
     pool: Executor
     clock: Callable[[], float]
+    carry_out: Callable[[Phase], None]
+    _begun: set[Future[None]] = field(default_factory=set, init=False)
     _busy: dict[str, Future[None]] = field(default_factory=dict, init=False)
     _tries: dict[str, int] = field(default_factory=dict, init=False)
     # Runs that broke, and until when they are left alone (monotonic seconds).
@@ -92,19 +100,26 @@ class Assessor:
 
     def take_in(self) -> None:
         """Make runs of what waits in the inbox, so that whoever was acknowledged is listed."""
-        until = time.monotonic() + _TAKING_S
-        while self._take_some() and time.monotonic() < until:
-            pass
+        until, more = time.monotonic() + _TAKING_S, True
+        while more and time.monotonic() < until:
+            with self._taking() as taken:
+                more = len(taken) == _TAKEN_AT_ONCE
 
-    def _take_some(self) -> bool:
-        """Make runs of the most severe that wait; whether there may be more."""
+    @contextmanager
+    def _taking(self) -> Iterator[Sequence[str]]:
+        """Make runs of the most severe that wait; they leave the inbox at the end.
+
+        What is left there by a crash is known by its id, and made a run only once.
+        """
         with self._intake:
             waiting = self.inbox.waiting(_TAKEN_AT_ONCE)
-            if waiting:
+            taken = [one.id for one in waiting]
+            if taken:
                 with self.database.write() as connection:
                     runs.take_in(connection, waiting, self.clock())
-                self.inbox.taken([one.id for one in waiting])
-        return len(waiting) == _TAKEN_AT_ONCE
+            yield taken
+            if taken:
+                self.inbox.taken(taken)
 
     def _loop(self) -> None:
         while not self._stopping:
@@ -112,16 +127,18 @@ class Assessor:
             self._wake.clear()
             try:
                 self.inbox.let_pass()
-                if self._take_some():
+                with self._taking() as taken:
+                    self.hand_out()
+                if len(taken) == _TAKEN_AT_ONCE:
                     self.wake()
                 if time.monotonic() >= self._reconcile_at:
                     self._reconcile_at = time.monotonic() + _RECONCILE_EVERY_S
                     self.reconcile()
-                self.hand_out()
             except Exception as error:  # noqa: BLE001 whatever it was, the next alert must be looked at
                 _log.error("assessor_waits", error=type(error).__name__, exc_info=error)
                 time.sleep(_IDLE_S)
         wait(self._busy.values())
+        wait(list(self._begun))
 
     def hand_out(self) -> None:
         """Have what waits decided on, as far as there is room.
@@ -206,7 +223,7 @@ class Assessor:
         """The run's end where nothing (more) is done; None where it acts, or is tried again."""
         try:
             started = time.perf_counter()
-            episode = self.inbox.of_runs([run.id]).get(run.id)
+            episode = partial(self._episode, run.id)
             assessed = self.assessment.of(run, episode, self.clock(), self.metrics)
             ending = self._concluded(run, assessed)
             self.metrics.decision_duration.observe(time.perf_counter() - started)
@@ -214,6 +231,9 @@ class Assessor:
         except Exception as error:  # noqa: BLE001 one alert that breaks us must not stop the others
             return self._broke(run, error)
         return ending
+
+    def _episode(self, run_id: str) -> Episode | None:
+        return self.inbox.of_runs([run_id]).get(run_id)
 
     def _broke(self, run: Run, error: Exception) -> Move | None:
         tries = self._tries.get(run.id, 0) + 1
@@ -270,9 +290,22 @@ class Assessor:
             "next_act_at": None,
         }
         with self.database.write() as connection:
-            if runs.move(connection, run, State.ACTING, now, **changes):
+            moved = runs.move(connection, run, State.ACTING, now, **changes)
+            if moved:
                 self.engine.enqueue(connection, phase)
         _log.info("decided_to_act", run=run.id, action=plan.step.action, target=plan.target)
+        if moved:
+            # The engine looks every now and then; an incident does not wait for it.
+            done = self.pool.submit(self._carry_out, phase)
+            self._begun.add(done)
+            done.add_done_callback(self._begun.discard)
+
+    def _carry_out(self, phase: Phase) -> None:
+        try:
+            self.carry_out(phase)
+        except SQLAlchemyError as error:
+            # The engine has it as well, and waits for the records.
+            _log.warning("phase_left_to_the_engine", run=phase.run_id, error=type(error).__name__)
 
     def _ask(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
         phase, lasts = Phase.first(run.id, Kind.EXPIRE, now), plan.playbook.approval_s

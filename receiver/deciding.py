@@ -8,7 +8,7 @@ from models.evidence import Evidence
 from models.verdict import Verdict
 from receiver.assessment import Assessment
 from receiver.database import Database
-from receiver.evidence import gather
+from receiver.evidence import Past, gather
 from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus
 from receiver.settings import Settings
@@ -25,8 +25,12 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
     judge: Callable[[Evidence, Collection[str]], Verdict],
     resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
     unreadable: Callable[[Source], None] = lambda _: None,
+    past: Callable[[str], Past | None] = lambda _: None,
 ) -> Assessment:
-    """It only reads. `judge` gives the model's verdict, `resolved` which runs' alerts are over."""
+    """It only reads. `judge` gives the model's verdict, `resolved` which runs' alerts are over.
+
+    `past` is what was read of a target lately.
+    """
     situations = Situations(
         database=state,
         aws=clients,
@@ -47,6 +51,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
             roles=roles,
             pool=queries,
             deadline_s=settings.evidence_deadline_s,
+            past=past(target.id or ""),
         )
 
     return Assessment(

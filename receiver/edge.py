@@ -7,26 +7,24 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
-from types import MappingProxyType
 
 import structlog
-from fastapi import HTTPException
+from fastapi import HTTPException, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.problems import problem
 from receiver.rate_limits import Buckets, client_of
 
 _log = structlog.get_logger()
-WEBHOOK_BODY_MAX = 16 * 1024 * 1024
 _BODY_MAX = 64 * 1024
 _QUERY_MAX = 8 * 1024
 # So many seconds of the rate may come at once.
 _BURST_S = 10.0
 # A health check costs nothing, and must not fail over what else its address asks for.
 _UNLIMITED = frozenset({"/healthz"})
-_ID = b"x-request-id"
+ID = b"x-request-id"
 # Of this process, and then counted: asking the kernel for each costs more than the rest of this.
 _PREFIX, _NUMBERS = os.urandom(9).hex(), itertools.count()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
@@ -42,6 +40,9 @@ _HEADERS = (
 _OVER_TLS = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
+Header = tuple[bytes, bytes]
+
+
 class BodyTooLargeError(HTTPException):
     """More came than may come; `limit` in bytes."""
 
@@ -50,30 +51,17 @@ class BodyTooLargeError(HTTPException):
 
 
 class Edge:
-    """Around the whole application. Rates are in requests a second and client.
+    """Around the application. The rate is in requests a second and client."""
 
-    `direct` are paths that are answered right here when they are posted to.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        per_s: float,
-        webhook_per_s: float,
-        direct: Mapping[str, ASGIApp] = MappingProxyType({}),
-    ) -> None:
-        self._app, self._direct = app, direct
-        self._buckets = _buckets(per_s)
-        self._webhook_buckets = _buckets(webhook_per_s)
+    def __init__(self, app: ASGIApp, *, per_s: float) -> None:
+        self._app = app
+        self._buckets = buckets(per_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = next((value for name, value in scope["headers"] if name == _ID), b"")
-        known = _REQUEST_ID.fullmatch(asked) is not None
-        request_id = asked.decode() if known else f"{_PREFIX}{next(_NUMBERS):08x}"
+        request_id = request_id_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await _Answer(self, scope, request_id).give(receive, send)
@@ -82,8 +70,7 @@ class Edge:
         """To the application, unless a limit is in the way."""
         refusal = self._refusal(scope)
         if refusal is None:
-            app = self._direct.get(scope["path"]) if scope["method"] == "POST" else None
-            await (app or self._app)(scope, _limited(scope["path"], receive), send)
+            await self._app(scope, _limited(receive), send)
             return
         status, detail, wait_s = refusal
         headers = {"Retry-After": str(int(wait_s) + 1)} if wait_s else None
@@ -93,19 +80,10 @@ class Edge:
     def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str, float] | None:
         if len(scope.get("query_string", b"")) > _QUERY_MAX:
             return HTTPStatus.REQUEST_URI_TOO_LONG, f"the query exceeds {_QUERY_MAX} bytes", 0.0
-        path = scope["path"]
-        if path in _UNLIMITED:
+        if scope["path"] in _UNLIMITED:
             return None
-        client = client_of(scope["client"][0] if scope.get("client") else "")
-        if not path.startswith("/webhook/"):
-            wait_s = self._buckets.wait_s(client)
-            return (HTTPStatus.TOO_MANY_REQUESTS, "too many requests", wait_s) if wait_s else None
-        wait_s = self._webhook_buckets.wait_s(client)
-        if not wait_s:
-            return None
-        scope["app"].state.system.metrics.webhook_rejected.labels(503).inc()
-        # Alertmanager tries again after this, and gives up what it is told 429 about.
-        return HTTPStatus.SERVICE_UNAVAILABLE, "too many deliveries at once", wait_s
+        wait_s = self._buckets.wait_s(client_of(scope["client"][0] if scope.get("client") else ""))
+        return (HTTPStatus.TOO_MANY_REQUESTS, "too many requests", wait_s) if wait_s else None
 
 
 class _Answer:
@@ -119,43 +97,61 @@ class _Answer:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._started = True
-                self._dress(message)
+                message["headers"] = dressed(message["headers"], self._scope, self._request_id)
             await send(message)
 
         try:
             await self._edge.pass_on(self._scope, receive, sending)
         except Exception as error:
-            _log.exception("request_failed", path=self._scope["path"], error=type(error).__name__)
+            answer = unforeseen(error, self._scope["path"], self._request_id)
             if self._started:
                 raise
-            said = "an unforeseen error; the log has it under this request_id"
-            answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, said, request_id=self._request_id)
             await answer(self._scope, receive, sending)
 
-    def _dress(self, message: Message) -> None:
-        """What the answer has itself, stays."""
-        own = list(message["headers"])
-        names = {name for name, _ in own}
-        more = _HEADERS + _OVER_TLS if self._scope.get("scheme") == "https" else _HEADERS
-        own += [header for header in more if header[0] not in names]
-        message["headers"] = [*own, (_ID, self._request_id.encode())]
+
+def request_id_of(scope: Scope) -> str:
+    """What the client calls its request, where that can be a name; otherwise one of our own."""
+    asked = header_of(scope, ID)
+    known = _REQUEST_ID.fullmatch(asked) is not None
+    return asked.decode() if known else f"{_PREFIX}{next(_NUMBERS):08x}"
 
 
-def _buckets(per_s: float) -> Buckets:
+def header_of(scope: Scope, name: bytes) -> bytes:
+    """The first header of that name (in lower case), empty where there is none."""
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+def dressed(own: Iterable[Header], scope: Scope, request_id: str) -> list[Header]:
+    """The headers of an answer and those that each has; what it has itself, stays."""
+    found = list(own)
+    names = {name for name, _ in found}
+    more = _HEADERS + _OVER_TLS if scope.get("scheme") == "https" else _HEADERS
+    found += [header for header in more if header[0] not in names]
+    return [*found, (ID, request_id.encode())]
+
+
+def unforeseen(error: Exception, path: str, request_id: str) -> Response:
+    """The answer where something broke that nobody thought of; the log has the rest."""
+    _log.error("request_failed", path=path, error=type(error).__name__, exc_info=error)
+    said = "an unforeseen error; the log has it under this request_id"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, said, request_id=request_id)
+
+
+def buckets(per_s: float) -> Buckets:
+    """What a client may ask for, in requests a second."""
     return Buckets(per_s=per_s, burst=max(1.0, per_s * _BURST_S), clock=time.monotonic)
 
 
-def _limited(path: str, receive: Receive) -> Receive:
+def _limited(receive: Receive) -> Receive:
     """Stops reading a body at its limit, whatever length it claims to have."""
-    limit = WEBHOOK_BODY_MAX if path.startswith("/webhook/") else _BODY_MAX
     seen = 0
 
     async def limited() -> Message:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > limit:
-            raise BodyTooLargeError(limit)
+        if seen > _BODY_MAX:
+            raise BodyTooLargeError(_BODY_MAX)
         return message
 
     return limited

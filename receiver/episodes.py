@@ -6,32 +6,42 @@ firing copy is a repeat, whatever its startsAt.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
 
+from pydantic_core import to_json
 from sqlalchemy import (
+    JSON,
     Column,
+    ColumnElement,
     Connection,
     Double,
+    Executable,
     Index,
     Integer,
     MetaData,
+    Select,
     String,
     Table,
     Text,
     bindparam,
+    cast,
     delete,
     func,
     insert,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from actions.audit import canonical
 from receiver.alerts import Alert
 
 metadata = MetaData()
+_T = TypeVar("_T")
+_CHUNK = 500
 
 # Alerts that wait to become runs; `id` is the run's id to be.
 received = Table(
@@ -57,8 +67,6 @@ episodes = Table(
     Column("ended_at", Double),
     Column("reopens_at", Double),
 )
-
-_CHUNK = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,24 +102,62 @@ class Episode:
 
 def known(connection: Connection, keys: Sequence[str]) -> dict[str, Episode]:
     """Episodes by key; a key that was never seen is not there."""
-    found = (
-        row
-        for chunk in _chunks(keys)
-        for row in connection.execute(select(episodes).where(episodes.c.key.in_(chunk))).mappings()
-    )
-    return {row["key"]: Episode(**row) for row in found}
+    query = _among(connection.dialect.name, episodes, "key")
+    rows = connection.execute(query, {"told": _text(keys)}).mappings()
+    return {row["key"]: Episode(**row) for row in rows}
 
 
 def keep(connection: Connection, changed: Sequence[Episode], opened: Sequence[Waiting]) -> None:
     """Store new and changed episodes, and the alerts that opened some."""
-    if changed:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(episodes)
-        values = {c.name: statement.excluded[c.name] for c in episodes.c if c.name != "key"}
-        statement = statement.on_conflict_do_update(index_elements=["key"], set_=values)
-        connection.execute(statement, [vars(episode) for episode in changed])
-    if opened:
-        connection.execute(insert(received), [_row(one) for one in opened])
+    dialect, names = connection.dialect.name, episodes.c.keys()
+    for some in _chunks(changed):
+        rows = [[getattr(one, name) for name in names] for one in some]
+        connection.execute(_keeping(dialect), {"told": _text(rows)})
+    for few in _chunks(opened):
+        rows = [_row(one) for one in few]
+        connection.execute(_opening(dialect), {"told": _text(rows)})
+
+
+# Each delivery pays for these: the statements are made once, and however many rows there are, they
+# are one parameter. SQLite's driver lets go of the interpreter's lock at each step of a statement,
+# and in a storm it is long until its turn comes again.
+@cache
+def _keeping(dialect: str) -> Executable:
+    inserting = (postgresql if dialect == "postgresql" else sqlite).insert(episodes)
+    # Without a condition SQLite takes the conflict for one of a join.
+    told = _told(dialect, *(column.type for column in episodes.c)).where(true())
+    made = inserting.from_select(episodes.c.keys(), told)
+    values = {c.name: made.excluded[c.name] for c in episodes.c if c.name != "key"}
+    upserting: Executable = made.on_conflict_do_update(index_elements=["key"], set_=values)
+    return upserting
+
+
+@cache
+def _opening(dialect: str) -> Executable:
+    told = _told(dialect, *(column.type for column in received.c))
+    return insert(received).from_select(received.c.keys(), told)
+
+
+@cache
+def _among(dialect: str, table: Table, column: str) -> Executable:
+    return select(table).where(table.c[column].in_(_told(dialect, String)))
+
+
+def _told(dialect: str, *types: Any) -> Select[Any]:  # noqa: ANN401 SQLAlchemy's types
+    """Rows of such columns, or values of one type, out of the parameter `told`, a JSON text."""
+    told = bindparam("told", type_=Text)
+    found: list[ColumnElement[Any]]
+    if dialect == "sqlite":
+        each = func.json_each(told).table_valued("value").c.value
+        found = [func.json_extract(each, f"$[{place}]") for place in range(len(types))]
+        if len(types) == 1:
+            found = [each]
+    elif len(types) == 1:
+        found = [func.json_array_elements_text(cast(told, JSON)).column_valued("value")]
+    else:
+        row = func.json_array_elements(cast(told, JSON)).column_valued("value")
+        found = [row.op("->>")(place) for place in range(len(types))]
+    return select(*(cast(one, kind) for one, kind in zip(found, types, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -155,11 +201,8 @@ def waiting(connection: Connection, limit: int) -> Sequence[Waiting]:
 
 def waiting_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
     """Those of the alerts that are not runs yet."""
-    found = (
-        connection.scalars(select(received.c.id).where(received.c.id.in_(chunk)))
-        for chunk in _chunks(ids)
-    )
-    return frozenset(one for chunk in found for one in chunk)
+    query = _among(connection.dialect.name, received, "id")
+    return frozenset(row.id for row in connection.execute(query, {"told": _text(ids)}))
 
 
 def untaken(connection: Connection) -> int:
@@ -169,19 +212,19 @@ def untaken(connection: Connection) -> int:
 
 def forget(connection: Connection, ids: Sequence[str]) -> None:
     """Alerts that are runs now."""
-    for chunk in _chunks(ids):
-        connection.execute(delete(received).where(received.c.id.in_(chunk)))
+    told = _told(connection.dialect.name, String)
+    connection.execute(delete(received).where(received.c.id.in_(told)), {"told": _text(ids)})
 
 
-def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """So that the text of a storm's alerts is never all in memory."""
     for start in range(0, len(values), _CHUNK):
         yield values[start : start + _CHUNK]
 
 
-def _row(one: Waiting) -> Mapping[str, object]:
-    return {
-        "id": one.id,
-        "received_at": one.received_at,
-        "alert": canonical(vars(one.alert)),
-        "priority": one.alert.priority,
-    }
+def _text(told: object) -> str:
+    return to_json(told).decode()
+
+
+def _row(one: Waiting) -> list[object]:
+    return [one.id, one.received_at, _text(vars(one.alert)), one.alert.priority]

@@ -13,6 +13,8 @@ from receiver.prometheus import LabelledSeries, Prometheus, PrometheusError
 
 DEADLINE_S = 5.0
 _HISTORY_STEP_S = 300.0
+# The end that is read in finer steps; how old a past may be that is gone on from.
+_LATEST_S, _YOUNG_S = 120, 45.0
 # What a job of each week shows itself in, and what siblings are compared by.
 _WEEKLY = frozenset({"cpu_busy", "disk_util", "net_tx_bytes"})
 _COMPARED = frozenset({"cpu_busy", "load1", "memory_used_effective", *TRAFFIC})
@@ -26,6 +28,25 @@ class _Question:
     step: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What was known of a target at `at`, but for the two minutes before.
+
+    `last` is the end of its week, `roles` are those of which there is a second one.
+    """
+
+    at: float
+    last: float
+    roles: frozenset[str]
+    history: Mapping[str, Series]
+    recent: Mapping[str, Series]
+
+    def serves(self, at: float, roles: Collection[str]) -> bool:
+        """Whether it is as good as what would be read now."""
+        young = 0 <= at - self.at <= _YOUNG_S
+        return young and self.last == _grid(at) and self.roles == _WEEKLY | frozenset(roles)
+
+
 def gather(  # noqa: PLR0913 - each is one fact about the alert, all by name
     prometheus: Prometheus,
     *,
@@ -35,27 +56,65 @@ def gather(  # noqa: PLR0913 - each is one fact about the alert, all by name
     pool: Executor,
     roles: Collection[str] = (),
     deadline_s: float = DEADLINE_S,
+    past: Past | None = None,
 ) -> Evidence:
     """All that is asked of Prometheus about one alert's target, up to `at` and nothing later.
 
     A week of all roles, and a second week of those that show a weekly job: the alert's own
-    `roles` and a few more.
+    `roles` and a few more. With a `past` that serves only the present is asked for.
 
     Never raises: a question without an answer is None, with a line in `problems`. Returns within
     `deadline_s`. `pool` must not be the one this call itself runs on: full of callers that wait
     for their questions, it would answer none.
     """
     problems: list[str] = []
-    questions = _questions(target, group, at, frozenset(roles), problems)
+    if past is not None and not past.serves(at, roles):
+        past = None
+    questions = _questions(target, group, at, roles, problems, past)
     answers = _ask(prometheus, questions, pool, deadline_s, problems)
-    recent = _joined(answers.get("recent"), answers.get("latest"))
+    read = _by_role(_joined(answers.get("older"), answers.get("history")), at)
+    lately = _by_role(answers.get("recent"), at)
     return Evidence(
         target=target,
         at=at,
-        history=_by_role(_joined(answers.get("older"), answers.get("history")), at),
-        recent=_by_role(recent, at),
+        history=past.history if past else read,
+        recent=_later(past.recent if past else lately, _by_role(answers.get("latest"), at)),
         peers=_by_instance(answers.get("peers"), at),
         problems=tuple(problems),
+    )
+
+
+def past_of(  # noqa: PLR0913 as `gather`
+    prometheus: Prometheus,
+    *,
+    target: str,
+    at: float,
+    pool: Executor,
+    roles: Collection[str] = (),
+    deadline_s: float = DEADLINE_S,
+    known: Past | None = None,
+) -> Past | None:
+    """The past of a target, for `gather` at a moment soon after; None where it cannot be told.
+
+    Of a `known` one the weeks are taken over while they are the same.
+    """
+    problems: list[str] = []
+    questions = _past_questions(target, at, frozenset(roles), problems)
+    same = known is not None and known.last == _grid(at) and known.roles == _WEEKLY | set(roles)
+    if known is not None and same:
+        questions = {part: one for part, one in questions.items() if part == "recent"}
+    answers = _ask(prometheus, questions, pool, deadline_s, problems)
+    recent = _by_role(answers.get("recent"), at)
+    read = _by_role(_joined(answers.get("older"), answers.get("history")), at)
+    history = known.history if known is not None and same else read
+    if recent is None or history is None:
+        return None
+    return Past(
+        at=math.floor(at),
+        last=_grid(at),
+        roles=_WEEKLY | frozenset(roles),
+        history=history,
+        recent=recent,
     )
 
 
@@ -83,32 +142,25 @@ def holds(prometheus: Prometheus, expr: str, at: float) -> bool | None:
     return all(sample.value != 0 for sample in samples) if samples else None
 
 
-def _questions(
-    target: str, group: str | None, at: float, roles: frozenset[str], problems: list[str]
+def _questions(  # noqa: PLR0913, PLR0917 as `gather`
+    target: str,
+    group: str | None,
+    at: float,
+    roles: Collection[str],
+    problems: list[str],
+    past: Past | None,
 ) -> dict[str, _Question]:
+    questions = {} if past else _past_questions(target, at, frozenset(roles), problems)
     try:
         of = of_instance(target)
-    except ValueError as error:
-        problems.append(f"target: {error}")
+    except ValueError:
         return {}
-    # Whole seconds: Prometheus truncates a fraction to milliseconds, start and end unlike, and a
-    # range that comes out a millisecond short lacks its last step, which is the present.
     moment = math.floor(at)
-    # On a grid of its own step, so that the past reads the same for five minutes.
-    last = moment // _HISTORY_STEP_S * _HISTORY_STEP_S
+    since = (past.at if past else moment) - _LATEST_S
+    # Whole steps back from the present, to right after what is known.
+    start = moment - (moment - since - 1) // 5 * 5
     live = while_scraped(query(of, LATEST), of)
-    week, weekly = last - 7 * 86_400, roles | _WEEKLY
-    questions = {
-        "older": _Question(
-            expr=query(of, MEANS, [role for name, role in ROLES.items() if name in weekly]),
-            start=last - 15 * 86_400,
-            end=week - _HISTORY_STEP_S,
-            step=_HISTORY_STEP_S,
-        ),
-        "history": _Question(expr=query(of, MEANS), start=week, end=last, step=_HISTORY_STEP_S),
-        "recent": _Question(expr=live, start=moment - 7_200, end=moment - 120, step=15),
-        "latest": _Question(expr=live, start=moment - 115, end=moment, step=5),
-    }
+    questions["latest"] = _Question(expr=live, start=start, end=moment, step=5)
     try:
         others = of_siblings(group, target) if group else None
     except ValueError as error:
@@ -117,9 +169,43 @@ def _questions(
     if others is None:
         problems.append("peers: the alert names no group")
         return questions
-    shared = [role for name, role in ROLES.items() if name in roles | _COMPARED]
+    shared = [role for name, role in ROLES.items() if name in _COMPARED | frozenset(roles)]
     expr = while_scraped(query(others, LATEST, shared), others)
     return questions | {"peers": _Question(expr=expr, start=moment - 1_800, end=moment, step=30)}
+
+
+def _past_questions(
+    target: str, at: float, roles: frozenset[str], problems: list[str]
+) -> dict[str, _Question]:
+    try:
+        of = of_instance(target)
+    except ValueError as error:
+        problems.append(f"target: {error}")
+        return {}
+    # Whole seconds: Prometheus truncates a fraction to milliseconds, start and end unlike, and a
+    # range that comes out a millisecond short lacks its last step, which is the present.
+    moment, last = math.floor(at), _grid(at)
+    week, weekly = last - 7 * 86_400, roles | _WEEKLY
+    return {
+        "older": _Question(
+            expr=query(of, MEANS, [role for name, role in ROLES.items() if name in weekly]),
+            start=last - 15 * 86_400,
+            end=week - _HISTORY_STEP_S,
+            step=_HISTORY_STEP_S,
+        ),
+        "history": _Question(expr=query(of, MEANS), start=week, end=last, step=_HISTORY_STEP_S),
+        "recent": _Question(
+            expr=while_scraped(query(of, LATEST), of),
+            start=moment - 7_200,
+            end=moment - _LATEST_S,
+            step=15,
+        ),
+    }
+
+
+def _grid(at: float) -> float:
+    """The end of the week before: on a grid of its step, the past reads the same for a while."""
+    return math.floor(at) // _HISTORY_STEP_S * _HISTORY_STEP_S
 
 
 def _ask(
@@ -164,6 +250,20 @@ def _joined(
     if older is None or newer is None:
         return None
     return older + newer
+
+
+def _later(
+    older: Mapping[str, Series] | None, newer: Mapping[str, Series] | None
+) -> Mapping[str, Series] | None:
+    """Two adjacent answers as one, as `_joined`."""
+    if older is None or newer is None:
+        return None
+    none = Series()
+    found = {role: (older.get(role, none), newer.get(role, none)) for role in {*older, *newer}}
+    return {
+        role: Series((*before.times, *after.times), (*before.values, *after.values))
+        for role, (before, after) in found.items()
+    }
 
 
 def _by_role(found: Iterable[LabelledSeries] | None, at: float) -> dict[str, Series] | None:

@@ -102,7 +102,7 @@ def _answer(alert: Alert | None, deciding: Assessment, now: float) -> dict[str, 
         last_seen_at=now,
         resolved_at=None if alert.firing else now,
     )
-    assessed = deciding.of(run, episode, now)
+    assessed = deciding.of(run, lambda: episode, now)
     target = assessed.target.id or "no target"
     return {
         "alert": f"{alert.labels.get('alertname', '(no alertname)')} {target}",

@@ -80,8 +80,16 @@ def origin(request: Request, token: Token) -> Origin:
 
 def authorise(request: Request, needed: Role) -> Token:
     """The caller's token, which the request's state then has. Raises HTTPException."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    tokens: Tokens = request.app.state.tokens
+    given = request.headers.get("Authorization", "")
+    address = request.client.host if request.client else ""
+    token = permitted(request.app.state.tokens, given, needed, address, request.url.path)
+    request.state.token = token
+    return token
+
+
+def permitted(tokens: Tokens, authorization: str, needed: Role, address: str, path: str) -> Token:
+    """Whose token the header holds, if its role is enough. Raises HTTPException."""
+    scheme, _, given = authorization.partition(" ")
     token, ways = None, "Bearer " + _REALM
     match scheme.lower():
         case "bearer":
@@ -91,22 +99,18 @@ def authorise(request: Request, needed: Role) -> Token:
     if needed is Role.WEBHOOK:
         ways = f"{ways}, Basic {_REALM}"
     if token is None:
-        _refused(request, "nobody", HTTPStatus.UNAUTHORIZED)
+        _refused("nobody", HTTPStatus.UNAUTHORIZED, address, path)
         raise HTTPException(
             HTTPStatus.UNAUTHORIZED, "a valid bearer token is needed", {"WWW-Authenticate": ways}
         )
     if not token.role.may(needed):
-        _refused(request, token.name, HTTPStatus.FORBIDDEN)
+        _refused(token.name, HTTPStatus.FORBIDDEN, address, path)
         raise HTTPException(HTTPStatus.FORBIDDEN, f"the role {needed} is needed")
-    request.state.token = token
     return token
 
 
-def _refused(request: Request, name: str, status: HTTPStatus) -> None:
-    address = request.client.host if request.client else ""
-    _log.warning(
-        "caller_refused", status=int(status), name=name, address=address, path=request.url.path
-    )
+def _refused(name: str, status: HTTPStatus, address: str, path: str) -> None:
+    _log.warning("caller_refused", status=int(status), name=name, address=address, path=path)
 
 
 def _by_password(tokens: Tokens, given: str) -> Token | None:

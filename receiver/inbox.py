@@ -4,14 +4,15 @@ One writer drains a queue into the database, everything that waits in one transa
 then are the callers told.
 """
 
+import asyncio
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import compress
 
 import structlog
 from sqlalchemy import Connection
@@ -40,12 +41,16 @@ class Receipt:
     resolved: int = 0
 
 
+_Waiter = Future[Receipt] | asyncio.Future[Receipt]
+_Answer = Receipt | InboxUnavailableError
+
+
 @dataclass(frozen=True)
 class _Delivery:
     alerts: Sequence[Alert]
     at: float
     request_id: str
-    done: Future[Receipt]
+    done: _Waiter
 
 
 @dataclass
@@ -93,22 +98,28 @@ class Inbox:
     def alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def submit(
-        self, alerts: Sequence[Alert], now: float, *, request_id: str = ""
-    ) -> Future[Receipt]:
+    async def store(self, alerts: Sequence[Alert], now: float, *, request_id: str = "") -> Receipt:
         """The receipt once the alerts are on disk.
 
-        The future raises InboxUnavailableError where they could not be stored; so does this call
-        where too many wait already.
+        Raises InboxUnavailableError where they could not be stored, or too many wait already.
         """
-        with self._counting:
-            if self._thread is None or self._waiting + len(alerts) > self.backlog:
-                raise InboxUnavailableError("the backlog is full")
-            self._waiting += len(alerts)
-        self._came.append(time.monotonic())
+        done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._put(_Delivery(alerts, now, request_id, done))
+        return await done
+
+    def submit(self, alerts: Sequence[Alert], now: float) -> Future[Receipt]:
+        """The same for threads: the future raises, as does this call where too many wait."""
         done: Future[Receipt] = Future()
-        self._queue.put(_Delivery(alerts, now, request_id, done))
+        self._put(_Delivery(alerts, now, "", done))
         return done
+
+    def _put(self, delivery: _Delivery) -> None:
+        with self._counting:
+            if self._thread is None or self._waiting + len(delivery.alerts) > self.backlog:
+                raise InboxUnavailableError("the backlog is full")
+            self._waiting += len(delivery.alerts)
+        self._came.append(time.monotonic())
+        self._queue.put(delivery)
 
     def end(self, *over: Over) -> None:
         """Note that runs ended; done soon, and again by `Assessor.reconcile` after a crash."""
@@ -126,8 +137,6 @@ class Inbox:
 
     def _commit(self, items: Sequence[_Delivery | Over]) -> None:
         deliveries = [item for item in items if isinstance(item, _Delivery)]
-        # A caller that was cut off has cancelled; its alerts are stored all the same.
-        waited_for = [one.done.set_running_or_notify_cancel() for one in deliveries]
         with self._counting:
             self._waiting -= sum(len(delivery.alerts) for delivery in deliveries)
         try:
@@ -136,11 +145,10 @@ class Inbox:
                 receipts = self._store(connection, deliveries)
         except SQLAlchemyError as error:
             cause = type(getattr(error, "orig", None) or error).__name__
-            for delivery in compress(deliveries, waited_for):
-                delivery.done.set_exception(InboxUnavailableError(f"not stored: {cause}"))
+            failed = f"not stored: {cause}"
+            _answer(deliveries, [InboxUnavailableError(failed) for _ in deliveries])
             return
-        for delivery, receipt in compress(zip(deliveries, receipts, strict=True), waited_for):
-            delivery.done.set_result(receipt)
+        _answer(deliveries, receipts)
         if deliveries:
             _tell(deliveries, receipts)
         if any(receipt.accepted for receipt in receipts):
@@ -148,7 +156,7 @@ class Inbox:
 
     def _store(self, connection: Connection, deliveries: Sequence[_Delivery]) -> Sequence[Receipt]:
         keys = {alert.key for delivery in deliveries for alert in delivery.alerts}
-        known = episodes.known(connection, sorted(keys))
+        known = episodes.known(connection, sorted(keys)) if keys else {}
         before = dict(known)
         opened: list[Waiting] = []
         receipts = [self._sort(delivery, known, opened) for delivery in deliveries]
@@ -225,6 +233,31 @@ class Inbox:
         """Runs whose end was not noted yet, oldest first."""
         with self.database.read() as connection:
             return episodes.unended(connection, limit)
+
+
+def _answer(deliveries: Sequence[_Delivery], answers: Iterable[_Answer]) -> None:
+    """Tell whoever waits; on an event loop all at once: to wake it up for each costs a delivery."""
+    loops: defaultdict[asyncio.AbstractEventLoop, list[tuple[_Waiter, _Answer]]] = defaultdict(list)
+    for delivery, answer in zip(deliveries, answers, strict=True):
+        if isinstance(delivery.done, asyncio.Future):
+            loops[delivery.done.get_loop()].append((delivery.done, answer))
+        elif delivery.done.set_running_or_notify_cancel():
+            _settle([(delivery.done, answer)])
+    for loop, some in loops.items():
+        # It may have ended meanwhile, and those who waited with it.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, some)
+
+
+def _settle(some: Sequence[tuple[_Waiter, _Answer]]) -> None:
+    for done, answer in some:
+        # A caller that was cut off has cancelled; its alerts are stored all the same.
+        if done.done():
+            continue
+        if isinstance(answer, Receipt):
+            done.set_result(answer)
+        else:
+            done.set_exception(answer)
 
 
 def _tell(deliveries: Sequence[_Delivery], receipts: Sequence[Receipt]) -> None:

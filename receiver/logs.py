@@ -12,7 +12,9 @@ from structlog.typing import EventDict, Processor
 from receiver.redaction import Redaction
 
 # What we write ourselves, and every line has.
-_OURS = frozenset({"timestamp", "level", "run", "request_id", "_record", "_from_structlog"})
+_OURS = frozenset(
+    {"timestamp", "level", "run", "request_id", "request_ids", "_record", "_from_structlog"}
+)
 
 
 class Redacting:

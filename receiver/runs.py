@@ -6,7 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from actions import audit, claims
 from actions.audit import canonical
@@ -305,17 +316,26 @@ def move_all(connection: Connection, moves: Sequence[Move], now: float) -> Seque
     return made
 
 
+# Of the run as it was known to be; made once, since each decision pays for it.
+_UNMOVED = update(runs).where(
+    runs.c.id == bindparam("was_id"),
+    runs.c.state == bindparam("was_state"),
+    runs.c.phase.is_not_distinct_from(bindparam("was_phase")),
+    # It may have acted meanwhile, and be back where it was.
+    runs.c.steps_begun == bindparam("was_begun"),
+)
+
+
 def _moved(connection: Connection, one: Move, now: float) -> bool:
     values = _values(one, now)
     stored = {k: canonical(v) if k in _JSON and v is not None else v for k, v in values.items()}
-    unmoved = (
-        runs.c.id == one.run.id,
-        runs.c.state == one.run.state,
-        runs.c.phase.is_not_distinct_from(one.run.phase),
-        # It may have acted meanwhile, and be back where it was.
-        runs.c.steps_begun == one.run.steps_begun,
-    )
-    return connection.execute(update(runs).where(*unmoved).values(stored)).rowcount == 1
+    was = {
+        "was_id": one.run.id,
+        "was_state": one.run.state,
+        "was_phase": one.run.phase,
+        "was_begun": one.run.steps_begun,
+    }
+    return connection.execute(_UNMOVED, {**was, **stored}).rowcount == 1
 
 
 def _values(one: Move, now: float) -> dict[str, Any]:

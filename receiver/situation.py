@@ -78,13 +78,13 @@ class Situations:
     # Groups by name, with when they were read.
     _read: dict[str, tuple[float, fleet.Group]] = field(default_factory=dict, init=False)
 
-    def plain(self, run: Run, target: Target, episode: Episode | None, now: float) -> Situation:
+    def plain(self, run: Run, target: Target, now: float) -> Situation:
         """What the run itself says; nothing is read."""
         return Situation(
             mode=self.mode,
             paused=None,
-            resolved=_resolved(run, episode),
-            last_seen_at=_last_seen(run, episode),
+            resolved=None,
+            last_seen_at=None,
             gap_s=self.gap_s,
             target=target.id,
             kind=target.kind,
@@ -94,8 +94,13 @@ class Situations:
             approval=_approval(run, now),
         )
 
-    def early(self, run: Run, situation: Situation, playbook: str, now: float) -> Situation:
+    def early(
+        self, run: Run, situation: Situation, episode: Episode | None, playbook: str, now: float
+    ) -> Situation:
         """With what our own records say; AWS is not asked."""
+        situation = replace(
+            situation, resolved=_resolved(run, episode), last_seen_at=_last_seen(run, episode)
+        )
         try:
             with self.database.read() as connection:
                 recorded = _recorded(connection, situation, run, playbook, now)
@@ -113,19 +118,23 @@ class Situations:
         return self.pool.submit(self._asked, situation, playbook, now).result
 
     def _asked(self, situation: Situation, playbook: Playbook, now: float) -> Situation:
-        target = situation.target or ""
+        target, group = situation.target or "", situation.group
         of_instance = situation.kind is TargetKind.INSTANCE
         instance = self.pool.submit(self._instance, target) if of_instance else None
         protected = self.pool.submit(self._protected, target) if of_instance else None
-        asg = self._group(situation.group) if situation.group else None
-        known = asg is not None or situation.group is None
-        changes = self.pool.submit(self._changes, target, asg, now) if known else None
+        names = dict.fromkeys(filter(None, (target, group))) if self.trail else ()
+        events = [self.pool.submit(self._events, name, now) for name in names]
+        asg = self._group(group) if group else None
+        known = asg is not None or group is None
+        changes = self.pool.submit(self._changes, target, asg) if known else None
+        scopes = self._scopes(target, asg, playbook.limits.bounds) if known else None
+        told = [changes.result() if changes else None, *(one.result() for one in events)]
         return replace(
             situation,
             instance=instance.result() if instance else None,
             asg=asg,
-            scopes=self._scopes(target, asg, playbook.limits.bounds) if known else None,
-            changes=changes.result() if changes else None,
+            scopes=scopes,
+            changes=_all(told),
             protected=protected.result() if protected else None,
         )
 
@@ -185,10 +194,11 @@ class Situations:
             return ()
         return self._known(lambda: surroundings.scopes_of(self.aws, target, asg, bounds))
 
-    def _changes(self, target: str, asg: fleet.Group | None, now: float) -> Sequence[str] | None:
-        return self._known(
-            lambda: surroundings.changes(self.aws, target, asg, now=now, trail=self.trail)
-        )
+    def _changes(self, target: str, asg: fleet.Group | None) -> Sequence[str] | None:
+        return self._known(lambda: surroundings.changes(self.aws, target, asg))
+
+    def _events(self, name: str, now: float) -> Sequence[str] | None:
+        return self._known(lambda: surroundings.events(self.aws, name, now))
 
     def _known(self, read: Callable[[], _T]) -> _T | None:
         """What `read` gives, or None where AWS does not answer."""
@@ -200,6 +210,12 @@ class Situations:
             _log.warning("situation_unreadable", error=type(error).__name__)
             self.unreadable(Source.AWS)
             return None
+
+
+def _all(parts: Sequence[Sequence[str] | None]) -> Sequence[str] | None:
+    """All parts as one; unknown where one of them is."""
+    known = [part for part in parts if part is not None]
+    return [one for part in known for one in part] if len(known) == len(parts) else None
 
 
 def _recorded(

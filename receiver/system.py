@@ -32,6 +32,7 @@ from receiver.leadership import leads
 from receiver.looks import Looks
 from receiver.metrics import Metrics
 from receiver.notifications import Notifications
+from receiver.pasts import Pasts
 from receiver.phases import Phases
 from receiver.playbooks import Playbooks
 from receiver.pools import Pool
@@ -134,6 +135,9 @@ class System:
         self.interventions = Interventions(
             database=self.database, finish=self.finish, clock=clock, wake=self._arrived
         )
+        # What is read ahead and not answered is no decision's loss, and not counted as one.
+        ahead = Prometheus(str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s)
+        self._pasts = Pasts(ahead, playbooks, self._queries, clock)
         self.assessment = assessment(
             settings,
             playbooks,
@@ -144,6 +148,7 @@ class System:
             self.judging.judge,
             self.inbox.resolved,
             self.metrics.unread,
+            self._pasts.of,
         )
         self.assessor = Assessor(
             database=self.database,
@@ -155,6 +160,7 @@ class System:
             metrics=self.metrics,
             pool=self._workers,
             clock=clock,
+            carry_out=self._phase,
         )
 
         self.by_hand = ByHand(
@@ -232,6 +238,7 @@ class System:
     def _lead(self) -> None:
         self.engine.start()
         self.assessor.start()
+        self._pasts.start()
         for one in self._followers:
             one.start()
         self.anchoring.start()
@@ -244,6 +251,7 @@ class System:
             one.stop()
         self._reconciling.stop()
         self.anchoring.stop()
+        self._pasts.stop()
         self.assessor.stop()
         self.engine.stop()
 

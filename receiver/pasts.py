@@ -1,0 +1,99 @@
+"""The past of targets whose alerts are pending, read before they fire.
+
+A week of a machine's metrics takes Prometheus longer than all else that a decision waits for, and
+a rule with a `for` says ahead whose week that will be. Only reads; where it knows nothing, the
+evidence is asked for as ever.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+import structlog
+
+from models.roles import ROLES_OF_ALERT
+from receiver.evidence import Past, past_of
+from receiver.playbooks import Playbooks
+from receiver.prometheus import Prometheus, PrometheusError
+
+_log = structlog.get_logger()
+_PENDING = 'ALERTS{alertstate="pending",instance_id!=""}'
+_LOOK_EVERY_S = 2.0
+# When a past is read again, and forgotten; of so many targets at most: more are a storm.
+_AGAIN_S, _FORGET_S, _MOST = 20.0, 300.0, 16
+
+
+@dataclass
+class Pasts:
+    """`prometheus` is asked on `pool`; `clock` gives epoch seconds."""
+
+    prometheus: Prometheus
+    playbooks: Playbooks
+    pool: Executor
+    clock: Callable[[], float] = time.time
+    _known: dict[str, Past] = field(default_factory=dict, init=False)
+    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
+
+    def start(self) -> None:
+        self._stopping = threading.Event()
+        threading.Thread(
+            target=self._loop, args=(self._stopping,), name="pasts", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """What is being read is not waited for."""
+        self._stopping.set()
+
+    def of(self, target: str) -> Past | None:
+        """What was read of the target lately."""
+        return self._known.get(target)
+
+    def look(self) -> None:
+        """Read the past of what is pending now."""
+        now = self.clock()
+        kept = {one: past for one, past in self._known.items() if now - past.at < _FORGET_S}
+        for target, roles in self._pending(now).items():
+            if self._stopping.is_set():
+                return
+            known = kept.get(target)
+            if known is None or now - known.at >= _AGAIN_S:
+                read = past_of(
+                    self.prometheus,
+                    target=target,
+                    at=self.clock(),
+                    pool=self.pool,
+                    roles=roles,
+                    known=known,
+                )
+                if read is not None:
+                    kept[target] = read
+            self._known = dict(kept)
+        self._known = kept
+
+    def _pending(self, now: float) -> Mapping[str, Collection[str]]:
+        """Roles of the alerts by target, where the model will be asked; none in a storm."""
+        try:
+            found = self.prometheus.instant_query(_PENDING, at=now)
+        except PrometheusError as error:
+            _log.debug("pending_unknown", why=str(error))
+            return {}
+        labels = [one.labels for one in found]
+        asked = [one for one in labels if self._judged(one)]
+        roles = {
+            one["instance_id"]: ROLES_OF_ALERT.get(one.get("alertname", ""), frozenset())
+            for one in asked
+        }
+        return roles if len(roles) <= _MOST else {}
+
+    def _judged(self, labels: Mapping[str, str]) -> bool:
+        matching = self.playbooks.matching(labels)
+        return len(matching) == 1 and not matching[0].recheck
+
+    def _loop(self, stopping: threading.Event) -> None:
+        while not stopping.wait(_LOOK_EVERY_S):
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 nothing rests on it, and it must not end
+                _log.warning("pasts_unread", error=type(error).__name__)
