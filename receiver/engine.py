@@ -23,7 +23,8 @@ _WORKFLOW = "phase"
 # Pinned by hand: DBOS would otherwise strand the work in flight at every change of the code.
 _VERSION = "1"
 _EXECUTOR = "local"
-_POLL_S = 0.05
+# An act is begun at once by whoever decided on it; what waits here waits for seconds.
+_POLL_S = 0.25
 _RETRY_S = 1.0
 
 

@@ -9,33 +9,27 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic_core import to_json
 from sqlalchemy import (
-    JSON,
     Column,
-    ColumnElement,
     Connection,
+    Dialect,
     Double,
-    Executable,
     Index,
     Integer,
     MetaData,
-    Select,
     String,
     Table,
     Text,
     bindparam,
-    cast,
     delete,
     func,
-    insert,
     select,
-    true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from receiver.alerts import Alert
 
@@ -103,7 +97,7 @@ class Episode:
 def known(connection: Connection, keys: Sequence[str]) -> dict[str, Episode]:
     """Episodes by key; a key that was never seen is not there."""
     query = _among(connection.dialect.name, episodes, "key")
-    rows = connection.execute(query, {"told": _text(keys)}).mappings()
+    rows = connection.exec_driver_sql(query, (_text(keys),)).mappings()
     return {row["key"]: Episode(**row) for row in rows}
 
 
@@ -112,52 +106,44 @@ def keep(connection: Connection, changed: Sequence[Episode], opened: Sequence[Wa
     dialect, names = connection.dialect.name, episodes.c.keys()
     for some in _chunks(changed):
         rows = [[getattr(one, name) for name in names] for one in some]
-        connection.execute(_keeping(dialect), {"told": _text(rows)})
+        connection.exec_driver_sql(_upsert(dialect, episodes, "key"), (_text(rows),))
     for few in _chunks(opened):
         rows = [_row(one) for one in few]
-        connection.execute(_opening(dialect), {"told": _text(rows)})
+        connection.exec_driver_sql(_insert(dialect, received), (_text(rows),))
 
 
-# Each delivery pays for these: the statements are made once, and however many rows there are, they
-# are one parameter. SQLite's driver lets go of the interpreter's lock at each step of a statement,
-# and in a storm it is long until its turn comes again.
+# Each delivery pays for these: they are texts, made once, and however many rows there are, they are
+# one parameter, as JSON. SQLite's driver lets go of the interpreter's lock at each step of a
+# statement, and in a storm it is long until its turn comes again.
 @cache
-def _keeping(dialect: str) -> Executable:
-    inserting = (postgresql if dialect == "postgresql" else sqlite).insert(episodes)
-    # Without a condition SQLite takes the conflict for one of a join.
-    told = _told(dialect, *(column.type for column in episodes.c)).where(true())
-    made = inserting.from_select(episodes.c.keys(), told)
-    values = {c.name: made.excluded[c.name] for c in episodes.c if c.name != "key"}
-    upserting: Executable = made.on_conflict_do_update(index_elements=["key"], set_=values)
-    return upserting
-
-
-@cache
-def _opening(dialect: str) -> Executable:
-    told = _told(dialect, *(column.type for column in received.c))
-    return insert(received).from_select(received.c.keys(), told)
-
-
-@cache
-def _among(dialect: str, table: Table, column: str) -> Executable:
-    return select(table).where(table.c[column].in_(_told(dialect, String)))
-
-
-def _told(dialect: str, *types: Any) -> Select[Any]:  # noqa: ANN401 SQLAlchemy's types
-    """Rows of such columns, or values of one type, out of the parameter `told`, a JSON text."""
-    told = bindparam("told", type_=Text)
-    found: list[ColumnElement[Any]]
+def _insert(dialect: str, table: Table) -> str:
+    columns = list(table.c)
     if dialect == "sqlite":
-        each = func.json_each(told).table_valued("value").c.value
-        found = [func.json_extract(each, f"$[{place}]") for place in range(len(types))]
-        if len(types) == 1:
-            found = [each]
-    elif len(types) == 1:
-        found = [func.json_array_elements_text(cast(told, JSON)).column_valued("value")]
+        values = [f"json_extract(value, '$[{place}]')" for place in range(len(columns))]
+        source = "json_each(?)"
     else:
-        row = func.json_array_elements(cast(told, JSON)).column_valued("value")
-        found = [row.op("->>")(place) for place in range(len(types))]
-    return select(*(cast(one, kind) for one, kind in zip(found, types, strict=True)))
+        of: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy's
+        kinds = [one.type.compile(of) for one in columns]
+        values = [f"CAST(value ->> {place} AS {kind})" for place, kind in enumerate(kinds)]
+        source = "json_array_elements(CAST(%s AS json)) AS told(value)"
+    names = ", ".join(one.name for one in columns)
+    # Without a condition SQLite would take a conflict's `on` for that of a join.
+    return f"INSERT INTO {table.name} ({names}) SELECT {', '.join(values)} FROM {source} WHERE true"  # noqa: S608 names of our own tables
+
+
+@cache
+def _upsert(dialect: str, table: Table, key: str) -> str:
+    changes = ", ".join(f"{one.name} = excluded.{one.name}" for one in table.c if one.name != key)
+    return f"{_insert(dialect, table)} ON CONFLICT ({key}) DO UPDATE SET {changes}"
+
+
+@cache
+def _among(dialect: str, table: Table, column: str) -> str:
+    names = ", ".join(one.name for one in table.c)
+    told = "SELECT value FROM json_each(?)"
+    if dialect != "sqlite":
+        told = "SELECT * FROM json_array_elements_text(CAST(%s AS json))"
+    return f"SELECT {names} FROM {table.name} WHERE {column} IN ({told})"  # noqa: S608 as above
 
 
 @dataclass(frozen=True)
@@ -202,7 +188,7 @@ def waiting(connection: Connection, limit: int) -> Sequence[Waiting]:
 def waiting_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
     """Those of the alerts that are not runs yet."""
     query = _among(connection.dialect.name, received, "id")
-    return frozenset(row.id for row in connection.execute(query, {"told": _text(ids)}))
+    return frozenset(row.id for row in connection.exec_driver_sql(query, (_text(ids),)))
 
 
 def untaken(connection: Connection) -> int:
@@ -212,8 +198,8 @@ def untaken(connection: Connection) -> int:
 
 def forget(connection: Connection, ids: Sequence[str]) -> None:
     """Alerts that are runs now."""
-    told = _told(connection.dialect.name, String)
-    connection.execute(delete(received).where(received.c.id.in_(told)), {"told": _text(ids)})
+    for some in _chunks(ids):
+        connection.execute(delete(received).where(received.c.id.in_(some)))
 
 
 def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:

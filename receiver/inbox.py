@@ -26,8 +26,8 @@ from receiver.episodes import Episode, Over, Waiting
 
 _log = structlog.get_logger()
 # So many deliveries within so many seconds are a storm; how long others let it pass, at most.
-_MANY, _AT_ONCE_S = 10, 0.1
-_GIVEN_WAY_S, _LOOK_S = 0.25, 0.01
+_MANY, _AT_ONCE_S = 50, 0.1
+_GIVEN_WAY_S, _LOOK_S = 1.0, 0.02
 
 
 class InboxUnavailableError(Exception):
