@@ -89,9 +89,9 @@ def judged(  # noqa: PLR0913 each is one fact about what went on
         unexplained=sum(not one["ended_at"] or not _explained(one) for one in mine),
         acted=len(calls),
         doubled=sum(count - 1 for count in by_run.values()),
-        caps_exceeded=_together(stories)
-        + _too_many(calls, made.fleet(), caps)
-        + _too_soon(stories, caps.cooldown_s),
+        caps_exceeded=together(stories)
+        + too_many(calls, made.fleet(), caps)
+        + too_soon(stories, caps.cooldown_s),
         audit_mismatches=_mismatches(made, folder),
         audit_holds=_command(made, "audit", "verify").returncode == 0,
         availability=deliveries.share(deliveries.tried_again + deliveries.given_up),
@@ -106,7 +106,7 @@ def _explained(story: Mapping[str, Any]) -> bool:
     return bool(story["refusal"] or story["outcome"] or story["steps"])
 
 
-def _together(stories: Sequence[Mapping[str, Any]]) -> int:
+def together(stories: Sequence[Mapping[str, Any]]) -> int:
     """How often more of a group were out at the same time than may be."""
     spans: defaultdict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
     for one in stories:
@@ -121,7 +121,7 @@ def _together(stories: Sequence[Mapping[str, Any]]) -> int:
     return exceeded
 
 
-def _too_many(
+def too_many(
     calls: Sequence[Mapping[str, Any]], fleet: Sequence[Mapping[str, Any]], caps: Caps
 ) -> int:
     """How often one act more was called for than an hour may have, by AWS' own log."""
@@ -138,7 +138,7 @@ def _too_many(
     )
 
 
-def _too_soon(stories: Sequence[Mapping[str, Any]], cooldown_s: float) -> int:
+def too_soon(stories: Sequence[Mapping[str, Any]], cooldown_s: float) -> int:
     """How often a target was acted on again within its cooldown."""
     times: defaultdict[str, list[float]] = defaultdict(list)
     for one in stories:
@@ -167,7 +167,8 @@ def _command(made: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str
         env={**without_aws(), **made.replicas[0].env},
         capture_output=True,
         text=True,
-        timeout=120,
+        # A whole hour's records.
+        timeout=900,
         check=False,
     )
 
