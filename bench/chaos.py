@@ -48,7 +48,7 @@ verify: {{expr: 'up{{instance_id="$instance_id"}} == bool 1', for: 0s, timeout: 
 """
 # Of each group so many are struck in a round: a third one would be a storm, and nothing would act.
 _STRUCK = 2
-_ROUND_S, _ENDS_S, _CALM_S, _PATIENCE_S = 10.0, 15.0, 4.0, 150.0
+_ROUND_S, _ENDS_S, _CALM_S, _PATIENCE_S = 10.0, 20.0, 4.0, 150.0
 _CHUNKS = 20
 _NOW_AND_THEN = 0.2
 _LOOK_S = 0.1
