@@ -33,8 +33,11 @@ lint: $(STAMP) ## ruff, mypy and the import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint tools browser database ## everything that must hold before a change lands
+test: lint tools browser database proxy ## everything that must hold before a change lands
 	$(BIN)/pytest -n 2 --dist loadfile
+
+proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
+	@$(BIN)/python -m demo.proxy
 
 screenshots: tools browser ## pictures of the console into docs/img, from a real chain
 	$(BIN)/python -m tests.take_screenshots
@@ -42,7 +45,7 @@ screenshots: tools browser ## pictures of the console into docs/img, from a real
 demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)
 
-chaos: tools database ## receivers and database killed at random in a storm (ROUNDS=60 SEED=1)
+chaos: tools database proxy ## receivers and database killed at random in a storm (ROUNDS=60 SEED=1)
 	$(BIN)/python -m bench.chaos $(or $(ROUNDS),60) 500 $(or $(SEED),1)
 
 bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
@@ -78,4 +81,4 @@ sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools browser database lint test screenshots demo bench chaos bench-decisions model reference dashboards lock audit-deps sbom clean
+.PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos bench-decisions model reference dashboards lock audit-deps sbom clean

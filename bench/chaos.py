@@ -1,6 +1,7 @@
 """`make chaos`: receivers, database and Prometheus killed at random in a storm, AWS failing.
 
-Two receivers on one PostgreSQL, behind a real Alertmanager that retries and repeats by itself.
+Two receivers on one PostgreSQL, each started again a second after it ended, behind a real HAProxy
+and a real Alertmanager that retries and repeats by itself.
 Afterwards the emulated AWS's log of calls is held against what is on record: nothing lost, nothing
 done twice, no limit exceeded, no call without a record and no record without a call.
 """
@@ -10,39 +11,47 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bench.cluster import TOKEN, Cluster, Replica, cluster
-from bench.verdict_of_chaos import Verdict, judged
-from demo import tools
-from demo.chain import start_chain
+from bench.cluster import TOKEN, Cluster, Replica, Supervisor, cluster
+from bench.verdict_of_chaos import Caps, Verdict, judged
+from demo import proxy, tools
+from demo.chain import Chain, start_chain
 from demo.chain_config import Surroundings, Timings
-from demo.processes import Child, Processes, wait_ready
+from demo.processes import Processes, wait_ready
 from receiver.tokens import Role
 
 _OUT = Path("build/chaos.json")
 _TIMINGS = Timings(scrape="1s", evaluation="1s", hold="10s", group_interval="1s", discovery="1s")
-_PLAYBOOK = """
+# Over 60 rounds some of them bite, towards the end.
+_CAPS = Caps(target=15, group=100, playbook=190, cooldown_s=20.0)
+_PLAYBOOK = f"""
 name: chaos
 match: ['alertname="Chaos"']
 mode: auto
-cooldown: 20s
-limits: {target_per_hour: 100, target_per_day: 1000, group_per_hour: 500, playbook_per_hour: 1000}
-recheck: ['up{instance_id="$instance_id"} == bool 1']
-steps: [{action: reboot_instance}]
-verify: {expr: 'up{instance_id="$instance_id"} == bool 1', for: 0s, timeout: 30s}
+cooldown: {_CAPS.cooldown_s:.0f}s
+limits:
+  target_per_hour: {_CAPS.target}
+  target_per_day: 1000
+  group_per_hour: {_CAPS.group}
+  playbook_per_hour: {_CAPS.playbook}
+recheck: ['up{{instance_id="$instance_id"}} == bool 1']
+steps: [{{action: reboot_instance}}]
+verify: {{expr: 'up{{instance_id="$instance_id"}} == bool 1', for: 0s, timeout: 30s}}
 """
 # Of each group so many are struck in a round: a third one would be a storm, and nothing would act.
 _STRUCK = 2
-_ROUND_S, _ENDS_S, _CALM_S, _PATIENCE_S = 10.0, 15.0, 4.0, 150.0
+_ROUND_S, _ENDS_S, _CALM_S, _PATIENCE_S = 10.0, 20.0, 4.0, 150.0
 _CHUNKS = 20
 _NOW_AND_THEN = 0.2
+_LOOK_S = 0.1
 _FAULTS: Sequence[Mapping[str, object]] = (
     {"service": "ec2", "operation": "RebootInstances", "kind": "drop_after"},
     {"service": "ec2", "operation": "RebootInstances", "kind": "delay", "delay_s": 3.0},
@@ -66,32 +75,36 @@ class _Chaos:
     processes: Processes
     folder: Path
     chance: random.Random
-    prometheus: Child | None = None
-    prometheus_url: str = ""
-    alertmanager: str = ""
+    found: Chain | None = None
     sent: set[str] = field(default_factory=set)
+    disasters: Counter[str] = field(default_factory=Counter)
     turn: int = 0
 
     def chain(self, aws: str, receivers: Sequence[str]) -> str:
-        """Start Prometheus and Alertmanager around the receivers; Prometheus' URL."""
+        """Start Prometheus, Alertmanager and the proxy around the receivers; Prometheus' URL."""
         around = Surroundings(
             aws=aws,
             receiver=receivers[0],
             replicas=receivers[1:],
+            proxy=proxy.start(self.processes, folder=self.folder / "proxy", receivers=receivers),
             token_file=self.folder / TOKEN,
         )
-        found = start_chain(
+        self.found = start_chain(
             self.processes,
             tools=tools.require(),
             state=self.folder / "chain",
             around=around,
             timings=_TIMINGS,
         )
-        self.prometheus, self.prometheus_url = found.prometheus, found.prometheus_url
-        self.alertmanager = found.alertmanager_urls[0]
-        return found.prometheus_url
+        return self.found.prometheus_url
 
-    def round(self, made: Cluster, incidents: int) -> None:
+    @property
+    def around(self) -> Chain:
+        if self.found is None:
+            raise RuntimeError("the chain is not started")
+        return self.found
+
+    def round(self, made: Cluster, supervisor: Supervisor, incidents: int) -> None:
         """One storm with its disasters, until all that was sent has ended."""
         began, started = time.time(), time.monotonic()
         sent = self._alerts(self._struck(made), incidents)
@@ -102,39 +115,36 @@ class _Chaos:
         ]
         moments += [(self.chance.uniform(0, _ROUND_S), one) for one in self._disasters(made)]
         for at, (what, about) in sorted(moments, key=lambda one: one[0]):
-            time.sleep(max(0.0, started + at - time.monotonic()))
+            _pass(supervisor, started + at)
+            self.disasters[what] += 1
             self._happen(made, what, about)
-        self._mend(made)
+        self._mend(made, supervisor)
         self._ended(made, {one["labels"]["n"] for one in sent}, began)
         # Until Alertmanager has said that these are over: they are no part of the next storm.
-        calm = started + _ROUND_S + _ENDS_S + _CALM_S
-        time.sleep(max(0.0, calm - time.monotonic()))
+        _pass(supervisor, started + _ROUND_S + _ENDS_S + _CALM_S)
 
     def _happen(self, made: Cluster, what: str, about: Any) -> None:  # noqa: ANN401 by `what`
         match what:
             case "send":
-                url = f"{self.alertmanager}/api/v2/alerts"
+                url = f"{self.around.alertmanager_urls[0]}/api/v2/alerts"
                 made.http.post(url, json=about).raise_for_status()
-            case "kill":
-                if about.child and about.child.alive():
-                    about.child.kill()
-            case "start":
-                if about.child is None or not about.child.alive():
-                    about.begin()
+            case "kill one" | "kill both":
+                for victim in about:
+                    victim.child.kill()
             case "aws":
                 made.inject(**about)
             case "database":
                 made.database.kill()
                 made.database.start()
-            case "prometheus" if self.prometheus is not None:
-                self.prometheus.kill()
-                again = self.prometheus.command
-                self.prometheus = self.processes.start("prometheus", again)
+            case "prometheus":
+                self.around.prometheus.kill()
+                again = self.processes.start("prometheus", self.around.prometheus.command)
+                self.found = replace(self.around, prometheus=again)
 
     def _disasters(self, made: Cluster) -> Iterator[tuple[str, Any]]:
-        for victim in self.chance.sample(made.replicas, self.chance.choice((1, 1, 2))):
-            yield "kill", victim
-            yield "start", victim
+        for _ in range(self.chance.randint(1, 2)):
+            victims = self.chance.sample(made.replicas, self.chance.choice((1, 1, 2)))
+            yield "kill both" if len(victims) > 1 else "kill one", victims
         for fault in self.chance.sample(_FAULTS, 2):
             yield "aws", {**fault, "times": self.chance.randint(1, 3)}
         if self.chance.random() < _NOW_AND_THEN:
@@ -176,15 +186,13 @@ class _Chaos:
             )
         return found
 
-    def _mend(self, made: Cluster) -> None:
+    def _mend(self, made: Cluster, supervisor: Supervisor) -> None:
         made.heal()
-        for one in made.replicas:
-            if one.child is None or not one.child.alive():
-                one.begin()
+        while not all(one.alive for one in made.replicas):
+            _pass(supervisor, time.monotonic() + _LOOK_S)
         for one in made.replicas:
             one.ready()
-        if self.prometheus is not None:
-            wait_ready(self.prometheus, f"{self.prometheus_url}/-/ready")
+        wait_ready(self.around.prometheus, f"{self.around.prometheus_url}/-/ready")
 
     def _ended(self, made: Cluster, names: set[str], since: float) -> None:
         """Wait until each has a run that is over; what has none by then is lost."""
@@ -195,6 +203,13 @@ class _Chaos:
             if names <= over:
                 return
             time.sleep(1)
+
+
+def _pass(supervisor: Supervisor, until: float) -> None:
+    """Let time pass, in which a receiver that ended is started again."""
+    while (left := until - time.monotonic()) > 0:
+        supervisor.look()
+        time.sleep(min(left, _LOOK_S))
 
 
 def stories(replica: Replica, since: float) -> list[dict[str, Any]]:
@@ -225,19 +240,23 @@ def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> Verdict:
             prometheus=going.chain,
             settings={"SMARTCLOUDOPS_VERIFY_INTERVAL_S": "0.5"},
         ) as made:
+            supervisor = Supervisor(made.replicas)
             time.sleep(3)
             for number in range(rounds):
                 started = time.monotonic()
-                going.round(made, incidents)
+                going.round(made, supervisor, incidents)
                 took = time.monotonic() - started
                 click.echo(f"round {number + 1} of {rounds}: {took:.0f} s", err=True)
             return judged(
                 made,
                 stories(made.replicas[0], began),
                 going.sent,
-                alertmanager=going.alertmanager,
+                caps=_CAPS,
+                alertmanager=going.around.alertmanager_urls[0],
+                log=going.around.alertmanagers[0].log,
                 folder=folder,
                 rounds=rounds,
+                disasters=going.disasters,
             )
 
 

@@ -4,6 +4,7 @@ import json
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from demo.stage import begin_receiver
 from receiver import tokens
 from receiver.tokens import Role
 
+# As a container engine or systemd does.
+_RESTARTED_AFTER_S = 1.0
 _EMULATOR = ("-m", "demo.aws", "--port", "0", "--seed", "7", "--speed", "10")
 _CHUNK = 65_536
 # The file in the cluster's folder with the webhook's token.
@@ -37,6 +40,11 @@ class Replica:
     http: httpx.Client
     wire: "Wire"
     child: Child | None = None
+    starts: int = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.child is not None and self.child.alive()
 
     def start(self) -> None:
         """Start it and wait until it is ready. Raises ProcessError."""
@@ -44,7 +52,10 @@ class Replica:
         self.ready()
 
     def begin(self) -> None:
-        self.child = begin_receiver(self.processes, self.env, name=self.name)
+        self.starts += 1
+        # A log of its own each time: what killed the last one must not get lost.
+        name = f"{self.name}.{self.starts}"
+        self.child = begin_receiver(self.processes, self.env, name=name)
 
     def ready(self) -> None:
         if self.child is not None:
@@ -81,7 +92,7 @@ class Cluster:
 
     def leader(self) -> Replica | None:
         """The one that acts, while exactly one says so."""
-        found = [one for one in self.replicas if one.child and one.child.alive() and one.leads()]
+        found = [one for one in self.replicas if one.alive and one.leads()]
         return found[0] if len(found) == 1 else None
 
     def fleet(self) -> list[dict[str, Any]]:
@@ -97,6 +108,22 @@ class Cluster:
 
     def heal(self) -> None:
         self.http.delete(f"{self.aws}/_sim/faults").raise_for_status()
+
+
+@dataclass
+class Supervisor:
+    """Starts a receiver again soon after it ended, whenever it looks."""
+
+    replicas: Sequence[Replica]
+    _ended: dict[str, float] = field(default_factory=dict, init=False)
+
+    def look(self) -> None:
+        now = time.monotonic()
+        for one in self.replicas:
+            if one.alive:
+                self._ended.pop(one.name, None)
+            elif now - self._ended.setdefault(one.name, now) >= _RESTARTED_AFTER_S:
+                one.begin()
 
 
 @dataclass

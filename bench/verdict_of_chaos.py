@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,27 @@ from demo.processes import without_aws
 _REBOOT = "RebootInstances"
 # One of six: a tenth of a group, and at least one, may be out.
 _OUT_AT_MOST = 1
+_HOUR_S = 3600.0
+# A step is on record within so long after its claim, from which the cooldown counts.
+_ON_RECORD_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """How many acts there may be in any hour, and how far those on one target must be apart."""
+
+    target: int
+    group: int
+    playbook: int
+    cooldown_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What was found, as counts but for the shares of 1.
 
-    `availability` is the share of requests to webhooks that were answered 2xx at the first try,
-    of both receivers, each of which is dead for a good part of the time; `taken` that of the
-    alerts which were taken in the end, by Alertmanager's own retries.
+    `availability` is the share of Alertmanager's deliveries that were answered 2xx at the first
+    try, `taken` that of those which were in the end, by its own retries.
     """
 
     rounds: int
@@ -37,7 +50,9 @@ class Verdict:
     audit_mismatches: int
     audit_holds: bool
     availability: float | None
-    taken: float
+    taken: float | None
+    deliveries: int
+    disasters: Mapping[str, int]
     states: Mapping[str, int]
 
     @property
@@ -51,15 +66,22 @@ def judged(  # noqa: PLR0913 each is one fact about what went on
     stories: Sequence[Mapping[str, Any]],
     sent: set[str],
     *,
+    caps: Caps,
     alertmanager: str,
+    log: Path,
     folder: Path,
     rounds: int,
+    disasters: Mapping[str, int],
 ) -> Verdict:
-    """All that was sent against the runs, and all calls against the records."""
+    """All that was sent against the runs, and all calls against the records.
+
+    `alertmanager` is its URL, `log` what it wrote.
+    """
     mine = [one for one in stories if "n" in one["alert"]["labels"]]
     known = {one["alert"]["labels"]["n"] for one in mine}
     calls = [call for call in made.calls(_REBOOT) if call["status"] in (0, 200)]
     by_run = Counter(call["session"] for call in calls)
+    deliveries = _deliveries(made, alertmanager, log)
     return Verdict(
         rounds=rounds,
         alerts_acked=len(known),
@@ -67,11 +89,15 @@ def judged(  # noqa: PLR0913 each is one fact about what went on
         unexplained=sum(not one["ended_at"] or not _explained(one) for one in mine),
         acted=len(calls),
         doubled=sum(count - 1 for count in by_run.values()),
-        caps_exceeded=_together(stories),
+        caps_exceeded=together(stories)
+        + too_many(calls, made.fleet(), caps)
+        + too_soon(stories, caps.cooldown_s),
         audit_mismatches=_mismatches(made, folder),
         audit_holds=_command(made, "audit", "verify").returncode == 0,
-        availability=_availability(made, alertmanager),
-        taken=len(sent & known) / len(sent),
+        availability=deliveries.share(deliveries.tried_again + deliveries.given_up),
+        taken=deliveries.share(deliveries.given_up),
+        deliveries=deliveries.total,
+        disasters=dict(disasters),
         states=dict(Counter(one["refusal"] or one["state"] for one in mine)),
     )
 
@@ -80,7 +106,7 @@ def _explained(story: Mapping[str, Any]) -> bool:
     return bool(story["refusal"] or story["outcome"] or story["steps"])
 
 
-def _together(stories: Sequence[Mapping[str, Any]]) -> int:
+def together(stories: Sequence[Mapping[str, Any]]) -> int:
     """How often more of a group were out at the same time than may be."""
     spans: defaultdict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
     for one in stories:
@@ -93,6 +119,38 @@ def _together(stories: Sequence[Mapping[str, Any]]) -> int:
         for start, _ in of_group:
             exceeded += sum(begin <= start < end for begin, end in of_group) > _OUT_AT_MOST
     return exceeded
+
+
+def too_many(
+    calls: Sequence[Mapping[str, Any]], fleet: Sequence[Mapping[str, Any]], caps: Caps
+) -> int:
+    """How often one act more was called for than an hour may have, by AWS' own log."""
+    groups = {one["instance_id"]: one["asg"] for one in fleet}
+    times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for call in calls:
+        target = call["parameters"]["InstanceId.1"]
+        for one in (("target", target), ("group", groups[target]), ("playbook", "")):
+            times[one].append(call["time"])
+    return sum(
+        sum(at - _HOUR_S < one <= at for one in of_one) > getattr(caps, kind)
+        for (kind, _), of_one in times.items()
+        for at in of_one
+    )
+
+
+def too_soon(stories: Sequence[Mapping[str, Any]], cooldown_s: float) -> int:
+    """How often a target was acted on again within its cooldown."""
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    for one in stories:
+        for step in one["steps"]:
+            if step["outcome"] != "failed":
+                begun = datetime.fromisoformat(step["started_at"]).timestamp()
+                times[one["target"]].append(begun)
+    return sum(
+        later - earlier < cooldown_s - _ON_RECORD_S
+        for of_one in times.values()
+        for earlier, later in pairwise(sorted(of_one))
+    )
 
 
 def _mismatches(made: Cluster, folder: Path) -> int:
@@ -109,17 +167,35 @@ def _command(made: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str
         env={**without_aws(), **made.replicas[0].env},
         capture_output=True,
         text=True,
-        timeout=120,
+        # A whole hour's records.
+        timeout=900,
         check=False,
     )
 
 
-def _availability(made: Cluster, alertmanager: str) -> float | None:
-    """By Alertmanager's own count of its requests to webhooks."""
-    totals: Counter[str] = Counter()
+@dataclass(frozen=True, kw_only=True)
+class _Deliveries:
+    """Alertmanager's, as it counted them itself: each is tried until it is taken or given up."""
+
+    total: int
+    tried_again: int
+    given_up: int
+
+    def share(self, but: int) -> float | None:
+        return 1 - but / self.total if self.total else None
+
+
+def _deliveries(made: Cluster, alertmanager: str, log: Path) -> _Deliveries:
+    counted: Counter[str] = Counter()
     for line in made.http.get(f"{alertmanager}/metrics").text.splitlines():
-        for name in ("requests_total", "requests_failed_total"):
-            if line.startswith(f'alertmanager_notification_{name}{{integration="webhook"'):
-                totals[name] += int(float(line.rpartition(" ")[2]))
-    asked = totals["requests_total"]
-    return 1 - totals["requests_failed_total"] / asked if asked else None
+        for name in ("total", "failed_total"):
+            if line.startswith(f'alertmanager_notifications_{name}{{integration="webhook"'):
+                counted[name] += int(float(line.rpartition(" ")[2]))
+    # It tells of a success only where it was not the first try.
+    tried_again = sum(
+        "integration=webhook" in line and "Notify success" in line
+        for line in log.read_text().splitlines()
+    )
+    return _Deliveries(
+        total=counted["total"], tried_again=tried_again, given_up=counted["failed_total"]
+    )

@@ -41,13 +41,15 @@ FAST = Timings(scrape="1s", evaluation="1s", hold="1s", group_interval="1s", dis
 class Surroundings:
     """What the chain is connected with: base URLs, and the file with the webhook's token.
 
-    The file may come later, but before the first alert. `replicas` are receivers beside the first.
+    The file may come later, but before the first alert. `replicas` are receivers beside the first,
+    `proxy` is what stands before all of them.
     """
 
     aws: str
     receiver: str
     token_file: Path
     replicas: Sequence[str] = ()
+    proxy: str | None = None
 
 
 def prometheus_config(
@@ -66,7 +68,7 @@ def prometheus_config(
         config["global"]["evaluation_interval"] = timings.evaluation
     config["rule_files"] = [f"{rules}/*.yml"]
     servers = {
-        "smartcloudops": [_address(around.receiver)],
+        "smartcloudops": [_address(url) for url in (around.receiver, *around.replicas)],
         "alertmanager": [_address(url) for url in alertmanagers],
         "prometheus": [f"127.0.0.1:{port}"],
     }
@@ -116,10 +118,8 @@ def alertmanager_config(around: Surroundings, timings: Timings) -> dict[str, Any
     receivers = {receiver["name"]: receiver for receiver in config["receivers"]}
     (webhook,) = receivers["smartcloudops"]["webhook_configs"]
     path = urlsplit(webhook["url"]).path
+    webhook["url"] = (around.proxy or around.receiver) + path
     webhook["http_config"]["authorization"]["credentials_file"] = str(around.token_file.absolute())
-    receivers["smartcloudops"]["webhook_configs"] = [
-        webhook | {"url": url + path} for url in (around.receiver, *around.replicas)
-    ]
     receivers["people"].pop("slack_configs")
     receivers["heartbeat"].pop("webhook_configs")
     for route in config["route"]["routes"]:

@@ -11,9 +11,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 _BUSY_TIMEOUT_S = 10
+# What PostgreSQL says when a connection fails, when it ends, and before it takes any.
+_AWAY = ("08", "57P")
 # The write lock of each use of a PostgreSQL database, as SQLite has one a file. The numbers are
 # arbitrary, and must not change while receivers of two releases share a database.
 _LOCKS: Mapping[str, int] = MappingProxyType({"state": 728_001, "inbox": 728_002})
@@ -62,6 +64,12 @@ class Database:
         with self.write() as connection:
             config.attributes.update(connection=connection, history=history)
             command.upgrade(config, "head")
+
+
+def away(error: SQLAlchemyError) -> bool:
+    """Whether a server was not there to answer, as while it restarts; a file is always there."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", "")
+    return state is None or state.startswith(_AWAY)
 
 
 def database(url: str, *, use: Literal["state", "inbox"] = "state") -> Database:

@@ -21,13 +21,15 @@ from ulid import ULID
 
 from receiver import episodes
 from receiver.alerts import Alert
-from receiver.database import Database
+from receiver.database import Database, away
 from receiver.episodes import Episode, Over, Waiting
 
 _log = structlog.get_logger()
 # So many deliveries within so many seconds are a storm; how long others let it pass, at most.
 _MANY, _AT_ONCE_S = 50, 0.1
 _GIVEN_WAY_S, _LOOK_S = 1.0, 0.02
+# A database that restarts is waited for, for less time than Alertmanager waits for an answer.
+_PATIENCE_S, _RETRY_S = 8.0, 0.2
 
 
 class InboxUnavailableError(Exception):
@@ -140,9 +142,9 @@ class Inbox:
         with self._counting:
             self._waiting -= sum(len(delivery.alerts) for delivery in deliveries)
         try:
-            with self.database.write() as connection:
-                episodes.end(connection, [item for item in items if isinstance(item, Over)])
-                receipts = self._store(connection, deliveries)
+            receipts = self._patiently(
+                deliveries, [item for item in items if isinstance(item, Over)]
+            )
         except SQLAlchemyError as error:
             cause = type(getattr(error, "orig", None) or error).__name__
             failed = f"not stored: {cause}"
@@ -153,6 +155,21 @@ class Inbox:
             _tell(deliveries, receipts)
         if any(receipt.accepted for receipt in receipts):
             self.arrived()
+
+    def _patiently(
+        self, deliveries: Sequence[_Delivery], over: Sequence[Over]
+    ) -> Sequence[Receipt]:
+        """What was stored before the answer got lost is a repeat the second time."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                with self.database.write() as connection:
+                    episodes.end(connection, over)
+                    return self._store(connection, deliveries)
+            except SQLAlchemyError as error:
+                if not away(error) or time.monotonic() > until:
+                    raise
+            time.sleep(_RETRY_S)
 
     def _store(self, connection: Connection, deliveries: Sequence[_Delivery]) -> Sequence[Receipt]:
         keys = {alert.key for delivery in deliveries for alert in delivery.alerts}

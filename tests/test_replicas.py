@@ -45,7 +45,7 @@ def two(both: Cluster) -> Iterator[Cluster]:
     both.heal()
     for one in both.replicas:
         one.wire.mend()
-        if one.child is None or not one.child.alive():
+        if not one.alive:
             one.start()
     eventually(both.leader)
     yield both
@@ -203,7 +203,10 @@ def test_who_is_cut_off_from_the_database_stops_acting(two: Cluster) -> None:
 
 
 def test_a_database_that_restarts_costs_nothing(two: Cluster) -> None:
-    """Alerts are refused with 503 meanwhile, and what is in flight goes on afterwards."""
+    """Alerts are refused with 503 meanwhile, and what is in flight goes on afterwards.
+
+    Those that come shortly before it is back are answered once it is.
+    """
     leader, other = pair(two)
     target = fresh(two)
     body = alert(two, target)
@@ -212,7 +215,11 @@ def test_a_database_that_restarts_costs_nothing(two: Cluster) -> None:
     story(other, target, "acting")
     two.database.kill()
     assert leader.deliver(body).status_code == 503
-    two.database.start()
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(one.deliver, body) for one in two.replicas]
+        time.sleep(0.5)
+        two.database.start()
+    assert {one.result().status_code for one in waiting} == {200}
     ended = story(other, target, "succeeded", "failed")
     assert ended["steps"][0]["outcome"] in {"changed", "unknown"}
     assert reboots(two, target) == 1

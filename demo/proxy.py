@@ -1,0 +1,75 @@
+"""HAProxy before several receivers: found on PATH, or unpacked from Debian's packages.
+
+It runs deploy/haproxy.cfg; only the addresses differ.
+"""
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from demo.processes import Processes, free_port
+from demo.tools import FOLDER, ToolsError, alone
+from demo.unpacked import libraries, unpack
+
+CONFIG = Path(__file__).parents[1] / "deploy/haproxy.cfg"
+_HINT = "install HAProxy so that haproxy is on PATH"
+
+
+def require(*, folder: Path = FOLDER) -> Sequence[str]:
+    """The command that runs it, fetched where it is missing. Raises ToolsError."""
+    if on_path := shutil.which("haproxy"):
+        return (on_path,)
+    root = folder / "haproxy"
+    program = root / "usr/sbin/haproxy"
+    if not program.is_file():
+        with alone(folder):
+            if not program.is_file():
+                unpack(("haproxy",), root, hint=_HINT)
+    theirs = ":".join(libraries(root))
+    return (*(("env", f"LD_LIBRARY_PATH={theirs}") if theirs else ()), str(program))
+
+
+def start(processes: Processes, *, folder: Path, receivers: Sequence[str]) -> str:
+    """Start it, before the receivers are up or after; its URL.
+
+    Raises ProcessError, ToolsError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "haproxy.cfg"
+
+    def command(port: int) -> Sequence[str]:
+        config.write_text(_config(receivers, port))
+        return (*require(), "-db", "-f", str(config))
+
+    _, url = processes.start_on_port("proxy", command, ready="/proxy")
+    return url
+
+
+def _config(receivers: Sequence[str], port: int) -> str:
+    """The shipped configuration for this machine, where there are no names to look up."""
+    servers = "\n".join(
+        f"  server receiver-{number} {urlsplit(url).netloc}"
+        for number, url in enumerate(receivers, start=1)
+    )
+    text = re.sub(r"(?m)^  server-template .*$", servers, CONFIG.read_text())
+    text = text.replace("127.0.0.1:8081", f"127.0.0.1:{free_port()}")
+    return text.replace("bind :8080", f"bind 127.0.0.1:{port}")
+
+
+def main() -> int:
+    """`make proxy`: where it is, or one line on what is missing."""
+    try:
+        click.echo(f"{'haproxy':14} {require()[-1]}")
+    except ToolsError as error:
+        click.echo(f"proxy: {error}", err=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The shipped HAProxy configuration before receivers that are away, or die over a delivery."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from time import sleep
+
+import httpx
+import pytest
+
+from demo import proxy
+from demo.processes import Processes, free_port
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Ready, and takes whatever is delivered."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+class _Dies(_Answers):
+    """Reads a delivery and is gone."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+
+
+@contextmanager
+def receiver(url: str, handler: type[_Answers] = _Answers) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", int(url.rpartition(":")[2])), handler)
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def urls() -> tuple[str, str]:
+    return f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+
+
+@pytest.fixture
+def address(tmp_path: Path, urls: tuple[str, str]) -> Iterator[str]:
+    with Processes(tmp_path / "logs") as processes:
+        yield proxy.start(processes, folder=tmp_path / "proxy", receivers=urls)
+
+
+def _delivered(address: str) -> int:
+    """The status. As much as a hundred alerts."""
+    body = b"x" * 200_000
+    url = f"{address}/webhook/alertmanager"
+    return httpx.post(url, content=body, timeout=20, trust_env=False).status_code
+
+
+def test_a_delivery_waits_for_a_receiver(address: str, urls: tuple[str, str]) -> None:
+    """All are away: it is taken as soon as one is back, at the first try."""
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(_delivered, address)
+        sleep(1)
+        assert not answer.done()
+        with receiver(urls[0]), receiver(urls[1]):
+            assert answer.result() == 200
+
+
+def test_a_delivery_goes_to_another_receiver(address: str, urls: tuple[str, str]) -> None:
+    """Where the first one dies over it, each time."""
+    with receiver(urls[0], _Dies), receiver(urls[1]):
+        sleep(1)
+        assert {_delivered(address) for _ in range(6)} == {200}
+
+
+def test_nothing_else_passes(address: str, urls: tuple[str, str]) -> None:
+    """Neither the API nor the console."""
+    with receiver(urls[0]), receiver(urls[1]):
+        for path in ("/", "/metrics", "/api/v1/pause"):
+            assert httpx.post(f"{address}{path}", trust_env=False).status_code == 403
