@@ -12,8 +12,18 @@ from receiver import console, problems
 from receiver.chat import Chat
 from receiver.edge import Edge
 from receiver.problems import Problem
+from receiver.routes import (
+    arming,
+    control,
+    health,
+    model,
+    overrides,
+    records,
+    reports,
+    runs,
+    webhook,
+)
 from receiver.routes import chat as chat_routes
-from receiver.routes import control, health, model, overrides, records, reports, runs, webhook
 from receiver.system import System
 from receiver.tokens import Tokens
 
@@ -91,7 +101,8 @@ def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
         direct={webhook.PATH: webhook.direct},
     )
     problems.install(made)
-    for module in (webhook, runs, control, overrides, records, reports, model, chat_routes, health):
+    api = (webhook, runs, control, arming, overrides, records, reports, model, chat_routes, health)
+    for module in api:
         made.include_router(module.router)
     console.install(made, system, tokens)
     return made

@@ -242,8 +242,11 @@ class Playbook(_Part):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the playbook says, whatever its layout."""
-        said = self.model_dump(mode="python", exclude={"match", "steps"})
+        """SHA-256 of what the playbook says, whatever its layout.
+
+        Without the defaults, so that a release that knows more keys changes no playbook.
+        """
+        said = self.model_dump(mode="python", exclude={"match", "steps"}, exclude_defaults=True)
         said["match"] = [str(matcher) for matcher in self.match]
         said["steps"] = [
             {
