@@ -285,6 +285,21 @@ def test_the_breaker_disarms_what_was_armed(tmp_path: Path) -> None:
     whole.close()
 
 
+def test_what_is_armed_for_one_service_acts_there_alone(tmp_path: Path) -> None:
+    """In an environment where arming is required."""
+    whole = Whole(tmp_path, arming_required=True)
+    _arm(whole, Mode.AUTO, "web-asg")
+    for group in ("api-asg", "web-asg"):
+        whole.deliver(whole.group(group)[0], group=group)
+        whole.work()
+    assert {run.group_name: run.state for run in whole.runs()} == {
+        "api-asg": State.OBSERVED,
+        "web-asg": State.VERIFYING,
+    }
+    assert _operations(whole) == ["RebootInstances"]
+    whole.close()
+
+
 def test_disarming_all_disarms_each_service(whole: Whole) -> None:
     """One that was disarmed by name stays so when all the others are armed again."""
     _arm(whole, Mode.AUTO, "web-asg")
