@@ -59,11 +59,13 @@ def succeeded(connection: Connection, playbook: str) -> None:
         _write(connection, Breaker(playbook=playbook))
 
 
-def failed(connection: Connection, playbook: str, now: float) -> None:
+def failed(connection: Connection, playbook: str, now: float) -> bool:
+    """Count one more failure; whether the breaker is open now."""
     found = read(connection, playbook)
     failures = found.failures + 1
     opened_at = now if failures >= FAILURES else None
     _write(connection, Breaker(playbook=playbook, failures=failures, opened_at=opened_at))
+    return opened_at is not None
 
 
 def let_go(connection: Connection, playbook: str, run_id: str) -> None:

@@ -19,6 +19,7 @@ class Denial(StrEnum):
     TARGET_BUSY = "target_busy"
     COOLDOWN = "cooldown"
     HELD_BY_OVERRIDE = "override_hold"
+    DISARMED = "disarmed"
     RATE_LIMIT = "rate_limit"
     BREAKER_OPEN = "breaker_open"
     BLAST_RADIUS = "blast_radius"

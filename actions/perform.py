@@ -60,9 +60,9 @@ class Step:
     counts: bool = True
 
 
-def allow(connection: Connection, run_id: str) -> Denial | None:
+def allow(connection: Connection, step: Step) -> Denial | None:
     """Nothing forbids it."""
-    del connection, run_id
+    del connection, step
     return None
 
 
@@ -76,7 +76,7 @@ class Performer:
 
     Both `begin` and `check`, which is asked right before the call, raise where this process must
     not act any more; what it began then goes on elsewhere. `forbids` is asked in the transaction
-    of the claim, and again in the one right before the call: what people have said about this run
+    of the claim, and again in the one right before the call: what people have said about this step
     meanwhile.
     """
 
@@ -84,7 +84,7 @@ class Performer:
     outside: Outside
     begin: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
-    forbids: Callable[[Connection, str], Denial | None] = allow
+    forbids: Callable[[Connection, Step], Denial | None] = allow
     check: Callable[[], None] = go_on
 
     def perform(self, step: Step) -> Intent | Denial:
@@ -197,7 +197,7 @@ class Performer:
         )
         with self.begin() as connection:
             now = self.clock()
-            denial = self.forbids(connection, step.run_id)
+            denial = self.forbids(connection, step)
             fence = denial or claims.take(connection, bid, now)
             if not isinstance(fence, Denial):
                 audit.append(connection, now, _claimed(step, fence))
@@ -214,7 +214,7 @@ class Performer:
     def _dispatch(self, step: Step, intent: Intent) -> Intent | Denial:
         now = self.clock()
         with self.begin() as connection:
-            lost = self._lost(connection, intent)
+            lost = self._lost(connection, step, intent)
             if lost is None and not ledger.dispatch(connection, intent, now):
                 return Denial.TARGET_BUSY
         if lost is not None:
@@ -222,8 +222,8 @@ class Performer:
             return lost
         return self._settle(intent, *self._call(step, intent))
 
-    def _lost(self, connection: Connection, intent: Intent) -> Denial | None:
-        return self.forbids(connection, intent.run_id) or claims.lost(
+    def _lost(self, connection: Connection, step: Step, intent: Intent) -> Denial | None:
+        return self.forbids(connection, step) or claims.lost(
             connection, intent.target, intent.run_id, intent.fence
         )
 
@@ -232,7 +232,7 @@ class Performer:
         settled, error = self._left_over(step, intent)
         if settled.outcome is not Outcome.CHANGED and step.action.converges:
             with self.begin() as connection:
-                lost = self._lost(connection, intent)
+                lost = self._lost(connection, step, intent)
             if lost is None:
                 settled, error = self._call(step, intent)
         return self._settle(intent, settled, error)

@@ -140,6 +140,7 @@ def _all(
                 mode=Mode.AUTO,
                 gap_s=360,
                 trail=True,
+                arming_required=False,
                 resolved=lambda _: (),
             ),
             prometheus=prometheus,

@@ -14,8 +14,18 @@ from receiver.chat import Chat
 from receiver.deliveries import PATH, Deliveries
 from receiver.edge import Edge
 from receiver.problems import Problem
+from receiver.routes import (
+    arming,
+    control,
+    health,
+    model,
+    overrides,
+    records,
+    reports,
+    runs,
+    webhook,
+)
 from receiver.routes import chat as chat_routes
-from receiver.routes import control, health, model, overrides, records, reports, runs, webhook
 from receiver.system import System
 from receiver.tokens import Tokens
 
@@ -99,7 +109,8 @@ def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
     made.deliveries = Deliveries(system, tokens, per_s=settings.webhook_rate_limit)
     made.add_middleware(Edge, per_s=settings.rate_limit)
     problems.install(made)
-    for module in (webhook, runs, control, overrides, records, reports, model, chat_routes, health):
+    api = (webhook, runs, control, arming, overrides, records, reports, model, chat_routes, health)
+    for module in api:
         made.include_router(module.router)
     console.install(made, system, tokens)
     return made

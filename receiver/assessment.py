@@ -79,7 +79,7 @@ class Assessment:
         if over := ended(situation, PLAIN):
             return over
         playbook = matching[0]
-        situation = self.situations.early(run, situation, episode(), playbook.name, now)
+        situation = self.situations.early(run, situation, episode(), playbook, now)
         if over := ended(situation, EARLY):
             return over
         many = len(situation.alerting or ()) >= _MANY

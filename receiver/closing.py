@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actions import breakers, rates
-from receiver import runs
+from receiver import arming, runs
 from receiver.database import Database
 from receiver.episodes import Over
 from receiver.inbox import Inbox
@@ -70,6 +70,7 @@ def _mind(connection: Connection, playbook: str, run_id: str, state: State, now:
         case State.SUCCEEDED:
             breakers.succeeded(connection, playbook)
         case State.FAILED | State.ROLLED_BACK:
-            breakers.failed(connection, playbook, now)
+            if breakers.failed(connection, playbook, now):
+                arming.trip(connection, playbook, runs.ACTOR, now)
         case _:
             breakers.let_go(connection, playbook, run_id)

@@ -20,7 +20,7 @@ from actions.tables import audit
 from receiver import tokens
 from receiver.database import Database
 from receiver.playbooks import Playbooks
-from receiver.settings import Settings
+from receiver.settings import Profile, Settings
 from receiver.tokens import TokensError
 
 _log = structlog.get_logger()
@@ -28,7 +28,7 @@ _ACTOR = "smartcloudops"
 _STARTED, _STOPPED, _CHANGED = "service_started", "service_stopped", "configuration_changed"
 _INTERVAL_S = 1.0
 _STOP_S = 5.0
-_OPEN = (bool, int, float)
+_OPEN = (bool, int, float, Profile)
 
 
 @dataclass(kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 from actions import fleet
 from actions.aws import Aws
 from actions.fleet import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
+from receiver.arming import Arming, armed
 from receiver.matchers import parse
 from receiver.playbook import Playbook
 from receiver.playbooks import Playbooks
@@ -44,6 +45,8 @@ class Known:
     measured: Collection[str]
     playbooks: Playbooks
     mode: Mode
+    armings: Mapping[str, Sequence[Arming]]
+    arming_required: bool
 
 
 def coverage(  # noqa: PLR0913 one argument a source
@@ -51,7 +54,9 @@ def coverage(  # noqa: PLR0913 one argument a source
     prometheus: Prometheus,
     playbooks: Playbooks,
     mode: Mode,
+    armings: Mapping[str, Sequence[Arming]],
     *,
+    arming_required: bool,
     named: Collection[str],
     now: float,
 ) -> Sequence[Service]:
@@ -64,6 +69,8 @@ def coverage(  # noqa: PLR0913 one argument a source
         measured={one.labels["asg"] for one in prometheus.instant_query(_MEASURED, at=now)},
         playbooks=playbooks,
         mode=mode,
+        armings=armings,
+        arming_required=arming_required,
     )
     found = [fleet.group(aws, name) for name in named] or fleet.groups(aws)
     tagged = [one for one in found if one.tags.get(CRITICAL_TAG) == "true"]
@@ -80,7 +87,7 @@ def service(group: Group, instances: Sequence[Instance], known: Known) -> Servic
         for rule, alert in zip(rules, labels, strict=True)
         if known.playbooks.matching(alert)
     ]
-    modes = [min(known.mode, one.mode, key=_ORDER.index) for one in mine.values()]
+    modes = [_goes(one, group.name, known) for one in mine.values()]
     mode = max(modes, key=_ORDER.index, default=None)
     untagged = [one.id for one in instances if one.tags.get(OPT_IN_TAG) != "true"]
     if group.tags.get(OPT_IN_TAG) != "true":
@@ -96,6 +103,12 @@ def service(group: Group, instances: Sequence[Instance], known: Known) -> Servic
         untagged=untagged,
         missing=_missing(measured, rules, mine, mode, untagged),
     )
+
+
+def _goes(playbook: Playbook, group: str, known: Known) -> Mode:
+    found = known.armings.get(playbook.name, ())
+    let = armed(found, group, playbook.digest, required=known.arming_required).mode
+    return min(known.mode, playbook.mode, let, key=_ORDER.index)
 
 
 def _missing(

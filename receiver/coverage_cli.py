@@ -10,9 +10,10 @@ import click
 
 from actions import aws
 from actions.fleet import NotActionableError
-from receiver import settings
+from receiver import arming, settings
 from receiver.audit_cli import told_in_a_line
 from receiver.coverage import coverage, told
+from receiver.explain import records
 from receiver.playbooks import PlaybookErrors, load
 from receiver.prometheus import Prometheus, PrometheusError
 from receiver.settings import Settings
@@ -43,12 +44,16 @@ def covered(loaded: Settings, critical: Sequence[str] = ()) -> dict[str, Any]:
     """What `receiver.coverage.told` says of these settings; ends the program with a line else."""
     try:
         playbooks = load(loaded.playbooks)
+        with records(loaded.database_url) as state, state.read() as connection:
+            armings = arming.every(connection)
         with Prometheus(str(loaded.prometheus_url), timeout_s=_PATIENCE_S) as prometheus:
             found = coverage(
                 aws.connect(),
                 prometheus,
                 playbooks,
                 loaded.mode,
+                armings,
+                arming_required=loaded.arming_required,
                 named=critical,
                 now=time.time(),
             )

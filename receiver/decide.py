@@ -61,7 +61,10 @@ def decide(
 
 
 def _allowed(case: Case, plan: Plan, gates: list[Gate]) -> Decision:
-    """How far it may go: the weakest of what the service, the playbook and people say."""
+    """How far it may go: the weakest of what the service, the playbook and people say.
+
+    Where it is not known whether it is armed, a guard has refused before.
+    """
     situation = case.situation
     limits = [(situation.mode, "the service"), (plan.playbook.mode, "the playbook")]
     limits += [
@@ -69,6 +72,8 @@ def _allowed(case: Case, plan: Plan, gates: list[Gate]) -> Decision:
         for one in situation.overrides or ()
         if one.effect is Effect.OBSERVE
     ]
+    if situation.arming is not None:
+        limits.append(situation.arming.limit(plan.playbook.name, plan.target))
     limits += [(Mode.APPROVE, why) for why in asks(case, plan)]
     if case.alert.asked is not None and case.alert.asked.dry_run:
         limits.append((Mode.OBSERVE, "whoever asks: it is a dry run"))

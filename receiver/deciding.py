@@ -38,6 +38,7 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
         mode=settings.mode,
         gap_s=settings.episode_gap_s,
         trail=settings.cloudtrail,
+        arming_required=settings.arming_required,
         resolved=resolved,
         unreadable=unreadable,
     )

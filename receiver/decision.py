@@ -13,6 +13,7 @@ from actions.breakers import Breaker
 from actions.claims import Claim
 from actions.fleet import Group, Instance
 from actions.rates import Attempts
+from receiver.arming import Armed
 from receiver.overrides import Override
 from receiver.playbook import Playbook, Step
 from receiver.settings import Mode
@@ -46,6 +47,7 @@ class Reason(StrEnum):
     BLAST_RADIUS = "blast_radius"
     MIN_HEALTHY = "min_healthy"
     PLAN_CHANGED = "plan_changed"
+    DISARMED = "disarmed"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -105,10 +107,11 @@ class Situation:
     `target` is an instance id or a group's name, `group` the name of the group it belongs to.
     `rung` is the first step of the ladder that may still be taken. Times are epoch seconds.
 
-    From our own records: `overrides` that hold for the alert now, `attempts` by target, `acts` of
-    ours of late, `alerting` instances of the group within the last minutes, `reserved` instances
-    by scope. From AWS: `instance`, `asg`, `scopes` that the target is counted in, `changes` that
-    others make, and whether the instance is `protected` from termination.
+    From our own records: `overrides` that hold for the alert now, `attempts` by target, how far the
+    playbook's `arming` lets it go, `acts` of ours of late, `alerting` instances of the group within
+    the last minutes, `reserved` instances by scope. From AWS: `instance`, `asg`, `scopes` that the
+    target is counted in, `changes` that others make, and whether the instance is `protected` from
+    termination.
     """
 
     mode: Mode
@@ -125,6 +128,7 @@ class Situation:
     overrides: Sequence[Override] | None = None
     attempts: Mapping[str, Attempts] | None = None
     breaker: Breaker | None = None
+    arming: Armed | None = None
     acts: Sequence[PastAct] | None = None
     alerting: frozenset[str] | None = None
     reserved: Mapping[str, frozenset[str]] | None = None

@@ -148,6 +148,14 @@ def _breaker(case: Case) -> str | No:
     return No(Reason.BREAKER_OPEN, denied) if denied else "closed"
 
 
+def _arming(case: Case) -> str | No:
+    """It says no to nothing: what is not armed is decided all the same, and observed."""
+    armed = case.situation.arming
+    if armed is None:
+        return No(Reason.STATE_UNKNOWN, "it is not known whether the playbook is armed")
+    return armed.why
+
+
 def _only_tells(case: Case) -> bool:
     return not any(touches(step) for step in ladder(case))
 
@@ -181,4 +189,5 @@ EARLY: Guards = (
     ("free", _free),
     ("rate", _rate),
     ("breaker", _breaker),
+    ("arming", _arming),
 )

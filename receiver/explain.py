@@ -46,7 +46,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
         raise PayloadError(str(error)) from None
     found = [alerts.alert(raw, now) for raw in envelope.alerts]
     with (
-        _records(settings.database_url) as state,
+        records(settings.database_url) as state,
         ThreadPoolExecutor(4 * settings.workers) as queries,
         Prometheus(
             str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
@@ -69,7 +69,7 @@ def told(answer: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _records(url: str) -> Iterator[Database]:
+def records(url: str) -> Iterator[Database]:
     """The service's records, or empty ones where it never ran."""
     parsed = make_url(url) if "://" in url else None
     file = parsed.database if parsed and parsed.get_backend_name() == "sqlite" else None

@@ -9,11 +9,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actions import breakers, switch
 from actions.tables import claims
-from receiver import runs
+from receiver import arming, runs
 from receiver.database import Database
 from receiver.inbox import Inbox
 from receiver.metrics import NO_PLAYBOOK, Metrics
 from receiver.run import IN_FLIGHT, State
+from receiver.settings import Mode
 
 
 def refresh(metrics: Metrics, database: Database, inbox: Inbox, now: float) -> None:
@@ -22,6 +23,7 @@ def refresh(metrics: Metrics, database: Database, inbox: Inbox, now: float) -> N
     with suppress(SQLAlchemyError), database.read() as connection:
         metrics.cooldowns_active.set(_cooling(connection, now))
         _breakers(metrics, connection, now)
+        _armings(metrics, connection)
         _runs(metrics, runs.standing(connection), now)
         paused = switch.paused(connection)
     metrics.paused.set(int(paused))
@@ -40,6 +42,14 @@ def _breakers(metrics: Metrics, connection: Connection, now: float) -> None:
         breaker = found.get(playbook)
         shut = breaker is not None and breaker.denies(None, now) is not None
         metrics.breaker_open.labels(playbook).set(int(shut))
+
+
+def _armings(metrics: Metrics, connection: Connection) -> None:
+    found = arming.every(connection)
+    for playbook in metrics.playbooks:
+        counts = Counter(one.mode for one in found.get(playbook, ()))
+        for mode in Mode:
+            metrics.playbook_armed.labels(playbook, mode).set(counts[mode])
 
 
 def _runs(metrics: Metrics, standing: Sequence[runs.Standing], now: float) -> None:

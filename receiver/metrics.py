@@ -19,6 +19,7 @@ from models.verdict import Answer
 from receiver.decision import Reason
 from receiver.notices import Kind
 from receiver.run import IN_FLIGHT, Mark, State
+from receiver.settings import Mode
 from receiver.situation import Source
 
 # A second series for each counter, which Prometheus 2 does not use.
@@ -187,6 +188,12 @@ class Metrics:
             ["playbook"],
             registry=registry,
         )
+        self.playbook_armed = Gauge(
+            "smartcloudops_playbook_armed",
+            "Armings of a playbook that stand, one a service, by how far they let it go",
+            ["playbook", "mode"],
+            registry=registry,
+        )
         self.inbox_backlog = self._gauge("inbox_backlog", "Alerts on disk that are not runs yet")
         self.model_info = Gauge(
             "smartcloudops_model_info", "The model that judges", ["version"], registry=registry
@@ -252,6 +259,8 @@ class Metrics:
         for playbook in self.playbooks:
             self.time_to_recovery.labels(playbook)
             self.breaker_open.labels(playbook)
+        for playbook, mode in product(self.playbooks, Mode):
+            self.playbook_armed.labels(playbook, mode)
         for playbook, mark in product(self.playbooks, Mark):
             self.marks.labels(playbook, mark)
         for playbook, state in product(self.playbooks, State):

@@ -19,6 +19,8 @@ EVENTS: Collection[str] = (
     "run_rolled_back",
     "paused",
     "resumed",
+    "playbook_armed",
+    "playbook_disarmed",
 )
 _SAID_MOST = 500
 
@@ -32,6 +34,7 @@ class Kind(StrEnum):
     ROLLED_BACK = "rolled_back"
     ESCALATED = "escalated"
     PAUSED = "paused"
+    ARMING = "arming"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +52,10 @@ def notice(record: Record, run: Run | None, public_url: str | None) -> Notice | 
     kind = _kind(record)
     if kind is None:
         return None
-    if kind is Kind.PAUSED:
+    if kind in {Kind.PAUSED, Kind.ARMING}:
         return Notice(
             kind=kind,
-            title=f"SmartCloudOps is {record.event} by {plain(record.actor)}",
+            title=f"{_switched(record)} by {plain(record.actor)}",
             text=plain(record.detail.get("comment", "")),
             same_as=(kind, str(record.seq)),
         )
@@ -84,7 +87,21 @@ _OF_RUNS = {
     "run_rolled_back": Kind.ROLLED_BACK,
     "paused": Kind.PAUSED,
     "resumed": Kind.PAUSED,
+    "playbook_armed": Kind.ARMING,
+    "playbook_disarmed": Kind.ARMING,
 }
+
+
+def _switched(record: Record) -> str:
+    detail = record.detail
+    where = f" for {plain(detail['service'])}" if detail.get("service") else ""
+    match record.event:
+        case "playbook_disarmed":
+            return f"Playbook {detail['playbook']} is disarmed{where}"
+        case "playbook_armed":
+            return f"Playbook {detail['playbook']} is armed to {detail['mode']}{where}"
+        case _:
+            return f"SmartCloudOps is {record.event}"
 
 
 def _kind(record: Record) -> Kind | None:

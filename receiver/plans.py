@@ -23,6 +23,7 @@ def planned(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, Any
     quoted = {name: _quotable(value) for name, value in values.items()}
     return {
         "playbook": playbook.name,
+        "version": playbook.digest,
         "digest": plan.digest,
         "rung": plan.rung,
         "action": step.action,

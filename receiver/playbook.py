@@ -5,6 +5,7 @@ import hashlib
 import re
 import string
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -240,10 +241,13 @@ class Playbook(_Part):
         steps = {one.action for one in self.steps}
         return steps | before | {one.action for one in self.escalate}
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of what the playbook says, whatever its layout."""
-        said = self.model_dump(mode="python", exclude={"match", "steps"})
+        """SHA-256 of what the playbook says, whatever its layout.
+
+        Without the defaults, so that a release that knows more keys changes no playbook.
+        """
+        said = self.model_dump(mode="python", exclude={"match", "steps"}, exclude_defaults=True)
         said["match"] = [str(matcher) for matcher in self.match]
         said["steps"] = [
             {

@@ -20,6 +20,7 @@ from actions.surroundings import Bounds, scopes_among
 from models.evidence import Evidence, Series
 from models.roles import ROLES_OF_ALERT
 from models.verdict import Contribution, Verdict
+from receiver.arming import FREE
 from receiver.decide import decide
 from receiver.decision import Act, Ask, Decision, Observe, Refusal, Situation, Subject
 from receiver.overrides import Override
@@ -169,6 +170,7 @@ def _situation(case: Case, playbook: str, playbooks: Playbooks) -> Situation:
             failures=given.failures,
             opened_at=_NOW - 1 if given.failures >= FAILURES else None,
         ),
+        arming=FREE,
         acts=(),
         alerting=frozenset(list(asg.members)[: fleet.alerting] if asg else [instance_id]),
         reserved={},

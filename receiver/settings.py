@@ -1,10 +1,12 @@
 """Every setting, read from the environment here and nowhere else."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
-from pydantic import DirectoryPath, Field, HttpUrl, ValidationError
+from pydantic import DirectoryPath, Field, HttpUrl, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -14,6 +16,24 @@ class Mode(StrEnum):
     OBSERVE = "observe"
     APPROVE = "approve"
     AUTO = "auto"
+
+
+class Profile(StrEnum):
+    """Where the service runs; it gives other defaults, and nothing else."""
+
+    DEVELOPMENT = "development"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+# What a profile says unless a variable of its own does.
+_DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
+    {
+        Profile.DEVELOPMENT: {"arming_required": False, "arming_evidence": 0},
+        Profile.STAGING: {"arming_required": True, "arming_evidence": 3},
+        Profile.PRODUCTION: {"arming_required": True, "arming_evidence": 10},
+    }
+)
 
 
 class SettingsError(Exception):
@@ -55,7 +75,12 @@ class Settings(BaseSettings):
     model: str | None = None
     # Which versions count, kept apart from a model in S3; else the folder's manifest.json.
     model_manifest: Path | None = None
+    profile: Profile = Profile.DEVELOPMENT
     mode: Mode = Mode.OBSERVE
+    # Whether a playbook that nobody has armed only observes.
+    arming_required: bool = False
+    # Observed decisions, and then verified recoveries, that justify the next mode.
+    arming_evidence: Annotated[int, Field(ge=0)] = 0
     # Alertmanager's repeat_interval + group_interval, and a little: silence longer than this
     # closes an alert's episode.
     episode_gap_s: Annotated[float, Field(gt=0)] = 360
@@ -85,6 +110,13 @@ class Settings(BaseSettings):
     otlp_url: HttpUrl | None = None
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_profile(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """What is not set is as the profile says; one that does not exist is refused as such."""
+        profile = given.get("profile", Profile.DEVELOPMENT)
+        return dict(_DEFAULTS.get(profile, {})) | given
 
 
 def load() -> Settings:

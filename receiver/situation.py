@@ -27,7 +27,7 @@ from actions.aws import AWS_ERRORS, Aws
 from actions.blast_radius import Scope
 from actions.fleet import NotActionableError
 from actions.surroundings import Bounds
-from receiver import overrides, runs
+from receiver import arming, overrides, runs
 from receiver.database import Database
 from receiver.decision import Approval, PastAct, Situation
 from receiver.episodes import Episode
@@ -73,6 +73,7 @@ class Situations:
     mode: Mode
     gap_s: float
     trail: bool
+    arming_required: bool
     resolved: Callable[[Sequence[str]], Collection[str]]
     unreadable: Callable[[Source], None] = lambda _: None
     # Groups by name, with when they were read.
@@ -95,7 +96,12 @@ class Situations:
         )
 
     def early(
-        self, run: Run, situation: Situation, episode: Episode | None, playbook: str, now: float
+        self,
+        run: Run,
+        situation: Situation,
+        episode: Episode | None,
+        playbook: Playbook,
+        now: float,
     ) -> Situation:
         """With what our own records say; AWS is not asked."""
         situation = replace(
@@ -103,7 +109,15 @@ class Situations:
         )
         try:
             with self.database.read() as connection:
-                recorded = _recorded(connection, situation, run, playbook, now)
+                recorded = replace(
+                    _recorded(connection, situation, run, playbook.name, now),
+                    arming=arming.armed(
+                        arming.of(connection, playbook.name),
+                        situation.group or arming.ALL,
+                        playbook.digest,
+                        required=self.arming_required,
+                    ),
+                )
                 alerts = runs.alerting(connection, situation.group or "", now - _STORM_S)
             over = self.resolved(list(alerts))
             alerting = frozenset(one for run_id, one in alerts.items() if run_id not in over)

@@ -21,6 +21,7 @@ DENIED = {
     Denial.TARGET_BUSY: "another run took the target first",
     Denial.COOLDOWN: "another run acted on the target first",
     Denial.HELD_BY_OVERRIDE: "a person holds it since",
+    Denial.DISARMED: "the playbook was disarmed before it could act",
     Denial.RATE_LIMIT: "other runs used up what may be done meanwhile",
     Denial.BREAKER_OPEN: "the playbook's breaker opened meanwhile",
     Denial.BLAST_RADIUS: "too many others are out of service by now",

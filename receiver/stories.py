@@ -7,8 +7,10 @@ from typing import Any
 from actions.breakers import Breaker
 from actions.catalog import CATALOG
 from actions.ledger import Intent
+from receiver.arming import Arming
 from receiver.playbook import Playbook
 from receiver.run import Run
+from receiver.settings import Mode
 
 
 def when(moment: float | None) -> str | None:
@@ -18,8 +20,13 @@ def when(moment: float | None) -> str | None:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def told(playbook: Playbook, breaker: Breaker | None) -> dict[str, Any]:
-    """A playbook as it is loaded."""
+def told(
+    playbook: Playbook,
+    breaker: Breaker | None,
+    armings: Sequence[Arming],
+    goes: Mode,
+) -> dict[str, Any]:
+    """A playbook as it is loaded, with how far it goes, and who has said so."""
     return {
         "name": playbook.name,
         "description": playbook.description.strip(),
@@ -43,6 +50,25 @@ def told(playbook: Playbook, breaker: Breaker | None) -> dict[str, Any]:
             "failures": breaker.failures if breaker else 0,
             "opened_at": when(breaker.opened_at) if breaker else None,
         },
+        "goes": str(goes),
+        "armings": [arming_story(one, playbook.digest) for one in armings],
+    }
+
+
+def arming_story(arming: Arming, digest: str) -> dict[str, Any]:
+    """An arming of the playbook that has this digest now."""
+    figures = arming.figures
+    return {
+        "service": arming.service or None,
+        "mode": str(arming.mode),
+        "canary_percent": arming.canary_percent,
+        "by": arming.by,
+        "comment": arming.comment,
+        "at": when(arming.at),
+        "since": when(arming.since),
+        "changed": arming.mode is not Mode.OBSERVE and arming.digest != digest,
+        "justification": {**figures, "since": when(figures["since"])} if figures else None,
+        "despite": list(arming.despite),
     }
 
 

@@ -7,14 +7,12 @@ from functools import partial
 
 import httpx
 import structlog
-from sqlalchemy import Connection
 
 from actions import aws
 from actions.aws import Aws
-from actions.claims import Denial
 from actions.outside import Nobody, Outside
 from actions.perform import Performer
-from receiver import gauges, notices, overrides, runs
+from receiver import gauges, notices
 from receiver.anchoring import Anchoring
 from receiver.assessor import Assessor
 from receiver.by_hand import ByHand
@@ -32,13 +30,15 @@ from receiver.leadership import leads
 from receiver.looks import Looks
 from receiver.metrics import Metrics
 from receiver.notifications import Notifications
+from receiver.objections import Objections
 from receiver.pasts import Pasts
 from receiver.phases import Phases
 from receiver.playbooks import Playbooks
 from receiver.pools import Pool
 from receiver.prometheus import Prometheus
 from receiver.reconciling import Reconciling
-from receiver.settings import Settings
+from receiver.rollout import Rollout
+from receiver.settings import Profile, Settings
 from receiver.single_process import SingleProcess
 from receiver.situation import Source
 from receiver.stepping import Stepper
@@ -100,13 +100,14 @@ class System:
             database=self.database, inbox=self.inbox, metrics=self.metrics, clock=clock
         )
         self.engine = Engine(settings.database_url, settings.workers, self._phase)
+        objections = Objections(arming_required=settings.arming_required, clock=clock)
         stepper = Stepper(
             performer=Performer(
                 aws=self._aws,
                 outside=outside or Nobody(),
                 begin=self.leadership.write,
                 clock=clock,
-                forbids=self._forbids,
+                forbids=objections.to,
                 check=self.leadership.check,
             ),
             metrics=self.metrics,
@@ -171,6 +172,9 @@ class System:
             clock=clock,
         )
 
+        self.rollout = Rollout(
+            settings=settings, playbooks=playbooks, database=self.database, clock=clock
+        )
         self._configuration = ConfigurationRecord(
             settings=settings, playbooks=playbooks, database=self.database, clock=clock
         )
@@ -233,7 +237,10 @@ class System:
         # Read before the first alert needs it.
         _ = self.judging.in_use
         self.leadership.start(self._lead, self._stand_down)
-        _log.info("started", mode=str(self.settings.mode))
+        settings = self.settings
+        if settings.profile is Profile.PRODUCTION and settings.audit_key_file is None:
+            _log.warning("audit_unsigned", set="SMARTCLOUDOPS_AUDIT_KEY_FILE")
+        _log.info("started", profile=str(settings.profile), mode=str(settings.mode))
 
     def _lead(self) -> None:
         self.engine.start()
@@ -294,14 +301,6 @@ class System:
 
     def _phase(self, phase: Phase) -> None:
         self._phases.handle(phase)
-
-    def _forbids(self, connection: Connection, run_id: str) -> Denial | None:
-        """What people have said about the run's alert since it was decided on."""
-        run = runs.get(connection, run_id)
-        if run is None:
-            return Denial.HELD_BY_OVERRIDE
-        held = overrides.of(connection, run.labels, self.clock(), group=run.group_name)
-        return Denial.HELD_BY_OVERRIDE if held else None
 
     def _arrived(self) -> None:
         self.assessor.wake()

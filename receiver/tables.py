@@ -1,6 +1,6 @@
 """The runs: one row an alert's episode, with all that explains it but its steps and audit.
 
-Beside them the overrides that people set, and who of several receivers acts.
+Beside them the overrides and armings that people set, and who of several receivers acts.
 """
 
 from sqlalchemy import (
@@ -83,6 +83,26 @@ overrides = Table(
     Column("created_by", String(200), nullable=False),
     Column("comment", Text, nullable=False),
     Index("ix_overrides_ends_at", "ends_at"),
+)
+
+# How far people let a playbook go: for a service, or, under an empty name, for all others.
+armings = Table(
+    "armings",
+    metadata,
+    Column("playbook", String(128), primary_key=True),
+    Column("service", String(255), primary_key=True),
+    Column("mode", String(16), nullable=False),
+    Column("canary_percent", Integer, nullable=False),
+    # Of the playbook as it was then: another one is not armed.
+    Column("digest", String(64), nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    # When it reached this mode.
+    Column("since", Double, nullable=False),
+    # What justified it, and what spoke against it.
+    Column("figures", Text, nullable=False),
+    Column("despite", Text, nullable=False),
 )
 
 # How far each of those who read the audit as it grows has come.

@@ -15,7 +15,7 @@ from tests.api_fixtures import GROUP, HOSTS, Live, live
 
 _ROOT = Path(__file__).parents[1]
 _HERE = "localhost:8080"
-_KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target"}
+_KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target", "$PLAYBOOK": "name"}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,11 @@ def _lines(page: str) -> list[str]:
     return [one for block in blocks for one in command.findall(block)]
 
 
-_ALL = [(page, line) for page in ("docs/api.md", "README.md") for line in _lines(page)]
+_ALL = [
+    (page, line)
+    for page in ("docs/api.md", "README.md", "docs/rollout.md")
+    for line in _lines(page)
+]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -74,6 +78,7 @@ def _variables(service: Live, line: str) -> dict[str, str]:
     """What a reader would put in."""
     found = {
         "TOKEN": service.tokens[Role.OPERATOR],
+        "ADMIN_TOKEN": service.tokens[Role.ADMIN],
         "WEBHOOK_TOKEN": service.tokens[Role.WEBHOOK],
         "PLAYBOOK": "acting",
         "INSTANCE": HOSTS[0],

@@ -28,6 +28,8 @@ _TABLE = {
     ("GET", "/api/v1/cooldowns"): "viewer",
     ("DELETE", "/api/v1/cooldowns/{target}"): "operator",
     ("GET", "/api/v1/playbooks"): "viewer",
+    ("POST", "/api/v1/playbooks/{name}/arm"): "admin",
+    ("POST", "/api/v1/playbooks/{name}/disarm"): "admin",
     ("GET", "/api/v1/model"): "viewer",
     ("GET", "/api/v1/audit"): "viewer",
     ("GET", "/api/v1/audit/verify"): "viewer",
@@ -46,6 +48,7 @@ _MAY = {
     "webhook": {Role.WEBHOOK, Role.ADMIN},
     "viewer": {Role.VIEWER, Role.OPERATOR, Role.ADMIN},
     "operator": {Role.OPERATOR, Role.ADMIN},
+    "admin": {Role.ADMIN},
 }
 _TURNED_AWAY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
@@ -66,7 +69,7 @@ def test_the_table_has_every_route(service: Live) -> None:
 def test_a_route_lets_in_whom_the_table_says(service: Live, method: str, path: str) -> None:
     """Whatever the body is: it is read only after that."""
     needed = _TABLE[method, path]
-    for name in ("run_id", "override_id", "target"):
+    for name in ("run_id", "override_id", "target", "name"):
         path = path.replace(f"{{{name}}}", _NOBODY)
     broken = b"{ this is no JSON" if method == "POST" else None
     for wrong in ("", "Bearer", "Bearer wrong", "Bearer ~~~", "Basic d3Jvbmc6d3Jvbmc=", "Basic ?"):

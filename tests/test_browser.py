@@ -136,6 +136,8 @@ def paths(service: Live) -> Iterator[list[str]]:
     refused = service.start("acting", HOSTS[0], dry_run=True)
     waiting = service.asking(HOSTS[5])
     hold = service.hold("web-asg")
+    armed = {"mode": "auto", "service": "api-asg", "canary_percent": 25, "comment": "it was right"}
+    service.call("POST", "/api/v1/playbooks/acting/arm", Role.ADMIN, json=armed)
     service.call("POST", "/api/v1/pause", Role.OPERATOR, json={"comment": "deploying"})
     runs = [f"/runs/{one['id']}" for one in (ended, refused, waiting)]
     yield ["/", "/runs", *runs, "/controls", "/playbooks", "/model", "/audit?verify=1"]
@@ -147,7 +149,7 @@ def test_nobody_is_kept_out(page: Page, service: Live, paths: list[str]) -> None
     """Axe finds nothing serious, in the dark either, and no page is wider than a phone."""
     page.goto("/login")
     found = {("/login", "light"): list(violations(page))}
-    log_in(page, service)
+    log_in(page, service, Role.ADMIN)
     for path in paths:
         page.goto(path)
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")

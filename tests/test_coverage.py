@@ -39,7 +39,14 @@ _RULE = AlertingRule(
     labels={"severity": "critical"},
     healthy=True,
 )
-_KNOWN = Known(rules=[_RULE], measured={"web-asg"}, playbooks=_PLAYBOOKS, mode=Mode.AUTO)
+_KNOWN = Known(
+    rules=[_RULE],
+    measured={"web-asg"},
+    playbooks=_PLAYBOOKS,
+    mode=Mode.AUTO,
+    armings={},
+    arming_required=False,
+)
 
 
 def test_a_service_with_everything_is_covered() -> None:
@@ -64,6 +71,7 @@ def test_a_service_with_everything_is_covered() -> None:
         ),
         (replace(_KNOWN, rules=[replace(_RULE, name="Unheard")]), "no playbook"),
         (replace(_KNOWN, mode=Mode.OBSERVE), "only observe"),
+        (replace(_KNOWN, arming_required=True), "only observe"),
     ],
 )
 def test_what_a_service_lacks_is_said(known: Known, said: str) -> None:

@@ -15,6 +15,7 @@ from actions.claims import Claim
 from actions.fleet import OPT_IN_TAG, Group, Instance, Member
 from actions.rates import Attempts
 from models.verdict import Answer, Verdict
+from receiver.arming import FREE
 from receiver.decide import RETRY_AFTER_S, decide, screen
 from receiver.decision import Act, Ask, Decision, Observe, Reason, Refusal, Situation, Subject
 from receiver.playbook import Playbook
@@ -77,6 +78,7 @@ SITUATION = Situation(
     overrides=(),
     attempts={HOST: _NONE, ASG: _NONE},
     breaker=Breaker(playbook="high-cpu"),
+    arming=FREE,
     acts=(),
     alerting=frozenset({HOST}),
     reserved={},

@@ -12,6 +12,7 @@ from receiver.decision import Reason
 from receiver.guarded import ROLE
 from receiver.playbooks import load
 from receiver.routes import (
+    arming,
     chat,
     control,
     health,
@@ -47,7 +48,18 @@ def test_every_call_is_described_with_its_role() -> None:
     rows = re.findall(r"^\| `(\w+) (\S+)` \| (\w+) \|", _page("api.md"), re.MULTILINE)
     found = {
         (method, route.path, (route.openapi_extra or {}).get(ROLE, "none"))
-        for module in (webhook, runs, control, overrides, records, reports, model, chat, health)
+        for module in (
+            webhook,
+            runs,
+            control,
+            arming,
+            overrides,
+            records,
+            reports,
+            model,
+            chat,
+            health,
+        )
         for route in module.router.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()

@@ -281,6 +281,23 @@ def test_a_step_is_an_act_an_escalation_or_nothing(clock: Clock) -> None:
     assert kind(action="notify", outcome="changed", target="t") is Kind.ESCALATED
 
 
+def test_who_arms_and_disarms_is_told(clock: Clock) -> None:
+    """What, for which service, by whom; each time anew."""
+
+    def told(event: str, **detail: object) -> str:
+        said = {"playbook": "high-cpu", "comment": "so", **detail}
+        record = Record(seq=1, at=clock(), actor="ann", event=event, run_id=None, detail=said)
+        found = notice(record, None, None)
+        assert found is not None
+        assert (found.kind, found.text) == (Kind.ARMING, "so")
+        return found.title
+
+    armed = told("playbook_armed", mode="auto", service="web-asg")
+    assert armed == "Playbook high-cpu is armed to auto for web-asg by ann"
+    disarmed = told("playbook_disarmed", mode="observe", service=None)
+    assert disarmed == "Playbook high-cpu is disarmed by ann"
+
+
 def test_hostile_text_is_plain() -> None:
     """No mention, no markup, no second line, no end."""
     said = plain("<!everyone> <https://evil|click>\n@here `rm` \u202e" + "x" * 9000)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from receiver import settings
-from receiver.settings import SettingsError
+from receiver.settings import Mode, SettingsError
 
 
 @pytest.fixture
@@ -36,3 +36,35 @@ def test_a_folder_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SMARTCLOUDOPS_SECRETS_DIR", "/nowhere")
     with pytest.raises(SettingsError, match="SMARTCLOUDOPS_SECRETS_DIR"):
         settings.load()
+
+
+@pytest.mark.parametrize(
+    ("profile", "required", "evidence"),
+    [(None, False, 0), ("development", False, 0), ("staging", True, 3), ("production", True, 10)],
+)
+def test_a_profile_gives_defaults_and_a_variable_counts_more(
+    monkeypatch: pytest.MonkeyPatch, profile: str | None, evidence: int, *, required: bool
+) -> None:
+    """As the page on the rollout says; no profile lets anything act."""
+    if profile:
+        monkeypatch.setenv("SMARTCLOUDOPS_PROFILE", profile)
+    loaded = settings.load()
+    assert (loaded.arming_required, loaded.arming_evidence) == (required, evidence)
+    assert loaded.mode is Mode.OBSERVE
+    monkeypatch.setenv("SMARTCLOUDOPS_ARMING_REQUIRED", str(not required).lower())
+    monkeypatch.setenv("SMARTCLOUDOPS_ARMING_EVIDENCE", "7")
+    loaded = settings.load()
+    assert (loaded.arming_required, loaded.arming_evidence) == (not required, 7)
+
+
+def test_a_profile_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt one would arm what should wait."""
+    monkeypatch.setenv("SMARTCLOUDOPS_PROFILE", "prod")
+    with pytest.raises(SettingsError, match="SMARTCLOUDOPS_PROFILE"):
+        settings.load()
+
+
+def test_a_profile_may_be_a_secret_file(secrets: Path) -> None:
+    """As any other setting."""
+    (secrets / "smartcloudops_profile").write_text("production\n")
+    assert settings.load().arming_required

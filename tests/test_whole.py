@@ -173,7 +173,17 @@ def test_without_an_answer_of_aws_nothing_is_done(whole: Whole, operation: str) 
 
 
 @pytest.mark.parametrize(
-    "table", ["claims", "attempts", "breakers", "overrides", "switch", "reservations", "intents"]
+    "table",
+    [
+        "claims",
+        "attempts",
+        "breakers",
+        "armings",
+        "overrides",
+        "switch",
+        "reservations",
+        "intents",
+    ],
 )
 def test_without_our_own_records_nothing_is_done(whole: Whole, table: str) -> None:
     """Each table that a guard rests on is missing."""

@@ -13,13 +13,12 @@ from typing import Any
 import httpx
 from sqlalchemy import Connection
 
-from actions.claims import Denial
 from actions.outside import Nobody
 from actions.perform import Performer
 from demo.still_aws import StillAws, StillGroup, StillHost
 from models.evidence import Evidence
 from models.verdict import Answer, Verdict
-from receiver import overrides, runs
+from receiver import runs
 from receiver.alerts import Alert
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
@@ -30,6 +29,7 @@ from receiver.finish import Finish
 from receiver.inbox import Inbox
 from receiver.interventions import Interventions
 from receiver.metrics import Metrics
+from receiver.objections import Objections
 from receiver.phases import Phases
 from receiver.playbooks import load
 from receiver.prometheus import Prometheus
@@ -91,6 +91,7 @@ class Whole:
     now: float = 1_800_000_000.0
     mode: Mode = Mode.AUTO
     recovered: str | None = "1"
+    arming_required: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,13 +119,15 @@ class Whole:
         prometheus = Prometheus(
             "http://prometheus", client=httpx.Client(transport=httpx.MockTransport(self._answer))
         )
+        self.playbooks = load(self.folder / "playbooks")
+        self.objections = Objections(arming_required=self.arming_required, clock=self.clock)
         stepper = Stepper(
             performer=Performer(
                 aws=clients,
                 outside=Nobody(),
                 begin=self.state.write,
                 clock=self.clock,
-                forbids=self._forbids,
+                forbids=self.objections.to,
             ),
             metrics=self.metrics,
             clock=self.clock,
@@ -158,13 +161,14 @@ class Whole:
             mode=self.mode,
             gap_s=360,
             trail=True,
+            arming_required=self.arming_required,
             resolved=self.inbox.resolved,
         )
         self.assessor = Assessor(
             database=self.state,
             inbox=self.inbox,
             assessment=Assessment(
-                playbooks=load(self.folder / "playbooks"),
+                playbooks=self.playbooks,
                 situations=situations,
                 prometheus=prometheus,
                 pool=AtOnce(),
@@ -238,12 +242,6 @@ class Whole:
     def in_flight(self) -> list[Run]:
         flying = (State.ACTING, State.VERIFYING, State.ROLLING_BACK)
         return [run for run in self.runs() if run.state in flying]
-
-    def _forbids(self, connection: Connection, run_id: str) -> Denial | None:
-        run = runs.get(connection, run_id)
-        if run is None or overrides.of(connection, run.labels, self.now):
-            return Denial.HELD_BY_OVERRIDE
-        return None
 
     def _gather(self, target: Target, at: float, roles: Collection[str]) -> Evidence:
         del roles

@@ -1,5 +1,6 @@
 """The playbooks as they are loaded, how each has done, and running one by hand."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -10,9 +11,9 @@ from receiver import tallies
 from receiver.console.doorway import ConsoleRoute
 from receiver.console.pages import page
 from receiver.guarded import needs
-from receiver.routes import control, runs
+from receiver.routes import arming, control, runs
+from receiver.routes.asking import PlaybookName
 from receiver.run import State
-from receiver.settings import Mode
 from receiver.system import System
 from receiver.tokens import Role
 
@@ -44,10 +45,11 @@ def shown(request: Request) -> Response:
     with system.database.read() as connection:
         counts = tallies.by_playbook(connection, system.clock() - _DAYS * 86_400.0)
     found = [
-        one | {"record": record(counts.get(one["name"], {})), "goes": _goes(system, one["mode"])}
+        one | {"record": record(counts.get(one["name"], {}))}
         for one in control.playbooks(request)["items"]
     ]
-    return page(request, "playbooks.html", playbooks=found, days=_DAYS)
+    may_arm = request.state.token.role.may(Role.ADMIN)
+    return page(request, "playbooks.html", playbooks=found, days=_DAYS, may_arm=may_arm)
 
 
 @router.post("/playbooks/{name}/run", openapi_extra=needs(Role.OPERATOR))
@@ -63,6 +65,28 @@ def run(request: Request, name: str) -> Response:
     return RedirectResponse(f"/runs/{started['id']}", HTTPStatus.SEE_OTHER)
 
 
+@router.post("/playbooks/{name}/arm", openapi_extra=needs(Role.ADMIN))
+def arm(request: Request, name: PlaybookName) -> Response:
+    fields: dict[str, str] = request.state.form
+    said = {key: fields.get(key) or None for key in ("service", "mode", "canary_percent")}
+    force = "force" in fields
+    body = arming.ArmBody.model_validate(said | {"comment": _comment(fields), "force": force})
+    arming.arm(request, name, body)
+    return RedirectResponse("/playbooks", HTTPStatus.SEE_OTHER)
+
+
+@router.post("/playbooks/{name}/disarm", openapi_extra=needs(Role.ADMIN))
+def disarm(request: Request, name: PlaybookName) -> Response:
+    fields: dict[str, str] = request.state.form
+    body = arming.DisarmBody(service=fields.get("service") or None, comment=_comment(fields))
+    arming.disarm(request, name, body)
+    return RedirectResponse("/playbooks", HTTPStatus.SEE_OTHER)
+
+
+def _comment(fields: Mapping[str, str]) -> str:
+    return fields.get("comment", "")
+
+
 def record(counts: Any) -> dict[str, Any]:  # noqa: ANN401 a mapping of states
     """How a playbook's ended runs ended; `rate` is None where it has not acted."""
     numbers = [sum(counts.get(state, 0) for state in states) for _, _, states in _PARTS]
@@ -73,9 +97,3 @@ def record(counts: Any) -> dict[str, Any]:  # noqa: ANN401 a mapping of states
         parts.append(Part(text, tone, number, round(start, 2), round(width, 2)))
         start += width
     return {"parts": parts, "total": total, "rate": numbers[0] / acted if acted else None}
-
-
-def _goes(system: System, mode: str) -> str:
-    """How far it may go: the weaker of its own mode and the service's."""
-    order = list(Mode)
-    return str(min(Mode(mode), system.settings.mode, key=order.index))

@@ -160,6 +160,39 @@ class CooldownEnded(BaseModel):
     target: str = Field(examples=[_INSTANCE])
 
 
+class Justification(BaseModel):
+    """Of the runs that this very playbook planned a step for, since then; dry runs left out."""
+
+    since: str | None = _when()
+    planned: int
+    observed: int
+    acted: int
+    recovered: int = Field(description="as metrics showed")
+    failed: int = Field(description="or undone")
+    denied: int = Field(description="by a person, who was asked")
+    right: int = Field(description="as people marked them")
+    wrong: int = Field(description="as people marked them")
+
+
+class ArmingStory(BaseModel):
+    """How far people let a playbook go; `observe` is disarmed. No `service`: all others.
+
+    `since` is when it reached this mode, `at` when it was last changed. `despite` is what its
+    record lacked, where somebody forced it.
+    """
+
+    service: str | None = Field(examples=["web-asg"])
+    mode: Mode
+    canary_percent: int
+    by: str = Field(examples=["alice"])
+    comment: str = Field(examples=["two weeks of right decisions"])
+    at: str = _when()
+    since: str = _when()
+    changed: bool = Field(description="the playbook was changed since, so that it only observes")
+    justification: Justification | None
+    despite: list[str] = Field(examples=[[]])
+
+
 class PlaybookStory(BaseModel):
     name: str = Field(examples=["high-cpu"])
     description: str
@@ -172,6 +205,8 @@ class PlaybookStory(BaseModel):
     steps: list[dict[str, Any]]
     rollback: bool
     breaker: dict[str, Any]
+    goes: Mode = Field(description="how far it may go where no service says otherwise")
+    armings: list[ArmingStory]
 
 
 class PlaybookPage(_Page):

@@ -10,6 +10,7 @@ RunId = Annotated[
     str, Path(pattern=r"^[0-9A-Za-z]{1,64}$", examples=["01KAR0SZ1PCQSD8SGKXR6D7C9P"])
 ]
 TargetPath = Annotated[str, Path(pattern=_TEXT, max_length=255, examples=["i-0a1b2c3d4e5f60718"])]
+PlaybookName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$", examples=["high-cpu"])]
 Name = Annotated[str, Query(pattern=_TEXT, max_length=255)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="items of a page")]
 Cursor = Annotated[

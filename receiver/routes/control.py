@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 
 from actions import audit, breakers, claims, switch
+from receiver import arming
 from receiver.guarded import GuardedRoute, caller, needs
 from receiver.problems import documented
 from receiver.routes.answers import CooldownEnded, CooldownPage, PlaybookPage, SwitchStory
@@ -76,13 +77,17 @@ def cool(request: Request, target: TargetPath, comment: Why | None = None) -> di
 def playbooks(
     request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
 ) -> dict[str, Any]:
-    """As they are loaded, with how far each may go and the state of its breaker."""
+    """As they are loaded, with how far each may go, who armed it, and its breaker."""
     system: System = request.app.state.system
     with system.database.read() as connection:
-        failed = breakers.every(connection)
+        failed, armings = breakers.every(connection), arming.every(connection)
     ordered = sorted(system.playbooks.items, key=lambda one: one.name)
     found = [one for one in ordered if one.name > (cursor or "")]
-    items = [told(one, failed.get(one.name)) for one in found[:limit]]
+    items = [
+        told(one, failed.get(one.name), known, system.rollout.goes(one, known))
+        for one in found[:limit]
+        for known in [armings.get(one.name, ())]
+    ]
     return {"items": items, "next_cursor": items[-1]["name"] if len(found) > limit else None}
 
 
