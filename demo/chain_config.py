@@ -76,7 +76,7 @@ def prometheus_config(
     _name(notified, servers["alertmanager"])
     for job in config["scrape_configs"]:
         if job["job_name"] == "node":
-            _discover(job, around.aws, timings.discovery)
+            discover(job, around.aws, timings.discovery)
         else:
             _name(job, servers[job["job_name"]])
     return config
@@ -88,7 +88,7 @@ def _name(those: dict[str, Any], addresses: Sequence[str]) -> None:
     those["static_configs"] = [{"targets": list(addresses)}]
 
 
-def _discover(job: dict[str, Any], aws: str, every: str) -> None:
+def discover(job: dict[str, Any], aws: str, every: str) -> None:
     """EC2 is the emulated one, and each instance's exporter is a path on the same server."""
     job["ec2_sd_configs"][0] |= {
         "endpoint": aws,

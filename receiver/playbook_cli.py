@@ -56,7 +56,8 @@ def test_playbooks(folder: Path | None) -> None:
 def explain(payload: Path, *, as_json: bool) -> None:
     """Say what would be done about each alert of a webhook body, and why; act on nothing."""
     loaded = settings_or_exit()
-    logs.configure("console", "error")
+    # What could not be read is why a gate says "not confirmed".
+    logs.configure("console", "warning")
     try:
         body = payload.read_bytes()
         found = explaining.explain(body, loaded, playbooks_or_exit(loaded.playbooks))

@@ -54,7 +54,8 @@ class Playbooks:
 def load(folder: Path) -> Playbooks:
     """All `*.yaml` files right in the folder. Raises PlaybookErrors with every fault found."""
     if not folder.is_dir():
-        raise PlaybookErrors([Finding(file=folder, line=1, message="there is no such folder")])
+        said = "there is no such folder; SMARTCLOUDOPS_PLAYBOOKS names another one"
+        raise PlaybookErrors([Finding(file=folder, line=1, message=said)])
     findings: list[Finding] = []
     items: list[Playbook] = []
     owners: dict[str, Path] = {}

@@ -16,6 +16,7 @@ from actions import (
     blast_radius,
     breakers,
     claims,
+    failures,
     fleet,
     ledger,
     rates,
@@ -221,7 +222,7 @@ class Situations:
         except NotActionableError:
             return None
         except AWS_ERRORS as error:
-            _log.warning("situation_unreadable", error=type(error).__name__)
+            _log.warning("situation_unreadable", error=failures.read(error)[0])
             self.unreadable(Source.AWS)
             return None
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, delete
 from ulid import ULID
 
 from actions import aws, claims, tables
-from actions.action import Outcome, Progress, TargetKind
+from actions.action import Action, Outcome, Progress, TargetKind
 from actions.catalog import CATALOG
 from actions.claims import Denial
 from actions.ledger import Intent, Stage
@@ -232,6 +233,30 @@ def test_a_group_that_is_none_is_not_acted_on(
     """A wrong name is nobody."""
     done = _done(_performer(world, state, clock).perform(_step(case, world, "no-asg", str(ULID()))))
     assert (done.outcome, done.dispatched_at) == (Outcome.FAILED, None)
+
+
+@pytest.mark.parametrize("cut", _CUTS)
+def test_the_action_of_the_page_is_sound(
+    cut: str, world: World, state: Database, clock: Clock
+) -> None:
+    """What a reader copies from docs/writing-actions.md is done once, wherever it is cut off."""
+    page = (Path(__file__).parents[1] / "docs" / "writing-actions.md").read_text()
+    source = page.partition("````python\n# actions/protect_instance.py\n")[2]
+    names: dict[str, type[Action]] = {}
+    exec(source.partition("\n````\n")[0], names)  # noqa: S102 our own document
+    case = Case(action="reboot_instance", writes="SetInstanceProtection")  # for its target alone
+    with _prepared(case, world) as target:
+        step = replace(_step(case, world, target, str(ULID())), action=names["ProtectInstance"]())
+        performer = _performer(world, state, clock)
+        cutting = replace(performer, begin=Cutting(state.write, *_CUTS[cut]))
+        with pytest.raises(CutOffError):
+            cutting.perform(step)
+        done = _done(performer.perform(step))
+        world.aws.autoscaling.set_instance_protection(
+            InstanceIds=[target], AutoScalingGroupName=GROUP, ProtectedFromScaleIn=False
+        )
+    assert done.outcome is Outcome.CHANGED
+    assert world.calls(step.run_id).count("SetInstanceProtection") == 1
 
 
 def test_what_an_action_says_of_itself_fits_together() -> None:

@@ -114,6 +114,18 @@ def test_explain_gives_a_decision_and_its_gates(tmp_path: Path, payload: Path) -
     assert not (tmp_path / "state.db").exists()
 
 
+def test_explain_says_why_a_target_is_not_confirmed(tmp_path: Path) -> None:
+    """Without credentials nothing is; the error is named on stderr."""
+    env = {**settings(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+    bare = {name: value for name, value in env.items() if "ACCESS_KEY" not in name}
+    payload = tmp_path / "payload.json"
+    labels = {"alertname": "InstanceDown", "instance_id": "i-0123456789abcdef0", "asg": "web-asg"}
+    payload.write_text(json.dumps({"version": "4", "alerts": [{"labels": labels}]}))
+    done = _run("explain", str(payload), env=bare)
+    assert "refuse target_unproven" in done.stdout
+    assert "NoCredentialsError" in done.stderr
+
+
 def test_explain_reads_the_services_own_records(tmp_path: Path) -> None:
     """A switch that is thrown there shows here; nothing is changed."""
     env = settings(tmp_path)
