@@ -27,12 +27,16 @@ _AGAIN_S, _FORGET_S, _MOST = 20.0, 300.0, 16
 
 @dataclass
 class Pasts:
-    """`prometheus` is asked on `pool`; `clock` gives epoch seconds."""
+    """`prometheus` is asked on `pool`; `clock` gives epoch seconds.
+
+    `hear` asks CloudTrail about a target and its group, which takes as long, and is minutes late.
+    """
 
     prometheus: Prometheus
     playbooks: Playbooks
     pool: Executor
     clock: Callable[[], float] = time.time
+    hear: Callable[[Collection[str], float], None] = lambda _, __: None
     _known: dict[str, Past] = field(default_factory=dict, init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -54,9 +58,11 @@ class Pasts:
         """Read the past of what is pending now."""
         now = self.clock()
         kept = {one: past for one, past in self._known.items() if now - past.at < _FORGET_S}
-        for target, roles in self._pending(now).items():
+        for target, labels in self._pending(now).items():
             if self._stopping.is_set():
                 return
+            roles = ROLES_OF_ALERT.get(labels.get("alertname", ""), frozenset())
+            self.hear([one for one in (target, labels.get("asg")) if one], now)
             known = kept.get(target)
             if known is None or now - known.at >= _AGAIN_S:
                 read = past_of(
@@ -72,20 +78,15 @@ class Pasts:
             self._known = dict(kept)
         self._known = kept
 
-    def _pending(self, now: float) -> Mapping[str, Collection[str]]:
-        """Roles of the alerts by target, where the model will be asked; none in a storm."""
+    def _pending(self, now: float) -> Mapping[str, Mapping[str, str]]:
+        """Labels of the alerts by target, where the model will be asked; none in a storm."""
         try:
             found = self.prometheus.instant_query(_PENDING, at=now)
         except PrometheusError as error:
             _log.debug("pending_unknown", why=str(error))
             return {}
-        labels = [one.labels for one in found]
-        asked = [one for one in labels if self._judged(one)]
-        roles = {
-            one["instance_id"]: ROLES_OF_ALERT.get(one.get("alertname", ""), frozenset())
-            for one in asked
-        }
-        return roles if len(roles) <= _MOST else {}
+        asked = {one.labels["instance_id"]: one.labels for one in found if self._judged(one.labels)}
+        return asked if len(asked) <= _MOST else {}
 
     def _judged(self, labels: Mapping[str, str]) -> bool:
         matching = self.playbooks.matching(labels)

@@ -40,7 +40,7 @@ _log = structlog.get_logger()
 _T = TypeVar("_T")
 # Alerts of a group within this time are one storm, and this long our acts may echo in alerts.
 _STORM_S, _ECHOES_S = 300.0, 300.0
-_LATELY_S, _GROUPS_MOST = 2.0, 1000
+_LATELY_S, _HEARD_S, _GROUPS_MOST = 2.0, 30.0, 1000
 
 
 class Source(StrEnum):
@@ -79,6 +79,8 @@ class Situations:
     unreadable: Callable[[Source], None] = lambda _: None
     # Groups by name, with when they were read.
     _read: dict[str, tuple[float, fleet.Group]] = field(default_factory=dict, init=False)
+    # What CloudTrail said of a name, with when it was asked.
+    _heard: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict, init=False)
 
     def plain(self, run: Run, target: Target, now: float) -> Situation:
         """What the run itself says; nothing is read."""
@@ -212,8 +214,23 @@ class Situations:
     def _changes(self, target: str, asg: fleet.Group | None) -> Sequence[str] | None:
         return self._known(lambda: surroundings.changes(self.aws, target, asg))
 
+    def hear(self, names: Collection[str], now: float) -> None:
+        """Ask CloudTrail about instances and groups ahead of a decision."""
+        for name in names if self.trail else ():
+            if fleet.INSTANCE_ID.fullmatch(name) or fleet.GROUP_NAME.fullmatch(name):
+                self._events(name, now)
+
     def _events(self, name: str, now: float) -> Sequence[str] | None:
-        return self._known(lambda: surroundings.events(self.aws, name, now))
+        """CloudTrail is minutes late by itself, answers slowly, and only twice a second."""
+        at, heard = self._heard.get(name, (0.0, None))
+        if heard is not None and 0 <= now - at < _HEARD_S:
+            return heard
+        if len(self._heard) > _GROUPS_MOST:
+            self._heard.clear()
+        found = self._known(lambda: surroundings.events(self.aws, name, now))
+        if found is not None:
+            self._heard[name] = (now, found)
+        return found
 
     def _known(self, read: Callable[[], _T]) -> _T | None:
         """What `read` gives, or None where AWS does not answer."""

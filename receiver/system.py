@@ -2,7 +2,7 @@
 
 import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import httpx
@@ -138,7 +138,7 @@ class System:
         )
         # What is read ahead and not answered is no decision's loss, and not counted as one.
         ahead = Prometheus(str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s)
-        self._pasts = Pasts(ahead, playbooks, self._queries, clock)
+        self._pasts = Pasts(ahead, playbooks, self._queries, clock, self._hear)
         self.assessment = assessment(
             settings,
             playbooks,
@@ -298,6 +298,9 @@ class System:
         look = partial(gauges.refresh, self.metrics, self.database, self.inbox, now)
         if not self._looks.done(look):
             self.metrics.paused.set(1)
+
+    def _hear(self, names: Collection[str], now: float) -> None:
+        self.assessment.situations.hear(names, now)
 
     def _phase(self, phase: Phase) -> None:
         self._phases.handle(phase)

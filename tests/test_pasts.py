@@ -52,14 +52,22 @@ def _playbook(name: str, alertname: str, **more: object) -> Playbook:
     return Playbook.model_validate(said | {"steps": [{"action": "reboot_instance"}]})
 
 
-def _pasts(server: Server, pool: ThreadPoolExecutor, clock: Clock) -> Pasts:
+def _pasts(
+    server: Server, pool: ThreadPoolExecutor, clock: Clock, heard: list[str] | None = None
+) -> Pasts:
     books = [
         _playbook("cpu", "HighCPU"),
         _playbook("own", "Own", recheck=["up"]),
         _playbook("twice", "Twice"),
         _playbook("again", "Twice"),
     ]
-    return Pasts(server.prometheus, Playbooks(books), pool, clock)
+    return Pasts(
+        server.prometheus,
+        Playbooks(books),
+        pool,
+        clock,
+        lambda names, _: heard.extend(names) if heard is not None else None,
+    )
 
 
 def test_the_evidence_is_the_same_and_only_the_present_is_asked_for(
@@ -113,9 +121,12 @@ def test_a_past_that_does_not_serve_is_read_anew(
 def test_what_is_pending_is_read_ahead(pool: ThreadPoolExecutor, clock: Clock) -> None:
     """Where one playbook asks the model; the week is read once for as long as it is the same."""
     clock.now = AT
-    server = Server(_alert(), _alert(_OTHER, "Own"), _alert(_OTHER, "Twice"), _alert("nonsense"))
-    pasts = _pasts(server, pool, clock)
+    mine = _alert() | {"asg": "web-asg"}
+    server = Server(mine, _alert(_OTHER, "Own"), _alert(_OTHER, "Twice"), _alert("nonsense"))
+    heard: list[str] = []
+    pasts = _pasts(server, pool, clock, heard)
     pasts.look()
+    assert heard == [TARGET, "web-asg", "nonsense"]
     assert (pasts.of(_OTHER), pasts.of("nonsense")) == (None, None)
     first = pasts.of(TARGET)
     assert first is not None

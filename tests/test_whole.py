@@ -172,6 +172,28 @@ def test_without_an_answer_of_aws_nothing_is_done(whole: Whole, operation: str) 
     assert run.refusal in {"target_unproven", "state_unknown"}
 
 
+def test_the_trail_is_believed_for_half_a_minute(whole: Whole) -> None:
+    """It is minutes late, and may be asked twice a second; without an answer it is asked again."""
+    asked: list[str] = []
+    silent = True
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("LookupEvents", "before"):
+            asked.append(operation)
+            if silent:
+                raise ReadTimeoutError(endpoint_url="x")
+
+    whole.aws.trouble = trouble
+    situations, now = whole.assessor.assessment.situations, whole.now
+    situations.hear(["web-asg", "no group: \n"], now)
+    silent = False
+    counts = []
+    for later in (0.0, 29.0, 31.0):
+        situations.hear(["web-asg"], now + later)
+        counts.append(len(asked))
+    assert counts == [2, 2, 3]
+
+
 @pytest.mark.parametrize(
     "table",
     [
