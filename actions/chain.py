@@ -147,7 +147,7 @@ def _whole(row: Row) -> bool:
 
 def _carries_on(row: Row, link: Link) -> bool:
     """Whether this record says that what came up to `link` was pruned."""
-    if row["event"] != PRUNED or link.seq == 0:
+    if row.get("event") != PRUNED or link.seq == 0:
         return False
     try:
         said = json.loads(row["detail"])

@@ -94,6 +94,6 @@ def _row(line: bytes) -> Row:
     """A line in its one form; any other is no record, and holds nowhere."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return row if isinstance(row, dict) and canonical(row).encode() == line else {}

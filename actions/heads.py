@@ -6,7 +6,6 @@ anew, would have to sign, too.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -103,7 +102,7 @@ def one(archive: Archive, keys: Collection[Ed25519PublicKey], number: int) -> Li
         said: dict[str, Any] = json.loads(archive.get(name))
         signature = base64.b64decode(said.pop("signature"), validate=True)
         link = Link(said["seq"], said["hash"])
-    except (ValueError, TypeError, LookupError, AttributeError, binascii.Error):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise UnsignedError(f"{name}: it is no signed head") from None
     if link.seq != number or not any(_signed_by(key, signature, said) for key in keys):
         raise UnsignedError(f"{name}: the signature does not hold")

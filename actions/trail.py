@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -76,21 +77,21 @@ def of_file(path: Path) -> Iterator[Seen]:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise TrailError(f"{path}: {why}") from None
     for number, value in _values(path, text):
-        for record in _records(value):
-            try:
+        try:
+            for record in _records(value):
                 yield _of_emulator(record) if "operation" in record else _of_cloudtrail(record)
-            except (KeyError, TypeError, ValueError, AttributeError):
-                raise TrailError(f"{path}:{number}: it is no call") from None
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+            raise TrailError(f"{path}:{number}: it is no call") from None
 
 
 def _values(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     try:
         yield 1, json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     else:
         return
@@ -99,7 +100,7 @@ def _values(path: Path, text: str) -> Iterator[tuple[int, Any]]:
             continue
         try:
             yield number, json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise TrailError(f"{path}:{number}: it is no JSON") from None
 
 

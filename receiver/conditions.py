@@ -1,9 +1,9 @@
 """The conditions of playbook steps: `verdict.answer == "confirmed" and not group.surging`.
 
-The language is rule-engine's (https://zerosteiner.github.io/rule-engine/), type-checked when a
-playbook is loaded. It is three-valued here: where an expression reads a fact that is unknown, it
-is neither true nor false, whatever operators surround it. A label that is missing is the empty
-string, as it is to a matcher.
+The language is a part of rule-engine's (https://zerosteiner.github.io/rule-engine/), type-checked
+when a playbook is loaded. It is three-valued here: where an expression reads a fact that is
+unknown, it is neither true nor false, whatever operators surround it. A label that is missing is
+the empty string, as it is to a matcher.
 """
 
 import re
@@ -17,14 +17,18 @@ from rule_engine.errors import EngineError
 
 _LENGTH_MAX = 1000
 _LABEL = re.compile(r"""\blabels\s*\[\s*["'](\w+)""")
-# Python's regular expressions can be made to hang by a label; functions read the clock or loop.
-_FORBIDDEN = {
-    "=~": "regular expressions belong in `match`",
-    "$": "there are no functions",
-    "<<": "numbers are not shifted",
-}
-# Arithmetic raises on a fact that is no number, and on a label that is read as one and is none.
-_FAULTS = (EngineError, ArithmeticError, RecursionError)
+# All that a condition is made of. What is left out of the language takes for ever on the wrong
+# values, such as those of a label: regular expressions, powers, shifts, loops, 1e999999.
+_TOKEN = re.compile(
+    r"""\s | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [A-Za-z_]\w*
+      | \d{1,15}(?:\.\d{1,15})?(?![\w.]) | [=!<>]= | <(?!<) | >(?!>) | \*(?!\*)
+      | [-+/%()\[\],.?:]""",
+    re.ASCII | re.VERBOSE,
+)
+_FORBIDDEN = frozenset({"ceiling", "floor", "for", "to_int"})
+# Arithmetic raises on a fact that is no number, and on a label that is read as one and is none:
+# "007" is a SyntaxError.
+_FAULTS = (EngineError, ArithmeticError, RecursionError, SyntaxError, TypeError, ValueError)
 
 
 class ConditionError(ValueError):
@@ -163,9 +167,8 @@ def condition(text: str) -> Condition:
     """Raises ConditionError."""
     if len(text) > _LENGTH_MAX:
         raise ConditionError(f"a condition has at most {_LENGTH_MAX} characters")
-    for sign, why in _FORBIDDEN.items():
-        if sign in text:
-            raise ConditionError(f"{sign} has no place in a condition: {why}")
+    if (sign := _misplaced(text)) is not None:
+        raise ConditionError(f"{sign} has no place in a condition; labels are matched in `match`")
     try:
         rule = rule_engine.Rule(text, context=_CONTEXT)
     except EngineError as error:
@@ -178,3 +181,14 @@ def condition(text: str) -> Condition:
     if kind != DataType.BOOLEAN:
         raise ConditionError(f"it is of type {kind.name.lower()}, not true or false")
     return Condition(text, rule)
+
+
+def _misplaced(text: str) -> str | None:
+    """The first sign or word that a condition may not have."""
+    at = 0
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None or found[0] in _FORBIDDEN:
+            return found[0] if found else text[at : at + 2].strip()
+        at = found.end()
+    return None

@@ -12,7 +12,7 @@ from typing import Any
 import re2
 
 _FORM = re.compile(
-    r'\s*([A-Za-z_:][A-Za-z0-9_:]*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^"{},]*?))\s*'
+    r'([A-Za-z_:][A-Za-z0-9_:]*)\s*+(=~|!~|!=|=)\s*+(?:"((?:[^"\\]|\\.)*+)"|([^"{},]*+))'
 )
 _ESCAPES = {"\\n": "\n", '\\"': '"', "\\\\": "\\"}
 
@@ -63,7 +63,7 @@ class Matcher:
 
 def parse(text: str) -> Matcher:
     """Raises MatcherError."""
-    found = _FORM.fullmatch(text)
+    found = _FORM.fullmatch(text.strip())
     if found is None:
         raise MatcherError(f'{text!r} is no matcher: it takes name="value", with =, !=, =~ or !~')
     name, sign, quoted, bare = found.groups()

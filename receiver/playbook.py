@@ -26,7 +26,7 @@ from receiver.conditions import Condition, condition
 from receiver.matchers import Matcher, parse
 from receiver.settings import Mode
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 _PERCENT = re.compile(r"(\d{1,2}|100)%")
 # What a query, a parameter or a message may be given, and what stands in for it while a playbook
 # is checked; never the text of a label.

@@ -7,8 +7,38 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.tokens import (
+    AliasToken,
+    AnchorToken,
+    BlockEndToken,
+    BlockMappingStartToken,
+    BlockSequenceStartToken,
+    DirectiveToken,
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+    TagToken,
+)
 
-_SIZE_MAX = 256 * 1024
+# Where the library begins to take seconds.
+_SIZE_MAX = 64 * 1024
+_DEPTH_MAX = 32
+_REFUSED = {
+    AliasToken: "anchors and aliases are not used here",
+    AnchorToken: "anchors and aliases are not used here",
+    DirectiveToken: "directives are not used here",
+    TagToken: "tags are not used here",
+}
+_OPENS = (
+    BlockMappingStartToken,
+    BlockSequenceStartToken,
+    FlowMappingStartToken,
+    FlowSequenceStartToken,
+)
+_CLOSES = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
+# What the library raises on values that are none, beside its own errors.
+_FAULTS = (YAMLError, ValueError, ArithmeticError, LookupError, RecursionError, TypeError)
 
 
 class YamlError(Exception):
@@ -50,7 +80,8 @@ class Lines:
 def read(file: Path) -> tuple[dict[str, Any], Lines]:
     """The mapping in a file, and its lines.
 
-    Anchors are refused: a few of them can stand for more than memory holds. Raises YamlError.
+    Anchors are refused: a few of them can stand for more than memory holds. So are tags and
+    directives, which change what a text means, and nesting that takes for ever. Raises YamlError.
     """
     try:
         raw = file.read_bytes()
@@ -62,26 +93,29 @@ def read(file: Path) -> tuple[dict[str, Any], Lines]:
     if len(raw) > _SIZE_MAX:
         raise YamlError(1, f"it is larger than {_SIZE_MAX} bytes")
     try:
-        anchored = _anchor(text)
+        _refuse(text)
         root = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = (error.problem or error.context or "no YAML").splitlines()[0]
         raise YamlError(mark.line + 1 if mark else 1, said) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise YamlError(1, f"no YAML: {str(error).splitlines()[0]}") from None
-    if anchored is not None:
-        raise YamlError(anchored, "anchors and aliases are not used here")
+    except _FAULTS as error:
+        said = f"{error}".partition("\n")[0] or type(error).__name__
+        raise YamlError(1, f"no YAML: {said}") from None
     if not isinstance(root, CommentedMap):
         raise YamlError(1, "it is not a mapping of keys to values")
     return _plain(root), Lines(root)
 
 
-def _anchor(text: str) -> int | None:
+def _refuse(text: str) -> None:
+    depth = 0
     for token in YAML(typ="rt").scan(text):
-        if type(token).__name__ in ("AnchorToken", "AliasToken"):
-            return int(token.start_mark.line) + 1
-    return None
+        line = int(token.start_mark.line) + 1
+        if why := _REFUSED.get(type(token)):
+            raise YamlError(line, why)
+        depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
+        if depth > _DEPTH_MAX:
+            raise YamlError(line, f"it is nested more than {_DEPTH_MAX} deep")
 
 
 def _plain(node: Any) -> Any:  # noqa: ANN401 whatever YAML holds

@@ -91,7 +91,13 @@ def test_a_changed_byte_of_an_export_is_named(state: Database, kept: Folder) -> 
     (name,) = kept.names("records/")
     text = (kept.path / name).read_text()
     third = text.splitlines()[2]
-    for changed in (third.replace("alice", "mallo"), third + " ", '{"actor":"x",' + third[1:], "{"):
+    for changed in (
+        third.replace("alice", "mallo"),
+        third + " ",
+        '{"actor":"x",' + third[1:],
+        "{",
+        "[" * 99_999,
+    ):
         (kept.path / name).write_text(text.replace(third, changed))
         found = exports.verify(_lines(kept), {})
         assert (found.first_bad, found.fault) == (3, Fault.ALTERED)

@@ -100,6 +100,29 @@ def test_a_fault_is_named_with_its_line(
     assert any(fault in one for one in _faults(written(text))), _faults(written(text))
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("x: " + "[" * 60_000, "1: it is nested more than"),
+        ("- " * 30_000, "1: it is nested more than"),
+        ("a: &a [1]\nb: [*a, *a]", "1: anchors"),
+        ("%YAML 1.1\n---\nname: 1" + ":59" * 15_000, "1: directives"),
+        ("\nname: !!bool abc", "2: tags"),
+        ('name: "\\UFFFFFFFF"', "1: no YAML"),
+        ("name: " + "9" * 60_000, "1: no YAML"),
+        ("#" * 70_000, "1: it is larger"),
+        (_EXAMPLE.replace("mode: auto", f"cooldown: {'9' * 400}h"), "4: cooldown: "),
+        (_EXAMPLE.replace('severity=~"', "x=" + " " * 60_000 + "{"), "3: 1: "),
+    ],
+)
+def test_a_hostile_file_is_a_finding_within_seconds(
+    written: Callable[[str], Path], text: str, fault: str
+) -> None:
+    """Neither a traceback nor a wait without an end."""
+    assert any(one.startswith(fault) for one in _faults(written(text))), _faults(written(text))
+
+
 def test_labels_never_reach_a_parameter(written: Callable[[str], Path]) -> None:
     """Only ids that have passed their pattern are filled in."""
     step = "- {action: restart_service, params: {service: $alertname}}"
@@ -210,14 +233,22 @@ def test_hostile_labels_only_ever_compare(labels: dict[str, str], text: str) -> 
     assert condition("group.surging or true").evaluate(facts) is None
 
 
-@pytest.mark.parametrize("text", ['facts["odd"] > 0.4', 'labels["team"].to_flt > 0.4'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'facts["odd"] > 0.4',
+        'labels["team"].to_flt > 0.4',
+        'labels["zeros"].to_flt > 0.4',
+        'labels["long"].to_flt > 0.4',
+    ],
+)
 def test_a_condition_over_what_is_no_number_is_unknown(text: str) -> None:
     """A query may answer with NaN, and a label that is read as a number may be none."""
     facts = Facts(
         verdict=VerdictFacts(answer="confirmed", score=1.0, confidence=None),
         group=GroupFacts(**dict.fromkeys(GroupFacts.__dataclass_fields__)),
         target=TargetFacts(id=None, kind=None, az=None, age_s=None),
-        labels={"team": "web"},
+        labels={"team": "web", "zeros": "007", "long": "9" * 8000},
         facts={"odd": float("nan")},
         run=RunFacts(rung=0),
     )
@@ -237,6 +268,11 @@ def test_a_condition_over_what_is_no_number_is_unknown(text: str) -> None:
         "-" * 900 + "1 > 0",
         't"P99999999999D" > t"P1D"',
         "1 << 100000000 > 1",
+        "10 ** 10 ** 10 > 1",
+        "(1e999999).ceiling > 1",
+        'labels["team"].to_flt.ceiling > 1',
+        'labels["team"] !~ "(a+)+b"',
+        "[a for a in [b for b in [1]]] == [1]",
     ],
 )
 def test_what_is_no_condition_is_refused(text: str) -> None:
