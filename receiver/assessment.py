@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from models.evidence import Evidence
 from models.roles import ROLES_OF_ALERT
 from models.verdict import Verdict
 from receiver.decide import decide, screen
-from receiver.decision import Asked, Decision, Situation, Subject
+from receiver.decision import Asked, Decision, Refusal, Situation, Subject
 from receiver.early_guards import EARLY, PLAIN
 from receiver.episodes import Episode
 from receiver.guard import Guards
@@ -20,10 +20,11 @@ from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus
 from receiver.recheck import facts, recheck
 from receiver.run import Run
-from receiver.situation import Situations, Target
+from receiver.situation import MANY, Situations, Target
 
-# From so many alerting instances of a group on, AWS is asked before the metrics.
-_MANY = 3
+# With many alerting instances of a group AWS is asked before the metrics, and what was known of a
+# target is good for so many seconds to refuse more about it.
+_LATELY_S, _KEPT = 10.0, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,9 @@ class Assessment:
     pool: Executor
     gather: Callable[[Target, float, Collection[str]], Evidence]
     judge: Callable[[Evidence, Collection[str]], Verdict]
+    _lately: dict[tuple[str | None, str | None, str], tuple[float, Assessed]] = field(
+        default_factory=dict, init=False
+    )
 
     def of(
         self,
@@ -82,11 +86,9 @@ class Assessment:
         situation = self.situations.early(run, situation, episode(), playbook, now)
         if over := ended(situation, EARLY):
             return over
-        many = len(situation.alerting or ()) >= _MANY
-        if many and (asg := self.situations.lately(situation.group)):
-            grouped = replace(situation, asg=asg)
-            if over := ended(grouped, (*EARLY, *STORM)):
-                return over
+        many = len(situation.alerting or ()) >= MANY
+        if many and (over := self._stormy(alert, matching, target, situation, now)):
+            return over
         answered = self.situations.ask(situation, playbook, now)
         if many and (over := ended(answered(), (*EARLY, *KNOWN))):
             return over
@@ -97,7 +99,7 @@ class Assessment:
         found = facts(self.prometheus, playbook, target, now, self.pool)
         situation = replace(answered(), facts=found)
         decision = decide(alert, verdict, matching, situation, now)
-        return Assessed(
+        assessed = Assessed(
             target=target,
             situation=situation,
             playbooks=matching,
@@ -105,6 +107,41 @@ class Assessment:
             verdict=verdict,
             decision=decision,
         )
+        if many:
+            self._remember(alert, assessed, now)
+        return assessed
+
+    def _remember(self, alert: Subject, assessed: Assessed, now: float) -> None:
+        if len(self._lately) >= _KEPT:
+            self._lately.clear()
+        self._lately[_about(alert, assessed.target)] = now, assessed
+
+    def _stormy(
+        self,
+        alert: Subject,
+        matching: Sequence[Playbook],
+        target: Target,
+        situation: Situation,
+        now: float,
+    ) -> Assessed | None:
+        """What is refused by what was known of the group, or of the target, a moment ago.
+
+        What would be acted on by that is looked at anew.
+        """
+        grouped = replace(situation, asg=self.situations.lately(situation.group))
+        refusal = screen(alert, matching, grouped, now, (*EARLY, *STORM))
+        if refusal is not None:
+            return Assessed(target=target, situation=grouped, playbooks=matching, decision=refusal)
+        at, known = self._lately.get(_about(alert, target), (0.0, None))
+        if known is None or not 0 <= now - at < _LATELY_S:
+            return None
+        names = ("instance", "asg", "scopes", "changes", "protected", "facts")
+        then = {name: getattr(known.situation, name) for name in names}
+        situation = replace(situation, **then)
+        decision = decide(alert, known.verdict, matching, situation, now)
+        if not isinstance(decision, Refusal):
+            return None
+        return replace(known, situation=situation, playbooks=matching, decision=decision)
 
     def _rechecked(
         self, run: Run, playbook: Playbook, target: Target, now: float
@@ -115,6 +152,10 @@ class Assessment:
         roles = ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ())
         evidence = self.gather(target, now, roles)
         return evidence, self.judge(evidence, roles)
+
+
+def _about(alert: Subject, target: Target) -> tuple[str | None, str | None, str]:
+    return target.id, target.group, alert.labels.get("alertname", "")
 
 
 def _subject(run: Run) -> Subject:

@@ -169,6 +169,13 @@ def of_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Episode
     return {row["run_id"]: Episode(**row) for row in rows}
 
 
+def resolved(connection: Connection, run_ids: Sequence[str]) -> frozenset[str]:
+    """Those of the runs whose alerts are over."""
+    among = _among(connection.dialect.name, episodes, "run_id")
+    query = f"{among} AND resolved_at IS NOT NULL"
+    return frozenset(row.run_id for row in connection.exec_driver_sql(query, (_text(run_ids),)))
+
+
 def unended(connection: Connection, limit: int) -> Sequence[str]:
     """Runs whose end is not on record here, oldest first."""
     query = select(episodes.c.run_id).where(episodes.c.ended_at.is_(None))

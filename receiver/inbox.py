@@ -243,8 +243,8 @@ class Inbox:
 
     def resolved(self, run_ids: Sequence[str]) -> frozenset[str]:
         """Those of the runs whose alerts are over."""
-        found = self.of_runs(run_ids)
-        return frozenset(one for one, episode in found.items() if episode.resolved_at is not None)
+        with self.database.read() as connection:
+            return episodes.resolved(connection, run_ids)
 
     def unended(self, limit: int = 1000) -> Sequence[str]:
         """Runs whose end was not noted yet, oldest first."""

@@ -58,6 +58,16 @@ def _doubt(case: Case, found: Instance) -> str | None:
     return None
 
 
+def _member(case: Case) -> str | No:
+    """What is not of the group that it names need not be asked for."""
+    situation, asg = case.situation, case.situation.asg
+    if asg is None:
+        return No(Reason.TARGET_UNPROVEN, f"AWS did not confirm the group {situation.group}")
+    if situation.kind is TargetKind.INSTANCE and situation.target not in asg.members:
+        return No(Reason.TARGET_UNPROVEN, f"{situation.target} is no member of {asg.name}")
+    return f"of {asg.name}"
+
+
 def _newborn(case: Case) -> str | No:
     """An instance that our own scaling launched is expected to be busy at first."""
     if case.alert.asked is not None:
@@ -200,7 +210,8 @@ KNOWN: Guards = (
     ("newborn", _newborn),
     ("storm", _storm),
 )
-STORM: Guards = (("storm", _storm),)
+# For which the group as it was a moment ago is enough.
+STORM: Guards = (("member", _member), ("storm", _storm))
 LATE: Guards = (
     ("verdict", _verdict),
     ("step", _step),

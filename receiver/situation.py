@@ -40,7 +40,9 @@ _log = structlog.get_logger()
 _T = TypeVar("_T")
 # Alerts of a group within this time are one storm, and this long our acts may echo in alerts.
 _STORM_S, _ECHOES_S = 300.0, 300.0
-_LATELY_S, _HEARD_S, _GROUPS_MOST = 2.0, 30.0, 1000
+_LATELY_S, _RAGING_S, _HEARD_S, _GROUPS_MOST = 2.0, 1.0, 30.0, 1000
+# From so many alerting instances of a group on there may be a storm.
+MANY = 3
 
 
 class Source(StrEnum):
@@ -78,7 +80,9 @@ class Situations:
     resolved: Callable[[Sequence[str]], Collection[str]]
     unreadable: Callable[[Source], None] = lambda _: None
     # Groups by name, with when they were read.
-    _read: dict[str, tuple[float, fleet.Group]] = field(default_factory=dict, init=False)
+    _read: dict[str, tuple[float, fleet.Group | None]] = field(default_factory=dict, init=False)
+    # Who alerts of a group, with when that was read.
+    _raging: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict, init=False)
     # What CloudTrail said of a name, with when it was asked.
     _heard: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict, init=False)
 
@@ -121,14 +125,25 @@ class Situations:
                         required=self.arming_required,
                     ),
                 )
-                alerts = runs.alerting(connection, situation.group or "", now - _STORM_S)
-            over = self.resolved(list(alerts))
-            alerting = frozenset(one for run_id, one in alerts.items() if run_id not in over)
+                alerting = self._alerting(connection, situation.group or "", now)
             return replace(recorded, alerting=alerting)
         except SQLAlchemyError as error:
             _log.error("records_unreadable", run=run.id, error=type(error).__name__)
             self.unreadable(Source.RECORDS)
             return situation
+
+    def _alerting(self, connection: Connection, group: str, now: float) -> frozenset[str]:
+        """Instances of the group that alert. Where many do, they still do a second later."""
+        at, known = self._raging.get(group, (0.0, frozenset[str]()))
+        if len(known) >= MANY and 0 <= now - at < _RAGING_S:
+            return known
+        if len(self._raging) > _GROUPS_MOST:
+            self._raging.clear()
+        alerts = runs.alerting(connection, group, now - _STORM_S)
+        over = self.resolved(list(alerts))
+        known = frozenset(one for run_id, one in alerts.items() if run_id not in over)
+        self._raging[group] = (now, known)
+        return known
 
     def ask(self, situation: Situation, playbook: Playbook, now: float) -> Callable[[], Situation]:
         """Ask AWS for the target and what is around it; call what is returned for the answers."""
@@ -185,14 +200,13 @@ class Situations:
         if name is None:
             return None
         now = time.monotonic()
-        at, known = self._read.get(name, (0.0, None))
-        if known is not None and now - at < _LATELY_S:
+        at, known = self._read.get(name, (-_LATELY_S, None))
+        if now - at < _LATELY_S:
             return known
         if len(self._read) > _GROUPS_MOST:
             self._read.clear()
         found = self._group(name)
-        if found is not None:
-            self._read[name] = (now, found)
+        self._read[name] = (now, found)
         return found
 
     def _group(self, name: str) -> fleet.Group | None:
