@@ -22,6 +22,7 @@ from receiver.closing import Closing
 from receiver.configuration_record import ConfigurationRecord
 from receiver.database import Database, database, inbox_url
 from receiver.deciding import assessment
+from receiver.durations import DAY_S
 from receiver.engine import Engine, Phase
 from receiver.finish import Finish
 from receiver.follow import Follower
@@ -37,6 +38,7 @@ from receiver.playbooks import Playbooks
 from receiver.pools import Pool
 from receiver.prometheus import Prometheus
 from receiver.reconciling import Reconciling
+from receiver.retention import Retention
 from receiver.settings import Settings
 from receiver.single_process import SingleProcess
 from receiver.situation import Source
@@ -182,6 +184,14 @@ class System:
             metrics=self.metrics,
             clock=clock,
         )
+        self._retention = Retention(
+            keep_s=settings.retention_days * DAY_S,
+            database=self.database,
+            inbox=self.inbox,
+            engine=self.engine,
+            metrics=self.metrics,
+            clock=clock,
+        )
         found = (self._notifying(announce) if announce else None, self._tracing())
         self._acting = False
         self._followers = [one for one in found if one is not None]
@@ -236,12 +246,14 @@ class System:
             one.start()
         self.anchoring.start()
         self._reconciling.start()
+        self._retention.start()
         self._acting = True
 
     def _stand_down(self) -> None:
         self._acting = False
         for one in self._followers:
             one.stop()
+        self._retention.stop()
         self._reconciling.stop()
         self.anchoring.stop()
         self.assessor.stop()
