@@ -20,7 +20,7 @@ from ulid import ULID
 
 from receiver import episodes
 from receiver.alerts import Alert
-from receiver.database import Database
+from receiver.database import Database, fault
 from receiver.episodes import Episode, Over, Waiting
 
 _log = structlog.get_logger()
@@ -135,9 +135,9 @@ class Inbox:
                 episodes.end(connection, [item for item in items if isinstance(item, Over)])
                 receipts = self._store(connection, deliveries)
         except SQLAlchemyError as error:
-            cause = type(getattr(error, "orig", None) or error).__name__
+            said = f"not stored: {fault(error)}"
             for delivery in compress(deliveries, waited_for):
-                delivery.done.set_exception(InboxUnavailableError(f"not stored: {cause}"))
+                delivery.done.set_exception(InboxUnavailableError(said))
             return
         for delivery, receipt in compress(zip(deliveries, receipts, strict=True), waited_for):
             delivery.done.set_result(receipt)

@@ -223,11 +223,12 @@ class System:
     def prepare(self) -> None:
         """Take the database and bring it up to date.
 
-        Raises AlreadyRunningError, or SQLAlchemy's error where the database cannot be used.
+        Raises AlreadyRunningError, SchemaError, or SQLAlchemy's error where it cannot be used.
         """
         self._lock.take()
-        self.database.migrate("state")
-        self.inbox.database.migrate("inbox")
+        for one, history in ((self.database, "state"), (self.inbox.database, "inbox")):
+            one.migrate(history)
+            one.try_out()
 
     def start(self) -> None:
         """Take alerts, and where this is the one that acts, go on with what was left."""
