@@ -48,6 +48,9 @@ demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 chaos: tools database proxy ## receivers and database killed at random in a storm (ROUNDS=60 SEED=1)
 	$(BIN)/python -m bench.chaos $(or $(ROUNDS),60) 500 $(or $(SEED),1)
 
+soak: $(STAMP) ## a steady load for MINUTES=30: memory, handles and records must not grow
+	$(BIN)/python -m bench.soak $(or $(MINUTES),30)
+
 bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
 	$(BIN)/python -m bench.decisions --seed $(or $(SEED),1)
 
@@ -81,4 +84,4 @@ sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos bench-decisions model reference dashboards lock audit-deps sbom clean
+.PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos soak bench-decisions model reference dashboards lock audit-deps sbom clean

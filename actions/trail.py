@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from types_boto3_cloudtrail.type_defs import LookupEventsRequestTypeDef
 
 LATE_S = 900.0
+# For how long LookupEvents knows an event.
+KNOWN_S = 90 * 86_400.0
 _PAUSE_S = 0.5
 _RUN = re.compile(r"\bsmartcloudops-run/([0-9A-Za-z]+)")
 _REFUSED, _BROKEN = 400, 500

@@ -1,19 +1,33 @@
 """The database engines, and the two kinds of transaction: one that reads and one that writes."""
 
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 _BUSY_TIMEOUT_S = 10
+# What a database that is not full has room for, in bytes.
+_ROOM = 65_536
+_MOMENT_S = 1.0
 # What PostgreSQL says when a connection fails, when it ends, and before it takes any.
 _AWAY = ("08", "57P")
 # The write lock of each use of a PostgreSQL database, as SQLite has one a file. The numbers are
@@ -34,14 +48,25 @@ class DatabaseUrlError(Exception):
     """The URL cannot be used; the text holds no password."""
 
 
-@dataclass(frozen=True)
+class SchemaError(Exception):
+    """The database was used by a newer release; this one must not touch it."""
+
+
+# Of the statement, not of the database.
+_OURS = (DataError, IntegrityError, ProgrammingError)
+
+
+@dataclass
 class Database:
+    """`failing`: something failed since `look` last found it well."""
+
     engine: Engine
+    failing: bool = field(default=False, init=False)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its first statement on."""
-        with self.engine.connect() as connection, connection.begin():
+        with self._minded(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -51,8 +76,41 @@ class Database:
         if self.engine.dialect.name == "postgresql":
             # The default would show each statement what was committed meanwhile.
             options["isolation_level"] = "REPEATABLE READ"
-        with self.engine.connect().execution_options(**options) as connection:
+        with self._minded(), self.engine.connect().execution_options(**options) as connection:
             yield connection
+
+    @contextmanager
+    def _minded(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            self.failing = self.failing or not isinstance(error, _OURS)
+            raise
+
+    def look(self) -> None:
+        """Whether it can be used. Raises SQLAlchemyError.
+
+        Once something failed it is tried in earnest: what is read-only, full or damaged shows
+        nothing to who only asks whether it is there.
+        """
+        if self.failing:
+            self.try_out()
+            self.failing = False
+        with self.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
+    def try_out(self) -> None:
+        """Look for damage, make room, as every record needs some, and give it back.
+
+        Raises SQLAlchemyError.
+        """
+        with self.engine.connect() as connection, connection.begin():
+            if self.engine.dialect.name == "sqlite":
+                _look_for_damage(connection)
+            connection.exec_driver_sql("CREATE TABLE smartcloudops_trial (room text)")
+            room = text("INSERT INTO smartcloudops_trial VALUES (:room)")
+            connection.execute(room, {"room": "x" * _ROOM})
+            connection.exec_driver_sql("DROP TABLE smartcloudops_trial")
 
     def migrate(self, history: str) -> None:
         """Bring the schema named `history` (a folder of receiver/migrations) up to date."""
@@ -63,6 +121,7 @@ class Database:
         config.set_main_option("path_separator", "os")
         with self.write() as connection:
             config.attributes.update(connection=connection, history=history)
+            _refuse_newer(connection, config, history)
             command.upgrade(config, "head")
 
 
@@ -70,6 +129,38 @@ def away(error: SQLAlchemyError) -> bool:
     """Whether a server was not there to answer, as while it restarts; a file is always there."""
     state = getattr(getattr(error, "orig", None), "sqlstate", "")
     return state is None or state.startswith(_AWAY)
+
+
+def _look_for_damage(connection: Connection) -> None:
+    """As far as one gets in a moment: a large file is not held up for."""
+    driver: Any = connection.connection.driver_connection
+    until = time.monotonic() + _MOMENT_S
+    driver.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+    try:
+        said = driver.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError:
+        # Interrupted, and nothing was found until then.
+        return
+    finally:
+        driver.set_progress_handler(None, 0)
+    if said != "ok":
+        damaged = sqlite3.DatabaseError("database disk image is malformed")
+        raise DatabaseError("PRAGMA quick_check", None, damaged)
+
+
+def _refuse_newer(connection: Connection, config: Config, history: str) -> None:
+    known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
+    options = {"version_table": f"schema_{history}"}
+    found = MigrationContext.configure(connection, opts=options).get_current_heads()
+    if newer := sorted(set(found) - known):
+        raise SchemaError(f"the database is of a newer release: its schema is {newer[0]}")
+
+
+def fault(error: SQLAlchemyError) -> str:
+    """What is wrong with a database, in few words that name no host, user or password."""
+    cause = getattr(error, "orig", None) or error
+    # SQLite's own texts are a closed set; PostgreSQL's tell who connected to what.
+    return str(cause) if isinstance(cause, sqlite3.Error) else type(cause).__name__
 
 
 def database(url: str, *, use: Literal["state", "inbox"] = "state") -> Database:

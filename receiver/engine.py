@@ -9,6 +9,7 @@ is missing is enqueued again under the same name.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -141,9 +142,25 @@ class Engine:
             self._client.destroy()
             self._client = None
 
-    def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
+    def forget(self, before: float, limit: int) -> int:
+        """Remove phases that were done before then (epoch seconds); says how many went."""
+        client = self._connected()
+        done = datetime.fromtimestamp(before, UTC).isoformat()
+        found = client.list_workflows(
+            completed_before=done, limit=limit, load_input=False, load_output=False
+        )
+        ids = [one.workflow_id for one in found]
+        if ids:
+            client.delete_workflows(ids)
+        return len(ids)
+
+    def _connected(self) -> DBOSClient:
         if self._client is None:
             raise RuntimeError("the engine is not connected")
+        return self._client
+
+    def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
+        client = self._connected()
         options: Any = {
             "workflow_name": _WORKFLOW,
             "queue_name": _QUEUE,
@@ -152,4 +169,4 @@ class Engine:
         }
         if delay_s > 0:
             options["delay_seconds"] = delay_s
-        self._client.enqueue_in_transaction(connection, options, phase.id)
+        client.enqueue_in_transaction(connection, options, phase.id)

@@ -21,7 +21,7 @@ from ulid import ULID
 
 from receiver import episodes
 from receiver.alerts import Alert
-from receiver.database import Database, away
+from receiver.database import Database, away, fault
 from receiver.episodes import Episode, Over, Waiting
 
 _log = structlog.get_logger()
@@ -146,9 +146,8 @@ class Inbox:
                 deliveries, [item for item in items if isinstance(item, Over)]
             )
         except SQLAlchemyError as error:
-            cause = type(getattr(error, "orig", None) or error).__name__
-            failed = f"not stored: {cause}"
-            _answer(deliveries, [InboxUnavailableError(failed) for _ in deliveries])
+            said = f"not stored: {fault(error)}"
+            _answer(deliveries, [InboxUnavailableError(said) for _ in deliveries])
             return
         _answer(deliveries, receipts)
         if deliveries:

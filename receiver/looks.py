@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from receiver.database import Database
+from receiver.database import Database, fault
 from receiver.pools import Pool
 
 _AT_ONCE, _WITHIN_S = 4, 2.0
@@ -18,9 +17,9 @@ class Looks:
     def at(self, database: Database) -> str:
         """What is wrong with it, or `ok`."""
         try:
-            self._pool.submit(_asked, database).result(_WITHIN_S)
+            self._pool.submit(database.look).result(_WITHIN_S)
         except SQLAlchemyError as error:
-            return type(getattr(error, "orig", None) or error).__name__
+            return fault(error)
         except TimeoutError:
             return f"no answer within {_WITHIN_S:.0f} s"
         except RuntimeError:
@@ -37,8 +36,3 @@ class Looks:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _asked(database: Database) -> None:
-    with database.read() as connection:
-        connection.execute(select(1))

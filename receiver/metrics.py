@@ -153,6 +153,17 @@ class Metrics:
             "Comparisons of the ledger with CloudTrail that could not be made",
             registry=registry,
         )
+        self.retention_removed = Counter(
+            "smartcloudops_retention_removed",
+            "Old records that were let go of, by what they were",
+            ["kind"],
+            registry=registry,
+        )
+        self.retention_failures = Counter(
+            "smartcloudops_retention_failures",
+            "Times that old records could not be let go of",
+            registry=registry,
+        )
         self.marks = Counter(
             "smartcloudops_marks",
             "What people said of ended runs",

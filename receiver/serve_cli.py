@@ -14,7 +14,7 @@ from actions.aws import AWS_ERRORS
 from receiver import logs, serving, tokens
 from receiver.app import app
 from receiver.chat import ChatError, chat
-from receiver.database import DatabaseUrlError
+from receiver.database import DatabaseUrlError, SchemaError, fault
 from receiver.outside import NotifyFileError, Services
 from receiver.playbook_cli import (
     BAD_INPUT,
@@ -35,6 +35,7 @@ _UNUSABLE = (
     ChatError,
     DatabaseUrlError,
     NotifyFileError,
+    SchemaError,
     SecretFileError,
     TlsError,
     TokensError,
@@ -62,8 +63,9 @@ def serve() -> None:
     except AWS_ERRORS as error:
         fail(f"AWS clients cannot be made: {error}", BAD_INPUT)
     except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        fail(f"the database cannot be used: {type(cause).__name__}", FAILED)
+        fail(f"the database cannot be used: {fault(error)}", FAILED)
+    except OSError as error:
+        fail(f"{error.filename or 'the database'}: {error.strerror}", FAILED)
     # uvicorn stops in order, and then sends itself the signal again, which would be the status.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # What is loaded stays: looking through it for garbage would hold up deliveries.

@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     audit_lock_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
     # Seconds between two comparisons of the ledger with CloudTrail; none without.
     reconcile_interval_s: Annotated[float, Field(ge=60)] | None = None
+    # For how many days ended runs, and what belongs to them, are kept.
+    retention_days: Annotated[float, Field(gt=0, le=36_500)] = 90
     # Where traces go, over OTLP and HTTP.
     otlp_url: HttpUrl | None = None
     log_format: Literal["json", "console"] = "json"

@@ -20,6 +20,7 @@ from receiver.closing import Closing
 from receiver.configuration_record import ConfigurationRecord
 from receiver.database import Database, database, inbox_url
 from receiver.deciding import assessment
+from receiver.durations import DAY_S
 from receiver.engine import Engine, Phase
 from receiver.finish import Finish
 from receiver.follow import Follower
@@ -37,6 +38,7 @@ from receiver.playbooks import Playbooks
 from receiver.pools import Pool
 from receiver.prometheus import Prometheus
 from receiver.reconciling import Reconciling
+from receiver.retention import Retention
 from receiver.rollout import Rollout
 from receiver.settings import Profile, Settings
 from receiver.single_process import SingleProcess
@@ -192,6 +194,14 @@ class System:
             metrics=self.metrics,
             clock=clock,
         )
+        self._retention = Retention(
+            keep_s=settings.retention_days * DAY_S,
+            database=self.database,
+            inbox=self.inbox,
+            engine=self.engine,
+            metrics=self.metrics,
+            clock=clock,
+        )
         found = (self._notifying(announce) if announce else None, self._tracing())
         self._acting = False
         self._followers = [one for one in found if one is not None]
@@ -223,11 +233,12 @@ class System:
     def prepare(self) -> None:
         """Take the database and bring it up to date.
 
-        Raises AlreadyRunningError, or SQLAlchemy's error where the database cannot be used.
+        Raises AlreadyRunningError, SchemaError, or SQLAlchemy's error where it cannot be used.
         """
         self._lock.take()
-        self.database.migrate("state")
-        self.inbox.database.migrate("inbox")
+        for one, history in ((self.database, "state"), (self.inbox.database, "inbox")):
+            one.migrate(history)
+            one.try_out()
 
     def start(self) -> None:
         """Take alerts, and where this is the one that acts, go on with what was left."""
@@ -250,12 +261,14 @@ class System:
             one.start()
         self.anchoring.start()
         self._reconciling.start()
+        self._retention.start()
         self._acting = True
 
     def _stand_down(self) -> None:
         self._acting = False
         for one in self._followers:
             one.stop()
+        self._retention.stop()
         self._reconciling.stop()
         self.anchoring.stop()
         self._pasts.stop()

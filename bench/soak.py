@@ -1,0 +1,140 @@
+"""`make soak`: a receiver under a steady load for minutes; nothing that it uses may grow.
+
+Alerts come, are repeated and resolved; most are refused, some have AWS read, a few reboot a host
+of the emulated AWS. Records are kept for as short a time as they can be, and the audit is exported
+and pruned as an operator's timer would.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from bench.service import Served, serve
+from bench.steady import Sample, Soaked, soaked
+from bench.traffic import Traffic, all_up
+from demo.processes import Processes, wait_announced
+from receiver.tokens import Role
+
+_OUT = Path("build/soak.json")
+# The shortest that records are kept, whatever is set.
+KEPT_S = 600.0
+_SAMPLES, _TENDED_EVERY_S, _PATIENCE_S = 120, 150.0, 120.0
+_PLAYBOOK = """
+name: soak
+match: ['alertname="Soak"']
+mode: auto
+cooldown: 60s
+limits: {target_per_hour: 1000, target_per_day: 1000, group_per_hour: 1000, playbook_per_hour: 1000}
+recheck: ['up{instance_id="$instance_id"} == bool 1']
+steps: [{action: reboot_instance}]
+verify: {expr: 'up{instance_id="$instance_id"} == bool 1', for: 0s, timeout: 30s}
+"""
+
+
+def soak(folder: Path, minutes: float) -> Soaked:
+    """Load a receiver for so long. Raises ProcessError."""
+    (folder / "playbooks").mkdir()
+    (folder / "playbooks/soak.yaml").write_text(_PLAYBOOK)
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "key.pem").write_bytes(pem)
+    audit = {"AUDIT_KEY_FILE": str(folder / "key.pem"), "AUDIT_ARCHIVE": str(folder / "audit")}
+    with Processes(folder / "logs") as processes, all_up() as prometheus:
+        emulator = processes.start("aws", [sys.executable, "-m", "demo.aws", "--port", "0"])
+        aws = wait_announced(emulator)["url"]
+        service = serve(
+            processes,
+            folder,
+            "soak",
+            PLAYBOOKS=str(folder / "playbooks"),
+            PROMETHEUS_URL=prometheus,
+            AWS=aws,
+            MODE="auto",
+            CLOUDTRAIL="false",
+            RETENTION_DAYS="0.001",
+            VERIFY_INTERVAL_S="1",
+            LOG_LEVEL="warning",
+            **audit,
+        )
+        fleet = httpx.get(f"{aws}/_sim/fleet", trust_env=False, timeout=60).json()["items"]
+        hosts = [(one["instance_id"], one["asg"]) for one in fleet]
+        with Traffic(service.url, service.tokens[Role.WEBHOOK], hosts) as traffic:
+            samples = _watched(processes, folder, service, minutes * 60, audit)
+        _all_ended(service, traffic.accepted)
+        return soaked(
+            samples,
+            traffic.answers,
+            accepted=traffic.accepted,
+            failed=traffic.failed,
+            ended=int(service.metric("smartcloudops_runs_total")),
+            acted=int(service.metric("smartcloudops_actions_total")),
+            removed=int(service.metric("smartcloudops_retention_removed_total")),
+            audit_holds=bool(service.get("/api/v1/audit/verify").json()["ok"]),
+            kept_s=KEPT_S,
+        )
+
+
+def _watched(
+    processes: Processes, folder: Path, service: Served, seconds: float, audit: Mapping[str, str]
+) -> list[Sample]:
+    """Samples over the time, while the audit is looked after."""
+    samples, began = list[Sample](), time.monotonic()
+    tended = began
+    for number in range(1, _SAMPLES + 1):
+        time.sleep(max(0.0, began + number * seconds / _SAMPLES - time.monotonic()))
+        samples.append(_sample(folder, service))
+        if time.monotonic() - tended > _TENDED_EVERY_S:
+            tended = time.monotonic()
+            _tend(processes, folder, audit)
+    return samples
+
+
+def _sample(folder: Path, service: Served) -> Sample:
+    process = Path(f"/proc/{service.child.pid}")
+    return Sample(
+        at=time.monotonic(),
+        rss_mb=service.resident_mb(),
+        handles=len(list((process / "fd").iterdir())),
+        threads=len(list((process / "task").iterdir())),
+        # With their write-ahead logs.
+        database_mb=sum(one.stat().st_size for one in folder.glob("state*.db*")) / 2**20,
+    )
+
+
+def _tend(processes: Processes, folder: Path, audit: Mapping[str, str]) -> None:
+    """What an operator has a timer do."""
+    settings = {"DATABASE_URL": f"sqlite:///{folder}/state.db", **audit}
+    env = [f"SMARTCLOUDOPS_{name}={value}" for name, value in settings.items()]
+    for command in (["export"], ["prune", "--older-than", f"{KEPT_S / 60:.0f}m"]):
+        arguments = ["env", *env, sys.executable, "-m", "receiver", "audit", *command]
+        processes.run("audit", arguments, timeout_s=120)
+
+
+def _all_ended(service: Served, accepted: int) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    while service.metric("smartcloudops_runs_total") < accepted and time.monotonic() < until:
+        time.sleep(0.5)
+
+
+def main() -> int:
+    """0 where nothing grew and nothing was lost."""
+    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
+    with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
+        found = soak(Path(scratch), minutes)
+    _OUT.parent.mkdir(exist_ok=True)
+    _OUT.write_text(json.dumps(asdict(found) | {"sound": found.sound}, indent=2) + "\n")
+    click.echo(found.table())
+    return int(not found.sound)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""A steady traffic of alerts, as an Alertmanager with many groups delivers them."""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+import httpx
+
+from bench.steady import Answer
+
+_SENDERS, _EVERY_S = 4, 0.2
+# Alerts that one sender has firing at a time; more than that are resolved.
+_FIRING = 40
+_NEW, _ABOUT_NOBODY, _ABOUT_A_HOST = 0.3, 0.15, 0.03
+_OPEN = "0001-01-01T00:00:00Z"
+
+
+@dataclass
+class _Sender:
+    """Delivers what is new, what goes on and what is over, in turn."""
+
+    url: str
+    token: str
+    hosts: Sequence[tuple[str, str]]
+    number: int
+    over: threading.Event
+    answers: list[Answer] = field(default_factory=list)
+    accepted: int = 0
+    failed: int = 0
+    _firing: list[dict[str, Any]] = field(default_factory=list)
+    _sent: int = 0
+
+    def run(self) -> None:
+        # The same traffic each time.
+        chance = random.Random(self.number)  # noqa: S311
+        headers = {"Authorization": f"Bearer {self.token}"}
+        with httpx.Client(trust_env=False, timeout=30, headers=headers) as http:
+            due = time.monotonic()
+            while not self.over.wait(max(0.0, due - time.monotonic())):
+                due += _EVERY_S
+                self._deliver(http, self._alerts(chance))
+
+    def _deliver(self, http: httpx.Client, alerts: Sequence[Mapping[str, Any]]) -> None:
+        body = {"version": "4", "alerts": alerts}
+        sent = time.monotonic()
+        try:
+            answer = http.post(f"{self.url}/webhook/alertmanager", json=body).raise_for_status()
+        except httpx.HTTPError:
+            self.failed += 1
+            return
+        self.answers.append(Answer(sent, time.monotonic() - sent))
+        self.accepted += answer.json()["accepted"]
+
+    def _alerts(self, chance: random.Random) -> Sequence[Mapping[str, Any]]:
+        """A new one now and then, up to four copies, and one that is over."""
+        now = datetime.now(UTC).isoformat()
+        told = chance.sample(self._firing, min(4, len(self._firing)))
+        if len(self._firing) >= _FIRING:
+            ended = self._firing.pop(chance.randrange(len(self._firing)))
+            told = [one for one in told if one is not ended]
+            told.append({**ended, "status": "resolved", "endsAt": now})
+        if chance.random() < _NEW or not told:
+            fresh = {"status": "firing", "labels": self._labels(chance), "annotations": {}}
+            fresh |= {"startsAt": now, "endsAt": _OPEN}
+            self._firing.append(fresh)
+            told.append(fresh)
+        return told
+
+    def _labels(self, chance: random.Random) -> Mapping[str, str]:
+        self._sent += 1
+        labels = {"severity": "warning", "n": f"{self.number}-{self._sent}"}
+        kind = chance.random()
+        if kind < _ABOUT_A_HOST:
+            instance, group = chance.choice(self.hosts)
+            return {**labels, "alertname": "Soak", "instance_id": instance, "asg": group}
+        if kind < _ABOUT_A_HOST + _ABOUT_NOBODY:
+            nobody = f"i-{chance.getrandbits(68):017x}"
+            return {**labels, "alertname": "Soak", "instance_id": nobody, "asg": self.hosts[0][1]}
+        return {**labels, "alertname": "Other", "asg": f"web-{self._sent % 50}"}
+
+
+class Traffic:
+    """Twenty deliveries a second while it is open. `hosts`: instances with their groups."""
+
+    def __init__(self, url: str, token: str, hosts: Sequence[tuple[str, str]]) -> None:
+        self._over = threading.Event()
+        self._senders = [_Sender(url, token, hosts, n, self._over) for n in range(_SENDERS)]
+        self._threads = [threading.Thread(target=one.run) for one in self._senders]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def answers(self) -> Sequence[Answer]:
+        return sorted((one for each in self._senders for one in each.answers), key=lambda a: a.at)
+
+    @property
+    def accepted(self) -> int:
+        return sum(one.accepted for one in self._senders)
+
+    @property
+    def failed(self) -> int:
+        return sum(one.failed for one in self._senders)
+
+
+@contextmanager
+def all_up() -> Iterator[str]:
+    """The URL of a Prometheus that answers every query with 1."""
+    result = [{"metric": {}, "value": [1, "1"]}]
+    data = {"resultType": "vector", "result": result}
+    body = json.dumps({"status": "success", "data": data}).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(httpx.codes.OK)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Be quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

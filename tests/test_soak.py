@@ -1,0 +1,71 @@
+"""A short soak: `make soak` in seconds; and what the long one would not let pass."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.soak import soak
+from bench.steady import Answer, Sample, Soaked, soaked
+
+_SECONDS = 1_800
+
+
+def test_nothing_is_lost_under_a_steady_load(tmp_path: Path) -> None:
+    """And all that is measured, is."""
+    found = soak(tmp_path, minutes=0.1)
+    assert (found.failed, found.lost, found.audit_holds) == (0, 0, True)
+    assert found.accepted > 0
+    assert found.rss_mb > 0
+    assert found.handles > 0
+    assert found.database_mb > 0
+    # In so short a time nothing is old enough to go.
+    assert found.database_growth is None
+
+
+def _soaked(**per_minute: float) -> Soaked:
+    """Half an hour in which these grow by so much a minute."""
+    at_rest = {"rss_mb": 200.0, "handles": 50, "threads": 30, "database_mb": 20.0}
+    samples = [
+        Sample(
+            at=float(at),
+            **{
+                name: value + per_minute.get(name, 0.0) * at / 60 for name, value in at_rest.items()
+            },  # type: ignore[arg-type] # numbers
+        )
+        for at in range(0, _SECONDS + 1, 15)
+    ]
+    slower = per_minute.get("took_s", 0.0)
+    answers = [Answer(float(at), 0.01 + slower * at / 60) for at in range(_SECONDS)]
+    return soaked(
+        samples,
+        answers,
+        accepted=100,
+        failed=0,
+        ended=100,
+        acted=3,
+        removed=50,
+        audit_holds=True,
+        kept_s=600.0,
+    )
+
+
+def test_what_is_steady_is_sound() -> None:
+    """Nothing grows."""
+    assert _soaked().sound
+
+
+@pytest.mark.parametrize(
+    "growing", [{"rss_mb": 1.0}, {"handles": 0.2}, {"threads": 0.1}, {"database_mb": 0.2}]
+)
+def test_what_grows_is_not_sound(growing: dict[str, float]) -> None:
+    """A leak of a megabyte a minute, of a handle in five, of records."""
+    assert not _soaked(**growing).sound
+
+
+def test_what_becomes_slower_or_is_lost_is_not_sound() -> None:
+    """Answers that take ever longer, a run that is missing, a delivery that failed."""
+    assert not _soaked(took_s=0.02).sound
+    assert not replace(_soaked(), lost=1).sound
+    assert not replace(_soaked(), failed=1).sound
+    assert not replace(_soaked(), audit_holds=False).sound
