@@ -27,7 +27,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome
 _PACKAGES = ("chromium", "fonts-dejavu-core")
 _WRAPPER = """#!/bin/sh
 root=$(dirname "$(readlink -f "$0")")
-for libraries in "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu; do
+for libraries in "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu "$root"/usr/lib/*/pulseaudio; do
   LD_LIBRARY_PATH="$libraries:$LD_LIBRARY_PATH"
 done
 export LD_LIBRARY_PATH

@@ -70,31 +70,36 @@ def _migrated(folder: Path) -> tuple[Path, Path]:
     return folder / "state.db", folder / "state-inbox.db"
 
 
-def _not_a_database(folder: Path) -> None:
+def _not_a_database(folder: Path) -> Path:
     (folder / "state.db").write_bytes(os.urandom(50_000))
+    return folder / "state.db"
 
 
-def _truncated(folder: Path) -> None:
+def _truncated(folder: Path) -> Path:
     state, _ = _migrated(folder)
     os.truncate(state, state.stat().st_size // 2)
+    return state
 
 
-def _overwritten(folder: Path) -> None:
+def _overwritten(folder: Path) -> Path:
     _, inbox = _migrated(folder)
     size = inbox.stat().st_size
     with inbox.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(size - 4096))
+    return inbox
 
 
-def _a_file_for_a_folder(folder: Path) -> None:
+def _a_folder_for_a_file(folder: Path) -> Path:
     (folder / "state.db").mkdir()
+    return folder / "state.db"
 
 
-def _newer(folder: Path) -> None:
+def _newer(folder: Path) -> Path:
     state, _ = _migrated(folder)
     with sqlite3.connect(state) as file:
         file.execute("UPDATE schema_state SET version_num = 'state_9999'")
+    return state
 
 
 @pytest.mark.parametrize(
@@ -103,21 +108,21 @@ def _newer(folder: Path) -> None:
         (_not_a_database, "file is not a database"),
         (_truncated, "malformed"),
         (_overwritten, "malformed"),
-        (_a_file_for_a_folder, "unable to open database file"),
+        (_a_folder_for_a_file, "unable to open database file"),
         (_newer, "newer release"),
     ],
 )
 def test_a_start_on_a_file_that_cannot_be_used_says_so_in_a_line(
-    tmp_path: Path, harm: Callable[[Path], None], said: str
+    tmp_path: Path, harm: Callable[[Path], Path], said: str
 ) -> None:
     """An exit status, one line, no stack trace; the file is left as it is."""
-    harm(tmp_path)
-    before = (tmp_path / "state.db").stat().st_size
+    harmed = harm(tmp_path)
+    before = harmed.stat().st_size
     ended = _start(tmp_path)
     assert ended.returncode in {1, 2}
     assert len(ended.stderr.splitlines()) == 1
     assert said in ended.stderr
-    assert (tmp_path / "state.db").stat().st_size == before
+    assert harmed.stat().st_size == before
 
 
 def test_a_full_disk_is_told_and_passes(service: Service) -> None:
