@@ -27,8 +27,8 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome
 _PACKAGES = ("chromium", "fonts-dejavu-core")
 _WRAPPER = """#!/bin/sh
 root=$(dirname "$(readlink -f "$0")")
-for libraries in "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu "$root"/usr/lib/*/pulseaudio; do
-  LD_LIBRARY_PATH="$libraries:$LD_LIBRARY_PATH"
+for folder in "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu "$root"/usr/lib/*/pulseaudio; do
+  LD_LIBRARY_PATH="$folder:$LD_LIBRARY_PATH"
 done
 export LD_LIBRARY_PATH
 [ -e /etc/fonts/fonts.conf ] || export FONTCONFIG_SYSROOT="$root"

@@ -112,8 +112,11 @@ class Database:
             connection.execute(room, {"room": "x" * _ROOM})
             connection.exec_driver_sql("DROP TABLE smartcloudops_trial")
 
-    def migrate(self, history: str) -> None:
-        """Bring the schema named `history` (a folder of receiver/migrations) up to date."""
+    def migrate(self, history: str, *, to: str = "head") -> None:
+        """Bring the schema named `history` (a folder of receiver/migrations) up to date.
+
+        `to` is a revision of it. Raises SchemaError where the database is of a newer release.
+        """
         here = Path(__file__).parent / "migrations"
         config = Config()
         config.set_main_option("script_location", str(here))
@@ -122,7 +125,7 @@ class Database:
         with self.write() as connection:
             config.attributes.update(connection=connection, history=history)
             _refuse_newer(connection, config, history)
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
 
 
 def away(error: SQLAlchemyError) -> bool:

@@ -1,5 +1,6 @@
 """Fixtures for tests of the parts that need a database, and a clock that stands still."""
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo import postgres
+from demo.postgres import Postgres
 from demo.processes import Processes
 from receiver.database import Database, database
 
@@ -36,13 +38,27 @@ def state(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """The records on a real PostgreSQL, which several processes may share."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A real PostgreSQL."""
     with (
         Processes(tmp_path_factory.mktemp("postgres")) as processes,
-        postgres.running(processes) as server,
+        postgres.running(processes) as made,
     ):
-        made = database(server.create("shared"))
-        made.migrate("state")
         yield made
-        made.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def shared(server: Postgres) -> Iterator[Database]:
+    """The records on a real PostgreSQL, which several processes may share."""
+    made = database(server.create("shared"))
+    made.migrate("state")
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def empty(server: Postgres) -> Iterator[Database]:
+    """A database of its own on a real PostgreSQL, with nothing in it."""
+    made = database(server.create(f"empty_{secrets.token_hex(4)}"))
+    yield made
+    made.engine.dispose()
