@@ -6,7 +6,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -17,7 +17,8 @@ from bench.latency import webhook_to_aws
 from bench.recheck import recheck
 from bench.storm import storm
 
-_OUT = Path("build/bench.json")
+_OUT, _PAGE = Path("build/bench.json"), Path("build/bench.md")
+_DATABASES = ("sqlite", "postgres")
 # Of which the contract names each; what could not be measured is null.
 _NAMED = (
     "ack_ratio_sqlite_c1",
@@ -65,7 +66,9 @@ def main() -> int:
     shutil.rmtree(nothing)
     _OUT.parent.mkdir(exist_ok=True)
     _OUT.write_text(json.dumps(figures, indent=2) + "\n")
-    click.echo(_table(figures))
+    page = "\n\n".join([_table(figures), *_plots(figures)])
+    _PAGE.write_text(page + "\n")
+    click.echo(page)
     return int(failed)
 
 
@@ -79,6 +82,50 @@ def _table(figures: Mapping[str, float | None]) -> str:
     ]
     for name, value in figures.items():
         lines.append(f"| `{name}` | {'-' if value is None else f'{value:.4g}'} |")
+    return "\n".join(lines)
+
+
+def _plots(figures: Mapping[str, float | None]) -> Iterator[str]:
+    """Bars, as Mermaid draws them in the page on performance."""
+    yield _bars(
+        "Acks a second against the yardstick, by connections",
+        "share of the yardstick's",
+        {
+            f"{db} {c}": figures.get(f"ack_ratio_{db}_c{c}")
+            for db in _DATABASES
+            for c in (1, 32, 200)
+        },
+    )
+    yield _bars(
+        "CPU of a decision, by stored runs and by playbooks",
+        "milliseconds",
+        {
+            name: figures.get(f"decision_cpu_ms_{key}")
+            for name, key in (
+                ("1 k runs", "runs_1000"),
+                ("100 k runs", "runs_100000"),
+                ("1 M runs", "runs_1000000"),
+                ("10 playbooks", "playbooks_10"),
+                ("1,000 playbooks", "playbooks_1000"),
+            )
+        },
+    )
+
+
+def _bars(title: str, unit: str, values: Mapping[str, float | None]) -> str:
+    known = {name: value for name, value in values.items() if value is not None}
+    names = ", ".join(f'"{name}"' for name in known)
+    heights = ", ".join(f"{value:.3g}" for value in known.values())
+    most = max(known.values(), default=1.0) * 1.1
+    lines = [
+        "```mermaid",
+        "xychart-beta",
+        f'  title "{title}"',
+        f"  x-axis [{names}]",
+        f'  y-axis "{unit}" 0 --> {most:.3g}',
+        f"  bar [{heights}]",
+        "```",
+    ]
     return "\n".join(lines)
 
 
