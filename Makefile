@@ -51,6 +51,9 @@ chaos: tools database proxy ## receivers and database killed at random in a stor
 soak: $(STAMP) ## a steady load for MINUTES=30: memory, handles and records must not grow
 	$(BIN)/python -m bench.soak $(or $(MINUTES),30)
 
+fuzz: $(STAMP) ## odd input for all that reads what strangers send, for longer (EXAMPLES=20000)
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/pytest -n 2 --timeout 7200 tests/test_fuzz.py tests/test_audit_tampering.py
+
 bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
 	$(BIN)/python -m bench.decisions --seed $(or $(SEED),1)
 
@@ -84,4 +87,4 @@ sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos soak bench-decisions model reference dashboards lock audit-deps sbom clean
+.PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps sbom clean

@@ -77,17 +77,22 @@ def verify(lines: Lines, heads: Mapping[int, str]) -> Verification:
 
 
 def _before(rows: Iterable[Row]) -> Link:
-    """The link before the lowest number; whatever stands on nothing is the first of all."""
+    """The link before the lowest number; whatever stands on nothing is the first of all.
+
+    A line at the beginning that is no record was one.
+    """
     lowest: Row | None = None
+    lost = 0
     for row in rows:
         if row.get("previous") == GENESIS:
             return Link(0, GENESIS)
         seq = row.get("seq")
         if isinstance(seq, int) and (lowest is None or seq < lowest["seq"]):
             lowest = row
-    if lowest is None or lowest["seq"] <= 1:
+        lost += lowest is None
+    if lowest is None or lowest["seq"] - lost <= 1:
         return Link(0, GENESIS)
-    return Link(lowest["seq"] - 1, str(lowest.get("previous")))
+    return Link(lowest["seq"] - lost - 1, "" if lost else str(lowest.get("previous")))
 
 
 def _row(line: bytes) -> Row:
