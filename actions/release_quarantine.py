@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from actions import isolation
+from actions import fleet, isolation
 from actions.action import (
     Action,
     Call,
@@ -67,4 +67,5 @@ class ReleaseQuarantine(Action):
 
     def _released(self, call: Call) -> bool:
         wanted = {one: sorted(ids) for one, ids in call.params["groups"].items()}
-        return isolation.groups(call) == wanted
+        marked = isolation.TAG in fleet.instance(call.aws, call.target).tags
+        return isolation.groups(call) == wanted and not marked

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from demo.aws_commands import OPERATIONS as COMMAND_OPERATIONS
 from demo.aws_commands import CommandError, Commands
 from demo.aws_health import target_health
+from demo.aws_iam import forbids
 from demo.aws_refresh import OPERATIONS as REFRESH_OPERATIONS
 from demo.aws_refresh import RefreshError, Refreshes
 from demo.aws_trail import lookup_events
@@ -91,7 +92,7 @@ class Gate:
         if fault and fault.kind == "error":
             self._log(replace(call, status=fault.status))
             return _error(call, start_response, fault.status, fault.code, "injected")
-        wrong = _wrong(call)
+        wrong = _wrong(call, environ)
         if wrong is not None:
             self._log(replace(call, status=400))
             return _error(call, start_response, 400, *wrong)
@@ -185,8 +186,10 @@ def _call(environ: Mapping[str, Any], body: bytes) -> Call:
     )
 
 
-def _wrong(call: Call) -> tuple[str, str] | None:
+def _wrong(call: Call, environ: Mapping[str, Any]) -> tuple[str, str] | None:
     """What AWS refuses and moto does not: code and message."""
+    if _is_ours(call) and forbids(environ, call.operation, call.parameters):
+        return "AccessDenied", "IAM does not allow it"
     if call.operation == "RebootInstances":
         for name, instance_id in call.parameters.items():
             state = instance_state(instance_id) if name.startswith("InstanceId") else None
@@ -201,6 +204,13 @@ def _wrong(call: Call) -> tuple[str, str] | None:
             said = f"New SetDesiredCapacity value {wanted} is {side} {name} value {edge}"
             return "ValidationError", f"{said} for the AutoScalingGroup."
     return None
+
+
+def _is_ours(call: Call) -> bool:
+    """Whether it is answered here, and not by moto."""
+    ours = call.operation in REFRESH_OPERATIONS or call.operation == "DescribeTargetHealth"
+    command = call.service == "ssm" and call.operation in COMMAND_OPERATIONS
+    return ours or command or (call.service, call.operation) == ("cloudtrail", "LookupEvents")
 
 
 def _plain(body: bytes, kind: str) -> tuple[str, Sequence[tuple[str, str]], bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from actions.aws import Aws
+from actions.isolation import TAG
 from tests.fake_outside import FakeOutside
 
 GROUP = "web-asg"
@@ -167,8 +168,9 @@ def _refresh(world: World, _: str) -> None:
 
 
 def _no_refresh(world: World, _: str) -> None:
-    states = world.aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=GROUP)
-    if states["InstanceRefreshes"][0]["Status"] in {"InProgress", "RollbackInProgress"}:
+    found = world.aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=GROUP)
+    states = [one["Status"] for one in found["InstanceRefreshes"]]
+    if states and states[0] in {"InProgress", "RollbackInProgress"}:
         world.aws.autoscaling.cancel_instance_refresh(AutoScalingGroupName=GROUP)
 
 
@@ -214,6 +216,7 @@ def _isolate(world: World, target: str) -> None:
         world.aws.ec2.modify_network_interface_attribute(
             NetworkInterfaceId=one, Groups=[world.security_group(ISOLATING)]
         )
+    world.aws.ec2.create_tags(Resources=[target], Tags=[{"Key": TAG, "Value": "true"}])
 
 
 def _release(world: World, target: str) -> None:
@@ -221,6 +224,7 @@ def _release(world: World, target: str) -> None:
         world.aws.ec2.modify_network_interface_attribute(
             NetworkInterfaceId=one, Groups=[world.security_group("usual")]
         )
+    world.aws.ec2.delete_tags(Resources=[target], Tags=[{"Key": TAG}])
 
 
 def _former_groups(world: World) -> dict[str, Any]:
