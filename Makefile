@@ -24,6 +24,9 @@ tools: $(STAMP) ## Prometheus, Alertmanager and node_exporter: found, or fetched
 browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .tools
 	@$(BIN)/python -m demo.browser
 
+fuzz: $(STAMP) ## the hostile inputs of the tests, a hundred times as many
+	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/test_fuzz.py tests/test_fuzz_audit.py
+
 database: $(STAMP) ## PostgreSQL for tests of replicas: found, or fetched into .tools
 	@$(BIN)/python -m demo.postgres
 
@@ -81,4 +84,4 @@ sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
 clean: ## remove what the targets made
 	rm -rf .venv .tools .demo build
 
-.PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos bench-decisions model reference dashboards lock audit-deps sbom clean
+.PHONY: help venv tools browser database proxy lint test fuzz screenshots demo bench chaos bench-decisions model reference dashboards lock audit-deps sbom clean

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from demo import postgres
 from demo.processes import Processes
 from receiver.database import Database, database
+
+# Chosen by `--hypothesis-profile`, as `make fuzz` does.
+settings.register_profile("fuzz", max_examples=10_000)
 
 
 @dataclass
