@@ -86,6 +86,8 @@ class Walk:
             if before.seq in self.heads:
                 self._anchored = before.seq
             proven = proven or _carries_on(row, self.after)
+        if not proven and not self._records:
+            return self._bad(before.seq + 1, Fault.TRUNCATED)
         if not proven:
             return self._bad(1, Fault.REMOVED)
         return self._ended(before)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from actions import audit
 from actions.archive import Archive, ArchiveError
-from actions.chain import GENESIS, Link, Row, Verification, Walk, canonical
+from actions.chain import GENESIS, Link, Row, Verification, Walk, canonical, hash_of
 
 _FOLDER = "records/"
 _RECORDS_A_FILE = 10_000
@@ -79,20 +79,22 @@ def verify(lines: Lines, heads: Mapping[int, str]) -> Verification:
 def _before(rows: Iterable[Row]) -> Link:
     """The link before the lowest number; whatever stands on nothing is the first of all.
 
-    A line at the beginning that is no record was one.
+    What does not hold by itself says nothing of its number, but had a place where it stands.
     """
-    lowest: Row | None = None
-    lost = 0
+    lowest, broken = 0, 0
+    before = GENESIS
     for row in rows:
         if row.get("previous") == GENESIS:
             return Link(0, GENESIS)
         seq = row.get("seq")
-        if isinstance(seq, int) and (lowest is None or seq < lowest["seq"]):
-            lowest = row
-        lost += lowest is None
-    if lowest is None or lowest["seq"] - lost <= 1:
-        return Link(0, GENESIS)
-    return Link(lowest["seq"] - lost - 1, "" if lost else str(lowest.get("previous")))
+        if lowest and not (isinstance(seq, int) and seq < lowest):
+            continue
+        if isinstance(seq, int) and hash_of(row) == row.get("hash"):
+            lowest, before = seq, str(row.get("previous"))
+        elif not lowest:
+            broken += 1
+    first = lowest - broken
+    return Link(first - 1, before) if first > 1 else Link(0, GENESIS)
 
 
 def _row(line: bytes) -> Row:

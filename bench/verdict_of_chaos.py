@@ -11,10 +11,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from actions.action import Outcome
+from actions.reconciliation import Kind
 from bench.cluster import Cluster
 from demo.processes import without_aws
 
 _REBOOT = "RebootInstances"
+_ROGUE = "ROGUE"
 # One of six: a tenth of a group, and at least one, may be out.
 _OUT_AT_MOST = 1
 _HOUR_S = 3600.0
@@ -37,7 +40,8 @@ class Verdict:
     """What was found, as counts but for the shares of 1.
 
     `availability` is the share of Alertmanager's deliveries that were answered 2xx at the first
-    try, `taken` that of those which were in the end, by its own retries.
+    try, `taken` that of those which were in the end, by its own retries. `planted_found`: a call
+    that was added to the log and one that was taken out are found, and nothing else.
     """
 
     rounds: int
@@ -48,6 +52,7 @@ class Verdict:
     doubled: int
     caps_exceeded: int
     audit_mismatches: int
+    planted_found: bool
     audit_holds: bool
     availability: float | None
     taken: float | None
@@ -58,7 +63,8 @@ class Verdict:
     @property
     def sound(self) -> bool:
         wrong = self.lost + self.unexplained + self.doubled + self.caps_exceeded
-        return not wrong + self.audit_mismatches and self.audit_holds
+        seen = self.planted_found and self.audit_holds
+        return not wrong + self.audit_mismatches and seen
 
 
 def judged(  # noqa: PLR0913 each is one fact about what went on
@@ -82,6 +88,7 @@ def judged(  # noqa: PLR0913 each is one fact about what went on
     calls = [call for call in made.calls(_REBOOT) if call["status"] in (0, 200)]
     by_run = Counter(call["session"] for call in calls)
     deliveries = _deliveries(made, alertmanager, log)
+    seen = made.http.get(f"{made.aws}/_sim/calls").text.splitlines()
     return Verdict(
         rounds=rounds,
         alerts_acked=len(known),
@@ -92,7 +99,8 @@ def judged(  # noqa: PLR0913 each is one fact about what went on
         caps_exceeded=together(stories)
         + too_many(calls, made.fleet(), caps)
         + too_soon(stories, caps.cooldown_s),
-        audit_mismatches=_mismatches(made, folder),
+        audit_mismatches=len(_reconciled(made, folder, seen)),
+        planted_found=_planted_found(made, folder, seen, mine),
         audit_holds=_command(made, "audit", "verify").returncode == 0,
         availability=deliveries.share(deliveries.tried_again + deliveries.given_up),
         taken=deliveries.share(deliveries.given_up),
@@ -153,12 +161,35 @@ def too_soon(stories: Sequence[Mapping[str, Any]], cooldown_s: float) -> int:
     )
 
 
-def _mismatches(made: Cluster, folder: Path) -> int:
+def _reconciled(made: Cluster, folder: Path, seen: Sequence[str]) -> list[dict[str, Any]]:
     """Calls without a record and records without a call, as `audit reconcile` finds them."""
     log = folder / "calls.jsonl"
-    log.write_text(made.http.get(f"{made.aws}/_sim/calls").text)
+    log.write_text("\n".join(seen))
     ran = _command(made, "audit", "reconcile", "--since", "24h", "--events", str(log), "--json")
-    return len(json.loads(ran.stdout)["findings"])
+    return list(json.loads(ran.stdout)["findings"])
+
+
+def _planted_found(
+    made: Cluster, folder: Path, seen: Sequence[str], stories: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether a call of nobody's, and one less of a step that acted, are found and nothing else."""
+    acted = {
+        one["id"]
+        for one in stories
+        if any(step["outcome"] == Outcome.CHANGED for step in one["steps"])
+    }
+    calls = [json.loads(line) for line in seen]
+    reboots = [one for one in calls if one["operation"] == _REBOOT and one["session"] in acted]
+    if not reboots:
+        return False
+    last = reboots[-1]
+    left = [one for one in calls if one["session"] != last["session"]]
+    planted = [*left, last | {"session": _ROGUE}]
+    found = _reconciled(made, folder, [json.dumps(one) for one in planted])
+    return sorted((one["kind"], one["run_id"]) for one in found) == [
+        (Kind.CALL_WITHOUT_ENTRY, _ROGUE),
+        (Kind.ENTRY_WITHOUT_CALL, last["session"]),
+    ]
 
 
 def _command(made: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,5 +1,6 @@
 """YAML with the line of every key, so that an error can point at its cause."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from ruamel.yaml.tokens import (
     FlowMappingStartToken,
     FlowSequenceEndToken,
     FlowSequenceStartToken,
+    ScalarToken,
     TagToken,
 )
 
 # Where the library begins to take seconds.
 _SIZE_MAX = 64 * 1024
 _DEPTH_MAX = 32
+# What an escape such as "\\ud800" makes is half a character, which no text can hold.
+_HALF = re.compile("[\ud800-\udfff]")
 _REFUSED = {
     AliasToken: "anchors and aliases are not used here",
     AnchorToken: "anchors and aliases are not used here",
@@ -113,6 +117,8 @@ def _refuse(text: str) -> None:
         line = int(token.start_mark.line) + 1
         if why := _REFUSED.get(type(token)):
             raise YamlError(line, why)
+        if isinstance(token, ScalarToken) and _HALF.search(token.value):
+            raise YamlError(line, "an escape in it is no character")
         depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
         if depth > _DEPTH_MAX:
             raise YamlError(line, f"it is nested more than {_DEPTH_MAX} deep")

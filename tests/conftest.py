@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from demo import postgres
 from demo.postgres import Postgres
 from demo.processes import Processes
 from receiver.database import Database, database
+
+# Chosen by `--hypothesis-profile`, as `make fuzz` does.
+settings.register_profile("fuzz", max_examples=10_000)
 
 
 @dataclass

@@ -18,7 +18,7 @@ def test_nothing_is_lost_and_nothing_happens_twice(tmp_path: Path) -> None:
     """Two receivers, killed at random with their database while AWS fails."""
     found = chaos(tmp_path, rounds=1, incidents=120, seed=5)
     assert (found.lost, found.unexplained, found.doubled, found.caps_exceeded) == (0, 0, 0, 0)
-    assert (found.audit_mismatches, found.audit_holds) == (0, True)
+    assert (found.audit_mismatches, found.planted_found, found.audit_holds) == (0, True, True)
     assert found.acted > 0
     assert found.alerts_acked == 120
     assert found.deliveries > 0

@@ -1,7 +1,10 @@
 """One line an event, with the run in it and without secrets, in both forms."""
 
+import base64
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,10 +14,10 @@ import pytest
 import structlog
 
 from demo.processes import Processes
-from receiver import logs
+from receiver import logs, tokens
 from receiver.pools import Pool
 from receiver.tokens import Role
-from tests.service_process import Service
+from tests.service_process import Service, settings
 
 _SECRET = "correct-horse-battery"
 
@@ -98,3 +101,52 @@ def test_the_service_names_run_and_request_in_its_log(
     assert events["run_ended"]["run"] == run["id"]
     # Asked of AWS in a thread of a pool.
     assert events["situation_unreadable"]["run"] == run["id"]
+
+
+def test_a_token_in_a_wrong_place_is_told_to_nobody(tmp_path: Path) -> None:
+    """In the webhook's URL, or one that is nobody's: not in answers, not in the log or metrics."""
+    with Processes(tmp_path / "logs") as processes:
+        service = Service.make(tmp_path, processes, SMARTCLOUDOPS_LOG_LEVEL="debug")
+        secret, wrong = service.tokens[Role.WEBHOOK], "wr0ng-Token-of-nobody"
+        basic = base64.b64encode(f"alertmanager:{wrong}".encode()).decode()
+        path = "/webhook/alertmanager"
+        answers = [
+            service.call("POST", f"{path}?token={secret}", json={}),
+            service.call("POST", f"{path}/{secret}", json={}),
+            service.call("GET", f"/{secret}"),
+            *(
+                service.call("POST", at, headers={"Authorization": given}, json={})
+                for at in (path, "/api/v1/runs", "/api/v1/pause")
+                for given in (
+                    f"Bearer {wrong}",
+                    f"Basic {basic}",
+                    wrong,
+                    f"Bearer {secret} {wrong}",
+                )
+            ),
+        ]
+        metrics = service.call("GET", "/metrics", Role.VIEWER)
+        assert metrics.is_success
+        said = [service.log(), metrics.text, *(f"{one.text} {one.headers}" for one in answers)]
+    assert all(one.is_client_error for one in answers)
+    assert not [text for text in said for one in (secret, wrong, basic) if one in text]
+
+
+@pytest.mark.parametrize("command", ["serve", "audit verify", "report"])
+def test_the_password_of_a_database_that_is_away_is_not_told(tmp_path: Path, command: str) -> None:
+    """Refused with a reason, in one line."""
+    url = f"postgresql+psycopg://ops:{_SECRET}@127.0.0.1:1/state"
+    env = settings(tmp_path, SMARTCLOUDOPS_DATABASE_URL=url, SMARTCLOUDOPS_LOG_LEVEL="debug")
+    tokens.create(tmp_path / "tokens.json", Role.ADMIN, "alice")
+    ran = subprocess.run(  # noqa: S603 our own command
+        [sys.executable, "-m", "receiver", *command.split()],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode != 0
+    assert ran.stderr.endswith(": OperationalError\n")
+    assert ran.stderr.count("\n") == 1
+    assert _SECRET not in ran.stdout + ran.stderr
