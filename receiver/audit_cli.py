@@ -27,6 +27,7 @@ from receiver import anchoring, settings
 from receiver.database import DatabaseUrlError, database
 from receiver.durations import Duration
 from receiver.settings import Settings, SettingsError
+from receiver.single_process import AlreadyExportingError, exporting
 from receiver.stories import when
 
 _ARCHIVE = click.option(
@@ -78,7 +79,9 @@ def audit_export(where: str | None) -> None:
     with told_in_a_line():
         loaded, now = settings.load(), time.time()
         kept = _archive(loaded, where)
-        done = exports.export(database(loaded.database_url).read, kept, now)
+        records = database(loaded.database_url)
+        with exporting(records):
+            done = exports.export(records.read, kept, now)
         signed = loaded.audit_key_file is not None and done.last.seq > 0
         if loaded.audit_key_file is not None and signed:
             heads.publish(kept, heads.signing_key(loaded.audit_key_file), done.last, now)
@@ -223,7 +226,7 @@ def told_in_a_line() -> Iterator[None]:
         raise click.UsageError(str(error)) from None
     except TrailError as error:
         raise click.UsageError(str(error)) from None
-    except (ArchiveError, OSError) as error:
+    except (ArchiveError, AlreadyExportingError, OSError) as error:
         _fail(str(error))
     except AWS_ERRORS as error:
         raise click.UsageError(f"AWS cannot be asked: {error}") from None

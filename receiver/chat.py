@@ -55,9 +55,12 @@ class Chat:
 
     def _said(self, url: str, work: Callable[[], dict[str, Any]]) -> None:
         try:
-            answer = self.client.post(
-                url, json=work(), timeout=_LATER_TIMEOUT_S, follow_redirects=False
-            )
+            said = work()
+            # Whatever it answers is not read.
+            with self.client.stream(
+                "POST", url, json=said, timeout=_LATER_TIMEOUT_S, follow_redirects=False
+            ) as answer:
+                pass
         except Exception as error:  # noqa: BLE001 nobody waits for it; the log must have it
             _log.error("chat_answer_lost", error=type(error).__name__)
             return

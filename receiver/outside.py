@@ -19,6 +19,8 @@ import httpx
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
 from actions.outside import OutsideError
+from receiver import bounded
+from receiver.bounded import TooLargeError, TooSlowError
 
 # Errors after which the request surely never reached the service.
 _NEVER_SENT = (
@@ -29,6 +31,8 @@ _NEVER_SENT = (
     httpx.UnsupportedProtocol,
 )
 _SERVER_ERROR = 500
+# Ten thousand silences are a tenth of this; the client's own time-outs bound each wait.
+_BYTES_MAX, _WHOLE_S = 64 * 2**20, 30.0
 _STATUS = re.compile(r"\berror=(\d{3})\b")
 _EXPIRED = "expired"
 
@@ -207,16 +211,22 @@ class Services:
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         """The body of what was answered with success."""
+        until = time.monotonic() + _WHOLE_S
         try:
-            answer = self._client.request(method, f"{self._url}/api/v2/{path}", json=body)
+            with self._client.stream(
+                method, f"{self._url}/api/v2/{path}", json=body, follow_redirects=False
+            ) as answer:
+                said = bounded.read(answer, most=_BYTES_MAX, until=until)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             sent = not isinstance(error, _NEVER_SENT)
-            said = f"Alertmanager is out of reach: {type(error).__name__}"
-            raise OutsideError(said, sent=sent) from error
+            why = f"Alertmanager is out of reach: {type(error).__name__}"
+            raise OutsideError(why, sent=sent) from error
+        except (TooLargeError, TooSlowError) as error:
+            raise OutsideError(f"Alertmanager is no use: {error}", sent=True) from error
         if not answer.is_success:
             status = answer.status_code
             raise OutsideError(f"Alertmanager answered {status}", sent=status >= _SERVER_ERROR)
-        return answer.content
+        return said
 
 
 def _checked(kind: TypeAdapter[_Answer], body: bytes) -> _Answer:

@@ -15,6 +15,9 @@ from typing import Literal, Self, TypeVar
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
+from receiver import bounded
+from receiver.bounded import TooLargeError, TooSlowError
+
 # A 12-instance group's peers are 0.3 MB; this is room for a group of several hundred.
 MAX_BYTES = 20 * 2**20
 _SAID_AT_MOST = 200
@@ -242,14 +245,13 @@ class Prometheus:
             raise PrometheusError(f"Prometheus' clock is {abs(ahead_s):.0f} s {side} ours")
 
     def _read(self, response: httpx.Response, until: float, seconds: float) -> bytes:
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise PrometheusError(f"Prometheus' answer exceeds {self._max_bytes} bytes")
-            if time.monotonic() > until:
-                raise _too_slow(seconds)
-        return bytes(body)
+        try:
+            return bounded.read(response, most=self._max_bytes, until=until)
+        except TooLargeError:
+            said = f"Prometheus' answer exceeds {self._max_bytes} bytes"
+            raise PrometheusError(said) from None
+        except TooSlowError:
+            raise _too_slow(seconds) from None
 
 
 def _too_slow(seconds: float) -> PrometheusError:

@@ -1,15 +1,56 @@
-"""One process to a SQLite file."""
+"""One process to a SQLite file, and one export at a time from any database."""
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from sqlalchemy.engine import make_url
 
+from receiver.database import Database
+
+# Arbitrary, as the numbers of `receiver.database`, and none of them.
+_EXPORT = 728_003
+
 
 class AlreadyRunningError(Exception):
     """Another receiver works on the same SQLite file, which only one may."""
+
+
+class AlreadyExportingError(Exception):
+    """Two at once would copy the same records into files that overlap."""
+
+
+@contextmanager
+def exporting(database: Database) -> Iterator[None]:
+    """Nobody else exports meanwhile, from this database. Raises AlreadyExportingError."""
+    path = database.engine.url.database
+    if database.engine.dialect.name == "sqlite" and path:
+        descriptor = os.open(f"{path}.export", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+        return
+    # Held by the session, which is in no transaction: one that idles is ended.
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        took = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_EXPORT})").scalar_one()
+        if not took:
+            raise AlreadyExportingError("another export is under way")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_EXPORT})")
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AlreadyExportingError("another export is under way") from None
 
 
 class SingleProcess:

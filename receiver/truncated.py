@@ -16,8 +16,9 @@ import httpx
 import structlog
 from pydantic_core import from_json
 
-from receiver import alerts
+from receiver import alerts, bounded
 from receiver.alerts import Alert, Envelope
+from receiver.bounded import TooLargeError, TooSlowError
 from receiver.inbox import InboxUnavailableError, Receipt
 from receiver.metrics import Metrics
 from receiver.pools import Pool
@@ -26,7 +27,8 @@ _log = structlog.get_logger()
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # 10,000 alerts are 15 MB.
 _BYTES_MAX = 64 * 2**20
-_TIMEOUT_S = 10.0
+# For each wait, and for all of an answer.
+_TIMEOUT_S, _WHOLE_S = 10.0, 30.0
 _TRIES, _BACKOFF_S = 3, 1.0
 _NOT_YET = "0001-01-01T00:00:00Z"
 
@@ -102,12 +104,11 @@ class Truncated:
         with self.http.stream("GET", url, params=wanted, timeout=_TIMEOUT_S) as response:
             if response.status_code != httpx.codes.OK:
                 raise _UnusableError(f"Alertmanager answered {response.status_code}")
-            body = bytearray()
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > _BYTES_MAX:
-                    raise _UnusableError(f"its answer exceeds {_BYTES_MAX} bytes")
-        return _firing(bytes(body), self.clock())
+            try:
+                body = bounded.read(response, most=_BYTES_MAX, until=time.monotonic() + _WHOLE_S)
+            except (TooLargeError, TooSlowError) as error:
+                raise _UnusableError(str(error)) from None
+        return _firing(body, self.clock())
 
 
 def _matchers(labels: Mapping[str, Any]) -> list[str]:

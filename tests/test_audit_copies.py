@@ -24,6 +24,7 @@ from actions.tables import audit as table
 from actions.tables import audit_head
 from receiver.cli import main
 from receiver.database import Database
+from receiver.single_process import AlreadyExportingError, exporting
 from tests.audit_fixtures import fill, unguarded
 
 _NOW = 1_800_000_000.0
@@ -69,6 +70,16 @@ def test_an_export_goes_on_where_it_ended(state: Database, kept: Folder) -> None
     assert len(kept.names("records/")) == 2
     found = exports.verify(_lines(kept), {})
     assert (found.ok, found.records) == (True, 8)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_exports_at_once_are_one(request: pytest.FixtureRequest, kind: str) -> None:
+    """Their files would overlap; the second one is told so, and may come again."""
+    made: Database = request.getfixturevalue({"sqlite": "state", "postgresql": "empty"}[kind])
+    with exporting(made), pytest.raises(AlreadyExportingError), exporting(made):
+        pytest.fail("both export")
+    with exporting(made):
+        pass
 
 
 def test_an_export_does_not_go_on_from_another_chain(state: Database, kept: Folder) -> None:
