@@ -26,7 +26,7 @@ from ruamel.yaml.tokens import (
 # Where the library begins to take seconds.
 _SIZE_MAX = 64 * 1024
 _DEPTH_MAX = 32
-# What an escape such as "\\ud800" makes is half a character, which no text can hold.
+# What an escape such as "\ud800" makes is half a character, which no text can hold.
 _HALF = re.compile("[\ud800-\udfff]")
 _REFUSED = {
     AliasToken: "anchors and aliases are not used here",
