@@ -197,7 +197,6 @@ def records(url: str, clock: Clock) -> Iterator[Records]:
             connection.execute(episodes.delete())
         state.engine.dispose()
         kept.engine.dispose()
-        del engine, made
         # The engine leaves the connection that it listened on to the garbage collector.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
