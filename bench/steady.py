@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 GROWS_AT_MOST = 0.05
 # And the slowest hundredth of the last third's answers against the better third before.
 SLOWER_AT_MOST = 1.5
+# After so many times as long as records are kept, as many go as come.
+_SETTLED = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +83,17 @@ def soaked(  # noqa: PLR0913 each is one fact about what went on
     began, over = answers[0].at, samples[-1].at
     third = (over - began) / 3
     late = [one for one in samples if one.at >= began + third]
-    at = [one.at for one in late]
+    # Before the first records are old enough to go, and for some time after, it can only grow.
+    settled = [one for one in late if one.at >= began + _SETTLED * kept_s]
+    long_enough = bool(settled) and over - settled[0].at >= third
 
-    def growth(values: Sequence[float]) -> float:
+    def growth(values: Sequence[float], seen: Sequence[Sample] = late) -> float:
+        at = [one.at for one in seen]
         slope = statistics.linear_regression(at, values).slope
         return slope * (at[-1] - at[0]) / statistics.mean(values)
 
     rss, handles = [one.rss_mb for one in late], [float(one.handles) for one in late]
-    threads, stored = [float(one.threads) for one in late], [one.database_mb for one in late]
+    threads = [float(one.threads) for one in late]
     return Soaked(
         minutes=(over - began) / 60,
         deliveries=len(answers),
@@ -104,9 +109,10 @@ def soaked(  # noqa: PLR0913 each is one fact about what went on
         handles_growth=growth(handles),
         threads=threads[-1],
         threads_growth=growth(threads),
-        database_mb=stored[-1],
-        # Before anything is old enough to go, it can only grow.
-        database_growth=growth(stored) if third >= kept_s else None,
+        database_mb=late[-1].database_mb,
+        database_growth=growth([one.database_mb for one in settled], settled)
+        if long_enough
+        else None,
         ack_p99_ms_by_third=[
             1e3 * _p99([one for one in answers if n <= (one.at - began) / third < n + 1])
             for n in range(3)

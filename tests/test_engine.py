@@ -1,9 +1,10 @@
-"""The durable engine starts again after a start that failed."""
+"""The durable engine starts again after a failed start, and after another release."""
 
 import threading
 from pathlib import Path
 
 import pytest
+from dbos import DBOSClient
 
 from receiver.database import database
 from receiver.engine import Engine, Kind, Phase
@@ -25,3 +26,36 @@ def test_a_start_that_failed_leaves_nothing_in_the_way_of_the_next(tmp_path: Pat
     finally:
         engine.stop()
         engine.disconnect()
+
+
+def test_what_an_earlier_release_left_is_finished(tmp_path: Path) -> None:
+    """Under the names that all releases share: a change of one would strand what is in flight."""
+    url = f"sqlite:///{tmp_path}/state.db"
+    handled: list[Phase] = []
+    done = threading.Event()
+
+    def handle(phase: Phase) -> None:
+        handled.append(phase)
+        done.set()
+
+    engine = Engine(url, 1, handle)
+    engine.start()
+    engine.stop()
+    left = Phase(run_id="one", kind=Kind.VERIFY, number=7)
+    earlier = DBOSClient(system_database_url=url)
+    earlier.enqueue(
+        {
+            "workflow_name": "phase",
+            "queue_name": "runs",
+            "workflow_id": "one:verify:7:0",
+            "app_version": "1",
+        },
+        "one:verify:7:0",
+    )
+    earlier.destroy()
+    engine.start()
+    try:
+        assert done.wait(20)
+        assert handled == [left]
+    finally:
+        engine.stop()
