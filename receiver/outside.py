@@ -61,7 +61,10 @@ class _People:
     def __init__(self, path: Path | None, *, timeout_s: float = 20.0) -> None:
         self._timeout_s = timeout_s
         # Variables of the environment are read in the settings alone.
-        asset = apprise.AppriseAsset(app_id="SmartCloudOps", app_url="", allow_templates=False)
+        # Where an answer would send us is not what the file names.
+        asset = apprise.AppriseAsset(
+            app_id="SmartCloudOps", app_url="", allow_templates=False, http_redirects=False
+        )
         self._apprise = apprise.Apprise(asset=asset)
         if path is not None:
             self._read(path, asset)

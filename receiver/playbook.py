@@ -262,5 +262,11 @@ class Playbook(_Part):
         ]
         return hashlib.sha256(canonical(said).encode()).hexdigest()
 
+    @property
+    def alertname(self) -> str | None:
+        """The one that it takes, where a matcher names it."""
+        named = (one for one in self.match if one.name == "alertname")
+        return next((one.value for one in named if one.is_equal and not one.is_regex), None)
+
     def matches(self, labels: Mapping[str, str]) -> bool:
         return all(matcher.matches(labels) for matcher in self.match)

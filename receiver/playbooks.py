@@ -4,8 +4,10 @@ Every fault of a file is reported with its line. A folder with a fault is not us
 set of playbooks would match other alerts than the whole.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,17 @@ class Playbooks:
 
     def matching(self, labels: Mapping[str, str]) -> Sequence[Playbook]:
         """Those whose matchers all fit. More than one is ambiguous, and the caller must refuse."""
-        return [playbook for playbook in self.items if playbook.matches(labels)]
+        alertname = labels.get("alertname", "")
+        places = sorted((*self._by_alert.get(alertname, ()), *self._by_alert.get(None, ())))
+        return [self.items[place] for place in places if self.items[place].matches(labels)]
+
+    @cached_property
+    def _by_alert(self) -> Mapping[str | None, Sequence[int]]:
+        """Places of those for one alert name, by it; of all others under None."""
+        found: defaultdict[str | None, list[int]] = defaultdict(list)
+        for place, playbook in enumerate(self.items):
+            found[playbook.alertname].append(place)
+        return dict(found)
 
     def named(self, name: str) -> Sequence[Playbook]:
         """The one of that name, or none."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
@@ -77,13 +78,17 @@ def test_an_answer_is_bounded_in_time_and_size(
     assert time.monotonic() < until + 1
 
 
-def test_no_call_goes_where_an_answer_sends_it(hostile: Hostile) -> None:
-    """Not for silences, for metrics, nor for the rest of a group."""
+def test_no_call_goes_where_an_answer_sends_it(hostile: Hostile, tmp_path: Path) -> None:
+    """Not for silences, for people, for metrics, nor for the rest of a group."""
     with httpx.Client(trust_env=False) as http:
         with pytest.raises(OutsideError, match="302"):
             Services(f"{hostile.url}/elsewhere", None, http).silences("x")
         with pytest.raises(PrometheusError, match="302"):
             Prometheus(f"{hostile.url}/elsewhere").instant_query("up", at=1.0)
+        people = tmp_path / "people"
+        people.write_text(f"oncall={hostile.url.replace('http', 'json')}/elsewhere\n")
+        with pytest.raises(OutsideError):
+            Services(hostile.url, people, http).notify("oncall", "title", "text")
         metrics = Metrics([])
         rest = Truncated(
             f"{hostile.url}/elsewhere", http, lambda *_: pytest.fail("stored"), metrics
@@ -94,5 +99,5 @@ def test_no_call_goes_where_an_answer_sends_it(hostile: Hostile) -> None:
             assert time.monotonic() < until
             time.sleep(0.1)
         rest.close()
-    assert len(hostile.seen) >= 3
+    assert len(hostile.seen) >= 4
     assert all(path.startswith("/elsewhere") for path in hostile.seen)
