@@ -86,5 +86,12 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
     )
 
 
+def identity(*, timeout: float = 5) -> tuple[Any, Any]:
+    """Clients of STS and IAM, for what is asked of the caller itself."""
+    session = boto3.Session()
+    config = Config(connect_timeout=timeout, read_timeout=timeout)
+    return session.client("sts", config=config), session.client("iam", config=config)
+
+
 # Whatever a call of AWS raises.
 AWS_ERRORS = (BotoCoreError, ClientError)

@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import click
 
+from actions import aws, failures
+from actions import role as own_role
 from actions.aws import AWS_ERRORS
 from models.artifact import ModelError, shipped
 from models.detector import judge
@@ -25,10 +27,27 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("folder", required=False, type=_PATH)
-def check(folder: Path | None) -> None:
-    """Lint the settings and the playbooks; needs neither network nor credentials."""
+@click.option("--role", is_flag=True, help="Ask IAM what the present role may do beyond need.")
+def check(folder: Path | None, *, role: bool) -> None:
+    """Lint the settings and the playbooks; needs neither network nor credentials without --role."""
     found = playbooks_or_exit(folder or settings_or_exit().playbooks)
+    if role:
+        _check_role(found)
     click.echo(f"{len(found.items)} playbooks, no findings")
+
+
+def _check_role(found: Playbooks) -> None:
+    """A line for each operation too many; where nobody may ask, a line that says so."""
+    needed = entitlement.of(found, region=None, account=None, groups=())
+    granted = {one for statement in needed["Statement"] for one in statement["Action"]}
+    try:
+        more = own_role.excess(*aws.identity(), granted)
+    except AWS_ERRORS as error:
+        name, _ = failures.read(error)
+        click.echo(f"the role was not checked: {name} (iam:SimulatePrincipalPolicy is needed)")
+        return
+    for one in more:
+        click.echo(f"warning: the role may {one}, which no playbook needs", err=True)
 
 
 @click.command("test")
