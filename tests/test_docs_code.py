@@ -191,12 +191,16 @@ def test_a_backup_that_is_restored_holds_and_is_paused(shared: Database, tmp_pat
     fill(shared, 20)
     url = shared.engine.url.set(drivername="postgresql")
     shown = url.render_as_string(hide_password=False)
-    with create_engine(shared.engine.url, isolation_level="AUTOCOMMIT").connect() as connection:
+    admin = create_engine(shared.engine.url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
         connection.exec_driver_sql("CREATE DATABASE restored")
+    admin.dispose()
     restored = url.set(database="restored").render_as_string(hide_password=False)
     page = _ROOT / "docs" / "production.md"
     said = _run_commands(page, tmp_path, URL=shown, RESTORED=restored)
     assert " audit " in said
     assert "20 records, the chain holds" in said
-    with database(restored).read() as connection:
+    copy = database(restored)
+    with copy.read() as connection:
         assert switch.paused(connection)
+    copy.engine.dispose()
