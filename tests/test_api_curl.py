@@ -15,7 +15,7 @@ from tests.api_fixtures import GROUP, HOSTS, Live, live
 
 _ROOT = Path(__file__).parents[1]
 _HERE = "localhost:8080"
-_KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target"}
+_KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target", "$PLAYBOOK": "name"}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,11 @@ def _lines(page: str) -> list[str]:
     return [one for block in blocks for one in command.findall(block)]
 
 
-_ALL = [(page, line) for page in ("docs/api.md", "README.md") for line in _lines(page)]
+_ALL = [
+    (page, line)
+    for page in ("docs/api.md", "README.md", "docs/rollout.md")
+    for line in _lines(page)
+]
 # Prometheus and Alertmanager are not here.
 _AT_NIGHT = [
     (page, line)
@@ -59,7 +63,7 @@ def test_a_curl_line_works_as_it_stands(service: Live, page: str, line: str) -> 
 def test_a_line_that_is_copied_at_night_works(service: Live, page: str, line: str) -> None:
     """Of the refusals and the runbooks, with its pipe; it picks what the answers have."""
     del page
-    _said(service, line)
+    assert _said(service, line).strip() != "null"
     picked = re.findall(
         r"[{,] (?:\w+: \.)?(\w+)(?=[,}. ])", line.replace("{", "{ ").partition("jq")[2]
     )
@@ -101,6 +105,7 @@ def _variables(service: Live, line: str) -> dict[str, str]:
     """What a reader would put in."""
     found = {
         "TOKEN": service.tokens[Role.OPERATOR],
+        "ADMIN_TOKEN": service.tokens[Role.ADMIN],
         "WEBHOOK_TOKEN": service.tokens[Role.WEBHOOK],
         "S": service.url,
         "H": f"Authorization: Bearer {service.tokens[Role.OPERATOR]}",
