@@ -1,5 +1,6 @@
 """The database engines, and the two kinds of transaction: one that reads and one that writes."""
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,17 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    event,
+    insert,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -107,10 +118,13 @@ class Database:
         with self.engine.connect() as connection, connection.begin():
             if self.engine.dialect.name == "sqlite":
                 _look_for_damage(connection)
-            connection.exec_driver_sql("CREATE TABLE smartcloudops_trial (room text)")
-            room = text("INSERT INTO smartcloudops_trial VALUES (:room)")
-            connection.execute(room, {"room": "x" * _ROOM})
-            connection.exec_driver_sql("DROP TABLE smartcloudops_trial")
+            # Each has its own: two that try at once must not be in each other's way.
+            trial = Table(
+                f"smartcloudops_trial_{secrets.token_hex(4)}", MetaData(), Column("room", Text)
+            )
+            trial.create(connection)
+            connection.execute(insert(trial), {"room": "x" * _ROOM})
+            trial.drop(connection)
 
     def migrate(self, history: str, *, to: str = "head") -> None:
         """Bring the schema named `history` (a folder of receiver/migrations) up to date.

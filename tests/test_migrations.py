@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, insert, select
 
 from actions import audit, tables
+from demo.postgres import Postgres
 from receiver import episodes, runs
 from receiver import tables as _runs_table  # noqa: F401 it adds the runs
 from receiver.database import Database, SchemaError, database
@@ -93,6 +94,17 @@ def test_two_that_start_at_once_migrate_once(empty: Database) -> None:
         list(pool.map(lambda _: empty.migrate("state"), range(4)))
     with empty.read() as connection:
         assert runs.page(connection) == []
+
+
+def test_two_that_are_tried_out_at_once_are_both_well(server: Postgres) -> None:
+    """The records and the inbox of two receivers, on one database."""
+    url = server.create("tried")
+    made = [database(url, use=use) for use in ("state", "inbox") for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            list(pool.map(Database.try_out, made))
+    for one in made:
+        one.engine.dispose()
 
 
 def _filled(made: Database, history: str) -> dict[str, list[dict[str, Any]]]:
