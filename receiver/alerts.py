@@ -47,7 +47,7 @@ class Envelope(BaseModel):
 
     version: Literal["4"]
     alerts: list[Any]
-    truncated: Annotated[int, Field(ge=0, alias="truncatedAlerts")] = 0
+    truncated: Annotated[int, Field(ge=0, le=2**31, alias="truncatedAlerts")] = 0
     receiver: Annotated[str, BeforeValidator(_text)] = ""
     group_labels: Annotated[
         dict[str, Any], BeforeValidator(_mapping), Field(alias="groupLabels")

@@ -25,6 +25,7 @@ from receiver.situation import MANY, Situations, Target
 # With many alerting instances of a group AWS is asked before the metrics, and what was known of a
 # target is good for so many seconds to refuse more about it.
 _LATELY_S, _KEPT = 10.0, 1000
+_About = tuple[str | None, str | None, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +53,7 @@ class Assessment:
     pool: Executor
     gather: Callable[[Target, float, Collection[str]], Evidence]
     judge: Callable[[Evidence, Collection[str]], Verdict]
-    _lately: dict[tuple[str | None, str | None, str], tuple[float, Assessed]] = field(
-        default_factory=dict, init=False
-    )
+    _lately: dict[_About, tuple[float, Assessed]] = field(default_factory=dict, init=False)
 
     def of(
         self,
@@ -89,6 +88,8 @@ class Assessment:
         many = len(situation.alerting or ()) >= MANY
         if many and (over := self._stormy(alert, matching, target, situation, now)):
             return over
+        if many:
+            situation = self.situations.counted_anew(situation, now)
         answered = self.situations.ask(situation, playbook, now)
         if many and (over := ended(answered(), (*EARLY, *KNOWN))):
             return over
@@ -114,7 +115,7 @@ class Assessment:
     def _remember(self, alert: Subject, assessed: Assessed, now: float) -> None:
         if len(self._lately) >= _KEPT:
             self._lately.clear()
-        self._lately[_about(alert, assessed.target)] = now, assessed
+        self._lately[_about(alert, assessed.target, assessed.playbooks[0])] = now, assessed
 
     def _stormy(
         self,
@@ -132,7 +133,7 @@ class Assessment:
         refusal = screen(alert, matching, grouped, now, (*EARLY, *STORM))
         if refusal is not None:
             return Assessed(target=target, situation=grouped, playbooks=matching, decision=refusal)
-        at, known = self._lately.get(_about(alert, target), (0.0, None))
+        at, known = self._lately.get(_about(alert, target, matching[0]), (0.0, None))
         if known is None or not 0 <= now - at < _LATELY_S:
             return None
         names = ("instance", "asg", "scopes", "changes", "protected", "facts")
@@ -154,8 +155,8 @@ class Assessment:
         return evidence, self.judge(evidence, roles)
 
 
-def _about(alert: Subject, target: Target) -> tuple[str | None, str | None, str]:
-    return target.id, target.group, alert.labels.get("alertname", "")
+def _about(alert: Subject, target: Target, playbook: Playbook) -> _About:
+    return target.id, target.group, alert.labels.get("alertname", ""), playbook.name
 
 
 def _subject(run: Run) -> Subject:

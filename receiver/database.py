@@ -123,7 +123,7 @@ class Database:
                 f"smartcloudops_trial_{secrets.token_hex(4)}", MetaData(), Column("room", Text)
             )
             trial.create(connection)
-            connection.execute(insert(trial), {"room": "x" * _ROOM})
+            connection.execute(insert(trial), {"room": secrets.token_hex(_ROOM // 2)})
             trial.drop(connection)
 
     def migrate(self, history: str, *, to: str = "head") -> None:

@@ -145,8 +145,12 @@ class Inbox:
             receipts = self._patiently(
                 deliveries, [item for item in items if isinstance(item, Over)]
             )
-        except SQLAlchemyError as error:
-            said = f"not stored: {fault(error)}"
+        except Exception as error:  # noqa: BLE001 without this thread nothing is taken any more
+            said = f"not stored: {type(error).__name__}"
+            if isinstance(error, SQLAlchemyError):
+                said = f"not stored: {fault(error)}"
+            else:
+                _log.error("inbox_broke", error=type(error).__name__, exc_info=error)
             _answer(deliveries, [InboxUnavailableError(said) for _ in deliveries])
             return
         _answer(deliveries, receipts)

@@ -382,7 +382,9 @@ def _named(alert: Alert) -> Mapping[str, str | None]:
 def _lane(waiting: Waiting) -> str:
     """What is decided on one after the other: a group's alerts, or a share of those without one."""
     group = waiting.alert.labels.get("asg", "")
-    return group[:255] or f"#{zlib.crc32(waiting.id.encode()) % _LANES_WITHOUT_GROUP}"
+    # Any other text may be one that PostgreSQL keeps nowhere.
+    known = group if GROUP_NAME.fullmatch(group) else ""
+    return known[:255] or f"#{zlib.crc32(waiting.id.encode()) % _LANES_WITHOUT_GROUP}"
 
 
 def _receipt(waiting: Waiting) -> audit.Event:

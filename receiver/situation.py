@@ -132,6 +132,17 @@ class Situations:
             self.unreadable(Source.RECORDS)
             return situation
 
+    def counted_anew(self, situation: Situation, now: float) -> Situation:
+        """With who alerts of the group at this moment: more may be a storm by now."""
+        self._raging.pop(situation.group or "", None)
+        try:
+            with self.database.read() as connection:
+                alerting = self._alerting(connection, situation.group or "", now)
+        except SQLAlchemyError:
+            self.unreadable(Source.RECORDS)
+            return replace(situation, alerting=None)
+        return replace(situation, alerting=alerting)
+
     def _alerting(self, connection: Connection, group: str, now: float) -> frozenset[str]:
         """Instances of the group that alert. Where many do, they still do a second later."""
         at, known = self._raging.get(group, (0.0, frozenset[str]()))

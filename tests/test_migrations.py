@@ -11,7 +11,7 @@ from sqlalchemy import Column, MetaData, Table, insert, select
 
 from actions import audit, tables
 from demo.postgres import Postgres
-from receiver import episodes, runs
+from receiver import alerts, episodes, runs
 from receiver import tables as _runs_table  # noqa: F401 it adds the runs
 from receiver.database import Database, SchemaError, database
 
@@ -105,6 +105,21 @@ def test_two_that_are_tried_out_at_once_are_both_well(server: Postgres) -> None:
             list(pool.map(Database.try_out, made))
     for one in made:
         one.engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["asg", "alertname", "instance_id", "severity"])
+def test_an_alert_with_any_character_becomes_a_run(empty: Database, name: str) -> None:
+    """PostgreSQL keeps no NUL in a text: one such alert must not stop all others."""
+    empty.migrate("state")
+    labels = {"alertname": "x", name: "a\x00b"}
+    found = alerts.alert({"labels": labels}, 1.0)
+    assert found is not None
+    with empty.write() as connection:
+        runs.take_in(connection, [episodes.Waiting(id=_ID, received_at=1.0, alert=found)], 1.0)
+    with empty.read() as connection:
+        run = runs.get(connection, _ID)
+    assert run is not None
+    assert run.labels == labels
 
 
 def _filled(made: Database, history: str) -> dict[str, list[dict[str, Any]]]:
