@@ -142,7 +142,10 @@ class Assessment:
         decision = decide(alert, known.verdict, matching, situation, now)
         if not isinstance(decision, Refusal):
             return None
-        return replace(known, situation=situation, playbooks=matching, decision=decision)
+        # Its run has the evidence; a copy with each of thousands would fill the records.
+        return replace(
+            known, situation=situation, playbooks=matching, decision=decision, evidence=None
+        )
 
     def _rechecked(
         self, run: Run, playbook: Playbook, target: Target, now: float
