@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from time import sleep
+from time import monotonic, sleep
 
 import httpx
 import pytest
@@ -35,6 +35,19 @@ class _Dies(_Answers):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+
+
+class _Hangs(_Answers):
+    """Takes a delivery, and answers nothing from then on."""
+
+    def do_POST(self) -> None:
+        self.server.hung = True  # type: ignore[attr-defined]
+        sleep(20)
+
+    def do_GET(self) -> None:
+        if getattr(self.server, "hung", False):
+            sleep(20)
+        super().do_GET()
 
 
 @contextmanager
@@ -81,6 +94,15 @@ def test_a_delivery_goes_to_another_receiver(address: str, urls: tuple[str, str]
     with receiver(urls[0], _Dies), receiver(urls[1]):
         sleep(1)
         assert {_delivered(address) for _ in range(6)} == {200}
+
+
+def test_a_receiver_that_hangs_is_left_alone(address: str, urls: tuple[str, str]) -> None:
+    """What it took goes to another one, long before Alertmanager gives it up."""
+    with receiver(urls[0], _Hangs), receiver(urls[1]):
+        sleep(1)
+        began = monotonic()
+        assert {_delivered(address) for _ in range(4)} == {200}
+        assert monotonic() - began < 10
 
 
 def test_nothing_else_passes(address: str, urls: tuple[str, str]) -> None:
