@@ -1,5 +1,6 @@
 """The console script: errors are one line on stderr, exit 2 for bad input, 1 for a failed check."""
 
+import gc
 import importlib
 import sys
 from collections.abc import Mapping
@@ -36,7 +37,11 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
         module, name = _COMMANDS[cmd_name]
+        # What is loaded stays: looking for garbage among it is a fifth of the time that it takes.
+        gc.disable()
         found: click.Command = getattr(importlib.import_module(module), name)
+        gc.freeze()
+        gc.enable()
         return found
 
 
