@@ -24,6 +24,9 @@ from actions.outside import Outside, OutsideError
 from actions.rates import Rates
 from actions.surroundings import Bounds, scopes
 
+# The scopes of a target in a group, or None.
+Recent = Callable[[str, str, Bounds], Sequence[Scope] | None]
+
 # Longer than a call takes to connect and to be answered: until then its absence proves nothing.
 _MAY_ARRIVE_S = 15.0
 
@@ -66,6 +69,12 @@ def allow(connection: Connection, step: Step) -> Denial | None:
     return None
 
 
+def none_recent(target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
+    """They are always read."""
+    del target, group, bounds
+    return None
+
+
 def go_on() -> None:
     """Nobody else acts."""
 
@@ -77,7 +86,7 @@ class Performer:
     Both `begin` and `check`, which is asked right before the call, raise where this process must
     not act any more; what it began then goes on elsewhere. `forbids` is asked in the transaction
     of the claim, and again in the one right before the call: what people have said about this step
-    meanwhile.
+    meanwhile. `recent` knows scopes that were read so lately that they need not be read again.
     """
 
     aws: Aws
@@ -86,6 +95,7 @@ class Performer:
     clock: Callable[[], float]
     forbids: Callable[[Connection, Step], Denial | None] = allow
     check: Callable[[], None] = go_on
+    recent: Recent = none_recent
 
     def perform(self, step: Step) -> Intent | Denial:
         """The step as it ended, or why it may not begin.
@@ -96,11 +106,9 @@ class Performer:
             intent = ledger.read(connection, step.run_id, step.index)
         if intent is None:
             begun = self._intend(step)
-            if isinstance(begun, Denial):
-                return begun
-            intent = begun
+            return begun if isinstance(begun, Denial) else self._dispatch(step, begun, new=True)
         if intent.stage is Stage.INTENT:
-            return self._dispatch(step, intent)
+            return self._dispatch(step, intent, new=False)
         if intent.stage is Stage.DISPATCHED:
             return self._resume(step, intent)
         return intent
@@ -154,7 +162,7 @@ class Performer:
                 stage, outcome = Stage.OBSERVED, Outcome.NOOP
         except (NotActionableError, OutsideError) as refusal:
             stage, outcome, error = Stage.OBSERVED, Outcome.FAILED, str(refusal)
-        intent = Intent(
+        return Intent(
             run_id=step.run_id,
             step=step.index,
             action=step.action.name,
@@ -169,18 +177,11 @@ class Performer:
             started_at=now,
             ended_at=self.clock() if outcome else None,
         )
-        with self.begin() as connection:
-            ledger.write(connection, intent)
-        return intent
 
     def _claim(self, step: Step) -> int | Denial:
         found: Sequence[Scope] = ()
         if step.action.takes_out and step.undoing is None:
-            try:
-                found = scopes(self.aws, step.target, step.group, step.bounds)
-            except NotActionableError:
-                # Said by the action itself, in its own words.
-                found = ()
+            found = self._scopes(step)
         bid = Bid(
             run_id=step.run_id,
             step=step.index,
@@ -203,6 +204,16 @@ class Performer:
                 audit.append(connection, now, _claimed(step, fence))
         return fence
 
+    def _scopes(self, step: Step) -> Sequence[Scope]:
+        found = self.recent(step.target, step.group, step.bounds)
+        if found is not None:
+            return found
+        try:
+            return scopes(self.aws, step.target, step.group, step.bounds)
+        except NotActionableError:
+            # Said by the action itself, in its own words.
+            return ()
+
     def _check_left(self, step: Step) -> None:
         """What a person has changed since is not taken back."""
         undoing = step.undoing
@@ -211,9 +222,14 @@ class Performer:
                 f"{step.target} is not as {undoing.intent.action} left it: somebody changed it"
             )
 
-    def _dispatch(self, step: Step, intent: Intent) -> Intent | Denial:
+    def _dispatch(self, step: Step, intent: Intent, *, new: bool) -> Intent | Denial:
+        """Write down that the call is about to be made, and make it, where nothing forbids it."""
         now = self.clock()
         with self.begin() as connection:
+            if new:
+                ledger.write(connection, intent)
+            if intent.stage is not Stage.INTENT:
+                return intent
             lost = self._lost(connection, step, intent)
             if lost is None and not ledger.dispatch(connection, intent, now):
                 return Denial.TARGET_BUSY

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -44,13 +44,8 @@ def scopes(aws: Aws, target: str, group: str, bounds: Bounds) -> Sequence[Scope]
     if not group:
         return ()
     found = fleet.group(aws, group)
-    return scopes_of(aws, target, found, bounds)
-
-
-def scopes_of(aws: Aws, target: str, group: Group, bounds: Bounds) -> Sequence[Scope]:
-    """The scopes of a member, from its group as AWS shows it and its targets' health."""
-    health = {arn: _targets(aws, arn) for arn in group.target_groups}
-    return scopes_among(target, group, bounds, health)
+    health = {arn: targets(aws, arn) for arn in found.target_groups}
+    return scopes_among(target, found, bounds, health)
 
 
 def scopes_among(
@@ -84,7 +79,7 @@ def _scope(
     return Scope(name=name, members=members, out=out, limit=limit, floor=floor)
 
 
-def _targets(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
+def targets(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
     """Registered instances of a target group, and the healthy ones among them."""
     answer = aws.elbv2.describe_target_health(TargetGroupArn=arn)
     states = {
@@ -95,28 +90,26 @@ def _targets(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
     return known, frozenset(target for target in known if states[target] == "healthy")
 
 
-def changes(aws: Aws, target: str, group: Group | None) -> Sequence[str]:
-    """What others do to the target or its group right now, in words; nothing is the normal case.
+def refreshing(aws: Aws, group: str) -> Sequence[str]:
+    """Instance refreshes of the group that are under way, in words. Raises botocore's errors."""
+    answer = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=10)
+    return [
+        f"an instance refresh of {group} is {refresh.get('Status')}"
+        for refresh in answer.get("InstanceRefreshes", [])
+        if refresh.get("Status") not in _REFRESHED
+    ]
 
-    Raises botocore's errors.
-    """
-    found = list(_group_changes(aws, group)) if group is not None else []
-    if group is not None and target in group.members:
+
+def unsettled(target: str, group: Group) -> Sequence[str]:
+    """What the group itself shows of others who work on it or on its member, in words."""
+    found = []
+    if group.tags.get("smartcloudops:deploying", "false") != "false":
+        found.append(f"{group.name} has the tag smartcloudops:deploying")
+    if target in group.members:
         lifecycle = group.members[target].lifecycle
         if lifecycle != "InService":
             found.append(f"{target} is {lifecycle} in {group.name}")
     return found
-
-
-def _group_changes(aws: Aws, group: Group) -> Iterator[str]:
-    answer = aws.autoscaling.describe_instance_refreshes(
-        AutoScalingGroupName=group.name, MaxRecords=10
-    )
-    for refresh in answer.get("InstanceRefreshes", []):
-        if refresh.get("Status") not in _REFRESHED:
-            yield f"an instance refresh of {group.name} is {refresh.get('Status')}"
-    if group.tags.get("smartcloudops:deploying", "false") != "false":
-        yield f"{group.name} has the tag smartcloudops:deploying"
 
 
 def events(aws: Aws, name: str, now: float) -> Sequence[str]:

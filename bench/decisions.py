@@ -33,6 +33,7 @@ from models.evidence import Evidence
 from receiver import runs
 from receiver.alerts import Alert
 from receiver.assessment import Assessment
+from receiver.aws_facts import AwsFacts, Target
 from receiver.database import database
 from receiver.decision import Act, Ask, Refusal
 from receiver.episodes import Episode, Waiting
@@ -40,7 +41,7 @@ from receiver.evidence import gather
 from receiver.playbooks import load
 from receiver.prometheus import Prometheus
 from receiver.settings import Mode
-from receiver.situation import Situations, Target
+from receiver.situation import Situations
 
 _ROOT = Path(__file__).parents[1]
 _AT_ONCE = 48
@@ -135,11 +136,9 @@ def _all(
             playbooks=load(_ROOT / "playbooks"),
             situations=Situations(
                 database=state,
-                aws=aws.clients(),
-                pool=pool,
+                aws=AwsFacts(aws=aws.clients(), pool=pool, trail=True),
                 mode=Mode.AUTO,
                 gap_s=360,
-                trail=True,
                 arming_required=False,
                 resolved=lambda _: (),
             ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from models.evidence import Evidence
 from models.roles import ROLES_OF_ALERT
 from models.verdict import Verdict
+from receiver.aws_facts import Target
 from receiver.decide import decide, screen
 from receiver.decision import Asked, Decision, Refusal, Situation, Subject
 from receiver.early_guards import EARLY, PLAIN
@@ -20,7 +21,7 @@ from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus
 from receiver.recheck import facts, recheck
 from receiver.run import Run
-from receiver.situation import MANY, Situations, Target
+from receiver.situation import MANY, Situations
 
 # With many alerting instances of a group AWS is asked before the metrics, and what was known of a
 # target is good for so many seconds to refuse more about it.
@@ -69,7 +70,7 @@ class Assessment:
             if run.asked
             else self.playbooks.matching(run.labels)
         )
-        target = self.situations.locate(run.labels, ask=bool(matching) and run.odd is None)
+        target = self.situations.aws.locate(run.labels, ask=bool(matching) and run.odd is None)
         situation = self.situations.plain(run, target, now)
 
         def ended(known: Situation, guards: Guards) -> Assessed | None:
@@ -129,7 +130,7 @@ class Assessment:
 
         What would be acted on by that is looked at anew.
         """
-        grouped = replace(situation, asg=self.situations.lately(situation.group))
+        grouped = replace(situation, asg=self.situations.aws.lately(situation.group))
         refusal = screen(alert, matching, grouped, now, (*EARLY, *STORM))
         if refusal is not None:
             return Assessed(target=target, situation=grouped, playbooks=matching, decision=refusal)

@@ -3,28 +3,27 @@
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from actions.aws import Aws
 from models.evidence import Evidence
 from models.verdict import Verdict
 from receiver.assessment import Assessment
+from receiver.aws_facts import AwsFacts, Target
 from receiver.database import Database
 from receiver.evidence import Past, gather
 from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus
 from receiver.settings import Settings
-from receiver.situation import Situations, Source, Target
+from receiver.situation import Situations
 
 
 def assessment(  # noqa: PLR0913, PLR0917 one argument a part
     settings: Settings,
     playbooks: Playbooks,
     state: Database,
-    clients: Aws,
+    facts: AwsFacts,
     prometheus: Prometheus,
     queries: ThreadPoolExecutor,
     judge: Callable[[Evidence, Collection[str]], Verdict],
     resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
-    unreadable: Callable[[Source], None] = lambda _: None,
     past: Callable[[str], Past | None] = lambda _: None,
 ) -> Assessment:
     """It only reads. `judge` gives the model's verdict, `resolved` which runs' alerts are over.
@@ -33,14 +32,11 @@ def assessment(  # noqa: PLR0913, PLR0917 one argument a part
     """
     situations = Situations(
         database=state,
-        aws=clients,
-        pool=queries,
+        aws=facts,
         mode=settings.mode,
         gap_s=settings.episode_gap_s,
-        trail=settings.cloudtrail,
         arming_required=settings.arming_required,
         resolved=resolved,
-        unreadable=unreadable,
     )
 
     def evidence_of(target: Target, at: float, roles: Collection[str]) -> Evidence:

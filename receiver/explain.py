@@ -16,6 +16,7 @@ from actions import aws
 from receiver import alerts, runs
 from receiver.alerts import Alert, NotJsonError, NotVersion4Error
 from receiver.assessment import Assessed, Assessment
+from receiver.aws_facts import AwsFacts
 from receiver.database import Database, database
 from receiver.deciding import assessment
 from receiver.decision import Act, Ask, Observe, Refusal
@@ -54,7 +55,8 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
     ):
         clients = aws.connect()
         judge = Judging(settings.model, settings.model_manifest, lambda: clients).judge
-        deciding = assessment(settings, playbooks, state, clients, prometheus, queries, judge)
+        facts = AwsFacts(aws=clients, pool=queries, trail=settings.cloudtrail)
+        deciding = assessment(settings, playbooks, state, facts, prometheus, queries, judge)
         return [_answer(alert, deciding, now) for alert in found]
 
 

@@ -16,11 +16,11 @@ from actions.action import Outcome
 from actions.catalog import CATALOG
 from actions.reconciliation import Kind as Difference
 from models.verdict import Answer
+from receiver.aws_facts import Source
 from receiver.decision import Reason
 from receiver.notices import Kind
 from receiver.run import IN_FLIGHT, Mark, State
 from receiver.settings import Mode
-from receiver.situation import Source
 
 # A second series for each counter, which Prometheus 2 does not use.
 disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations

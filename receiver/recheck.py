@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 from models.verdict import Answer, Contribution, Verdict
+from receiver.aws_facts import Target
 from receiver.evidence import holds
 from receiver.playbook import Playbook, filled
 from receiver.prometheus import Prometheus, PrometheusError
-from receiver.situation import Target
 
 MODEL = "playbook/1"
 

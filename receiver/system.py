@@ -2,7 +2,7 @@
 
 import importlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import httpx
@@ -15,6 +15,7 @@ from actions.perform import Performer
 from receiver import gauges, notices
 from receiver.anchoring import Anchoring
 from receiver.assessor import Assessor
+from receiver.aws_facts import AwsFacts, Source
 from receiver.by_hand import ByHand
 from receiver.closing import Closing
 from receiver.configuration_record import ConfigurationRecord
@@ -42,7 +43,6 @@ from receiver.retention import Retention
 from receiver.rollout import Rollout
 from receiver.settings import Profile, Settings
 from receiver.single_process import SingleProcess
-from receiver.situation import Source
 from receiver.stepping import Stepper
 from receiver.truncated import Truncated
 
@@ -83,6 +83,12 @@ class System:
         self._workers = Pool(settings.workers, "assess")
         # Apart from the workers, which wait for what runs here.
         self._queries = Pool(4 * settings.workers, "query")
+        self._facts = AwsFacts(
+            aws=self._aws,
+            pool=self._queries,
+            trail=settings.cloudtrail,
+            unreadable=self.metrics.unread,
+        )
         self._looks = Looks()
         self._lock = SingleProcess(settings.database_url)
         self.inbox = Inbox(
@@ -106,6 +112,7 @@ class System:
         stepper = Stepper(
             performer=Performer(
                 aws=self._aws,
+                recent=self._facts.recent_scopes,
                 outside=outside or Nobody(),
                 begin=self.leadership.write,
                 clock=clock,
@@ -140,17 +147,16 @@ class System:
         )
         # What is read ahead and not answered is no decision's loss, and not counted as one.
         ahead = Prometheus(str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s)
-        self._pasts = Pasts(ahead, playbooks, self._queries, clock, self._hear)
+        self._pasts = Pasts(ahead, playbooks, self._queries, clock, self._facts.hear)
         self.assessment = assessment(
             settings,
             playbooks,
             self.database,
-            self._aws,
+            self._facts,
             self.prometheus,
             self._queries,
             self.judging.judge,
             self.inbox.resolved,
-            self.metrics.unread,
             self._pasts.of,
         )
         self.assessor = Assessor(
@@ -311,9 +317,6 @@ class System:
         look = partial(gauges.refresh, self.metrics, self.database, self.inbox, now)
         if not self._looks.done(look):
             self.metrics.paused.set(1)
-
-    def _hear(self, names: Collection[str], now: float) -> None:
-        self.assessment.situations.hear(names, now)
 
     def _phase(self, phase: Phase) -> None:
         self._phases.handle(phase)

@@ -55,13 +55,14 @@ class Cutting:
             raise CutOffError
 
 
-# A step reads the ledger, claims, writes its intent, dispatches, calls, and writes what came of it.
+# A step reads the ledger, claims, writes that it is about to call, calls, and writes what came of
+# it.
 _CUTS = {
     "claimed": (2, False),
-    "intent": (3, False),
-    "dispatched": (4, False),
-    "called": (5, True),
-    "observed": (5, False),
+    "looked": (3, True),
+    "dispatched": (3, False),
+    "called": (4, True),
+    "observed": (4, False),
 }
 
 

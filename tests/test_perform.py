@@ -9,6 +9,7 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
 from actions import audit, claims, ledger, switch
 from actions.action import Outcome
+from actions.blast_radius import Scope
 from actions.catalog import CATALOG
 from actions.claims import Denial
 from actions.ledger import Intent, Stage
@@ -270,12 +271,10 @@ def test_a_pause_stops_what_was_claimed_but_not_sent(
     assert "RebootInstances" not in fake.calls
 
 
-def test_a_run_that_was_overtaken_does_not_act(
-    performer: Performer, fake: FakeAws, state: Database, clock: Clock
-) -> None:
-    """A claim that another run took since is seen by its fence."""
+def _intended(state: Database, now: float) -> None:
+    """A step that was claimed and written down, and not sent."""
     with state.write() as connection:
-        fence = claims.take(connection, bid(HOST, "A" * 26), clock())
+        fence = claims.take(connection, bid(HOST, "A" * 26), now)
         assert isinstance(fence, int)
         ledger.write(
             connection,
@@ -288,9 +287,42 @@ def test_a_run_that_was_overtaken_does_not_act(
                 before={},
                 fence=fence,
                 stage=Stage.INTENT,
-                started_at=clock(),
+                started_at=now,
             ),
         )
+
+
+def test_what_was_intended_and_not_sent_is_sent_once(
+    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """As an earlier version leaves it behind."""
+    _intended(state, clock())
+    assert _performed(performer.perform(_reboot())).outcome is Outcome.CHANGED
+    performer.perform(_reboot())
+    assert fake.calls.count("RebootInstances") == 1
+
+
+def test_scopes_read_a_moment_ago_are_not_read_again(performer: Performer, fake: FakeAws) -> None:
+    """What they forbid is forbidden all the same."""
+    full = Scope(
+        name="group web-asg",
+        members=frozenset({HOST, "i-2"}),
+        out=frozenset({"i-2"}),
+        limit=1,
+        floor=1,
+    )
+    recent = replace(performer, recent=lambda *_: [full])
+    step = replace(_reboot(), group="web-asg")
+    assert recent.perform(step) is Denial.MIN_HEALTHY
+    assert "DescribeAutoScalingGroups" not in fake.calls
+
+
+def test_a_run_that_was_overtaken_does_not_act(
+    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """A claim that another run took since is seen by its fence."""
+    _intended(state, clock())
+    with state.write() as connection:
         claims.release(connection, "A" * 26)
         clock.now += 2
         claims.take(connection, bid(HOST, "B" * 26), clock())

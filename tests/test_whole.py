@@ -184,12 +184,12 @@ def test_the_trail_is_believed_for_half_a_minute(whole: Whole) -> None:
                 raise ReadTimeoutError(endpoint_url="x")
 
     whole.aws.trouble = trouble
-    situations, now = whole.assessor.assessment.situations, whole.now
-    situations.hear(["web-asg", "no group: \n"], now)
+    facts, now = whole.assessor.assessment.situations.aws, whole.now
+    facts.hear(["web-asg", "no group: \n"], now)
     silent = False
     counts = []
     for later in (0.0, 29.0, 31.0):
-        situations.hear(["web-asg"], now + later)
+        facts.hear(["web-asg"], now + later)
         counts.append(len(asked))
     assert counts == [2, 2, 3]
 

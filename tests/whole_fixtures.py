@@ -22,6 +22,7 @@ from receiver import runs
 from receiver.alerts import Alert
 from receiver.assessment import Assessment
 from receiver.assessor import Assessor
+from receiver.aws_facts import AwsFacts, Target
 from receiver.closing import Closing
 from receiver.database import Database, database
 from receiver.engine import Phase
@@ -35,7 +36,7 @@ from receiver.playbooks import load
 from receiver.prometheus import Prometheus
 from receiver.run import Run, State
 from receiver.settings import Mode
-from receiver.situation import Situations, Target
+from receiver.situation import Situations
 from receiver.stepping import Stepper
 
 PLAYBOOK = """
@@ -156,11 +157,9 @@ class Whole:
         )
         situations = Situations(
             database=self.state,
-            aws=clients,
-            pool=AtOnce(),
+            aws=AwsFacts(aws=clients, pool=AtOnce(), trail=True),
             mode=self.mode,
             gap_s=360,
-            trail=True,
             arming_required=self.arming_required,
             resolved=self.inbox.resolved,
         )

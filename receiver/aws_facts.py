@@ -1,0 +1,232 @@
+"""What AWS says of a target and of what is around it, and what it said a moment ago."""
+
+import ipaddress
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+import structlog
+
+from actions import failures, fleet, surroundings
+from actions.action import TargetKind
+from actions.aws import AWS_ERRORS, Aws
+from actions.blast_radius import Scope
+from actions.fleet import Group, Instance, NotActionableError
+from actions.surroundings import Bounds
+
+_log = structlog.get_logger()
+_T = TypeVar("_T")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_Health = tuple[frozenset[str], frozenset[str]]
+# How long a group is good enough to tell a storm, CloudTrail's word holds, and so do the scopes
+# that were decided on: a claim that follows at once need not read them again.
+_LATELY_S, _HEARD_S, _RECENT_S = 2.0, 30.0, 1.0
+_MOST = 1000
+
+
+class Source(StrEnum):
+    """Where what a decision rests on is read from."""
+
+    AWS = "aws"
+    PROMETHEUS = "prometheus"
+    RECORDS = "records"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Whom an alert is about; all None where its labels do not say."""
+
+    id: str | None = None
+    kind: TargetKind | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The answers; None is unknown, as in `receiver.decision.Situation`."""
+
+    instance: Instance | None
+    asg: Group | None
+    scopes: Sequence[Scope] | None
+    changes: Sequence[str] | None
+    protected: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsFacts:
+    """Asks AWS on `pool`. Whatever cannot be read is None, never an exception.
+
+    `trail`: CloudTrail is asked, too. `unreadable` is told where AWS does not answer.
+    """
+
+    aws: Aws
+    pool: Executor
+    trail: bool
+    unreadable: Callable[[Source], None] = lambda _: None
+    # Groups by name, with when they were read.
+    _read: dict[str, tuple[float, Group | None]] = field(default_factory=dict, init=False)
+    # What CloudTrail said of a name, with when it was asked.
+    _heard: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict, init=False)
+    # The target groups of a group as it was last seen.
+    _arns: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False)
+    _scopes: dict[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
+        default_factory=dict, init=False
+    )
+
+    def look(self, target: Target, bounds: Bounds, now: float) -> Seen:
+        """The target and what is around it, asked for all at once."""
+        target_id, group = target.id or "", target.group
+        of_instance = target.kind is TargetKind.INSTANCE
+        instance = self.pool.submit(self._instance, target_id) if of_instance else None
+        protected = self.pool.submit(self._protected, target_id) if of_instance else None
+        names = dict.fromkeys(filter(None, (target_id, group))) if self.trail else ()
+        told = [self.pool.submit(self._events, name, now) for name in names]
+        asg, scopes, changes = self._around(target_id, group, bounds)
+        return Seen(
+            instance=instance.result() if instance else None,
+            asg=asg,
+            scopes=scopes,
+            changes=_all([changes, *(one.result() for one in told)]),
+            protected=protected.result() if protected else None,
+        )
+
+    def _around(
+        self, target: str, group: str | None, bounds: Bounds
+    ) -> tuple[Group | None, Sequence[Scope] | None, Sequence[str] | None]:
+        """The group, its scopes, and who else works on it.
+
+        What hangs on the group is asked for with it where the group is known from before.
+        """
+        if not group:
+            return None, (), ()
+        health: dict[str, Future[_Health | None]] = {}
+        refreshing = None
+        if group in self._arns:
+            health = {arn: self.pool.submit(self._health, arn) for arn in self._arns[group]}
+            refreshing = self.pool.submit(self._refreshing, group)
+        asg = self._group(group)
+        if asg is None:
+            return None, None, None
+        refreshing = refreshing or self.pool.submit(self._refreshing, group)
+        for arn in asg.target_groups:
+            health[arn] = health.get(arn) or self.pool.submit(self._health, arn)
+        _keep(self._arns, group, asg.target_groups)
+        healthy = {arn: health[arn].result() for arn in asg.target_groups}
+        known = {arn: one for arn, one in healthy.items() if one is not None}
+        scopes = None
+        if len(known) == len(healthy):
+            scopes = surroundings.scopes_among(target, asg, bounds, known)
+            _keep(self._scopes, (target, group, bounds), (time.monotonic(), scopes))
+        changes = _all([refreshing.result(), surroundings.unsettled(target, asg)])
+        return asg, scopes, changes
+
+    def recent_scopes(self, target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
+        """What a decision of a moment ago found them to be; None where that is too long ago."""
+        at, scopes = self._scopes.get((target, group, bounds), (0.0, ()))
+        return scopes if at and time.monotonic() - at < _RECENT_S else None
+
+    def locate(self, labels: Mapping[str, str], *, ask: bool) -> Target:
+        """The target by `instance_id`, else by private address, else the group itself.
+
+        Nothing but a well-formed id or name is believed; empty is nobody, never everybody. `ask`
+        AWS where the labels do not say it all.
+        """
+        named = labels.get("asg", "")
+        group = named if fleet.GROUP_NAME.fullmatch(named) else None
+        if fleet.INSTANCE_ID.fullmatch(labels.get("instance_id", "")):
+            return self._instance_target(labels["instance_id"], group, ask=ask)
+        address = _private_address(labels.get("instance", "")) if ask else None
+        if address is not None:
+            found = self._known(lambda: fleet.by_private_address(self.aws, address))
+            if found is not None:
+                return Target(id=found.id, kind=TargetKind.INSTANCE, group=group or found.group)
+        if group is not None and not labels.get("instance_id"):
+            return Target(id=group, kind=TargetKind.GROUP, group=group)
+        return Target()
+
+    def _instance_target(self, instance_id: str, group: str | None, *, ask: bool) -> Target:
+        if group is None and ask:
+            found = self._instance(instance_id)
+            group = found.group if found else None
+        return Target(id=instance_id, kind=TargetKind.INSTANCE, group=group)
+
+    def lately(self, name: str | None) -> Group | None:
+        """The group as it was a moment ago: enough to tell a storm, and never to act on."""
+        if name is None:
+            return None
+        now = time.monotonic()
+        at, known = self._read.get(name, (-_LATELY_S, None))
+        if now - at < _LATELY_S:
+            return known
+        found = self._group(name)
+        _keep(self._read, name, (now, found))
+        return found
+
+    def hear(self, names: Collection[str], now: float) -> None:
+        """Ask CloudTrail about instances and groups ahead of a decision."""
+        for name in names if self.trail else ():
+            if fleet.INSTANCE_ID.fullmatch(name) or fleet.GROUP_NAME.fullmatch(name):
+                self._events(name, now)
+
+    def _events(self, name: str, now: float) -> Sequence[str] | None:
+        """CloudTrail is minutes late by itself, answers slowly, and only twice a second."""
+        at, heard = self._heard.get(name, (0.0, None))
+        if heard is not None and 0 <= now - at < _HEARD_S:
+            return heard
+        found = self._known(lambda: surroundings.events(self.aws, name, now))
+        if found is not None:
+            _keep(self._heard, name, (now, found))
+        return found
+
+    def _group(self, name: str) -> Group | None:
+        return self._known(lambda: fleet.group(self.aws, name))
+
+    def _instance(self, instance_id: str) -> Instance | None:
+        return self._known(lambda: fleet.instance(self.aws, instance_id))
+
+    def _protected(self, instance_id: str) -> bool | None:
+        return self._known(lambda: surroundings.protected(self.aws, instance_id))
+
+    def _health(self, arn: str) -> _Health | None:
+        return self._known(lambda: surroundings.targets(self.aws, arn))
+
+    def _refreshing(self, group: str) -> Sequence[str] | None:
+        return self._known(lambda: surroundings.refreshing(self.aws, group))
+
+    def _known(self, read: Callable[[], _T]) -> _T | None:
+        """What `read` gives, or None where AWS does not answer."""
+        try:
+            return read()
+        except NotActionableError:
+            return None
+        except AWS_ERRORS as error:
+            _log.warning("situation_unreadable", error=failures.read(error)[0])
+            self.unreadable(Source.AWS)
+            return None
+
+
+def _keep(known: dict[_K, _V], key: _K, value: _V) -> None:
+    """Remember it, and forget all where that is too much."""
+    if len(known) >= _MOST:
+        known.clear()
+    known[key] = value
+
+
+def _all(parts: Sequence[Sequence[str] | None]) -> Sequence[str] | None:
+    """All parts as one; unknown where one of them is."""
+    known = [part for part in parts if part is not None]
+    return [one for part in known for one in part] if len(known) == len(parts) else None
+
+
+def _private_address(instance: str) -> str | None:
+    """The address of a scrape target ("10.0.1.7:9100") where it is a private IPv4 one."""
+    host, _, _ = instance.partition(":")
+    try:
+        address = ipaddress.IPv4Address(host)
+    except ValueError:
+        return None
+    return str(address) if address.is_private and not address.is_loopback else None
