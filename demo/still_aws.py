@@ -38,6 +38,7 @@ class StillGroup:
     minimum: int
     maximum: int
     desired: int
+    target_groups: list[str] = field(default_factory=list)
     refreshes: list[str] = field(default_factory=list)
     suspended: set[str] = field(default_factory=set)
     tags: dict[str, str] = field(default_factory=lambda: dict(_TAGS))
@@ -84,7 +85,7 @@ class StillAws:
             "ec2_once": ec2,
             "autoscaling": autoscaling,
             "autoscaling_once": autoscaling,
-            "elbv2": SimpleNamespace(),
+            "elbv2": SimpleNamespace(describe_target_health=self._describe_health),
             "ssm": SimpleNamespace(),
             "ssm_once": SimpleNamespace(),
             "sns": SimpleNamespace(),
@@ -129,6 +130,17 @@ class StillAws:
             for number, status in enumerate(group.refreshes[:MaxRecords])
         ]
         return {"InstanceRefreshes": found}
+
+    def _describe_health(self, TargetGroupArn: str) -> Any:  # noqa: N803, ANN401 boto3's names
+        self.trouble("DescribeTargetHealth", "before")
+        states = {True: "healthy", False: "unhealthy"}
+        found = [
+            {"Target": {"Id": host.id}, "TargetHealth": {"State": states[host.healthy]}}
+            for group in self.groups.values()
+            if TargetGroupArn in group.target_groups
+            for host in group.hosts.values()
+        ]
+        return {"TargetHealthDescriptions": found}
 
     def _lookup(self, LookupAttributes: Sequence[Mapping[str, str]], **_: object) -> Any:  # noqa: N803, ANN401 boto3's names
         self.trouble("LookupEvents", "before")
@@ -192,7 +204,7 @@ def _group(group: StillGroup) -> dict[str, Any]:
         "MinSize": group.minimum,
         "MaxSize": group.maximum,
         "DesiredCapacity": group.desired,
-        "TargetGroupARNs": [],
+        "TargetGroupARNs": group.target_groups,
         "SuspendedProcesses": [{"ProcessName": one} for one in sorted(group.suspended)],
         "Tags": [{"Key": key, "Value": value} for key, value in group.tags.items()],
         "Instances": [

@@ -306,6 +306,8 @@ class Assessor:
         except SQLAlchemyError as error:
             # The engine has it as well, and waits for the records.
             _log.warning("phase_left_to_the_engine", run=phase.run_id, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 nobody asks the future that it would vanish in
+            _log.error("phase_broke", run=phase.run_id, error=type(error).__name__, exc_info=error)
 
     def _ask(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
         phase, lasts = Phase.first(run.id, Kind.EXPIRE, now), plan.playbook.approval_s

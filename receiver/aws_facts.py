@@ -67,6 +67,7 @@ class AwsFacts:
     pool: Executor
     trail: bool
     unreadable: Callable[[Source], None] = lambda _: None
+    monotonic: Callable[[], float] = time.monotonic
     # Groups by name, with when they were read.
     _read: dict[str, tuple[float, Group | None]] = field(default_factory=dict, init=False)
     # What CloudTrail said of a name, with when it was asked.
@@ -103,6 +104,7 @@ class AwsFacts:
         """
         if not group:
             return None, (), ()
+        self._scopes.pop((target, group, bounds), None)
         health: dict[str, Future[_Health | None]] = {}
         refreshing = None
         if group in self._arns:
@@ -120,14 +122,14 @@ class AwsFacts:
         scopes = None
         if len(known) == len(healthy):
             scopes = surroundings.scopes_among(target, asg, bounds, known)
-            _keep(self._scopes, (target, group, bounds), (time.monotonic(), scopes))
+            _keep(self._scopes, (target, group, bounds), (self.monotonic(), scopes))
         changes = _all([refreshing.result(), surroundings.unsettled(target, asg)])
         return asg, scopes, changes
 
     def recent_scopes(self, target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
         """What a decision of a moment ago found them to be; None where that is too long ago."""
         at, scopes = self._scopes.get((target, group, bounds), (0.0, ()))
-        return scopes if at and time.monotonic() - at < _RECENT_S else None
+        return scopes if at and self.monotonic() - at < _RECENT_S else None
 
     def locate(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The target by `instance_id`, else by private address, else the group itself.
@@ -158,7 +160,7 @@ class AwsFacts:
         """The group as it was a moment ago: enough to tell a storm, and never to act on."""
         if name is None:
             return None
-        now = time.monotonic()
+        now = self.monotonic()
         at, known = self._read.get(name, (-_LATELY_S, None))
         if now - at < _LATELY_S:
             return known

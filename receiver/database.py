@@ -31,6 +31,7 @@ from sqlalchemy.exc import (
     DatabaseError,
     DataError,
     IntegrityError,
+    OperationalError,
     ProgrammingError,
     SQLAlchemyError,
 )
@@ -145,7 +146,10 @@ class Database:
 def away(error: SQLAlchemyError) -> bool:
     """Whether a server was not there to answer, as while it restarts; a file is always there."""
     state = getattr(getattr(error, "orig", None), "sqlstate", "")
-    return state is None or state.startswith(_AWAY)
+    if state is None:
+        # Said by the driver itself, of the connection, or of what it was given to send.
+        return isinstance(error, OperationalError)
+    return state.startswith(_AWAY)
 
 
 def _look_for_damage(connection: Connection) -> None:
@@ -155,8 +159,10 @@ def _look_for_damage(connection: Connection) -> None:
     driver.set_progress_handler(lambda: time.monotonic() > until, 10_000)
     try:
         said = driver.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.OperationalError:
-        # Interrupted, and nothing was found until then.
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise DatabaseError("PRAGMA quick_check", None, error) from error
+        # Nothing was found until then.
         return
     finally:
         driver.set_progress_handler(None, 0)

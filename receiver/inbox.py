@@ -117,7 +117,9 @@ class Inbox:
 
     def _put(self, delivery: _Delivery) -> None:
         with self._counting:
-            if self._thread is None or self._waiting + len(delivery.alerts) > self.backlog:
+            if not self.alive:
+                raise InboxUnavailableError("nobody stores what comes")
+            if self._waiting + len(delivery.alerts) > self.backlog:
                 raise InboxUnavailableError("the backlog is full")
             self._waiting += len(delivery.alerts)
         self._came.append(time.monotonic())
@@ -135,7 +137,10 @@ class Inbox:
             while not self._queue.empty():
                 items.append(self._queue.get())
             going = None not in items
-            self._commit([item for item in items if item is not None])
+            try:
+                self._commit([item for item in items if item is not None])
+            except Exception as error:  # noqa: BLE001 without this thread nothing is taken any more
+                _log.error("inbox_broke", error=type(error).__name__, exc_info=error)
 
     def _commit(self, items: Sequence[_Delivery | Over]) -> None:
         deliveries = [item for item in items if isinstance(item, _Delivery)]

@@ -11,6 +11,8 @@ from receiver.run import State
 from receiver.settings import Mode
 from receiver.tables import runs
 
+# Of what it does by itself, 95 % are to be right.
+_ONE_OF = 20
 _LEVEL = {mode: level for level, mode in enumerate(Mode)}
 
 
@@ -71,6 +73,10 @@ def shortfalls(
         return
     if found.wrong:
         yield f"people marked {found.wrong} of its runs as wrong"
+    if mode is Mode.AUTO and found.failed * _ONE_OF > found.acted:
+        yield f"{found.failed} of {found.acted} runs that acted failed: one of {_ONE_OF} may"
+    if mode is Mode.AUTO and found.denied * _ONE_OF > found.acted + found.denied:
+        yield f"people denied {found.denied} of its plans: one of {_ONE_OF} may be"
     if mode is present.mode:
         return
     if _LEVEL[mode] > _LEVEL[present.mode] + 1:

@@ -164,6 +164,29 @@ def test_a_full_backlog_is_refused(path: Path, clock: Clock) -> None:
     made.stop()
 
 
+def test_what_breaks_after_storing_stops_no_later_delivery(path: Path, clock: Clock) -> None:
+    """Without its writer nothing would be taken any more, and nobody would know."""
+
+    def broken() -> None:
+        raise LookupError
+
+    made = Inbox(database(f"sqlite:///{path}"), GAP_S, broken)
+    made.database.migrate("inbox")
+    made.start()
+    for key in ("a" * 16, "b" * 16):
+        assert _submit(made, _alert(key), at=clock()).accepted == 1
+    assert made.alive
+    made.stop()
+
+
+def test_nothing_is_taken_where_nobody_stores(path: Path, clock: Clock) -> None:
+    """Before it is started, and after it ended: the sender keeps it and hears at once."""
+    made = _opened(path)
+    made.stop()
+    with pytest.raises(InboxUnavailableError, match="nobody stores"):
+        made.submit([_alert()], clock())
+
+
 def test_what_cannot_be_stored_is_not_acknowledged(path: Path, clock: Clock) -> None:
     """An error for the sender, no receipt; what SQLite says, and no word of the statement."""
     made = _opened(path)

@@ -95,3 +95,15 @@ def test_only_going_further_needs_a_record(
     assert bool(list(shortfalls(now, wanted, to_percent, wrong, 9))) == further
     right = replace(wrong, wrong=0)
     assert list(shortfalls(now, wanted, to_percent, right, 9)) == []
+
+
+@pytest.mark.parametrize("present", [Mode.APPROVE, Mode.AUTO])
+def test_one_of_twenty_may_go_wrong_of_what_acts_by_itself(present: Mode) -> None:
+    """On the way to it, and to more targets; what a person approves is theirs to judge."""
+    now = Armed(mode=present, why="so", canary_percent=10)
+    well = replace(_NONE, observed=19, acted=20, recovered=19, failed=1)
+    assert list(shortfalls(now, Mode.AUTO, 100, well, 9)) == []
+    for worse in (replace(well, acted=19), replace(well, failed=2), replace(well, denied=2)):
+        assert len(list(shortfalls(now, Mode.AUTO, 100, worse, 9))) == 1
+        observing = replace(now, mode=Mode.OBSERVE)
+        assert list(shortfalls(observing, Mode.APPROVE, 100, worse, 9)) == []

@@ -1,0 +1,128 @@
+"""What AWS says of a target is asked for at once, and believed for as long as it may be."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from actions.action import TargetKind
+from actions.surroundings import Bounds
+from demo.still_aws import StillAws, StillGroup, StillHost, refusal
+from receiver.aws_facts import AwsFacts, Target
+from tests.conftest import Clock
+
+_HOSTS = [f"i-{number:017x}" for number in range(4)]
+_WEB = Target(id=_HOSTS[0], kind=TargetKind.INSTANCE, group="web")
+_BOUNDS = Bounds()
+
+
+@pytest.fixture
+def aws(clock: Clock) -> StillAws:
+    made = StillAws(clock)
+    hosts = {one: StillHost(one, "us-east-1a", 0.0) for one in _HOSTS}
+    made.groups["web"] = StillGroup("web", hosts, 1, 8, 4, target_groups=["arn:1"])
+    return made
+
+
+@pytest.fixture
+def ticks() -> Clock:
+    return Clock(1.0)
+
+
+@pytest.fixture
+def facts(aws: StillAws, ticks: Clock) -> Iterator[AwsFacts]:
+    with ThreadPoolExecutor(16) as pool:
+        yield AwsFacts(aws=aws.clients(), pool=pool, trail=True, monotonic=ticks)
+
+
+def _scopes(facts: AwsFacts, clock: Clock) -> set[str]:
+    return {one.name for one in facts.look(_WEB, _BOUNDS, clock()).scopes or ()}
+
+
+def test_a_known_group_is_read_in_one_round(facts: AwsFacts, aws: StillAws, clock: Clock) -> None:
+    """The group's own answer is not waited for to ask for what hangs on it."""
+    first = facts.look(_WEB, _BOUNDS, clock())
+    hanging = {name: Event() for name in ("DescribeTargetHealth", "DescribeInstanceRefreshes")}
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeAutoScalingGroups":
+            assert all(asked.wait(10) for asked in hanging.values())
+        if operation in hanging:
+            hanging[operation].set()
+
+    aws.trouble = trouble
+    assert facts.look(_WEB, _BOUNDS, clock()) == first
+
+
+def test_the_target_groups_of_now_count(facts: AwsFacts, aws: StillAws, clock: Clock) -> None:
+    """Also where others were asked for by what was known before."""
+    assert "target group arn:1" in _scopes(facts, clock)
+    aws.groups["web"].target_groups = ["arn:2"]
+    found = _scopes(facts, clock)
+    assert "target group arn:2" in found
+    assert "target group arn:1" not in found
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(
+    ("silent", "unknown"),
+    [
+        ("DescribeAutoScalingGroups", {"asg", "scopes", "changes"}),
+        ("DescribeTargetHealth", {"scopes"}),
+        ("DescribeInstanceRefreshes", {"changes"}),
+        ("DescribeInstances", {"instance"}),
+        ("DescribeInstanceAttribute", {"protected"}),
+        ("LookupEvents", {"changes"}),
+    ],
+)
+def test_what_is_not_answered_is_unknown(  # noqa: PLR0913 one argument a column
+    facts: AwsFacts, aws: StillAws, clock: Clock, silent: str, unknown: set[str], *, known: bool
+) -> None:
+    """And nothing else is, whether the group was seen before or not."""
+    if known:
+        facts.look(_WEB, _BOUNDS, clock())
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == silent:
+            raise refusal(operation, "InternalError", 500)
+
+    aws.trouble = trouble
+    clock.now += 60
+    seen = facts.look(_WEB, _BOUNDS, clock())
+    assert {name for name, value in vars(seen).items() if value is None} == unknown
+
+
+def test_a_group_that_is_gone_is_unknown(facts: AwsFacts, aws: StillAws, clock: Clock) -> None:
+    """Nothing that was known of it counts."""
+    facts.look(_WEB, _BOUNDS, clock())
+    aws.groups["other"] = aws.groups.pop("web")
+    aws.groups["other"].name = "other"
+    seen = facts.look(_WEB, _BOUNDS, clock())
+    assert (seen.asg, seen.scopes, seen.changes) == (None, None, None)
+
+
+def test_scopes_hold_for_a_second(facts: AwsFacts, clock: Clock, ticks: Clock) -> None:
+    """For the claim that follows at once; for just this target and these bounds."""
+    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+    seen = facts.look(_WEB, _BOUNDS, clock())
+    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) == seen.scopes
+    assert facts.recent_scopes(_HOSTS[1], "web", _BOUNDS) is None
+    assert facts.recent_scopes(_HOSTS[0], "web", Bounds(percent=50)) is None
+    ticks.now += 1.0
+    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+
+
+def test_scopes_that_could_not_be_read_anew_do_not_hold(
+    facts: AwsFacts, aws: StillAws, clock: Clock
+) -> None:
+    """Known once and unknown since is unknown."""
+    facts.look(_WEB, _BOUNDS, clock())
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeTargetHealth":
+            raise refusal(operation, "InternalError", 500)
+
+    aws.trouble = trouble
+    facts.look(_WEB, _BOUNDS, clock())
+    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
