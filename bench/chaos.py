@@ -189,11 +189,13 @@ class _Chaos:
         return found
 
     def _mend(self, made: Cluster, supervisor: Supervisor) -> None:
+        """Wait until all is there again; a receiver may end meanwhile for want of a database."""
         made.heal()
-        while not all(one.alive for one in made.replicas):
+        until = time.monotonic() + _PATIENCE_S
+        while not all(one.serves for one in made.replicas):
+            if time.monotonic() > until:
+                raise RuntimeError("a receiver does not get ready again")
             _pass(supervisor, time.monotonic() + _LOOK_S)
-        for one in made.replicas:
-            one.ready()
         wait_ready(self.around.prometheus, f"{self.around.prometheus_url}/-/ready")
 
     def _ended(self, made: Cluster, names: set[str], since: float) -> None:

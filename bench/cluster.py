@@ -46,6 +46,12 @@ class Replica:
     def alive(self) -> bool:
         return self.child is not None and self.child.alive()
 
+    @property
+    def serves(self) -> bool:
+        with suppress(httpx.TransportError):
+            return self.call("GET", "/readyz").is_success
+        return False
+
     def start(self) -> None:
         """Start it and wait until it is ready. Raises ProcessError."""
         self.begin()
