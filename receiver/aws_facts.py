@@ -168,11 +168,20 @@ class AwsFacts:
         _keep(self._read, name, (now, found))
         return found
 
-    def hear(self, names: Collection[str], now: float) -> None:
-        """Ask CloudTrail about instances and groups ahead of a decision."""
-        for name in names if self.trail else ():
-            if fleet.INSTANCE_ID.fullmatch(name) or fleet.GROUP_NAME.fullmatch(name):
+    def ahead(self, names: Collection[str], now: float) -> None:
+        """Ask about instances and groups before they are decided on.
+
+        What CloudTrail says of them, and what hangs on a group that was never seen.
+        """
+        for name in names:
+            of_group = not fleet.INSTANCE_ID.fullmatch(name)
+            if of_group and not fleet.GROUP_NAME.fullmatch(name):
+                continue
+            if self.trail:
                 self._events(name, now)
+            found = self._group(name) if of_group and name not in self._arns else None
+            if found is not None:
+                _keep(self._arns, name, found.target_groups)
 
     def _events(self, name: str, now: float) -> Sequence[str] | None:
         """CloudTrail is minutes late by itself, answers slowly, and only twice a second."""

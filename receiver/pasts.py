@@ -29,14 +29,14 @@ _AGAIN_S, _FORGET_S, _MOST = 20.0, 300.0, 16
 class Pasts:
     """`prometheus` is asked on `pool`; `clock` gives epoch seconds.
 
-    `hear` asks CloudTrail about a target and its group, which takes as long, and is minutes late.
+    `ahead` asks AWS about a target and its group: CloudTrail takes as long, and is minutes late.
     """
 
     prometheus: Prometheus
     playbooks: Playbooks
     pool: Executor
     clock: Callable[[], float] = time.time
-    hear: Callable[[Collection[str], float], None] = lambda _, __: None
+    ahead: Callable[[Collection[str], float], None] = lambda _, __: None
     _known: dict[str, Past] = field(default_factory=dict, init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -62,7 +62,7 @@ class Pasts:
             if self._stopping.is_set():
                 return
             roles = ROLES_OF_ALERT.get(labels.get("alertname", ""), frozenset())
-            self.hear([one for one in (target, labels.get("asg")) if one], now)
+            self.ahead([one for one in (target, labels.get("asg")) if one], now)
             known = kept.get(target)
             if known is None or now - known.at >= _AGAIN_S:
                 read = past_of(

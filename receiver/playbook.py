@@ -113,6 +113,8 @@ def filled(value: object, values: Mapping[str, str]) -> Any:  # noqa: ANN401 as 
     return value
 
 
+# Raised where a default of playbooks changes: what was armed under another one is armed anew.
+EDITION = 1
 # Longer is a slip of the pen, and no moment that far ahead can be written down.
 _LONGEST_S = 31 * 86_400.0
 Seconds = Annotated[
@@ -245,9 +247,11 @@ class Playbook(_Part):
     def digest(self) -> str:
         """SHA-256 of what the playbook says, whatever its layout.
 
-        Without the defaults, so that a release that knows more keys changes no playbook.
+        Without the defaults, so that a release that knows more keys changes no playbook; one that
+        changes what a default means does, by `EDITION`.
         """
         said = self.model_dump(mode="python", exclude={"match", "steps"}, exclude_defaults=True)
+        said["edition"] = EDITION
         said["match"] = [str(matcher) for matcher in self.match]
         said["steps"] = [
             {

@@ -147,7 +147,7 @@ class System:
         )
         # What is read ahead and not answered is no decision's loss, and not counted as one.
         ahead = Prometheus(str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s)
-        self._pasts = Pasts(ahead, playbooks, self._queries, clock, self._facts.hear)
+        self._pasts = Pasts(ahead, playbooks, self._queries, clock, self._facts.ahead)
         self.assessment = assessment(
             settings,
             playbooks,

@@ -25,7 +25,7 @@ from receiver.conditions import (
     VerdictFacts,
     condition,
 )
-from receiver.playbook import EXAMPLES, filled
+from receiver.playbook import EDITION, EXAMPLES, filled
 from receiver.playbooks import PlaybookErrors, load
 
 _ROOT = Path(__file__).parents[1]
@@ -52,6 +52,33 @@ def _faults(folder: Path) -> list[str]:
     with pytest.raises(PlaybookErrors) as caught:
         load(folder)
     return [f"{finding.line}: {finding.message}" for finding in caught.value.findings]
+
+
+def test_another_default_is_another_edition(written: Callable[[str], Path]) -> None:
+    """What was armed under the old one would go further than people said it may."""
+    (loaded,) = load(written(_EXAMPLE)).items
+    said = loaded.model_dump(mode="json", exclude={"name", "description", "match", "steps", "mode"})
+    limits = {
+        "target_per_hour": 3,
+        "target_per_day": 7,
+        "group_per_hour": 10,
+        "playbook_per_hour": 30,
+        "blast_radius": 10.0,
+        "min_healthy": None,
+    }
+    first = {
+        "cooldown_s": 300.0,
+        "approval_s": 1800.0,
+        "recheck": [],
+        "facts": {},
+        "undecided": {"reversible": "refuse", "destructive": "refuse"},
+        "limits": limits,
+        "verify": None,
+        "rollback": False,
+        "escalate": [],
+    }
+    # Whoever changes this raises the edition, and writes down both here.
+    assert (EDITION, said) == (1, first)
 
 
 def test_the_shortest_playbook_loads(written: Callable[[str], Path]) -> None:

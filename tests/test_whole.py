@@ -185,11 +185,11 @@ def test_the_trail_is_believed_for_half_a_minute(whole: Whole) -> None:
 
     whole.aws.trouble = trouble
     facts, now = whole.assessor.assessment.situations.aws, whole.now
-    facts.hear(["web-asg", "no group: \n"], now)
+    facts.ahead(["web-asg", "no group: \n"], now)
     silent = False
     counts = []
     for later in (0.0, 29.0, 31.0):
-        facts.hear(["web-asg"], now + later)
+        facts.ahead(["web-asg"], now + later)
         counts.append(len(asked))
     assert counts == [2, 2, 3]
 
