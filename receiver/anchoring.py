@@ -1,6 +1,5 @@
 """Signs the head of the audit chain from time to time, so that its end cannot be cut off unseen."""
 
-import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -12,12 +11,12 @@ from actions import audit, heads
 from actions.archive import Archive, ArchiveError, archive
 from actions.aws import Aws
 from actions.chain import Link, Verification
+from receiver.beat import Beat
 from receiver.database import Database
 from receiver.metrics import Metrics
 from receiver.settings import Settings
 
 _log = structlog.get_logger()
-_STOP_S = 5.0
 
 
 @dataclass(kw_only=True)
@@ -29,25 +28,23 @@ class Anchoring:
     clients: Callable[[], Aws]
     metrics: Metrics
     clock: Callable[[], float]
-    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
-    _thread: threading.Thread | None = field(default=None, init=False)
+    _beat: Beat = field(init=False)
     _signed: Link | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        every_s = self.settings.audit_head_interval_s
+        self._beat = Beat("anchoring", every_s, self.beat, at_once=True)
 
     def start(self) -> None:
         if self.settings.audit_key_file is None:
             return
-        self._stopping.clear()
         # Another receiver may have signed since.
         self._signed = None
-        self._thread = threading.Thread(target=self._loop, name="anchoring", daemon=True)
-        self._thread.start()
+        self._beat.start()
 
     def stop(self) -> None:
         """Sign what was the last."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(_STOP_S)
-            self._thread = None
+        if self._beat.stop():
             self.beat()
 
     def beat(self) -> None:
@@ -80,11 +77,6 @@ class Anchoring:
         found = known_heads(self.settings, self.clients)
         with self.database.read() as connection:
             return audit.verify(connection, found)
-
-    def _loop(self) -> None:
-        self.beat()
-        while not self._stopping.wait(self.settings.audit_head_interval_s):
-            self.beat()
 
     def _failed(self, why: str) -> None:
         self.metrics.audit_anchor_failures.inc()

@@ -4,7 +4,6 @@ Values that could hold a secret (texts, addresses, paths) are left out: only whe
 """
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from actions import audit as chain
 from actions.audit import Event
 from actions.tables import audit
 from receiver import tokens
+from receiver.beat import Beat
 from receiver.database import Database
 from receiver.playbooks import Playbooks
 from receiver.settings import Profile, Settings
@@ -27,7 +27,6 @@ _log = structlog.get_logger()
 _ACTOR = "smartcloudops"
 _STARTED, _STOPPED, _CHANGED = "service_started", "service_stopped", "configuration_changed"
 _INTERVAL_S = 1.0
-_STOP_S = 5.0
 _OPEN = (bool, int, float, Profile)
 
 
@@ -39,33 +38,28 @@ class ConfigurationRecord:
     playbooks: Playbooks
     database: Database
     clock: Callable[[], float]
-    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
-    _thread: threading.Thread | None = field(default=None, init=False)
+    _beat: Beat = field(init=False)
     _file: object = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._beat = Beat("configuration", _INTERVAL_S, self.beat)
 
     def start(self) -> None:
         """Record what the service starts with, and how it differs from the last time."""
         self._file = _state(self.settings)
         now = self._read()
         self._try(now, Event(actor=_ACTOR, event=_STARTED, detail=now))
-        self._thread = threading.Thread(target=self._loop, name="configuration", daemon=True)
-        self._thread.start()
+        self._beat.start()
 
     def stop(self) -> None:
         """The last record of this process."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(_STOP_S)
+        if self._beat.stop():
             self._try({}, Event(actor=_ACTOR, event=_STOPPED, detail={}))
 
     def beat(self) -> None:
         state = _state(self.settings)
         if state != self._file and self._try({"tokens": _tokens(self.settings)}):
             self._file = state
-
-    def _loop(self) -> None:
-        while not self._stopping.wait(_INTERVAL_S):
-            self.beat()
 
     def _try(self, now: Mapping[str, Any], *events: Event) -> bool:
         """Record the events, and what of `now` is not as it is on record already."""

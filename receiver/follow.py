@@ -5,7 +5,6 @@ record, too: each event is handed on once, by one process, and at most once over
 """
 
 import json
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ import structlog
 from sqlalchemy import Connection, insert, select, update
 
 from actions.tables import audit, audit_head
+from receiver.beat import Beat
 from receiver.database import Database
 from receiver.tables import followers
 
@@ -22,7 +22,6 @@ _INTERVAL_S = 1.0
 _HANDFUL = 50
 # Without an event of its own for so long, a follower notes all the same how far it came.
 _SKIPPED_MOST = 10_000
-_STOP_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +45,19 @@ class Follower:
     events: Collection[str]
     take: Callable[[Record], None]
     rest: Callable[[], None] = lambda: None
-    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
-    _thread: threading.Thread | None = field(default=None, init=False)
+    _beat: Beat = field(init=False)
     # What this process has looked at; on record is what was handed on.
     _looked: int = field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        self._beat = Beat(self.name, _INTERVAL_S, self._follow, at_once=True)
+
     def start(self) -> None:
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
-        self._thread.start()
+        self._beat.start()
 
     def stop(self) -> None:
         """End soon; what was not handed on is the next time."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(_STOP_S)
+        self._beat.stop()
 
     def catch_up(self) -> None:
         """Hand on all that is new, then rest."""
@@ -68,7 +65,7 @@ class Follower:
             noted = self._noted(connection)
         while found := self._look(noted):
             for record in found:
-                if self._stopping.is_set():
+                if self._beat.stopping.is_set():
                     return
                 mine = self._claim(record.seq)
                 self._looked = record.seq
@@ -76,13 +73,11 @@ class Follower:
                     self.take(record)
         self.rest()
 
-    def _loop(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.catch_up()
-            except Exception as error:  # noqa: BLE001 whatever it was, the next event is waited for
-                _log.error("follower_waits", name=self.name, error=type(error).__name__)
-            self._stopping.wait(_INTERVAL_S)
+    def _follow(self) -> None:
+        try:
+            self.catch_up()
+        except Exception as error:  # noqa: BLE001 whatever it was, the next event is waited for
+            _log.error("follower_waits", name=self.name, error=type(error).__name__)
 
     def _noted(self, connection: Connection) -> int:
         """How far it came; a new one begins at the end, as what is past is no news."""

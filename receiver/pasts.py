@@ -5,7 +5,6 @@ a rule with a `for` says ahead whose week that will be. Only reads; where it kno
 evidence is asked for as ever.
 """
 
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from models.roles import ROLES_OF_ALERT
+from receiver.beat import Beat
 from receiver.evidence import Past, past_of
 from receiver.playbooks import Playbooks
 from receiver.prometheus import Prometheus, PrometheusError
@@ -38,17 +38,17 @@ class Pasts:
     clock: Callable[[], float] = time.time
     ahead: Callable[[Collection[str], float], None] = lambda _, __: None
     _known: dict[str, Past] = field(default_factory=dict, init=False)
-    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
+    _beat: Beat = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._beat = Beat("pasts", _LOOK_EVERY_S, self._look, patience_s=0.0)
 
     def start(self) -> None:
-        self._stopping = threading.Event()
-        threading.Thread(
-            target=self._loop, args=(self._stopping,), name="pasts", daemon=True
-        ).start()
+        self._beat.start()
 
     def stop(self) -> None:
         """What is being read is not waited for."""
-        self._stopping.set()
+        self._beat.stop()
 
     def of(self, target: str) -> Past | None:
         """What was read of the target lately."""
@@ -59,7 +59,7 @@ class Pasts:
         now = self.clock()
         kept = {one: past for one, past in self._known.items() if now - past.at < _FORGET_S}
         for target, labels in self._pending(now).items():
-            if self._stopping.is_set():
+            if self._beat.stopping.is_set():
                 return
             roles = ROLES_OF_ALERT.get(labels.get("alertname", ""), frozenset())
             self.ahead([one for one in (target, labels.get("asg")) if one], now)
@@ -92,9 +92,8 @@ class Pasts:
         matching = self.playbooks.matching(labels)
         return len(matching) == 1 and not matching[0].recheck
 
-    def _loop(self, stopping: threading.Event) -> None:
-        while not stopping.wait(_LOOK_EVERY_S):
-            try:
-                self.look()
-            except Exception as error:  # noqa: BLE001 nothing rests on it, and it must not end
-                _log.warning("pasts_unread", error=type(error).__name__)
+    def _look(self) -> None:
+        try:
+            self.look()
+        except Exception as error:  # noqa: BLE001 nothing rests on it, and it must not end
+            _log.warning("pasts_unread", error=type(error).__name__)

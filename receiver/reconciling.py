@@ -1,6 +1,5 @@
 """Reconciles the ledger with CloudTrail from time to time, and says in metrics what it found."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,13 +8,13 @@ import structlog
 from actions import ledger, reconciliation, trail
 from actions.aws import Aws
 from actions.reconciliation import Kind
+from receiver.beat import Beat
 from receiver.database import Database
 from receiver.metrics import Metrics
 
 _log = structlog.get_logger()
 # What CloudTrail shows late is looked at again by the next.
 _OVERLAP_S = 2 * trail.LATE_S
-_STOP_S = 5.0
 
 
 @dataclass(kw_only=True)
@@ -27,28 +26,24 @@ class Reconciling:
     clients: Callable[[], Aws]
     metrics: Metrics
     clock: Callable[[], float]
-    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
-    _thread: threading.Thread | None = field(default=None, init=False)
+    _beat: Beat = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._beat = Beat("reconciling", self.interval_s or 0.0, self.beat)
 
     def start(self) -> None:
-        if self.interval_s is None:
-            return
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._loop, name="reconciling", daemon=True)
-        self._thread.start()
+        if self.interval_s is not None:
+            self._beat.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(_STOP_S)
-            self._thread = None
+        self._beat.stop()
 
     def beat(self) -> None:
         """Compare the last interval; a failure is counted, and tried again by the next."""
         now = self.clock()
         since = now - (self.interval_s or 0.0) - _OVERLAP_S
         try:
-            seen = list(trail.looked_up(self.clients(), since, now, self._stopping.wait))
+            seen = list(trail.looked_up(self.clients(), since, now, self._beat.stopping.wait))
             with self.database.read() as connection:
                 entries = ledger.sent_since(connection, since - reconciliation.TOLERANCE_S)
         except Exception as error:  # noqa: BLE001 whatever it was, the next one is waited for
@@ -63,7 +58,3 @@ class Reconciling:
         self.metrics.reconciled.set(now)
         for one in found.findings:
             _log.error("reconciliation_finding", kind=str(one.kind), what=one.what, run=one.run_id)
-
-    def _loop(self) -> None:
-        while not self._stopping.wait(self.interval_s):
-            self.beat()

@@ -4,7 +4,6 @@ What still guards something stays, however old: runs that have not ended, episod
 and their runs, holds, cooldowns, breakers. So does the audit, which `actions.retention` prunes.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +14,7 @@ from sqlalchemy import ColumnElement, Table, delete, func, select, tuple_
 from actions.rates import DAY_S
 from actions.tables import attempts, claims, intents
 from actions.trail import KNOWN_S
+from receiver.beat import Beat
 from receiver.database import Database
 from receiver.engine import Engine
 from receiver.episodes import episodes
@@ -54,23 +54,18 @@ class Retention:
     engine: Engine
     metrics: Metrics
     clock: Callable[[], float]
-    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
-    _thread: threading.Thread | None = field(default=None, init=False)
+    _beat: Beat = field(init=False)
 
     def __post_init__(self) -> None:
+        self._beat = Beat("retention", _EVERY_S, self.beat, patience_s=_STOP_S)
         for kind in Kept:
             self.metrics.retention_removed.labels(kind)
 
     def start(self) -> None:
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._loop, name="retention", daemon=True)
-        self._thread.start()
+        self._beat.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(_STOP_S)
-            self._thread = None
+        self._beat.stop()
 
     def beat(self) -> None:
         """Remove what is old, batch by batch; a failure is counted, and tried again by the next."""
@@ -83,14 +78,14 @@ class Retention:
 
     def _remove(self, kind: Kept, now: float) -> None:
         removed = passed = 0
-        while not self._stopping.is_set():
+        while not self._beat.stopping.is_set():
             seen, gone = self._some(kind, now, passed)
             removed, passed = removed + gone, passed + seen - gone
             self.metrics.retention_removed.labels(kind).inc(gone)
             if seen < _BATCH:
                 break
             self.inbox.let_pass()
-            self._stopping.wait(_PAUSE_S)
+            self._beat.stopping.wait(_PAUSE_S)
         if removed:
             _log.info("retention_removed", kind=str(kind), count=removed)
 
@@ -141,10 +136,6 @@ class Retention:
     def _of_gone_runs(self, table: Table, old: ColumnElement[bool]) -> int:
         run = select(runs.c.id).where(runs.c.id == table.c.run_id)
         return _delete(self.database, table, old, ~run.exists())
-
-    def _loop(self) -> None:
-        while not self._stopping.wait(_EVERY_S):
-            self.beat()
 
 
 def _delete(database: Database, table: Table, *which: ColumnElement[bool]) -> int:
