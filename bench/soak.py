@@ -6,10 +6,12 @@ and pruned as an operator's timer would.
 """
 
 import json
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -105,9 +107,18 @@ def _sample(folder: Path, service: Served) -> Sample:
         rss_mb=service.resident_mb(),
         handles=len(list((process / "fd").iterdir())),
         threads=len(list((process / "task").iterdir())),
-        # With their write-ahead logs.
-        database_mb=sum(one.stat().st_size for one in folder.glob("state*.db*")) / 2**20,
+        database_mb=sum(_used(file) for file in folder.glob("state*.db")) / 2**20,
     )
+
+
+def _used(file: Path) -> int:
+    """Bytes that records take up: the file itself keeps the size that it once had."""
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        pages, free, size = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    return int((pages - free) * size)
 
 
 def _tend(processes: Processes, folder: Path, audit: Mapping[str, str]) -> None:

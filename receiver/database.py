@@ -37,6 +37,13 @@ from sqlalchemy.exc import (
 )
 
 _BUSY_TIMEOUT_S = 10
+# A log that grew in a storm is cut to 16 MiB afterwards, instead of keeping its size for ever.
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "journal_size_limit=16777216",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+)
 # What a database that is not full has room for, in bytes.
 _ROOM = 65_536
 _MOMENT_S = 1.0
@@ -219,7 +226,7 @@ def _sqlite(url: str) -> Engine:
     def settle(connection: Any, _: object) -> None:  # noqa: ANN401 the driver's own connection
         # The driver would begin late and without the lock; "begin" below does it instead.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

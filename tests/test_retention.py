@@ -295,3 +295,21 @@ def test_a_database_that_is_away_is_counted_and_waited_for(records: Records) -> 
     records.engine.connect()
     records.let_go()
     assert records.metrics.registry.get_sample_value(name) == 1
+
+
+def test_a_log_that_grew_in_a_storm_is_cut_afterwards(tmp_path: Path) -> None:
+    """SQLite's write-ahead log, which grows for as long as somebody reads, and never shrank."""
+    made = database(f"sqlite:///{tmp_path}/one.db")
+    with made.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE many (some BLOB)")
+    log = tmp_path / "one.db-wal"
+    with made.read() as reader:
+        reader.exec_driver_sql("SELECT count(*) FROM many").fetchone()
+        for _ in range(25):
+            with made.write() as connection:
+                connection.exec_driver_sql("INSERT INTO many VALUES (randomblob(1000000))")
+        assert log.stat().st_size > 20 * 2**20
+    for _ in range(5):
+        with made.write() as connection:
+            connection.exec_driver_sql("INSERT INTO many VALUES (randomblob(1000))")
+    assert log.stat().st_size <= 16 * 2**20
