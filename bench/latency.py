@@ -1,11 +1,14 @@
-"""From a delivery to the AWS call on the real chain, the re-check on, against the bare call."""
+"""On the real chain: from a delivery to the AWS call, the re-check on, against the bare call.
+
+And how fast a storm is decided on that a playbook takes.
+"""
 
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +22,7 @@ from demo.processes import Processes
 from demo.stage import Stage, set_up
 
 _TIMINGS = Timings(scrape="1s", evaluation="1s", hold="10s", group_interval="1s", discovery="1s")
-_SEED, _HOSTS, _BARE = 7, 6, 20
+_SEED, _HOSTS, _BARE, _STORM = 7, 6, 20, 4000
 _SETTLED_S, _PATIENCE_S = 20.0, 90.0
 _REBOOT = "RebootInstances"
 _T = TypeVar("_T")
@@ -49,6 +52,18 @@ class _Aws:
         path = f"{self.stage.receiver}/api/v1/runs?target={target}"
         found: list[dict[str, Any]] = self.http.get(path, headers=headers).json()["items"]
         return found
+
+    def ended(self) -> int:
+        """How many runs have ended, ever."""
+        lines = self.http.get(f"{self.stage.receiver}/metrics").text.splitlines()
+        found = [line for line in lines if line.startswith("smartcloudops_runs_total{")]
+        return int(sum(float(line.rpartition(" ")[2]) for line in found))
+
+    def deliver(self, alerts: Sequence[Mapping[str, object]]) -> None:
+        headers = {"Authorization": f"Bearer {self.stage.tokens['webhook']}"}
+        url = f"{self.stage.receiver}/webhook/alertmanager"
+        body = {"version": "4", "alerts": alerts}
+        self.http.post(url, json=body, headers=headers).raise_for_status()
 
     def bare_s(self, target: str) -> float:
         """What the same call takes to get there from a client that does nothing else."""
@@ -82,8 +97,10 @@ def webhook_to_aws(folder: Path) -> Mapping[str, float]:
         targets = [host["instance_id"] for host in aws.fleet()][:: 12 // _HOSTS][:_HOSTS]
         bare_s = aws.bare_s(targets[0])
         timed = [_one(aws, target) for target in targets]
+        stormed = _storm(aws)
     took, _, reads = zip(*timed, strict=True)
     return {
+        "storm_with_playbook_decisions_per_s": stormed,
         "webhook_to_first_read_ms_p50": 1e3 * statistics.median(reads),
         "webhook_to_decision_ms_p50": 1e3 * statistics.median(one for _, one, _ in timed),
         "webhook_to_aws_ms_p50": 1e3 * statistics.median(took),
@@ -108,6 +125,29 @@ def _one(aws: _Aws, target: str) -> tuple[float, float, float]:
     )
     read_at = next(call["time"] for call in aws.calls(target) if call["time"] >= received)
     return called_at - received, decided - received, read_at - received
+
+
+def _storm(aws: _Aws) -> float:
+    """Decisions a second in a storm of one group's hosts, each of which a playbook takes."""
+    fleet = aws.fleet()
+    hosts = [host["instance_id"] for host in fleet if host["asg"] == fleet[0]["asg"]]
+    labels = {"alertname": "HighCPU", "severity": "warning", "asg": fleet[0]["asg"]}
+    now = datetime.now(UTC).isoformat()
+    alerts = [
+        {
+            "status": "firing",
+            "labels": labels | {"instance_id": hosts[number % len(hosts)], "cpu": f"{number}"},
+            "startsAt": now,
+        }
+        for number in range(_STORM)
+    ]
+    before, began = aws.ended(), time.monotonic()
+    aws.deliver(alerts)
+    while aws.ended() - before < _STORM:
+        if time.monotonic() - began > _PATIENCE_S:
+            raise RuntimeError("the storm was not decided on in time")
+        time.sleep(0.2)
+    return _STORM / (time.monotonic() - began)
 
 
 def _eventually(aws: _Aws, target: str, look: Callable[[], _T | None]) -> _T:

@@ -23,9 +23,13 @@ from receiver.recheck import facts, recheck
 from receiver.run import Run
 from receiver.situation import MANY, Situations
 
-# With many alerting instances of a group AWS is asked before the metrics, and what was known of a
+# With many alerting instances of a group AWS is asked before the metrics, and what was read of a
 # target is good for so many seconds to refuse more about it.
 _LATELY_S, _KEPT = 10.0, 1000
+_READ = (
+    *("paused", "claims", "overrides", "attempts", "breaker", "arming", "acts", "alerting"),
+    *("reserved", "facts", "instance", "asg", "scopes", "changes", "protected"),
+)
 _About = tuple[str | None, str | None, str, str]
 
 
@@ -83,10 +87,13 @@ class Assessment:
         if over := ended(situation, PLAIN):
             return over
         playbook = matching[0]
-        situation = self.situations.early(run, situation, episode(), playbook, now)
-        if over := ended(situation, EARLY):
+        situation = self.situations.seen(run, situation, episode())
+        if _new(run) and (over := self._known(alert, matching, target, situation, now)):
             return over
+        situation = self.situations.early(run, situation, playbook, now)
         many = len(situation.alerting or ()) >= MANY
+        if over := ended(situation, EARLY):
+            return self._remembered(alert, over, now) if many else over
         if many and (over := self._stormy(alert, matching, target, situation, now)):
             return over
         if many:
@@ -109,14 +116,43 @@ class Assessment:
             verdict=verdict,
             decision=decision,
         )
-        if many:
-            self._remember(alert, assessed, now)
-        return assessed
+        return self._remembered(alert, assessed, now) if many else assessed
 
-    def _remember(self, alert: Subject, assessed: Assessed, now: float) -> None:
+    def _remembered(self, alert: Subject, assessed: Assessed, now: float) -> Assessed:
+        if assessed.situation.overrides:
+            # They are for labels, which other alerts of the target may not have.
+            return assessed
         if len(self._lately) >= _KEPT:
             self._lately.clear()
         self._lately[_about(alert, assessed.target, assessed.playbooks[0])] = now, assessed
+        return assessed
+
+    def _known(
+        self,
+        alert: Subject,
+        matching: Sequence[Playbook],
+        target: Target,
+        situation: Situation,
+        now: float,
+    ) -> Assessed | None:
+        """What is refused, in a storm, by what was known of the target a moment ago.
+
+        What would be acted on by that is looked at anew.
+        """
+        at, known = self._lately.get(_about(alert, target, matching[0]), (0.0, None))
+        if known is None or not 0 <= now - at < _LATELY_S:
+            return None
+        then = {name: getattr(known.situation, name) for name in _READ}
+        situation = replace(situation, **then)
+        decision: Decision | None = screen(alert, matching, situation, now, EARLY)
+        if decision is None and known.verdict is not None:
+            decision = decide(alert, known.verdict, matching, situation, now)
+        if not isinstance(decision, Refusal):
+            return None
+        # Its run has the evidence; a copy with each of thousands would fill the records.
+        return replace(
+            known, situation=situation, playbooks=matching, decision=decision, evidence=None
+        )
 
     def _stormy(
         self,
@@ -126,27 +162,12 @@ class Assessment:
         situation: Situation,
         now: float,
     ) -> Assessed | None:
-        """What is refused by what was known of the group, or of the target, a moment ago.
-
-        What would be acted on by that is looked at anew.
-        """
+        """What is refused by what was known of the group a moment ago."""
         grouped = replace(situation, asg=self.situations.aws.lately(situation.group))
         refusal = screen(alert, matching, grouped, now, (*EARLY, *STORM))
-        if refusal is not None:
-            return Assessed(target=target, situation=grouped, playbooks=matching, decision=refusal)
-        at, known = self._lately.get(_about(alert, target, matching[0]), (0.0, None))
-        if known is None or not 0 <= now - at < _LATELY_S:
+        if refusal is None:
             return None
-        names = ("instance", "asg", "scopes", "changes", "protected", "facts")
-        then = {name: getattr(known.situation, name) for name in names}
-        situation = replace(situation, **then)
-        decision = decide(alert, known.verdict, matching, situation, now)
-        if not isinstance(decision, Refusal):
-            return None
-        # Its run has the evidence; a copy with each of thousands would fill the records.
-        return replace(
-            known, situation=situation, playbooks=matching, decision=decision, evidence=None
-        )
+        return Assessed(target=target, situation=grouped, playbooks=matching, decision=refusal)
 
     def _rechecked(
         self, run: Run, playbook: Playbook, target: Target, now: float
@@ -157,6 +178,11 @@ class Assessment:
         roles = ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ())
         evidence = self.gather(target, now, roles)
         return evidence, self.judge(evidence, roles)
+
+
+def _new(run: Run) -> bool:
+    """Nobody asked for it or approved it, and it has not acted: its refusal costs it nothing."""
+    return run.asked is None and run.approval is None and not run.steps_begun
 
 
 def _about(alert: Subject, target: Target, playbook: Playbook) -> _About:

@@ -57,18 +57,14 @@ class Situations:
             approval=_approval(run, now),
         )
 
-    def early(
-        self,
-        run: Run,
-        situation: Situation,
-        episode: Episode | None,
-        playbook: Playbook,
-        now: float,
-    ) -> Situation:
-        """With what our own records say; AWS is not asked."""
-        situation = replace(
+    def seen(self, run: Run, situation: Situation, episode: Episode | None) -> Situation:
+        """With what the alert's episode says."""
+        return replace(
             situation, resolved=_resolved(run, episode), last_seen_at=_last_seen(run, episode)
         )
+
+    def early(self, run: Run, situation: Situation, playbook: Playbook, now: float) -> Situation:
+        """With what our own records say; AWS is not asked."""
         try:
             with self.database.read() as connection:
                 recorded = replace(

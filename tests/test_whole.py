@@ -13,6 +13,7 @@ from actions import audit, switch
 from demo.still_aws import StillCall, refusal
 from models.verdict import Answer
 from receiver import overrides
+from receiver.by_hand import ByHand
 from receiver.episodes import Over
 from receiver.interventions import NoSuchRunError, NotNowError
 from receiver.matchers import parse
@@ -255,6 +256,54 @@ def test_a_storm_touches_no_instance(whole: Whole) -> None:
     whole.pass_time(60)
     assert len(_operations(whole)) <= 1
     assert {run.refusal for run in whole.runs() if run.refusal} == {"storm"}
+
+
+def _read(whole: Whole) -> list[str]:
+    """Filled with what AWS is asked from now on."""
+    asked: list[str] = []
+    whole.aws.trouble = lambda operation, _: asked.append(operation)
+    return asked
+
+
+def test_in_a_storm_a_target_is_read_every_ten_seconds(whole: Whole) -> None:
+    """What refuses one alert refuses the next of the same target, and AWS is not asked for each."""
+    targets = whole.group(size=12)[:4]
+    whole.verdicts |= {one: verdict(Answer.REFUTED) for one in targets}
+    asked = _read(whole)
+    for cpu in "abcde":
+        for one in targets:
+            whole.deliver(one, cpu=cpu)
+    whole.work()
+    assert [run.refusal for run in whole.runs()] == ["verdict_refuted"] * 20
+    assert asked.count("DescribeInstances") <= len(targets)
+    asked.clear()
+    whole.now += 11
+    for one in targets:
+        whole.deliver(one, cpu="f")
+    whole.work()
+    assert "DescribeInstances" in asked
+
+
+def test_what_was_known_of_a_target_refuses_no_one_who_asks(whole: Whole) -> None:
+    """Nor a run that has acted already: only what is new, and may come again."""
+    targets = whole.group(size=12)[:4]
+    whole.verdicts |= {one: verdict(Answer.REFUTED) for one in targets}
+    for one in targets:
+        whole.deliver(one)
+        whole.deliver(one, cpu="a")
+    whole.work()
+    whole.verdicts.clear()
+    by_hand = ByHand(
+        database=whole.state,
+        playbooks=whole.playbooks,
+        decide_now=whole.assessor.decide_now,
+        wake=whole.assessor.hand_out,
+        clock=whole.clock,
+    )
+    who = {"by": "alice", "role": "operator", "comment": "it is broken"}
+    by_hand.start("high-cpu", targets[0], **who, dry_run=False)
+    whole.work()
+    assert _operations(whole) == ["RebootInstances"]
 
 
 def test_three_failures_open_the_breaker_and_one_may_try_later(tmp_path: Path) -> None:

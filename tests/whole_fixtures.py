@@ -200,13 +200,16 @@ class Whole:
         self.aws.groups[name] = StillGroup(name, hosts, 2, 12, size)
         return ids
 
-    def deliver(self, instance_id: str, *, firing: bool = True, group: str = "web-asg") -> None:
-        """An alert, or its end, as Alertmanager would send it."""
+    def deliver(
+        self, instance_id: str, *, firing: bool = True, group: str = "web-asg", cpu: str = ""
+    ) -> None:
+        """An alert, or its end, as Alertmanager sends it; about one `cpu` where it is named."""
         alert = Alert(
-            key=instance_id[-16:],
+            key=f"{cpu}{instance_id[-16:]}",
             fingerprint=instance_id[-16:],
             firing=firing,
-            labels={"alertname": "HighCPU", "instance_id": instance_id, "asg": group},
+            labels={"alertname": "HighCPU", "instance_id": instance_id, "asg": group}
+            | ({"cpu": cpu} if cpu else {}),
             annotations={},
             starts_at=self.now - 20,
             ends_at=None if firing else self.now,
