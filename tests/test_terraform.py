@@ -73,7 +73,7 @@ def test_a_template_is_given_what_it_asks_for(
     assert set(re.findall(r"\$\{(\w+)\}", text)) == names
     settings = set(re.findall(r"^#? ?SMARTCLOUDOPS_(\w+)=", text, re.MULTILINE))
     assert settings <= {name.upper() for name in Settings.model_fields}
-    assert {"AUDIT_KEY_FILE", "AUDIT_ARCHIVE", "AUDIT_LOCK_DAYS", "MODE"} <= settings
+    assert {"AUDIT_KEY_FILE", "AUDIT_ARCHIVE", "AUDIT_LOCK_DAYS", "MODE", "PROFILE"} <= settings
 
 
 def test_the_audits_bucket_is_locked_and_both_are_closed(

@@ -34,6 +34,7 @@ resource "aws_instance" "service" {
     models_bucket    = aws_s3_bucket.models.id
     name             = var.name
     package          = var.package
+    profile          = var.profile
     prometheus_url   = var.prometheus_url
     region           = var.region
     volume           = replace(aws_ebs_volume.data.id, "-", "")

@@ -29,6 +29,16 @@ variable "mode" {
   }
 }
 
+variable "profile" {
+  description = "Where it runs: development, staging or production; the last two need playbooks to be armed."
+  type        = string
+  default     = "production"
+  validation {
+    condition     = contains(["development", "staging", "production"], var.profile)
+    error_message = "One of development, staging and production."
+  }
+}
+
 variable "vpc_id" {
   description = "The VPC of Prometheus, Alertmanager and the service."
   type        = string
