@@ -6,12 +6,36 @@ Endless successful remediation hides a real fault: beyond these limits a person 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Double,
+    ScalarSelect,
+    String,
+    bindparam,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from actions.tables import attempts
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
+
+
+def _since(column: Column[Any], moment: str) -> ScalarSelect[int]:
+    query = select(func.count()).select_from(attempts)
+    mine = column == bindparam(column.name, type_=String)
+    return query.where(mine, attempts.c.at > bindparam(moment, type_=Double)).scalar_subquery()
+
+
+# One statement for all: an act waits for it twice.
+_COUNTS = select(
+    _since(attempts.c.target, "hour").label("target_hour"),
+    _since(attempts.c.target, "day").label("target_day"),
+    _since(attempts.c.group_name, "hour").label("group_hour"),
+    _since(attempts.c.playbook, "hour").label("playbook_hour"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +75,15 @@ def count(
     connection: Connection, *, target: str, group: str, playbook: str, now: float
 ) -> Attempts:
     """Attempts of the last hour and day; those without a group have none to count."""
-
-    def since(column: Column[Any], value: str, seconds: float) -> int:
-        query = select(func.count()).select_from(attempts)
-        query = query.where(column == value, attempts.c.at > now - seconds)
-        return connection.execute(query).scalar_one()
-
-    return Attempts(
-        target_hour=since(attempts.c.target, target, HOUR_S),
-        target_day=since(attempts.c.target, target, DAY_S),
-        group_hour=since(attempts.c.group_name, group, HOUR_S) if group else 0,
-        playbook_hour=since(attempts.c.playbook, playbook, HOUR_S),
-    )
+    asked = {
+        "target": target,
+        # No attempt has this one.
+        "group_name": group or None,
+        "playbook": playbook,
+        "hour": now - HOUR_S,
+        "day": now - DAY_S,
+    }
+    return Attempts(**connection.execute(_COUNTS, asked).mappings().one())
 
 
 def note(  # noqa: PLR0913 one argument a column

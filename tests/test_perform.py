@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
-from actions import audit, claims, ledger, switch
+from actions import audit, claims, ledger, rates, switch
 from actions.action import Outcome
 from actions.blast_radius import Scope
 from actions.catalog import CATALOG
@@ -15,6 +15,7 @@ from actions.claims import Denial
 from actions.ledger import Intent, Stage
 from actions.outside import Nobody
 from actions.perform import Performer, Step
+from actions.rates import Attempts
 from receiver.database import Database
 from tests.conftest import Clock
 from tests.fake_aws import HOST, FakeAws, bid
@@ -259,6 +260,34 @@ def test_a_call_that_may_still_arrive_has_not_failed(
         performer.perform(step)
     clock.now += age_s
     assert _performed(performer.perform(step)).outcome is outcome
+
+
+def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) -> None:
+    """Attempts count by target, group and playbook, each over its own time."""
+    with state.write() as connection:
+        for number, (target, group, age_s) in enumerate(
+            [("i-1", "", 10), ("i-2", "", 20), ("i-2", "", 4_000), ("i-3", "web", 30)]
+        ):
+            run_id, at = f"{number:026d}", clock() - age_s
+            rates.note(
+                connection,
+                run_id=run_id,
+                step=0,
+                target=target,
+                group=group,
+                playbook="high-cpu",
+                now=at,
+            )
+
+        def count(target: str, group: str) -> Attempts:
+            return rates.count(
+                connection, target=target, group=group, playbook="high-cpu", now=clock()
+            )
+
+        assert count("i-2", "") == Attempts(
+            target_hour=1, target_day=2, group_hour=0, playbook_hour=3
+        )
+        assert count("i-1", "web").group_hour == 1
 
 
 def test_a_pause_stops_what_was_claimed_but_not_sent(
