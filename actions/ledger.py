@@ -76,14 +76,16 @@ def sent_since(connection: Connection, since: float) -> Sequence[Intent]:
     return [_intent(row) for row in connection.execute(query.order_by(intents.c.dispatched_at))]
 
 
-def write(connection: Connection, intent: Intent) -> None:
+def write(connection: Connection, *stages: Intent) -> None:
+    """A new step as it is at the last of these stages, with each of them on record."""
+    intent = stages[-1]
     values = vars(intent) | {
         "params": audit.canonical(intent.params),
         "before": audit.canonical(intent.before),
         "made": audit.canonical(intent.made),
     }
     connection.execute(insert(intents).values(values))
-    _record(connection, intent, intent.started_at)
+    audit.append(connection, intent.dispatched_at or intent.started_at, *map(_event, stages))
 
 
 def dispatch(connection: Connection, intent: Intent, now: float) -> bool:
@@ -125,13 +127,16 @@ def verified(connection: Connection, run_id: str, step: int, now: float) -> None
 def _record(connection: Connection, intent: Intent | None, now: float) -> None:
     if intent is None:
         raise LookupError("the step has no intent")
+    audit.append(connection, now, _event(intent))
+
+
+def _event(intent: Intent) -> audit.Event:
     detail = {key: value for key, value in vars(intent).items() if value is not None}
     detail.pop("run_id")
     detail.pop("stage")
-    event = audit.Event(
+    return audit.Event(
         actor="smartcloudops", event=f"step_{intent.stage}", run_id=intent.run_id, detail=detail
     )
-    audit.append(connection, now, event)
 
 
 def _intent(row: Row[Any]) -> Intent:

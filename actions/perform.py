@@ -226,13 +226,15 @@ class Performer:
         """Write down that the call is about to be made, and make it, where nothing forbids it."""
         now = self.clock()
         with self.begin() as connection:
+            unsent = intent.stage is Stage.INTENT
+            lost = self._lost(connection, step, intent) if unsent else None
             if new:
-                ledger.write(connection, intent)
-            if intent.stage is not Stage.INTENT:
-                return intent
-            lost = self._lost(connection, step, intent)
-            if lost is None and not ledger.dispatch(connection, intent, now):
+                sent = replace(intent, stage=Stage.DISPATCHED, dispatched_at=now)
+                ledger.write(connection, intent, *([sent] if unsent and lost is None else []))
+            elif lost is None and not ledger.dispatch(connection, intent, now):
                 return Denial.TARGET_BUSY
+        if not unsent:
+            return intent
         if lost is not None:
             self.abandon(intent)
             return lost
