@@ -10,7 +10,7 @@ from models.roles import ROLES_OF_ALERT
 from models.verdict import Verdict
 from receiver.aws_facts import Target
 from receiver.decide import decide, screen
-from receiver.decision import Asked, Decision, Refusal, Situation, Subject
+from receiver.decision import Asked, Decision, Reason, Refusal, Situation, Subject
 from receiver.early_guards import EARLY, PLAIN
 from receiver.episodes import Episode
 from receiver.guard import Guards
@@ -25,17 +25,26 @@ from receiver.situation import MANY, Situations
 
 # With many alerting instances of a group AWS is asked before the metrics, and what was read of a
 # target is good for so many seconds to refuse more about it.
-_LATELY_S, _KEPT = 10.0, 1000
+_LATELY_S, _KEPT = 10.0, 250
 _READ = (
     *("paused", "claims", "overrides", "attempts", "breaker", "arming", "acts", "alerting"),
     *("reserved", "facts", "instance", "asg", "scopes", "changes", "protected"),
 )
+# What may be otherwise at the next look.
+_PASSING = frozenset(
+    {Reason.PAUSED, Reason.STATE_UNKNOWN, Reason.TARGET_UNPROVEN, Reason.CONDITION_UNKNOWN}
+)
+# What the alert itself says.
+_OWN = frozenset({Reason.RESOLVED, Reason.STALE})
 _About = tuple[str | None, str | None, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assessed:
-    """All that a decision rests on; `evidence` and `verdict` are None where a guard was enough."""
+    """All that a decision rests on; `evidence` and `verdict` are None where a guard was enough.
+
+    `borrowed`: they were read for another alert of the target, a moment ago.
+    """
 
     target: Target
     situation: Situation
@@ -43,6 +52,7 @@ class Assessed:
     decision: Decision
     evidence: Evidence | None = None
     verdict: Verdict | None = None
+    borrowed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +68,8 @@ class Assessment:
     pool: Executor
     gather: Callable[[Target, float, Collection[str]], Evidence]
     judge: Callable[[Evidence, Collection[str]], Verdict]
-    _lately: dict[_About, tuple[float, Assessed]] = field(default_factory=dict, init=False)
+    # What was read of targets, with when, and for which run.
+    _lately: dict[_About, tuple[float, str, Assessed]] = field(default_factory=dict, init=False)
 
     def of(
         self,
@@ -119,12 +130,16 @@ class Assessment:
         return self._remembered(alert, assessed, now) if many else assessed
 
     def _remembered(self, alert: Subject, assessed: Assessed, now: float) -> Assessed:
-        if assessed.situation.overrides:
-            # They are for labels, which other alerts of the target may not have.
+        decision = assessed.decision
+        # Overrides are for labels, which other alerts of the target may not have.
+        passing = isinstance(decision, Refusal) and decision.reason in _PASSING
+        if assessed.situation.overrides or passing:
             return assessed
         if len(self._lately) >= _KEPT:
             self._lately.clear()
-        self._lately[_about(alert, assessed.target, assessed.playbooks[0])] = now, assessed
+        about = _about(alert, assessed.target, assessed.playbooks[0])
+        # Its run has the evidence, which is large.
+        self._lately[about] = now, alert.run_id, replace(assessed, evidence=None)
         return assessed
 
     def _known(
@@ -139,19 +154,28 @@ class Assessment:
 
         What would be acted on by that is looked at anew.
         """
-        at, known = self._lately.get(_about(alert, target, matching[0]), (0.0, None))
+        at, run_id, known = self._lately.get(_about(alert, target, matching[0]), (0.0, "", None))
         if known is None or not 0 <= now - at < _LATELY_S:
             return None
         then = {name: getattr(known.situation, name) for name in _READ}
         situation = replace(situation, **then)
-        decision: Decision | None = screen(alert, matching, situation, now, EARLY)
-        if decision is None and known.verdict is not None:
-            decision = decide(alert, known.verdict, matching, situation, now)
-        if not isinstance(decision, Refusal):
+        verdict, decision = None, _refused(screen(alert, matching, situation, now, EARLY))
+        # What began since is not what was looked at.
+        if decision is None and known.verdict is not None and alert.starts_at <= at:
+            verdict = known.verdict
+            decision = _refused(decide(alert, verdict, matching, situation, now))
+        if decision is None:
             return None
-        # Its run has the evidence; a copy with each of thousands would fill the records.
+        if decision.reason not in _OWN:
+            whose = f"as read {now - at:.0f} s before, for run {run_id}"
+            decision = replace(decision, detail=f"{decision.detail} ({whose})")
         return replace(
-            known, situation=situation, playbooks=matching, decision=decision, evidence=None
+            known,
+            situation=situation,
+            playbooks=matching,
+            decision=decision,
+            verdict=verdict,
+            borrowed=True,
         )
 
     def _stormy(
@@ -178,6 +202,10 @@ class Assessment:
         roles = ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ())
         evidence = self.gather(target, now, roles)
         return evidence, self.judge(evidence, roles)
+
+
+def _refused(decision: Decision | None) -> Refusal | None:
+    return decision if isinstance(decision, Refusal) else None
 
 
 def _new(run: Run) -> bool:

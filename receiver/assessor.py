@@ -263,6 +263,7 @@ class Assessor:
         }
         if verdict is not None:
             changes["verdict"] = asdict(verdict)
+        if verdict is not None and not assessed.borrowed:
             self.metrics.verdicts.labels(verdict.answer).inc()
             self.metrics.verdict_score.observe(verdict.score)
         if assessed.evidence is not None:

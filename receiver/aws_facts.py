@@ -1,11 +1,13 @@
 """What AWS says of a target and of what is around it, and what it said a moment ago."""
 
 import ipaddress
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache, partial
 from typing import TypeVar
 
 import structlog
@@ -25,7 +27,7 @@ _Health = tuple[frozenset[str], frozenset[str]]
 # How long a group is good enough to tell a storm, CloudTrail's word holds, and so do the scopes
 # that were decided on: a claim that follows at once need not read them again.
 _LATELY_S, _HEARD_S, _RECENT_S = 2.0, 30.0, 1.0
-_MOST = 1000
+_MOST = 250
 
 
 class Source(StrEnum):
@@ -57,6 +59,22 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What was asked for a decision, from `at` on in monotonic seconds."""
+
+    target: str
+    group: str | None
+    bounds: Bounds
+    at: float
+    instance: Future[Instance | None] | None
+    protected: Future[bool | None] | None
+    asg: Future[Group | None] | None
+    refreshing: Future[Sequence[str] | None] | None
+    health: Mapping[str, Future[_Health | None]]
+    told: Sequence[Future[Sequence[str] | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AwsFacts:
     """Asks AWS on `pool`. Whatever cannot be read is None, never an exception.
 
@@ -78,58 +96,87 @@ class AwsFacts:
         default_factory=dict, init=False
     )
 
-    def look(self, target: Target, bounds: Bounds, now: float) -> Seen:
-        """The target and what is around it, asked for all at once."""
+    def look(self, target: Target, bounds: Bounds, now: float) -> Callable[[], Seen]:
+        """Ask for the target and what is around it, all at once; what is returned waits for it.
+
+        What hangs on the group is asked for with it where the group is known from before. Nothing
+        that runs on the pool waits for the pool.
+        """
         target_id, group = target.id or "", target.group
         of_instance = target.kind is TargetKind.INSTANCE
-        instance = self.pool.submit(self._instance, target_id) if of_instance else None
-        protected = self.pool.submit(self._protected, target_id) if of_instance else None
         names = dict.fromkeys(filter(None, (target_id, group))) if self.trail else ()
-        told = [self.pool.submit(self._events, name, now) for name in names]
-        asg, scopes, changes = self._around(target_id, group, bounds)
+        arns = self._arns.get(group or "")
+        self._scopes.pop((target_id, group or "", bounds), None)
+        asked = _Asked(
+            target=target_id,
+            group=group,
+            bounds=bounds,
+            at=self.monotonic(),
+            instance=self.pool.submit(self._instance, target_id) if of_instance else None,
+            protected=self.pool.submit(self._protected, target_id) if of_instance else None,
+            asg=self.pool.submit(self._group, group) if group else None,
+            refreshing=self.pool.submit(self._refreshing, group, guess=True)
+            if group and arns is not None
+            else None,
+            health={arn: self.pool.submit(self._health, arn, guess=True) for arn in arns or ()},
+            told=[self.pool.submit(self._events, name, now) for name in names],
+        )
+        return cache(partial(self._seen, asked))
+
+    def _seen(self, asked: _Asked) -> Seen:
+        asg, scopes, changes = self._around(asked)
         return Seen(
-            instance=instance.result() if instance else None,
+            instance=asked.instance.result() if asked.instance else None,
             asg=asg,
             scopes=scopes,
-            changes=_all([changes, *(one.result() for one in told)]),
-            protected=protected.result() if protected else None,
+            changes=_all([changes, *(one.result() for one in asked.told)]),
+            protected=asked.protected.result() if asked.protected else None,
         )
 
     def _around(
-        self, target: str, group: str | None, bounds: Bounds
+        self, asked: _Asked
     ) -> tuple[Group | None, Sequence[Scope] | None, Sequence[str] | None]:
-        """The group, its scopes, and who else works on it.
-
-        What hangs on the group is asked for with it where the group is known from before.
-        """
-        if not group:
+        """The group, its scopes, and who else works on it."""
+        if asked.group is None or asked.asg is None:
             return None, (), ()
-        self._scopes.pop((target, group, bounds), None)
-        health: dict[str, Future[_Health | None]] = {}
-        refreshing = None
-        if group in self._arns:
-            health = {arn: self.pool.submit(self._health, arn) for arn in self._arns[group]}
-            refreshing = self.pool.submit(self._refreshing, group)
-        asg = self._group(group)
+        asg = asked.asg.result()
         if asg is None:
+            self._arns.pop(asked.group, None)
             return None, None, None
-        refreshing = refreshing or self.pool.submit(self._refreshing, group)
-        for arn in asg.target_groups:
-            health[arn] = health.get(arn) or self.pool.submit(self._health, arn)
-        _keep(self._arns, group, asg.target_groups)
-        healthy = {arn: health[arn].result() for arn in asg.target_groups}
-        known = {arn: one for arn, one in healthy.items() if one is not None}
+        _keep(self._arns, asked.group, asg.target_groups)
+        refreshing = asked.refreshing or self.pool.submit(self._refreshing, asked.group)
+        health = {
+            arn: asked.health.get(arn) or self.pool.submit(self._health, arn)
+            for arn in asg.target_groups
+        }
+        known = {arn: one.result() for arn, one in health.items()}
+        if any(asked.health.get(arn) and one is None for arn, one in known.items()) or (
+            asked.refreshing and refreshing.result() is None
+        ):
+            # They were guesses until the group said that they are wanted.
+            self.unreadable(Source.AWS)
         scopes = None
-        if len(known) == len(healthy):
-            scopes = surroundings.scopes_among(target, asg, bounds, known)
-            _keep(self._scopes, (target, group, bounds), (self.monotonic(), scopes))
-        changes = _all([refreshing.result(), surroundings.unsettled(target, asg)])
+        whole = {arn: one for arn, one in known.items() if one is not None}
+        if len(whole) == len(known):
+            scopes = surroundings.scopes_among(asked.target, asg, asked.bounds, whole)
+            self._note(asked, scopes)
+        changes = _all([refreshing.result(), surroundings.unsettled(asked.target, asg)])
         return asg, scopes, changes
 
+    def _note(self, asked: _Asked, scopes: Sequence[Scope]) -> None:
+        """As old as what was asked first, unless what was asked later was answered sooner."""
+        key = (asked.target, asked.group or "", asked.bounds)
+        at, _ = self._scopes.get(key, (-math.inf, ()))
+        if at <= asked.at:
+            _keep(self._scopes, key, (asked.at, scopes))
+
     def recent_scopes(self, target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
-        """What a decision of a moment ago found them to be; None where that is too long ago."""
-        at, scopes = self._scopes.get((target, group, bounds), (0.0, ()))
-        return scopes if at and self.monotonic() - at < _RECENT_S else None
+        """What a decision asked a moment ago found them to be; None where that is too long ago.
+
+        Once: who acts next reads them anew.
+        """
+        at, scopes = self._scopes.pop((target, group, bounds), (-math.inf, ()))
+        return scopes if self.monotonic() - at < _RECENT_S else None
 
     def locate(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The target by `instance_id`, else by private address, else the group itself.
@@ -202,27 +249,31 @@ class AwsFacts:
     def _protected(self, instance_id: str) -> bool | None:
         return self._known(lambda: surroundings.protected(self.aws, instance_id))
 
-    def _health(self, arn: str) -> _Health | None:
-        return self._known(lambda: surroundings.targets(self.aws, arn))
+    def _health(self, arn: str, *, guess: bool = False) -> _Health | None:
+        return self._known(lambda: surroundings.targets(self.aws, arn), guess=guess)
 
-    def _refreshing(self, group: str) -> Sequence[str] | None:
-        return self._known(lambda: surroundings.refreshing(self.aws, group))
+    def _refreshing(self, group: str, *, guess: bool = False) -> Sequence[str] | None:
+        return self._known(lambda: surroundings.refreshing(self.aws, group), guess=guess)
 
-    def _known(self, read: Callable[[], _T]) -> _T | None:
-        """What `read` gives, or None where AWS does not answer."""
+    def _known(self, read: Callable[[], _T], *, guess: bool = False) -> _T | None:
+        """What `read` gives, or None where AWS does not answer.
+
+        A `guess` is not told of: nobody may want to know.
+        """
         try:
             return read()
         except NotActionableError:
             return None
         except AWS_ERRORS as error:
             _log.warning("situation_unreadable", error=failures.read(error)[0])
-            self.unreadable(Source.AWS)
+            if not guess:
+                self.unreadable(Source.AWS)
             return None
 
 
 def _keep(known: dict[_K, _V], key: _K, value: _V) -> None:
     """Remember it, and forget all where that is too much."""
-    if len(known) >= _MOST:
+    if key not in known and len(known) >= _MOST:
         known.clear()
     known[key] = value
 

@@ -74,15 +74,20 @@ class Inbox:
     _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _came: deque[float] = field(default_factory=lambda: deque(maxlen=_MANY), init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
+    _stopping: bool = field(default=False, init=False)
 
     def start(self) -> None:
+        self._stopping = False
         self._thread = threading.Thread(target=self._drain, name="inbox", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Store what waits, then end."""
         if self._thread is not None:
-            self._queue.put(None)
+            with self._counting:
+                # The last of the queue: what comes after it would be read by nobody.
+                self._stopping = True
+                self._queue.put(None)
             self._thread.join()
             self._thread = None
 
@@ -117,13 +122,13 @@ class Inbox:
 
     def _put(self, delivery: _Delivery) -> None:
         with self._counting:
-            if not self.alive:
+            if self._stopping or not self.alive:
                 raise InboxUnavailableError("nobody stores what comes")
             if self._waiting + len(delivery.alerts) > self.backlog:
                 raise InboxUnavailableError("the backlog is full")
             self._waiting += len(delivery.alerts)
+            self._queue.put(delivery)
         self._came.append(time.monotonic())
-        self._queue.put(delivery)
 
     def end(self, *over: Over) -> None:
         """Note that runs ended; done soon, and again by `Assessor.reconcile` after a crash."""

@@ -110,8 +110,8 @@ class Situations:
     def ask(self, situation: Situation, playbook: Playbook, now: float) -> Callable[[], Situation]:
         """Ask AWS for the target and what is around it; call what is returned for the answers."""
         target = Target(id=situation.target, kind=situation.kind, group=situation.group)
-        asked = self.aws.pool.submit(self.aws.look, target, playbook.limits.bounds, now)
-        return lambda: replace(situation, **vars(asked.result()))
+        answers = self.aws.look(target, playbook.limits.bounds, now)
+        return lambda: replace(situation, **vars(answers()))
 
 
 def _recorded(

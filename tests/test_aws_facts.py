@@ -9,7 +9,7 @@ import pytest
 from actions.action import TargetKind
 from actions.surroundings import Bounds
 from demo.still_aws import StillAws, StillGroup, StillHost, refusal
-from receiver.aws_facts import AwsFacts, Target
+from receiver.aws_facts import AwsFacts, Source, Target
 from tests.conftest import Clock
 
 _HOSTS = [f"i-{number:017x}" for number in range(4)]
@@ -37,7 +37,7 @@ def facts(aws: StillAws, ticks: Clock) -> Iterator[AwsFacts]:
 
 
 def _scopes(facts: AwsFacts, clock: Clock) -> set[str]:
-    return {one.name for one in facts.look(_WEB, _BOUNDS, clock()).scopes or ()}
+    return {one.name for one in facts.look(_WEB, _BOUNDS, clock())().scopes or ()}
 
 
 @pytest.mark.parametrize("looked_at", ["before", "ahead"])
@@ -48,7 +48,7 @@ def test_a_known_group_is_read_in_one_round(
     if looked_at == "ahead":
         facts.ahead([_HOSTS[0], "web", "no group", "not one: \n"], clock())
     else:
-        facts.look(_WEB, _BOUNDS, clock())
+        facts.look(_WEB, _BOUNDS, clock())()
     hanging = {name: Event() for name in ("DescribeTargetHealth", "DescribeInstanceRefreshes")}
 
     def trouble(operation: str, _: str) -> None:
@@ -58,7 +58,7 @@ def test_a_known_group_is_read_in_one_round(
             hanging[operation].set()
 
     aws.trouble = trouble
-    seen = facts.look(_WEB, _BOUNDS, clock())
+    seen = facts.look(_WEB, _BOUNDS, clock())()
     assert seen.asg is not None
     assert seen.scopes
     assert seen.changes == []
@@ -90,7 +90,7 @@ def test_what_is_not_answered_is_unknown(  # noqa: PLR0913 one argument a column
 ) -> None:
     """And nothing else is, whether the group was seen before or not."""
     if known:
-        facts.look(_WEB, _BOUNDS, clock())
+        facts.look(_WEB, _BOUNDS, clock())()
 
     def trouble(operation: str, _: str) -> None:
         if operation == silent:
@@ -98,23 +98,23 @@ def test_what_is_not_answered_is_unknown(  # noqa: PLR0913 one argument a column
 
     aws.trouble = trouble
     clock.now += 60
-    seen = facts.look(_WEB, _BOUNDS, clock())
+    seen = facts.look(_WEB, _BOUNDS, clock())()
     assert {name for name, value in vars(seen).items() if value is None} == unknown
 
 
 def test_a_group_that_is_gone_is_unknown(facts: AwsFacts, aws: StillAws, clock: Clock) -> None:
     """Nothing that was known of it counts."""
-    facts.look(_WEB, _BOUNDS, clock())
+    facts.look(_WEB, _BOUNDS, clock())()
     aws.groups["other"] = aws.groups.pop("web")
     aws.groups["other"].name = "other"
-    seen = facts.look(_WEB, _BOUNDS, clock())
+    seen = facts.look(_WEB, _BOUNDS, clock())()
     assert (seen.asg, seen.scopes, seen.changes) == (None, None, None)
 
 
 def test_scopes_hold_for_a_second(facts: AwsFacts, clock: Clock, ticks: Clock) -> None:
     """For the claim that follows at once; for just this target and these bounds."""
     assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
-    seen = facts.look(_WEB, _BOUNDS, clock())
+    seen = facts.look(_WEB, _BOUNDS, clock())()
     assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) == seen.scopes
     assert facts.recent_scopes(_HOSTS[1], "web", _BOUNDS) is None
     assert facts.recent_scopes(_HOSTS[0], "web", Bounds(percent=50)) is None
@@ -122,16 +122,70 @@ def test_scopes_hold_for_a_second(facts: AwsFacts, clock: Clock, ticks: Clock) -
     assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
 
 
+def test_scopes_are_as_old_as_the_first_answer_to_them(
+    facts: AwsFacts, aws: StillAws, clock: Clock, ticks: Clock
+) -> None:
+    """A throttled read of the health comes late: by then the group may be another."""
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeTargetHealth":
+            ticks.now += 20
+
+    aws.trouble = trouble
+    assert _scopes(facts, clock)
+    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+
+
+def test_scopes_are_used_once(facts: AwsFacts, clock: Clock) -> None:
+    """Who acts again reads them again."""
+    _scopes(facts, clock)
+    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS)
+    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+
+
+def test_what_was_only_guessed_is_not_told_as_unreadable(aws: StillAws, clock: Clock) -> None:
+    """A target group that is the group's no more, and a group that is gone; what is wanted is."""
+    told: list[Source] = []
+    with ThreadPoolExecutor(16) as pool:
+        facts = AwsFacts(aws=aws.clients(), pool=pool, trail=True, unreadable=told.append)
+        _scopes(facts, clock)
+
+        def trouble(operation: str, _: str) -> None:
+            if operation == "DescribeTargetHealth":
+                raise refusal(operation, "TargetGroupNotFound", 400)
+
+        aws.trouble = trouble
+        aws.groups["web"].target_groups = []
+        assert _scopes(facts, clock)
+        assert told == []
+        aws.groups["web"].target_groups = ["arn:1"]
+        assert not _scopes(facts, clock)
+        assert told == [Source.AWS]
+        _scopes(facts, clock)
+        assert told == [Source.AWS] * 2
+
+
+def test_more_who_ask_than_the_pool_has_threads_all_get_answers(
+    aws: StillAws, clock: Clock
+) -> None:
+    """Nothing on the pool waits for the pool: else all would wait for ever."""
+    with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(12) as callers:
+        facts = AwsFacts(aws=aws.clients(), pool=pool, trail=True)
+        asked = [callers.submit(facts.look, _WEB, _BOUNDS, clock()) for _ in range(12)]
+        found = [callers.submit(one.result(10)) for one in asked]
+        assert all(one.result(10).asg for one in found)
+
+
 def test_scopes_that_could_not_be_read_anew_do_not_hold(
     facts: AwsFacts, aws: StillAws, clock: Clock
 ) -> None:
     """Known once and unknown since is unknown."""
-    facts.look(_WEB, _BOUNDS, clock())
+    facts.look(_WEB, _BOUNDS, clock())()
 
     def trouble(operation: str, _: str) -> None:
         if operation == "DescribeTargetHealth":
             raise refusal(operation, "InternalError", 500)
 
     aws.trouble = trouble
-    facts.look(_WEB, _BOUNDS, clock())
+    facts.look(_WEB, _BOUNDS, clock())()
     assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None

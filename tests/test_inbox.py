@@ -187,6 +187,22 @@ def test_nothing_is_taken_where_nobody_stores(path: Path, clock: Clock) -> None:
         made.submit([_alert()], clock())
 
 
+def test_what_comes_while_it_stops_is_refused_at_once(path: Path, clock: Clock) -> None:
+    """Its last commit may take long; what came after it would never be answered."""
+    made = _opened(path)
+    with ThreadPoolExecutor() as pool, made.database.write():
+        first = made.submit([_alert()], clock())
+        stopped = pool.submit(made.stop)
+        while True:
+            try:
+                made.submit([_alert("b" * 16)], clock())
+            except InboxUnavailableError:
+                break
+            time.sleep(0.01)
+    stopped.result(10)
+    assert first.result(0).accepted == 1
+
+
 def test_what_cannot_be_stored_is_not_acknowledged(path: Path, clock: Clock) -> None:
     """An error for the sender, no receipt; what SQLite says, and no word of the statement."""
     made = _opened(path)

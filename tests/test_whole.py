@@ -284,6 +284,96 @@ def test_in_a_storm_a_target_is_read_every_ten_seconds(whole: Whole) -> None:
     assert "DescribeInstances" in asked
 
 
+def _storming(whole: Whole) -> str:
+    """Three hosts of a large group alert, of whom nothing can be told; another one's id."""
+    first, *others = whole.group(size=40)[:4]
+    whole.verdicts |= {one: verdict(Answer.UNDECIDED) for one in others}
+    for one in others:
+        whole.deliver(one)
+    whole.work()
+    return first
+
+
+def test_what_began_after_a_target_was_looked_at_is_looked_at(whole: Whole) -> None:
+    """Its metrics were well before it began, which says nothing of now."""
+    target = _storming(whole)
+    whole.verdicts[target] = verdict(Answer.REFUTED)
+    whole.deliver(target, cpu="a")
+    whole.work()
+    whole.now += 9
+    whole.deliver(target, cpu="b")
+    whole.verdicts[target] = verdict()
+    whole.deliver(target, cpu="c", began_s=5)
+    whole.work()
+    ends = {run.labels.get("cpu"): run.refusal for run in whole.runs() if "cpu" in run.labels}
+    assert ends == {"a": "verdict_refuted", "b": "verdict_refuted", "c": None}
+    assert _operations(whole) == ["RebootInstances"]
+
+
+def test_a_borrowed_answer_says_so_and_counts_once(whole: Whole) -> None:
+    """Whose it is, and how old; and one that no verdict was needed for has none."""
+    target = _storming(whole)
+    whole.verdicts[target] = verdict(Answer.REFUTED)
+    whole.deliver(target, cpu="a")
+    whole.work()
+    (lender,) = (run for run in whole.runs() if run.labels.get("cpu") == "a")
+    whole.now += 4
+    whole.deliver(target, cpu="b")
+    whole.deliver(target, cpu="c")
+    whole.deliver(target, cpu="c", firing=False)
+    whole.work()
+    ends = {run.labels["cpu"]: run for run in whole.runs() if "cpu" in run.labels}
+    assert f"(as read 4 s before, for run {lender.id})" in (ends["b"].outcome or "")
+    assert ends["b"].verdict is not None
+    assert (ends["c"].state, ends["c"].verdict) == (State.RESOLVED, None)
+    assert "as read" not in (ends["c"].outcome or "")
+    counted = whole.metrics.verdicts.labels(Answer.REFUTED)
+    assert counted._value.get() == 1  # noqa: SLF001 the client has no other way
+
+
+def test_what_passes_is_not_remembered(whole: Whole) -> None:
+    """A moment in which AWS did not answer, and a pause that is over."""
+    target = _storming(whole)
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeInstanceRefreshes":
+            raise refusal(operation, "Throttling", 400)
+
+    whole.aws.trouble = trouble
+    whole.deliver(target, cpu="a")
+    whole.work()
+    whole.aws.trouble = lambda *_: None
+    _pause(whole, paused=True)
+    whole.deliver(target, cpu="b")
+    whole.work()
+    _pause(whole, paused=False)
+    whole.deliver(target, cpu="c")
+    whole.work()
+    ends = {run.labels.get("cpu"): run.refusal for run in whole.runs() if "cpu" in run.labels}
+    assert ends == {"a": "state_unknown", "b": "paused", "c": None}
+
+
+def test_who_left_meanwhile_is_counted_at_the_claim(tmp_path: Path) -> None:
+    """AWS took long to say all: what it said first is too old to act on."""
+    whole = Whole(tmp_path)
+    target, other, *_ = whole.group(size=9)
+    whole.aws.groups["web-asg"].target_groups = ["arn:1"]
+    once: list[str] = []
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeTargetHealth" and not once:
+            once.append(operation)
+            whole.now += 20
+            whole.aws.groups["web-asg"].hosts[other].lifecycle = "Standby"
+
+    whole.aws.trouble = trouble
+    whole.deliver(target)
+    whole.work()
+    assert whole.only().refusal == "blast_radius"
+    assert _operations(whole) == []
+    whole.close()
+
+
 def test_what_was_known_of_a_target_refuses_no_one_who_asks(whole: Whole) -> None:
     """Nor a run that has acted already: only what is new, and may come again."""
     targets = whole.group(size=12)[:4]

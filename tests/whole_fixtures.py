@@ -122,9 +122,11 @@ class Whole:
         )
         self.playbooks = load(self.folder / "playbooks")
         self.objections = Objections(arming_required=self.arming_required, clock=self.clock)
+        facts = AwsFacts(aws=clients, pool=AtOnce(), trail=True, monotonic=self.clock)
         stepper = Stepper(
             performer=Performer(
                 aws=clients,
+                recent=facts.recent_scopes,
                 outside=Nobody(),
                 begin=self.state.write,
                 clock=self.clock,
@@ -157,7 +159,7 @@ class Whole:
         )
         situations = Situations(
             database=self.state,
-            aws=AwsFacts(aws=clients, pool=AtOnce(), trail=True),
+            aws=facts,
             mode=self.mode,
             gap_s=360,
             arming_required=self.arming_required,
@@ -201,7 +203,13 @@ class Whole:
         return ids
 
     def deliver(
-        self, instance_id: str, *, firing: bool = True, group: str = "web-asg", cpu: str = ""
+        self,
+        instance_id: str,
+        *,
+        firing: bool = True,
+        group: str = "web-asg",
+        cpu: str = "",
+        began_s: float = 20,
     ) -> None:
         """An alert, or its end, as Alertmanager sends it; about one `cpu` where it is named."""
         alert = Alert(
@@ -211,7 +219,7 @@ class Whole:
             labels={"alertname": "HighCPU", "instance_id": instance_id, "asg": group}
             | ({"cpu": cpu} if cpu else {}),
             annotations={},
-            starts_at=self.now - 20,
+            starts_at=self.now - began_s,
             ends_at=None if firing else self.now,
         )
         self.inbox.submit([alert], self.now).result()
