@@ -1,5 +1,6 @@
 """The shipped HAProxy configuration before receivers that are away, or die over a delivery."""
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -50,9 +51,14 @@ class _Hangs(_Answers):
         super().do_GET()
 
 
+class _Server(ThreadingHTTPServer):
+    # As many as a receiver lets wait.
+    request_queue_size = 2048
+
+
 @contextmanager
 def receiver(url: str, handler: type[_Answers] = _Answers) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", int(url.rpartition(":")[2])), handler)
+    server = _Server(("127.0.0.1", int(url.rpartition(":")[2])), handler)
     Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield
@@ -87,6 +93,22 @@ def test_a_delivery_waits_for_a_receiver(address: str, urls: tuple[str, str]) ->
         assert not answer.done()
         with receiver(urls[0]), receiver(urls[1]):
             assert answer.result() == 200
+
+
+def test_a_storm_waits_for_a_receiver(address: str, urls: tuple[str, str]) -> None:
+    """More than the proxy has connections for: none is in another one's way."""
+
+    async def delivered() -> set[int]:
+        async with httpx.AsyncClient(timeout=20, trust_env=False, limits=httpx.Limits()) as client:
+            url = f"{address}/webhook/alertmanager"
+            posts = [client.post(url, content=b"x" * 800) for _ in range(300)]
+            return {answer.status_code for answer in await asyncio.gather(*posts)}
+
+    with ThreadPoolExecutor() as pool:
+        statuses = pool.submit(lambda: asyncio.run(delivered()))
+        sleep(2)
+        with receiver(urls[0]), receiver(urls[1]):
+            assert statuses.result() == {200}
 
 
 def test_a_delivery_goes_to_another_receiver(address: str, urls: tuple[str, str]) -> None:
