@@ -147,6 +147,21 @@ def test_what_is_pending_is_read_ahead(pool: ThreadPoolExecutor, clock: Clock) -
     assert pasts.of(TARGET) is None
 
 
+def test_the_week_is_read_anew_as_soon_as_it_is_another_one(
+    pool: ThreadPoolExecutor, clock: Clock
+) -> None:
+    """Else what fires right after that would wait for it."""
+    clock.now = (AT // 300 + 1) * 300 - 3
+    server = Server(_alert() | {"asg": "web-asg"})
+    pasts = _pasts(server, pool, clock)
+    pasts.look()
+    clock.now += 4
+    pasts.look()
+    again = pasts.of(TARGET)
+    assert again is not None
+    assert again.serves(clock.now, ["cpu_busy"])
+
+
 def test_a_storm_is_not_read_ahead(pool: ThreadPoolExecutor, clock: Clock) -> None:
     """Then nobody acts on a single machine, and Prometheus has enough to do."""
     clock.now = AT
