@@ -4,7 +4,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-# By how much the fitted line over the last two thirds may rise, as a share of what is used.
+# By how much the fitted line over the last two thirds may rise, as a share of what is used, and at
+# which pace in the second half of them: a pool that opened one more of what it holds is no leak,
+# what leaks goes on.
 GROWS_AT_MOST = 0.05
 # And the slowest hundredth of the last third's answers against the better third before.
 SLOWER_AT_MOST = 1.5
@@ -25,7 +27,10 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Soaked:
-    """Growths are shares over the last two thirds; None could not be measured."""
+    """Growths are shares over the last two thirds, by the slower of all of it and its second half.
+
+    None could not be measured.
+    """
 
     minutes: float
     deliveries: int
@@ -88,9 +93,8 @@ def soaked(  # noqa: PLR0913 each is one fact about what went on
     long_enough = bool(settled) and over - settled[0].at >= third
 
     def growth(values: Sequence[float], seen: Sequence[Sample] = late) -> float:
-        at = [one.at for one in seen]
-        slope = statistics.linear_regression(at, values).slope
-        return slope * (at[-1] - at[0]) / statistics.mean(values)
+        at, half = [one.at for one in seen], len(seen) // 2
+        return min(_rise(at, values), 2 * _rise(at[half:], values[half:]))
 
     rss, handles = [one.rss_mb for one in late], [float(one.handles) for one in late]
     threads = [float(one.threads) for one in late]
@@ -118,6 +122,12 @@ def soaked(  # noqa: PLR0913 each is one fact about what went on
             for n in range(3)
         ],
     )
+
+
+def _rise(at: Sequence[float], values: Sequence[float]) -> float:
+    """Of the fitted line, as a share of the values' mean."""
+    slope = statistics.linear_regression(at, values).slope
+    return slope * (at[-1] - at[0]) / statistics.mean(values)
 
 
 def _p99(answers: Sequence[Answer]) -> float:

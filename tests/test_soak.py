@@ -23,8 +23,8 @@ def test_nothing_is_lost_under_a_steady_load(tmp_path: Path) -> None:
     assert found.database_growth is None
 
 
-def _soaked(**per_minute: float) -> Soaked:
-    """Half an hour in which these grow by so much a minute."""
+def _soaked(step_at: float = _SECONDS + 1, **per_minute: float) -> Soaked:
+    """Half an hour in which these grow by so much a minute; four handles more from a second on."""
     at_rest = {"rss_mb": 200.0, "handles": 50, "threads": 30, "database_mb": 20.0}
     samples = [
         Sample(
@@ -35,6 +35,7 @@ def _soaked(**per_minute: float) -> Soaked:
         )
         for at in range(0, _SECONDS + 1, 15)
     ]
+    samples = [replace(one, handles=one.handles + 4 * (one.at >= step_at)) for one in samples]
     slower = per_minute.get("took_s", 0.0)
     answers = [Answer(float(at), 0.01 + slower * at / 60) for at in range(_SECONDS)]
     return soaked(
@@ -63,6 +64,12 @@ def test_what_is_steady_is_sound() -> None:
 def test_what_grows_is_not_sound(growing: dict[str, float]) -> None:
     """A leak of a megabyte a minute, of a handle in five, of records."""
     assert not _soaked(**growing).sound
+
+
+def test_a_step_that_is_taken_once_is_no_leak() -> None:
+    """A pool opens one more connection at some time; a leak would go on."""
+    assert _soaked(step_at=900).sound
+    assert not _soaked(step_at=900, handles=0.2).sound
 
 
 def test_what_becomes_slower_or_is_lost_is_not_sound() -> None:
