@@ -106,7 +106,7 @@ class Assessment:
         if over := ended(situation, EARLY):
             return self._remembered(alert, over, now) if many else over
         if many and (over := self._stormy(alert, matching, target, situation, now)):
-            return over
+            return self._remembered(alert, over, now)
         if many:
             situation = self.situations.counted_anew(situation, now)
         answered = self.situations.ask(situation, playbook, now)
@@ -159,7 +159,8 @@ class Assessment:
             return None
         then = {name: getattr(known.situation, name) for name in _READ}
         situation = replace(situation, **then)
-        verdict, decision = None, _refused(screen(alert, matching, situation, now, EARLY))
+        guards = EARLY if situation.asg is None else (*EARLY, *STORM)
+        verdict, decision = None, _refused(screen(alert, matching, situation, now, guards))
         # What began since is not what was looked at.
         if decision is None and known.verdict is not None and alert.starts_at <= at:
             verdict = known.verdict

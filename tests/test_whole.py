@@ -396,6 +396,28 @@ def test_what_was_known_of_a_target_refuses_no_one_who_asks(whole: Whole) -> Non
     assert _operations(whole) == ["RebootInstances"]
 
 
+def test_a_storm_is_told_once_a_target_and_borrowed_by_its_next_alerts(whole: Whole) -> None:
+    """Most of a group, with many alerts each; what comes later is looked at anew."""
+    targets = whole.group(size=12)[:9]
+    for one in targets:
+        whole.deliver(one, cpu="a")
+    whole.work()
+    whole.now += 4
+    for one in targets[1:]:
+        whole.deliver(one, cpu="b")
+    whole.work()
+    whole.now += 11
+    whole.deliver(targets[1], cpu="c")
+    whole.work()
+    ends = {(run.target, run.labels["cpu"]): run for run in whole.runs()}
+    for one in targets[1:]:
+        assert (ends[one, "a"].refusal, ends[one, "b"].refusal) == ("storm", "storm")
+        lender = ends[one, "a"].id
+        assert f"(as read 4 s before, for run {lender})" in (ends[one, "b"].outcome or "")
+    assert ends[targets[1], "c"].refusal == "storm"
+    assert "as read" not in (ends[targets[1], "c"].outcome or "")
+
+
 def test_three_failures_open_the_breaker_and_one_may_try_later(tmp_path: Path) -> None:
     """Of one playbook, whatever the targets."""
     whole = Whole(tmp_path, playbook=PLAYBOOK.replace("  - action: replace_instance\n", ""))
