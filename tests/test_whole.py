@@ -396,8 +396,22 @@ def test_what_was_known_of_a_target_refuses_no_one_who_asks(whole: Whole) -> Non
     assert _operations(whole) == ["RebootInstances"]
 
 
-def test_a_storm_is_told_once_a_target_and_borrowed_by_its_next_alerts(whole: Whole) -> None:
-    """Most of a group, with many alerts each; what comes later is looked at anew."""
+_GROWS = """  - action: set_desired_capacity
+    params: {desired: "+50%"}
+    when: group.surging
+"""
+
+
+@pytest.mark.parametrize("left_out", ["", _GROWS], ids=["group step", "instances only"])
+def test_a_storm_is_told_once_a_target_and_borrowed_by_its_next_alerts(
+    tmp_path: Path, left_out: str
+) -> None:
+    """Most of a group, with many alerts each; what comes later is looked at anew.
+
+    Also where no step is for the group, so that it is refused before metrics are asked for.
+    """
+    assert left_out in PLAYBOOK
+    whole = Whole(tmp_path, playbook=PLAYBOOK.replace(left_out, "") if left_out else PLAYBOOK)
     targets = whole.group(size=12)[:9]
     for one in targets:
         whole.deliver(one, cpu="a")
@@ -416,6 +430,7 @@ def test_a_storm_is_told_once_a_target_and_borrowed_by_its_next_alerts(whole: Wh
         assert f"(as read 4 s before, for run {lender})" in (ends[one, "b"].outcome or "")
     assert ends[targets[1], "c"].refusal == "storm"
     assert "as read" not in (ends[targets[1], "c"].outcome or "")
+    whole.close()
 
 
 def test_three_failures_open_the_breaker_and_one_may_try_later(tmp_path: Path) -> None:
