@@ -106,9 +106,9 @@ class Performer:
             intent = ledger.read(connection, step.run_id, step.index)
         if intent is None:
             begun = self._intend(step)
-            return begun if isinstance(begun, Denial) else self._dispatch(step, begun, new=True)
+            return begun if isinstance(begun, Denial) else self._begin(step, begun)
         if intent.stage is Stage.INTENT:
-            return self._dispatch(step, intent, new=False)
+            return self._dispatch(step, intent)
         if intent.stage is Stage.DISPATCHED:
             return self._resume(step, intent)
         return intent
@@ -222,19 +222,26 @@ class Performer:
                 f"{step.target} is not as {undoing.intent.action} left it: somebody changed it"
             )
 
-    def _dispatch(self, step: Step, intent: Intent, *, new: bool) -> Intent | Denial:
-        """Write down that the call is about to be made, and make it, where nothing forbids it."""
-        now = self.clock()
+    def _begin(self, step: Step, intent: Intent) -> Intent | Denial:
+        """Put a new step on record, and that it is sent, where there is something to send."""
+        lost, stages = None, [intent]
         with self.begin() as connection:
-            unsent = intent.stage is Stage.INTENT
-            lost = self._lost(connection, step, intent) if unsent else None
-            if new:
-                sent = replace(intent, stage=Stage.DISPATCHED, dispatched_at=now)
-                ledger.write(connection, intent, *([sent] if unsent and lost is None else []))
-            elif lost is None and not ledger.dispatch(connection, intent, now):
+            if intent.stage is Stage.INTENT:
+                lost = self._lost(connection, step, intent)
+                sent = replace(intent, stage=Stage.DISPATCHED, dispatched_at=self.clock())
+                stages += [] if lost else [sent]
+            ledger.write(connection, *stages)
+        return self._send(step, intent, lost) if intent.stage is Stage.INTENT else intent
+
+    def _dispatch(self, step: Step, intent: Intent) -> Intent | Denial:
+        """Send what was left behind before it was sent."""
+        with self.begin() as connection:
+            lost = self._lost(connection, step, intent)
+            if lost is None and not ledger.dispatch(connection, intent, self.clock()):
                 return Denial.TARGET_BUSY
-        if not unsent:
-            return intent
+        return self._send(step, intent, lost)
+
+    def _send(self, step: Step, intent: Intent, lost: Denial | None) -> Intent | Denial:
         if lost is not None:
             self.abandon(intent)
             return lost

@@ -105,9 +105,10 @@ class Assessment:
         many = len(situation.alerting or ()) >= MANY
         if over := ended(situation, EARLY):
             return self._remembered(alert, over, now) if many else over
-        if many and (over := self._stormy(alert, matching, target, situation, now)):
-            return self._remembered(alert, over, now)
         if many:
+            grouped = replace(situation, asg=self.situations.aws.lately(situation.group))
+            if over := ended(grouped, (*EARLY, *STORM)):
+                return self._remembered(alert, over, now)
             situation = self.situations.counted_anew(situation, now)
         answered = self.situations.ask(situation, playbook, now)
         if many and (over := ended(answered(), (*EARLY, *KNOWN))):
@@ -178,21 +179,6 @@ class Assessment:
             verdict=verdict,
             borrowed=True,
         )
-
-    def _stormy(
-        self,
-        alert: Subject,
-        matching: Sequence[Playbook],
-        target: Target,
-        situation: Situation,
-        now: float,
-    ) -> Assessed | None:
-        """What is refused by what was known of the group a moment ago."""
-        grouped = replace(situation, asg=self.situations.aws.lately(situation.group))
-        refusal = screen(alert, matching, grouped, now, (*EARLY, *STORM))
-        if refusal is None:
-            return None
-        return Assessed(target=target, situation=grouped, playbooks=matching, decision=refusal)
 
     def _rechecked(
         self, run: Run, playbook: Playbook, target: Target, now: float
