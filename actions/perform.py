@@ -7,21 +7,21 @@ call it starts over, after it the action's own `reconcile` reads AWS. What canno
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import Connection
 
 from actions import audit, claims, failures, ledger
-from actions.action import Action, Call, Impact, Outcome, Settled
+from actions.action import Call, Outcome, Settled
 from actions.aws import Aws, on_behalf_of
 from actions.blast_radius import Scope
-from actions.claims import Bid, Denial
+from actions.claims import Denial
 from actions.fleet import NotActionableError
 from actions.ledger import Intent, Stage
 from actions.outside import Outside, OutsideError
-from actions.rates import Rates
+from actions.step import Step, token
 from actions.surroundings import Bounds, scopes
 
 # The scopes of a target in a group, or None.
@@ -29,38 +29,6 @@ Recent = Callable[[str, str, Bounds], Sequence[Scope] | None]
 
 # Longer than a call takes to connect and to be answered: until then its absence proves nothing.
 _MAY_ARRIVE_S = 15.0
-
-
-@dataclass(frozen=True)
-class Undoing:
-    """The step that is taken back, and its action."""
-
-    action: Action
-    intent: Intent
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """`index` counts the steps this run took, from 0; `group` is empty where there is none.
-
-    `beside` are targets that no other run may hold meanwhile: an instance's group, a group's
-    instances. A step that takes another one back minds no limits: it gives back what was taken.
-    One that does not `count` uses up no rate, as it goes with one that does.
-    """
-
-    run_id: str
-    index: int
-    action: Action
-    target: str
-    params: Mapping[str, Any]
-    playbook: str
-    group: str = ""
-    cooldown_s: float
-    rates: Rates = field(default_factory=Rates)
-    bounds: Bounds = field(default_factory=Bounds)
-    beside: Sequence[str] = ()
-    undoing: Undoing | None = None
-    counts: bool = True
 
 
 def allow(connection: Connection, step: Step) -> Denial | None:
@@ -120,7 +88,7 @@ class Performer:
             outside=self.outside,
             target=intent.target,
             params=intent.params,
-            token=_token(intent.run_id, intent.step),
+            token=token(intent.run_id, intent.step),
             before=intent.before,
             made=intent.made,
         )
@@ -148,7 +116,7 @@ class Performer:
             outside=self.outside,
             target=step.target,
             params=step.params,
-            token=_token(step.run_id, step.index),
+            token=step.token,
             keep=0 if step.undoing else step.bounds.min_healthy or 0,
         )
         before: Mapping[str, Any] = {}
@@ -182,24 +150,10 @@ class Performer:
         found: Sequence[Scope] = ()
         if step.action.takes_out and step.undoing is None:
             found = self._scopes(step)
-        bid = Bid(
-            run_id=step.run_id,
-            step=step.index,
-            target=step.target,
-            group=step.group,
-            playbook=step.playbook,
-            cooldown_s=step.cooldown_s,
-            rates=step.rates,
-            counts=step.counts
-            and step.undoing is None
-            and step.action.impact is not Impact.HARMLESS,
-            beside=step.beside,
-            scopes=found,
-        )
         with self.begin() as connection:
             now = self.clock()
             denial = self.forbids(connection, step)
-            fence = denial or claims.take(connection, bid, now)
+            fence = denial or claims.take(connection, step.bid(found), now)
             if not isinstance(fence, Denial):
                 audit.append(connection, now, _claimed(step, fence))
         return fence
@@ -308,10 +262,6 @@ class Performer:
         if after is None:
             raise LookupError("the step has no intent")
         return after
-
-
-def _token(run_id: str, index: int) -> str:
-    return f"{run_id}/{index}"
 
 
 def _claimed(step: Step, fence: int) -> audit.Event:

@@ -15,7 +15,7 @@ from actions.action import Outcome
 from actions.catalog import CATALOG
 from actions.claims import Denial
 from actions.ledger import Intent
-from actions.perform import Undoing
+from actions.step import Undoing
 from receiver import runs
 from receiver.closing import Closing
 from receiver.database import Database

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from actions.claims import Denial
-from actions.perform import Step
+from actions.step import Step
 from receiver import arming, overrides, runs
 from receiver.run import Run
 from receiver.settings import Mode

@@ -8,7 +8,8 @@ from actions.action import TargetKind
 from actions.catalog import CATALOG
 from actions.claims import Denial
 from actions.ledger import Intent
-from actions.perform import Performer, Step
+from actions.perform import Performer
+from actions.step import Step
 from receiver.metrics import Metrics
 from receiver.playbook import Limits
 from receiver.run import Run

@@ -17,7 +17,8 @@ from actions.action import Action, Outcome, Progress, TargetKind
 from actions.catalog import CATALOG
 from actions.claims import Denial
 from actions.ledger import Intent, Stage
-from actions.perform import Performer, Step, Undoing
+from actions.perform import Performer
+from actions.step import Step, Undoing
 from actions.surroundings import Bounds
 from demo.processes import Processes, wait_announced
 from receiver.database import Database

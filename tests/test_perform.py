@@ -14,8 +14,9 @@ from actions.catalog import CATALOG
 from actions.claims import Denial
 from actions.ledger import Intent, Stage
 from actions.outside import Nobody
-from actions.perform import Performer, Step
+from actions.perform import Performer
 from actions.rates import Attempts
+from actions.step import Step
 from receiver.database import Database
 from tests.conftest import Clock
 from tests.fake_aws import HOST, FakeAws, bid

@@ -20,8 +20,9 @@ from actions.catalog import CATALOG
 from actions.fleet import OPT_IN_TAG
 from actions.isolation import TAG
 from actions.ledger import Intent
-from actions.perform import Performer, Step
+from actions.perform import Performer
 from actions.policy import READS, Scope, is_read, policy, with_undoing
+from actions.step import Step
 from actions.surroundings import Bounds
 from demo.processes import Processes, wait_announced
 from receiver.cli import main

@@ -17,8 +17,9 @@ from actions import aws, claims, ledger, reconciliation, trail
 from actions.action import Outcome
 from actions.catalog import CATALOG
 from actions.ledger import Intent
-from actions.perform import Performer, Step
+from actions.perform import Performer
 from actions.reconciliation import Kind, Reconciliation
+from actions.step import Step
 from actions.surroundings import Bounds
 from demo.processes import Processes, wait_announced
 from receiver.cli import main
