@@ -15,13 +15,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cluster import TOKEN, Cluster, Replica, Supervisor, cluster
-from bench.verdict_of_chaos import Caps, Verdict, judged
+from bench.verdict_of_chaos import Caps, Deliveries, Verdict, delivered, judged
 from demo import proxy, tools
 from demo.chain import Chain, start_chain
 from demo.chain_config import Surroundings, Timings
@@ -105,8 +106,12 @@ class _Chaos:
             raise RuntimeError("the chain is not started")
         return self.found
 
-    def round(self, made: Cluster, supervisor: Supervisor, incidents: int) -> None:
-        """One storm with its disasters, until all that was sent has ended."""
+    def deliveries(self, made: Cluster) -> Deliveries:
+        around = self.around
+        return delivered(made.http, around.alertmanager_urls[0], around.alertmanagers[0].log)
+
+    def round(self, made: Cluster, supervisor: Supervisor, incidents: int) -> list[str]:
+        """One storm with its disasters, until all that was sent has ended; the disasters' names."""
         began, started = time.time(), time.monotonic()
         sent = self._alerts(self._struck(made), incidents)
         size = -(-incidents // _CHUNKS)
@@ -115,7 +120,8 @@ class _Chaos:
             for at in range(0, len(sent), size)
         ]
         moments += [(self.chance.uniform(0, _ROUND_S), one) for one in self._disasters(made)]
-        for at, (what, about) in sorted(moments, key=lambda one: one[0]):
+        moments.sort(key=itemgetter(0))
+        for at, (what, about) in moments:
             _pass(supervisor, started + at)
             self.disasters[what] += 1
             self._happen(made, what, about)
@@ -123,6 +129,7 @@ class _Chaos:
         self._ended(made, {one["labels"]["n"] for one in sent}, began)
         # Until Alertmanager has said that these are over: they are no part of the next storm.
         _pass(supervisor, started + _ROUND_S + _ENDS_S + _CALM_S)
+        return [what for _, (what, _) in moments if what != "send"]
 
     def _happen(self, made: Cluster, what: str, about: Any) -> None:  # noqa: ANN401 by `what`
         match what:
@@ -247,17 +254,21 @@ def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> Verdict:
             supervisor = Supervisor(made.replicas)
             time.sleep(3)
             for number in range(rounds):
-                started = time.monotonic()
-                going.round(made, supervisor, incidents)
-                took = time.monotonic() - started
-                click.echo(f"round {number + 1} of {rounds}: {took:.0f} s", err=True)
+                started, before = time.monotonic(), going.deliveries(made)
+                disasters = going.round(made, supervisor, incidents)
+                took, found = time.monotonic() - started, going.deliveries(made) - before
+                click.echo(
+                    f"round {number + 1} of {rounds}: {took:.0f} s, {', '.join(disasters)}; "
+                    f"{found.total} deliveries, {found.tried_again} tried again, "
+                    f"{found.given_up} given up",
+                    err=True,
+                )
             return judged(
                 made,
                 stories(made.replicas[0], began),
                 going.sent,
                 caps=_CAPS,
-                alertmanager=going.around.alertmanager_urls[0],
-                log=going.around.alertmanagers[0].log,
+                deliveries=going.deliveries(made),
                 folder=folder,
                 rounds=rounds,
                 disasters=going.disasters,

@@ -11,6 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from actions.action import Outcome
 from actions.reconciliation import Kind
 from bench.cluster import Cluster
@@ -33,6 +35,42 @@ class Caps:
     group: int
     playbook: int
     cooldown_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deliveries:
+    """Alertmanager's, as it counted them itself: each is tried until it is taken or given up."""
+
+    total: int = 0
+    tried_again: int = 0
+    given_up: int = 0
+
+    def __sub__(self, before: "Deliveries") -> "Deliveries":
+        return Deliveries(
+            total=self.total - before.total,
+            tried_again=self.tried_again - before.tried_again,
+            given_up=self.given_up - before.given_up,
+        )
+
+    def share(self, but: int) -> float | None:
+        return 1 - but / self.total if self.total else None
+
+
+def delivered(http: httpx.Client, alertmanager: str, log: Path) -> Deliveries:
+    """All until now. `alertmanager` is its URL, `log` what it wrote."""
+    counted: Counter[str] = Counter()
+    for line in http.get(f"{alertmanager}/metrics").text.splitlines():
+        for name in ("total", "failed_total"):
+            if line.startswith(f'alertmanager_notifications_{name}{{integration="webhook"'):
+                counted[name] += int(float(line.rpartition(" ")[2]))
+    # It tells of a success only where it was not the first try.
+    tried_again = sum(
+        "integration=webhook" in line and "Notify success" in line
+        for line in log.read_text().splitlines()
+    )
+    return Deliveries(
+        total=counted["total"], tried_again=tried_again, given_up=counted["failed_total"]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,21 +111,16 @@ def judged(  # noqa: PLR0913 each is one fact about what went on
     sent: set[str],
     *,
     caps: Caps,
-    alertmanager: str,
-    log: Path,
+    deliveries: Deliveries,
     folder: Path,
     rounds: int,
     disasters: Mapping[str, int],
 ) -> Verdict:
-    """All that was sent against the runs, and all calls against the records.
-
-    `alertmanager` is its URL, `log` what it wrote.
-    """
+    """All that was sent against the runs, and all calls against the records."""
     mine = [one for one in stories if "n" in one["alert"]["labels"]]
     known = {one["alert"]["labels"]["n"] for one in mine}
     calls = [call for call in made.calls(_REBOOT) if call["status"] in (0, 200)]
     by_run = Counter(call["session"] for call in calls)
-    deliveries = _deliveries(made, alertmanager, log)
     seen = made.http.get(f"{made.aws}/_sim/calls").text.splitlines()
     return Verdict(
         rounds=rounds,
@@ -201,32 +234,4 @@ def _command(made: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str
         # A whole hour's records.
         timeout=900,
         check=False,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Deliveries:
-    """Alertmanager's, as it counted them itself: each is tried until it is taken or given up."""
-
-    total: int
-    tried_again: int
-    given_up: int
-
-    def share(self, but: int) -> float | None:
-        return 1 - but / self.total if self.total else None
-
-
-def _deliveries(made: Cluster, alertmanager: str, log: Path) -> _Deliveries:
-    counted: Counter[str] = Counter()
-    for line in made.http.get(f"{alertmanager}/metrics").text.splitlines():
-        for name in ("total", "failed_total"):
-            if line.startswith(f'alertmanager_notifications_{name}{{integration="webhook"'):
-                counted[name] += int(float(line.rpartition(" ")[2]))
-    # It tells of a success only where it was not the first try.
-    tried_again = sum(
-        "integration=webhook" in line and "Notify success" in line
-        for line in log.read_text().splitlines()
-    )
-    return _Deliveries(
-        total=counted["total"], tried_again=tried_again, given_up=counted["failed_total"]
     )

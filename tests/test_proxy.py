@@ -1,6 +1,8 @@
 """The shipped HAProxy configuration before receivers that are away, or die over a delivery."""
 
 import asyncio
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ import httpx
 import pytest
 
 from demo import proxy
-from demo.processes import Processes, free_port
+from demo.processes import Processes, free_port, wait_ready
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -51,6 +53,28 @@ class _Hangs(_Answers):
         super().do_GET()
 
 
+# Takes its time over a delivery, in a process that can be killed.
+_SLOW = """
+import sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.2)
+        self.do_GET()
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 2048
+
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
 class _Server(ThreadingHTTPServer):
     # As many as a receiver lets wait.
     request_queue_size = 2048
@@ -83,6 +107,16 @@ def _delivered(address: str) -> int:
     body = b"x" * 200_000
     url = f"{address}/webhook/alertmanager"
     return httpx.post(url, content=body, timeout=20, trust_env=False).status_code
+
+
+async def _status(address: str) -> str:
+    """Of a small delivery, as soon as the connection ends; empty where there was no answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+    head = b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Length: 800\r\n\r\n"
+    writer.write(head + b"x" * 800)
+    answer = await reader.read()
+    writer.close()
+    return answer[9:12].decode()
 
 
 def test_a_delivery_waits_for_a_receiver(address: str, urls: tuple[str, str]) -> None:
@@ -118,13 +152,52 @@ def test_a_delivery_goes_to_another_receiver(address: str, urls: tuple[str, str]
         assert {_delivered(address) for _ in range(6)} == {200}
 
 
-def test_a_receiver_that_hangs_is_left_alone(address: str, urls: tuple[str, str]) -> None:
-    """What it took goes to another one, long before Alertmanager gives it up."""
-    with receiver(urls[0], _Hangs), receiver(urls[1]):
+def test_a_killed_receiver_costs_no_delivery(tmp_path: Path) -> None:
+    """What it had taken goes to another one, while those refused say that it is gone."""
+    urls = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+    with Processes(tmp_path / "logs") as processes:
+        address = proxy.start(processes, folder=tmp_path / "proxy", receivers=urls)
+        serve = [sys.executable, "-c", _SLOW]
+        first, second = (processes.start(url[-5:], [*serve, url[-5:]]) for url in urls)
+        for child, url in ((first, urls[0]), (second, urls[1])):
+            wait_ready(child, url)
         sleep(1)
+
+        async def delivered() -> Counter[str]:
+            async def one(number: int) -> str:
+                await asyncio.sleep(number * 0.003)
+                return await _status(address)
+
+            posts = [asyncio.create_task(one(number)) for number in range(600)]
+            await asyncio.sleep(0.6)
+            first.kill()
+            await asyncio.sleep(0.6)
+            second.kill()
+            processes.start("again", second.command)
+            return Counter(await asyncio.gather(*posts))
+
+        assert asyncio.run(delivered()) == {"200": 600}
+
+
+def test_a_receiver_that_hangs_is_left_alone(address: str, urls: tuple[str, str]) -> None:
+    """What it took goes to another one, long before Alertmanager gives it up; the rest at once."""
+    with receiver(urls[0], _Hangs), receiver(urls[1]), ThreadPoolExecutor() as pool:
+        sleep(1)
+        taken = [pool.submit(_delivered, address) for _ in range(4)]
+        sleep(6)
         began = monotonic()
         assert {_delivered(address) for _ in range(4)} == {200}
-        assert monotonic() - began < 10
+        assert monotonic() - began < 2
+        assert {one.result() for one in taken} == {200}
+
+
+def test_connections_are_not_kept(address: str, urls: tuple[str, str]) -> None:
+    """Those of an Alertmanager that keeps many would be in the way of those that wait outside."""
+    with receiver(urls[0]), receiver(urls[1]):
+        sleep(1)
+        began = monotonic()
+        assert asyncio.run(_status(address)) == "200"
+        assert monotonic() - began < 2
 
 
 def test_nothing_else_passes(address: str, urls: tuple[str, str]) -> None:
