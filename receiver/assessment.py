@@ -15,6 +15,7 @@ from receiver.early_guards import EARLY, PLAIN
 from receiver.episodes import Episode
 from receiver.guard import Guards
 from receiver.late_guards import KNOWN, STORM
+from receiver.memory import Memory
 from receiver.metrics import Metrics
 from receiver.playbook import Playbook
 from receiver.playbooks import Playbooks
@@ -25,7 +26,7 @@ from receiver.situation import MANY, Situations
 
 # With many alerting instances of a group AWS is asked before the metrics, and what was read of a
 # target is good for so many seconds to refuse more about it.
-_LATELY_S, _KEPT = 10.0, 250
+_LATELY_S = 10.0
 _READ = (
     *("paused", "claims", "overrides", "attempts", "breaker", "arming", "acts", "alerting"),
     *("reserved", "facts", "instance", "asg", "scopes", "changes", "protected"),
@@ -69,7 +70,7 @@ class Assessment:
     gather: Callable[[Target, float, Collection[str]], Evidence]
     judge: Callable[[Evidence, Collection[str]], Verdict]
     # What was read of targets, with when, and for which run.
-    _lately: dict[_About, tuple[float, str, Assessed]] = field(default_factory=dict, init=False)
+    _lately: Memory[_About, tuple[float, str, Assessed]] = field(default_factory=Memory, init=False)
 
     def of(
         self,
@@ -136,8 +137,6 @@ class Assessment:
         passing = isinstance(decision, Refusal) and decision.reason in _PASSING
         if assessed.situation.overrides or passing:
             return assessed
-        if len(self._lately) >= _KEPT:
-            self._lately.clear()
         about = _about(alert, assessed.target, assessed.playbooks[0])
         # Its run has the evidence, which is large.
         self._lately[about] = now, alert.run_id, replace(assessed, evidence=None)

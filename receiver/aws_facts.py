@@ -18,16 +18,14 @@ from actions.aws import AWS_ERRORS, Aws
 from actions.blast_radius import Scope
 from actions.fleet import Group, Instance, NotActionableError
 from actions.surroundings import Bounds
+from receiver.memory import Memory
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 _Health = tuple[frozenset[str], frozenset[str]]
 # How long a group is good enough to tell a storm, CloudTrail's word holds, and so do the scopes
 # that were decided on: a claim that follows at once need not read them again.
 _LATELY_S, _HEARD_S, _RECENT_S = 2.0, 30.0, 1.0
-_MOST = 250
 
 
 class Source(StrEnum):
@@ -87,13 +85,13 @@ class AwsFacts:
     unreadable: Callable[[Source], None] = lambda _: None
     monotonic: Callable[[], float] = time.monotonic
     # Groups by name, with when they were read.
-    _read: dict[str, tuple[float, Group | None]] = field(default_factory=dict, init=False)
+    _read: Memory[str, tuple[float, Group | None]] = field(default_factory=Memory, init=False)
     # What CloudTrail said of a name, with when it was asked.
-    _heard: dict[str, tuple[float, Sequence[str]]] = field(default_factory=dict, init=False)
+    _heard: Memory[str, tuple[float, Sequence[str]]] = field(default_factory=Memory, init=False)
     # The target groups of a group as it was last seen.
-    _arns: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False)
-    _scopes: dict[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
-        default_factory=dict, init=False
+    _arns: Memory[str, tuple[str, ...]] = field(default_factory=Memory, init=False)
+    _scopes: Memory[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
+        default_factory=Memory, init=False
     )
 
     def look(self, target: Target, bounds: Bounds, now: float) -> Callable[[], Seen]:
@@ -143,7 +141,7 @@ class AwsFacts:
         if asg is None:
             self._arns.pop(asked.group, None)
             return None, None, None
-        _keep(self._arns, asked.group, asg.target_groups)
+        self._arns[asked.group] = asg.target_groups
         refreshing = asked.refreshing or self.pool.submit(self._refreshing, asked.group)
         health = {
             arn: asked.health.get(arn) or self.pool.submit(self._health, arn)
@@ -168,7 +166,7 @@ class AwsFacts:
         key = (asked.target, asked.group or "", asked.bounds)
         at, _ = self._scopes.get(key, (-math.inf, ()))
         if at <= asked.at:
-            _keep(self._scopes, key, (asked.at, scopes))
+            self._scopes[key] = (asked.at, scopes)
 
     def recent_scopes(self, target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
         """What a decision asked a moment ago found them to be; None where that is too long ago.
@@ -212,7 +210,7 @@ class AwsFacts:
         if now - at < _LATELY_S:
             return known
         found = self._group(name)
-        _keep(self._read, name, (now, found))
+        self._read[name] = (now, found)
         return found
 
     def ahead(self, names: Collection[str], now: float) -> None:
@@ -228,7 +226,7 @@ class AwsFacts:
                 self._events(name, now)
             found = self._group(name) if of_group and name not in self._arns else None
             if found is not None:
-                _keep(self._arns, name, found.target_groups)
+                self._arns[name] = found.target_groups
 
     def _events(self, name: str, now: float) -> Sequence[str] | None:
         """CloudTrail is minutes late by itself, answers slowly, and only twice a second."""
@@ -237,7 +235,7 @@ class AwsFacts:
             return heard
         found = self._known(lambda: surroundings.events(self.aws, name, now))
         if found is not None:
-            _keep(self._heard, name, (now, found))
+            self._heard[name] = (now, found)
         return found
 
     def _group(self, name: str) -> Group | None:
@@ -269,13 +267,6 @@ class AwsFacts:
             if not guess:
                 self.unreadable(Source.AWS)
             return None
-
-
-def _keep(known: dict[_K, _V], key: _K, value: _V) -> None:
-    """Remember it, and forget all where that is too much."""
-    if key not in known and len(known) >= _MOST:
-        known.clear()
-    known[key] = value
 
 
 def _all(parts: Sequence[Sequence[str] | None]) -> Sequence[str] | None:

@@ -13,6 +13,7 @@ from receiver.aws_facts import AwsFacts, Source, Target
 from receiver.database import Database
 from receiver.decision import Approval, PastAct, Situation
 from receiver.episodes import Episode
+from receiver.memory import Memory
 from receiver.playbook import Playbook
 from receiver.run import Run
 from receiver.settings import Mode
@@ -20,7 +21,7 @@ from receiver.settings import Mode
 _log = structlog.get_logger()
 # Alerts of a group within this time are one storm, and this long our acts may echo in alerts.
 _STORM_S, _ECHOES_S = 300.0, 300.0
-_RAGING_S, _GROUPS_MOST = 1.0, 1000
+_RAGING_S = 1.0
 # From so many alerting instances of a group on there may be a storm.
 MANY = 3
 
@@ -39,7 +40,7 @@ class Situations:
     arming_required: bool
     resolved: Callable[[Sequence[str]], Collection[str]]
     # Who alerts of a group, with when that was read.
-    _raging: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict, init=False)
+    _raging: Memory[str, tuple[float, frozenset[str]]] = field(default_factory=Memory, init=False)
 
     def plain(self, run: Run, target: Target, now: float) -> Situation:
         """What the run itself says; nothing is read."""
@@ -99,8 +100,6 @@ class Situations:
         at, known = self._raging.get(group, (0.0, frozenset[str]()))
         if len(known) >= MANY and 0 <= now - at < _RAGING_S:
             return known
-        if len(self._raging) > _GROUPS_MOST:
-            self._raging.clear()
         alerts = runs.alerting(connection, group, now - _STORM_S)
         over = self.resolved(list(alerts))
         known = frozenset(one for run_id, one in alerts.items() if run_id not in over)
