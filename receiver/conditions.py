@@ -126,7 +126,12 @@ def _schema(section: type) -> Any:  # noqa: ANN401 rule-engine's type definition
 
 
 def _resolve(thing: object, name: str) -> object:
-    return thing[name] if isinstance(thing, Mapping) else _known(thing, name)
+    """Of what may be of one type or another, nothing is known but what these have."""
+    if isinstance(thing, Mapping):
+        return thing[name]
+    if isinstance(thing, Facts):
+        return _known(thing, name)
+    raise _UnknownFactError(name)
 
 
 _MAPPINGS = {

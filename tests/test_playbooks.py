@@ -268,10 +268,12 @@ def test_hostile_labels_only_ever_compare(labels: dict[str, str], text: str) -> 
         'labels["team"].to_flt > 0.4',
         'labels["zeros"].to_flt > 0.4',
         'labels["long"].to_flt > 0.4',
+        'not (verdict.score ? verdict.score : labels["team"]).length',
+        'not (verdict.score ? verdict.score : labels["team"]).real',
     ],
 )
-def test_a_condition_over_what_is_no_number_is_unknown(text: str) -> None:
-    """A query may answer with NaN, and a label that is read as a number may be none."""
+def test_a_condition_over_what_is_something_else_is_unknown(text: str) -> None:
+    """NaN, a label that is no number, and what only a text, or only Python's own number, has."""
     facts = Facts(
         verdict=VerdictFacts(answer="confirmed", score=1.0, confidence=None),
         group=GroupFacts(**dict.fromkeys(GroupFacts.__dataclass_fields__)),
