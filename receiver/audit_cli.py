@@ -24,7 +24,7 @@ from actions.chain import Verification
 from actions.reconciliation import Reconciliation
 from actions.trail import TrailError
 from receiver import anchoring, settings
-from receiver.database import DatabaseUrlError, database
+from receiver.database import DatabaseUrlError, database, fault
 from receiver.durations import Duration
 from receiver.settings import Settings, SettingsError
 from receiver.single_process import AlreadyExportingError, exporting
@@ -231,8 +231,7 @@ def told_in_a_line() -> Iterator[None]:
     except AWS_ERRORS as error:
         raise click.UsageError(f"AWS cannot be asked: {error}") from None
     except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        _fail(f"the audit cannot be read: {type(cause).__name__}")
+        _fail(f"the audit cannot be read: {fault(error)}")
 
 
 def _fail(message: str) -> NoReturn:

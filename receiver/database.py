@@ -190,7 +190,10 @@ def fault(error: SQLAlchemyError) -> str:
     """What is wrong with a database, in few words that name no host, user or password."""
     cause = getattr(error, "orig", None) or error
     # SQLite's own texts are a closed set; PostgreSQL's tell who connected to what.
-    return str(cause) if isinstance(cause, sqlite3.Error) else type(cause).__name__
+    if isinstance(cause, sqlite3.Error):
+        return str(cause)
+    unsaid = getattr(cause, "sqlstate", "") is None
+    return "PostgreSQL takes no connection" if unsaid and away(error) else type(cause).__name__
 
 
 def database(url: str, *, use: Literal["state", "inbox"] = "state") -> Database:

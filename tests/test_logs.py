@@ -147,6 +147,6 @@ def test_the_password_of_a_database_that_is_away_is_not_told(tmp_path: Path, com
         check=False,
     )
     assert ran.returncode != 0
-    assert ran.stderr.endswith(": OperationalError\n")
+    assert ran.stderr.endswith(": PostgreSQL takes no connection\n")
     assert ran.stderr.count("\n") == 1
     assert _SECRET not in ran.stdout + ran.stderr
