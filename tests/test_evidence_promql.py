@@ -119,7 +119,8 @@ def check(
         {"labels": f'{{instance_id="{key.split()[1]}",role="{key.split()[0]}"}}', "value": value}
         for key, value in expected.items()
     ]
-    test = {"expr": expr, "eval_time": at, "exp_samples": samples}
+    # To a thousandth: Prometheus 3 sums in another order than 2 does.
+    test = {"expr": f"round({expr}, 0.001)", "eval_time": at, "exp_samples": samples}
     group = {"interval": "5s", "input_series": given, "promql_expr_test": [test]}
     file = folder / "test.yml"
     file.write_text(json.dumps({"evaluation_interval": "5s", "tests": [group]}))
