@@ -127,8 +127,6 @@ class _Chaos:
             self._happen(made, what, about)
         self._mend(made, supervisor)
         self._ended(made, {one["labels"]["n"] for one in sent}, began)
-        # Until Alertmanager has said that these are over: they are no part of the next storm.
-        _pass(supervisor, started + _ROUND_S + _ENDS_S + _CALM_S)
         return [what for _, (what, _) in moments if what != "send"]
 
     def _happen(self, made: Cluster, what: str, about: Any) -> None:  # noqa: ANN401 by `what`
@@ -256,6 +254,9 @@ def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> Verdict:
             for number in range(rounds):
                 started, before = time.monotonic(), going.deliveries(made)
                 disasters = going.round(made, supervisor, incidents)
+                if number + 1 < rounds:
+                    # Alertmanager says that these are over: they are no part of the next storm.
+                    _pass(supervisor, started + _ROUND_S + _ENDS_S + _CALM_S)
                 took, found = time.monotonic() - started, going.deliveries(made) - before
                 click.echo(
                     f"round {number + 1} of {rounds}: {took:.0f} s, {', '.join(disasters)}; "
