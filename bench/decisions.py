@@ -20,8 +20,8 @@ from pathlib import Path
 
 from ulid import ULID
 
-from actions.action import Impact
-from actions.catalog import CATALOG
+from actions.base import Impact
+from actions.catalog.registry import CATALOG
 from bench.past import moments, openmetrics
 from bench.scenes import KINDS, Scene, Setting, scenes
 from demo import tools

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from actions.action import Outcome
-from actions.reconciliation import Kind
+from actions.assurance.reconcile import Kind
+from actions.base import Outcome
 from bench.cluster import Cluster
 from demo.processes import without_aws
 

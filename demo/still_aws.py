@@ -12,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from actions.aws import Aws
-from actions.fleet import OPT_IN_TAG
+from actions.aws.clients import Aws
+from actions.aws.inventory import OPT_IN_TAG
 
 _TAGS = {OPT_IN_TAG: "true"}
 

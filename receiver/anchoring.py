@@ -7,10 +7,10 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import audit, heads
-from actions.archive import Archive, ArchiveError, archive
-from actions.aws import Aws
-from actions.chain import Link, Verification
+from actions.audit import log, signed_heads
+from actions.audit.archive import Archive, ArchiveError, archive
+from actions.audit.chain import Link, Verification
+from actions.aws.clients import Aws
 from receiver.beat import Beat
 from receiver.database import Database
 from receiver.metrics import Metrics
@@ -57,17 +57,17 @@ class Anchoring:
         if key_file is None:
             return
         try:
-            key, where = heads.signing_key(key_file), kept(self.settings, self.clients)
-            known = self._signed or heads.newest(where, (key.public_key(),))
+            key, where = signed_heads.signing_key(key_file), kept(self.settings, self.clients)
+            known = self._signed or signed_heads.newest(where, (key.public_key(),))
             with self.database.read() as connection:
-                link = audit.end(connection, known)
+                link = log.end(connection, known)
             if link is None:
                 self._failed("what was signed for is not in the chain any more")
             elif link.seq > (known.seq if known else 0):
-                heads.publish(where, key, link, self.clock())
+                signed_heads.publish(where, key, link, self.clock())
                 self._signed = link
                 self.metrics.audit_anchored.set(link.seq)
-        except (ArchiveError, heads.KeyFileError) as error:
+        except (ArchiveError, signed_heads.KeyFileError) as error:
             self._failed(str(error))
         except SQLAlchemyError as error:
             self._failed(type(error).__name__)
@@ -76,7 +76,7 @@ class Anchoring:
         """The chain in the database, against the signed heads. Raises as `known_heads` does."""
         found = known_heads(self.settings, self.clients)
         with self.database.read() as connection:
-            return audit.verify(connection, found)
+            return log.verify(connection, found)
 
     def _failed(self, why: str) -> None:
         self.metrics.audit_anchor_failures.inc()
@@ -92,7 +92,7 @@ def keys(settings: Settings) -> Collection[Ed25519PublicKey]:
     """What a signature is checked with. Raises KeyFileError."""
     if settings.audit_key_file is None:
         return ()
-    return (heads.signing_key(settings.audit_key_file).public_key(),)
+    return (signed_heads.signing_key(settings.audit_key_file).public_key(),)
 
 
 def known_heads(
@@ -102,4 +102,4 @@ def known_heads(
 ) -> Mapping[int, str]:
     """Hashes by number; none where no key is set. Raises ArchiveError and KeyFileError."""
     found = checked_with or keys(settings)
-    return heads.read(kept(settings, clients), found) if found else {}
+    return signed_heads.read(kept(settings, clients), found) if found else {}

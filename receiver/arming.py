@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from actions import audit
-from actions.audit import canonical
+from actions.audit import log
+from actions.audit.log import canonical
 from receiver.settings import Mode
 from receiver.tables import armings
 
@@ -123,7 +123,7 @@ def put(connection: Connection, arming: Arming) -> None:
     detail = {name: value for name, value in said.items() if name not in {"by", "at"}}
     detail["service"] = arming.service or None
     event = "playbook_disarmed" if disarms else "playbook_armed"
-    audit.append(connection, arming.at, audit.Event(actor=arming.by, event=event, detail=detail))
+    log.append(connection, arming.at, log.Event(actor=arming.by, event=event, detail=detail))
 
 
 def disarmed(playbook: str, service: str, *, by: str, comment: str, now: float) -> Arming:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from actions import ledger, switch
+from actions.execution import kill_switch, ledger
 from receiver import runs
 from receiver.redaction import Redaction
 from receiver.run import Run, State
@@ -152,7 +152,7 @@ class Tools:
 
     def _coverage(self) -> dict[str, Any]:
         with self.system.database.read() as connection:
-            state = switch.read(connection)
+            state = kill_switch.read(connection)
         playbooks = [
             {
                 "playbook": one.name,

@@ -17,12 +17,15 @@ import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import audit, aws, exports, heads, ledger, reconciliation, retention, trail
-from actions.archive import Archive, ArchiveError, archive
-from actions.aws import AWS_ERRORS
-from actions.chain import Verification
-from actions.reconciliation import Reconciliation
-from actions.trail import TrailError
+from actions.assurance import cloudtrail, reconcile
+from actions.assurance.cloudtrail import TrailError
+from actions.assurance.reconcile import Reconciliation
+from actions.audit import export, log, prune, signed_heads
+from actions.audit.archive import Archive, ArchiveError, archive
+from actions.audit.chain import Verification
+from actions.aws import clients
+from actions.aws.clients import AWS_ERRORS
+from actions.execution import ledger
 from receiver import anchoring, settings
 from receiver.database import DatabaseUrlError, database, fault
 from receiver.durations import Duration
@@ -59,7 +62,9 @@ def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
     """Walk the audit chain and name the first record that does not hold."""
     with told_in_a_line():
         loaded = settings.load()
-        checked_with = [heads.checking_key(one) for one in public_keys] or anchoring.keys(loaded)
+        checked_with = [signed_heads.checking_key(one) for one in public_keys] or anchoring.keys(
+            loaded
+        )
         result = _of_copies(copies, checked_with) if copies else _of_database(loaded, checked_with)
     if not result.ok:
         said = f"record {result.first_bad} does not hold: {result.fault}"
@@ -81,10 +86,12 @@ def audit_export(where: str | None) -> None:
         kept = _archive(loaded, where)
         records = database(loaded.database_url)
         with exporting(records):
-            done = exports.export(records.read, kept, now)
+            done = export.export(records.read, kept, now)
         signed = loaded.audit_key_file is not None and done.last.seq > 0
         if loaded.audit_key_file is not None and signed:
-            heads.publish(kept, heads.signing_key(loaded.audit_key_file), done.last, now)
+            signed_heads.publish(
+                kept, signed_heads.signing_key(loaded.audit_key_file), done.last, now
+            )
     said = "and signed for" if signed else "not signed for: there is no key"
     click.echo(f"{done.records} records were copied; {done.last.seq} are there, {said}")
 
@@ -102,12 +109,12 @@ def audit_prune(older_than: float, where: str | None) -> None:
             raise click.UsageError("SMARTCLOUDOPS_AUDIT_KEY_FILE is needed: nothing is signed")
         state, kept = database(loaded.database_url), _archive(loaded, where)
         known = anchoring.keys(loaded)
-        last = retention.prunable(state.read, kept, known, now - older_than)
+        last = prune.prunable(state.read, kept, known, now - older_than)
         if last is None:
             click.echo("nothing is old enough, exported and signed for")
             return
         with state.write() as connection:
-            gone = retention.prune(connection, last, getpass.getuser(), now)
+            gone = prune.prune(connection, last, getpass.getuser(), now)
     click.echo(f"{gone} records were removed, up to {last.seq}")
 
 
@@ -148,16 +155,16 @@ def reconciled(
 ) -> Reconciliation:
     """Raises TrailError, and the errors of AWS and of the database."""
     if files:
-        seen = [one for file in files for one in trail.of_file(file)]
+        seen = [one for file in files for one in cloudtrail.of_file(file)]
     else:
-        seen = list(trail.looked_up(aws.connect(), since, now))
+        seen = list(cloudtrail.looked_up(clients.connect(), since, now))
     with database(loaded.database_url).read() as connection:
-        entries = ledger.sent_since(connection, since - reconciliation.TOLERANCE_S)
+        entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
     late = not files or any(one.late for one in seen)
     # What was sent after a file was written cannot be in it.
     until = min(now, max((file.stat().st_mtime for file in files), default=now))
-    mine = reconciliation.ours(seen, roles)
-    return reconciliation.reconcile(entries, mine, since=since, until=until, late=late)
+    mine = reconcile.ours(seen, roles)
+    return reconcile.reconcile(entries, mine, since=since, until=until, late=late)
 
 
 def reconciliation_told(found: Reconciliation) -> dict[str, Any]:
@@ -180,9 +187,9 @@ def _say(found: Reconciliation) -> None:
 
 
 def _of_database(loaded: Settings, checked_with: Collection[Ed25519PublicKey]) -> Verification:
-    found = anchoring.known_heads(loaded, aws.connect, checked_with)
+    found = anchoring.known_heads(loaded, clients.connect, checked_with)
     with database(loaded.database_url).read() as connection:
-        return audit.verify(connection, found)
+        return log.verify(connection, found)
 
 
 def _of_copies(copies: Sequence[str], checked_with: Collection[Ed25519PublicKey]) -> Verification:
@@ -194,16 +201,16 @@ def _of_copies(copies: Sequence[str], checked_with: Collection[Ed25519PublicKey]
             continue
         if not copy.startswith("s3://") and not Path(copy).is_dir():
             raise click.UsageError(f"{copy}: there is no such file or folder")
-        kept = archive(copy, aws.connect)
-        parts.append(partial(exports.lines, kept))
+        kept = archive(copy, clients.connect)
+        parts.append(partial(export.lines, kept))
         if checked_with:
-            found |= heads.read(kept, checked_with)
+            found |= signed_heads.read(kept, checked_with)
 
     def lines() -> Iterator[bytes]:
         for part in parts:
             yield from part()
 
-    return exports.verify(lines, found)
+    return export.verify(lines, found)
 
 
 def _lines(file: Path) -> Iterator[bytes]:
@@ -214,7 +221,7 @@ def _lines(file: Path) -> Iterator[bytes]:
 
 def _archive(loaded: Settings, where: str | None) -> Archive:
     named = where or loaded.audit_archive
-    return archive(named, aws.connect, lock_days=loaded.audit_lock_days)
+    return archive(named, clients.connect, lock_days=loaded.audit_lock_days)
 
 
 @contextmanager
@@ -222,7 +229,7 @@ def told_in_a_line() -> Iterator[None]:
     """Errors as the command line tells them: one line, 2 for bad input, 1 for the rest."""
     try:
         yield
-    except (SettingsError, DatabaseUrlError, heads.KeyFileError) as error:
+    except (SettingsError, DatabaseUrlError, signed_heads.KeyFileError) as error:
         raise click.UsageError(str(error)) from None
     except TrailError as error:
         raise click.UsageError(str(error)) from None

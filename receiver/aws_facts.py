@@ -12,12 +12,12 @@ from typing import TypeVar
 
 import structlog
 
-from actions import failures, fleet, surroundings
-from actions.action import TargetKind
-from actions.aws import AWS_ERRORS, Aws
-from actions.blast_radius import Scope
-from actions.fleet import Group, Instance, NotActionableError
-from actions.surroundings import Bounds
+from actions.aws import context, errors, inventory
+from actions.aws.clients import AWS_ERRORS, Aws
+from actions.aws.context import Bounds
+from actions.aws.inventory import Group, Instance, NotActionableError
+from actions.base import TargetKind
+from actions.execution.disruption_budget import Scope
 from receiver.memory import Memory
 
 _log = structlog.get_logger()
@@ -156,9 +156,9 @@ class AwsFacts:
         scopes = None
         whole = {arn: one for arn, one in known.items() if one is not None}
         if len(whole) == len(known):
-            scopes = surroundings.scopes_among(asked.target, asg, asked.bounds, whole)
+            scopes = context.scopes_among(asked.target, asg, asked.bounds, whole)
             self._note(asked, scopes)
-        changes = _all([refreshing.result(), surroundings.unsettled(asked.target, asg)])
+        changes = _all([refreshing.result(), context.unsettled(asked.target, asg)])
         return asg, scopes, changes
 
     def _note(self, asked: _Asked, scopes: Sequence[Scope]) -> None:
@@ -183,12 +183,12 @@ class AwsFacts:
         AWS where the labels do not say it all.
         """
         named = labels.get("asg", "")
-        group = named if fleet.GROUP_NAME.fullmatch(named) else None
-        if fleet.INSTANCE_ID.fullmatch(labels.get("instance_id", "")):
+        group = named if inventory.GROUP_NAME.fullmatch(named) else None
+        if inventory.INSTANCE_ID.fullmatch(labels.get("instance_id", "")):
             return self._instance_target(labels["instance_id"], group, ask=ask)
         address = _private_address(labels.get("instance", "")) if ask else None
         if address is not None:
-            found = self._known(lambda: fleet.by_private_address(self.aws, address))
+            found = self._known(lambda: inventory.by_private_address(self.aws, address))
             if found is not None:
                 return Target(id=found.id, kind=TargetKind.INSTANCE, group=group or found.group)
         if group is not None and not labels.get("instance_id"):
@@ -219,8 +219,8 @@ class AwsFacts:
         What CloudTrail says of them, and what hangs on a group that was never seen.
         """
         for name in names:
-            of_group = not fleet.INSTANCE_ID.fullmatch(name)
-            if of_group and not fleet.GROUP_NAME.fullmatch(name):
+            of_group = not inventory.INSTANCE_ID.fullmatch(name)
+            if of_group and not inventory.GROUP_NAME.fullmatch(name):
                 continue
             if self.trail:
                 self._events(name, now)
@@ -233,25 +233,25 @@ class AwsFacts:
         at, heard = self._heard.get(name, (0.0, None))
         if heard is not None and 0 <= now - at < _HEARD_S:
             return heard
-        found = self._known(lambda: surroundings.events(self.aws, name, now))
+        found = self._known(lambda: context.events(self.aws, name, now))
         if found is not None:
             self._heard[name] = (now, found)
         return found
 
     def _group(self, name: str) -> Group | None:
-        return self._known(lambda: fleet.group(self.aws, name))
+        return self._known(lambda: inventory.group(self.aws, name))
 
     def _instance(self, instance_id: str) -> Instance | None:
-        return self._known(lambda: fleet.instance(self.aws, instance_id))
+        return self._known(lambda: inventory.instance(self.aws, instance_id))
 
     def _protected(self, instance_id: str) -> bool | None:
-        return self._known(lambda: surroundings.protected(self.aws, instance_id))
+        return self._known(lambda: context.protected(self.aws, instance_id))
 
     def _health(self, arn: str, *, guess: bool = False) -> _Health | None:
-        return self._known(lambda: surroundings.targets(self.aws, arn), guess=guess)
+        return self._known(lambda: context.targets(self.aws, arn), guess=guess)
 
     def _refreshing(self, group: str, *, guess: bool = False) -> Sequence[str] | None:
-        return self._known(lambda: surroundings.refreshing(self.aws, group), guess=guess)
+        return self._known(lambda: context.refreshing(self.aws, group), guess=guess)
 
     def _known(self, read: Callable[[], _T], *, guess: bool = False) -> _T | None:
         """What `read` gives, or None where AWS does not answer.
@@ -263,7 +263,7 @@ class AwsFacts:
         except NotActionableError:
             return None
         except AWS_ERRORS as error:
-            _log.warning("situation_unreadable", error=failures.read(error)[0])
+            _log.warning("situation_unreadable", error=errors.read(error)[0])
             if not guess:
                 self.unreadable(Source.AWS)
             return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ulid import ULID
 
-from actions.fleet import GROUP_NAME, INSTANCE_ID
+from actions.aws.inventory import GROUP_NAME, INSTANCE_ID
 from receiver import runs
 from receiver.database import Database
 from receiver.playbook import Playbook

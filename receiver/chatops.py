@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from actions import ledger, switch
-from actions.audit import Origin, coming_from
+from actions.audit.log import Origin, coming_from
+from actions.execution import kill_switch, ledger
 from receiver import runs
 from receiver.chat_users import ChatUser
 from receiver.interventions import NoSuchRunError, NotNowError
@@ -110,7 +110,7 @@ class ChatOps:
 
     def _status(self, _: Request, __: str) -> Reply:
         with self.system.database.read() as connection:
-            state = switch.read(connection)
+            state = kill_switch.read(connection)
             flying = runs.count(connection, IN_FLIGHT)
             waiting = runs.page(connection, state=State.AWAITING_APPROVAL, limit=_WAITING_MOST)
         lines = ["It is not known whether it is paused: nothing acts."]
@@ -150,7 +150,7 @@ class ChatOps:
 
     def _turn(self, request: Request, text: str, *, paused: bool) -> Reply:
         with self.system.database.write() as connection:
-            switch.turn(
+            kill_switch.turn(
                 connection,
                 paused=paused,
                 by=request.user.name,

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from actions import breakers, rates
+from actions.execution import circuit_breakers, rate_limits
 from receiver import arming, runs
 from receiver.database import Database
 from receiver.episodes import Over
@@ -64,13 +64,13 @@ class Closing:
 
 def _mind(connection: Connection, playbook: str, run_id: str, state: State, now: float) -> None:
     """What the end of a run that acted says of its playbook."""
-    if not rates.counted(connection, run_id):
+    if not rate_limits.counted(connection, run_id):
         return
     match state:
         case State.SUCCEEDED:
-            breakers.succeeded(connection, playbook)
+            circuit_breakers.succeeded(connection, playbook)
         case State.FAILED | State.ROLLED_BACK:
-            if breakers.failed(connection, playbook, now):
+            if circuit_breakers.failed(connection, playbook, now):
                 arming.trip(connection, playbook, runs.ACTOR, now)
         case _:
-            breakers.let_go(connection, playbook, run_id)
+            circuit_breakers.let_go(connection, playbook, run_id)

@@ -13,8 +13,8 @@ import structlog
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import audit as chain
-from actions.audit import Event
+from actions.audit import log as chain
+from actions.audit.log import Event
 from actions.tables import audit
 from receiver import tokens
 from receiver.beat import Beat

@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actions import fleet
-from actions.aws import Aws
-from actions.fleet import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
+from actions.aws import inventory
+from actions.aws.clients import Aws
+from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
 from receiver.arming import Arming, armed
 from receiver.matchers import parse
 from receiver.playbook import Playbook
@@ -72,10 +72,10 @@ def coverage(  # noqa: PLR0913 one argument a source
         armings=armings,
         arming_required=arming_required,
     )
-    found = [fleet.group(aws, name) for name in named] or fleet.groups(aws)
+    found = [inventory.group(aws, name) for name in named] or inventory.groups(aws)
     tagged = [one for one in found if one.tags.get(CRITICAL_TAG) == "true"]
     critical = found if named or not tagged else tagged
-    return [service(one, fleet.of_group(aws, one.name), known) for one in critical]
+    return [service(one, inventory.of_group(aws, one.name), known) for one in critical]
 
 
 def service(group: Group, instances: Sequence[Instance], known: Known) -> Service:

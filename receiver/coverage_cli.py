@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from actions import aws
-from actions.fleet import NotActionableError
+from actions.aws import clients
+from actions.aws.inventory import NotActionableError
 from receiver import arming, settings
 from receiver.audit_cli import told_in_a_line
 from receiver.coverage import coverage, told
@@ -48,7 +48,7 @@ def covered(loaded: Settings, critical: Sequence[str] = ()) -> dict[str, Any]:
             armings = arming.every(connection)
         with Prometheus(str(loaded.prometheus_url), timeout_s=_PATIENCE_S) as prometheus:
             found = coverage(
-                aws.connect(),
+                clients.connect(),
                 prometheus,
                 playbooks,
                 loaded.mode,

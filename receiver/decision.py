@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from actions.action import TargetKind
-from actions.audit import canonical
-from actions.blast_radius import Scope
-from actions.breakers import Breaker
-from actions.claims import Claim
-from actions.fleet import Group, Instance
-from actions.rates import Attempts
+from actions.audit.log import canonical
+from actions.aws.inventory import Group, Instance
+from actions.base import TargetKind
+from actions.execution.circuit_breakers import Breaker
+from actions.execution.claims import Claim
+from actions.execution.disruption_budget import Scope
+from actions.execution.rate_limits import Attempts
 from receiver.arming import Armed
 from receiver.overrides import Override
 from receiver.playbook import Playbook, Step

@@ -3,9 +3,9 @@
 What is unknown is None, and None refuses.
 """
 
-from actions.action import Impact, TargetKind
-from actions.catalog import CATALOG
-from actions.claims import Denial
+from actions.base import Impact, TargetKind
+from actions.catalog.registry import CATALOG
+from actions.execution.claims import Denial
 from receiver.decision import PastAct, Reason
 from receiver.guard import Case, Guards, No
 from receiver.overrides import Effect

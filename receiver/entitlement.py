@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from actions.fleet import GROUP_NAME
-from actions.policy import Scope, policy
-from actions.restart_service import DOCUMENT
+from actions.assurance.iam_policy import Scope, policy
+from actions.aws.inventory import GROUP_NAME
+from actions.catalog.ssm.restart_service import DOCUMENT
 from receiver.playbook import Playbook
 from receiver.playbooks import Playbooks
 

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 from sqlalchemy.engine import make_url
 from ulid import ULID
 
-from actions import aws
+from actions.aws import clients as aws
 from receiver import alerts, runs
 from receiver.alerts import Alert, NotJsonError, NotVersion4Error
 from receiver.assessment import Assessed, Assessment

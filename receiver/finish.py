@@ -10,12 +10,12 @@ from typing import Any
 
 import structlog
 
-from actions import ledger
-from actions.action import Outcome
-from actions.catalog import CATALOG
-from actions.claims import Denial
-from actions.ledger import Intent
-from actions.step import Undoing
+from actions.base import Outcome
+from actions.catalog.registry import CATALOG
+from actions.execution import ledger
+from actions.execution.claims import Denial
+from actions.execution.ledger import Intent
+from actions.execution.step import Undoing
 from receiver import runs
 from receiver.closing import Closing
 from receiver.database import Database

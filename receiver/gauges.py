@@ -7,7 +7,7 @@ from contextlib import suppress
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import breakers, switch
+from actions.execution import circuit_breakers, kill_switch
 from actions.tables import claims
 from receiver import arming, runs
 from receiver.database import Database
@@ -25,7 +25,7 @@ def refresh(metrics: Metrics, database: Database, inbox: Inbox, now: float) -> N
         _breakers(metrics, connection, now)
         _armings(metrics, connection)
         _runs(metrics, runs.standing(connection), now)
-        paused = switch.paused(connection)
+        paused = kill_switch.paused(connection)
     metrics.paused.set(int(paused))
     with suppress(SQLAlchemyError):
         metrics.inbox_backlog.set(inbox.untaken())
@@ -37,7 +37,7 @@ def _cooling(connection: Connection, now: float) -> int:
 
 
 def _breakers(metrics: Metrics, connection: Connection, now: float) -> None:
-    found = breakers.every(connection)
+    found = circuit_breakers.every(connection)
     for playbook in metrics.playbooks:
         breaker = found.get(playbook)
         shut = breaker is not None and breaker.denies(None, now) is not None

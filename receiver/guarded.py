@@ -11,7 +11,7 @@ import structlog
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 
-from actions.audit import Origin, coming_from
+from actions.audit.log import Origin, coming_from
 from receiver import problems
 from receiver.tokens import Role, Token, Tokens
 

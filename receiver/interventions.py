@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actions import audit, ledger
+from actions.audit import log
+from actions.execution import ledger
 from receiver import runs
 from receiver.database import Database
 from receiver.finish import Finish
@@ -57,7 +58,7 @@ class Interventions:
                 approval=approval,
             )
             if moved:
-                audit.append(connection, now, _event(run, "approved", by, comment))
+                log.append(connection, now, _event(run, "approved", by, comment))
         if not moved:
             raise NotNowError("the run has just moved on")
         self.wake()
@@ -106,7 +107,7 @@ class Interventions:
         if not self.finish.end(run, state, outcome=f"{said} by {by}: {comment}", **changes):
             raise NotNowError("the run has just moved on")
         with self.database.write() as connection:
-            audit.append(connection, now, _event(run, event, by, comment))
+            log.append(connection, now, _event(run, event, by, comment))
 
     def _run(self, run_id: str, states: frozenset[State], said: str) -> Run:
         with self.database.read() as connection:
@@ -124,7 +125,7 @@ def _said(
     return {"digest": plan["digest"], "by": by, "comment": comment, "at": now, "denied": denied}
 
 
-def _event(run: Run, event: str, by: str, comment: str) -> audit.Event:
-    return audit.Event(
+def _event(run: Run, event: str, by: str, comment: str) -> log.Event:
+    return log.Event(
         actor=by, event=f"run_{event}_by_a_person", run_id=run.id, detail={"comment": comment}
     )

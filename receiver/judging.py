@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from actions.aws import AWS_ERRORS, Aws
+from actions.aws.clients import AWS_ERRORS, Aws
 from models import artifact
 from models.artifact import Manifest, Model, ModelError
 from models.detector import NO_MODEL, examine

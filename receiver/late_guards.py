@@ -6,10 +6,10 @@ What is unknown is None, and None refuses.
 from collections.abc import Iterator
 from typing import assert_never
 
-from actions.action import Impact, TargetKind
-from actions.blast_radius import Harm
-from actions.catalog import CATALOG
-from actions.fleet import OPT_IN_TAG, Instance
+from actions.aws.inventory import OPT_IN_TAG, Instance
+from actions.base import Impact, TargetKind
+from actions.catalog.registry import CATALOG
+from actions.execution.disruption_budget import Harm
 from models.verdict import Answer
 from receiver.decision import Plan, Reason
 from receiver.early_guards import (

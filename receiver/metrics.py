@@ -12,9 +12,9 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from actions.action import Outcome
-from actions.catalog import CATALOG
-from actions.reconciliation import Kind as Difference
+from actions.assurance.reconcile import Kind as Difference
+from actions.base import Outcome
+from actions.catalog.registry import CATALOG
 from models.verdict import Answer
 from receiver.aws_facts import Source
 from receiver.decision import Reason

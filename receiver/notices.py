@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from actions.action import Impact, Outcome
-from actions.catalog import CATALOG
+from actions.base import Impact, Outcome
+from actions.catalog.registry import CATALOG
 from receiver.follow import Record
 from receiver.run import Run
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from actions.outside import OutsideError
+from actions.messaging import OutsideError
 from receiver import runs
 from receiver.database import Database
 from receiver.follow import Record

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from actions.claims import Denial
-from actions.step import Step
+from actions.execution.claims import Denial
+from actions.execution.step import Step
 from receiver import arming, overrides, runs
 from receiver.run import Run
 from receiver.settings import Mode

@@ -18,7 +18,7 @@ import apprise
 import httpx
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
-from actions.outside import OutsideError
+from actions.messaging import OutsideError
 from receiver import bounded
 from receiver.bounded import TooLargeError, TooSlowError
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from actions import audit
-from actions.audit import canonical
+from actions.audit import log
+from actions.audit.log import canonical
 from receiver.matchers import Matcher, parse
 from receiver.tables import overrides
 
@@ -40,8 +40,8 @@ def add(connection: Connection, override: Override, now: float) -> None:
     row = vars(override) | {"matchers": canonical([str(one) for one in override.matchers])}
     connection.execute(insert(overrides).values(row))
     detail = {key: value for key, value in row.items() if key != "created_by"}
-    event = audit.Event(actor=override.created_by, event="override_added", detail=detail)
-    audit.append(connection, now, event)
+    event = log.Event(actor=override.created_by, event="override_added", detail=detail)
+    log.append(connection, now, event)
 
 
 def end(
@@ -52,8 +52,8 @@ def end(
     if connection.execute(update(overrides).where(*mine).values(ends_at=now)).rowcount != 1:
         return False
     detail = {"id": override_id, "comment": comment}
-    event = audit.Event(actor=by, event="override_ended", detail=detail)
-    audit.append(connection, now, event)
+    event = log.Event(actor=by, event="override_ended", detail=detail)
+    log.append(connection, now, event)
     return True
 
 

@@ -13,15 +13,15 @@ from typing import Any, assert_never
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from actions import ledger
-from actions.action import Impact, Outcome, Progress
-from actions.aws import AWS_ERRORS, on_behalf_of
-from actions.catalog import CATALOG
-from actions.claims import Denial
-from actions.failures import PASSING, UNENTITLED
-from actions.fleet import NotActionableError
-from actions.ledger import Intent, Stage
-from actions.outside import OutsideError
+from actions.aws.clients import AWS_ERRORS, on_behalf_of
+from actions.aws.errors import PASSING, UNENTITLED
+from actions.aws.inventory import NotActionableError
+from actions.base import Impact, Outcome, Progress
+from actions.catalog.registry import CATALOG
+from actions.execution import ledger
+from actions.execution.claims import Denial
+from actions.execution.ledger import Intent, Stage
+from actions.messaging import OutsideError
 from receiver import runs
 from receiver.closing import Closing
 from receiver.database import Database

@@ -17,11 +17,11 @@ from pydantic import (
     StringConstraints,
 )
 
-from actions.action import Impact
-from actions.audit import canonical
-from actions.catalog import CATALOG
-from actions.rates import Rates
-from actions.surroundings import Bounds
+from actions.audit.log import canonical
+from actions.aws.context import Bounds
+from actions.base import Impact
+from actions.catalog.registry import CATALOG
+from actions.execution.rate_limits import Rates
 from receiver.conditions import Condition, condition
 from receiver.matchers import Matcher, parse
 from receiver.settings import Mode

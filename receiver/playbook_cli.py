@@ -9,9 +9,10 @@ from typing import NoReturn
 
 import click
 
-from actions import aws, failures
-from actions import role as own_role
-from actions.aws import AWS_ERRORS
+from actions.assurance import role_check as own_role
+from actions.aws import clients
+from actions.aws import errors as aws_errors
+from actions.aws.clients import AWS_ERRORS
 from models.artifact import ModelError, shipped
 from models.detector import judge
 from receiver import entitlement, logs, playbook_tests, settings
@@ -41,9 +42,9 @@ def _check_role(found: Playbooks) -> None:
     needed = entitlement.of(found, region=None, account=None, groups=())
     granted = {one for statement in needed["Statement"] for one in statement["Action"]}
     try:
-        more = own_role.excess(*aws.identity(), granted)
+        more = own_role.excess(*clients.identity(), granted)
     except AWS_ERRORS as error:
-        name, _ = failures.read(error)
+        name, _ = aws_errors.read(error)
         click.echo(f"the role was not checked: {name} (iam:SimulatePrincipalPolicy is needed)")
         return
     for one in more:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from actions.action import TargetKind
-from actions.breakers import FAILURES, Breaker
-from actions.claims import Claim
-from actions.fleet import INSTANCE_ID, OPT_IN_TAG, Group, Instance, Member
-from actions.rates import Attempts
-from actions.surroundings import Bounds, scopes_among
+from actions.aws.context import Bounds, scopes_among
+from actions.aws.inventory import INSTANCE_ID, OPT_IN_TAG, Group, Instance, Member
+from actions.base import TargetKind
+from actions.execution.circuit_breakers import FAILURES, Breaker
+from actions.execution.claims import Claim
+from actions.execution.rate_limits import Attempts
 from models.evidence import Evidence, Series
 from models.roles import ROLES_OF_ALERT
 from models.verdict import Contribution, Verdict

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from actions.catalog import CATALOG
+from actions.catalog.registry import CATALOG
 from receiver.playbook import EXAMPLES, Playbook, filled
 from receiver.yaml_lines import Lines, YamlError, read
 

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from actions import ledger, reconciliation, trail
-from actions.aws import Aws
-from actions.reconciliation import Kind
+from actions.assurance import cloudtrail, reconcile
+from actions.assurance.reconcile import Kind
+from actions.aws.clients import Aws
+from actions.execution import ledger
 from receiver.beat import Beat
 from receiver.database import Database
 from receiver.metrics import Metrics
 
 _log = structlog.get_logger()
 # What CloudTrail shows late is looked at again by the next.
-_OVERLAP_S = 2 * trail.LATE_S
+_OVERLAP_S = 2 * cloudtrail.LATE_S
 
 
 @dataclass(kw_only=True)
@@ -43,15 +44,15 @@ class Reconciling:
         now = self.clock()
         since = now - (self.interval_s or 0.0) - _OVERLAP_S
         try:
-            seen = list(trail.looked_up(self.clients(), since, now, self._beat.stopping.wait))
+            seen = list(cloudtrail.looked_up(self.clients(), since, now, self._beat.stopping.wait))
             with self.database.read() as connection:
-                entries = ledger.sent_since(connection, since - reconciliation.TOLERANCE_S)
+                entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
         except Exception as error:  # noqa: BLE001 whatever it was, the next one is waited for
             self.metrics.reconcile_failures.inc()
             _log.error("reconciliation_failed", error=type(error).__name__)
             return
-        mine = reconciliation.ours(seen, ())
-        found = reconciliation.reconcile(entries, mine, since=since, until=now, late=True)
+        mine = reconcile.ours(seen, ())
+        found = reconcile.reconcile(entries, mine, since=since, until=now, late=True)
         kinds = [one.kind for one in found.findings]
         for kind in Kind:
             self.metrics.reconcile_findings.labels(kind).set(kinds.count(kind))

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from actions.action import Action
-from actions.catalog import CATALOG
+from actions.base import Action
+from actions.catalog.registry import CATALOG
 from models import artifact
 from models.page import figures
 from receiver.playbook import Playbook

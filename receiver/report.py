@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from actions import ledger
-from actions.chain import Verification
+from actions.audit.chain import Verification
+from actions.execution import ledger
 from actions.tables import audit
 from receiver import report_figures as figures
 from receiver import runs

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from actions import audit, aws
+from actions.audit import log
+from actions.aws import clients
 from receiver import anchoring, settings
 from receiver.audit_cli import reconciled, reconciliation_told, told_in_a_line
 from receiver.coverage_cli import covered
@@ -63,7 +64,7 @@ def report_command(  # noqa: PLR0913 an option each
     with told_in_a_line():
         loaded, now = settings.load(), time.time()
         state = database(loaded.database_url)
-        known = anchoring.known_heads(loaded, aws.connect)
+        known = anchoring.known_heads(loaded, clients.connect)
         compared = None
         if reconcile or files:
             found = reconciled(loaded, files, (), since=now - since, now=now)
@@ -80,7 +81,7 @@ def report_command(  # noqa: PLR0913 an option each
                 availability=available,
                 reconciliation=compared,
                 coverage=around,
-                verification=audit.verify(connection, known),
+                verification=log.verify(connection, known),
             )
             text = _FORMATS[form](report(connection, asked))
         if out is None:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions.action import Impact, Outcome
-from actions.catalog import CATALOG
-from actions.ledger import Intent
+from actions.base import Impact, Outcome
+from actions.catalog.registry import CATALOG
+from actions.execution.ledger import Intent
 from receiver.run import Run, State
 
 QUICK_S = 30.0

@@ -1,7 +1,7 @@
 """Lets go of records that nothing rests on any more, so that the database does not grow for ever.
 
 What still guards something stays, however old: runs that have not ended, episodes that are open
-and their runs, holds, cooldowns, breakers. So does the audit, which `actions.retention` prunes.
+and their runs, holds, cooldowns, breakers. So does the audit, which `actions.audit.prune` prunes.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from enum import StrEnum
 import structlog
 from sqlalchemy import ColumnElement, Table, delete, func, select, tuple_
 
-from actions.rates import DAY_S
+from actions.assurance.cloudtrail import KNOWN_S
+from actions.execution.rate_limits import DAY_S
 from actions.tables import attempts, claims, intents
-from actions.trail import KNOWN_S
 from receiver.beat import Beat
 from receiver.database import Database
 from receiver.engine import Engine

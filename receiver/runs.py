@@ -19,9 +19,10 @@ from sqlalchemy import (
     update,
 )
 
-from actions import audit, claims
-from actions.audit import canonical
-from actions.fleet import GROUP_NAME, INSTANCE_ID
+from actions.audit import log
+from actions.audit.log import canonical
+from actions.aws.inventory import GROUP_NAME, INSTANCE_ID
+from actions.execution import claims
 from actions.tables import intents
 from receiver.alerts import Alert
 from receiver.episodes import Waiting
@@ -56,7 +57,7 @@ def take_in(connection: Connection, waiting: Sequence[Waiting], now: float) -> N
     if not fresh:
         return
     connection.execute(insert(runs), [_row(one, now) for one in fresh])
-    audit.append(connection, now, *(_receipt(one) for one in fresh))
+    log.append(connection, now, *(_receipt(one) for one in fresh))
 
 
 def fresh(waiting: Waiting, now: float) -> Run:
@@ -98,13 +99,13 @@ def start(  # noqa: PLR0913 one argument a part of what was asked
     }
     connection.execute(insert(runs).values(row))
     detail = {key: value for key, value in asked.items() if key not in {"by", "role"}}
-    event = audit.Event(
+    event = log.Event(
         actor=asked["by"],
         event="run_started_by_a_person",
         run_id=run_id,
         detail=detail | {"labels": dict(labels)},
     )
-    audit.append(connection, now, event)
+    log.append(connection, now, event)
     empty = dict.fromkeys((column.name for column in runs.c), None)
     return _run({**empty, **row})
 
@@ -114,10 +115,10 @@ def mark(connection: Connection, run: Run, said: Mapping[str, Any], now: float) 
     marked = update(runs).where(runs.c.id == run.id)
     connection.execute(marked.values(mark=canonical(said)))
     detail = {"right": said["right"], "comment": said["comment"]}
-    event = audit.Event(
+    event = log.Event(
         actor=said["by"], event="run_marked_by_a_person", run_id=run.id, detail=detail
     )
-    audit.append(connection, now, event)
+    log.append(connection, now, event)
 
 
 def get(connection: Connection, run_id: str) -> Run | None:
@@ -312,7 +313,7 @@ def move_all(connection: Connection, moves: Sequence[Move], now: float) -> Seque
     """Those of the moves that were made, as `move` makes each."""
     made = [one for one in moves if _moved(connection, one, now)]
     claims.release(connection, *(one.run.id for one in made if one.state.ended))
-    audit.append(connection, now, *(_event(one, now) for one in made))
+    log.append(connection, now, *(_event(one, now) for one in made))
     return made
 
 
@@ -343,10 +344,10 @@ def _values(one: Move, now: float) -> dict[str, Any]:
     return {"state": one.state, "updated_at": now, **one.changes, **ended}
 
 
-def _event(one: Move, now: float) -> audit.Event:
+def _event(one: Move, now: float) -> log.Event:
     told = _values(one, now).items()
     detail = {k: v for k, v in told if k not in {"updated_at", "evidence"}}
-    return audit.Event(actor=ACTOR, event=f"run_{one.state}", run_id=one.run.id, detail=detail)
+    return log.Event(actor=ACTOR, event=f"run_{one.state}", run_id=one.run.id, detail=detail)
 
 
 def _row(waiting: Waiting, now: float) -> Mapping[str, Any]:
@@ -387,8 +388,8 @@ def _lane(waiting: Waiting) -> str:
     return known[:255] or f"#{zlib.crc32(waiting.id.encode()) % _LANES_WITHOUT_GROUP}"
 
 
-def _receipt(waiting: Waiting) -> audit.Event:
-    return audit.Event(
+def _receipt(waiting: Waiting) -> log.Event:
+    return log.Event(
         actor="alertmanager",
         event="alert_received",
         run_id=waiting.id,

@@ -10,7 +10,7 @@ import uvicorn
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions.aws import AWS_ERRORS
+from actions.aws.clients import AWS_ERRORS
 from receiver import logs, serving, tokens
 from receiver.app import app
 from receiver.chat import ChatError, chat

@@ -7,7 +7,14 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions import blast_radius, breakers, claims, ledger, rates, switch
+from actions.execution import (
+    circuit_breakers,
+    claims,
+    disruption_budget,
+    kill_switch,
+    ledger,
+    rate_limits,
+)
 from receiver import arming, overrides, runs
 from receiver.aws_facts import AwsFacts, Source, Target
 from receiver.database import Database
@@ -117,10 +124,10 @@ def _recorded(
     connection: Connection, situation: Situation, run: Run, playbook: str, now: float
 ) -> Situation:
     names = [name for name in (situation.target, situation.group) if name]
-    state = switch.read(connection)
+    state = kill_switch.read(connection)
     group = situation.group or ""
     attempts = {
-        name: rates.count(connection, target=name, group=group, playbook=playbook, now=now)
+        name: rate_limits.count(connection, target=name, group=group, playbook=playbook, now=now)
         for name in names
     }
     return replace(
@@ -129,13 +136,13 @@ def _recorded(
         claims=claims.of(connection, *names),
         overrides=overrides.of(connection, run.labels, now, group=situation.group),
         attempts=attempts,
-        breaker=breakers.read(connection, playbook),
+        breaker=circuit_breakers.read(connection, playbook),
         acts=[
             PastAct(run_id=one.run_id, action=one.action, target=one.target, at=one.dispatched_at)
             for one in ledger.dispatched(connection, names, now - _ECHOES_S)
             if one.dispatched_at is not None
         ],
-        reserved=blast_radius.reserved(connection, run.id),
+        reserved=disruption_budget.reserved(connection, run.id),
     )
 
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from actions.action import TargetKind
-from actions.catalog import CATALOG
-from actions.claims import Denial
-from actions.ledger import Intent
-from actions.perform import Performer
-from actions.step import Step
+from actions.base import TargetKind
+from actions.catalog.registry import CATALOG
+from actions.execution.claims import Denial
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent
+from actions.execution.step import Step
 from receiver.metrics import Metrics
 from receiver.playbook import Limits
 from receiver.run import Run

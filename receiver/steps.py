@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from actions.action import TargetKind
-from actions.blast_radius import share
-from actions.catalog import CATALOG
-from actions.fleet import Group
+from actions.aws.inventory import Group
+from actions.base import TargetKind
+from actions.catalog.registry import CATALOG
+from actions.execution.disruption_budget import share
 from receiver.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
 from receiver.decision import Plan, Reason, Situation
 from receiver.guard import Case, No

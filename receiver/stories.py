@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from actions.breakers import Breaker
-from actions.catalog import CATALOG
-from actions.ledger import Intent
+from actions.catalog.registry import CATALOG
+from actions.execution.circuit_breakers import Breaker
+from actions.execution.ledger import Intent
 from receiver.arming import Arming
 from receiver.playbook import Playbook
 from receiver.run import Run

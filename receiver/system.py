@@ -8,10 +8,10 @@ from functools import partial
 import httpx
 import structlog
 
-from actions import aws
-from actions.aws import Aws
-from actions.outside import Nobody, Outside
-from actions.perform import Performer
+from actions.aws import clients as aws
+from actions.aws.clients import Aws
+from actions.execution.executor import Performer
+from actions.messaging import Nobody, Outside
 from receiver import gauges, notices
 from receiver.anchoring import Anchoring
 from receiver.assessor import Assessor

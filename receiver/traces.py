@@ -21,9 +21,9 @@ from opentelemetry.trace.status import Status, StatusCode
 from sqlalchemy import select
 from ulid import ULID
 
-from actions import ledger
-from actions.action import Outcome
-from actions.ledger import Intent
+from actions.base import Outcome
+from actions.execution import ledger
+from actions.execution.ledger import Intent
 from actions.tables import audit
 from receiver import runs
 from receiver.database import Database

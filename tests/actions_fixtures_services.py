@@ -10,8 +10,8 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from actions.action import Call
-from actions.aws import Aws
+from actions.aws.clients import Aws
+from actions.base import Call
 from tests.fake_outside import FakeOutside
 
 HOST, OTHER = "i-0123456789abcdef0", "i-0123456789abcdef1"

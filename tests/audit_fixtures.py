@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from actions.audit import Event, append
+from actions.audit.log import Event, append
 from receiver.database import Database
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from actions.aws import Aws
-from actions.isolation import TAG
+from actions.aws.clients import Aws
+from actions.catalog.ec2.isolation import TAG
 from tests.fake_outside import FakeOutside
 
 GROUP = "web-asg"

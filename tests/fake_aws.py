@@ -11,9 +11,9 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
-from actions.aws import Aws, name_run
-from actions.claims import Bid
-from actions.rates import Rates
+from actions.aws.clients import Aws, name_run
+from actions.execution.claims import Bid
+from actions.execution.rate_limits import Rates
 
 HOST = "i-0123456789abcdef0"
 _EC2 = "http://ec2.amazonaws.com/doc/2016-11-15/"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from actions.outside import OutsideError
+from actions.messaging import OutsideError
 
 
 @dataclass

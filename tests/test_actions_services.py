@@ -8,10 +8,10 @@ import pytest
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from actions.action import Action, Outcome, Progress, Settled
-from actions.catalog import CATALOG
-from actions.fleet import NotActionableError
-from actions.outside import OutsideError
+from actions.aws.inventory import NotActionableError
+from actions.base import Action, Outcome, Progress, Settled
+from actions.catalog.registry import CATALOG
+from actions.messaging import OutsideError
 from tests.actions_fixtures_services import (
     BLUE,
     GREEN,

@@ -8,9 +8,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import delete, insert, select, text, update
 
-from actions import audit, aws, heads
-from actions.archive import Folder
-from actions.chain import GENESIS, hash_of
+from actions.audit import log, signed_heads
+from actions.audit.archive import Folder
+from actions.audit.chain import GENESIS, hash_of
+from actions.aws import clients
 from actions.tables import audit as records
 from actions.tables import audit_head
 from receiver.anchoring import Anchoring
@@ -39,7 +40,7 @@ def _anchoring(state: Database, clock: Clock, key: Path, archive: Path) -> Ancho
     return Anchoring(
         settings=Settings(audit_key_file=key, audit_archive=str(archive)),
         database=state,
-        clients=aws.connect,
+        clients=clients.connect,
         metrics=Metrics(()),
         clock=clock,
     )
@@ -58,8 +59,8 @@ def test_a_head_is_signed_when_there_is_something_new(
         fill(state, count)
         anchoring.beat()
     archive = Folder(tmp_path / "archive")
-    assert heads.numbers(archive) == [3, 5]
-    assert anchoring.verify() == audit.Verification(ok=True, records=5, first_bad=None, anchored=5)
+    assert signed_heads.numbers(archive) == [3, 5]
+    assert anchoring.verify() == log.Verification(ok=True, records=5, first_bad=None, anchored=5)
     assert _value(anchoring, "anchored") == 5
 
 
@@ -95,9 +96,9 @@ def test_a_service_that_stops_has_signed_its_last_record(tmp_path: Path, key: Pa
         first.write_text(kept)
         state = service.system.database
     with state.read() as connection:
-        (last,) = audit.records(connection, limit=1)
+        (last,) = log.records(connection, limit=1)
     assert last["event"] == "service_stopped"
-    assert heads.numbers(Folder(archive))[-1] == last["seq"]
+    assert signed_heads.numbers(Folder(archive))[-1] == last["seq"]
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["it runs on", "it was started again"])
@@ -118,7 +119,7 @@ def test_a_chain_made_anew_is_never_signed_for(  # noqa: PLR0913, PLR0917 one ar
         fill(state, 1)
         anchoring.beat()
     assert not anchoring.verify().ok
-    assert heads.numbers(Folder(tmp_path / "archive")) == [5]
+    assert signed_heads.numbers(Folder(tmp_path / "archive")) == [5]
     assert (_value(anchoring, "anchor_failures_total") or 0) > 100
 
 

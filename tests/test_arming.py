@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from actions import audit
+from actions.audit import log
 from receiver import arming, gauges
 from receiver.arming import ALL, FREE, Armed, Arming, armed, disarmed, in_canary
 from receiver.decide import decide
@@ -266,7 +266,7 @@ def test_the_breaker_disarms_what_was_armed(tmp_path: Path) -> None:
     assert len(_operations(whole)) == 3
     with whole.state.read() as connection:
         (only,) = arming.of(connection, "high-cpu")
-        told = [one for one in audit.records(connection) if one["event"] == "playbook_disarmed"]
+        told = [one for one in log.records(connection) if one["event"] == "playbook_disarmed"]
     assert (only.mode, only.service) == (Mode.OBSERVE, ALL)
     assert "breaker" in only.comment
     assert len(told) == 1

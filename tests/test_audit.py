@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, text, update
 
-from actions import audit
-from actions.audit import Event
-from actions.chain import Verification
+from actions.audit import log
+from actions.audit.chain import Verification
+from actions.audit.log import Event
 from actions.tables import audit as table
 from actions.tables import audit_head
 from receiver.database import Database
@@ -19,14 +19,14 @@ def chain(state: Database) -> Database:
     for number in range(1, 6):
         with state.write() as connection:
             event = Event(actor="alice", event="paused", detail={"comment": f"number {number}"})
-            audit.append(connection, 100.5 + number, event)
+            log.append(connection, 100.5 + number, event)
     unguarded(state)
     return state
 
 
 def _verified(state: Database) -> Verification:
     with state.read() as connection:
-        return audit.verify(connection)
+        return log.verify(connection)
 
 
 def test_an_untouched_chain_holds(chain: Database) -> None:
@@ -94,7 +94,7 @@ def test_nothing_is_recorded_for_a_change_that_is_rolled_back(chain: Database) -
 
     def change() -> None:
         with chain.write() as connection:
-            audit.append(connection, 1.0, Event(actor="bob", event="resumed"))
+            log.append(connection, 1.0, Event(actor="bob", event="resumed"))
             raise LookupError("the change itself")
 
     with pytest.raises(LookupError):
@@ -106,7 +106,7 @@ def test_hostile_text_is_kept_as_it_is(chain: Database) -> None:
     """NUL, lone surrogates and quotes survive, and the stored text is plain ASCII."""
     nasty = "\x00\ud800'; DROP TABLE audit; --\u202e"
     with chain.write() as connection:
-        audit.append(connection, 1.0, Event(actor="bob", event="x", detail={"text": nasty}))
+        log.append(connection, 1.0, Event(actor="bob", event="x", detail={"text": nasty}))
     assert _verified(chain).ok
     with chain.read() as connection:
         stored = connection.execute(text("SELECT detail FROM audit WHERE seq = 6")).scalar_one()
@@ -116,5 +116,5 @@ def test_hostile_text_is_kept_as_it_is(chain: Database) -> None:
 def test_a_whole_second_holds_like_any_other(state: Database) -> None:
     """What was hashed is what the database gives back."""
     with state.write() as connection:
-        audit.append(connection, 5, Event(actor="bob", event="resumed"))
+        log.append(connection, 5, Event(actor="bob", event="resumed"))
     assert _verified(state).ok

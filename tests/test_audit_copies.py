@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
 from moto import mock_aws
 from sqlalchemy import delete, update
 
-from actions import audit, aws, exports, heads, retention
-from actions.archive import Archive, ArchiveError, Folder, archive
-from actions.chain import Fault, Link
+from actions.audit import export, log, prune, signed_heads
+from actions.audit.archive import Archive, ArchiveError, Folder, archive
+from actions.audit.chain import Fault, Link
+from actions.aws import clients
 from actions.tables import audit as table
 from actions.tables import audit_head
 from receiver.cli import main
@@ -46,18 +47,18 @@ def keys(key: Ed25519PrivateKey) -> list[Ed25519PublicKey]:
     return [key.public_key()]
 
 
-def _export(state: Database, kept: Archive) -> exports.Exported:
-    return exports.export(state.read, kept, _NOW)
+def _export(state: Database, kept: Archive) -> export.Exported:
+    return export.export(state.read, kept, _NOW)
 
 
 def _sign(state: Database, kept: Archive, key: Ed25519PrivateKey) -> None:
     with state.read() as connection:
-        row = list(audit.rows(connection))[-1]
-    heads.publish(kept, key, Link(row["seq"], row["hash"]), _NOW)
+        row = list(log.rows(connection))[-1]
+    signed_heads.publish(kept, key, Link(row["seq"], row["hash"]), _NOW)
 
 
 def _lines(kept: Archive) -> partial[Iterator[bytes]]:
-    return partial(exports.lines, kept)
+    return partial(export.lines, kept)
 
 
 def test_an_export_goes_on_where_it_ended(state: Database, kept: Folder) -> None:
@@ -68,7 +69,7 @@ def test_an_export_goes_on_where_it_ended(state: Database, kept: Folder) -> None
     fill(state, 3)
     assert _export(state, kept).records == 3
     assert len(kept.names("records/")) == 2
-    found = exports.verify(_lines(kept), {})
+    found = export.verify(_lines(kept), {})
     assert (found.ok, found.records) == (True, 8)
 
 
@@ -110,7 +111,7 @@ def test_a_changed_byte_of_an_export_is_named(state: Database, kept: Folder) -> 
         "[" * 99_999,
     ):
         (kept.path / name).write_text(text.replace(third, changed))
-        found = exports.verify(_lines(kept), {})
+        found = export.verify(_lines(kept), {})
         assert (found.first_bad, found.fault) == (3, Fault.ALTERED)
 
 
@@ -126,8 +127,8 @@ def test_a_signed_head_tells_of_an_end_that_was_cut_off(
         connection.execute(delete(table).where(table.c.seq > 3))
         connection.execute(update(audit_head).values(seq=3, hash=last.hash))
     with state.read() as connection:
-        assert audit.verify(connection).ok
-        found = audit.verify(connection, heads.read(kept, keys))
+        assert log.verify(connection).ok
+        found = log.verify(connection, signed_heads.read(kept, keys))
     assert (found.first_bad, found.fault) == (4, Fault.TRUNCATED)
 
 
@@ -138,11 +139,11 @@ def test_a_head_that_somebody_else_signed_is_refused(
     fill(state, 2)
     _sign(state, kept, Ed25519PrivateKey.generate())
     with pytest.raises(ArchiveError, match="signature"):
-        heads.read(kept, keys)
+        signed_heads.read(kept, keys)
     (name,) = kept.names("heads/")
     (kept.path / name).write_text("[]")
     with pytest.raises(ArchiveError, match="no signed head"):
-        heads.read(kept, keys)
+        signed_heads.read(kept, keys)
 
 
 def test_only_what_was_exported_and_signed_for_is_pruned(
@@ -151,23 +152,23 @@ def test_only_what_was_exported_and_signed_for_is_pruned(
     """And the chain still holds afterwards, in the database and in the archive."""
     fill(state, 4, at=100.0)
     fill(state, 4, at=1000.0)
-    assert retention.prunable(state.read, kept, keys, 500.0) is None
+    assert prune.prunable(state.read, kept, keys, 500.0) is None
     _export(state, kept)
-    assert retention.prunable(state.read, kept, keys, 500.0) is None
+    assert prune.prunable(state.read, kept, keys, 500.0) is None
     with state.read() as connection:
-        fourth = list(audit.rows(connection))[3]
-    heads.publish(kept, key, Link(4, fourth["hash"]), _NOW)
+        fourth = list(log.rows(connection))[3]
+    signed_heads.publish(kept, key, Link(4, fourth["hash"]), _NOW)
     _sign(state, kept, key)
-    link = retention.prunable(state.read, kept, keys, 500.0)
+    link = prune.prunable(state.read, kept, keys, 500.0)
     assert link == Link(4, fourth["hash"])
     with state.write() as connection:
-        assert retention.prune(connection, link, "alice", _NOW) == 4
+        assert prune.prune(connection, link, "alice", _NOW) == 4
     with state.read() as connection:
-        found = audit.verify(connection)
+        found = log.verify(connection)
         assert (found.ok, found.records) == (True, 5)
-    assert retention.prunable(state.read, kept, keys, 500.0) is None
+    assert prune.prunable(state.read, kept, keys, 500.0) is None
     _export(state, kept)
-    assert exports.verify(_lines(kept), {}).records == 9
+    assert export.verify(_lines(kept), {}).records == 9
 
 
 def test_nothing_is_pruned_whose_copy_was_changed(
@@ -181,7 +182,7 @@ def test_nothing_is_pruned_whose_copy_was_changed(
     text = (kept.path / name).read_text()
     (kept.path / name).write_text(text.replace("alice", "mallo", 1))
     with pytest.raises(ArchiveError, match="record 1"):
-        retention.prunable(state.read, kept, keys, _NOW)
+        prune.prunable(state.read, kept, keys, _NOW)
 
 
 def test_a_bucket_with_object_lock_keeps_what_it_was_given(
@@ -194,19 +195,19 @@ def test_a_bucket_with_object_lock_keeps_what_it_was_given(
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket=_BUCKET, ObjectLockEnabledForBucket=True)
-        kept = archive(f"s3://{_BUCKET}/prod", aws.connect, lock_days=3650)
+        kept = archive(f"s3://{_BUCKET}/prod", clients.connect, lock_days=3650)
         fill(state, 5)
         _export(state, kept)
-        assert exports.verify(_lines(kept), {}).records == 5
+        assert export.verify(_lines(kept), {}).records == 5
         (one,) = s3.list_object_versions(Bucket=_BUCKET)["Versions"]
         assert one["Key"].startswith("prod/records/")
         with pytest.raises(ClientError, match="AccessDenied"):
             s3.delete_object(Bucket=_BUCKET, Key=one["Key"], VersionId=one["VersionId"])
         kept.put(one["Key"].removeprefix("prod/"), b"another", _NOW)
         assert len(s3.list_object_versions(Bucket=_BUCKET)["Versions"]) == 1
-        assert exports.verify(_lines(kept), {}).records == 5
+        assert export.verify(_lines(kept), {}).records == 5
         with pytest.raises(ArchiveError, match="NoSuchBucket"):
-            archive("s3://nowhere", aws.connect).names("records/")
+            archive("s3://nowhere", clients.connect).names("records/")
 
 
 def _pem(folder: Path, key: Ed25519PrivateKey) -> tuple[Path, Path]:

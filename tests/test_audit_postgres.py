@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
-from actions import audit, retention
-from actions.chain import Link
+from actions.audit import log, prune
+from actions.audit.chain import Link
 from receiver.database import Database
 from tests.audit_fixtures import fill
 
@@ -28,7 +28,7 @@ def test_the_database_refuses_to_change_what_is_on_record(shared: Database, stat
     with pytest.raises(DatabaseError, match="audit record"), shared.write() as connection:
         connection.execute(text(statement))
     with shared.read() as connection:
-        assert audit.verify(connection).ok
+        assert log.verify(connection).ok
 
 
 def test_a_chain_that_grows_is_verified_as_it_was(shared: Database) -> None:
@@ -38,13 +38,13 @@ def test_a_chain_that_grows_is_verified_as_it_was(shared: Database) -> None:
         found = []
         for _ in count():
             with shared.read() as connection:
-                found.append(audit.verify(connection))
+                found.append(log.verify(connection))
             if all(one.done() for one in writers):
                 break
     assert all(one.ok for one in found)
     assert [one.result() for one in writers]
     with shared.read() as connection:
-        last = audit.verify(connection)
+        last = log.verify(connection)
     assert last.ok
     assert last.records >= 200
 
@@ -53,11 +53,11 @@ def test_what_is_pruned_goes_and_nothing_else(shared: Database) -> None:
     """The chain holds from there."""
     fill(shared, 4)
     with shared.read() as connection:
-        rows = list(audit.rows(connection))
+        rows = list(log.rows(connection))
     third = rows[2]
     with shared.write() as connection:
-        assert retention.prune(connection, Link(third["seq"], third["hash"]), "alice", 1.0) == 3
+        assert prune.prune(connection, Link(third["seq"], third["hash"]), "alice", 1.0) == 3
     with shared.read() as connection:
-        assert audit.verify(connection) == audit.Verification(
+        assert log.verify(connection) == log.Verification(
             ok=True, records=len(rows) - 2, first_bad=None
         )

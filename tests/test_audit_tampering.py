@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, text, update
 from sqlalchemy.exc import DatabaseError
 
-from actions import audit
-from actions.chain import GENESIS, Fault, Link, Verification, Walk, hash_of
+from actions.audit import log
+from actions.audit.chain import GENESIS, Fault, Link, Verification, Walk, hash_of
 from actions.tables import audit as table
 from actions.tables import audit_head
 from receiver.database import Database, database
@@ -130,7 +130,7 @@ def _after(state: Database, change: Callable[[Any], None]) -> tuple[int | None, 
     """What the chain says in the database after a change, which is taken back again."""
     with state.engine.connect() as connection, connection.begin() as undone:
         change(connection)
-        found = audit.verify(connection)
+        found = log.verify(connection)
         undone.rollback()
     return _named(found)
 
@@ -205,4 +205,4 @@ def test_the_database_refuses_to_change_what_is_on_record(state: Database, state
     with pytest.raises(DatabaseError, match="audit record"), state.write() as connection:
         connection.execute(text(statement))
     with state.read() as connection:
-        assert audit.verify(connection).ok
+        assert log.verify(connection).ok

@@ -6,8 +6,8 @@ from threading import Event
 
 import pytest
 
-from actions.action import TargetKind
-from actions.surroundings import Bounds
+from actions.aws.context import Bounds
+from actions.base import TargetKind
 from demo.still_aws import StillAws, StillGroup, StillHost, refusal
 from receiver.aws_facts import AwsFacts, Source, Target
 from tests.conftest import Clock

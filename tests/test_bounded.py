@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actions.outside import OutsideError
+from actions.messaging import OutsideError
 from receiver import bounded
 from receiver.alerts import envelope
 from receiver.bounded import TooLargeError, TooSlowError

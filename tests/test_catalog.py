@@ -12,14 +12,16 @@ import pytest
 from sqlalchemy import Connection, delete
 from ulid import ULID
 
-from actions import aws, claims, tables
-from actions.action import Action, Outcome, Progress, TargetKind
-from actions.catalog import CATALOG
-from actions.claims import Denial
-from actions.ledger import Intent, Stage
-from actions.perform import Performer
-from actions.step import Step, Undoing
-from actions.surroundings import Bounds
+from actions import tables
+from actions.aws import clients
+from actions.aws.context import Bounds
+from actions.base import Action, Outcome, Progress, TargetKind
+from actions.catalog.registry import CATALOG
+from actions.execution import claims
+from actions.execution.claims import Denial
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent, Stage
+from actions.execution.step import Step, Undoing
 from demo.processes import Processes, wait_announced
 from receiver.database import Database
 from tests.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World, eventually
@@ -76,7 +78,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         kept = dict(os.environ)
         os.environ.update(_ENV, AWS_ENDPOINT_URL=url)
         try:
-            yield World(url=url, http=http, aws=aws.connect())
+            yield World(url=url, http=http, aws=clients.connect())
         finally:
             os.environ.clear()
             os.environ.update(kept)

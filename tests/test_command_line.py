@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actions import switch
+from actions.execution import kill_switch
 from demo.processes import Processes
 from receiver.database import database
 from tests.service_process import ROOT, Service, settings
@@ -132,7 +132,7 @@ def test_explain_reads_the_services_own_records(tmp_path: Path) -> None:
     state = database(env["SMARTCLOUDOPS_DATABASE_URL"])
     state.migrate("state")
     with state.write() as connection:
-        switch.turn(connection, paused=True, by="alice", comment="stop", now=0)
+        kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=0)
     done = _run("explain", str(_PAYLOADS[0]), env=env)
     assert "refuse paused" in done.stdout
     assert "STOP  paused" in done.stdout

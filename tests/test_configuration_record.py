@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actions import audit
+from actions.audit import log
 from receiver import tokens
 from receiver.configuration_record import ConfigurationRecord
 from receiver.database import Database
@@ -41,7 +41,7 @@ def _record(
 
 def _events(state: Database) -> list[tuple[str, dict[str, Any]]]:
     with state.read() as connection:
-        found = audit.records(connection)
+        found = log.records(connection)
     return [(row["event"], json.loads(row["detail"])) for row in reversed(found)]
 
 

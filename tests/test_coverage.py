@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from actions.fleet import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
+from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
 from demo.processes import Processes, wait_announced
 from receiver.cli import main
 from receiver.coverage import Known, service
@@ -143,7 +143,7 @@ def test_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All groups, one by name, the tagged one, and the share in a report."""
-    from actions import aws  # noqa: PLC0415 after the environment
+    from actions.aws import clients  # noqa: PLC0415 after the environment
 
     main(["coverage", "--json"])
     found = json.loads(capsys.readouterr().out)
@@ -157,7 +157,7 @@ def test_from_the_command_line(
         "Value": "true",
         "PropagateAtLaunch": False,
     }
-    aws.connect().autoscaling.create_or_update_tags(Tags=[tag])  # type: ignore[list-item] # it fits
+    clients.connect().autoscaling.create_or_update_tags(Tags=[tag])  # type: ignore[list-item] # it fits
     main(["coverage"])
     assert "measures none" in capsys.readouterr().out
     monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", f"sqlite:///{tmp_path}/new.db")

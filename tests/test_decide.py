@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions.action import TargetKind
-from actions.blast_radius import Scope
-from actions.breakers import Breaker
-from actions.claims import Claim
-from actions.fleet import OPT_IN_TAG, Group, Instance, Member
-from actions.rates import Attempts
+from actions.aws.inventory import OPT_IN_TAG, Group, Instance, Member
+from actions.base import TargetKind
+from actions.execution.circuit_breakers import Breaker
+from actions.execution.claims import Claim
+from actions.execution.disruption_budget import Scope
+from actions.execution.rate_limits import Attempts
 from models.verdict import Answer, Verdict
 from receiver.arming import FREE
 from receiver.decide import RETRY_AFTER_S, decide, screen

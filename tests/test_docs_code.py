@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 from sqlalchemy import create_engine
 
-from actions import switch
+from actions.execution import kill_switch
 from demo import tools
 from receiver.cli import cli
 from receiver.database import Database, database
@@ -202,5 +202,5 @@ def test_a_backup_that_is_restored_holds_and_is_paused(shared: Database, tmp_pat
     assert "20 records, the chain holds" in said
     copy = database(restored)
     with copy.read() as connection:
-        assert switch.paused(connection)
+        assert kill_switch.paused(connection)
     copy.engine.dispose()

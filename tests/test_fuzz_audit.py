@@ -15,9 +15,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, update
 
-from actions import audit, exports, heads, retention
-from actions.archive import Folder
-from actions.chain import Verification
+from actions.audit import export, log, prune, signed_heads
+from actions.audit.archive import Folder
+from actions.audit.chain import Verification
 from actions.tables import audit as table
 from receiver.database import Database, database
 from tests.audit_fixtures import fill, unguarded
@@ -45,7 +45,7 @@ class Kept:
         bounds = [0, *accumulate(_SIZES[:-1]), len(lines)]
         for name, (begin, end) in zip(names, pairwise(bounds), strict=True):
             (self.folder.path / name).write_bytes(b"".join(lines[begin:end]))
-        return exports.verify(partial(exports.lines, self.folder), self.heads)
+        return export.verify(partial(export.lines, self.folder), self.heads)
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +60,16 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     at = 100.0
     for added in _ADDED:
         fill(made, added, at)
-        last = exports.export(made.read, folder, at).last
-        heads.publish(folder, key, last, at)
+        last = export.export(made.read, folder, at).last
+        signed_heads.publish(folder, key, last, at)
         at += 1000.0
         if last.seq == _PRUNED:
-            assert retention.prunable(made.read, folder, [key.public_key()], at) == last
+            assert prune.prunable(made.read, folder, [key.public_key()], at) == last
             with made.write() as connection:
-                retention.prune(connection, last, "alice", at)
+                prune.prune(connection, last, "alice", at)
     unguarded(made)
-    known = dict(heads.read(folder, [key.public_key()]))
-    lines = [line + b"\n" for line in exports.lines(folder)]
+    known = dict(signed_heads.read(folder, [key.public_key()]))
+    lines = [line + b"\n" for line in export.lines(folder)]
     yield Kept(state=made, folder=folder, heads=known, lines=lines)
     made.engine.dispose()
 
@@ -94,7 +94,7 @@ def test_a_changed_byte(kept: Kept, seq: int, at: int, put: bytes, more: bool) -
     assert _bad(kept.seen(lines)) == seq
     if seq > _PRUNED:
         part = b"".join(lines[_PRUNED:]).splitlines()
-        assert _bad(exports.verify(lambda: iter(part), {})) == seq
+        assert _bad(export.verify(lambda: iter(part), {})) == seq
 
 
 @_quick
@@ -138,7 +138,7 @@ def _after(kept: Kept, change: Change) -> int | None:
     """The first bad record in the database after a change, which is taken back again."""
     with kept.state.engine.connect() as connection, connection.begin() as undone:
         change(connection)
-        found = audit.verify(connection, kept.heads)
+        found = log.verify(connection, kept.heads)
         undone.rollback()
     return _bad(found)
 
@@ -156,7 +156,7 @@ def test_a_changed_column(kept: Kept, column: str, seq: int, data: st.DataObject
     """Each of them, the number and the time too."""
     value = data.draw(_VALUES[column].filter(lambda one: f"{one}" < "\ud800"))
     with kept.state.read() as connection:
-        (row,) = (one for one in audit.rows(connection) if one["seq"] == seq)
+        (row,) = (one for one in log.rows(connection) if one["seq"] == seq)
     assume(row[column] != value)
     change = update(table).where(table.c.seq == seq).values({column: value})
     assert _after(kept, lambda one: one.execute(change)) == seq
@@ -190,7 +190,7 @@ def test_a_row_too_many(kept: Kept, seq: int, copied: int) -> None:
     assume(copied != seq)
 
     def change(connection: Connection) -> None:
-        (row,) = (one for one in audit.rows(connection) if one["seq"] == copied)
+        (row,) = (one for one in log.rows(connection) if one["seq"] == copied)
         for old in range(_RECORDS, seq - 1, -1):
             connection.execute(update(table).where(table.c.seq == old).values(seq=old + 1))
         connection.execute(insert(table).values({**row, "seq": seq}))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actions import breakers, switch
+from actions.execution import circuit_breakers, kill_switch
 from receiver import gauges, runs
 from receiver.alerts import Alert
 from receiver.database import Database, database
@@ -85,11 +85,11 @@ def test_a_breaker_is_open_while_it_lets_nothing_through(
     """Not after two failures, and no more once one run may try."""
     for failures in (1, 2, 3):
         with state.write() as connection:
-            breakers.failed(connection, "high-cpu", clock.now)
+            circuit_breakers.failed(connection, "high-cpu", clock.now)
         gauges.refresh(metrics, state, inbox, clock.now)
         assert _value(metrics, "breaker_open", playbook="high-cpu") == (failures == 3)
     assert _value(metrics, "breaker_open", playbook="memory") == 0
-    gauges.refresh(metrics, state, inbox, clock.now + breakers.RESTS_S)
+    gauges.refresh(metrics, state, inbox, clock.now + circuit_breakers.RESTS_S)
     assert _value(metrics, "breaker_open", playbook="high-cpu") == 0
 
 
@@ -112,7 +112,7 @@ def test_unknown_counts_as_paused(
     gauges.refresh(metrics, state, inbox, clock.now)
     assert _value(metrics, "paused") == 0
     with state.write() as connection:
-        switch.turn(connection, paused=True, by="alice", comment="deploy", now=clock.now)
+        kill_switch.turn(connection, paused=True, by="alice", comment="deploy", now=clock.now)
     gauges.refresh(metrics, state, inbox, clock.now)
     assert _value(metrics, "paused") == 1
     fresh = Metrics(["high-cpu"])

@@ -19,7 +19,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from actions import audit, switch
+from actions.audit import log
+from actions.execution import kill_switch
 from demo.still_aws import StillCall, refusal
 from models.verdict import Answer
 from receiver import overrides
@@ -178,7 +179,9 @@ class Receiver(RuleBasedStateMachine):
     def turn(self, *, paused: bool) -> None:
         self.paused = paused
         with self.whole.state.write() as connection:
-            switch.turn(connection, paused=paused, by="alice", comment="why", now=self.whole.now)
+            kill_switch.turn(
+                connection, paused=paused, by="alice", comment="why", now=self.whole.now
+            )
 
     @rule(group=st.sampled_from(["web-asg", "api-asg"]))
     def hold(self, group: str) -> None:
@@ -216,7 +219,7 @@ class Receiver(RuleBasedStateMachine):
     @invariant()
     def the_audit_is_whole(self) -> None:
         with self.whole.state.read() as connection:
-            assert audit.verify(connection).ok
+            assert log.verify(connection).ok
 
     def teardown(self) -> None:
         """Left alone, every alert ends in one explained state."""

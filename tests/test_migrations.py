@@ -9,7 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, insert, select
 
-from actions import audit, tables
+from actions import tables
+from actions.audit import log
 from demo.postgres import Postgres
 from receiver import alerts, episodes, runs
 from receiver import tables as _runs_table  # noqa: F401 it adds the runs
@@ -71,7 +72,7 @@ def test_what_any_release_left_is_there_after_the_newest(
             run = runs.get(connection, _ID)
             assert run is not None
             assert [one.id for one in runs.page(connection)] == [_ID]
-            assert len(audit.records(connection)) == 1
+            assert len(log.records(connection)) == 1
         else:
             assert len(episodes.known(connection, ["x" * 16])) == 1
             assert len(episodes.waiting(connection, 5)) == 1

@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actions import audit, switch
-from actions.outside import OutsideError
+from actions.audit import log
+from actions.execution import kill_switch
+from actions.messaging import OutsideError
 from receiver.database import Database
 from receiver.follow import Follower, Record
 from receiver.metrics import Metrics
@@ -181,8 +182,8 @@ class Following:
 
     def happens(self, event: str, run_id: str | None = None, **detail: object) -> None:
         with self.state.write() as connection:
-            said = audit.Event(actor="test", event=event, run_id=run_id, detail=detail)
-            audit.append(connection, self.clock(), said)
+            said = log.Event(actor="test", event=event, run_id=run_id, detail=detail)
+            log.append(connection, self.clock(), said)
 
     def counted(self, kind: Kind, outcome: str) -> float:
         return float(self.metrics.notifications.labels(kind, outcome)._value.get())  # noqa: SLF001 its public reader is the text of all
@@ -191,7 +192,7 @@ class Following:
 @pytest.fixture
 def following(state: Database, clock: Clock) -> Following:
     with state.write() as connection:
-        switch.turn(connection, paused=True, by="past", comment="long ago", now=clock())
+        kill_switch.turn(connection, paused=True, by="past", comment="long ago", now=clock())
     return Following(state, clock)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actions.outside import OutsideError
+from actions.messaging import OutsideError
 from receiver.outside import NotifyFileError, Services
 
 _SECRET = "hush-hush"

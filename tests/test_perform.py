@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
-from actions import audit, claims, ledger, rates, switch
-from actions.action import Outcome
-from actions.blast_radius import Scope
-from actions.catalog import CATALOG
-from actions.claims import Denial
-from actions.ledger import Intent, Stage
-from actions.outside import Nobody
-from actions.perform import Performer
-from actions.rates import Attempts
-from actions.step import Step
+from actions.audit import log
+from actions.base import Outcome
+from actions.catalog.registry import CATALOG
+from actions.execution import claims, kill_switch, ledger, rate_limits
+from actions.execution.claims import Denial
+from actions.execution.disruption_budget import Scope
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent, Stage
+from actions.execution.rate_limits import Attempts
+from actions.execution.step import Step
+from actions.messaging import Nobody
 from receiver.database import Database
 from tests.conftest import Clock
 from tests.fake_aws import HOST, FakeAws, bid
@@ -270,7 +271,7 @@ def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) ->
             [("i-1", "", 10), ("i-2", "", 20), ("i-2", "", 4_000), ("i-3", "web", 30)]
         ):
             run_id, at = f"{number:026d}", clock() - age_s
-            rates.note(
+            rate_limits.note(
                 connection,
                 run_id=run_id,
                 step=0,
@@ -281,7 +282,7 @@ def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) ->
             )
 
         def count(target: str, group: str) -> Attempts:
-            return rates.count(
+            return rate_limits.count(
                 connection, target=target, group=group, playbook="high-cpu", now=clock()
             )
 
@@ -296,7 +297,7 @@ def test_a_pause_stops_what_was_claimed_but_not_sent(
 ) -> None:
     """The switch is read again right before the call."""
     with state.write() as connection:
-        switch.turn(connection, paused=True, by="alice", comment="stop", now=clock())
+        kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=clock())
     assert performer.perform(_reboot()) is Denial.PAUSED
     assert "RebootInstances" not in fake.calls
 
@@ -364,7 +365,7 @@ def test_every_stage_is_in_the_audit(performer: Performer, state: Database) -> N
     """Claim, intent, call and outcome, in this order, under the run's id."""
     performer.perform(_reboot())
     with state.read() as connection:
-        found = audit.records(connection, run_id="A" * 26)
-        assert audit.verify(connection).ok
+        found = log.records(connection, run_id="A" * 26)
+        assert log.verify(connection).ok
     events = [row["event"] for row in reversed(found)]
     assert events == ["claimed", "step_intent", "step_dispatched", "step_observed"]

@@ -12,9 +12,11 @@ from botocore.exceptions import ReadTimeoutError
 from sqlalchemy import delete
 from ulid import ULID
 
-from actions import audit, claims, switch, tables
-from actions.outside import Nobody
-from actions.perform import Performer
+from actions import tables
+from actions.audit import log
+from actions.execution import claims, kill_switch
+from actions.execution.executor import Performer
+from actions.messaging import Nobody
 from receiver import runs
 from receiver.alerts import Alert
 from receiver.closing import Closing
@@ -129,7 +131,7 @@ class Service:
         with self.state.write() as connection:
             for table in (tables.claims, tables.attempts, tables.breakers):
                 connection.execute(delete(table))
-            switch.turn(connection, paused=False, by="test", comment="anew", now=0)
+            kill_switch.turn(connection, paused=False, by="test", comment="anew", now=0)
 
     def begin(self, *, action: str = "reboot_instance", decided_ago_s: float = 0.0) -> None:
         """Record a decision to act, as the assessor does."""
@@ -210,8 +212,8 @@ def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> N
     assert run.phase is None
     with service.state.read() as connection:
         assert not claims.of(connection, HOST)[HOST].held
-        assert audit.verify(connection).ok
-        events = [one["event"] for one in audit.records(connection, run_id=service.run_id)]
+        assert log.verify(connection).ok
+        events = [one["event"] for one in log.records(connection, run_id=service.run_id)]
     assert "step_verified" in events
     labels = {"playbook": "high-cpu", "state": "succeeded"}
     assert service.metrics.registry.get_sample_value("smartcloudops_runs_total", labels) == 1
@@ -271,7 +273,7 @@ def test_a_decision_that_waited_too_long_is_made_anew(service: Service) -> None:
 def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
     """The claim is the authority, not the decision."""
     with service.state.write() as connection:
-        switch.turn(connection, paused=True, by="alice", comment="stop", now=time.time())
+        kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=time.time())
     service.begin()
     run = service.until(State.REFUSED)
     assert run.refusal == "paused"

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from actions.catalog import CATALOG
-from actions.fleet import OPT_IN_TAG
-from actions.policy import policy, with_undoing
+from actions.assurance.iam_policy import policy, with_undoing
+from actions.aws.inventory import OPT_IN_TAG
+from actions.catalog.registry import CATALOG
 from demo import tools
 from models import robust
 from receiver import playbook_tests, reference

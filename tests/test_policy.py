@@ -14,16 +14,17 @@ import httpx
 import pytest
 from ulid import ULID
 
-from actions import aws, claims, ledger
-from actions.action import Outcome
-from actions.catalog import CATALOG
-from actions.fleet import OPT_IN_TAG
-from actions.isolation import TAG
-from actions.ledger import Intent
-from actions.perform import Performer
-from actions.policy import READS, Scope, is_read, policy, with_undoing
-from actions.step import Step
-from actions.surroundings import Bounds
+from actions.assurance.iam_policy import READS, Scope, is_read, policy, with_undoing
+from actions.aws import clients as aws
+from actions.aws.context import Bounds
+from actions.aws.inventory import OPT_IN_TAG
+from actions.base import Outcome
+from actions.catalog.ec2.isolation import TAG
+from actions.catalog.registry import CATALOG
+from actions.execution import claims, ledger
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent
+from actions.execution.step import Step
 from demo.processes import Processes, wait_announced
 from receiver.cli import main
 from receiver.database import Database

@@ -13,14 +13,16 @@ import httpx
 import pytest
 from ulid import ULID
 
-from actions import aws, claims, ledger, reconciliation, trail
-from actions.action import Outcome
-from actions.catalog import CATALOG
-from actions.ledger import Intent
-from actions.perform import Performer
-from actions.reconciliation import Kind, Reconciliation
-from actions.step import Step
-from actions.surroundings import Bounds
+from actions.assurance import cloudtrail, reconcile
+from actions.assurance.reconcile import Kind, Reconciliation
+from actions.aws import clients
+from actions.aws.context import Bounds
+from actions.base import Outcome
+from actions.catalog.registry import CATALOG
+from actions.execution import claims, ledger
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent
+from actions.execution.step import Step
 from demo.processes import Processes, wait_announced
 from receiver.cli import main
 from receiver.database import Database, database
@@ -57,7 +59,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         kept = dict(os.environ)
         os.environ.update(_ENV, AWS_ENDPOINT_URL=url)
         try:
-            yield World(url=url, http=http, aws=aws.connect())
+            yield World(url=url, http=http, aws=clients.connect())
         finally:
             os.environ.clear()
             os.environ.update(kept)
@@ -105,11 +107,11 @@ def _log(world: World, acted: Database) -> list[dict[str, Any]]:
 def _found(acted: Database, file: Path, **more: Any) -> Reconciliation:  # noqa: ANN401 arguments
     with acted.read() as connection:
         entries = ledger.sent_since(connection, 0.0)
-    seen = list(trail.of_file(file))
+    seen = list(cloudtrail.of_file(file))
     late = any(one.late for one in seen)
     asked = {"since": 0.0, "until": time.time(), "late": late} | more
     roles = asked.pop("roles", ())
-    return reconciliation.reconcile(entries, reconciliation.ours(seen, roles), **asked)
+    return reconcile.reconcile(entries, reconcile.ours(seen, roles), **asked)
 
 
 def _write(folder: Path, calls: list[dict[str, Any]]) -> Path:
@@ -239,7 +241,7 @@ def test_others_may_do_what_they_like(world: World, acted: Database, tmp_path: P
 def test_cloudtrail_is_asked_page_by_page(world: World, acted: Database) -> None:
     """Live, as the service's own role would: all that changed something, ours known by its run."""
     waits: list[float] = []
-    seen = list(trail.looked_up(world.aws, 0.0, time.time() + 60, waits.append))
+    seen = list(cloudtrail.looked_up(world.aws, 0.0, time.time() + 60, waits.append))
     runs = {one["session"] for one in _log(world, acted)}
     assert runs <= {one.run_id for one in seen}
     assert not any(one.operation.startswith("Describe") for one in seen)
@@ -283,7 +285,7 @@ def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database
         clock=time.time,
     )
     before = _count(metrics, "smartcloudops_reconcile_findings", Kind.CALL_WITHOUT_ENTRY)
-    with aws.on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
+    with clients.on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
         world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[5]])
     reconciling.beat()
     found = [(one, _count(metrics, "smartcloudops_reconcile_findings", one)) for one in Kind]

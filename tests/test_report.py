@@ -14,9 +14,9 @@ import httpx
 import pytest
 from sqlalchemy import insert, select
 
-from actions import audit
-from actions.action import Outcome
-from actions.audit import Event, Origin, coming_from
+from actions.audit import log
+from actions.audit.log import Event, Origin, coming_from
+from actions.base import Outcome
 from actions.tables import intents
 from receiver.cli import main
 from receiver.database import Database
@@ -118,7 +118,7 @@ def _say(connection: Any, who: str, event: str, run_id: str | None, at: float) -
     origin = Origin(name=who, role="operator", address="10.0.0.1", request_id="r")
     with coming_from(origin):
         told = Event(actor=who, event=event, run_id=run_id, detail={"comment": "fine"})
-        audit.append(connection, at, told)
+        log.append(connection, at, told)
 
 
 def _step(run_id: str, past: _Past, began: float) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _report(
 ) -> dict[str, Any]:
     available = availability(ask, _NOW - _SINCE)
     with state.read() as connection:
-        verification = audit.verify(connection)
+        verification = log.verify(connection)
         asked = Asked(
             since=_SINCE, until=_NOW, availability=available, verification=verification, **more
         )
@@ -201,9 +201,7 @@ def test_the_lists_are_those_of_the_records(month: Database) -> None:
     (said,) = by_alert["decisions"]
     with month.read() as connection:
         (record,) = [
-            one
-            for one in audit.records(connection, run_id=by_alert["run"])
-            if one["actor"] == "bob"
+            one for one in log.records(connection, run_id=by_alert["run"]) if one["actor"] == "bob"
         ]
     assert (said["record"], said["hash"]) == (record["seq"], record["hash"])
     assert (said["who"], said["role"]) == ("bob", "operator")

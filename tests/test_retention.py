@@ -15,8 +15,8 @@ from sqlalchemy import Table, insert, select
 from ulid import ULID
 
 from actions import tables as ours
-from actions.rates import DAY_S
-from actions.trail import KNOWN_S
+from actions.assurance.cloudtrail import KNOWN_S
+from actions.execution.rate_limits import DAY_S
 from demo import postgres
 from demo.processes import Processes
 from receiver import tables

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
-from actions.aws import name_run, on_behalf_of
+from actions.aws.clients import name_run, on_behalf_of
 from demo import tools
 from demo.processes import Processes, wait_announced
 

@@ -13,8 +13,8 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from actions.restart_service import DOCUMENT, RestartService
-from actions.run_document import RunDocument
+from actions.catalog.ssm.restart_service import DOCUMENT, RestartService
+from actions.catalog.ssm.run_document import RunDocument
 
 _FOLDER = Path(__file__).parents[1] / "deploy" / "ssm"
 _FILES = sorted(_FOLDER.glob("*.yaml"))

@@ -3,9 +3,9 @@
 from sqlalchemy import Connection
 from ulid import ULID
 
-from actions import claims, switch
-from actions.claims import Bid
-from actions.rates import Rates
+from actions.execution import claims, kill_switch
+from actions.execution.claims import Bid
+from actions.execution.rate_limits import Rates
 from receiver import runs
 from receiver.alerts import Alert
 from receiver.database import Database
@@ -58,7 +58,7 @@ def _claim(connection: Connection, run_id: str, target: str) -> None:
 def test_who_decided_before_a_run_acted_does_not_end_it(state: Database) -> None:
     """A receiver that froze in a decision: meanwhile the run has acted, and is decided on anew."""
     with state.write() as connection:
-        switch.turn(connection, paused=False, by="test", comment="", now=_NOW)
+        kill_switch.turn(connection, paused=False, by="test", comment="", now=_NOW)
         runs.take_in(connection, [one := _waiting(0, _NOW)], _NOW)
         stale = runs.get(connection, one.id)
         assert stale is not None
@@ -73,7 +73,7 @@ def test_a_run_that_ends_lets_go_of_what_it_held(state: Database) -> None:
     """Whatever was known of it when it was read: a hold that never ends shuts a target off."""
     target = "i-00000000000000000"
     with state.write() as connection:
-        switch.turn(connection, paused=False, by="test", comment="", now=_NOW)
+        kill_switch.turn(connection, paused=False, by="test", comment="", now=_NOW)
         runs.take_in(connection, [one := _waiting(0, _NOW)], _NOW)
         read = runs.get(connection, one.id)
         assert read is not None

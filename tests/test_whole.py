@@ -9,7 +9,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from sqlalchemy import text
 
-from actions import audit, switch
+from actions.audit import log
+from actions.execution import kill_switch
 from demo.still_aws import StillCall, refusal
 from models.verdict import Answer
 from receiver import overrides
@@ -51,7 +52,7 @@ def _hold(whole: Whole, effect: Effect = Effect.HOLD, lasts_s: float = 600) -> s
 
 def _pause(whole: Whole, *, paused: bool) -> None:
     with whole.state.write() as connection:
-        switch.turn(connection, paused=paused, by="alice", comment="why", now=whole.now)
+        kill_switch.turn(connection, paused=paused, by="alice", comment="why", now=whole.now)
 
 
 def test_the_ladder_is_climbed_and_then_a_person_is_called(whole: Whole) -> None:
@@ -67,7 +68,7 @@ def test_the_ladder_is_climbed_and_then_a_person_is_called(whole: Whole) -> None
     )
     assert "a person is needed" in (run.outcome or "")
     with whole.state.read() as connection:
-        assert audit.verify(connection).ok
+        assert log.verify(connection).ok
 
 
 @pytest.mark.parametrize(

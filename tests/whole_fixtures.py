@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 from sqlalchemy import Connection
 
-from actions.outside import Nobody
-from actions.perform import Performer
+from actions.execution.executor import Performer
+from actions.messaging import Nobody
 from demo.still_aws import StillAws, StillGroup, StillHost
 from models.evidence import Evidence
 from models.verdict import Answer, Verdict

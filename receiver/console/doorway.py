@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
-from actions.audit import coming_from
+from actions.audit.log import coming_from
 from receiver.console.pages import error_page
 from receiver.console.sessions import Sessions, csrf
 from receiver.guarded import ROLE, origin

@@ -11,7 +11,7 @@ import structlog
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.responses import RedirectResponse
 
-from actions.audit import coming_from
+from actions.audit.log import coming_from
 from receiver.console.doorway import ConsoleRoute, cookie_name, form
 from receiver.console.pages import ASSETS, render
 from receiver.console.sessions import LASTS_S, Sessions, csrf

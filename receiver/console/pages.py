@@ -11,8 +11,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from actions import switch
-from actions.audit import canonical
+from actions.audit.log import canonical
+from actions.execution import kill_switch
 from receiver.console import wording
 from receiver.stories import when
 from receiver.system import System
@@ -109,7 +109,7 @@ def error_page(request: Request, status: int, problem: str) -> HTMLResponse:
 def switch_story(system: System) -> dict[str, Any]:
     """The kill switch; unknown counts as paused."""
     with system.database.read() as connection:
-        state = switch.read(connection)
+        state = kill_switch.read(connection)
     if state is None:
         said = "it is not known whether it is paused, so nothing acts"
         return {"paused": True, "comment": said, "changed_by": "nobody", "changed_at": None}

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from actions import ledger
+from actions.execution import ledger
 from models.roles import ROLES
 from receiver.console import deeds
 from receiver.console.aftermath import aftermath, until

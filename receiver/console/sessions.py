@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
 
-from actions import audit
+from actions.audit import log
 from receiver.database import Database
 from receiver.tables import sessions
 from receiver.tokens import Token, Tokens
@@ -34,7 +34,7 @@ class Sessions:
         with self.database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
             connection.execute(insert(sessions).values(row))
-            audit.append(connection, now, audit.Event(actor=token.name, event="console_login"))
+            log.append(connection, now, log.Event(actor=token.name, event="console_login"))
         return secret
 
     def of(self, secret: str) -> Token | None:
@@ -52,15 +52,15 @@ class Sessions:
     def close(self, secret: str, token: Token) -> None:
         with self.database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.sha256 == _digest(secret)))
-            event = audit.Event(actor=token.name, event="console_logout")
-            audit.append(connection, self.clock(), event)
+            event = log.Event(actor=token.name, event="console_logout")
+            log.append(connection, self.clock(), event)
 
     def failed(self, address: str, request_id: str) -> None:
         """Keep a login that failed; nothing of what was given as a token."""
         detail = {"address": address, "request_id": request_id}
-        event = audit.Event(actor="nobody", event="console_login_failed", detail=detail)
+        event = log.Event(actor="nobody", event="console_login_failed", detail=detail)
         with self.database.write() as connection:
-            audit.append(connection, self.clock(), event)
+            log.append(connection, self.clock(), event)
 
 
 def csrf(secret: str) -> str:

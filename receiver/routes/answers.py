@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from actions.action import Outcome
-from actions.chain import Fault
-from actions.ledger import Stage
+from actions.audit.chain import Fault
+from actions.base import Outcome
+from actions.execution.ledger import Stage
 from models.verdict import Answer
 from receiver.decision import Reason
 from receiver.overrides import Effect

@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from actions.fleet import GROUP_NAME
+from actions.aws.inventory import GROUP_NAME
 from receiver.arming import ALL
 from receiver.guarded import GuardedRoute, caller, needs
 from receiver.problems import documented

@@ -5,7 +5,8 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 
-from actions import audit, breakers, claims, switch
+from actions.audit import log
+from actions.execution import circuit_breakers, claims, kill_switch
 from receiver import arming
 from receiver.guarded import GuardedRoute, caller, needs
 from receiver.problems import documented
@@ -66,8 +67,8 @@ def cool(request: Request, target: TargetPath, comment: Why | None = None) -> di
         ended = claims.cool(connection, target, now)
         if ended:
             detail = {"target": target, "comment": comment}
-            event = audit.Event(actor=caller(request), event="cooldown_ended", detail=detail)
-            audit.append(connection, now, event)
+            event = log.Event(actor=caller(request), event="cooldown_ended", detail=detail)
+            log.append(connection, now, event)
     if not ended:
         raise HTTPException(HTTPStatus.NOT_FOUND, "the target has no cooldown that could be ended")
     return {"target": target}
@@ -80,7 +81,7 @@ def playbooks(
     """As they are loaded, with how far each may go, who armed it, and its breaker."""
     system: System = request.app.state.system
     with system.database.read() as connection:
-        failed, armings = breakers.every(connection), arming.every(connection)
+        failed, armings = circuit_breakers.every(connection), arming.every(connection)
     ordered = sorted(system.playbooks.items, key=lambda one: one.name)
     found = [one for one in ordered if one.name > (cursor or "")]
     items = [
@@ -94,7 +95,7 @@ def playbooks(
 def _turn(request: Request, body: Comment, *, paused: bool) -> dict[str, Any]:
     system: System = request.app.state.system
     with system.database.write() as connection:
-        state = switch.turn(
+        state = kill_switch.turn(
             connection,
             paused=paused,
             by=caller(request),

@@ -9,9 +9,9 @@ import structlog
 from fastapi import APIRouter, HTTPException, Query, Request
 from pydantic import AwareDatetime
 
-from actions import audit
-from actions.archive import ArchiveError
-from actions.heads import KeyFileError
+from actions.audit import log
+from actions.audit.archive import ArchiveError
+from actions.audit.signed_heads import KeyFileError
 from receiver.guarded import GuardedRoute, needs
 from receiver.routes.answers import AuditPage, Verified
 from receiver.routes.asking import Limit, Name, answers
@@ -39,7 +39,7 @@ def page(
     """Audit records, newest first."""
     system: System = request.app.state.system
     with system.database.read() as connection:
-        found = audit.records(
+        found = log.records(
             connection,
             since=since.timestamp() if since else None,
             run_id=run,

@@ -7,9 +7,9 @@ import structlog
 from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
 
-from actions.archive import ArchiveError
-from actions.chain import Verification
-from actions.heads import KeyFileError
+from actions.audit.archive import ArchiveError
+from actions.audit.chain import Verification
+from actions.audit.signed_heads import KeyFileError
 from receiver.guarded import GuardedRoute, needs
 from receiver.report import Asked, ask, report
 from receiver.report_figures import availability

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from actions import ledger
+from actions.execution import ledger
 from receiver import runs
 from receiver.by_hand import NotPossibleError
 from receiver.guarded import GuardedRoute, caller, needs

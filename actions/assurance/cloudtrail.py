@@ -1,0 +1,156 @@
+"""Calls of AWS as others saw them: CloudTrail, its files, or the log of an emulated AWS.
+
+CloudTrail's LookupEvents knows the management events of 90 days in one region, at two requests a
+second, and shows an event within about 15 minutes of its call; its files arrive in about 5.
+https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
+https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
+"""
+
+import gzip
+import json
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actions.aws.clients import Aws
+
+if TYPE_CHECKING:
+    from types_boto3_cloudtrail.type_defs import LookupEventsRequestTypeDef
+
+LATE_S = 900.0
+# For how long LookupEvents knows an event.
+KNOWN_S = 90 * 86_400.0
+_PAUSE_S = 0.5
+_RUN = re.compile(r"\bsmartcloudops-run/([0-9A-Za-z]+)")
+_REFUSED, _BROKEN = 400, 500
+
+
+class TrailError(Exception):
+    """A file of events cannot be used; the text says which, and where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One call. `names` are all texts of its parameters.
+
+    `who` is whose credentials it was made with, None where the source does not say. `late`: what
+    was called just now may not be there yet. `refused`: AWS did nothing.
+    """
+
+    at: float
+    operation: str
+    run_id: str
+    names: frozenset[str]
+    who: str | None
+    refused: bool
+    late: bool
+
+
+def looked_up(
+    aws: Aws, since: float, until: float, wait: Callable[[float], object] = time.sleep
+) -> Iterator[Seen]:
+    """What changed something in this region, from CloudTrail. Raises botocore's errors."""
+    asked: LookupEventsRequestTypeDef = {
+        "LookupAttributes": [{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
+        "StartTime": datetime.fromtimestamp(since, UTC),
+        "EndTime": datetime.fromtimestamp(until, UTC),
+        "MaxResults": 50,
+    }
+    while True:
+        answer = aws.cloudtrail.lookup_events(**asked)
+        for event in answer.get("Events", []):
+            yield _of_cloudtrail(json.loads(event.get("CloudTrailEvent") or "{}"))
+        if not answer.get("NextToken"):
+            return
+        asked["NextToken"] = answer["NextToken"]
+        wait(_PAUSE_S)
+
+
+def of_file(path: Path) -> Iterator[Seen]:
+    """CloudTrail's files (also packed), answers of LookupEvents, or JSON Lines.
+
+    A line is a record of CloudTrail or of the emulated AWS's log. Raises TrailError.
+    """
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise TrailError(f"{path}: {why}") from None
+    for number, value in _values(path, text):
+        try:
+            for record in _records(value):
+                yield _of_emulator(record) if "operation" in record else _of_cloudtrail(record)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+            raise TrailError(f"{path}:{number}: it is no call") from None
+
+
+def _values(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    try:
+        yield 1, json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    else:
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except (ValueError, RecursionError):
+            raise TrailError(f"{path}:{number}: it is no JSON") from None
+
+
+def _records(value: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 any JSON
+    if isinstance(value, list):
+        yield from value
+    elif isinstance(value, dict) and "Records" in value:
+        yield from value["Records"]
+    elif isinstance(value, dict) and "Events" in value:
+        yield from (json.loads(one["CloudTrailEvent"]) for one in value["Events"])
+    else:
+        yield value
+
+
+def _of_cloudtrail(event: Mapping[str, Any]) -> Seen:
+    identity = event.get("userIdentity") or {}
+    issuer = (identity.get("sessionContext") or {}).get("sessionIssuer") or {}
+    named = _RUN.search(event.get("userAgent") or "")
+    return Seen(
+        at=datetime.fromisoformat(event["eventTime"]).timestamp(),
+        operation=event["eventName"],
+        run_id=named.group(1) if named else "",
+        names=frozenset(_texts(event.get("requestParameters"))),
+        who=issuer.get("arn") or identity.get("arn") or identity.get("invokedBy") or "",
+        refused=bool(event.get("errorCode")),
+        late=True,
+    )
+
+
+def _of_emulator(call: Mapping[str, Any]) -> Seen:
+    return Seen(
+        at=float(call["time"]),
+        operation=str(call["operation"]),
+        run_id=str(call.get("session") or ""),
+        names=frozenset(_texts(call.get("parameters"))),
+        who=None,
+        refused=_REFUSED <= int(call.get("status") or 0) < _BROKEN,
+        late=False,
+    )
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a call's parameters."""
+    if isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+    elif value is not None:
+        yield str(value)

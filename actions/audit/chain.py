@@ -1,0 +1,159 @@
+"""The form of the audit chain, and what is wrong with one: pure, for a database and a file alike.
+
+Each record's SHA-256 covers all of it and the hash of the record before. Whoever can write
+everywhere can make a whole new chain, and fails at a signed head
+(`actions.audit.signed_heads`).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Row = Mapping[str, Any]
+GENESIS = "0" * 64
+# The record that carries the hash on where older ones were pruned.
+PRUNED = "audit_pruned"
+
+
+class Fault(StrEnum):
+    """What happened to the first record that does not hold."""
+
+    ALTERED = "altered"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    REORDERED = "reordered"
+    TRUNCATED = "truncated"
+    REWRITTEN = "rewritten"  # the chain holds, and is not the one whose head was signed
+    HEAD_LOST = "head_lost"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A record by its number, and its hash."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """`first_bad` is the sequence number of the first record that does not hold.
+
+    `anchored` is the last record that a signed head speaks for.
+    """
+
+    ok: bool
+    records: int
+    first_bad: int | None
+    fault: Fault | None = None
+    anchored: int | None = None
+
+
+@dataclass(kw_only=True)
+class Walk:
+    """One reading of a chain, in constant memory.
+
+    `after` is the link before the first record. `end` is where the chain should end, None where
+    that is not known. `heads` are signed links; what they say counts more than the chain itself.
+    """
+
+    after: Link = field(default_factory=lambda: Link(0, GENESIS))
+    end: Link | None = None
+    heads: Mapping[int, str] = field(default_factory=dict)
+    _records: int = field(default=0, init=False)
+    _anchored: int | None = field(default=None, init=False)
+
+    def over(self, rows: Iterable[Row]) -> Verification:
+        """Read them in their order, to the first that does not hold."""
+        before, rest, place = self.after, iter(rows), self.after
+        signed = self.heads.get(before.seq) == before.hash
+        self._anchored = before.seq if signed else None
+        # Nothing is missing before the first record; else a later one may say so.
+        proven = before.seq == 0 or signed
+        for row in rest:
+            here = Link(before.seq + 1, before.hash)
+            if not _holds(row, here):
+                if row.get("hash") != here.hash and _holds({**row, "seq": place.seq}, place):
+                    # Two for one place: the other one, which fits as well, is nobody's forerunner.
+                    return self._bad(place.seq, Fault.INSERTED)
+                return self._bad(here.seq, self._fault(row, here, rest))
+            before, place = Link(here.seq, row["hash"]), here
+            self._records += 1
+            if self.heads.get(before.seq, before.hash) != before.hash:
+                return self._bad((self._anchored or 0) + 1, Fault.REWRITTEN)
+            if before.seq in self.heads:
+                self._anchored = before.seq
+            proven = proven or _carries_on(row, self.after)
+        if not proven and not self._records:
+            return self._bad(before.seq + 1, Fault.TRUNCATED)
+        if not proven:
+            return self._bad(1, Fault.REMOVED)
+        return self._ended(before)
+
+    def _ended(self, last: Link) -> Verification:
+        lost = max((seq for seq in self.heads if seq > last.seq), default=None)
+        if lost is not None or (self.end is not None and self.end.seq > last.seq):
+            return self._bad(last.seq + 1, Fault.TRUNCATED)
+        if self.end is not None and self.end.seq < last.seq:
+            return self._bad(self.end.seq + 1, Fault.INSERTED)
+        if self.end is not None and self.end.hash != last.hash:
+            return self._bad(last.seq, Fault.REWRITTEN)
+        return Verification(ok=True, records=self._records, first_bad=None, anchored=self._anchored)
+
+    def _bad(self, seq: int, fault: Fault) -> Verification:
+        return Verification(
+            ok=False, records=self._records, first_bad=seq, fault=fault, anchored=self._anchored
+        )
+
+    def _fault(self, row: Row, here: Link, rest: Iterator[Row]) -> Fault:
+        """What happened to the record that should stand here, where `row` does."""
+        mine, known = row.get("seq"), row.get("hash")
+        linked, twice, elsewhere = self.end is not None and self.end.hash == known, False, False
+        for other in rest:
+            linked = linked or other.get("previous") == known
+            twice = twice or other.get("hash") == known
+            elsewhere = elsewhere or _holds({**other, "seq": here.seq}, here)
+        if isinstance(mine, int) and mine < here.seq and _whole(row):
+            return Fault.INSERTED
+        if elsewhere:
+            copied = twice or known == here.hash
+            later = linked or (_whole(row) and mine != here.seq)
+            return Fault.REORDERED if later and not copied else Fault.INSERTED
+        if self.end is not None and self.end.seq < here.seq:
+            return Fault.INSERTED
+        in_place = not row or mine == here.seq or row.get("previous") == here.hash
+        return Fault.ALTERED if in_place else Fault.REMOVED
+
+
+def canonical(value: object) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, ASCII only (no NUL, no surrogate)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def hash_of(row: Row) -> str:
+    """SHA-256 over all columns of a record but its hash."""
+    covered = {key: value for key, value in row.items() if key != "hash"}
+    return hashlib.sha256(canonical(covered).encode()).hexdigest()
+
+
+def _holds(row: Row, here: Link) -> bool:
+    """Whether it is the record of this number, right after that hash."""
+    return row.get("seq") == here.seq and row.get("previous") == here.hash and _whole(row)
+
+
+def _whole(row: Row) -> bool:
+    return hash_of(row) == row.get("hash")
+
+
+def _carries_on(row: Row, link: Link) -> bool:
+    """Whether this record says that what came up to `link` was pruned."""
+    if row.get("event") != PRUNED or link.seq == 0:
+        return False
+    try:
+        said = json.loads(row["detail"])
+        return (said["through"], said["hash"]) == (link.seq, link.hash)
+    except (ValueError, TypeError, LookupError):
+        return False

@@ -1,0 +1,106 @@
+"""Copies of the audit as JSON Lines: made bit by bit, and checked without the database.
+
+One record a line, exactly as its hash covers it. A file holds some thousands and is never written
+again; its name says which.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy import Connection
+
+from actions.audit import log
+from actions.audit.archive import Archive, ArchiveError
+from actions.audit.chain import GENESIS, Link, Row, Verification, Walk, canonical, hash_of
+
+_FOLDER = "records/"
+_RECORDS_A_FILE = 10_000
+Lines = Callable[[], Iterator[bytes]]
+Reading = Callable[[], AbstractContextManager[Connection]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How many records were copied now, and the last one that is in the archive."""
+
+    records: int
+    last: Link
+
+
+def export(read: Reading, archive: Archive, now: float) -> Exported:
+    """Copy what is not there yet; `read` opens a snapshot, one for each file.
+
+    Raises ArchiveError, also where the chain does not go on from what is there.
+    """
+    last, records = reached(archive), 0
+    while chunk := _next(read, last):
+        if (chunk[0]["seq"], chunk[0]["previous"]) != (last.seq + 1, last.hash):
+            raise ArchiveError(f"record {last.seq + 1} does not follow what was exported before")
+        name = f"{_FOLDER}{chunk[0]['seq']:012}-{chunk[-1]['seq']:012}.jsonl"
+        data = "".join(canonical(row) + "\n" for row in chunk)
+        archive.put(name, data.encode(), now)
+        records += len(chunk)
+        last = Link(chunk[-1]["seq"], chunk[-1]["hash"])
+    return Exported(records, last)
+
+
+def _next(read: Reading, last: Link) -> list[Row]:
+    # Not held open while the archive is written to: a database closes a transaction that idles.
+    with read() as connection:
+        return list(islice(log.rows(connection, last.seq), _RECORDS_A_FILE))
+
+
+def reached(archive: Archive) -> Link:
+    """The last record in the archive. Raises ArchiveError."""
+    names = archive.names(_FOLDER)
+    if not names:
+        return Link(0, GENESIS)
+    *_, line = archive.get(names[-1]).splitlines() or [b""]
+    row = _row(line)
+    if not isinstance(row.get("seq"), int) or not isinstance(row.get("hash"), str):
+        raise ArchiveError(f"{names[-1]}: its last line is no record")
+    return Link(row["seq"], row["hash"])
+
+
+def lines(archive: Archive) -> Iterator[bytes]:
+    """All of them, oldest first. Raises ArchiveError."""
+    for name in archive.names(_FOLDER):
+        yield from archive.get(name).splitlines()
+
+
+def verify(lines: Lines, heads: Mapping[int, str]) -> Verification:
+    """Walk over a copy, which is read twice: first for where it begins."""
+    return Walk(after=_before(map(_row, lines())), heads=heads).over(map(_row, lines()))
+
+
+def _before(rows: Iterable[Row]) -> Link:
+    """The link before the lowest number; whatever stands on nothing is the first of all.
+
+    What does not hold by itself says nothing of its number, but had a place where it stands.
+    """
+    lowest, broken = 0, 0
+    before = GENESIS
+    for row in rows:
+        if row.get("previous") == GENESIS:
+            return Link(0, GENESIS)
+        seq = row.get("seq")
+        if lowest and not (isinstance(seq, int) and seq < lowest):
+            continue
+        if isinstance(seq, int) and hash_of(row) == row.get("hash"):
+            lowest, before = seq, str(row.get("previous"))
+        elif not lowest:
+            broken += 1
+    first = lowest - broken
+    return Link(first - 1, before) if first > 1 else Link(0, GENESIS)
+
+
+def _row(line: bytes) -> Row:
+    """A line in its one form; any other is no record, and holds nowhere."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) and canonical(row).encode() == line else {}

@@ -1,0 +1,154 @@
+"""The audit: who did what, appended to a chain in which no record changes unseen."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
+
+from actions.audit.chain import GENESIS, Fault, Link, Row, Verification, Walk, canonical, hash_of
+from actions.tables import audit, audit_head
+
+__all__ = [
+    "Event",
+    "Origin",
+    "Verification",
+    "append",
+    "canonical",
+    "coming_from",
+    "end",
+    "records",
+    "verify",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """From where a person's call comes: `name` as the audit names them, their role and address."""
+
+    name: str
+    role: str
+    address: str
+    request_id: str
+
+
+_ORIGIN: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+@contextmanager
+def coming_from(origin: Origin) -> Iterator[None]:
+    """Have what this person does meanwhile on record with its origin.
+
+    Set once where a call comes in, so that no write on its way can forget to say it.
+    """
+    token = _ORIGIN.set(origin)
+    try:
+        yield
+    finally:
+        _ORIGIN.reset(token)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Who did what, and all that explains it. `detail` must be JSON; secrets have no place here."""
+
+    actor: str
+    event: str
+    run_id: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def append(connection: Connection, now: float, *events: Event) -> None:
+    """Add records inside the caller's transaction, so that no change lands without its record."""
+    if not events:
+        return
+    head = connection.execute(select(audit_head).with_for_update()).one()
+    seq, previous, rows = head.seq, head.hash, []
+    for event in events:
+        seq += 1
+        row = {
+            "seq": seq,
+            # As the database gives it back: a whole number would be hashed without its ".0".
+            "at": float(now),
+            "actor": event.actor,
+            "event": event.event,
+            "run_id": event.run_id,
+            "detail": canonical(_told(event)),
+            "previous": previous,
+        }
+        previous = hash_of(row)
+        rows.append(row | {"hash": previous})
+    connection.execute(insert(audit), rows)
+    connection.execute(update(audit_head).values(seq=seq, hash=previous))
+
+
+def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Verification:
+    """Walk the whole chain, oldest first, in constant memory.
+
+    `heads` are the hashes of records by number, as signed heads have them.
+    """
+    head = connection.execute(select(audit_head)).one_or_none()
+    if head is None:
+        count = connection.execute(select(func.count()).select_from(audit)).scalar_one()
+        return Verification(ok=False, records=count, first_bad=count + 1, fault=Fault.HEAD_LOST)
+    walk = Walk(after=_before(connection), end=Link(head.seq, head.hash), heads=heads or {})
+    return walk.over(rows(connection))
+
+
+def end(connection: Connection, known: Link | None) -> Link | None:
+    """The last link of the chain; None where `known`, its end once, is not in it any more."""
+    head = connection.execute(select(audit_head)).one()
+    if known is not None and known.seq >= head.pruned:
+        mine = select(audit.c.hash).where(audit.c.seq == known.seq)
+        there = connection.execute(mine).scalar_one_or_none()
+        if known.seq == head.pruned:
+            there = _before(connection).hash
+        if there != known.hash:
+            return None
+    return Link(head.seq, head.hash)
+
+
+def rows(connection: Connection, after: int = 0) -> Iterator[Row]:
+    """Every record above this number, oldest first."""
+    query = select(audit).where(audit.c.seq > after).order_by(audit.c.seq)
+    for row in connection.execute(query.execution_options(yield_per=1000)).mappings():
+        yield dict(row)
+
+
+def records(
+    connection: Connection,
+    *,
+    since: float | None = None,
+    run_id: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> Sequence[RowMapping]:
+    """Newest first, below sequence number `before`."""
+    query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    if since is not None:
+        query = query.where(audit.c.at >= since)
+    if run_id is not None:
+        query = query.where(audit.c.run_id == run_id)
+    if before is not None:
+        query = query.where(audit.c.seq < before)
+    return connection.execute(query).mappings().all()
+
+
+def _told(event: Event) -> Mapping[str, Any]:
+    """The detail, with the origin where the actor is who called: nothing else is theirs."""
+    origin = _ORIGIN.get()
+    if origin is None or origin.name != event.actor:
+        return event.detail
+    said = {"role": origin.role, "address": origin.address, "request_id": origin.request_id}
+    return {**event.detail, "origin": said}
+
+
+def _before(connection: Connection) -> Link:
+    """The link that the first record stands on: none, unless older ones were pruned."""
+    pruned = connection.execute(select(audit_head.c.pruned)).scalar_one()
+    if pruned == 0:
+        return Link(0, GENESIS)
+    first = select(audit.c.previous).where(audit.c.seq == pruned + 1)
+    return Link(pruned, connection.execute(first).scalar_one_or_none() or "")

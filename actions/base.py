@@ -1,0 +1,155 @@
+"""What an action states of itself, so that everything else can treat all of them alike."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from actions.aws.clients import Aws
+from actions.messaging import Outside
+
+
+class TargetKind(StrEnum):
+    """Whom an action acts on. `any` takes whomever the alert is about."""
+
+    INSTANCE = "instance"
+    GROUP = "group"
+    ANY = "any"
+
+
+class Impact(StrEnum):
+    """What an action costs its target, least first."""
+
+    HARMLESS = "harmless"  # nothing in AWS changes
+    REVERSIBLE = "reversible"  # it can be undone, and nothing is lost
+    DISRUPTIVE = "disruptive"  # out of service for a while; what was in memory is lost
+    DESTRUCTIVE = "destructive"  # what is lost does not come back
+
+
+class Outcome(StrEnum):
+    CHANGED = "changed"
+    NOOP = "noop"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Progress(StrEnum):
+    """How far the effect of an accepted call got, as AWS shows it."""
+
+    UNDERWAY = "underway"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Params(BaseModel):
+    """Base of an action's parameters: nothing unknown, nothing coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One step of a run, as its action sees it.
+
+    `token` ("RUN/STEP", at most 64 ASCII characters) names this very step for ever: it goes into
+    whatever AWS lets us name. At least `keep` of a group must stay. `before` is what `observe` saw,
+    `made` what `act` returned.
+    """
+
+    aws: Aws
+    outside: Outside
+    target: str
+    params: Mapping[str, Any]
+    token: str
+    keep: int = 0
+    before: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What AWS says of the target before an act, and whether the wished state already holds."""
+
+    already: bool
+    before: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What came of a call whose answer was lost; `made` as `act` would have returned it."""
+
+    outcome: Outcome
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Undo:
+    """The step that brings back what was before, by an action of the catalogue."""
+
+    action: str
+    params: Mapping[str, Any]
+
+
+class Action(ABC):
+    """One action. Its module's docstring explains it and shows a playbook step in YAML.
+
+    `takes_out`: the target serves nothing for a while, or for good. `leased`: it is undone when
+    its run ends. `asks`: a person must approve each one, whatever the mode. `amid_changes`: it may
+    be done while others work on the target, as it ends or tells of their work. `converges`:
+    calling twice ends in the same state, so a lost call may be made again; the clients of all
+    others make one attempt. `undone_by` names the action that takes it back.
+
+    Each method may raise NotActionableError, where the target does not exist or is in no state
+    for the action, and botocore's errors.
+    """
+
+    name: ClassVar[str]
+    target: ClassVar[TargetKind]
+    impact: ClassVar[Impact]
+    takes_out: ClassVar[bool] = False
+    leased: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
+    amid_changes: ClassVar[bool] = False
+    converges: ClassVar[bool]
+    permissions: ClassVar[tuple[str, ...]]
+    params: ClassVar[type[Params]] = Params
+    undone_by: ClassVar[str | None] = None
+
+    def resolve(self, call: Call) -> Mapping[str, Any]:
+        """Parameters made absolute, once, inside the claim ("+2" becomes a number)."""
+        return call.params
+
+    @abstractmethod
+    def observe(self, call: Call) -> Observation:
+        """What is so before the act. It only reads."""
+
+    @abstractmethod
+    def act(self, call: Call) -> Mapping[str, Any]:
+        """Do it. Returns the ids of what was made, as JSON values."""
+
+    @abstractmethod
+    def reconcile(self, call: Call) -> Settled:
+        """Settle a call whose answer was lost: changed, failed (did not happen) or unknown."""
+
+    def progress(self, call: Call) -> Progress:
+        """How far the effect got. It only reads."""
+        del call
+        return Progress.DONE
+
+    def proof(self, call: Call, dispatched_at: float) -> str | None:
+        """A PromQL condition (`> bool`) that holds once the effect shows; None: AWS shows it."""
+        del call, dispatched_at
+        return None
+
+    def undo(self, call: Call) -> Undo | None:
+        """The step that takes it back; None where there is none. It asks nobody."""
+        del call
+        return None
+
+    def left(self, call: Call) -> bool:
+        """Whether all is still as the act left it: what a person changed since is not undone."""
+        del call
+        return False

@@ -1,0 +1,44 @@
+"""The desired capacity of an Auto Scaling group, set to an absolute number."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from actions.aws.inventory import group
+from actions.base import Action, Call, Observation, Outcome, Settled, TargetKind, Undo
+
+
+class Capacity(Action):
+    """What raising and lowering share: asked for twice it is the same number."""
+
+    target: ClassVar[TargetKind] = TargetKind.GROUP
+    converges: ClassVar[bool] = True
+    permissions: ClassVar[tuple[str, ...]] = (
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:SetDesiredCapacity",
+    )
+
+    def observe(self, call: Call) -> Observation:
+        desired = group(call.aws, call.target).desired
+        return Observation(already=desired == call.params["desired"], before={"desired": desired})
+
+    def act(self, call: Call) -> Mapping[str, Any]:
+        call.aws.autoscaling.set_desired_capacity(
+            AutoScalingGroupName=call.target,
+            DesiredCapacity=call.params["desired"],
+            HonorCooldown=False,
+        )
+        return {}
+
+    def reconcile(self, call: Call) -> Settled:
+        desired = group(call.aws, call.target).desired
+        if desired == call.params["desired"]:
+            return Settled(Outcome.CHANGED)
+        same = desired == call.before["desired"]
+        return Settled(Outcome.FAILED if same else Outcome.UNKNOWN)
+
+    def undo(self, call: Call) -> Undo | None:
+        former = {"desired": call.before["desired"]}
+        return Undo(self.undone_by, former) if self.undone_by else None
+
+    def left(self, call: Call) -> bool:
+        return bool(group(call.aws, call.target).desired == call.params["desired"])

@@ -1,0 +1,75 @@
+"""Put one member of an Auto Scaling group into standby: it serves nothing, and is looked into.
+
+The desired capacity is lowered by one, so that nothing is launched in its place, and must not fall
+below the group's minimum.
+
+```yaml
+- action: enter_standby
+```
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from actions.aws.inventory import NotActionableError, member
+from actions.base import (
+    Action,
+    Call,
+    Impact,
+    Observation,
+    Outcome,
+    Progress,
+    Settled,
+    TargetKind,
+    Undo,
+)
+
+_THERE = frozenset({"EnteringStandby", "Standby"})
+
+
+class EnterStandby(Action):
+    name: ClassVar[str] = "enter_standby"
+    target: ClassVar[TargetKind] = TargetKind.INSTANCE
+    impact: ClassVar[Impact] = Impact.REVERSIBLE
+    takes_out: ClassVar[bool] = True
+    converges: ClassVar[bool] = False
+    permissions: ClassVar[tuple[str, ...]] = (
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:EnterStandby",
+        "ec2:DescribeInstances",
+    )
+    undone_by: ClassVar[str | None] = "exit_standby"
+
+    def observe(self, call: Call) -> Observation:
+        group, seen = member(call.aws, call.target)
+        before = {"group": group.name, "desired": group.desired}
+        if seen.lifecycle in _THERE:
+            return Observation(already=True, before=before)
+        if seen.lifecycle != "InService":
+            raise NotActionableError(f"{call.target} is {seen.lifecycle}")
+        if group.desired - 1 < group.minimum:
+            raise NotActionableError(f"{group.name} is at its minimum of {group.minimum}")
+        return Observation(already=False, before=before)
+
+    def act(self, call: Call) -> Mapping[str, Any]:
+        call.aws.autoscaling_once.enter_standby(
+            InstanceIds=[call.target],
+            AutoScalingGroupName=call.before["group"],
+            ShouldDecrementDesiredCapacity=True,
+        )
+        return {}
+
+    def reconcile(self, call: Call) -> Settled:
+        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
+
+    def progress(self, call: Call) -> Progress:
+        _, seen = member(call.aws, call.target)
+        return Progress.DONE if seen.lifecycle == "Standby" else Progress.UNDERWAY
+
+    def undo(self, call: Call) -> Undo | None:
+        del call
+        return Undo("exit_standby", {})
+
+    def left(self, call: Call) -> bool:
+        _, seen = member(call.aws, call.target)
+        return seen.lifecycle in _THERE

@@ -1,0 +1,70 @@
+"""Bring one member of a group back from standby; it raises the desired capacity by one.
+
+```yaml
+- action: exit_standby
+```
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from actions.aws.inventory import NotActionableError, member
+from actions.base import (
+    Action,
+    Call,
+    Impact,
+    Observation,
+    Outcome,
+    Progress,
+    Settled,
+    TargetKind,
+    Undo,
+)
+
+_BACK = frozenset({"Pending", "InService"})
+
+
+class ExitStandby(Action):
+    name: ClassVar[str] = "exit_standby"
+    target: ClassVar[TargetKind] = TargetKind.INSTANCE
+    impact: ClassVar[Impact] = Impact.REVERSIBLE
+    amid_changes: ClassVar[bool] = True
+    converges: ClassVar[bool] = False
+    permissions: ClassVar[tuple[str, ...]] = (
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:ExitStandby",
+        "ec2:DescribeInstances",
+    )
+    undone_by: ClassVar[str | None] = "enter_standby"
+
+    def observe(self, call: Call) -> Observation:
+        group, seen = member(call.aws, call.target)
+        before = {"group": group.name, "desired": group.desired}
+        if seen.lifecycle in _BACK:
+            return Observation(already=True, before=before)
+        if seen.lifecycle != "Standby":
+            raise NotActionableError(f"{call.target} is {seen.lifecycle}")
+        if group.desired + 1 > group.maximum:
+            raise NotActionableError(f"{group.name} is at its maximum of {group.maximum}")
+        return Observation(already=False, before=before)
+
+    def act(self, call: Call) -> Mapping[str, Any]:
+        call.aws.autoscaling_once.exit_standby(
+            InstanceIds=[call.target], AutoScalingGroupName=call.before["group"]
+        )
+        return {}
+
+    def reconcile(self, call: Call) -> Settled:
+        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
+
+    def progress(self, call: Call) -> Progress:
+        _, seen = member(call.aws, call.target)
+        return Progress.DONE if seen.serves else Progress.UNDERWAY
+
+    def undo(self, call: Call) -> Undo | None:
+        del call
+        return Undo("enter_standby", {})
+
+    def left(self, call: Call) -> bool:
+        _, seen = member(call.aws, call.target)
+        return seen.lifecycle in _BACK
