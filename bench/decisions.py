@@ -27,9 +27,9 @@ from bench.scenes import KINDS, Scene, Setting, scenes
 from demo import tools
 from demo.processes import Processes
 from demo.still_aws import StillAws
-from models.artifact import shipped
-from models.detector import judge
-from models.evidence import Evidence
+from models.features.evidence import Evidence
+from models.inference.artifact import shipped
+from models.inference.detector import judge
 from receiver import runs
 from receiver.alerts import Alert
 from receiver.assessment import Assessment

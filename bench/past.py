@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bench.scenes import DAY_S, Member, Scene, doing
 from demo.exporter import past
 from demo.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
-from models.roles import ROLES
+from models.features.signals import ROLES
 
 _COARSE_S, _FINE_S, _FINEST_S = 300.0, 15.0, 5.0
 _FINE_FOR_S, _FINEST_FOR_S, _PEERS_FOR_S = 7_200.0, 420.0, 2_400.0

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifact import shipped
-from models.detector import judge
-from models.evidence import Evidence, Series
-from models.roles import ROLES
+from models.features.evidence import Evidence, Series
+from models.features.signals import ROLES
+from models.inference.artifact import shipped
+from models.inference.detector import judge
 
 _ROLES, _DAYS, _ROUNDS = 12, 7, 300
 _AT = 1_800_000_000.0

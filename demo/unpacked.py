@@ -1,7 +1,7 @@
 """Programs of Debian's packages, unpacked with all that they need into a folder of their own.
 
-As in `demo.tools`, no root is needed and the machine's packages stay as they are: what apt would
-install is downloaded and unpacked.
+As in `demo.tools`, no root is needed and the machine's packages stay as they are: what
+apt would install is downloaded and unpacked.
 """
 
 import re

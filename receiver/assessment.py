@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from models.evidence import Evidence
-from models.roles import ROLES_OF_ALERT
-from models.verdict import Verdict
+from models.features.evidence import Evidence
+from models.features.signals import ROLES_OF_ALERT
+from models.inference.verdict import Verdict
 from receiver.aws_facts import Target
 from receiver.decide import decide, screen
 from receiver.decision import Asked, Decision, Reason, Refusal, Situation, Subject

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models.evidence import Evidence
-from models.roles import ROLES_OF_ALERT
-from models.verdict import Verdict
+from models.features.evidence import Evidence
+from models.features.signals import ROLES_OF_ALERT
+from models.inference.verdict import Verdict
 from receiver.decision import Observe, Reason, Refusal
 from receiver.plans import planned
 from receiver.run import Run, State

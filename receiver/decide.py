@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from models.verdict import Verdict
+from models.inference.verdict import Verdict
 from receiver.decision import (
     LASTING,
     Act,

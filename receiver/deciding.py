@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from models.evidence import Evidence
-from models.verdict import Verdict
+from models.features.evidence import Evidence
+from models.inference.verdict import Verdict
 from receiver.assessment import Assessment
 from receiver.aws_facts import AwsFacts, Target
 from receiver.database import Database

@@ -6,9 +6,17 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
-from models.evidence import Evidence, Series
-from models.roles import LATEST, MEANS, ROLES, of_instance, of_siblings, query, while_scraped
-from models.siblings import TRAFFIC
+from models.features.evidence import Evidence, Series
+from models.features.peers import TRAFFIC
+from models.features.signals import (
+    LATEST,
+    MEANS,
+    ROLES,
+    of_instance,
+    of_siblings,
+    query,
+    while_scraped,
+)
 from receiver.prometheus import LabelledSeries, Prometheus, PrometheusError
 
 DEADLINE_S = 5.0

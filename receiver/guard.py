@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from models.verdict import Verdict
+from models.inference.verdict import Verdict
 from receiver.decision import Reason, Situation, Subject
 from receiver.playbook import Playbook
 

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import structlog
 
 from actions.aws.clients import AWS_ERRORS, Aws
-from models import artifact
-from models.artifact import Manifest, Model, ModelError
-from models.detector import NO_MODEL, examine
-from models.drift import Drift
-from models.evidence import Evidence
-from models.verdict import Verdict
+from models.features.evidence import Evidence
+from models.inference import artifact
+from models.inference.artifact import Manifest, Model, ModelError
+from models.inference.detector import NO_MODEL, examine
+from models.inference.drift import Drift
+from models.inference.verdict import Verdict
 from receiver.metrics import Metrics
 
 _log = structlog.get_logger()

@@ -10,7 +10,7 @@ from actions.aws.inventory import OPT_IN_TAG, Instance
 from actions.base import Impact, TargetKind
 from actions.catalog.registry import CATALOG
 from actions.execution.disruption_budget import Harm
-from models.verdict import Answer
+from models.inference.verdict import Answer
 from receiver.decision import Plan, Reason
 from receiver.early_guards import (
     claimable,

@@ -15,7 +15,7 @@ from prometheus_client import (
 from actions.assurance.reconcile import Kind as Difference
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
-from models.verdict import Answer
+from models.inference.verdict import Answer
 from receiver.aws_facts import Source
 from receiver.decision import Reason
 from receiver.notices import Kind

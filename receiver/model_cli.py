@@ -10,9 +10,10 @@ from typing import NoReturn
 
 import click
 
-from models import artifact, evaluation, make
-from models.rows import Judged
-from models.sets import SetError, Target, read
+from models.inference import artifact
+from models.training import evaluation, pipeline
+from models.training.dataset import Judged
+from models.training.labelled_sets import SetError, Target, read
 from receiver import own_data, settings
 from receiver.database import DatabaseUrlError, database
 from receiver.prometheus import Prometheus, PrometheusError
@@ -52,7 +53,7 @@ def train(  # noqa: PLR0913 - an option each
     Prometheus and the database are those of the settings.
     """
     try:
-        made = make.make(
+        made = pipeline.make(
             data,
             seed=seed,
             each=each,
@@ -62,7 +63,7 @@ def train(  # noqa: PLR0913 - an option each
             more=_of_fleet(days, most) if fleet else (),
             judged=_of_people() if outcomes else (),
         )
-        entry = make.write(made, out)
+        entry = pipeline.write(made, out)
     except (SetError, SettingsError, PrometheusError, DatabaseUrlError) as error:
         _fail(str(error))
     except OSError as error:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from concurrent.futures import Executor
 
-from models.evidence import Evidence
-from models.roles import MEANS, ROLES_OF_ALERT, of_instance, query
-from models.sets import STEP_S, Target, assembled
+from models.features.evidence import Evidence
+from models.features.signals import MEANS, ROLES_OF_ALERT, of_instance, query
+from models.training.labelled_sets import STEP_S, Target, assembled
 from receiver.database import Database
 from receiver.evidence import gather
 from receiver.judgements import Judgement, judged

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from models.roles import ROLES_OF_ALERT
+from models.features.signals import ROLES_OF_ALERT
 from receiver.beat import Beat
 from receiver.evidence import Past, past_of
 from receiver.playbooks import Playbooks

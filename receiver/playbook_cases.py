@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from models.learned import Kind
-from models.verdict import Answer
+from models.inference.parameters import Kind
+from models.inference.verdict import Answer
 from receiver.decision import Reason
 from receiver.overrides import Effect
 from receiver.series_notation import series

@@ -13,8 +13,8 @@ from actions.assurance import role_check as own_role
 from actions.aws import clients
 from actions.aws import errors as aws_errors
 from actions.aws.clients import AWS_ERRORS
-from models.artifact import ModelError, shipped
-from models.detector import judge
+from models.inference.artifact import ModelError, shipped
+from models.inference.detector import judge
 from receiver import entitlement, logs, playbook_tests, settings
 from receiver import explain as explaining
 from receiver.database import DatabaseUrlError

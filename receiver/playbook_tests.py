@@ -17,9 +17,9 @@ from actions.base import TargetKind
 from actions.execution.circuit_breakers import FAILURES, Breaker
 from actions.execution.claims import Claim
 from actions.execution.rate_limits import Attempts
-from models.evidence import Evidence, Series
-from models.roles import ROLES_OF_ALERT
-from models.verdict import Contribution, Verdict
+from models.features.evidence import Evidence, Series
+from models.features.signals import ROLES_OF_ALERT
+from models.inference.verdict import Contribution, Verdict
 from receiver.arming import FREE
 from receiver.decide import decide
 from receiver.decision import Act, Ask, Decision, Observe, Refusal, Situation, Subject

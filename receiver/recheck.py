@@ -7,7 +7,7 @@ which queries must hold. No data is no answer, and the verdict then undecided.
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
-from models.verdict import Answer, Contribution, Verdict
+from models.inference.verdict import Answer, Contribution, Verdict
 from receiver.aws_facts import Target
 from receiver.evidence import holds
 from receiver.playbook import Playbook, filled

@@ -13,8 +13,8 @@ from typing import Any
 
 from actions.base import Action
 from actions.catalog.registry import CATALOG
-from models import artifact
-from models.page import figures
+from models.inference import artifact
+from models.training.model_card import figures
 from receiver.playbook import Playbook
 
 ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")

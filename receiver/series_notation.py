@@ -5,7 +5,7 @@ Notation: https://prometheus.io/docs/prometheus/latest/configuration/unit_testin
 
 import re
 
-from models.evidence import Series
+from models.features.evidence import Series
 
 _PART = re.compile(r"(?:(_)|(-?[\d.]+)(?:([+-])([\d.]+))?)(?:x(\d{1,6}))?")
 

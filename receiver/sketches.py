@@ -7,9 +7,9 @@ sketch is some kilobytes.
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from models.evidence import Evidence, Series
-from models.roles import ROLES
-from models.verdict import Verdict
+from models.features.evidence import Evidence, Series
+from models.features.signals import ROLES
+from models.inference.verdict import Verdict
 
 _ROLES_MOST, _SIBLINGS_MOST = 3, 12
 _SINCE_S, _UNTIL_S = 1_800.0, 1_800.0

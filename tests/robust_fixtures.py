@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.evidence import Evidence, Series
+from models.features.evidence import Evidence, Series
 
 AT = 1_760_000_000.0
 DAY = 86_400.0

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from sqlalchemy import update
 
-from models.robust import judge
+from models.inference.robust_detector import judge
 from receiver.console.evidence_plots import Mark, plot
 from receiver.console.plots import calibration
 from receiver.console.scales import moments, nice

@@ -14,7 +14,7 @@ from actions.execution.circuit_breakers import Breaker
 from actions.execution.claims import Claim
 from actions.execution.disruption_budget import Scope
 from actions.execution.rate_limits import Attempts
-from models.verdict import Answer, Verdict
+from models.inference.verdict import Answer, Verdict
 from receiver.arming import FREE
 from receiver.decide import RETRY_AFTER_S, decide, screen
 from receiver.decision import Act, Ask, Decision, Observe, Reason, Refusal, Situation, Subject

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from models.evidence import Series
-from models.roles import ROLES
+from models.features.evidence import Series
+from models.features.signals import ROLES
 from receiver.evidence import boot_time, gather, holds
 from receiver.prometheus import Prometheus
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from demo import tools
-from models.roles import (
+from models.features.signals import (
     LATEST,
     MEANS,
     ROLES,

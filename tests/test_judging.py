@@ -11,9 +11,9 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from models import artifact
-from models.sets import read
-from models.verdict import Answer
+from models.inference import artifact
+from models.inference.verdict import Answer
+from models.training.labelled_sets import read
 from receiver.judging import Judging
 from receiver.metrics import Metrics
 

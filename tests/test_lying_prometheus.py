@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from models import artifact
-from models.detector import judge
-from models.verdict import Answer, Verdict
+from models.inference import artifact
+from models.inference.detector import judge
+from models.inference.verdict import Answer, Verdict
 from receiver.evidence import gather
 from receiver.prometheus import Prometheus
 

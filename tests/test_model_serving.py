@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import artifact, drift
-from models.artifact import ModelError
-from models.detector import judge
-from models.evidence import Evidence, Series
-from models.features import NAMES, features
-from models.forest import Forest, from_boosting, never
-from models.sets import LabelledSet, SetError, read
-from models.verdict import Answer
-from models.window import window
+from models.features.evidence import Evidence, Series
+from models.features.vector import NAMES, features
+from models.features.window import window
+from models.inference import artifact, drift
+from models.inference.artifact import ModelError
+from models.inference.detector import judge
+from models.inference.tree_ensemble import Forest, from_boosting, never
+from models.inference.verdict import Answer
+from models.training.labelled_sets import LabelledSet, SetError, read
 from receiver import reference
 from receiver.model_cli import evaluate
 

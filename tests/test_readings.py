@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.readings import Mix, Readings
-from models.training import MIX
+from models.inference.scorers import Mix, Readings
+from models.training.cross_fit import MIX
 
 
 def _readings(**parts: tuple[float, ...]) -> Readings:

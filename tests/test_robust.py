@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.evidence import Evidence, Series
-from models.robust import judge
-from models.verdict import Answer
+from models.features.evidence import Evidence, Series
+from models.inference.robust_detector import judge
+from models.inference.verdict import Answer
 from tests.robust_fixtures import BATCH, CPU, RUNAWAY, SURGE, Level, evidence
 
 

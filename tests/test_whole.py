@@ -12,7 +12,7 @@ from sqlalchemy import text
 from actions.audit import log
 from actions.execution import kill_switch
 from demo.still_aws import StillCall, refusal
-from models.verdict import Answer
+from models.inference.verdict import Answer
 from receiver import overrides
 from receiver.by_hand import ByHand
 from receiver.episodes import Over

@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 from actions.execution.executor import Performer
 from actions.messaging import Nobody
 from demo.still_aws import StillAws, StillGroup, StillHost
-from models.evidence import Evidence
-from models.verdict import Answer, Verdict
+from models.features.evidence import Evidence
+from models.inference.verdict import Answer, Verdict
 from receiver import runs
 from receiver.alerts import Alert
 from receiver.assessment import Assessment

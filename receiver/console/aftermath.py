@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from models.roles import LATEST, ROLES, of_instance, query, while_scraped
+from models.features.signals import LATEST, ROLES, of_instance, query, while_scraped
 from receiver.prometheus import Prometheus, PrometheusError
 
 _SHOWN_AFTER_S, _SHOWN_MOST_S = 600.0, 3_600.0

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from models.roles import ROLES
+from models.features.signals import ROLES
 from receiver.console.scales import Scale, moments, nice
 
 _WIDTH, _HEIGHT = 960.0, 230.0

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from actions.execution import ledger
-from models.roles import ROLES
+from models.features.signals import ROLES
 from receiver.console import deeds
 from receiver.console.aftermath import aftermath, until
 from receiver.console.doorway import ConsoleRoute

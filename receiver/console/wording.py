@@ -60,7 +60,7 @@ def outcome(name: str | None) -> Label:
 
 
 def drift(index: float) -> Label:
-    """A population stability index; the limits are those that `models.drift` names."""
+    """A population stability index; the limits are those that `models.inference.drift` names."""
     if index < _DRIFTING:
         return Label("as it was", "good")
     return Label("drifting", "wait") if index < _DRIFTED else Label("drifted far", "bad")

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from actions.audit.chain import Fault
 from actions.base import Outcome
 from actions.execution.ledger import Stage
-from models.verdict import Answer
+from models.inference.verdict import Answer
 from receiver.decision import Reason
 from receiver.overrides import Effect
 from receiver.run import State

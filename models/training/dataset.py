@@ -8,12 +8,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evidence import Evidence
-from models.features import features
-from models.injection import ONE_METRIC, SIGNATURES, inject
-from models.roles import ROLES
-from models.sets import LabelledSet, Patch, Target, view
-from models.window import Window, window
+from models.features.evidence import Evidence
+from models.features.signals import ROLES
+from models.features.vector import features
+from models.features.window import Window, window
+from models.training.fault_injection import ONE_METRIC, SIGNATURES, inject
+from models.training.labelled_sets import LabelledSet, Patch, Target, view
 
 _LEAST_PAST_ROWS = 4 * 1440
 _TRIES = 4

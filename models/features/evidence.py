@@ -26,8 +26,8 @@ class Series:
 class Evidence:
     """What was known of a target at one moment, and nothing later.
 
-    Keys of the inner mappings are roles (`models.roles`). `history` holds 5-minute means of up
-    to 15 days, `recent` the last 2 hours at 15 s and their last 2 minutes at 5 s, `peers` the
+    Keys of the inner mappings are roles (`models.features.signals`). `history` holds 5-minute means
+    of up to 15 days, `recent` the last 2 hours at 15 s and their last 2 minutes at 5 s, `peers` the
     siblings' last 30 minutes at 30 s by instance id (the target itself is not among them).
     `None` is a question that Prometheus did not answer, an empty mapping one that it answered
     with nothing. `relative` says that values have lost their units, as in published sets: no

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evidence import Evidence, Series
-from models.roles import ROLES
-from models.window import MOST_SLOTS, RECENT_SLOTS, SLOT_S
+from models.features.evidence import Evidence, Series
+from models.features.signals import ROLES
+from models.features.window import MOST_SLOTS, RECENT_SLOTS, SLOT_S
 
 STEP_S = 60
 _LEAST_SHARE = 0.8

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ranks import Ordered, known_or, median
-from models.window import DAY_SLOTS
+from models.features.row_stats import Ordered, known_or, median
+from models.features.window import DAY_SLOTS
 
 Floats = NDArray[np.float64]
 

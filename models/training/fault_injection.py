@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import GROUPS
-from models.sets import Patch, Target
+from models.features.vector import GROUPS
+from models.training.labelled_sets import Patch, Target
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from models.artifact import Model
-from models.detector import judge
-from models.figures import (
+from models.inference.artifact import Model
+from models.inference.detector import judge
+from models.inference.verdict import Answer, Verdict
+from models.training.labelled_sets import Alert, LabelledSet
+from models.training.scores import (
     Bin,
     average_precision,
     calibration_error,
@@ -18,8 +20,6 @@ from models.figures import (
     suppressed,
     wilson,
 )
-from models.sets import Alert, LabelledSet
-from models.verdict import Answer, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.levels import MOVED, Levels, ages
+from models.features.baselines import MOVED, Levels, ages
 
 Flags = NDArray[np.bool_]
 

@@ -12,16 +12,16 @@ import numpy as np
 import sklearn
 from joblib import Parallel, delayed
 
-from models.artifact import CARD, Entry, packed, save
-from models.evaluation import Scored, Summary, summary
-from models.features import NAMES
-from models.fitting import fit
-from models.learned import Learned
-from models.page import EVERY_KIND
-from models.readings import Readings
-from models.rows import Judged, Origin, Rows, of_injections, of_judged, of_set
-from models.sets import LabelledSet, Target, read
-from models.training import MIX, answers, cross_fit, finish
+from models.features.vector import NAMES
+from models.inference.artifact import CARD, Entry, packed, save
+from models.inference.parameters import Learned
+from models.inference.scorers import Readings
+from models.training.boosting import fit
+from models.training.cross_fit import MIX, answers, cross_fit, finish
+from models.training.dataset import Judged, Origin, Rows, of_injections, of_judged, of_set
+from models.training.evaluation import Scored, Summary, summary
+from models.training.labelled_sets import LabelledSet, Target, read
+from models.training.model_card import EVERY_KIND
 
 _MINUTE_S = 60
 Progress = Callable[[str, int, int], None]

@@ -9,11 +9,11 @@ is learned or calibrated, so a verdict carries no confidence.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from models.departures import DAY_S, DISK, STALE_S, Departure, Past, departures, past
-from models.evidence import Evidence
-from models.recurrence import DAYS_AT_LEAST, Recurrence, recurrence
-from models.siblings import Siblings, compare
-from models.verdict import Answer, Contribution, Verdict
+from models.features.evidence import Evidence
+from models.features.peers import Siblings, compare
+from models.features.recurrence import DAYS_AT_LEAST, Recurrence, recurrence
+from models.features.residuals import DAY_S, DISK, STALE_S, Departure, Past, departures, past
+from models.inference.verdict import Answer, Contribution, Verdict
 
 MODEL = "robust-z/1"
 # Roles on which one host can be told to be at fault, and that a remediation can bring down.

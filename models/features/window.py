@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evidence import Evidence, Series
-from models.roles import ROLES
+from models.features.evidence import Evidence, Series
+from models.features.signals import ROLES
 
 Floats = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.departures import STALE_S, Departure, samples_until
-from models.evidence import Series
+from models.features.evidence import Series
+from models.features.residuals import STALE_S, Departure, samples_until
 
 TRAFFIC = ("net_rx_bytes", "net_tx_bytes", "tcp_established")
 _BEFORE_S = 180.0

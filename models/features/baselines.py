@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from models import trend
-from models.ranks import Ordered, known_or, median, share
-from models.window import DAY_SLOTS, Window
+from models.features import trend
+from models.features.row_stats import Ordered, known_or, median, share
+from models.features.window import DAY_SLOTS, Window
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from models.features import NAMES
-from models.learned import FORMAT, Learned
-from models.together import Together
+from models.features.vector import NAMES
+from models.inference.micro_batch import Together
+from models.inference.parameters import FORMAT, Learned
 
-SHIPPED = Path(__file__).parent / "shipped"
+SHIPPED = Path(__file__).parents[1] / "shipped"
 MANIFEST = "manifest.json"
 CARD = "card.json"
 MOST_BYTES = 32 * 1024 * 1024

@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from models import distances
-from models.features import NAMES
-from models.forest import Forest, from_boosting, never
-from models.learned import Kind
-from models.readings import Parts, prepared
-from models.rows import Origin, Rows
+from models.features import distances
+from models.features.vector import NAMES
+from models.inference.parameters import Kind
+from models.inference.scorers import Parts, prepared
+from models.inference.tree_ensemble import Forest, from_boosting, never
+from models.training.dataset import Origin, Rows
 
 # Shares of rows that each model of a part sees. Weights would say the same, and scikit-learn
 # takes ten times as long with them.

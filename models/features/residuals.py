@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evidence import Series
-from models.roles import ROLES, Role
+from models.features.evidence import Series
+from models.features.signals import ROLES, Role
 
 SLOT_S = 300.0
 DAY_S = 86_400.0

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.levels import HOUR_SLOTS, MOVED, Levels, ages
-from models.ranks import kth
+from models.features.baselines import HOUR_SLOTS, MOVED, Levels, ages
+from models.features.row_stats import kth
 
 Floats = NDArray[np.float64]
 

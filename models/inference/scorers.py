@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import NAMES
-from models.forest import Floats, Forest
+from models.features.vector import NAMES
+from models.inference.tree_ensemble import Floats, Forest
 
 UNKNOWN = -100.0
 _FAR = 30.0

@@ -7,8 +7,8 @@ better than any other single number (docs/model.md).
 import numpy as np
 from numpy.typing import NDArray
 
-from models.levels import Levels
-from models.ranks import known_or, kth, quantile
+from models.features.baselines import Levels
+from models.features.row_stats import known_or, kth, quantile
 
 Floats = NDArray[np.float64]
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models import robust
-from models.artifact import Model
-from models.evidence import Evidence
-from models.features import Floats, features
-from models.learned import Kind, Reading
-from models.levels import Levels
-from models.verdict import Answer, Contribution, Verdict
-from models.window import DAY_SLOTS, window
+from models.features.baselines import Levels
+from models.features.evidence import Evidence
+from models.features.vector import Floats, features
+from models.features.window import DAY_SLOTS, window
+from models.inference import robust_detector
+from models.inference.artifact import Model
+from models.inference.parameters import Kind, Reading
+from models.inference.verdict import Answer, Contribution, Verdict
 
 NO_MODEL = "none"
 _SHOWN = 4
@@ -27,7 +27,7 @@ _FEW = 1 / 3
 
 @dataclass(frozen=True)
 class Examined:
-    """A verdict, and the features that it rests on as `models.drift` takes them."""
+    """A verdict, and the features that it rests on as `models.inference.drift` takes them."""
 
     verdict: Verdict
     placed: Floats | None = None
@@ -46,7 +46,7 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
     """As `judge`, with what the verdict was reached from."""
     if model is None:
         return Examined(_undecided(NO_MODEL, "There is no model to judge with."))
-    group = None if evidence.relative else robust.judge(evidence, roles)
+    group = None if evidence.relative else robust_detector.judge(evidence, roles)
     if group is not None and group.lacking:
         return Examined(replace(group, model=model.version))
     seen = window(evidence)

@@ -11,15 +11,15 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
-from models import fitting
-from models.drift import edges
-from models.features import NAMES
-from models.figures import wilson
-from models.forest import Floats
-from models.learned import Learned, Limits, nearest, placed
-from models.readings import UNKNOWN, Mix, Parts, Readings, prepared
-from models.rows import Origin, Rows
-from models.verdict import Answer
+from models.features.vector import NAMES
+from models.inference.drift import edges
+from models.inference.parameters import Learned, Limits, nearest, placed
+from models.inference.scorers import UNKNOWN, Mix, Parts, Readings, prepared
+from models.inference.tree_ensemble import Floats
+from models.inference.verdict import Answer
+from models.training import boosting
+from models.training.dataset import Origin, Rows
+from models.training.scores import wilson
 
 _PRECISION = 0.975
 _PRECISION_AT_LEAST = 0.96
@@ -76,7 +76,7 @@ def finish(rows: Rows, fitted: Parts, crossed: Readings, seed: int) -> Learned:
     )
     return Learned(
         parts=fitted,
-        kinds=fitting.kinds(rows, seed),
+        kinds=boosting.kinds(rows, seed),
         mix=MIX,
         curves=_curves(crossed.only(scored), rows.incident[scored]),
         limits=_limits(rows, crossed, raw),
@@ -91,7 +91,7 @@ def finish(rows: Rows, fitted: Parts, crossed: Readings, seed: int) -> Learned:
 
 
 def _read_held(taught: Rows, vectors: NDArray[np.float32], seed: int) -> Readings:
-    return fitting.fit(taught, seed).read(prepared(vectors.astype(np.float64)))
+    return boosting.fit(taught, seed).read(prepared(vectors.astype(np.float64)))
 
 
 def answers(rows: Rows, crossed: Readings) -> tuple[list[Answer], Floats, Floats]:

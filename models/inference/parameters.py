@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.forest import Floats, Forest
-from models.readings import UNKNOWN, Mix, Parts, prepared
+from models.inference.scorers import UNKNOWN, Mix, Parts, prepared
+from models.inference.tree_ensemble import Floats, Forest
 
 FORMAT = 2
 

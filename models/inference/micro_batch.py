@@ -9,8 +9,8 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from models.forest import Floats
-from models.learned import Learned, Reading
+from models.inference.parameters import Learned, Reading
+from models.inference.tree_ensemble import Floats
 
 
 class Together:

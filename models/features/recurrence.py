@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.departures import DISK, MOVED_Z, Departure, Flags, Past
+from models.features.residuals import DISK, MOVED_Z, Departure, Flags, Past
 
 # Roles that follow a job at once. Load and memory lag behind and would hide its beginning.
 _AT_ONCE = ("cpu_busy", *DISK, "net_rx_bytes", "net_tx_bytes", "tcp_established")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from models import distances, levels, repeats, states
-from models.levels import MOVED, Levels
-from models.window import DAY_SLOTS, Window
+from models.features import baselines, distances, seasonality, state_space
+from models.features.baselines import MOVED, Levels
+from models.features.window import DAY_SLOTS, Window
 
 # Matrices of a few dozen rows: more threads only wait for each other, and burn a second core.
 threadpool_limits(1, "blas")
@@ -97,11 +97,11 @@ NAMES: tuple[str, ...] = (
     *(f"{group}_{what}" for group in GROUPS for what in _PER_GROUP),
     *(f"{group}_asked" for group in GROUPS),
     *(f"{group}_filling_{what}" for group in _FILLING for what in (*_PER_FILLING, "least")),
-    *(f"lead_{what}" for what in levels.NAMES),
+    *(f"lead_{what}" for what in baselines.NAMES),
     *_COUNTS,
-    *states.NAMES,
+    *state_space.NAMES,
     *distances.NAMES,
-    *repeats.NAMES,
+    *seasonality.NAMES,
 )
 
 
@@ -116,7 +116,7 @@ def features(window: Window, asked: Collection[str]) -> tuple[Floats, Levels]:
         return np.full(len(NAMES), np.nan), Levels()
     if not known.all():
         window = window.only(known)
-    found = levels.levels(window)
+    found = baselines.levels(window)
     groups: dict[str, list[int]] = {}
     for row, role in enumerate(window.roles):
         if role in _GROUP_OF:
@@ -124,17 +124,17 @@ def features(window: Window, asked: Collection[str]) -> tuple[Floats, Levels]:
     is_asked = np.array([role in asked for role in window.roles])
     strength = np.abs(found.columns["now"])
     lead = int(np.argmax(np.where(is_asked, strength + 1e3, strength)))
-    past = window.history[:, levels.NEWEST_LEFT_OUT :]
+    past = window.history[:, baselines.NEWEST_LEFT_OUT :]
     vector = np.concatenate(
         [
             _by_group(found, groups),
             _asked_groups(found, groups, is_asked),
             _filling(found, groups),
-            [found.columns[what][lead] for what in levels.NAMES],
+            [found.columns[what][lead] for what in baselines.NAMES],
             _counts(window, found, groups, is_asked),
-            states.states(past, found, groups),
+            state_space.states(past, found, groups),
             distances.distances(past, window.history[:, 0], found),
-            repeats.repeats(found, lead),
+            seasonality.repeats(found, lead),
         ]
     )
     return vector, found
