@@ -19,16 +19,16 @@ $(STAMP): pyproject.toml requirements-dev.lock
 venv: $(STAMP) ## the Python environment in .venv
 
 tools: $(STAMP) ## Prometheus, Alertmanager and node_exporter: found, or fetched into .tools
-	@$(BIN)/python -m demo.tools
+	@$(BIN)/python -m demo.stack.tools
 
 browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .tools
-	@$(BIN)/python -m demo.browser
+	@$(BIN)/python -m demo.stack.chromium
 
 fuzz: $(STAMP) ## the hostile inputs of the tests, a hundred times as many
 	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/test_fuzz.py tests/test_fuzz_audit.py
 
 database: $(STAMP) ## PostgreSQL for tests of replicas: found, or fetched into .tools
-	@$(BIN)/python -m demo.postgres
+	@$(BIN)/python -m demo.stack.postgres
 
 lint: $(STAMP) ## ruff, mypy and the import layers
 	$(BIN)/ruff check .
@@ -40,7 +40,7 @@ test: lint tools browser database proxy ## everything that must hold before a ch
 	$(BIN)/pytest -n 2 --dist loadfile
 
 proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
-	@$(BIN)/python -m demo.proxy
+	@$(BIN)/python -m demo.stack.haproxy
 
 screenshots: tools browser ## pictures of the console into docs/img, from a real chain
 	$(BIN)/python -m tests.take_screenshots

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bench.load import Load, load
 from bench.service import Served, serve, yardstick
-from demo import postgres
-from demo.processes import Processes
+from demo.stack import postgres
+from demo.stack.processes import Processes
 from receiver.tokens import Role
 
 # Of what something is wanted, and of the rest.

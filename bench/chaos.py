@@ -23,10 +23,10 @@ import click
 
 from bench.cluster import TOKEN, Cluster, Replica, Supervisor, cluster
 from bench.verdict_of_chaos import Caps, Deliveries, Verdict, delivered, judged
-from demo import proxy, tools
-from demo.chain import Chain, start_chain
-from demo.chain_config import Surroundings, Timings
-from demo.processes import Processes, wait_ready
+from demo.stack import haproxy, tools
+from demo.stack.monitoring import Chain, start_chain
+from demo.stack.monitoring_config import Surroundings, Timings
+from demo.stack.processes import Processes, wait_ready
 from receiver.tokens import Role
 
 _OUT = Path("build/chaos.json")
@@ -88,7 +88,7 @@ class _Chaos:
             aws=aws,
             receiver=receivers[0],
             replicas=receivers[1:],
-            proxy=proxy.start(self.processes, folder=self.folder / "proxy", receivers=receivers),
+            proxy=haproxy.start(self.processes, folder=self.folder / "proxy", receivers=receivers),
             token_file=self.folder / TOKEN,
         )
         self.found = start_chain(

@@ -13,16 +13,16 @@ from typing import Any
 
 import httpx
 
-from demo import postgres
-from demo.postgres import Postgres
-from demo.processes import Child, Processes, free_port, wait_announced, wait_ready
-from demo.stage import begin_receiver
+from demo.stack import postgres
+from demo.stack.environment import begin_receiver
+from demo.stack.postgres import Postgres
+from demo.stack.processes import Child, Processes, free_port, wait_announced, wait_ready
 from receiver import tokens
 from receiver.tokens import Role
 
 # As a container engine or systemd does.
 _RESTARTED_AFTER_S = 1.0
-_EMULATOR = ("-m", "demo.aws", "--port", "0", "--seed", "7", "--speed", "10")
+_EMULATOR = ("-m", "demo.aws.server", "--port", "0", "--seed", "7", "--speed", "10")
 _CHUNK = 65_536
 # The file in the cluster's folder with the webhook's token.
 TOKEN = "webhook-token"  # noqa: S105 a file's name

@@ -24,8 +24,8 @@ from actions.base import Impact
 from actions.catalog.registry import CATALOG
 from bench.past import moments, openmetrics
 from bench.scenes import KINDS, Scene, Setting, scenes
-from demo import tools
-from demo.processes import Processes
+from demo.stack import tools
+from demo.stack.processes import Processes
 from demo.still_aws import StillAws
 from models.features.evidence import Evidence
 from models.inference.artifact import shipped

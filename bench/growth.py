@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.load import NUMBERS, load
 from bench.service import Served, serve
-from demo.processes import Processes
+from demo.stack.processes import Processes
 from receiver.tokens import Role
 
 _STORED = (1_000, 100_000, 1_000_000)

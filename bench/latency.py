@@ -16,10 +16,10 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from demo import tools
-from demo.chain_config import Timings
-from demo.processes import Processes
-from demo.stage import Stage, set_up
+from demo.stack import tools
+from demo.stack.environment import Stage, set_up
+from demo.stack.monitoring_config import Timings
+from demo.stack.processes import Processes
 
 _TIMINGS = Timings(scrape="1s", evaluation="1s", hold="10s", group_interval="1s", discovery="1s")
 _SEED, _HOSTS, _BARE, _STORM = 7, 6, 20, 4000

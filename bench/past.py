@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.scenes import DAY_S, Member, Scene, doing
-from demo.exporter import past
-from demo.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
+from demo.fleet.node_exporter import past
+from demo.fleet.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
 from models.features.signals import ROLES
 
 _COARSE_S, _FINE_S, _FINEST_S = 300.0, 15.0, 5.0

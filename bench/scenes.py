@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from demo.fleet.workload import CAPACITY, Doing, Host, Moments, usual_requests
 from demo.still_aws import StillGroup, StillHost
-from demo.workload import CAPACITY, Doing, Host, Moments, usual_requests
 
 HOSTS = 6
 _ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from demo.processes import Child, Processes, free_port, wait_ready, without_aws
+from demo.stack.processes import Child, Processes, free_port, wait_ready, without_aws
 from receiver import tokens
 from receiver.tokens import Role
 

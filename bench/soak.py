@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from bench.service import Served, serve
 from bench.steady import Sample, Soaked, soaked
 from bench.traffic import Traffic, all_up
-from demo.processes import Processes, wait_announced
+from demo.stack.processes import Processes, wait_announced
 from receiver.tokens import Role
 
 _OUT = Path("build/soak.json")
@@ -51,7 +51,7 @@ def soak(folder: Path, minutes: float) -> Soaked:
     (folder / "key.pem").write_bytes(pem)
     audit = {"AUDIT_KEY_FILE": str(folder / "key.pem"), "AUDIT_ARCHIVE": str(folder / "audit")}
     with Processes(folder / "logs") as processes, all_up() as prometheus:
-        emulator = processes.start("aws", [sys.executable, "-m", "demo.aws", "--port", "0"])
+        emulator = processes.start("aws", [sys.executable, "-m", "demo.aws.server", "--port", "0"])
         aws = wait_announced(emulator)["url"]
         service = serve(
             processes,

@@ -9,7 +9,7 @@ from typing import Self
 
 from bench.load import NUMBERS, load
 from bench.service import Served, serve
-from demo.processes import Processes
+from demo.stack.processes import Processes
 from receiver.tokens import Role
 
 _ALERTS, _DELIVERIES, _CONNECTIONS = 10_000, 2_000, 32

@@ -16,7 +16,7 @@ import httpx
 from actions.assurance.reconcile import Kind
 from actions.base import Outcome
 from bench.cluster import Cluster
-from demo.processes import without_aws
+from demo.stack.processes import without_aws
 
 _REBOOT = "RebootInstances"
 _ROGUE = "ROGUE"

@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
-from demo import tools
 from demo.incidents import SCRIPT, Observed, Watcher
-from demo.processes import ProcessError, Processes, end_with_make
-from demo.stage import Stage, publish, set_up
+from demo.stack import tools
+from demo.stack.environment import Stage, publish, set_up
+from demo.stack.processes import ProcessError, Processes, end_with_make
 
 _FOLDER = Path(".demo")
 _FIGURES = Path("build/demo.json")

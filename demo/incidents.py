@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from demo.stage import Stage
+from demo.stack.environment import Stage
 
 _POLL_S = 0.25
 _ENDED = frozenset(

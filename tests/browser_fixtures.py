@@ -8,8 +8,8 @@ from typing import Any, Literal
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from demo import browser
-from demo.browser import ARGUMENTS
+from demo.stack import chromium as browser
+from demo.stack.chromium import ARGUMENTS
 from receiver.tokens import Role
 from tests.api_fixtures import Live
 

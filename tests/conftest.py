@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from demo import postgres
-from demo.postgres import Postgres
-from demo.processes import Processes
+from demo.stack import postgres
+from demo.stack.postgres import Postgres
+from demo.stack.processes import Processes
 from receiver.database import Database, database
 
 # Chosen by `--hypothesis-profile`, as `make fuzz` does.

@@ -12,10 +12,10 @@ import click
 import httpx
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from demo import tools
-from demo.chain_config import Timings
-from demo.processes import Processes
-from demo.stage import Stage, set_up
+from demo.stack import tools
+from demo.stack.environment import Stage, set_up
+from demo.stack.monitoring_config import Timings
+from demo.stack.processes import Processes
 from tests.browser_fixtures import chromium
 
 _IMAGES = Path(__file__).parents[1] / "docs/img"

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from demo import tools
-from demo.chain_config import Timings, discover, rule_files, write
-from demo.processes import Processes, free_port, wait_announced, without_aws
+from demo.stack import tools
+from demo.stack.monitoring_config import Timings, discover, rule_files, write
+from demo.stack.processes import Processes, free_port, wait_announced, without_aws
 
 _ROOT = Path(__file__).parents[1]
 _PAGE = (_ROOT / "docs" / "adopting.md").read_text()
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _follow(folder: Path, processes: Processes) -> None:
-    fleet = [sys.executable, "-m", "demo.aws", "--port", "0"]
+    fleet = [sys.executable, "-m", "demo.aws.server", "--port", "0"]
     aws = wait_announced(processes.start("aws", fleet, env=without_aws()))["url"]
     port, etc = free_port(), folder / "etc"
     here = {"localhost:8080": f"127.0.0.1:{port}", "/etc/": f"{etc}/"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from demo import tools
+from demo.stack import tools
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "alertmanager" / "alertmanager.yml"

@@ -16,8 +16,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from demo import postgres
-from demo.processes import Processes
+from demo.stack import postgres
+from demo.stack.processes import Processes
 from receiver import tokens
 from receiver.database import database, inbox_url
 from receiver.tokens import Role

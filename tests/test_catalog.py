@@ -22,7 +22,7 @@ from actions.execution.claims import Denial
 from actions.execution.executor import Performer
 from actions.execution.ledger import Intent, Stage
 from actions.execution.step import Step, Undoing
-from demo.processes import Processes, wait_announced
+from demo.stack.processes import Processes, wait_announced
 from receiver.database import Database
 from tests.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World, eventually
 from tests.conftest import Clock
@@ -72,7 +72,7 @@ _CUTS = {
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("catalog")
-    command = [sys.executable, "-m", "demo.aws", "--port", "0", "--speed", "20"]
+    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
     with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
         url = wait_announced(processes.start("aws", command))["url"]
         kept = dict(os.environ)

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from demo import tools
-from demo.chain_config import Timings
-from demo.processes import Processes
-from demo.stage import Stage, set_up, start_receiver
+from demo.stack import tools
+from demo.stack.environment import Stage, set_up, start_receiver
+from demo.stack.monitoring_config import Timings
+from demo.stack.processes import Processes
 from tests.dashboard_queries import Asked, asked
 
 _ROOT = Path(__file__).parents[1]

@@ -10,10 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from demo import tools
-from demo.chain import Chain, start_chain
-from demo.chain_config import AS_SHIPPED, FAST, Surroundings, alertmanager_config, rule_files
-from demo.processes import (
+from demo.stack import tools
+from demo.stack.monitoring import Chain, start_chain
+from demo.stack.monitoring_config import (
+    AS_SHIPPED,
+    FAST,
+    Surroundings,
+    alertmanager_config,
+    rule_files,
+)
+from demo.stack.processes import (
     Child,
     ProcessError,
     Processes,

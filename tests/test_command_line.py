@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actions.execution import kill_switch
-from demo.processes import Processes
+from demo.stack.processes import Processes
 from receiver.database import database
 from tests.service_process import ROOT, Service, settings
 

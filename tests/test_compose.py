@@ -17,7 +17,7 @@ import pytest
 from fastapi.routing import APIRoute
 from ruamel.yaml import YAML
 
-from demo import proxy, tools
+from demo.stack import haproxy, tools
 from receiver.routes import health
 from receiver.settings import Settings
 
@@ -142,7 +142,7 @@ def test_the_shipped_configurations_are_taken() -> None:
     assert found
     _run(tools.find("promtool"), "check", "rules", *found)
     (config,) = _mounted("proxy").values()
-    _run(*proxy.require(), "-c", "-f", config)
+    _run(*haproxy.require(), "-c", "-f", config)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_whoever_is_called_is_there() -> None:
     (webhook,) = next(one for one in receivers if one["name"] == "smartcloudops")["webhook_configs"]
     urls = [source["url"], webhook["url"], *_urls(SERVICES["receiver"])]
     hosts |= {urlsplit(url).hostname or "" for url in urls}
-    servers = re.findall(r"server-template \S+ \d+ (\S+):8080", proxy.CONFIG.read_text())
+    servers = re.findall(r"server-template \S+ \d+ (\S+):8080", haproxy.CONFIG.read_text())
     hosts |= set(servers)
     assert hosts == {"proxy", "receiver", "alertmanager", "prometheus"}
     assert hosts <= _names()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
-from demo.processes import Processes, wait_announced
+from demo.stack.processes import Processes, wait_announced
 from receiver.cli import main
 from receiver.coverage import Known, service
 from receiver.playbooks import load
@@ -121,7 +121,7 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An emulated fleet, and a Prometheus that measures one of its two groups."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Prometheus)
     Thread(target=server.serve_forever, daemon=True).start()
-    command = [sys.executable, "-m", "demo.aws", "--port", "0", "--speed", "20"]
+    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
     with Processes(tmp_path) as processes:
         env = {
             "AWS_ACCESS_KEY_ID": "emulated",

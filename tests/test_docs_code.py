@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from sqlalchemy import create_engine
 
 from actions.execution import kill_switch
-from demo import tools
+from demo.stack import tools
 from receiver.cli import cli
 from receiver.database import Database, database
 from receiver.metrics import Metrics

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from demo.processes import Processes
+from demo.stack.processes import Processes
 from receiver import serving, tokens
 from receiver.rate_limits import Buckets, client_of
 from receiver.serving import TlsError

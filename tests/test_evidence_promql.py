@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demo import tools
+from demo.stack import tools
 from models.features.signals import (
     LATEST,
     MEANS,

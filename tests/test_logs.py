@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 import structlog
 
-from demo.processes import Processes
+from demo.stack.processes import Processes
 from receiver import logs, tokens
 from receiver.pools import Pool
 from receiver.tokens import Role

@@ -11,7 +11,7 @@ from sqlalchemy import Column, MetaData, Table, insert, select
 
 from actions import tables
 from actions.audit import log
-from demo.postgres import Postgres
+from demo.stack.postgres import Postgres
 from receiver import alerts, episodes, runs
 from receiver import tables as _runs_table  # noqa: F401 it adds the runs
 from receiver.database import Database, SchemaError, database

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from actions.assurance.iam_policy import policy, with_undoing
 from actions.aws.inventory import OPT_IN_TAG
 from actions.catalog.registry import CATALOG
-from demo import tools
+from demo.stack import tools
 from models.inference import robust_detector
 from receiver import playbook_tests, reference
 from receiver.conditions import (

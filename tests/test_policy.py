@@ -25,7 +25,7 @@ from actions.execution import claims, ledger
 from actions.execution.executor import Performer
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
-from demo.processes import Processes, wait_announced
+from demo.stack.processes import Processes, wait_announced
 from receiver.cli import main
 from receiver.database import Database
 from receiver.playbooks import load
@@ -157,7 +157,7 @@ def _as(keys: tuple[str, str]) -> None:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Guarded]:
     folder = tmp_path_factory.mktemp("iam")
-    command = [sys.executable, "-m", "demo.aws", "--port", "0", "--speed", "20"]
+    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
     with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
         url = wait_announced(processes.start("aws", command))["url"]
         kept = dict(os.environ)

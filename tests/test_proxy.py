@@ -14,8 +14,8 @@ from time import monotonic, sleep
 import httpx
 import pytest
 
-from demo import proxy
-from demo.processes import Processes, free_port, wait_ready
+from demo.stack import haproxy
+from demo.stack.processes import Processes, free_port, wait_ready
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ def urls() -> tuple[str, str]:
 @pytest.fixture
 def address(tmp_path: Path, urls: tuple[str, str]) -> Iterator[str]:
     with Processes(tmp_path / "logs") as processes:
-        yield proxy.start(processes, folder=tmp_path / "proxy", receivers=urls)
+        yield haproxy.start(processes, folder=tmp_path / "proxy", receivers=urls)
 
 
 def _delivered(address: str) -> int:
@@ -156,7 +156,7 @@ def test_a_killed_receiver_costs_no_delivery(tmp_path: Path) -> None:
     """What it had taken goes to another one, while those refused say that it is gone."""
     urls = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
     with Processes(tmp_path / "logs") as processes:
-        address = proxy.start(processes, folder=tmp_path / "proxy", receivers=urls)
+        address = haproxy.start(processes, folder=tmp_path / "proxy", receivers=urls)
         serve = [sys.executable, "-c", _SLOW]
         first, second = (processes.start(url[-5:], [*serve, url[-5:]]) for url in urls)
         for child, url in ((first, urls[0]), (second, urls[1])):

@@ -23,7 +23,7 @@ from actions.execution import claims, ledger
 from actions.execution.executor import Performer
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
-from demo.processes import Processes, wait_announced
+from demo.stack.processes import Processes, wait_announced
 from receiver.cli import main
 from receiver.database import Database, database
 from receiver.metrics import Metrics
@@ -53,7 +53,7 @@ _ROLE = "arn:aws:iam::123456789012:role/smartcloudops"
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """An emulated AWS on which nobody but the performer changes anything but at the start."""
     folder = tmp_path_factory.mktemp("reconciled")
-    command = [sys.executable, "-m", "demo.aws", "--port", "0", "--speed", "20"]
+    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
     with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
         url = wait_announced(processes.start("aws", command))["url"]
         kept = dict(os.environ)

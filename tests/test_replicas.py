@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.cluster import Cluster, Replica, cluster
-from demo.processes import Processes
+from demo.stack.processes import Processes
 from receiver.tokens import Role
 from tests.api_fixtures import PLAYBOOK, prometheus
 

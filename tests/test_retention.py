@@ -17,8 +17,8 @@ from ulid import ULID
 from actions import tables as ours
 from actions.assurance.cloudtrail import KNOWN_S
 from actions.execution.rate_limits import DAY_S
-from demo import postgres
-from demo.processes import Processes
+from demo.stack import postgres
+from demo.stack.processes import Processes
 from receiver import tables
 from receiver.database import Database, database, inbox_url
 from receiver.engine import Engine, Kind, Phase

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from demo import tools
+from demo.stack import tools
 from receiver.playbooks import load
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from demo.processes import Processes
+from demo.stack.processes import Processes
 from receiver.decision import Reason
 from receiver.guarded import ROLE
 from receiver.tokens import Role

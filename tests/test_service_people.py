@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from demo.processes import Processes
+from demo.stack.processes import Processes
 from receiver.tokens import Role
 from tests.service_process import Service
 

@@ -18,8 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
 from actions.aws.clients import name_run, on_behalf_of
-from demo import tools
-from demo.processes import Processes, wait_announced
+from demo.stack import tools
+from demo.stack.processes import Processes, wait_announced
 
 _SPEED = 20.0
 
@@ -86,7 +86,7 @@ def eventually(holds: Callable[[], object]) -> None:
 @pytest.fixture(scope="module")
 def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulated]:
     folder = tmp_path_factory.mktemp("simulation")
-    command = [sys.executable, "-m", "demo.aws", "--port", "0", "--speed", str(_SPEED)]
+    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", str(_SPEED)]
     with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
         child = processes.start("aws", command)
         yield Simulated(url=wait_announced(child)["url"], http=http)

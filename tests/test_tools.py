@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from demo import browser, tools
+from demo.stack import chromium, tools
 
 ROOT = Path(__file__).parents[1]
 # An archive that fails to unpack once, and a package list that is found to be old once.
@@ -177,7 +177,7 @@ def test_a_tool_that_cannot_run_is_named(tmp_path: Path) -> None:
 def test_make_tools_prints_a_line_a_tool() -> None:
     """Name, version and path of all five, and nothing else."""
     ran = subprocess.run(
-        [sys.executable, "-m", "demo.tools"],
+        [sys.executable, "-m", "demo.stack.tools"],
         capture_output=True,
         text=True,
         check=True,
@@ -205,7 +205,7 @@ def test_a_browser_on_path_is_taken(bare: Path, tmp_path: Path) -> None:
     installed = bare / "google-chrome"
     installed.write_text("#!/bin/sh\n")
     installed.chmod(0o755)
-    assert browser.require(folder=tmp_path) == installed
+    assert chromium.require(folder=tmp_path) == installed
 
 
 def test_a_browser_is_unpacked_with_all_that_it_needs(
@@ -214,7 +214,7 @@ def test_a_browser_is_unpacked_with_all_that_it_needs(
     """What apt would install, and nothing is installed."""
     (bare / "apt-get").write_text(_APT_GET_OF_A_BROWSER.format(log=debian))
     (bare / "dpkg-deb").write_text(_DPKG_DEB_OF_A_BROWSER)
-    found = browser.require(folder=tmp_path / "tools")
+    found = chromium.require(folder=tmp_path / "tools")
     said = subprocess.run([found, "x"], capture_output=True, text=True, check=True)  # noqa: S603 ours
     assert said.stdout == "browser x\n"
     assert "download chromium libnss3" in debian.read_text()
@@ -224,4 +224,4 @@ def test_a_browser_is_unpacked_with_all_that_it_needs(
 def test_another_system_is_told_to_install_a_browser(tmp_path: Path) -> None:
     """In one line."""
     with pytest.raises(tools.ToolsError, match="install Chromium so that it is on PATH"):
-        browser.require(folder=tmp_path / "tools")
+        chromium.require(folder=tmp_path / "tools")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import click
 
-from demo.processes import Child, Processes, free_port
-from demo.tools import FOLDER, ToolsError, alone
-from demo.unpacked import libraries, unpack
+from demo.stack.debian import libraries, unpack
+from demo.stack.processes import Child, Processes, free_port
+from demo.stack.tools import FOLDER, ToolsError, alone
 
 _TIMEOUT_S = 60
 _HINT = "install PostgreSQL so that initdb is on PATH"

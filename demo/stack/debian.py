@@ -1,6 +1,6 @@
 """Programs of Debian's packages, unpacked with all that they need into a folder of their own.
 
-As in `demo.tools`, no root is needed and the machine's packages stay as they are: what
+As in `demo.stack.tools`, no root is needed and the machine's packages stay as they are: what
 apt would install is downloaded and unpacked.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from demo.tools import ToolsError, apt_config, run
+from demo.stack.tools import ToolsError, apt_config, run
 
 
 def unpack(

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from demo import history
-from demo.exporter import Exporter, exposition
-from demo.faults import BENIGN, MENDS, OF_GROUP, OUTLIVES_REBOOT, Fault, FaultError, Trouble
-from demo.faults import fault as known_fault
-from demo.registry import Registered, Registry, targets_of
-from demo.workload import CAPACITY, Doing, Host, levels, usual_requests
+from demo.aws.registry import Registered, Registry, targets_of
+from demo.fleet import history
+from demo.fleet.faults import BENIGN, MENDS, OF_GROUP, OUTLIVES_REBOOT, Fault, FaultError, Trouble
+from demo.fleet.faults import fault as known_fault
+from demo.fleet.node_exporter import Exporter, exposition
+from demo.fleet.workload import CAPACITY, Doing, Host, levels, usual_requests
 
 _BOOT_S, _LAUNCH_S, _BATCH_S, _SURGE_S = 8.0, 10.0, 180.0, 1_800.0
 # How long a leak and a filling disk take to their full force, and a balancer to see a hung target.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from demo.workload import CPUS, DISK_BYTES, MEMORY_BYTES, Moments
+from demo.fleet.workload import CPUS, DISK_BYTES, MEMORY_BYTES, Moments
 
 # Counter by the level whose time integral it is, and the factor between them.
 _INTEGRALS: tuple[tuple[str, str, float], ...] = (

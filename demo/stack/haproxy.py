@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from demo.processes import Processes, free_port
-from demo.tools import FOLDER, ToolsError, alone
-from demo.unpacked import libraries, unpack
+from demo.stack.debian import libraries, unpack
+from demo.stack.processes import Processes, free_port
+from demo.stack.tools import FOLDER, ToolsError, alone
 
-CONFIG = Path(__file__).parents[1] / "deploy/haproxy.cfg"
+CONFIG = Path(__file__).parents[2] / "deploy/haproxy.cfg"
 _HINT = "install HAProxy so that haproxy is on PATH"
 
 

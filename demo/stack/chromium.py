@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from demo.tools import FOLDER, ToolsError, alone
-from demo.unpacked import unpack
+from demo.stack.debian import unpack
+from demo.stack.tools import FOLDER, ToolsError, alone
 
 # No window, no profile but a fresh one, and no talk with anybody but the page.
 ARGUMENTS = (

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 _PROMETHEUS = _ROOT / "deploy/prometheus.yml"
 _ALERTMANAGER = _ROOT / "alertmanager/alertmanager.yml"
 _RULES = _ROOT / "prometheus_rules"

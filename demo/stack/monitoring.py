@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.chain_config import (
+from demo.stack.monitoring_config import (
     AS_SHIPPED,
     Surroundings,
     Timings,
@@ -13,8 +13,8 @@ from demo.chain_config import (
     rule_files,
     write,
 )
-from demo.processes import Child, Processes, free_port, without_aws
-from demo.tools import Tools
+from demo.stack.processes import Child, Processes, free_port, without_aws
+from demo.stack.tools import Tools
 
 # promtool reads its whole input once for each block; a week in one block is a quarter of the time.
 _BLOCK = "168h"

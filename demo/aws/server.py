@@ -1,4 +1,4 @@
-"""The emulated AWS and its fleet, on one port: `python -m demo.aws --port 0 --seed 7`.
+"""The emulated AWS and its fleet, on one port: `python -m demo.aws.server --port 0 --seed 7`.
 
 Beside the AWS API it serves `/_sim/calls`, `/_sim/faults`, `/_sim/fleet`, `/_sim/fleet/faults`,
 `/_sim/metrics/INSTANCE` and `/_sim/history`. Once it is ready it prints one line of JSON with its
@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from demo import history
-from demo.aws_commands import Commands
-from demo.aws_gate import Call, Gate, InjectedFault
-from demo.aws_refresh import Refreshes
-from demo.faults import FaultError
-from demo.fleet import Fleet
-from demo.registry import Registry
+from demo.aws.gate import Call, Gate, InjectedFault
+from demo.aws.instance_refresh import Refreshes
+from demo.aws.registry import Registry
+from demo.aws.ssm import Commands
+from demo.fleet import history
+from demo.fleet.faults import FaultError
+from demo.fleet.fleet import Fleet
 
 
 class FleetFault(BaseModel):

@@ -10,14 +10,21 @@ from typing import Any
 
 import httpx
 
-from demo.chain import start_chain
-from demo.chain_config import AS_SHIPPED, Surroundings, Timings
-from demo.processes import Child, Processes, free_port, wait_announced, wait_ready, without_aws
-from demo.tools import Tools
+from demo.stack.monitoring import start_chain
+from demo.stack.monitoring_config import AS_SHIPPED, Surroundings, Timings
+from demo.stack.processes import (
+    Child,
+    Processes,
+    free_port,
+    wait_announced,
+    wait_ready,
+    without_aws,
+)
+from demo.stack.tools import Tools
 from receiver import tokens
 from receiver.tokens import Role
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +65,7 @@ def set_up(  # noqa: PLR0913 each is one fact about the stage, all by name
     folder.mkdir(parents=True)
     say("aws", "starting the emulated AWS with two Auto Scaling groups of six")
     options = ("--port", "0", "--seed", str(seed), "--speed", str(speed))
-    emulator = processes.start("aws", _python("-m", "demo.aws", *options))
+    emulator = processes.start("aws", _python("-m", "demo.aws.server", *options))
     aws = wait_announced(emulator)["url"]
     say("prometheus", "importing a week of the fleet's history")
     history = folder / "history.om"

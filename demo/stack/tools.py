@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 import click
 
-FOLDER = Path(__file__).parents[1] / ".tools"
+FOLDER = Path(__file__).parents[2] / ".tools"
 # Packages and lists come over slow lines too; a mirror that hangs must still end.
 _FETCH_TIMEOUT_S = 300
 _HINT = "install Prometheus, Alertmanager and node_exporter so that they are on PATH"

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from demo.exporter import Exporter, past
-from demo.registry import REGION
-from demo.workload import Doing, Host, Moments, levels, usual_requests
+from demo.aws.registry import REGION
+from demo.fleet.node_exporter import Exporter, past
+from demo.fleet.workload import Doing, Host, Moments, levels, usual_requests
 
 _DAYS = 7
 _DAY_S, _HOUR_S = 86_400.0, 3_600.0

@@ -18,9 +18,9 @@ from typing import Any, Self, TypeVar, cast
 
 import httpx
 
-from demo.tether import end_with_parent
+from demo.stack.parent_death import end_with_parent
 
-_TETHER = Path(__file__).with_name("tether.py")
+_TETHER = Path(__file__).with_name("parent_death.py")
 # Below the range that kernels give to outgoing connections, one of which could take a free port
 # between the look and the bind; random, so that two chains at once rarely meet.
 _PORTS = range(20_000, 32_000)

@@ -20,14 +20,14 @@ from xml.sax.saxutils import escape
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from demo.aws_commands import OPERATIONS as COMMAND_OPERATIONS
-from demo.aws_commands import CommandError, Commands
-from demo.aws_health import target_health
-from demo.aws_iam import forbids
-from demo.aws_refresh import OPERATIONS as REFRESH_OPERATIONS
-from demo.aws_refresh import RefreshError, Refreshes
-from demo.aws_trail import lookup_events
-from demo.registry import bounds, group_size, instance_state
+from demo.aws.cloudtrail import lookup_events
+from demo.aws.iam import forbids
+from demo.aws.instance_refresh import OPERATIONS as REFRESH_OPERATIONS
+from demo.aws.instance_refresh import RefreshError, Refreshes
+from demo.aws.registry import bounds, group_size, instance_state
+from demo.aws.ssm import OPERATIONS as COMMAND_OPERATIONS
+from demo.aws.ssm import CommandError, Commands
+from demo.aws.target_health import target_health
 
 WsgiApp: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _LOG_MAX = 200_000

@@ -9,7 +9,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.access_control import IAMRequest
 from werkzeug.exceptions import HTTPException
 
-from demo.registry import REGION
+from demo.aws.registry import REGION
 
 
 def forbids(environ: Mapping[str, Any], operation: str, parameters: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from demo.aws_gate import Call
+    from demo.aws.gate import Call
 
 _WHO = "arn:aws:iam::123456789012:user/emulated"
 _READS = ("Describe", "Get", "List", "Lookup")

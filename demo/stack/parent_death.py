@@ -1,7 +1,7 @@
 """Ties a process to the one that started it, so that no crash leaves anything running.
 
 Run by its path, before anything else is imported, it becomes another program:
-`python -IS tether.py PARENT_PID PROGRAM ARGUMENTS…`. A separate program and not a `preexec_fn`,
+`python -IS parent_death.py PARENT_PID PROGRAM ARGUMENTS…`. A separate program and not a `preexec_fn`,
 which may deadlock in a process that has threads.
 """
 
