@@ -49,13 +49,13 @@ demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)
 
 chaos: tools database proxy ## receivers and database killed at random in a storm (ROUNDS=60 SEED=1)
-	$(BIN)/python -m bench.chaos $(or $(ROUNDS),60) 500 $(or $(SEED),1)
+	$(BIN)/python -m bench.chaos.rounds $(or $(ROUNDS),60) 500 $(or $(SEED),1)
 
 soak: $(STAMP) ## a steady load for MINUTES=30: memory, handles and records must not grow
-	$(BIN)/python -m bench.soak $(or $(MINUTES),30)
+	$(BIN)/python -m bench.load.soak $(or $(MINUTES),30)
 
 bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
-	$(BIN)/python -m bench.decisions --seed $(or $(SEED),1)
+	$(BIN)/python -m bench.scenes.decisions --seed $(or $(SEED),1)
 
 bench: tools database ## acks, storms, decisions and the re-check, against yardsticks in the same run
 	$(BIN)/python -m bench

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import click
 
-from bench.acks import acks
-from bench.growth import growth
-from bench.latency import webhook_to_aws
-from bench.recheck import recheck
-from bench.storm import storm
+from bench.load.ack_latency import acks
+from bench.load.recheck_cost import recheck
+from bench.load.record_growth import growth
+from bench.load.storm import storm
+from bench.load.webhook_to_aws import webhook_to_aws
 
 _OUT, _PAGE = Path("build/bench.json"), Path("build/bench.md")
 _DATABASES = ("sqlite", "postgres")

@@ -18,7 +18,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from demo.still_aws import StillAws, StillGroup, StillHost
+from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost
 from receiver import tokens
 from receiver.app import app
 from receiver.chat import chat

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demo.still_aws import refusal
+from bench.scenes.frozen_aws import refusal
 from receiver import judgements
 from receiver.by_hand import NotPossibleError, labels_of
 from receiver.judgements import Source

@@ -8,7 +8,7 @@ import pytest
 
 from actions.aws.context import Bounds
 from actions.base import TargetKind
-from demo.still_aws import StillAws, StillGroup, StillHost, refusal
+from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost, refusal
 from receiver.aws_facts import AwsFacts, Source, Target
 from tests.conftest import Clock
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.chaos import chaos
-from bench.verdict_of_chaos import Caps, together, too_many, too_soon
+from bench.chaos.report import Caps, together, too_many, too_soon
+from bench.chaos.rounds import chaos
 
 _FLEET = [{"instance_id": name, "asg": "web"} for name in ("i-1", "i-2")]
 _CAPS = Caps(target=2, group=3, playbook=4, cooldown_s=20)

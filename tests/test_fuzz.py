@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from demo.still_aws import StillAws
+from bench.scenes.frozen_aws import StillAws
 from receiver import slack, tokens
 from receiver.conditions import (
     ConditionError,

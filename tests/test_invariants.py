@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from actions.audit import log
 from actions.execution import kill_switch
-from demo.still_aws import StillCall, refusal
+from bench.scenes.frozen_aws import StillCall, refusal
 from models.inference.verdict import Answer
 from receiver import overrides
 from receiver.interventions import NotNowError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.cluster import Cluster, Replica, cluster
+from bench.chaos.cluster import Cluster, Replica, cluster
 from demo.stack.processes import Processes
 from receiver.tokens import Role
 from tests.api_fixtures import PLAYBOOK, prometheus

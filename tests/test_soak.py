@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.soak import soak
-from bench.steady import Answer, Sample, Soaked, soaked
+from bench.load.soak import soak
+from bench.load.steady_load import Answer, Sample, Soaked, soaked
 
 _SECONDS = 1_800
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from actions.audit import log
 from actions.execution import kill_switch
-from demo.still_aws import StillCall, refusal
+from bench.scenes.frozen_aws import StillCall, refusal
 from models.inference.verdict import Answer
 from receiver import overrides
 from receiver.by_hand import ByHand

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from actions.execution.executor import Performer
 from actions.messaging import Nobody
-from demo.still_aws import StillAws, StillGroup, StillHost
+from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost
 from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
 from receiver import runs

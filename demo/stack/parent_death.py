@@ -1,8 +1,8 @@
 """Ties a process to the one that started it, so that no crash leaves anything running.
 
 Run by its path, before anything else is imported, it becomes another program:
-`python -IS parent_death.py PARENT_PID PROGRAM ARGUMENTS…`. A separate program and not a `preexec_fn`,
-which may deadlock in a process that has threads.
+`python -IS parent_death.py PARENT_PID PROGRAM ARGUMENTS…`. A separate program and not a
+`preexec_fn`, which may deadlock in a process that has threads.
 """
 
 import ctypes

@@ -15,7 +15,7 @@ import httpx
 
 from actions.assurance.reconcile import Kind
 from actions.base import Outcome
-from bench.cluster import Cluster
+from bench.chaos.cluster import Cluster
 from demo.stack.processes import without_aws
 
 _REBOOT = "RebootInstances"

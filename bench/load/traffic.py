@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import httpx
 
-from bench.steady import Answer
+from bench.load.steady_load import Answer
 
 _SENDERS, _EVERY_S = 4, 0.2
 # Alerts that one sender has firing at a time; more than that are resolved.

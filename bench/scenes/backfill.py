@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.scenes import DAY_S, Member, Scene, doing
+from bench.scenes.scenarios import DAY_S, Member, Scene, doing
 from demo.fleet.node_exporter import past
 from demo.fleet.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
 from models.features.signals import ROLES

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from bench.load import NUMBERS, load
-from bench.service import Served, serve
+from bench.load.delivery_client import NUMBERS, load
+from bench.load.service import Served, serve
 from demo.stack.processes import Processes
 from receiver.tokens import Role
 

@@ -20,9 +20,9 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bench.service import Served, serve
-from bench.steady import Sample, Soaked, soaked
-from bench.traffic import Traffic, all_up
+from bench.load.service import Served, serve
+from bench.load.steady_load import Sample, Soaked, soaked
+from bench.load.traffic import Traffic, all_up
 from demo.stack.processes import Processes, wait_announced
 from receiver.tokens import Role
 

@@ -22,11 +22,11 @@ from ulid import ULID
 
 from actions.base import Impact
 from actions.catalog.registry import CATALOG
-from bench.past import moments, openmetrics
-from bench.scenes import KINDS, Scene, Setting, scenes
+from bench.scenes.backfill import moments, openmetrics
+from bench.scenes.frozen_aws import StillAws
+from bench.scenes.scenarios import KINDS, Scene, Setting, scenes
 from demo.stack import tools
 from demo.stack.processes import Processes
-from demo.still_aws import StillAws
 from models.features.evidence import Evidence
 from models.inference.artifact import shipped
 from models.inference.detector import judge
@@ -43,7 +43,7 @@ from receiver.prometheus import Prometheus
 from receiver.settings import Mode
 from receiver.situation import Situations
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 _AT_ONCE = 48
 _GOAL = 0.95
 _NOTHING = "nothing"

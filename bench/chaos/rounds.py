@@ -21,8 +21,8 @@ from typing import Any
 
 import click
 
-from bench.cluster import TOKEN, Cluster, Replica, Supervisor, cluster
-from bench.verdict_of_chaos import Caps, Deliveries, Verdict, delivered, judged
+from bench.chaos.cluster import TOKEN, Cluster, Replica, Supervisor, cluster
+from bench.chaos.report import Caps, Deliveries, Verdict, delivered, judged
 from demo.stack import haproxy, tools
 from demo.stack.monitoring import Chain, start_chain
 from demo.stack.monitoring_config import Surroundings, Timings

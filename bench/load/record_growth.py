@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.load import NUMBERS, load
-from bench.service import Served, serve
+from bench.load.delivery_client import NUMBERS, load
+from bench.load.service import Served, serve
 from demo.stack.processes import Processes
 from receiver.tokens import Role
 

@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bench.load import Load, load
-from bench.service import Served, serve, yardstick
+from bench.load.delivery_client import Load, load
+from bench.load.service import Served, serve, yardstick
 from demo.stack import postgres
 from demo.stack.processes import Processes
 from receiver.tokens import Role

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bench.scenes.frozen_aws import StillGroup, StillHost
 from demo.fleet.workload import CAPACITY, Doing, Host, Moments, usual_requests
-from demo.still_aws import StillGroup, StillHost
 
 HOSTS = 6
 _ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")

@@ -66,7 +66,7 @@ def serve(processes: Processes, folder: Path, name: str, **changed: str) -> Serv
 def yardstick(processes: Processes, folder: Path) -> Served:
     """An endpoint that reads the same and does nothing, on the same server."""
     return _start(
-        processes, "noop", ("-m", "bench.noop"), {"TOKENS_FILE": str(folder / "none")}, {}
+        processes, "noop", ("-m", "bench.load.baseline"), {"TOKENS_FILE": str(folder / "none")}, {}
     )
 
 
