@@ -1,5 +1,5 @@
 import sys
 
-from receiver.cli import main
+from receiver.cli.main import main
 
 sys.exit(main())

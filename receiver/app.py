@@ -9,25 +9,17 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from receiver import console, problems
-from receiver.chat import Chat
-from receiver.deliveries import PATH, Deliveries
-from receiver.edge import Edge
-from receiver.problems import Problem
-from receiver.routes import (
-    arming,
-    control,
-    health,
-    model,
-    overrides,
-    records,
-    reports,
-    runs,
-    webhook,
-)
-from receiver.routes import chat as chat_routes
+from receiver import console
+from receiver.api import arming, audit, control, health, model, overrides, reports, runs
+from receiver.chat import endpoint as chat_routes
+from receiver.chat.wiring import Chat
+from receiver.http import problems
+from receiver.http.middleware import Edge
+from receiver.http.problems import Problem
+from receiver.http.tokens import Tokens
 from receiver.system import System
-from receiver.tokens import Tokens
+from receiver.webhook import route
+from receiver.webhook.endpoint import PATH, Deliveries
 
 _ABOUT = """
 Alerts come in at the webhook and become runs; people look at runs, and say what is to be done.
@@ -109,7 +101,7 @@ def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
     made.deliveries = Deliveries(system, tokens, per_s=settings.webhook_rate_limit)
     made.add_middleware(Edge, per_s=settings.rate_limit)
     problems.install(made)
-    api = (webhook, runs, control, arming, overrides, records, reports, model, chat_routes, health)
+    api = (route, runs, control, arming, overrides, audit, reports, model, chat_routes, health)
     for module in api:
         made.include_router(module.router)
     console.install(made, system, tokens)

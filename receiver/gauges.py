@@ -9,12 +9,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actions.execution import circuit_breakers, kill_switch
 from actions.tables import claims
-from receiver import arming, runs
-from receiver.database import Database
-from receiver.inbox import Inbox
+from receiver.controls import arming
+from receiver.db.database import Database
 from receiver.metrics import NO_PLAYBOOK, Metrics
-from receiver.run import IN_FLIGHT, State
+from receiver.runs import store
+from receiver.runs.model import IN_FLIGHT, State
 from receiver.settings import Mode
+from receiver.webhook.inbox import Inbox
 
 
 def refresh(metrics: Metrics, database: Database, inbox: Inbox, now: float) -> None:
@@ -24,7 +25,7 @@ def refresh(metrics: Metrics, database: Database, inbox: Inbox, now: float) -> N
         metrics.cooldowns_active.set(_cooling(connection, now))
         _breakers(metrics, connection, now)
         _armings(metrics, connection)
-        _runs(metrics, runs.standing(connection), now)
+        _runs(metrics, store.standing(connection), now)
         paused = kill_switch.paused(connection)
     metrics.paused.set(int(paused))
     with suppress(SQLAlchemyError):
@@ -52,7 +53,7 @@ def _armings(metrics: Metrics, connection: Connection) -> None:
             metrics.playbook_armed.labels(playbook, mode).set(counts[mode])
 
 
-def _runs(metrics: Metrics, standing: Sequence[runs.Standing], now: float) -> None:
+def _runs(metrics: Metrics, standing: Sequence[store.Standing], now: float) -> None:
     """A playbook that is loaded no more counts as none: its name must not stay as a label."""
     open_runs: Counter[tuple[str, State]] = Counter()
     since = dict.fromkeys(IN_FLIGHT, now)

@@ -16,10 +16,10 @@ from actions.assurance.reconcile import Kind as Difference
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from models.inference.verdict import Answer
-from receiver.aws_facts import Source
-from receiver.decision import Reason
-from receiver.notices import Kind
-from receiver.run import IN_FLIGHT, Mark, State
+from receiver.decision.model import Reason
+from receiver.evidence.aws_state import Source
+from receiver.notify.messages import Kind
+from receiver.runs.model import IN_FLIGHT, Mark, State
 from receiver.settings import Mode
 
 # A second series for each counter, which Prometheus 2 does not use.

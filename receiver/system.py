@@ -12,39 +12,40 @@ from actions.aws import clients as aws
 from actions.aws.clients import Aws
 from actions.execution.executor import Performer
 from actions.messaging import Nobody, Outside
-from receiver import gauges, notices
-from receiver.anchoring import Anchoring
-from receiver.assessor import Assessor
-from receiver.aws_facts import AwsFacts, Source
-from receiver.by_hand import ByHand
-from receiver.closing import Closing
-from receiver.configuration_record import ConfigurationRecord
-from receiver.database import Database, database, inbox_url
-from receiver.deciding import assessment
-from receiver.durations import DAY_S
-from receiver.engine import Engine, Phase
-from receiver.finish import Finish
-from receiver.follow import Follower
-from receiver.inbox import Inbox
-from receiver.interventions import Interventions
-from receiver.judging import Judging
-from receiver.leadership import leads
-from receiver.looks import Looks
+from receiver import gauges
+from receiver.audit.cloudtrail_check import Reconciling
+from receiver.audit.config_events import ConfigurationRecord
+from receiver.audit.head_signer import Anchoring
+from receiver.audit.tail import Follower
+from receiver.cli.durations import DAY_S
+from receiver.controls.promotion import Rollout
+from receiver.db.database import Database, database, inbox_url
+from receiver.db.leader_election import leads
+from receiver.db.process_lock import SingleProcess
+from receiver.decision.factory import assessment
+from receiver.evidence.aws_state import AwsFacts, Source
+from receiver.evidence.model_server import Judging
+from receiver.evidence.prefetch import Pasts
+from receiver.evidence.prometheus import Prometheus
 from receiver.metrics import Metrics
-from receiver.notifications import Notifications
-from receiver.objections import Objections
-from receiver.pasts import Pasts
-from receiver.phases import Phases
-from receiver.playbooks import Playbooks
-from receiver.pools import Pool
-from receiver.prometheus import Prometheus
-from receiver.reconciling import Reconciling
-from receiver.retention import Retention
-from receiver.rollout import Rollout
+from receiver.notify import messages
+from receiver.notify.notifier import Notifications
+from receiver.playbooks.loader import Playbooks
+from receiver.runtime.pools import Pool
+from receiver.runtime.probes import Looks
 from receiver.settings import Profile, Settings
-from receiver.single_process import SingleProcess
-from receiver.stepping import Stepper
-from receiver.truncated import Truncated
+from receiver.webhook.inbox import Inbox
+from receiver.webhook.truncated import Truncated
+from receiver.workflow.closing import Closing
+from receiver.workflow.dispatcher import Assessor
+from receiver.workflow.durable_queue import Engine, Phase
+from receiver.workflow.interventions import Interventions
+from receiver.workflow.manual_runs import ByHand
+from receiver.workflow.phases import Phases
+from receiver.workflow.preflight import Objections
+from receiver.workflow.retention import Retention
+from receiver.workflow.rollback import Finish
+from receiver.workflow.steps import Stepper
 
 _log = structlog.get_logger()
 
@@ -222,14 +223,14 @@ class System:
             per_minute=self.settings.notify_per_minute,
             clock=self.clock,
         )
-        return Follower(self.database, "notifications", notices.EVENTS, told.take, told.rest)
+        return Follower(self.database, "notifications", messages.EVENTS, told.take, told.rest)
 
     def _tracing(self) -> Follower | None:
         if self.settings.otlp_url is None:
             return None
         try:
             # By name: what it stands on is installed only where somebody wants traces.
-            traces = importlib.import_module("receiver.traces")
+            traces = importlib.import_module("receiver.notify.tracing")
         except ImportError as error:
             hint = f"{error.name} is missing: pip install 'smartcloudops[otel]'"
             raise TracingError(f"SMARTCLOUDOPS_OTLP_URL: {hint}") from None

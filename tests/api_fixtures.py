@@ -19,15 +19,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost
-from receiver import tokens
 from receiver.app import app
-from receiver.chat import chat
-from receiver.outside import Services
-from receiver.playbooks import load
-from receiver.run import State
+from receiver.chat.wiring import chat
+from receiver.http import tokens
+from receiver.http.tokens import Role
+from receiver.notify.channels import Services
+from receiver.playbooks.loader import load
+from receiver.runs.model import State
 from receiver.settings import Settings
 from receiver.system import System
-from receiver.tokens import Role
 
 GROUP = "web-asg"
 HOSTS = [f"i-{number:017x}" for number in range(6)]

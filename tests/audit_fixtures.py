@@ -3,7 +3,7 @@
 from sqlalchemy import text
 
 from actions.audit.log import Event, append
-from receiver.database import Database
+from receiver.db.database import Database
 
 
 def unguarded(state: Database) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from demo.stack import chromium as browser
 from demo.stack.chromium import ARGUMENTS
-from receiver.tokens import Role
+from receiver.http.tokens import Role
 from tests.api_fixtures import Live
 
 _WAITS_MS = 20_000

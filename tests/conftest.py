@@ -11,7 +11,7 @@ from hypothesis import settings
 from demo.stack import postgres
 from demo.stack.postgres import Postgres
 from demo.stack.processes import Processes
-from receiver.database import Database, database
+from receiver.db.database import Database, database
 
 # Chosen by `--hypothesis-profile`, as `make fuzz` does.
 settings.register_profile("fuzz", max_examples=10_000)

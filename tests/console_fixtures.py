@@ -7,7 +7,7 @@ from html import unescape
 
 import httpx
 
-from receiver.tokens import Role
+from receiver.http.tokens import Role
 from tests.api_fixtures import Live
 
 

@@ -14,11 +14,11 @@ from actions.audit.chain import GENESIS, hash_of
 from actions.aws import clients
 from actions.tables import audit as records
 from actions.tables import audit_head
-from receiver.anchoring import Anchoring
-from receiver.database import Database
+from receiver.audit.head_signer import Anchoring
+from receiver.db.database import Database
+from receiver.http.tokens import Role
 from receiver.metrics import Metrics
 from receiver.settings import Settings
-from receiver.tokens import Role
 from tests.api_fixtures import live
 from tests.audit_fixtures import fill
 from tests.conftest import Clock

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from bench.scenes.frozen_aws import refusal
-from receiver import judgements
-from receiver.by_hand import NotPossibleError, labels_of
-from receiver.judgements import Source
-from receiver.playbooks import load
-from receiver.tokens import Role
+from receiver.http.tokens import Role
+from receiver.playbooks.loader import load
+from receiver.runs import feedback
+from receiver.runs.feedback import Source
+from receiver.workflow.manual_runs import NotPossibleError, labels_of
 from tests.api_fixtures import GROUP, HOSTS, PLAYBOOK, Live, live
 
 
@@ -199,7 +199,7 @@ def test_a_mark_is_kept_counted_and_a_label(service: Live) -> None:
     _say(service, f"/api/v1/runs/{run['id']}/approve")
     service.until(run["id"], "succeeded")
     with service.system.database.read() as connection:
-        (approved,) = judgements.judged(connection, limit=1)
+        (approved,) = feedback.judged(connection, limit=1)
     assert (approved.run_id, approved.source, approved.right) == (run["id"], Source.APPROVAL, True)
     assert _say(service, path, right=True).json()["mark"]["right"] is True
     marked = _say(service, path, right=False, comment="it was a batch job").json()
@@ -210,8 +210,8 @@ def test_a_mark_is_kept_counted_and_a_label(service: Live) -> None:
     metrics = service.call("GET", "/metrics").text
     assert 'smartcloudops_marks_total{mark="wrong",playbook="asking"} 1.0' in metrics
     with service.system.database.read() as connection:
-        label, *others = judgements.judged(connection, limit=100)
-        older = judgements.judged(connection, before=label.run_id, since=0.0, limit=100)
+        label, *others = feedback.judged(connection, limit=100)
+        older = feedback.judged(connection, before=label.run_id, since=0.0, limit=100)
     assert (label.run_id, label.right, label.source) == (run["id"], False, Source.MARK)
     assert (label.verdict, label.target, label.comment) == (
         "confirmed",

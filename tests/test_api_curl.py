@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.tokens import Role
+from receiver.http.tokens import Role
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 
 _ROOT = Path(__file__).parents[1]

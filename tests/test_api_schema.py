@@ -19,9 +19,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from receiver.guarded import ROLE
-from receiver.routes.chat import SIGNATURE
-from receiver.tokens import Role
+from receiver.chat.endpoint import SIGNATURE
+from receiver.http.auth import ROLE
+from receiver.http.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
 
 _CHECKS = [

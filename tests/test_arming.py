@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from actions.audit import log
-from receiver import arming, gauges
-from receiver.arming import ALL, FREE, Armed, Arming, armed, disarmed, in_canary
-from receiver.decide import decide
-from receiver.decision import Act, Ask, Decision, Observe, Reason, Refusal
-from receiver.run import State
+from receiver import gauges
+from receiver.controls import arming
+from receiver.controls.arming import ALL, FREE, Armed, Arming, armed, disarmed, in_canary
+from receiver.decision.decide import decide
+from receiver.decision.model import Act, Ask, Decision, Observe, Reason, Refusal
+from receiver.runs.model import State
 from receiver.settings import Mode
 from tests.test_decide import ALERT, ASG, HOST, NOW, PLAYBOOKS, SITUATION, VERDICT
 from tests.whole_fixtures import PLAYBOOK, Whole, verdict

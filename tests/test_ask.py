@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from receiver.ask_tools import Tools, described
-from receiver.redaction import Redaction
-from receiver.tokens import Role
+from receiver.chat.assistant_tools import Tools, described
+from receiver.http.tokens import Role
+from receiver.runtime.redaction import Redaction
 from tests.api_fixtures import GROUP, HOSTS, Live
 from tests.chat_fixtures import (
     SECRET,

@@ -10,7 +10,7 @@ from actions.audit.chain import Verification
 from actions.audit.log import Event
 from actions.tables import audit as table
 from actions.tables import audit_head
-from receiver.database import Database
+from receiver.db.database import Database
 from tests.audit_fixtures import unguarded
 
 

@@ -23,9 +23,9 @@ from actions.audit.chain import Fault, Link
 from actions.aws import clients
 from actions.tables import audit as table
 from actions.tables import audit_head
-from receiver.cli import main
-from receiver.database import Database
-from receiver.single_process import AlreadyExportingError, exporting
+from receiver.cli.main import main
+from receiver.db.database import Database
+from receiver.db.process_lock import AlreadyExportingError, exporting
 from tests.audit_fixtures import fill, unguarded
 
 _NOW = 1_800_000_000.0

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DatabaseError
 
 from actions.audit import log, prune
 from actions.audit.chain import Link
-from receiver.database import Database
+from receiver.db.database import Database
 from tests.audit_fixtures import fill
 
 

@@ -13,7 +13,7 @@ from actions.audit import log
 from actions.audit.chain import GENESIS, Fault, Link, Verification, Walk, hash_of
 from actions.tables import audit as table
 from actions.tables import audit_head
-from receiver.database import Database, database
+from receiver.db.database import Database, database
 from tests.audit_fixtures import fill, unguarded
 
 _RECORDS = 9

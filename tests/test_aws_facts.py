@@ -9,7 +9,7 @@ import pytest
 from actions.aws.context import Bounds
 from actions.base import TargetKind
 from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost, refusal
-from receiver.aws_facts import AwsFacts, Source, Target
+from receiver.evidence.aws_state import AwsFacts, Source, Target
 from tests.conftest import Clock
 
 _HOSTS = [f"i-{number:017x}" for number in range(4)]

@@ -18,9 +18,9 @@ import pytest
 
 from demo.stack import postgres
 from demo.stack.processes import Processes
-from receiver import tokens
-from receiver.database import database, inbox_url
-from receiver.tokens import Role
+from receiver.db.database import database, inbox_url
+from receiver.http import tokens
+from receiver.http.tokens import Role
 from tests.service_process import Service, settings
 
 _STARTS_S, _WITHIN_S = 60, 30.0

@@ -2,7 +2,7 @@
 
 from threading import Event
 
-from receiver.beat import Beat
+from receiver.runtime.periodic import Beat
 
 
 def test_it_is_done_again_and_again_until_stopped() -> None:

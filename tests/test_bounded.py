@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from actions.messaging import OutsideError
-from receiver import bounded
-from receiver.alerts import envelope
-from receiver.bounded import TooLargeError, TooSlowError
+from receiver.evidence.prometheus import Prometheus, PrometheusError
+from receiver.http import bounded_read
+from receiver.http.bounded_read import TooLargeError, TooSlowError
 from receiver.metrics import Metrics
-from receiver.outside import Services
-from receiver.prometheus import Prometheus, PrometheusError
-from receiver.truncated import Truncated
+from receiver.notify.channels import Services
+from receiver.webhook.payload import envelope
+from receiver.webhook.truncated import Truncated
 
 
 @dataclass
@@ -74,7 +74,7 @@ def test_an_answer_is_bounded_in_time_and_size(
         http.stream("GET", f"{hostile.url}/{path}") as answer,
         pytest.raises(error),
     ):
-        bounded.read(answer, most=1_000_000, until=until)
+        bounded_read.read(answer, most=1_000_000, until=until)
     assert time.monotonic() < until + 1
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from receiver.tokens import Role
+from receiver.http.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
 from tests.browser_fixtures import Scheme, chromium, log_in, violations, visit
 

@@ -23,7 +23,7 @@ from actions.execution.executor import Performer
 from actions.execution.ledger import Intent, Stage
 from actions.execution.step import Step, Undoing
 from demo.stack.processes import Processes, wait_announced
-from receiver.database import Database
+from receiver.db.database import Database
 from tests.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World, eventually
 from tests.conftest import Clock
 

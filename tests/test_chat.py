@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from receiver.chat import ChatError, chat
+from receiver.chat.slack import FormError, button, command
+from receiver.chat.wiring import ChatError, chat
+from receiver.http.signatures import sign
 from receiver.settings import Settings
-from receiver.signatures import sign
-from receiver.slack import FormError, button, command
 from tests import chat_fixtures
 from tests.api_fixtures import HOSTS, Live
 from tests.chat_fixtures import SECRET, Hooks, chatting, say, signed

@@ -11,7 +11,7 @@ import pytest
 
 from actions.execution import kill_switch
 from demo.stack.processes import Processes
-from receiver.database import database
+from receiver.db.database import database
 from tests.service_process import ROOT, Service, settings
 
 _GOOD = (ROOT / "playbooks" / "high-cpu.yaml").read_text()

@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 from ruamel.yaml import YAML
 
 from demo.stack import haproxy, tools
-from receiver.routes import health
+from receiver.api import health
 from receiver.settings import Settings
 
 ROOT = Path(__file__).parents[1]

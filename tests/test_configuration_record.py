@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from actions.audit import log
-from receiver import tokens
-from receiver.configuration_record import ConfigurationRecord
-from receiver.database import Database
-from receiver.playbooks import load
+from receiver.audit.config_events import ConfigurationRecord
+from receiver.db.database import Database
+from receiver.http import tokens
+from receiver.http.tokens import Role
+from receiver.playbooks.loader import load
 from receiver.settings import Settings
-from receiver.tokens import Role
 from tests.conftest import Clock
 
 _PLAYBOOKS = Path(__file__).parents[1] / "playbooks"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from receiver import tokens
 from receiver.console.login import attempts
-from receiver.tokens import Role
+from receiver.http import tokens
+from receiver.http.tokens import Role
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.audit_fixtures import unguarded
 from tests.console_fixtures import Visitor

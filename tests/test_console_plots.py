@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import update
 
 from models.inference.robust_detector import judge
-from receiver.console.evidence_plots import Mark, plot
-from receiver.console.plots import calibration
-from receiver.console.scales import moments, nice
-from receiver.routes.answers import WholeRun
-from receiver.sketches import sketches
-from receiver.tables import runs
-from receiver.tokens import Role
+from receiver.api.schemas import WholeRun
+from receiver.console.plots.axes import moments, nice
+from receiver.console.plots.calibration import calibration
+from receiver.console.plots.run import Mark, plot
+from receiver.db.tables import runs
+from receiver.evidence.plot_data import sketches
+from receiver.http.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
 from tests.console_fixtures import Visitor
 from tests.robust_fixtures import CPU, RUNAWAY, evidence

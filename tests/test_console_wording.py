@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from receiver.console import wording
-from receiver.run import State
+from receiver.console import labels
+from receiver.runs.model import State
 
 _AT = "2027-01-15T08:00:00.000Z"
 _NOW = 1_800_000_000.0
@@ -17,13 +17,13 @@ _NOW = 1_800_000_000.0
 )
 def test_a_moment_is_said_by_how_far_it_is(seconds: float, said: str) -> None:
     """Beside the moment itself."""
-    assert wording.ago(_AT, _NOW + seconds) == said
-    assert wording.utc(_AT) == "2027-01-15 08:00:00"
+    assert labels.ago(_AT, _NOW + seconds) == said
+    assert labels.utc(_AT) == "2027-01-15 08:00:00"
 
 
 def test_every_state_has_its_words() -> None:
     """And a tone."""
-    assert {wording.state(state).tone for state in State} == {
+    assert {labels.state(state).tone for state in State} == {
         "busy",
         "wait",
         "good",
@@ -49,16 +49,16 @@ def test_every_state_has_its_words() -> None:
 )
 def test_a_record_is_told_by_what_matters_most(detail: dict[str, Any], said: str) -> None:
     """What people said comes before what came of it."""
-    assert wording.gist(detail) == said
+    assert labels.gist(detail) == said
 
 
 def test_drift_has_two_limits() -> None:
     """Those of the index's own literature."""
-    assert [wording.drift(one).tone for one in (0.05, 0.2, 0.3)] == ["good", "wait", "bad"]
+    assert [labels.drift(one).tone for one in (0.05, 0.2, 0.3)] == ["good", "wait", "bad"]
 
 
 def test_a_value_is_readable() -> None:
     """Moments as such, text without quotes."""
-    assert wording.value("launched_at", _NOW) == "2027-01-15 08:00:00 UTC"
-    assert wording.value("desired", 7) == "7"
-    assert wording.value("service", "app") == "app"
+    assert labels.value("launched_at", _NOW) == "2027-01-15 08:00:00 UTC"
+    assert labels.value("desired", 7) == "7"
+    assert labels.value("service", "app") == "app"

@@ -13,10 +13,10 @@ import pytest
 
 from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
 from demo.stack.processes import Processes, wait_announced
-from receiver.cli import main
-from receiver.coverage import Known, service
-from receiver.playbooks import load
-from receiver.prometheus import AlertingRule
+from receiver.cli.main import main
+from receiver.evidence.prometheus import AlertingRule
+from receiver.playbooks.loader import load
+from receiver.reports.coverage import Known, service
 from receiver.settings import Mode
 
 _PLAYBOOKS = load(Path(__file__).parents[1] / "playbooks")

@@ -15,11 +15,11 @@ from actions.execution.claims import Claim
 from actions.execution.disruption_budget import Scope
 from actions.execution.rate_limits import Attempts
 from models.inference.verdict import Answer, Verdict
-from receiver.arming import FREE
-from receiver.decide import RETRY_AFTER_S, decide, screen
-from receiver.decision import Act, Ask, Decision, Observe, Reason, Refusal, Situation, Subject
-from receiver.playbook import Playbook
-from receiver.playbooks import load
+from receiver.controls.arming import FREE
+from receiver.decision.decide import RETRY_AFTER_S, decide, screen
+from receiver.decision.model import Act, Ask, Decision, Observe, Reason, Refusal, Situation, Subject
+from receiver.playbooks.loader import load
+from receiver.playbooks.schema import Playbook
 from receiver.settings import Mode
 
 NOW = 1_800_000_000.0

@@ -7,23 +7,14 @@ import click
 from fastapi.routing import APIRoute
 from ruamel.yaml import YAML
 
-from receiver.cli import cli
-from receiver.decision import Reason
-from receiver.guarded import ROLE
-from receiver.playbooks import load
-from receiver.routes import (
-    arming,
-    chat,
-    control,
-    health,
-    model,
-    overrides,
-    records,
-    reports,
-    runs,
-    webhook,
-)
+from receiver.api import arming, audit, control, health, model, overrides, reports, runs
+from receiver.chat import endpoint
+from receiver.cli.main import cli
+from receiver.decision.model import Reason
+from receiver.http.auth import ROLE
+from receiver.playbooks.loader import load
 from receiver.settings import Settings
+from receiver.webhook import route as webhook
 
 _ROOT = Path(__file__).parents[1]
 
@@ -54,10 +45,10 @@ def test_every_call_is_described_with_its_role() -> None:
             control,
             arming,
             overrides,
-            records,
+            audit,
             reports,
             model,
-            chat,
+            endpoint,
             health,
         )
         for route in module.router.routes
@@ -110,7 +101,7 @@ def test_every_call_of_the_runbooks_exists() -> None:
     told = set(re.findall(r"\$S(/[^\s\"?;|]*)", _page("runbooks.md")))
     known = {
         re.sub(r"{\w+}", "$RUN", route.path)
-        for module in (runs, control, overrides, records, model, health)
+        for module in (runs, control, overrides, audit, model, health)
         for route in module.router.routes
         if isinstance(route, APIRoute)
     }

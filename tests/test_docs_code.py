@@ -18,10 +18,10 @@ from sqlalchemy import create_engine
 
 from actions.execution import kill_switch
 from demo.stack import tools
-from receiver.cli import cli
-from receiver.database import Database, database
+from receiver.cli.main import cli
+from receiver.db.database import Database, database
 from receiver.metrics import Metrics
-from receiver.playbooks import load
+from receiver.playbooks.loader import load
 from receiver.settings import Settings
 from tests.audit_fixtures import fill
 

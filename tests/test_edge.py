@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from demo.stack.processes import Processes
-from receiver import serving, tokens
-from receiver.rate_limits import Buckets, client_of
-from receiver.serving import TlsError
+from receiver.http import server as serving
+from receiver.http import tokens
+from receiver.http.rate_limit import Buckets, client_of
+from receiver.http.server import TlsError
+from receiver.http.tokens import Role
 from receiver.settings import Settings
-from receiver.tokens import Role
 from tests.api_fixtures import Live, live
 from tests.conftest import Clock
 from tests.service_process import settings

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from dbos import DBOSClient
 
-from receiver.database import database
-from receiver.engine import Engine, Kind, Phase
+from receiver.db.database import database
+from receiver.workflow.durable_queue import Engine, Kind, Phase
 
 
 def test_a_start_that_failed_leaves_nothing_in_the_way_of_the_next(tmp_path: Path) -> None:

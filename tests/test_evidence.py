@@ -10,8 +10,8 @@ import pytest
 
 from models.features.evidence import Series
 from models.features.signals import ROLES
-from receiver.evidence import boot_time, gather, holds
-from receiver.prometheus import Prometheus
+from receiver.evidence.metrics_query import boot_time, gather, holds
+from receiver.evidence.prometheus import Prometheus
 
 AT = 1_760_000_123.4
 NOW = 1_760_000_123.0

@@ -19,8 +19,13 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from bench.scenes.frozen_aws import StillAws
-from receiver import slack, tokens
-from receiver.conditions import (
+from receiver.chat import slack
+from receiver.chat.slack import FormError
+from receiver.db.database import database
+from receiver.http import tokens
+from receiver.http.signatures import SignatureError, Signatures, sign
+from receiver.http.tokens import Role
+from receiver.playbooks.conditions import (
     ConditionError,
     Facts,
     GroupFacts,
@@ -29,14 +34,10 @@ from receiver.conditions import (
     VerdictFacts,
     condition,
 )
-from receiver.database import database
-from receiver.deliveries import PATH, Deliveries
-from receiver.playbooks import PlaybookErrors, load
+from receiver.playbooks.loader import PlaybookErrors, load
 from receiver.settings import Settings
-from receiver.signatures import SignatureError, Signatures, sign
-from receiver.slack import FormError
 from receiver.system import System
-from receiver.tokens import Role
+from receiver.webhook.endpoint import PATH, Deliveries
 from tests.conftest import Clock
 
 _HERE = Path(__file__).parent

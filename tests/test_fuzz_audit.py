@@ -19,7 +19,7 @@ from actions.audit import export, log, prune, signed_heads
 from actions.audit.archive import Folder
 from actions.audit.chain import Verification
 from actions.tables import audit as table
-from receiver.database import Database, database
+from receiver.db.database import Database, database
 from tests.audit_fixtures import fill, unguarded
 
 # What was added each time, and what was exported: the pruning is a record of its own.

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from actions.execution import circuit_breakers, kill_switch
-from receiver import gauges, runs
-from receiver.alerts import Alert
-from receiver.database import Database, database
-from receiver.episodes import Waiting
-from receiver.inbox import Inbox
+from receiver import gauges
+from receiver.db.database import Database, database
 from receiver.metrics import NO_PLAYBOOK, Metrics
-from receiver.run import IN_FLIGHT, Run, State
+from receiver.runs import store
+from receiver.runs.model import IN_FLIGHT, Run, State
+from receiver.webhook.episodes import Waiting
+from receiver.webhook.inbox import Inbox
+from receiver.webhook.payload import Alert
 from tests.conftest import Clock
 
 ALERT = Alert(
@@ -46,10 +47,10 @@ def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def _run(state: Database, run_id: str, now: float, to: State, playbook: str) -> None:
     with state.write() as connection:
-        runs.take_in(connection, [Waiting(id=run_id, received_at=now, alert=ALERT)], now)
-        run = runs.get(connection, run_id)
+        store.take_in(connection, [Waiting(id=run_id, received_at=now, alert=ALERT)], now)
+        run = store.get(connection, run_id)
         assert isinstance(run, Run)
-        assert runs.move(connection, run, to, now, playbook=playbook)
+        assert store.move(connection, run, to, now, playbook=playbook)
 
 
 def test_open_runs_are_told_by_playbook_state_and_age(

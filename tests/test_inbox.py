@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver.alerts import Alert
-from receiver.database import database
-from receiver.episodes import Over
-from receiver.inbox import Inbox, InboxUnavailableError, Receipt
+from receiver.db.database import database
+from receiver.webhook.episodes import Over
+from receiver.webhook.inbox import Inbox, InboxUnavailableError, Receipt
+from receiver.webhook.payload import Alert
 from tests.conftest import Clock
 
 GAP_S = 360.0

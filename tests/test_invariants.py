@@ -23,11 +23,11 @@ from actions.audit import log
 from actions.execution import kill_switch
 from bench.scenes.frozen_aws import StillCall, refusal
 from models.inference.verdict import Answer
-from receiver import overrides
-from receiver.interventions import NotNowError
-from receiver.matchers import parse
-from receiver.overrides import Effect, Override
-from receiver.run import State
+from receiver.controls import overrides
+from receiver.controls.overrides import Effect, Override
+from receiver.playbooks.matchers import parse
+from receiver.runs.model import State
+from receiver.workflow.interventions import NotNowError
 from tests.whole_fixtures import Whole, verdict
 
 _COOLDOWN_S, _BOOT_S = 300.0, 40.0

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from models.inference import artifact
 from models.inference.verdict import Answer
 from models.training.labelled_sets import read
-from receiver.judging import Judging
+from receiver.evidence.model_server import Judging
 from receiver.metrics import Metrics
 
 EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"
@@ -134,8 +134,8 @@ def test_a_fleets_own_history_becomes_targets() -> None:
     """Roles by minute, gaps filled, what is mostly missing left out, odd ids passed over."""
     import httpx  # noqa: PLC0415 only here
 
-    from receiver.own_data import fleet  # noqa: PLC0415 only here
-    from receiver.prometheus import Prometheus  # noqa: PLC0415 only here
+    from receiver.cli.training_data import fleet  # noqa: PLC0415 only here
+    from receiver.evidence.prometheus import Prometheus  # noqa: PLC0415 only here
 
     def respond(request: httpx.Request) -> httpx.Response:
         form = dict(httpx.QueryParams(request.content.decode()))

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from ulid import ULID
 
-from receiver import runs
-from receiver.alerts import Alert
-from receiver.arming import ALL, Armed
-from receiver.database import Database
-from receiver.episodes import Waiting
-from receiver.justification import Figures, figures, shortfalls
-from receiver.run import Run, State
+from receiver.controls.arming import ALL, Armed
+from receiver.controls.promotion_criteria import Figures, figures, shortfalls
+from receiver.db.database import Database
+from receiver.runs import store
+from receiver.runs.model import Run, State
 from receiver.settings import Mode
+from receiver.webhook.episodes import Waiting
+from receiver.webhook.payload import Alert
 from tests.test_decide import PLAYBOOKS
 
 _PLAYBOOK = PLAYBOOKS[0]
@@ -35,11 +35,11 @@ def _run(state: Database, to: State, *, at: float = _NOW, **changes: Any) -> Non
         ends_at=None,
     )
     with state.write() as connection:
-        runs.take_in(connection, [Waiting(id=run_id, received_at=at, alert=alert)], at)
-        run = runs.get(connection, run_id)
+        store.take_in(connection, [Waiting(id=run_id, received_at=at, alert=alert)], at)
+        run = store.get(connection, run_id)
         assert isinstance(run, Run)
         plan = {"version": _PLAYBOOK.digest}
-        assert runs.move(
+        assert store.move(
             connection, run, to, at, **{"playbook": _PLAYBOOK.name, "plan": plan, **changes}
         )
 

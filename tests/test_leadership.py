@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select, update
 
-from receiver.database import Database
-from receiver.leadership import Elected
-from receiver.tables import leadership
+from receiver.db.database import Database
+from receiver.db.leader_election import Elected
+from receiver.db.tables import leadership
 
 _WITHIN_S = 20.0
 

@@ -14,9 +14,10 @@ import pytest
 import structlog
 
 from demo.stack.processes import Processes
-from receiver import logs, tokens
-from receiver.pools import Pool
-from receiver.tokens import Role
+from receiver.http import tokens
+from receiver.http.tokens import Role
+from receiver.runtime import log_setup
+from receiver.runtime.pools import Pool
 from tests.service_process import Service, settings
 
 _SECRET = "correct-horse-battery"
@@ -38,7 +39,7 @@ def test_no_secret_gets_into_a_line(
     capsys: pytest.CaptureFixture[str], form: Literal["json", "console"]
 ) -> None:
     """Known by value or by form, in an event, a value, deep within one, or in a trace."""
-    logs.configure(form, "info", [_SECRET])
+    log_setup.configure(form, "info", [_SECRET])
     log = structlog.get_logger()
     log.info(_SECRET, key=_SECRET, deep={"a": [f"password={_SECRET}", {_SECRET: 1}]})
     log.info("by form", url="https://user:p4ssw0rd@host/", header="Authorization: Bearer abcdef")
@@ -56,7 +57,7 @@ def test_no_secret_gets_into_a_line(
 
 def test_a_line_is_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
     """A forged line would say what we never did."""
-    logs.configure("json", "info")
+    log_setup.configure("json", "info")
     structlog.get_logger().info("told", text='x\n{"event": "forged"}\r\n', odd=object(), raw=b"\n")
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["event"] == "told"

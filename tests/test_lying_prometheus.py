@@ -13,8 +13,8 @@ import pytest
 from models.inference import artifact
 from models.inference.detector import judge
 from models.inference.verdict import Answer, Verdict
-from receiver.evidence import gather
-from receiver.prometheus import Prometheus
+from receiver.evidence.metrics_query import gather
+from receiver.evidence.prometheus import Prometheus
 
 AT = 1_800_000_000.0
 TARGET = "i-0123456789abcdef0"

@@ -1,6 +1,6 @@
 """What is remembered, in bounded memory."""
 
-from receiver.memory import Memory
+from receiver.runtime.cache import Memory
 
 
 def test_one_too_many_makes_it_forget_all_others() -> None:

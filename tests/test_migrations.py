@@ -12,11 +12,12 @@ from sqlalchemy import Column, MetaData, Table, insert, select
 from actions import tables
 from actions.audit import log
 from demo.stack.postgres import Postgres
-from receiver import alerts, episodes, runs
-from receiver import tables as _runs_table  # noqa: F401 it adds the runs
-from receiver.database import Database, SchemaError, database
+from receiver.db import tables as _runs_table  # noqa: F401 it adds the runs
+from receiver.db.database import Database, SchemaError, database
+from receiver.runs import store
+from receiver.webhook import episodes, payload
 
-_HISTORIES = Path(__file__).parents[1] / "receiver/migrations"
+_HISTORIES = Path(__file__).parents[1] / "receiver/db/migrations"
 _RELEASED = [(path.parent.name, path.stem) for path in sorted(_HISTORIES.glob("*/*_[0-9]*.py"))]
 _JSON = ("detail", "params", "before", "made", "labels", "annotations", "matchers", "basis")
 _KNOWN = dict.fromkeys(_JSON, "{}") | {
@@ -69,9 +70,9 @@ def test_what_any_release_left_is_there_after_the_newest(
         assert [{key: row[key] for key in rows[0]} for row in after[name]] == rows, name
     with made.read() as connection:
         if history == "state":
-            run = runs.get(connection, _ID)
+            run = store.get(connection, _ID)
             assert run is not None
-            assert [one.id for one in runs.page(connection)] == [_ID]
+            assert [one.id for one in store.page(connection)] == [_ID]
             assert len(log.records(connection)) == 1
         else:
             assert len(episodes.known(connection, ["x" * 16])) == 1
@@ -94,7 +95,7 @@ def test_two_that_start_at_once_migrate_once(empty: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: empty.migrate("state"), range(4)))
     with empty.read() as connection:
-        assert runs.page(connection) == []
+        assert store.page(connection) == []
 
 
 def test_two_that_are_tried_out_at_once_are_both_well(server: Postgres) -> None:
@@ -113,12 +114,12 @@ def test_an_alert_with_any_character_becomes_a_run(empty: Database, name: str) -
     """PostgreSQL keeps no NUL in a text: one such alert must not stop all others."""
     empty.migrate("state")
     labels = {"alertname": "x", name: "a\x00b"}
-    found = alerts.alert({"labels": labels}, 1.0)
+    found = payload.alert({"labels": labels}, 1.0)
     assert found is not None
     with empty.write() as connection:
-        runs.take_in(connection, [episodes.Waiting(id=_ID, received_at=1.0, alert=found)], 1.0)
+        store.take_in(connection, [episodes.Waiting(id=_ID, received_at=1.0, alert=found)], 1.0)
     with empty.read() as connection:
-        run = runs.get(connection, _ID)
+        run = store.get(connection, _ID)
     assert run is not None
     assert run.labels == labels
 

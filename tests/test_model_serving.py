@@ -18,8 +18,8 @@ from models.inference.detector import judge
 from models.inference.tree_ensemble import Forest, from_boosting, never
 from models.inference.verdict import Answer
 from models.training.labelled_sets import LabelledSet, SetError, read
-from receiver import reference
-from receiver.model_cli import evaluate
+from receiver.cli import reference
+from receiver.cli.model import evaluate
 
 _ROOT = Path(__file__).parents[1]
 EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"

@@ -17,13 +17,13 @@ import pytest
 from actions.audit import log
 from actions.execution import kill_switch
 from actions.messaging import OutsideError
-from receiver.database import Database
-from receiver.follow import Follower, Record
+from receiver.audit.tail import Follower, Record
+from receiver.db.database import Database
+from receiver.http.tokens import Role
 from receiver.metrics import Metrics
-from receiver.notices import EVENTS, Kind, notice, plain
-from receiver.notifications import Notifications
-from receiver.outside import Services
-from receiver.tokens import Role
+from receiver.notify.channels import Services
+from receiver.notify.messages import EVENTS, Kind, notice, plain
+from receiver.notify.notifier import Notifications
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.conftest import Clock
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from actions.messaging import OutsideError
-from receiver.outside import NotifyFileError, Services
+from receiver.notify.channels import NotifyFileError, Services
 
 _SECRET = "hush-hush"
 _COMMENT = "01K9ZZZZZZZZZZZZZZZZZZZZZZ/0"

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from receiver.evidence import Past, gather, past_of
-from receiver.pasts import Pasts
-from receiver.playbook import Playbook
-from receiver.playbooks import Playbooks
+from receiver.evidence.metrics_query import Past, gather, past_of
+from receiver.evidence.prefetch import Pasts
+from receiver.playbooks.loader import Playbooks
+from receiver.playbooks.schema import Playbook
 from tests.conftest import Clock
 from tests.test_evidence import AT, NOW, TARGET, Form, answers, cpu, part_of, prometheus
 

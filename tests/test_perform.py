@@ -18,7 +18,7 @@ from actions.execution.ledger import Intent, Stage
 from actions.execution.rate_limits import Attempts
 from actions.execution.step import Step
 from actions.messaging import Nobody
-from receiver.database import Database
+from receiver.db.database import Database
 from tests.conftest import Clock
 from tests.fake_aws import HOST, FakeAws, bid
 from tests.fake_outside import FakeOutside

@@ -17,20 +17,20 @@ from actions.audit import log
 from actions.execution import claims, kill_switch
 from actions.execution.executor import Performer
 from actions.messaging import Nobody
-from receiver import runs
-from receiver.alerts import Alert
-from receiver.closing import Closing
-from receiver.database import Database, database
-from receiver.engine import Engine, Kind, Phase
-from receiver.episodes import Waiting
-from receiver.finish import Finish
-from receiver.inbox import Inbox
+from receiver.db.database import Database, database
+from receiver.evidence.prometheus import Prometheus
 from receiver.metrics import Metrics
-from receiver.phases import Phases
-from receiver.playbook import Limits
-from receiver.prometheus import Prometheus
-from receiver.run import Run, State
-from receiver.stepping import Stepper
+from receiver.playbooks.schema import Limits
+from receiver.runs import store
+from receiver.runs.model import Run, State
+from receiver.webhook.episodes import Waiting
+from receiver.webhook.inbox import Inbox
+from receiver.webhook.payload import Alert
+from receiver.workflow.closing import Closing
+from receiver.workflow.durable_queue import Engine, Kind, Phase
+from receiver.workflow.phases import Phases
+from receiver.workflow.rollback import Finish
+from receiver.workflow.steps import Stepper
 from tests.fake_aws import HOST, FakeAws, bid
 
 _ALERT = Alert(
@@ -152,7 +152,7 @@ class Service:
             "verify": {"expr": "recovered", "worse": None, "for_s": 0.2, "timeout_s": 0.5},
         }
         with self.state.write() as connection:
-            runs.take_in(connection, [Waiting(id=self.run_id, received_at=now, alert=_ALERT)], now)
+            store.take_in(connection, [Waiting(id=self.run_id, received_at=now, alert=_ALERT)], now)
         self.plan = plan
         self.act(self.run(), decided_ago_s=decided_ago_s)
 
@@ -161,7 +161,7 @@ class Service:
         now = time.time()
         phase = Phase.first(run.id, Kind.ACT, now)
         with self.state.write() as connection:
-            runs.move(
+            store.move(
                 connection,
                 run,
                 State.ACTING,
@@ -177,7 +177,7 @@ class Service:
 
     def run(self) -> Run:
         with self.state.read() as connection:
-            run = runs.get(connection, self.run_id)
+            run = store.get(connection, self.run_id)
         assert run is not None
         return run
 

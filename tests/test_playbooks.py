@@ -15,8 +15,9 @@ from actions.aws.inventory import OPT_IN_TAG
 from actions.catalog.registry import CATALOG
 from demo.stack import tools
 from models.inference import robust_detector
-from receiver import playbook_tests, reference
-from receiver.conditions import (
+from receiver.cli import reference
+from receiver.playbook_testing import runner
+from receiver.playbooks.conditions import (
     ConditionError,
     Facts,
     GroupFacts,
@@ -25,8 +26,8 @@ from receiver.conditions import (
     VerdictFacts,
     condition,
 )
-from receiver.playbook import EDITION, EXAMPLES, filled
-from receiver.playbooks import PlaybookErrors, load
+from receiver.playbooks.loader import PlaybookErrors, load
+from receiver.playbooks.schema import EDITION, EXAMPLES, filled
 
 _ROOT = Path(__file__).parents[1]
 _EXAMPLE = """
@@ -163,7 +164,7 @@ def test_the_shipped_playbooks_pass_their_own_tests() -> None:
     """Every one of them has some."""
     folder = _ROOT / "playbooks"
     loaded = load(folder)
-    report = playbook_tests.run(folder, loaded, robust_detector.judge)
+    report = runner.run(folder, loaded, robust_detector.judge)
     assert report.findings == []
     tested = {path.stem for path in (folder / "tests").glob("*.yaml")}
     assert {one.name for one in loaded.items} == tested
@@ -231,7 +232,7 @@ def test_what_fails_is_reported_with_file_and_line(
     (tmp_path / "tests" / "broken.yaml").write_text(
         "tests:\n  - name: x\n    alert: {}\n    expect: {decision: perhaps}\n"
     )
-    report = playbook_tests.run(folder, load(folder), robust_detector.judge)
+    report = runner.run(folder, load(folder), robust_detector.judge)
     assert report.passed == 1
     said = [str(one) for one in report.findings]
     assert any("broken.yaml:4: decision" in one for one in said)

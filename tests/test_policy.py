@@ -26,9 +26,9 @@ from actions.execution.executor import Performer
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
-from receiver.cli import main
-from receiver.database import Database
-from receiver.playbooks import load
+from receiver.cli.main import main
+from receiver.db.database import Database
+from receiver.playbooks.loader import load
 from tests.catalog_fixtures import CASES, GROUP, Case, World
 
 _ROOT = Path(__file__).parents[1]

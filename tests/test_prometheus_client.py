@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from receiver.prometheus import LabelledSample, Prometheus, PrometheusError
+from receiver.evidence.prometheus import LabelledSample, Prometheus, PrometheusError
 
 URL = "http://user:hunter2@prometheus.example:9090/"
 Answer = Callable[[httpx.Request], httpx.Response]

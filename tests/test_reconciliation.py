@@ -24,10 +24,10 @@ from actions.execution.executor import Performer
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
-from receiver.cli import main
-from receiver.database import Database, database
+from receiver.audit.cloudtrail_check import Reconciling
+from receiver.cli.main import main
+from receiver.db.database import Database, database
 from receiver.metrics import Metrics
-from receiver.reconciling import Reconciling
 from tests.catalog_fixtures import CASES, GROUP, World
 
 _ENV = {

@@ -11,7 +11,7 @@ import pytest
 
 from bench.chaos.cluster import Cluster, Replica, cluster
 from demo.stack.processes import Processes
-from receiver.tokens import Role
+from receiver.http.tokens import Role
 from tests.api_fixtures import PLAYBOOK, prometheus
 
 # What is promised of a takeover.

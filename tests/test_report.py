@@ -18,14 +18,14 @@ from actions.audit import log
 from actions.audit.log import Event, Origin, coming_from
 from actions.base import Outcome
 from actions.tables import intents
-from receiver.cli import main
-from receiver.database import Database
-from receiver.report import Asked, report
-from receiver.report_figures import availability
-from receiver.report_page import csv_text, html
-from receiver.run import State
-from receiver.tables import runs as table
-from receiver.tokens import Role
+from receiver.cli.main import main
+from receiver.db.database import Database
+from receiver.db.tables import runs as table
+from receiver.http.tokens import Role
+from receiver.reports.figures import availability
+from receiver.reports.render import csv_text, html
+from receiver.reports.report import Asked, report
+from receiver.runs.model import State
 from tests.api_fixtures import live
 
 _DAY = 86_400.0

@@ -19,14 +19,14 @@ from actions.assurance.cloudtrail import KNOWN_S
 from actions.execution.rate_limits import DAY_S
 from demo.stack import postgres
 from demo.stack.processes import Processes
-from receiver import tables
-from receiver.database import Database, database, inbox_url
-from receiver.engine import Engine, Kind, Phase
-from receiver.episodes import episodes
-from receiver.inbox import Inbox
+from receiver.db import tables
+from receiver.db.database import Database, database, inbox_url
 from receiver.metrics import Metrics
-from receiver.retention import Retention
-from receiver.run import State
+from receiver.runs.model import State
+from receiver.webhook.episodes import episodes
+from receiver.webhook.inbox import Inbox
+from receiver.workflow.durable_queue import Engine, Kind, Phase
+from receiver.workflow.retention import Retention
 from tests.conftest import Clock
 
 _KEEP_S = 2 * DAY_S

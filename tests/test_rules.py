@@ -5,7 +5,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from demo.stack import tools
-from receiver.playbooks import load
+from receiver.playbooks.loader import load
 
 ROOT = Path(__file__).parents[1]
 RULES = sorted((ROOT / "prometheus_rules").glob("*.yml"))

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from demo.stack.processes import Processes
-from receiver.decision import Reason
-from receiver.guarded import ROLE
-from receiver.tokens import Role
+from receiver.decision.model import Reason
+from receiver.http.auth import ROLE
+from receiver.http.tokens import Role
 from tests.service_process import Service
 
 _KEYS = {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver import tokens
-from receiver.tokens import Role, TokensError
+from receiver.http import tokens
+from receiver.http.tokens import Role, TokensError
 from tests.conftest import Clock
 from tests.service_process import settings
 

@@ -13,9 +13,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from ulid import ULID
 
+from receiver.http.tokens import Role
 from receiver.settings import Settings
 from receiver.system import System, TracingError
-from receiver.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
 
 
@@ -144,7 +144,7 @@ def test_what_traces_need_is_named_where_it_is_missing(
     tmp_path: Path, service: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With how to install it."""
-    monkeypatch.setitem(__import__("sys").modules, "receiver.traces", None)
+    monkeypatch.setitem(__import__("sys").modules, "receiver.notify.tracing", None)
     settings = Settings.model_validate(
         {"database_url": f"sqlite:///{tmp_path}/x.db", "otlp_url": "http://127.0.0.1:1/"}
     )

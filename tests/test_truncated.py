@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from receiver.alerts import envelope
-from receiver.database import database
-from receiver.inbox import Inbox
+from receiver.db.database import database
 from receiver.metrics import Metrics
-from receiver.truncated import Truncated
+from receiver.webhook.inbox import Inbox
+from receiver.webhook.payload import envelope
+from receiver.webhook.truncated import Truncated
 
 LABELS = {"alertname": "HighCPU", "asg": 'web "blue"'}
 DELIVERY = b"""{"version": "4", "alerts": [], "truncatedAlerts": 2, "receiver": "smartcloudops",

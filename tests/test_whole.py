@@ -13,14 +13,14 @@ from actions.audit import log
 from actions.execution import kill_switch
 from bench.scenes.frozen_aws import StillCall, refusal
 from models.inference.verdict import Answer
-from receiver import overrides
-from receiver.by_hand import ByHand
-from receiver.episodes import Over
-from receiver.interventions import NoSuchRunError, NotNowError
-from receiver.matchers import parse
-from receiver.overrides import Effect, Override
-from receiver.run import State
+from receiver.controls import overrides
+from receiver.controls.overrides import Effect, Override
+from receiver.playbooks.matchers import parse
+from receiver.runs.model import State
 from receiver.settings import Mode
+from receiver.webhook.episodes import Over
+from receiver.workflow.interventions import NoSuchRunError, NotNowError
+from receiver.workflow.manual_runs import ByHand
 from tests.whole_fixtures import PLAYBOOK, Whole, verdict
 
 

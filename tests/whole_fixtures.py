@@ -18,26 +18,26 @@ from actions.messaging import Nobody
 from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost
 from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
-from receiver import runs
-from receiver.alerts import Alert
-from receiver.assessment import Assessment
-from receiver.assessor import Assessor
-from receiver.aws_facts import AwsFacts, Target
-from receiver.closing import Closing
-from receiver.database import Database, database
-from receiver.engine import Phase
-from receiver.finish import Finish
-from receiver.inbox import Inbox
-from receiver.interventions import Interventions
+from receiver.db.database import Database, database
+from receiver.decision.pipeline import Assessment
+from receiver.decision.snapshot import Situations
+from receiver.evidence.aws_state import AwsFacts, Target
+from receiver.evidence.prometheus import Prometheus
 from receiver.metrics import Metrics
-from receiver.objections import Objections
-from receiver.phases import Phases
-from receiver.playbooks import load
-from receiver.prometheus import Prometheus
-from receiver.run import Run, State
+from receiver.playbooks.loader import load
+from receiver.runs import store
+from receiver.runs.model import Run, State
 from receiver.settings import Mode
-from receiver.situation import Situations
-from receiver.stepping import Stepper
+from receiver.webhook.inbox import Inbox
+from receiver.webhook.payload import Alert
+from receiver.workflow.closing import Closing
+from receiver.workflow.dispatcher import Assessor
+from receiver.workflow.durable_queue import Phase
+from receiver.workflow.interventions import Interventions
+from receiver.workflow.phases import Phases
+from receiver.workflow.preflight import Objections
+from receiver.workflow.rollback import Finish
+from receiver.workflow.steps import Stepper
 
 PLAYBOOK = """
 name: high-cpu
@@ -243,7 +243,7 @@ class Whole:
 
     def runs(self) -> list[Run]:
         with self.state.read() as connection:
-            return list(runs.page(connection, limit=1000))
+            return list(store.page(connection, limit=1000))
 
     def only(self) -> Run:
         (run,) = self.runs()

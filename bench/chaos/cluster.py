@@ -17,8 +17,8 @@ from demo.stack import postgres
 from demo.stack.environment import begin_receiver
 from demo.stack.postgres import Postgres
 from demo.stack.processes import Child, Processes, free_port, wait_announced, wait_ready
-from receiver import tokens
-from receiver.tokens import Role
+from receiver.http import tokens
+from receiver.http.tokens import Role
 
 # As a container engine or systemd does.
 _RESTARTED_AFTER_S = 1.0

@@ -27,7 +27,7 @@ from demo.stack import haproxy, tools
 from demo.stack.monitoring import Chain, start_chain
 from demo.stack.monitoring_config import Surroundings, Timings
 from demo.stack.processes import Processes, wait_ready
-from receiver.tokens import Role
+from receiver.http.tokens import Role
 
 _OUT = Path("build/chaos.json")
 _TIMINGS = Timings(scrape="1s", evaluation="1s", hold="10s", discovery="1s")

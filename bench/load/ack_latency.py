@@ -12,7 +12,7 @@ from bench.load.delivery_client import Load, load
 from bench.load.service import Served, serve, yardstick
 from demo.stack import postgres
 from demo.stack.processes import Processes
-from receiver.tokens import Role
+from receiver.http.tokens import Role
 
 # Of what something is wanted, and of the rest.
 _ROUNDS, _FEWER, _SECONDS = 5, 3, 3.0

@@ -3,7 +3,8 @@
 import uvicorn
 from fastapi import FastAPI, Request
 
-from receiver import serving, settings
+from receiver import settings
+from receiver.http import server
 
 app = FastAPI(openapi_url=None)
 
@@ -20,4 +21,4 @@ async def ready() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, **serving.options(settings.load()))
+    uvicorn.run(app, **server.options(settings.load()))

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 
 from demo.stack.processes import Child, Processes, free_port, wait_ready, without_aws
-from receiver import tokens
-from receiver.tokens import Role
+from receiver.http import tokens
+from receiver.http.tokens import Role
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -24,7 +24,7 @@ from bench.load.service import Served, serve
 from bench.load.steady_load import Sample, Soaked, soaked
 from bench.load.traffic import Traffic, all_up
 from demo.stack.processes import Processes, wait_announced
-from receiver.tokens import Role
+from receiver.http.tokens import Role
 
 _OUT = Path("build/soak.json")
 # The shortest that records are kept, whatever is set.

@@ -30,18 +30,18 @@ from demo.stack.processes import Processes
 from models.features.evidence import Evidence
 from models.inference.artifact import shipped
 from models.inference.detector import judge
-from receiver import runs
-from receiver.alerts import Alert
-from receiver.assessment import Assessment
-from receiver.aws_facts import AwsFacts, Target
-from receiver.database import database
-from receiver.decision import Act, Ask, Refusal
-from receiver.episodes import Episode, Waiting
-from receiver.evidence import gather
-from receiver.playbooks import load
-from receiver.prometheus import Prometheus
+from receiver.db.database import database
+from receiver.decision.model import Act, Ask, Refusal
+from receiver.decision.pipeline import Assessment
+from receiver.decision.snapshot import Situations
+from receiver.evidence.aws_state import AwsFacts, Target
+from receiver.evidence.metrics_query import gather
+from receiver.evidence.prometheus import Prometheus
+from receiver.playbooks.loader import load
+from receiver.runs import store
 from receiver.settings import Mode
-from receiver.situation import Situations
+from receiver.webhook.episodes import Episode, Waiting
+from receiver.webhook.payload import Alert
 
 _ROOT = Path(__file__).parents[2]
 _AT_ONCE = 48
@@ -151,7 +151,7 @@ def _all(
         for scene in some:
             waiting = [_waiting(scene, *alert, now) for alert in scene.alerts]
             with state.write() as connection:
-                runs.take_in(connection, waiting, now)
+                store.take_in(connection, waiting, now)
             answers.append([_answer(deciding, one, now) for one in waiting])
         state.engine.dispose()
         return answers
@@ -177,7 +177,7 @@ def _waiting(scene: Scene, name: str, target: str, now: float) -> Waiting:
 
 
 def _answer(deciding: Assessment, waiting: Waiting, now: float) -> Answered:
-    run = runs.fresh(waiting, now)
+    run = store.fresh(waiting, now)
     episode = Episode(
         key=waiting.alert.key,
         run_id=run.id,

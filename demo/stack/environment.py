@@ -21,8 +21,8 @@ from demo.stack.processes import (
     without_aws,
 )
 from demo.stack.tools import Tools
-from receiver import tokens
-from receiver.tokens import Role
+from receiver.http import tokens
+from receiver.http.tokens import Role
 
 _ROOT = Path(__file__).parents[2]
 

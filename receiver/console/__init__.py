@@ -3,23 +3,32 @@
 from fastapi import FastAPI
 
 from receiver.console import (
-    control,
-    deeds,
+    audit_page,
+    controls_page,
+    home_page,
     login,
     model_page,
-    now,
     playbook_page,
-    records,
+    run_actions,
     run_page,
 )
 from receiver.console.sessions import Sessions
+from receiver.http.tokens import Tokens
 from receiver.system import System
-from receiver.tokens import Tokens
 
 
 def install(app: FastAPI, system: System, tokens: Tokens) -> None:
     app.state.sessions = Sessions(database=system.database, tokens=tokens, clock=system.clock)
     app.state.logins = login.attempts()
-    pages = (login, now, run_page, deeds, control, playbook_page, model_page, records)
+    pages = (
+        login,
+        home_page,
+        run_page,
+        run_actions,
+        controls_page,
+        playbook_page,
+        model_page,
+        audit_page,
+    )
     for router in (login.open_router, *(one.router for one in pages)):
         app.include_router(router)

@@ -12,12 +12,12 @@ from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.responses import RedirectResponse
 
 from actions.audit.log import coming_from
-from receiver.console.doorway import ConsoleRoute, cookie_name, form
-from receiver.console.pages import ASSETS, render
+from receiver.console.session_route import ConsoleRoute, cookie_name, form
 from receiver.console.sessions import LASTS_S, Sessions, csrf
-from receiver.guarded import needs, origin
-from receiver.rate_limits import Buckets, client_of
-from receiver.tokens import Role, Token, Tokens
+from receiver.console.templating import ASSETS, render
+from receiver.http.auth import needs, origin
+from receiver.http.rate_limit import Buckets, client_of
+from receiver.http.tokens import Role, Token, Tokens
 
 _log = structlog.get_logger()
 _AT_ONCE, _PER_S = 10, 0.1

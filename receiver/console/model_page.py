@@ -2,12 +2,12 @@
 
 from fastapi import APIRouter, Request, Response
 
-from receiver.console import plots
-from receiver.console.doorway import ConsoleRoute
-from receiver.console.pages import page
-from receiver.guarded import needs
-from receiver.routes import model
-from receiver.tokens import Role
+from receiver.api import model
+from receiver.console.plots import calibration
+from receiver.console.session_route import ConsoleRoute
+from receiver.console.templating import page
+from receiver.http.auth import needs
+from receiver.http.tokens import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -17,7 +17,7 @@ def shown(request: Request) -> Response:
     story = model.story(request)
     card = story["card"] if isinstance(story["card"], dict) else {}
     figures = [
-        one | {"plot": plots.calibration(one.get("calibration") or ())}
+        one | {"plot": calibration.calibration(one.get("calibration") or ())}
         for one in card.get("figures", ())
     ]
     return page(request, "model.html", model=story, card=card, figures=figures)

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from receiver import tallies
-from receiver.console.doorway import ConsoleRoute
-from receiver.console.pages import page
-from receiver.guarded import needs
-from receiver.routes import arming, control, runs
-from receiver.routes.asking import PlaybookName
-from receiver.run import State
+from receiver.api import arming, control, runs
+from receiver.api.params import PlaybookName
+from receiver.console.session_route import ConsoleRoute
+from receiver.console.templating import page
+from receiver.http.auth import needs
+from receiver.http.tokens import Role
+from receiver.runs import stats
+from receiver.runs.model import State
 from receiver.system import System
-from receiver.tokens import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _DAYS = 30
@@ -43,7 +43,7 @@ _PARTS = (
 def shown(request: Request) -> Response:
     system: System = request.app.state.system
     with system.database.read() as connection:
-        counts = tallies.by_playbook(connection, system.clock() - _DAYS * 86_400.0)
+        counts = stats.by_playbook(connection, system.clock() - _DAYS * 86_400.0)
     found = [
         one | {"record": record(counts.get(one["name"], {}))}
         for one in control.playbooks(request)["items"]

@@ -6,16 +6,16 @@ from fastapi import APIRouter, Request, Response
 
 from actions.execution import ledger
 from models.features.signals import ROLES
-from receiver.console import deeds
-from receiver.console.aftermath import aftermath, until
-from receiver.console.doorway import ConsoleRoute
-from receiver.console.evidence_plots import Plot, marks, plot
-from receiver.console.pages import page, seen
-from receiver.guarded import needs
-from receiver.routes import runs
-from receiver.routes.asking import RunId
+from receiver.api import runs
+from receiver.api.params import RunId
+from receiver.console import run_actions
+from receiver.console.plots.metrics_after import aftermath, until
+from receiver.console.plots.run import Plot, marks, plot
+from receiver.console.session_route import ConsoleRoute
+from receiver.console.templating import page, seen
+from receiver.http.auth import needs
+from receiver.http.tokens import Role
 from receiver.system import System
-from receiver.tokens import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _UNCHANGED = 204
@@ -25,7 +25,7 @@ _OPEN, _AGAIN = "load", "every 10s"
 @router.get("/runs/{run_id}", openapi_extra=needs(Role.VIEWER))
 def shown(request: Request, run_id: RunId) -> Response:
     run = runs.one(request, run_id)
-    possible = deeds.possible(run, undoable=_undoable(request.app.state.system, run_id))
+    possible = run_actions.possible(run, undoable=_undoable(request.app.state.system, run_id))
     known = {"story": seen(run), "deeds": seen([possible, (run["plan"] or {}).get("digest")])}
     asked = request.query_params
     if asked.get("story") == known["story"]:

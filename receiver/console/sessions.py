@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select
 
 from actions.audit import log
-from receiver.database import Database
-from receiver.tables import sessions
-from receiver.tokens import Token, Tokens
+from receiver.db.database import Database
+from receiver.db.tables import sessions
+from receiver.http.tokens import Token, Tokens
 
 LASTS_S = 12 * 3600.0
 

@@ -1,0 +1,87 @@
+"""Arming playbooks, and disarming them at once."""
+
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException, Request
+from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
+
+from actions.aws.inventory import GROUP_NAME
+from receiver.api.comment import Comment
+from receiver.api.params import PlaybookName, answers
+from receiver.api.schemas import ArmingStory
+from receiver.controls.arming import ALL
+from receiver.controls.promotion import NoSuchPlaybookError, NotJustifiedError
+from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.problems import documented
+from receiver.http.tokens import Role
+from receiver.runs.views import arming_story
+from receiver.settings import Mode
+from receiver.system import System
+
+router = APIRouter(prefix="/api/v1/playbooks", route_class=GuardedRoute, tags=["control"])
+_Service = Annotated[str, StringConstraints(pattern=f"^{GROUP_NAME.pattern}$")]
+_EXAMPLE: JsonDict = {
+    "mode": "approve",
+    "service": "web-asg",
+    "canary_percent": 25,
+    "comment": "two weeks of right decisions",
+}
+_NO_SUCH = documented(HTTPStatus.NOT_FOUND)
+_ARMED = answers(ArmingStory, "How it is armed now.")
+_DISARMED = answers(ArmingStory, "It only observes now.")
+
+
+class DisarmBody(Comment):
+    """Without a `service`, for all services, whatever was said of one of them."""
+
+    service: _Service | None = Field(default=None, examples=["web-asg"])
+
+
+class ArmBody(DisarmBody):
+    """Without a `service`, for all services that have no arming of their own."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    mode: Literal[Mode.APPROVE, Mode.AUTO]
+    canary_percent: Annotated[int, Field(ge=1, le=100)] = 100
+    force: bool = Field(default=False, description="overrule what its record says")
+
+
+@router.post(
+    "/{name}/arm",
+    openapi_extra=needs(Role.ADMIN),
+    responses=_ARMED | _NO_SUCH | documented(HTTPStatus.CONFLICT),
+)
+def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
+    """Let a playbook go further, or less far, on the record that it has; 409 says what it lacks."""
+    system: System = request.app.state.system
+    try:
+        made = system.rollout.arm(
+            name,
+            body.service or ALL,
+            body.mode,
+            canary_percent=body.canary_percent,
+            by=caller(request),
+            comment=body.comment,
+            force=body.force,
+        )
+    except NoSuchPlaybookError:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such playbook") from None
+    except NotJustifiedError as error:
+        raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
+    return arming_story(made, made.digest)
+
+
+@router.post("/{name}/disarm", openapi_extra=needs(Role.ADMIN), responses=_DISARMED | _NO_SUCH)
+def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, Any]:
+    """Have a playbook only observe from now on; a step that is not yet sent is not sent."""
+    system: System = request.app.state.system
+    try:
+        made = system.rollout.disarm(
+            name, body.service or ALL, by=caller(request), comment=body.comment
+        )
+    except NoSuchPlaybookError:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such playbook") from None
+    return arming_story(made, made.digest)

@@ -1,0 +1,65 @@
+"""The audit: what happened, and whether the record of it is whole."""
+
+import json
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, HTTPException, Query, Request
+from pydantic import AwareDatetime
+
+from actions.audit import log
+from actions.audit.archive import ArchiveError
+from actions.audit.signed_heads import KeyFileError
+from receiver.api.params import Limit, Name, answers
+from receiver.api.schemas import AuditPage, Verified
+from receiver.http.auth import GuardedRoute, needs
+from receiver.http.tokens import Role
+from receiver.runs.views import when
+from receiver.system import System
+
+_log = structlog.get_logger()
+router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
+
+
+_PAGE = answers(AuditPage, "A page of records, newest first.")
+_VERIFIED = answers(Verified, "Whether every record holds.")
+
+
+@router.get("", openapi_extra=needs(Role.VIEWER), responses=_PAGE)
+def page(
+    request: Request,
+    *,
+    since: AwareDatetime | None = None,
+    run: Name | None = None,
+    limit: Limit = 100,
+    cursor: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+) -> dict[str, Any]:
+    """Audit records, newest first."""
+    system: System = request.app.state.system
+    with system.database.read() as connection:
+        found = log.records(
+            connection,
+            since=since.timestamp() if since else None,
+            run_id=run,
+            before=cursor,
+            limit=limit + 1,
+        )
+    items = [
+        dict(row) | {"at": when(row["at"]), "detail": json.loads(row["detail"])}
+        for row in found[:limit]
+    ]
+    return {"items": items, "next_cursor": str(items[-1]["seq"]) if len(found) > limit else None}
+
+
+@router.get("/verify", openapi_extra=needs(Role.VIEWER), responses=_VERIFIED)
+def verify(request: Request) -> dict[str, Any]:
+    """Walk the whole chain, against the signed heads; `first_bad` is the first that is wrong."""
+    system: System = request.app.state.system
+    try:
+        return asdict(system.anchoring.verify())
+    except (ArchiveError, KeyFileError) as error:
+        _log.error("audit_heads_unreadable", why=str(error))
+        said = "the signed heads cannot be read, or one is forged: the log says which"
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, said) from None

@@ -1,0 +1,110 @@
+"""The kill switch, the cooldowns, and the playbooks as they are loaded."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request
+
+from actions.audit import log
+from actions.execution import circuit_breakers, claims, kill_switch
+from receiver.api.comment import Comment
+from receiver.api.params import Cursor, Limit, TargetPath, Why, answers
+from receiver.api.schemas import CooldownEnded, CooldownPage, PlaybookPage, SwitchStory
+from receiver.controls import arming
+from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.problems import documented
+from receiver.http.tokens import Role
+from receiver.runs.views import told, when
+from receiver.system import System
+
+router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])
+
+
+_SWITCH = answers(SwitchStory, "The kill switch as it stands now.")
+_ENDED = answers(CooldownEnded, "It is over.") | documented(HTTPStatus.NOT_FOUND)
+_COOLDOWNS = answers(CooldownPage, "A page of cooldowns, by target.")
+_PLAYBOOKS = answers(PlaybookPage, "A page of playbooks, by name.")
+
+
+@router.post("/pause", openapi_extra=needs(Role.OPERATOR), responses=_SWITCH)
+def pause(request: Request, body: Comment) -> dict[str, Any]:
+    """Nothing acts from now on; alerts are still taken and decided."""
+    return _turn(request, body, paused=True)
+
+
+@router.post("/resume", openapi_extra=needs(Role.OPERATOR), responses=_SWITCH)
+def resume(request: Request, body: Comment) -> dict[str, Any]:
+    """Act again, on alerts that still fire."""
+    return _turn(request, body, paused=False)
+
+
+@router.get("/cooldowns", openapi_extra=needs(Role.VIEWER), responses=_COOLDOWNS)
+def cooldowns(
+    request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
+) -> dict[str, Any]:
+    """Targets that are held by a run, or were acted on a short while ago."""
+    system: System = request.app.state.system
+    with system.database.read() as connection:
+        found = claims.cooling(connection, system.clock(), after=cursor or "", limit=limit + 1)
+    items = [
+        {
+            "target": one.target,
+            "run": one.run_id,
+            "held": one.held,
+            "until": when(one.cooldown_until),
+        }
+        for one in found[:limit]
+    ]
+    return {"items": items, "next_cursor": items[-1]["target"] if len(found) > limit else None}
+
+
+@router.delete("/cooldowns/{target}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
+def cool(request: Request, target: TargetPath, comment: Why | None = None) -> dict[str, Any]:
+    """End a target's cooldown; one that a run holds is left to it."""
+    system: System = request.app.state.system
+    now = system.clock()
+    with system.database.write() as connection:
+        ended = claims.cool(connection, target, now)
+        if ended:
+            detail = {"target": target, "comment": comment}
+            event = log.Event(actor=caller(request), event="cooldown_ended", detail=detail)
+            log.append(connection, now, event)
+    if not ended:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "the target has no cooldown that could be ended")
+    return {"target": target}
+
+
+@router.get("/playbooks", openapi_extra=needs(Role.VIEWER), responses=_PLAYBOOKS)
+def playbooks(
+    request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
+) -> dict[str, Any]:
+    """As they are loaded, with how far each may go, who armed it, and its breaker."""
+    system: System = request.app.state.system
+    with system.database.read() as connection:
+        failed, armings = circuit_breakers.every(connection), arming.every(connection)
+    ordered = sorted(system.playbooks.items, key=lambda one: one.name)
+    found = [one for one in ordered if one.name > (cursor or "")]
+    items = [
+        told(one, failed.get(one.name), known, system.rollout.goes(one, known))
+        for one in found[:limit]
+        for known in [armings.get(one.name, ())]
+    ]
+    return {"items": items, "next_cursor": items[-1]["name"] if len(found) > limit else None}
+
+
+def _turn(request: Request, body: Comment, *, paused: bool) -> dict[str, Any]:
+    system: System = request.app.state.system
+    with system.database.write() as connection:
+        state = kill_switch.turn(
+            connection,
+            paused=paused,
+            by=caller(request),
+            comment=body.comment,
+            now=system.clock(),
+        )
+    return {
+        "paused": state.paused,
+        "comment": state.comment,
+        "changed_by": state.changed_by,
+        "changed_at": when(state.changed_at),
+    }

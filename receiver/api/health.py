@@ -1,0 +1,49 @@
+"""Whether the service lives, whether it is ready, and its metrics. Open to all."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from receiver.api.params import answers
+from receiver.api.schemas import Alive, Ready
+from receiver.http.problems import documented
+from receiver.system import System
+
+router = APIRouter(tags=["health"])
+_LONG = documented(HTTPStatus.REQUEST_URI_TOO_LONG)
+_OFTEN = documented(HTTPStatus.TOO_MANY_REQUESTS)
+_READY = answers(Ready, "All is well.") | answers(Ready, "Something is wrong.", 503)
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Prometheus' text format.",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.get("/healthz", response_model=None, responses=answers(Alive, "It lives.") | _LONG)
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", response_model=None, responses=_READY | _LONG | _OFTEN)
+def readyz(request: Request) -> JSONResponse:
+    """Whether alerts can be stored and decided; each check says what is wrong, or "ok"."""
+    system: System = request.app.state.system
+    checks = system.checks()
+    ready = all(answer == "ok" for answer in checks.values())
+    return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
+
+
+@router.get(
+    "/metrics", response_model=None, response_class=Response, responses=_TEXT | _LONG | _OFTEN
+)
+def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    system: System = request.app.state.system
+    system.refresh_gauges()
+    return Response(generate_latest(system.metrics.registry), media_type=CONTENT_TYPE_LATEST)

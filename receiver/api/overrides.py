@@ -1,0 +1,150 @@
+"""Overrides, shaped like Alertmanager's silences: hold alerts, or only observe them."""
+
+from http import HTTPStatus
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, HTTPException, Request
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.config import JsonDict
+from ulid import ULID
+
+from receiver.api.comment import Text
+from receiver.api.params import Cursor, Limit, RunId, Why, answers
+from receiver.api.schemas import OverrideEnded, OverridePage, OverrideStory
+from receiver.controls import overrides
+from receiver.controls.overrides import Effect, Override
+from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.problems import documented
+from receiver.http.tokens import Role
+from receiver.playbooks.matchers import Matcher
+from receiver.runs.views import when
+from receiver.system import System
+
+router = APIRouter(prefix="/api/v1/overrides", route_class=GuardedRoute, tags=["overrides"])
+_EXAMPLE: JsonDict = {
+    "matchers": [{"name": "asg", "value": "web-asg", "isRegex": False, "isEqual": True}],
+    "effect": "hold",
+    "ends_at": "2026-11-23T08:00:00Z",
+    "comment": "migration",
+}
+_LASTS_AT_MOST_S = 366 * 86_400.0
+
+
+class MatcherBody(BaseModel):
+    """As in Alertmanager's API."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_:][A-Za-z0-9_:]*$", max_length=200)]
+    value: Annotated[str, StringConstraints(max_length=1000)]
+    isRegex: bool = False  # noqa: N815 Alertmanager's name
+    isEqual: bool = True  # noqa: N815 Alertmanager's name
+
+    def matcher(self) -> Matcher:
+        """Raises MatcherError."""
+        return Matcher(
+            name=self.name, value=self.value, is_regex=self.isRegex, is_equal=self.isEqual
+        )
+
+
+class OverrideBody(BaseModel):
+    """`created_by` is who the token belongs to, whatever the body says."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
+    matchers: Annotated[list[MatcherBody], Field(min_length=1, max_length=20)]
+    effect: Effect
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime
+    created_by: Annotated[str, StringConstraints(max_length=200)] | None = None
+    comment: Text
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if all(one.matcher().matches({}) for one in self.matchers):
+            raise ValueError("at least one matcher must ask for a label")
+        if self.starts_at is not None and self.starts_at >= self.ends_at:
+            raise ValueError("ends_at must come after starts_at")
+        return self
+
+
+_PAGE = answers(OverridePage, "A page of overrides, newest first.")
+_MADE = answers(OverrideStory, "The override.", 201)
+_ENDED = answers(OverrideEnded, "It is over.") | documented(HTTPStatus.NOT_FOUND)
+
+
+@router.get("", openapi_extra=needs(Role.VIEWER), responses=_PAGE)
+def page(request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None) -> dict[str, Any]:
+    """Those that hold, or are still to come, newest first."""
+    system: System = request.app.state.system
+    with system.database.read() as connection:
+        found = overrides.unended(connection, system.clock(), before=cursor, limit=limit + 1)
+    items = [_shown(one) for one in found[:limit]]
+    return {"items": items, "next_cursor": items[-1]["id"] if len(found) > limit else None}
+
+
+@router.post(
+    "", status_code=HTTPStatus.CREATED, openapi_extra=needs(Role.OPERATOR), responses=_MADE
+)
+def add(request: Request, body: OverrideBody) -> dict[str, Any]:
+    """Hold alerts, or only observe them, for a time."""
+    system: System = request.app.state.system
+    now = system.clock()
+    ends_at = body.ends_at.timestamp()
+    if not now < ends_at <= now + _LASTS_AT_MOST_S:
+        raise HTTPException(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "ends_at must lie ahead, by a year at most"
+        )
+    override = Override(
+        id=str(ULID()),
+        matchers=[one.matcher() for one in body.matchers],
+        effect=body.effect,
+        # What lies behind is not held any more, and some of it cannot be written down.
+        starts_at=max(now, body.starts_at.timestamp()) if body.starts_at else now,
+        ends_at=ends_at,
+        created_by=caller(request),
+        comment=body.comment,
+    )
+    with system.database.write() as connection:
+        overrides.add(connection, override, now)
+    return _shown(override)
+
+
+@router.delete("/{override_id}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
+def end(request: Request, override_id: RunId, comment: Why | None = None) -> dict[str, Any]:
+    """End it now."""
+    system: System = request.app.state.system
+    with system.database.write() as connection:
+        ended = overrides.end(
+            connection, override_id, caller(request), system.clock(), comment=comment
+        )
+    if not ended:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such override any more")
+    return {"id": override_id}
+
+
+def _shown(override: Override) -> dict[str, Any]:
+    return {
+        "id": override.id,
+        "matchers": [
+            {
+                "name": one.name,
+                "value": one.value,
+                "isRegex": one.is_regex,
+                "isEqual": one.is_equal,
+            }
+            for one in override.matchers
+        ],
+        "effect": override.effect,
+        "starts_at": when(override.starts_at),
+        "ends_at": when(override.ends_at),
+        "created_by": override.created_by,
+        "comment": override.comment,
+    }

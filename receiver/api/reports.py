@@ -1,0 +1,60 @@
+"""The report: what happened in a time, and the figures of success."""
+
+from functools import partial
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime
+
+from actions.audit.archive import ArchiveError
+from actions.audit.chain import Verification
+from actions.audit.signed_heads import KeyFileError
+from receiver.api.params import answers
+from receiver.api.schemas import Report
+from receiver.http.auth import GuardedRoute, needs
+from receiver.http.tokens import Role
+from receiver.reports.figures import availability
+from receiver.reports.report import Asked, ask, report
+from receiver.system import System
+
+_log = structlog.get_logger()
+router = APIRouter(prefix="/api/v1/report", route_class=GuardedRoute, tags=["audit"])
+_DAYS_30_S = 30 * 86_400.0
+
+_REPORT = answers(Report, "The report.")
+
+
+@router.get("", openapi_extra=needs(Role.VIEWER), responses=_REPORT)
+def of_time(
+    request: Request,
+    *,
+    since: AwareDatetime | None = None,
+    manual_minutes: Annotated[float | None, Query(gt=0, le=1e6, allow_inf_nan=False)] = None,
+    price: Annotated[float | None, Query(ge=0, le=1e6, allow_inf_nan=False)] = None,
+) -> dict[str, Any]:
+    """Since then, or of the last 30 days; each figure with its definition, null if unknown."""
+    system: System = request.app.state.system
+    now = system.clock()
+    begin = min(now, since.timestamp()) if since else now - _DAYS_30_S
+    available = availability(partial(ask, system.prometheus, now), now - begin)
+    verification, why = _verified(system)
+    with system.database.read() as connection:
+        asked = Asked(
+            since=begin,
+            until=now,
+            manual_minutes=manual_minutes,
+            price=price,
+            availability=available,
+            verification=verification,
+            why_unverified=why,
+        )
+        return report(connection, asked)
+
+
+def _verified(system: System) -> tuple[Verification | None, str]:
+    try:
+        return system.anchoring.verify(), ""
+    except (ArchiveError, KeyFileError) as error:
+        _log.error("audit_heads_unreadable", why=str(error))
+        return None, "the signed heads cannot be read, or one is forged: the log says which"

@@ -1,0 +1,36 @@
+"""Who somebody in a chat is to us: a name for the audit, and a role."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+
+from receiver.http.tokens import Role
+
+
+class ChatUsersError(Exception):
+    """The file of chat users cannot be used; the text names it."""
+
+
+class ChatUser(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,64}$")]
+    role: Role
+
+
+_Key = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[A-Za-z0-9._@/-]{1,128}$")]
+_FILE = TypeAdapter(dict[_Key, ChatUser])
+
+
+def load(path: Path) -> Mapping[str, ChatUser]:
+    """By `slack:TEAM/USER` or `webhook:NAME`. Raises ChatUsersError."""
+    try:
+        return _FILE.validate_json(path.read_bytes())
+    except OSError as error:
+        raise ChatUsersError(f"{path}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ChatUsersError(f"{path}: {where or 'file'}: {first['msg']}") from None

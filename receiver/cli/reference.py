@@ -1,0 +1,92 @@
+"""What is generated: the page of the actions, the playbooks' JSON Schema, the model's figures.
+
+`python -m receiver.cli.reference` writes them; tests say when they are out of date.
+"""
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from actions.base import Action
+from actions.catalog.registry import CATALOG
+from models.inference import artifact
+from models.training.model_card import figures
+from receiver.playbooks.schema import Playbook
+
+ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")
+MODEL_PAGE = Path("docs/model.md")
+_FIGURES = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
+_HEAD = """# Actions
+
+What a playbook's steps can do. This page is generated from the code (`make reference`).
+
+*Impact*: **harmless** changes nothing in AWS; **reversible** can be undone and loses nothing;
+**disruptive** takes the target out of service for a while; **destructive** loses what does not come
+back. An action that *converges* may be called twice with one effect; all others are called at most
+once, and if the answer is lost the outcome is *unknown*, and a person is called.
+
+The emulated AWS of the tests has instance refreshes and commands of its own making; everything else
+is moto's, mended where moto errs.
+"""
+
+
+def actions_page() -> str:
+    """The page, in Markdown."""
+    return "\n".join([_HEAD, *(_section(CATALOG[name]) for name in sorted(CATALOG))])
+
+
+def schema() -> Mapping[str, Any]:
+    """The JSON Schema of a playbook, with each action's own parameters."""
+    made = Playbook.model_json_schema(by_alias=True)
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = "SmartCloudOps playbook"
+    for part in ("Step", "Telling"):
+        made["$defs"][part]["properties"]["action"]["enum"] = sorted(CATALOG)
+        made["$defs"][part]["allOf"] = list(_params())
+    return made
+
+
+def model_page(text: str) -> str:
+    """The page of the model, with the figures that the shipped model's card has now."""
+    found = figures(artifact.card(artifact.SHIPPED))
+    return _FIGURES.sub(lambda _: f"\n{found}\n\n", text, count=1)
+
+
+def _params() -> Iterator[dict[str, Any]]:
+    for name in sorted(CATALOG):
+        yield {
+            "if": {"properties": {"action": {"const": name}}},
+            "then": {"properties": {"params": CATALOG[name].params.model_json_schema()}},
+        }
+
+
+def _section(action: Action) -> str:
+    module = inspect.getmodule(action)
+    undone = f"`{action.undone_by}`" if action.undone_by else "nothing"
+    facts = [
+        f"- target: {action.target}",
+        f"- impact: {action.impact}{', takes the target out of service' * action.takes_out}",
+        f"- converges: {'yes' if action.converges else 'no'}",
+        f"- undone by: {undone}{', when the run ends' * action.leased}",
+    ]
+    if action.asks:
+        facts.append("- a person must approve each one")
+    names = ", ".join(f"`{one}`" for one in sorted(action.permissions)) or "none"
+    facts.append(f"- permissions: {names}")
+    said = inspect.getdoc(module) or ""
+    return f"## {action.name}\n\n{said}\n\n" + "\n".join(facts) + "\n"
+
+
+def main(root: Path) -> None:
+    (root / ACTIONS_PAGE).write_text(actions_page())
+    page = root / MODEL_PAGE
+    page.write_text(model_page(page.read_text()))
+    (root / SCHEMA).write_text(json.dumps(schema(), indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "."))

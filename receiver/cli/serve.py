@@ -1,0 +1,77 @@
+"""`smartcloudops serve`."""
+
+import gc
+import signal
+import sys
+
+import click
+import httpx
+import uvicorn
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from actions.aws.clients import AWS_ERRORS
+from receiver.app import app
+from receiver.chat.wiring import ChatError, chat
+from receiver.cli.playbooks import BAD_INPUT, FAILED, fail, playbooks_or_exit, settings_or_exit
+from receiver.db.database import DatabaseUrlError, SchemaError, fault
+from receiver.db.process_lock import AlreadyRunningError
+from receiver.http import server, tokens
+from receiver.http.server import TlsError
+from receiver.http.signatures import SecretFileError, secret_of
+from receiver.http.tokens import TokensError
+from receiver.notify.channels import NotifyFileError, Services
+from receiver.runtime import log_setup
+from receiver.settings import Settings
+from receiver.system import System, TracingError
+
+_UNUSABLE = (
+    AlreadyRunningError,
+    ChatError,
+    DatabaseUrlError,
+    NotifyFileError,
+    SchemaError,
+    SecretFileError,
+    TlsError,
+    TokensError,
+    TracingError,
+)
+
+
+@click.command()
+def serve() -> None:
+    """Take alerts and act on them, as far as SMARTCLOUDOPS_MODE allows."""
+    loaded = settings_or_exit()
+    playbooks = playbooks_or_exit(loaded.playbooks)
+    try:
+        known = tokens.load(loaded.tokens_file)
+        how = server.options(loaded)
+        http = httpx.Client(trust_env=False)
+        services = Services(str(loaded.alertmanager_url), loaded.notify_file, http)
+        system = System(loaded, playbooks, outside=services, announce=services.announce)
+        talking = chat(loaded, system, http)
+        log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
+        # Before the port is bound: whoever gets a connection gets an answer.
+        system.prepare()
+    except _UNUSABLE as error:
+        fail(str(error), BAD_INPUT)
+    except AWS_ERRORS as error:
+        fail(f"AWS clients cannot be made: {error}", BAD_INPUT)
+    except SQLAlchemyError as error:
+        fail(f"the database cannot be used: {fault(error)}", FAILED)
+    except OSError as error:
+        fail(f"{error.filename or 'the database'}: {error.strerror}", FAILED)
+    # uvicorn stops in order, and then sends itself the signal again, which would be the status.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # What is loaded stays: looking through it for garbage would hold up deliveries.
+    gc.collect()
+    gc.freeze()
+    uvicorn.run(app(system, known, talking), **how)
+
+
+def _secrets(loaded: Settings) -> list[str]:
+    """What must not get into the log, as far as it is known by its value."""
+    files = (loaded.slack_secret_file, loaded.chat_secret_file, loaded.ask_key_file)
+    found = [secret_of(file) for file in files if file is not None]
+    password = make_url(loaded.database_url).password
+    return [*found, *([str(password)] if password else [])]

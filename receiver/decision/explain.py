@@ -1,0 +1,134 @@
+"""What would be done about an alert, and why: the real decision, on which nothing follows."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, assert_never
+
+from sqlalchemy.engine import make_url
+from ulid import ULID
+
+from actions.aws import clients as aws
+from receiver.db.database import Database, database
+from receiver.decision.factory import assessment
+from receiver.decision.model import Act, Ask, Observe, Refusal
+from receiver.decision.pipeline import Assessed, Assessment
+from receiver.decision.stored_plan import planned
+from receiver.evidence.aws_state import AwsFacts
+from receiver.evidence.model_server import Judging
+from receiver.evidence.prometheus import Prometheus
+from receiver.playbooks.loader import Playbooks
+from receiver.runs import store
+from receiver.settings import Settings
+from receiver.webhook import payload
+from receiver.webhook.episodes import Episode, Waiting
+from receiver.webhook.payload import Alert, NotJsonError, NotVersion4Error
+
+
+class PayloadError(Exception):
+    """The file is no delivery of Alertmanager; the text says what it lacks."""
+
+
+def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[dict[str, Any]]:
+    """One answer an alert: `alert`, `decision`, `refusal`, `detail`, `plan`, `verdict`, `gates`.
+
+    Prometheus, AWS and the service's own records are read where they can be; what cannot be read
+    is unknown, as it would be to the service.
+
+    Raises PayloadError or DatabaseUrlError.
+    """
+    now = time.time()
+    try:
+        envelope = payload.envelope(body)
+    except (NotJsonError, NotVersion4Error) as error:
+        raise PayloadError(str(error)) from None
+    found = [payload.alert(raw, now) for raw in envelope.alerts]
+    with (
+        records(settings.database_url) as state,
+        ThreadPoolExecutor(4 * settings.workers) as queries,
+        Prometheus(
+            str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
+        ) as prometheus,
+    ):
+        clients = aws.connect()
+        judge = Judging(settings.model, settings.model_manifest, lambda: clients).judge
+        facts = AwsFacts(aws=clients, pool=queries, trail=settings.cloudtrail)
+        deciding = assessment(settings, playbooks, state, facts, prometheus, queries, judge)
+        return [_answer(alert, deciding, now) for alert in found]
+
+
+def told(answer: dict[str, Any]) -> str:
+    """An answer as a person reads it."""
+    decision = " ".join(filter(None, (answer["decision"], answer["refusal"])))
+    gates = (
+        f"  {'pass' if gate['passed'] else 'STOP'}  {gate['name']:<10} {gate['detail']}"
+        for gate in answer["gates"]
+    )
+    return "\n".join([f"{answer['alert']}: {decision}", f"  {answer['detail']}", *gates])
+
+
+@contextmanager
+def records(url: str) -> Iterator[Database]:
+    """The service's records, or empty ones where it never ran."""
+    parsed = make_url(url) if "://" in url else None
+    file = parsed.database if parsed and parsed.get_backend_name() == "sqlite" else None
+    if file is None or Path(file).exists():
+        yield database(url)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        empty = database(f"sqlite:///{folder}/empty.db")
+        empty.migrate("state")
+        yield empty
+        empty.engine.dispose()
+
+
+def _answer(alert: Alert | None, deciding: Assessment, now: float) -> dict[str, Any]:
+    if alert is None:
+        return {
+            "alert": "(an alert without labels)",
+            "decision": "rejected",
+            "refusal": None,
+            "detail": "it has no labels to be known by",
+            "plan": None,
+            "verdict": None,
+            "gates": [],
+        }
+    run = store.fresh(Waiting(id=str(ULID()), received_at=now, alert=alert), now)
+    episode = Episode(
+        key=alert.key,
+        run_id=run.id,
+        starts_at=alert.starts_at,
+        last_seen_at=now,
+        resolved_at=None if alert.firing else now,
+    )
+    assessed = deciding.of(run, lambda: episode, now)
+    target = assessed.target.id or "no target"
+    return {
+        "alert": f"{alert.labels.get('alertname', '(no alertname)')} {target}",
+        "verdict": asdict(assessed.verdict) if assessed.verdict else None,
+        "gates": [asdict(gate) for gate in assessed.decision.gates],
+        **_decided(assessed, alert),
+    }
+
+
+def _decided(assessed: Assessed, alert: Alert) -> dict[str, Any]:
+    decision = assessed.decision
+    match decision:
+        case Act() | Ask() | Observe():
+            name = type(decision).__name__.lower()
+            plan = planned(decision.plan, "", alert.labels)
+            detail = f"{plan['action']} on {plan['target']}"
+            return {"decision": name, "refusal": None, "detail": detail, "plan": plan}
+        case Refusal():
+            reason = str(decision.reason)
+            return {
+                "decision": "refuse",
+                "refusal": reason,
+                "detail": decision.detail,
+                "plan": None,
+            }
+    assert_never(decision)

@@ -1,0 +1,159 @@
+"""Alertmanager's deliveries: on disk before they are acknowledged, acted on later.
+
+Answered before the application and its routes: in a storm these would cost more than the storing.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import structlog
+from fastapi import HTTPException, Response
+from starlette.types import Receive, Scope, Send
+
+from receiver.http.auth import permitted
+from receiver.http.middleware import (
+    ID,
+    BodyTooLargeError,
+    buckets,
+    dressed,
+    header_of,
+    request_id_of,
+    unforeseen,
+)
+from receiver.http.problems import problem
+from receiver.http.rate_limit import client_of
+from receiver.http.tokens import Role, Tokens
+from receiver.system import System
+from receiver.webhook import payload
+from receiver.webhook.inbox import InboxUnavailableError, Receipt
+from receiver.webhook.payload import Alert, Envelope, NotJsonError, NotVersion4Error
+
+PATH = "/webhook/alertmanager"
+BODY_MAX = 16 * 1024 * 1024
+_log = structlog.get_logger()
+# Above this, taking a body apart would hold up every other request for too long.
+_SMALL = 64 * 1024
+# Longer than the database itself may take to say that it cannot.
+_STORED_S = 12.0
+_COUNTS = b'{"accepted": %d, "duplicates": %d, "resolved": %d, "rejected": %d}'
+# What a browser would be told besides costs each delivery, and no browser delivers.
+_JSON = (b"content-type", b"application/json")
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+
+
+class _GoneError(Exception):
+    """Whoever was sending has hung up."""
+
+
+class Deliveries:
+    """An ASGI application for one path. `per_s` is a client's rate of deliveries."""
+
+    def __init__(self, system: System, tokens: Tokens, *, per_s: float) -> None:
+        self._system, self._tokens = system, tokens
+        self._buckets = buckets(per_s)
+        metrics = system.metrics
+        self._firing = metrics.alerts_received.labels("firing")
+        self._resolved = metrics.alerts_received.labels("resolved")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request_id = request_id_of(scope)
+        # Each request has a task, and so a context, of its own.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            status, body = 200, await self._answer(scope, receive, request_id)
+            length = (b"content-length", b"%d" % len(body))
+            headers = [_JSON, _NO_SNIFFING, length, (ID, request_id.encode())]
+        except _GoneError:
+            # Nobody hears an answer.
+            return
+        except Exception as error:  # noqa: BLE001 the sender is told, and tries again
+            refused = _refused(error, request_id)
+            self._system.metrics.webhook_rejected.labels(refused.status_code).inc()
+            status, body = refused.status_code, bytes(refused.body)
+            headers = dressed(refused.raw_headers, scope, request_id)
+        finally:
+            self._system.metrics.webhook_duration.observe(time.perf_counter() - started)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> bytes:
+        address = scope["client"][0] if scope.get("client") else ""
+        if wait_s := self._buckets.wait_s(client_of(address)):
+            # Alertmanager tries again after 503, and gives up what it is told 429 about.
+            raise HTTPException(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "too many deliveries at once",
+                {"Retry-After": str(int(wait_s) + 1)},
+            )
+        given = header_of(scope, b"authorization").decode("latin-1")
+        permitted(self._tokens, given, Role.WEBHOOK, address, PATH)
+        now = self._system.clock()
+        envelope, taken, rejected = await _read(receive, now)
+        receipt = await self._stored(taken, now, request_id)
+        self._firing.inc(receipt.accepted + receipt.duplicates)
+        if receipt.resolved:
+            self._resolved.inc(receipt.resolved)
+        if receipt.duplicates:
+            self._system.metrics.alerts_duplicate.inc(receipt.duplicates)
+        if envelope.truncated:
+            self._system.metrics.alerts_truncated.inc(envelope.truncated)
+            self._system.truncated.fetch(envelope)
+        return _COUNTS % (receipt.accepted, receipt.duplicates, receipt.resolved, rejected)
+
+    async def _stored(self, taken: Sequence[Alert], now: float, request_id: str) -> Receipt:
+        try:
+            async with asyncio.timeout(_STORED_S):
+                return await self._system.inbox.store(taken, now, request_id=request_id)
+        except InboxUnavailableError as error:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+        except TimeoutError:
+            # If they are stored later after all, the next delivery of them is a repeat.
+            late = f"not stored within {_STORED_S:.0f} s"
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, late) from None
+
+
+def _refused(error: Exception, request_id: str) -> Response:
+    """Whatever broke, the sender is told, and tries again where that may help."""
+    if isinstance(error, HTTPException):
+        _log.warning("delivery_rejected", status=int(error.status_code), why=error.detail)
+        headers = dict(error.headers or {})
+        return problem(error.status_code, error.detail, headers, request_id=request_id)
+    return unforeseen(error, PATH, request_id)
+
+
+async def _read(receive: Receive, now: float) -> tuple[Envelope, Sequence[Alert], int]:
+    body = await _body(receive)
+    try:
+        if len(body) < _SMALL:
+            return _apart(body, now)
+        return await asyncio.to_thread(_apart, body, now)
+    except NotJsonError as error:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
+    except NotVersion4Error as error:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+
+
+async def _body(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _GoneError
+        body += message.get("body", b"")
+        if len(body) > BODY_MAX:
+            raise BodyTooLargeError(BODY_MAX)
+        more = message.get("more_body", False)
+    return body
+
+
+def _apart(body: bytes, now: float) -> tuple[Envelope, Sequence[Alert], int]:
+    """The envelope, emptied, its alerts, and how many had nothing to be known by."""
+    envelope = payload.envelope(body)
+    found = [payload.alert(raw, now) for raw in envelope.alerts]
+    # Of ten thousand alerts this is more than all else that is kept while they are stored.
+    envelope.alerts.clear()
+    taken = [alert for alert in found if alert is not None]
+    return envelope, taken, len(found) - len(taken)

@@ -1,0 +1,137 @@
+"""The alerts that Alertmanager left out of a delivery (`max_alerts`), fetched from its API.
+
+It sorts before it cuts, so the same tail would be left out of every delivery.
+https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import structlog
+from pydantic_core import from_json
+
+from receiver.http import bounded_read
+from receiver.http.bounded_read import TooLargeError, TooSlowError
+from receiver.metrics import Metrics
+from receiver.runtime.pools import Pool
+from receiver.webhook import payload
+from receiver.webhook.inbox import InboxUnavailableError, Receipt
+from receiver.webhook.payload import Alert, Envelope
+
+_log = structlog.get_logger()
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+# 10,000 alerts are 15 MB.
+_BYTES_MAX = 64 * 2**20
+# For each wait, and for all of an answer.
+_TIMEOUT_S, _WHOLE_S = 10.0, 30.0
+_TRIES, _BACKOFF_S = 3, 1.0
+_NOT_YET = "0001-01-01T00:00:00Z"
+
+
+class _UnusableError(Exception):
+    """What came is not what was asked for."""
+
+
+@dataclass
+class Truncated:
+    """Fetches groups in the background, each once at a time; `submit` stores alerts.
+
+    `url` is Alertmanager's.
+    """
+
+    url: str
+    http: httpx.Client
+    submit: Callable[[Sequence[Alert], float], "Future[Receipt]"]
+    metrics: Metrics
+    clock: Callable[[], float] = time.time
+    _pool: Pool = field(default_factory=lambda: Pool(1, "truncated"), init=False)
+    _under_way: set[str] = field(default_factory=set, init=False)
+
+    def fetch(self, envelope: Envelope) -> None:
+        """Have the rest of this delivery's group stored soon; what is known of it is a repeat."""
+        matchers = _matchers(envelope.group_labels)
+        key = json.dumps([envelope.receiver, matchers])
+        if key in self._under_way:
+            return
+        self._under_way.add(key)
+        try:
+            self._pool.submit(self._fetch, key, matchers, envelope.receiver)
+        except RuntimeError:
+            self._under_way.discard(key)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _fetch(self, key: str, matchers: Sequence[str], receiver: str) -> None:
+        try:
+            for attempt in range(_TRIES):
+                try:
+                    found = self._asked(matchers, receiver)
+                    receipt = self.submit(found, self.clock()).result(_TIMEOUT_S)
+                except (
+                    httpx.HTTPError,
+                    _UnusableError,
+                    InboxUnavailableError,
+                    TimeoutError,
+                ) as error:
+                    _log.warning(
+                        "rest_not_fetched", error=type(error).__name__, why=str(error)[:200]
+                    )
+                    time.sleep(_BACKOFF_S * 2**attempt)
+                else:
+                    _log.info("rest_fetched", alerts=len(found), accepted=receipt.accepted)
+                    self.metrics.truncated_groups.labels("fetched").inc()
+                    return
+            self.metrics.truncated_groups.labels("lost").inc()
+            _log.error("rest_lost", group=list(matchers))
+        finally:
+            self._under_way.discard(key)
+
+    def _asked(self, matchers: Sequence[str], receiver: str) -> list[Alert]:
+        wanted: dict[str, Any] = {
+            "filter": list(matchers),
+            "active": "true",
+            "silenced": "false",
+            "inhibited": "false",
+            "receiver": f"^(?:{re.escape(receiver)})$" if receiver else ".*",
+        }
+        url = f"{self.url.rstrip('/')}/api/v2/alerts"
+        with self.http.stream("GET", url, params=wanted, timeout=_TIMEOUT_S) as response:
+            if response.status_code != httpx.codes.OK:
+                raise _UnusableError(f"Alertmanager answered {response.status_code}")
+            try:
+                body = bounded_read.read(
+                    response, most=_BYTES_MAX, until=time.monotonic() + _WHOLE_S
+                )
+            except (TooLargeError, TooSlowError) as error:
+                raise _UnusableError(str(error)) from None
+        return _firing(body, self.clock())
+
+
+def _matchers(labels: Mapping[str, Any]) -> list[str]:
+    """The group's labels as Alertmanager's matchers; a value is quoted as JSON is, and as Go is."""
+    return [
+        f"{name}={json.dumps(value)}"
+        for name, value in sorted(labels.items())
+        if _NAME.fullmatch(name) and isinstance(value, str)
+    ]
+
+
+def _firing(body: bytes, now: float) -> list[Alert]:
+    try:
+        # As deliveries are read: a text that is none gets no further.
+        raw = from_json(body)
+    except ValueError:
+        raise _UnusableError("its answer is not JSON") from None
+    if not isinstance(raw, list):
+        raise _UnusableError("its answer is no list")
+    known = (one for one in raw if isinstance(one, dict))
+    # The API's end is when the alert would time out; in a webhook it is the end of the alert.
+    found = (payload.alert(one | {"status": "firing", "endsAt": _NOT_YET}, now) for one in known)
+    return [one for one in found if one is not None]

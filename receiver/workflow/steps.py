@@ -1,0 +1,96 @@
+"""One step of a run's plan: what it is, and having it performed and counted."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from actions.base import TargetKind
+from actions.catalog.registry import CATALOG
+from actions.execution.claims import Denial
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent
+from actions.execution.step import Step
+from receiver.metrics import Metrics
+from receiver.playbooks.schema import Limits
+from receiver.runs.model import Run
+
+# Steps of a run's ladder count from 0; what goes with them has numbers above these.
+PREPARE_FROM, UNDO_FROM, TELL_FROM = 100, 1_000, 2_000
+_PREPARED_MOST = 10
+DENIED = {
+    Denial.PAUSED: "a person paused it before it could act",
+    Denial.TARGET_BUSY: "another run took the target first",
+    Denial.COOLDOWN: "another run acted on the target first",
+    Denial.HELD_BY_OVERRIDE: "a person holds it since",
+    Denial.DISARMED: "the playbook was disarmed before it could act",
+    Denial.RATE_LIMIT: "other runs used up what may be done meanwhile",
+    Denial.BREAKER_OPEN: "the playbook's breaker opened meanwhile",
+    Denial.BLAST_RADIUS: "too many others are out of service by now",
+    Denial.MIN_HEALTHY: "too few others serve by now",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepper:
+    """Has steps performed; `clock` gives epoch seconds."""
+
+    performer: Performer
+    metrics: Metrics
+    clock: Callable[[], float]
+
+    def perform(self, run: Run, step: Step) -> Intent | Denial:
+        """As `Performer.perform`, and counted."""
+        started = self.clock()
+        performed = self.performer.perform(step)
+        if isinstance(performed, Intent):
+            self._count(run, performed, self.clock() - started)
+        return performed
+
+    def _count(self, run: Run, done: Intent, seconds: float) -> None:
+        if done.outcome is not None:
+            self.metrics.actions.labels(done.action, done.outcome).inc()
+        self.metrics.action_duration.labels(done.action).observe(seconds)
+        if done.dispatched_at is not None and done.step == 0:
+            self.metrics.alert_to_action.observe(max(0.0, done.dispatched_at - run.starts_at))
+
+
+def plan_of(run: Run) -> Mapping[str, Any]:
+    if run.plan is None:
+        raise LookupError("the run has no plan")
+    return run.plan
+
+
+def step_of(run: Run) -> Step:
+    plan = plan_of(run)
+    limits = Limits.model_construct(**plan["limits"])
+    return Step(
+        run_id=run.id,
+        index=run.steps_begun - 1,
+        action=CATALOG[plan["action"]],
+        target=plan["target"],
+        params=plan["params"],
+        playbook=plan["playbook"],
+        group=plan["group"],
+        cooldown_s=plan["cooldown_s"],
+        rates=limits.rates,
+        bounds=limits.bounds,
+        beside=plan["beside"],
+    )
+
+
+def preparing(run: Run) -> Iterator[Step]:
+    """What is done before the step that the run is at."""
+    plan, step = plan_of(run), step_of(run)
+    for number, one in enumerate(plan["before"]):
+        action = CATALOG[one["action"]]
+        of_group = action.target is TargetKind.GROUP
+        yield replace(
+            step,
+            index=PREPARE_FROM + _PREPARED_MOST * step.index + number,
+            action=action,
+            target=plan["group"] if of_group else plan["target"],
+            params=one["params"],
+            cooldown_s=0.0,
+            beside=(),
+            counts=False,
+        )
