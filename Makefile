@@ -25,7 +25,7 @@ browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .t
 	@$(BIN)/python -m demo.stack.chromium
 
 fuzz: $(STAMP) ## the hostile inputs of the tests, a hundred times as many
-	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/test_fuzz.py tests/test_fuzz_audit.py
+	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/end_to_end/test_fuzz.py tests/actions/audit/test_fuzz.py
 
 database: $(STAMP) ## PostgreSQL for tests of replicas: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.postgres
@@ -43,7 +43,7 @@ proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.haproxy
 
 screenshots: tools browser ## pictures of the console into docs/img, from a real chain
-	$(BIN)/python -m tests.take_screenshots
+	$(BIN)/python -m tests.console.take_screenshots
 
 demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)

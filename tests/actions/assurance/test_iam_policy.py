@@ -1,0 +1,243 @@
+"""The IAM policy: what it is narrowed to, and that each of its lines is needed, and enough."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from ulid import ULID
+
+from actions.assurance.iam_policy import READS, Scope, is_read, policy, with_undoing
+from actions.aws import clients as aws
+from actions.aws.context import Bounds
+from actions.aws.inventory import OPT_IN_TAG
+from actions.base import Outcome
+from actions.catalog.ec2.isolation import TAG
+from actions.catalog.registry import CATALOG
+from actions.execution import claims, ledger
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent
+from actions.execution.step import Step
+from demo.stack.processes import Processes, wait_announced
+from receiver.cli.main import main
+from receiver.db.database import Database
+from receiver.playbooks.loader import load
+from tests.actions.catalog.catalog_fixtures import CASES, GROUP, Case, World
+
+_ROOT = Path(__file__).parents[3]
+_SCOPE = Scope(
+    region="eu-central-1", account="123456789012", groups=["web-asg"], documents=["SmartCloudOps-A"]
+)
+_MOTO = "us-east-1"
+
+
+def _granted(document: Mapping[str, Any]) -> set[str]:
+    return {one for statement in document["Statement"] for one in statement["Action"]}
+
+
+@pytest.mark.parametrize("name", sorted(CATALOG))
+@pytest.mark.parametrize("scope", [Scope(), _SCOPE], ids=["anywhere", "one account"])
+def test_it_grants_what_an_action_needs_and_nothing_else(name: str, scope: Scope) -> None:
+    """Beside what every decision reads; each operation in one statement, a command's in two."""
+    document = policy([name], scope)
+    needed = {one for action in with_undoing([name]) for one in action.permissions}
+    assert _granted(document) == needed | set(READS)
+    listed = [one for statement in document["Statement"] for one in statement["Action"]]
+    twice = {one for one in listed if listed.count(one) > 1}
+    assert twice <= {"ssm:SendCommand"}
+    sids = [statement["Sid"] for statement in document["Statement"]]
+    assert len(sids) == len({*sids})
+    assert all(sid.isalnum() for sid in sids)
+
+
+def test_no_playbook_is_granted_what_another_needs(tmp_path: Path) -> None:
+    """Each shipped playbook alone."""
+    for file in (_ROOT / "playbooks").glob("*.yaml"):
+        folder = tmp_path / file.stem
+        folder.mkdir()
+        (folder / file.name).write_text(file.read_text())
+        names = {name for one in load(folder).items for name in one.actions}
+        needed = {one for action in with_undoing(names) for one in action.permissions}
+        assert _granted(policy(names)) == needed | set(READS)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOG))
+def test_what_changes_something_is_held_to_one_place(name: str) -> None:
+    """Every statement to the region; every change to the account, the tag or our own mark."""
+    for statement in policy([name], _SCOPE)["Statement"]:
+        condition = statement["Condition"]
+        assert condition["StringEquals"]["aws:RequestedRegion"] == "eu-central-1"
+        if all(map(is_read, statement["Action"])) or statement["Action"] == ["sns:Publish"]:
+            continue
+        resources = statement["Resource"]
+        for one in [resources] if isinstance(resources, str) else resources:
+            assert one.startswith("arn:aws:")
+            assert one.split(":")[3] == "eu-central-1"
+        if statement["Sid"] in {"ChangeEc2", "ChangeAutoscaling", "SendToInstances"}:
+            assert condition["StringEquals"].popitem()[1]
+            assert OPT_IN_TAG in str(condition)
+
+
+def test_groups_documents_and_partitions() -> None:
+    """What is known is named; the tag that opts in can never be set."""
+    document = policy(["scale_in", "run_document", "quarantine_instance"], _SCOPE)
+    found = {one["Sid"]: one for one in document["Statement"]}
+    (group,) = found["ChangeAutoscaling"]["Resource"]
+    assert group.startswith("arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:")
+    assert group.endswith(":autoScalingGroupName/web-asg")
+    assert found["SendDocuments"]["Resource"] == [
+        "arn:aws:ssm:eu-central-1:123456789012:document/SmartCloudOps-A"
+    ]
+    assert found["Mark"]["Condition"]["ForAllValues:StringEquals"] == {"aws:TagKeys": [TAG]}
+    china = policy(["scale_in"], Scope(region="cn-north-1"))["Statement"][1]
+    assert china["Resource"].startswith("arn:aws-cn:")
+
+
+def _told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    main(["iam-policy", *arguments])
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_the_command_narrows_to_what_the_playbooks_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Groups by their matchers, documents by their steps; a group that cannot be is refused."""
+    text = (_ROOT / "playbooks" / "idle-capacity.yaml").read_text()
+    (tmp_path / "idle-capacity.yaml").write_text(
+        text.replace("match:\n", 'match:\n  - asg="web-asg"\n', 1)
+    )
+    (_, changes) = _told(capsys, str(tmp_path))["Statement"]
+    assert [one.rpartition("/")[2] for one in changes["Resource"]] == ["web-asg"]
+    shipped = _told(capsys, str(_ROOT / "playbooks"))["Statement"]
+    documents = next(one["Resource"] for one in shipped if one["Sid"] == "SendDocuments")
+    assert {one.rpartition("/")[2] for one in documents} == {
+        "SmartCloudOps-CleanDisk",
+        "SmartCloudOps-RestartService",
+    }
+    for wrong in (["--region", "mars"], ["--account", "1"], ["--group", "*"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["iam-policy", str(_ROOT / "playbooks"), *wrong])
+        assert ended.value.code == 2
+
+
+@dataclass
+class _Guarded:
+    """An emulated AWS that asks IAM; `user` is whose policy is tried."""
+
+    world: World
+    iam: Any
+    acting: aws.Aws
+
+    def allow(self, document: Mapping[str, Any]) -> None:
+        self.iam.put_user_policy(
+            UserName="acting", PolicyName="tried", PolicyDocument=json.dumps(document)
+        )
+
+
+def _user(iam: Any, name: str) -> tuple[str, str]:  # noqa: ANN401 boto3's client
+    iam.create_user(UserName=name)
+    anything = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
+    document = json.dumps({"Version": "2012-10-17", "Statement": anything})
+    iam.put_user_policy(UserName=name, PolicyName="tried", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+def _as(keys: tuple[str, str]) -> None:
+    os.environ.update(AWS_ACCESS_KEY_ID=keys[0], AWS_SECRET_ACCESS_KEY=keys[1])
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Guarded]:
+    folder = tmp_path_factory.mktemp("iam")
+    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
+    with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
+        url = wait_announced(processes.start("aws", command))["url"]
+        kept = dict(os.environ)
+        os.environ.update(AWS_DEFAULT_REGION=_MOTO, AWS_ENDPOINT_URL=url)
+        try:
+            _as(("emulated", "emulated"))
+            iam = boto3.Session().client("iam")
+            admin, acting = _user(iam, "admin"), _user(iam, "acting")
+            _as(acting)
+            clients = aws.connect()
+            _as(admin)
+            body = http.post(
+                f"{url}/moto-api/reset-auth", content="0", headers={"Content-Type": "text/plain"}
+            )
+            assert body.status_code == httpx.codes.OK
+            world = World(url=url, http=http, aws=aws.connect())
+            yield _Guarded(world=world, iam=boto3.Session().client("iam"), acting=clients)
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+
+
+# What asks nothing of AWS needs no line of the policy.
+_ELSEWHERE = {"create_silence", "expire_silence", "notify"}
+
+
+def test_each_action_is_tried_under_iam() -> None:
+    """But for those that AWS has no part in."""
+    assert {case.action for case in CASES} | _ELSEWHERE == set(CATALOG)
+    assert not any(CATALOG[name].permissions for name in _ELSEWHERE)
+
+
+def _performed(case: Case, guarded: _Guarded, state: Database) -> Intent:
+    world = guarded.world
+    performer = Performer(
+        aws=guarded.acting, outside=world.outside, begin=state.write, clock=time.time
+    )
+    world.settle()
+    target = GROUP if case.of_group else world.in_service()[0]
+    case.before(world, target)
+    step = Step(
+        run_id=str(ULID()),
+        index=0,
+        action=CATALOG[case.action],
+        target=target,
+        params=case.params(world),
+        playbook="test",
+        group="" if case.of_group else GROUP,
+        cooldown_s=0,
+        bounds=Bounds(percent=100, min_healthy=0),
+        # Tried more often than a target may be acted on.
+        counts=False,
+    )
+    try:
+        done = performer.perform(step)
+    finally:
+        with state.write() as connection:
+            claims.release(connection, step.run_id)
+        case.after(world, target)
+    assert isinstance(done, Intent), done
+    return done
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.action)
+def test_iam_lets_it_with_the_policy_and_not_without_a_line_of_it(
+    case: Case, guarded: _Guarded, state: Database
+) -> None:
+    """Each operation that changes something is needed; with all of them it is done."""
+    whole = policy([case.action])
+    for missing in [one for one in CATALOG[case.action].permissions if not is_read(one)]:
+        statements = [
+            {**one, "Action": [name for name in one["Action"] if name != missing]}
+            for one in whole["Statement"]
+        ]
+        guarded.allow({**whole, "Statement": [one for one in statements if one["Action"]]})
+        done = _performed(case, guarded, state)
+        assert done.outcome is not Outcome.CHANGED, missing
+        assert done.error in {"AccessDenied", "UnauthorizedOperation"}, (missing, done)
+    guarded.allow(whole)
+    done = _performed(case, guarded, state)
+    assert done.outcome is Outcome.CHANGED, done
+    with state.read() as connection:
+        assert ledger.read(connection, done.run_id, 0) == done

@@ -1,0 +1,301 @@
+"""The ledger against what AWS saw, after real steps on the emulated AWS."""
+
+import gzip
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from ulid import ULID
+
+from actions.assurance import cloudtrail, reconcile
+from actions.assurance.reconcile import Kind, Reconciliation
+from actions.aws import clients
+from actions.aws.context import Bounds
+from actions.base import Outcome
+from actions.catalog.registry import CATALOG
+from actions.execution import claims, ledger
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent
+from actions.execution.step import Step
+from demo.stack.processes import Processes, wait_announced
+from receiver.audit.cloudtrail_check import Reconciling
+from receiver.cli.main import main
+from receiver.db.database import Database, database
+from receiver.metrics import Metrics
+from tests.actions.catalog.catalog_fixtures import CASES, GROUP, World
+
+_ENV = {
+    "AWS_ACCESS_KEY_ID": "emulated",
+    "AWS_SECRET_ACCESS_KEY": "emulated",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+# With the member that each acts on; a group's is the group.
+_STEPS = {
+    "reboot_instance": 0,
+    "set_desired_capacity": 0,
+    "suspend_processes": 0,
+    "resume_processes": 0,
+    "restart_service": 1,
+    "deregister_target": 2,
+    "register_target": 2,
+    "quarantine_instance": 3,
+}
+_ROLE = "arn:aws:iam::123456789012:role/smartcloudops"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """An emulated AWS on which nobody but the performer changes anything but at the start."""
+    folder = tmp_path_factory.mktemp("reconciled")
+    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
+    with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
+        url = wait_announced(processes.start("aws", command))["url"]
+        kept = dict(os.environ)
+        os.environ.update(_ENV, AWS_ENDPOINT_URL=url)
+        try:
+            yield World(url=url, http=http, aws=clients.connect())
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+
+
+@pytest.fixture(scope="module")
+def acted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """Records of a step of each kind, every one a run of its own."""
+    made = database(f"sqlite:///{tmp_path_factory.mktemp('acted')}/state.db")
+    made.migrate("state")
+    performer = Performer(aws=world.aws, outside=world.outside, begin=made.write, clock=time.time)
+    world.settle()
+    cases = {case.action: case for case in CASES}
+    members = world.in_service()
+    for name, member in _STEPS.items():
+        case = cases[name]
+        step = Step(
+            run_id=str(ULID()),
+            index=0,
+            action=CATALOG[name],
+            target=GROUP if case.of_group else members[member],
+            params=case.params(world),
+            playbook="test",
+            group="" if case.of_group else GROUP,
+            cooldown_s=0,
+            bounds=Bounds(percent=100, min_healthy=0),
+        )
+        done = performer.perform(step)
+        assert isinstance(done, Intent), done
+        assert done.outcome is Outcome.CHANGED, done
+        with made.write() as connection:
+            claims.release(connection, step.run_id)
+    yield made
+    made.engine.dispose()
+
+
+def _log(world: World, acted: Database) -> list[dict[str, Any]]:
+    """What the runs called; what the fixture itself did to get there is left out."""
+    with acted.read() as connection:
+        runs = {one.run_id for one in ledger.sent_since(connection, 0.0)}
+    lines = world.http.get(f"{world.url}/_sim/calls").text.splitlines()
+    return [call for call in map(json.loads, lines) if call["session"] in runs]
+
+
+def _found(acted: Database, file: Path, **more: Any) -> Reconciliation:  # noqa: ANN401 arguments
+    with acted.read() as connection:
+        entries = ledger.sent_since(connection, 0.0)
+    seen = list(cloudtrail.of_file(file))
+    late = any(one.late for one in seen)
+    asked = {"since": 0.0, "until": time.time(), "late": late} | more
+    roles = asked.pop("roles", ())
+    return reconcile.reconcile(entries, reconcile.ours(seen, roles), **asked)
+
+
+def _write(folder: Path, calls: list[dict[str, Any]]) -> Path:
+    file = folder / "calls.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in calls))
+    return file
+
+
+def test_what_was_done_is_what_was_seen(world: World, acted: Database, tmp_path: Path) -> None:
+    """Every kind of step, and no finding."""
+    found = _found(acted, _write(tmp_path, _log(world, acted)))
+    assert (found.entries, found.findings, found.pending) == (len(_STEPS), [], 0)
+    assert found.calls >= len(_STEPS)
+
+
+@pytest.mark.parametrize("session", ["", "own", "01KAR0SZ1PCQSD8SGKXR6D7C9P"])
+def test_a_call_that_nobody_decided_on_is_found(
+    world: World, acted: Database, tmp_path: Path, session: str
+) -> None:
+    """Without a run, under a run that does not exist, and under one that did something else."""
+    calls = _log(world, acted)
+    own = calls[0]["session"]
+    rogue = {
+        "time": calls[0]["time"] + 1,
+        "service": "ec2",
+        "operation": "StopInstances",
+        "parameters": {"InstanceId.1": world.in_service()[0]},
+        "session": own if session == "own" else session,
+        "status": 200,
+    }
+    found = _found(acted, _write(tmp_path, [*calls, rogue]))
+    (one,) = found.findings
+    assert (one.kind, one.what, one.run_id) == (
+        Kind.CALL_WITHOUT_ENTRY,
+        "StopInstances",
+        rogue["session"],
+    )
+
+
+@pytest.mark.parametrize("action", _STEPS)
+def test_a_step_that_no_call_shows_is_found(
+    world: World, acted: Database, tmp_path: Path, action: str
+) -> None:
+    """Its record says that something was changed, and AWS knows nothing of it."""
+    with acted.read() as connection:
+        entry = next(one for one in ledger.sent_since(connection, 0.0) if one.action == action)
+    calls = [one for one in _log(world, acted) if one["session"] != entry.run_id]
+    found = _found(acted, _write(tmp_path, calls))
+    (one,) = found.findings
+    assert (one.kind, one.what, one.run_id) == (Kind.ENTRY_WITHOUT_CALL, action, entry.run_id)
+
+
+def test_what_was_sent_after_the_log_was_written_is_not_missing(
+    world: World, acted: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not be in it; from the command line the file's own time tells."""
+    calls = _log(world, acted)
+    with acted.read() as connection:
+        last = max(ledger.sent_since(connection, 0.0), key=lambda one: one.ended_at or 0.0)
+    file = _write(tmp_path, [one for one in calls if one["session"] != last.run_id])
+    written = (last.dispatched_at or 0.0) - 1
+    found = _found(acted, file, until=written)
+    assert (found.findings, found.pending) == ([], 1)
+    os.utime(file, (written, written))
+    monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", str(acted.engine.url))
+    main(["audit", "reconcile", "--events", str(file)])
+
+
+def test_a_reboot_that_came_twice_is_found(world: World, acted: Database, tmp_path: Path) -> None:
+    """One entry speaks for one call of what must not be repeated."""
+    calls = _log(world, acted)
+    (reboot,) = [one for one in calls if one["operation"] == "RebootInstances"]
+    found = _found(acted, _write(tmp_path, [*calls, reboot | {"time": reboot["time"] + 5}]))
+    assert [one.kind for one in found.findings] == [Kind.REPEATED_CALL]
+
+
+def _trail(calls: list[dict[str, Any]], who: str = _ROLE) -> list[dict[str, Any]]:
+    """The same calls as CloudTrail's files have them."""
+    return [
+        {
+            "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(call["time"])),
+            "eventName": call["operation"],
+            "userAgent": f"[Boto3/1.40 smartcloudops-run/{call['session']}]",
+            "userIdentity": {
+                "type": "AssumedRole",
+                "sessionContext": {"sessionIssuer": {"arn": who}},
+            },
+            "requestParameters": call["parameters"],
+        }
+        for call in calls
+    ]
+
+
+def test_cloudtrails_files_are_read_and_its_delay_is_respected(
+    world: World, acted: Database, tmp_path: Path
+) -> None:
+    """What is young may not be there yet; an hour later it is missing."""
+    file = tmp_path / "trail.json.gz"
+    calls = _log(world, acted)
+    (reboot,) = [one for one in calls if one["operation"] == "RebootInstances"]
+    records = _trail([one for one in calls if one is not reboot])
+    file.write_bytes(gzip.compress(json.dumps({"Records": records}).encode()))
+    assert (_found(acted, file).findings, _found(acted, file).pending) == ([], 1)
+    later = _found(acted, file, until=time.time() + 3600)
+    assert [(one.kind, one.what) for one in later.findings] == [
+        (Kind.ENTRY_WITHOUT_CALL, "reboot_instance")
+    ]
+
+
+def test_others_may_do_what_they_like(world: World, acted: Database, tmp_path: Path) -> None:
+    """Only the service's own role must keep to the ledger, whether its calls name a run or not."""
+    mine, other = _trail(_log(world, acted)), "arn:aws:iam::123456789012:role/people"
+    stray = {**mine[0], "eventName": "RebootInstances", "userAgent": "aws-cli"}
+    theirs = {
+        **stray,
+        "userIdentity": {"sessionContext": {"sessionIssuer": {"arn": other}}},
+    }
+    file = tmp_path / "trail.json"
+    file.write_text(json.dumps({"Records": [*mine, theirs]}))
+    assert _found(acted, file).findings == []
+    assert len(_found(acted, file, roles=[other]).findings) == 1
+    file.write_text(json.dumps({"Records": [*mine, stray]}))
+    (one,) = _found(acted, file).findings
+    assert (one.who, one.what) == (_ROLE, "RebootInstances")
+
+
+def test_cloudtrail_is_asked_page_by_page(world: World, acted: Database) -> None:
+    """Live, as the service's own role would: all that changed something, ours known by its run."""
+    waits: list[float] = []
+    seen = list(cloudtrail.looked_up(world.aws, 0.0, time.time() + 60, waits.append))
+    runs = {one["session"] for one in _log(world, acted)}
+    assert runs <= {one.run_id for one in seen}
+    assert not any(one.operation.startswith("Describe") for one in seen)
+    assert len(seen) <= 50 or waits
+
+
+def test_from_the_command_line(
+    world: World,
+    acted: Database,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Exit 0 and 1, as text and as JSON; a file that is none is bad input."""
+    monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", str(acted.engine.url))
+    calls = _log(world, acted)
+    file = _write(tmp_path, calls)
+    main(["audit", "reconcile", "--events", str(file)])
+    assert "0 findings" in capsys.readouterr().out
+    _write(tmp_path, [*calls, calls[-1] | {"session": "rogue", "operation": "RebootInstances"}])
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", "reconcile", "--since", "1h", "--events", str(file), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 1
+    assert [one["kind"] for one in told["findings"]] == ["call_without_entry"]
+    file.write_text("{nothing")
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", "reconcile", "--events", str(file)])
+    assert ended.value.code == 2
+    assert "calls.jsonl:1" in capsys.readouterr().err
+
+
+def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database) -> None:
+    """Nothing of its own; a call that only names a run of its own as soon as there is one."""
+    metrics = Metrics(())
+    reconciling = Reconciling(
+        interval_s=3600,
+        database=acted,
+        clients=lambda: world.aws,
+        metrics=metrics,
+        clock=time.time,
+    )
+    before = _count(metrics, "smartcloudops_reconcile_findings", Kind.CALL_WITHOUT_ENTRY)
+    with clients.on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
+        world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[5]])
+    reconciling.beat()
+    found = [(one, _count(metrics, "smartcloudops_reconcile_findings", one)) for one in Kind]
+    assert before == 0
+    assert dict(found)[Kind.CALL_WITHOUT_ENTRY] >= 1
+    assert dict(found)[Kind.ENTRY_WITHOUT_CALL] == 0
+    assert metrics.registry.get_sample_value("smartcloudops_reconciled_timestamp_seconds")
+
+
+def _count(metrics: Metrics, name: str, kind: Kind) -> float:
+    value = metrics.registry.get_sample_value(name, {"kind": kind})
+    assert value is not None
+    return value

@@ -1,0 +1,280 @@
+"""Every action: that it happens at most once wherever it is cut off, and its undoing."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import Connection, delete
+from ulid import ULID
+
+from actions import tables
+from actions.aws import clients
+from actions.aws.context import Bounds
+from actions.base import Action, Outcome, Progress, TargetKind
+from actions.catalog.registry import CATALOG
+from actions.execution import claims
+from actions.execution.claims import Denial
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent, Stage
+from actions.execution.step import Step, Undoing
+from demo.stack.processes import Processes, wait_announced
+from receiver.db.database import Database
+from tests.actions.catalog.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World, eventually
+from tests.conftest import Clock
+
+_ENV = {
+    "AWS_ACCESS_KEY_ID": "emulated",
+    "AWS_SECRET_ACCESS_KEY": "emulated",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+class CutOffError(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class Cutting:
+    """Transactions of which one is the last: the process ends right before or after it."""
+
+    begin: Callable[[], AbstractContextManager[Connection]]
+    last: int
+    before: bool
+    seen: int = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[Connection]:
+        self.seen += 1
+        if self.before and self.seen == self.last:
+            raise CutOffError
+        with self.begin() as connection:
+            yield connection
+        if not self.before and self.seen == self.last:
+            raise CutOffError
+
+
+# A step reads the ledger, claims, writes that it is about to call, calls, and writes what came of
+# it.
+_CUTS = {
+    "claimed": (2, False),
+    "looked": (3, True),
+    "dispatched": (3, False),
+    "called": (4, True),
+    "observed": (4, False),
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("catalog")
+    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
+    with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
+        url = wait_announced(processes.start("aws", command))["url"]
+        kept = dict(os.environ)
+        os.environ.update(_ENV, AWS_ENDPOINT_URL=url)
+        try:
+            yield World(url=url, http=http, aws=clients.connect())
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+
+
+def _step(case: Case, world: World, target: str, run_id: str) -> Step:
+    return Step(
+        run_id=run_id,
+        index=0,
+        action=CATALOG[case.action],
+        target=target,
+        params=case.params(world),
+        playbook="test",
+        group="" if case.of_group else GROUP,
+        cooldown_s=0,
+        bounds=Bounds(percent=100, min_healthy=0),
+    )
+
+
+def _performer(world: World, state: Database, clock: Clock) -> Performer:
+    return Performer(aws=world.aws, outside=world.outside, begin=state.write, clock=clock)
+
+
+@contextmanager
+def _prepared(case: Case, world: World) -> Iterator[str]:
+    """A target for the case, in the state that it needs; afterwards all is as it was."""
+    world.settle()
+    target = GROUP if case.of_group else world.in_service()[0]
+    case.before(world, target)
+    try:
+        yield target
+    finally:
+        case.after(world, target)
+
+
+def _done(result: Intent | Denial) -> Intent:
+    assert isinstance(result, Intent), result
+    return result
+
+
+def test_the_table_has_every_action() -> None:
+    """Whatever is added must be tried here."""
+    assert {case.action for case in CASES + OUTSIDE} == CATALOG.keys()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.action)
+@pytest.mark.parametrize("cut", _CUTS)
+def test_cut_off_anywhere_it_happens_at_most_once_and_settles(
+    case: Case, cut: str, world: World, state: Database, clock: Clock
+) -> None:
+    """The process ends between any two of its records; the next one goes on from the disk."""
+    run_id, action = str(ULID()), CATALOG[case.action]
+    with _prepared(case, world) as target:
+        step = _step(case, world, target, run_id)
+        performer = _performer(world, state, clock)
+        last, before = _CUTS[cut]
+        cutting = replace(performer, begin=Cutting(state.write, last, before))
+        with pytest.raises(CutOffError):
+            cutting.perform(step)
+        done = _done(performer.perform(step))
+        assert done.stage is Stage.OBSERVED
+        calls = world.calls(run_id).count(case.writes)
+        if cut == "dispatched" and not action.converges:
+            # Nobody knows whether it was sent, so it is not sent again.
+            assert (calls, done.outcome) in {(0, Outcome.UNKNOWN), (0, Outcome.FAILED)}
+        elif cut == "called" and case.action == "page":
+            # Told twice is better than not at all.
+            assert (calls, done.outcome) == (2, Outcome.CHANGED)
+        else:
+            assert calls == 1
+            lost = cut == "called" and case.action == "reboot_instance"
+            assert done.outcome is (Outcome.UNKNOWN if lost else Outcome.CHANGED)
+        assert performer.perform(step) == done
+        assert world.calls(run_id).count(case.writes) == calls
+
+
+@pytest.mark.parametrize("case", OUTSIDE, ids=lambda case: case.action)
+@pytest.mark.parametrize("cut", _CUTS)
+def test_people_are_told_at_most_once(
+    case: Case, cut: str, world: World, state: Database, clock: Clock
+) -> None:
+    """Of a notification whose answer was lost nobody knows; a silence is found by its comment."""
+    world.outside.told.clear()
+    world.outside.active.clear()
+    performer = _performer(world, state, clock)
+    step = _step(case, world, GROUP, str(ULID()))
+    last, before = _CUTS[cut]
+    with pytest.raises(CutOffError):
+        replace(performer, begin=Cutting(state.write, last, before)).perform(step)
+    done = _done(performer.perform(step))
+    assert done.stage is Stage.OBSERVED
+    assert len(world.outside.told) <= 1
+    assert len(world.outside.active) <= 1
+
+
+_UNDOABLE = [case for case in CASES if CATALOG[case.action].undone_by is not None]
+
+
+@pytest.mark.parametrize("case", _UNDOABLE, ids=lambda case: case.action)
+def test_what_is_undone_is_as_before(
+    case: Case, world: World, state: Database, clock: Clock
+) -> None:
+    """The act shows, its undoing takes it back, once; and what somebody changed since is left."""
+    run_id, action = str(ULID()), CATALOG[case.action]
+    performer = _performer(world, state, clock)
+    with _prepared(case, world) as target:
+        step = _step(case, world, target, run_id)
+        done = _done(performer.perform(step))
+        assert done.outcome is Outcome.CHANGED
+        call = performer.call(done)
+        assert action.left(call)
+        wanted = action.undo(call)
+        assert wanted is not None
+        assert wanted.action == action.undone_by
+        if case.action != "start_instance_refresh":
+            eventually(lambda: action.progress(call) is Progress.DONE)
+        undoing = replace(
+            step,
+            index=1_000,
+            action=CATALOG[wanted.action],
+            params=CATALOG[wanted.action].params.model_validate(wanted.params).model_dump(),
+            undoing=Undoing(action, done),
+        )
+        assert _done(performer.perform(undoing)).outcome is Outcome.CHANGED
+        assert not action.left(call)
+        again = _done(performer.perform(replace(undoing, index=1_001)))
+        assert again.outcome is Outcome.FAILED
+        assert "somebody changed it" in (again.error or "")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if not case.of_group and case.action != "page"],
+    ids=lambda case: case.action,
+)
+def test_an_instance_that_is_none_is_not_acted_on(
+    case: Case, world: World, state: Database, clock: Clock
+) -> None:
+    """Neither an id of nobody, nor an empty one, which to AWS would be everybody."""
+    performer = _performer(world, state, clock)
+    world.made.setdefault("interfaces", ["eni-00000000"])
+    for target in ("i-0000000000000dead", ""):
+        step = replace(_step(case, world, target, str(ULID())), group="")
+        done = _done(performer.perform(step))
+        assert (done.outcome, done.dispatched_at) == (Outcome.FAILED, None)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.of_group and case.action != "shift_traffic"],
+    ids=lambda case: case.action,
+)
+def test_a_group_that_is_none_is_not_acted_on(
+    case: Case, world: World, state: Database, clock: Clock
+) -> None:
+    """A wrong name is nobody."""
+    done = _done(_performer(world, state, clock).perform(_step(case, world, "no-asg", str(ULID()))))
+    assert (done.outcome, done.dispatched_at) == (Outcome.FAILED, None)
+
+
+@pytest.mark.parametrize("cut", _CUTS)
+def test_the_action_of_the_page_is_sound(
+    cut: str, world: World, state: Database, clock: Clock
+) -> None:
+    """What a reader copies from docs/writing-actions.md is done once, wherever it is cut off."""
+    page = (Path(__file__).parents[3] / "docs" / "writing-actions.md").read_text()
+    source = page.partition("````python\n# actions/protect_instance.py\n")[2]
+    names: dict[str, type[Action]] = {}
+    exec(source.partition("\n````\n")[0], names)  # noqa: S102 our own document
+    case = Case(action="reboot_instance", writes="SetInstanceProtection")  # for its target alone
+    with _prepared(case, world) as target:
+        step = replace(_step(case, world, target, str(ULID())), action=names["ProtectInstance"]())
+        performer = _performer(world, state, clock)
+        cutting = replace(performer, begin=Cutting(state.write, *_CUTS[cut]))
+        with pytest.raises(CutOffError):
+            cutting.perform(step)
+        done = _done(performer.perform(step))
+        world.aws.autoscaling.set_instance_protection(
+            InstanceIds=[target], AutoScalingGroupName=GROUP, ProtectedFromScaleIn=False
+        )
+    assert done.outcome is Outcome.CHANGED
+    assert world.calls(step.run_id).count("SetInstanceProtection") == 1
+
+
+def test_what_an_action_says_of_itself_fits_together() -> None:
+    """An undoing exists and acts on the same; what is harmless needs no right to change AWS."""
+    for action in CATALOG.values():
+        if action.undone_by is not None:
+            assert CATALOG[action.undone_by].target is action.target
+        assert action.target in TargetKind
+        assert action.permissions == tuple(dict.fromkeys(action.permissions))
+
+
+@pytest.fixture(autouse=True)
+def _free(state: Database) -> Iterator[None]:
+    yield
+    with state.write() as connection:
+        connection.execute(delete(tables.claims))
+        claims.release(connection, "")

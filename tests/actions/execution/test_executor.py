@@ -1,0 +1,371 @@
+"""A step is performed effectively once, whatever breaks and wherever it stops."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+
+from actions.audit import log
+from actions.base import Outcome
+from actions.catalog.registry import CATALOG
+from actions.execution import claims, kill_switch, ledger, rate_limits
+from actions.execution.claims import Denial
+from actions.execution.disruption_budget import Scope
+from actions.execution.executor import Performer
+from actions.execution.ledger import Intent, Stage
+from actions.execution.rate_limits import Attempts
+from actions.execution.step import Step
+from actions.messaging import Nobody
+from receiver.db.database import Database
+from tests.conftest import Clock
+from tests.fake_aws import HOST, FakeAws, bid
+from tests.fake_messenger import FakeOutside
+
+
+class CrashError(BaseException):
+    """The process ends here."""
+
+
+def _raising(error: BaseException) -> Callable[[], None]:
+    def broken() -> None:
+        raise error
+
+    return broken
+
+
+def _reboot(run_id: str = "A" * 26, index: int = 0) -> Step:
+    return Step(
+        run_id=run_id,
+        index=index,
+        action=CATALOG["reboot_instance"],
+        target=HOST,
+        params={},
+        playbook="high-cpu",
+        cooldown_s=300,
+    )
+
+
+def _scale(desired: int | str, run_id: str = "A" * 26) -> Step:
+    return Step(
+        run_id=run_id,
+        index=0,
+        action=CATALOG["set_desired_capacity"],
+        target="web",
+        params={"desired": desired},
+        playbook="high-cpu",
+        cooldown_s=300,
+    )
+
+
+def _performed(result: Intent | Denial) -> Intent:
+    assert isinstance(result, Intent)
+    return result
+
+
+@pytest.fixture
+def fake() -> FakeAws:
+    return FakeAws()
+
+
+@pytest.fixture
+def performer(fake: FakeAws, state: Database, clock: Clock) -> Performer:
+    return Performer(aws=fake.clients(), outside=Nobody(), begin=state.write, clock=clock)
+
+
+def test_a_reboot_is_one_call_that_names_its_run(performer: Performer, fake: FakeAws) -> None:
+    """CloudTrail shows the run in the user agent of the call."""
+    done = _performed(performer.perform(_reboot()))
+    assert (done.outcome, done.stage) == (Outcome.CHANGED, Stage.OBSERVED)
+    assert fake.calls.count("RebootInstances") == 1
+    assert all(f"smartcloudops-run/{'A' * 26}" in agent for agent in fake.agents)
+
+
+def test_performing_again_does_nothing_more(performer: Performer, fake: FakeAws) -> None:
+    """The ledger answers for a step that is done."""
+    first = performer.perform(_reboot())
+    assert performer.perform(_reboot()) == first
+    assert fake.calls.count("RebootInstances") == 1
+
+
+def test_another_run_meets_the_hold_and_then_the_cooldown(
+    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """A held target stays held however long it takes; released, its cooldown goes on."""
+    performer.perform(_reboot())
+    clock.now += 10_000
+    assert performer.perform(_reboot("B" * 26)) is Denial.TARGET_BUSY
+    with state.write() as connection:
+        claims.release(connection, "A" * 26)
+    assert isinstance(performer.perform(_reboot("B" * 26)), Intent)
+    with state.write() as connection:
+        claims.release(connection, "B" * 26)
+    clock.now += 299
+    assert performer.perform(_reboot("C" * 26)) is Denial.COOLDOWN
+    clock.now += 1
+    assert isinstance(performer.perform(_reboot("C" * 26)), Intent)
+    assert fake.calls.count("RebootInstances") == 3
+
+
+def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: Clock) -> None:
+    """Check and claim are one transaction."""
+    performer = Performer(aws=fake.clients(), outside=Nobody(), begin=state.write, clock=clock)
+    results: list[Intent | Denial] = []
+
+    def race(number: int) -> None:
+        results.append(performer.perform(_reboot(f"{number:026d}")))
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fake.calls.count("RebootInstances") == 1
+    assert results.count(Denial.TARGET_BUSY) == 199
+
+
+@pytest.mark.parametrize(
+    ("broken", "outcome", "error"),
+    [
+        (lambda: (400, "UnauthorizedOperation"), Outcome.FAILED, "UnauthorizedOperation"),
+        (lambda: (503, "RequestLimitExceeded"), Outcome.FAILED, "RequestLimitExceeded"),
+        (lambda: (500, "InternalError"), Outcome.UNKNOWN, "InternalError"),
+        (
+            _raising(EndpointConnectionError(endpoint_url="http://x")),
+            Outcome.FAILED,
+            "EndpointConnectionError",
+        ),
+        (
+            _raising(ReadTimeoutError(endpoint_url="http://x")),
+            Outcome.UNKNOWN,
+            "ReadTimeoutError",
+        ),
+    ],
+)
+def test_a_reboot_that_breaks_is_never_repeated(
+    performer: Performer,
+    fake: FakeAws,
+    broken: Callable[[], tuple[int, str] | None],
+    outcome: Outcome,
+    error: str,
+) -> None:
+    """Refused is failed, unanswered is unknown, and neither is tried again."""
+    fake.broken = broken
+    done = _performed(performer.perform(_reboot()))
+    assert (done.outcome, done.error) == (outcome, error)
+    performer.perform(_reboot())
+    assert fake.calls.count("RebootInstances") == 1
+
+
+@pytest.mark.parametrize("executes", [True, False])
+def test_a_scaling_without_an_answer_is_read_back(
+    performer: Performer, fake: FakeAws, *, executes: bool
+) -> None:
+    """What AWS shows afterwards says whether it happened."""
+    fake.broken, fake.executes = _raising(ReadTimeoutError(endpoint_url="http://x")), executes
+    done = _performed(performer.perform(_scale(9)))
+    assert done.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
+
+
+@pytest.mark.parametrize("code", ["ValidationError", "Throttling"])
+def test_a_scaling_that_was_refused_is_read_back_too(
+    performer: Performer, fake: FakeAws, code: str
+) -> None:
+    """Of several attempts the first may have gone through, and the last been refused."""
+    fake.broken = lambda: (400, code)
+    assert _performed(performer.perform(_scale(9))).outcome is Outcome.CHANGED
+    assert fake.desired == 9
+
+
+def test_a_group_and_its_instances_are_not_held_by_two(performer: Performer, fake: FakeAws) -> None:
+    """While one run holds the group, no other reboots a member; nor the other way round."""
+    performer.perform(_scale("+2", "A" * 26))
+    member = replace(_reboot("B" * 26), beside=("web",))
+    assert performer.perform(member) is Denial.TARGET_BUSY
+    assert "RebootInstances" not in fake.calls
+
+
+@pytest.mark.parametrize(
+    ("desired", "becomes"),
+    [(8, 8), ("+2", 8), ("+50%", 9), ("+40%", 9), (100, 12)],
+)
+def test_capacity_is_made_absolute_and_kept_in_bounds(
+    performer: Performer, fake: FakeAws, desired: int | str, becomes: int
+) -> None:
+    """Six members, at least four and at most twelve."""
+    performer.perform(_scale(desired))
+    assert fake.desired == becomes
+
+
+def test_a_group_is_never_made_smaller(performer: Performer, fake: FakeAws) -> None:
+    """Fewer instances are another action, with another price."""
+    done = _performed(performer.perform(_scale(5)))
+    assert (done.outcome, fake.desired) == (Outcome.FAILED, 6)
+
+
+def test_a_group_at_its_bound_is_not_scaled(performer: Performer, fake: FakeAws) -> None:
+    """Nothing to gain is said, not called a success."""
+    fake.desired = 12
+    done = _performed(performer.perform(_scale("+2")))
+    assert done.outcome is Outcome.FAILED
+    assert "bound" in (done.error or "")
+    assert "SetDesiredCapacity" not in fake.calls
+
+
+def test_what_is_so_already_is_left(performer: Performer, fake: FakeAws) -> None:
+    """The wished state holds: no call."""
+    assert _performed(performer.perform(_scale(6))).outcome is Outcome.NOOP
+    assert "SetDesiredCapacity" not in fake.calls
+
+
+def test_a_stopped_instance_is_not_rebooted(performer: Performer, fake: FakeAws) -> None:
+    """Rebooting a stopped instance is no remedy."""
+    fake.state = "stopped"
+    assert _performed(performer.perform(_reboot())).outcome is Outcome.FAILED
+    assert "RebootInstances" not in fake.calls
+
+
+def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
+    performer: Performer, fake: FakeAws
+) -> None:
+    """After a restart the reboot is unknown and not repeated; the group is read and settled."""
+    fake.broken = _raising(CrashError())
+    scaling = _scale("+2", "B" * 26)
+    for step in (_reboot(), scaling):
+        with pytest.raises(CrashError):
+            performer.perform(step)
+    fake.broken = lambda: None
+    assert _performed(performer.perform(_reboot())).outcome is Outcome.UNKNOWN
+    assert _performed(performer.perform(scaling)).outcome is Outcome.CHANGED
+    assert (fake.calls.count("RebootInstances"), fake.desired) == (1, 8)
+
+
+class _Cut(FakeOutside):
+    """Whoever calls it ends while the call is on its way."""
+
+    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+        del matchers, lasts_s, comment
+        raise CrashError
+
+
+@pytest.mark.parametrize(
+    ("age_s", "outcome"), [(14.0, Outcome.UNKNOWN), (16.0, Outcome.FAILED)], ids=["young", "old"]
+)
+def test_a_call_that_may_still_arrive_has_not_failed(
+    fake: FakeAws, state: Database, clock: Clock, age_s: float, outcome: Outcome
+) -> None:
+    """Whoever takes over sees nothing done yet: that proves nothing while the call is young."""
+    performer = Performer(aws=fake.clients(), outside=_Cut(), begin=state.write, clock=clock)
+    step = replace(_reboot(), action=CATALOG["create_silence"], params={"alertnames": ["HighCPU"]})
+    with pytest.raises(CrashError):
+        performer.perform(step)
+    clock.now += age_s
+    assert _performed(performer.perform(step)).outcome is outcome
+
+
+def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) -> None:
+    """Attempts count by target, group and playbook, each over its own time."""
+    with state.write() as connection:
+        for number, (target, group, age_s) in enumerate(
+            [("i-1", "", 10), ("i-2", "", 20), ("i-2", "", 4_000), ("i-3", "web", 30)]
+        ):
+            run_id, at = f"{number:026d}", clock() - age_s
+            rate_limits.note(
+                connection,
+                run_id=run_id,
+                step=0,
+                target=target,
+                group=group,
+                playbook="high-cpu",
+                now=at,
+            )
+
+        def count(target: str, group: str) -> Attempts:
+            return rate_limits.count(
+                connection, target=target, group=group, playbook="high-cpu", now=clock()
+            )
+
+        assert count("i-2", "") == Attempts(
+            target_hour=1, target_day=2, group_hour=0, playbook_hour=3
+        )
+        assert count("i-1", "web").group_hour == 1
+
+
+def test_a_pause_stops_what_was_claimed_but_not_sent(
+    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """The switch is read again right before the call."""
+    with state.write() as connection:
+        kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=clock())
+    assert performer.perform(_reboot()) is Denial.PAUSED
+    assert "RebootInstances" not in fake.calls
+
+
+def _intended(state: Database, now: float) -> None:
+    """A step that was claimed and written down, and not sent."""
+    with state.write() as connection:
+        fence = claims.take(connection, bid(HOST, "A" * 26), now)
+        assert isinstance(fence, int)
+        ledger.write(
+            connection,
+            Intent(
+                run_id="A" * 26,
+                step=0,
+                action="reboot_instance",
+                target=HOST,
+                params={},
+                before={},
+                fence=fence,
+                stage=Stage.INTENT,
+                started_at=now,
+            ),
+        )
+
+
+def test_what_was_intended_and_not_sent_is_sent_once(
+    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """As an earlier version leaves it behind."""
+    _intended(state, clock())
+    assert _performed(performer.perform(_reboot())).outcome is Outcome.CHANGED
+    performer.perform(_reboot())
+    assert fake.calls.count("RebootInstances") == 1
+
+
+def test_scopes_read_a_moment_ago_are_not_read_again(performer: Performer, fake: FakeAws) -> None:
+    """What they forbid is forbidden all the same."""
+    full = Scope(
+        name="group web-asg",
+        members=frozenset({HOST, "i-2"}),
+        out=frozenset({"i-2"}),
+        limit=1,
+        floor=1,
+    )
+    recent = replace(performer, recent=lambda *_: [full])
+    step = replace(_reboot(), group="web-asg")
+    assert recent.perform(step) is Denial.MIN_HEALTHY
+    assert "DescribeAutoScalingGroups" not in fake.calls
+
+
+def test_a_run_that_was_overtaken_does_not_act(
+    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """A claim that another run took since is seen by its fence."""
+    _intended(state, clock())
+    with state.write() as connection:
+        claims.release(connection, "A" * 26)
+        clock.now += 2
+        claims.take(connection, bid(HOST, "B" * 26), clock())
+    assert performer.perform(_reboot()) is Denial.TARGET_BUSY
+    assert "RebootInstances" not in fake.calls
+
+
+def test_every_stage_is_in_the_audit(performer: Performer, state: Database) -> None:
+    """Claim, intent, call and outcome, in this order, under the run's id."""
+    performer.perform(_reboot())
+    with state.read() as connection:
+        found = log.records(connection, run_id="A" * 26)
+        assert log.verify(connection).ok
+    events = [row["event"] for row in reversed(found)]
+    assert events == ["claimed", "step_intent", "step_dispatched", "step_observed"]

@@ -1,0 +1,249 @@
+"""The console script: what it says, on which stream, and how it exits."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from actions.execution import kill_switch
+from demo.stack.processes import Processes
+from receiver.db.database import database
+from tests.end_to_end.service_process import ROOT, Service, settings
+
+_GOOD = (ROOT / "playbooks" / "high-cpu.yaml").read_text()
+_PAYLOADS = sorted((ROOT / "tests" / "payloads").glob("*.json"))
+
+
+def _run(
+    *arguments: str, env: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603 our own program
+        [sys.executable, "-m", "receiver", *arguments],
+        env=env or dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def _one_line(done: "subprocess.CompletedProcess[str]", code: int) -> str:
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_the_shipped_playbooks_have_no_findings() -> None:
+    """Without settings, network or credentials."""
+    done = _run("check", env={"PATH": os.environ["PATH"]})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "said"),
+    [
+        ("action: reboot_instance", "action: reboot_instanse", "instanse", "mean reboot_instance"),
+        ('{desired: "+50%"}', "{}", "params", "desired"),
+        ('{desired: "+50%"}', "{desired: much}", "much", "desired"),
+        ('severity=~"warning|critical"', "severity ~ critical", "~ critical", "matcher"),
+        ('severity=~"warning|critical"', 'severity=~"(("', "((", "severity"),
+        ("not group.surging", "not group.surging_", "surging_", "mean surging"),
+        ("cooldown: 5m", "cooldown: soon", "soon", "duration"),
+        ("mode: auto", "mode: yes", "mode: yes", "mode"),
+        ("mode: auto", "mode: auto\nmore: 1", "more: 1", "more"),
+        ("mode: auto", "mode: auto\n\tx: 1", "\tx", "token"),
+        ("name: high-cpu\n", "", "#", "name"),
+        ("cooldown: 5m", "cooldown: 5m\ncooldown: 6m", "cooldown: 6m", "duplicate"),
+        ("$asg", "$group", "expr", "$asg"),
+    ],
+)
+def test_check_names_file_and_line_of_a_fault(
+    tmp_path: Path, old: str, new: str, at: str, said: str
+) -> None:
+    """And what is wrong there, in one line."""
+    folder = tmp_path / "playbooks"
+    folder.mkdir()
+    text = _GOOD.replace(old, new, 1)
+    assert text != _GOOD
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if at in row)
+    file = folder / "broken.yaml"
+    file.write_text(text)
+    first = _one_line(_run("check", str(folder)), 1)
+    assert first.startswith(f"{file}:{line}: "), first
+    assert said in first
+
+
+def test_serve_refuses_broken_playbooks_in_the_words_of_check(tmp_path: Path) -> None:
+    """Whatever check finds keeps the service from starting."""
+    folder = tmp_path / "playbooks"
+    folder.mkdir()
+    (folder / "broken.yaml").write_text(_GOOD.replace("reboot_instance", "format_disk"))
+    env = settings(tmp_path, SMARTCLOUDOPS_PLAYBOOKS=str(folder))
+    checked, served = _run("check", env=env), _run("serve", env=env)
+    assert checked.returncode == served.returncode == 1
+    assert "unknown action 'format_disk'" in checked.stderr == served.stderr
+
+
+def test_every_fault_of_every_file_is_reported(tmp_path: Path) -> None:
+    """A folder with two broken files, and one under the wrong name."""
+    (tmp_path / "one.yaml").write_text("name: One\nmatch: []\nsteps: []\n")
+    (tmp_path / "two.yaml").write_bytes(b"name: \xff\n")
+    (tmp_path / "three.yml").write_text(_GOOD)
+    done = _run("check", str(tmp_path))
+    files = [line.split(":")[0].rsplit("/", 1)[1] for line in done.stderr.splitlines()]
+    assert files == ["one.yaml", "one.yaml", "one.yaml", "three.yml", "two.yaml"]
+
+
+@pytest.mark.parametrize("payload", _PAYLOADS, ids=lambda path: path.stem)
+def test_explain_gives_a_decision_and_its_gates(tmp_path: Path, payload: Path) -> None:
+    """For each alert of a real delivery, also where the service never ran."""
+    env = settings(tmp_path, SMARTCLOUDOPS_MODE="auto")
+    done = _run("explain", "--json", str(payload), env=env)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    assert len(answers) == len(json.loads(payload.read_text())["alerts"])
+    for answer in answers:
+        assert answer["decision"] == "refuse"
+        assert answer["refusal"] in {"target_unproven", "resolved", "no_target"}
+        assert answer["gates"][-1]["passed"] is False
+    assert not (tmp_path / "state.db").exists()
+
+
+def test_explain_says_why_a_target_is_not_confirmed(tmp_path: Path) -> None:
+    """Without credentials nothing is; the error is named on stderr."""
+    env = {**settings(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+    bare = {name: value for name, value in env.items() if "ACCESS_KEY" not in name}
+    payload = tmp_path / "payload.json"
+    labels = {"alertname": "InstanceDown", "instance_id": "i-0123456789abcdef0", "asg": "web-asg"}
+    payload.write_text(json.dumps({"version": "4", "alerts": [{"labels": labels}]}))
+    done = _run("explain", str(payload), env=bare)
+    assert "refuse target_unproven" in done.stdout
+    assert "NoCredentialsError" in done.stderr
+
+
+def test_explain_reads_the_services_own_records(tmp_path: Path) -> None:
+    """A switch that is thrown there shows here; nothing is changed."""
+    env = settings(tmp_path)
+    state = database(env["SMARTCLOUDOPS_DATABASE_URL"])
+    state.migrate("state")
+    with state.write() as connection:
+        kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=0)
+    done = _run("explain", str(_PAYLOADS[0]), env=env)
+    assert "refuse paused" in done.stdout
+    assert "STOP  paused" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(None, "No such file"), ("{", "not JSON"), ('{"version": "3"}', "version 4")],
+)
+def test_explain_says_what_is_wrong_with_a_payload(
+    tmp_path: Path, body: str | None, said: str
+) -> None:
+    """One line, exit 2."""
+    file = tmp_path / "payload.json"
+    if body is not None:
+        file.write_text(body)
+    assert said in _one_line(_run("explain", str(file), env=settings(tmp_path)), 2)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SMARTCLOUDOPS_MODE", "reckless"),
+        ("SMARTCLOUDOPS_PORT", "http"),
+        ("SMARTCLOUDOPS_PROMETHEUS_URL", "prometheus-secret"),
+        ("SMARTCLOUDOPS_EPISODE_GAP_S", "-1"),
+    ],
+)
+def test_a_bad_setting_is_named_and_its_value_is_not(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    """A value may hold a secret."""
+    line = _one_line(_run("check", env=settings(tmp_path, **{variable: value})), 2)
+    assert variable in line
+    assert value not in line.replace(variable, "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"SMARTCLOUDOPS_TOKENS_FILE": "/nowhere/tokens.json"}, "token create"),
+        ({"SMARTCLOUDOPS_DATABASE_URL": "mysql://u:secret@h/d"}, "neither a SQLite"),
+        ({"SMARTCLOUDOPS_DATABASE_URL": "no url"}, "cannot be read"),
+    ],
+)
+def test_serve_says_in_a_line_why_it_cannot_start(
+    tmp_path: Path, changed: dict[str, str], said: str
+) -> None:
+    """No trace of the program, no secret."""
+    _run("token", "create", "--role", "admin", "--name", "a", env=settings(tmp_path))
+    line = _one_line(_run("serve", env=settings(tmp_path, **changed)), 2)
+    assert said in line
+    assert "secret" not in line
+
+
+def test_serve_without_a_region_says_so(tmp_path: Path) -> None:
+    """As boto3 does, in a line."""
+    env = settings(tmp_path, AWS_CONFIG_FILE="/nowhere")
+    _run("token", "create", "--role", "admin", "--name", "a", env=env)
+    del env["AWS_DEFAULT_REGION"]
+    assert "region" in _one_line(_run("serve", env=env), 2)
+
+
+def test_a_second_service_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    """One engine, one process; and a port that is taken is said in a line, too."""
+    with Processes(tmp_path / "logs") as processes:
+        first = Service.make(tmp_path, processes)
+        assert "another receiver" in _one_line(_run("serve", env=first.env), 2)
+        other = tmp_path / "other"
+        other.mkdir()
+        port = first.url.rpartition(":")[2]
+        env = settings(other, SMARTCLOUDOPS_PORT=port)
+        _run("token", "create", "--role", "admin", "--name", "a", env=env)
+        refused = _run("serve", env=env)
+        assert refused.returncode != 0
+        assert "address already in use" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def test_a_token_is_shown_once_and_kept_as_a_hash(tmp_path: Path) -> None:
+    """The file is for its owner only; a name is given once."""
+    env = settings(tmp_path)
+    made = _run("token", "create", "--role", "viewer", "--name", "eve", env=env)
+    secret = made.stdout.strip()
+    file = tmp_path / "tokens.json"
+    assert len(secret) >= 40
+    assert secret not in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    again = _run("token", "create", "--role", "admin", "--name", "eve", env=env)
+    assert "already" in _one_line(again, 2)
+
+
+def test_a_broken_audit_fails_the_check(tmp_path: Path) -> None:
+    """Nothing there is no proof."""
+    line = _one_line(_run("audit", "verify", env=settings(tmp_path)), 1)
+    assert "cannot be read" in line
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("serve", "--fast"), ("explain",), ("token", "create")]
+)
+def test_a_usage_error_is_one_line(arguments: tuple[str, ...]) -> None:
+    """Exit 2."""
+    assert _one_line(_run(*arguments), 2).startswith("smartcloudops: ")
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("serve",), ("check",), ("explain",), ("demo",), ("audit",), ("token",)]
+)
+def test_help_is_everywhere(command: tuple[str, ...]) -> None:
+    """On standard output, exit 0."""
+    done = _run(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage: smartcloudops" in done.stdout

@@ -1,0 +1,164 @@
+"""`make screenshots`: the console over a real chain in which things break, into docs/img."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+
+from demo.stack import tools
+from demo.stack.environment import Stage, set_up
+from demo.stack.monitoring_config import Timings
+from demo.stack.processes import Processes
+from tests.console.browser_fixtures import chromium
+
+_IMAGES = Path(__file__).parents[2] / "docs/img"
+_MOST_BYTES = 200_000
+_MEMBERS = 12
+_WAITS_S = 240.0
+_DESK: ViewportSize = {"width": 1200, "height": 800}
+_TALL: ViewportSize = {"width": 1200, "height": 1100}
+_PHONE: ViewportSize = {"width": 390, "height": 844}
+# What heals by itself is approved at once, so that it can be seen in the pictures; the last waits.
+_HEALED = (("memory_leak", "web-asg"), ("cpu_runaway", "api-asg"))
+_WAITS = ("service_hang", "web-asg")
+
+
+def _until(found: Callable[[], Any]) -> Any:  # noqa: ANN401 what is waited for
+    deadline = time.monotonic() + _WAITS_S
+    while True:
+        if one := found():
+            return one
+        if time.monotonic() > deadline:
+            raise TimeoutError("the chain did not get that far")
+        time.sleep(0.5)
+
+
+class Night:
+    """What happens on the stage, before it is looked at."""
+
+    def __init__(self, stage: Stage, http: httpx.Client) -> None:
+        self._stage, self._http, self._broken = stage, http, set[str]()
+
+    def play(self) -> tuple[str, str]:
+        """The ids of a run that healed and of one that waits."""
+        _until(self._watched)
+        self._break("batch_job", "web-asg")
+        healed = [self._heal(*one) for one in _HEALED]
+        self._break(*_WAITS)
+        return healed[0], str(_until(self._waiting)["id"])
+
+    def _watched(self) -> bool:
+        query = {"query": f'count(up{{job="node"}} == 1) >= {_MEMBERS}'}
+        answer = self._http.get(f"{self._stage.prometheus}/api/v1/query", params=query)
+        return bool(answer.json()["data"]["result"])
+
+    def _heal(self, fault: str, group: str) -> str:
+        self._break(fault, group)
+        run = str(_until(self._waiting)["id"])
+        self.call("POST", f"/api/v1/runs/{run}/approve", {"comment": f"{fault}, as it seems"})
+        _until(lambda: self.call("GET", f"/api/v1/runs/{run}")["ended_at"])
+        while other := self._waiting():
+            no = {"comment": f"{run} has done it"}
+            self.call("POST", f"/api/v1/runs/{other['id']}/deny", no)
+        return run
+
+    def _break(self, fault: str, group: str) -> None:
+        members = self._http.get(f"{self._stage.aws}/_sim/fleet").json()["items"]
+        healthy = (
+            str(one["instance_id"])
+            for one in members
+            if one["asg"] == group and one["health"] == "healthy" and not one["faults"]
+        )
+        target = next(one for one in healthy if one not in self._broken)
+        self._broken.add(target)
+        body = {"target": group if fault == "traffic_surge" else target, "fault": fault}
+        self._http.post(f"{self._stage.aws}/_sim/fleet/faults", json=body).raise_for_status()
+        click.echo(f"{fault} in {group}", err=True)
+
+    def _waiting(self) -> Any:  # noqa: ANN401 a run
+        items = self.call("GET", "/api/v1/runs?state=awaiting_approval")["items"]
+        return items[0] if items else None
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401 JSON
+        bearer = {"Authorization": f"Bearer {self._stage.tokens['operator']}"}
+        answer = self._http.request(
+            method, f"{self._stage.receiver}{path}", json=body, headers=bearer
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+
+def shoot(url: str, token: str, healed: str, waiting: str, folder: Path) -> None:
+    """The pictures of the documents."""
+    with chromium("--hide-scrollbars") as opened:
+        with _seen(opened, url, token, viewport=_DESK) as page:
+            _shot(page, "/", folder / "home.png")
+            page.set_viewport_size(_TALL)
+            _shot(page, f"/runs/{healed}", folder / "run.png")
+            page.locator("#timeline").screenshot(path=folder / "story.png")
+            page.set_viewport_size(_DESK)
+            _pause(page, "deploying 2.4 until 04:00")
+            _shot(page, "/", folder / "paused.png")
+            page.get_by_role("button", name="Resume").click()
+        with _seen(opened, url, token, viewport=_PHONE, color_scheme="dark") as page:
+            _shot(page, f"/runs/{waiting}", folder / "phone-dark.png")
+
+
+@contextmanager
+def _seen(opened: Browser, url: str, token: str, **more: Any) -> Iterator[Page]:  # noqa: ANN401 as Playwright takes them
+    context = opened.new_context(base_url=url, **more)
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Now")).to_be_visible()
+    yield page
+    context.close()
+
+
+def _pause(page: Page, why: str) -> None:
+    page.get_by_text("Pause everything").click()
+    page.get_by_label("Why pause").fill(why)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(page.get_by_role("heading", name="Paused. Nothing acts.")).to_be_visible()
+
+
+def _shot(page: Page, path: str, file: Path) -> None:
+    page.goto(path)
+    plots = page.locator("#plots[hx-trigger=load]")
+    # What came after is drawn as soon as Prometheus has told it.
+    expect(plots).to_have_count(0)
+    page.screenshot(path=file)
+    click.echo(f"{file.name} {file.stat().st_size // 1000} kB", err=True)
+
+
+def main() -> int:
+    _IMAGES.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Processes(Path(folder) / "logs") as processes,
+        httpx.Client(trust_env=False, timeout=30) as http,
+    ):
+        stage = set_up(
+            processes,
+            tools=tools.require(),
+            folder=Path(folder) / "state",
+            seed=7,
+            say=lambda part, said: click.echo(f"{part}: {said}", err=True),
+            timings=Timings(hold="5s", group_interval="2s"),
+            settings={"SMARTCLOUDOPS_MODE": "approve"},
+        )
+        healed, waiting = Night(stage, http).play()
+        shoot(stage.receiver, stage.tokens["operator"], healed, waiting, _IMAGES)
+    return int(any(one.stat().st_size > _MOST_BYTES for one in _IMAGES.glob("*.png")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

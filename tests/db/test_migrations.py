@@ -1,0 +1,160 @@
+"""The migrations make what the tables say."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Column, MetaData, Table, insert, select
+
+from actions import tables
+from actions.audit import log
+from demo.stack.postgres import Postgres
+from receiver.db import tables as _runs_table  # noqa: F401 it adds the runs
+from receiver.db.database import Database, SchemaError, database
+from receiver.runs import store
+from receiver.webhook import episodes, payload
+
+_HISTORIES = Path(__file__).parents[2] / "receiver/db/migrations"
+_RELEASED = [(path.parent.name, path.stem) for path in sorted(_HISTORIES.glob("*/*_[0-9]*.py"))]
+_JSON = ("detail", "params", "before", "made", "labels", "annotations", "matchers", "basis")
+_KNOWN = dict.fromkeys(_JSON, "{}") | {
+    "gates": "[]",
+    "state": "received",
+    "alert": '{"key": "x", "fingerprint": "x", "firing": true, "labels": {}, "annotations": {}, '
+    '"starts_at": 1.0, "ends_at": null, "odd": null}',
+}
+_ID = "01KAR0SZ1PCQSD8SGKXR6D7C9P"
+
+
+@pytest.mark.parametrize(
+    ("history", "metadata"), [("state", tables.metadata), ("inbox", episodes.metadata)]
+)
+def test_a_migrated_database_is_as_the_tables_say(
+    tmp_path: Path, history: str, metadata: MetaData
+) -> None:
+    """Nothing is missing, and a second migration changes nothing."""
+    made = database(f"sqlite:///{tmp_path}/{history}.db")
+    for _ in range(2):
+        made.migrate(history)
+    with made.read() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "version_table": f"schema_{history}",
+                # Alembic cannot compare an index that has an order.
+                "include_object": lambda _, name, *__: name != "ix_runs_pending",
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize(("history", "revision"), _RELEASED)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_what_any_release_left_is_there_after_the_newest(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str, history: str, revision: str
+) -> None:
+    """A row in every table of that release's schema; all of them can be read as ever."""
+    made: Database = (
+        database(f"sqlite:///{tmp_path}/{history}.db")
+        if kind == "sqlite"
+        else request.getfixturevalue("empty")
+    )
+    made.migrate(history, to=revision)
+    before = _filled(made, history)
+    made.migrate(history)
+    after = _rows(made, history)
+    for name, rows in before.items():
+        assert [{key: row[key] for key in rows[0]} for row in after[name]] == rows, name
+    with made.read() as connection:
+        if history == "state":
+            run = store.get(connection, _ID)
+            assert run is not None
+            assert [one.id for one in store.page(connection)] == [_ID]
+            assert len(log.records(connection)) == 1
+        else:
+            assert len(episodes.known(connection, ["x" * 16])) == 1
+            assert len(episodes.waiting(connection, 5)) == 1
+
+
+@pytest.mark.parametrize("history", ["state", "inbox"])
+def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path, history: str) -> None:
+    """Whoever goes back a release is told so."""
+    made = database(f"sqlite:///{tmp_path}/{history}.db")
+    made.migrate(history)
+    with made.write() as connection:
+        connection.exec_driver_sql(f"UPDATE schema_{history} SET version_num = 'x_9999'")  # noqa: S608 ours
+    with pytest.raises(SchemaError, match="x_9999"):
+        made.migrate(history)
+
+
+def test_two_that_start_at_once_migrate_once(empty: Database) -> None:
+    """Replicas of a new release, started together."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: empty.migrate("state"), range(4)))
+    with empty.read() as connection:
+        assert store.page(connection) == []
+
+
+def test_two_that_are_tried_out_at_once_are_both_well(server: Postgres) -> None:
+    """The records and the inbox of two receivers, on one database."""
+    url = server.create("tried")
+    made = [database(url, use=use) for use in ("state", "inbox") for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            list(pool.map(Database.try_out, made))
+    for one in made:
+        one.engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["asg", "alertname", "instance_id", "severity"])
+def test_an_alert_with_any_character_becomes_a_run(empty: Database, name: str) -> None:
+    """PostgreSQL keeps no NUL in a text: one such alert must not stop all others."""
+    empty.migrate("state")
+    labels = {"alertname": "x", name: "a\x00b"}
+    found = payload.alert({"labels": labels}, 1.0)
+    assert found is not None
+    with empty.write() as connection:
+        store.take_in(connection, [episodes.Waiting(id=_ID, received_at=1.0, alert=found)], 1.0)
+    with empty.read() as connection:
+        run = store.get(connection, _ID)
+    assert run is not None
+    assert run.labels == labels
+
+
+def _filled(made: Database, history: str) -> dict[str, list[dict[str, Any]]]:
+    """A row in each table that has none; all rows by table."""
+    for table in _tables(made, history):
+        with made.write() as connection:
+            if connection.execute(select(table)).first() is None:
+                connection.execute(insert(table).values({c.name: _value(c) for c in table.c}))
+    return _rows(made, history)
+
+
+def _rows(made: Database, history: str) -> dict[str, list[dict[str, Any]]]:
+    with made.read() as connection:
+        return {
+            table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
+            for table in _tables(made, history)
+        }
+
+
+def _tables(made: Database, history: str) -> list[Table]:
+    found = MetaData()
+    found.reflect(made.engine)
+    return [one for one in found.sorted_tables if one.name != f"schema_{history}"]
+
+
+def _value(column: Column[Any]) -> Any:  # noqa: ANN401 of any type
+    """What a row may have there: JSON where that is kept, the state of a run that began."""
+    kind = column.type.python_type
+    if column.name in _KNOWN:
+        return _KNOWN[column.name]
+    if column.name == "id" and kind is str:
+        return _ID
+    if column.nullable:
+        return None
+    length = getattr(column.type, "length", None) or 8
+    return "x" * min(length, 16) if kind is str else kind(1)

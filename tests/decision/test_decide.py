@@ -1,0 +1,264 @@
+"""The decision: a table of situations, and what must be done or refused in each."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actions.aws.inventory import OPT_IN_TAG, Group, Instance, Member
+from actions.base import TargetKind
+from actions.execution.circuit_breakers import Breaker
+from actions.execution.claims import Claim
+from actions.execution.disruption_budget import Scope
+from actions.execution.rate_limits import Attempts
+from models.inference.verdict import Answer, Verdict
+from receiver.controls.arming import FREE
+from receiver.decision.decide import RETRY_AFTER_S, decide, screen
+from receiver.decision.model import Act, Ask, Decision, Observe, Reason, Refusal, Situation, Subject
+from receiver.playbooks.loader import load
+from receiver.playbooks.schema import Playbook
+from receiver.settings import Mode
+
+NOW = 1_800_000_000.0
+HOST, ASG = "i-0123456789abcdef0", "web-asg"
+HOSTS = (HOST, *(f"i-0123456789abcdef{number}" for number in range(1, 6)))
+PLAYBOOKS = [
+    one for one in load(Path(__file__).parents[2] / "playbooks").items if one.name == "high-cpu"
+]
+ALERT = Subject(
+    run_id="A" * 26,
+    labels={"alertname": "HighCPU", "severity": "warning"},
+    starts_at=NOW - 20,
+    odd=None,
+)
+VERDICT = Verdict(
+    answer=Answer.CONFIRMED,
+    score=0.9,
+    confidence=None,
+    model="test",
+    contributions=(),
+    peers=5,
+    peers_moved=0,
+    surging=False,
+)
+INSTANCE = Instance(
+    id=HOST,
+    state="running",
+    launched_at=NOW - 9_000,
+    group=ASG,
+    az="us-east-1a",
+    tags={OPT_IN_TAG: "true"},
+)
+GROUP = Group(
+    name=ASG,
+    minimum=4,
+    maximum=12,
+    desired=6,
+    members={
+        one: Member(id=one, az=f"us-east-1{zone}", lifecycle="InService", healthy=True, version="1")
+        for one, zone in zip(HOSTS, "abcabc", strict=True)
+    },
+    tags={OPT_IN_TAG: "true"},
+)
+SCOPE = Scope(name="group web-asg", members=frozenset(HOSTS), out=frozenset(), limit=1, floor=4)
+_NONE = Attempts(target_hour=0, target_day=0, group_hour=0, playbook_hour=0)
+SITUATION = Situation(
+    mode=Mode.AUTO,
+    paused=False,
+    resolved=False,
+    last_seen_at=NOW - 1,
+    gap_s=360,
+    target=HOST,
+    kind=TargetKind.INSTANCE,
+    group=ASG,
+    claims={},
+    overrides=(),
+    attempts={HOST: _NONE, ASG: _NONE},
+    breaker=Breaker(playbook="high-cpu"),
+    arming=FREE,
+    acts=(),
+    alerting=frozenset({HOST}),
+    reserved={},
+    instance=INSTANCE,
+    asg=GROUP,
+    scopes=(SCOPE,),
+    changes=(),
+    protected=False,
+)
+
+
+def _claim(target: str, *, held: bool, left_s: float, run_id: str = "B" * 26) -> dict[str, Claim]:
+    claim = Claim(target=target, run_id=run_id, fence=1, cooldown_until=NOW + left_s, held=held)
+    return {target: claim}
+
+
+def _decided(**changes: Any) -> Decision:  # noqa: ANN401 fields of a situation
+    return decide(ALERT, VERDICT, PLAYBOOKS, replace(SITUATION, **changes), NOW)
+
+
+def test_one_host_that_stands_out_is_rebooted() -> None:
+    """Confirmed, and its siblings did not move."""
+    decision = _decided()
+    assert isinstance(decision, Act)
+    assert (decision.plan.step.action, decision.plan.target) == ("reboot_instance", HOST)
+    assert all(gate.passed for gate in decision.gates)
+
+
+def test_a_group_that_surges_is_scaled_and_nobody_rebooted() -> None:
+    """The same alert on the same host, in another picture."""
+    verdict = replace(VERDICT, surging=True, peers_moved=5)
+    decision = decide(ALERT, verdict, PLAYBOOKS, SITUATION, NOW)
+    assert isinstance(decision, Act)
+    assert (decision.plan.step.action, decision.plan.target) == ("set_desired_capacity", ASG)
+
+
+def test_a_groups_cooldown_spares_the_group_and_not_its_members() -> None:
+    """Just scaled, it is not scaled again; a member that hangs is still helped."""
+    cooling = replace(SITUATION, claims=_claim(ASG, held=False, left_s=9))
+    assert isinstance(decide(ALERT, VERDICT, PLAYBOOKS, cooling, NOW), Act)
+    surging = decide(ALERT, replace(VERDICT, surging=True), PLAYBOOKS, cooling, NOW)
+    assert isinstance(surging, Refusal)
+    assert surging.reason is Reason.COOLDOWN
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"paused": True}, Reason.PAUSED),
+        ({"paused": None}, Reason.STATE_UNKNOWN),
+        ({"resolved": True}, Reason.RESOLVED),
+        ({"resolved": None}, Reason.STATE_UNKNOWN),
+        ({"last_seen_at": None}, Reason.STATE_UNKNOWN),
+        ({"last_seen_at": NOW - 361}, Reason.STALE),
+        ({"target": None, "kind": None}, Reason.NO_TARGET),
+        ({"claims": None}, Reason.STATE_UNKNOWN),
+        ({"claims": _claim(HOST, held=True, left_s=-9)}, Reason.TARGET_BUSY),
+        ({"claims": _claim(HOST, held=False, left_s=1)}, Reason.COOLDOWN),
+        ({"claims": _claim(ASG, held=True, left_s=-9)}, Reason.TARGET_BUSY),
+        ({"instance": None}, Reason.TARGET_UNPROVEN),
+        ({"asg": None}, Reason.TARGET_UNPROVEN),
+        ({"instance": replace(INSTANCE, state="stopped")}, Reason.TARGET_UNPROVEN),
+        ({"instance": replace(INSTANCE, launched_at=NOW - 1)}, Reason.TARGET_UNPROVEN),
+        ({"instance": replace(INSTANCE, group="api-asg")}, Reason.TARGET_UNPROVEN),
+        ({"instance": replace(INSTANCE, group=None)}, Reason.TARGET_UNPROVEN),
+        ({"instance": replace(INSTANCE, tags={})}, Reason.TARGET_UNPROVEN),
+        ({"instance": replace(INSTANCE, tags={OPT_IN_TAG: "false"})}, Reason.TARGET_UNPROVEN),
+        ({"rung": 3}, Reason.NO_STEP),
+    ],
+)
+def test_whatever_speaks_against_it_refuses_by_name(
+    changes: dict[str, Any], reason: Reason
+) -> None:
+    """Each guard, also where what it needs is not known."""
+    decision = _decided(**changes)
+    assert isinstance(decision, Refusal)
+    assert decision.reason is reason
+    assert [gate.passed for gate in decision.gates][-1] is False
+    assert decision.gates[-1].detail == decision.detail
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason"),
+    [
+        (None, Reason.VERDICT_UNDECIDED),
+        (replace(VERDICT, answer=Answer.UNDECIDED), Reason.VERDICT_UNDECIDED),
+        (replace(VERDICT, answer=Answer.REFUTED), Reason.VERDICT_REFUTED),
+        (replace(VERDICT, surging=None), Reason.CONDITION_UNKNOWN),
+    ],
+)
+def test_without_a_clear_verdict_nothing_is_done(verdict: Verdict | None, reason: Reason) -> None:
+    """Also where it is not known whether the group surges."""
+    decision = decide(ALERT, verdict, PLAYBOOKS, SITUATION, NOW)
+    assert isinstance(decision, Refusal)
+    assert decision.reason is reason
+
+
+def test_no_playbook_and_two_playbooks_are_refused() -> None:
+    """Nothing is guessed."""
+    for playbooks, reason in (([], Reason.NO_PLAYBOOK), ([*PLAYBOOKS] * 2, "ambiguous_playbook")):
+        decision = decide(ALERT, VERDICT, playbooks, SITUATION, NOW)
+        assert isinstance(decision, Refusal)
+        assert decision.reason == reason
+
+
+def test_an_odd_alert_is_refused_before_anything_else() -> None:
+    """Whatever its labels say."""
+    decision = decide(replace(ALERT, odd="no text"), VERDICT, PLAYBOOKS, SITUATION, NOW)
+    assert isinstance(decision, Refusal)
+    assert decision.reason is Reason.MALFORMED_ALERT
+
+
+@pytest.mark.parametrize(("mode", "becomes"), [(Mode.OBSERVE, Observe), (Mode.APPROVE, Ask)])
+def test_an_unarmed_service_or_playbook_does_not_act(mode: Mode, becomes: type) -> None:
+    """The weaker of the two modes counts."""
+    assert isinstance(_decided(mode=mode), becomes)
+    unarmed: list[Playbook] = [one.model_copy(update={"mode": mode}) for one in PLAYBOOKS]
+    assert isinstance(decide(ALERT, VERDICT, unarmed, SITUATION, NOW), becomes)
+
+
+def test_its_own_claim_does_not_stop_a_run() -> None:
+    """The next step of a run may act on the target that it holds."""
+    own = _claim(HOST, held=True, left_s=300, run_id=ALERT.run_id)
+    assert isinstance(_decided(claims=own), Act)
+
+
+def test_a_refusal_that_time_may_lift_says_when() -> None:
+    """A cooldown's end, or a minute; never for what stays as it is."""
+    cooling = _decided(claims=_claim(HOST, held=False, left_s=200))
+    paused, lost = _decided(paused=True), _decided(target=None, kind=None)
+    assert isinstance(cooling, Refusal)
+    assert isinstance(paused, Refusal)
+    assert isinstance(lost, Refusal)
+    assert cooling.retry_at == NOW + 200
+    assert paused.retry_at == NOW + RETRY_AFTER_S
+    assert lost.retry_at is None
+
+
+_UNKNOWABLE = (
+    "overrides",
+    "attempts",
+    "breaker",
+    "acts",
+    "alerting",
+    "reserved",
+    "scopes",
+    "changes",
+    "paused",
+    "resolved",
+    "last_seen_at",
+    "target",
+    "claims",
+    "instance",
+    "asg",
+)
+
+
+@given(st.sets(st.sampled_from(_UNKNOWABLE), min_size=1), st.sampled_from(list(Answer)))
+def test_whatever_is_unknown_nothing_is_done(unknown: set[str], answer: Answer) -> None:
+    """Any combination of unknowns, with any verdict, refuses."""
+    verdict = replace(VERDICT, answer=answer)
+    lost: dict[str, Any] = dict.fromkeys(unknown)
+    situation = replace(SITUATION, **lost)
+    assert isinstance(decide(ALERT, verdict, PLAYBOOKS, situation, NOW), Refusal)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "paused": st.sampled_from([True, False, None]),
+            "resolved": st.sampled_from([True, False, None]),
+            "claims": st.sampled_from([{}, None, _claim(HOST, held=True, left_s=1)]),
+            "instance": st.sampled_from([INSTANCE, None]),
+            "asg": st.sampled_from([GROUP, None]),
+        }
+    )
+)
+def test_what_the_early_guards_refuse_the_whole_row_refuses_alike(changes: dict[str, Any]) -> None:
+    """Screening spares work and changes nothing."""
+    situation = replace(SITUATION, **changes)
+    early = screen(ALERT, PLAYBOOKS, situation, NOW)
+    if early is not None:
+        assert decide(ALERT, VERDICT, PLAYBOOKS, situation, NOW) == early

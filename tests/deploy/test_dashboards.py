@@ -1,0 +1,89 @@
+"""Grafana's dashboards are what the code says, and ask for metrics that there are."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+from ruamel.yaml import YAML
+
+from dashboards.__main__ import made
+from receiver.metrics import Metrics
+from tests.deploy.dashboard_queries import DASHBOARDS, asked, listed, panels
+
+ROOT = Path(__file__).parents[2]
+# What others give: Prometheus itself, and Alertmanager.
+_THEIRS = {"up", "ALERTS", "alertmanager_notifications_failed_total"}
+
+
+def test_the_files_are_what_the_code_makes() -> None:
+    """Change the code, then `make dashboards`."""
+    assert {path: path.read_text() for path in DASHBOARDS} == dict(made())
+
+
+def _names(node: Any) -> Iterator[str]:  # noqa: ANN401 the parser's own tree, of many types
+    """Metrics that an expression asks for."""
+    match node:
+        case promql_parser.VectorSelector():
+            yield node.name or ""
+        case promql_parser.MatrixSelector():
+            yield node.vector_selector.name or ""
+        case promql_parser.Call():
+            for one in node.args:
+                yield from _names(one)
+        case promql_parser.BinaryExpr():
+            yield from _names(node.lhs)
+            yield from _names(node.rhs)
+        case promql_parser.NumberLiteral():
+            return
+        case _:
+            yield from _names(node.expr)
+
+
+def _exposed() -> set[str]:
+    metrics = Metrics(["high-cpu"])
+    # Known once it judges.
+    metrics.model_info.labels("1").set(1)
+    return {sample.name for family in metrics.registry.collect() for sample in family.samples}
+
+
+def _rules() -> Iterator[str]:
+    for name in ("remediator", "model"):
+        (group,) = YAML(typ="safe").load(ROOT / "prometheus_rules" / f"{name}.yml")["groups"]
+        yield from (rule["expr"] for rule in group["rules"])
+
+
+def test_every_metric_that_is_asked_for_is_exposed() -> None:
+    """By panels and by the rules on ourselves: a renamed metric would leave them silent."""
+    known = _exposed() | _THEIRS
+    exprs = [*(one.expr for one in asked()), *_rules()]
+    found = {name for expr in exprs for name in _names(promql_parser.parse(expr))}
+    assert found | set(listed()) <= known
+    assert any(name.endswith("_bucket") for name in found)
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_panels_can_be_told_apart_and_read(path: Path) -> None:
+    """Each has an id, a title and a sentence of its own, and a data source that can be chosen."""
+    shown = panels(path)
+    assert len({panel["id"] for panel in shown}) == len(shown)
+    for panel in shown:
+        assert panel["description"].endswith(".")
+        assert panel["targets"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+
+
+def test_grafana_is_given_what_the_panels_name() -> None:
+    """The provisioned data source is the default one, and the folder is where they are mounted."""
+    folder = ROOT / "deploy" / "grafana" / "provisioning"
+    yaml = YAML(typ="safe")
+    (source,) = yaml.load(folder / "datasources" / "prometheus.yml")["datasources"]
+    assert (source["type"], source["isDefault"]) == ("prometheus", True)
+    scraped = yaml.load(ROOT / "deploy" / "prometheus.yml")["scrape_configs"]
+    (ours,) = [job for job in scraped if job["job_name"] == "smartcloudops"]
+    # Grafana's rate interval is four of these.
+    assert source["jsonData"]["timeInterval"] == ours["scrape_interval"]
+    (provider,) = yaml.load(folder / "dashboards" / "smartcloudops.yml")["providers"]
+    assert re.fullmatch(r"/etc/grafana/\S+", provider["options"]["path"])

@@ -1,0 +1,54 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from demo.stack import tools
+from receiver.playbooks.loader import load
+
+ROOT = Path(__file__).parents[2]
+RULES = sorted((ROOT / "prometheus_rules").glob("*.yml"))
+RULE_TESTS = sorted((ROOT / "prometheus_rules" / "tests").glob("*.yml"))
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 our own files and words
+        [tools.find("promtool"), *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_rules_are_well_formed() -> None:
+    """Prometheus takes every rule file, and the linter has nothing to say."""
+    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
+def test_rules_fire_when_they_should(path: Path) -> None:
+    """The rules' own timelines hold: what fires, when, with which labels, and what never does."""
+    tested = promtool("test", "rules", path)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_every_rule_file_has_its_timelines() -> None:
+    """No alert is shipped that was never seen to fire and to stay silent."""
+    told = {path.name.removesuffix("_test.yml") for path in RULE_TESTS}
+    assert {path.stem for path in RULES} <= told
+
+
+def test_production_config_is_well_formed() -> None:
+    """Prometheus takes the configuration that users start from."""
+    checked = promtool("check", "config", "--syntax-only", ROOT / "deploy" / "prometheus.yml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_alerts_on_ourselves_are_for_people() -> None:
+    """No playbook takes up what the remediator's own rules or the model's say."""
+    playbooks = load(ROOT / "playbooks")
+    for name in ("remediator", "model"):
+        (group,) = YAML(typ="safe").load(ROOT / "prometheus_rules" / f"{name}.yml")["groups"]
+        for rule in group["rules"]:
+            assert "remediation" not in rule["labels"]
+            labels = {"alertname": rule["alert"], **rule["labels"]}
+            assert playbooks.matching(labels) == []

@@ -1,0 +1,133 @@
+"""Every line of the documents that calls the service is run against a real one, and succeeds."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from receiver.http.tokens import Role
+from tests.api_fixtures import GROUP, HOSTS, Live, live
+
+_ROOT = Path(__file__).parents[2]
+_HERE = "localhost:8080"
+_KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target", "$PLAYBOOK": "name"}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live(tmp_path_factory.mktemp("curl")) as made:
+        yield made
+
+
+def _lines(page: str) -> list[str]:
+    """The commands of a page, each with the lines it goes on in."""
+    text = (_ROOT / page).read_text()
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    command = re.compile(r"^\$ (curl .*?)(?=^\$|\Z)", re.MULTILINE | re.DOTALL)
+    return [one for block in blocks for one in command.findall(block)]
+
+
+_ALL = [
+    (page, line)
+    for page in ("docs/api.md", "README.md", "docs/rollout.md")
+    for line in _lines(page)
+]
+# Prometheus and Alertmanager are not here.
+_AT_NIGHT = [
+    (page, line)
+    for page in ("docs/refusals.md", "docs/runbooks.md")
+    for line in _lines(page)
+    if "$S/" in line
+]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize(("page", "line"), _ALL, ids=[f"{p}-{n}" for n, (p, _) in enumerate(_ALL)])
+def test_a_curl_line_works_as_it_stands(service: Live, page: str, line: str) -> None:
+    """With nothing but the address, the tokens and the ids of this service put in."""
+    del page
+    said = _said(service, line.replace(_HERE, service.url.removeprefix("http://")))
+    if "metrics" not in line:
+        json.loads(said)
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("curl", "jq"))), reason="curl or jq is missing")
+@pytest.mark.parametrize(
+    ("page", "line"), _AT_NIGHT, ids=[f"{p}-{n}" for n, (p, _) in enumerate(_AT_NIGHT)]
+)
+def test_a_line_that_is_copied_at_night_works(service: Live, page: str, line: str) -> None:
+    """Of the refusals and the runbooks, with its pipe; it picks what the answers have."""
+    del page
+    assert _said(service, line).strip() != "null"
+    picked = re.findall(
+        r"[{,] (?:\w+: \.)?(\w+)(?=[,}. ])", line.replace("{", "{ ").partition("jq")[2]
+    )
+    schemas = service.call("GET", "/openapi.json").json()["components"]["schemas"].values()
+    assert set(picked) <= {name for one in schemas for name in one.get("properties", ())}
+
+
+def _said(service: Live, line: str) -> str:
+    command = re.sub(r"\bcurl ", "curl -sS --fail-with-body ", line)
+    done = subprocess.run(  # noqa: S603 a line of our own documents
+        ["bash", "-o", "pipefail", "-c", command],  # noqa: S607 whichever there is
+        env={**os.environ, **_variables(service, line)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, (line, done.stdout, done.stderr)
+    return done.stdout
+
+
+def test_every_call_has_its_curl_line(service: Live) -> None:
+    """Of the API's page: none is only described."""
+    paths = service.call("GET", "/openapi.json").json()["paths"]
+    calls = {(method.upper(), path) for path, found in paths.items() for method in found}
+    shown = set()
+    for page, line in _ALL:
+        method = "DELETE" if "-X DELETE" in line else "POST" if " -d " in line else "GET"
+        path = line.rpartition(_HERE)[2].split("?")[0].strip().strip("'\"")
+        for name, key in _KEYS.items():
+            path = path.replace(name, f"{{{key}}}")
+        if page == "docs/api.md":
+            shown.add((method, path))
+    # A chat signs what it sends; a line to copy would be refused.
+    assert shown == {(method, path) for method, path in calls if not path.startswith("/chat/")}
+
+
+def _variables(service: Live, line: str) -> dict[str, str]:
+    """What a reader would put in."""
+    found = {
+        "TOKEN": service.tokens[Role.OPERATOR],
+        "ADMIN_TOKEN": service.tokens[Role.ADMIN],
+        "WEBHOOK_TOKEN": service.tokens[Role.WEBHOOK],
+        "S": service.url,
+        "H": f"Authorization: Bearer {service.tokens[Role.OPERATOR]}",
+        "STATE": "verifying",
+        "PLAYBOOK": "acting",
+        "INSTANCE": HOSTS[0],
+    }
+    if "$RUN" in line:
+        found["RUN"] = _run(service, line)
+    if "$OVERRIDE" in line:
+        found["OVERRIDE"] = service.hold("other")["id"]
+    if "cooldowns/" in line:
+        service.forget()
+        service.until(service.start("acting", HOSTS[0])["id"], "succeeded")
+    return found
+
+
+def _run(service: Live, line: str) -> str:
+    """A run in the state that the line is for."""
+    service.forget()
+    if any(verb in line for verb in ("/approve", "/deny", "/cancel")):
+        return str(service.asking(HOSTS[1])["id"])
+    if "/rollback" in line:
+        return str(service.until(service.start("growing", GROUP)["id"], "verifying")["id"])
+    return str(service.start("acting", HOSTS[3], dry_run=True)["id"])

@@ -1,0 +1,109 @@
+"""The documents say what the code does: every refusal, setting, call and command is in them."""
+
+import re
+from pathlib import Path
+
+import click
+from fastapi.routing import APIRoute
+from ruamel.yaml import YAML
+
+from receiver.api import arming, audit, control, health, model, overrides, reports, runs
+from receiver.chat import endpoint
+from receiver.cli.main import cli
+from receiver.decision.model import Reason
+from receiver.http.auth import ROLE
+from receiver.playbooks.loader import load
+from receiver.settings import Settings
+from receiver.webhook import route as webhook
+
+_ROOT = Path(__file__).parents[2]
+
+
+def _page(name: str) -> str:
+    return (_ROOT / "docs" / name).read_text()
+
+
+def test_every_refusal_has_its_paragraph() -> None:
+    """And no other."""
+    assert set(re.findall(r"^## (\w+)$", _page("refusals.md"), re.MULTILINE)) == set(Reason)
+
+
+def test_every_setting_is_described() -> None:
+    """And no other."""
+    told = set(re.findall(r"`SMARTCLOUDOPS_(\w+)`", _page("configuration.md")))
+    assert told == {name.upper() for name in Settings.model_fields}
+
+
+def test_every_call_is_described_with_its_role() -> None:
+    """And no other."""
+    rows = re.findall(r"^\| `(\w+) (\S+)` \| (\w+) \|", _page("api.md"), re.MULTILINE)
+    found = {
+        (method, route.path, (route.openapi_extra or {}).get(ROLE, "none"))
+        for module in (
+            webhook,
+            runs,
+            control,
+            arming,
+            overrides,
+            audit,
+            reports,
+            model,
+            endpoint,
+            health,
+        )
+        for route in module.router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    assert set(rows) == found
+
+
+def test_every_page_that_is_linked_is_there() -> None:
+    """From the README and between the pages."""
+    for page in [_ROOT / "README.md", *(_ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_playbook_of_the_page_loads(tmp_path: Path) -> None:
+    """What a reader copies works."""
+    (text,) = re.findall(
+        r"```yaml\n(# yaml-language-server.*?)```", _page("playbooks.md"), re.DOTALL
+    )
+    (tmp_path / "memory.yaml").write_text(text)
+    assert [one.name for one in load(tmp_path).items] == ["memory"]
+
+
+def test_every_command_that_is_told_exists() -> None:
+    """In the README's shell lines."""
+    told = set(re.findall(r"smartcloudops ([a-z-]+)", (_ROOT / "README.md").read_text()))
+    assert told <= set(cli.list_commands(click.Context(cli)))
+
+
+def test_every_alert_has_its_runbook() -> None:
+    """And no other; the alert itself points at the heading of its name."""
+    groups = [
+        group
+        for path in (_ROOT / "prometheus_rules").glob("*.yml")
+        for group in YAML(typ="safe").load(path)["groups"]
+    ]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    named = [rule["alert"] for rule in alerts]
+    assert len(named) == len(set(named))
+    assert set(re.findall(r"^## (\w+)$", _page("runbooks.md"), re.MULTILINE)) == set(named)
+    for rule in alerts:
+        assert rule["annotations"]["runbook_url"].endswith(f"/{rule['alert']}")
+
+
+def test_every_call_of_the_runbooks_exists() -> None:
+    """At three in the morning a command is copied, not read."""
+    told = set(re.findall(r"\$S(/[^\s\"?;|]*)", _page("runbooks.md")))
+    known = {
+        re.sub(r"{\w+}", "$RUN", route.path)
+        for module in (runs, control, overrides, audit, model, health)
+        for route in module.router.routes
+        if isinstance(route, APIRoute)
+    }
+    assert told
+    assert told <= known

@@ -1,0 +1,834 @@
+"""From alert to end, with everything that can go wrong on the way."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from sqlalchemy import text
+
+from actions.audit import log
+from actions.execution import kill_switch
+from bench.scenes.frozen_aws import StillCall, refusal
+from models.inference.verdict import Answer
+from receiver.controls import overrides
+from receiver.controls.overrides import Effect, Override
+from receiver.playbooks.matchers import parse
+from receiver.runs.model import State
+from receiver.settings import Mode
+from receiver.webhook.episodes import Over
+from receiver.workflow.interventions import NoSuchRunError, NotNowError
+from receiver.workflow.manual_runs import ByHand
+from tests.end_to_end.whole_fixtures import PLAYBOOK, Whole, verdict
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Whole]:
+    made = Whole(tmp_path)
+    yield made
+    made.close()
+
+
+def _operations(whole: Whole) -> list[str]:
+    return [call.operation for call in whole.aws.calls]
+
+
+def _hold(whole: Whole, effect: Effect = Effect.HOLD, lasts_s: float = 600) -> str:
+    override = Override(
+        id="0" * 26,
+        matchers=[parse('asg="web-asg"')],
+        effect=effect,
+        starts_at=whole.now,
+        ends_at=whole.now + lasts_s,
+        created_by="alice",
+        comment="careful",
+    )
+    with whole.state.write() as connection:
+        overrides.add(connection, override, whole.now)
+    return override.id
+
+
+def _pause(whole: Whole, *, paused: bool) -> None:
+    with whole.state.write() as connection:
+        kill_switch.turn(connection, paused=paused, by="alice", comment="why", now=whole.now)
+
+
+def test_the_ladder_is_climbed_and_then_a_person_is_called(whole: Whole) -> None:
+    """Rebooted, then replaced, then failed, with every step in the record."""
+    target = whole.group()[0]
+    whole.recovered = "0"
+    whole.deliver(target)
+    whole.pass_time(300)
+    run = whole.only()
+    assert (run.state, _operations(whole)) == (
+        State.FAILED,
+        ["RebootInstances", "TerminateInstanceInAutoScalingGroup"],
+    )
+    assert "a person is needed" in (run.outcome or "")
+    with whole.state.read() as connection:
+        assert log.verify(connection).ok
+
+
+@pytest.mark.parametrize(
+    "error", [refusal("x", "Throttling", 400), EndpointConnectionError(endpoint_url="x")]
+)
+def test_what_passes_is_tried_again_on_the_same_step(whole: Whole, error: Exception) -> None:
+    """Throttled, or never sent: not a reason for a heavier step."""
+    target, left = whole.group()[0], [error, error]
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("RebootInstances", "before") and left:
+            raise left.pop()
+
+    whole.aws.trouble = trouble
+    whole.deliver(target)
+    whole.pass_time(120)
+    assert (whole.only().state, _operations(whole)) == (State.SUCCEEDED, ["RebootInstances"])
+
+
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", "ExpiredToken", "AccessDenied"])
+def test_a_missing_right_calls_a_person_and_no_heavier_step(whole: Whole, code: str) -> None:
+    """Nothing was done, and what is worse is not done either."""
+    target = whole.group()[0]
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("RebootInstances", "before"):
+            raise refusal(operation, code, 403)
+
+    whole.aws.trouble = trouble
+    whole.deliver(target)
+    whole.pass_time(120)
+    run = whole.only()
+    assert (run.state, _operations(whole)) == (State.FAILED, [])
+    assert code in (run.outcome or "")
+
+
+def test_a_refusal_of_the_step_leads_to_the_next_one(whole: Whole) -> None:
+    """What cannot be done to this target."""
+    target = whole.group()[0]
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("RebootInstances", "before"):
+            raise refusal(operation, "IncorrectInstanceState", 400)
+
+    whole.aws.trouble = trouble
+    whole.deliver(target)
+    whole.pass_time(120)
+    assert _operations(whole) == ["TerminateInstanceInAutoScalingGroup"]
+
+
+@pytest.mark.parametrize("recovered", ["0", "1"])
+def test_a_lost_answer_is_never_a_second_reboot(whole: Whole, recovered: str) -> None:
+    """Executed and not answered: the metrics decide, and otherwise a person."""
+    target = whole.group()[0]
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("RebootInstances", "after"):
+            raise ReadTimeoutError(endpoint_url="x")
+
+    whole.aws.trouble = trouble
+    whole.recovered = recovered
+    whole.deliver(target)
+    whole.pass_time(200)
+    expected = State.SUCCEEDED if recovered == "1" else State.FAILED
+    assert (whole.only().state, _operations(whole)) == (expected, ["RebootInstances"])
+
+
+def test_a_capacity_shortage_is_undone_and_reported(whole: Whole) -> None:
+    """The group was asked for more and got none: back to what it was, and a person."""
+    members = whole.group()
+    whole.verdicts = {one: verdict(surging=True) for one in members}
+    whole.recovered = "0"
+    whole.deliver(members[0])
+    whole.pass_time(400)
+    (run,) = whole.runs()
+    assert run.state in {State.ROLLED_BACK, State.FAILED}
+    assert whole.aws.groups["web-asg"].desired == 6
+    assert "RebootInstances" not in _operations(whole)[:1]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "DescribeInstances",
+        "DescribeAutoScalingGroups",
+        "DescribeInstanceRefreshes",
+        "LookupEvents",
+    ],
+)
+def test_without_an_answer_of_aws_nothing_is_done(whole: Whole, operation: str) -> None:
+    """Each question that a guard rests on."""
+    target = whole.group()[0]
+
+    def trouble(asked: str, when: str) -> None:
+        if (asked, when) == (operation, "before"):
+            raise ReadTimeoutError(endpoint_url="x")
+
+    whole.aws.trouble = trouble
+    whole.deliver(target)
+    whole.pass_time(30)
+    run = whole.only()
+    assert (run.state, _operations(whole)) == (State.REFUSED, [])
+    assert run.refusal in {"target_unproven", "state_unknown"}
+
+
+def test_the_trail_is_believed_for_half_a_minute(whole: Whole) -> None:
+    """It is minutes late, and may be asked twice a second; without an answer it is asked again."""
+    asked: list[str] = []
+    silent = True
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("LookupEvents", "before"):
+            asked.append(operation)
+            if silent:
+                raise ReadTimeoutError(endpoint_url="x")
+
+    whole.aws.trouble = trouble
+    facts, now = whole.assessor.assessment.situations.aws, whole.now
+    facts.ahead(["web-asg", "no group: \n"], now)
+    silent = False
+    counts = []
+    for later in (0.0, 29.0, 31.0):
+        facts.ahead(["web-asg"], now + later)
+        counts.append(len(asked))
+    assert counts == [2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "claims",
+        "attempts",
+        "breakers",
+        "armings",
+        "overrides",
+        "switch",
+        "reservations",
+        "intents",
+    ],
+)
+def test_without_our_own_records_nothing_is_done(whole: Whole, table: str) -> None:
+    """Each table that a guard rests on is missing."""
+    target = whole.group()[0]
+    with whole.state.write() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO gone"))
+    whole.deliver(target)
+    for _ in range(4):
+        whole.assessor.hand_out()
+        time.sleep(0.01)
+    with whole.state.write() as connection:
+        connection.execute(text(f"ALTER TABLE gone RENAME TO {table}"))
+    assert _operations(whole) == []
+    assert whole.only().refusal in {"state_unknown", None}
+
+
+@pytest.mark.parametrize("answer", [Answer.UNDECIDED, Answer.REFUTED])
+def test_no_verdict_no_act(whole: Whole, answer: Answer) -> None:
+    """Neither where nothing is wrong, nor where it cannot be told."""
+    target = whole.group()[0]
+    whole.verdicts[target] = verdict(answer)
+    whole.deliver(target)
+    whole.pass_time(30)
+    assert whole.only().refusal == f"verdict_{answer}"
+    assert _operations(whole) == []
+
+
+def test_two_of_a_group_are_not_taken_out_together(whole: Whole) -> None:
+    """The second waits until the first has recovered, and is then looked at anew."""
+    first, second, *_ = whole.group()
+    whole.deliver(first)
+    whole.deliver(second)
+    whole.work()
+    assert len(_operations(whole)) == 1
+    refused = next(run for run in whole.runs() if run.refusal)
+    assert refused.refusal == "blast_radius"
+    whole.pass_time(70)
+    whole.deliver(refused.target or "")
+    whole.pass_time(30)
+    assert _operations(whole) == ["RebootInstances"] * 2
+
+
+def test_a_storm_touches_no_instance(whole: Whole) -> None:
+    """Half a group alerts: whoever was first may have been helped, nobody after it."""
+    for one in whole.group(size=12)[:6]:
+        whole.deliver(one)
+    whole.pass_time(60)
+    assert len(_operations(whole)) <= 1
+    assert {run.refusal for run in whole.runs() if run.refusal} == {"storm"}
+
+
+def _read(whole: Whole) -> list[str]:
+    """Filled with what AWS is asked from now on."""
+    asked: list[str] = []
+    whole.aws.trouble = lambda operation, _: asked.append(operation)
+    return asked
+
+
+def test_in_a_storm_a_target_is_read_every_ten_seconds(whole: Whole) -> None:
+    """What refuses one alert refuses the next of the same target, and AWS is not asked for each."""
+    targets = whole.group(size=12)[:4]
+    whole.verdicts |= {one: verdict(Answer.REFUTED) for one in targets}
+    asked = _read(whole)
+    for cpu in "abcde":
+        for one in targets:
+            whole.deliver(one, cpu=cpu)
+    whole.work()
+    assert [run.refusal for run in whole.runs()] == ["verdict_refuted"] * 20
+    assert asked.count("DescribeInstances") <= len(targets)
+    asked.clear()
+    whole.now += 11
+    for one in targets:
+        whole.deliver(one, cpu="f")
+    whole.work()
+    assert "DescribeInstances" in asked
+
+
+def _storming(whole: Whole) -> str:
+    """Three hosts of a large group alert, of whom nothing can be told; another one's id."""
+    first, *others = whole.group(size=40)[:4]
+    whole.verdicts |= {one: verdict(Answer.UNDECIDED) for one in others}
+    for one in others:
+        whole.deliver(one)
+    whole.work()
+    return first
+
+
+def test_what_began_after_a_target_was_looked_at_is_looked_at(whole: Whole) -> None:
+    """Its metrics were well before it began, which says nothing of now."""
+    target = _storming(whole)
+    whole.verdicts[target] = verdict(Answer.REFUTED)
+    whole.deliver(target, cpu="a")
+    whole.work()
+    whole.now += 9
+    whole.deliver(target, cpu="b")
+    whole.verdicts[target] = verdict()
+    whole.deliver(target, cpu="c", began_s=5)
+    whole.work()
+    ends = {run.labels.get("cpu"): run.refusal for run in whole.runs() if "cpu" in run.labels}
+    assert ends == {"a": "verdict_refuted", "b": "verdict_refuted", "c": None}
+    assert _operations(whole) == ["RebootInstances"]
+
+
+def test_a_borrowed_answer_says_so_and_counts_once(whole: Whole) -> None:
+    """Whose it is, and how old; and one that no verdict was needed for has none."""
+    target = _storming(whole)
+    whole.verdicts[target] = verdict(Answer.REFUTED)
+    whole.deliver(target, cpu="a")
+    whole.work()
+    (lender,) = (run for run in whole.runs() if run.labels.get("cpu") == "a")
+    whole.now += 4
+    whole.deliver(target, cpu="b")
+    whole.deliver(target, cpu="c")
+    whole.deliver(target, cpu="c", firing=False)
+    whole.work()
+    ends = {run.labels["cpu"]: run for run in whole.runs() if "cpu" in run.labels}
+    assert f"(as read 4 s before, for run {lender.id})" in (ends["b"].outcome or "")
+    assert ends["b"].verdict is not None
+    assert (ends["c"].state, ends["c"].verdict) == (State.RESOLVED, None)
+    assert "as read" not in (ends["c"].outcome or "")
+    counted = whole.metrics.verdicts.labels(Answer.REFUTED)
+    assert counted._value.get() == 1  # noqa: SLF001 the client has no other way
+
+
+def test_what_passes_is_not_remembered(whole: Whole) -> None:
+    """A moment in which AWS did not answer, and a pause that is over."""
+    target = _storming(whole)
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeInstanceRefreshes":
+            raise refusal(operation, "Throttling", 400)
+
+    whole.aws.trouble = trouble
+    whole.deliver(target, cpu="a")
+    whole.work()
+    whole.aws.trouble = lambda *_: None
+    _pause(whole, paused=True)
+    whole.deliver(target, cpu="b")
+    whole.work()
+    _pause(whole, paused=False)
+    whole.deliver(target, cpu="c")
+    whole.work()
+    ends = {run.labels.get("cpu"): run.refusal for run in whole.runs() if "cpu" in run.labels}
+    assert ends == {"a": "state_unknown", "b": "paused", "c": None}
+
+
+def test_who_left_meanwhile_is_counted_at_the_claim(tmp_path: Path) -> None:
+    """AWS took long to say all: what it said first is too old to act on."""
+    whole = Whole(tmp_path)
+    target, other, *_ = whole.group(size=9)
+    whole.aws.groups["web-asg"].target_groups = ["arn:1"]
+    once: list[str] = []
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeTargetHealth" and not once:
+            once.append(operation)
+            whole.now += 20
+            whole.aws.groups["web-asg"].hosts[other].lifecycle = "Standby"
+
+    whole.aws.trouble = trouble
+    whole.deliver(target)
+    whole.work()
+    assert whole.only().refusal == "blast_radius"
+    assert _operations(whole) == []
+    whole.close()
+
+
+def test_what_was_known_of_a_target_refuses_no_one_who_asks(whole: Whole) -> None:
+    """Nor a run that has acted already: only what is new, and may come again."""
+    targets = whole.group(size=12)[:4]
+    whole.verdicts |= {one: verdict(Answer.REFUTED) for one in targets}
+    for one in targets:
+        whole.deliver(one)
+        whole.deliver(one, cpu="a")
+    whole.work()
+    whole.verdicts.clear()
+    by_hand = ByHand(
+        database=whole.state,
+        playbooks=whole.playbooks,
+        decide_now=whole.assessor.decide_now,
+        wake=whole.assessor.hand_out,
+        clock=whole.clock,
+    )
+    who = {"by": "alice", "role": "operator", "comment": "it is broken"}
+    by_hand.start("high-cpu", targets[0], **who, dry_run=False)
+    whole.work()
+    assert _operations(whole) == ["RebootInstances"]
+
+
+_GROWS = """  - action: set_desired_capacity
+    params: {desired: "+50%"}
+    when: group.surging
+"""
+
+
+@pytest.mark.parametrize("left_out", ["", _GROWS], ids=["group step", "instances only"])
+def test_a_storm_is_told_once_a_target_and_borrowed_by_its_next_alerts(
+    tmp_path: Path, left_out: str
+) -> None:
+    """Most of a group, with many alerts each; what comes later is looked at anew.
+
+    Also where no step is for the group, so that it is refused before metrics are asked for.
+    """
+    assert left_out in PLAYBOOK
+    whole = Whole(tmp_path, playbook=PLAYBOOK.replace(left_out, "") if left_out else PLAYBOOK)
+    targets = whole.group(size=12)[:9]
+    for one in targets:
+        whole.deliver(one, cpu="a")
+    whole.work()
+    whole.now += 4
+    for one in targets[1:]:
+        whole.deliver(one, cpu="b")
+    whole.work()
+    whole.now += 11
+    whole.deliver(targets[1], cpu="c")
+    whole.work()
+    ends = {(run.target, run.labels["cpu"]): run for run in whole.runs()}
+    for one in targets[1:]:
+        assert (ends[one, "a"].refusal, ends[one, "b"].refusal) == ("storm", "storm")
+        lender = ends[one, "a"].id
+        assert f"(as read 4 s before, for run {lender})" in (ends[one, "b"].outcome or "")
+    assert ends[targets[1], "c"].refusal == "storm"
+    assert "as read" not in (ends[targets[1], "c"].outcome or "")
+    whole.close()
+
+
+def test_three_failures_open_the_breaker_and_one_may_try_later(tmp_path: Path) -> None:
+    """Of one playbook, whatever the targets."""
+    whole = Whole(tmp_path, playbook=PLAYBOOK.replace("  - action: replace_instance\n", ""))
+    whole.recovered = "0"
+    targets = [whole.group(f"asg-{number}")[0] for number in range(6)]
+    for number in range(4):
+        whole.deliver(targets[number], group=f"asg-{number}")
+        whole.pass_time(120)
+    assert len(_operations(whole)) == 3
+    assert whole.runs()[0].refusal == "breaker_open"
+    whole.pass_time(1_800)
+    whole.deliver(targets[4], group="asg-4")
+    whole.deliver(targets[5], group="asg-5")
+    whole.work()
+    assert len(_operations(whole)) == 4
+    whole.recovered = "1"
+    whole.pass_time(60)
+    whole.deliver(targets[5], group="asg-5")
+    whole.pass_time(70)
+    whole.deliver(targets[5], group="asg-5")
+    whole.pass_time(70)
+    assert len(_operations(whole)) == 5
+    whole.close()
+
+
+def test_the_third_act_within_an_hour_is_the_last(whole: Whole) -> None:
+    """Endless healing hides what is really wrong."""
+    target = whole.group()[0]
+    for _ in range(5):
+        whole.deliver(target)
+        whole.pass_time(30)
+        whole.deliver(target, firing=False)
+        whole.pass_time(400)
+    assert len(_operations(whole)) == 3
+    assert whole.runs()[0].refusal == "rate_limit"
+    whole.pass_time(3_600)
+    whole.deliver(target)
+    whole.pass_time(30)
+    assert len(_operations(whole)) == 4
+
+
+def test_an_alert_that_our_own_act_brought_about_belongs_to_its_run(whole: Whole) -> None:
+    """It is told with the run that caused it, and not acted on."""
+    target = whole.group()[0]
+    whole.deliver(target)
+    whole.pass_time(60)
+    acted = whole.only()
+    whole.now += 25
+    whole.inbox.end(Over(acted.id, whole.now, None))
+    whole.pass_time(1)
+    whole.deliver(target, firing=False)
+    whole.deliver(target)
+    whole.pass_time(5)
+    echo = whole.runs()[0]
+    assert (echo.refusal, echo.caused_by) == ("self_inflicted", acted.id)
+
+
+def test_a_hold_after_the_decision_stops_the_act(whole: Whole) -> None:
+    """People are asked again right before the call."""
+    target = whole.group()[0]
+    whole.deliver(target)
+    whole.assessor.hand_out()
+    _hold(whole)
+    whole.work()
+    assert (whole.only().refusal, _operations(whole)) == ("override_hold", [])
+
+
+def test_an_override_to_observe_decides_only(whole: Whole) -> None:
+    """It says what it would have done."""
+    target = whole.group()[0]
+    _hold(whole, Effect.OBSERVE)
+    whole.deliver(target)
+    whole.pass_time(5)
+    run = whole.only()
+    assert (run.state, _operations(whole)) == (State.OBSERVED, [])
+    assert (run.plan or {})["action"] == "reboot_instance"
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Whole]:
+    made = Whole(tmp_path, mode=Mode.APPROVE)
+    made.deliver(made.group()[0])
+    made.work()
+    yield made
+    made.close()
+
+
+def test_an_approved_plan_is_carried_out_once(asking: Whole) -> None:
+    """And says who approved it."""
+    run = asking.only()
+    assert (run.state, _operations(asking)) == (State.AWAITING_APPROVAL, [])
+    asking.interventions.approve(run.id, "alice", "go")
+    with pytest.raises(NotNowError):
+        asking.interventions.approve(run.id, "bob", "go too")
+    asking.pass_time(60)
+    run = asking.only()
+    assert (run.state, _operations(asking)) == (State.SUCCEEDED, ["RebootInstances"])
+    assert (run.plan or {})["approval"]["by"] == "alice"
+
+
+def test_an_approval_is_for_this_very_target(asking: Whole) -> None:
+    """Another instance under the same id, as far as anybody can tell."""
+    run = asking.only()
+    host = asking.aws.host(run.target or "")
+    assert host is not None
+    host.launched_at -= 1
+    asking.interventions.approve(run.id, "alice", "go")
+    asking.pass_time(10)
+    assert (asking.only().refusal, _operations(asking)) == ("plan_changed", [])
+
+
+def test_an_approval_does_not_overrule_a_guard(asking: Whole) -> None:
+    """What is refused by then stays refused."""
+    run = asking.only()
+    asking.aws.groups["web-asg"].refreshes = ["InProgress"]
+    asking.interventions.approve(run.id, "alice", "go")
+    asking.pass_time(10)
+    assert (asking.only().refusal, _operations(asking)) == ("change_in_progress", [])
+
+
+def test_a_denied_plan_ends_and_an_unanswered_one_expires(asking: Whole) -> None:
+    """Neither acts."""
+    asking.interventions.deny(asking.only().id, "alice", "not now")
+    assert asking.only().state is State.CANCELLED
+    assert "not now" in (asking.only().outcome or "")
+    asking.pass_time(400)
+    asking.deliver(asking.group("api-asg")[0], group="api-asg")
+    asking.pass_time(1_900)
+    assert asking.runs()[0].state is State.EXPIRED
+    assert _operations(asking) == []
+
+
+@pytest.mark.parametrize("late", ["the yes", "the act"])
+def test_an_approval_does_not_outlive_its_time(asking: Whole, late: str) -> None:
+    """Said too late, or found hours later, as where the service was down: people are asked anew."""
+    run = asking.only()
+    if late == "the act":
+        asking.interventions.approve(run.id, "alice", "do it")
+    asking.now += 10_000
+    asking.deliver(str(run.target))
+    if late == "the yes":
+        with pytest.raises(NotNowError):
+            asking.interventions.approve(run.id, "alice", "do it")
+    asking.start()
+    asking.pass_time(60)
+    assert _operations(asking) == []
+
+
+def test_no_group_is_scaled_in_below_what_its_playbook_keeps(tmp_path: Path) -> None:
+    """Whatever share the step asks for, and however low the group's own minimum is."""
+    steps = "steps: [{action: scale_in, params: {desired: '-100%'}}]\nlimits: {min_healthy: 4}\n"
+    whole = Whole(tmp_path, playbook=PLAYBOOK.split("steps:")[0] + steps)
+    target = whole.group()[0]
+    whole.aws.groups["web-asg"].minimum = 0
+    whole.deliver(target)
+    whole.pass_time(20)
+    assert whole.aws.groups["web-asg"].desired == 4
+    whole.close()
+
+
+def test_an_expiry_survives_a_crash(asking: Whole) -> None:
+    """The engine forgets; the record does not."""
+    asking.start()
+    asking.pass_time(1_900)
+    assert asking.only().state is State.EXPIRED
+
+
+def test_a_run_is_rolled_back_by_hand(whole: Whole) -> None:
+    """Also after it has succeeded; but not over what a person changed since."""
+    members = whole.group()
+    whole.verdicts[members[0]] = verdict(surging=True)
+    whole.deliver(members[0])
+    whole.pass_time(60)
+    run = whole.only()
+    assert (run.state, whole.aws.groups["web-asg"].desired) == (State.SUCCEEDED, 9)
+    whole.interventions.roll_back(run.id, "alice", "too many")
+    whole.pass_time(10)
+    assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLED_BACK, 6)
+    with pytest.raises(NotNowError):
+        whole.interventions.roll_back(run.id, "alice", "again")
+
+
+def test_what_a_person_changed_is_not_rolled_back(whole: Whole) -> None:
+    """The group is not as we left it."""
+    members = whole.group()
+    whole.verdicts[members[0]] = verdict(surging=True)
+    whole.deliver(members[0])
+    whole.pass_time(60)
+    whole.aws.groups["web-asg"].desired = 11
+    whole.interventions.roll_back(whole.only().id, "alice", "too many")
+    whole.pass_time(10)
+    run = whole.only()
+    assert (run.state, whole.aws.groups["web-asg"].desired) == (State.FAILED, 11)
+    assert "somebody changed it" in (run.outcome or "")
+
+
+def test_a_pause_holds_a_rollback_back_until_it_is_over(whole: Whole) -> None:
+    """Nothing acts while paused; what was to be undone is undone afterwards."""
+    members = whole.group()
+    whole.verdicts[members[0]] = verdict(surging=True)
+    whole.deliver(members[0])
+    whole.pass_time(60)
+    _pause(whole, paused=True)
+    whole.interventions.roll_back(whole.only().id, "alice", "too many")
+    whole.pass_time(60)
+    assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLING_BACK, 9)
+    whole.start()
+    _pause(whole, paused=False)
+    whole.pass_time(60)
+    assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLED_BACK, 6)
+
+
+def test_a_run_is_cancelled_before_its_next_step(whole: Whole) -> None:
+    """What was done stays done."""
+    target = whole.group()[0]
+    whole.recovered = "0"
+    whole.deliver(target)
+    whole.pass_time(10)
+    whole.interventions.cancel(whole.only().id, "alice", "I have it")
+    whole.pass_time(200)
+    assert (whole.only().state, _operations(whole)) == (State.CANCELLED, ["RebootInstances"])
+    with pytest.raises(NotNowError):
+        whole.interventions.cancel(whole.only().id, "alice", "again")
+    with pytest.raises(NoSuchRunError):
+        whole.interventions.cancel("0" * 26, "alice", "who")
+
+
+@pytest.mark.parametrize("answer", [None, "NaN"])
+def test_no_data_is_no_recovery(whole: Whole, answer: str | None) -> None:
+    """Prometheus down, or talking nonsense: the next step, then a person; never a success."""
+    target = whole.group()[0]
+    whole.recovered = answer
+    whole.deliver(target)
+    whole.pass_time(400)
+    assert whole.only().state is State.FAILED
+
+
+def test_an_alert_on_a_stranger_is_refused(whole: Whole) -> None:
+    """No opt-in tag, another group, launched since, going away."""
+    target, *_ = whole.group()
+    host = whole.aws.host(target)
+    assert host is not None
+    kept = replace(host)
+    changes: list[dict[str, object]] = [
+        {"tags": {}},
+        {"launched_at": whole.now + 10_000},
+        {"state": "shutting-down"},
+        {"lifecycle": "Terminating:Wait"},
+    ]
+    for change in changes:
+        host.__dict__.update(vars(kept) | change)
+        whole.deliver(target)
+        whole.pass_time(5)
+        assert whole.runs()[0].refusal in {"target_unproven", "change_in_progress"}, change
+        whole.deliver(target, firing=False)
+        whole.pass_time(70)
+    assert _operations(whole) == []
+
+
+_LEASING = PLAYBOOK.replace(
+    "  - action: reboot_instance\n",
+    "  - action: reboot_instance\n"
+    "    before:\n"
+    "      - {action: create_silence, params: {alertnames: [InstanceDown]}}\n"
+    "      - {action: suspend_processes, params: {processes: [ReplaceUnhealthy]}}\n",
+)
+
+
+@pytest.mark.parametrize("recovered", ["1", "0"])
+@pytest.mark.parametrize("crash", [False, True])
+def test_what_is_lent_for_a_step_is_given_back_when_the_run_ends(
+    tmp_path: Path, recovered: str, *, crash: bool
+) -> None:
+    """However it ends, also where the process was cut off; a silence that fails stops nothing."""
+    whole = Whole(tmp_path, playbook=_LEASING)
+    target = whole.group()[0]
+    whole.aws.groups["web-asg"].suspended = {"AZRebalance"}
+    whole.recovered = recovered
+    whole.deliver(target)
+    whole.work()
+    assert _operations(whole) == ["SuspendProcesses", "RebootInstances"]
+    assert whole.aws.groups["web-asg"].suspended == {"AZRebalance", "ReplaceUnhealthy"}
+    if crash:
+        whole.start()
+    whole.pass_time(400)
+    assert whole.only().state.ended
+    assert whole.aws.groups["web-asg"].suspended == {"AZRebalance"}
+    assert _operations(whole)[-1] == "ResumeProcesses"
+    whole.close()
+
+
+def test_a_cancelled_run_gives_back_what_it_was_lent(tmp_path: Path) -> None:
+    """What was done stays done, and what was lent does not."""
+    whole = Whole(tmp_path, playbook=_LEASING)
+    whole.recovered = "0"
+    whole.deliver(whole.group()[0])
+    whole.pass_time(10)
+    whole.interventions.cancel(whole.only().id, "alice", "I have it")
+    whole.pass_time(10)
+    assert whole.only().state is State.CANCELLED
+    assert whole.aws.groups["web-asg"].suspended == set()
+    whole.close()
+
+
+def test_a_step_that_cannot_be_prepared_is_not_taken(tmp_path: Path) -> None:
+    """The next one may be."""
+    whole = Whole(tmp_path, playbook=_LEASING)
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("SuspendProcesses", "before"):
+            raise refusal(operation, "ValidationError", 400)
+
+    whole.aws.trouble = trouble
+    target = whole.group()[0]
+    whole.deliver(target)
+    whole.pass_time(100)
+    assert "RebootInstances" not in _operations(whole)
+    assert "TerminateInstanceInAutoScalingGroup" in _operations(whole)
+    whole.close()
+
+
+@pytest.mark.parametrize("said", ["pause", "hold"])
+def test_a_step_refused_after_its_preparation_gives_back_what_it_was_lent(
+    tmp_path: Path, said: str
+) -> None:
+    """Somebody pauses or holds right between the two; what they said is kept to meanwhile."""
+    whole = Whole(tmp_path, playbook=_LEASING)
+
+    def done(call: StillCall) -> None:
+        if call.operation == "SuspendProcesses" and said == "pause":
+            _pause(whole, paused=True)
+        elif call.operation == "SuspendProcesses":
+            _hold(whole, lasts_s=100)
+
+    whole.aws.done = done
+    whole.deliver(whole.group()[0])
+    whole.pass_time(50)
+    assert _operations(whole) == ["SuspendProcesses"]
+    if said == "pause":
+        _pause(whole, paused=False)
+    whole.pass_time(100)
+    assert (whole.only().state, _operations(whole)) == (
+        State.REFUSED,
+        ["SuspendProcesses", "ResumeProcesses"],
+    )
+    whole.close()
+
+
+_TWO_LEASING = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+steps:
+  - action: reboot_instance
+    when: not group.surging
+    before: [{action: suspend_processes, params: {processes: [ReplaceUnhealthy]}}]
+  - action: replace_instance
+    before: [{action: suspend_processes, params: {processes: [AZRebalance]}}]
+verify: {expr: recovered, for: 10s, timeout: 60s}
+"""
+
+
+@pytest.mark.parametrize("over", [True, False])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_preparation_cut_off_for_long_is_given_back(
+    tmp_path: Path, when: str, *, over: bool
+) -> None:
+    """The step is decided on anew, prepared by what itself asks for, or not taken at all."""
+    whole = Whole(tmp_path, playbook=_TWO_LEASING)
+    target = whole.group()[0]
+
+    def cut(operation: str, moment: str) -> None:
+        if (operation, moment) == ("SuspendProcesses", when):
+            raise KeyboardInterrupt
+
+    whole.aws.trouble = cut
+    whole.deliver(target)
+    with pytest.raises(KeyboardInterrupt):
+        whole.work()
+    whole.aws.trouble = lambda _, __: None
+    whole.now += 100
+    whole.verdicts[target] = verdict(surging=True)
+    if over:
+        whole.deliver(target, firing=False)
+    suspended: list[set[str]] = []
+
+    def done(call: StillCall) -> None:
+        if call.operation.startswith("Terminate"):
+            suspended.append(set(whole.aws.groups["web-asg"].suspended))
+
+    whole.aws.done = done
+    whole.start()
+    whole.pass_time(300)
+    assert whole.only().state.ended
+    assert all("AZRebalance" in found for found in suspended)
+    assert len(suspended) == (not over)
+    assert whole.aws.groups["web-asg"].suspended == set()
+    whole.close()

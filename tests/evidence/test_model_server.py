@@ -1,0 +1,168 @@
+"""Which model judges: chosen by a manifest, read again when that changes, absent when unsure."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from unittest.mock import sentinel
+
+import boto3
+import pytest
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+
+from models.inference import artifact
+from models.inference.verdict import Answer
+from models.training.labelled_sets import read
+from receiver.evidence.model_server import Judging
+from receiver.metrics import Metrics
+
+EXCERPT = Path(__file__).parents[1] / "models/data" / "smd-excerpt"
+
+
+class _Clients:
+    """Only S3 is asked for."""
+
+    def __init__(self) -> None:
+        self.s3 = boto3.client(
+            "s3", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b"
+        )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(artifact.SHIPPED, tmp_path / "models"))
+
+
+def _judging(where: str | None, clock: list[float], manifest: Path | None = None) -> Judging:
+    metrics = Metrics([])
+    return Judging(where, manifest, lambda: sentinel.nobody, metrics, clock=lambda: clock[0])
+
+
+def _metrics(judging: Judging) -> str:
+    from prometheus_client import generate_latest  # noqa: PLC0415 only here
+
+    judging.refresh_gauges()
+    assert judging._metrics is not None  # noqa: SLF001 the registry is the service's own
+    return generate_latest(judging._metrics.registry).decode()  # noqa: SLF001 as above
+
+
+def _rewrite(folder: Path, **change: object) -> None:
+    path = folder / artifact.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+def test_without_a_setting_the_shipped_model_judges() -> None:
+    """It works out of the box, and tells its version."""
+    judging = _judging(None, [0.0])
+    alert, evidence = next(iter(read(EXCERPT)))
+    verdict = judging.judge(evidence, alert.roles)
+    assert verdict.model == judging.story()["version"]
+    assert f'smartcloudops_model_info{{version="{verdict.model}"}} 1.0' in _metrics(judging)
+    assert "smartcloudops_model_usable 1.0" in _metrics(judging)
+
+
+def test_a_damaged_model_is_none_and_says_so(folder: Path) -> None:
+    """Undecided, a gauge at zero, and the reason in the story; nothing is raised."""
+    next(folder.glob("*.npz")).write_bytes(b"x")
+    judging = _judging(str(folder), [0.0])
+    alert, evidence = next(iter(read(EXCERPT)))
+    assert judging.judge(evidence, alert.roles).answer is Answer.UNDECIDED
+    assert "SHA-256" in judging.story()["problem"]
+    assert "smartcloudops_model_usable 0.0" in _metrics(judging)
+
+
+def test_a_changed_manifest_is_read_without_a_restart(folder: Path) -> None:
+    """Taken away and brought back, as a roll-back does; in between nothing is confirmed."""
+    clock = [0.0]
+    judging = _judging(str(folder), clock)
+    good = json.loads((folder / artifact.MANIFEST).read_text())["active"]
+    for active, usable in (("gone", False), (good, True)):
+        time.sleep(0.01)
+        _rewrite(folder, active=active)
+        clock[0] += 60
+        assert (judging.in_use.active is not None) is usable
+
+
+def test_a_shadow_judges_beside_and_is_counted(folder: Path) -> None:
+    """The second model's answer changes nothing but a counter."""
+    _rewrite(folder, shadow=json.loads((folder / artifact.MANIFEST).read_text())["active"])
+    judging = _judging(str(folder), [0.0])
+    alert, evidence = next(iter(read(EXCERPT)))
+    answer = judging.judge(evidence, alert.roles).answer
+    judging.close()
+    line = f'smartcloudops_shadow_verdicts_total{{active="{answer}",shadow="{answer}"}} 1.0'
+    assert line in _metrics(judging)
+
+
+def test_a_broken_shadow_leaves_the_active_one_alone(folder: Path) -> None:
+    """Only the watching stops."""
+    _rewrite(folder, shadow="gone")
+    judging = _judging(str(folder), [0.0])
+    assert judging.in_use.active is not None
+    assert judging.in_use.shadow is None
+
+
+def test_a_model_in_s3_needs_a_manifest_kept_apart() -> None:
+    """Who can write to the bucket must not be who vouches for what is in it."""
+    judging = _judging("s3://models/prod", [0.0])
+    assert "SMARTCLOUDOPS_MODEL_MANIFEST" in (judging.in_use.problem or "")
+
+
+def test_a_model_comes_from_s3(folder: Path) -> None:
+    """The file below the prefix, its bytes checked against the local manifest."""
+    data = next(folder.glob("*.npz"))
+    clients = _Clients()
+    with Stubber(clients.s3) as stub, data.open("rb") as body:
+        answer = {"Body": StreamingBody(body, data.stat().st_size)}
+        stub.add_response("get_object", answer, {"Bucket": "models", "Key": f"prod/{data.name}"})
+        judging = Judging("s3://models/prod", folder / artifact.MANIFEST, lambda: clients)  # type: ignore[arg-type, return-value]
+        assert judging.in_use.problem is None
+
+
+def test_s3_that_refuses_is_no_model(folder: Path) -> None:
+    """Its error's kind is told, and nothing is raised."""
+    clients = _Clients()
+    with Stubber(clients.s3) as stub:
+        stub.add_client_error("get_object", "AccessDenied")
+        judging = Judging("s3://models/prod", folder / artifact.MANIFEST, lambda: clients)  # type: ignore[arg-type, return-value]
+        assert "S3" in (judging.in_use.problem or "")
+        assert judging.in_use.active is None
+
+
+def test_a_fleets_own_history_becomes_targets() -> None:
+    """Roles by minute, gaps filled, what is mostly missing left out, odd ids passed over."""
+    import httpx  # noqa: PLC0415 only here
+
+    from receiver.cli.training_data import fleet  # noqa: PLC0415 only here
+    from receiver.evidence.prometheus import Prometheus  # noqa: PLC0415 only here
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        form = dict(httpx.QueryParams(request.content.decode()))
+        if request.url.path.endswith("query"):
+            ids = ["i-0123456789abcdef0", "not an id"]
+            result: list[object] = [
+                {"metric": {"instance_id": one, "asg": "web"}, "value": [0, "1"]} for one in ids
+            ]
+            return httpx.Response(200, json=_answer("vector", result))
+        first, last = int(float(form["start"])), int(float(form["end"]))
+        times = range(first, last + 1, 60)
+        whole = [[at, "0.5"] for at in times if at % 600]
+        few = [[at, "1"] for at in times if at % 6000 == 0]
+        labels = {"instance_id": "i-0123456789abcdef0"}
+        result = [
+            {"metric": labels | {"role": "cpu_busy"}, "values": whole},
+            {"metric": labels | {"role": "load1"}, "values": few},
+        ]
+        return httpx.Response(200, json=_answer("matrix", result))
+
+    client = httpx.Client(transport=httpx.MockTransport(respond))
+    with Prometheus("http://p", client=client) as prometheus:
+        ((target, group),) = fleet(prometheus, now=1_760_000_000.0, days=8, most=5)
+    assert (group, target.roles) == ("web", ("cpu_busy",))
+    assert target.values.shape == (8 * 1440 + 1, 1)
+    assert float(target.values.min()) == 0.5
+
+
+def _answer(kind: str, result: list[object]) -> dict[str, object]:
+    return {"status": "success", "data": {"resultType": kind, "result": result}}

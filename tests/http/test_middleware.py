@@ -1,0 +1,229 @@
+"""What each request passes first: limits that lose nothing, and TLS where it is wanted."""
+
+import datetime as dt
+import ipaddress
+import ssl
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from demo.stack.processes import Processes
+from receiver.http import server as serving
+from receiver.http import tokens
+from receiver.http.rate_limit import Buckets, client_of
+from receiver.http.server import TlsError
+from receiver.http.tokens import Role
+from receiver.settings import Settings
+from tests.api_fixtures import Live, live
+from tests.conftest import Clock
+from tests.end_to_end.service_process import settings
+
+
+def test_a_bucket_lets_through_what_its_rate_says(clock: Clock) -> None:
+    """A burst, then one for each second that passed; each client has its own."""
+    buckets = Buckets(per_s=2, burst=3, clock=clock)
+    assert [buckets.wait_s("a") for _ in range(4)] == [0, 0, 0, 0.5]
+    assert buckets.wait_s("b") == 0
+    clock.now += 0.5
+    assert [buckets.wait_s("a"), buckets.wait_s("a")] == [0, 0.5]
+    clock.now += 3600
+    assert [buckets.wait_s("a") for _ in range(4)] == [0, 0, 0, 0.5]
+
+
+def test_many_clients_do_not_fill_the_memory(clock: Clock) -> None:
+    """Whoever was not seen for longest is forgotten."""
+    buckets = Buckets(per_s=1, burst=1, clock=clock, most=2)
+    assert [buckets.wait_s(one) for one in "abcb"] == [0, 0, 0, 1]
+    assert buckets.wait_s("a") == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("10.0.0.1", "10.0.0.2", False),
+        ("2001:db8::1", "2001:db8::2:3", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("odd:address", "odd:address", True),
+    ],
+)
+def test_an_ipv6_network_is_one_client(one: str, other: str, *, same: bool) -> None:
+    """Its owner has all of its addresses."""
+    assert (client_of(one) == client_of(other)) is same
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("limits")
+    with live(folder, rate_limit=0.5, webhook_rate_limit=0.5) as made:
+        yield made
+
+
+def test_who_asks_too_often_is_told_when_to_go_on(slow: Live) -> None:
+    """With 429, before the token is looked at; a health check always gets through."""
+    answers = [slow.call("GET", "/api/v1/runs", Role.VIEWER) for _ in range(7)]
+    assert answers[0].status_code == HTTPStatus.OK
+    assert answers[-1].status_code == HTTPStatus.TOO_MANY_REQUESTS
+    assert answers[-1].headers["content-type"] == "application/problem+json"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 3
+    assert slow.call("GET", "/healthz").status_code == HTTPStatus.OK
+
+
+def test_a_delivery_too_many_is_one_that_alertmanager_tries_again(slow: Live) -> None:
+    """503, counted, and none that was answered 200 is lost."""
+    alert = {"status": "firing", "labels": {"alertname": "X"}}
+    body = {"version": "4", "alerts": [alert]}
+    codes = [
+        slow.call("POST", "/webhook/alertmanager", Role.WEBHOOK, json=body).status_code
+        for _ in range(8)
+    ]
+    assert set(codes) == {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}
+    assert slow.system.metrics.webhook_rejected.labels(503)._value.get() == codes.count(503)  # noqa: SLF001 its public reader is the text of all
+
+
+def test_a_delivery_that_breaks_the_service_is_counted(tmp_path: Path) -> None:
+    """Else the availability would be better than what Alertmanager saw."""
+
+    def broken() -> float:
+        raise OSError("no clock")
+
+    body = {"version": "4", "alerts": []}
+    with live(tmp_path) as service:
+        clock, service.system.clock = service.system.clock, broken
+        answer = service.call("POST", "/webhook/alertmanager", Role.WEBHOOK, json=body)
+        service.system.clock = clock
+        metrics = service.system.metrics.registry
+    assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    code = {"code": "500"}
+    assert metrics.get_sample_value("smartcloudops_webhook_rejected_total", code) == 1
+
+
+def test_a_query_that_goes_on_and_on_is_cut_short(slow: Live) -> None:
+    """Nobody needs eight kilobytes of it."""
+    answer = slow.call("GET", f"/healthz?{'x' * 9000}")
+    assert answer.status_code == HTTPStatus.REQUEST_URI_TOO_LONG
+
+
+@dataclass(frozen=True)
+class Pki:
+    """A CA, and what it signed, as PEM files."""
+
+    ca: Path
+    server: tuple[Path, Path]
+    client: tuple[Path, Path]
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    folder = tmp_path_factory.mktemp("pki")
+    key, name = ec.generate_private_key(ec.SECP256R1()), _name("ca")
+    ca = _builder(name, name, key.public_key())
+    ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    signed = ca.sign(key, hashes.SHA256())
+    (folder / "ca.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    made = {role: _issued(folder, role, key) for role in ("server", "client")}
+    return Pki(ca=folder / "ca.pem", **made)
+
+
+def _issued(folder: Path, role: str, ca_key: ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    built = _builder(_name(role), _name("ca"), key.public_key()).add_extension(here, critical=False)
+    cert = built.sign(ca_key, hashes.SHA256())
+    (folder / f"{role}.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (folder / f"{role}.key").write_bytes(pem)
+    return folder / f"{role}.pem", folder / f"{role}.key"
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+    )
+
+
+def _answer(url: str, context: ssl.SSLContext) -> httpx.Response:
+    """The first answer; it takes a while until there is one."""
+    until = time.monotonic() + 30
+    while True:
+        with suppress(httpx.ConnectError), httpx.Client(verify=context, trust_env=False) as http:
+            return http.get(f"{url}/healthz")
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_with_a_client_ca_only_its_own_get_in(tmp_path: Path, pki: Pki) -> None:
+    """HTTPS by the settings alone; who shows no certificate gets no answer."""
+    tokens.create(tmp_path / "tokens.json", Role.ADMIN, "admin")
+    env = settings(
+        tmp_path,
+        SMARTCLOUDOPS_TLS_CERT_FILE=str(pki.server[0]),
+        SMARTCLOUDOPS_TLS_KEY_FILE=str(pki.server[1]),
+        SMARTCLOUDOPS_TLS_CLIENT_CA_FILE=str(pki.ca),
+        SMARTCLOUDOPS_PORT="0",
+        SMARTCLOUDOPS_LOG_FORMAT="json",
+    )
+    with Processes(tmp_path / "logs") as processes:
+        child = processes.start("receiver", [sys.executable, "-m", "receiver", "serve"], env=env)
+        until, found = time.monotonic() + 30, ""
+        while not found:
+            assert time.monotonic() < until, child.log.read_text()
+            lines = [one for one in child.log.read_text().splitlines() if "https://" in one]
+            found = lines[0].partition("https://")[2].partition(" ")[0] if lines else ""
+        url = f"https://{found}"
+        known = ssl.create_default_context(cafile=str(pki.ca))
+        known.load_cert_chain(*pki.client)
+        answer = _answer(url, known)
+        assert (answer.status_code, answer.json()) == (HTTPStatus.OK, {"status": "ok"})
+        assert "max-age" in answer.headers["strict-transport-security"]
+        stranger = ssl.create_default_context(cafile=str(pki.ca))
+        with pytest.raises(httpx.TransportError), httpx.Client(verify=stranger) as http:
+            http.get(f"{url}/healthz")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"tls_cert_file": "CERT"}, "TLS_KEY_FILE"),
+        ({"tls_client_ca_file": "CA"}, "go together"),
+        ({"tls_cert_file": "/nowhere", "tls_key_file": "KEY"}, "TLS_CERT_FILE"),
+        ({"tls_cert_file": "CA", "tls_key_file": "KEY"}, "TLS_CERT_FILE"),
+        (
+            {"tls_cert_file": "CERT", "tls_key_file": "KEY", "tls_client_ca_file": "KEY"},
+            "TLS_CLIENT_CA_FILE",
+        ),
+    ],
+)
+def test_tls_that_cannot_be_had_is_named(pki: Pki, changed: dict[str, str], said: str) -> None:
+    """Before the port is bound, and not silently left out."""
+    files = {"CERT": pki.server[0], "KEY": pki.server[1], "CA": pki.ca}
+    chosen = {key: files.get(value, Path(value)) for key, value in changed.items()}
+    with pytest.raises(TlsError, match=said):
+        serving.options(Settings.model_validate(chosen))

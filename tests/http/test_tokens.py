@@ -1,0 +1,156 @@
+"""Tokens: hashes on disk, expiry, and a file that is read again when it changes."""
+
+import json
+import resource
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from receiver.http import tokens
+from receiver.http.tokens import Role, TokensError
+from tests.conftest import Clock
+from tests.end_to_end.service_process import settings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "tokens.json"
+
+
+def _run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603 our own program
+        [sys.executable, "-m", "receiver", "token", *arguments],
+        env=settings(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_only_hashes_are_kept_for_the_owner_alone(file: Path) -> None:
+    """A copy of the file lets nobody in."""
+    secret = tokens.create(file, Role.OPERATOR, "alice")
+    assert secret not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    known = tokens.load(file)
+    found = known.of(secret)
+    assert found is not None
+    assert (found.name, found.role) == ("alice", Role.OPERATOR)
+    for wrong in ("", secret[:-1], secret + "x", found.sha256, "ä", "\udcff"):
+        assert known.of(wrong) is None
+
+
+def test_a_token_ends_with_its_time(file: Path, clock: Clock) -> None:
+    """To the second, without anybody doing anything."""
+    secret = tokens.create(file, Role.VIEWER, "alice", expires_at=clock.now + 60)
+    known = tokens.load(file, clock=clock)
+    clock.now += 59
+    assert known.of(secret) is not None
+    clock.now += 1
+    assert known.of(secret) is None
+
+
+def test_what_changes_in_the_file_counts_within_a_second(file: Path, clock: Clock) -> None:
+    """A new token lets in, a revoked one no more; the last one as well."""
+    first = tokens.create(file, Role.OPERATOR, "alice")
+    known = tokens.load(file, clock=clock)
+    second = tokens.create(file, Role.OPERATOR, "alice-2")
+    clock.now += 1
+    assert known.of(second) is not None
+    tokens.revoke(file, "alice")
+    clock.now += 1
+    assert known.of(first) is None
+    assert known.of(second) is not None
+    tokens.revoke(file, "alice-2")
+    clock.now += 1
+    assert known.of(second) is None
+    with pytest.raises(TokensError, match="no token named bob"):
+        tokens.revoke(file, "bob")
+
+
+def test_a_revocation_that_could_not_be_read_at_once_counts_once_it_can(
+    file: Path, clock: Clock
+) -> None:
+    """No file could be opened for a moment; the token's does not change any more."""
+    secret = tokens.create(file, Role.OPERATOR, "alice")
+    known = tokens.load(file, clock=clock)
+    tokens.revoke(file, "alice")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    clock.now += 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        known.of(secret)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    clock.now += 1
+    assert known.of(secret) is None
+
+
+@pytest.mark.parametrize("broken", ["", "[", '[{"name": "x"}]', None])
+def test_a_file_that_breaks_shuts_nobody_out(file: Path, clock: Clock, broken: str | None) -> None:
+    """What was read before holds until it can be read again."""
+    secret = tokens.create(file, Role.WEBHOOK, "alertmanager")
+    known, whole = tokens.load(file, clock=clock), file.read_text()
+    clock.now += 1
+    if broken is None:
+        file.unlink()
+    else:
+        file.write_text(broken)
+    assert known.of(secret) is not None
+    with pytest.raises(TokensError):
+        tokens.load(file)
+    file.write_text(json.dumps([{**json.loads(whole)[0], "name": "renamed"}]))
+    clock.now += 1
+    found = known.of(secret)
+    assert found is not None
+    assert found.name == "renamed"
+
+
+def test_tokens_made_at_once_are_all_there(file: Path) -> None:
+    """Two people at two terminals."""
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda n: tokens.create(file, Role.VIEWER, f"n{n}"), range(16)))
+    known = tokens.load(file)
+    assert all(known.of(secret) is not None for secret in made)
+
+
+def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
+    """The token alone is on stdout; a list shows no secret."""
+    made = _run(tmp_path, "create", "--role", "operator", "--name", "alice", "--ttl", "90d")
+    assert (made.returncode, made.stderr) == (0, "")
+    (secret,) = made.stdout.splitlines()
+    (entry,) = json.loads((tmp_path / "tokens.json").read_text())
+    expires = datetime.fromisoformat(entry["expires_at"])
+    assert 89 <= (expires - datetime.now(UTC)).days <= 90
+    listed = _run(tmp_path, "list").stdout
+    assert listed == f"alice  operator  until {expires:%FT%TZ}\n"
+    assert secret not in listed
+    assert _run(tmp_path, "revoke", "alice").returncode == 0
+    assert _run(tmp_path, "list").stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create", "--role", "king", "--name", "x"),
+        ("create", "--role", "admin", "--name", "a b"),
+        ("create", "--role", "admin", "--name", "x", "--ttl", "soon"),
+        ("create", "--role", "admin", "--name", "x", "--ttl", "0d"),
+        ("create", "--role", "admin", "--name", "x", "--ttl", "99999d"),
+        ("revoke", "nobody"),
+        ("list",),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """On stderr, with status 2, and nothing is made."""
+    done = _run(tmp_path, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("smartcloudops: ")
+    assert not (tmp_path / "tokens.json").exists()

@@ -1,0 +1,223 @@
+"""The re-check's rules on synthetic fleets: what is confirmed, refuted, and left undecided."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.features.evidence import Evidence, Series
+from models.inference.robust_detector import judge
+from models.inference.verdict import Answer
+from tests.models.robust_fixtures import BATCH, CPU, RUNAWAY, SURGE, Level, evidence
+
+
+def without(given: Evidence, *roles: str) -> Evidence:
+    def rest(part: dict[str, Series]) -> dict[str, Series]:
+        return {role: one for role, one in part.items() if role not in roles}
+
+    return replace(
+        given,
+        history=rest(dict(given.history or {})),
+        recent=rest(dict(given.recent or {})),
+        peers={name: rest(dict(part)) for name, part in (given.peers or {}).items()},
+    )
+
+
+def texts(given: Evidence, *roles: str) -> str:
+    return " ".join(reason.text for reason in judge(given, roles or CPU).contributions)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_runaway_on_one_host_is_confirmed(seed: int) -> None:
+    """CPU far up seconds ago, traffic and siblings as ever: this host alone is at fault."""
+    verdict = judge(evidence(seed=seed, now=RUNAWAY), CPU)
+    assert verdict.answer is Answer.CONFIRMED
+    assert (verdict.peers, verdict.peers_moved, verdict.surging) == (5, 0, False)
+    assert verdict.confidence is None
+    assert "0 of 5 siblings" in verdict.contributions[0].text
+    assert "cpu_busy is 98 %" in verdict.contributions[1].text
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_surge_of_a_whole_group_is_confirmed_as_one(seed: int) -> None:
+    """Most siblings moved and carry more traffic: confirmed, and said to be the group's."""
+    verdict = judge(evidence(seed=seed, now=SURGE, peers_now=SURGE, peers_with_it=4), CPU)
+    assert verdict.answer is Answer.CONFIRMED
+    assert (verdict.peers, verdict.peers_moved, verdict.surging) == (5, 4, True)
+
+
+def test_surge_that_began_long_ago_still_is_the_groups() -> None:
+    """Siblings whose half hour is all surge are held against the target's own usual level."""
+    verdict = judge(evidence(now=SURGE, peers_now=SURGE, for_s=2_400), CPU)
+    assert verdict.answer is Answer.CONFIRMED
+    assert verdict.surging is True
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_recurring_job_is_refuted(seed: int) -> None:
+    """The same CPU and disk work at this hour on most earlier days is no incident."""
+    given = evidence(seed=seed, now=BATCH, job_days=(1, 2, 3, 5, 6))
+    assert judge(given, CPU).answer is Answer.REFUTED
+    assert "usual at this hour" in texts(given)
+    assert "5 of 7 earlier days" in texts(given)
+    assert "disk_write_bytes" in texts(given)
+
+
+def test_job_seen_on_too_few_days_is_undecided() -> None:
+    """Twice in a week is no habit, and twice in three days is too little to tell."""
+    assert judge(evidence(now=BATCH, job_days=(1, 4)), CPU).answer is Answer.UNDECIDED
+    young = evidence(now=BATCH, past_days=3.5, job_days=(1, 2))
+    assert judge(young, CPU).answer is Answer.UNDECIDED
+
+
+def test_first_job_ever_is_undecided() -> None:
+    """CPU with disk work that was never seen could be a job or a fault."""
+    given = evidence(now=BATCH)
+    assert judge(given, CPU).answer is Answer.UNDECIDED
+    assert "as for a job" in texts(given)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_runaway_in_the_jobs_hour_is_not_taken_for_the_job(seed: int) -> None:
+    """CPU as high as the nightly job's, but without its disk work, is still confirmed."""
+    given = evidence(seed=seed, now=RUNAWAY, job_days=(1, 2, 3, 4, 5, 6, 7))
+    verdict = judge(given, CPU)
+    assert verdict.answer is Answer.CONFIRMED
+    assert "usually 3" in texts(given)
+    assert "job of 7 earlier days at this hour works the disks" in texts(given)
+
+
+def test_load_that_lags_behind_does_not_hide_a_recurring_job() -> None:
+    """Load as of earlier days' jobs is not there yet, or is there sooner: the same job."""
+    loaded = BATCH | {"load1": lambda v: v + 3}
+    for now, job in ((BATCH, loaded), (loaded, BATCH)):
+        given = evidence(now=now, job=job, job_days=(1, 2, 3, 4))
+        assert judge(given, CPU).answer is Answer.REFUTED
+
+
+def test_alert_whose_condition_is_gone_is_refuted() -> None:
+    """Back in the usual range: nothing to remedy."""
+    verdict = judge(evidence(), CPU)
+    assert verdict.answer is Answer.REFUTED
+    assert verdict.score < 0.1
+
+
+def test_high_level_that_is_usual_is_refuted() -> None:
+    """A host that always works at 90 % is not ill at 92 %."""
+
+    def busy(part: Evidence) -> Evidence:
+        always = {
+            role: Series(one.times, [0.9 + 0.05 * v for v in one.values])
+            for role, one in (part.history or {}).items()
+            if role == "cpu_busy"
+        }
+        return replace(part, history=dict(part.history or {}) | always)
+
+    given = busy(evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.93)}))
+    assert judge(given, CPU).answer is Answer.REFUTED
+
+
+def test_group_that_fails_without_traffic_is_left_alone() -> None:
+    """Everybody's CPU up without traffic: no host's own fault, so none is touched."""
+    verdict = judge(evidence(now=RUNAWAY, peers_now=RUNAWAY), CPU)
+    assert verdict.answer is Answer.UNDECIDED
+    assert (verdict.peers_moved, verdict.surging) == (5, False)
+
+
+def test_runaway_amid_a_surge_of_the_others_is_undecided() -> None:
+    """The others carry more traffic, the target does not: not simply the group's load."""
+    verdict = judge(evidence(now=RUNAWAY, peers_now=SURGE), CPU)
+    assert verdict.answer is Answer.UNDECIDED
+    assert verdict.surging is False
+
+
+def test_slight_rise_is_undecided() -> None:
+    """Beyond the usual, but not far: not enough to act on, too much to wave through."""
+    given = evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.52)})
+    assert judge(given, CPU).answer is Answer.UNDECIDED
+    assert "not far beyond" in texts(given)
+
+
+def test_some_siblings_moved_is_undecided() -> None:
+    """Two of five is neither one host nor the group."""
+    verdict = judge(evidence(now=RUNAWAY, peers_now=RUNAWAY, peers_with_it=2), CPU)
+    assert verdict.answer is Answer.UNDECIDED
+    assert verdict.surging is None
+
+
+def test_hot_spot_is_undecided() -> None:
+    """One host with its own traffic up in proportion is being used, not broken."""
+    given = evidence(now=SURGE)
+    assert judge(given, CPU).answer is Answer.UNDECIDED
+    assert "own traffic" in texts(given)
+
+
+def test_unknown_siblings_leave_it_undecided() -> None:
+    """Without the siblings nobody can say whether the group moved."""
+    given = replace(evidence(now=RUNAWAY), peers=None, problems=("peers: no answer in 5 s",))
+    verdict = judge(given, CPU)
+    assert verdict.answer is Answer.UNDECIDED
+    assert verdict.surging is None
+    assert verdict.peers is None
+    assert "no answer in 5 s" in texts(given)
+
+
+def test_group_of_one_is_undecided() -> None:
+    """No sibling to compare with is no sibling that did not move."""
+    assert judge(replace(evidence(now=RUNAWAY), peers={}), CPU).answer is Answer.UNDECIDED
+
+
+def test_silent_siblings_do_not_count_as_unmoved() -> None:
+    """Three of five siblings without fresh samples: too few are left to compare with."""
+    given = evidence(now=RUNAWAY)
+    peers = dict(given.peers or {})
+    for name in list(peers)[:3]:
+        peers[name] = {r: Series(s.times[:-4], s.values[:-4]) for r, s in peers[name].items()}
+    assert judge(replace(given, peers=peers), CPU).answer is Answer.UNDECIDED
+
+
+@pytest.mark.parametrize("fault", [RUNAWAY, SURGE])
+def test_unknown_traffic_is_undecided(fault: dict[str, Level]) -> None:
+    """Without traffic neither a lone host nor a surge can be told."""
+    traffic = ("net_rx_bytes", "net_tx_bytes", "tcp_established")
+    peers_now = fault if fault is SURGE else None
+    verdict = judge(without(evidence(now=fault, peers_now=peers_now), *traffic), CPU)
+    assert verdict.answer is Answer.UNDECIDED
+    assert verdict.surging is not True
+
+
+def test_unknown_disk_work_is_undecided() -> None:
+    """A job cannot be ruled out where the disks are not measured."""
+    disk = ("disk_read_bytes", "disk_write_bytes", "disk_util")
+    given = without(evidence(now=RUNAWAY), *disk)
+    assert judge(given, CPU).answer is Answer.UNDECIDED
+
+
+def test_memory_leak_on_one_host_is_confirmed() -> None:
+    """Memory far beyond its past, siblings as ever."""
+    leak: dict[str, Level] = {"memory_used_effective": lambda v: v * 2.2}
+    given = evidence(now=leak, for_s=3_000)
+    assert judge(given, ("memory_used_effective",)).answer is Answer.CONFIRMED
+
+
+def test_role_that_no_reboot_mends_is_undecided() -> None:
+    """Traffic alone has risen: out of the ordinary, and nothing this detector would act on."""
+    more: dict[str, Level] = {"net_tx_bytes": lambda v: v * 4}
+    assert judge(evidence(now=more)).answer is Answer.UNDECIDED
+    assert judge(evidence(now=more), ("net_tx_bytes",)).answer is Answer.UNDECIDED
+
+
+def test_alert_on_another_role_is_not_confirmed_by_cpu() -> None:
+    """An alert about memory is judged on memory, whatever the CPU does."""
+    assert judge(evidence(now=RUNAWAY), ("memory_used_effective",)).answer is Answer.REFUTED
+
+
+def test_stronger_deviation_scores_higher() -> None:
+    """The score orders alerts by how far they are out, within one rule."""
+
+    def at_level(level: float) -> float:
+        return judge(evidence(now={"cpu_busy": lambda v: np.full_like(v, level)}), CPU).score
+
+    scores = [at_level(level) for level in (0.8, 0.9, 0.98)]
+    assert scores == sorted(set(scores))
+    assert all(0 < score < 1 for score in scores)

@@ -1,0 +1,349 @@
+"""The shipped model: what it says of recorded alerts, and what it does not let itself be told."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.features.evidence import Evidence, Series
+from models.features.vector import NAMES, features
+from models.features.window import window
+from models.inference import artifact, drift
+from models.inference.artifact import ModelError
+from models.inference.detector import judge
+from models.inference.tree_ensemble import Forest, from_boosting, never
+from models.inference.verdict import Answer
+from models.training.labelled_sets import LabelledSet, SetError, read
+from receiver.cli import reference
+from receiver.cli.model import evaluate
+
+_ROOT = Path(__file__).parents[2]
+EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"
+
+
+@pytest.fixture(scope="module")
+def model() -> artifact.Model:
+    return artifact.shipped()
+
+
+@pytest.fixture(scope="module")
+def excerpt() -> LabelledSet:
+    return read(EXCERPT)
+
+
+def test_the_shipped_model_is_small_and_as_its_manifest_says() -> None:
+    """Its bytes are those that the manifest names, and few enough to carry."""
+    entry = artifact.manifest((artifact.SHIPPED / artifact.MANIFEST).read_bytes())
+    data = (artifact.SHIPPED / entry.models[entry.active].file).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == entry.models[entry.active].sha256
+    assert len(data) < 5_000_000
+
+
+def test_the_page_tells_the_figures_of_the_shipped_model() -> None:
+    """`make reference` writes them from the card, so the page cannot tell those of another."""
+    page = (_ROOT / reference.MODEL_PAGE).read_text()
+    shipped = artifact.card(artifact.SHIPPED)
+    precision = shipped["figures"][-1]["precision"]
+    assert f"{precision:.3f} [" in page
+    assert page == reference.model_page(page)
+
+
+def test_it_knows_incidents_from_what_only_looks_like_one(
+    model: artifact.Model, excerpt: LabelledSet
+) -> None:
+    """Of recorded alerts it confirms most incidents, and of the benign hardly one."""
+    answers = [
+        (alert.incident, judge(model, evidence, alert.roles).answer) for alert, evidence in excerpt
+    ]
+    confirmed = [incident for incident, answer in answers if answer is Answer.CONFIRMED]
+    incidents = [answer for incident, answer in answers if incident]
+    assert sum(confirmed) / len(confirmed) >= 0.95
+    assert incidents.count(Answer.CONFIRMED) / len(incidents) >= 0.6
+    assert incidents.count(Answer.REFUTED) / len(incidents) <= 0.1
+
+
+def _with_noise_after(evidence: Evidence, rng: np.random.Generator) -> Evidence:
+    def longer(series: Series, step: float) -> Series:
+        times = np.asarray(series.times)
+        later = evidence.at + step * np.arange(1, 200)
+        noise = rng.normal(scale=50, size=len(later))
+        values = np.concatenate([series.values, noise])
+        return Series(np.concatenate([times, later]), values)  # type: ignore[arg-type]
+
+    return replace(
+        evidence,
+        history={role: longer(one, 300) for role, one in (evidence.history or {}).items()},
+        recent={role: longer(one, 60) for role, one in (evidence.recent or {}).items()},
+    )
+
+
+def test_nothing_after_the_alert_takes_part(model: artifact.Model, excerpt: LabelledSet) -> None:
+    """Noise in place of all that came later changes no score by anything."""
+    rng = np.random.default_rng(0)
+    for number, (alert, evidence) in enumerate(excerpt):
+        if number % 9 == 0:
+            noisy = _with_noise_after(evidence, rng)
+            assert judge(model, noisy, alert.roles) == judge(model, evidence, alert.roles)
+
+
+def test_a_sets_future_is_cut_before_it_is_read(excerpt: LabelledSet) -> None:
+    """Rows after the alert may hold anything: the alert's view is the same."""
+    alert = excerpt.alerts[0]
+    target = excerpt.targets[alert.target]
+    values = target.values.copy()
+    values[target.row(alert.time) + 1 :] = 77
+    changed = replace(
+        excerpt, targets={**excerpt.targets, alert.target: replace(target, values=values)}
+    )
+    before, after = next(iter(excerpt))[1], next(iter(changed))[1]
+    first = features(window(before), alert.roles)[0]
+    assert np.array_equal(first, features(window(after), alert.roles)[0], equal_nan=True)
+
+
+def test_units_do_not_matter(model: artifact.Model, excerpt: LabelledSet) -> None:
+    """The same series in other units has the same score: only the own past gives a scale."""
+    alert, evidence = next(iter(excerpt))
+
+    def scaled(parts: object) -> dict[str, Series]:
+        return {
+            role: Series(one.times, (np.asarray(one.values) * 1024.0).tolist())
+            for role, one in parts.items()  # type: ignore[attr-defined]
+        }
+
+    larger = replace(evidence, history=scaled(evidence.history), recent=scaled(evidence.recent))
+    same = judge(model, larger, alert.roles)
+    assert same.score == pytest.approx(judge(model, evidence, alert.roles).score, abs=0.05)
+
+
+def test_one_metric_alone_is_judged_with_less_confidence(
+    model: artifact.Model, excerpt: LabelledSet
+) -> None:
+    """What is missing is unknown, not zero: an answer comes, and a more careful one."""
+    surer = 0
+    seen = 0
+    for alert, evidence in excerpt:
+        if not alert.incident or not alert.roles:
+            continue
+        role = alert.roles[0]
+        alone = replace(
+            evidence,
+            history={role: (evidence.history or {})[role]},
+            recent={role: (evidence.recent or {})[role]},
+        )
+        whole, part = judge(model, evidence, alert.roles), judge(model, alone, [role])
+        assert part.confidence is not None
+        seen += 1
+        surer += (whole.confidence or 0) > part.confidence
+    assert surer > 0.7 * seen
+
+
+@pytest.mark.parametrize("damage", ["short", "nothing", "gaps", "not_numbers"])
+def test_too_little_known_is_undecided(
+    model: artifact.Model, excerpt: LabelledSet, damage: str
+) -> None:
+    """A short history, no role at all, or only gaps: nobody can say, and nothing is raised."""
+    alert, evidence = next(iter(excerpt))
+    history, recent = dict(evidence.history or {}), dict(evidence.recent or {})
+    if damage == "short":
+        history = {role: Series(one.times[-60:], one.values[-60:]) for role, one in history.items()}
+    elif damage == "nothing":
+        history, recent = {}, {}
+    elif damage == "gaps":
+        history = {
+            role: Series(one.times[::200], one.values[::200]) for role, one in history.items()
+        }
+    else:
+        history = {
+            role: Series(one.times, [float("nan")] * len(one.times))
+            for role, one in history.items()
+        }
+    verdict = judge(model, replace(evidence, history=history, recent=recent), alert.roles)
+    assert verdict.answer is Answer.UNDECIDED
+    assert verdict.contributions
+
+
+def test_no_model_is_undecided(excerpt: LabelledSet) -> None:
+    """Nothing is confirmed by what is not there, and the reason says so."""
+    alert, evidence = next(iter(excerpt))
+    verdict = judge(None, evidence, alert.roles)
+    assert (verdict.answer, verdict.confidence) == (Answer.UNDECIDED, None)
+    assert "no model" in verdict.contributions[0].text
+
+
+def _copied(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for path in artifact.SHIPPED.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def _manifest(folder: Path) -> dict[str, object]:
+    read_back: dict[str, object] = json.loads((folder / artifact.MANIFEST).read_text())
+    return read_back
+
+
+def test_altered_bytes_do_not_load(tmp_path: Path) -> None:
+    """One changed byte, and there is no model."""
+    folder = _copied(tmp_path / "m")
+    file = next(folder.glob("*.npz"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match="SHA-256"):
+        artifact.of_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"format": 99}, "other features or another format"),
+        ({"features": "0"}, "other features or another format"),
+        ({"file": "../model.npz"}, "not the name of a file"),
+        ({"file": "absent.npz"}, "absent.npz"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_gives_no_model(
+    tmp_path: Path, change: dict[str, object], why: str
+) -> None:
+    """Other versions, other files, files elsewhere: one clear error each."""
+    folder = _copied(tmp_path / "m")
+    read_back = _manifest(folder)
+    entry = read_back["models"][read_back["active"]]  # type: ignore[index]
+    entry.update(change)
+    (folder / artifact.MANIFEST).write_text(json.dumps(read_back))
+    with pytest.raises(ModelError, match=why):
+        artifact.of_folder(folder)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"models": 3, "active": "a"}', b"\xff"])
+def test_what_is_no_manifest_says_so(text: bytes) -> None:
+    """Whatever it is, it is one error and not a crash."""
+    with pytest.raises(ModelError):
+        artifact.manifest(text)
+
+
+def test_a_right_hash_over_no_model_does_not_load(tmp_path: Path) -> None:
+    """Arrays that are no trees, and pickles, are refused although the manifest vouches for them."""
+    for data in (b"not a zip", _pickled(tmp_path)):
+        folder = _copied(tmp_path / "m")
+        read_back = _manifest(folder)
+        entry = read_back["models"][read_back["active"]]  # type: ignore[index]
+        entry["sha256"] = hashlib.sha256(data).hexdigest()
+        (folder / entry["file"]).write_bytes(data)
+        (folder / artifact.MANIFEST).write_text(json.dumps(read_back))
+        with pytest.raises(ModelError, match="not a model"):
+            artifact.of_folder(folder)
+
+
+def _pickled(folder: Path) -> bytes:
+    file = folder / "pickled.npz"
+    np.savez(file, limits=np.array([{"a": 1}], dtype=object))
+    return file.read_bytes()
+
+
+def test_trees_walk_as_scikit_learn_does() -> None:
+    """The arrays give scikit-learn's raw scores, for one output and for several."""
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 slow to import
+
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 6)).astype(np.float32)
+    for labels in (rows[:, 0] > rows[:, 1], np.argmax(rows[:, :3], axis=1)):
+        fitted = HistGradientBoostingClassifier(max_iter=20).fit(rows, labels)
+        raw = np.asarray(fitted.decision_function(rows)).reshape(len(rows), -1)
+        assert np.allclose(from_boosting(fitted)(rows), raw, atol=1e-5)
+
+
+def test_readings_at_the_same_time_are_those_of_each_alone(
+    model: artifact.Model, excerpt: LabelledSet
+) -> None:
+    """In a storm they are made in one go: nobody gets another one's."""
+    vectors = [features(window(evidence), alert.roles)[0] for alert, evidence in excerpt]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(model.readings.read, vectors))
+    assert together == [model.learned.read(vector[None, :])[0] for vector in vectors]
+
+
+def test_a_reading_that_fails_fails_for_whoever_asked(model: artifact.Model) -> None:
+    """It is raised where it was asked for, and the next one is read all the same."""
+    with pytest.raises(ValueError, match="features are needed"):
+        model.readings.read(np.zeros(3))
+    known = np.full(len(NAMES), np.nan)
+    assert model.readings.read(known) == model.learned.read(known[None, :])[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [("left", 10**6, "outside"), ("roots", -1, "outside"), ("threshold", 0.0, "circle")],
+)
+def test_trees_that_would_not_end_are_refused(name: str, value: float, why: str) -> None:
+    """A walk that leaves the arrays or goes round in them is found at loading."""
+    arrays = never().arrays("one_")
+    assert Forest.read(arrays, "one_")(np.zeros((1, 1), np.float32)) < 0
+    arrays[f"one_{name}"] = np.array([value], dtype=arrays[f"one_{name}"].dtype)
+    with pytest.raises(ValueError, match=why):
+        Forest.read(arrays, "one_")
+
+
+def test_features_are_as_many_as_their_names(excerpt: LabelledSet) -> None:
+    """Every alert has the same columns, and none is infinite."""
+    assert len(set(NAMES)) == len(NAMES)
+    for number, (alert, evidence) in enumerate(excerpt):
+        if number % 20 == 0:
+            vector, _ = features(window(evidence), alert.roles)
+            assert vector.shape == (len(NAMES),)
+            assert not np.isinf(vector).any()
+
+
+def test_drift_shows_in_what_has_moved() -> None:
+    """Cases like the reference have a small index, others a large one, few have none."""
+    rng = np.random.default_rng(1)
+    reference = rng.normal(size=(2000, 3))
+    watching = drift.Drift(drift.edges(reference), drift.edges(reference[:, :1])[0])
+    assert watching.now() == (None, None)
+    for row in rng.normal(size=(300, 3)):
+        watching.note(row, float(row[0]))
+    alike, scores = watching.now()
+    assert alike is not None
+    assert scores is not None
+    assert max(alike, scores) < 0.1
+    for row in rng.normal(loc=2, size=(500, 3)):
+        watching.note(row, float(row[0]))
+    moved, _ = watching.now()
+    assert moved is not None
+    assert moved > 0.25
+
+
+@pytest.mark.parametrize("broken", ["no folder", "not json", "no target", "elsewhere"])
+def test_what_is_no_set_is_one_error(tmp_path: Path, broken: str) -> None:
+    """A set that cannot be read names what is wrong."""
+    folder = tmp_path / "set"
+    if broken != "no folder":
+        folder.mkdir()
+        target = "../../etc/passwd" if broken == "elsewhere" else "gone"
+        line = {"id": "1", "target": target, "time": 1, "roles": ["cpu_busy"]}
+        text = "{" if broken == "not json" else json.dumps(line)
+        (folder / "alerts.jsonl").write_text(text + "\n")
+    with pytest.raises(SetError):
+        read(folder)
+
+
+def test_evaluate_prints_figures_and_writes_a_line_an_alert(tmp_path: Path) -> None:
+    """`evaluate SET --scores FILE`: each alert once, answers of the closed set, shares in range."""
+    from click.testing import CliRunner  # noqa: PLC0415 only here
+
+    file = tmp_path / "scores.jsonl"
+    done = CliRunner().invoke(evaluate, [str(EXCERPT), "--scores", str(file), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) == found["alerts"] == len({line["id"] for line in lines})
+    assert {line["answer"] for line in lines} <= {"confirmed", "refuted", "undecided"}
+    assert all(0 <= line["score"] <= 1 for line in lines)
+    assert found["precision"] >= 0.95
+    gone = CliRunner().invoke(evaluate, [str(tmp_path / "none")])
+    assert gone.exit_code == 2
+    assert gone.stderr.startswith("error: ")

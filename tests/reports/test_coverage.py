@@ -1,0 +1,166 @@
+"""Which critical services would be remediated, by what Prometheus and AWS say."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
+from demo.stack.processes import Processes, wait_announced
+from receiver.cli.main import main
+from receiver.evidence.prometheus import AlertingRule
+from receiver.playbooks.loader import load
+from receiver.reports.coverage import Known, service
+from receiver.settings import Mode
+
+_PLAYBOOKS = load(Path(__file__).parents[2] / "playbooks")
+_TAGS = {OPT_IN_TAG: "true"}
+_WEB = Group(name="web-asg", minimum=1, maximum=4, desired=2, members={}, tags=_TAGS)
+_HOSTS = [
+    Instance(
+        id=f"i-{number:017x}",
+        state="running",
+        launched_at=0,
+        group="web-asg",
+        az="us-east-1a",
+        tags=_TAGS,
+    )
+    for number in range(2)
+]
+_RULE = AlertingRule(
+    name="ServiceDown",
+    expr='min by (instance_id, asg) (service_up{instance_id!=""}) == 0',
+    labels={"severity": "critical"},
+    healthy=True,
+)
+_KNOWN = Known(
+    rules=[_RULE],
+    measured={"web-asg"},
+    playbooks=_PLAYBOOKS,
+    mode=Mode.AUTO,
+    armings={},
+    arming_required=False,
+)
+
+
+def test_a_service_with_everything_is_covered() -> None:
+    """A rule, a playbook for its alerts, a mode that acts, and the tag everywhere."""
+    found = service(_WEB, _HOSTS, _KNOWN)
+    assert (found.missing, found.mode) == ([], Mode.AUTO)
+    assert (found.rules, found.playbooks) == (["ServiceDown"], ["service-down"])
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (replace(_KNOWN, measured={"other-asg"}), "measures none"),
+        (replace(_KNOWN, rules=[]), "no alerting rule"),
+        (
+            replace(_KNOWN, rules=[replace(_RULE, expr='service_up{asg="api-asg"} == 0')]),
+            "no alerting rule",
+        ),
+        (
+            replace(_KNOWN, rules=[replace(_RULE, expr='service_up{asg !~ "web.*"} == 0')]),
+            "no alerting rule",
+        ),
+        (replace(_KNOWN, rules=[replace(_RULE, name="Unheard")]), "no playbook"),
+        (replace(_KNOWN, mode=Mode.OBSERVE), "only observe"),
+        (replace(_KNOWN, arming_required=True), "only observe"),
+    ],
+)
+def test_what_a_service_lacks_is_said(known: Known, said: str) -> None:
+    """One thing at a time."""
+    missing = service(_WEB, _HOSTS, known).missing
+    assert any(said in one for one in missing), missing
+
+
+def test_a_rule_that_names_the_group_is_about_it() -> None:
+    """Exactly, or by a pattern."""
+    for expr in ('up{asg="web-asg"} == 0', 'up{asg=~"web-.*|api"} == 0'):
+        known = replace(_KNOWN, rules=[replace(_RULE, expr=expr)])
+        assert service(_WEB, _HOSTS, known).missing == []
+
+
+def test_each_untagged_member_is_named() -> None:
+    """The group itself as well."""
+    hosts = [_HOSTS[0], replace(_HOSTS[1], tags={})]
+    assert service(_WEB, hosts, _KNOWN).untagged == [hosts[1].id]
+    assert service(replace(_WEB, tags={}), hosts, _KNOWN).untagged == ["web-asg", hosts[1].id]
+
+
+class _Prometheus(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        rule = {"name": "ServiceDown", "query": _RULE.expr, "labels": {"severity": "critical"}}
+        groups = [{"rules": [rule | {"health": "ok", "type": "alerting"}]}]
+        self._answer({"groups": groups})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        sample = {"metric": {"asg": "web-asg"}, "value": [1, "1"]}
+        self._answer({"resultType": "vector", "result": [sample]})
+
+    def _answer(self, data: dict[str, Any]) -> None:
+        body = json.dumps({"status": "success", "data": data}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An emulated fleet, and a Prometheus that measures one of its two groups."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Prometheus)
+    Thread(target=server.serve_forever, daemon=True).start()
+    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
+    with Processes(tmp_path) as processes:
+        env = {
+            "AWS_ACCESS_KEY_ID": "emulated",
+            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": wait_announced(processes.start("aws", command))["url"],
+            "SMARTCLOUDOPS_PROMETHEUS_URL": f"http://127.0.0.1:{server.server_port}",
+            "SMARTCLOUDOPS_MODE": "auto",
+        }
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.usefixtures("around")
+def test_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All groups, one by name, the tagged one, and the share in a report."""
+    from actions.aws import clients  # noqa: PLC0415 after the environment
+
+    main(["coverage", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["critical"], found["covered"], found["covered_share"]) == (2, 1, 0.5)
+    main(["coverage", "--critical", "web-asg"])
+    assert "1 of 1 critical services: 100.0 %" in capsys.readouterr().out
+    tag = {
+        "ResourceId": "api-asg",
+        "ResourceType": "auto-scaling-group",
+        "Key": CRITICAL_TAG,
+        "Value": "true",
+        "PropagateAtLaunch": False,
+    }
+    clients.connect().autoscaling.create_or_update_tags(Tags=[tag])  # type: ignore[list-item] # it fits
+    main(["coverage"])
+    assert "measures none" in capsys.readouterr().out
+    monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", f"sqlite:///{tmp_path}/new.db")
+    with pytest.raises(SystemExit) as ended:
+        main(["coverage", "--critical", "none-asg"])
+    assert ended.value.code == 1
