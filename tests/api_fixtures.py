@@ -77,7 +77,7 @@ class Live:
         role: Role | None = None,
         *,
         headers: Mapping[str, str] | None = None,
-        **sent: Any,  # noqa: ANN401 as httpx takes it
+        **sent: Any,
     ) -> httpx.Response:
         own = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
         return self.http.request(
@@ -165,7 +165,7 @@ def live(
     *,
     services: Services | None = None,
     client: httpx.Client | None = None,
-    **changed: Any,  # noqa: ANN401 settings
+    **changed: Any,
 ) -> Iterator[Live]:
     """A service with a group of six, and a playbook for each of `_STEPS`.
 

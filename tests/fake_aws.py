@@ -20,7 +20,7 @@ _EC2 = "http://ec2.amazonaws.com/doc/2016-11-15/"
 _ASG = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 
 
-def bid(target: str, run_id: str, **more: Any) -> Bid:  # noqa: ANN401 fields of a bid
+def bid(target: str, run_id: str, **more: Any) -> Bid:
     """A wish to act on the target, with a short cooldown."""
     wish = Bid(
         run_id=run_id,

@@ -106,7 +106,7 @@ def _values(path: Path, text: str) -> Iterator[tuple[int, Any]]:
             raise TrailError(f"{path}:{number}: it is no JSON") from None
 
 
-def _records(value: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 any JSON
+def _records(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list):
         yield from value
     elif isinstance(value, dict) and "Records" in value:

@@ -125,7 +125,7 @@ class Scope:
 def _changes(
     service: str,
     writes: Iterable[str],
-    resources: Any,  # noqa: ANN401 as IAM has it: one text or many
+    resources: Any,
     condition: Mapping[str, Any],
     scope: Scope,
 ) -> Iterator[dict[str, Any]]:
@@ -174,7 +174,7 @@ def _marks(writes: Sequence[str], scope: Scope) -> Iterator[dict[str, Any]]:
 def _statement(
     sid: str,
     actions: Sequence[str],
-    resources: Any,  # noqa: ANN401 as IAM has it: one text or many
+    resources: Any,
     condition: Mapping[str, Any],
     scope: Scope,
 ) -> dict[str, Any]:

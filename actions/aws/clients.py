@@ -52,7 +52,7 @@ def on_behalf_of(run_id: str) -> Iterator[None]:
         _run.reset(token)
 
 
-def name_run(request: Any, **_: object) -> None:  # noqa: ANN401 botocore's AWSRequest is untyped
+def name_run(request: Any, **_: object) -> None:
     """A handler of botocore's `request-created` that puts the run into the user agent."""
     if run_id := _run.get():
         agent = request.headers.get("User-Agent", "")

@@ -67,7 +67,7 @@ class Replica:
         if self.child is not None:
             wait_ready(self.child, f"{self.url}/readyz")
 
-    def call(self, method: str, path: str, role: Role | None = None, **sent: Any) -> httpx.Response:  # noqa: ANN401 as httpx takes it
+    def call(self, method: str, path: str, role: Role | None = None, **sent: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
         return self.http.request(method, f"{self.url}{path}", headers=headers, **sent)
 

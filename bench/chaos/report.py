@@ -226,7 +226,7 @@ def _planted_found(
 
 
 def _command(made: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 our own command
+    return subprocess.run(
         [sys.executable, "-m", "receiver", *arguments],
         env={**without_aws(), **made.replicas[0].env},
         capture_output=True,

@@ -129,7 +129,7 @@ class _Chaos:
         self._ended(made, {one["labels"]["n"] for one in sent}, began)
         return [what for _, (what, _) in moments if what != "send"]
 
-    def _happen(self, made: Cluster, what: str, about: Any) -> None:  # noqa: ANN401 by `what`
+    def _happen(self, made: Cluster, what: str, about: Any) -> None:
         match what:
             case "send":
                 url = f"{self.around.alertmanager_urls[0]}/api/v2/alerts"

@@ -153,7 +153,7 @@ class Registry:
         """How many members the group's usual traffic is made for."""
         return DESIRED if group in GROUPS else 1
 
-    def _launch(self, one: Any, state: Any, now: float) -> None:  # noqa: ANN401 moto's models
+    def _launch(self, one: Any, state: Any, now: float) -> None:
         if one.id not in self._known:
             one.placement.zone = _ZONES[len(self._known) % len(_ZONES)]
             self._known.add(one.id)
@@ -177,7 +177,7 @@ class Registry:
             del self._launching[one.id]
 
 
-def _active(group: Any) -> list[Any]:  # noqa: ANN401 moto's models
+def _active(group: Any) -> list[Any]:
     return [one for one in group.instance_states if one.lifecycle_state != "Standby"]
 
 
@@ -212,13 +212,13 @@ def _targets() -> set[str]:
     return {one for group in _target_groups().values() for one in group.targets}
 
 
-def _target_groups() -> Any:  # noqa: ANN401 moto's models
+def _target_groups() -> Any:
     return get_backend("elbv2")[DEFAULT_ACCOUNT_ID][REGION].target_groups
 
 
-def _ec2() -> Any:  # noqa: ANN401 moto's backend
+def _ec2() -> Any:
     return get_backend("ec2")[DEFAULT_ACCOUNT_ID][REGION]
 
 
-def _autoscaling() -> Any:  # noqa: ANN401 moto's backend
+def _autoscaling() -> Any:
     return get_backend("autoscaling")[DEFAULT_ACCOUNT_ID][REGION]

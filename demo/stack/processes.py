@@ -104,7 +104,7 @@ class Processes:
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
-            popen = subprocess.Popen(  # noqa: S603 the callers' own programs
+            popen = subprocess.Popen(
                 [sys.executable, "-IS", _TETHER, str(os.getpid()), *command],
                 env=env,
                 stdin=subprocess.DEVNULL,

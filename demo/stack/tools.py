@@ -93,7 +93,7 @@ def require(*, folder: Path = FOLDER) -> Tools:
 def version(tool: Path) -> str:
     """What `--version` says, e.g. `2.42.0+ds`; raises ToolsError where the program cannot run."""
     try:
-        said = subprocess.run(  # noqa: S603 the path is one that `find` gave
+        said = subprocess.run(
             [tool, "--version"], capture_output=True, text=True, timeout=30, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
@@ -214,7 +214,7 @@ def apt_config(folder: Path) -> Path:
 def run(*command: str, cwd: Path | None = None, check: bool = True, hint: str = _HINT) -> str:
     """What the command writes. Raises ToolsError, which ends in the hint."""
     try:
-        return subprocess.run(  # noqa: S603 fixed programs; only folders and package names vary
+        return subprocess.run(
             command, cwd=cwd, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=check
         ).stdout
     except subprocess.TimeoutExpired as error:

@@ -159,7 +159,7 @@ def of_folder(folder: Path) -> Model:
     return load(known, known.active, lambda name: (folder / name).read_bytes())
 
 
-def card(folder: Path) -> Any:  # noqa: ANN401 JSON
+def card(folder: Path) -> Any:
     """What was written beside the model about how it was made; None where there is nothing."""
     try:
         return json.loads((folder / CARD).read_bytes())

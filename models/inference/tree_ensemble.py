@@ -97,7 +97,7 @@ def never() -> Forest:
     )
 
 
-def from_boosting(*models: Any, columns: NDArray[np.int64] | None = None) -> Forest:  # noqa: ANN401 - scikit-learn has no types
+def from_boosting(*models: Any, columns: NDArray[np.int64] | None = None) -> Forest:
     """HistGradientBoosting classifiers; outputs are their mean raw scores, one or one a class.
 
     `columns` are those they were shown, where that was not all.

@@ -18,11 +18,11 @@ _INSTANCE = "i-0a1b2c3d4e5f60718"
 _WHEN = "2026-11-23T06:39:31.435Z"
 
 
-def _id() -> Any:  # noqa: ANN401 a field, whatever its type
+def _id() -> Any:
     return Field(examples=[_RUN])
 
 
-def _when() -> Any:  # noqa: ANN401 a field, whatever its type
+def _when() -> Any:
     return Field(examples=[_WHEN], json_schema_extra={"format": "date-time"})
 
 

@@ -99,7 +99,7 @@ class Tools:
         said = self.redact(json.dumps({"data": self._answer(asked)}, ensure_ascii=False))
         return said if len(said) <= _MOST else f"{said[:_MOST]}... (cut)"
 
-    def _answer(self, asked: BaseModel) -> Any:  # noqa: ANN401 any JSON
+    def _answer(self, asked: BaseModel) -> Any:
         match asked:
             case ListRuns():
                 return self._runs(asked)

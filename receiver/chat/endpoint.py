@@ -149,7 +149,7 @@ async def _believed(
     return body
 
 
-def _read(form: Any, body: bytes) -> Said:  # noqa: ANN401 one of two readers
+def _read(form: Any, body: bytes) -> Said:
     try:
         said: Said = form(body)
     except FormError as error:

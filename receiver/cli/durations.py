@@ -16,7 +16,7 @@ class Duration(click.ParamType[float]):
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401 as click has it
+        value: Any,
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:

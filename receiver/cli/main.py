@@ -68,7 +68,7 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def main(arguments: list[str] | None = None) -> Any:  # noqa: ANN401 click's own return
+def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; a usage error is one line, too."""
     try:
         return cli.main(arguments, prog_name="smartcloudops", standalone_mode=False)

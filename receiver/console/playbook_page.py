@@ -87,7 +87,7 @@ def _comment(fields: Mapping[str, str]) -> str:
     return fields.get("comment", "")
 
 
-def record(counts: Any) -> dict[str, Any]:  # noqa: ANN401 a mapping of states
+def record(counts: Any) -> dict[str, Any]:
     """How a playbook's ended runs ended; `rate` is None where it has not acted."""
     numbers = [sum(counts.get(state, 0) for state in states) for _, _, states in _PARTS]
     total, acted = sum(numbers), numbers[0] + numbers[1]

@@ -55,7 +55,7 @@ def drawn(request: Request, run_id: RunId) -> Response:
     return page(request, "plots.html", run=run, plots=_plots(run, after, end - at), polled=polled)
 
 
-def _plots(run: dict[str, Any], after: Any, end_s: float) -> list[Plot]:  # noqa: ANN401 by role
+def _plots(run: dict[str, Any], after: Any, end_s: float) -> list[Plot]:
     happened = marks(run) if _sketches(run) else []
     last = max([end_s, *(one.at + 30.0 for one in happened)])
     return [

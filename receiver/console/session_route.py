@@ -35,7 +35,7 @@ class ConsoleRoute(APIRoute):
     fields are in `request.state.form`.
     """
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401 as APIRoute takes them
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         options["response_model"] = None
         super().__init__(path, endpoint, **options)
 

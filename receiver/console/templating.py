@@ -67,7 +67,7 @@ _environment.filters |= {
 }
 
 
-def render(template: str, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:  # noqa: ANN401 what a template takes
+def render(template: str, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
     """A page, or a part of one, for anybody."""
     text = _environment.get_template(template).render(context)
     return HTMLResponse(text, status, headers=_HEADERS)
@@ -77,7 +77,7 @@ def page(
     request: Request,
     template: str,
     status: int = HTTPStatus.OK,
-    **context: Any,  # noqa: ANN401 what a template takes
+    **context: Any,
 ) -> HTMLResponse:
     """A page, or a part of one, for who is logged in."""
     system: System = request.app.state.system

@@ -226,7 +226,7 @@ def _sqlite(url: str) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
-    def settle(connection: Any, _: object) -> None:  # noqa: ANN401 the driver's own connection
+    def settle(connection: Any, _: object) -> None:
         # The driver would begin late and without the lock; "begin" below does it instead.
         connection.isolation_level = None
         for pragma in _PRAGMAS:

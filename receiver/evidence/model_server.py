@@ -172,7 +172,7 @@ class Judging:
         except AWS_ERRORS as error:
             raise ModelError(f"{name}: S3 does not give it: {type(error).__name__}") from error
 
-    def _card(self) -> Any:  # noqa: ANN401 JSON
+    def _card(self) -> Any:
         if _is_s3(self._where):
             return None
         return artifact.card(Path(self._where))

@@ -43,7 +43,7 @@ class GuardedRoute(APIRoute):
     What it answers is in the document by its `responses`, and is sent as the handler gives it.
     """
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401 as APIRoute takes them
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         writes = not {"GET", "HEAD"} & set(options.get("methods") or ())
         common = problems.documented(*_ALWAYS, *(_WITH_A_BODY if writes else ()))
         options["responses"] = {**common, **(options.get("responses") or {})}

@@ -116,7 +116,7 @@ def _known(facts: object, name: str) -> object:
     return value
 
 
-def _schema(section: type) -> Any:  # noqa: ANN401 rule-engine's type definitions are private
+def _schema(section: type) -> Any:
     hints = get_type_hints(section)
     plain = {
         name: next(t for t in (get_args(hint) or (hint,)) if t) for name, hint in hints.items()

@@ -102,7 +102,7 @@ def _templates(value: object) -> object:
     return value
 
 
-def filled(value: object, values: Mapping[str, str]) -> Any:  # noqa: ANN401 as it came
+def filled(value: object, values: Mapping[str, str]) -> Any:
     """The value with its placeholders filled in, at any depth."""
     if isinstance(value, str):
         return string.Template(value).substitute(values)

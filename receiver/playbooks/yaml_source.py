@@ -124,7 +124,7 @@ def _refuse(text: str) -> None:
             raise YamlError(line, f"it is nested more than {_DEPTH_MAX} deep")
 
 
-def _plain(node: Any) -> Any:  # noqa: ANN401 whatever YAML holds
+def _plain(node: Any) -> Any:
     if isinstance(node, CommentedMap):
         return {str(key): _plain(value) for key, value in node.items()}
     if isinstance(node, CommentedSeq):

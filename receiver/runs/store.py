@@ -300,7 +300,7 @@ def move(
     run: Run,
     state: State,
     now: float,
-    **changes: Any,  # noqa: ANN401 any column of runs
+    **changes: Any,
 ) -> bool:
     """Move a run on, with its audit record; False where it has moved on from what `run` says.
 

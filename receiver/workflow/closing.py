@@ -27,7 +27,7 @@ class Closing:
     metrics: Metrics
     clock: Callable[[], float]
 
-    def close(self, run: Run, state: State, **changes: Any) -> bool:  # noqa: ANN401 columns of runs
+    def close(self, run: Run, state: State, **changes: Any) -> bool:
         """End the run; a repeat opens anew from `next_act_at`. False where it has moved on."""
         return bool(self.close_all([Move(run, state, changes)]))
 

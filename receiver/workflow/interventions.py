@@ -100,7 +100,7 @@ class Interventions:
         event: str,
         by: str,
         comment: str,
-        **changes: Any,  # noqa: ANN401 columns of runs
+        **changes: Any,
     ) -> None:
         now = self.clock()
         said = event.replace("_", " ")

@@ -295,7 +295,7 @@ class Phases:
         phase: Phase,
         *,
         delay_s: float,
-        **changes: Any,  # noqa: ANN401 columns of runs
+        **changes: Any,
     ) -> None:
         with self.database.write() as connection:
             if store.move(connection, run, state, self.clock(), phase=phase.id, **changes):

@@ -44,7 +44,7 @@ class Finish:
         self,
         run: Run,
         state: State,
-        **changes: Any,  # noqa: ANN401 columns of runs
+        **changes: Any,
     ) -> bool:
         """End the run, with a phase before it where something is left to do.
 

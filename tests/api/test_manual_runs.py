@@ -31,7 +31,7 @@ def _anew(service: Live) -> Iterator[None]:
     service.forget()
 
 
-def _say(service: Live, path: str, **body: object) -> Any:  # noqa: ANN401 a response
+def _say(service: Live, path: str, **body: object) -> Any:
     return service.call("POST", path, Role.OPERATOR, json={"comment": "why", **body})
 
 

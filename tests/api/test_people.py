@@ -33,7 +33,7 @@ def _override(**changes: object) -> dict[str, object]:
     } | changes
 
 
-def _add(service: Service, **changes: object) -> Any:  # noqa: ANN401 a response
+def _add(service: Service, **changes: object) -> Any:
     return service.call("POST", "/api/v1/overrides", Role.OPERATOR, json=_override(**changes))
 
 

@@ -69,7 +69,7 @@ def test_requests_from_the_document_find_nothing_that_it_leaves_out(
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy(generation_mode=mode))
-        def attempt(case: Any) -> None:  # noqa: ANN401 its own type wants more than it tells
+        def attempt(case: Any) -> None:
             if mode is GenerationMode.POSITIVE and "run_id" in case.path_parameters:
                 # What it makes up is never there.
                 case.path_parameters["run_id"] = next(runs)

@@ -29,7 +29,7 @@ def _record(
     state: Database,
     clock: Clock,
     file: Path,
-    **more: Any,  # noqa: ANN401 fields of the settings
+    **more: Any,
 ) -> ConfigurationRecord:
     return ConfigurationRecord(
         settings=Settings(tokens_file=file, **more),

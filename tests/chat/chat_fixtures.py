@@ -102,7 +102,7 @@ def model() -> Iterator[Model]:
 
 
 @contextmanager
-def chatting(folder: Path, **changed: Any) -> Iterator[tuple[Live, Hooks]]:  # noqa: ANN401 settings
+def chatting(folder: Path, **changed: Any) -> Iterator[tuple[Live, Hooks]]:
     """A service whose chats are on."""
     hooks = Hooks()
     (folder / "secret").write_text(f"{SECRET}\n")

@@ -21,7 +21,7 @@ _PAYLOADS = sorted((ROOT / "tests" / "payloads").glob("*.json"))
 def _run(
     *arguments: str, env: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 our own program
+    return subprocess.run(
         [sys.executable, "-m", "receiver", *arguments],
         env=env or dict(os.environ),
         capture_output=True,

@@ -29,7 +29,7 @@ def chromium(*more: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def visit(opened: Browser, url: str, scheme: Scheme = "light", **more: Any) -> Iterator[Page]:  # noqa: ANN401 as Playwright takes them
+def visit(opened: Browser, url: str, scheme: Scheme = "light", **more: Any) -> Iterator[Page]:
     """A page in a profile of its own. What the page complains of is an error."""
     context = opened.new_context(base_url=url, color_scheme=scheme, **more)
     expect.set_options(timeout=_WAITS_MS)

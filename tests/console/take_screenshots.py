@@ -30,7 +30,7 @@ _HEALED = (("memory_leak", "web-asg"), ("cpu_runaway", "api-asg"))
 _WAITS = ("service_hang", "web-asg")
 
 
-def _until(found: Callable[[], Any]) -> Any:  # noqa: ANN401 what is waited for
+def _until(found: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + _WAITS_S
     while True:
         if one := found():
@@ -82,11 +82,11 @@ class Night:
         self._http.post(f"{self._stage.aws}/_sim/fleet/faults", json=body).raise_for_status()
         click.echo(f"{fault} in {group}", err=True)
 
-    def _waiting(self) -> Any:  # noqa: ANN401 a run
+    def _waiting(self) -> Any:
         items = self.call("GET", "/api/v1/runs?state=awaiting_approval")["items"]
         return items[0] if items else None
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:  # noqa: ANN401 JSON
+    def call(self, method: str, path: str, body: Any = None) -> Any:
         bearer = {"Authorization": f"Bearer {self._stage.tokens['operator']}"}
         answer = self._http.request(
             method, f"{self._stage.receiver}{path}", json=body, headers=bearer
@@ -112,7 +112,7 @@ def shoot(url: str, token: str, healed: str, waiting: str, folder: Path) -> None
 
 
 @contextmanager
-def _seen(opened: Browser, url: str, token: str, **more: Any) -> Iterator[Page]:  # noqa: ANN401 as Playwright takes them
+def _seen(opened: Browser, url: str, token: str, **more: Any) -> Iterator[Page]:
     context = opened.new_context(base_url=url, **more)
     page = context.new_page()
     page.goto("/")

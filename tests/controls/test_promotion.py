@@ -18,7 +18,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield made
 
 
-def _say(service: Live, verb: str, playbook: str = "acting", /, **said: Any) -> httpx.Response:  # noqa: ANN401 JSON
+def _say(service: Live, verb: str, playbook: str = "acting", /, **said: Any) -> httpx.Response:
     body = {"comment": "why", **said}
     return service.call("POST", f"/api/v1/playbooks/{playbook}/{verb}", Role.ADMIN, json=body)
 

@@ -23,7 +23,7 @@ _NONE = Figures(
 )
 
 
-def _run(state: Database, to: State, *, at: float = _NOW, **changes: Any) -> None:  # noqa: ANN401 columns of runs
+def _run(state: Database, to: State, *, at: float = _NOW, **changes: Any) -> None:
     run_id = str(ULID())
     alert = Alert(
         key=run_id[-16:],

@@ -147,7 +147,7 @@ def _tables(made: Database, history: str) -> list[Table]:
     return [one for one in found.sorted_tables if one.name != f"schema_{history}"]
 
 
-def _value(column: Column[Any]) -> Any:  # noqa: ANN401 of any type
+def _value(column: Column[Any]) -> Any:
     """What a row may have there: JSON where that is kept, the state of a run that began."""
     kind = column.type.python_type
     if column.name in _KNOWN:

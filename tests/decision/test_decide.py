@@ -95,7 +95,7 @@ def _claim(target: str, *, held: bool, left_s: float, run_id: str = "B" * 26) ->
     return {target: claim}
 
 
-def _decided(**changes: Any) -> Decision:  # noqa: ANN401 fields of a situation
+def _decided(**changes: Any) -> Decision:
     return decide(ALERT, VERDICT, PLAYBOOKS, replace(SITUATION, **changes), NOW)
 
 

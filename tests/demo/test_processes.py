@@ -81,7 +81,7 @@ def python(processes: Processes, code: str, *arguments: str) -> Child:
 def test_children_end_with_a_killed_parent(tmp_path: Path, number: signal.Signals) -> None:
     """A demo that is killed leaves nothing running, though it had no chance to clean up."""
     command = [sys.executable, "-c", PARENT, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:  # noqa: S603 ours
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
         assert parent.stdout
         child = int(parent.stdout.readline())
         eventually(lambda: Path(f"/proc/{child}/comm").read_text() == "sleep\n")
@@ -92,7 +92,7 @@ def test_children_end_with_a_killed_parent(tmp_path: Path, number: signal.Signal
 def test_a_child_whose_parent_is_gone_never_runs() -> None:
     """A parent that is killed while it starts a child leaves nothing behind either."""
     tether = [sys.executable, "-IS", f"{ROOT}/demo/tether.py", str(os.getppid()), "echo", "here"]
-    ran = subprocess.run(tether, capture_output=True, check=False)  # noqa: S603 ours
+    ran = subprocess.run(tether, capture_output=True, check=False)
     assert ran.returncode == -signal.SIGKILL
     assert not ran.stdout
 
@@ -100,7 +100,7 @@ def test_a_child_whose_parent_is_gone_never_runs() -> None:
 def test_the_demo_ends_with_make() -> None:
     """When make is killed, the demo below it is told to end."""
     command = [sys.executable, "-c", MAKE, DEMO]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as make:  # noqa: S603 ours
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as make:
         try:
             assert make.stdout
             demo = int(make.stdout.readline())

@@ -35,9 +35,7 @@ BOUND = [
 
 
 def _run(program: str | Path, *arguments: str | Path) -> None:
-    done = subprocess.run(  # noqa: S603 our own files and words
-        [program, *arguments], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -151,7 +149,7 @@ def test_the_shipped_configurations_are_taken() -> None:
 )
 def test_the_programs_know_their_flags(service: str, program: str) -> None:
     """A flag that is unknown keeps a program from starting; asked of the real one."""
-    answer = subprocess.run(  # noqa: S603 the real program
+    answer = subprocess.run(
         [tools.find(program), "--help"], capture_output=True, text=True, check=False
     )
     told = answer.stdout + answer.stderr

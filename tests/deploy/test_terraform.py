@@ -21,7 +21,7 @@ _FILES = sorted(_FOLDER.glob("*.tf"))
 _POLICY_MOST = 10_240
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 any HCL
+def _plain(value: Any) -> Any:
     """Without the quotes that the parser leaves around texts."""
     if isinstance(value, dict):
         return {_plain(key): _plain(one) for key, one in value.items() if key != "__is_block__"}

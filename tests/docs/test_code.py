@@ -153,7 +153,7 @@ def _run_commands(page: Path, folder: Path, *paths: Path, **variables: str) -> s
     """The lines of a page's console blocks, as they stand; what they print."""
     commands = re.sub(r"^\$ ", "", "".join(_blocks(page, "console")), flags=re.MULTILINE)
     path = ":".join(map(str, (*paths, Path(sys.executable).parent, os.environ["PATH"])))
-    done = subprocess.run(  # noqa: S603 lines of our own documents
+    done = subprocess.run(
         ["bash", "-euc", commands],  # noqa: S607 whichever there is
         cwd=folder,
         env={**os.environ, **variables, "PATH": path},

@@ -73,7 +73,7 @@ def test_a_line_that_is_copied_at_night_works(service: Live, page: str, line: st
 
 def _said(service: Live, line: str) -> str:
     command = re.sub(r"\bcurl ", "curl -sS --fail-with-body ", line)
-    done = subprocess.run(  # noqa: S603 a line of our own documents
+    done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],  # noqa: S607 whichever there is
         env={**os.environ, **_variables(service, line)},
         capture_output=True,

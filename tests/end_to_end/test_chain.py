@@ -61,7 +61,7 @@ class Chain:
         body = {"target": target, "fault": fault}
         self.http.post(f"{self.stage.aws}/_sim/fleet/faults", json=body).raise_for_status()
 
-    def get(self, path: str, **params: str) -> Any:  # noqa: ANN401 JSON
+    def get(self, path: str, **params: str) -> Any:
         headers = {"Authorization": f"Bearer {self.stage.tokens['viewer']}"}
         answer = self.http.get(f"{self.stage.receiver}{path}", params=params, headers=headers)
         answer.raise_for_status()
@@ -98,7 +98,7 @@ _CHANGING = (
 )
 
 
-def eventually(look: Any) -> Any:  # noqa: ANN401 whatever is looked for
+def eventually(look: Any) -> Any:
     """What `look` gives, once that is something."""
     until = time.monotonic() + _PATIENCE_S
     while not (found := look()):

@@ -70,7 +70,7 @@ def _paths(value: object, inside: tuple[Any, ...] = ()) -> Iterator[tuple[Any, .
 
 
 @st.composite
-def _mutated(draw: st.DrawFn, values: list[Any]) -> Any:  # noqa: ANN401 any JSON
+def _mutated(draw: st.DrawFn, values: list[Any]) -> Any:
     """One of these, with some of what is in it lost, or replaced by something odd."""
     value = copy.deepcopy(draw(st.sampled_from(values)))
     for _ in range(draw(st.integers(1, 4))):

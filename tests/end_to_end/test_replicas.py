@@ -54,7 +54,7 @@ def two(both: Cluster) -> Iterator[Cluster]:
             one.child.popen.send_signal(signal.SIGCONT)
 
 
-def eventually(look: Callable[[], Any], *, within_s: float = _TAKEOVER_S) -> Any:  # noqa: ANN401 whatever is looked for
+def eventually(look: Callable[[], Any], *, within_s: float = _TAKEOVER_S) -> Any:
     until = time.monotonic() + within_s
     while not (found := look()):
         assert time.monotonic() < until, "it did not happen in time"

@@ -42,7 +42,7 @@ _KEYS = {
 }
 
 
-def _alert(number: int = 0, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 any JSON
+def _alert(number: int = 0, **changes: Any) -> dict[str, Any]:
     labels = {"alertname": "HighCPU", "severity": "warning", "number": str(number)}
     return {
         "status": "firing",
@@ -80,7 +80,7 @@ def _runs(service: Service, query: str = "") -> list[dict[str, Any]]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-def _problem(answer: Any, status: HTTPStatus) -> str:  # noqa: ANN401 a response
+def _problem(answer: Any, status: HTTPStatus) -> str:
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()

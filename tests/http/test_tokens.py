@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def _run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 our own program
+    return subprocess.run(
         [sys.executable, "-m", "receiver", "token", *arguments],
         env=settings(folder),
         capture_output=True,

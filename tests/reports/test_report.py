@@ -114,7 +114,7 @@ def _keep(state: Database, number: int, past: _Past) -> None:
                 _say(connection, who, event, run_id, began)
 
 
-def _say(connection: Any, who: str, event: str, run_id: str | None, at: float) -> None:  # noqa: ANN401
+def _say(connection: Any, who: str, event: str, run_id: str | None, at: float) -> None:
     origin = Origin(name=who, role="operator", address="10.0.0.1", request_id="r")
     with coming_from(origin):
         told = Event(actor=who, event=event, run_id=run_id, detail={"comment": "fine"})
@@ -152,7 +152,7 @@ def month(state: Database) -> Database:
 def _report(
     state: Database,
     ask: Callable[[str], float | None] | None = None,
-    **more: Any,  # noqa: ANN401 fields of what is asked
+    **more: Any,
 ) -> dict[str, Any]:
     available = availability(ask, _NOW - _SINCE)
     with state.read() as connection:

@@ -149,7 +149,7 @@ class Records:
             comment="c",
         )
 
-    def add(self, table: Table, **row: Any) -> None:  # noqa: ANN401 columns
+    def add(self, table: Table, **row: Any) -> None:
         with self.state.write() as connection:
             connection.execute(insert(table).values(row))
 

@@ -156,7 +156,7 @@ def _marked(happened: Sequence[Mark], x: Scale) -> list[Markup]:
 
 
 def _said(
-    text: Any,  # noqa: ANN401 Role.text
+    text: Any,
     own: Points,
     usual: Points,
     siblings: Sequence[Points],

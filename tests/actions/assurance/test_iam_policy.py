@@ -141,7 +141,7 @@ class _Guarded:
         )
 
 
-def _user(iam: Any, name: str) -> tuple[str, str]:  # noqa: ANN401 boto3's client
+def _user(iam: Any, name: str) -> tuple[str, str]:
     iam.create_user(UserName=name)
     anything = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
     document = json.dumps({"Version": "2012-10-17", "Statement": anything})

@@ -104,7 +104,7 @@ def _log(world: World, acted: Database) -> list[dict[str, Any]]:
     return [call for call in map(json.loads, lines) if call["session"] in runs]
 
 
-def _found(acted: Database, file: Path, **more: Any) -> Reconciliation:  # noqa: ANN401 arguments
+def _found(acted: Database, file: Path, **more: Any) -> Reconciliation:
     with acted.read() as connection:
         entries = ledger.sent_since(connection, 0.0)
     seen = list(cloudtrail.of_file(file))

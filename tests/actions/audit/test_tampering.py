@@ -158,7 +158,7 @@ def test_swapped_rows(kept: Database, pair: list[int]) -> None:
     """Two rows that changed numbers."""
     first, second = sorted(pair)
 
-    def change(connection: Any) -> None:  # noqa: ANN401 SQLAlchemy's own
+    def change(connection: Any) -> None:
         for old, new in ((first, 99), (second, first), (99, second)):
             connection.execute(update(table).where(table.c.seq == old).values(seq=new))
 
@@ -170,7 +170,7 @@ def test_swapped_rows(kept: Database, pair: list[int]) -> None:
 def test_an_inserted_row(kept: Database, seq: int) -> None:
     """The others moved up to make room."""
 
-    def change(connection: Any) -> None:  # noqa: ANN401 SQLAlchemy's own
+    def change(connection: Any) -> None:
         for old in range(_RECORDS, seq - 1, -1):
             connection.execute(update(table).where(table.c.seq == old).values(seq=old + 1))
         row = {"seq": seq, "at": 1.0, "actor": "mallory", "event": "resumed", "run_id": None}
@@ -183,7 +183,7 @@ def test_an_inserted_row(kept: Database, seq: int) -> None:
 def test_a_row_that_the_first_one_was_made_to_look_pruned(kept: Database) -> None:
     """The head alone does not say that something was pruned: the chain must say so, too."""
 
-    def change(connection: Any) -> None:  # noqa: ANN401 SQLAlchemy's own
+    def change(connection: Any) -> None:
         connection.execute(delete(table).where(table.c.seq <= 3))
         connection.execute(update(audit_head).values(pruned=3))
 

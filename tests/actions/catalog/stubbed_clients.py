@@ -47,7 +47,7 @@ class Stubbed:
     def fail(self, client: str, method: str, code: str, status: int = 400) -> None:
         self.stubs[client].add_client_error(method, code, http_status_code=status)
 
-    def call(self, target: str = HOST, **params: Any) -> Call:  # noqa: ANN401 any parameters
+    def call(self, target: str = HOST, **params: Any) -> Call:
         return Call(aws=self.aws, outside=self.outside, target=target, params=params, token=TOKEN)
 
     def instance(self, state: str = "running", group: str | None = GROUP) -> None:

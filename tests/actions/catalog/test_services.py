@@ -39,7 +39,7 @@ _shutdown, _end = CATALOG["emergency_shutdown"], CATALOG["end_emergency_shutdown
 _silence = CATALOG["create_silence"]
 
 
-def _refused(action: Action, stubbed: Stubbed, **params: Any) -> str:  # noqa: ANN401 any parameters
+def _refused(action: Action, stubbed: Stubbed, **params: Any) -> str:
     with pytest.raises(NotActionableError) as refusal:
         action.observe(stubbed.call(**params))
     return str(refusal.value)
@@ -374,7 +374,7 @@ def test_a_rule_that_is_another_is_not_changed(stubbed: Stubbed) -> None:
         _shift.observe(stubbed.call(GROUP, **wanted))
 
 
-def _security_group(stubbed: Stubbed, **more: Any) -> None:  # noqa: ANN401 what a group has
+def _security_group(stubbed: Stubbed, **more: Any) -> None:
     found = {"GroupId": _ISOLATING, "VpcId": VPC, **more}
     asked = {"Filters": [{"Name": "group-id", "Values": [_ISOLATING]}]}
     stubbed.answer("ec2", "describe_security_groups", {"SecurityGroups": [found]}, asked)
