@@ -126,16 +126,11 @@ seen_requests = Table(
 leadership = Table(
     "leadership",
     metadata,
-    Column(
-        "id",
-        Integer,
-        CheckConstraint("id = 1", name="one_row"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("holder", String(128), nullable=False),
     Column("term", BigInteger, nullable=False),
     Column("until", Double, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )
 
 # Who is logged in to the console; the secrets themselves are only in the browsers' cookies.
