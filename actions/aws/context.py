@@ -2,16 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
 
-from actions.aws import inventory
 from actions.aws.clients import Aws
 from actions.aws.inventory import Group
-from actions.execution.disruption_budget import Scope, share
 
 # Of an instance refresh that has ended.
 _REFRESHED = frozenset(
@@ -20,66 +17,10 @@ _REFRESHED = frozenset(
 # Groups set these aside by themselves at times; a person who works on a group suspends the rest.
 _OURS = re.compile(r"\bsmartcloudops-run/")
 _WATCHED_S = 900.0
-_GONE = ("Terminating", "Terminated", "Detach")
 _UNREGISTERED = frozenset({"unused", "draining"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """How much of a group may be out at once.
-
-    `percent` of its instances, and never less than one; `min_healthy` instances must stay, by
-    default the group's own minimum.
-    """
-
-    percent: float = 10.0
-    min_healthy: int | None = None
-
-
-def scopes(aws: Aws, target: str, group: str, bounds: Bounds) -> Sequence[Scope]:
-    """Those that the instance is counted in; none for an instance without a group.
-
-    Raises NotActionableError or botocore's errors: what is not known is not guessed.
-    """
-    if not group:
-        return ()
-    found = inventory.group(aws, group)
-    health = {arn: targets(aws, arn) for arn in found.target_groups}
-    return scopes_among(target, found, bounds, health)
-
-
-def scopes_among(
-    target: str,
-    group: Group,
-    bounds: Bounds,
-    health: Mapping[str, tuple[frozenset[str], frozenset[str]]],
-) -> Sequence[Scope]:
-    """The scopes of a member; `health` is who is registered, and who healthy, by target group."""
-    members = {one.id: one for one in group.members.values() if not one.lifecycle.startswith(_GONE)}
-    out = frozenset(one.id for one in members.values() if not one.serves)
-    floor = group.minimum if bounds.min_healthy is None else bounds.min_healthy
-    found = [_scope(f"group {group.name}", frozenset(members), out, bounds, floor)]
-    if target in members:
-        zone = members[target].az
-        there = frozenset(one.id for one in members.values() if one.az == zone)
-        name = f"zone {zone} of {group.name}"
-        found.append(_scope(name, there, out & there, bounds, min(1, len(there) - 1)))
-    found += [
-        _scope(f"target group {arn}", known, known - healthy, bounds, min(1, len(known) - 1))
-        for arn, (known, healthy) in health.items()
-        if target in known
-    ]
-    return found
-
-
-def _scope(
-    name: str, members: frozenset[str], out: frozenset[str], bounds: Bounds, floor: int
-) -> Scope:
-    limit = share(bounds.percent, len(members))
-    return Scope(name=name, members=members, out=out, limit=limit, floor=floor)
-
-
-def targets(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
+def target_health(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
     """Registered instances of a target group, and the healthy ones among them."""
     answer = aws.elbv2.describe_target_health(TargetGroupArn=arn)
     states = {

@@ -6,12 +6,30 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, delete, insert, select
 
+from actions.aws import context, inventory
+from actions.aws.clients import Aws
+from actions.aws.inventory import Group
 from actions.tables import reservations
+
+# Lifecycle states of members that are leaving their group for good.
+_LEAVING = ("Terminating", "Terminated", "Detach")
 
 
 class Harm(StrEnum):
     BLAST_RADIUS = "blast_radius"
     MIN_HEALTHY = "min_healthy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How much of a group may be out of service at once.
+
+    `percent` of its instances, and never less than one; `min_healthy` instances must stay, by
+    default the group's own minimum.
+    """
+
+    percent: float = 10.0
+    min_healthy: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +63,52 @@ class Scope:
 def share(percent: float, size: int) -> int:
     """So many percent of a number of instances, and never less than one."""
     return max(1, int(size * percent / 100))
+
+
+def read_scopes(aws: Aws, target: str, group: str, bounds: Bounds) -> Sequence[Scope]:
+    """The scopes that count the instance, read from AWS; none for an instance without a group.
+
+    Raises NotActionableError or botocore's errors: an unknown scope is never guessed.
+    """
+    if not group:
+        return ()
+    asg = inventory.group(aws, group)
+    health = {arn: context.target_health(aws, arn) for arn in asg.target_groups}
+    return scopes_of(target, asg, bounds, health)
+
+
+def scopes_of(
+    target: str,
+    group: Group,
+    bounds: Bounds,
+    health: Mapping[str, tuple[frozenset[str], frozenset[str]]],
+) -> Sequence[Scope]:
+    """The scopes of a member; `health` has the registered and the healthy, by target group."""
+    members = {
+        member.id: member
+        for member in group.members.values()
+        if not member.lifecycle.startswith(_LEAVING)
+    }
+    out = frozenset(member.id for member in members.values() if not member.serves)
+    floor = group.minimum if bounds.min_healthy is None else bounds.min_healthy
+    scopes = [_scope(f"group {group.name}", frozenset(members), out, bounds, floor)]
+    if target in members:
+        zone = members[target].az
+        in_zone = frozenset(member.id for member in members.values() if member.az == zone)
+        name = f"zone {zone} of {group.name}"
+        scopes.append(_scope(name, in_zone, out & in_zone, bounds, min(1, len(in_zone) - 1)))
+    for arn, (registered, healthy) in health.items():
+        if target in registered:
+            floor, name = min(1, len(registered) - 1), f"target group {arn}"
+            scopes.append(_scope(name, registered, registered - healthy, bounds, floor))
+    return scopes
+
+
+def _scope(
+    name: str, members: frozenset[str], out: frozenset[str], bounds: Bounds, floor: int
+) -> Scope:
+    limit = share(bounds.percent, len(members))
+    return Scope(name=name, members=members, out=out, limit=limit, floor=floor)
 
 
 def reserved(connection: Connection, run_id: str) -> Mapping[str, frozenset[str]]:

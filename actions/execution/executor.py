@@ -16,12 +16,11 @@ from sqlalchemy import Connection
 from actions.audit import log
 from actions.aws import errors
 from actions.aws.clients import Aws, on_behalf_of
-from actions.aws.context import Bounds, scopes
 from actions.aws.inventory import NotActionableError
 from actions.base import Call, Outcome, Settled
 from actions.execution import claims, ledger
 from actions.execution.claims import Denial
-from actions.execution.disruption_budget import Scope
+from actions.execution.disruption_budget import Bounds, Scope, read_scopes
 from actions.execution.ledger import Intent, Stage
 from actions.execution.step import Step, token
 from actions.messaging import Outside, OutsideError
@@ -165,7 +164,7 @@ class Performer:
         if found is not None:
             return found
         try:
-            return scopes(self.aws, step.target, step.group, step.bounds)
+            return read_scopes(self.aws, step.target, step.group, step.bounds)
         except NotActionableError:
             # Said by the action itself, in its own words.
             return ()

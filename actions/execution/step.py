@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions.aws.context import Bounds
 from actions.base import Action, Impact
 from actions.execution.claims import Bid
-from actions.execution.disruption_budget import Scope
+from actions.execution.disruption_budget import Bounds, Scope
 from actions.execution.ledger import Intent
 from actions.execution.rate_limits import Rates
 

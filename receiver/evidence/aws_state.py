@@ -14,10 +14,10 @@ import structlog
 
 from actions.aws import context, errors, inventory
 from actions.aws.clients import AWS_ERRORS, Aws
-from actions.aws.context import Bounds
 from actions.aws.inventory import Group, Instance, NotActionableError
 from actions.base import TargetKind
-from actions.execution.disruption_budget import Scope
+from actions.execution import disruption_budget
+from actions.execution.disruption_budget import Bounds, Scope
 from receiver.runtime.cache import Memory
 
 _log = structlog.get_logger()
@@ -156,7 +156,7 @@ class AwsFacts:
         scopes = None
         whole = {arn: one for arn, one in known.items() if one is not None}
         if len(whole) == len(known):
-            scopes = context.scopes_among(asked.target, asg, asked.bounds, whole)
+            scopes = disruption_budget.scopes_of(asked.target, asg, asked.bounds, whole)
             self._note(asked, scopes)
         changes = _all([refreshing.result(), context.unsettled(asked.target, asg)])
         return asg, scopes, changes
@@ -248,7 +248,7 @@ class AwsFacts:
         return self._known(lambda: context.protected(self.aws, instance_id))
 
     def _health(self, arn: str, *, guess: bool = False) -> _Health | None:
-        return self._known(lambda: context.targets(self.aws, arn), guess=guess)
+        return self._known(lambda: context.target_health(self.aws, arn), guess=guess)
 
     def _refreshing(self, group: str, *, guess: bool = False) -> Sequence[str] | None:
         return self._known(lambda: context.refreshing(self.aws, group), guess=guess)

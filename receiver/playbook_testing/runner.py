@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from actions.aws.context import Bounds, scopes_among
 from actions.aws.inventory import INSTANCE_ID, OPT_IN_TAG, Group, Instance, Member
 from actions.base import TargetKind
 from actions.execution.circuit_breakers import FAILURES, Breaker
 from actions.execution.claims import Claim
+from actions.execution.disruption_budget import Bounds, scopes_of
 from actions.execution.rate_limits import Attempts
 from models.features.evidence import Evidence, Series
 from models.features.signals import ROLES_OF_ALERT
@@ -151,7 +151,7 @@ def _situation(case: Case, playbook: str, playbooks: Playbooks) -> Situation:
         playbook_hour=given.attempts,
     )
     bounds = next((one.limits.bounds for one in playbooks.items if one.name == playbook), Bounds())
-    known = scopes_among(target or "", asg, bounds, {}) if asg else None
+    known = scopes_of(target or "", asg, bounds, {}) if asg else None
     return Situation(
         mode=given.mode,
         paused=given.paused,

@@ -18,9 +18,9 @@ from pydantic import (
 )
 
 from actions.audit.log import canonical
-from actions.aws.context import Bounds
 from actions.base import Impact
 from actions.catalog.registry import CATALOG
+from actions.execution.disruption_budget import Bounds
 from actions.execution.rate_limits import Rates
 from receiver.playbooks.conditions import Condition, condition
 from receiver.playbooks.matchers import Matcher, parse

@@ -6,8 +6,8 @@ from threading import Event
 
 import pytest
 
-from actions.aws.context import Bounds
 from actions.base import TargetKind
+from actions.execution.disruption_budget import Bounds
 from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost, refusal
 from receiver.evidence.aws_state import AwsFacts, Source, Target
 from tests.conftest import Clock

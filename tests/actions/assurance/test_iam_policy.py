@@ -16,12 +16,12 @@ from ulid import ULID
 
 from actions.assurance.iam_policy import READS, Scope, is_read, policy, with_undoing
 from actions.aws import clients as aws
-from actions.aws.context import Bounds
 from actions.aws.inventory import OPT_IN_TAG
 from actions.base import Outcome
 from actions.catalog.ec2.isolation import TAG
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger
+from actions.execution.disruption_budget import Bounds
 from actions.execution.executor import Performer
 from actions.execution.ledger import Intent
 from actions.execution.step import Step

@@ -16,10 +16,10 @@ from ulid import ULID
 from actions.assurance import cloudtrail, reconcile
 from actions.assurance.reconcile import Kind, Reconciliation
 from actions.aws import clients
-from actions.aws.context import Bounds
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger
+from actions.execution.disruption_budget import Bounds
 from actions.execution.executor import Performer
 from actions.execution.ledger import Intent
 from actions.execution.step import Step

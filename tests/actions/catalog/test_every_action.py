@@ -14,11 +14,11 @@ from ulid import ULID
 
 from actions import tables
 from actions.aws import clients
-from actions.aws.context import Bounds
 from actions.base import Action, Outcome, Progress, TargetKind
 from actions.catalog.registry import CATALOG
 from actions.execution import claims
 from actions.execution.claims import Denial
+from actions.execution.disruption_budget import Bounds
 from actions.execution.executor import Performer
 from actions.execution.ledger import Intent, Stage
 from actions.execution.step import Step, Undoing
