@@ -15,8 +15,8 @@ from prometheus_client import (
 from actions.assurance.reconcile import Kind as Difference
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
+from actions.reasons import Reason
 from models.inference.verdict import Answer
-from receiver.decision.model import Reason
 from receiver.evidence.aws_state import Source
 from receiver.notify.messages import Kind
 from receiver.runs.model import IN_FLIGHT, Mark, State

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, or_, select, update
@@ -11,19 +10,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from actions.execution import circuit_breakers, disruption_budget, kill_switch, rate_limits
 from actions.execution.disruption_budget import Scope
 from actions.execution.rate_limits import Rates
+from actions.reasons import Reason
 from actions.tables import claims
-
-
-class Denial(StrEnum):
-    PAUSED = "paused"
-    TARGET_BUSY = "target_busy"
-    COOLDOWN = "cooldown"
-    HELD_BY_OVERRIDE = "override_hold"
-    DISARMED = "disarmed"
-    RATE_LIMIT = "rate_limit"
-    BREAKER_OPEN = "breaker_open"
-    BLAST_RADIUS = "blast_radius"
-    MIN_HEALTHY = "min_healthy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +22,13 @@ class Claim:
     cooldown_until: float
     held: bool
 
-    def denies(self, run_id: str | None, now: float) -> Denial | None:
+    def denies(self, run_id: str | None, now: float) -> Reason | None:
         """Why another run may not act on this target now, or None."""
         if self.run_id == run_id:
             return None
         if self.held:
-            return Denial.TARGET_BUSY
-        return Denial.COOLDOWN if now < self.cooldown_until else None
+            return Reason.TARGET_BUSY
+        return Reason.COOLDOWN if now < self.cooldown_until else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,21 +56,21 @@ def of(connection: Connection, *targets: str) -> Mapping[str, Claim]:
     return {row.target: _claim(row) for row in rows}
 
 
-def take(connection: Connection, bid: Bid, now: float) -> int | Denial:
+def take(connection: Connection, bid: Bid, now: float) -> int | Reason:
     """Claim the target, with all limits checked in the same transaction.
 
     The fence of the claim, or why not. Whoever claims waits here for whoever claims before.
     """
     if kill_switch.paused(connection, lock=True):
-        return Denial.PAUSED
+        return Reason.PAUSED
     if any(one.held and one.run_id != bid.run_id for one in of(connection, *bid.beside).values()):
-        return Denial.TARGET_BUSY
+        return Reason.TARGET_BUSY
     denial = _beyond(connection, bid, now)
     if denial is not None:
         return denial
     fence = _claimed(connection, bid, now)
     if fence is None:
-        return of(connection, bid.target)[bid.target].denies(bid.run_id, now) or Denial.TARGET_BUSY
+        return of(connection, bid.target)[bid.target].denies(bid.run_id, now) or Reason.TARGET_BUSY
     disruption_budget.reserve(
         connection, bid.run_id, bid.target, [scope.name for scope in bid.scopes]
     )
@@ -100,21 +88,21 @@ def take(connection: Connection, bid: Bid, now: float) -> int | Denial:
     return fence
 
 
-def _beyond(connection: Connection, bid: Bid, now: float) -> Denial | None:
+def _beyond(connection: Connection, bid: Bid, now: float) -> Reason | None:
     """The limit that the step would break, if any."""
     if bid.counts:
         if circuit_breakers.read(connection, bid.playbook).denies(bid.run_id, now):
-            return Denial.BREAKER_OPEN
+            return Reason.BREAKER_OPEN
         counted = rate_limits.count(
             connection, target=bid.target, group=bid.group, playbook=bid.playbook, now=now
         )
         if counted.exceeds(bid.rates) and not rate_limits.counted(connection, bid.run_id, bid.step):
-            return Denial.RATE_LIMIT
+            return Reason.RATE_LIMIT
     others = disruption_budget.reserved(connection, bid.run_id) if bid.scopes else {}
     for scope in bid.scopes:
         harm = scope.harm(bid.target, others.get(scope.name, ()))
         if harm is not None:
-            return Denial(harm)
+            return harm
     return None
 
 
@@ -139,13 +127,13 @@ def _claimed(connection: Connection, bid: Bid, now: float) -> int | None:
     return connection.execute(statement).scalar_one_or_none()
 
 
-def lost(connection: Connection, target: str, run_id: str, fence: int) -> Denial | None:
+def lost(connection: Connection, target: str, run_id: str, fence: int) -> Reason | None:
     """Why this very claim may no longer act, or None: a run that was overtaken must not."""
     if kill_switch.paused(connection):
-        return Denial.PAUSED
+        return Reason.PAUSED
     claim = of(connection, target).get(target)
     if claim is None or not claim.held or (claim.run_id, claim.fence) != (run_id, fence):
-        return Denial.TARGET_BUSY
+        return Reason.TARGET_BUSY
     return None
 
 

@@ -2,22 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from sqlalchemy import Connection, delete, insert, select
 
 from actions.aws import context, inventory
 from actions.aws.clients import Aws
 from actions.aws.inventory import Group
+from actions.reasons import Reason
 from actions.tables import reservations
 
 # Lifecycle states of members that are leaving their group for good.
 _LEAVING = ("Terminating", "Terminated", "Detach")
-
-
-class Harm(StrEnum):
-    BLAST_RADIUS = "blast_radius"
-    MIN_HEALTHY = "min_healthy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +41,18 @@ class Scope:
     limit: int
     floor: int
 
-    def harm(self, target: str, reserved: Collection[str]) -> Harm | None:
+    def harm(self, target: str, reserved: Collection[str]) -> Reason | None:
         """What taking the target out would do, beside those that others have reserved."""
         acting = {target, *reserved}
         if len(acting) > self.limit:
-            return Harm.BLAST_RADIUS
+            return Reason.BLAST_RADIUS
         # What does not serve cannot be taken out of service.
         if target in self.out:
             return None
         out = self.out | acting
         if len(self.members - out) < self.floor:
-            return Harm.MIN_HEALTHY
-        return Harm.BLAST_RADIUS if len(out) > self.limit else None
+            return Reason.MIN_HEALTHY
+        return Reason.BLAST_RADIUS if len(out) > self.limit else None
 
 
 def share(percent: float, size: int) -> int:

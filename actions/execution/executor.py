@@ -19,11 +19,11 @@ from actions.aws.clients import Aws, on_behalf_of
 from actions.aws.inventory import NotActionableError
 from actions.base import Call, Outcome, Settled
 from actions.execution import claims, ledger
-from actions.execution.claims import Denial
 from actions.execution.disruption_budget import Bounds, Scope, read_scopes
 from actions.execution.ledger import Intent, Stage
 from actions.execution.step import Step, token
 from actions.messaging import Outside, OutsideError
+from actions.reasons import Reason
 
 # The scopes of a target in a group, or None.
 Recent = Callable[[str, str, Bounds], Sequence[Scope] | None]
@@ -32,7 +32,7 @@ Recent = Callable[[str, str, Bounds], Sequence[Scope] | None]
 _MAY_ARRIVE_S = 15.0
 
 
-def allow(connection: Connection, step: Step) -> Denial | None:
+def allow(connection: Connection, step: Step) -> Reason | None:
     """Nothing forbids it."""
     del connection, step
     return None
@@ -62,11 +62,11 @@ class Performer:
     outside: Outside
     begin: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
-    forbids: Callable[[Connection, Step], Denial | None] = allow
+    forbids: Callable[[Connection, Step], Reason | None] = allow
     check: Callable[[], None] = go_on
     recent: Recent = none_recent
 
-    def perform(self, step: Step) -> Intent | Denial:
+    def perform(self, step: Step) -> Intent | Reason:
         """The step as it ended, or why it may not begin.
 
         Raises botocore's errors where reading failed before anything was sent: try again later.
@@ -75,7 +75,7 @@ class Performer:
             intent = ledger.read(connection, step.run_id, step.index)
         if intent is None:
             begun = self._intend(step)
-            return begun if isinstance(begun, Denial) else self._begin(step, begun)
+            return begun if isinstance(begun, Reason) else self._begin(step, begun)
         if intent.stage is Stage.INTENT:
             return self._dispatch(step, intent)
         if intent.stage is Stage.DISPATCHED:
@@ -106,9 +106,9 @@ class Performer:
             return self._settle(intent, *self._left_over(step, intent))
         return intent
 
-    def _intend(self, step: Step) -> Intent | Denial:
+    def _intend(self, step: Step) -> Intent | Reason:
         fence = self._claim(step)
-        if isinstance(fence, Denial):
+        if isinstance(fence, Reason):
             return fence
         now = self.clock()
         stage, outcome, error = Stage.INTENT, None, None
@@ -147,7 +147,7 @@ class Performer:
             ended_at=self.clock() if outcome else None,
         )
 
-    def _claim(self, step: Step) -> int | Denial:
+    def _claim(self, step: Step) -> int | Reason:
         found: Sequence[Scope] = ()
         if step.action.takes_out and step.undoing is None:
             found = self._scopes(step)
@@ -155,7 +155,7 @@ class Performer:
             now = self.clock()
             denial = self.forbids(connection, step)
             fence = denial or claims.take(connection, step.bid(found), now)
-            if not isinstance(fence, Denial):
+            if not isinstance(fence, Reason):
                 log.append(connection, now, _claimed(step, fence))
         return fence
 
@@ -177,7 +177,7 @@ class Performer:
                 f"{step.target} is not as {undoing.intent.action} left it: somebody changed it"
             )
 
-    def _begin(self, step: Step, intent: Intent) -> Intent | Denial:
+    def _begin(self, step: Step, intent: Intent) -> Intent | Reason:
         """Put a new step on record, and that it is sent, where there is something to send."""
         lost, stages = None, [intent]
         with self.begin() as connection:
@@ -188,21 +188,21 @@ class Performer:
             ledger.write(connection, *stages)
         return self._send(step, intent, lost) if intent.stage is Stage.INTENT else intent
 
-    def _dispatch(self, step: Step, intent: Intent) -> Intent | Denial:
+    def _dispatch(self, step: Step, intent: Intent) -> Intent | Reason:
         """Send what was left behind before it was sent."""
         with self.begin() as connection:
             lost = self._lost(connection, step, intent)
             if lost is None and not ledger.dispatch(connection, intent, self.clock()):
-                return Denial.TARGET_BUSY
+                return Reason.TARGET_BUSY
         return self._send(step, intent, lost)
 
-    def _send(self, step: Step, intent: Intent, lost: Denial | None) -> Intent | Denial:
+    def _send(self, step: Step, intent: Intent, lost: Reason | None) -> Intent | Reason:
         if lost is not None:
             self.abandon(intent)
             return lost
         return self._settle(intent, *self._call(step, intent))
 
-    def _lost(self, connection: Connection, step: Step, intent: Intent) -> Denial | None:
+    def _lost(self, connection: Connection, step: Step, intent: Intent) -> Reason | None:
         return self.forbids(connection, step) or claims.lost(
             connection, intent.target, intent.run_id, intent.fence
         )

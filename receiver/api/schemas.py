@@ -7,9 +7,9 @@ from pydantic import BaseModel, Field
 from actions.audit.chain import Fault
 from actions.base import Outcome
 from actions.execution.ledger import Stage
+from actions.reasons import Reason
 from models.inference.verdict import Answer
 from receiver.controls.overrides import Effect
-from receiver.decision.model import Reason
 from receiver.runs.model import State
 from receiver.settings import Mode
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
+from actions.reasons import Reason
 from models.inference.verdict import Verdict
 from receiver.controls.overrides import Effect
 from receiver.decision.guards.base import Case, Guards, No
@@ -17,7 +18,6 @@ from receiver.decision.model import (
     Gate,
     Observe,
     Plan,
-    Reason,
     Refusal,
     Situation,
     Subject,

@@ -7,8 +7,9 @@ from actions.aws.inventory import Group
 from actions.base import TargetKind
 from actions.catalog.registry import CATALOG
 from actions.execution.disruption_budget import share
+from actions.reasons import Reason
 from receiver.decision.guards.base import Case, No
-from receiver.decision.model import Plan, Reason, Situation
+from receiver.decision.model import Plan, Situation
 from receiver.playbooks.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
 from receiver.playbooks.schema import Step
 

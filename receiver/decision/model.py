@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from actions.audit.log import canonical
@@ -13,43 +12,11 @@ from actions.execution.circuit_breakers import Breaker
 from actions.execution.claims import Claim
 from actions.execution.disruption_budget import Scope
 from actions.execution.rate_limits import Attempts
+from actions.reasons import Reason
 from receiver.controls.arming import Armed
 from receiver.controls.overrides import Override
 from receiver.playbooks.schema import Playbook, Step
 from receiver.settings import Mode
-
-
-class Reason(StrEnum):
-    """Why nothing is done; each has its paragraph in docs/refusals.md."""
-
-    MALFORMED_ALERT = "malformed_alert"
-    NO_PLAYBOOK = "no_playbook"
-    AMBIGUOUS_PLAYBOOK = "ambiguous_playbook"
-    NO_TARGET = "no_target"
-    PAUSED = "paused"
-    RESOLVED = "resolved"
-    STALE = "stale"
-    TARGET_BUSY = "target_busy"
-    COOLDOWN = "cooldown"
-    STATE_UNKNOWN = "state_unknown"
-    TARGET_UNPROVEN = "target_unproven"
-    VERDICT_REFUTED = "verdict_refuted"
-    VERDICT_UNDECIDED = "verdict_undecided"
-    CONDITION_UNKNOWN = "condition_unknown"
-    NO_STEP = "no_step"
-    OVERRIDE_HOLD = "override_hold"
-    SELF_INFLICTED = "self_inflicted"
-    RATE_LIMIT = "rate_limit"
-    BREAKER_OPEN = "breaker_open"
-    STORM = "storm"
-    CHANGE_IN_PROGRESS = "change_in_progress"
-    PROTECTED = "protected"
-    BLAST_RADIUS = "blast_radius"
-    MIN_HEALTHY = "min_healthy"
-    PLAN_CHANGED = "plan_changed"
-    DISARMED = "disarmed"
-    INTERNAL_ERROR = "internal_error"
-
 
 # What no passing of time changes while the alert stays what it is.
 LASTING = frozenset(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
+from actions.reasons import Reason
 from models.features.evidence import Evidence
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
@@ -12,7 +13,7 @@ from receiver.decision.decide import decide, screen
 from receiver.decision.guards.base import Guards
 from receiver.decision.guards.early import EARLY, PLAIN
 from receiver.decision.guards.late import KNOWN, STORM
-from receiver.decision.model import Asked, Decision, Reason, Refusal, Situation, Subject
+from receiver.decision.model import Asked, Decision, Refusal, Situation, Subject
 from receiver.decision.snapshot import MANY, Situations
 from receiver.evidence.aws_state import Target
 from receiver.evidence.prometheus import Prometheus

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from actions.reasons import Reason
 from models.inference.parameters import Kind
 from models.inference.verdict import Answer
 from receiver.controls.overrides import Effect
-from receiver.decision.model import Reason
 from receiver.playbook_testing.series import series
 from receiver.settings import Mode
 

@@ -17,9 +17,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
+from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
-from receiver.decision.model import Act, Ask, Plan, Reason
+from receiver.decision.model import Act, Ask, Plan
 from receiver.decision.pipeline import Assessed, Assessment
 from receiver.decision.stored_plan import planned
 from receiver.metrics import Metrics

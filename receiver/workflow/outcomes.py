@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from actions.reasons import Reason
 from models.features.evidence import Evidence
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
-from receiver.decision.model import Observe, Reason, Refusal
+from receiver.decision.model import Observe, Refusal
 from receiver.decision.stored_plan import planned
 from receiver.evidence.plot_data import sketches
 from receiver.runs.model import Run, State

@@ -19,12 +19,11 @@ from actions.aws.inventory import NotActionableError
 from actions.base import Impact, Outcome, Progress
 from actions.catalog.registry import CATALOG
 from actions.execution import ledger
-from actions.execution.claims import Denial
 from actions.execution.ledger import Intent, Stage
 from actions.messaging import OutsideError
+from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
-from receiver.decision.model import Reason
 from receiver.evidence.metrics_query import holds
 from receiver.evidence.prometheus import Prometheus
 from receiver.metrics import Metrics
@@ -121,7 +120,7 @@ class Phases:
             self._decide_again(run, run.next_rung - 1, run.steps_begun - (not left))
             return
         performed = self._prepared(run) or self.stepper.perform(run, step)
-        if isinstance(performed, Denial):
+        if isinstance(performed, Reason):
             self._denied(run, performed)
             return
         if performed.outcome is Outcome.FAILED:
@@ -148,11 +147,11 @@ class Phases:
                 found.append(self.stepper.performer.leave(step, begun))
         return bool(found)
 
-    def _prepared(self, run: Run) -> Intent | Denial | None:
+    def _prepared(self, run: Run) -> Intent | Reason | None:
         """Do what comes before the step; what stops it, or None where all is prepared."""
         for step in preparing(run):
             performed = self.stepper.perform(run, step)
-            if isinstance(performed, Denial):
+            if isinstance(performed, Reason):
                 return performed
             told = step.action.impact is Impact.HARMLESS
             if not told and performed.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
@@ -175,7 +174,7 @@ class Phases:
         else:
             self._decide_again(run, run.next_rung, run.steps_begun)
 
-    def _denied(self, run: Run, denial: Denial) -> None:
+    def _denied(self, run: Run, denial: Reason) -> None:
         """The claim is the authority: what changed since the decision is refused after all."""
         detail = DENIED[denial]
         gates = [*run.gates, {"name": "claim", "passed": False, "detail": detail}]
@@ -187,7 +186,7 @@ class Phases:
         self.finish.end(
             run,
             State.REFUSED,
-            refusal=Reason(denial),
+            refusal=denial,
             outcome=detail,
             gates=gates,
             next_act_at=self.clock() + RETRY_AFTER_S,

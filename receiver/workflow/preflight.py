@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from actions.execution.claims import Denial
 from actions.execution.step import Step
+from actions.reasons import Reason
 from receiver.controls import arming, overrides
 from receiver.runs import store
 from receiver.runs.model import Run
@@ -21,16 +21,16 @@ class Objections:
     arming_required: bool
     clock: Callable[[], float]
 
-    def to(self, connection: Connection, step: Step) -> Denial | None:
+    def to(self, connection: Connection, step: Step) -> Reason | None:
         """Why the step may not be taken after all, or None.
 
         What undoes or tells is not minded by a disarming: it gives back what was taken.
         """
         run = store.get(connection, step.run_id)
         if run is None or overrides.of(connection, run.labels, self.clock(), group=run.group_name):
-            return Denial.HELD_BY_OVERRIDE
+            return Reason.OVERRIDE_HOLD
         if step.index < UNDO_FROM and self._disarmed(connection, run):
-            return Denial.DISARMED
+            return Reason.DISARMED
         return None
 
     def _disarmed(self, connection: Connection, run: Run) -> bool:

@@ -13,9 +13,9 @@ import structlog
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import ledger
-from actions.execution.claims import Denial
 from actions.execution.ledger import Intent
 from actions.execution.step import Undoing
+from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.runs import store
 from receiver.runs.model import Run, State
@@ -26,7 +26,7 @@ from receiver.workflow.steps import DENIED, TELL_FROM, UNDO_FROM, Stepper, plan_
 _log = structlog.get_logger()
 # While people keep us from undoing, it is tried again so often.
 _HINDERED_S = 30.0
-_BY_PEOPLE = frozenset({Denial.PAUSED, Denial.HELD_BY_OVERRIDE})
+_BY_PEOPLE = frozenset({Reason.PAUSED, Reason.OVERRIDE_HOLD})
 _MAY_HAVE_HAPPENED = frozenset({Outcome.CHANGED, Outcome.UNKNOWN})
 
 
@@ -92,10 +92,10 @@ class Finish:
         problems = []
         for number in ending["undo"]:
             undone = self._undo(run, steps[number])
-            if isinstance(undone, Denial) and undone in _BY_PEOPLE:
+            if isinstance(undone, Reason) and undone in _BY_PEOPLE:
                 self._wait(run, phase)
                 return
-            if isinstance(undone, Denial):
+            if isinstance(undone, Reason):
                 problems.append(f"{steps[number].action} was not undone: {DENIED[undone]}")
             elif undone.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
                 problems.append(f"{steps[number].action} was not undone: {undone.error}")
@@ -120,7 +120,7 @@ class Finish:
             changes["outcome"] += "; what was done is undone"
         self.closing.close(run, state, **changes)
 
-    def _undo(self, run: Run, done: Intent) -> Intent | Denial:
+    def _undo(self, run: Run, done: Intent) -> Intent | Reason:
         action = CATALOG[done.action]
         undo = action.undo(self.stepper.performer.call(done))
         if undo is None:
@@ -148,6 +148,6 @@ class Finish:
                 cooldown_s=0.0,
             )
             told = self.stepper.perform(run, step)
-            if isinstance(told, Denial) or told.outcome is not Outcome.CHANGED:
-                why = str(told) if isinstance(told, Denial) else told.error
+            if isinstance(told, Reason) or told.outcome is not Outcome.CHANGED:
+                why = str(told) if isinstance(told, Reason) else told.error
                 _log.error("telling_failed", run=run.id, action=action.name, error=why)

@@ -6,10 +6,10 @@ from typing import Any
 
 from actions.base import TargetKind
 from actions.catalog.registry import CATALOG
-from actions.execution.claims import Denial
 from actions.execution.executor import Performer
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
+from actions.reasons import Reason
 from receiver.metrics import Metrics
 from receiver.playbooks.schema import Limits
 from receiver.runs.model import Run
@@ -18,15 +18,15 @@ from receiver.runs.model import Run
 PREPARE_FROM, UNDO_FROM, TELL_FROM = 100, 1_000, 2_000
 _PREPARED_MOST = 10
 DENIED = {
-    Denial.PAUSED: "a person paused it before it could act",
-    Denial.TARGET_BUSY: "another run took the target first",
-    Denial.COOLDOWN: "another run acted on the target first",
-    Denial.HELD_BY_OVERRIDE: "a person holds it since",
-    Denial.DISARMED: "the playbook was disarmed before it could act",
-    Denial.RATE_LIMIT: "other runs used up what may be done meanwhile",
-    Denial.BREAKER_OPEN: "the playbook's breaker opened meanwhile",
-    Denial.BLAST_RADIUS: "too many others are out of service by now",
-    Denial.MIN_HEALTHY: "too few others serve by now",
+    Reason.PAUSED: "a person paused it before it could act",
+    Reason.TARGET_BUSY: "another run took the target first",
+    Reason.COOLDOWN: "another run acted on the target first",
+    Reason.OVERRIDE_HOLD: "a person holds it since",
+    Reason.DISARMED: "the playbook was disarmed before it could act",
+    Reason.RATE_LIMIT: "other runs used up what may be done meanwhile",
+    Reason.BREAKER_OPEN: "the playbook's breaker opened meanwhile",
+    Reason.BLAST_RADIUS: "too many others are out of service by now",
+    Reason.MIN_HEALTHY: "too few others serve by now",
 }
 
 
@@ -38,7 +38,7 @@ class Stepper:
     metrics: Metrics
     clock: Callable[[], float]
 
-    def perform(self, run: Run, step: Step) -> Intent | Denial:
+    def perform(self, run: Run, step: Step) -> Intent | Reason:
         """As `Performer.perform`, and counted."""
         started = self.clock()
         performed = self.performer.perform(step)

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from actions.audit import log
+from actions.reasons import Reason
 from receiver import gauges
 from receiver.controls import arming
 from receiver.controls.arming import ALL, FREE, Armed, Arming, armed, disarmed, in_canary
 from receiver.decision.decide import decide
-from receiver.decision.model import Act, Ask, Decision, Observe, Reason, Refusal
+from receiver.decision.model import Act, Ask, Decision, Observe, Refusal
 from receiver.runs.model import State
 from receiver.settings import Mode
 from tests.decision.test_decide import ALERT, ASG, HOST, NOW, PLAYBOOKS, SITUATION, VERDICT
@@ -88,7 +89,7 @@ def test_the_canary_is_about_as_large_as_was_said(playbook: str, percent: int) -
 def test_the_canary_is_the_same_in_every_process() -> None:
     """A restart, or another replica, takes the very same targets."""
     program = (
-        "from receiver.arming import in_canary;"
+        "from receiver.controls.arming import in_canary;"
         "print([in_canary('high-cpu', f'i-{n}', 30) for n in range(50)])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

@@ -14,10 +14,11 @@ from actions.execution.circuit_breakers import Breaker
 from actions.execution.claims import Claim
 from actions.execution.disruption_budget import Scope
 from actions.execution.rate_limits import Attempts
+from actions.reasons import Reason
 from models.inference.verdict import Answer, Verdict
 from receiver.controls.arming import FREE
 from receiver.decision.decide import RETRY_AFTER_S, decide, screen
-from receiver.decision.model import Act, Ask, Decision, Observe, Reason, Refusal, Situation, Subject
+from receiver.decision.model import Act, Ask, Decision, Observe, Refusal, Situation, Subject
 from receiver.playbooks.loader import load
 from receiver.playbooks.schema import Playbook
 from receiver.settings import Mode

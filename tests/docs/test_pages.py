@@ -7,10 +7,10 @@ import click
 from fastapi.routing import APIRoute
 from ruamel.yaml import YAML
 
+from actions.reasons import Reason
 from receiver.api import arming, audit, control, health, model, overrides, reports, runs
 from receiver.chat import endpoint
 from receiver.cli.main import cli
-from receiver.decision.model import Reason
 from receiver.http.auth import ROLE
 from receiver.playbooks.loader import load
 from receiver.settings import Settings

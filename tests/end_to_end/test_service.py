@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from actions.reasons import Reason
 from demo.stack.processes import Processes
-from receiver.decision.model import Reason
 from receiver.http.auth import ROLE
 from receiver.http.tokens import Role
 from tests.end_to_end.service_process import Service

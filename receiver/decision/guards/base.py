@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from actions.reasons import Reason
 from models.inference.verdict import Verdict
-from receiver.decision.model import Reason, Situation, Subject
+from receiver.decision.model import Situation, Subject
 from receiver.playbooks.schema import Playbook
 
 

@@ -5,10 +5,10 @@ What is unknown is None, and None refuses.
 
 from actions.base import Impact, TargetKind
 from actions.catalog.registry import CATALOG
-from actions.execution.claims import Denial
+from actions.reasons import Reason
 from receiver.controls.overrides import Effect
 from receiver.decision.guards.base import Case, Guards, No
-from receiver.decision.model import PastAct, Reason
+from receiver.decision.model import PastAct
 from receiver.playbooks.schema import Step
 
 # So long an act of ours may be the cause of an alert.
@@ -114,7 +114,7 @@ def claimable(case: Case, target: str) -> No | None:
     denial = claim.denies(case.alert.run_id, case.now) if claim else None
     if claim is None or denial is None:
         return None
-    if denial is Denial.COOLDOWN:
+    if denial is Reason.COOLDOWN:
         left = claim.cooldown_until - case.now
         return No(
             Reason.COOLDOWN,

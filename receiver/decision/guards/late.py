@@ -9,7 +9,7 @@ from typing import assert_never
 from actions.aws.inventory import OPT_IN_TAG, Instance
 from actions.base import Impact, TargetKind
 from actions.catalog.registry import CATALOG
-from actions.execution.disruption_budget import Harm
+from actions.reasons import Reason
 from models.inference.verdict import Answer
 from receiver.decision.guards.base import Case, Guards, No
 from receiver.decision.guards.early import (
@@ -21,9 +21,7 @@ from receiver.decision.guards.early import (
     within_rates,
 )
 from receiver.decision.ladder import choose, storm
-from receiver.decision.model import Plan, Reason
-
-_OUT = {Harm.BLAST_RADIUS: Reason.BLAST_RADIUS, Harm.MIN_HEALTHY: Reason.MIN_HEALTHY}
+from receiver.decision.model import Plan
 
 
 def _proven(case: Case) -> str | No:
@@ -186,7 +184,7 @@ def _blast_radius(case: Case) -> str | No:
         if harm is not None:
             out = len(scope.out | situation.reserved.get(scope.name, frozenset()))
             return No(
-                _OUT[harm],
+                harm,
                 f"{scope.name}: {out} of {len(scope.members)} are out or taken, "
                 f"at most {scope.limit} may be, and {scope.floor} must serve",
             )

@@ -17,11 +17,11 @@ from actions.aws import clients
 from actions.base import Action, Outcome, Progress, TargetKind
 from actions.catalog.registry import CATALOG
 from actions.execution import claims
-from actions.execution.claims import Denial
 from actions.execution.disruption_budget import Bounds
 from actions.execution.executor import Performer
 from actions.execution.ledger import Intent, Stage
 from actions.execution.step import Step, Undoing
+from actions.reasons import Reason
 from demo.stack.processes import Processes, wait_announced
 from receiver.db.database import Database
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World, eventually
@@ -114,7 +114,7 @@ def _prepared(case: Case, world: World) -> Iterator[str]:
         case.after(world, target)
 
 
-def _done(result: Intent | Denial) -> Intent:
+def _done(result: Intent | Reason) -> Intent:
     assert isinstance(result, Intent), result
     return result
 

@@ -11,13 +11,13 @@ from actions.audit import log
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, kill_switch, ledger, rate_limits
-from actions.execution.claims import Denial
 from actions.execution.disruption_budget import Scope
 from actions.execution.executor import Performer
 from actions.execution.ledger import Intent, Stage
 from actions.execution.rate_limits import Attempts
 from actions.execution.step import Step
 from actions.messaging import Nobody
+from actions.reasons import Reason
 from receiver.db.database import Database
 from tests.conftest import Clock
 from tests.fake_aws import HOST, FakeAws, bid
@@ -59,7 +59,7 @@ def _scale(desired: int | str, run_id: str = "A" * 26) -> Step:
     )
 
 
-def _performed(result: Intent | Denial) -> Intent:
+def _performed(result: Intent | Reason) -> Intent:
     assert isinstance(result, Intent)
     return result
 
@@ -95,14 +95,14 @@ def test_another_run_meets_the_hold_and_then_the_cooldown(
     """A held target stays held however long it takes; released, its cooldown goes on."""
     performer.perform(_reboot())
     clock.now += 10_000
-    assert performer.perform(_reboot("B" * 26)) is Denial.TARGET_BUSY
+    assert performer.perform(_reboot("B" * 26)) is Reason.TARGET_BUSY
     with state.write() as connection:
         claims.release(connection, "A" * 26)
     assert isinstance(performer.perform(_reboot("B" * 26)), Intent)
     with state.write() as connection:
         claims.release(connection, "B" * 26)
     clock.now += 299
-    assert performer.perform(_reboot("C" * 26)) is Denial.COOLDOWN
+    assert performer.perform(_reboot("C" * 26)) is Reason.COOLDOWN
     clock.now += 1
     assert isinstance(performer.perform(_reboot("C" * 26)), Intent)
     assert fake.calls.count("RebootInstances") == 3
@@ -111,7 +111,7 @@ def test_another_run_meets_the_hold_and_then_the_cooldown(
 def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: Clock) -> None:
     """Check and claim are one transaction."""
     performer = Performer(aws=fake.clients(), outside=Nobody(), begin=state.write, clock=clock)
-    results: list[Intent | Denial] = []
+    results: list[Intent | Reason] = []
 
     def race(number: int) -> None:
         results.append(performer.perform(_reboot(f"{number:026d}")))
@@ -122,7 +122,7 @@ def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: 
     for thread in threads:
         thread.join()
     assert fake.calls.count("RebootInstances") == 1
-    assert results.count(Denial.TARGET_BUSY) == 199
+    assert results.count(Reason.TARGET_BUSY) == 199
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_group_and_its_instances_are_not_held_by_two(performer: Performer, fak
     """While one run holds the group, no other reboots a member; nor the other way round."""
     performer.perform(_scale("+2", "A" * 26))
     member = replace(_reboot("B" * 26), beside=("web",))
-    assert performer.perform(member) is Denial.TARGET_BUSY
+    assert performer.perform(member) is Reason.TARGET_BUSY
     assert "RebootInstances" not in fake.calls
 
 
@@ -298,7 +298,7 @@ def test_a_pause_stops_what_was_claimed_but_not_sent(
     """The switch is read again right before the call."""
     with state.write() as connection:
         kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=clock())
-    assert performer.perform(_reboot()) is Denial.PAUSED
+    assert performer.perform(_reboot()) is Reason.PAUSED
     assert "RebootInstances" not in fake.calls
 
 
@@ -344,7 +344,7 @@ def test_scopes_read_a_moment_ago_are_not_read_again(performer: Performer, fake:
     )
     recent = replace(performer, recent=lambda *_: [full])
     step = replace(_reboot(), group="web-asg")
-    assert recent.perform(step) is Denial.MIN_HEALTHY
+    assert recent.perform(step) is Reason.MIN_HEALTHY
     assert "DescribeAutoScalingGroups" not in fake.calls
 
 
@@ -357,7 +357,7 @@ def test_a_run_that_was_overtaken_does_not_act(
         claims.release(connection, "A" * 26)
         clock.now += 2
         claims.take(connection, bid(HOST, "B" * 26), clock())
-    assert performer.perform(_reboot()) is Denial.TARGET_BUSY
+    assert performer.perform(_reboot()) is Reason.TARGET_BUSY
     assert "RebootInstances" not in fake.calls
 
 
