@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from receiver.api import model
-from receiver.console.plots import calibration
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import page
+from receiver.html.calibration_plot import calibration_plot
 from receiver.http.auth import needs
 from receiver.http.tokens import Role
 
@@ -17,7 +17,7 @@ def shown(request: Request) -> Response:
     story = model.story(request)
     card = story["card"] if isinstance(story["card"], dict) else {}
     figures = [
-        one | {"plot": calibration.calibration(one.get("calibration") or ())}
+        one | {"plot": calibration_plot(one.get("calibration") or ())}
         for one in card.get("figures", ())
     ]
     return page(request, "model.html", model=story, card=card, figures=figures)

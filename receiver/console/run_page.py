@@ -9,10 +9,10 @@ from models.features.signals import ROLES
 from receiver.api import runs
 from receiver.api.params import RunId
 from receiver.console import run_actions
-from receiver.console.plots.metrics_after import aftermath, until
-from receiver.console.plots.run import Plot, marks, plot
+from receiver.console.metrics_after import aftermath, until
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import page, seen
+from receiver.html.metric_plot import Plot, metric_plot, run_events
 from receiver.http.auth import needs
 from receiver.http.tokens import Role
 from receiver.system import System
@@ -56,10 +56,10 @@ def drawn(request: Request, run_id: RunId) -> Response:
 
 
 def _plots(run: dict[str, Any], after: Any, end_s: float) -> list[Plot]:
-    happened = marks(run) if _sketches(run) else []
+    happened = run_events(run) if _sketches(run) else []
     last = max([end_s, *(one.at + 30.0 for one in happened)])
     return [
-        plot(one, float(run["evidence"]["at"]), happened, after.get(one["role"], ()), last)
+        metric_plot(one, float(run["evidence"]["at"]), happened, after.get(one["role"], ()), last)
         for one in _sketches(run)
     ]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from actions.audit.log import canonical
 from actions.execution import kill_switch
 from receiver.console import labels
+from receiver.html.templates import html_environment
 from receiver.http.tokens import Role, Token
 from receiver.runs.views import when
 from receiver.system import System
@@ -51,25 +51,22 @@ _ASSET_URLS = {
     for name in ASSETS
 }
 
-_environment = Environment(
-    loader=FileSystemLoader(_HERE / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
+_templates = html_environment(
+    _HERE / "templates",
+    {
+        "utc": labels.utc,
+        "span": labels.span,
+        "state": labels.state,
+        "reason": labels.reason,
+    },
+    assets=_ASSET_URLS,
+    wording=labels,
 )
-_environment.globals |= {"assets": _ASSET_URLS, "wording": labels}
-_environment.filters |= {
-    "utc": labels.utc,
-    "span": labels.span,
-    "state": labels.state,
-    "reason": labels.reason,
-}
 
 
 def render(template: str, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
     """A page, or a part of one, for anybody."""
-    text = _environment.get_template(template).render(context)
+    text = _templates.get_template(template).render(context)
     return HTMLResponse(text, status, headers=_HEADERS)
 
 

@@ -3,48 +3,28 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from receiver.html.bar_plot import bar_plot
+from receiver.html.templates import html_environment
 
-_WIDTH, _HEIGHT = 640, 140
-_SLOT_MOST = 64.0
+_TEMPLATES = Path(__file__).parent / "templates"
 _EDGES = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300)
 # A spreadsheet takes what begins so for a formula, and alerts say what they like.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A bar of a plot, in its own units."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    label: str
-    count: int
-
-
 def html(report: Mapping[str, Any]) -> str:
-    """Every value escaped; plots are drawn inline."""
-    env = Environment(
-        loader=PackageLoader("receiver.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters.update(value=_value, share=_percent)
+    """One page with its plots inside; every value is escaped."""
+    templates = html_environment(_TEMPLATES, {"value": _value, "share": _percent})
     times = report["figures"]["time_to_action"]["more"]["times_s"]
-    return env.get_template("report.html.j2").render(
+    days = _days(report) if report["incidents"]["total"] else {}
+    return templates.get_template("report.html.j2").render(
         report=report,
-        width=_WIDTH,
-        height=_HEIGHT,
-        days=_bars(_days(report)) if report["incidents"]["total"] else [],
-        times=_bars(_spread(times)) if times else [],
+        days=bar_plot(days, "Incidents by day") if days else None,
+        times=bar_plot(_spread(times), "Runs by time from fault to action") if times else None,
     )
 
 
@@ -80,21 +60,6 @@ def _spread(times: Sequence[float]) -> Mapping[str, int]:
         found[f"{low:g}-{edge} s"] = sum(low < one <= edge or one == low == 0 for one in times)
         low = float(edge)
     return found | {f"over {low:g} s": sum(one > low for one in times)}
-
-
-def _bars(counts: Mapping[str, int]) -> list[Bar]:
-    most, slot = max(counts.values(), default=0), min(_SLOT_MOST, _WIDTH / max(1, len(counts)))
-    return [
-        Bar(
-            x=round(number * slot + 1, 1),
-            y=round(_HEIGHT - _HEIGHT * count / most, 1) if most else _HEIGHT,
-            width=round(max(1.0, slot - 2), 1),
-            height=round(_HEIGHT * count / most, 1) if most else 0,
-            label=label,
-            count=count,
-        )
-        for number, (label, count) in enumerate(counts.items())
-    ]
 
 
 def _value(figure: Mapping[str, Any]) -> str:

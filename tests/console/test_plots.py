@@ -5,16 +5,12 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import pytest
 from sqlalchemy import update
 
 from models.inference.robust_detector import judge
 from receiver.api.schemas import WholeRun
-from receiver.console.plots.axes import moments, nice
-from receiver.console.plots.calibration import calibration
-from receiver.console.plots.run import Mark, plot
 from receiver.db.tables import runs
 from receiver.evidence.plot_data import sketches
 from receiver.http.tokens import Role
@@ -53,36 +49,6 @@ def test_nothing_known_is_nothing_kept() -> None:
     given = evidence(now=RUNAWAY)
     silent = type(given)(target=given.target, at=given.at)
     assert sketches(silent, None, CPU) == []
-
-
-def test_a_plot_says_in_words_what_it_shows() -> None:
-    """For who cannot see it; and it is well-formed."""
-    happened = [Mark(-30.0, "alert", "bad"), Mark(5.0, '<"&', "busy"), Mark(70.0, "ok", "good")]
-    found = plot(_kept()[0], 1_800_000_000.0, happened, [[60, 0.3], [120, 0.25]], 150.0)
-    root = ET.fromstring(str(found.svg))  # noqa: S314 our own
-    assert root.get("role") == "img"
-    assert root.get("aria-label") == f"CPU busy. {found.text}"
-    for said in ("when it was decided", "usually", "5 siblings", "25 % at the end", "alert 30 s"):
-        assert said in found.text
-    assert len(str(found.svg)) < 15_000
-    inside = [float(one.get("x", "0")) for one in root.iter("text")]
-    assert all(0 <= x <= 960 for x in inside)
-
-
-def test_scales_are_round() -> None:
-    """As a person would draw them."""
-    assert nice(0.0, 0.98) == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert nice(0.0, 0.0) == [0.0, 1.0]
-    assert moments(0.0, 600.0) == [0.0, 120.0, 240.0, 360.0, 480.0, 600.0]
-
-
-def test_a_calibration_is_drawn_where_there_is_one() -> None:
-    """A card of before has none."""
-    assert calibration(()) is None
-    found = calibration([{"alerts": 3, "confidence": 0.1, "incidents": 0.0}])
-    assert found is not None
-    root = ET.fromstring(str(found))  # noqa: S314 our own
-    assert "10% sure: 0% of 3 alerts" in root.get("aria-label", "")
 
 
 def test_a_run_is_drawn_on_its_page(service: Live) -> None:
