@@ -17,7 +17,6 @@ from receiver.audit.cloudtrail_check import Reconciling
 from receiver.audit.config_events import ConfigurationRecord
 from receiver.audit.head_signer import Anchoring
 from receiver.audit.tail import Follower
-from receiver.cli.durations import DAY_S
 from receiver.controls.promotion import Rollout
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import leads
@@ -33,6 +32,7 @@ from receiver.notify.notifier import Notifications
 from receiver.playbooks.loader import Playbooks
 from receiver.runtime.pools import Pool
 from receiver.runtime.probes import Looks
+from receiver.runtime.rfc3339 import DAY_S
 from receiver.settings import Profile, Settings
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.truncated import Truncated

@@ -9,14 +9,15 @@ from pydantic.config import JsonDict
 
 from actions.aws.inventory import GROUP_NAME
 from receiver.api.comment import Comment
-from receiver.api.params import PlaybookName, answers
+from receiver.api.params import PlaybookName
 from receiver.api.schemas import ArmingStory
 from receiver.controls.arming import ALL
 from receiver.controls.promotion import NoSuchPlaybookError, NotJustifiedError
+from receiver.controls.views import arming_view
 from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role
-from receiver.runs.views import arming_story
 from receiver.settings import Mode
 from receiver.system import System
 
@@ -71,7 +72,7 @@ def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such playbook") from None
     except NotJustifiedError as error:
         raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
-    return arming_story(made, made.digest)
+    return arming_view(made, made.digest)
 
 
 @router.post("/{name}/disarm", openapi_extra=needs(Role.ADMIN), responses=_DISARMED | _NO_SUCH)
@@ -84,4 +85,4 @@ def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, 
         )
     except NoSuchPlaybookError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such playbook") from None
-    return arming_story(made, made.digest)
+    return arming_view(made, made.digest)

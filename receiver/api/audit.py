@@ -12,11 +12,12 @@ from pydantic import AwareDatetime
 from actions.audit import log
 from actions.audit.archive import ArchiveError
 from actions.audit.signed_heads import KeyFileError
-from receiver.api.params import Limit, Name, answers
+from receiver.api.params import Limit, Name
 from receiver.api.schemas import AuditPage, Verified
 from receiver.http.auth import GuardedRoute, needs
+from receiver.http.openapi import answers
 from receiver.http.tokens import Role
-from receiver.runs.views import when
+from receiver.runtime.rfc3339 import rfc3339
 from receiver.system import System
 
 _log = structlog.get_logger()
@@ -47,7 +48,7 @@ def page(
             limit=limit + 1,
         )
     items = [
-        dict(row) | {"at": when(row["at"]), "detail": json.loads(row["detail"])}
+        dict(row) | {"at": rfc3339(row["at"]), "detail": json.loads(row["detail"])}
         for row in found[:limit]
     ]
     return {"items": items, "next_cursor": str(items[-1]["seq"]) if len(found) > limit else None}

@@ -8,13 +8,15 @@ from fastapi import APIRouter, HTTPException, Request
 from actions.audit import log
 from actions.execution import circuit_breakers, claims, kill_switch
 from receiver.api.comment import Comment
-from receiver.api.params import Cursor, Limit, TargetPath, Why, answers
+from receiver.api.params import Cursor, Limit, TargetPath, Why
 from receiver.api.schemas import CooldownEnded, CooldownPage, PlaybookPage, SwitchStory
 from receiver.controls import arming
+from receiver.controls.views import playbook_view
 from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role
-from receiver.runs.views import told, when
+from receiver.runtime.rfc3339 import rfc3339
 from receiver.system import System
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])
@@ -51,7 +53,7 @@ def cooldowns(
             "target": one.target,
             "run": one.run_id,
             "held": one.held,
-            "until": when(one.cooldown_until),
+            "until": rfc3339(one.cooldown_until),
         }
         for one in found[:limit]
     ]
@@ -85,7 +87,7 @@ def playbooks(
     ordered = sorted(system.playbooks.items, key=lambda one: one.name)
     found = [one for one in ordered if one.name > (cursor or "")]
     items = [
-        told(one, failed.get(one.name), known, system.rollout.goes(one, known))
+        playbook_view(one, failed.get(one.name), known, system.rollout.goes(one, known))
         for one in found[:limit]
         for known in [armings.get(one.name, ())]
     ]
@@ -106,5 +108,5 @@ def _turn(request: Request, body: Comment, *, paused: bool) -> dict[str, Any]:
         "paused": state.paused,
         "comment": state.comment,
         "changed_by": state.changed_by,
-        "changed_at": when(state.changed_at),
+        "changed_at": rfc3339(state.changed_at),
     }

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from receiver.api.params import answers
 from receiver.api.schemas import Alive, Ready
+from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.system import System
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from receiver.api.params import answers
 from receiver.api.schemas import ModelStory
 from receiver.http.auth import GuardedRoute, needs
+from receiver.http.openapi import answers
 from receiver.http.tokens import Role
 from receiver.system import System
 

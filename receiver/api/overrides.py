@@ -16,15 +16,16 @@ from pydantic.config import JsonDict
 from ulid import ULID
 
 from receiver.api.comment import Text
-from receiver.api.params import Cursor, Limit, RunId, Why, answers
+from receiver.api.params import Cursor, Limit, RunId, Why
 from receiver.api.schemas import OverrideEnded, OverridePage, OverrideStory
 from receiver.controls import overrides
 from receiver.controls.overrides import Effect, Override
 from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role
 from receiver.playbooks.matchers import Matcher
-from receiver.runs.views import when
+from receiver.runtime.rfc3339 import DAY_S, rfc3339
 from receiver.system import System
 
 router = APIRouter(prefix="/api/v1/overrides", route_class=GuardedRoute, tags=["overrides"])
@@ -34,7 +35,7 @@ _EXAMPLE: JsonDict = {
     "ends_at": "2026-11-23T08:00:00Z",
     "comment": "migration",
 }
-_LASTS_AT_MOST_S = 366 * 86_400.0
+_LASTS_AT_MOST_S = 366 * DAY_S
 
 
 class MatcherBody(BaseModel):
@@ -143,8 +144,8 @@ def _shown(override: Override) -> dict[str, Any]:
             for one in override.matchers
         ],
         "effect": override.effect,
-        "starts_at": when(override.starts_at),
-        "ends_at": when(override.ends_at),
+        "starts_at": rfc3339(override.starts_at),
+        "ends_at": rfc3339(override.ends_at),
         "created_by": override.created_by,
         "comment": override.comment,
     }

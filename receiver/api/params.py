@@ -1,6 +1,6 @@
 """What the routes take in paths and queries, each bounded before it reaches the records."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path, Query
 
@@ -19,8 +19,3 @@ Cursor = Annotated[
 Why = Annotated[
     str, Query(min_length=1, max_length=1000, pattern=_TEXT, description="why, for the audit")
 ]
-
-
-def answers(model: type, description: str, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that answers with this."""
-    return {status: {"model": model, "description": description}}

@@ -10,17 +10,18 @@ from pydantic import AwareDatetime
 from actions.audit.archive import ArchiveError
 from actions.audit.chain import Verification
 from actions.audit.signed_heads import KeyFileError
-from receiver.api.params import answers
 from receiver.api.schemas import Report
 from receiver.http.auth import GuardedRoute, needs
+from receiver.http.openapi import answers
 from receiver.http.tokens import Role
 from receiver.reports.figures import availability
 from receiver.reports.report import Asked, ask, report
+from receiver.runtime.rfc3339 import DAY_S
 from receiver.system import System
 
 _log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1/report", route_class=GuardedRoute, tags=["audit"])
-_DAYS_30_S = 30 * 86_400.0
+_DAYS_30_S = 30 * DAY_S
 
 _REPORT = answers(Report, "The report.")
 

@@ -10,9 +10,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from actions.execution import ledger
 from receiver.api.comment import Comment, Text
-from receiver.api.params import Cursor, Limit, Name, RunId, answers
+from receiver.api.params import Cursor, Limit, Name, RunId
 from receiver.api.schemas import RunPage, WholeRun
 from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role, Token
 from receiver.runs import store

@@ -16,13 +16,13 @@ import structlog
 from receiver.chat.assistant_tools import Tools, described
 from receiver.chat.llm_client import CompletionError, Completions, Message
 from receiver.runtime.redaction import Redaction
+from receiver.runtime.rfc3339 import DAY_S
 from receiver.system import System
 
 _log = structlog.get_logger()
 _QUESTION_MOST, _ANSWER_MOST = 1000, 3000
 _ROUNDS = 6
 _AT_ONCE = 2
-_DAY_S = 86_400
 _RUN_ID = re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b", re.IGNORECASE)
 _LINK = re.compile(r"(?i)\b(?:[a-z][a-z0-9+.-]{0,20}://|www\.|mailto:)\S+")
 _ABOUT = """You answer operators' questions about SmartCloudOps, which remediates alerts on AWS.
@@ -106,7 +106,7 @@ class Ask:
 
     def _left(self) -> int:
         with self._lock:
-            day = int(self.clock() // _DAY_S)
+            day = int(self.clock() // DAY_S)
             if day != self._day:
                 self._day, self._spent = day, 0
             return self.tokens_per_day - self._spent

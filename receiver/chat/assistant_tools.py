@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from actions.execution import kill_switch, ledger
 from receiver.runs import store
 from receiver.runs.model import Run, State
-from receiver.runs.views import story, when
+from receiver.runs.views import story
 from receiver.runtime.redaction import Redaction
+from receiver.runtime.rfc3339 import rfc3339
 from receiver.system import System
 
 _MOST = 8 * 1024
@@ -145,7 +146,7 @@ class Tools:
             if (values := [value for _, value in points])
         }
         return {
-            "at": when(run.evidence["at"]),
+            "at": rfc3339(run.evidence["at"]),
             "roles": roles,
             "problems": run.evidence["problems"],
         }
@@ -177,6 +178,6 @@ def _short(run: Run) -> dict[str, Any]:
         "target": run.target,
         "group": run.group_name,
         "playbook": run.playbook,
-        "received_at": when(run.received_at),
-        "ended_at": when(run.ended_at),
+        "received_at": rfc3339(run.received_at),
+        "ended_at": rfc3339(run.ended_at),
     }

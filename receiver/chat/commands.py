@@ -11,10 +11,10 @@ from actions.audit.log import Origin, coming_from
 from actions.execution import kill_switch, ledger
 from receiver.chat.users import ChatUser
 from receiver.http.tokens import Role
-from receiver.notify.messages import plain
 from receiver.runs import store
 from receiver.runs.model import IN_FLIGHT, Mark, Run, State
-from receiver.runs.views import when
+from receiver.runtime.redaction import plain
+from receiver.runtime.rfc3339 import rfc3339
 from receiver.system import System
 from receiver.workflow.interventions import NoSuchRunError, NotNowError
 
@@ -115,7 +115,7 @@ class ChatOps:
             waiting = store.page(connection, state=State.AWAITING_APPROVAL, limit=_WAITING_MOST)
         lines = ["It is not known whether it is paused: nothing acts."]
         if state is not None and state.paused:
-            by, since = plain(state.changed_by), when(state.changed_at)
+            by, since = plain(state.changed_by), rfc3339(state.changed_at)
             lines = [f"PAUSED by {by} since {since}: {plain(state.comment)}"]
         elif state is not None:
             lines = [f"Running, mode {self.system.settings.mode}"]

@@ -8,13 +8,13 @@ import structlog
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from receiver.api.params import answers
 from receiver.chat import commands, slack
 from receiver.chat.commands import Reply
 from receiver.chat.slack import FormError, Said
 from receiver.chat.users import ChatUser
 from receiver.chat.wiring import Chat
 from receiver.http.auth import ROLE
+from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.signatures import SecretFileError, SignatureError, Signatures
 

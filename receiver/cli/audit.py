@@ -31,7 +31,7 @@ from receiver.audit import head_signer
 from receiver.cli.durations import Duration
 from receiver.db.database import DatabaseUrlError, database, fault
 from receiver.db.process_lock import AlreadyExportingError, exporting
-from receiver.runs.views import when
+from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Settings, SettingsError
 
 _ARCHIVE = click.option(
@@ -170,7 +170,7 @@ def reconciled(
 
 def reconciliation_told(found: Reconciliation) -> dict[str, Any]:
     findings = [
-        {**vars(one), "kind": str(one.kind), "at": when(one.at), "names": list(one.names)}
+        {**vars(one), "kind": str(one.kind), "at": rfc3339(one.at), "names": list(one.names)}
         for one in found.findings
     ]
     return {"ok": not findings, **vars(found), "findings": findings}
@@ -181,7 +181,9 @@ def _say(found: Reconciliation) -> None:
         run = f" of run {one.run_id}" if one.run_id else ""
         who = f" by {one.who}" if one.who else ""
         said = str(one.kind).replace("_", " ")
-        click.echo(f"{when(one.at)} {said}: {one.what}{run}{who}: {', '.join(one.names)}", err=True)
+        click.echo(
+            f"{rfc3339(one.at)} {said}: {one.what}{run}{who}: {', '.join(one.names)}", err=True
+        )
     told = f"{found.calls} calls, {found.entries} entries, {len(found.findings)} findings"
     late = f", {found.pending} too young for CloudTrail" if found.pending else ""
     click.echo(told + late)

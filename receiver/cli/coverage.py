@@ -13,7 +13,7 @@ from actions.aws.inventory import NotActionableError
 from receiver import settings
 from receiver.cli.audit import told_in_a_line
 from receiver.controls import arming
-from receiver.decision.explain import records
+from receiver.db.database import open_or_empty
 from receiver.evidence.prometheus import Prometheus, PrometheusError
 from receiver.playbooks.loader import PlaybookErrors, load
 from receiver.reports.coverage import coverage, told
@@ -45,7 +45,7 @@ def covered(loaded: Settings, critical: Sequence[str] = ()) -> dict[str, Any]:
     """What `receiver.coverage.told` says of these settings; ends the program with a line else."""
     try:
         playbooks = load(loaded.playbooks)
-        with records(loaded.database_url) as state, state.read() as connection:
+        with open_or_empty(loaded.database_url) as state, state.read() as connection:
             armings = arming.every(connection)
         with Prometheus(str(loaded.prometheus_url), timeout_s=_PATIENCE_S) as prometheus:
             found = coverage(

@@ -10,9 +10,10 @@ from receiver.db.database import Database
 from receiver.evidence.metrics_query import gather
 from receiver.evidence.prometheus import Prometheus
 from receiver.runs.feedback import Judgement, judged
+from receiver.runtime.rfc3339 import DAY_S
 
 # Prometheus answers at most 11,000 points a series.
-_PART_S = 7 * 86_400
+_PART_S = 7 * DAY_S
 _PAGE = 200
 _INSTANCES = 'group by (instance_id, asg) (node_load1{instance_id!=""})'
 
@@ -39,7 +40,7 @@ def fleet(
 
 
 def _target(prometheus: Prometheus, name: str, of: str, end: int, days: int) -> Target | None:
-    start = end - days * 86_400
+    start = end - days * DAY_S
     parts = [
         (series.labels.get("role", ""), series.times, series.values)
         for part in range(start, end, _PART_S)

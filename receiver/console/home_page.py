@@ -13,10 +13,10 @@ from receiver.http.auth import needs
 from receiver.http.tokens import Role
 from receiver.runs import stats
 from receiver.runs.model import IN_FLIGHT, State
+from receiver.runtime.rfc3339 import DAY_S
 from receiver.system import System
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
-_DAY_S = 86_400.0
 _WAITING_MOST, _FLYING_MOST, _RECENT_MOST, _PAGE = 50, 50, 12, 50
 _UNCHANGED = 204
 SPANS_H = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
@@ -87,7 +87,7 @@ def _now(request: Request) -> dict[str, Any]:
     latest = runs.page(request, limit=4 * _RECENT_MOST)["items"]
     ended = [run for run in latest if run["ended_at"]]
     with system.database.read() as connection:
-        counts = stats.by_state(connection, system.clock() - _DAY_S)
+        counts = stats.by_state(connection, system.clock() - DAY_S)
     return {
         "waiting": waiting,
         "flying": sorted(flying, key=lambda run: str(run["id"]), reverse=True),

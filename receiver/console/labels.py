@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from receiver.runs.model import State
+from receiver.runtime.rfc3339 import DAY_S
 
-_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
+_MINUTE, _HOUR = 60.0, 3600.0
 _DRIFTING, _DRIFTED = 0.1, 0.25
 
 
@@ -124,6 +125,6 @@ def span(seconds: float) -> str:
         return f"{seconds:.0f} s"
     if seconds < _HOUR:
         return f"{seconds / _MINUTE:.0f} min"
-    if seconds < 2 * _DAY:
+    if seconds < 2 * DAY_S:
         return f"{seconds / _HOUR:.0f} h"
-    return f"{seconds / _DAY:.0f} d"
+    return f"{seconds / DAY_S:.0f} d"

@@ -15,6 +15,7 @@ from receiver.http.auth import needs
 from receiver.http.tokens import Role
 from receiver.runs import stats
 from receiver.runs.model import State
+from receiver.runtime.rfc3339 import DAY_S
 from receiver.system import System
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
@@ -43,7 +44,7 @@ _PARTS = (
 def shown(request: Request) -> Response:
     system: System = request.app.state.system
     with system.database.read() as connection:
-        counts = stats.by_playbook(connection, system.clock() - _DAYS * 86_400.0)
+        counts = stats.by_playbook(connection, system.clock() - _DAYS * DAY_S)
     found = [
         one | {"record": record(counts.get(one["name"], {}))}
         for one in control.playbooks(request)["items"]

@@ -15,7 +15,7 @@ from actions.execution import kill_switch
 from receiver.console import labels
 from receiver.html.templates import html_environment
 from receiver.http.tokens import Role, Token
-from receiver.runs.views import when
+from receiver.runtime.rfc3339 import rfc3339
 from receiver.system import System
 
 _HERE = Path(__file__).parent
@@ -114,7 +114,7 @@ def switch_story(system: System) -> dict[str, Any]:
         "paused": state.paused,
         "comment": state.comment,
         "changed_by": state.changed_by,
-        "changed_at": when(state.changed_at),
+        "changed_at": rfc3339(state.changed_at),
     }
 
 

@@ -2,6 +2,7 @@
 
 import secrets
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -211,6 +212,21 @@ def database(url: str, *, use: Literal["state", "inbox"] = "state") -> Database:
         raise DatabaseUrlError("the database URL is neither a SQLite file nor PostgreSQL")
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     return Database(_sqlite(str(parsed)))
+
+
+@contextmanager
+def open_or_empty(url: str) -> Iterator[Database]:
+    """The service's database, or an empty one where the service never ran."""
+    parsed = make_url(url) if "://" in url else None
+    file = parsed.database if parsed and parsed.get_backend_name() == "sqlite" else None
+    if file is None or Path(file).exists():
+        yield database(url)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        empty = database(f"sqlite:///{folder}/empty.db")
+        empty.migrate("state")
+        yield empty
+        empty.engine.dispose()
 
 
 def inbox_url(url: str) -> str:

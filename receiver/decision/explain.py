@@ -1,19 +1,15 @@
 """What would be done about an alert, and why: the real decision, on which nothing follows."""
 
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, assert_never
 
-from sqlalchemy.engine import make_url
 from ulid import ULID
 
 from actions.aws import clients as aws
-from receiver.db.database import Database, database
+from receiver.db.database import open_or_empty
 from receiver.decision.factory import assessment
 from receiver.decision.model import Act, Ask, Observe, Refusal
 from receiver.decision.pipeline import Assessed, Assessment
@@ -48,7 +44,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
         raise PayloadError(str(error)) from None
     found = [payload.alert(raw, now) for raw in envelope.alerts]
     with (
-        records(settings.database_url) as state,
+        open_or_empty(settings.database_url) as state,
         ThreadPoolExecutor(4 * settings.workers) as queries,
         Prometheus(
             str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
@@ -69,21 +65,6 @@ def told(answer: dict[str, Any]) -> str:
         for gate in answer["gates"]
     )
     return "\n".join([f"{answer['alert']}: {decision}", f"  {answer['detail']}", *gates])
-
-
-@contextmanager
-def records(url: str) -> Iterator[Database]:
-    """The service's records, or empty ones where it never ran."""
-    parsed = make_url(url) if "://" in url else None
-    file = parsed.database if parsed and parsed.get_backend_name() == "sqlite" else None
-    if file is None or Path(file).exists():
-        yield database(url)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        empty = database(f"sqlite:///{folder}/empty.db")
-        empty.migrate("state")
-        yield empty
-        empty.engine.dispose()
 
 
 def _answer(alert: Alert | None, deciding: Assessment, now: float) -> dict[str, Any]:

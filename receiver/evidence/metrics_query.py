@@ -18,6 +18,7 @@ from models.features.signals import (
     while_scraped,
 )
 from receiver.evidence.prometheus import LabelledSeries, Prometheus, PrometheusError
+from receiver.runtime.rfc3339 import DAY_S
 
 DEADLINE_S = 5.0
 _HISTORY_STEP_S = 300.0
@@ -193,11 +194,11 @@ def _past_questions(
     # Whole seconds: Prometheus truncates a fraction to milliseconds, start and end unlike, and a
     # range that comes out a millisecond short lacks its last step, which is the present.
     moment, last = math.floor(at), _grid(at)
-    week, weekly = last - 7 * 86_400, roles | _WEEKLY
+    week, weekly = last - 7 * DAY_S, roles | _WEEKLY
     return {
         "older": _Question(
             expr=query(of, MEANS, [role for name, role in ROLES.items() if name in weekly]),
-            start=last - 15 * 86_400,
+            start=last - 15 * DAY_S,
             end=week - _HISTORY_STEP_S,
             step=_HISTORY_STEP_S,
         ),

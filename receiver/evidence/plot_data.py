@@ -10,11 +10,12 @@ from typing import Any
 from models.features.evidence import Evidence, Series
 from models.features.signals import ROLES
 from models.inference.verdict import Verdict
+from receiver.runtime.rfc3339 import DAY_S
 
 _ROLES_MOST, _SIBLINGS_MOST = 3, 12
 _SINCE_S, _UNTIL_S = 1_800.0, 1_800.0
 _POINTS_MOST, _SIBLING_POINTS_MOST = 90, 31
-_SLOT_S, _AROUND_S, _DAY_S = 300, 900.0, 86_400.0
+_SLOT_S, _AROUND_S = 300, 900.0
 # The incident itself is nothing usual.
 _RECENT_S = 7_200.0
 _ENOUGH = 6
@@ -65,7 +66,7 @@ def _usual(history: Series, at: float) -> Iterator[list[float]]:
         (offset, value)
         for time, value in zip(history.times, history.values, strict=True)
         if time < at - _RECENT_S
-        and abs(offset := (time - at + _DAY_S / 2) % _DAY_S - _DAY_S / 2) < _SINCE_S + _AROUND_S
+        and abs(offset := (time - at + DAY_S / 2) % DAY_S - DAY_S / 2) < _SINCE_S + _AROUND_S
     ]
     for slot in range(-int(_SINCE_S), int(_UNTIL_S) + 1, _SLOT_S):
         values = sorted(value for offset, value in near if abs(offset - slot) <= _AROUND_S)

@@ -11,6 +11,7 @@ from actions.base import Impact, Outcome
 from actions.catalog.registry import CATALOG
 from receiver.audit.tail import Record
 from receiver.runs.model import Run
+from receiver.runtime.redaction import plain
 
 EVENTS: Collection[str] = (
     "run_awaiting_approval",
@@ -22,7 +23,6 @@ EVENTS: Collection[str] = (
     "playbook_armed",
     "playbook_disarmed",
 )
-_SAID_MOST = 500
 
 
 class Kind(StrEnum):
@@ -127,9 +127,3 @@ def _said(kind: Kind, record: Record) -> str:
     if record.event == "step_observed":
         return f"{detail['action']}: {detail.get('outcome')}"
     return plain(str(detail.get("outcome") or ""))
-
-
-def plain(text: str) -> str:
-    """One short line that no chat takes for markup, a mention or a link of ours."""
-    kept = "".join(one if one.isprintable() and one not in "<>@`*_" else " " for one in text)
-    return " ".join(kept.split())[:_SAID_MOST]

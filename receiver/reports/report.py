@@ -16,7 +16,7 @@ from receiver.reports import figures
 from receiver.reports.figures import Figure, Incident
 from receiver.runs import store
 from receiver.runs.model import State
-from receiver.runs.views import when
+from receiver.runtime.rfc3339 import rfc3339
 
 _PAGE = 500
 _APPROVED, _DENIED = "run_approved_by_a_person", "run_denied_by_a_person"
@@ -48,13 +48,13 @@ def report(connection: Connection, asked: Asked) -> dict[str, Any]:
     incidents = list(_incidents(connection, asked))
     said = _said(connection, asked)
     return {
-        "period": {"since": when(asked.since), "until": when(asked.until)},
+        "period": {"since": rfc3339(asked.since), "until": rfc3339(asked.until)},
         "figures": {name: asdict(one) for name, one in _figures(incidents, asked).items()},
         "incidents": {
             "total": len(incidents),
             "by_state": _counted(str(one.run.state) for one in incidents),
             "by_alert": _counted(one.run.labels.get("alertname", "") for one in incidents),
-            "by_day": _counted((when(one.run.received_at) or "")[:10] for one in incidents),
+            "by_day": _counted((rfc3339(one.run.received_at) or "")[:10] for one in incidents),
             "items": [_incident(one) for one in incidents],
         },
         "actions": _actions(incidents),
@@ -141,9 +141,9 @@ def _incident(one: Incident) -> dict[str, Any]:
         "state": str(run.state),
         "refusal": run.refusal,
         "outcome": run.outcome,
-        "started_at": when(run.starts_at),
-        "received_at": when(run.received_at),
-        "ended_at": when(run.ended_at),
+        "started_at": rfc3339(run.starts_at),
+        "received_at": rfc3339(run.received_at),
+        "ended_at": rfc3339(run.ended_at),
         "verdict": run.verdict["answer"] if run.verdict else None,
         "steps": [f"{step.action} {step.outcome or step.stage}" for step in one.steps],
         "seconds_to_action": None if sent is None else max(0.0, sent - run.starts_at),
@@ -229,7 +229,7 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "record": row["seq"],
         "hash": row["hash"],
-        "at": when(row["at"]),
+        "at": rfc3339(row["at"]),
         "who": row["actor"],
         "role": row["detail"].get("origin", {}).get("role"),
         "what": row["event"],

@@ -1,75 +1,11 @@
-"""A run as the API tells it."""
+"""A run as the API shows it."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from actions.catalog.registry import CATALOG
-from actions.execution.circuit_breakers import Breaker
 from actions.execution.ledger import Intent
-from receiver.controls.arming import Arming
-from receiver.playbooks.schema import Playbook
 from receiver.runs.model import Run
-from receiver.settings import Mode
-
-
-def when(moment: float | None) -> str | None:
-    """RFC 3339 in UTC, to the millisecond."""
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def told(
-    playbook: Playbook,
-    breaker: Breaker | None,
-    armings: Sequence[Arming],
-    goes: Mode,
-) -> dict[str, Any]:
-    """A playbook as it is loaded, with how far it goes, and who has said so."""
-    return {
-        "name": playbook.name,
-        "description": playbook.description.strip(),
-        "match": [str(matcher) for matcher in playbook.match],
-        "mode": str(playbook.mode),
-        "digest": playbook.digest,
-        "cooldown_s": playbook.cooldown_s,
-        "limits": playbook.limits.model_dump(),
-        "undecided": playbook.undecided.model_dump(),
-        "steps": [
-            {
-                "action": step.action,
-                "params": step.params,
-                "when": str(step.when) if step.when else None,
-                "ask": step.ask or CATALOG[step.action].asks,
-            }
-            for step in playbook.steps
-        ],
-        "rollback": playbook.rollback,
-        "breaker": {
-            "failures": breaker.failures if breaker else 0,
-            "opened_at": when(breaker.opened_at) if breaker else None,
-        },
-        "goes": str(goes),
-        "armings": [arming_story(one, playbook.digest) for one in armings],
-    }
-
-
-def arming_story(arming: Arming, digest: str) -> dict[str, Any]:
-    """An arming of the playbook that has this digest now."""
-    figures = arming.figures
-    return {
-        "service": arming.service or None,
-        "mode": str(arming.mode),
-        "canary_percent": arming.canary_percent,
-        "by": arming.by,
-        "comment": arming.comment,
-        "at": when(arming.at),
-        "since": when(arming.since),
-        "changed": arming.mode is not Mode.OBSERVE and arming.digest != digest,
-        "justification": {**figures, "since": when(figures["since"])} if figures else None,
-        "despite": list(arming.despite),
-    }
+from receiver.runtime.rfc3339 import rfc3339
 
 
 def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
@@ -83,7 +19,7 @@ def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
             "fingerprint": run.fingerprint,
             "labels": run.labels,
             "annotations": run.annotations,
-            "starts_at": when(run.starts_at),
+            "starts_at": rfc3339(run.starts_at),
         },
         "target": run.target,
         "group": run.group_name,
@@ -96,15 +32,15 @@ def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "mark": _dated(run.mark),
         "caused_by": run.caused_by,
         "steps": [step(one) for one in steps],
-        "received_at": when(run.received_at),
-        "decided_at": when(run.decided_at),
-        "ended_at": when(run.ended_at),
-        "next_act_at": when(run.next_act_at),
+        "received_at": rfc3339(run.received_at),
+        "decided_at": rfc3339(run.decided_at),
+        "ended_at": rfc3339(run.ended_at),
+        "next_act_at": rfc3339(run.next_act_at),
     }
 
 
 def _dated(said: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if said is None else {**said, "at": when(said["at"])}
+    return None if said is None else {**said, "at": rfc3339(said["at"])}
 
 
 def step(intent: Intent) -> dict[str, Any]:
@@ -118,7 +54,7 @@ def step(intent: Intent) -> dict[str, Any]:
         "stage": str(intent.stage),
         "outcome": str(intent.outcome) if intent.outcome else None,
         "error": intent.error,
-        "started_at": when(intent.started_at),
-        "dispatched_at": when(intent.dispatched_at),
-        "ended_at": when(intent.ended_at),
+        "started_at": rfc3339(intent.started_at),
+        "dispatched_at": rfc3339(intent.dispatched_at),
+        "ended_at": rfc3339(intent.ended_at),
     }

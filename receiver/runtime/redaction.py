@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 _GONE = "[redacted]"
 _SHORTEST = 8
+_PLAIN_MAX = 500
 _FORMS = tuple(
     re.compile(form)
     for form in (
@@ -48,3 +49,9 @@ class Redaction:
         for form in _FORMS:
             text = form.sub(_GONE, text)
         return text
+
+
+def plain(text: str) -> str:
+    """One line of at most 500 characters without markup, mentions or links of a chat."""
+    kept = "".join(char if char.isprintable() and char not in "<>@`*_" else " " for char in text)
+    return " ".join(kept.split())[:_PLAIN_MAX]

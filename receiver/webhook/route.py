@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
-from receiver.api.params import answers
 from receiver.api.schemas import Receipt
 from receiver.http.auth import GuardedRoute, needs
+from receiver.http.openapi import answers
 from receiver.http.tokens import Role
 from receiver.webhook.endpoint import PATH
 

@@ -22,8 +22,9 @@ from receiver.db.database import Database
 from receiver.http.tokens import Role
 from receiver.metrics import Metrics
 from receiver.notify.channels import Services
-from receiver.notify.messages import EVENTS, Kind, notice, plain
+from receiver.notify.messages import EVENTS, Kind, notice
 from receiver.notify.notifier import Notifications
+from receiver.runtime.redaction import plain
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.conftest import Clock
 

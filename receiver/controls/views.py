@@ -1,0 +1,63 @@
+"""Playbooks and their armings as the API shows them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from actions.catalog.registry import CATALOG
+from actions.execution.circuit_breakers import Breaker
+from receiver.controls.arming import Arming
+from receiver.playbooks.schema import Playbook
+from receiver.runtime.rfc3339 import rfc3339
+from receiver.settings import Mode
+
+
+def playbook_view(
+    playbook: Playbook,
+    breaker: Breaker | None,
+    armings: Sequence[Arming],
+    goes: Mode,
+) -> dict[str, Any]:
+    """A playbook as it is loaded, with how far it goes, and who has said so."""
+    return {
+        "name": playbook.name,
+        "description": playbook.description.strip(),
+        "match": [str(matcher) for matcher in playbook.match],
+        "mode": str(playbook.mode),
+        "digest": playbook.digest,
+        "cooldown_s": playbook.cooldown_s,
+        "limits": playbook.limits.model_dump(),
+        "undecided": playbook.undecided.model_dump(),
+        "steps": [
+            {
+                "action": step.action,
+                "params": step.params,
+                "when": str(step.when) if step.when else None,
+                "ask": step.ask or CATALOG[step.action].asks,
+            }
+            for step in playbook.steps
+        ],
+        "rollback": playbook.rollback,
+        "breaker": {
+            "failures": breaker.failures if breaker else 0,
+            "opened_at": rfc3339(breaker.opened_at) if breaker else None,
+        },
+        "goes": str(goes),
+        "armings": [arming_view(one, playbook.digest) for one in armings],
+    }
+
+
+def arming_view(arming: Arming, digest: str) -> dict[str, Any]:
+    """An arming of the playbook that has this digest now."""
+    figures = arming.figures
+    return {
+        "service": arming.service or None,
+        "mode": str(arming.mode),
+        "canary_percent": arming.canary_percent,
+        "by": arming.by,
+        "comment": arming.comment,
+        "at": rfc3339(arming.at),
+        "since": rfc3339(arming.since),
+        "changed": arming.mode is not Mode.OBSERVE and arming.digest != digest,
+        "justification": {**figures, "since": rfc3339(figures["since"])} if figures else None,
+        "despite": list(arming.despite),
+    }
