@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from actions.aws.clients import Aws
-from actions.messaging import Outside
+from actions.messaging import Messenger
 
 
 class TargetKind(StrEnum):
@@ -60,7 +60,7 @@ class Call:
     """
 
     aws: Aws
-    outside: Outside
+    messenger: Messenger
     target: str
     params: Mapping[str, Any]
     token: str
@@ -78,7 +78,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Settled:
+class CallResult:
     """What came of a call whose answer was lost; `made` as `act` would have returned it."""
 
     outcome: Outcome
@@ -96,29 +96,32 @@ class Undo:
 class Action(ABC):
     """One action. Its module's docstring explains it and shows a playbook step in YAML.
 
-    `takes_out`: the target serves nothing for a while, or for good. `leased`: it is undone when
-    its run ends. `asks`: a person must approve each one, whatever the mode. `amid_changes`: it may
-    be done while others work on the target, as it ends or tells of their work. `converges`:
-    calling twice ends in the same state, so a lost call may be made again; the clients of all
-    others make one attempt. `undone_by` names the action that takes it back.
+    - `removes_capacity`: the target serves nothing for a while, or never again.
+    - `released_at_end`: it is rolled back when its run ends.
+    - `needs_approval`: a person must approve each step, whatever the mode.
+    - `allowed_during_changes`: it may run while others change the target, as it ends or reports
+      their change.
+    - `idempotent`: two calls end in the same state as one, so a lost call may be repeated. The
+      clients of all other actions make one attempt.
+    - `undone_by` names the action that rolls it back.
 
-    Each method may raise NotActionableError, where the target does not exist or is in no state
-    for the action, and botocore's errors.
+    Each method may raise NotActionableError, where the target does not exist or its state does not
+    allow the action, and botocore's errors.
     """
 
     name: ClassVar[str]
     target: ClassVar[TargetKind]
     impact: ClassVar[Impact]
-    takes_out: ClassVar[bool] = False
-    leased: ClassVar[bool] = False
-    asks: ClassVar[bool] = False
-    amid_changes: ClassVar[bool] = False
-    converges: ClassVar[bool]
+    removes_capacity: ClassVar[bool] = False
+    released_at_end: ClassVar[bool] = False
+    needs_approval: ClassVar[bool] = False
+    allowed_during_changes: ClassVar[bool] = False
+    idempotent: ClassVar[bool]
     permissions: ClassVar[tuple[str, ...]]
     params: ClassVar[type[Params]] = Params
     undone_by: ClassVar[str | None] = None
 
-    def resolve(self, call: Call) -> Mapping[str, Any]:
+    def bind(self, call: Call) -> Mapping[str, Any]:
         """Parameters made absolute, once, inside the claim ("+2" becomes a number)."""
         return call.params
 
@@ -131,7 +134,7 @@ class Action(ABC):
         """Do it. Returns the ids of what was made, as JSON values."""
 
     @abstractmethod
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         """Settle a call whose answer was lost: changed, failed (did not happen) or unknown."""
 
     def progress(self, call: Call) -> Progress:
@@ -139,7 +142,7 @@ class Action(ABC):
         del call
         return Progress.DONE
 
-    def proof(self, call: Call, dispatched_at: float) -> str | None:
+    def recovery_expr(self, call: Call, dispatched_at: float) -> str | None:
         """A PromQL condition (`> bool`) that holds once the effect shows; None: AWS shows it."""
         del call, dispatched_at
         return None
@@ -149,7 +152,7 @@ class Action(ABC):
         del call
         return None
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         """Whether all is still as the act left it: what a person changed since is not undone."""
         del call
         return False

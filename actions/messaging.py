@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
-class OutsideError(Exception):
+class MessengerError(Exception):
     """A service beside AWS refused, or did not answer. `sent`: it may have been done."""
 
     def __init__(self, text: str, *, sent: bool) -> None:
@@ -12,8 +12,8 @@ class OutsideError(Exception):
         self.sent = sent
 
 
-class Outside(Protocol):
-    """Each method raises OutsideError."""
+class Messenger(Protocol):
+    """Each method raises MessengerError."""
 
     def notify(self, to: str, title: str, text: str) -> None:
         """Tell the people that the configuration calls `to`."""
@@ -32,21 +32,21 @@ class Outside(Protocol):
         ...
 
 
-class Nobody:
+class NullMessenger:
     """An outside that nobody configured."""
 
     def notify(self, to: str, title: str, text: str) -> None:
         del title, text
-        raise OutsideError(f"there is nobody to notify as {to!r}", sent=False)
+        raise MessengerError(f"there is nobody to notify as {to!r}", sent=False)
 
     def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         del matchers, lasts_s, comment
-        raise OutsideError("there is no Alertmanager", sent=False)
+        raise MessengerError("there is no Alertmanager", sent=False)
 
     def silences(self, comment: str) -> Sequence[str]:
         del comment
-        raise OutsideError("there is no Alertmanager", sent=False)
+        raise MessengerError("there is no Alertmanager", sent=False)
 
     def expire(self, silence_id: str) -> None:
         del silence_id
-        raise OutsideError("there is no Alertmanager", sent=False)
+        raise MessengerError("there is no Alertmanager", sent=False)

@@ -10,8 +10,8 @@ import structlog
 
 from actions.aws import clients as aws
 from actions.aws.clients import Aws
-from actions.execution.executor import Performer
-from actions.messaging import Nobody, Outside
+from actions.execution.executor import Executor
+from actions.messaging import Messenger, NullMessenger
 from receiver import gauges
 from receiver.audit.cloudtrail_check import Reconciling
 from receiver.audit.config_events import ConfigurationRecord
@@ -63,7 +63,7 @@ class System:
         playbooks: Playbooks,
         *,
         clients: Aws | None = None,
-        outside: Outside | None = None,
+        messenger: Messenger | None = None,
         announce: Callable[[Sequence[str], str, str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -111,10 +111,10 @@ class System:
         self.engine = Engine(settings.database_url, settings.workers, self._phase)
         objections = Objections(arming_required=settings.arming_required, clock=clock)
         stepper = Stepper(
-            performer=Performer(
+            executor=Executor(
                 aws=self._aws,
                 recent=self._facts.recent_scopes,
-                outside=outside or Nobody(),
+                messenger=messenger or NullMessenger(),
                 begin=self.leadership.write,
                 clock=clock,
                 forbids=objections.to,

@@ -195,7 +195,7 @@ def live(
             settings,
             load(settings.playbooks),
             clients=aws.clients(),
-            outside=services,
+            messenger=services,
             announce=services.announce if services else None,
         )
         system.prepare()

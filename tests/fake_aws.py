@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
 from actions.aws.clients import Aws, name_run
-from actions.execution.claims import Bid
+from actions.execution.claims import ClaimRequest
 from actions.execution.rate_limits import Rates
 
 HOST = "i-0123456789abcdef0"
@@ -20,9 +20,9 @@ _EC2 = "http://ec2.amazonaws.com/doc/2016-11-15/"
 _ASG = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 
 
-def bid(target: str, run_id: str, **more: Any) -> Bid:
+def claim_request(target: str, run_id: str, **more: Any) -> ClaimRequest:
     """A wish to act on the target, with a short cooldown."""
-    wish = Bid(
+    wish = ClaimRequest(
         run_id=run_id,
         step=0,
         target=target,

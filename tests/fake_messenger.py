@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from actions.messaging import OutsideError
+from actions.messaging import MessengerError
 
 
 @dataclass
-class FakeOutside:
+class FakeMessenger:
     """`broken` is raised by the next call that changes something, after it was done if `sent`."""
 
     told: list[tuple[str, str, str]] = field(default_factory=list)
     active: dict[str, tuple[Mapping[str, str], str]] = field(default_factory=dict)
-    broken: OutsideError | None = None
+    broken: MessengerError | None = None
 
     def notify(self, to: str, title: str, text: str) -> None:
         self._break(sent=False)

@@ -85,7 +85,7 @@ def reconcile(
         made[key] += not call.refused
         times[*key, call.operation, call.names] += 1
         again = times[*key, call.operation, call.names] > 1
-        if again and not CATALOG[entry.action].converges:
+        if again and not CATALOG[entry.action].idempotent:
             findings.append(_of_call(Kind.REPEATED_CALL, call, entry))
     lost = [one for one in sent if _lost(one, made, since=since, late=late)]
     known = until - LATE_S - TOLERANCE_S if late else until + _WRITTEN_S

@@ -18,7 +18,7 @@ GENESIS = "0" * 64
 PRUNED = "audit_pruned"
 
 
-class Fault(StrEnum):
+class ChainFault(StrEnum):
     """What happened to the first record that does not hold."""
 
     ALTERED = "altered"
@@ -31,7 +31,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True)
-class Link:
+class Checkpoint:
     """A record by its number, and its hash."""
 
     seq: int
@@ -48,25 +48,25 @@ class Verification:
     ok: bool
     records: int
     first_bad: int | None
-    fault: Fault | None = None
+    fault: ChainFault | None = None
     anchored: int | None = None
 
 
 @dataclass(kw_only=True)
-class Walk:
+class Verifier:
     """One reading of a chain, in constant memory.
 
     `after` is the link before the first record. `end` is where the chain should end, None where
     that is not known. `heads` are signed links; what they say counts more than the chain itself.
     """
 
-    after: Link = field(default_factory=lambda: Link(0, GENESIS))
-    end: Link | None = None
+    after: Checkpoint = field(default_factory=lambda: Checkpoint(0, GENESIS))
+    end: Checkpoint | None = None
     heads: Mapping[int, str] = field(default_factory=dict)
     _records: int = field(default=0, init=False)
     _anchored: int | None = field(default=None, init=False)
 
-    def over(self, rows: Iterable[Row]) -> Verification:
+    def verify(self, rows: Iterable[Row]) -> Verification:
         """Read them in their order, to the first that does not hold."""
         before, rest, place = self.after, iter(rows), self.after
         signed = self.heads.get(before.seq) == before.hash
@@ -74,41 +74,41 @@ class Walk:
         # Nothing is missing before the first record; else a later one may say so.
         proven = before.seq == 0 or signed
         for row in rest:
-            here = Link(before.seq + 1, before.hash)
+            here = Checkpoint(before.seq + 1, before.hash)
             if not _holds(row, here):
                 if row.get("hash") != here.hash and _holds({**row, "seq": place.seq}, place):
                     # Two for one place: the other one, which fits as well, is nobody's forerunner.
-                    return self._bad(place.seq, Fault.INSERTED)
+                    return self._bad(place.seq, ChainFault.INSERTED)
                 return self._bad(here.seq, self._fault(row, here, rest))
-            before, place = Link(here.seq, row["hash"]), here
+            before, place = Checkpoint(here.seq, row["hash"]), here
             self._records += 1
             if self.heads.get(before.seq, before.hash) != before.hash:
-                return self._bad((self._anchored or 0) + 1, Fault.REWRITTEN)
+                return self._bad((self._anchored or 0) + 1, ChainFault.REWRITTEN)
             if before.seq in self.heads:
                 self._anchored = before.seq
             proven = proven or _carries_on(row, self.after)
         if not proven and not self._records:
-            return self._bad(before.seq + 1, Fault.TRUNCATED)
+            return self._bad(before.seq + 1, ChainFault.TRUNCATED)
         if not proven:
-            return self._bad(1, Fault.REMOVED)
+            return self._bad(1, ChainFault.REMOVED)
         return self._ended(before)
 
-    def _ended(self, last: Link) -> Verification:
+    def _ended(self, last: Checkpoint) -> Verification:
         lost = max((seq for seq in self.heads if seq > last.seq), default=None)
         if lost is not None or (self.end is not None and self.end.seq > last.seq):
-            return self._bad(last.seq + 1, Fault.TRUNCATED)
+            return self._bad(last.seq + 1, ChainFault.TRUNCATED)
         if self.end is not None and self.end.seq < last.seq:
-            return self._bad(self.end.seq + 1, Fault.INSERTED)
+            return self._bad(self.end.seq + 1, ChainFault.INSERTED)
         if self.end is not None and self.end.hash != last.hash:
-            return self._bad(last.seq, Fault.REWRITTEN)
+            return self._bad(last.seq, ChainFault.REWRITTEN)
         return Verification(ok=True, records=self._records, first_bad=None, anchored=self._anchored)
 
-    def _bad(self, seq: int, fault: Fault) -> Verification:
+    def _bad(self, seq: int, fault: ChainFault) -> Verification:
         return Verification(
             ok=False, records=self._records, first_bad=seq, fault=fault, anchored=self._anchored
         )
 
-    def _fault(self, row: Row, here: Link, rest: Iterator[Row]) -> Fault:
+    def _fault(self, row: Row, here: Checkpoint, rest: Iterator[Row]) -> ChainFault:
         """What happened to the record that should stand here, where `row` does."""
         mine, known = row.get("seq"), row.get("hash")
         linked, twice, elsewhere = self.end is not None and self.end.hash == known, False, False
@@ -117,15 +117,15 @@ class Walk:
             twice = twice or other.get("hash") == known
             elsewhere = elsewhere or _holds({**other, "seq": here.seq}, here)
         if isinstance(mine, int) and mine < here.seq and _whole(row):
-            return Fault.INSERTED
+            return ChainFault.INSERTED
         if elsewhere:
             copied = twice or known == here.hash
             later = linked or (_whole(row) and mine != here.seq)
-            return Fault.REORDERED if later and not copied else Fault.INSERTED
+            return ChainFault.REORDERED if later and not copied else ChainFault.INSERTED
         if self.end is not None and self.end.seq < here.seq:
-            return Fault.INSERTED
+            return ChainFault.INSERTED
         in_place = not row or mine == here.seq or row.get("previous") == here.hash
-        return Fault.ALTERED if in_place else Fault.REMOVED
+        return ChainFault.ALTERED if in_place else ChainFault.REMOVED
 
 
 def canonical(value: object) -> str:
@@ -139,7 +139,7 @@ def hash_of(row: Row) -> str:
     return hashlib.sha256(canonical(covered).encode()).hexdigest()
 
 
-def _holds(row: Row, here: Link) -> bool:
+def _holds(row: Row, here: Checkpoint) -> bool:
     """Whether it is the record of this number, right after that hash."""
     return row.get("seq") == here.seq and row.get("previous") == here.hash and _whole(row)
 
@@ -148,7 +148,7 @@ def _whole(row: Row) -> bool:
     return hash_of(row) == row.get("hash")
 
 
-def _carries_on(row: Row, link: Link) -> bool:
+def _carries_on(row: Row, link: Checkpoint) -> bool:
     """Whether this record says that what came up to `link` was pruned."""
     if row.get("event") != PRUNED or link.seq == 0:
         return False

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from actions.audit import log
 from actions.audit.archive import Archive, ArchiveError
-from actions.audit.chain import GENESIS, Link, Row, Verification, Walk, canonical, hash_of
+from actions.audit.chain import GENESIS, Checkpoint, Row, Verification, Verifier, canonical, hash_of
 
 _FOLDER = "records/"
 _RECORDS_A_FILE = 10_000
@@ -27,7 +27,7 @@ class Exported:
     """How many records were copied now, and the last one that is in the archive."""
 
     records: int
-    last: Link
+    last: Checkpoint
 
 
 def export(read: Reading, archive: Archive, now: float) -> Exported:
@@ -43,26 +43,26 @@ def export(read: Reading, archive: Archive, now: float) -> Exported:
         data = "".join(canonical(row) + "\n" for row in chunk)
         archive.put(name, data.encode(), now)
         records += len(chunk)
-        last = Link(chunk[-1]["seq"], chunk[-1]["hash"])
+        last = Checkpoint(chunk[-1]["seq"], chunk[-1]["hash"])
     return Exported(records, last)
 
 
-def _next(read: Reading, last: Link) -> list[Row]:
+def _next(read: Reading, last: Checkpoint) -> list[Row]:
     # Not held open while the archive is written to: a database closes a transaction that idles.
     with read() as connection:
         return list(islice(log.rows(connection, last.seq), _RECORDS_A_FILE))
 
 
-def reached(archive: Archive) -> Link:
+def reached(archive: Archive) -> Checkpoint:
     """The last record in the archive. Raises ArchiveError."""
     names = archive.names(_FOLDER)
     if not names:
-        return Link(0, GENESIS)
+        return Checkpoint(0, GENESIS)
     *_, line = archive.get(names[-1]).splitlines() or [b""]
     row = _row(line)
     if not isinstance(row.get("seq"), int) or not isinstance(row.get("hash"), str):
         raise ArchiveError(f"{names[-1]}: its last line is no record")
-    return Link(row["seq"], row["hash"])
+    return Checkpoint(row["seq"], row["hash"])
 
 
 def lines(archive: Archive) -> Iterator[bytes]:
@@ -72,11 +72,11 @@ def lines(archive: Archive) -> Iterator[bytes]:
 
 
 def verify(lines: Lines, heads: Mapping[int, str]) -> Verification:
-    """Walk over a copy, which is read twice: first for where it begins."""
-    return Walk(after=_before(map(_row, lines())), heads=heads).over(map(_row, lines()))
+    """Verify a copy. It is read twice, the first time to find where it begins."""
+    return Verifier(after=_before(map(_row, lines())), heads=heads).verify(map(_row, lines()))
 
 
-def _before(rows: Iterable[Row]) -> Link:
+def _before(rows: Iterable[Row]) -> Checkpoint:
     """The link before the lowest number; whatever stands on nothing is the first of all.
 
     What does not hold by itself says nothing of its number, but had a place where it stands.
@@ -85,7 +85,7 @@ def _before(rows: Iterable[Row]) -> Link:
     before = GENESIS
     for row in rows:
         if row.get("previous") == GENESIS:
-            return Link(0, GENESIS)
+            return Checkpoint(0, GENESIS)
         seq = row.get("seq")
         if lowest and not (isinstance(seq, int) and seq < lowest):
             continue
@@ -94,7 +94,7 @@ def _before(rows: Iterable[Row]) -> Link:
         elif not lowest:
             broken += 1
     first = lowest - broken
-    return Link(first - 1, before) if first > 1 else Link(0, GENESIS)
+    return Checkpoint(first - 1, before) if first > 1 else Checkpoint(0, GENESIS)
 
 
 def _row(line: bytes) -> Row:

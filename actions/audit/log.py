@@ -8,7 +8,16 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
-from actions.audit.chain import GENESIS, Fault, Link, Row, Verification, Walk, canonical, hash_of
+from actions.audit.chain import (
+    GENESIS,
+    ChainFault,
+    Checkpoint,
+    Row,
+    Verification,
+    Verifier,
+    canonical,
+    hash_of,
+)
 from actions.tables import audit, audit_head
 
 __all__ = [
@@ -85,19 +94,23 @@ def append(connection: Connection, now: float, *events: Event) -> None:
 
 
 def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Verification:
-    """Walk the whole chain, oldest first, in constant memory.
+    """Verify the whole chain, oldest record first, in constant memory.
 
     `heads` are the hashes of records by number, as signed heads have them.
     """
     head = connection.execute(select(audit_head)).one_or_none()
     if head is None:
         count = connection.execute(select(func.count()).select_from(audit)).scalar_one()
-        return Verification(ok=False, records=count, first_bad=count + 1, fault=Fault.HEAD_LOST)
-    walk = Walk(after=_before(connection), end=Link(head.seq, head.hash), heads=heads or {})
-    return walk.over(rows(connection))
+        return Verification(
+            ok=False, records=count, first_bad=count + 1, fault=ChainFault.HEAD_LOST
+        )
+    verifier = Verifier(
+        after=_before(connection), end=Checkpoint(head.seq, head.hash), heads=heads or {}
+    )
+    return verifier.verify(rows(connection))
 
 
-def end(connection: Connection, known: Link | None) -> Link | None:
+def end(connection: Connection, known: Checkpoint | None) -> Checkpoint | None:
     """The last link of the chain; None where `known`, its end once, is not in it any more."""
     head = connection.execute(select(audit_head)).one()
     if known is not None and known.seq >= head.pruned:
@@ -107,7 +120,7 @@ def end(connection: Connection, known: Link | None) -> Link | None:
             there = _before(connection).hash
         if there != known.hash:
             return None
-    return Link(head.seq, head.hash)
+    return Checkpoint(head.seq, head.hash)
 
 
 def rows(connection: Connection, after: int = 0) -> Iterator[Row]:
@@ -145,10 +158,10 @@ def _told(event: Event) -> Mapping[str, Any]:
     return {**event.detail, "origin": said}
 
 
-def _before(connection: Connection) -> Link:
+def _before(connection: Connection) -> Checkpoint:
     """The link that the first record stands on: none, unless older ones were pruned."""
     pruned = connection.execute(select(audit_head.c.pruned)).scalar_one()
     if pruned == 0:
-        return Link(0, GENESIS)
+        return Checkpoint(0, GENESIS)
     first = select(audit.c.previous).where(audit.c.seq == pruned + 1)
-    return Link(pruned, connection.execute(first).scalar_one_or_none() or "")
+    return Checkpoint(pruned, connection.execute(first).scalar_one_or_none() or "")

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from actions.audit import export, log, signed_heads
 from actions.audit.archive import Archive, ArchiveError
-from actions.audit.chain import PRUNED, Link
+from actions.audit.chain import PRUNED, Checkpoint
 from actions.audit.export import Reading
 from actions.tables import audit as records
 from actions.tables import audit_head
@@ -19,7 +19,7 @@ def prunable(
     archive: Archive,
     keys: Collection[Ed25519PublicKey],
     before: float,
-) -> Link | None:
+) -> Checkpoint | None:
     """The last record that may go: older than `before` (epoch seconds), exported, and signed for.
 
     `read` opens a snapshot. None where there is nothing to do. Raises ArchiveError, also where the
@@ -51,7 +51,7 @@ def _old(connection: Connection, before: float) -> tuple[int, int]:
     return head.pruned, head.seq if first_kept is None else first_kept - 1
 
 
-def prune(connection: Connection, link: Link, actor: str, now: float) -> int:
+def prune(connection: Connection, link: Checkpoint, actor: str, now: float) -> int:
     """Remove all up to this record, and carry its hash on; says how many went."""
     locked = select(audit_head).with_for_update()
     connection.execute(locked).one()

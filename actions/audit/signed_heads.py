@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from actions.audit.archive import Archive, ArchiveError
-from actions.audit.chain import Link, canonical
+from actions.audit.chain import Checkpoint, canonical
 
 _FOLDER = "heads/"
 _PURPOSE = "smartcloudops audit head 1\n"
@@ -62,7 +62,7 @@ def checking_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def publish(archive: Archive, key: Ed25519PrivateKey, link: Link, now: float) -> None:
+def publish(archive: Archive, key: Ed25519PrivateKey, link: Checkpoint, now: float) -> None:
     """Sign and keep this head. Raises ArchiveError."""
     said = {"seq": link.seq, "hash": link.hash, "at": now}
     signature = base64.b64encode(key.sign(_signed(said))).decode()
@@ -87,7 +87,7 @@ def read(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Mapping[int, s
     return found
 
 
-def newest(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Link | None:
+def newest(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Checkpoint | None:
     """The last head that one of the keys signed, of late. Raises ArchiveError."""
     for number in reversed(numbers(archive)[-_READ_MOST:]):
         with suppress(UnsignedError):
@@ -95,13 +95,13 @@ def newest(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Link | None:
     return None
 
 
-def one(archive: Archive, keys: Collection[Ed25519PublicKey], number: int) -> Link:
+def one(archive: Archive, keys: Collection[Ed25519PublicKey], number: int) -> Checkpoint:
     """The head of this record. Raises ArchiveError."""
     name = f"{_FOLDER}{number:012}.json"
     try:
         said: dict[str, Any] = json.loads(archive.get(name))
         signature = base64.b64decode(said.pop("signature"), validate=True)
-        link = Link(said["seq"], said["hash"])
+        link = Checkpoint(said["seq"], said["hash"])
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise UnsignedError(f"{name}: it is no signed head") from None
     if link.seq != number or not any(_signed_by(key, signature, said) for key in keys):

@@ -32,7 +32,7 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bid:
+class ClaimRequest:
     """What a run wants to claim, and the limits that hold for it.
 
     `beside` are other targets that no other run may hold. `counts`: it uses up the rates, and
@@ -56,67 +56,79 @@ def of(connection: Connection, *targets: str) -> Mapping[str, Claim]:
     return {row.target: _claim(row) for row in rows}
 
 
-def take(connection: Connection, bid: Bid, now: float) -> int | Reason:
+def take(connection: Connection, request: ClaimRequest, now: float) -> int | Reason:
     """Claim the target, with all limits checked in the same transaction.
 
     The fence of the claim, or why not. Whoever claims waits here for whoever claims before.
     """
     if kill_switch.paused(connection, lock=True):
         return Reason.PAUSED
-    if any(one.held and one.run_id != bid.run_id for one in of(connection, *bid.beside).values()):
+    if any(
+        one.held and one.run_id != request.run_id
+        for one in of(connection, *request.beside).values()
+    ):
         return Reason.TARGET_BUSY
-    denial = _beyond(connection, bid, now)
+    denial = _beyond(connection, request, now)
     if denial is not None:
         return denial
-    fence = _claimed(connection, bid, now)
+    fence = _claimed(connection, request, now)
     if fence is None:
-        return of(connection, bid.target)[bid.target].denies(bid.run_id, now) or Reason.TARGET_BUSY
+        return (
+            of(connection, request.target)[request.target].denies(request.run_id, now)
+            or Reason.TARGET_BUSY
+        )
     disruption_budget.reserve(
-        connection, bid.run_id, bid.target, [scope.name for scope in bid.scopes]
+        connection, request.run_id, request.target, [scope.name for scope in request.scopes]
     )
-    if bid.counts:
+    if request.counts:
         rate_limits.note(
             connection,
-            run_id=bid.run_id,
-            step=bid.step,
-            target=bid.target,
-            group=bid.group,
-            playbook=bid.playbook,
+            run_id=request.run_id,
+            step=request.step,
+            target=request.target,
+            group=request.group,
+            playbook=request.playbook,
             now=now,
         )
-        circuit_breakers.probe(connection, bid.playbook, bid.run_id)
+        circuit_breakers.probe(connection, request.playbook, request.run_id)
     return fence
 
 
-def _beyond(connection: Connection, bid: Bid, now: float) -> Reason | None:
+def _beyond(connection: Connection, request: ClaimRequest, now: float) -> Reason | None:
     """The limit that the step would break, if any."""
-    if bid.counts:
-        if circuit_breakers.read(connection, bid.playbook).denies(bid.run_id, now):
+    if request.counts:
+        if circuit_breakers.read(connection, request.playbook).denies(request.run_id, now):
             return Reason.BREAKER_OPEN
         counted = rate_limits.count(
-            connection, target=bid.target, group=bid.group, playbook=bid.playbook, now=now
+            connection,
+            target=request.target,
+            group=request.group,
+            playbook=request.playbook,
+            now=now,
         )
-        if counted.exceeds(bid.rates) and not rate_limits.counted(connection, bid.run_id, bid.step):
+        if counted.exceeds(request.rates) and not rate_limits.counted(
+            connection, request.run_id, request.step
+        ):
             return Reason.RATE_LIMIT
-    others = disruption_budget.reserved(connection, bid.run_id) if bid.scopes else {}
-    for scope in bid.scopes:
-        harm = scope.harm(bid.target, others.get(scope.name, ()))
+    others = disruption_budget.reserved(connection, request.run_id) if request.scopes else {}
+    for scope in request.scopes:
+        harm = scope.harm(request.target, others.get(scope.name, ()))
         if harm is not None:
             return harm
     return None
 
 
-def _claimed(connection: Connection, bid: Bid, now: float) -> int | None:
-    until = now + bid.cooldown_s
-    values = {"run_id": bid.run_id, "claimed_at": now, "cooldown_until": until, "held": True}
-    mine = claims.c.run_id == bid.run_id
+def _claimed(connection: Connection, request: ClaimRequest, now: float) -> int | None:
+    until = now + request.cooldown_s
+    values = {"run_id": request.run_id, "claimed_at": now, "cooldown_until": until, "held": True}
+    mine = claims.c.run_id == request.run_id
     longer = case(
         (and_(mine, claims.c.cooldown_until > until), claims.c.cooldown_until), else_=until
     )
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = (
         dialect.insert(claims)
-        .values(target=bid.target, fence=1, **values)
+        .values(target=request.target, fence=1, **values)
         .on_conflict_do_update(
             index_elements=[claims.c.target],
             set_=values | {"fence": claims.c.fence + 1, "cooldown_until": longer},

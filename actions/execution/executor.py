@@ -1,6 +1,6 @@
 """Perform one step effectively once: claim, intent, call, outcome, each on disk before the next.
 
-A crash between any two leaves a record from which `perform`, called again, goes on: before the
+A crash between any two leaves a record from which `execute`, called again, goes on: before the
 call it starts over, after it the action's own `reconcile` reads AWS. What cannot be known is
 `unknown`. An action that converges is then made again; another one never is.
 """
@@ -17,12 +17,12 @@ from actions.audit import log
 from actions.aws import errors
 from actions.aws.clients import Aws, on_behalf_of
 from actions.aws.inventory import NotActionableError
-from actions.base import Call, Outcome, Settled
+from actions.base import Call, CallResult, Outcome
 from actions.execution import claims, ledger
 from actions.execution.disruption_budget import Bounds, Scope, read_scopes
 from actions.execution.ledger import Intent, Stage
 from actions.execution.step import Step, token
-from actions.messaging import Outside, OutsideError
+from actions.messaging import Messenger, MessengerError
 from actions.reasons import Reason
 
 # The scopes of a target in a group, or None.
@@ -49,7 +49,7 @@ def go_on() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Performer:
+class Executor:
     """`begin` opens a write transaction; `clock` gives epoch seconds.
 
     Both `begin` and `check`, which is asked right before the call, raise where this process must
@@ -59,14 +59,14 @@ class Performer:
     """
 
     aws: Aws
-    outside: Outside
+    messenger: Messenger
     begin: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
     forbids: Callable[[Connection, Step], Reason | None] = allow
     check: Callable[[], None] = go_on
     recent: Recent = none_recent
 
-    def perform(self, step: Step) -> Intent | Reason:
+    def execute(self, step: Step) -> Intent | Reason:
         """The step as it ended, or why it may not begin.
 
         Raises botocore's errors where reading failed before anything was sent: try again later.
@@ -86,7 +86,7 @@ class Performer:
         """The step as its action sees it."""
         return Call(
             aws=self.aws,
-            outside=self.outside,
+            messenger=self.messenger,
             target=intent.target,
             params=intent.params,
             token=token(intent.run_id, intent.step),
@@ -96,7 +96,7 @@ class Performer:
 
     def abandon(self, intent: Intent) -> Intent:
         """Close an intent from which nothing was sent, and never will be."""
-        return self._settle(intent, Settled(Outcome.FAILED), "given up before it was sent")
+        return self._settle(intent, CallResult(Outcome.FAILED), "given up before it was sent")
 
     def leave(self, step: Step, intent: Intent) -> Intent:
         """Settle a step that is not gone on with: what may have been sent is read from AWS."""
@@ -114,22 +114,22 @@ class Performer:
         stage, outcome, error = Stage.INTENT, None, None
         call = Call(
             aws=self.aws,
-            outside=self.outside,
+            messenger=self.messenger,
             target=step.target,
             params=step.params,
             token=step.token,
-            keep=0 if step.undoing else step.bounds.min_healthy or 0,
+            keep=0 if step.reverses else step.bounds.min_healthy or 0,
         )
         before: Mapping[str, Any] = {}
         try:
             with on_behalf_of(step.run_id):
                 self._check_left(step)
-                call = replace(call, params=dict(step.action.resolve(call)))
+                call = replace(call, params=dict(step.action.bind(call)))
                 observation = step.action.observe(call)
             before = dict(observation.before)
             if observation.already:
                 stage, outcome = Stage.OBSERVED, Outcome.NOOP
-        except (NotActionableError, OutsideError) as refusal:
+        except (NotActionableError, MessengerError) as refusal:
             stage, outcome, error = Stage.OBSERVED, Outcome.FAILED, str(refusal)
         return Intent(
             run_id=step.run_id,
@@ -138,7 +138,7 @@ class Performer:
             target=step.target,
             params=call.params,
             before=before,
-            undoes=step.undoing.intent.step if step.undoing else None,
+            undoes=step.reverses.intent.step if step.reverses else None,
             fence=fence,
             stage=stage,
             outcome=outcome,
@@ -149,12 +149,12 @@ class Performer:
 
     def _claim(self, step: Step) -> int | Reason:
         found: Sequence[Scope] = ()
-        if step.action.takes_out and step.undoing is None:
+        if step.action.removes_capacity and step.reverses is None:
             found = self._scopes(step)
         with self.begin() as connection:
             now = self.clock()
             denial = self.forbids(connection, step)
-            fence = denial or claims.take(connection, step.bid(found), now)
+            fence = denial or claims.take(connection, step.claim_request(found), now)
             if not isinstance(fence, Reason):
                 log.append(connection, now, _claimed(step, fence))
         return fence
@@ -171,8 +171,8 @@ class Performer:
 
     def _check_left(self, step: Step) -> None:
         """What a person has changed since is not taken back."""
-        undoing = step.undoing
-        if undoing is not None and not undoing.action.left(self.call(undoing.intent)):
+        undoing = step.reverses
+        if undoing is not None and not undoing.action.unchanged_since(self.call(undoing.intent)):
             raise NotActionableError(
                 f"{step.target} is not as {undoing.intent.action} left it: somebody changed it"
             )
@@ -210,53 +210,53 @@ class Performer:
     def _resume(self, step: Step, intent: Intent) -> Intent:
         """Go on after a crash that may have hit before or after the call."""
         settled, error = self._left_over(step, intent)
-        if settled.outcome is not Outcome.CHANGED and step.action.converges:
+        if settled.outcome is not Outcome.CHANGED and step.action.idempotent:
             with self.begin() as connection:
                 lost = self._lost(connection, step, intent)
             if lost is None:
                 settled, error = self._call(step, intent)
         return self._settle(intent, settled, error)
 
-    def _left_over(self, step: Step, intent: Intent) -> tuple[Settled, str | None]:
+    def _left_over(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
         """What became of a call whose sender is gone, or another process: it may still arrive."""
         settled, error = self._reconciled(step, intent, "no answer was recorded")
         young = self.clock() - (intent.dispatched_at or 0.0) < _MAY_ARRIVE_S
         if settled.outcome is Outcome.FAILED and young:
-            return Settled(Outcome.UNKNOWN), error
+            return CallResult(Outcome.UNKNOWN), error
         return settled, error
 
-    def _call(self, step: Step, intent: Intent) -> tuple[Settled, str | None]:
+    def _call(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
         self.check()
         try:
             with on_behalf_of(intent.run_id):
                 made = step.action.act(self.call(intent))
         except NotActionableError as refusal:
             return self._refused(step, intent, str(refusal))
-        except OutsideError as error:
+        except MessengerError as error:
             settle = self._reconciled if error.sent else self._refused
             return settle(step, intent, str(error))
         except (ClientError, BotoCoreError) as error:
             name, refused = errors.read(error)
             settle = self._refused if refused else self._reconciled
             return settle(step, intent, name)
-        return Settled(Outcome.CHANGED, made), None
+        return CallResult(Outcome.CHANGED, made), None
 
-    def _refused(self, step: Step, intent: Intent, why: str) -> tuple[Settled, str | None]:
+    def _refused(self, step: Step, intent: Intent, why: str) -> tuple[CallResult, str | None]:
         """What was refused did not happen; of several attempts an earlier one may have."""
-        if step.action.converges:
+        if step.action.idempotent:
             return self._reconciled(step, intent, why)
-        return Settled(Outcome.FAILED), why
+        return CallResult(Outcome.FAILED), why
 
-    def _reconciled(self, step: Step, intent: Intent, lost: str) -> tuple[Settled, str | None]:
+    def _reconciled(self, step: Step, intent: Intent, lost: str) -> tuple[CallResult, str | None]:
         """Settle a call whose answer was lost, by what AWS shows now."""
         try:
             with on_behalf_of(intent.run_id):
-                settled = step.action.reconcile(self.call(intent))
-        except (BotoCoreError, ClientError, NotActionableError, OutsideError):
-            settled = Settled(Outcome.UNKNOWN)
+                settled = step.action.read_back(self.call(intent))
+        except (BotoCoreError, ClientError, NotActionableError, MessengerError):
+            settled = CallResult(Outcome.UNKNOWN)
         return settled, None if settled.outcome is Outcome.CHANGED else lost
 
-    def _settle(self, intent: Intent, settled: Settled, error: str | None) -> Intent:
+    def _settle(self, intent: Intent, settled: CallResult, error: str | None) -> Intent:
         with self.begin() as connection:
             ledger.settle(connection, intent, settled, error, self.clock())
             after = ledger.read(connection, intent.run_id, intent.step)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from actions.audit import log
-from actions.base import Outcome, Settled
+from actions.base import CallResult, Outcome
 from actions.tables import intents
 
 
@@ -103,7 +103,7 @@ def dispatch(connection: Connection, intent: Intent, now: float) -> bool:
 
 
 def settle(
-    connection: Connection, intent: Intent, settled: Settled, error: str | None, now: float
+    connection: Connection, intent: Intent, settled: CallResult, error: str | None, now: float
 ) -> None:
     """Write down what came of the call."""
     mine = (intents.c.run_id == intent.run_id, intents.c.step == intent.step)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actions.base import Action, Impact
-from actions.execution.claims import Bid
+from actions.execution.claims import ClaimRequest
 from actions.execution.disruption_budget import Bounds, Scope
 from actions.execution.ledger import Intent
 from actions.execution.rate_limits import Rates
 
 
 @dataclass(frozen=True)
-class Undoing:
+class ReversedStep:
     """The step that is taken back, and its action."""
 
     action: Action
@@ -39,7 +39,7 @@ class Step:
     rates: Rates = field(default_factory=Rates)
     bounds: Bounds = field(default_factory=Bounds)
     beside: Sequence[str] = ()
-    undoing: Undoing | None = None
+    reverses: ReversedStep | None = None
     counts: bool = True
 
     @property
@@ -47,10 +47,10 @@ class Step:
         """What an action that AWS knows by a token is known by."""
         return token(self.run_id, self.index)
 
-    def bid(self, scopes: Sequence[Scope]) -> Bid:
+    def claim_request(self, scopes: Sequence[Scope]) -> ClaimRequest:
         """What it wants to claim; `scopes` are those in which the target would be out."""
         harmless = self.action.impact is Impact.HARMLESS
-        return Bid(
+        return ClaimRequest(
             run_id=self.run_id,
             step=self.index,
             target=self.target,
@@ -58,7 +58,7 @@ class Step:
             playbook=self.playbook,
             cooldown_s=self.cooldown_s,
             rates=self.rates,
-            counts=self.counts and self.undoing is None and not harmless,
+            counts=self.counts and self.reverses is None and not harmless,
             beside=self.beside,
             scopes=scopes,
         )

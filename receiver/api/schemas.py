@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from actions.audit.chain import Fault
+from actions.audit.chain import ChainFault
 from actions.base import Outcome
 from actions.execution.ledger import Stage
 from actions.reasons import Reason
@@ -281,7 +281,7 @@ class Verified(BaseModel):
     ok: bool
     records: int
     first_bad: int | None = Field(examples=[17])
-    fault: Fault | None = Field(examples=["altered"])
+    fault: ChainFault | None = Field(examples=["altered"])
     anchored: int | None = Field(examples=[16])
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actions.audit import log, signed_heads
 from actions.audit.archive import Archive, ArchiveError, archive
-from actions.audit.chain import Link, Verification
+from actions.audit.chain import Checkpoint, Verification
 from actions.aws.clients import Aws
 from receiver.db.database import Database
 from receiver.metrics import Metrics
@@ -29,7 +29,7 @@ class Anchoring:
     metrics: Metrics
     clock: Callable[[], float]
     _beat: Beat = field(init=False)
-    _signed: Link | None = field(default=None, init=False)
+    _signed: Checkpoint | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         every_s = self.settings.audit_head_interval_s

@@ -26,8 +26,8 @@ What a playbook's steps can do. This page is generated from the code (`make refe
 
 *Impact*: **harmless** changes nothing in AWS; **reversible** can be undone and loses nothing;
 **disruptive** takes the target out of service for a while; **destructive** loses what does not come
-back. An action that *converges* may be called twice with one effect; all others are called at most
-once, and if the answer is lost the outcome is *unknown*, and a person is called.
+back. An action that is *idempotent* may be called twice with one effect; all others are called at
+most once, and if the answer is lost the outcome is *unknown*, and a person is called.
 
 The emulated AWS of the tests has instance refreshes and commands of its own making; everything else
 is moto's, mended where moto errs.
@@ -69,11 +69,11 @@ def _section(action: Action) -> str:
     undone = f"`{action.undone_by}`" if action.undone_by else "nothing"
     facts = [
         f"- target: {action.target}",
-        f"- impact: {action.impact}{', takes the target out of service' * action.takes_out}",
-        f"- converges: {'yes' if action.converges else 'no'}",
-        f"- undone by: {undone}{', when the run ends' * action.leased}",
+        f"- impact: {action.impact}{', takes the target out of service' * action.removes_capacity}",
+        f"- idempotent: {'yes' if action.idempotent else 'no'}",
+        f"- undone by: {undone}{', when the run ends' * action.released_at_end}",
     ]
-    if action.asks:
+    if action.needs_approval:
         facts.append("- a person must approve each one")
     names = ", ".join(f"`{one}`" for one in sorted(action.permissions)) or "none"
     facts.append(f"- permissions: {names}")

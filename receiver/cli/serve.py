@@ -48,7 +48,7 @@ def serve() -> None:
         how = server.options(loaded)
         http = httpx.Client(trust_env=False)
         services = Services(str(loaded.alertmanager_url), loaded.notify_file, http)
-        system = System(loaded, playbooks, outside=services, announce=services.announce)
+        system = System(loaded, playbooks, messenger=services, announce=services.announce)
         talking = chat(loaded, system, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
         # Before the port is bound: whoever gets a connection gets an answer.

@@ -32,7 +32,7 @@ def playbook_view(
                 "action": step.action,
                 "params": step.params,
                 "when": str(step.when) if step.when else None,
-                "ask": step.ask or CATALOG[step.action].asks,
+                "ask": step.ask or CATALOG[step.action].needs_approval,
             }
             for step in playbook.steps
         ],

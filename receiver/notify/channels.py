@@ -18,7 +18,7 @@ import apprise
 import httpx
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
-from actions.messaging import OutsideError
+from actions.messaging import MessengerError
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
 
@@ -74,9 +74,9 @@ class _People:
         return any(True for _ in self._apprise.find(tag=to, match_always=False))
 
     def tell(self, to: str, title: str, text: str) -> None:
-        """Tell those that are named so, and whom the file names `always`. Raises OutsideError."""
+        """Tell those that are named so, and whom the file names `always`. Raises MessengerError."""
         if not self.knows(to):
-            raise OutsideError(f"there is nobody to notify as {to!r}", sent=False)
+            raise MessengerError(f"there is nobody to notify as {to!r}", sent=False)
         result = self._apprise.notify(
             body=text,
             title=title,
@@ -89,12 +89,12 @@ class _People:
             failed = [_failure(one) for one in result.results if not one]
             said = ", ".join(failed) or "it could not be sent"
             # Some may have it, and one whose answer was lost may have it too.
-            raise OutsideError(f"{to} may not have been told: {said}", sent=bool(result.results))
+            raise MessengerError(f"{to} may not have been told: {said}", sent=bool(result.results))
 
     def announce(self, tags: Sequence[str], title: str, text: str) -> None:
         """Tell those that any of the tags names, and it is fine where that is nobody.
 
-        Raises OutsideError; `sent` where some of them have it.
+        Raises MessengerError; `sent` where some of them have it.
         """
         if not any(self.knows(tag) for tag in tags):
             return
@@ -109,7 +109,9 @@ class _People:
         if not result:
             failed = ", ".join(_failure(one) for one in result.results if not one)
             told = any(bool(one) for one in result.results)
-            raise OutsideError(f"not all were told: {failed or 'it could not be sent'}", sent=told)
+            raise MessengerError(
+                f"not all were told: {failed or 'it could not be sent'}", sent=told
+            )
 
     def _read(self, path: Path, asset: apprise.AppriseAsset) -> None:
         try:
@@ -178,7 +180,7 @@ class Services:
         self._people.tell(to, title, text)
 
     def announce(self, tags: Sequence[str], title: str, text: str) -> None:
-        """Tell those that any of the tags names. Raises OutsideError."""
+        """Tell those that any of the tags names. Raises MessengerError."""
         self._people.announce(tags, title, text)
 
     def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
@@ -203,7 +205,7 @@ class Services:
     def expire(self, silence_id: str) -> None:
         try:
             self._call("DELETE", f"silence/{quote(silence_id, safe='')}")
-        except OutsideError:
+        except MessengerError:
             # Some versions answer with an error where it has ended, or is long forgotten.
             if any(one.id == silence_id for one in self._unexpired()):
                 raise
@@ -223,12 +225,12 @@ class Services:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             sent = not isinstance(error, _NEVER_SENT)
             why = f"Alertmanager is out of reach: {type(error).__name__}"
-            raise OutsideError(why, sent=sent) from error
+            raise MessengerError(why, sent=sent) from error
         except (TooLargeError, TooSlowError) as error:
-            raise OutsideError(f"Alertmanager is no use: {error}", sent=True) from error
+            raise MessengerError(f"Alertmanager is no use: {error}", sent=True) from error
         if not answer.is_success:
             status = answer.status_code
-            raise OutsideError(f"Alertmanager answered {status}", sent=status >= _SERVER_ERROR)
+            raise MessengerError(f"Alertmanager answered {status}", sent=status >= _SERVER_ERROR)
         return said
 
 
@@ -237,7 +239,7 @@ def _checked(kind: TypeAdapter[_Answer], body: bytes) -> _Answer:
         return kind.validate_json(body)
     except ValidationError as error:
         said = "Alertmanager's answer is not of the form its API has"
-        raise OutsideError(said, sent=True) from error
+        raise MessengerError(said, sent=True) from error
 
 
 def _failure(one: apprise.NotifyResult) -> str:

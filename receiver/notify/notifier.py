@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from actions.messaging import OutsideError
+from actions.messaging import MessengerError
 from receiver.audit.tail import Record
 from receiver.db.database import Database
 from receiver.http.rate_limit import Buckets
@@ -28,7 +28,7 @@ _EVERYBODY = "all"
 
 @dataclass
 class Notifications:
-    """`announce` tells those that any of the tags names, or raises OutsideError.
+    """`announce` tells those that any of the tags names, or raises MessengerError.
 
     `public_url` is where people see runs. For one thread. `clock` gives epoch seconds.
     """
@@ -95,7 +95,7 @@ class Notifications:
         for attempt in range(_TRIES):
             try:
                 self.announce(tags, title, text)
-            except OutsideError as error:
+            except MessengerError as error:
                 _log.error("notification_failed", to=tags, why=str(error), attempt=attempt + 1)
                 if error.sent:
                     break

@@ -80,8 +80,8 @@ def _harmless(value: str) -> str:
 
 
 def _leased(value: str) -> str:
-    if not CATALOG[value].leased:
-        lent = ", ".join(name for name in CATALOG if CATALOG[name].leased)
+    if not CATALOG[value].released_at_end:
+        lent = ", ".join(name for name in CATALOG if CATALOG[name].released_at_end)
         raise ValueError(f"{value} is not undone when a run ends; there are: {lent}")
     return value
 

@@ -20,7 +20,7 @@ from actions.base import Impact, Outcome, Progress
 from actions.catalog.registry import CATALOG
 from actions.execution import ledger
 from actions.execution.ledger import Intent, Stage
-from actions.messaging import OutsideError
+from actions.messaging import MessengerError
 from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
@@ -144,7 +144,7 @@ class Phases:
             with self.database.read() as connection:
                 begun = ledger.read(connection, run.id, step.index)
             if begun is not None:
-                found.append(self.stepper.performer.leave(step, begun))
+                found.append(self.stepper.executor.leave(step, begun))
         return bool(found)
 
     def _prepared(self, run: Run) -> Intent | Reason | None:
@@ -224,8 +224,8 @@ class Phases:
         done = self._last(run)
         try:
             with on_behalf_of(run.id):
-                return CATALOG[done.action].progress(self.stepper.performer.call(done))
-        except (*AWS_ERRORS, NotActionableError, OutsideError) as error:
+                return CATALOG[done.action].progress(self.stepper.executor.call(done))
+        except (*AWS_ERRORS, NotActionableError, MessengerError) as error:
             _log.warning("progress_unknown", run=run.id, error=type(error).__name__)
             return Progress.UNDERWAY
 
@@ -241,8 +241,8 @@ class Phases:
         done = self._last(run)
         expressions = [plan_of(run)["verify"]["expr"]]
         if done.outcome is Outcome.CHANGED and done.dispatched_at is not None:
-            proof = CATALOG[done.action].proof(
-                self.stepper.performer.call(done), done.dispatched_at
+            proof = CATALOG[done.action].recovery_expr(
+                self.stepper.executor.call(done), done.dispatched_at
             )
             expressions += [proof] if proof else []
         return all(holds(self.prometheus, expr, now) is True for expr in expressions)
@@ -255,7 +255,7 @@ class Phases:
 
     def _not_recovered(self, run: Run) -> None:
         done = self._last(run)
-        if done.outcome is Outcome.UNKNOWN and not CATALOG[done.action].converges:
+        if done.outcome is Outcome.UNKNOWN and not CATALOG[done.action].idempotent:
             outcome = (
                 f"it is unknown whether {done.action} happened, and {done.target} did not "
                 "recover; a person is needed"

@@ -14,7 +14,7 @@ from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import ledger
 from actions.execution.ledger import Intent
-from actions.execution.step import Undoing
+from actions.execution.step import ReversedStep
 from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.runs import store
@@ -80,8 +80,8 @@ class Finish:
             if step.step < UNDO_FROM
             and step.step not in undone
             and step.outcome in _MAY_HAVE_HAPPENED
-            and (everything or CATALOG[step.action].leased)
-            and CATALOG[step.action].undo(self.stepper.performer.call(step)) is not None
+            and (everything or CATALOG[step.action].released_at_end)
+            and CATALOG[step.action].undo(self.stepper.executor.call(step)) is not None
         ]
 
     def carry_out(self, run: Run, phase: Phase) -> None:
@@ -122,7 +122,7 @@ class Finish:
 
     def _undo(self, run: Run, done: Intent) -> Intent | Reason:
         action = CATALOG[done.action]
-        undo = action.undo(self.stepper.performer.call(done))
+        undo = action.undo(self.stepper.executor.call(done))
         if undo is None:
             raise LookupError(f"{done.action} cannot be undone")
         step = replace(
@@ -131,7 +131,7 @@ class Finish:
             action=CATALOG[undo.action],
             target=done.target,
             params=undo.params,
-            undoing=Undoing(action, done),
+            reverses=ReversedStep(action, done),
         )
         return self.stepper.perform(run, step)
 

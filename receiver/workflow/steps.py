@@ -6,7 +6,7 @@ from typing import Any
 
 from actions.base import TargetKind
 from actions.catalog.registry import CATALOG
-from actions.execution.executor import Performer
+from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from actions.reasons import Reason
@@ -34,14 +34,14 @@ DENIED = {
 class Stepper:
     """Has steps performed; `clock` gives epoch seconds."""
 
-    performer: Performer
+    executor: Executor
     metrics: Metrics
     clock: Callable[[], float]
 
     def perform(self, run: Run, step: Step) -> Intent | Reason:
-        """As `Performer.perform`, and counted."""
+        """As `Executor.perform`, and counted."""
         started = self.clock()
-        performed = self.performer.perform(step)
+        performed = self.executor.execute(step)
         if isinstance(performed, Intent):
             self._count(run, performed, self.clock() - started)
         return performed

@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 from ulid import ULID
 
 from actions.execution import claims, kill_switch
-from actions.execution.claims import Bid
+from actions.execution.claims import ClaimRequest
 from actions.execution.rate_limits import Rates
 from receiver.db.database import Database
 from receiver.runs import store
@@ -42,7 +42,7 @@ def test_an_instance_with_many_alerts_hides_no_other(state: Database) -> None:
 
 
 def _claim(connection: Connection, run_id: str, target: str) -> None:
-    bid = Bid(
+    request = ClaimRequest(
         run_id=run_id,
         step=0,
         target=target,
@@ -52,7 +52,7 @@ def _claim(connection: Connection, run_id: str, target: str) -> None:
         rates=Rates(),
         counts=False,
     )
-    assert isinstance(claims.take(connection, bid, _NOW), int)
+    assert isinstance(claims.take(connection, request, _NOW), int)
 
 
 def test_who_decided_before_a_run_acted_does_not_end_it(state: Database) -> None:

@@ -5,7 +5,7 @@ engine and the clock are stood in for, at the edge.
 """
 
 from collections.abc import Callable, Collection
-from concurrent.futures import Executor, Future
+from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 from sqlalchemy import Connection
 
-from actions.execution.executor import Performer
-from actions.messaging import Nobody
+from actions.execution.executor import Executor
+from actions.messaging import NullMessenger
 from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost
 from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
@@ -55,11 +55,11 @@ rollback: true
 """
 
 
-class AtOnce(Executor):
+class AtOnce(futures.Executor):
     """Runs what it is given right away."""
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
+        future: futures.Future[Any] = futures.Future()
         try:
             future.set_result(fn(*args, **kwargs))
         except Exception as error:  # noqa: BLE001 as an executor does
@@ -124,10 +124,10 @@ class Whole:
         self.objections = Objections(arming_required=self.arming_required, clock=self.clock)
         facts = AwsFacts(aws=clients, pool=AtOnce(), trail=True, monotonic=self.clock)
         stepper = Stepper(
-            performer=Performer(
+            executor=Executor(
                 aws=clients,
                 recent=facts.recent_scopes,
-                outside=Nobody(),
+                messenger=NullMessenger(),
                 begin=self.state.write,
                 clock=self.clock,
                 forbids=self.objections.to,

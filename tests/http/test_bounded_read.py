@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actions.messaging import OutsideError
+from actions.messaging import MessengerError
 from receiver.evidence.prometheus import Prometheus, PrometheusError
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
@@ -81,13 +81,13 @@ def test_an_answer_is_bounded_in_time_and_size(
 def test_no_call_goes_where_an_answer_sends_it(hostile: Hostile, tmp_path: Path) -> None:
     """Not for silences, for people, for metrics, nor for the rest of a group."""
     with httpx.Client(trust_env=False) as http:
-        with pytest.raises(OutsideError, match="302"):
+        with pytest.raises(MessengerError, match="302"):
             Services(f"{hostile.url}/elsewhere", None, http).silences("x")
         with pytest.raises(PrometheusError, match="302"):
             Prometheus(f"{hostile.url}/elsewhere").instant_query("up", at=1.0)
         people = tmp_path / "people"
         people.write_text(f"oncall={hostile.url.replace('http', 'json')}/elsewhere\n")
-        with pytest.raises(OutsideError):
+        with pytest.raises(MessengerError):
             Services(hostile.url, people, http).notify("oncall", "title", "text")
         metrics = Metrics([])
         rest = Truncated(

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actions.messaging import OutsideError
+from actions.messaging import MessengerError
 from receiver.notify.channels import NotifyFileError, Services
 
 _SECRET = "hush-hush"
@@ -113,7 +113,7 @@ def test_everybody_and_those_that_always_hear(tmp_path: Path, chat: Chat, other:
     services.notify("all", "title", "text")
     services.notify("oncall", "title", "text")
     assert (len(chat.told), len(other.told)) == (2, 2)
-    with pytest.raises(OutsideError) as nobody:
+    with pytest.raises(MessengerError) as nobody:
         services.notify("onclal", "title", "text")
     assert not nobody.value.sent
     assert len(other.told) == 2
@@ -123,7 +123,7 @@ def test_one_of_two_that_fails_is_not_passed_over(tmp_path: Path, chat: Chat, ot
     """The one is told, and the error says what the other one answered."""
     services = _telling(tmp_path, f"oncall={chat.url}\noncall={other.url}\n")
     other.status = 403
-    with pytest.raises(OutsideError, match="oncall may not have been told: JSON answered 403"):
+    with pytest.raises(MessengerError, match="oncall may not have been told: JSON answered 403"):
         services.notify("oncall", "title", "text")
     assert len(chat.told) == 1
 
@@ -136,7 +136,7 @@ def test_failures_say_whether_they_were_sent_and_quote_no_secret(
     said = []
     for to, status, sent in (("oncall", 500, True), ("gone", 200, True), ("nobody", 200, False)):
         chat.status = status
-        with pytest.raises(OutsideError) as caught:
+        with pytest.raises(MessengerError) as caught:
             services.notify(to, "title", "text")
         assert caught.value.sent is sent
         said.append(str(caught.value))
@@ -176,7 +176,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_without_a_file_there_is_nobody() -> None:
     """And that is said."""
-    with pytest.raises(OutsideError, match="nobody to notify as 'oncall'") as caught:
+    with pytest.raises(MessengerError, match="nobody to notify as 'oncall'") as caught:
         Services("http://alertmanager", None, httpx.Client()).notify("oncall", "title", "text")
     assert not caught.value.sent
 
@@ -268,7 +268,7 @@ def test_a_silence_that_is_over_is_left(refusal: int, left: list[dict[str, objec
 def test_a_silence_that_holds_on_is_an_error(then: Answer) -> None:
     """And so is one of which nobody knows."""
     there = Alertmanager([httpx.Response(500), then])
-    with pytest.raises(OutsideError):
+    with pytest.raises(MessengerError):
         there.services().expire("a")
 
 
@@ -290,7 +290,7 @@ def test_a_silence_that_holds_on_is_an_error(then: Answer) -> None:
 def test_an_error_says_whether_it_may_have_been_done(answer: Answer, *, sent: bool) -> None:
     """A refusal surely did nothing; a lost answer is unknown; neither names an address."""
     there = Alertmanager([answer])
-    with pytest.raises(OutsideError, match="Alertmanager") as caught:
+    with pytest.raises(MessengerError, match="Alertmanager") as caught:
         there.services().silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
     assert caught.value.sent is sent
     assert _SECRET not in str(caught.value)
@@ -302,13 +302,13 @@ def test_an_error_says_whether_it_may_have_been_done(answer: Answer, *, sent: bo
 def test_a_list_that_is_none_is_an_error(body: bytes) -> None:
     """Rather than no silences."""
     there = Alertmanager([httpx.Response(200, content=body)])
-    with pytest.raises(OutsideError, match="not of the form"):
+    with pytest.raises(MessengerError, match="not of the form"):
         there.services().silences(_COMMENT)
 
 
 def test_an_address_that_is_none_is_an_error() -> None:
     """Nothing was sent there."""
     services = Services("alertmanager:9093", None, httpx.Client())
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(MessengerError) as caught:
         services.silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
     assert not caught.value.sent

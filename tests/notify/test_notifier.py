@@ -16,7 +16,7 @@ import pytest
 
 from actions.audit import log
 from actions.execution import kill_switch
-from actions.messaging import OutsideError
+from actions.messaging import MessengerError
 from receiver.audit.tail import Follower, Record
 from receiver.db.database import Database
 from receiver.http.tokens import Role
@@ -146,7 +146,7 @@ class People:
     """Takes what is announced; fails with each of `errors` first."""
 
     told: list[tuple[Sequence[str], str, str]] = field(default_factory=list)
-    errors: list[OutsideError] = field(default_factory=list)
+    errors: list[MessengerError] = field(default_factory=list)
 
     def announce(self, tags: Sequence[str], title: str, text: str) -> None:
         if self.errors:
@@ -258,7 +258,7 @@ def test_a_channel_that_fails_is_tried_again_unless_some_have_it(
     following: Following, times: int, *, sent: bool
 ) -> None:
     """And what comes after it is told all the same."""
-    following.people.errors = [OutsideError("it is down", sent=sent) for _ in range(times)]
+    following.people.errors = [MessengerError("it is down", sent=sent) for _ in range(times)]
     _fail(following, 1)
     _fail(following, 2, HOSTS[1])
     following.follower.catch_up()
@@ -318,7 +318,7 @@ def test_no_address_of_the_file_gets_into_the_log(tmp_path: Path) -> None:
     try:
         services = Services("http://alertmanager", file, httpx.Client())
         services.announce(["nobody"], "title", "text")
-        with pytest.raises(OutsideError) as failed:
+        with pytest.raises(MessengerError) as failed:
             services.announce(["failed", "events"], "title", "text")
     finally:
         root.setLevel(level)

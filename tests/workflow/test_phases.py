@@ -15,8 +15,8 @@ from ulid import ULID
 from actions import tables
 from actions.audit import log
 from actions.execution import claims, kill_switch
-from actions.execution.executor import Performer
-from actions.messaging import Nobody
+from actions.execution.executor import Executor
+from actions.messaging import NullMessenger
 from receiver.db.database import Database, database
 from receiver.evidence.prometheus import Prometheus
 from receiver.metrics import Metrics
@@ -31,7 +31,7 @@ from receiver.workflow.durable_queue import Engine, Kind, Phase
 from receiver.workflow.phases import Phases
 from receiver.workflow.rollback import Finish
 from receiver.workflow.steps import Stepper
-from tests.fake_aws import HOST, FakeAws, bid
+from tests.fake_aws import HOST, FakeAws, claim_request
 
 _ALERT = Alert(
     key="a" * 16,
@@ -86,8 +86,11 @@ class Service:
         )
         self.engine = Engine(url, 4, self._phase)
         stepper = Stepper(
-            performer=Performer(
-                aws=self.aws.clients(), outside=Nobody(), begin=self.state.write, clock=time.time
+            executor=Executor(
+                aws=self.aws.clients(),
+                messenger=NullMessenger(),
+                begin=self.state.write,
+                clock=time.time,
             ),
             metrics=self.metrics,
             clock=time.time,
@@ -284,7 +287,7 @@ def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
 def test_another_runs_hold_refuses_by_name(service: Service) -> None:
     """Two decided at once: one acts."""
     with service.state.write() as connection:
-        claims.take(connection, bid(HOST, "B" * 26), time.time())
+        claims.take(connection, claim_request(HOST, "B" * 26), time.time())
     service.begin()
     assert service.until(State.REFUSED).refusal == "target_busy"
 

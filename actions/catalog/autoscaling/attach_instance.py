@@ -15,11 +15,11 @@ from actions.aws.inventory import NotActionableError, group, instance
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Params,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -33,7 +33,7 @@ class AttachInstance(Action):
     name: ClassVar[str] = "attach_instance"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    converges: ClassVar[bool] = False
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:AttachInstances",
         "autoscaling:DescribeAutoScalingGroups",
@@ -59,12 +59,12 @@ class AttachInstance(Action):
         )
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
-        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
+    def read_back(self, call: Call) -> CallResult:
+        return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def undo(self, call: Call) -> Undo | None:
         del call
         return Undo("detach_instance", {})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         return call.target in group(call.aws, call.params["group"]).members

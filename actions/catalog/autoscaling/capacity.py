@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from actions.aws.inventory import group
-from actions.base import Action, Call, Observation, Outcome, Settled, TargetKind, Undo
+from actions.base import Action, Call, CallResult, Observation, Outcome, TargetKind, Undo
 
 
 class Capacity(Action):
     """What raising and lowering share: asked for twice it is the same number."""
 
     target: ClassVar[TargetKind] = TargetKind.GROUP
-    converges: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:SetDesiredCapacity",
@@ -29,16 +29,16 @@ class Capacity(Action):
         )
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         desired = group(call.aws, call.target).desired
         if desired == call.params["desired"]:
-            return Settled(Outcome.CHANGED)
+            return CallResult(Outcome.CHANGED)
         same = desired == call.before["desired"]
-        return Settled(Outcome.FAILED if same else Outcome.UNKNOWN)
+        return CallResult(Outcome.FAILED if same else Outcome.UNKNOWN)
 
     def undo(self, call: Call) -> Undo | None:
         former = {"desired": call.before["desired"]}
         return Undo(self.undone_by, former) if self.undone_by else None
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         return bool(group(call.aws, call.target).desired == call.params["desired"])

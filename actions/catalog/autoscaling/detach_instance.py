@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from actions.aws.inventory import NotActionableError, group, instance, member
-from actions.base import Action, Call, Impact, Observation, Outcome, Settled, TargetKind, Undo
+from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind, Undo
 
 
 class DetachInstance(Action):
     name: ClassVar[str] = "detach_instance"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    takes_out: ClassVar[bool] = True
-    converges: ClassVar[bool] = False
+    removes_capacity: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DetachInstances",
@@ -44,14 +44,14 @@ class DetachInstance(Action):
         )
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         seen = group(call.aws, call.before["group"]).members.get(call.target)
         gone = seen is None or seen.lifecycle.startswith("Detach")
-        return Settled(Outcome.CHANGED if gone else Outcome.FAILED)
+        return CallResult(Outcome.CHANGED if gone else Outcome.FAILED)
 
     def undo(self, call: Call) -> Undo | None:
         return Undo("attach_instance", {"group": call.before["group"]})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         found = instance(call.aws, call.target)
         return found.state == "running" and found.group is None

@@ -15,11 +15,11 @@ from actions.aws.inventory import NotActionableError, member
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Progress,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -31,8 +31,8 @@ class EnterStandby(Action):
     name: ClassVar[str] = "enter_standby"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    takes_out: ClassVar[bool] = True
-    converges: ClassVar[bool] = False
+    removes_capacity: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:EnterStandby",
@@ -59,8 +59,8 @@ class EnterStandby(Action):
         )
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
-        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
+    def read_back(self, call: Call) -> CallResult:
+        return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
         _, seen = member(call.aws, call.target)
@@ -70,6 +70,6 @@ class EnterStandby(Action):
         del call
         return Undo("exit_standby", {})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         _, seen = member(call.aws, call.target)
         return seen.lifecycle in _THERE

@@ -12,11 +12,11 @@ from actions.aws.inventory import NotActionableError, member
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Progress,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -28,8 +28,8 @@ class ExitStandby(Action):
     name: ClassVar[str] = "exit_standby"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    amid_changes: ClassVar[bool] = True
-    converges: ClassVar[bool] = False
+    allowed_during_changes: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:ExitStandby",
@@ -54,8 +54,8 @@ class ExitStandby(Action):
         )
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
-        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
+    def read_back(self, call: Call) -> CallResult:
+        return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
         _, seen = member(call.aws, call.target)
@@ -65,6 +65,6 @@ class ExitStandby(Action):
         del call
         return Undo("enter_standby", {})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         _, seen = member(call.aws, call.target)
         return seen.lifecycle in _BACK

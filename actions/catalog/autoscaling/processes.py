@@ -13,11 +13,11 @@ from actions.aws.inventory import group
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Params,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -46,7 +46,7 @@ class ChangesProcesses(Action):
 
     target: ClassVar[TargetKind] = TargetKind.GROUP
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    converges: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     params: ClassVar[type[Params]] = Processes
 
     @abstractmethod
@@ -58,14 +58,14 @@ class ChangesProcesses(Action):
         mine = sorted(self.missing(set(call.params["processes"]), suspended))
         return Observation(already=not mine, before={"mine": mine})
 
-    def reconcile(self, call: Call) -> Settled:
-        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
+    def read_back(self, call: Call) -> CallResult:
+        return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def undo(self, call: Call) -> Undo | None:
         former = {"processes": call.before["mine"]}
         return Undo(self.undone_by, former) if self.undone_by else None
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         suspended = group(call.aws, call.target).suspended
         return not self.missing(set(call.before["mine"]), suspended)
 

@@ -18,7 +18,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from actions.aws.inventory import NotActionableError, group, member
-from actions.base import Action, Call, Impact, Observation, Outcome, Progress, Settled, TargetKind
+from actions.base import (
+    Action,
+    Call,
+    CallResult,
+    Impact,
+    Observation,
+    Outcome,
+    Progress,
+    TargetKind,
+)
 
 _NEEDED = frozenset({"Launch", "Terminate"})
 
@@ -27,9 +36,9 @@ class ReplaceInstance(Action):
     name: ClassVar[str] = "replace_instance"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.DESTRUCTIVE
-    takes_out: ClassVar[bool] = True
+    removes_capacity: ClassVar[bool] = True
     # By id, and without decrement: a second call cannot take another one.
-    converges: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:TerminateInstanceInAutoScalingGroup",
@@ -54,10 +63,10 @@ class ReplaceInstance(Action):
         )
         return {"activity_id": answer.get("Activity", {}).get("ActivityId", "")}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         seen = group(call.aws, call.before["group"]).members.get(call.target)
         going = seen is None or seen.lifecycle.startswith("Terminat")
-        return Settled(Outcome.CHANGED if going else Outcome.FAILED)
+        return CallResult(Outcome.CHANGED if going else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
         found = group(call.aws, call.before["group"])

@@ -16,7 +16,7 @@ from actions.catalog.autoscaling.processes import ChangesProcesses
 
 class ResumeProcesses(ChangesProcesses):
     name: ClassVar[str] = "resume_processes"
-    amid_changes: ClassVar[bool] = True
+    allowed_during_changes: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:ResumeProcesses",

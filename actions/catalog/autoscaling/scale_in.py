@@ -38,7 +38,7 @@ class ScaleIn(Capacity):
     params: ClassVar[type[Params]] = Fewer
     undone_by: ClassVar[str | None] = "set_desired_capacity"
 
-    def resolve(self, call: Call) -> Mapping[str, Any]:
+    def bind(self, call: Call) -> Mapping[str, Any]:
         found = group(call.aws, call.target)
         wanted = _absolute(call.params["desired"], found.desired)
         floor = max(found.minimum, call.params.get("keep_at_least", 0), call.keep)

@@ -38,7 +38,7 @@ class SetDesiredCapacity(Capacity):
     params: ClassVar[type[Params]] = Desired
     undone_by: ClassVar[str | None] = "scale_in"
 
-    def resolve(self, call: Call) -> Mapping[str, Any]:
+    def bind(self, call: Call) -> Mapping[str, Any]:
         found = group(call.aws, call.target)
         wanted = _absolute(call.params["desired"], found.desired)
         held = max(found.minimum, min(found.maximum, wanted))

@@ -21,7 +21,7 @@ from actions.catalog.autoscaling.processes import ChangesProcesses
 
 class SuspendProcesses(ChangesProcesses):
     name: ClassVar[str] = "suspend_processes"
-    leased: ClassVar[bool] = True
+    released_at_end: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:SuspendProcesses",

@@ -17,12 +17,12 @@ from actions.aws.inventory import NotActionableError, group, instance
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Params,
     Progress,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -35,9 +35,9 @@ class EmergencyShutdown(Action):
     name: ClassVar[str] = "emergency_shutdown"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.DESTRUCTIVE
-    takes_out: ClassVar[bool] = True
-    asks: ClassVar[bool] = True
-    converges: ClassVar[bool] = True
+    removes_capacity: ClassVar[bool] = True
+    needs_approval: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         *isolation.PERMISSIONS,
         "autoscaling:DescribeAutoScalingGroups",
@@ -72,11 +72,11 @@ class EmergencyShutdown(Action):
         call.aws.ec2.stop_instances(InstanceIds=[call.target])
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
-        if self.left(call):
-            return Settled(Outcome.CHANGED)
+    def read_back(self, call: Call) -> CallResult:
+        if self.unchanged_since(call):
+            return CallResult(Outcome.CHANGED)
         untouched = isolation.groups(call) == call.before["groups"]
-        return Settled(Outcome.FAILED if untouched else Outcome.UNKNOWN)
+        return CallResult(Outcome.FAILED if untouched else Outcome.UNKNOWN)
 
     def progress(self, call: Call) -> Progress:
         state = instance(call.aws, call.target).state
@@ -85,6 +85,6 @@ class EmergencyShutdown(Action):
     def undo(self, call: Call) -> Undo | None:
         return Undo("end_emergency_shutdown", {"groups": call.before["groups"]})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         stopped = instance(call.aws, call.target).state in _STOPPED
         return stopped and isolation.isolated(call)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from actions.aws.inventory import NotActionableError, instance
-from actions.base import Action, Call, Impact, Observation, Outcome, Params, Settled, TargetKind
+from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
 from actions.catalog.ec2 import isolation
 from actions.catalog.ec2.release_quarantine import Former, ReleaseQuarantine
 
@@ -25,8 +25,8 @@ class EndEmergencyShutdown(Action):
     name: ClassVar[str] = "end_emergency_shutdown"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    amid_changes: ClassVar[bool] = True
-    converges: ClassVar[bool] = True
+    allowed_during_changes: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (*isolation.RELEASING, "ec2:StartInstances")
     params: ClassVar[type[Params]] = Former
 
@@ -43,9 +43,9 @@ class EndEmergencyShutdown(Action):
         call.aws.ec2.start_instances(InstanceIds=[call.target])
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
-        released = _release.reconcile(call)
+    def read_back(self, call: Call) -> CallResult:
+        released = _release.read_back(call)
         if released.outcome is not Outcome.CHANGED:
             return released
         running = instance(call.aws, call.target).state in _RUNNING
-        return Settled(Outcome.CHANGED if running else Outcome.UNKNOWN)
+        return CallResult(Outcome.CHANGED if running else Outcome.UNKNOWN)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import StringConstraints
 
 from actions.aws.inventory import NotActionableError
-from actions.base import Call, Outcome, Params, Settled
+from actions.base import Call, CallResult, Outcome, Params
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import NetworkInterfaceTypeDef
@@ -90,11 +90,11 @@ def assign(call: Call, wanted: Mapping[str, Sequence[str]]) -> None:
         )
 
 
-def reconciled(call: Call) -> Settled:
+def reconciled(call: Call) -> CallResult:
     if isolated(call):
-        return Settled(Outcome.CHANGED)
+        return CallResult(Outcome.CHANGED)
     same = groups(call) == call.before["groups"]
-    return Settled(Outcome.FAILED if same else Outcome.UNKNOWN)
+    return CallResult(Outcome.FAILED if same else Outcome.UNKNOWN)
 
 
 def _interfaces(call: Call) -> "list[NetworkInterfaceTypeDef]":

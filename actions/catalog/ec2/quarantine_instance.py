@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from actions.aws.inventory import NotActionableError, instance
-from actions.base import Action, Call, Impact, Observation, Params, Settled, TargetKind, Undo
+from actions.base import Action, Call, CallResult, Impact, Observation, Params, TargetKind, Undo
 from actions.catalog.ec2 import isolation
 
 
@@ -22,8 +22,8 @@ class QuarantineInstance(Action):
     name: ClassVar[str] = "quarantine_instance"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    takes_out: ClassVar[bool] = True
-    converges: ClassVar[bool] = True
+    removes_capacity: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = isolation.PERMISSIONS
     params: ClassVar[type[Params]] = isolation.Isolation
     undone_by: ClassVar[str | None] = "release_quarantine"
@@ -40,11 +40,11 @@ class QuarantineInstance(Action):
         isolation.isolate(call)
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         return isolation.reconciled(call)
 
     def undo(self, call: Call) -> Undo | None:
         return Undo("release_quarantine", {"groups": call.before["groups"]})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         return isolation.isolated(call)

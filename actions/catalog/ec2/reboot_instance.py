@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from actions.aws.inventory import NotActionableError, instance
-from actions.base import Action, Call, Impact, Observation, Outcome, Settled, TargetKind
+from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
 
 
 class RebootInstance(Action):
     name: ClassVar[str] = "reboot_instance"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    takes_out: ClassVar[bool] = True
-    converges: ClassVar[bool] = False
+    removes_capacity: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = ("ec2:DescribeInstances", "ec2:RebootInstances")
 
     def observe(self, call: Call) -> Observation:
@@ -37,10 +37,10 @@ class RebootInstance(Action):
         call.aws.ec2_once.reboot_instances(InstanceIds=[call.target])
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         del call
-        return Settled(Outcome.UNKNOWN)
+        return CallResult(Outcome.UNKNOWN)
 
-    def proof(self, call: Call, dispatched_at: float) -> str | None:
+    def recovery_expr(self, call: Call, dispatched_at: float) -> str | None:
         # Boot time is the host's clock; half a minute of difference to ours is forgiven.
         return f'node_boot_time_seconds{{instance_id="{call.target}"}} > {dispatched_at - 30:.0f}'

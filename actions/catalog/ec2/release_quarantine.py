@@ -16,7 +16,7 @@ from pydantic import Field, StringConstraints
 
 from actions.aws import inventory
 from actions.aws.inventory import NotActionableError
-from actions.base import Action, Call, Impact, Observation, Outcome, Params, Settled, TargetKind
+from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
 from actions.catalog.ec2 import isolation
 
 
@@ -34,8 +34,8 @@ class ReleaseQuarantine(Action):
     name: ClassVar[str] = "release_quarantine"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    amid_changes: ClassVar[bool] = True
-    converges: ClassVar[bool] = True
+    allowed_during_changes: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = isolation.RELEASING
     params: ClassVar[type[Params]] = Former
 
@@ -51,11 +51,11 @@ class ReleaseQuarantine(Action):
         call.aws.ec2.delete_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # it fits
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         if self._released(call):
-            return Settled(Outcome.CHANGED)
+            return CallResult(Outcome.CHANGED)
         same = isolation.groups(call) == call.before["groups"]
-        return Settled(Outcome.FAILED if same else Outcome.UNKNOWN)
+        return CallResult(Outcome.FAILED if same else Outcome.UNKNOWN)
 
     def _released(self, call: Call) -> bool:
         wanted = {one: sorted(ids) for one, ids in call.params["groups"].items()}

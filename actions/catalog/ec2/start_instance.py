@@ -12,11 +12,11 @@ from actions.aws.inventory import NotActionableError, instance
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Progress,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -28,7 +28,7 @@ class StartInstance(Action):
     name: ClassVar[str] = "start_instance"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    converges: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = ("ec2:DescribeInstances", "ec2:StartInstances")
     undone_by: ClassVar[str | None] = "stop_instance"
 
@@ -42,8 +42,8 @@ class StartInstance(Action):
         call.aws.ec2.start_instances(InstanceIds=[call.target])
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
-        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
+    def read_back(self, call: Call) -> CallResult:
+        return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
         state = instance(call.aws, call.target).state
@@ -53,5 +53,5 @@ class StartInstance(Action):
         del call
         return Undo("stop_instance", {})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         return instance(call.aws, call.target).state in _RUNNING

@@ -15,11 +15,11 @@ from actions.aws.inventory import NotActionableError, instance, member
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Progress,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -31,8 +31,8 @@ class StopInstance(Action):
     name: ClassVar[str] = "stop_instance"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    takes_out: ClassVar[bool] = True
-    converges: ClassVar[bool] = True
+    removes_capacity: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "ec2:DescribeInstances",
@@ -54,8 +54,8 @@ class StopInstance(Action):
         call.aws.ec2.stop_instances(InstanceIds=[call.target])
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
-        return Settled(Outcome.CHANGED if self.left(call) else Outcome.FAILED)
+    def read_back(self, call: Call) -> CallResult:
+        return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
         state = instance(call.aws, call.target).state
@@ -65,5 +65,5 @@ class StopInstance(Action):
         del call
         return Undo("start_instance", {})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         return instance(call.aws, call.target).state in _STOPPED

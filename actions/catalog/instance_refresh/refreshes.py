@@ -13,12 +13,12 @@ from actions.aws.inventory import NotActionableError, group
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Params,
     Progress,
-    Settled,
     TargetKind,
 )
 
@@ -64,8 +64,8 @@ class EndsRefresh(Action):
 
     target: ClassVar[TargetKind] = TargetKind.GROUP
     impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    amid_changes: ClassVar[bool] = True
-    converges: ClassVar[bool] = False
+    allowed_during_changes: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
     params: ClassVar[type[Params]] = Which
     states: ClassVar[tuple[str, str]]
 
@@ -78,9 +78,9 @@ class EndsRefresh(Action):
         already = statuses(call.aws, found.name)[running] in self.states
         return Observation(already=already, before={"refresh_id": running})
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         done = self._status(call) in self.states
-        return Settled(Outcome.CHANGED if done else Outcome.FAILED)
+        return CallResult(Outcome.CHANGED if done else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
         underway, done = self.states

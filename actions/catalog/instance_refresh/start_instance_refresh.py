@@ -19,12 +19,12 @@ from actions.aws.inventory import NotActionableError, group
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Params,
     Progress,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -41,7 +41,7 @@ class StartInstanceRefresh(Action):
     name: ClassVar[str] = "start_instance_refresh"
     target: ClassVar[TargetKind] = TargetKind.GROUP
     impact: ClassVar[Impact] = Impact.DESTRUCTIVE
-    converges: ClassVar[bool] = False
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeInstanceRefreshes",
@@ -70,13 +70,13 @@ class StartInstanceRefresh(Action):
         )
         return {"refresh_id": answer.get("InstanceRefreshId", "")}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         """Only a refresh that was not there before is ours, and only if it is the one new one."""
         found = refreshes.statuses(call.aws, call.target)
         fresh = [one for one in found if one not in call.before["known"]]
         if len(fresh) == 1:
-            return Settled(Outcome.CHANGED, {"refresh_id": fresh[0]})
-        return Settled(Outcome.UNKNOWN if fresh else Outcome.FAILED)
+            return CallResult(Outcome.CHANGED, {"refresh_id": fresh[0]})
+        return CallResult(Outcome.UNKNOWN if fresh else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
         found = refreshes.statuses(call.aws, call.target)
@@ -86,6 +86,6 @@ class StartInstanceRefresh(Action):
         refresh_id = call.made.get("refresh_id")
         return Undo("rollback_instance_refresh", {"refresh_id": refresh_id}) if refresh_id else None
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         found = refreshes.statuses(call.aws, call.target)
         return found.get(call.made.get("refresh_id", "")) in refreshes.GOING_ON

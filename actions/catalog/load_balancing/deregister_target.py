@@ -15,12 +15,12 @@ from actions.aws.inventory import NotActionableError, member
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Params,
     Progress,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -31,8 +31,8 @@ class DeregisterTarget(Action):
     name: ClassVar[str] = "deregister_target"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    takes_out: ClassVar[bool] = True
-    converges: ClassVar[bool] = True
+    removes_capacity: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "ec2:DescribeInstances",
@@ -58,12 +58,12 @@ class DeregisterTarget(Action):
             call.aws.elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": call.target}])
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         arns = call.before["target_groups"]
         there = registered(call.aws, call.target, arns)
         if not there:
-            return Settled(Outcome.CHANGED)
-        return Settled(Outcome.FAILED if len(there) == len(arns) else Outcome.UNKNOWN)
+            return CallResult(Outcome.CHANGED)
+        return CallResult(Outcome.FAILED if len(there) == len(arns) else Outcome.UNKNOWN)
 
     def progress(self, call: Call) -> Progress:
         found = (states(call.aws, arn) for arn in call.before["target_groups"])
@@ -73,5 +73,5 @@ class DeregisterTarget(Action):
     def undo(self, call: Call) -> Undo | None:
         return Undo("register_target", {"target_groups": call.before["target_groups"]})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         return not registered(call.aws, call.target, call.before["target_groups"])

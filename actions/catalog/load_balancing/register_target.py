@@ -12,12 +12,12 @@ from actions.aws.inventory import NotActionableError, group, instance
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Params,
     Progress,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -28,8 +28,8 @@ class RegisterTarget(Action):
     name: ClassVar[str] = "register_target"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    amid_changes: ClassVar[bool] = True
-    converges: ClassVar[bool] = True
+    allowed_during_changes: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "ec2:DescribeInstances",
@@ -57,12 +57,12 @@ class RegisterTarget(Action):
             call.aws.elbv2.register_targets(TargetGroupArn=arn, Targets=[{"Id": call.target}])
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         arns = call.before["target_groups"]
         there = registered(call.aws, call.target, arns)
         if len(there) == len(arns):
-            return Settled(Outcome.CHANGED)
-        return Settled(Outcome.UNKNOWN if there else Outcome.FAILED)
+            return CallResult(Outcome.CHANGED)
+        return CallResult(Outcome.UNKNOWN if there else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
         found = (states(call.aws, arn) for arn in call.before["target_groups"])
@@ -72,6 +72,6 @@ class RegisterTarget(Action):
     def undo(self, call: Call) -> Undo | None:
         return Undo("deregister_target", {"target_groups": call.before["target_groups"]})
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         arns = call.before["target_groups"]
         return len(registered(call.aws, call.target, arns)) == len(arns)

@@ -23,11 +23,11 @@ from actions.aws.inventory import NotActionableError
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Params,
-    Settled,
     TargetKind,
     Undo,
 )
@@ -61,7 +61,7 @@ class ShiftTraffic(Action):
     name: ClassVar[str] = "shift_traffic"
     target: ClassVar[TargetKind] = TargetKind.GROUP
     impact: ClassVar[Impact] = Impact.REVERSIBLE
-    converges: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = (
         "elasticloadbalancing:DescribeRules",
         "elasticloadbalancing:ModifyRule",
@@ -94,17 +94,17 @@ class ShiftTraffic(Action):
         call.aws.elbv2.modify_rule(RuleArn=call.params["rule"], Actions=actions)  # type: ignore[arg-type] # as it was read
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         now = _weights(_forward(call))
         if now == call.params["weights"]:
-            return Settled(Outcome.CHANGED)
-        return Settled(Outcome.FAILED if now == call.before["weights"] else Outcome.UNKNOWN)
+            return CallResult(Outcome.CHANGED)
+        return CallResult(Outcome.FAILED if now == call.before["weights"] else Outcome.UNKNOWN)
 
     def undo(self, call: Call) -> Undo | None:
         params = {"rule": call.params["rule"], "weights": call.before["weights"]}
         return Undo(self.name, params)
 
-    def left(self, call: Call) -> bool:
+    def unchanged_since(self, call: Call) -> bool:
         return bool(_weights(_forward(call)) == call.params["weights"])
 
 

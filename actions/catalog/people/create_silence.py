@@ -20,15 +20,15 @@ from actions.aws.inventory import INSTANCE_ID
 from actions.base import (
     Action,
     Call,
+    CallResult,
     Impact,
     Observation,
     Outcome,
     Params,
-    Settled,
     TargetKind,
     Undo,
 )
-from actions.messaging import OutsideError
+from actions.messaging import MessengerError
 
 AlertName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 
@@ -42,14 +42,14 @@ class CreateSilence(Action):
     name: ClassVar[str] = "create_silence"
     target: ClassVar[TargetKind] = TargetKind.ANY
     impact: ClassVar[Impact] = Impact.HARMLESS
-    leased: ClassVar[bool] = True
-    converges: ClassVar[bool] = False
+    released_at_end: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = ()
     params: ClassVar[type[Params]] = Silence
     undone_by: ClassVar[str | None] = "expire_silence"
 
     def observe(self, call: Call) -> Observation:
-        there = list(call.outside.silences(call.token))
+        there = list(call.messenger.silences(call.token))
         return Observation(already=bool(there), before={})
 
     def act(self, call: Call) -> Mapping[str, Any]:
@@ -57,27 +57,27 @@ class CreateSilence(Action):
         made: list[str] = []
         try:
             for name in call.params["alertnames"]:
-                silence_id = call.outside.silence(
+                silence_id = call.messenger.silence(
                     {"alertname": name, kind: call.target},
                     lasts_s=call.params.get("duration_s", 600),
                     comment=call.token,
                 )
                 made.append(silence_id)
-        except OutsideError as error:
+        except MessengerError as error:
             # Called a plain failure, those before it would outlive the run.
-            raise OutsideError(str(error), sent=error.sent or bool(made)) from error
+            raise MessengerError(str(error), sent=error.sent or bool(made)) from error
         return {"silences": made}
 
-    def reconcile(self, call: Call) -> Settled:
-        there = list(call.outside.silences(call.token))
+    def read_back(self, call: Call) -> CallResult:
+        there = list(call.messenger.silences(call.token))
         if not there:
-            return Settled(Outcome.FAILED)
+            return CallResult(Outcome.FAILED)
         whole = len(there) == len(call.params["alertnames"])
-        return Settled(Outcome.CHANGED if whole else Outcome.UNKNOWN, {"silences": there})
+        return CallResult(Outcome.CHANGED if whole else Outcome.UNKNOWN, {"silences": there})
 
     def undo(self, call: Call) -> Undo | None:
         made = call.made.get("silences")
         return Undo("expire_silence", {"silences": made}) if made else None
 
-    def left(self, call: Call) -> bool:
-        return bool(call.outside.silences(call.token))
+    def unchanged_since(self, call: Call) -> bool:
+        return bool(call.messenger.silences(call.token))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from actions.base import Action, Call, Impact, Observation, Outcome, Params, Settled, TargetKind
+from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
 
 
 class Silences(Params):
@@ -25,7 +25,7 @@ class ExpireSilence(Action):
     name: ClassVar[str] = "expire_silence"
     target: ClassVar[TargetKind] = TargetKind.ANY
     impact: ClassVar[Impact] = Impact.HARMLESS
-    converges: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = ()
     params: ClassVar[type[Params]] = Silences
 
@@ -35,9 +35,9 @@ class ExpireSilence(Action):
 
     def act(self, call: Call) -> Mapping[str, Any]:
         for silence_id in call.params["silences"]:
-            call.outside.expire(silence_id)
+            call.messenger.expire(silence_id)
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         del call
-        return Settled(Outcome.UNKNOWN)
+        return CallResult(Outcome.UNKNOWN)

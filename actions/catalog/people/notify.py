@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import StringConstraints
 
-from actions.base import Action, Call, Impact, Observation, Outcome, Params, Settled, TargetKind
+from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
 
 
 class Message(Params):
@@ -24,7 +24,7 @@ class Notify(Action):
     name: ClassVar[str] = "notify"
     target: ClassVar[TargetKind] = TargetKind.ANY
     impact: ClassVar[Impact] = Impact.HARMLESS
-    converges: ClassVar[bool] = False
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = ()
     params: ClassVar[type[Params]] = Message
 
@@ -36,9 +36,9 @@ class Notify(Action):
         run_id = call.token.partition("/")[0]
         title = f"SmartCloudOps: {call.target}"
         text = f"{call.params['message']}\nTarget {call.target}, run {run_id}"
-        call.outside.notify(call.params["to"], title, text)
+        call.messenger.notify(call.params["to"], title, text)
         return {}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         del call
-        return Settled(Outcome.UNKNOWN)
+        return CallResult(Outcome.UNKNOWN)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import StringConstraints
 
-from actions.base import Action, Call, Impact, Observation, Outcome, Params, Settled, TargetKind
+from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
 
 
 class Page(Params):
@@ -29,7 +29,7 @@ class PagePeople(Action):
     name: ClassVar[str] = "page"
     target: ClassVar[TargetKind] = TargetKind.ANY
     impact: ClassVar[Impact] = Impact.HARMLESS
-    converges: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = True
     permissions: ClassVar[tuple[str, ...]] = ("sns:Publish",)
     params: ClassVar[type[Params]] = Page
 
@@ -46,6 +46,6 @@ class PagePeople(Action):
         )
         return {"message_id": answer["MessageId"]}
 
-    def reconcile(self, call: Call) -> Settled:
+    def read_back(self, call: Call) -> CallResult:
         del call
-        return Settled(Outcome.UNKNOWN)
+        return CallResult(Outcome.UNKNOWN)

@@ -4,7 +4,7 @@ SendCommand has no client token: the comment names the step, and is looked for b
 """
 
 from actions.aws.inventory import NotActionableError, instance
-from actions.base import Call, Observation, Outcome, Progress, Settled
+from actions.base import Call, CallResult, Observation, Outcome, Progress
 
 PERMISSIONS = (
     "ec2:DescribeInstances",
@@ -64,12 +64,12 @@ def find(call: Call) -> str | None:
     return None
 
 
-def reconcile(call: Call) -> Settled:
+def read_back(call: Call) -> CallResult:
     """A command that is not listed may yet appear: only one that is there is certain."""
     sent = find(call)
     if sent is None:
-        return Settled(Outcome.UNKNOWN)
-    return Settled(Outcome.CHANGED, {"command_id": sent})
+        return CallResult(Outcome.UNKNOWN)
+    return CallResult(Outcome.CHANGED, {"command_id": sent})
 
 
 def progress(call: Call) -> Progress:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import StringConstraints
 
-from actions.base import Action, Call, Impact, Observation, Params, Progress, Settled, TargetKind
+from actions.base import Action, Call, CallResult, Impact, Observation, Params, Progress, TargetKind
 from actions.catalog.ssm import commands
 
 DOCUMENT = "SmartCloudOps-RestartService"
@@ -29,8 +29,8 @@ class RestartService(Action):
     name: ClassVar[str] = "restart_service"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    takes_out: ClassVar[bool] = True
-    converges: ClassVar[bool] = False
+    removes_capacity: ClassVar[bool] = True
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = commands.PERMISSIONS
     params: ClassVar[type[Params]] = Service
 
@@ -41,8 +41,8 @@ class RestartService(Action):
         given = {"Service": call.params["service"], "Token": call.token}
         return commands.send(call, DOCUMENT, given)
 
-    def reconcile(self, call: Call) -> Settled:
-        return commands.reconcile(call)
+    def read_back(self, call: Call) -> CallResult:
+        return commands.read_back(call)
 
     def progress(self, call: Call) -> Progress:
         return commands.progress(call)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from actions.base import Action, Call, Impact, Observation, Params, Progress, Settled, TargetKind
+from actions.base import Action, Call, CallResult, Impact, Observation, Params, Progress, TargetKind
 from actions.catalog.ssm import commands
 
 
@@ -37,7 +37,7 @@ class RunDocument(Action):
     name: ClassVar[str] = "run_document"
     target: ClassVar[TargetKind] = TargetKind.INSTANCE
     impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    converges: ClassVar[bool] = False
+    idempotent: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = commands.PERMISSIONS
     params: ClassVar[type[Params]] = Document
 
@@ -48,8 +48,8 @@ class RunDocument(Action):
         given = {**call.params.get("parameters", {}), "Token": call.token}
         return commands.send(call, call.params["document"], given)
 
-    def reconcile(self, call: Call) -> Settled:
-        return commands.reconcile(call)
+    def read_back(self, call: Call) -> CallResult:
+        return commands.read_back(call)
 
     def progress(self, call: Call) -> Progress:
         return commands.progress(call)

@@ -77,7 +77,7 @@ def _echo(case: Case) -> str | No:
     if case.alert.asked is not None:
         return "a person asks for it"
     for act in case.situation.acts:
-        if act.target == case.situation.target and CATALOG[act.action].takes_out:
+        if act.target == case.situation.target and CATALOG[act.action].removes_capacity:
             no = echo_of(case, act)
             if no is not None:
                 return no

@@ -153,7 +153,7 @@ def _step_in_storm(case: Case) -> str | No:
 
 def _changes(case: Case) -> str | No:
     action = CATALOG[_chosen(case).step.action]
-    if action.amid_changes or action.impact is Impact.HARMLESS:
+    if action.allowed_during_changes or action.impact is Impact.HARMLESS:
         return f"{action.name} may be done while others work on it"
     if case.situation.changes is None:
         return No(Reason.STATE_UNKNOWN, "AWS did not say whether others work on it")
@@ -175,7 +175,7 @@ def _protected(case: Case) -> str | No:
 
 def _blast_radius(case: Case) -> str | No:
     plan, situation = _chosen(case), case.situation
-    if not CATALOG[plan.step.action].takes_out:
+    if not CATALOG[plan.step.action].removes_capacity:
         return "nothing is taken out of service"
     if situation.scopes is None or situation.reserved is None:
         return No(Reason.STATE_UNKNOWN, "it is not known how many are out of service")
@@ -196,7 +196,7 @@ def asks(case: Case, plan: Plan) -> Iterator[str]:
     action = CATALOG[plan.step.action]
     if plan.step.ask:
         yield "the step"
-    if action.asks:
+    if action.needs_approval:
         yield f"{action.name} itself"
     undecided = case.verdict is None or case.verdict.answer is Answer.UNDECIDED
     if undecided and plan.playbook.undecided.of(action.impact) != "act":

@@ -22,7 +22,7 @@ from actions.catalog.ec2.isolation import TAG
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger
 from actions.execution.disruption_budget import Bounds
-from actions.execution.executor import Performer
+from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
@@ -192,8 +192,8 @@ def test_each_action_is_tried_under_iam() -> None:
 
 def _performed(case: Case, guarded: _Guarded, state: Database) -> Intent:
     world = guarded.world
-    performer = Performer(
-        aws=guarded.acting, outside=world.outside, begin=state.write, clock=time.time
+    executor = Executor(
+        aws=guarded.acting, messenger=world.messenger, begin=state.write, clock=time.time
     )
     world.settle()
     target = GROUP if case.of_group else world.in_service()[0]
@@ -212,7 +212,7 @@ def _performed(case: Case, guarded: _Guarded, state: Database) -> Intent:
         counts=False,
     )
     try:
-        done = performer.perform(step)
+        done = executor.execute(step)
     finally:
         with state.write() as connection:
             claims.release(connection, step.run_id)

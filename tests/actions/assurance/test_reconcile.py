@@ -20,7 +20,7 @@ from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger
 from actions.execution.disruption_budget import Bounds
-from actions.execution.executor import Performer
+from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
@@ -51,7 +51,7 @@ _ROLE = "arn:aws:iam::123456789012:role/smartcloudops"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """An emulated AWS on which nobody but the performer changes anything but at the start."""
+    """An emulated AWS on which nobody but the executor changes anything but at the start."""
     folder = tmp_path_factory.mktemp("reconciled")
     command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
     with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
@@ -70,7 +70,7 @@ def acted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Da
     """Records of a step of each kind, every one a run of its own."""
     made = database(f"sqlite:///{tmp_path_factory.mktemp('acted')}/state.db")
     made.migrate("state")
-    performer = Performer(aws=world.aws, outside=world.outside, begin=made.write, clock=time.time)
+    executor = Executor(aws=world.aws, messenger=world.messenger, begin=made.write, clock=time.time)
     world.settle()
     cases = {case.action: case for case in CASES}
     members = world.in_service()
@@ -87,7 +87,7 @@ def acted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Da
             cooldown_s=0,
             bounds=Bounds(percent=100, min_healthy=0),
         )
-        done = performer.perform(step)
+        done = executor.execute(step)
         assert isinstance(done, Intent), done
         assert done.outcome is Outcome.CHANGED, done
         with made.write() as connection:

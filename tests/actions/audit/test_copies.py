@@ -19,7 +19,7 @@ from sqlalchemy import delete, update
 
 from actions.audit import export, log, prune, signed_heads
 from actions.audit.archive import Archive, ArchiveError, Folder, archive
-from actions.audit.chain import Fault, Link
+from actions.audit.chain import ChainFault, Checkpoint
 from actions.aws import clients
 from actions.tables import audit as table
 from actions.tables import audit_head
@@ -54,7 +54,7 @@ def _export(state: Database, kept: Archive) -> export.Exported:
 def _sign(state: Database, kept: Archive, key: Ed25519PrivateKey) -> None:
     with state.read() as connection:
         row = list(log.rows(connection))[-1]
-    signed_heads.publish(kept, key, Link(row["seq"], row["hash"]), _NOW)
+    signed_heads.publish(kept, key, Checkpoint(row["seq"], row["hash"]), _NOW)
 
 
 def _lines(kept: Archive) -> partial[Iterator[bytes]]:
@@ -112,7 +112,7 @@ def test_a_changed_byte_of_an_export_is_named(state: Database, kept: Folder) -> 
     ):
         (kept.path / name).write_text(text.replace(third, changed))
         found = export.verify(_lines(kept), {})
-        assert (found.first_bad, found.fault) == (3, Fault.ALTERED)
+        assert (found.first_bad, found.fault) == (3, ChainFault.ALTERED)
 
 
 def test_a_signed_head_tells_of_an_end_that_was_cut_off(
@@ -129,7 +129,7 @@ def test_a_signed_head_tells_of_an_end_that_was_cut_off(
     with state.read() as connection:
         assert log.verify(connection).ok
         found = log.verify(connection, signed_heads.read(kept, keys))
-    assert (found.first_bad, found.fault) == (4, Fault.TRUNCATED)
+    assert (found.first_bad, found.fault) == (4, ChainFault.TRUNCATED)
 
 
 def test_a_head_that_somebody_else_signed_is_refused(
@@ -157,10 +157,10 @@ def test_only_what_was_exported_and_signed_for_is_pruned(
     assert prune.prunable(state.read, kept, keys, 500.0) is None
     with state.read() as connection:
         fourth = list(log.rows(connection))[3]
-    signed_heads.publish(kept, key, Link(4, fourth["hash"]), _NOW)
+    signed_heads.publish(kept, key, Checkpoint(4, fourth["hash"]), _NOW)
     _sign(state, kept, key)
     link = prune.prunable(state.read, kept, keys, 500.0)
-    assert link == Link(4, fourth["hash"])
+    assert link == Checkpoint(4, fourth["hash"])
     with state.write() as connection:
         assert prune.prune(connection, link, "alice", _NOW) == 4
     with state.read() as connection:

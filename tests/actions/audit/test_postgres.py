@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from actions.audit import log, prune
-from actions.audit.chain import Link
+from actions.audit.chain import Checkpoint
 from receiver.db.database import Database
 from tests.actions.audit.audit_fixtures import fill
 
@@ -56,7 +56,7 @@ def test_what_is_pruned_goes_and_nothing_else(shared: Database) -> None:
         rows = list(log.rows(connection))
     third = rows[2]
     with shared.write() as connection:
-        assert prune.prune(connection, Link(third["seq"], third["hash"]), "alice", 1.0) == 3
+        assert prune.prune(connection, Checkpoint(third["seq"], third["hash"]), "alice", 1.0) == 3
     with shared.read() as connection:
         assert log.verify(connection) == log.Verification(
             ok=True, records=len(rows) - 2, first_bad=None

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, text, update
 from sqlalchemy.exc import DatabaseError
 
 from actions.audit import log
-from actions.audit.chain import GENESIS, Fault, Link, Verification, Walk, hash_of
+from actions.audit.chain import GENESIS, ChainFault, Checkpoint, Verification, Verifier, hash_of
 from actions.tables import audit as table
 from actions.tables import audit_head
 from receiver.db.database import Database, database
@@ -33,10 +33,10 @@ def _chain(records: int = _RECORDS) -> Rows:
 
 def _seen(rows: Rows, whole: Rows) -> Verification:
     """With a signed head for the end, as an export has one."""
-    return Walk(heads={whole[-1]["seq"]: whole[-1]["hash"]}).over(rows)
+    return Verifier(heads={whole[-1]["seq"]: whole[-1]["hash"]}).verify(rows)
 
 
-def _named(found: Verification) -> tuple[int | None, Fault | None]:
+def _named(found: Verification) -> tuple[int | None, ChainFault | None]:
     assert not found.ok
     return found.first_bad, found.fault
 
@@ -47,7 +47,7 @@ def test_an_altered_record(seq: int, column: str, value: str) -> None:
     """Whichever column it was."""
     rows, whole = _chain(), _chain()
     rows[seq - 1][column] = f"not {value}"
-    assert _named(_seen(rows, whole)) == (seq, Fault.ALTERED)
+    assert _named(_seen(rows, whole)) == (seq, ChainFault.ALTERED)
 
 
 @settings(max_examples=500, deadline=None)
@@ -57,7 +57,7 @@ def test_removed_records(seq: int, count: int) -> None:
     rows, whole = _chain(), _chain()
     del rows[seq - 1 : seq - 1 + count]
     at_the_end = seq + count > _RECORDS
-    fault = Fault.TRUNCATED if at_the_end else Fault.REMOVED
+    fault = ChainFault.TRUNCATED if at_the_end else ChainFault.REMOVED
     assert _named(_seen(rows, whole)) == (seq, fault)
 
 
@@ -66,7 +66,7 @@ def test_removed_records(seq: int, count: int) -> None:
 def test_a_truncated_chain(kept: int) -> None:
     """Only what was signed before knows of what is gone; nothing may be left at all."""
     rows, whole = _chain(), _chain()
-    assert _named(_seen(rows[:kept], whole)) == (kept + 1, Fault.TRUNCATED)
+    assert _named(_seen(rows[:kept], whole)) == (kept + 1, ChainFault.TRUNCATED)
 
 
 @settings(max_examples=1000, deadline=None)
@@ -80,7 +80,7 @@ def test_an_inserted_record(seq: int, copied: int, forged: bool) -> None:  # noq
     rows.insert(seq - 1, one)
     # A copy right before its original is told from it by nothing: the second one is too many.
     expected = seq + 1 if not forged and copied == seq else seq
-    assert _named(_seen(rows, whole)) == (expected, Fault.INSERTED), (seq, copied, forged)
+    assert _named(_seen(rows, whole)) == (expected, ChainFault.INSERTED), (seq, copied, forged)
 
 
 @settings(max_examples=1000, deadline=None)
@@ -90,7 +90,7 @@ def test_swapped_records(pair: list[int]) -> None:
     rows, whole = _chain(), _chain()
     first, second = sorted(pair)
     rows[first - 1], rows[second - 1] = rows[second - 1], rows[first - 1]
-    assert _named(_seen(rows, whole)) == (first, Fault.REORDERED)
+    assert _named(_seen(rows, whole)) == (first, ChainFault.REORDERED)
 
 
 @settings(max_examples=200, deadline=None)
@@ -104,16 +104,16 @@ def test_a_chain_that_was_made_anew_from_a_record_on(seq: int) -> None:
         row["previous"] = before
         row["hash"] = before = hash_of(row)
     heads = {one["seq"]: one["hash"] for one in whole}
-    assert Walk().over(rows).ok
-    assert _named(Walk(heads=heads).over(rows)) == (seq, Fault.REWRITTEN)
+    assert Verifier().verify(rows).ok
+    assert _named(Verifier(heads=heads).verify(rows)) == (seq, ChainFault.REWRITTEN)
 
 
 def test_what_was_pruned_is_carried_on_by_a_record_or_by_a_head() -> None:
     """Else it is missing."""
     whole = _chain()
-    after = Link(4, whole[3]["hash"])
-    assert _named(Walk(after=after).over(whole[4:])) == (1, Fault.REMOVED)
-    assert Walk(after=after, heads={4: after.hash}).over(whole[4:]).ok
+    after = Checkpoint(4, whole[3]["hash"])
+    assert _named(Verifier(after=after).verify(whole[4:])) == (1, ChainFault.REMOVED)
+    assert Verifier(after=after, heads={4: after.hash}).verify(whole[4:]).ok
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     made.engine.dispose()
 
 
-def _after(state: Database, change: Callable[[Any], None]) -> tuple[int | None, Fault | None]:
+def _after(state: Database, change: Callable[[Any], None]) -> tuple[int | None, ChainFault | None]:
     """What the chain says in the database after a change, which is taken back again."""
     with state.engine.connect() as connection, connection.begin() as undone:
         change(connection)
@@ -140,7 +140,7 @@ def _after(state: Database, change: Callable[[Any], None]) -> tuple[int | None, 
 def test_an_altered_row(kept: Database, seq: int, column: str) -> None:
     """In the database."""
     change = update(table).where(table.c.seq == seq).values({column: "other"})
-    assert _after(kept, lambda one: one.execute(change)) == (seq, Fault.ALTERED)
+    assert _after(kept, lambda one: one.execute(change)) == (seq, ChainFault.ALTERED)
 
 
 @settings(max_examples=50, deadline=None)
@@ -148,7 +148,7 @@ def test_an_altered_row(kept: Database, seq: int, column: str) -> None:
 def test_a_removed_row(kept: Database, seq: int) -> None:
     """The last one is missed by the head."""
     change = delete(table).where(table.c.seq == seq)
-    fault = Fault.TRUNCATED if seq == _RECORDS else Fault.REMOVED
+    fault = ChainFault.TRUNCATED if seq == _RECORDS else ChainFault.REMOVED
     assert _after(kept, lambda one: one.execute(change)) == (seq, fault)
 
 
@@ -162,7 +162,7 @@ def test_swapped_rows(kept: Database, pair: list[int]) -> None:
         for old, new in ((first, 99), (second, first), (99, second)):
             connection.execute(update(table).where(table.c.seq == old).values(seq=new))
 
-    assert _after(kept, change) == (first, Fault.REORDERED)
+    assert _after(kept, change) == (first, ChainFault.REORDERED)
 
 
 @settings(max_examples=50, deadline=None)
@@ -177,7 +177,7 @@ def test_an_inserted_row(kept: Database, seq: int) -> None:
         row |= {"detail": "{}", "previous": GENESIS}
         connection.execute(insert(table).values(row | {"hash": hash_of(row)}))
 
-    assert _after(kept, change) == (seq, Fault.INSERTED)
+    assert _after(kept, change) == (seq, ChainFault.INSERTED)
 
 
 def test_a_row_that_the_first_one_was_made_to_look_pruned(kept: Database) -> None:
@@ -187,7 +187,7 @@ def test_a_row_that_the_first_one_was_made_to_look_pruned(kept: Database) -> Non
         connection.execute(delete(table).where(table.c.seq <= 3))
         connection.execute(update(audit_head).values(pruned=3))
 
-    assert _after(kept, change) == (1, Fault.REMOVED)
+    assert _after(kept, change) == (1, ChainFault.REMOVED)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import httpx
 
 from actions.aws.clients import Aws
 from actions.catalog.ec2.isolation import TAG
-from tests.fake_messenger import FakeOutside
+from tests.fake_messenger import FakeMessenger
 
 GROUP = "web-asg"
 ISOLATING = "isolating"
@@ -23,7 +23,7 @@ class World:
     url: str
     http: httpx.Client
     aws: Aws
-    outside: FakeOutside = field(default_factory=FakeOutside)
+    messenger: FakeMessenger = field(default_factory=FakeMessenger)
     made: dict[str, Any] = field(default_factory=dict)
 
     def group(self) -> Mapping[str, Any]:

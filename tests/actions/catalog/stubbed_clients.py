@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 
 from actions.aws.clients import Aws
 from actions.base import Call
-from tests.fake_messenger import FakeOutside
+from tests.fake_messenger import FakeMessenger
 
 HOST, OTHER = "i-0123456789abcdef0", "i-0123456789abcdef1"
 GROUP = "web-asg"
@@ -32,7 +32,7 @@ class Stubbed:
 
     aws: Aws
     stubs: Mapping[str, Stubber]
-    outside: FakeOutside
+    messenger: FakeMessenger
 
     def answer(
         self,
@@ -48,7 +48,9 @@ class Stubbed:
         self.stubs[client].add_client_error(method, code, http_status_code=status)
 
     def call(self, target: str = HOST, **params: Any) -> Call:
-        return Call(aws=self.aws, outside=self.outside, target=target, params=params, token=TOKEN)
+        return Call(
+            aws=self.aws, messenger=self.messenger, target=target, params=params, token=TOKEN
+        )
 
     def instance(self, state: str = "running", group: str | None = GROUP) -> None:
         """One description of the instance."""
@@ -129,7 +131,7 @@ def stubbed(clients: Mapping[str, Any]) -> Iterator[Stubbed]:
     stubs = {name: Stubber(client) for name, client in clients.items()}
     for stub in stubs.values():
         stub.activate()
-    yield Stubbed(aws=Aws(**clients), stubs=stubs, outside=FakeOutside())
+    yield Stubbed(aws=Aws(**clients), stubs=stubs, messenger=FakeMessenger())
     for stub in stubs.values():
         stub.deactivate()
         stub.assert_no_pending_responses()

@@ -18,9 +18,9 @@ from actions.base import Action, Outcome, Progress, TargetKind
 from actions.catalog.registry import CATALOG
 from actions.execution import claims
 from actions.execution.disruption_budget import Bounds
-from actions.execution.executor import Performer
+from actions.execution.executor import Executor
 from actions.execution.ledger import Intent, Stage
-from actions.execution.step import Step, Undoing
+from actions.execution.step import ReversedStep, Step
 from actions.reasons import Reason
 from demo.stack.processes import Processes, wait_announced
 from receiver.db.database import Database
@@ -98,8 +98,8 @@ def _step(case: Case, world: World, target: str, run_id: str) -> Step:
     )
 
 
-def _performer(world: World, state: Database, clock: Clock) -> Performer:
-    return Performer(aws=world.aws, outside=world.outside, begin=state.write, clock=clock)
+def _executor(world: World, state: Database, clock: Clock) -> Executor:
+    return Executor(aws=world.aws, messenger=world.messenger, begin=state.write, clock=clock)
 
 
 @contextmanager
@@ -133,15 +133,15 @@ def test_cut_off_anywhere_it_happens_at_most_once_and_settles(
     run_id, action = str(ULID()), CATALOG[case.action]
     with _prepared(case, world) as target:
         step = _step(case, world, target, run_id)
-        performer = _performer(world, state, clock)
+        executor = _executor(world, state, clock)
         last, before = _CUTS[cut]
-        cutting = replace(performer, begin=Cutting(state.write, last, before))
+        cutting = replace(executor, begin=Cutting(state.write, last, before))
         with pytest.raises(CutOffError):
-            cutting.perform(step)
-        done = _done(performer.perform(step))
+            cutting.execute(step)
+        done = _done(executor.execute(step))
         assert done.stage is Stage.OBSERVED
         calls = world.calls(run_id).count(case.writes)
-        if cut == "dispatched" and not action.converges:
+        if cut == "dispatched" and not action.idempotent:
             # Nobody knows whether it was sent, so it is not sent again.
             assert (calls, done.outcome) in {(0, Outcome.UNKNOWN), (0, Outcome.FAILED)}
         elif cut == "called" and case.action == "page":
@@ -151,7 +151,7 @@ def test_cut_off_anywhere_it_happens_at_most_once_and_settles(
             assert calls == 1
             lost = cut == "called" and case.action == "reboot_instance"
             assert done.outcome is (Outcome.UNKNOWN if lost else Outcome.CHANGED)
-        assert performer.perform(step) == done
+        assert executor.execute(step) == done
         assert world.calls(run_id).count(case.writes) == calls
 
 
@@ -161,17 +161,17 @@ def test_people_are_told_at_most_once(
     case: Case, cut: str, world: World, state: Database, clock: Clock
 ) -> None:
     """Of a notification whose answer was lost nobody knows; a silence is found by its comment."""
-    world.outside.told.clear()
-    world.outside.active.clear()
-    performer = _performer(world, state, clock)
+    world.messenger.told.clear()
+    world.messenger.active.clear()
+    executor = _executor(world, state, clock)
     step = _step(case, world, GROUP, str(ULID()))
     last, before = _CUTS[cut]
     with pytest.raises(CutOffError):
-        replace(performer, begin=Cutting(state.write, last, before)).perform(step)
-    done = _done(performer.perform(step))
+        replace(executor, begin=Cutting(state.write, last, before)).execute(step)
+    done = _done(executor.execute(step))
     assert done.stage is Stage.OBSERVED
-    assert len(world.outside.told) <= 1
-    assert len(world.outside.active) <= 1
+    assert len(world.messenger.told) <= 1
+    assert len(world.messenger.active) <= 1
 
 
 _UNDOABLE = [case for case in CASES if CATALOG[case.action].undone_by is not None]
@@ -183,13 +183,13 @@ def test_what_is_undone_is_as_before(
 ) -> None:
     """The act shows, its undoing takes it back, once; and what somebody changed since is left."""
     run_id, action = str(ULID()), CATALOG[case.action]
-    performer = _performer(world, state, clock)
+    executor = _executor(world, state, clock)
     with _prepared(case, world) as target:
         step = _step(case, world, target, run_id)
-        done = _done(performer.perform(step))
+        done = _done(executor.execute(step))
         assert done.outcome is Outcome.CHANGED
-        call = performer.call(done)
-        assert action.left(call)
+        call = executor.call(done)
+        assert action.unchanged_since(call)
         wanted = action.undo(call)
         assert wanted is not None
         assert wanted.action == action.undone_by
@@ -200,11 +200,11 @@ def test_what_is_undone_is_as_before(
             index=1_000,
             action=CATALOG[wanted.action],
             params=CATALOG[wanted.action].params.model_validate(wanted.params).model_dump(),
-            undoing=Undoing(action, done),
+            reverses=ReversedStep(action, done),
         )
-        assert _done(performer.perform(undoing)).outcome is Outcome.CHANGED
-        assert not action.left(call)
-        again = _done(performer.perform(replace(undoing, index=1_001)))
+        assert _done(executor.execute(undoing)).outcome is Outcome.CHANGED
+        assert not action.unchanged_since(call)
+        again = _done(executor.execute(replace(undoing, index=1_001)))
         assert again.outcome is Outcome.FAILED
         assert "somebody changed it" in (again.error or "")
 
@@ -218,11 +218,11 @@ def test_an_instance_that_is_none_is_not_acted_on(
     case: Case, world: World, state: Database, clock: Clock
 ) -> None:
     """Neither an id of nobody, nor an empty one, which to AWS would be everybody."""
-    performer = _performer(world, state, clock)
+    executor = _executor(world, state, clock)
     world.made.setdefault("interfaces", ["eni-00000000"])
     for target in ("i-0000000000000dead", ""):
         step = replace(_step(case, world, target, str(ULID())), group="")
-        done = _done(performer.perform(step))
+        done = _done(executor.execute(step))
         assert (done.outcome, done.dispatched_at) == (Outcome.FAILED, None)
 
 
@@ -235,7 +235,7 @@ def test_a_group_that_is_none_is_not_acted_on(
     case: Case, world: World, state: Database, clock: Clock
 ) -> None:
     """A wrong name is nobody."""
-    done = _done(_performer(world, state, clock).perform(_step(case, world, "no-asg", str(ULID()))))
+    done = _done(_executor(world, state, clock).execute(_step(case, world, "no-asg", str(ULID()))))
     assert (done.outcome, done.dispatched_at) == (Outcome.FAILED, None)
 
 
@@ -251,11 +251,11 @@ def test_the_action_of_the_page_is_sound(
     case = Case(action="reboot_instance", writes="SetInstanceProtection")  # for its target alone
     with _prepared(case, world) as target:
         step = replace(_step(case, world, target, str(ULID())), action=names["ProtectInstance"]())
-        performer = _performer(world, state, clock)
-        cutting = replace(performer, begin=Cutting(state.write, *_CUTS[cut]))
+        executor = _executor(world, state, clock)
+        cutting = replace(executor, begin=Cutting(state.write, *_CUTS[cut]))
         with pytest.raises(CutOffError):
-            cutting.perform(step)
-        done = _done(performer.perform(step))
+            cutting.execute(step)
+        done = _done(executor.execute(step))
         world.aws.autoscaling.set_instance_protection(
             InstanceIds=[target], AutoScalingGroupName=GROUP, ProtectedFromScaleIn=False
         )

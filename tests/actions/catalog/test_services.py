@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from actions.aws.inventory import NotActionableError
-from actions.base import Action, Outcome, Progress, Settled
+from actions.base import Action, CallResult, Outcome, Progress
 from actions.catalog.registry import CATALOG
-from actions.messaging import OutsideError
+from actions.messaging import MessengerError
 from tests.actions.catalog.stubbed_clients import (
     BLUE,
     GREEN,
@@ -25,7 +25,7 @@ from tests.actions.catalog.stubbed_clients import (
     clients,
     stubbed,
 )
-from tests.fake_messenger import FakeOutside
+from tests.fake_messenger import FakeMessenger
 
 __all__ = ["clients", "stubbed"]
 
@@ -117,10 +117,10 @@ def test_a_command_that_was_sent_is_not_sent_again(stubbed: Stubbed) -> None:
     _listed(stubbed, a=f"{TOKEN}0", b="", c=TOKEN)
     assert _restart.act(stubbed.call(service="app")) == {"command_id": "c" * 36}
     _listed(stubbed, a=f"{TOKEN}0", c=TOKEN)
-    found = _restart.reconcile(stubbed.call(service="app"))
-    assert found == Settled(Outcome.CHANGED, {"command_id": "c" * 36})
+    found = _restart.read_back(stubbed.call(service="app"))
+    assert found == CallResult(Outcome.CHANGED, {"command_id": "c" * 36})
     _listed(stubbed, a=f"{TOKEN}0")
-    assert _restart.reconcile(stubbed.call(service="app")).outcome is Outcome.UNKNOWN
+    assert _restart.read_back(stubbed.call(service="app")).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_lost_answer_is_settled_by_where_the_target_is(
     for action, outcome in ((_deregister, out), (_register, into)):
         stubbed.health(BLUE, host=blue)
         stubbed.health(GREEN, host=green)
-        assert action.reconcile(call).outcome is outcome
+        assert action.read_back(call).outcome is outcome
 
 
 def test_only_a_running_member_of_a_group_is_registered(stubbed: Stubbed) -> None:
@@ -354,8 +354,8 @@ def test_a_lost_shift_is_settled_by_the_weights(stubbed: Stubbed) -> None:
     ):
         for _ in range(2):
             _rule(stubbed, *weights)
-        assert _shift.reconcile(call).outcome is outcome
-        assert _shift.left(call) is left
+        assert _shift.read_back(call).outcome is outcome
+        assert _shift.unchanged_since(call) is left
 
 
 def test_a_rule_that_is_another_is_not_changed(stubbed: Stubbed) -> None:
@@ -455,9 +455,9 @@ def test_a_lost_quarantine_is_settled_by_its_groups(
     call = replace(call, before={"groups": {_INTERFACE: [_USUAL]}})
     for _ in range(1 if outcome is Outcome.CHANGED else 2):
         stubbed.interfaces(*groups)
-    assert _quarantine.reconcile(call).outcome is outcome
+    assert _quarantine.read_back(call).outcome is outcome
     stubbed.interfaces(*groups)
-    assert _quarantine.left(call) is (outcome is Outcome.CHANGED)
+    assert _quarantine.unchanged_since(call) is (outcome is Outcome.CHANGED)
 
 
 @pytest.mark.parametrize("action", [_release, _end], ids=lambda one: one.name)
@@ -500,7 +500,7 @@ def test_people_are_told_by_whom_and_about_what(stubbed: Stubbed) -> None:
     """The run leads to the whole story."""
     CATALOG["notify"].act(stubbed.call(to="oncall", message="look"))
     text = f"look\nTarget {HOST}, run {TOKEN[:26]}"
-    assert stubbed.outside.told == [("oncall", f"SmartCloudOps: {HOST}", text)]
+    assert stubbed.messenger.told == [("oncall", f"SmartCloudOps: {HOST}", text)]
     topic = "arn:aws:sns:eu-west-1:123456789012:oncall"
     asked = {"TopicArn": topic, "Subject": f"SmartCloudOps: {HOST}", "Message": text}
     stubbed.answer("sns", "publish", {"MessageId": "m1"}, asked)
@@ -514,26 +514,26 @@ def test_a_silence_is_about_the_target_alone(stubbed: Stubbed, target: str, labe
     call = stubbed.call(target, alertnames=["InstanceDown", "ServiceDown"], duration_s=600)
     assert not _silence.observe(call).already
     call = replace(call, made=_silence.act(call))
-    assert [dict(matchers) for matchers, _ in stubbed.outside.active.values()] == [
+    assert [dict(matchers) for matchers, _ in stubbed.messenger.active.values()] == [
         {"alertname": "InstanceDown", label: target},
         {"alertname": "ServiceDown", label: target},
     ]
-    assert _silence.reconcile(call) == Settled(Outcome.CHANGED, call.made)
+    assert _silence.read_back(call) == CallResult(Outcome.CHANGED, call.made)
     undo = _silence.undo(call)
     assert undo is not None
     CATALOG[undo.action].act(replace(call, params=undo.params))
-    assert (stubbed.outside.active, _silence.left(call)) == ({}, False)
+    assert (stubbed.messenger.active, _silence.unchanged_since(call)) == ({}, False)
 
 
 @dataclass
-class _OneSilence(FakeOutside):
+class _OneSilence(FakeMessenger):
     """Takes one silence, and then fails."""
 
     sent: bool = False
 
     def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         if self.active:
-            self.broken = OutsideError("Alertmanager answered 503", sent=self.sent)
+            self.broken = MessengerError("Alertmanager answered 503", sent=self.sent)
         return super().silence(matchers, lasts_s=lasts_s, comment=comment)
 
 
@@ -541,23 +541,23 @@ class _OneSilence(FakeOutside):
 def test_silences_of_which_one_failed_are_not_forgotten(stubbed: Stubbed, *, sent: bool) -> None:
     """What came of the step is unknown, and what was made ends with the run."""
     call = stubbed.call(alertnames=["InstanceDown", "ServiceDown", "HighCPU"])
-    call = replace(call, outside=_OneSilence(sent=sent))
-    with pytest.raises(OutsideError, match="503") as caught:
+    call = replace(call, messenger=_OneSilence(sent=sent))
+    with pytest.raises(MessengerError, match="503") as caught:
         _silence.act(call)
     assert caught.value.sent
-    settled = _silence.reconcile(call)
+    settled = _silence.read_back(call)
     assert settled.outcome is Outcome.UNKNOWN
     undo = _silence.undo(replace(call, made=settled.made))
     assert undo is not None
     CATALOG[undo.action].act(replace(call, params=undo.params))
-    assert list(call.outside.silences(TOKEN)) == []
+    assert list(call.messenger.silences(TOKEN)) == []
 
 
 def test_a_silence_that_was_refused_was_not_made(stubbed: Stubbed) -> None:
     """The first one, so that nothing is left behind."""
-    stubbed.outside.broken = OutsideError("Alertmanager answered 400", sent=False)
+    stubbed.messenger.broken = MessengerError("Alertmanager answered 400", sent=False)
     call = stubbed.call(alertnames=["InstanceDown"])
-    with pytest.raises(OutsideError) as caught:
+    with pytest.raises(MessengerError) as caught:
         _silence.act(call)
     assert not caught.value.sent
-    assert _silence.reconcile(call) == Settled(Outcome.FAILED)
+    assert _silence.read_back(call) == CallResult(Outcome.FAILED)

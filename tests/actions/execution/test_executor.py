@@ -12,16 +12,16 @@ from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, kill_switch, ledger, rate_limits
 from actions.execution.disruption_budget import Scope
-from actions.execution.executor import Performer
+from actions.execution.executor import Executor
 from actions.execution.ledger import Intent, Stage
 from actions.execution.rate_limits import Attempts
 from actions.execution.step import Step
-from actions.messaging import Nobody
+from actions.messaging import NullMessenger
 from actions.reasons import Reason
 from receiver.db.database import Database
 from tests.conftest import Clock
-from tests.fake_aws import HOST, FakeAws, bid
-from tests.fake_messenger import FakeOutside
+from tests.fake_aws import HOST, FakeAws, claim_request
+from tests.fake_messenger import FakeMessenger
 
 
 class CrashError(BaseException):
@@ -70,51 +70,53 @@ def fake() -> FakeAws:
 
 
 @pytest.fixture
-def performer(fake: FakeAws, state: Database, clock: Clock) -> Performer:
-    return Performer(aws=fake.clients(), outside=Nobody(), begin=state.write, clock=clock)
+def executor(fake: FakeAws, state: Database, clock: Clock) -> Executor:
+    return Executor(aws=fake.clients(), messenger=NullMessenger(), begin=state.write, clock=clock)
 
 
-def test_a_reboot_is_one_call_that_names_its_run(performer: Performer, fake: FakeAws) -> None:
+def test_a_reboot_is_one_call_that_names_its_run(executor: Executor, fake: FakeAws) -> None:
     """CloudTrail shows the run in the user agent of the call."""
-    done = _performed(performer.perform(_reboot()))
+    done = _performed(executor.execute(_reboot()))
     assert (done.outcome, done.stage) == (Outcome.CHANGED, Stage.OBSERVED)
     assert fake.calls.count("RebootInstances") == 1
     assert all(f"smartcloudops-run/{'A' * 26}" in agent for agent in fake.agents)
 
 
-def test_performing_again_does_nothing_more(performer: Performer, fake: FakeAws) -> None:
+def test_performing_again_does_nothing_more(executor: Executor, fake: FakeAws) -> None:
     """The ledger answers for a step that is done."""
-    first = performer.perform(_reboot())
-    assert performer.perform(_reboot()) == first
+    first = executor.execute(_reboot())
+    assert executor.execute(_reboot()) == first
     assert fake.calls.count("RebootInstances") == 1
 
 
 def test_another_run_meets_the_hold_and_then_the_cooldown(
-    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+    executor: Executor, fake: FakeAws, state: Database, clock: Clock
 ) -> None:
     """A held target stays held however long it takes; released, its cooldown goes on."""
-    performer.perform(_reboot())
+    executor.execute(_reboot())
     clock.now += 10_000
-    assert performer.perform(_reboot("B" * 26)) is Reason.TARGET_BUSY
+    assert executor.execute(_reboot("B" * 26)) is Reason.TARGET_BUSY
     with state.write() as connection:
         claims.release(connection, "A" * 26)
-    assert isinstance(performer.perform(_reboot("B" * 26)), Intent)
+    assert isinstance(executor.execute(_reboot("B" * 26)), Intent)
     with state.write() as connection:
         claims.release(connection, "B" * 26)
     clock.now += 299
-    assert performer.perform(_reboot("C" * 26)) is Reason.COOLDOWN
+    assert executor.execute(_reboot("C" * 26)) is Reason.COOLDOWN
     clock.now += 1
-    assert isinstance(performer.perform(_reboot("C" * 26)), Intent)
+    assert isinstance(executor.execute(_reboot("C" * 26)), Intent)
     assert fake.calls.count("RebootInstances") == 3
 
 
 def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: Clock) -> None:
     """Check and claim are one transaction."""
-    performer = Performer(aws=fake.clients(), outside=Nobody(), begin=state.write, clock=clock)
+    executor = Executor(
+        aws=fake.clients(), messenger=NullMessenger(), begin=state.write, clock=clock
+    )
     results: list[Intent | Reason] = []
 
     def race(number: int) -> None:
-        results.append(performer.perform(_reboot(f"{number:026d}")))
+        results.append(executor.execute(_reboot(f"{number:026d}")))
 
     threads = [threading.Thread(target=race, args=(number,)) for number in range(200)]
     for thread in threads:
@@ -144,7 +146,7 @@ def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: 
     ],
 )
 def test_a_reboot_that_breaks_is_never_repeated(
-    performer: Performer,
+    executor: Executor,
     fake: FakeAws,
     broken: Callable[[], tuple[int, str] | None],
     outcome: Outcome,
@@ -152,37 +154,37 @@ def test_a_reboot_that_breaks_is_never_repeated(
 ) -> None:
     """Refused is failed, unanswered is unknown, and neither is tried again."""
     fake.broken = broken
-    done = _performed(performer.perform(_reboot()))
+    done = _performed(executor.execute(_reboot()))
     assert (done.outcome, done.error) == (outcome, error)
-    performer.perform(_reboot())
+    executor.execute(_reboot())
     assert fake.calls.count("RebootInstances") == 1
 
 
 @pytest.mark.parametrize("executes", [True, False])
 def test_a_scaling_without_an_answer_is_read_back(
-    performer: Performer, fake: FakeAws, *, executes: bool
+    executor: Executor, fake: FakeAws, *, executes: bool
 ) -> None:
     """What AWS shows afterwards says whether it happened."""
     fake.broken, fake.executes = _raising(ReadTimeoutError(endpoint_url="http://x")), executes
-    done = _performed(performer.perform(_scale(9)))
+    done = _performed(executor.execute(_scale(9)))
     assert done.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
 
 
 @pytest.mark.parametrize("code", ["ValidationError", "Throttling"])
 def test_a_scaling_that_was_refused_is_read_back_too(
-    performer: Performer, fake: FakeAws, code: str
+    executor: Executor, fake: FakeAws, code: str
 ) -> None:
     """Of several attempts the first may have gone through, and the last been refused."""
     fake.broken = lambda: (400, code)
-    assert _performed(performer.perform(_scale(9))).outcome is Outcome.CHANGED
+    assert _performed(executor.execute(_scale(9))).outcome is Outcome.CHANGED
     assert fake.desired == 9
 
 
-def test_a_group_and_its_instances_are_not_held_by_two(performer: Performer, fake: FakeAws) -> None:
+def test_a_group_and_its_instances_are_not_held_by_two(executor: Executor, fake: FakeAws) -> None:
     """While one run holds the group, no other reboots a member; nor the other way round."""
-    performer.perform(_scale("+2", "A" * 26))
+    executor.execute(_scale("+2", "A" * 26))
     member = replace(_reboot("B" * 26), beside=("web",))
-    assert performer.perform(member) is Reason.TARGET_BUSY
+    assert executor.execute(member) is Reason.TARGET_BUSY
     assert "RebootInstances" not in fake.calls
 
 
@@ -191,57 +193,57 @@ def test_a_group_and_its_instances_are_not_held_by_two(performer: Performer, fak
     [(8, 8), ("+2", 8), ("+50%", 9), ("+40%", 9), (100, 12)],
 )
 def test_capacity_is_made_absolute_and_kept_in_bounds(
-    performer: Performer, fake: FakeAws, desired: int | str, becomes: int
+    executor: Executor, fake: FakeAws, desired: int | str, becomes: int
 ) -> None:
     """Six members, at least four and at most twelve."""
-    performer.perform(_scale(desired))
+    executor.execute(_scale(desired))
     assert fake.desired == becomes
 
 
-def test_a_group_is_never_made_smaller(performer: Performer, fake: FakeAws) -> None:
+def test_a_group_is_never_made_smaller(executor: Executor, fake: FakeAws) -> None:
     """Fewer instances are another action, with another price."""
-    done = _performed(performer.perform(_scale(5)))
+    done = _performed(executor.execute(_scale(5)))
     assert (done.outcome, fake.desired) == (Outcome.FAILED, 6)
 
 
-def test_a_group_at_its_bound_is_not_scaled(performer: Performer, fake: FakeAws) -> None:
+def test_a_group_at_its_bound_is_not_scaled(executor: Executor, fake: FakeAws) -> None:
     """Nothing to gain is said, not called a success."""
     fake.desired = 12
-    done = _performed(performer.perform(_scale("+2")))
+    done = _performed(executor.execute(_scale("+2")))
     assert done.outcome is Outcome.FAILED
     assert "bound" in (done.error or "")
     assert "SetDesiredCapacity" not in fake.calls
 
 
-def test_what_is_so_already_is_left(performer: Performer, fake: FakeAws) -> None:
+def test_what_is_so_already_is_left(executor: Executor, fake: FakeAws) -> None:
     """The wished state holds: no call."""
-    assert _performed(performer.perform(_scale(6))).outcome is Outcome.NOOP
+    assert _performed(executor.execute(_scale(6))).outcome is Outcome.NOOP
     assert "SetDesiredCapacity" not in fake.calls
 
 
-def test_a_stopped_instance_is_not_rebooted(performer: Performer, fake: FakeAws) -> None:
+def test_a_stopped_instance_is_not_rebooted(executor: Executor, fake: FakeAws) -> None:
     """Rebooting a stopped instance is no remedy."""
     fake.state = "stopped"
-    assert _performed(performer.perform(_reboot())).outcome is Outcome.FAILED
+    assert _performed(executor.execute(_reboot())).outcome is Outcome.FAILED
     assert "RebootInstances" not in fake.calls
 
 
 def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
-    performer: Performer, fake: FakeAws
+    executor: Executor, fake: FakeAws
 ) -> None:
     """After a restart the reboot is unknown and not repeated; the group is read and settled."""
     fake.broken = _raising(CrashError())
     scaling = _scale("+2", "B" * 26)
     for step in (_reboot(), scaling):
         with pytest.raises(CrashError):
-            performer.perform(step)
+            executor.execute(step)
     fake.broken = lambda: None
-    assert _performed(performer.perform(_reboot())).outcome is Outcome.UNKNOWN
-    assert _performed(performer.perform(scaling)).outcome is Outcome.CHANGED
+    assert _performed(executor.execute(_reboot())).outcome is Outcome.UNKNOWN
+    assert _performed(executor.execute(scaling)).outcome is Outcome.CHANGED
     assert (fake.calls.count("RebootInstances"), fake.desired) == (1, 8)
 
 
-class _Cut(FakeOutside):
+class _Cut(FakeMessenger):
     """Whoever calls it ends while the call is on its way."""
 
     def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
@@ -256,12 +258,12 @@ def test_a_call_that_may_still_arrive_has_not_failed(
     fake: FakeAws, state: Database, clock: Clock, age_s: float, outcome: Outcome
 ) -> None:
     """Whoever takes over sees nothing done yet: that proves nothing while the call is young."""
-    performer = Performer(aws=fake.clients(), outside=_Cut(), begin=state.write, clock=clock)
+    executor = Executor(aws=fake.clients(), messenger=_Cut(), begin=state.write, clock=clock)
     step = replace(_reboot(), action=CATALOG["create_silence"], params={"alertnames": ["HighCPU"]})
     with pytest.raises(CrashError):
-        performer.perform(step)
+        executor.execute(step)
     clock.now += age_s
-    assert _performed(performer.perform(step)).outcome is outcome
+    assert _performed(executor.execute(step)).outcome is outcome
 
 
 def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) -> None:
@@ -293,19 +295,19 @@ def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) ->
 
 
 def test_a_pause_stops_what_was_claimed_but_not_sent(
-    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+    executor: Executor, fake: FakeAws, state: Database, clock: Clock
 ) -> None:
     """The switch is read again right before the call."""
     with state.write() as connection:
         kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=clock())
-    assert performer.perform(_reboot()) is Reason.PAUSED
+    assert executor.execute(_reboot()) is Reason.PAUSED
     assert "RebootInstances" not in fake.calls
 
 
 def _intended(state: Database, now: float) -> None:
     """A step that was claimed and written down, and not sent."""
     with state.write() as connection:
-        fence = claims.take(connection, bid(HOST, "A" * 26), now)
+        fence = claims.take(connection, claim_request(HOST, "A" * 26), now)
         assert isinstance(fence, int)
         ledger.write(
             connection,
@@ -324,16 +326,16 @@ def _intended(state: Database, now: float) -> None:
 
 
 def test_what_was_intended_and_not_sent_is_sent_once(
-    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+    executor: Executor, fake: FakeAws, state: Database, clock: Clock
 ) -> None:
     """As an earlier version leaves it behind."""
     _intended(state, clock())
-    assert _performed(performer.perform(_reboot())).outcome is Outcome.CHANGED
-    performer.perform(_reboot())
+    assert _performed(executor.execute(_reboot())).outcome is Outcome.CHANGED
+    executor.execute(_reboot())
     assert fake.calls.count("RebootInstances") == 1
 
 
-def test_scopes_read_a_moment_ago_are_not_read_again(performer: Performer, fake: FakeAws) -> None:
+def test_scopes_read_a_moment_ago_are_not_read_again(executor: Executor, fake: FakeAws) -> None:
     """What they forbid is forbidden all the same."""
     full = Scope(
         name="group web-asg",
@@ -342,28 +344,28 @@ def test_scopes_read_a_moment_ago_are_not_read_again(performer: Performer, fake:
         limit=1,
         floor=1,
     )
-    recent = replace(performer, recent=lambda *_: [full])
+    recent = replace(executor, recent=lambda *_: [full])
     step = replace(_reboot(), group="web-asg")
-    assert recent.perform(step) is Reason.MIN_HEALTHY
+    assert recent.execute(step) is Reason.MIN_HEALTHY
     assert "DescribeAutoScalingGroups" not in fake.calls
 
 
 def test_a_run_that_was_overtaken_does_not_act(
-    performer: Performer, fake: FakeAws, state: Database, clock: Clock
+    executor: Executor, fake: FakeAws, state: Database, clock: Clock
 ) -> None:
     """A claim that another run took since is seen by its fence."""
     _intended(state, clock())
     with state.write() as connection:
         claims.release(connection, "A" * 26)
         clock.now += 2
-        claims.take(connection, bid(HOST, "B" * 26), clock())
-    assert performer.perform(_reboot()) is Reason.TARGET_BUSY
+        claims.take(connection, claim_request(HOST, "B" * 26), clock())
+    assert executor.execute(_reboot()) is Reason.TARGET_BUSY
     assert "RebootInstances" not in fake.calls
 
 
-def test_every_stage_is_in_the_audit(performer: Performer, state: Database) -> None:
+def test_every_stage_is_in_the_audit(executor: Executor, state: Database) -> None:
     """Claim, intent, call and outcome, in this order, under the run's id."""
-    performer.perform(_reboot())
+    executor.execute(_reboot())
     with state.read() as connection:
         found = log.records(connection, run_id="A" * 26)
         assert log.verify(connection).ok
