@@ -1,4 +1,4 @@
-"""The page about adopting it is followed to the letter, on a real Prometheus and Alertmanager."""
+"""The install page's trial is followed to the letter, on a real Prometheus and Alertmanager."""
 
 import json
 import os
@@ -15,9 +15,10 @@ from ruamel.yaml import YAML
 from demo.stack import tools
 from demo.stack.monitoring_config import Timings, discover, rule_files, write
 from demo.stack.processes import Processes, free_port, wait_announced, without_aws
+from tests.docs.pages import section
 
 _ROOT = Path(__file__).parents[2]
-_PAGE = (_ROOT / "docs" / "adopting.md").read_text()
+_PAGE = section(_ROOT / "docs" / "install.md", "Trial")
 # What a reader waits for, or does again after a moment.
 _AGAIN = re.compile(r"curl|read|RUN=")
 _EXPORTER_STOPS = """curl -fsS -d '{"target": "'$INSTANCE'", "fault": "instance_down"}' $AWS_ENDPOINT_URL/_sim/fleet/faults"""  # noqa: E501

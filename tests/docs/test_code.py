@@ -24,6 +24,7 @@ from receiver.metrics import Metrics
 from receiver.playbooks.loader import load
 from receiver.settings import Settings
 from tests.actions.audit.audit_fixtures import fill
+from tests.docs.pages import section
 
 _ROOT = Path(__file__).parents[2]
 _PAGES = [
@@ -40,7 +41,11 @@ every_page = pytest.mark.parametrize("page", _PAGES, ids=lambda path: str(path.r
 
 
 def _blocks(page: Path, *kinds: str) -> list[str]:
-    return [text for kind, text in _BLOCK.findall(page.read_text()) if kind in kinds]
+    return _blocks_of(page.read_text(), *kinds)
+
+
+def _blocks_of(text: str, *kinds: str) -> list[str]:
+    return [block for kind, block in _BLOCK.findall(text) if kind in kinds]
 
 
 def _spans(page: Path) -> list[str]:
@@ -149,9 +154,9 @@ def _write_files(page: Path, folder: Path) -> None:
             file.write_text(text)
 
 
-def _run_commands(page: Path, folder: Path, *paths: Path, **variables: str) -> str:
-    """The lines of a page's console blocks, as they stand; what they print."""
-    commands = re.sub(r"^\$ ", "", "".join(_blocks(page, "console")), flags=re.MULTILINE)
+def _run_commands(text: str, folder: Path, *paths: Path, **variables: str) -> str:
+    """The output of the lines of the text's console blocks, run unchanged."""
+    commands = re.sub(r"^\$ ", "", "".join(_blocks_of(text, "console")), flags=re.MULTILINE)
     path = ":".join(map(str, (*paths, Path(sys.executable).parent, os.environ["PATH"])))
     done = subprocess.run(
         ["bash", "-euc", commands],  # noqa: S607 whichever there is
@@ -173,7 +178,7 @@ def test_the_way_from_an_alert_to_a_playbook_leads_there(tmp_path: Path) -> None
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "promtool").symlink_to(tools.find("promtool"))
     _write_files(page, tmp_path)
-    said = _run_commands(page, tmp_path, tmp_path / "bin")
+    said = _run_commands(page.read_text(), tmp_path, tmp_path / "bin")
     yaml = YAML(typ="safe")
     tests = [
         case
@@ -196,8 +201,9 @@ def test_a_backup_that_is_restored_holds_and_is_paused(shared: Database, tmp_pat
         connection.exec_driver_sql("CREATE DATABASE restored")
     admin.dispose()
     restored = url.set(database="restored").render_as_string(hide_password=False)
-    page = _ROOT / "docs" / "production.md"
-    said = _run_commands(page, tmp_path, URL=shown, RESTORED=restored)
+    page = _ROOT / "docs" / "install.md"
+    text = section(page, "Watch it") + section(page, "Back up and restore")
+    said = _run_commands(text, tmp_path, URL=shown, RESTORED=restored)
     assert " audit " in said
     assert "20 records, the chain holds" in said
     copy = database(restored)
