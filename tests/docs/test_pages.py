@@ -107,3 +107,15 @@ def test_every_call_of_the_runbooks_exists() -> None:
     }
     assert told
     assert told <= known
+
+
+def test_every_package_has_its_line() -> None:
+    """And no other; a package is a folder with an `__init__.py`."""
+    listed = re.findall(r"^\| `([\w.]+)` \| \S", _page("packages.md"), re.MULTILINE)
+    tops = ("receiver", "actions", "models", "demo", "bench", "dashboards")
+    packages = [
+        ".".join(init.parent.relative_to(_ROOT).parts)
+        for top in tops
+        for init in (_ROOT / top).rglob("__init__.py")
+    ]
+    assert sorted(listed) == sorted(packages)
