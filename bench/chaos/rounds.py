@@ -241,7 +241,7 @@ def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> Verdict:
     began = time.time()
     with Processes(folder / "logs") as processes:
         # A storm is no game of chance about secrets.
-        going = _Chaos(processes, folder, random.Random(seed))  # noqa: S311
+        going = _Chaos(processes, folder, random.Random(seed))
         with cluster(
             processes,
             folder,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.features.evidence import Evidence, Series
 from models.features.signals import ROLES
-from models.inference.artifact import shipped
+from models.inference.artifact import load_shipped
 from models.inference.detector import judge
 
 _ROLES, _DAYS, _ROUNDS = 12, 7, 300
@@ -17,7 +17,7 @@ _AT = 1_800_000_000.0
 
 def recheck() -> Mapping[str, float]:
     """Milliseconds of CPU a decision, for so many roles of so many days."""
-    model, rng = shipped(), np.random.default_rng(1)
+    model, rng = load_shipped(), np.random.default_rng(1)
     names = list(ROLES)[:_ROLES]
     past = _AT - 300.0 * np.arange(_DAYS * 288, 0, -1, dtype=np.float64)
     late = _AT - 15.0 * np.arange(480, -1, -1, dtype=np.float64)

@@ -39,7 +39,7 @@ class _Sender:
 
     def run(self) -> None:
         # The same traffic each time.
-        chance = random.Random(self.number)  # noqa: S311
+        chance = random.Random(self.number)
         headers = {"Authorization": f"Bearer {self.token}"}
         with httpx.Client(trust_env=False, timeout=30, headers=headers) as http:
             due = time.monotonic()

@@ -28,7 +28,7 @@ from bench.scenes.scenarios import KINDS, Scene, Setting, scenes
 from demo.stack import tools
 from demo.stack.processes import Processes
 from models.features.evidence import Evidence
-from models.inference.artifact import shipped
+from models.inference.artifact import load_shipped
 from models.inference.detector import judge
 from receiver.db.database import database
 from receiver.decision.model import Act, Ask, Refusal
@@ -68,7 +68,7 @@ def main() -> None:
     # A whole minute, some hours ago: Prometheus takes no samples of the future.
     now = time.time() // 3_600 * 3_600 - 3_600
     at = moments(now)
-    setting = Setting(at=at, now=now, chance=random.Random(options.seed))  # noqa: S311 a simulation
+    setting = Setting(at=at, now=now, chance=random.Random(options.seed))
     made = scenes(setting, options.each)
     found: list[tuple[Scene, Sequence[Answered]]] = []
     for start in range(0, len(made), _AT_ONCE):
@@ -145,7 +145,7 @@ def _all(
             prometheus=prometheus,
             pool=pool,
             gather=evidence,
-            judge=partial(judge, shipped()),
+            judge=partial(judge, load_shipped()),
         )
         answers: list[Sequence[Answered]] = []
         for scene in some:

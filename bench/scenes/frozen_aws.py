@@ -100,7 +100,7 @@ class StillAws:
                 return group.hosts[instance_id]
         return None
 
-    def _describe_instances(self, Filters: Sequence[Mapping[str, Any]]) -> Any:  # noqa: N803 boto3's names
+    def _describe_instances(self, Filters: Sequence[Mapping[str, Any]]) -> Any:
         self.trouble("DescribeInstances", "before")
         wanted = {one for f in Filters if f["Name"] == "instance-id" for one in f["Values"]}
         found = [
@@ -111,18 +111,18 @@ class StillAws:
         ]
         return {"Reservations": [{"Instances": found}]}
 
-    def _describe_attribute(self, InstanceId: str, Attribute: str) -> Any:  # noqa: N803 boto3's names
+    def _describe_attribute(self, InstanceId: str, Attribute: str) -> Any:
         self.trouble("DescribeInstanceAttribute", "before")
         del Attribute
         host = self.host(InstanceId)
         return {"DisableApiTermination": {"Value": bool(host and host.protected)}}
 
-    def _describe_groups(self, AutoScalingGroupNames: Sequence[str]) -> Any:  # noqa: N803 boto3's names
+    def _describe_groups(self, AutoScalingGroupNames: Sequence[str]) -> Any:
         self.trouble("DescribeAutoScalingGroups", "before")
         found = [self.groups[one] for one in AutoScalingGroupNames if one in self.groups]
         return {"AutoScalingGroups": [_group(one) for one in found]}
 
-    def _describe_refreshes(self, AutoScalingGroupName: str, MaxRecords: int = 10) -> Any:  # noqa: N803 boto3's names
+    def _describe_refreshes(self, AutoScalingGroupName: str, MaxRecords: int = 10) -> Any:
         self.trouble("DescribeInstanceRefreshes", "before")
         group = self.groups[AutoScalingGroupName]
         found = [
@@ -131,7 +131,7 @@ class StillAws:
         ]
         return {"InstanceRefreshes": found}
 
-    def _describe_health(self, TargetGroupArn: str) -> Any:  # noqa: N803 boto3's names
+    def _describe_health(self, TargetGroupArn: str) -> Any:
         self.trouble("DescribeTargetHealth", "before")
         states = {True: "healthy", False: "unhealthy"}
         found = [
@@ -142,28 +142,28 @@ class StillAws:
         ]
         return {"TargetHealthDescriptions": found}
 
-    def _lookup(self, LookupAttributes: Sequence[Mapping[str, str]], **_: object) -> Any:  # noqa: N803 boto3's names
+    def _lookup(self, LookupAttributes: Sequence[Mapping[str, str]], **_: object) -> Any:
         self.trouble("LookupEvents", "before")
         return {"Events": self.events.get(LookupAttributes[0]["AttributeValue"], [])}
 
-    def _reboot(self, InstanceIds: Sequence[str]) -> Any:  # noqa: N803 boto3's names
+    def _reboot(self, InstanceIds: Sequence[str]) -> Any:
         return self._change("RebootInstances", InstanceIds[0])
 
-    def _terminate(self, InstanceId: str, ShouldDecrementDesiredCapacity: bool) -> Any:  # noqa: FBT001, N803 boto3's names
+    def _terminate(self, InstanceId: str, ShouldDecrementDesiredCapacity: bool) -> Any:
         del ShouldDecrementDesiredCapacity
         return self._change("TerminateInstanceInAutoScalingGroup", InstanceId)
 
-    def _suspend(self, AutoScalingGroupName: str, ScalingProcesses: Sequence[str]) -> Any:  # noqa: N803 boto3's names
+    def _suspend(self, AutoScalingGroupName: str, ScalingProcesses: Sequence[str]) -> Any:
         self.trouble("SuspendProcesses", "before")
         self.groups[AutoScalingGroupName].suspended |= set(ScalingProcesses)
         return self._change("SuspendProcesses", AutoScalingGroupName, warned=True)
 
-    def _resume(self, AutoScalingGroupName: str, ScalingProcesses: Sequence[str]) -> Any:  # noqa: N803 boto3's names
+    def _resume(self, AutoScalingGroupName: str, ScalingProcesses: Sequence[str]) -> Any:
         self.trouble("ResumeProcesses", "before")
         self.groups[AutoScalingGroupName].suspended -= set(ScalingProcesses)
         return self._change("ResumeProcesses", AutoScalingGroupName, warned=True)
 
-    def _set_desired(self, AutoScalingGroupName: str, DesiredCapacity: int, **_: object) -> Any:  # noqa: N803 boto3's names
+    def _set_desired(self, AutoScalingGroupName: str, DesiredCapacity: int, **_: object) -> Any:
         self.trouble("SetDesiredCapacity", "before")
         self.groups[AutoScalingGroupName].desired = DesiredCapacity
         return self._change("SetDesiredCapacity", AutoScalingGroupName, warned=True)

@@ -168,9 +168,9 @@ class Registry:
             return
         age = (now - began) * self.speed
         if age < _STARTING_S:
-            one._state.code, one._state.name = _PENDING  # noqa: SLF001 moto has no other way
-        elif one._state.name == "pending":  # noqa: SLF001 same
-            one._state.code, one._state.name = _RUNNING  # noqa: SLF001 same
+            one._state.code, one._state.name = _PENDING
+        elif one._state.name == "pending":
+            one._state.code, one._state.name = _RUNNING
         if state is not None:
             state.lifecycle_state = "Pending" if age < _IN_SERVICE_S else "InService"
         if age >= _IN_SERVICE_S:

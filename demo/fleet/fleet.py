@@ -291,7 +291,7 @@ class Fleet:
 
 def new_host(one: Registered, seed: int, number: int) -> Host:
     """A host with a character of its own, the same for the same seed and order of birth."""
-    chance = random.Random(f"{seed} {number}")  # noqa: S311 a simulation
+    chance = random.Random(f"{seed} {number}")
     return Host(
         instance_id=one.instance_id,
         group=one.group,

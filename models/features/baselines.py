@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features import trend
-from models.features.row_stats import Ordered, known_or, median, share
+from models.features.row_stats import SortedRows, known_or, median, share
 from models.features.window import DAY_SLOTS, Window
 
 Floats = NDArray[np.float64]
@@ -62,7 +62,7 @@ class Levels:
     scale: Floats = field(default_factory=_none)
     beyond: Flags = field(default_factory=lambda: np.empty((0, 0), np.bool_))
     known: Flags = field(default_factory=lambda: np.empty((0, 0), np.bool_))
-    ordered: Ordered = field(default_factory=lambda: Ordered(np.empty((0, 1))))
+    ordered: SortedRows = field(default_factory=lambda: SortedRows(np.empty((0, 1))))
     columns: Mapping[str, Floats] = field(default_factory=dict)
 
 
@@ -85,7 +85,7 @@ def levels(window: Window) -> Levels:
     """Of a window of which each role has a past and a present."""
     history, recent, now = window.history, window.recent, window.now
     past = history[:, NEWEST_LEFT_OUT:]
-    ordered, known = Ordered(past), ~np.isnan(past)
+    ordered, known = SortedRows(past), ~np.isnan(past)
     usual, top, bottom = ordered.at(0.5), ordered.at(0.999), ordered.at(0.001)
     jitter = np.nan_to_num(median(np.abs(recent[:, :60] - recent[:, 1:61])))
     sigma = _sigma(ordered, usual, jitter, window.floors)
@@ -133,7 +133,7 @@ def levels(window: Window) -> Levels:
     )
 
 
-def _sigma(ordered: Ordered, usual: Floats, jitter: Floats, floors: Floats) -> Floats:
+def _sigma(ordered: SortedRows, usual: Floats, jitter: Floats, floors: Floats) -> Floats:
     """A deviation that neither a calm week nor a single outlier makes too small or too large."""
     found: Floats = np.maximum.reduce(
         [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.features.evidence import Series
-from models.features.residuals import STALE_S, Departure, samples_until
+from models.features.residuals import STALE_S, Residual, samples_until
 
 TRAFFIC = ("net_rx_bytes", "net_tx_bytes", "tcp_established")
 _BEFORE_S = 180.0
@@ -42,8 +42,8 @@ class Siblings:
 
 def compare(
     peers: Mapping[str, Mapping[str, Series]],
-    known: Mapping[str, Departure],
-    led_by: Departure,
+    known: Mapping[str, Residual],
+    led_by: Residual,
     at: float,
 ) -> Siblings:
     moved = [_moved(series, led_by, at) for series in peers.values()]
@@ -58,7 +58,7 @@ def compare(
     )
 
 
-def _moved(series: Mapping[str, Series], led_by: Departure, at: float) -> bool | None:
+def _moved(series: Mapping[str, Series], led_by: Residual, at: float) -> bool | None:
     level = _level(series.get(led_by.role.name), at)
     if level is None:
         return None
@@ -68,7 +68,7 @@ def _moved(series: Mapping[str, Series], led_by: Departure, at: float) -> bool |
 
 
 def _busier(
-    series: Mapping[str, Series], known: Mapping[str, Departure], led_by: Departure, at: float
+    series: Mapping[str, Series], known: Mapping[str, Residual], led_by: Residual, at: float
 ) -> bool | None:
     grown: list[float] = []
     for role in TRAFFIC:
@@ -81,7 +81,7 @@ def _busier(
     return _most(grown, led_by)
 
 
-def _most(grown: list[float], led_by: Departure) -> bool | None:
+def _most(grown: list[float], led_by: Residual) -> bool | None:
     if not grown:
         return None
     needed = min(max(_LEAST_GROWTH, _SHARE_OF_GROWTH * led_by.growth), _ENOUGH_GROWTH)

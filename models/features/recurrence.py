@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.features.residuals import DISK, MOVED_Z, Departure, Flags, Past
+from models.features.residuals import DISK, MOVED_Z, Flags, Past, Residual
 
 # Roles that follow a job at once. Load and memory lag behind and would hide its beginning.
 _AT_ONCE = ("cpu_busy", *DISK, "net_rx_bytes", "net_tx_bytes", "tcp_established")
@@ -35,8 +35,8 @@ class Recurrence:
 
 def recurrence(
     before: Past,
-    moved: Mapping[str, Departure],
-    known: Mapping[str, Departure],
+    moved: Mapping[str, Residual],
+    known: Mapping[str, Residual],
     asked: Collection[str],
 ) -> Recurrence:
     """`moved` has risen now, `known` is every role of which anything is known.
@@ -61,7 +61,7 @@ def recurrence(
     )
 
 
-def _disk_work(before: Past, known: Mapping[str, Departure]) -> Flags:
+def _disk_work(before: Past, known: Mapping[str, Residual]) -> Flags:
     working = np.zeros_like(before.this_hour)
     for role in DISK:
         if one := known.get(role):

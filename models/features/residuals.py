@@ -39,7 +39,7 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Departure:
+class Residual:
     """One role's present against its past.
 
     `usual` is the median around this hour on earlier days, times of heavy disk work left out, or
@@ -121,19 +121,19 @@ def past(history: Mapping[str, Series], at: float) -> Past:
     )
 
 
-def departures(before: Past, recent: Mapping[str, Series], at: float) -> dict[str, Departure]:
+def residuals(before: Past, recent: Mapping[str, Series], at: float) -> dict[str, Residual]:
     """One entry a role of which both the present and a past are known."""
-    found: dict[str, Departure] = {}
+    found: dict[str, Residual] = {}
     for name, values in before.values.items():
         times, latest = samples_until(recent.get(name, Series()), at)
         if not len(times) or times[-1] < at - STALE_S or not np.isfinite(values).any():
             continue
         now = float(np.median(latest[times > times[-1] - NOW_S]))
-        found[name] = _departure(ROLES[name], now, before, latest)
+        found[name] = _residual(ROLES[name], now, before, latest)
     return found
 
 
-def _departure(role: Role, now: float, before: Past, latest: Floats) -> Departure:
+def _residual(role: Role, now: float, before: Past, latest: Floats) -> Residual:
     values = before.values[role.name]
     chosen = values[_comparable(values, before)]
     usual = float(np.median(chosen))
@@ -143,7 +143,7 @@ def _departure(role: Role, now: float, before: Past, latest: Floats) -> Departur
     sigma = max(spread, jitter, _RELATIVE_NOISE * abs(usual), role.noise)
     known = values[np.isfinite(values)]
     below = float(np.mean(known < now))
-    return Departure(role=role, now=now, usual=usual, sigma=sigma, share_below=below)
+    return Residual(role=role, now=now, usual=usual, sigma=sigma, share_below=below)
 
 
 def _comparable(values: Floats, before: Past) -> Flags:

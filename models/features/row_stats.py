@@ -20,7 +20,7 @@ def median(values: Floats) -> Floats:
     return np.where(count > 0, (low + high)[..., 0] / 2, np.nan)
 
 
-class Ordered:
+class SortedRows:
     """Rows in order, sorted once for all that is asked of them."""
 
     def __init__(self, values: Floats) -> None:

@@ -79,7 +79,7 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Window:
+class Sampling:
     """How samples become a value: PromQL's function for counters, for gauges, and its range."""
 
     counter: str
@@ -88,9 +88,9 @@ class Window:
 
 
 # Two samples at least, also where a backfilled past has one only every 5 minutes.
-MEANS = Window("rate", "avg_over_time", "10m")
+MEANS = Sampling("rate", "avg_over_time", "10m")
 # The last two scrapes: an average over a minute would hide a fault that is seconds old.
-LATEST = Window("irate", "last_over_time", "1m")
+LATEST = Sampling("irate", "last_over_time", "1m")
 
 ROLES: Mapping[str, Role] = {
     role.name: role
@@ -257,7 +257,7 @@ def of_siblings(group: str, instance_id: str) -> str:
     return f'asg="{group}",instance_id!="",{of_instance(instance_id).replace("=", "!=", 1)}'
 
 
-def query(of: str, window: Window, roles: Iterable[Role] = tuple(ROLES.values())) -> str:
+def query(of: str, window: Sampling, roles: Iterable[Role] = tuple(ROLES.values())) -> str:
     """One expression for all roles; its series carry `role` and `instance_id` only.
 
     `max by`: two scrape jobs for one host must not double its traffic.
@@ -280,7 +280,7 @@ def while_scraped(expr: str, of: str) -> str:
     return f"({expr}) and on (instance_id) {alive}"
 
 
-def _filled(expr: str, of: str, window: Window) -> str:
+def _filled(expr: str, of: str, window: Sampling) -> str:
     return Template(expr).substitute(
         of=of, window=window.length, counter=window.counter, gauge=window.gauge
     )

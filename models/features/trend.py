@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.row_stats import Ordered, known_or, median
+from models.features.row_stats import SortedRows, known_or, median
 from models.features.window import DAY_SLOTS
 
 Floats = NDArray[np.float64]
@@ -33,7 +33,7 @@ NAMES = (
 
 
 def trends(
-    history: Floats, recent: Floats, now: Floats, sigma: Floats, ordered: Ordered
+    history: Floats, recent: Floats, now: Floats, sigma: Floats, ordered: SortedRows
 ) -> dict[str, Floats]:
     """Columns `NAMES`, an entry a role. `history` and `recent` are a window's, newest first."""
     five = known_or(median(recent[:, :_SMOOTH]), now)
@@ -74,7 +74,7 @@ def _turn(history: Floats, five: Floats, sigma: Floats, slots: int) -> Floats:
     """The change over so many slots, against how much the role usually changes in that time."""
     if history.shape[1] <= slots + DAY_SLOTS // 8:
         return np.full(len(five), np.nan)
-    changes = Ordered(np.abs(history[:, 1:-slots:_EVERY] - history[:, 1 + slots :: _EVERY]))
+    changes = SortedRows(np.abs(history[:, 1:-slots:_EVERY] - history[:, 1 + slots :: _EVERY]))
     scale = np.maximum.reduce([changes.at(0.5) / 0.6745, changes.at(0.99) / 2.5, 0.02 * sigma])
     return np.asarray(np.arcsinh((five - history[:, slots]) / scale))
 

@@ -1,8 +1,8 @@
-"""A model as files: arrays without code, and a manifest kept apart that says which bytes count.
+"""A model as files: arrays without code, and a separate manifest with their hashes.
 
-The manifest names the versions, their SHA-256, which one is active and which one only watches
-(`shadow`). Rolling back is naming an older version there. Nothing is unpickled: arrays are read
-with `allow_pickle=False`, and only after their hash has been found right.
+The manifest names the versions, their SHA-256, the active version and the `shadow` version, whose
+verdicts are only recorded. To roll back a model, name an older version as active. Nothing is
+unpickled: arrays are read with `allow_pickle=False`, and only after their hash was checked.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from models.features.vector import NAMES
-from models.inference.micro_batch import Together
-from models.inference.parameters import FORMAT, Learned
+from models.inference.micro_batch import MicroBatcher
+from models.inference.parameters import FORMAT, Parameters
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 MANIFEST = "manifest.json"
@@ -27,7 +27,7 @@ MOST_BYTES = 32 * 1024 * 1024
 
 
 class ModelError(ValueError):
-    """Why there is no model; the text names the file and what is wrong, in one line."""
+    """A model cannot be loaded; the text names the file and the fault in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,52 +48,52 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """`readings` are those of `learned`, for several threads at once."""
+    """`batcher` predicts with `parameters`, for several threads at once."""
 
     version: str
-    learned: Learned
-    readings: Together = field(init=False, repr=False, compare=False)
+    parameters: Parameters
+    batcher: MicroBatcher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "readings", Together(self.learned))
+        object.__setattr__(self, "batcher", MicroBatcher(self.parameters))
 
 
 def features_hash() -> str:
-    """Which features, in which order: a model of others would read the wrong columns."""
+    """Identifies the features and their order: another model would read the wrong columns."""
     return hashlib.sha256("\n".join(NAMES).encode()).hexdigest()[:16]
 
 
-def manifest(text: bytes) -> Manifest:
+def parse_manifest(text: bytes) -> Manifest:
     """Raises ModelError."""
     try:
-        read = json.loads(text)
+        content = json.loads(text)
         models = {
             str(version): Entry(
                 version=str(version),
-                file=str(one["file"]),
-                sha256=str(one["sha256"]),
-                format=int(one["format"]),
-                features=str(one["features"]),
+                file=str(entry["file"]),
+                sha256=str(entry["sha256"]),
+                format=int(entry["format"]),
+                features=str(entry["features"]),
             )
-            for version, one in read["models"].items()
+            for version, entry in content["models"].items()
         }
-        shadow = read.get("shadow")
+        shadow = content.get("shadow")
         return Manifest(
-            active=str(read["active"]),
+            active=str(content["active"]),
             shadow=None if shadow is None else str(shadow),
             models=models,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"the manifest is not one: {type(error).__name__}: {error}") from error
+        raise ModelError(f"the manifest is invalid: {type(error).__name__}: {error}") from error
 
 
-def load(known: Manifest, version: str, fetch: Callable[[str], bytes]) -> Model:
+def load_version(manifest: Manifest, version: str, fetch: Callable[[str], bytes]) -> Model:
     """The model of a version; `fetch` gives a file's bytes by its name. Raises ModelError."""
-    entry = known.models.get(version)
+    entry = manifest.models.get(version)
     if entry is None:
-        raise ModelError(f"the manifest knows no version {version}")
+        raise ModelError(f"version {version} is not in the manifest")
     if Path(entry.file).name != entry.file:
-        raise ModelError(f"{entry.file}: not the name of a file")
+        raise ModelError(f"{entry.file}: not a file name")
     if (entry.format, entry.features) != (FORMAT, features_hash()):
         raise ModelError(f"{entry.file}: made for other features or another format")
     try:
@@ -103,31 +103,31 @@ def load(known: Manifest, version: str, fetch: Callable[[str], bytes]) -> Model:
     if len(data) > MOST_BYTES:
         raise ModelError(f"{entry.file}: larger than {MOST_BYTES} bytes")
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise ModelError(f"{entry.file}: its SHA-256 is not that of the manifest")
+        raise ModelError(f"{entry.file}: its SHA-256 differs from the manifest's")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            learned = Learned.of({name: arrays[name] for name in arrays.files})
+            parameters = Parameters.from_arrays({name: arrays[name] for name in arrays.files})
     except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise ModelError(f"{entry.file}: not a model: {error}") from error
-    return Model(version=version, learned=learned)
+    return Model(version=version, parameters=parameters)
 
 
-def packed(learned: Learned) -> bytes:
-    """The same bytes for the same model, whenever they are made."""
+def to_bytes(parameters: Parameters) -> bytes:
+    """The same bytes for the same parameters, independent of the time."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, array in sorted(learned.arrays().items()):
-            one = io.BytesIO()
-            np.lib.format.write_array(one, np.ascontiguousarray(array), allow_pickle=False)
+        for name, array in sorted(parameters.arrays().items()):
+            file = io.BytesIO()
+            np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, one.getvalue())
+            archive.writestr(entry, file.getvalue())
     return out.getvalue()
 
 
-def save(folder: Path, version: str, learned: Learned) -> Entry:
-    """Writes the model and names it the active one in the folder's manifest; others stay."""
-    data = packed(learned)
+def save(folder: Path, version: str, parameters: Parameters) -> Entry:
+    """Writes the model and makes it the active one in the folder's manifest; others stay."""
+    data = to_bytes(parameters)
     entry = Entry(
         version=version,
         file=f"{version}.npz",
@@ -138,35 +138,35 @@ def save(folder: Path, version: str, learned: Learned) -> Entry:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / entry.file).write_bytes(data)
     path = folder / MANIFEST
-    read = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"models": {}}
-    read["models"][version] = {
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"models": {}}
+    content["models"][version] = {
         "file": entry.file,
         "sha256": entry.sha256,
         "format": entry.format,
         "features": entry.features,
     }
-    read |= {"active": version, "shadow": read.get("shadow")}
-    path.write_text(json.dumps(read, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    content |= {"active": version, "shadow": content.get("shadow")}
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return entry
 
 
-def of_folder(folder: Path) -> Model:
+def load_folder(folder: Path) -> Model:
     """The active model of a folder with its manifest. Raises ModelError."""
     try:
-        known = manifest((folder / MANIFEST).read_bytes())
+        manifest = parse_manifest((folder / MANIFEST).read_bytes())
     except OSError as error:
         raise ModelError(f"{folder / MANIFEST}: {error.strerror}") from error
-    return load(known, known.active, lambda name: (folder / name).read_bytes())
+    return load_version(manifest, manifest.active, lambda name: (folder / name).read_bytes())
 
 
-def card(folder: Path) -> Any:
-    """What was written beside the model about how it was made; None where there is nothing."""
+def read_card(folder: Path) -> Any:
+    """The card with which the model was written; None where there is none."""
     try:
         return json.loads((folder / CARD).read_bytes())
     except (OSError, ValueError):
         return None
 
 
-def shipped() -> Model:
+def load_shipped() -> Model:
     """The model that comes with the package. Raises ModelError."""
-    return of_folder(SHIPPED)
+    return load_folder(SHIPPED)

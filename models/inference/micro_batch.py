@@ -1,7 +1,7 @@
-"""Readings that are asked for at the same time, as in a storm, made in one go.
+"""Combines predictions that are requested at the same time, as in a storm.
 
-A forest walks a hundred alerts in hardly more time than one, so whoever comes while others read
-waits for them, and then reads for all who wait.
+A tree ensemble walks a hundred alerts in hardly more time than one. A request that arrives while
+another one is being computed waits for it; then one thread predicts for all that wait.
 """
 
 import threading
@@ -9,37 +9,37 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from models.inference.parameters import Learned, Reading
+from models.inference.parameters import Parameters, Prediction
 from models.inference.tree_ensemble import Floats
 
 
-class Together:
+class MicroBatcher:
     """Safe for several threads."""
 
-    def __init__(self, learned: Learned) -> None:
-        self._learned = learned
-        self._reading = threading.Lock()
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._predicting = threading.Lock()
         self._queue = threading.Lock()
-        self._waiting: list[tuple[Floats, Future[Reading]]] = []
+        self._waiting: list[tuple[Floats, Future[Prediction]]] = []
 
-    def read(self, vector: Floats) -> Reading:
-        """As `Learned.read`, of one vector of features."""
-        mine: Future[Reading] = Future()
+    def predict(self, vector: Floats) -> Prediction:
+        """As `Parameters.predict`, of one vector of features."""
+        own: Future[Prediction] = Future()
         with self._queue:
-            self._waiting.append((vector, mine))
-        with self._reading:
-            if not mine.done():
-                self._read_all()
-        return mine.result()
+            self._waiting.append((vector, own))
+        with self._predicting:
+            if not own.done():
+                self._predict_all()
+        return own.result()
 
-    def _read_all(self) -> None:
+    def _predict_all(self) -> None:
         with self._queue:
             batch, self._waiting = self._waiting, []
         try:
-            readings = self._learned.read(np.stack([vector for vector, _ in batch]))
-        except Exception as error:  # noqa: BLE001 each of those who wait gets it
+            predictions = self._parameters.predict(np.stack([vector for vector, _ in batch]))
+        except Exception as error:  # noqa: BLE001 each waiting thread raises it
             for _, future in batch:
                 future.set_exception(error)
             return
-        for (_, future), reading in zip(batch, readings, strict=True):
-            future.set_result(reading)
+        for (_, future), prediction in zip(batch, predictions, strict=True):
+            future.set_result(prediction)

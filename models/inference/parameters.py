@@ -1,4 +1,4 @@
-"""What was learnt: from a vector of features to how likely an incident is, and of which kind."""
+"""The learned parameters: from a vector of features to the probability and kind of an incident."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inference.scorers import UNKNOWN, Mix, Parts, prepared
+from models.inference.scorers import UNKNOWN, EnsembleWeights, Scorers, prepare_rows
 from models.inference.tree_ensemble import Floats, Forest
 
 FORMAT = 2
 
 
-class Kind(StrEnum):
-    """What kind of fault it looks like."""
+class FaultKind(StrEnum):
+    """The kind of fault that an alert looks like."""
 
     RUNAWAY_PROCESS = "runaway_process"
     MEMORY_LEAK = "memory_leak"
@@ -27,28 +27,28 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What was read from one alert.
+class Prediction:
+    """The model's output for one alert.
 
-    `score` in [0, 1] orders alerts, `confidence` is the calibrated probability of an incident;
-    `fault` is how far the signature alone speaks for a fault, `strange` how unlike all that was
-    trained on the case is (1 is as far as the farthest percent of it).
+    `score` in [0, 1] orders alerts, `confidence` is the calibrated probability of an incident.
+    `fault` is the probability of a fault by the signature alone. `strange` is the distance to the
+    training examples (1 is the distance of their farthest percent).
     """
 
     score: float
     confidence: float
     fault: float
     strange: float
-    kind: Kind
+    kind: FaultKind
     kind_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class Thresholds:
     """Where answers change.
 
-    Confirmed from `confirm` of `Reading.fault` on, refuted up to `refute` of `Reading.score`,
-    and neither beyond `strange`.
+    Confirmed from `confirm` of `Prediction.fault` on, refuted up to `refute` of
+    `Prediction.score`, undecided beyond `strange`.
     """
 
     confirm: float
@@ -57,12 +57,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Learned:
-    parts: Parts
+class Parameters:
+    """All that a model has learned; `arrays` and `from_arrays` are its form on disk."""
+
+    scorers: Scorers
     kinds: Forest
-    mix: Mix
+    weights: EnsembleWeights
     curves: Floats
-    limits: Limits
+    thresholds: Thresholds
     centre: Floats
     spread: Floats
     examples: NDArray[np.float32]
@@ -71,36 +73,41 @@ class Learned:
     feature_edges: Floats
     score_edges: Floats
 
-    def read(self, vectors: Floats) -> list[Reading]:
-        """[rows, features] as `models.features.NAMES`, NaN is unknown."""
-        rows = prepared(vectors)
-        found = self.parts.read(rows)
-        raw = found.combined(self.mix)
-        confidence = found.confidence(raw, self.curves)
+    def predict(self, vectors: Floats) -> list[Prediction]:
+        """[rows, features] as `models.features.vector.NAMES`, NaN is unknown."""
+        rows = prepare_rows(vectors)
+        scores = self.scorers.score(rows)
+        combined = scores.combine(self.weights)
+        confidence = scores.confidence(combined, self.curves)
         kinds = _softmax(self.kinds(rows))
         strange = self._strange(rows)
-        names = tuple(Kind)
+        names = tuple(FaultKind)
         return [
-            Reading(
-                score=float(1 / (1 + np.exp(-raw[line]))),
-                confidence=float(confidence[line]),
-                fault=float(found.fault[line]),
-                strange=float(strange[line]),
-                kind=names[int(kinds[line].argmax())],
-                kind_share=float(kinds[line].max()),
+            Prediction(
+                score=float(1 / (1 + np.exp(-combined[row]))),
+                confidence=float(confidence[row]),
+                fault=float(scores.fault[row]),
+                strange=float(strange[row]),
+                kind=names[int(kinds[row].argmax())],
+                kind_share=float(kinds[row].max()),
             )
-            for line in range(len(rows))
+            for row in range(len(rows))
         ]
 
     def _strange(self, rows: NDArray[np.float32]) -> Floats:
-        mine = placed(rows[:, self.used], self.centre, self.spread)
-        return np.array([nearest(self.examples, one) for one in mine]) / self.strange_unit
+        points = standardise(rows[:, self.used], self.centre, self.spread)
+        return (
+            np.array([nearest_distance(self.examples, point) for point in points])
+            / self.strange_unit
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        found: dict[str, NDArray[Any]] = {
-            "mix": self.mix.array(),
+        own: dict[str, NDArray[Any]] = {
+            "mix": self.weights.array(),
             "curves": self.curves,
-            "limits": np.array([self.limits.confirm, self.limits.refute, self.limits.strange]),
+            "limits": np.array(
+                [self.thresholds.confirm, self.thresholds.refute, self.thresholds.strange]
+            ),
             "centre": self.centre,
             "spread": self.spread,
             "examples": self.examples,
@@ -109,16 +116,16 @@ class Learned:
             "feature_edges": self.feature_edges,
             "score_edges": self.score_edges,
         }
-        return found | self.parts.arrays() | self.kinds.arrays("kinds_")
+        return own | self.scorers.arrays() | self.kinds.arrays("kinds_")
 
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Raises KeyError and ValueError on arrays that are no model."""
-        confirm, refute, strange = (float(one) for one in arrays["limits"])
+        confirm, refute, strange = (float(value) for value in arrays["limits"])
         return cls(
-            parts=Parts.of(arrays),
-            kinds=Forest.read(arrays, "kinds_"),
-            mix=Mix.of(arrays["mix"]),
+            scorers=Scorers.from_arrays(arrays),
+            kinds=Forest.from_arrays(arrays, "kinds_"),
+            weights=EnsembleWeights.from_array(arrays["mix"]),
             curves=arrays["curves"],
             centre=arrays["centre"],
             spread=arrays["spread"],
@@ -126,24 +133,27 @@ class Learned:
             used=arrays["used"],
             feature_edges=arrays["feature_edges"],
             score_edges=arrays["score_edges"],
-            limits=Limits(confirm=confirm, refute=refute, strange=strange),
+            thresholds=Thresholds(confirm=confirm, refute=refute, strange=strange),
             strange_unit=float(arrays["strange_unit"].item()),
         )
 
 
-def placed(rows: NDArray[np.floating[Any]], centre: Floats, spread: Floats) -> NDArray[np.float32]:
+def standardise(
+    rows: NDArray[np.floating[Any]], centre: Floats, spread: Floats
+) -> NDArray[np.float32]:
+    """Rows in units of the training rows' spread; 0 where a feature is unknown."""
     unknown = rows <= UNKNOWN
     return np.where(unknown, 0.0, (rows - centre) / spread).astype(np.float32)
 
 
-def nearest(examples: NDArray[np.float32], mine: NDArray[np.float32]) -> float:
+def nearest_distance(examples: NDArray[np.float32], point: NDArray[np.float32]) -> float:
     """The mean distance to the five nearest examples."""
-    distance = np.abs(examples - mine).mean(axis=1)
+    distance = np.abs(examples - point).mean(axis=1)
     return float(np.partition(distance, 5)[:5].mean())
 
 
 def _softmax(raw: Floats) -> Floats:
-    if raw.shape[1] == len(Kind) - 1:
+    if raw.shape[1] == len(FaultKind) - 1:
         raw = np.column_stack([raw, np.full(len(raw), -np.inf)])
     powers = np.exp(raw - raw.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,9 +1,9 @@
-"""The first detector: robust deviations from the target's own past, and its group's present.
+"""A detector without a model: robust deviations from the target's past and its group's present.
 
-Being anomalous is not being actionable: a traffic surge and a nightly job are anomalous too. So
-the size of a deviation only opens the case. What closes it is whether the same happened at this
-hour on earlier days, whether the siblings moved, and whether traffic explains it. Nothing here
-is learned or calibrated, so a verdict carries no confidence.
+An anomaly is not yet an incident: a traffic surge and a nightly job are anomalies too. A verdict
+therefore depends on whether the same happened at this hour on earlier days, whether the siblings
+moved, and whether traffic explains it. No parameter is learned or calibrated, so a verdict has no
+confidence.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from models.features.evidence import Evidence
 from models.features.peers import Siblings, compare
 from models.features.recurrence import DAYS_AT_LEAST, Recurrence, recurrence
-from models.features.residuals import DAY_S, DISK, STALE_S, Departure, Past, departures, past
+from models.features.residuals import DAY_S, DISK, STALE_S, Past, Residual, past, residuals
 from models.inference.verdict import Answer, Contribution, Verdict
 
 MODEL = "robust-z/1"
-# Roles on which one host can be told to be at fault, and that a remediation can bring down.
+# Roles that show the fault of one host, and that a remediation can bring down.
 _LEADS = ("cpu_busy", "load1", "memory_used_effective")
-# What counts as far up against the target's own past.
+# From here on a role is far above the target's own past.
 _FAR_Z = 6.0
 _FAR_SHARE = 0.9
 _MOST = 0.6
@@ -34,7 +34,7 @@ class _Finding:
     answer: Answer
     weight: float
     why: str
-    lead: Departure | None = None
+    lead: Residual | None = None
     siblings: Siblings | None = None
     surging: bool | None = None
 
@@ -42,12 +42,12 @@ class _Finding:
 def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
     """Whether a remediation would help the target of an alert.
 
-    `roles` are those that the alert speaks of (`models.roles.ROLES_OF_ALERT`); without them
-    every role is looked at, and nothing having moved means nothing at all. Pure: the same
-    evidence gives the same verdict, and nothing later than `evidence.at` takes part.
+    `roles` are the alert's (`ROLES_OF_ALERT` in `models.features.signals`); without them every
+    role is compared. Pure: the same evidence gives the same verdict, and no sample later than
+    `evidence.at` takes part.
     """
     before = past(evidence.history or {}, evidence.at)
-    known = departures(before, evidence.recent or {}, evidence.at)
+    known = residuals(before, evidence.recent or {}, evidence.at)
     missing = _missing(evidence, before, known, roles or ("cpu_busy",))
     if missing is not None:
         finding = _Finding(Answer.UNDECIDED, 0.0, missing)
@@ -56,14 +56,14 @@ def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
 
 
 def _missing(
-    evidence: Evidence, before: Past, known: Mapping[str, Departure], needed: Iterable[str]
+    evidence: Evidence, before: Past, known: Mapping[str, Residual], needed: Iterable[str]
 ) -> str | None:
-    """What is lacking for any answer, or None."""
-    told = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
+    """The evidence that is missing for an answer, or None."""
+    problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
     if evidence.recent is None:
-        return f"The target's present is unknown{told}."
+        return f"The target's present is unknown{problems}."
     if evidence.history is None:
-        return f"The target's past is unknown{told}."
+        return f"The target's past is unknown{problems}."
     for role in needed:
         if role not in known and before.covered_s(role) > 0:
             return f"No sample of {role} in the last {STALE_S:.0f} s: the target does not answer."
@@ -74,38 +74,40 @@ def _missing(
 
 
 def _on_target(
-    evidence: Evidence, before: Past, known: Mapping[str, Departure], asked: frozenset[str]
+    evidence: Evidence, before: Past, known: Mapping[str, Residual], asked: frozenset[str]
 ) -> _Finding:
     scope = [known[role] for role in asked or known]
-    if all(one.normal for one in scope):
-        names = ", ".join(sorted(one.role.name for one in scope))
+    if all(residual.normal for residual in scope):
+        names = ", ".join(sorted(residual.role.name for residual in scope))
         why = f"Nothing is out of its usual range at this hour: {names}."
-        most = max(scope, key=lambda one: abs(one.z))
+        most = max(scope, key=lambda residual: abs(residual.z))
         return _Finding(Answer.REFUTED, 0.1, why, most)
-    risen = {role: one for role, one in known.items() if one.direction > 0}
+    risen = {role: residual for role, residual in known.items() if residual.direction > 0}
     leads = [risen[role] for role in asked or _LEADS if role in risen]
     if not leads:
         why = "Something has moved, but not in a way that this detector can tell apart."
-        return _undecided(why, max(scope, key=lambda one: abs(one.z)))
-    lead = max(leads, key=lambda one: one.z)
-    again = recurrence(before, risen, known, asked)
-    if again.usual:
-        return _Finding(Answer.REFUTED, 0.25, _usual(lead, risen, again), lead)
+        return _undecided(why, max(scope, key=lambda residual: abs(residual.z)))
+    lead = max(leads, key=lambda residual: residual.z)
+    recurring = recurrence(before, risen, known, asked)
+    if recurring.usual:
+        return _Finding(Answer.REFUTED, 0.25, _describe_usual(lead, risen, recurring), lead)
     finding = _in_group(evidence, known, lead)
-    if again.with_disk_work >= DAYS_AT_LEAST:
-        also = f"The job of {again.with_disk_work} earlier days at this hour works the disks too."
+    if recurring.with_disk_work >= DAYS_AT_LEAST:
+        also = (
+            f"The job of {recurring.with_disk_work} earlier days at this hour works the disks too."
+        )
         return replace(finding, why=f"{finding.why} {also}")
     return finding
 
 
 def _in_group(
     evidence: Evidence,
-    known: Mapping[str, Departure],
-    lead: Departure,
+    known: Mapping[str, Residual],
+    lead: Residual,
 ) -> _Finding:
     if evidence.peers is None:
-        told = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
-        return _undecided(f"Whether the siblings moved too is unknown{told}.", lead)
+        problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
+        return _undecided(f"Whether the siblings moved too is unknown{problems}.", lead)
     siblings = compare(evidence.peers, known, lead, evidence.at)
     if siblings.compared == 0 or 2 * siblings.compared < siblings.seen:
         why = f"Only {siblings.compared} of {siblings.seen} siblings can be compared with."
@@ -119,7 +121,7 @@ def _in_group(
     return _one_host(siblings, known, lead)
 
 
-def _whole_group(siblings: Siblings, lead: Departure) -> _Finding:
+def _whole_group(siblings: Siblings, lead: Residual) -> _Finding:
     if siblings.target_busier is None or 2 * siblings.traffic_known < siblings.compared:
         why = f"{_counted(siblings)}, but whether the group carries more traffic is unknown."
         return _undecided(why, lead, siblings)
@@ -130,7 +132,7 @@ def _whole_group(siblings: Siblings, lead: Departure) -> _Finding:
     return _undecided(why, lead, siblings, surging=False)
 
 
-def _one_host(siblings: Siblings, known: Mapping[str, Departure], lead: Departure) -> _Finding:
+def _one_host(siblings: Siblings, known: Mapping[str, Residual], lead: Residual) -> _Finding:
     if siblings.target_busier is None:
         why = "Whether the target's own traffic explains it is unknown."
     elif siblings.target_busier:
@@ -150,41 +152,44 @@ def _one_host(siblings: Siblings, known: Mapping[str, Departure], lead: Departur
 
 
 def _undecided(
-    why: str, lead: Departure, siblings: Siblings | None = None, *, surging: bool | None = None
+    why: str, lead: Residual, siblings: Siblings | None = None, *, surging: bool | None = None
 ) -> _Finding:
     return _Finding(Answer.UNDECIDED, 0.6, why, lead, siblings, surging)
 
 
-def _verdict(finding: _Finding, known: Mapping[str, Departure]) -> Verdict:
+def _verdict(finding: _Finding, known: Mapping[str, Residual]) -> Verdict:
     lead = finding.lead
-    strongest = sorted(known.values(), key=lambda one: (one is not lead, -abs(one.z)))
-    told = [one for one in strongest if one is lead or one.direction != 0][:_SHOWN]
+    strongest = sorted(known.values(), key=lambda each: (each is not lead, -abs(each.z)))
+    moved = [residual for residual in strongest if residual is lead or residual.direction != 0]
     reason = Contribution(role=lead.role.name if lead else "", sigma=None, text=finding.why)
-    z = max(0.0, lead.z) if lead else max((abs(one.z) for one in known.values()), default=0.0)
+    sizes = (abs(residual.z) for residual in known.values())
+    z = max(0.0, lead.z) if lead else max(sizes, default=0.0)
     return Verdict(
         answer=finding.answer,
         score=finding.weight * z / (z + _HALF_SCORE_Z),
         confidence=None,
         model=MODEL,
-        contributions=(reason, *(_told(one) for one in told)),
+        contributions=(reason, *(_describe(residual) for residual in moved[:_SHOWN])),
         peers=finding.siblings.compared if finding.siblings else None,
         peers_moved=finding.siblings.moved if finding.siblings else None,
         surging=finding.surging,
     )
 
 
-def _told(one: Departure) -> Contribution:
-    role = one.role
-    text = f"{role.name} is {role.text(one.now)}, usually {role.text(one.usual)}"
-    return Contribution(role=role.name, sigma=round(one.z, 1), text=f"{text} ({one.z:+.1f} sigma).")
+def _describe(residual: Residual) -> Contribution:
+    role = residual.role
+    text = f"{role.name} is {role.text(residual.now)}, usually {role.text(residual.usual)}"
+    return Contribution(
+        role=role.name, sigma=round(residual.z, 1), text=f"{text} ({residual.z:+.1f} sigma)."
+    )
 
 
-def _usual(lead: Departure, risen: Mapping[str, Departure], again: Recurrence) -> str:
-    others = [one for one in sorted(risen) if one not in (lead.role.name, "load1")]
+def _describe_usual(lead: Residual, risen: Mapping[str, Residual], recurring: Recurrence) -> str:
+    others = [role for role in sorted(risen) if role not in (lead.role.name, "load1")]
     too = f", {' and '.join(others)} too" if others else ""
     return (
         f"{lead.role.name} at {lead.role.text(lead.now)} is usual at this hour: "
-        f"so it was on {again.alike} of {again.days} earlier days{too}."
+        f"so it was on {recurring.alike} of {recurring.days} earlier days{too}."
     )
 
 

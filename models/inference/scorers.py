@@ -1,9 +1,9 @@
-"""What the parts of the model read from an alert, and how their readings become one.
+"""The scorers of the ensemble, and how their scores become one.
 
-A part is a forest that gives a probability. One knows the signatures of faults and of what only
-looks like one. Two know how incidents that were labelled on real machines differ: the first by
-distance alone, from everyday alerts; the second by all there is, from look-alikes, too. Two more
-say how close an alert is to what was injected, and to injected look-alikes.
+A scorer is a forest that gives a probability. `fault` knows the signatures of faults and of their
+look-alikes. `distant` and `genuine` know how incidents that were labelled on real machines differ:
+`distant` by distance alone, from everyday alerts; `genuine` by all features, from look-alikes as
+well. `injected` and `alike` say how close an alert is to injected faults and look-alikes.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ _STEEP = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mix:
-    """How readings are put together, all in log-odds.
+class EnsembleWeights:
+    """How scores are combined, all in log-odds.
 
-    `slope` and `offset` of the distance; `gate`, `gate_offset` and `alike` of what lets it count:
-    an incident by the second reading, and no look-alike; `doubt` is what a signature loses on an
-    alert that is like none that was injected, below `everyday`.
+    `slope` and `offset` scale the distance. `gate`, `gate_offset` and `alike` open or close it: it
+    counts where `genuine` is high and `alike` is low. `doubt` is subtracted from a signature on an
+    alert whose `injected` score is below `everyday`.
     """
 
     slope: float
@@ -41,20 +41,20 @@ class Mix:
     everyday: float
 
     def array(self) -> Floats:
-        return np.array([getattr(self, one.name) for one in fields(self)])
+        return np.array([getattr(self, field.name) for field in fields(self)])
 
     @classmethod
-    def of(cls, values: Floats) -> Self:
-        """Raises ValueError."""
-        names = [one.name for one in fields(cls)]
+    def from_array(cls, values: Floats) -> Self:
+        """Raises ValueError where the number of weights is another."""
+        names = [field.name for field in fields(cls)]
         if values.shape != (len(names),):
-            raise ValueError("the readings cannot be put together")
+            raise ValueError(f"{len(names)} ensemble weights are needed, not {values.size}")
         return cls(**dict(zip(names, values.tolist(), strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readings:
-    """Probabilities, an entry an alert."""
+class Scores:
+    """Probabilities by scorer, an entry an alert."""
 
     fault: Floats
     distant: Floats
@@ -62,34 +62,34 @@ class Readings:
     injected: Floats
     alike: Floats
 
-    def combined(self, mix: Mix) -> Floats:
-        """One reading, in log-odds: a signature is enough, and so is a distance that counts."""
+    def combine(self, weights: EnsembleWeights) -> Floats:
+        """One score in log-odds: a signature is enough, and so is a distance that counts."""
         injected = log_odds(self.injected)
-        doubt = mix.doubt / (1 + np.exp(_STEEP * (injected - mix.everyday)))
-        open_by = mix.gate * (log_odds(self.genuine) - mix.alike * log_odds(self.alike))
-        gate = -np.logaddexp(0, -open_by - mix.gate_offset)
-        distance = mix.slope * log_odds(self.distant) + mix.offset
+        doubt = weights.doubt / (1 + np.exp(_STEEP * (injected - weights.everyday)))
+        open_by = weights.gate * (log_odds(self.genuine) - weights.alike * log_odds(self.alike))
+        gate = -np.logaddexp(0, -open_by - weights.gate_offset)
+        distance = weights.slope * log_odds(self.distant) + weights.offset
         return np.asarray(np.logaddexp(log_odds(self.fault) - doubt, distance + gate))
 
-    def confidence(self, raw: Floats, curves: Floats) -> Floats:
-        """The probability of an incident at `combined` readings.
+    def confidence(self, combined: Floats, curves: Floats) -> Floats:
+        """The probability of an incident at `combined` scores.
 
-        `curves` [3, knots] are readings, and the shares of incidents seen there among alerts like
-        those that were injected and among everyday ones: the same reading means more on the first.
+        `curves` [3, knots] are combined scores, and the share of incidents at each among alerts
+        like the injected ones and among everyday ones: the same score means more on the first.
         """
         at, among_injected, among_everyday = curves
         return np.asarray(
-            self.injected * np.interp(raw, at, among_injected)
-            + (1 - self.injected) * np.interp(raw, at, among_everyday)
+            self.injected * np.interp(combined, at, among_injected)
+            + (1 - self.injected) * np.interp(combined, at, among_everyday)
         )
 
     def only(self, kept: NDArray[np.bool_]) -> Self:
-        return type(self)(**{one.name: getattr(self, one.name)[kept] for one in fields(self)})
+        return type(self)(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """A forest for each of `Readings`, named alike."""
+class Scorers:
+    """A forest for each of `Scores`, under the same name."""
 
     fault: Forest
     distant: Forest
@@ -97,26 +97,28 @@ class Parts:
     injected: Forest
     alike: Forest
 
-    def read(self, rows: NDArray[np.float32]) -> Readings:
-        """Of rows as `prepared` gives them."""
-        names = [one.name for one in fields(self)]
-        return Readings(**{name: probability(getattr(self, name)(rows)) for name in names})
+    def score(self, rows: NDArray[np.float32]) -> Scores:
+        """`rows` as `prepare_rows` gives them."""
+        names = [field.name for field in fields(self)]
+        return Scores(**{name: probability(getattr(self, name)(rows)) for name in names})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        found: dict[str, NDArray[Any]] = {}
-        for one in fields(self):
-            found |= getattr(self, one.name).arrays(f"{one.name}_")
-        return found
+        arrays: dict[str, NDArray[Any]] = {}
+        for field in fields(self):
+            arrays |= getattr(self, field.name).arrays(f"{field.name}_")
+        return arrays
 
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Raises KeyError and ValueError on arrays that are no forests."""
-        return cls(**{one.name: Forest.read(arrays, f"{one.name}_") for one in fields(cls)})
+        return cls(
+            **{field.name: Forest.from_arrays(arrays, f"{field.name}_") for field in fields(cls)}
+        )
 
 
-def prepared(vectors: Floats) -> NDArray[np.float32]:
-    """As the trees take them: bounded, and with a number that says unknown."""
-    if vectors.ndim != 2 or vectors.shape[1] != len(NAMES):  # noqa: PLR2004 - rows and columns
+def prepare_rows(vectors: Floats) -> NDArray[np.float32]:
+    """As the trees take them: bounded, and `UNKNOWN` in place of NaN. Raises ValueError."""
+    if vectors.shape != (len(vectors), len(NAMES)):
         raise ValueError(f"{len(NAMES)} features are needed")
     bounded = np.clip(vectors, -_FAR, _FAR)
     return np.where(np.isfinite(vectors), bounded, UNKNOWN).astype(np.float32)
@@ -128,5 +130,5 @@ def log_odds(share: Floats) -> Floats:
 
 
 def probability(raw: Floats) -> Floats:
-    """Of a boosting's one score."""
+    """Of the raw scores of a boosting with one output."""
     return np.asarray(1 / (1 + np.exp(-raw[:, 0])))

@@ -1,7 +1,7 @@
 """Tree ensembles as plain arrays: loaded without running code, walked one row at a time.
 
 scikit-learn takes 9 to 20 ms for one row of an ensemble, most of it overhead. Here all trees
-take their next step at once. The walk gives what scikit-learn gives (tests compare the two).
+take their next step at once. The walk gives what scikit-learn gives (the tests compare both).
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,46 +49,46 @@ class Forest:
         return np.asarray(self.base + self.scale * total)
 
     def splits(self, features: int) -> NDArray[np.int64]:
-        """How often each feature is asked for."""
+        """How many nodes split on each feature."""
         inner = self.left != np.arange(len(self.left))
         return np.bincount(self.feature[inner], minlength=features)
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """What `read` takes back, named `prefix` + its own name."""
+        """The input of `from_arrays`; each name is `prefix` + the field's name."""
         return {
             f"{prefix}{name}": np.asarray(getattr(self, name), dtype=_KEPT_AS.get(name))
             for name in _ARRAYS
         }
 
     @classmethod
-    def read(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Self:
         """Raises KeyError and ValueError on arrays that are no forest."""
-        found = {name: arrays[f"{prefix}{name}"] for name in _ARRAYS}
-        nodes = len(found["feature"])
-        shapes = {name: found[name].shape[0] for name in ("threshold", "left", "value")}
+        own = {name: arrays[f"{prefix}{name}"] for name in _ARRAYS}
+        nodes = len(own["feature"])
+        shapes = {name: own[name].shape[0] for name in ("threshold", "left", "value")}
         if any(length != nodes for length in shapes.values()):
-            raise ValueError("arrays of unlike length")
-        left, inner = found["left"], found["left"] != np.arange(nodes)
-        for name, last in (("left", left + inner), ("roots", found["roots"])):
-            if last.size and not (found[name].min() >= 0 and last.max() < nodes):
+            raise ValueError("arrays of different lengths")
+        left, inner = own["left"], own["left"] != np.arange(nodes)
+        for name, last in (("left", left + inner), ("roots", own["roots"])):
+            if last.size and not (own[name].min() >= 0 and last.max() < nodes):
                 raise ValueError(f"{name} points outside the trees")
-        if not (left >= np.arange(nodes)).all() or (found["threshold"][~inner] != np.inf).any():
-            # Children come after their parents, and no way leads on from a leaf: a walk ends.
-            raise ValueError("a tree runs in a circle")
-        found |= {name: found[name].astype(np.intp) for name in _KEPT_AS}
+        if not (left >= np.arange(nodes)).all() or (own["threshold"][~inner] != np.inf).any():
+            # Children come after their parents and a leaf has none, so that every walk ends.
+            raise ValueError("a tree has a cycle")
+        own |= {name: own[name].astype(np.intp) for name in _KEPT_AS}
         return cls(
-            feature=found["feature"],
-            threshold=found["threshold"],
-            left=found["left"],
-            value=found["value"],
-            roots=found["roots"],
-            scale=float(found["scale"].item()),
-            base=found["base"],
+            feature=own["feature"],
+            threshold=own["threshold"],
+            left=own["left"],
+            value=own["value"],
+            roots=own["roots"],
+            scale=float(own["scale"].item()),
+            base=own["base"],
         )
 
 
 def never() -> Forest:
-    """One leaf that says no, whatever it is asked."""
+    """One leaf: every row gets a probability of almost 0."""
     return _joined(
         [(np.array([-2]), np.zeros(1), np.array([-1]), np.array([-1]))],
         [np.zeros((1, 1))],
@@ -100,12 +100,12 @@ def never() -> Forest:
 def from_boosting(*models: Any, columns: NDArray[np.int64] | None = None) -> Forest:
     """HistGradientBoosting classifiers; outputs are their mean raw scores, one or one a class.
 
-    `columns` are those they were shown, where that was not all.
+    `columns` are the features that the models were trained on, where those are not all.
     """
     trees, values, bases = [], [], []
     for model in models:
-        # scikit-learn shows its trees nowhere else.
-        stages, base = model._predictors, model._baseline_prediction  # noqa: SLF001
+        # scikit-learn has no public access to its trees.
+        stages, base = model._predictors, model._baseline_prediction
         bases.append(np.asarray(base, dtype=np.float64).ravel())
         for stage in stages:
             for output, predictor in enumerate(stage):

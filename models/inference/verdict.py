@@ -1,4 +1,4 @@
-"""What the re-check answers: would a remediation help, only looks bad, or cannot tell."""
+"""The answer of the re-check: a remediation would help, would not help, or undecided."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,8 +27,8 @@ class Verdict:
     is the probability that the alert is an incident, None where it cannot be said.
     `peers` counts the siblings that could be compared and `peers_moved` those that moved the
     same way; `surging` says that the group as a whole carries more traffic. `kind` is the
-    kind of fault that it looks like (`models.learned.Kind`). None is unknown. `lacking` says
-    that too little is known to tell.
+    `FaultKind` that the alert looks like. None is unknown. `lacking` says that too little is known
+    for a verdict.
     """
 
     answer: Answer

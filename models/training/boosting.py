@@ -1,4 +1,4 @@
-"""How the parts of the model are fitted to labelled rows: seeded boosted trees."""
+"""Fits the scorers of the model to labelled rows: seeded boosted trees."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +6,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from models.features import distances
 from models.features.vector import NAMES
-from models.inference.parameters import Kind
-from models.inference.scorers import Parts, prepared
+from models.inference.parameters import FaultKind
+from models.inference.scorers import Scorers, prepare_rows
 from models.inference.tree_ensemble import Forest, from_boosting, never
-from models.training.dataset import Origin, Rows
+from models.training.dataset import JUDGED, MADE, Origin, Rows
 
-# Shares of rows that each model of a part sees. Weights would say the same, and scikit-learn
-# takes ten times as long with them.
+# Shares of rows that each model of a scorer is trained on. Weights would have the same effect, and
+# scikit-learn takes ten times as long with them.
 _MADE_SHARE = 0.6
 _ALIKE_SHARE = 0.5
 _MODELS = 3
@@ -21,28 +21,30 @@ _DISTANT_MODELS = 8
 _LEAST_LABELLED = 30
 # Labels of real machines rank by how far a machine is from its own past; more is never less.
 RISING = (*distances.RISING, "load_now", "load_hour", "load_five")
-KIND_OF: dict[str, Kind] = {
-    **dict.fromkeys(("cpu_runaway", "runaway", "fork_storm", "starved_cpu"), Kind.RUNAWAY_PROCESS),
-    **dict.fromkeys(("mem_leak", "leak", "thrashing", "spinning_leak"), Kind.MEMORY_LEAK),
+KIND_OF: dict[str, FaultKind] = {
     **dict.fromkeys(
-        ("disk_stall", "slow_disk", "runaway_writes", "full_disk", "bad_neighbour"), Kind.DISK
+        ("cpu_runaway", "runaway", "fork_storm", "starved_cpu"), FaultKind.RUNAWAY_PROCESS
     ),
-    **dict.fromkeys(("net_degrade", "loss", "partition", "flood", "port_scan"), Kind.NETWORK),
+    **dict.fromkeys(("mem_leak", "leak", "thrashing", "spinning_leak"), FaultKind.MEMORY_LEAK),
     **dict.fromkeys(
-        ("hang", "hung", "crash_loop", "slow_dependency", "connection_leak"), Kind.HANG
+        ("disk_stall", "slow_disk", "runaway_writes", "full_disk", "bad_neighbour"), FaultKind.DISK
     ),
-    **dict.fromkeys(("overload", "overloaded", "saturated"), Kind.OVERLOAD),
+    **dict.fromkeys(("net_degrade", "loss", "partition", "flood", "port_scan"), FaultKind.NETWORK),
+    **dict.fromkeys(
+        ("hang", "hung", "crash_loop", "slow_dependency", "connection_leak"), FaultKind.HANG
+    ),
+    **dict.fromkeys(("overload", "overloaded", "saturated"), FaultKind.OVERLOAD),
 }
 
 Flags = NDArray[np.bool_]
 
 
-def fit(rows: Rows, seed: int) -> Parts:
-    x = prepared(rows.vectors.astype(np.float64))
-    injected, made = rows.origin == Origin.INJECTED, rows.source == "made"
-    # Of the sets' own alerts: what was made here would drown them.
-    own = ~made
-    return Parts(
+def fit(rows: Rows, seed: int) -> Scorers:
+    x = prepare_rows(rows.vectors.astype(np.float64))
+    injected = rows.origin == Origin.INJECTED
+    # Only alerts of the sets: the far more numerous injections of this repository are left out.
+    own = rows.source != MADE
+    return Scorers(
         fault=_faults(x, rows, seed),
         distant=_distant(x, rows, seed),
         genuine=_genuine(x, rows, seed),
@@ -51,26 +53,26 @@ def fit(rows: Rows, seed: int) -> Parts:
     )
 
 
-def kinds(rows: Rows, seed: int) -> Forest:
-    """Which kind of fault an incident is."""
-    names = list(Kind)
+def fit_kinds(rows: Rows, seed: int) -> Forest:
+    """Classifies the kind of fault of an incident."""
+    names = list(FaultKind)
     kept = rows.incident & np.isin(rows.kind, list(KIND_OF))
-    labels = np.array([names.index(KIND_OF[str(one)]) for one in rows.kind[kept]])
+    labels = np.array([names.index(KIND_OF[str(kind)]) for kind in rows.kind[kept]])
     model = HistGradientBoostingClassifier(
         max_iter=80, learning_rate=0.1, max_leaf_nodes=12, max_features=0.3, random_state=seed
     )
-    return from_boosting(model.fit(prepared(rows.vectors[kept].astype(np.float64)), labels))
+    return from_boosting(model.fit(prepare_rows(rows.vectors[kept].astype(np.float64)), labels))
 
 
 def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
     rng = np.random.default_rng(seed)
-    natural, judged = rows.origin == Origin.NATURAL, rows.kind == "judged"
-    # Labels of published sets are no signatures of faults; what this fleet's people said is.
-    taught = ~(natural & rows.incident) | judged
-    made = (rows.source == "made") & ~judged
+    natural, judged = rows.origin == Origin.NATURAL, rows.kind == JUDGED
+    # Labels of published sets are no signatures of faults; feedback of this fleet's people is.
+    usable = ~(natural & rows.incident) | judged
+    made = (rows.source == MADE) & ~judged
     models = []
     for number in range(_MODELS):
-        kept = taught & (~made | (rng.random(len(rows)) < _MADE_SHARE))
+        kept = usable & (~made | (rng.random(len(rows)) < _MADE_SHARE))
         model = HistGradientBoostingClassifier(
             max_iter=250,
             learning_rate=0.06,
@@ -84,7 +86,7 @@ def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
 
 
 def _distant(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
-    """Of labelled alerts as they happened only; without enough of them it always says no."""
+    """Trained only on labelled alerts that nobody injected; with too few of them always about 0."""
     kept = rows.labelled_as_it_happened
     if rows.incident[kept].sum() < _LEAST_LABELLED:
         return never()
@@ -111,7 +113,7 @@ def _genuine(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
     labelled = rows.labelled_as_it_happened
     if rows.incident[labelled].sum() < _LEAST_LABELLED:
         return never()
-    alike = (rows.origin == Origin.INJECTED) & ~rows.incident & (rows.source != "made")
+    alike = (rows.origin == Origin.INJECTED) & ~rows.incident & (rows.source != MADE)
     models = []
     for number in range(_MODELS):
         kept = labelled | (alike & (rng.random(len(rows)) < _ALIKE_SHARE))
@@ -129,7 +131,7 @@ def _genuine(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
 
 
 def _origins(x: NDArray[np.float32], injected: Flags, kept: Flags, seed: int) -> Forest:
-    """Whether an alert was injected; it always says no where all or none of them were."""
+    """Whether an alert was injected; always about 0 where all or none of them were."""
     if injected[kept].all() or not injected[kept].any():
         return never()
     models = [

@@ -1,10 +1,11 @@
-"""How the model is made from labelled rows: seeded, machine-wise cross-fitted, calibrated.
+"""Cross-fitting and calibration of the model from labelled rows, seeded and by group.
 
-A limit or a probability is never taken from rows that a model was trained on: each comes from
-models that had seen nothing of the row's group.
+A threshold or a probability is never taken from rows that a model was trained on: each comes from
+models that were trained without the row's group.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -13,12 +14,12 @@ from sklearn.isotonic import IsotonicRegression
 
 from models.features.vector import NAMES
 from models.inference.drift import edges
-from models.inference.parameters import Learned, Limits, nearest, placed
-from models.inference.scorers import UNKNOWN, Mix, Parts, Readings, prepared
+from models.inference.parameters import Parameters, Thresholds, nearest_distance, standardise
+from models.inference.scorers import UNKNOWN, EnsembleWeights, Scorers, Scores, prepare_rows
 from models.inference.tree_ensemble import Floats
 from models.inference.verdict import Answer
 from models.training import boosting
-from models.training.dataset import Origin, Rows
+from models.training.dataset import MADE, Origin, Rows
 from models.training.scores import wilson
 
 _PRECISION = 0.975
@@ -31,7 +32,18 @@ _USUAL_SHARE = 0.99
 _STRANGE = 1.3
 # Chosen once across machines: a wider gate orders labelled incidents better, and injected ones
 # worse.
-MIX = Mix(slope=1.5, offset=2.5, gate=10, gate_offset=2, alike=0.3, doubt=4, everyday=-3)
+WEIGHTS = EnsembleWeights(
+    slope=1.5, offset=2.5, gate=10, gate_offset=2, alike=0.3, doubt=4, everyday=-3
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """An entry a row; `confidence` is None where it was not calibrated."""
+
+    answers: list[Answer]
+    score: Floats
+    confidence: Floats | None
 
 
 def cross_fit(
@@ -41,124 +53,123 @@ def cross_fit(
     seed: int,
     progress: Callable[[int, int], None],
     without: NDArray[np.bool_] | None = None,
-) -> Readings:
-    """Groups are dealt to the folds in turn, the largest first.
+) -> Scores:
+    """Scores of each row by models that were trained on the other folds.
 
-    Rows `without` are judged, but nothing is trained on them.
+    Groups are dealt to the folds in turn, the largest first. Rows `without` are scored, but no
+    model is trained on them.
     """
     names, counts = np.unique(rows.group, return_counts=True)
     order = names[np.argsort(-counts, kind="stable")]
     parts = [np.isin(rows.group, order[fold::folds]) for fold in range(folds)]
     kept = np.ones(len(rows), dtype=np.bool_) if without is None else ~without
-    readings = Parallel(n_jobs=-1, return_as="generator")(
-        delayed(_read_held)(rows.only(kept & ~held), rows.vectors[held], seed) for held in parts
+    fold_scores = Parallel(n_jobs=-1, return_as="generator")(
+        delayed(_score_held)(rows.only(kept & ~held), rows.vectors[held], seed) for held in parts
     )
-    found: dict[str, Floats] = {}
-    for fold, (held, reading) in enumerate(zip(parts, readings, strict=True)):
-        for part, values in vars(reading).items():
-            found.setdefault(part, np.full(len(rows), np.nan))[held] = values
+    columns: dict[str, Floats] = {}
+    for fold, (held, scores) in enumerate(zip(parts, fold_scores, strict=True)):
+        for scorer, values in vars(scores).items():
+            columns.setdefault(scorer, np.full(len(rows), np.nan))[held] = values
         progress(fold + 1, folds)
-    return Readings(**found)
+    return Scores(**columns)
 
 
-def finish(rows: Rows, fitted: Parts, crossed: Readings, seed: int) -> Learned:
-    """The calibrated model: limits and probabilities from readings across groups."""
-    scored = rows.source != "made"
-    raw = crossed.combined(MIX)
-    splits = fitted.fault.splits(len(NAMES))
+def build_parameters(rows: Rows, scorers: Scorers, scores: Scores, seed: int) -> Parameters:
+    """The calibrated model: thresholds and probabilities from the cross-fitted `scores`."""
+    counted = rows.source != MADE
+    combined = scores.combine(WEIGHTS)
+    splits = scorers.fault.splits(len(NAMES))
     columns = np.argsort(-splits, kind="stable")[:_USED].astype(np.int16)
     centre, spread, examples = _examples(rows, columns, seed)
     apart = np.array(
         [
-            nearest(np.delete(examples, line, axis=0), examples[line])
-            for line in range(len(examples))
+            nearest_distance(np.delete(examples, row, axis=0), examples[row])
+            for row in range(len(examples))
         ]
     )
-    return Learned(
-        parts=fitted,
-        kinds=boosting.kinds(rows, seed),
-        mix=MIX,
-        curves=_curves(crossed.only(scored), rows.incident[scored]),
-        limits=_limits(rows, crossed, raw),
+    return Parameters(
+        scorers=scorers,
+        kinds=boosting.fit_kinds(rows, seed),
+        weights=WEIGHTS,
+        curves=_curves(scores.only(counted), rows.incident[counted]),
+        thresholds=_thresholds(rows, scores, combined),
         centre=centre,
         spread=spread,
         examples=examples,
         strange_unit=float(np.quantile(apart, _USUAL_SHARE)),
         used=columns,
         feature_edges=edges(rows.vectors[:, columns].astype(np.float64)),
-        score_edges=edges((1 / (1 + np.exp(-raw)))[:, None])[0],
+        score_edges=edges((1 / (1 + np.exp(-combined)))[:, None])[0],
     )
 
 
-def _read_held(taught: Rows, vectors: NDArray[np.float32], seed: int) -> Readings:
-    return boosting.fit(taught, seed).read(prepared(vectors.astype(np.float64)))
+def _score_held(rows: Rows, vectors: NDArray[np.float32], seed: int) -> Scores:
+    return boosting.fit(rows, seed).score(prepare_rows(vectors.astype(np.float64)))
 
 
-def answers(rows: Rows, crossed: Readings) -> tuple[list[Answer], Floats, Floats]:
-    """Answer, score and confidence of each row.
-
-    By limits and a calibration that were made of all the other groups.
-    """
-    raw = crossed.combined(MIX)
-    scored = rows.source != "made"
-    answered = [Answer.UNDECIDED] * len(rows)
+def answer_rows(rows: Rows, scores: Scores) -> Answers:
+    """Each row's answer by thresholds and a calibration that were made from the other groups."""
+    combined = scores.combine(WEIGHTS)
+    counted = rows.source != MADE
+    answers = [Answer.UNDECIDED] * len(rows)
     confidence = np.full(len(rows), np.nan)
-    for group in np.unique(rows.group[scored]):
-        mine = rows.group == group
-        others = ~mine
-        known = rows.only(others)
-        limits = _limits(known, crossed.only(others), raw[others])
-        curves = _curves(crossed.only(others & scored), rows.incident[others & scored])
-        confidence[mine] = crossed.only(mine).confidence(raw[mine], curves)
-        low = float(np.log(limits.refute / (1 - limits.refute))) if limits.refute else -np.inf
-        for line in np.flatnonzero(mine):
-            if crossed.fault[line] >= limits.confirm:
-                answered[line] = Answer.CONFIRMED
-            elif raw[line] <= low:
-                answered[line] = Answer.REFUTED
-    return answered, 1 / (1 + np.exp(-raw)), confidence
+    for group in np.unique(rows.group[counted]):
+        own = rows.group == group
+        others = ~own
+        thresholds = _thresholds(rows.only(others), scores.only(others), combined[others])
+        curves = _curves(scores.only(others & counted), rows.incident[others & counted])
+        confidence[own] = scores.only(own).confidence(combined[own], curves)
+        refute = thresholds.refute
+        low = float(np.log(refute / (1 - refute))) if refute else -np.inf
+        for row in np.flatnonzero(own):
+            if scores.fault[row] >= thresholds.confirm:
+                answers[row] = Answer.CONFIRMED
+            elif combined[row] <= low:
+                answers[row] = Answer.REFUTED
+    return Answers(answers=answers, score=1 / (1 + np.exp(-combined)), confidence=confidence)
 
 
 def _examples(
     rows: Rows, columns: NDArray[np.int16], seed: int
 ) -> tuple[Floats, Floats, NDArray[np.float32]]:
-    x = prepared(rows.vectors.astype(np.float64))[:, columns].astype(np.float64)
+    """Centre, spread and a sample of the rows, for the distance to the training examples."""
+    x = prepare_rows(rows.vectors.astype(np.float64))[:, columns].astype(np.float64)
     known = np.where(x <= UNKNOWN, np.nan, x)
     centre = np.nan_to_num(np.nanmedian(known, axis=0))
     spread = np.nan_to_num(np.nanstd(known, axis=0), nan=1.0)
     spread = np.where(spread > 0, spread, 1.0)
-    some = np.random.default_rng(seed).permutation(len(x))[:_EXAMPLES]
-    return centre, spread, placed(x[some], centre, spread)
+    sample = np.random.default_rng(seed).permutation(len(x))[:_EXAMPLES]
+    return centre, spread, standardise(x[sample], centre, spread)
 
 
-def _curves(crossed: Readings, incident: NDArray[np.bool_]) -> Floats:
-    """As `Readings.confidence` takes them."""
-    raw = crossed.combined(MIX)
-    at = np.unique(np.quantile(raw, np.linspace(0, 1, _KNOTS)))
+def _curves(scores: Scores, incident: NDArray[np.bool_]) -> Floats:
+    """As `Scores.confidence` takes them."""
+    combined = scores.combine(WEIGHTS)
+    at = np.unique(np.quantile(combined, np.linspace(0, 1, _KNOTS)))
     near = np.median(np.diff(at)) / 2
     shares = []
-    for weight in (crossed.injected, 1 - crossed.injected):
+    for weight in (scores.injected, 1 - scores.injected):
         iso = IsotonicRegression(y_min=0.001, y_max=0.999, out_of_bounds="clip")
-        iso.fit(raw, incident, sample_weight=weight)
+        iso.fit(combined, incident, sample_weight=weight)
         smooth = np.mean([iso.predict(at + shift) for shift in np.linspace(-near, near, 9)], axis=0)
         shares.append(np.maximum.accumulate(smooth))
     return np.vstack([at, *shares])
 
 
-def _limits(rows: Rows, crossed: Readings, raw: Floats) -> Limits:
-    """The lowest limit from which precision and its lower bound hold, and where hardly any lies."""
-    kept = (rows.source != "made") & np.isin(
+def _thresholds(rows: Rows, scores: Scores, combined: Floats) -> Thresholds:
+    """Confirmed from the lowest score with enough precision; refuted where few incidents lie."""
+    kept = (rows.source != MADE) & np.isin(
         rows.source, np.unique(rows.source[rows.origin == Origin.INJECTED])
     )
-    fault, incident = crossed.fault[kept], rows.incident[kept]
+    fault, incident = scores.fault[kept], rows.incident[kept]
     order = np.argsort(-fault, kind="stable")
     right = np.cumsum(incident[order])
     count = np.arange(1, len(order) + 1)
     lower = np.array([wilson(int(k), int(n))[0] for k, n in zip(right, count, strict=True)])
     holds = (right / count >= _PRECISION) & (lower >= _PRECISION_AT_LEAST)
     confirm = float(fault[order][np.flatnonzero(holds).max()]) if holds.any() else 2.0
-    up = np.argsort(raw[kept], kind="stable")
+    up = np.argsort(combined[kept], kind="stable")
     missed = np.cumsum(incident[up]) / max(int(incident.sum()), 1)
     low = np.flatnonzero(missed <= _REFUTED_AT_MOST)
-    refute = float(raw[kept][up][low.max()]) if len(low) else -np.inf
-    return Limits(confirm=confirm, refute=1 / (1 + float(np.exp(-refute))), strange=_STRANGE)
+    refute = float(combined[kept][up][low.max()]) if len(low) else -np.inf
+    return Thresholds(confirm=confirm, refute=1 / (1 + float(np.exp(-refute))), strange=_STRANGE)

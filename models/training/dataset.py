@@ -1,4 +1,4 @@
-"""Training rows: every alert as its vector of features with what it was."""
+"""Training rows: the vector of features and the label of every alert."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -12,13 +12,22 @@ from models.features.evidence import Evidence
 from models.features.signals import ROLES
 from models.features.vector import features
 from models.features.window import Window, window
-from models.training.fault_injection import ONE_METRIC, SIGNATURES, inject
-from models.training.labelled_sets import LabelledSet, Patch, Target, view
+from models.training.fault_injection import ONE_METRIC, inject
+from models.training.labelled_sets import LabelledSet, Patch, RecordedTarget, evidence_at
+from models.training.signatures import SIGNATURES
 
 _LEAST_PAST_ROWS = 4 * 1440
 _TRIES = 4
 _QUIET_SHARE = 0.003
 _ALSO_FEWER = 0.4
+# Of the rows that are seen with fewer roles: with those of node_exporter, with one, with a sample.
+_NODE_EXPORTER_UP_TO, _ONE_ROLE_UP_TO, _KEEP_ROLE = 0.6, 0.8, 0.5
+# A series with less deviation never moves.
+_LEAST_DEVIATION = 1e-4
+# The source of rows that train and count in no figure.
+MADE = "made"
+# The kind of alerts with a person's feedback.
+JUDGED = "judged"
 
 
 class Origin(StrEnum):
@@ -31,7 +40,7 @@ class Rows:
     """Arrays of one length, an entry an alert.
 
     `vectors` [rows, features], whether it was an incident, its kind, its group (never split
-    between training and test), its origin, and the name of its set, or "made": such rows train
+    between training and test), its origin, and the name of its set, or `MADE`: such rows train
     and count in no figure.
     """
 
@@ -50,23 +59,23 @@ class Rows:
         """Rows of those sets that hold incidents that nobody injected."""
         natural = self.origin == Origin.NATURAL
         with_incidents = np.unique(self.source[natural & self.incident])
-        return np.asarray(np.isin(self.source, with_incidents) & (self.source != "made") & natural)
+        return np.asarray(np.isin(self.source, with_incidents) & (self.source != MADE) & natural)
 
     def only(self, kept: NDArray[np.bool_]) -> Self:
-        return type(self)(**{one.name: getattr(self, one.name)[kept] for one in fields(self)})
+        return type(self)(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         return cls(
             **{
-                one.name: np.concatenate([getattr(part, one.name) for part in parts])
-                for one in fields(cls)
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(cls)
             }
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Told:
+class _Label:
     incident: bool
     kind: str
     group: str
@@ -74,14 +83,14 @@ class _Told:
 
 
 @dataclass(kw_only=True)
-class _Maker:
+class _RowsBuilder:
     source: str
     vectors: list[NDArray[np.float64]]
     labels: list[tuple[bool, str, str, str]]
 
-    def add(self, vector: NDArray[np.float64], told: "_Told") -> None:
+    def add(self, vector: NDArray[np.float64], label: _Label) -> None:
         self.vectors.append(vector)
-        self.labels.append((told.incident, told.kind, told.group, told.origin.value))
+        self.labels.append((label.incident, label.kind, label.group, label.origin.value))
 
     def rows(self) -> Rows:
         incident, kind, group, origin = zip(*self.labels, strict=True)
@@ -95,24 +104,24 @@ class _Maker:
         )
 
 
-def of_set(labelled: LabelledSet, *, seed: int) -> Rows:
-    """One row an alert of a labelled set, and some again as seen with fewer roles."""
+def rows_of_set(labelled: LabelledSet, *, seed: int) -> Rows:
+    """One row an alert of a labelled set; some alerts have a second row with fewer roles."""
     rng = np.random.default_rng(seed)
-    made = _Maker(source=labelled.name, vectors=[], labels=[])
-    fewer = _Maker(source="made", vectors=[], labels=[])
+    own = _RowsBuilder(source=labelled.name, vectors=[], labels=[])
+    fewer = _RowsBuilder(source=MADE, vectors=[], labels=[])
     for alert, evidence in labelled:
-        seen = window(evidence)
+        grids = window(evidence)
         origin = Origin.NATURAL if alert.kind == "natural" else Origin.INJECTED
-        told = _Told(incident=alert.incident, kind=alert.kind, group=alert.group, origin=origin)
-        made.add(features(seen, alert.roles)[0], told)
-        if len(seen.roles) > 1 and rng.random() < _ALSO_FEWER:
-            fewer.add(features(_fewer(seen, alert.roles, rng), alert.roles)[0], told)
-    return Rows.joined([one.rows() for one in (made, fewer) if one.labels])
+        label = _Label(incident=alert.incident, kind=alert.kind, group=alert.group, origin=origin)
+        own.add(features(grids, alert.roles)[0], label)
+        if len(grids.roles) > 1 and rng.random() < _ALSO_FEWER:
+            fewer.add(features(_fewer(grids, alert.roles, rng), alert.roles)[0], label)
+    return Rows.joined([part.rows() for part in (own, fewer) if part.labels])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """An alert that a person judged, with its evidence."""
+class JudgedAlert:
+    """An alert with its evidence and a person's feedback."""
 
     evidence: Evidence
     roles: tuple[str, ...]
@@ -120,62 +129,66 @@ class Judged:
     group: str
 
 
-def of_judged(judged: Sequence[Judged]) -> Rows:
-    """One row an alert that people judged. They count in no figure: few, and picked by hand."""
-    made = _Maker(source="made", vectors=[], labels=[])
-    for one in judged:
-        told = _Told(incident=one.incident, kind="judged", group=one.group, origin=Origin.NATURAL)
-        made.add(features(window(one.evidence), one.roles)[0], told)
-    return made.rows()
+def judged_rows(judged: Sequence[JudgedAlert]) -> Rows:
+    """One row an alert. They count in no figure: they are few, and chosen by people."""
+    builder = _RowsBuilder(source=MADE, vectors=[], labels=[])
+    for alert in judged:
+        label = _Label(
+            incident=alert.incident, kind=JUDGED, group=alert.group, origin=Origin.NATURAL
+        )
+        builder.add(features(window(alert.evidence), alert.roles)[0], label)
+    return builder.rows()
 
 
-def _fewer(seen: Window, asked: tuple[str, ...], rng: np.random.Generator) -> Window:
-    """Only what node_exporter shows, or only what the alert speaks of, or by chance."""
+def _fewer(grids: Window, asked: tuple[str, ...], rng: np.random.Generator) -> Window:
+    """Only the roles of node_exporter, only the alert's first role, or a random sample."""
     how = rng.random()
-    if how < 0.6:  # noqa: PLR2004 - the common case
-        kept = np.array([role in ROLES or role in asked for role in seen.roles])
-    elif how < 0.8:  # noqa: PLR2004 - one metric alone
-        kept = np.array([role in asked[:1] for role in seen.roles])
+    if how < _NODE_EXPORTER_UP_TO:
+        kept = np.array([role in ROLES or role in asked for role in grids.roles])
+    elif how < _ONE_ROLE_UP_TO:
+        kept = np.array([role in asked[:1] for role in grids.roles])
     else:
-        kept = np.array([role in asked or rng.random() < 0.5 for role in seen.roles])  # noqa: PLR2004 - a coin
-    return seen.only(kept)
+        kept = np.array([role in asked or rng.random() < _KEEP_ROLE for role in grids.roles])
+    return grids.only(kept)
 
 
-def of_injections(target: Target, group: str, *, each: int, seed: int) -> Rows:
-    """`each` cases a kind, and everyday alerts.
+def injected_rows(target: RecordedTarget, group: str, *, each: int, seed: int) -> Rows:
+    """`each` injections a kind, and everyday alerts.
 
-    Those are moments of the first half on which a threshold would have fired all the same.
+    An everyday alert is a moment of the first half at which a threshold would have fired.
     """
     rng = np.random.default_rng(seed)
-    made = _Maker(source="made", vectors=[], labels=[])
+    builder = _RowsBuilder(source=MADE, vectors=[], labels=[])
     for kind in (*SIGNATURES, ONE_METRIC):
         for _ in range(each * (3 if kind == ONE_METRIC else 1)):
-            _add_injection(made, target, group, kind, rng)
+            _add_injection(builder, target, group, kind, rng)
     for _ in range(8 * each):
-        _add_natural(made, target, group, rng)
-    return made.rows()
+        _add_natural(builder, target, group, rng)
+    return builder.rows()
 
 
 def _add_injection(
-    made: _Maker, target: Target, group: str, kind: str, rng: np.random.Generator
+    builder: _RowsBuilder, target: RecordedTarget, group: str, kind: str, rng: np.random.Generator
 ) -> None:
     for _ in range(_TRIES):
         row = int(rng.integers(_LEAST_PAST_ROWS, len(target.values) - 1))
-        found = inject(target, kind, row, rng)
-        if found is not None:
-            vector = _vector(target, row, found.roles, rng, found.patches)
-            made.add(
+        injection = inject(target, kind, row, rng)
+        if injection is not None:
+            vector = _vector(target, row, injection.roles, rng, injection.patches)
+            builder.add(
                 vector,
-                _Told(incident=found.incident, kind=kind, group=group, origin=Origin.INJECTED),
+                _Label(incident=injection.incident, kind=kind, group=group, origin=Origin.INJECTED),
             )
             return
 
 
-def _add_natural(made: _Maker, target: Target, group: str, rng: np.random.Generator) -> None:
+def _add_natural(
+    builder: _RowsBuilder, target: RecordedTarget, group: str, rng: np.random.Generator
+) -> None:
     for _ in range(_TRIES):
         column = int(rng.integers(target.values.shape[1]))
         values = target.values[: len(target.values) // 2, column].astype(np.float64)
-        if values.std() < 1e-4:  # noqa: PLR2004 - a series that never moves
+        if values.std() < _LEAST_DEVIATION:
             continue
         low, high = np.quantile(values, (_QUIET_SHARE, 1 - _QUIET_SHARE))
         least = np.minimum.reduce([values[2:], values[1:-1], values[:-2]])
@@ -185,22 +198,22 @@ def _add_natural(made: _Maker, target: Target, group: str, rng: np.random.Genera
         if len(rows):
             row = int(rng.choice(rows))
             vector = _vector(target, row, (target.roles[column],), rng)
-            made.add(
+            builder.add(
                 vector,
-                _Told(incident=False, kind="everyday", group=group, origin=Origin.NATURAL),
+                _Label(incident=False, kind="everyday", group=group, origin=Origin.NATURAL),
             )
             return
 
 
 def _vector(
-    target: Target,
+    target: RecordedTarget,
     row: int,
     asked: tuple[str, ...],
     rng: np.random.Generator,
     patches: tuple[Patch, ...] = (),
 ) -> NDArray[np.float64]:
-    evidence = view(target, target.start + row * target.step_s, patches)
-    seen = window(evidence)
+    evidence = evidence_at(target, target.start + row * target.step_s, patches)
+    grids = window(evidence)
     if rng.random() < _ALSO_FEWER:
-        seen = _fewer(seen, asked, rng)
-    return features(seen, asked)[0]
+        grids = _fewer(grids, asked, rng)
+    return features(grids, asked)[0]

@@ -1,4 +1,4 @@
-"""Scoring a labelled set through the very code that serves, and what is told of it."""
+"""Scores a labelled set with the code that serves, and summarises the answers."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from models.inference.artifact import Model
 from models.inference.detector import judge
 from models.inference.verdict import Answer, Verdict
-from models.training.labelled_sets import Alert, LabelledSet
+from models.training.labelled_sets import LabelledAlert, LabelledSet
 from models.training.scores import (
     Bin,
     average_precision,
@@ -24,7 +24,7 @@ from models.training.scores import (
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """An alert's label beside its answer."""
+    """An alert's label and its answer."""
 
     id: str
     incident: bool
@@ -80,22 +80,22 @@ class Summary:
         return asdict(self)
 
 
-def score(
+def score_set(
     model: Model | None, labelled: LabelledSet, progress: Callable[[int, int], None]
 ) -> tuple[list[Scored], list[float]]:
-    """Each alert's answer, and the processor's seconds that each decision took."""
-    found: list[Scored] = []
+    """Each alert's answer, and the seconds of CPU that each decision took."""
+    scored: list[Scored] = []
     took: list[float] = []
     for number, (alert, evidence) in enumerate(labelled):
         began = time.process_time()
         verdict = judge(model, evidence, alert.roles)
         took.append(time.process_time() - began)
-        found.append(_scored(alert, verdict))
+        scored.append(_scored(alert, verdict))
         progress(number + 1, len(labelled.alerts))
-    return found, took
+    return scored, took
 
 
-def _scored(alert: Alert, verdict: Verdict) -> Scored:
+def _scored(alert: LabelledAlert, verdict: Verdict) -> Scored:
     return Scored(
         id=alert.id,
         incident=alert.incident,
@@ -106,14 +106,17 @@ def _scored(alert: Alert, verdict: Verdict) -> Scored:
     )
 
 
-def summary(name: str, model: str, scored: Sequence[Scored], took: Sequence[float] = ()) -> Summary:
-    incident = np.array([one.incident for one in scored], dtype=np.bool_)
-    value = np.array([one.score for one in scored])
+def summarise(
+    name: str, model: str, scored: Sequence[Scored], took: Sequence[float] = ()
+) -> Summary:
+    incident = np.array([alert.incident for alert in scored], dtype=np.bool_)
+    value = np.array([alert.score for alert in scored])
     confidence = np.array(
-        [np.nan if one.confidence is None else one.confidence for one in scored], dtype=np.float64
+        [np.nan if alert.confidence is None else alert.confidence for alert in scored],
+        dtype=np.float64,
     )
-    confirmed = np.array([one.answer is Answer.CONFIRMED for one in scored], dtype=np.bool_)
-    refuted = np.array([one.answer is Answer.REFUTED for one in scored], dtype=np.bool_)
+    confirmed = np.array([alert.answer is Answer.CONFIRMED for alert in scored], dtype=np.bool_)
+    refuted = np.array([alert.answer is Answer.REFUTED for alert in scored], dtype=np.bool_)
     right = int((confirmed & incident).sum())
     low, high = wilson(right, int(confirmed.sum()))
     bins = reliability(incident, confidence)
@@ -142,51 +145,53 @@ def summary(name: str, model: str, scored: Sequence[Scored], took: Sequence[floa
 
 
 def _by_kind(scored: Sequence[Scored]) -> tuple[KindLine, ...]:
-    names = sorted({(not one.incident, one.kind) for one in scored})
+    names = sorted({(not alert.incident, alert.kind) for alert in scored})
     lines = []
     for benign, kind in names:
-        mine = [one.answer for one in scored if one.kind == kind and one.incident is not benign]
+        answers = [
+            alert.answer for alert in scored if alert.kind == kind and alert.incident is not benign
+        ]
         lines.append(
             KindLine(
                 kind=kind,
                 incident=not benign,
-                alerts=len(mine),
-                confirmed=mine.count(Answer.CONFIRMED),
-                refuted=mine.count(Answer.REFUTED),
-                undecided=mine.count(Answer.UNDECIDED),
+                alerts=len(answers),
+                confirmed=answers.count(Answer.CONFIRMED),
+                refuted=answers.count(Answer.REFUTED),
+                undecided=answers.count(Answer.UNDECIDED),
             )
         )
     return tuple(lines)
 
 
-def table(found: Summary) -> str:
+def format_table(summary: Summary) -> str:
     """The figures and the table by kind, as text."""
-    interval = f"{_share(found.precision_low)}, {_share(found.precision_high)}"
+    interval = f"{_share(summary.precision_low)}, {_share(summary.precision_high)}"
     lines = [
-        f"set                       {found.set}",
-        f"model                     {found.model}",
-        f"alerts                    {found.alerts}, {found.incidents} of them incidents",
-        f"precision of confirmed    {_share(found.precision)}  [{interval}]",
-        f"recall of incidents       {_share(found.recall)}",
-        f"undecided                 {_share(found.undecided)}",
-        f"benign not confirmed      {_share(found.benign_not_confirmed)}",
-        f"benign refuted            {_share(found.benign_refuted)}",
-        f"average precision         {_share(found.average_precision)}",
-        f"suppressed at 95 % recall {_share(found.suppressed_at_95_recall)}",
-        f"recall at 95 % precision  {_share(found.recall_at_95_precision)}",
-        f"calibration error         {_share(found.calibration_error)}",
+        f"set                       {summary.set}",
+        f"model                     {summary.model}",
+        f"alerts                    {summary.alerts}, {summary.incidents} of them incidents",
+        f"precision of confirmed    {_share(summary.precision)}  [{interval}]",
+        f"recall of incidents       {_share(summary.recall)}",
+        f"undecided                 {_share(summary.undecided)}",
+        f"benign not confirmed      {_share(summary.benign_not_confirmed)}",
+        f"benign refuted            {_share(summary.benign_refuted)}",
+        f"average precision         {_share(summary.average_precision)}",
+        f"suppressed at 95 % recall {_share(summary.suppressed_at_95_recall)}",
+        f"recall at 95 % precision  {_share(summary.recall_at_95_precision)}",
+        f"calibration error         {_share(summary.calibration_error)}",
     ]
-    if found.median_ms is not None and found.p95_ms is not None:
-        lines.append(f"ms a decision (CPU)       {found.median_ms:.1f}, p95 {found.p95_ms:.1f}")
+    if summary.median_ms is not None and summary.p95_ms is not None:
+        lines.append(f"ms a decision (CPU)       {summary.median_ms:.1f}, p95 {summary.p95_ms:.1f}")
     lines += [
         "",
         f"{'kind':20}{'is':10}{'alerts':>8}{'confirmed':>11}{'undecided':>11}{'refuted':>9}",
     ]
-    for one in found.kinds:
-        label = "incident" if one.incident else "benign"
-        shares = [count / one.alerts for count in (one.confirmed, one.undecided, one.refuted)]
+    for kind in summary.kinds:
+        label = "incident" if kind.incident else "benign"
+        shares = [count / kind.alerts for count in (kind.confirmed, kind.undecided, kind.refuted)]
         answered = f"{shares[0]:11.2f}{shares[1]:11.2f}{shares[2]:9.2f}"
-        lines.append(f"{one.kind:20}{label:10}{one.alerts:8}{answered}")
+        lines.append(f"{kind.kind:20}{label:10}{kind.alerts:8}{answered}")
     return "\n".join(lines)
 
 

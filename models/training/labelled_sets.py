@@ -22,11 +22,11 @@ _LEAST_SHARE = 0.8
 
 
 class SetError(ValueError):
-    """The folder is not a set that can be read; the text says what is wrong."""
+    """The folder is not a labelled set; the text names the file and the fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class RecordedTarget:
     """The recorded series of one machine.
 
     `values` [rows, roles], a row each `step_s` from `start` (epoch seconds).
@@ -44,7 +44,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alert:
+class LabelledAlert:
     id: str
     target: str
     time: int
@@ -66,17 +66,17 @@ class Patch:
 @dataclass(frozen=True, kw_only=True)
 class LabelledSet:
     name: str
-    alerts: tuple[Alert, ...]
-    targets: dict[str, Target]
+    alerts: tuple[LabelledAlert, ...]
+    targets: dict[str, RecordedTarget]
     patches: dict[int, tuple[Patch, ...]]
 
-    def __iter__(self) -> Iterator[tuple[Alert, Evidence]]:
+    def __iter__(self) -> Iterator[tuple[LabelledAlert, Evidence]]:
         for line, alert in enumerate(self.alerts):
             target = self.targets[alert.target]
-            yield alert, view(target, alert.time, self.patches.get(line, ()))
+            yield alert, evidence_at(target, alert.time, self.patches.get(line, ()))
 
 
-def read(folder: Path) -> LabelledSet:
+def read_set(folder: Path) -> LabelledSet:
     """Raises SetError."""
     try:
         alerts = tuple(
@@ -84,9 +84,11 @@ def read(folder: Path) -> LabelledSet:
             for text in (folder / "alerts.jsonl").read_text(encoding="utf-8").splitlines()
         )
         meta = folder / "set.json"
-        where = json.loads(meta.read_text(encoding="utf-8"))["targets"] if meta.exists() else None
-        base = folder / (where or "targets")
-        targets = {name: _target(base, name) for name in sorted({one.target for one in alerts})}
+        targets_at = (
+            json.loads(meta.read_text(encoding="utf-8"))["targets"] if meta.exists() else None
+        )
+        base = folder / (targets_at or "targets")
+        targets = {name: _target(base, name) for name in sorted({alert.target for alert in alerts})}
         patches = _patches(folder / "patches.npz")
     except OSError as error:
         raise SetError(f"{error.filename}: {error.strerror}") from error
@@ -95,8 +97,8 @@ def read(folder: Path) -> LabelledSet:
     return LabelledSet(name=folder.name, alerts=alerts, targets=targets, patches=patches)
 
 
-def view(target: Target, time: float, patches: tuple[Patch, ...] = ()) -> Evidence:
-    """What could be known of a target at a moment: rows after it are cut off first."""
+def evidence_at(target: RecordedTarget, time: float, patches: tuple[Patch, ...] = ()) -> Evidence:
+    """The evidence of a target at a moment; later rows are cut off first."""
     end = min(target.row(time), len(target.values) - 1) + 1
     begin = max(0, end - int(MOST_SLOTS * SLOT_S) // target.step_s)
     values = target.values[begin:end].astype(np.float64)
@@ -124,13 +126,13 @@ def view(target: Target, time: float, patches: tuple[Patch, ...] = ()) -> Eviden
     )
 
 
-def assembled(
+def assemble_target(
     name: str,
     parts: Iterable[tuple[str, Sequence[float], Sequence[float]]],
     *,
     start: int,
     end: int,
-) -> Target | None:
+) -> RecordedTarget | None:
     """A target of recorded parts (role, epoch seconds, values), a row a minute.
 
     Short gaps become straight lines; a role of which a fifth is missing is left out.
@@ -153,31 +155,31 @@ def assembled(
         for known in [np.isfinite(column)]
     ]
     whole = np.column_stack(lines).astype(np.float32)
-    return Target(name=name, roles=tuple(kept), values=whole, start=start, step_s=STEP_S)
+    return RecordedTarget(name=name, roles=tuple(kept), values=whole, start=start, step_s=STEP_S)
 
 
 def _series(times: NDArray[np.float64], values: NDArray[np.float64]) -> Series:
     return Series(times, values)  # type: ignore[arg-type] # arrays spare a list of a million
 
 
-def _alert(one: dict[str, Any]) -> Alert:
-    return Alert(
-        id=str(one["id"]),
-        target=str(one["target"]),
-        time=int(one["time"]),
-        roles=tuple(str(role) for role in one["roles"]),
-        incident=one.get("label") == "incident",
-        kind=str(one.get("kind", "")),
-        group=str(one.get("group", one["target"])),
+def _alert(line: dict[str, Any]) -> LabelledAlert:
+    return LabelledAlert(
+        id=str(line["id"]),
+        target=str(line["target"]),
+        time=int(line["time"]),
+        roles=tuple(str(role) for role in line["roles"]),
+        incident=line.get("label") == "incident",
+        kind=str(line.get("kind", "")),
+        group=str(line.get("group", line["target"])),
     )
 
 
-def _target(base: Path, name: str) -> Target:
+def _target(base: Path, name: str) -> RecordedTarget:
     path = base / f"{name}.npz"
     if path.resolve().parent != base.resolve():
-        raise SetError(f"{name}: not a name of a target")
+        raise SetError(f"{name}: not the name of a target")
     with np.load(path, allow_pickle=False) as arrays:
-        return Target(
+        return RecordedTarget(
             name=name,
             roles=tuple(str(role) for role in arrays["roles"]),
             values=np.asarray(arrays["X"], dtype=np.float32),
@@ -191,11 +193,11 @@ def _patches(path: Path) -> dict[int, tuple[Patch, ...]]:
         return {}
     with np.load(path, allow_pickle=False) as arrays:
         pool = np.asarray(arrays["values"], dtype=np.float32)
-        found: dict[int, list[Patch]] = {}
+        by_alert: dict[int, list[Patch]] = {}
         columns = ("alert", "role", "start", "offset", "length")
         for alert, role, start, offset, length in zip(
             *(arrays[name].tolist() for name in columns), strict=True
         ):
             patch = Patch(column=role, row=start, values=pool[offset : offset + length])
-            found.setdefault(alert, []).append(patch)
-    return {alert: tuple(patches) for alert, patches in found.items()}
+            by_alert.setdefault(alert, []).append(patch)
+    return {alert: tuple(patches) for alert, patches in by_alert.items()}

@@ -1,4 +1,4 @@
-"""What the card of a model says of its figures, as Markdown for `docs/model.md`."""
+"""Renders the figures of a model's card as Markdown for `docs/model.md`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,65 +18,76 @@ _TITLES = {
 _INJECTED = "stream-dev"
 EVERY_KIND = "every kind left out"
 
-Found = Mapping[str, Any]
+Figures = Mapping[str, Any]
 
 
-def figures(card: Found) -> str:
-    """Tables of a card: by set, by kind, and of kinds that were left out in training."""
-    sets = sorted(card["figures"], key=lambda one: one["set"] != _INJECTED)
+def render_figures(card: Figures) -> str:
+    """Tables of a card: by set, by kind, and by kind that was left out of the training."""
+    sets = sorted(card["figures"], key=lambda figures: figures["set"] != _INJECTED)
     parts = [_by_set(sets)]
-    known = {one["kind"]: one for one in sets[0]["kinds"]}
+    trained = {line["kind"]: line for line in sets[0]["kinds"]}
     parts.append(_by_kind(sets[0]["kinds"]))
     if card["rehearsal"]:
-        parts.append(_unseen(card["rehearsal"], known))
+        parts.append(_unseen(card["rehearsal"], trained))
     return "\n\n".join(parts)
 
 
-def _by_set(sets: Sequence[Found]) -> str:
-    titles = [f"{_TITLES.get(one['set'], one['set'])} ({one['alerts']:,})" for one in sets]
+def _by_set(sets: Sequence[Figures]) -> str:
+    titles = [
+        f"{_TITLES.get(figures['set'], figures['set'])} ({figures['alerts']:,})" for figures in sets
+    ]
     lines = [["", *titles], ["precision of confirmed [95 %]", *map(_precision, sets)]]
-    lines += [[name, *(_share(one[key]) for one in sets)] for name, key in _ROWS.items()]
+    lines += [[name, *(_share(figures[key]) for figures in sets)] for name, key in _ROWS.items()]
     return _table(lines)
 
 
-def _by_kind(kinds: Sequence[Found]) -> str:
+def _by_kind(kinds: Sequence[Figures]) -> str:
     lines = [["kind", "is", "confirmed", "undecided", "refuted"]]
-    for one in kinds:
-        answers = (one[answer] / one["alerts"] for answer in ("confirmed", "undecided", "refuted"))
-        lines.append([one["kind"], _label(one), *(f"{share:.2f}" for share in answers)])
+    for kind in kinds:
+        answers = (
+            kind[answer] / kind["alerts"] for answer in ("confirmed", "undecided", "refuted")
+        )
+        lines.append([kind["kind"], _label(kind), *(f"{share:.2f}" for share in answers)])
     return _table(lines)
 
 
-def _unseen(rehearsal: Sequence[Found], known: Mapping[str, Found]) -> str:
-    every = next(one for one in rehearsal if one["set"] == EVERY_KIND)
-    alone = {line["kind"]: line for one in rehearsal if one is not every for line in one["kinds"]}
+def _unseen(rehearsal: Sequence[Figures], trained: Mapping[str, Figures]) -> str:
+    every = next(figures for figures in rehearsal if figures["set"] == EVERY_KIND)
+    alone = {
+        line["kind"]: line
+        for figures in rehearsal
+        if figures is not every
+        for line in figures["kinds"]
+    }
     lines = [["kind", "is", "no kind known", "this one unknown", "known"]]
-    for one in every["kinds"]:
-        seen = (one, alone.get(one["kind"]), known.get(one["kind"]))
-        lines.append([one["kind"], _label(one), *map(_confirmed, seen)])
+    for kind in every["kinds"]:
+        name = kind["kind"]
+        compared = (kind, alone.get(name), trained.get(name))
+        lines.append([name, _label(kind), *map(_confirmed, compared)])
     lines += list(_whole(every["kinds"]))
     return "Confirmed, by what the model had been taught of the kind:\n\n" + _table(lines)
 
 
-def _whole(kinds: Sequence[Found]) -> Iterator[list[str]]:
+def _whole(kinds: Sequence[Figures]) -> Iterator[list[str]]:
     for incident in (True, False):
-        mine = [one for one in kinds if one["incident"] is incident]
-        if mine:
-            share = sum(one["confirmed"] for one in mine) / sum(one["alerts"] for one in mine)
-            yield ["all", _label(mine[0]), f"{share:.3f}", "", ""]
+        alike = [kind for kind in kinds if kind["incident"] is incident]
+        if alike:
+            confirmed = sum(kind["confirmed"] for kind in alike)
+            share = confirmed / sum(kind["alerts"] for kind in alike)
+            yield ["all", _label(alike[0]), f"{share:.3f}", "", ""]
 
 
-def _confirmed(one: Found | None) -> str:
-    return "" if one is None else f"{one['confirmed'] / one['alerts']:.2f}"
+def _confirmed(kind: Figures | None) -> str:
+    return "" if kind is None else f"{kind['confirmed'] / kind['alerts']:.2f}"
 
 
-def _label(one: Found) -> str:
-    return "incident" if one["incident"] else "benign"
+def _label(kind: Figures) -> str:
+    return "incident" if kind["incident"] else "benign"
 
 
-def _precision(one: Found) -> str:
-    interval = f"[{one['precision_low']:.3f}, {one['precision_high']:.3f}]"
-    return f"{_share(one['precision'])} {interval}"
+def _precision(figures: Figures) -> str:
+    interval = f"[{figures['precision_low']:.3f}, {figures['precision_high']:.3f}]"
+    return f"{_share(figures['precision'])} {interval}"
 
 
 def _share(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""From labelled sets to a model in its folder, with its card: what was learnt, and how well."""
+"""From labelled sets to a model in its folder, with its card: what it learned, and its figures."""
 
 import hashlib
 import json
@@ -11,16 +11,25 @@ from typing import Any
 import numpy as np
 import sklearn
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 
 from models.features.vector import NAMES
-from models.inference.artifact import CARD, Entry, packed, save
-from models.inference.parameters import Learned
-from models.inference.scorers import Readings
+from models.inference.artifact import CARD, Entry, save, to_bytes
+from models.inference.parameters import Parameters
+from models.inference.scorers import Scores
 from models.training.boosting import fit
-from models.training.cross_fit import MIX, answers, cross_fit, finish
-from models.training.dataset import Judged, Origin, Rows, of_injections, of_judged, of_set
-from models.training.evaluation import Scored, Summary, summary
-from models.training.labelled_sets import LabelledSet, Target, read
+from models.training.cross_fit import WEIGHTS, Answers, answer_rows, build_parameters, cross_fit
+from models.training.dataset import (
+    MADE,
+    JudgedAlert,
+    Origin,
+    Rows,
+    injected_rows,
+    judged_rows,
+    rows_of_set,
+)
+from models.training.evaluation import Scored, Summary, summarise
+from models.training.labelled_sets import LabelledSet, RecordedTarget, read_set
 from models.training.model_card import EVERY_KIND
 
 _MINUTE_S = 60
@@ -28,8 +37,31 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    learned: Learned
+class TrainingData:
+    """The sources of rows.
+
+    `folders` hold labelled sets. Faults are injected into the targets of the sets and into
+    `targets`, further ones with their groups. `judged` are alerts with a person's feedback.
+    """
+
+    folders: Sequence[Path]
+    targets: Sequence[tuple[RecordedTarget, str]] = ()
+    judged: Sequence[JudgedAlert] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """`each` injections a kind and target; `rehearse` leaves kinds out in turn."""
+
+    seed: int
+    each: int
+    folds: int
+    rehearse: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    parameters: Parameters
     figures: tuple[Summary, ...]
     rehearsal: tuple[Summary, ...]
     data: Mapping[str, str]
@@ -38,152 +70,134 @@ class Made:
     incidents: int
 
 
-def make(  # noqa: PLR0913 - each is one choice of whoever trains, all by name
-    folders: Sequence[Path],
-    *,
-    seed: int,
-    each: int,
-    folds: int,
-    rehearse: bool,
-    progress: Progress,
-    more: Sequence[tuple[Target, str]] = (),
-    judged: Sequence[Judged] = (),
-) -> Made:
-    """A model of all the sets, with figures on groups that its parts had not seen.
+def train(data: TrainingData, options: TrainingOptions, progress: Progress) -> TrainedModel:
+    """A model of all the data, with figures on groups that were held out.
 
-    `each` is how many cases of each kind are injected into each target; `more` are further
-    targets to inject into, with their groups; `judged` are alerts that people judged. Raises
-    models.sets.SetError.
+    Raises models.training.labelled_sets.SetError.
     """
-    sets = [read(folder) for folder in folders]
-    rows = _rows(sets, more, judged, seed=seed, each=each, progress=progress)
-    crossed = cross_fit(
-        rows, folds=folds, seed=seed, progress=lambda at, of: progress("cross-fitting", at, of)
+    seed = options.seed
+    sets = [read_set(folder) for folder in data.folders]
+    rows = _rows(sets, data, options, progress)
+    scores = cross_fit(
+        rows,
+        folds=options.folds,
+        seed=seed,
+        progress=lambda at, of: progress("cross-fitting", at, of),
     )
     progress("fitting", 0, 1)
-    learned = finish(rows, fit(rows, seed), crossed, seed)
+    parameters = build_parameters(rows, fit(rows, seed), scores, seed)
     progress("fitting", 1, 1)
-    return Made(
-        learned=learned,
-        figures=_figures(rows, crossed),
-        rehearsal=_rehearsal(rows, seed, progress) if rehearse else (),
-        data={folder.name: _hash(folder) for folder in folders},
+    return TrainedModel(
+        parameters=parameters,
+        figures=_figures(rows, scores),
+        rehearsal=_rehearsal(rows, seed, progress) if options.rehearse else (),
+        data={folder.name: _hash(folder) for folder in data.folders},
         seed=seed,
         rows=len(rows),
         incidents=int(rows.incident.sum()),
     )
 
 
-def write(made: Made, folder: Path, version: str | None = None) -> Entry:
-    """Writes the model, its manifest and its card. The version is that of its bytes."""
-    data = packed(made.learned)
+def write_model(model: TrainedModel, folder: Path, version: str | None = None) -> Entry:
+    """Writes model, manifest and card; by default the version is a hash of the model's bytes."""
+    data = to_bytes(model.parameters)
     version = version or f"model-{hashlib.sha256(data).hexdigest()[:12]}"
-    entry = save(folder, version, made.learned)
+    entry = save(folder, version, model.parameters)
     card: dict[str, Any] = {
         "version": version,
         "sha256": entry.sha256,
         "bytes": len(data),
-        "data": dict(made.data),
-        "seed": made.seed,
+        "data": dict(model.data),
+        "seed": model.seed,
         "features": len(NAMES),
-        "rows": made.rows,
-        "incidents": made.incidents,
-        "limits": asdict(made.learned.limits),
+        "rows": model.rows,
+        "incidents": model.incidents,
+        "limits": asdict(model.parameters.thresholds),
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
             "scikit-learn": sklearn.__version__,
         },
-        "figures": [one.as_dict() for one in made.figures],
-        "rehearsal": [one.as_dict() for one in made.rehearsal],
+        "figures": [summary.as_dict() for summary in model.figures],
+        "rehearsal": [summary.as_dict() for summary in model.rehearsal],
     }
     path = folder / CARD
     path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return entry
 
 
-def _rows(  # noqa: PLR0913 - where rows come from, and how many
-    sets: Sequence[LabelledSet],
-    more: Sequence[tuple[Target, str]],
-    judged: Sequence[Judged],
-    *,
-    seed: int,
-    each: int,
-    progress: Progress,
+def _rows(
+    sets: Sequence[LabelledSet], data: TrainingData, options: TrainingOptions, progress: Progress
 ) -> Rows:
-    targets = {one.name: one for labelled in sets for one in labelled.targets.values()}
+    targets = {target.name: target for labelled in sets for target in labelled.targets.values()}
     group = {alert.target: alert.group for labelled in sets for alert in labelled.alerts}
     # Injections count in minutes.
-    fine = [(one, group[name]) for name, one in targets.items() if one.step_s == _MINUTE_S]
-    work = [delayed(of_set)(one, seed=seed) for one in sets]
+    fine = [(target, group[name]) for name, target in targets.items() if target.step_s == _MINUTE_S]
+    work = [delayed(rows_of_set)(labelled, seed=options.seed) for labelled in sets]
     work += [
-        delayed(of_injections)(one, name, each=each, seed=seed + number)
-        for number, (one, name) in enumerate([*fine, *more], start=1)
+        delayed(injected_rows)(target, name, each=options.each, seed=options.seed + number)
+        for number, (target, name) in enumerate([*fine, *data.targets], start=1)
     ]
     parts = []
     for part in Parallel(n_jobs=-1, return_as="generator")(work):
         parts.append(part)
         progress("alerts", len(parts), len(work))
-    if judged:
-        parts.append(of_judged(judged))
+    if data.judged:
+        parts.append(judged_rows(data.judged))
     return Rows.joined(parts)
 
 
-def _figures(rows: Rows, crossed: Readings) -> tuple[Summary, ...]:
-    """By set, each group judged with limits and a calibration made without it."""
-    answered, score, confidence = answers(rows, crossed)
-    found = []
-    for name in dict.fromkeys(rows.source.tolist()):
-        if name == "made":
-            continue
-        scored = [
-            Scored(
-                id="",
-                incident=bool(rows.incident[line]),
-                kind=str(rows.kind[line]),
-                answer=answered[line],
-                score=float(score[line]),
-                confidence=float(confidence[line]),
-            )
-            for line in np.flatnonzero(rows.source == name)
-        ]
-        found.append(summary(str(name), "cross-fitted", scored))
-    return tuple(found)
+def _figures(rows: Rows, scores: Scores) -> tuple[Summary, ...]:
+    """By set; thresholds and calibration of each group are made from the other groups."""
+    answers = answer_rows(rows, scores)
+    return tuple(
+        summarise(str(name), "cross-fitted", _scored(rows, answers, rows.source == name))
+        for name in dict.fromkeys(rows.source.tolist())
+        if name != MADE
+    )
 
 
 def _rehearsal(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]:
-    """As with kinds that nobody thought of.
+    """Figures on kinds of faults that were not in the training rows.
 
-    Trained without any injected kind of the sets, then without one of them in turn, and asked
-    about those.
+    Trained without any injected kind of the sets, then without one of them in turn, and scored on
+    the kinds that were left out.
     """
-    injected = (rows.origin == Origin.INJECTED) & np.isin(rows.kind, _set_kinds(rows))
     kinds = _set_kinds(rows)
-    found = []
+    injected = (rows.origin == Origin.INJECTED) & np.isin(rows.kind, kinds)
+    summaries = []
     for number, left_out in enumerate([kinds, *([kind] for kind in kinds)]):
         progress("rehearsing", number, len(kinds) + 1)
         unseen = injected & np.isin(rows.kind, left_out)
-        crossed = cross_fit(rows, folds=2, seed=seed, progress=lambda *_: None, without=unseen)
-        answered, _, _ = answers(rows, crossed)
-        raw = crossed.combined(MIX)
-        scored = [
-            Scored(
-                id="",
-                incident=bool(rows.incident[line]),
-                kind=str(rows.kind[line]),
-                answer=answered[line],
-                score=float(raw[line]),
-                confidence=None,
-            )
-            for line in np.flatnonzero(unseen & (rows.source != "made"))
-        ]
+        scores = cross_fit(rows, folds=2, seed=seed, progress=lambda *_: None, without=unseen)
+        answers = Answers(
+            answers=answer_rows(rows, scores).answers,
+            score=scores.combine(WEIGHTS),
+            confidence=None,
+        )
         name = EVERY_KIND if len(left_out) > 1 else f"without {left_out[0]}"
-        found.append(summary(name, "cross-fitted", scored))
-    return tuple(found)
+        scored = _scored(rows, answers, unseen & (rows.source != MADE))
+        summaries.append(summarise(name, "cross-fitted", scored))
+    return tuple(summaries)
+
+
+def _scored(rows: Rows, answers: Answers, chosen: NDArray[np.bool_]) -> list[Scored]:
+    confidence = answers.confidence
+    return [
+        Scored(
+            id="",
+            incident=bool(rows.incident[row]),
+            kind=str(rows.kind[row]),
+            answer=answers.answers[row],
+            score=float(answers.score[row]),
+            confidence=None if confidence is None else float(confidence[row]),
+        )
+        for row in np.flatnonzero(chosen)
+    ]
 
 
 def _set_kinds(rows: Rows) -> list[str]:
-    kept = (rows.source != "made") & (rows.origin == Origin.INJECTED)
+    kept = (rows.source != MADE) & (rows.origin == Origin.INJECTED)
     return sorted(set(rows.kind[kept].tolist()))
 
 

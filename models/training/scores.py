@@ -1,4 +1,4 @@
-"""The figures by which answers are judged."""
+"""The figures that measure answers: precision, calibration, suppression."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _BINS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Alerts of like confidence: how sure the model was on average, and how often it was one."""
+    """Alerts of similar confidence: its mean, and the share of incidents among them."""
 
     alerts: int
     confidence: float
@@ -47,8 +47,8 @@ def suppressed(incident: Flags, score: Floats, recall: float = 0.95) -> float | 
     """The share of benign alerts below the score that still finds `recall` of the incidents."""
     if not incident.any() or incident.all():
         return None
-    found = np.sort(score[incident])
-    limit = found[int(np.floor((1 - recall) * len(found)))]
+    ordered = np.sort(score[incident])
+    limit = ordered[int(np.floor((1 - recall) * len(ordered)))]
     return float((score[~incident] < limit).mean())
 
 
@@ -69,17 +69,17 @@ def reliability(incident: Flags, confidence: Floats) -> tuple[Bin, ...]:
     bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
     return tuple(
         Bin(
-            alerts=int((bins == one).sum()),
-            confidence=float(confidence[bins == one].mean()),
-            incidents=float(incident[bins == one].mean()),
+            alerts=int((bins == number).sum()),
+            confidence=float(confidence[bins == number].mean()),
+            incidents=float(incident[bins == number].mean()),
         )
-        for one in np.unique(bins)
+        for number in np.unique(bins)
     )
 
 
 def calibration_error(bins: tuple[Bin, ...]) -> float | None:
     """Expected calibration error; None where nothing is known."""
-    alerts = sum(one.alerts for one in bins)
+    alerts = sum(part.alerts for part in bins)
     if not alerts:
         return None
-    return sum(one.alerts * abs(one.incidents - one.confidence) for one in bins) / alerts
+    return sum(part.alerts * abs(part.incidents - part.confidence) for part in bins) / alerts

@@ -12,8 +12,8 @@ import click
 
 from models.inference import artifact
 from models.training import evaluation, pipeline
-from models.training.dataset import Judged
-from models.training.labelled_sets import SetError, Target, read
+from models.training.dataset import JudgedAlert
+from models.training.labelled_sets import RecordedTarget, SetError, read_set
 from receiver import settings
 from receiver.cli import training_data
 from receiver.db.database import DatabaseUrlError, database
@@ -54,32 +54,29 @@ def train(  # noqa: PLR0913 - an option each
     Prometheus and the database are those of the settings.
     """
     try:
-        made = pipeline.make(
-            data,
-            seed=seed,
-            each=each,
-            folds=folds,
-            rehearse=rehearse,
-            progress=_progress,
-            more=_of_fleet(days, most) if fleet else (),
+        training_set = pipeline.TrainingData(
+            folders=data,
+            targets=_of_fleet(days, most) if fleet else (),
             judged=_of_people() if outcomes else (),
         )
-        entry = pipeline.write(made, out)
+        options = pipeline.TrainingOptions(seed=seed, each=each, folds=folds, rehearse=rehearse)
+        model = pipeline.train(training_set, options, _progress)
+        entry = pipeline.write_model(model, out)
     except (SetError, SettingsError, PrometheusError, DatabaseUrlError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}")
-    for one in (*made.figures, *made.rehearsal):
-        click.echo(evaluation.table(one) + "\n")
+    for summary in (*model.figures, *model.rehearsal):
+        click.echo(evaluation.format_table(summary) + "\n")
     click.echo(f"{out / entry.file}: {entry.version}")
 
 
-def _of_fleet(days: int, most: int) -> Sequence[tuple[Target, str]]:
+def _of_fleet(days: int, most: int) -> Sequence[tuple[RecordedTarget, str]]:
     with Prometheus(str(settings.load().prometheus_url), timeout_s=_PATIENCE_S) as prometheus:
         return list(training_data.fleet(prometheus, now=time.time(), days=days, most=most))
 
 
-def _of_people() -> Sequence[Judged]:
+def _of_people() -> Sequence[JudgedAlert]:
     loaded = settings.load()
     with (
         Prometheus(str(loaded.prometheus_url), timeout_s=_PATIENCE_S) as prometheus,
@@ -87,7 +84,7 @@ def _of_people() -> Sequence[Judged]:
     ):
         found = training_data.outcomes(database(loaded.database_url), prometheus, pool)
         return [
-            Judged(
+            JudgedAlert(
                 evidence=evidence,
                 roles=tuple(roles),
                 incident=incident,
@@ -105,9 +102,9 @@ def _of_people() -> Sequence[Judged]:
 def evaluate(*, folder: Path, scores: Path | None, as_json: bool, where: Path | None) -> None:
     """Judge the alerts of a labelled SET with the code that serves, and tell how well."""
     try:
-        model = artifact.shipped() if where is None else artifact.of_folder(where)
-        labelled = read(folder)
-        scored, took = evaluation.score(
+        model = artifact.load_shipped() if where is None else artifact.load_folder(where)
+        labelled = read_set(folder)
+        scored, took = evaluation.score_set(
             model, labelled, lambda at, of: _progress(labelled.name, at, of)
         )
         if scores is not None:
@@ -117,8 +114,8 @@ def evaluate(*, folder: Path, scores: Path | None, as_json: bool, where: Path | 
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}")
-    found = evaluation.summary(labelled.name, model.version, scored, took)
-    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else evaluation.table(found))
+    found = evaluation.summarise(labelled.name, model.version, scored, took)
+    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else evaluation.format_table(found))
 
 
 def _progress(what: str, at: int, of: int) -> None:

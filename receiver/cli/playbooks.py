@@ -13,7 +13,7 @@ from actions.assurance import role_check as own_role
 from actions.aws import clients
 from actions.aws import errors as aws_errors
 from actions.aws.clients import AWS_ERRORS
-from models.inference.artifact import ModelError, shipped
+from models.inference.artifact import ModelError, load_shipped
 from models.inference.detector import judge
 from receiver import settings
 from receiver.db.database import DatabaseUrlError
@@ -60,7 +60,7 @@ def test_playbooks(folder: Path | None) -> None:
     """Run the tests of playbooks in FOLDER/tests; needs neither network nor credentials."""
     folder = folder or settings_or_exit().playbooks
     try:
-        model = shipped()
+        model = load_shipped()
     except ModelError as error:
         fail(str(error), FAILED)
     report = runner.run(folder, playbooks_or_exit(folder), partial(judge, model))

@@ -14,7 +14,7 @@ from typing import Any
 from actions.base import Action
 from actions.catalog.registry import CATALOG
 from models.inference import artifact
-from models.training.model_card import figures
+from models.training.model_card import render_figures
 from receiver.playbooks.schema import Playbook
 
 ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")
@@ -52,8 +52,8 @@ def schema() -> Mapping[str, Any]:
 
 def model_page(text: str) -> str:
     """The page of the model, with the figures that the shipped model's card has now."""
-    found = figures(artifact.card(artifact.SHIPPED))
-    return _FIGURES.sub(lambda _: f"\n{found}\n\n", text, count=1)
+    tables = render_figures(artifact.read_card(artifact.SHIPPED))
+    return _FIGURES.sub(lambda _: f"\n{tables}\n\n", text, count=1)
 
 
 def _params() -> Iterator[dict[str, Any]]:

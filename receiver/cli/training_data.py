@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 
 from models.features.evidence import Evidence
 from models.features.signals import MEANS, ROLES_OF_ALERT, of_instance, query
-from models.training.labelled_sets import STEP_S, Target, assembled
+from models.training.labelled_sets import STEP_S, RecordedTarget, assemble_target
 from receiver.db.database import Database
 from receiver.evidence.metrics_query import gather
 from receiver.evidence.prometheus import Prometheus
@@ -20,7 +20,7 @@ _INSTANCES = 'group by (instance_id, asg) (node_load1{instance_id!=""})'
 
 def fleet(
     prometheus: Prometheus, *, now: float, days: int, most: int
-) -> Iterator[tuple[Target, str]]:
+) -> Iterator[tuple[RecordedTarget, str]]:
     """Instances with their group and their last days, a row a minute.
 
     Roles with large gaps are left out. Raises PrometheusError.
@@ -39,7 +39,9 @@ def fleet(
             yield target, group or name
 
 
-def _target(prometheus: Prometheus, name: str, of: str, end: int, days: int) -> Target | None:
+def _target(
+    prometheus: Prometheus, name: str, of: str, end: int, days: int
+) -> RecordedTarget | None:
     start = end - days * DAY_S
     parts = [
         (series.labels.get("role", ""), series.times, series.values)
@@ -52,7 +54,7 @@ def _target(prometheus: Prometheus, name: str, of: str, end: int, days: int) -> 
             timeout_s=60,
         )
     ]
-    return assembled(name, parts, start=start, end=end)
+    return assemble_target(name, parts, start=start, end=end)
 
 
 def outcomes(

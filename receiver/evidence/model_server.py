@@ -76,8 +76,8 @@ class Judging:
     def judge(self, evidence: Evidence, roles: Collection[str]) -> Verdict:
         now = self.in_use
         examined = examine(now.active, evidence, roles)
-        if now.drift is not None and examined.placed is not None:
-            now.drift.note(examined.placed, examined.verdict.score)
+        if now.drift is not None and examined.features is not None:
+            now.drift.note(examined.features, examined.verdict.score)
         if now.shadow is not None and self._room.acquire(blocking=False):
             # Left out in a storm, or while the service stops: the shadow must not hold alerts up.
             try:
@@ -135,20 +135,20 @@ class Judging:
         self._stamp = self._file_stamp()
         try:
             known = self._known()
-            active = artifact.load(known, known.active, self._fetch)
+            active = artifact.load_version(known, known.active, self._fetch)
         except ModelError as error:
             _log.error("no_model", problem=str(error))
             return InUse(active=None, shadow=None, drift=None, problem=str(error))
         _log.info("model", version=active.version)
-        learned = active.learned
-        drift = Drift(learned.feature_edges, learned.score_edges)
+        parameters = active.parameters
+        drift = Drift(parameters.feature_edges, parameters.score_edges)
         return InUse(active=active, shadow=self._shadow(known), drift=drift, problem=None)
 
     def _shadow(self, known: Manifest) -> Model | None:
         if known.shadow is None:
             return None
         try:
-            return artifact.load(known, known.shadow, self._fetch)
+            return artifact.load_version(known, known.shadow, self._fetch)
         except ModelError as error:
             _log.error("no_shadow_model", problem=str(error))
             return None
@@ -157,7 +157,7 @@ class Judging:
         if self._manifest is None:
             raise ModelError("a model in S3 needs SMARTCLOUDOPS_MODEL_MANIFEST, a file kept apart")
         try:
-            return artifact.manifest(self._manifest.read_bytes())
+            return artifact.parse_manifest(self._manifest.read_bytes())
         except OSError as error:
             raise ModelError(f"{self._manifest}: {error.strerror}") from error
 
@@ -175,7 +175,7 @@ class Judging:
     def _card(self) -> Any:
         if _is_s3(self._where):
             return None
-        return artifact.card(Path(self._where))
+        return artifact.read_card(Path(self._where))
 
     def _beside(self) -> Path:
         return Path(self._where) / artifact.MANIFEST

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from actions.reasons import Reason
-from models.inference.parameters import Kind
+from models.inference.parameters import FaultKind
 from models.inference.verdict import Answer
 from receiver.controls.overrides import Effect
 from receiver.playbook_testing.series import series
@@ -30,7 +30,7 @@ class GivenVerdict(_Part):
     answer: Answer = Answer.CONFIRMED
     score: float = 0.9
     confidence: float | None = 0.9
-    kind: Kind | None = None
+    kind: FaultKind | None = None
     surging: bool | None = False
     peers: int | None = 5
     peers_moved: int | None = 0

@@ -43,7 +43,7 @@ class _UnknownFactError(Exception):
 class VerdictFacts:
     """`answer` is "confirmed" or "undecided": what is refuted gets no further.
 
-    `kind` is the kind of fault that a confirmed one looks like (models.learned.Kind).
+    `kind` is the fault that a confirmed alert looks like (`models.inference.parameters.FaultKind`).
     """
 
     answer: str | None

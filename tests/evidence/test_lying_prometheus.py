@@ -46,7 +46,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture(scope="module")
 def model() -> artifact.Model:
-    return artifact.shipped()
+    return artifact.load_shipped()
 
 
 def level(role: str, instance: str, at: float) -> float:

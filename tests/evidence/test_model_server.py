@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 
 from models.inference import artifact
 from models.inference.verdict import Answer
-from models.training.labelled_sets import read
+from models.training.labelled_sets import read_set
 from receiver.evidence.model_server import Judging
 from receiver.metrics import Metrics
 
@@ -55,7 +55,7 @@ def _rewrite(folder: Path, **change: object) -> None:
 def test_without_a_setting_the_shipped_model_judges() -> None:
     """It works out of the box, and tells its version."""
     judging = _judging(None, [0.0])
-    alert, evidence = next(iter(read(EXCERPT)))
+    alert, evidence = next(iter(read_set(EXCERPT)))
     verdict = judging.judge(evidence, alert.roles)
     assert verdict.model == judging.story()["version"]
     assert f'smartcloudops_model_info{{version="{verdict.model}"}} 1.0' in _metrics(judging)
@@ -66,7 +66,7 @@ def test_a_damaged_model_is_none_and_says_so(folder: Path) -> None:
     """Undecided, a gauge at zero, and the reason in the story; nothing is raised."""
     next(folder.glob("*.npz")).write_bytes(b"x")
     judging = _judging(str(folder), [0.0])
-    alert, evidence = next(iter(read(EXCERPT)))
+    alert, evidence = next(iter(read_set(EXCERPT)))
     assert judging.judge(evidence, alert.roles).answer is Answer.UNDECIDED
     assert "SHA-256" in judging.story()["problem"]
     assert "smartcloudops_model_usable 0.0" in _metrics(judging)
@@ -88,7 +88,7 @@ def test_a_shadow_judges_beside_and_is_counted(folder: Path) -> None:
     """The second model's answer changes nothing but a counter."""
     _rewrite(folder, shadow=json.loads((folder / artifact.MANIFEST).read_text())["active"])
     judging = _judging(str(folder), [0.0])
-    alert, evidence = next(iter(read(EXCERPT)))
+    alert, evidence = next(iter(read_set(EXCERPT)))
     answer = judging.judge(evidence, alert.roles).answer
     judging.close()
     line = f'smartcloudops_shadow_verdicts_total{{active="{answer}",shadow="{answer}"}} 1.0'

@@ -17,7 +17,7 @@ from models.inference.artifact import ModelError
 from models.inference.detector import judge
 from models.inference.tree_ensemble import Forest, from_boosting, never
 from models.inference.verdict import Answer
-from models.training.labelled_sets import LabelledSet, SetError, read
+from models.training.labelled_sets import LabelledSet, SetError, read_set
 from receiver.cli import reference
 from receiver.cli.model import evaluate
 
@@ -27,17 +27,17 @@ EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"
 
 @pytest.fixture(scope="module")
 def model() -> artifact.Model:
-    return artifact.shipped()
+    return artifact.load_shipped()
 
 
 @pytest.fixture(scope="module")
 def excerpt() -> LabelledSet:
-    return read(EXCERPT)
+    return read_set(EXCERPT)
 
 
 def test_the_shipped_model_is_small_and_as_its_manifest_says() -> None:
     """Its bytes are those that the manifest names, and few enough to carry."""
-    entry = artifact.manifest((artifact.SHIPPED / artifact.MANIFEST).read_bytes())
+    entry = artifact.parse_manifest((artifact.SHIPPED / artifact.MANIFEST).read_bytes())
     data = (artifact.SHIPPED / entry.models[entry.active].file).read_bytes()
     assert hashlib.sha256(data).hexdigest() == entry.models[entry.active].sha256
     assert len(data) < 5_000_000
@@ -46,7 +46,7 @@ def test_the_shipped_model_is_small_and_as_its_manifest_says() -> None:
 def test_the_page_tells_the_figures_of_the_shipped_model() -> None:
     """`make reference` writes them from the card, so the page cannot tell those of another."""
     page = (_ROOT / reference.MODEL_PAGE).read_text()
-    shipped = artifact.card(artifact.SHIPPED)
+    shipped = artifact.read_card(artifact.SHIPPED)
     precision = shipped["figures"][-1]["precision"]
     assert f"{precision:.3f} [" in page
     assert page == reference.model_page(page)
@@ -194,7 +194,7 @@ def test_altered_bytes_do_not_load(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     with pytest.raises(ModelError, match="SHA-256"):
-        artifact.of_folder(folder)
+        artifact.load_folder(folder)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_altered_bytes_do_not_load(tmp_path: Path) -> None:
     [
         ({"format": 99}, "other features or another format"),
         ({"features": "0"}, "other features or another format"),
-        ({"file": "../model.npz"}, "not the name of a file"),
+        ({"file": "../model.npz"}, "not a file name"),
         ({"file": "absent.npz"}, "absent.npz"),
     ],
 )
@@ -216,14 +216,14 @@ def test_a_manifest_that_does_not_fit_gives_no_model(
     entry.update(change)
     (folder / artifact.MANIFEST).write_text(json.dumps(read_back))
     with pytest.raises(ModelError, match=why):
-        artifact.of_folder(folder)
+        artifact.load_folder(folder)
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"models": 3, "active": "a"}', b"\xff"])
 def test_what_is_no_manifest_says_so(text: bytes) -> None:
     """Whatever it is, it is one error and not a crash."""
     with pytest.raises(ModelError):
-        artifact.manifest(text)
+        artifact.parse_manifest(text)
 
 
 def test_a_right_hash_over_no_model_does_not_load(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_right_hash_over_no_model_does_not_load(tmp_path: Path) -> None:
         (folder / entry["file"]).write_bytes(data)
         (folder / artifact.MANIFEST).write_text(json.dumps(read_back))
         with pytest.raises(ModelError, match="not a model"):
-            artifact.of_folder(folder)
+            artifact.load_folder(folder)
 
 
 def _pickled(folder: Path) -> bytes:
@@ -247,7 +247,7 @@ def _pickled(folder: Path) -> bytes:
 
 def test_trees_walk_as_scikit_learn_does() -> None:
     """The arrays give scikit-learn's raw scores, for one output and for several."""
-    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 slow to import
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(400, 6)).astype(np.float32)
@@ -263,29 +263,29 @@ def test_readings_at_the_same_time_are_those_of_each_alone(
     """In a storm they are made in one go: nobody gets another one's."""
     vectors = [features(window(evidence), alert.roles)[0] for alert, evidence in excerpt]
     with ThreadPoolExecutor(16) as pool:
-        together = list(pool.map(model.readings.read, vectors))
-    assert together == [model.learned.read(vector[None, :])[0] for vector in vectors]
+        together = list(pool.map(model.batcher.predict, vectors))
+    assert together == [model.parameters.predict(vector[None, :])[0] for vector in vectors]
 
 
 def test_a_reading_that_fails_fails_for_whoever_asked(model: artifact.Model) -> None:
     """It is raised where it was asked for, and the next one is read all the same."""
     with pytest.raises(ValueError, match="features are needed"):
-        model.readings.read(np.zeros(3))
+        model.batcher.predict(np.zeros(3))
     known = np.full(len(NAMES), np.nan)
-    assert model.readings.read(known) == model.learned.read(known[None, :])[0]
+    assert model.batcher.predict(known) == model.parameters.predict(known[None, :])[0]
 
 
 @pytest.mark.parametrize(
     ("name", "value", "why"),
-    [("left", 10**6, "outside"), ("roots", -1, "outside"), ("threshold", 0.0, "circle")],
+    [("left", 10**6, "outside"), ("roots", -1, "outside"), ("threshold", 0.0, "cycle")],
 )
 def test_trees_that_would_not_end_are_refused(name: str, value: float, why: str) -> None:
     """A walk that leaves the arrays or goes round in them is found at loading."""
-    arrays = never().arrays("one_")
-    assert Forest.read(arrays, "one_")(np.zeros((1, 1), np.float32)) < 0
-    arrays[f"one_{name}"] = np.array([value], dtype=arrays[f"one_{name}"].dtype)
+    arrays = never().arrays("tree_")
+    assert Forest.from_arrays(arrays, "tree_")(np.zeros((1, 1), np.float32)) < 0
+    arrays[f"tree_{name}"] = np.array([value], dtype=arrays[f"tree_{name}"].dtype)
     with pytest.raises(ValueError, match=why):
-        Forest.read(arrays, "one_")
+        Forest.from_arrays(arrays, "tree_")
 
 
 def test_features_are_as_many_as_their_names(excerpt: LabelledSet) -> None:
@@ -328,12 +328,12 @@ def test_what_is_no_set_is_one_error(tmp_path: Path, broken: str) -> None:
         text = "{" if broken == "not json" else json.dumps(line)
         (folder / "alerts.jsonl").write_text(text + "\n")
     with pytest.raises(SetError):
-        read(folder)
+        read_set(folder)
 
 
 def test_evaluate_prints_figures_and_writes_a_line_an_alert(tmp_path: Path) -> None:
     """`evaluate SET --scores FILE`: each alert once, answers of the closed set, shares in range."""
-    from click.testing import CliRunner  # noqa: PLC0415 only here
+    from click.testing import CliRunner
 
     file = tmp_path / "scores.jsonl"
     done = CliRunner().invoke(evaluate, [str(EXCERPT), "--scores", str(file), "--json"])

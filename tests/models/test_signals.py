@@ -11,7 +11,7 @@ from models.features.signals import (
     LATEST,
     MEANS,
     ROLES,
-    Window,
+    Sampling,
     of_instance,
     of_siblings,
     query,
@@ -74,7 +74,7 @@ def machine(labels: dict[str, str], *, times: str = "x125") -> list[dict[str, st
         ("service_up", {}, "1+0"),
     ]
     root = {"mountpoint": "/", "device": "nvme0n1p1", "fstype": "ext4"}
-    shm = {"mountpoint": "/dev/shm", "device": "tmpfs", "fstype": "tmpfs"}  # noqa: S108 - a mountpoint's name
+    shm = {"mountpoint": "/dev/shm", "device": "tmpfs", "fstype": "tmpfs"}
     counters += [
         ("node_filesystem_size_bytes", root, "1000+0"),
         ("node_filesystem_avail_bytes", root, "600+0"),
@@ -135,7 +135,7 @@ def of(instance_id: str, roles: dict[str, float]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("window", [MEANS, LATEST])
-def test_every_role_reads_its_quantity(tmp_path: Path, window: Window) -> None:
+def test_every_role_reads_its_quantity(tmp_path: Path, window: Sampling) -> None:
     """Each role's value from raw counters and gauges, virtual devices and other hosts left out."""
     assert set(EXPECTED) == set(ROLES)
     given = machine(host(TARGET)) + machine(host(OTHER))
