@@ -18,7 +18,7 @@ from actions.catalog.registry import CATALOG
 from actions.reasons import Reason
 from models.inference.verdict import Answer
 from receiver.evidence.aws_state import Source
-from receiver.notify.messages import Kind
+from receiver.notify.messages import MessageKind
 from receiver.runs.model import IN_FLIGHT, Mark, State
 from receiver.settings import Mode
 
@@ -259,7 +259,7 @@ class Metrics:
         self._start_acts_at_zero()
 
     def _start_acts_at_zero(self) -> None:
-        for kind, told in product(Kind, ("sent", "failed", "left_out")):
+        for kind, told in product(MessageKind, ("sent", "failed", "left_out")):
             self.notifications.labels(kind, told)
         for action in CATALOG:
             self.action_duration.labels(action)

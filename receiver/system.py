@@ -13,14 +13,14 @@ from actions.aws.clients import Aws
 from actions.execution.executor import Executor
 from actions.messaging import Messenger, NullMessenger
 from receiver import gauges
-from receiver.audit.cloudtrail_check import Reconciling
-from receiver.audit.config_events import ConfigurationRecord
-from receiver.audit.head_signer import Anchoring
-from receiver.audit.tail import Follower
+from receiver.audit.cloudtrail_check import CloudTrailCheck
+from receiver.audit.config_events import ConfigRecorder
+from receiver.audit.head_signer import HeadSigner
+from receiver.audit.tail import AuditTail
 from receiver.controls.promotion import Rollout
 from receiver.db.database import Database, database, inbox_url
-from receiver.db.leader_election import leads
-from receiver.db.process_lock import SingleProcess
+from receiver.db.leader_election import make_leadership
+from receiver.db.process_lock import ProcessLock
 from receiver.decision.factory import assessment
 from receiver.evidence.aws_state import AwsFacts, Source
 from receiver.evidence.model_server import Judging
@@ -28,10 +28,10 @@ from receiver.evidence.prefetch import Pasts
 from receiver.evidence.prometheus import Prometheus
 from receiver.metrics import Metrics
 from receiver.notify import messages
-from receiver.notify.notifier import Notifications
+from receiver.notify.notifier import Notifier
 from receiver.playbooks.loader import Playbooks
 from receiver.runtime.pools import Pool
-from receiver.runtime.probes import Looks
+from receiver.runtime.probes import Probes
 from receiver.runtime.rfc3339 import DAY_S
 from receiver.settings import Profile, Settings
 from receiver.webhook.inbox import Inbox
@@ -51,7 +51,7 @@ _log = structlog.get_logger()
 
 
 class TracingError(Exception):
-    """Traces are wanted, and what they stand on is not installed; the text says what."""
+    """Traces are configured, and a package for them is not installed; the text names it."""
 
 
 class System:
@@ -71,7 +71,7 @@ class System:
         self.playbooks = playbooks
         self.clock = clock
         self.database: Database = database(settings.database_url)
-        self.metrics = Metrics(one.name for one in playbooks.items)
+        self.metrics = Metrics(playbook.name for playbook in playbooks.items)
         self.prometheus = Prometheus(
             str(settings.prometheus_url),
             timeout_s=settings.evidence_deadline_s,
@@ -90,14 +90,14 @@ class System:
             trail=settings.cloudtrail,
             unreadable=self.metrics.unread,
         )
-        self._looks = Looks()
-        self._lock = SingleProcess(settings.database_url)
+        self._probes = Probes()
+        self._lock = ProcessLock(settings.database_url)
         self.inbox = Inbox(
             database(inbox_url(settings.database_url), use="inbox"),
             settings.episode_gap_s,
             self._arrived,
         )
-        self.leadership = leads(self.database)
+        self.leadership = make_leadership(self.database)
         self.truncated = Truncated(
             str(settings.alertmanager_url),
             httpx.Client(trust_env=False),
@@ -184,17 +184,17 @@ class System:
         self.rollout = Rollout(
             settings=settings, playbooks=playbooks, database=self.database, clock=clock
         )
-        self._configuration = ConfigurationRecord(
+        self._configuration = ConfigRecorder(
             settings=settings, playbooks=playbooks, database=self.database, clock=clock
         )
-        self.anchoring = Anchoring(
+        self.head_signer = HeadSigner(
             settings=settings,
             database=self.database,
             clients=lambda: self._aws,
             metrics=self.metrics,
             clock=clock,
         )
-        self._reconciling = Reconciling(
+        self._cloudtrail_check = CloudTrailCheck(
             interval_s=settings.reconcile_interval_s,
             database=self.database,
             clients=lambda: self._aws,
@@ -209,13 +209,13 @@ class System:
             metrics=self.metrics,
             clock=clock,
         )
-        found = (self._notifying(announce) if announce else None, self._tracing())
+        tails = (self._notification_tail(announce) if announce else None, self._tracing_tail())
         self._acting = False
-        self._followers = [one for one in found if one is not None]
+        self._tails = [tail for tail in tails if tail is not None]
 
-    def _notifying(self, announce: Callable[[Sequence[str], str, str], None]) -> Follower:
+    def _notification_tail(self, announce: Callable[[Sequence[str], str, str], None]) -> AuditTail:
         url = self.settings.public_url
-        told = Notifications(
+        notifier = Notifier(
             database=self.database,
             announce=announce,
             metrics=self.metrics,
@@ -223,29 +223,33 @@ class System:
             per_minute=self.settings.notify_per_minute,
             clock=self.clock,
         )
-        return Follower(self.database, "notifications", messages.EVENTS, told.take, told.rest)
+        return AuditTail(
+            self.database, "notifications", messages.EVENTS, notifier.on_record, notifier.on_idle
+        )
 
-    def _tracing(self) -> Follower | None:
+    def _tracing_tail(self) -> AuditTail | None:
         if self.settings.otlp_url is None:
             return None
         try:
-            # By name: what it stands on is installed only where somebody wants traces.
-            traces = importlib.import_module("receiver.notify.tracing")
+            # Imported by name: its packages are installed only with the extra `otel`.
+            tracing = importlib.import_module("receiver.notify.tracing")
         except ImportError as error:
             hint = f"{error.name} is missing: pip install 'smartcloudops[otel]'"
             raise TracingError(f"SMARTCLOUDOPS_OTLP_URL: {hint}") from None
-        told = traces.Traces(self.database, traces.otlp(str(self.settings.otlp_url)))
-        return Follower(self.database, "traces", traces.EVENTS, told.take, told.rest)
+        exporter = tracing.TraceExporter(self.database, tracing.otlp(str(self.settings.otlp_url)))
+        return AuditTail(
+            self.database, "traces", tracing.EVENTS, exporter.on_record, exporter.on_idle
+        )
 
     def prepare(self) -> None:
         """Take the database and bring it up to date.
 
         Raises AlreadyRunningError, SchemaError, or SQLAlchemy's error where it cannot be used.
         """
-        self._lock.take()
-        for one, history in ((self.database, "state"), (self.inbox.database, "inbox")):
-            one.migrate(history)
-            one.try_out()
+        self._lock.acquire()
+        for opened, history in ((self.database, "state"), (self.inbox.database, "inbox")):
+            opened.migrate(history)
+            opened.check_writable()
 
     def start(self) -> None:
         """Take alerts, and where this is the one that acts, go on with what was left."""
@@ -264,20 +268,20 @@ class System:
         self.engine.start()
         self.assessor.start()
         self._pasts.start()
-        for one in self._followers:
-            one.start()
-        self.anchoring.start()
-        self._reconciling.start()
+        for tail in self._tails:
+            tail.start()
+        self.head_signer.start()
+        self._cloudtrail_check.start()
         self._retention.start()
         self._acting = True
 
     def _stand_down(self) -> None:
         self._acting = False
-        for one in self._followers:
-            one.stop()
+        for tail in self._tails:
+            tail.stop()
         self._retention.stop()
-        self._reconciling.stop()
-        self.anchoring.stop()
+        self._cloudtrail_check.stop()
+        self.head_signer.stop()
         self._pasts.stop()
         self.assessor.stop()
         self.engine.stop()
@@ -288,10 +292,10 @@ class System:
         self.leadership.stop()
         self._configuration.stop()
         if acted:
-            self.anchoring.beat()
+            self.head_signer.run_once()
         self.engine.disconnect()
         self._workers.shutdown()
-        self._looks.close()
+        self._probes.close()
         self._queries.shutdown(cancel_futures=True)
         self.judging.close()
         self.truncated.close()
@@ -303,11 +307,13 @@ class System:
     def checks(self) -> dict[str, str]:
         """What readiness rests on, by name: "ok" or what is wrong."""
         return {
-            "database": self._looks.at(self.database),
-            "inbox": self._looks.at(self.inbox.database)
+            "database": self._probes.probe(self.database),
+            "inbox": self._probes.probe(self.inbox.database)
             if self.inbox.alive
-            else "its writer ended",
-            "assessor": "ok" if self.assessor.alive or not self._acting else "it ended",
+            else "the inbox writer is not running",
+            "assessor": "ok"
+            if self.assessor.alive or not self._acting
+            else "the assessor is not running",
         }
 
     def refresh_gauges(self) -> None:
@@ -315,8 +321,8 @@ class System:
         self.metrics.leading.set(self._acting and self.leadership.leading)
         self.judging.refresh_gauges()
         now = self.clock()
-        look = partial(gauges.refresh, self.metrics, self.database, self.inbox, now)
-        if not self._looks.done(look):
+        refresh = partial(gauges.refresh, self.metrics, self.database, self.inbox, now)
+        if not self._probes.within(refresh):
             self.metrics.paused.set(1)
 
     def _phase(self, phase: Phase) -> None:

@@ -23,7 +23,7 @@ from receiver.app import app
 from receiver.chat.wiring import chat
 from receiver.http import tokens
 from receiver.http.tokens import Role
-from receiver.notify.channels import Services
+from receiver.notify.channels import Channels
 from receiver.playbooks.loader import load
 from receiver.runs.model import State
 from receiver.settings import Settings
@@ -163,7 +163,7 @@ def prometheus() -> Iterator[Answering]:
 def live(
     folder: Path,
     *,
-    services: Services | None = None,
+    services: Channels | None = None,
     client: httpx.Client | None = None,
     **changed: Any,
 ) -> Iterator[Live]:

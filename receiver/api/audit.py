@@ -59,7 +59,7 @@ def verify(request: Request) -> dict[str, Any]:
     """Walk the whole chain, against the signed heads; `first_bad` is the first that is wrong."""
     system: System = request.app.state.system
     try:
-        return asdict(system.anchoring.verify())
+        return asdict(system.head_signer.verify())
     except (ArchiveError, KeyFileError) as error:
         _log.error("audit_heads_unreadable", why=str(error))
         said = "the signed heads cannot be read, or one is forged: the log says which"

@@ -55,7 +55,7 @@ def of_time(
 
 def _verified(system: System) -> tuple[Verification | None, str]:
     try:
-        return system.anchoring.verify(), ""
+        return system.head_signer.verify(), ""
     except (ArchiveError, KeyFileError) as error:
         _log.error("audit_heads_unreadable", why=str(error))
         return None, "the signed heads cannot be read, or one is forged: the log says which"

@@ -1,4 +1,4 @@
-"""Reconciles the ledger with CloudTrail from time to time, and says in metrics what it found."""
+"""Reconciles the ledger with CloudTrail at an interval; findings go to metrics and the log."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,51 +11,58 @@ from actions.aws.clients import Aws
 from actions.execution import ledger
 from receiver.db.database import Database
 from receiver.metrics import Metrics
-from receiver.runtime.periodic import Beat
+from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
-# What CloudTrail shows late is looked at again by the next.
+# CloudTrail delivers late; each run reads the end of the previous interval again.
 _OVERLAP_S = 2 * cloudtrail.LATE_S
 
 
 @dataclass(kw_only=True)
-class Reconciling:
-    """`beat` is what the thread does every `interval_s`; None is never."""
+class CloudTrailCheck:
+    """Runs every `interval_s`; None turns it off."""
 
     interval_s: float | None
     database: Database
     clients: Callable[[], Aws]
     metrics: Metrics
     clock: Callable[[], float]
-    _beat: Beat = field(init=False)
+    _periodic: Periodic = field(init=False)
 
     def __post_init__(self) -> None:
-        self._beat = Beat("reconciling", self.interval_s or 0.0, self.beat)
+        self._periodic = Periodic("cloudtrail_check", self.interval_s or 0.0, self.run_once)
 
     def start(self) -> None:
         if self.interval_s is not None:
-            self._beat.start()
+            self._periodic.start()
 
     def stop(self) -> None:
-        self._beat.stop()
+        self._periodic.stop()
 
-    def beat(self) -> None:
-        """Compare the last interval; a failure is counted, and tried again by the next."""
+    def run_once(self) -> None:
+        """Compare the last interval. A failure is counted; the next interval tries again."""
         now = self.clock()
         since = now - (self.interval_s or 0.0) - _OVERLAP_S
         try:
-            seen = list(cloudtrail.looked_up(self.clients(), since, now, self._beat.stopping.wait))
+            events = list(
+                cloudtrail.looked_up(self.clients(), since, now, self._periodic.stopping.wait)
+            )
             with self.database.read() as connection:
                 entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
-        except Exception as error:  # noqa: BLE001 whatever it was, the next one is waited for
+        except Exception as error:  # noqa: BLE001 the next interval tries again, whatever failed
             self.metrics.reconcile_failures.inc()
             _log.error("reconciliation_failed", error=type(error).__name__)
             return
-        mine = reconcile.ours(seen, ())
-        found = reconcile.reconcile(entries, mine, since=since, until=now, late=True)
-        kinds = [one.kind for one in found.findings]
+        calls = reconcile.ours(events, ())
+        result = reconcile.reconcile(entries, calls, since=since, until=now, late=True)
+        kinds = [finding.kind for finding in result.findings]
         for kind in Kind:
             self.metrics.reconcile_findings.labels(kind).set(kinds.count(kind))
         self.metrics.reconciled.set(now)
-        for one in found.findings:
-            _log.error("reconciliation_finding", kind=str(one.kind), what=one.what, run=one.run_id)
+        for finding in result.findings:
+            _log.error(
+                "reconciliation_finding",
+                kind=str(finding.kind),
+                what=finding.what,
+                run=finding.run_id,
+            )

@@ -1,6 +1,6 @@
-"""On record: with what configuration the service ran, and what changed in it, tokens included.
+"""Audit records of the configuration at each start, and of each change, tokens included.
 
-Values that could hold a secret (texts, addresses, paths) are left out: only whether they are set.
+A value that could hold a secret (text, address, path) is recorded only as set.
 """
 
 import json
@@ -20,55 +20,58 @@ from receiver.db.database import Database
 from receiver.http import tokens
 from receiver.http.tokens import TokensError
 from receiver.playbooks.loader import Playbooks
-from receiver.runtime.periodic import Beat
+from receiver.runtime.periodic import Periodic
 from receiver.settings import Profile, Settings
 
 _log = structlog.get_logger()
 _ACTOR = "smartcloudops"
 _STARTED, _STOPPED, _CHANGED = "service_started", "service_stopped", "configuration_changed"
 _INTERVAL_S = 1.0
-_OPEN = (bool, int, float, Profile)
+# Types whose values are no secret.
+_OPEN_TYPES = (bool, int, float, Profile)
 
 
 @dataclass(kw_only=True)
-class ConfigurationRecord:
-    """`beat` looks for changed tokens; a thread calls it once a second."""
+class ConfigRecorder:
+    """Records the configuration at the start, and watches the token file once a second."""
 
     settings: Settings
     playbooks: Playbooks
     database: Database
     clock: Callable[[], float]
-    _beat: Beat = field(init=False)
-    _file: object = field(default=None, init=False)
+    _periodic: Periodic = field(init=False)
+    _file_state: object = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._beat = Beat("configuration", _INTERVAL_S, self.beat)
+        self._periodic = Periodic("configuration", _INTERVAL_S, self.run_once)
 
     def start(self) -> None:
-        """Record what the service starts with, and how it differs from the last time."""
-        self._file = _state(self.settings)
-        now = self._read()
-        self._try(now, Event(actor=_ACTOR, event=_STARTED, detail=now))
-        self._beat.start()
+        """Record the configuration, and its differences from the last start."""
+        self._file_state = _file_state(self.settings)
+        configuration = self._read()
+        started = Event(actor=_ACTOR, event=_STARTED, detail=configuration)
+        self._record(configuration, started)
+        self._periodic.start()
 
     def stop(self) -> None:
-        """The last record of this process."""
-        if self._beat.stop():
-            self._try({}, Event(actor=_ACTOR, event=_STOPPED, detail={}))
+        """Record that this process stops."""
+        if self._periodic.stop():
+            self._record({}, Event(actor=_ACTOR, event=_STOPPED, detail={}))
 
-    def beat(self) -> None:
-        state = _state(self.settings)
-        if state != self._file and self._try({"tokens": _tokens(self.settings)}):
-            self._file = state
+    def run_once(self) -> None:
+        """Record changed tokens, if the token file changed."""
+        state = _file_state(self.settings)
+        if state != self._file_state and self._record({"tokens": _tokens(self.settings)}):
+            self._file_state = state
 
-    def _try(self, now: Mapping[str, Any], *events: Event) -> bool:
-        """Record the events, and what of `now` is not as it is on record already."""
+    def _record(self, current: Mapping[str, Any], *events: Event) -> bool:
+        """Record the events, and each part of `current` that differs from the last record."""
         try:
             with self.database.write() as connection:
-                changes = _differences(_last(connection), now)
+                changes = _differences(_last_recorded(connection), current)
                 chain.append(connection, self.clock(), *events, *changes)
         except SQLAlchemyError as error:
-            _log.error("configuration_unrecorded", error=type(error).__name__)
+            _log.error("config_record_failed", error=type(error).__name__)
             return False
         return True
 
@@ -77,54 +80,54 @@ class ConfigurationRecord:
             "version": version("smartcloudops"),
             "settings": _settings(self.settings),
             "playbooks": {
-                one.name: {"digest": one.digest, "mode": str(one.mode)}
-                for one in self.playbooks.items
+                playbook.name: {"digest": playbook.digest, "mode": str(playbook.mode)}
+                for playbook in self.playbooks.items
             },
             "tokens": _tokens(self.settings),
         }
 
 
 def _settings(settings: Settings) -> dict[str, Any]:
-    """What differs from the defaults."""
-    found: dict[str, Any] = {"mode": str(settings.mode)}
-    for name, about in type(settings).model_fields.items():
+    """The settings that differ from their defaults."""
+    changed: dict[str, Any] = {"mode": str(settings.mode)}
+    for name, info in type(settings).model_fields.items():
         value = getattr(settings, name)
-        if name != "mode" and value != about.default:
-            found[name] = value if isinstance(value, _OPEN) else "set"
-    return found
+        if name != "mode" and value != info.default:
+            changed[name] = value if isinstance(value, _OPEN_TYPES) else "set"
+    return changed
 
 
 def _tokens(settings: Settings) -> dict[str, str] | None:
     """Roles by name; None where the file cannot be read."""
     try:
-        return {one.name: str(one.role) for one in tokens.every(settings.tokens_file)}
+        return {token.name: str(token.role) for token in tokens.every(settings.tokens_file)}
     except TokensError:
         return None
 
 
-def _state(settings: Settings) -> tuple[int, int, int] | None:
+def _file_state(settings: Settings) -> tuple[int, int, int] | None:
     try:
-        found = settings.tokens_file.stat()
+        status = settings.tokens_file.stat()
     except OSError:
         return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
-def _last(connection: Connection) -> Mapping[str, Any] | None:
-    """What was recorded at the last start, with the changes since; None at the first one."""
+def _last_recorded(connection: Connection) -> Mapping[str, Any] | None:
+    """The configuration of the last start, with the changes since; None at the first start."""
     started = select(audit.c.seq, audit.c.detail).where(audit.c.event == _STARTED)
     last = connection.execute(started.order_by(audit.c.seq.desc()).limit(1)).one_or_none()
     if last is None:
         return None
-    known: dict[str, Any] = json.loads(last.detail)
+    recorded: dict[str, Any] = json.loads(last.detail)
     since = select(audit.c.detail).where(audit.c.event == _CHANGED, audit.c.seq > last.seq)
     for detail in map(json.loads, connection.scalars(since.order_by(audit.c.seq))):
-        known[detail["what"]] = detail["after"]
-    return known
+        recorded[detail["what"]] = detail["after"]
+    return recorded
 
 
 def _differences(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[Event]:
-    """An event for each part that differs."""
+    """One event a part that differs."""
     return [
         Event(
             actor=_ACTOR,

@@ -1,4 +1,4 @@
-"""Signs the head of the audit chain from time to time, so that its end cannot be cut off unseen."""
+"""Signs the head of the audit chain at an interval, so that cutting off its end is noticed."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -13,58 +13,59 @@ from actions.audit.chain import Checkpoint, Verification
 from actions.aws.clients import Aws
 from receiver.db.database import Database
 from receiver.metrics import Metrics
-from receiver.runtime.periodic import Beat
+from receiver.runtime.periodic import Periodic
 from receiver.settings import Settings
 
 _log = structlog.get_logger()
 
 
 @dataclass(kw_only=True)
-class Anchoring:
-    """`beat` is what the thread does every `interval_s`; without a key there is nothing to do."""
+class HeadSigner:
+    """Signs every `audit_head_interval_s`; without a key it does nothing."""
 
     settings: Settings
     database: Database
     clients: Callable[[], Aws]
     metrics: Metrics
     clock: Callable[[], float]
-    _beat: Beat = field(init=False)
+    _periodic: Periodic = field(init=False)
     _signed: Checkpoint | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         every_s = self.settings.audit_head_interval_s
-        self._beat = Beat("anchoring", every_s, self.beat, at_once=True)
+        self._periodic = Periodic("head_signer", every_s, self.run_once, at_once=True)
 
     def start(self) -> None:
         if self.settings.audit_key_file is None:
             return
-        # Another receiver may have signed since.
+        # Another receiver may have signed a later head since.
         self._signed = None
-        self._beat.start()
+        self._periodic.start()
 
     def stop(self) -> None:
-        """Sign what was the last."""
-        if self._beat.stop():
-            self.beat()
+        """Sign the last record of this process."""
+        if self._periodic.stop():
+            self.run_once()
 
-    def beat(self) -> None:
-        """Sign the head, if it has moved on; a failure is told, and tried again.
+    def run_once(self) -> None:
+        """Sign the head, if there are new records. A failure is logged and tried again.
 
-        Only a chain that goes on from what was signed for last: else a new one, made in its place,
-        would be vouched for by ever more heads, until nobody reads those that tell.
+        Only a chain that contains the last signed head is signed: a chain that replaced it would
+        else get valid heads, until nobody reads the ones that disagree.
         """
         key_file = self.settings.audit_key_file
         if key_file is None:
             return
         try:
-            key, where = signed_heads.signing_key(key_file), kept(self.settings, self.clients)
-            known = self._signed or signed_heads.newest(where, (key.public_key(),))
+            key = signed_heads.signing_key(key_file)
+            folder = open_archive(self.settings, self.clients)
+            last_signed = self._signed or signed_heads.newest(folder, (key.public_key(),))
             with self.database.read() as connection:
-                link = log.end(connection, known)
+                link = log.end(connection, last_signed)
             if link is None:
-                self._failed("what was signed for is not in the chain any more")
-            elif link.seq > (known.seq if known else 0):
-                signed_heads.publish(where, key, link, self.clock())
+                self._failed("the chain does not contain the last signed head")
+            elif link.seq > (last_signed.seq if last_signed else 0):
+                signed_heads.publish(folder, key, link, self.clock())
                 self._signed = link
                 self.metrics.audit_anchored.set(link.seq)
         except (ArchiveError, signed_heads.KeyFileError) as error:
@@ -73,33 +74,33 @@ class Anchoring:
             self._failed(type(error).__name__)
 
     def verify(self) -> Verification:
-        """The chain in the database, against the signed heads. Raises as `known_heads` does."""
-        found = known_heads(self.settings, self.clients)
+        """Verify the chain against the signed heads. Raises ArchiveError and KeyFileError."""
+        heads = signed_hashes(self.settings, self.clients)
         with self.database.read() as connection:
-            return log.verify(connection, found)
+            return log.verify(connection, heads)
 
-    def _failed(self, why: str) -> None:
+    def _failed(self, reason: str) -> None:
         self.metrics.audit_anchor_failures.inc()
-        _log.error("audit_head_unsigned", why=why)
+        _log.error("head_signing_failed", reason=reason)
 
 
-def kept(settings: Settings, clients: Callable[[], Aws]) -> Archive:
-    """Where the heads are, and where an export goes."""
+def open_archive(settings: Settings, clients: Callable[[], Aws]) -> Archive:
+    """The archive of signed heads and of exports."""
     return archive(settings.audit_archive, clients, lock_days=settings.audit_lock_days)
 
 
-def keys(settings: Settings) -> Collection[Ed25519PublicKey]:
-    """What a signature is checked with. Raises KeyFileError."""
+def public_keys(settings: Settings) -> Collection[Ed25519PublicKey]:
+    """The keys that check signatures, from the settings. Raises KeyFileError."""
     if settings.audit_key_file is None:
         return ()
     return (signed_heads.signing_key(settings.audit_key_file).public_key(),)
 
 
-def known_heads(
+def signed_hashes(
     settings: Settings,
     clients: Callable[[], Aws],
-    checked_with: Collection[Ed25519PublicKey] = (),
+    keys: Collection[Ed25519PublicKey] = (),
 ) -> Mapping[int, str]:
-    """Hashes by number; none where no key is set. Raises ArchiveError and KeyFileError."""
-    found = checked_with or keys(settings)
-    return signed_heads.read(kept(settings, clients), found) if found else {}
+    """Signed hashes by record number; none without a key. Raises ArchiveError and KeyFileError."""
+    keys = keys or public_keys(settings)
+    return signed_heads.read(open_archive(settings, clients), keys) if keys else {}

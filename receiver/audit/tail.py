@@ -1,7 +1,7 @@
-"""Reads the audit as it grows, beside whatever writes it, and hands on what somebody waits for.
+"""Follows the audit log as it grows and passes on records of chosen events.
 
-Whoever follows so holds up no run, and misses nothing that is on record. How far it came is on
-record, too: each event is handed on once, by one process, and at most once over a crash.
+A tail blocks no run and misses no record. Its position is stored: each record is passed on once,
+by one process, and at most once over a crash.
 """
 
 import json
@@ -15,18 +15,18 @@ from sqlalchemy import Connection, insert, select, update
 from actions.tables import audit, audit_head
 from receiver.db.database import Database
 from receiver.db.tables import followers
-from receiver.runtime.periodic import Beat
+from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
 _INTERVAL_S = 1.0
-_HANDFUL = 50
-# Without an event of its own for so long, a follower notes all the same how far it came.
-_SKIPPED_MOST = 10_000
+_BATCH = 50
+# A tail without a matching event stores its position after this many records.
+_SKIPPED_MAX = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One of the audit."""
+    """An audit record."""
 
     seq: int
     at: float
@@ -37,75 +37,76 @@ class Record:
 
 
 @dataclass
-class Follower:
-    """`take` gets each record of these `events`; `rest` is called whenever there is no more."""
+class AuditTail:
+    """Calls `on_record` with each record of `events`, and `on_idle` when there are no more."""
 
     database: Database
     name: str
     events: Collection[str]
-    take: Callable[[Record], None]
-    rest: Callable[[], None] = lambda: None
-    _beat: Beat = field(init=False)
-    # What this process has looked at; on record is what was handed on.
-    _looked: int = field(default=0, init=False)
+    on_record: Callable[[Record], None]
+    on_idle: Callable[[], None] = lambda: None
+    _periodic: Periodic = field(init=False)
+    # The last record this process has read; the stored position is the last one passed on.
+    _read_to: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._beat = Beat(self.name, _INTERVAL_S, self._follow, at_once=True)
+        self._periodic = Periodic(self.name, _INTERVAL_S, self.run_once, at_once=True)
 
     def start(self) -> None:
-        self._beat.start()
+        self._periodic.start()
 
     def stop(self) -> None:
-        """End soon; what was not handed on is the next time."""
-        self._beat.stop()
+        """Stop after the current record; the rest is passed on after the next start."""
+        self._periodic.stop()
 
     def catch_up(self) -> None:
-        """Hand on all that is new, then rest."""
+        """Pass on all new records, then call `on_idle`."""
         with self.database.write() as connection:
-            noted = self._noted(connection)
-        while found := self._look(noted):
-            for record in found:
-                if self._beat.stopping.is_set():
+            position = self._position(connection)
+        while records := self._read(position):
+            for record in records:
+                if self._periodic.stopping.is_set():
                     return
-                mine = self._claim(record.seq)
-                self._looked = record.seq
-                if mine:
-                    self.take(record)
-        self.rest()
+                claimed = self._claim(record.seq)
+                self._read_to = record.seq
+                if claimed:
+                    self.on_record(record)
+        self.on_idle()
 
-    def _follow(self) -> None:
+    def run_once(self) -> None:
+        """Catch up; a failure is logged, and the next interval tries again."""
         try:
             self.catch_up()
-        except Exception as error:  # noqa: BLE001 whatever it was, the next event is waited for
-            _log.error("follower_waits", name=self.name, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 the next interval tries again, whatever failed
+            _log.error("audit_tail_failed", name=self.name, error=type(error).__name__)
 
-    def _noted(self, connection: Connection) -> int:
-        """How far it came; a new one begins at the end, as what is past is no news."""
+    def _position(self, connection: Connection) -> int:
+        """The stored position; a new tail starts at the end, as past records are no news."""
         query = select(followers.c.seq).where(followers.c.name == self.name)
-        noted = connection.execute(query).scalar_one_or_none()
-        if noted is None:
-            noted = connection.execute(select(audit_head.c.seq)).scalar_one()
-            connection.execute(insert(followers).values(name=self.name, seq=noted))
-        return int(noted)
+        position = connection.execute(query).scalar_one_or_none()
+        if position is None:
+            position = connection.execute(select(audit_head.c.seq)).scalar_one()
+            connection.execute(insert(followers).values(name=self.name, seq=position))
+        return int(position)
 
-    def _look(self, noted: int) -> Sequence[Record]:
-        since = max(noted, self._looked)
+    def _read(self, position: int) -> Sequence[Record]:
+        since = max(position, self._read_to)
         with self.database.read() as connection:
             head = connection.execute(select(audit_head.c.seq)).scalar_one()
             new = (audit.c.seq > since, audit.c.seq <= head, audit.c.event.in_(self.events))
-            query = select(audit).where(*new).order_by(audit.c.seq).limit(_HANDFUL)
-            found = [_record(dict(row)) for row in connection.execute(query).mappings()]
-        if not found:
-            self._looked = head
-            if head - noted > _SKIPPED_MOST:
+            query = select(audit).where(*new).order_by(audit.c.seq).limit(_BATCH)
+            records = [_record(dict(row)) for row in connection.execute(query).mappings()]
+        if not records:
+            self._read_to = head
+            if head - position > _SKIPPED_MAX:
                 self._claim(head)
-        return found
+        return records
 
     def _claim(self, seq: int) -> bool:
-        """Whether this is the one process that hands it on."""
-        mine = (followers.c.name == self.name, followers.c.seq < seq)
+        """Move the position to this record; False where another process did."""
+        behind = (followers.c.name == self.name, followers.c.seq < seq)
         with self.database.write() as connection:
-            moved = connection.execute(update(followers).where(*mine).values(seq=seq))
+            moved = connection.execute(update(followers).where(*behind).values(seq=seq))
         return moved.rowcount == 1
 
 

@@ -29,8 +29,8 @@ from actions.execution import ledger
 from receiver import settings
 from receiver.audit import head_signer
 from receiver.cli.durations import Duration
-from receiver.db.database import DatabaseUrlError, database, fault
-from receiver.db.process_lock import AlreadyExportingError, exporting
+from receiver.db.database import DatabaseUrlError, database, describe_error
+from receiver.db.process_lock import AlreadyExportingError, export_lock
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Settings, SettingsError
 
@@ -63,9 +63,9 @@ def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
     """Walk the audit chain and name the first record that does not hold."""
     with told_in_a_line():
         loaded = settings.load()
-        checked_with = [signed_heads.checking_key(one) for one in public_keys] or head_signer.keys(
-            loaded
-        )
+        checked_with = [
+            signed_heads.checking_key(one) for one in public_keys
+        ] or head_signer.public_keys(loaded)
         result = _of_copies(copies, checked_with) if copies else _of_database(loaded, checked_with)
     if not result.ok:
         said = f"record {result.first_bad} does not hold: {result.fault}"
@@ -86,7 +86,7 @@ def audit_export(where: str | None) -> None:
         loaded, now = settings.load(), time.time()
         kept = _archive(loaded, where)
         records = database(loaded.database_url)
-        with exporting(records):
+        with export_lock(records):
             done = export.export(records.read, kept, now)
         signed = loaded.audit_key_file is not None and done.last.seq > 0
         if loaded.audit_key_file is not None and signed:
@@ -109,7 +109,7 @@ def audit_prune(older_than: float, where: str | None) -> None:
         if loaded.audit_key_file is None:
             raise click.UsageError("SMARTCLOUDOPS_AUDIT_KEY_FILE is needed: nothing is signed")
         state, kept = database(loaded.database_url), _archive(loaded, where)
-        known = head_signer.keys(loaded)
+        known = head_signer.public_keys(loaded)
         last = prune.prunable(state.read, kept, known, now - older_than)
         if last is None:
             click.echo("nothing is old enough, exported and signed for")
@@ -190,7 +190,7 @@ def _say(found: Reconciliation) -> None:
 
 
 def _of_database(loaded: Settings, checked_with: Collection[Ed25519PublicKey]) -> Verification:
-    found = head_signer.known_heads(loaded, clients.connect, checked_with)
+    found = head_signer.signed_hashes(loaded, clients.connect, checked_with)
     with database(loaded.database_url).read() as connection:
         return log.verify(connection, found)
 
@@ -241,7 +241,7 @@ def told_in_a_line() -> Iterator[None]:
     except AWS_ERRORS as error:
         raise click.UsageError(f"AWS cannot be asked: {error}") from None
     except SQLAlchemyError as error:
-        _fail(f"the audit cannot be read: {fault(error)}")
+        _fail(f"the audit cannot be read: {describe_error(error)}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -65,7 +65,7 @@ def report_command(  # noqa: PLR0913 an option each
     with told_in_a_line():
         loaded, now = settings.load(), time.time()
         state = database(loaded.database_url)
-        known = head_signer.known_heads(loaded, clients.connect)
+        known = head_signer.signed_hashes(loaded, clients.connect)
         compared = None
         if reconcile or files:
             found = reconciled(loaded, files, (), since=now - since, now=now)

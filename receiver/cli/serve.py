@@ -14,13 +14,13 @@ from actions.aws.clients import AWS_ERRORS
 from receiver.app import app
 from receiver.chat.wiring import ChatError, chat
 from receiver.cli.playbooks import BAD_INPUT, FAILED, fail, playbooks_or_exit, settings_or_exit
-from receiver.db.database import DatabaseUrlError, SchemaError, fault
+from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
 from receiver.http import server, tokens
 from receiver.http.server import TlsError
 from receiver.http.signatures import SecretFileError, secret_of
 from receiver.http.tokens import TokensError
-from receiver.notify.channels import NotifyFileError, Services
+from receiver.notify.channels import Channels, NotifyFileError
 from receiver.runtime import log_setup
 from receiver.settings import Settings
 from receiver.system import System, TracingError
@@ -47,7 +47,7 @@ def serve() -> None:
         known = tokens.load(loaded.tokens_file)
         how = server.options(loaded)
         http = httpx.Client(trust_env=False)
-        services = Services(str(loaded.alertmanager_url), loaded.notify_file, http)
+        services = Channels(str(loaded.alertmanager_url), loaded.notify_file, http)
         system = System(loaded, playbooks, messenger=services, announce=services.announce)
         talking = chat(loaded, system, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
@@ -58,7 +58,7 @@ def serve() -> None:
     except AWS_ERRORS as error:
         fail(f"AWS clients cannot be made: {error}", BAD_INPUT)
     except SQLAlchemyError as error:
-        fail(f"the database cannot be used: {fault(error)}", FAILED)
+        fail(f"the database cannot be used: {describe_error(error)}", FAILED)
     except OSError as error:
         fail(f"{error.filename or 'the database'}: {error.strerror}", FAILED)
     # uvicorn stops in order, and then sends itself the signal again, which would be the status.

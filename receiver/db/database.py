@@ -1,32 +1,21 @@
-"""The database engines, and the two kinds of transaction: one that reads and one that writes."""
+"""A database with its two kinds of transaction: reads of one snapshot, and serialised writes."""
 
 import secrets
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import (
-    Column,
-    Connection,
-    Engine,
-    MetaData,
-    Table,
-    Text,
-    create_engine,
-    event,
-    insert,
-)
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import Column, Connection, Engine, MetaData, Table, Text, insert
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -37,31 +26,16 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-_BUSY_TIMEOUT_S = 10
-# A log that grew in a storm is cut to 16 MiB afterwards, instead of keeping its size for ever.
-_PRAGMAS = (
-    "journal_mode=WAL",
-    "journal_size_limit=16777216",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-)
-# What a database that is not full has room for, in bytes.
-_ROOM = 65_536
-_MOMENT_S = 1.0
-# What PostgreSQL says when a connection fails, when it ends, and before it takes any.
-_AWAY = ("08", "57P")
-# The write lock of each use of a PostgreSQL database, as SQLite has one a file. The numbers are
-# arbitrary, and must not change while receivers of two releases share a database.
-_LOCKS: Mapping[str, int] = MappingProxyType({"state": 728_001, "inbox": 728_002})
-# A receiver that froze, or was cut off, in a transaction must not hold up the others.
-_POSTGRESQL = {
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 8000,
-    "options": "-c idle_in_transaction_session_timeout=5s -c lock_timeout=10s",
-}
+from receiver.db.engines import postgresql_engine, sqlite_engine
+
+# Size of the test write that detects a full disk.
+_TEST_WRITE_BYTES = 65_536
+# Bounds the check for damage: a large file is checked as far as this allows.
+_DAMAGE_CHECK_S = 1.0
+# SQLSTATE prefixes: connection failure; connection ended, or none accepted yet.
+_CONNECTION_LOST = ("08", "57P")
+# Errors caused by the statement, not by the connection or the disk.
+_STATEMENT_ERRORS = (DataError, IntegrityError, ProgrammingError)
 
 
 class DatabaseUrlError(Exception):
@@ -69,16 +43,12 @@ class DatabaseUrlError(Exception):
 
 
 class SchemaError(Exception):
-    """The database was used by a newer release; this one must not touch it."""
-
-
-# Of the statement, not of the database.
-_OURS = (DataError, IntegrityError, ProgrammingError)
+    """A newer release migrated the database; this one must not touch it."""
 
 
 @dataclass
 class Database:
-    """`failing`: something failed since `look` last found it well."""
+    """`failing`: a transaction failed since `ping` last succeeded."""
 
     engine: Engine
     failing: bool = field(default=False, init=False)
@@ -86,7 +56,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its first statement on."""
-        with self._minded(), self.engine.connect() as connection, connection.begin():
+        with self._note_failure(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -94,56 +64,52 @@ class Database:
         """One consistent snapshot; never waits for a writer."""
         options: dict[str, Any] = {"snapshot": True}
         if self.engine.dialect.name == "postgresql":
-            # The default would show each statement what was committed meanwhile.
+            # The default isolation level shows each statement what others committed before it.
             options["isolation_level"] = "REPEATABLE READ"
-        with self._minded(), self.engine.connect().execution_options(**options) as connection:
+        with self._note_failure(), self.engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager
-    def _minded(self) -> Iterator[None]:
+    def _note_failure(self) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
-            self.failing = self.failing or not isinstance(error, _OURS)
+            self.failing = self.failing or not isinstance(error, _STATEMENT_ERRORS)
             raise
 
-    def look(self) -> None:
-        """Whether it can be used. Raises SQLAlchemyError.
+    def ping(self) -> None:
+        """Test that the database can be read, and after a failure that it can be written.
 
-        Once something failed it is tried in earnest: what is read-only, full or damaged shows
-        nothing to who only asks whether it is there.
+        A read alone does not notice a disk that is full or read-only, or a damaged file.
+        Raises SQLAlchemyError.
         """
         if self.failing:
-            self.try_out()
+            self.check_writable()
             self.failing = False
         with self.read() as connection:
             connection.exec_driver_sql("SELECT 1")
 
-    def try_out(self) -> None:
-        """Look for damage, make room, as every record needs some, and give it back.
-
-        Raises SQLAlchemyError.
-        """
+    def check_writable(self) -> None:
+        """Check for damage, then write 64 KiB and remove them. Raises SQLAlchemyError."""
         with self.engine.connect() as connection, connection.begin():
             if self.engine.dialect.name == "sqlite":
-                _look_for_damage(connection)
-            # Each has its own: two that try at once must not be in each other's way.
-            trial = Table(
-                f"smartcloudops_trial_{secrets.token_hex(4)}", MetaData(), Column("room", Text)
-            )
+                _check_for_damage(connection)
+            # A name of its own: two receivers that check at once must not collide.
+            name = f"smartcloudops_trial_{secrets.token_hex(4)}"
+            trial = Table(name, MetaData(), Column("room", Text))
             trial.create(connection)
-            connection.execute(insert(trial), {"room": secrets.token_hex(_ROOM // 2)})
+            connection.execute(insert(trial), {"room": secrets.token_hex(_TEST_WRITE_BYTES // 2)})
             trial.drop(connection)
 
     def migrate(self, history: str, *, to: str = "head") -> None:
-        """Bring the schema named `history` (a folder of receiver/migrations) up to date.
+        """Bring the schema named `history` (a folder of receiver/db/migrations) up to date.
 
-        `to` is a revision of it. Raises SchemaError where the database is of a newer release.
+        `to` is one of its revisions. Raises SchemaError where a newer release migrated it.
         """
-        here = Path(__file__).parent / "migrations"
+        migrations = Path(__file__).parent / "migrations"
         config = Config()
-        config.set_main_option("script_location", str(here))
-        config.set_main_option("version_locations", str(here / history))
+        config.set_main_option("script_location", str(migrations))
+        config.set_main_option("version_locations", str(migrations / history))
         config.set_main_option("path_separator", "os")
         with self.write() as connection:
             config.attributes.update(connection=connection, history=history)
@@ -151,67 +117,42 @@ class Database:
             command.upgrade(config, to)
 
 
-def away(error: SQLAlchemyError) -> bool:
-    """Whether a server was not there to answer, as while it restarts; a file is always there."""
+def is_connection_lost(error: SQLAlchemyError) -> bool:
+    """Whether a server did not answer, as while it restarts; never true of a SQLite file."""
     state = getattr(getattr(error, "orig", None), "sqlstate", "")
     if state is None:
-        # Said by the driver itself, of the connection, or of what it was given to send.
+        # The driver raised it, not the server: a lost connection, or values it could not send.
         return isinstance(error, OperationalError)
-    return state.startswith(_AWAY)
+    return state.startswith(_CONNECTION_LOST)
 
 
-def _look_for_damage(connection: Connection) -> None:
-    """As far as one gets in a moment: a large file is not held up for."""
-    driver: Any = connection.connection.driver_connection
-    until = time.monotonic() + _MOMENT_S
-    driver.set_progress_handler(lambda: time.monotonic() > until, 10_000)
-    try:
-        said = driver.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise DatabaseError("PRAGMA quick_check", None, error) from error
-        # Nothing was found until then.
-        return
-    finally:
-        driver.set_progress_handler(None, 0)
-    if said != "ok":
-        damaged = sqlite3.DatabaseError("database disk image is malformed")
-        raise DatabaseError("PRAGMA quick_check", None, damaged)
-
-
-def _refuse_newer(connection: Connection, config: Config, history: str) -> None:
-    known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
-    options = {"version_table": f"schema_{history}"}
-    found = MigrationContext.configure(connection, opts=options).get_current_heads()
-    if newer := sorted(set(found) - known):
-        raise SchemaError(f"the database is of a newer release: its schema is {newer[0]}")
-
-
-def fault(error: SQLAlchemyError) -> str:
-    """What is wrong with a database, in few words that name no host, user or password."""
+def describe_error(error: SQLAlchemyError) -> str:
+    """The failure in a few words that name no host, user or password."""
     cause = getattr(error, "orig", None) or error
-    # SQLite's own texts are a closed set; PostgreSQL's tell who connected to what.
+    # SQLite's own texts are a closed set; PostgreSQL's may name hosts and users.
     if isinstance(cause, sqlite3.Error):
         return str(cause)
-    unsaid = getattr(cause, "sqlstate", "") is None
-    return "PostgreSQL takes no connection" if unsaid and away(error) else type(cause).__name__
+    by_driver = getattr(cause, "sqlstate", "") is None
+    if by_driver and is_connection_lost(error):
+        return "PostgreSQL takes no connection"
+    return type(cause).__name__
 
 
 def database(url: str, *, use: Literal["state", "inbox"] = "state") -> Database:
-    """An engine for the URL; SQLite's folder is made where it is missing.
+    """A database for the URL; the folder of a SQLite file is created if it is missing.
 
     Raises DatabaseUrlError.
     """
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise DatabaseUrlError("the database URL cannot be read") from None
+        raise DatabaseUrlError("the database URL cannot be parsed") from None
     if parsed.get_backend_name() == "postgresql":
-        return Database(_postgresql(parsed, _LOCKS[use]))
+        return Database(postgresql_engine(parsed, use))
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise DatabaseUrlError("the database URL is neither a SQLite file nor PostgreSQL")
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    return Database(_sqlite(str(parsed)))
+    return Database(sqlite_engine(str(parsed)))
 
 
 @contextmanager
@@ -238,35 +179,29 @@ def inbox_url(url: str) -> str:
     return str(parsed.set(database=str(path.with_name(f"{path.stem}-inbox{path.suffix}"))))
 
 
-def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+def _check_for_damage(connection: Connection) -> None:
+    """SQLite's quick check, for at most a second. Raises DatabaseError."""
+    driver: Any = connection.connection.driver_connection
+    until = time.monotonic() + _DAMAGE_CHECK_S
+    driver.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+    try:
+        result = driver.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise DatabaseError("PRAGMA quick_check", None, error) from error
+        # The time ran out before any damage was seen.
+        return
+    finally:
+        driver.set_progress_handler(None, 0)
+    if result != "ok":
+        damage = sqlite3.DatabaseError("database disk image is malformed")
+        raise DatabaseError("PRAGMA quick_check", None, damage)
 
-    @event.listens_for(engine, "connect")
-    def settle(connection: Any, _: object) -> None:
-        # The driver would begin late and without the lock; "begin" below does it instead.
-        connection.isolation_level = None
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        snapshot = connection.get_execution_options().get("snapshot", False)
-        connection.exec_driver_sql("BEGIN" if snapshot else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _postgresql(url: URL, lock: int) -> Engine:
-    engine = create_engine(
-        url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=_POSTGRESQL
-    )
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        snapshot = connection.get_execution_options().get("snapshot", False)
-        if snapshot:
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        else:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
-
-    return engine
+def _refuse_newer(connection: Connection, config: Config, history: str) -> None:
+    scripts = ScriptDirectory.from_config(config)
+    known_revisions = {script.revision for script in scripts.walk_revisions()}
+    options = {"version_table": f"schema_{history}"}
+    heads = MigrationContext.configure(connection, opts=options).get_current_heads()
+    if newer := sorted(set(heads) - known_revisions):
+        raise SchemaError(f"the database is of a newer release: its schema is {newer[0]}")

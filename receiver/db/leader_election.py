@@ -1,9 +1,8 @@
-"""Which of several receivers acts: one at a time, by a lease in the database that they share.
+"""Leader election: several receivers share a database, and a lease in it lets one of them act.
 
-All of them take alerts and answer people; the one that leads decides and acts. A lease that
-cannot be renewed is given up before another receiver may take it: by this process's own clock,
-which goes on while the machine sleeps, and again by the database's in every transaction before an
-effect.
+All of them take alerts and answer people; the leader decides and acts. A leader that cannot renew
+its lease stops before another receiver may take it: by this process's own clock, which goes on
+while the machine sleeps, and again by the database's in every transaction before an effect.
 """
 
 import os
@@ -26,18 +25,18 @@ from receiver.db.tables import leadership
 _log = structlog.get_logger()
 _LEASE_S = 10.0
 _RENEW_EVERY_S = 2.0
-# So much earlier than the others this process takes its lease for over: clocks run differently.
+# This process counts its lease as expired this much earlier than the others: clocks drift.
 _MARGIN_S = 2.0
-# The term of whoever began to act, or ceased to, and did not get through with it.
-_IN_PART = -1
+# The term recorded after a start or a stop that raised half-way.
+_INCOMPLETE = -1
 
 
 class NotLeadingError(Exception):
-    """Another receiver may be acting by now; this one must not."""
+    """Raised where this receiver is not the leader, or not any more."""
 
 
-class Leads(Protocol):
-    """Who may act. `write` opens a transaction in which an effect may be prepared."""
+class Leadership(Protocol):
+    """The right to act. `write` opens a transaction in which an effect may be prepared."""
 
     @property
     def leading(self) -> bool: ...
@@ -49,12 +48,12 @@ class Leads(Protocol):
     def write(self) -> AbstractContextManager[Connection]: ...
 
     def check(self) -> None:
-        """Asked right before an effect. Raises NotLeadingError."""
+        """Called right before an effect. Raises NotLeadingError."""
 
 
 @dataclass
-class Alone:
-    """The only receiver there is, as a lock on its SQLite file ensures."""
+class SingleWriter:
+    """Leadership of the only receiver, which a lock on its SQLite file ensures."""
 
     database: Database
     _stand_down: Callable[[], None] | None = field(default=None, init=False)
@@ -76,14 +75,14 @@ class Alone:
         return self.database.write()
 
     def check(self) -> None:
-        """Nobody else acts."""
+        """Always passes: no other receiver can act."""
 
 
 @dataclass
-class Elected:
-    """One of several on a PostgreSQL database; `name` is this process's own.
+class LeaseElector:
+    """Leadership of one of several receivers on PostgreSQL; `name` is unique to this process.
 
-    `lead` and `stand_down` are called by one thread, in turn, and may take their time.
+    One thread calls `lead` and `stand_down`, in turn; either may take long.
     """
 
     database: Database
@@ -99,16 +98,16 @@ class Elected:
         return _now() < self._until
 
     def start(self, lead: Callable[[], None], stand_down: Callable[[], None]) -> None:
-        following = threading.Thread(
-            target=self._follow, args=(lead, stand_down), name="leadership", daemon=True
+        follower = threading.Thread(
+            target=self._follow_lease, args=(lead, stand_down), name="leadership", daemon=True
         )
-        renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
-        self._threads = [renewing, following]
+        renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._threads = [renewer, follower]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Stand down, then let another one lead at once."""
+        """Stand down, then release the lease, so that another receiver leads at once."""
         self._stopping.set()
         self._changed.set()
         for thread in reversed(self._threads):
@@ -117,7 +116,7 @@ class Elected:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A write transaction of the one that leads. Raises NotLeadingError."""
+        """A write transaction of the leader. Raises NotLeadingError."""
         with self.database.write() as connection:
             row = connection.execute(select(leadership)).one()
             if (row.holder, row.term) != (self.name, self._term) or _clock(connection) > row.until:
@@ -130,27 +129,27 @@ class Elected:
 
     def _renew(self) -> None:
         while True:
-            asked = _now()
+            requested_at = _now()
             try:
-                held = self._claim()
+                held = self._acquire()
             except SQLAlchemyError as error:
-                # The lease runs out by itself.
+                # The lease expires by itself.
                 cause = type(getattr(error, "orig", None) or error).__name__
-                _log.warning("lease_not_renewed", error=cause)
+                _log.warning("lease_renewal_failed", error=cause)
             else:
-                self._until = asked + _LEASE_S - _MARGIN_S if held else 0.0
+                self._until = requested_at + _LEASE_S - _MARGIN_S if held else 0.0
             self._changed.set()
             if self._stopping.wait(_RENEW_EVERY_S):
                 return
 
-    def _claim(self) -> bool:
-        """Take the lease, or take it on; False while it is another one's."""
+    def _acquire(self) -> bool:
+        """Take the lease, or renew it; False while another receiver holds it."""
         with self.database.write() as connection:
             row, now = connection.execute(select(leadership)).one(), _clock(connection)
-            over = now > row.until
-            if not over and row.holder != self.name:
+            expired = now > row.until
+            if not expired and row.holder != self.name:
                 return False
-            term = row.term + 1 if over else row.term
+            term = row.term + 1 if expired else row.term
             values = {"holder": self.name, "term": term, "until": now + _LEASE_S}
             connection.execute(update(leadership).values(values))
         self._term = term
@@ -158,58 +157,59 @@ class Elected:
 
     def _resign(self) -> None:
         self._until = 0.0
-        mine = (leadership.c.holder == self.name, leadership.c.term == self._term)
+        own_lease = (leadership.c.holder == self.name, leadership.c.term == self._term)
         try:
             with self.database.write() as connection:
-                connection.execute(update(leadership).where(*mine).values(until=0.0))
+                connection.execute(update(leadership).where(*own_lease).values(until=0.0))
         except SQLAlchemyError as error:
-            _log.warning("lease_not_given_up", error=type(error).__name__)
+            _log.warning("lease_release_failed", error=type(error).__name__)
 
-    def _follow(self, lead: Callable[[], None], stand_down: Callable[[], None]) -> None:
-        """Begin to act, and cease to, as the lease comes and goes.
+    def _follow_lease(self, lead: Callable[[], None], stand_down: Callable[[], None]) -> None:
+        """Start and stop acting as the lease is acquired and lost.
 
-        What began in an earlier term, or only in part, ceases before it begins anew: another
-        receiver may have acted in between, and left what only a beginning takes up.
+        A start of an earlier term, or one that failed half-way, is stopped before the next start:
+        another receiver may have acted in between, and only a start picks up what it left.
         """
-        acts_in: int | None = None
+        acting_term: int | None = None
         while not self._stopping.is_set():
-            if acts_in is None and self.leading:
+            if acting_term is None and self.leading:
                 term = self._term
-                _log.info("leads", term=term)
-                acts_in = term if self._tried(lead) else _IN_PART
-            elif acts_in is not None and not (self.leading and acts_in == self._term):
-                _log.warning("stands_down", term=self._term)
-                acts_in = None if self._tried(stand_down) else _IN_PART
+                _log.info("became_leader", term=term)
+                acting_term = term if self._succeeded(lead) else _INCOMPLETE
+            elif acting_term is not None and not (self.leading and acting_term == self._term):
+                _log.warning("lost_leadership", term=self._term)
+                acting_term = None if self._succeeded(stand_down) else _INCOMPLETE
             self._changed.wait(_RENEW_EVERY_S)
             self._changed.clear()
-        if acts_in is not None:
+        if acting_term is not None:
             stand_down()
 
-    def _tried(self, change: Callable[[], None]) -> bool:
+    def _succeeded(self, change: Callable[[], None]) -> bool:
         try:
             change()
-        except Exception as error:  # noqa: BLE001 whatever it was, another receiver may do better
-            _log.error("leadership_waits", error=type(error).__name__, exc_info=error)
+        except Exception as error:  # noqa: BLE001 whatever failed, another receiver may succeed
+            _log.error("lead_change_failed", error=type(error).__name__, exc_info=error)
             self._resign()
             return False
         return True
 
 
 def _now() -> float:
-    """Seconds of a clock that no freeze of this process, and no sleep of its machine, stops."""
+    """Seconds of a clock that runs on while this process is frozen or its machine sleeps."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 def _clock(connection: Connection) -> float:
-    """The database's own time, which all receivers share, in epoch seconds."""
+    """The database's time, shared by all receivers, in epoch seconds."""
     return float(
         connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one()
     )
 
 
-def leads(state: Database) -> Leads:
-    """Who acts on these records: on a SQLite file its only process, else one of several."""
+def make_leadership(state: Database) -> Leadership:
+    """The leadership of these records: SQLite has a single writer, PostgreSQL elects a leader."""
     if state.engine.dialect.name == "sqlite":
-        return Alone(state)
-    return Elected(state, f"{socket.gethostname()[:64]}/{os.getpid()}/{secrets.token_hex(4)}")
+        return SingleWriter(state)
+    name = f"{socket.gethostname()[:64]}/{os.getpid()}/{secrets.token_hex(4)}"
+    return LeaseElector(state, name)

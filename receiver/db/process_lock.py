@@ -1,4 +1,4 @@
-"""One process to a SQLite file, and one export at a time from any database."""
+"""Locks between processes: one receiver a SQLite file, one audit export a database."""
 
 import fcntl
 import os
@@ -11,21 +11,21 @@ from sqlalchemy.engine import make_url
 
 from receiver.db.database import Database
 
-# Arbitrary, as the numbers of `receiver.db.database`, and none of them.
+# Arbitrary, and none of the lock numbers in `receiver.db.engines`.
 _EXPORT = 728_003
 
 
 class AlreadyRunningError(Exception):
-    """Another receiver works on the same SQLite file, which only one may."""
+    """Another receiver uses the same SQLite file, which only one may."""
 
 
 class AlreadyExportingError(Exception):
-    """Two at once would copy the same records into files that overlap."""
+    """Another export is under way; two would write overlapping files."""
 
 
 @contextmanager
-def exporting(database: Database) -> Iterator[None]:
-    """Nobody else exports meanwhile, from this database. Raises AlreadyExportingError."""
+def export_lock(database: Database) -> Iterator[None]:
+    """Hold the database's lock on audit exports. Raises AlreadyExportingError."""
     path = database.engine.url.database
     if database.engine.dialect.name == "sqlite" and path:
         descriptor = os.open(f"{path}.export", os.O_RDWR | os.O_CREAT, 0o600)
@@ -35,10 +35,12 @@ def exporting(database: Database) -> Iterator[None]:
         finally:
             os.close(descriptor)
         return
-    # Held by the session, which is in no transaction: one that idles is ended.
+    # The session holds it outside a transaction: PostgreSQL ends idle transactions.
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        took = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_EXPORT})").scalar_one()
-        if not took:
+        acquired = connection.exec_driver_sql(
+            f"SELECT pg_try_advisory_lock({_EXPORT})"
+        ).scalar_one()
+        if not acquired:
             raise AlreadyExportingError("another export is under way")
         try:
             yield
@@ -53,8 +55,8 @@ def _lock(descriptor: int) -> None:
         raise AlreadyExportingError("another export is under way") from None
 
 
-class SingleProcess:
-    """On SQLite the engine is one process; a second one would repeat what the first one runs."""
+class ProcessLock:
+    """Lets one receiver use a SQLite file; a second one would repeat the first one's runs."""
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
@@ -62,7 +64,8 @@ class SingleProcess:
         self._path = Path(f"{parsed.database}.lock") if sqlite else None
         self._descriptor: int | None = None
 
-    def take(self) -> Self:
+    def acquire(self) -> Self:
+        """Lock the file next to the database. Raises AlreadyRunningError."""
         if self._path is None:
             return self
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,6 +1,6 @@
-"""The runs: one row an alert's episode, with all that explains it but its steps and audit.
+"""Tables of the receiver: runs, overrides, armings, audit readers, the lease and sessions.
 
-Beside them the overrides and armings that people set, and who of several receivers acts.
+A run is one row an episode of an alert; its steps and audit records are in `actions.tables`.
 """
 
 from sqlalchemy import (
@@ -32,29 +32,29 @@ runs = Table(
     Column("starts_at", Double, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("priority", Integer, nullable=False),
-    # Runs of one lane are decided on one after the other.
+    # Runs of one lane are decided one after the other.
     Column("lane", String(255), nullable=False),
     Column("target", String(255)),
     Column("group_name", String(255)),
     Column("playbook", String(128)),
     Column("plan", Text),
-    # A person's yes to this very plan.
+    # A person's approval of this plan.
     Column("approval", Text),
-    # How the run is to end once what must be undone, or told, is done.
+    # The final state, kept until rollback and escalation are done.
     Column("ending", Text),
-    # Who asked for it, how and why, where no alert did.
+    # For a manual run: who requested it, how, and why. Null for an alert's run.
     Column("asked", Text),
-    # What a person said of it afterwards: right or wrong.
+    # A person's feedback on the ended run: right or wrong.
     Column("mark", Text),
-    # The run whose own act brought this alert about.
+    # The run whose action caused this alert.
     Column("caused_by", String(26)),
     Column("verdict", Text),
     Column("gates", Text, nullable=False),
     Column("evidence", Text),
-    # The step it is at: how many were begun, and the rung of the ladder that the next one needs.
+    # Progress on the ladder: the number of steps begun, and the rung the next step needs.
     Column("steps_begun", Integer, nullable=False),
     Column("next_rung", Integer, nullable=False),
-    # The engine's workflow that carries the run now; the row is the truth, the workflow is not.
+    # The durable queue's workflow of the current phase; where they differ, this row is right.
     Column("phase", String(128)),
     Column("recovered_since", Double),
     Column("verify_until", Double),
@@ -62,7 +62,7 @@ runs = Table(
     Column("next_act_at", Double),
     Column("updated_at", Double, nullable=False),
     Column("ended_at", Double),
-    # What is decided on next, without a look at the rows of lanes that are busy.
+    # Finds the next run to decide without reading the rows of busy lanes.
     Index("ix_runs_pending", "state", "priority", text("received_at desc"), "lane"),
     Index("ix_runs_lane_state", "lane", "state"),
     Index("ix_runs_target", "target"),
@@ -85,7 +85,7 @@ overrides = Table(
     Index("ix_overrides_ends_at", "ends_at"),
 )
 
-# How far people let a playbook go: for a service, or, under an empty name, for all others.
+# Armings of a playbook: for one service, or, under an empty name, for all others.
 armings = Table(
     "armings",
     metadata,
@@ -93,19 +93,19 @@ armings = Table(
     Column("service", String(255), primary_key=True),
     Column("mode", String(16), nullable=False),
     Column("canary_percent", Integer, nullable=False),
-    # Of the playbook as it was then: another one is not armed.
+    # Digest of the playbook when it was armed; a changed playbook is not armed.
     Column("digest", String(64), nullable=False),
     Column("by", String(200), nullable=False),
     Column("comment", Text, nullable=False),
     Column("at", Double, nullable=False),
-    # When it reached this mode.
+    # Time at which the arming reached this mode.
     Column("since", Double, nullable=False),
-    # What justified it, and what spoke against it.
+    # Criteria that were met, and criteria that were overruled.
     Column("figures", Text, nullable=False),
     Column("despite", Text, nullable=False),
 )
 
-# How far each of those who read the audit as it grows has come.
+# Position of each audit tail: the last record that it has handled.
 followers = Table(
     "followers",
     metadata,
@@ -113,7 +113,7 @@ followers = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
-# Signed requests that were taken; one that comes again within their time is a replay.
+# Signatures of accepted requests; the same signature again is a replay.
 seen_requests = Table(
     "seen_requests",
     metadata,
@@ -122,7 +122,7 @@ seen_requests = Table(
     Index("ix_seen_requests_at", "at"),
 )
 
-# One row: who leads, since which term, until when by the database's clock.
+# One row: the leader's lease, its term, and its expiry by the database's clock.
 leadership = Table(
     "leadership",
     metadata,
@@ -133,7 +133,7 @@ leadership = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
-# Who is logged in to the console; the secrets themselves are only in the browsers' cookies.
+# Console sessions by hash; the secrets themselves are only in the browsers' cookies.
 sessions = Table(
     "sessions",
     metadata,

@@ -22,7 +22,7 @@ from receiver.metrics import Metrics
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 from receiver.runs.model import Run
-from receiver.runtime.cache import Memory
+from receiver.runtime.cache import BoundedCache
 from receiver.webhook.episodes import Episode
 
 # With many alerting instances of a group AWS is asked before the metrics, and what was read of a
@@ -71,7 +71,9 @@ class Assessment:
     gather: Callable[[Target, float, Collection[str]], Evidence]
     judge: Callable[[Evidence, Collection[str]], Verdict]
     # What was read of targets, with when, and for which run.
-    _lately: Memory[_About, tuple[float, str, Assessed]] = field(default_factory=Memory, init=False)
+    _lately: BoundedCache[_About, tuple[float, str, Assessed]] = field(
+        default_factory=BoundedCache, init=False
+    )
 
     def of(
         self,

@@ -22,7 +22,7 @@ from receiver.evidence.aws_state import AwsFacts, Source, Target
 from receiver.playbooks.schema import Playbook
 from receiver.runs import store
 from receiver.runs.model import Run
-from receiver.runtime.cache import Memory
+from receiver.runtime.cache import BoundedCache
 from receiver.settings import Mode
 from receiver.webhook.episodes import Episode
 
@@ -48,7 +48,9 @@ class Situations:
     arming_required: bool
     resolved: Callable[[Sequence[str]], Collection[str]]
     # Who alerts of a group, with when that was read.
-    _raging: Memory[str, tuple[float, frozenset[str]]] = field(default_factory=Memory, init=False)
+    _raging: BoundedCache[str, tuple[float, frozenset[str]]] = field(
+        default_factory=BoundedCache, init=False
+    )
 
     def plain(self, run: Run, target: Target, now: float) -> Situation:
         """What the run itself says; nothing is read."""

@@ -18,7 +18,7 @@ from actions.aws.inventory import Group, Instance, NotActionableError
 from actions.base import TargetKind
 from actions.execution import disruption_budget
 from actions.execution.disruption_budget import Bounds, Scope
-from receiver.runtime.cache import Memory
+from receiver.runtime.cache import BoundedCache
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
@@ -85,13 +85,17 @@ class AwsFacts:
     unreadable: Callable[[Source], None] = lambda _: None
     monotonic: Callable[[], float] = time.monotonic
     # Groups by name, with when they were read.
-    _read: Memory[str, tuple[float, Group | None]] = field(default_factory=Memory, init=False)
+    _read: BoundedCache[str, tuple[float, Group | None]] = field(
+        default_factory=BoundedCache, init=False
+    )
     # What CloudTrail said of a name, with when it was asked.
-    _heard: Memory[str, tuple[float, Sequence[str]]] = field(default_factory=Memory, init=False)
+    _heard: BoundedCache[str, tuple[float, Sequence[str]]] = field(
+        default_factory=BoundedCache, init=False
+    )
     # The target groups of a group as it was last seen.
-    _arns: Memory[str, tuple[str, ...]] = field(default_factory=Memory, init=False)
-    _scopes: Memory[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
-        default_factory=Memory, init=False
+    _arns: BoundedCache[str, tuple[str, ...]] = field(default_factory=BoundedCache, init=False)
+    _scopes: BoundedCache[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
+        default_factory=BoundedCache, init=False
     )
 
     def look(self, target: Target, bounds: Bounds, now: float) -> Callable[[], Seen]:

@@ -16,7 +16,7 @@ from models.features.signals import ROLES_OF_ALERT
 from receiver.evidence.metrics_query import Past, past_of
 from receiver.evidence.prometheus import Prometheus, PrometheusError
 from receiver.playbooks.loader import Playbooks
-from receiver.runtime.periodic import Beat
+from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
 _PENDING = 'ALERTS{alertstate="pending",instance_id!=""}'
@@ -38,17 +38,17 @@ class Pasts:
     clock: Callable[[], float] = time.time
     ahead: Callable[[Collection[str], float], None] = lambda _, __: None
     _known: dict[str, Past] = field(default_factory=dict, init=False)
-    _beat: Beat = field(init=False)
+    _periodic: Periodic = field(init=False)
 
     def __post_init__(self) -> None:
-        self._beat = Beat("pasts", _LOOK_EVERY_S, self._look, patience_s=0.0)
+        self._periodic = Periodic("pasts", _LOOK_EVERY_S, self._look, stop_wait_s=0.0)
 
     def start(self) -> None:
-        self._beat.start()
+        self._periodic.start()
 
     def stop(self) -> None:
         """What is being read is not waited for."""
-        self._beat.stop()
+        self._periodic.stop()
 
     def of(self, target: str) -> Past | None:
         """What was read of the target lately."""
@@ -59,7 +59,7 @@ class Pasts:
         now = self.clock()
         kept = {one: past for one, past in self._known.items() if now - past.at < _FORGET_S}
         for target, labels in self._pending(now).items():
-            if self._beat.stopping.is_set():
+            if self._periodic.stopping.is_set():
                 return
             roles = ROLES_OF_ALERT.get(labels.get("alertname", ""), frozenset())
             self.ahead([one for one in (target, labels.get("asg")) if one], now)

@@ -1,7 +1,7 @@
-"""What actions reach beside AWS: people, through Apprise, and Alertmanager's silences.
+"""Channels to people, through Apprise, and to Alertmanager's silences.
 
-Apprise logs lines of its file as they stand, secrets and all, and its plug-ins log addresses that
-are secrets: none of that gets into our log. https://github.com/caronc/apprise/wiki/config,
+Apprise logs lines of its file with their secrets, and its plug-ins log addresses that are secrets:
+its log records are kept out of ours. https://github.com/caronc/apprise/wiki/config,
 https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 """
 
@@ -31,37 +31,37 @@ _NEVER_SENT = (
     httpx.UnsupportedProtocol,
 )
 _SERVER_ERROR = 500
-# Ten thousand silences are a tenth of this; the client's own time-outs bound each wait.
-_BYTES_MAX, _WHOLE_S = 64 * 2**20, 30.0
+# Ten thousand silences take a tenth of these bytes; the client's time-outs bound each wait.
+_BYTES_MAX, _ANSWER_WITHIN_S = 64 * 2**20, 30.0
 _STATUS = re.compile(r"\berror=(\d{3})\b")
 _EXPIRED = "expired"
 
 
 class NotifyFileError(Exception):
-    """The notification file cannot be used; the text names the file and quotes nothing of it."""
+    """The notification file is invalid; the text names the file and quotes none of it."""
 
 
-class _Warnings(logging.Handler):
+class _WarningCounter(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.seen = 0
+        self.count = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         del record
-        self.seen += 1
+        self.count += 1
 
 
-class _People:
-    """The recipients that a file of Apprise's form names by tags; without a file, nobody.
+class _Recipients:
+    """The recipients of an Apprise configuration file, by tag; none without a file.
 
-    One that was left out over a typing error would be missed only when it is needed: a file of
-    which any line cannot be used is refused. Raises NotifyFileError.
+    A file with any unusable line is refused: a recipient lost to a typing error would be missed
+    only in an emergency. Raises NotifyFileError.
     """
 
     def __init__(self, path: Path | None, *, timeout_s: float = 20.0) -> None:
         self._timeout_s = timeout_s
-        # Variables of the environment are read in the settings alone.
-        # Where an answer would send us is not what the file names.
+        # No templates: only the settings read environment variables. No redirects: the file names
+        # each address that is called.
         asset = apprise.AppriseAsset(
             app_id="SmartCloudOps", app_url="", allow_templates=False, http_redirects=False
         )
@@ -69,34 +69,35 @@ class _People:
         if path is not None:
             self._read(path, asset)
 
-    def knows(self, to: str) -> bool:
-        """Whether the file names anybody so; `all` is everybody in it."""
-        return any(True for _ in self._apprise.find(tag=to, match_always=False))
+    def has(self, tag: str) -> bool:
+        """Whether a recipient has this tag; every recipient has the tag `all`."""
+        return any(True for _ in self._apprise.find(tag=tag, match_always=False))
 
-    def tell(self, to: str, title: str, text: str) -> None:
-        """Tell those that are named so, and whom the file names `always`. Raises MessengerError."""
-        if not self.knows(to):
-            raise MessengerError(f"there is nobody to notify as {to!r}", sent=False)
+    def notify(self, tag: str, title: str, text: str) -> None:
+        """Send to the recipients with this tag or `always`. Raises MessengerError."""
+        if not self.has(tag):
+            raise MessengerError(f"no recipient is tagged {tag!r} in the notify file", sent=False)
         result = self._apprise.notify(
             body=text,
             title=title,
             notify_type=apprise.NotifyType.WARNING,
             body_format=apprise.NotifyFormat.TEXT,
-            tag=to,
+            tag=tag,
             timeout=self._timeout_s,
         )
         if not result:
-            failed = [_failure(one) for one in result.results if not one]
-            said = ", ".join(failed) or "it could not be sent"
-            # Some may have it, and one whose answer was lost may have it too.
-            raise MessengerError(f"{to} may not have been told: {said}", sent=bool(result.results))
+            failed = [_failure(attempt) for attempt in result.results if not attempt]
+            reason = ", ".join(failed) or "it could not be sent"
+            # Some may have it, and a recipient whose answer was lost may have it too.
+            text = f"not every recipient tagged {tag!r} was notified: {reason}"
+            raise MessengerError(text, sent=bool(result.results))
 
     def announce(self, tags: Sequence[str], title: str, text: str) -> None:
-        """Tell those that any of the tags names, and it is fine where that is nobody.
+        """Send to the recipients with any of the tags; there may be none.
 
-        Raises MessengerError; `sent` where some of them have it.
+        Raises MessengerError, with `sent` where some of them have it.
         """
-        if not any(self.knows(tag) for tag in tags):
+        if not any(self.has(tag) for tag in tags):
             return
         result = self._apprise.notify(
             body=text,
@@ -107,37 +108,38 @@ class _People:
             timeout=self._timeout_s,
         )
         if not result:
-            failed = ", ".join(_failure(one) for one in result.results if not one)
-            told = any(bool(one) for one in result.results)
-            raise MessengerError(
-                f"not all were told: {failed or 'it could not be sent'}", sent=told
-            )
+            failed = [_failure(attempt) for attempt in result.results if not attempt]
+            reason = ", ".join(failed) or "it could not be sent"
+            sent = any(bool(attempt) for attempt in result.results)
+            raise MessengerError(f"not every recipient was notified: {reason}", sent=sent)
 
     def _read(self, path: Path, asset: apprise.AppriseAsset) -> None:
         try:
             path.read_bytes()
         except OSError as error:
             raise NotifyFileError(f"{path}: {error.strerror}") from None
-        log, faults = logging.getLogger("apprise"), _Warnings()
+        log, warnings = logging.getLogger("apprise"), _WarningCounter()
         log.propagate = False
         log.setLevel(logging.WARNING)
         # It logs the path of each request, which is the secret of a webhook.
         logging.getLogger("urllib3").setLevel(logging.WARNING)
-        log.addHandler(faults)
+        log.addHandler(warnings)
         try:
             config = apprise.AppriseConfig(asset=asset, recursion=1)
             # A name with a character that means something in an address must be quoted.
             config.add(f"file://{quote(str(path.absolute()))}")
             self._apprise.add(config)
-            known = len(self._apprise)
+            recipients = len(self._apprise)
         finally:
-            log.removeHandler(faults)
-        if faults.seen or not known:
-            how = f"apprise --config {path} --dry-run --tag all -b test"
-            raise NotifyFileError(f"{path}: not all of it can be used; see {how}")
+            log.removeHandler(warnings)
+        if warnings.count or not recipients:
+            command = f"apprise --config {path} --dry-run --tag all -b test"
+            raise NotifyFileError(
+                f"{path}: a line is invalid or no recipient is given; run {command}"
+            )
 
 
-class _Made(BaseModel):
+class _Created(BaseModel):
     silence_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{1,64}$")] = Field(
         alias="silenceID"
     )
@@ -154,13 +156,13 @@ class _Silence(BaseModel):
 
 
 _Answer = TypeVar("_Answer")
-_MADE, _SILENCES = TypeAdapter(_Made), TypeAdapter(list[_Silence])
+_CREATED, _SILENCES = TypeAdapter(_Created), TypeAdapter(list[_Silence])
 
 
-class Services:
-    """The people of the notification file, and Alertmanager; used from several threads at once.
+class Channels:
+    """The recipients of the notification file, and Alertmanager's silences; thread-safe.
 
-    `client`'s time-outs bound each wait for Alertmanager. Raises NotifyFileError.
+    The time-outs of `client` bound each wait for Alertmanager. Raises NotifyFileError.
     """
 
     def __init__(
@@ -172,16 +174,16 @@ class Services:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = alertmanager_url.rstrip("/")
-        self._people = _People(notify_file)
+        self._recipients = _Recipients(notify_file)
         self._client = client
         self._clock = clock
 
     def notify(self, to: str, title: str, text: str) -> None:
-        self._people.tell(to, title, text)
+        self._recipients.notify(to, title, text)
 
     def announce(self, tags: Sequence[str], title: str, text: str) -> None:
-        """Tell those that any of the tags names. Raises MessengerError."""
-        self._people.announce(tags, title, text)
+        """Send to the recipients with any of the tags. Raises MessengerError."""
+        self._recipients.announce(tags, title, text)
 
     def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         now = self._clock()
@@ -196,56 +198,59 @@ class Services:
             "createdBy": "smartcloudops",
             "comment": comment,
         }
-        return _checked(_MADE, self._call("POST", "silences", body)).silence_id
+        return _checked(_CREATED, self._call("POST", "silences", body)).silence_id
 
     def silences(self, comment: str) -> Sequence[str]:
-        """One that waits for Alertmanager's clock to reach ours is active to us."""
-        return [one.id for one in self._unexpired() if one.comment == comment]
+        """Ids of pending and active silences: Alertmanager's clock may be behind ours."""
+        return [silence.id for silence in self._unexpired() if silence.comment == comment]
 
     def expire(self, silence_id: str) -> None:
         try:
             self._call("DELETE", f"silence/{quote(silence_id, safe='')}")
         except MessengerError:
-            # Some versions answer with an error where it has ended, or is long forgotten.
-            if any(one.id == silence_id for one in self._unexpired()):
+            # Some versions answer with an error for a silence that expired or was deleted.
+            if any(silence.id == silence_id for silence in self._unexpired()):
                 raise
 
     def _unexpired(self) -> list[_Silence]:
-        found = _checked(_SILENCES, self._call("GET", "silences"))
-        return [one for one in found if one.status.state != _EXPIRED]
+        silences = _checked(_SILENCES, self._call("GET", "silences"))
+        return [silence for silence in silences if silence.status.state != _EXPIRED]
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
-        """The body of what was answered with success."""
-        until = time.monotonic() + _WHOLE_S
+        """The body of a successful answer. Raises MessengerError."""
+        until = time.monotonic() + _ANSWER_WITHIN_S
         try:
             with self._client.stream(
                 method, f"{self._url}/api/v2/{path}", json=body, follow_redirects=False
             ) as answer:
-                said = bounded_read.read(answer, most=_BYTES_MAX, until=until)
+                content = bounded_read.read(answer, most=_BYTES_MAX, until=until)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             sent = not isinstance(error, _NEVER_SENT)
-            why = f"Alertmanager is out of reach: {type(error).__name__}"
-            raise MessengerError(why, sent=sent) from error
+            reason = f"Alertmanager cannot be reached: {type(error).__name__}"
+            raise MessengerError(reason, sent=sent) from error
         except (TooLargeError, TooSlowError) as error:
-            raise MessengerError(f"Alertmanager is no use: {error}", sent=True) from error
+            raise MessengerError(
+                f"unusable response from Alertmanager: {error}", sent=True
+            ) from error
         if not answer.is_success:
             status = answer.status_code
             raise MessengerError(f"Alertmanager answered {status}", sent=status >= _SERVER_ERROR)
-        return said
+        return content
 
 
 def _checked(kind: TypeAdapter[_Answer], body: bytes) -> _Answer:
     try:
         return kind.validate_json(body)
     except ValidationError as error:
-        said = "Alertmanager's answer is not of the form its API has"
-        raise MessengerError(said, sent=True) from error
+        reason = "unusable response from Alertmanager: it does not match the API's schema"
+        raise MessengerError(reason, sent=True) from error
 
 
-def _failure(one: apprise.NotifyResult) -> str:
-    """The service's name, and the status it answered with, which is all that holds no secret."""
-    codes = [found[1] for entry in one.logs() if (found := _STATUS.search(entry.message))]
-    return f"{one.name} answered {codes[-1]}" if codes else f"{one.name} {one.status.name.lower()}"
+def _failure(result: apprise.NotifyResult) -> str:
+    """The service's name and HTTP status; the rest of its log may hold secrets."""
+    codes = [match[1] for entry in result.logs() if (match := _STATUS.search(entry.message))]
+    status = f"answered {codes[-1]}" if codes else result.status.name.lower()
+    return f"{result.name} {status}"
 
 
 def _rfc3339(at: float) -> str:

@@ -1,6 +1,6 @@
-"""What people are told of as it happens, in words.
+"""Texts of notifications about audit records.
 
-Nothing of an alert's own text gets in: who sends alerts could otherwise speak in our name.
+No text of an alert is included: its sender could otherwise write messages in our name.
 """
 
 from collections.abc import Collection
@@ -25,8 +25,8 @@ EVENTS: Collection[str] = (
 )
 
 
-class Kind(StrEnum):
-    """A tag of the notification file by the same name asks for these alone, `events` for all."""
+class MessageKind(StrEnum):
+    """Also the tag in the notification file that selects this kind; `events` selects all."""
 
     APPROVAL_NEEDED = "approval_needed"
     ACTED = "acted"
@@ -38,61 +38,61 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notice:
-    """`same_as`: of several with the same, within a short time, only the first is told."""
+class Message:
+    """Of messages with an equal `same_as` within a short time, only the first is sent."""
 
-    kind: Kind
+    kind: MessageKind
     title: str
     text: str
     same_as: tuple[str, ...]
 
 
-def notice(record: Record, run: Run | None, public_url: str | None) -> Notice | None:
-    """What people are told about a record, None where it is nothing to them."""
+def make_message(record: Record, run: Run | None, public_url: str | None) -> Message | None:
+    """The message about a record; None where the record needs none."""
     kind = _kind(record)
     if kind is None:
         return None
-    if kind in {Kind.PAUSED, Kind.ARMING}:
-        return Notice(
+    if kind in {MessageKind.PAUSED, MessageKind.ARMING}:
+        return Message(
             kind=kind,
-            title=f"{_switched(record)} by {plain(record.actor)}",
+            title=f"{_switch_title(record)} by {plain(record.actor)}",
             text=plain(record.detail.get("comment", "")),
             same_as=(kind, str(record.seq)),
         )
     target = _target(record, run)
     playbook = run.playbook if run and run.playbook else "no playbook"
-    lines = [_said(kind, record), f"Playbook {playbook}, run {record.run_id}"]
+    lines = [_summary(kind, record), f"Playbook {playbook}, run {record.run_id}"]
     if public_url is not None:
         lines.append(f"{public_url.rstrip('/')}/runs/{record.run_id}")
-    once = kind is Kind.APPROVAL_NEEDED
+    one_per_run = kind is MessageKind.APPROVAL_NEEDED
     group = (run.group_name if run else None) or target
-    return Notice(
+    return Message(
         kind=kind,
         title=f"{_TITLES[kind]}: {target}",
         text="\n".join(line for line in lines if line),
-        same_as=(kind, record.run_id or "") if once else (kind, playbook, group),
+        same_as=(kind, record.run_id or "") if one_per_run else (kind, playbook, group),
     )
 
 
 _TITLES = {
-    Kind.APPROVAL_NEEDED: "Approval needed",
-    Kind.ACTED: "Acted",
-    Kind.FAILED: "Failed",
-    Kind.ROLLED_BACK: "Rolled back",
-    Kind.ESCALATED: "Escalated",
+    MessageKind.APPROVAL_NEEDED: "Approval needed",
+    MessageKind.ACTED: "Acted",
+    MessageKind.FAILED: "Failed",
+    MessageKind.ROLLED_BACK: "Rolled back",
+    MessageKind.ESCALATED: "Escalated",
 }
-_OF_RUNS = {
-    "run_awaiting_approval": Kind.APPROVAL_NEEDED,
-    "run_failed": Kind.FAILED,
-    "run_rolled_back": Kind.ROLLED_BACK,
-    "paused": Kind.PAUSED,
-    "resumed": Kind.PAUSED,
-    "playbook_armed": Kind.ARMING,
-    "playbook_disarmed": Kind.ARMING,
+_KINDS = {
+    "run_awaiting_approval": MessageKind.APPROVAL_NEEDED,
+    "run_failed": MessageKind.FAILED,
+    "run_rolled_back": MessageKind.ROLLED_BACK,
+    "paused": MessageKind.PAUSED,
+    "resumed": MessageKind.PAUSED,
+    "playbook_armed": MessageKind.ARMING,
+    "playbook_disarmed": MessageKind.ARMING,
 }
 
 
-def _switched(record: Record) -> str:
+def _switch_title(record: Record) -> str:
     detail = record.detail
     where = f" for {plain(detail['service'])}" if detail.get("service") else ""
     match record.event:
@@ -104,15 +104,15 @@ def _switched(record: Record) -> str:
             return f"SmartCloudOps is {record.event}"
 
 
-def _kind(record: Record) -> Kind | None:
+def _kind(record: Record) -> MessageKind | None:
     if record.event != "step_observed":
-        return _OF_RUNS.get(record.event)
+        return _KINDS.get(record.event)
     if record.detail.get("undoes") is not None:
         return None
     if CATALOG[record.detail["action"]].impact is Impact.HARMLESS:
-        return Kind.ESCALATED
-    done = record.detail.get("outcome") in {Outcome.CHANGED, Outcome.UNKNOWN}
-    return Kind.ACTED if done else None
+        return MessageKind.ESCALATED
+    acted = record.detail.get("outcome") in {Outcome.CHANGED, Outcome.UNKNOWN}
+    return MessageKind.ACTED if acted else None
 
 
 def _target(record: Record, run: Run | None) -> str:
@@ -120,10 +120,10 @@ def _target(record: Record, run: Run | None) -> str:
     return str(record.detail.get("target") or plan.get("target") or (run and run.target) or "?")
 
 
-def _said(kind: Kind, record: Record) -> str:
+def _summary(kind: MessageKind, record: Record) -> str:
     detail = record.detail
-    if kind is Kind.APPROVAL_NEEDED:
-        return f"{(detail.get('plan') or {}).get('action', 'a step')} waits for a person"
+    if kind is MessageKind.APPROVAL_NEEDED:
+        return f"{(detail.get('plan') or {}).get('action', 'a step')} needs approval"
     if record.event == "step_observed":
         return f"{detail['action']}: {detail.get('outcome')}"
     return plain(str(detail.get("outcome") or ""))

@@ -1,4 +1,4 @@
-"""Tells people what happens, deduplicated and no faster than they can read."""
+"""Sends notifications of audit records, deduplicated and limited to a rate people can read."""
 
 import threading
 from collections import Counter
@@ -12,25 +12,26 @@ from receiver.audit.tail import Record
 from receiver.db.database import Database
 from receiver.http.rate_limit import Buckets
 from receiver.metrics import Metrics
-from receiver.notify.messages import Kind, Notice, notice
+from receiver.notify.messages import Message, MessageKind, make_message
 from receiver.runs import store
 
 _log = structlog.get_logger()
+# Recipients with this tag get every notification.
 ALL = "events"
-# What is the same within this time is told once, and what was left out after it.
-_SAME_S = 300.0
-# What happened longer ago, while this was down, is no news any more.
-_OLD_S = 3600.0
+# Of equal messages within this time only the first is sent; a summary follows after it.
+_DEDUPLICATE_S = 300.0
+# Records older than this, from before a restart, are not sent.
+_AGE_MAX_S = 3600.0
 _TRIES = 3
 _BACKOFF_S = 2.0
-_EVERYBODY = "all"
+_BUCKET = "all"
 
 
 @dataclass
-class Notifications:
-    """`announce` tells those that any of the tags names, or raises MessengerError.
+class Notifier:
+    """Used by one thread. `announce(tags, title, text)` sends, or raises MessengerError.
 
-    `public_url` is where people see runs. For one thread. `clock` gives epoch seconds.
+    `public_url` is the console's address for links; `clock` gives epoch seconds.
     """
 
     database: Database
@@ -40,63 +41,65 @@ class Notifications:
     per_minute: int
     clock: Callable[[], float]
     pause: Callable[[float], object] = threading.Event().wait
-    _told: dict[tuple[str, ...], float] = field(default_factory=dict, init=False)
-    _left_out: Counter[Kind] = field(default_factory=Counter, init=False)
-    _left_out_since: float = field(default=0.0, init=False)
+    _sent_at: dict[tuple[str, ...], float] = field(default_factory=dict, init=False)
+    _held_back: Counter[MessageKind] = field(default_factory=Counter, init=False)
+    _held_back_since: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._bucket = Buckets(
             per_s=self.per_minute / 60, burst=float(self.per_minute), clock=self.clock
         )
 
-    def take(self, record: Record) -> None:
-        """Tell of this record, now, or later among others, or not at all."""
+    def on_record(self, record: Record) -> None:
+        """Send a message about the record, hold it back for a summary, or ignore it."""
         now = self.clock()
-        if now - record.at > _OLD_S:
+        if now - record.at > _AGE_MAX_S:
             return
         with self.database.read() as connection:
             run = store.get(connection, record.run_id) if record.run_id else None
-        found = notice(record, run, self.public_url)
-        if found is None:
+        message = make_message(record, run, self.public_url)
+        if message is None:
             return
-        if self._again(found, now) or self._bucket.wait_s(_EVERYBODY):
-            self._leave_out(found.kind, now)
+        if self._is_repeat(message, now) or self._bucket.wait_s(_BUCKET):
+            self._hold_back(message.kind, now)
         else:
-            self._tell([found.kind], found.title, found.text, found.kind)
+            self._send([message.kind], message.title, message.text, message.kind)
 
-    def rest(self) -> None:
-        """Sum up what was left out, once a while has passed."""
+    def on_idle(self) -> None:
+        """Send a summary of the messages held back, at most every 5 minutes."""
         now = self.clock()
-        if not self._left_out or now - self._left_out_since < _SAME_S:
+        if not self._held_back or now - self._held_back_since < _DEDUPLICATE_S:
             return
-        if self._bucket.wait_s(_EVERYBODY):
+        if self._bucket.wait_s(_BUCKET):
             return
-        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(self._left_out.items()))
-        kinds = sorted(self._left_out)
-        self._left_out.clear()
-        text = "\n".join(filter(None, (f"Not told one by one: {counts}", self.public_url)))
-        self._tell(kinds, "SmartCloudOps: more of the same", text, None)
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(self._held_back.items()))
+        kinds = sorted(self._held_back)
+        self._held_back.clear()
+        text = "\n".join(filter(None, (f"Not sent one by one: {counts}", self.public_url)))
+        self._send(kinds, "SmartCloudOps: similar notifications", text, None)
 
-    def _again(self, found: Notice, now: float) -> bool:
-        self._told = {key: at for key, at in self._told.items() if now - at < _SAME_S}
-        again = found.same_as in self._told
-        if not again:
-            self._told[found.same_as] = now
-        return again
+    def _is_repeat(self, message: Message, now: float) -> bool:
+        self._sent_at = {key: at for key, at in self._sent_at.items() if now - at < _DEDUPLICATE_S}
+        is_repeat = message.same_as in self._sent_at
+        if not is_repeat:
+            self._sent_at[message.same_as] = now
+        return is_repeat
 
-    def _leave_out(self, kind: Kind, now: float) -> None:
-        if not self._left_out:
-            self._left_out_since = now
-        self._left_out[kind] += 1
+    def _hold_back(self, kind: MessageKind, now: float) -> None:
+        if not self._held_back:
+            self._held_back_since = now
+        self._held_back[kind] += 1
         self.metrics.notifications.labels(kind, "left_out").inc()
 
-    def _tell(self, kinds: Sequence[Kind], title: str, text: str, counted: Kind | None) -> None:
+    def _send(
+        self, kinds: Sequence[MessageKind], title: str, text: str, counted: MessageKind | None
+    ) -> None:
         tags = [*map(str, kinds), ALL]
         for attempt in range(_TRIES):
             try:
                 self.announce(tags, title, text)
             except MessengerError as error:
-                _log.error("notification_failed", to=tags, why=str(error), attempt=attempt + 1)
+                _log.error("notification_failed", to=tags, reason=str(error), attempt=attempt + 1)
                 if error.sent:
                     break
                 self.pause(_BACKOFF_S * 4**attempt)

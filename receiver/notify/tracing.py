@@ -1,7 +1,7 @@
-"""One trace an alert, from the webhook to the verified recovery, over OTLP.
+"""Exporter one trace a run, from the webhook to the verified recovery, over OTLP.
 
-It is told from the records once the run has ended, so that nothing is measured twice, a crash cuts
-no trace in two, and a collector that is down holds up nothing. The trace's id is the run's.
+Spans are built from the records once the run has ended, so that nothing is measured twice, a crash
+splits no trace, and a collector that is down blocks no run. The trace's id is the run's.
 """
 
 import hashlib
@@ -37,25 +37,37 @@ _TIMEOUT_S = 5.0
 _NS = 1_000_000_000
 
 
-class Exports(Protocol):
-    """Where spans go."""
+class Exporter(Protocol):
+    """Sends spans."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send them; the answer says whether they arrived."""
+        """Send the spans; the result says whether they arrived."""
         ...
 
 
-def otlp(url: str) -> Exports:
-    """A collector's traces endpoint, such as http://collector:4318/v1/traces."""
+def otlp(url: str) -> Exporter:
+    """An exporter to a collector's endpoint, such as http://collector:4318/v1/traces."""
     return OTLPSpanExporter(endpoint=url, timeout=_TIMEOUT_S)
 
 
+@dataclass(frozen=True)
+class _Span:
+    """Times are epoch seconds."""
+
+    name: str
+    begun: float
+    ended: float
+    kind: SpanKind = SpanKind.INTERNAL
+    failed: bool = False
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
-class Traces:
-    """Takes ends of runs, and exports what led to them. For one thread."""
+class TraceExporter:
+    """Exports a trace for each ended run. Used by one thread."""
 
     database: Database
-    exporter: Exports
+    exporter: Exporter
     _waiting: list[ReadableSpan] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -63,84 +75,79 @@ class Traces:
             {"service.name": "smartcloudops", "service.version": version("smartcloudops")}
         )
 
-    def take(self, record: Record) -> None:
+    def on_record(self, record: Record) -> None:
         if record.run_id is None:
             return
         with self.database.read() as connection:
             run = store.get(connection, record.run_id)
             steps = ledger.of_runs(connection, [record.run_id]).get(record.run_id, ())
-            mine = (audit.c.run_id == record.run_id, audit.c.event.like("run\\_%", escape="\\"))
-            query = select(audit.c.at, audit.c.event).where(*mine).order_by(audit.c.seq)
-            moves = [(row.at, row.event) for row in connection.execute(query)]
+            of_run = (audit.c.run_id == record.run_id, audit.c.event.like("run\\_%", escape="\\"))
+            query = select(audit.c.at, audit.c.event).where(*of_run).order_by(audit.c.seq)
+            transitions = [(row.at, row.event) for row in connection.execute(query)]
         if run is not None:
-            self._waiting += self._spans(run, steps, moves)
+            self._waiting += self._spans(run, steps, transitions)
         if len(self._waiting) >= _BATCH:
-            self.rest()
+            self.on_idle()
 
-    def rest(self) -> None:
-        """Export what waits; what does not arrive is lost, and said."""
+    def on_idle(self) -> None:
+        """Export the collected spans; spans that do not arrive are lost, and logged."""
         spans, self._waiting = self._waiting, []
         if spans and self.exporter.export(spans) is not SpanExportResult.SUCCESS:
             _log.warning("traces_lost", spans=len(spans))
 
     def _spans(
-        self, run: Run, steps: Sequence[Intent], moves: Sequence[tuple[float, str]]
+        self, run: Run, steps: Sequence[Intent], transitions: Sequence[tuple[float, str]]
     ) -> Iterator[ReadableSpan]:
         ended = run.ended_at or run.updated_at
         failed = run.state is State.FAILED
-        yield self._span(
-            run, "alert", None, run.received_at, ended, kind=SpanKind.SERVER, failed=failed
-        )
-        states = [(run.received_at, "received"), *_states(moves), (ended, "")]
+        server = SpanKind.SERVER
+        yield self._span(run, None, _Span("alert", run.received_at, ended, server, failed=failed))
+        states = [(run.received_at, "received"), *_states(transitions), (ended, "")]
         for number, ((begun, name), (over, _)) in enumerate(pairwise(states)):
-            yield self._span(run, name, f"state {number}", begun, over)
+            yield self._span(run, f"state {number}", _Span(name, begun, over))
         for step in steps:
-            failed = step.outcome in {Outcome.FAILED, Outcome.UNKNOWN}
             over = step.ended_at or ended
-            said = {"target": step.target, "outcome": str(step.outcome), "error": step.error or ""}
-            name = f"step {step.action}"
-            key = f"step {step.step}"
-            yield self._span(run, name, key, step.started_at, over, failed=failed, said=said)
+            span = _Span(
+                f"step {step.action}",
+                step.started_at,
+                over,
+                failed=step.outcome in {Outcome.FAILED, Outcome.UNKNOWN},
+                attributes={
+                    "target": step.target,
+                    "outcome": str(step.outcome),
+                    "error": step.error or "",
+                },
+            )
+            yield self._span(run, f"step {step.step}", span)
             if step.dispatched_at is not None:
-                client = SpanKind.CLIENT
-                sent = step.dispatched_at
-                yield self._span(run, step.action, f"call {step.step}", sent, over, kind=client)
+                call = _Span(step.action, step.dispatched_at, over, SpanKind.CLIENT)
+                yield self._span(run, f"call {step.step}", call)
 
-    def _span(  # noqa: PLR0913 one argument a part of a span
-        self,
-        run: Run,
-        name: str,
-        key: str | None,
-        begun: float,
-        over: float,
-        *,
-        kind: SpanKind = SpanKind.INTERNAL,
-        failed: bool = False,
-        said: Mapping[str, str] | None = None,
-    ) -> ReadableSpan:
-        """`key` tells it from the run's others; None is the whole of it."""
+    def _span(self, run: Run, key: str | None, span: _Span) -> ReadableSpan:
+        """`key` identifies a span within its run; None is the run's root span."""
+        attributes = {**(_attributes(run) if key is None else {}), **span.attributes}
         return ReadableSpan(
-            name=name,
+            name=span.name,
             context=_context(run.id, key or ""),
             parent=None if key is None else _context(run.id, ""),
             resource=self._resource,
-            attributes={**(_about(run) if key is None else {}), **(said or {}), "run": run.id},
-            kind=kind,
-            status=Status(StatusCode.ERROR if failed else StatusCode.OK),
-            start_time=int(begun * _NS),
-            end_time=int(max(begun, over) * _NS),
+            attributes={**attributes, "run": run.id},
+            kind=span.kind,
+            status=Status(StatusCode.ERROR if span.failed else StatusCode.OK),
+            start_time=int(span.begun * _NS),
+            end_time=int(max(span.begun, span.ended) * _NS),
         )
 
 
-def _states(moves: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]]:
-    """When the run was moved on, and to what; what people did to it is no state."""
-    known = {f"run_{state}": str(state) for state in State if not state.ended}
-    for at, event in moves:
-        if event in known:
-            yield at, known[event]
+def _states(transitions: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]]:
+    """Time and state of each transition; records of people's commands are no states."""
+    states = {f"run_{state}": str(state) for state in State if not state.ended}
+    for at, event in transitions:
+        if event in states:
+            yield at, states[event]
 
 
-def _about(run: Run) -> Mapping[str, str]:
+def _attributes(run: Run) -> Mapping[str, str]:
     return {
         "state": str(run.state),
         "refusal": run.refusal or "",

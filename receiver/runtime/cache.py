@@ -1,16 +1,16 @@
-"""What was read lately, in bounded memory."""
+"""A dictionary of bounded size."""
 
 from typing import TypeVar
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_MOST = 250
+_ENTRIES_MAX = 250
 
 
-class Memory(dict[_K, _V]):
-    """One too many makes it forget all others: what is not remembered is read again."""
+class BoundedCache(dict[_K, _V]):
+    """Clears itself when a new key would exceed 250 entries; callers read again on a miss."""
 
     def __setitem__(self, key: _K, value: _V) -> None:
-        if key not in self and len(self) >= _MOST:
+        if key not in self and len(self) >= _ENTRIES_MAX:
             self.clear()
         super().__setitem__(key, value)

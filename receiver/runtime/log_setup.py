@@ -1,4 +1,4 @@
-"""One line an event, as JSON for machines or coloured for a person, without secrets."""
+"""Logging: one line an event, as JSON or coloured for a terminal, without secrets."""
 
 import logging
 import sys
@@ -11,21 +11,21 @@ from structlog.typing import EventDict, Processor
 
 from receiver.runtime.redaction import Redaction
 
-# What we write ourselves, and every line has.
-_OURS = frozenset(
+# Keys that this service sets itself; their values are never secret.
+_TRUSTED = frozenset(
     {"timestamp", "level", "run", "request_id", "request_ids", "_record", "_from_structlog"}
 )
 
 
-class Redacting:
-    """Takes secrets out of an event, however deep in it they are."""
+class Redactor:
+    """Removes secrets from an event at any depth."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
 
     def __call__(self, _: object, __: str, event: EventDict) -> EventDict:
         return {
-            key: self._clean(value) if key not in _OURS else value for key, value in event.items()
+            key: value if key in _TRUSTED else self._clean(value) for key, value in event.items()
         }
 
     def _clean(self, value: object) -> object:
@@ -33,26 +33,26 @@ class Redacting:
             case str():
                 return self._redact(value)
             case Mapping():
-                return {self._clean(key): self._clean(one) for key, one in value.items()}
+                return {self._clean(key): self._clean(item) for key, item in value.items()}
             case list() | tuple() | set() | frozenset():
-                return [self._clean(one) for one in value]
+                return [self._clean(item) for item in value]
             case BaseException() | bytes() | Path():
                 return self._redact(str(value))
         return value
 
 
-def configure(form: Literal["json", "console"], level: str, known: Collection[str] = ()) -> None:
-    """Send our own events and those of the libraries to stderr, in one form.
+def configure(form: Literal["json", "console"], level: str, secrets: Collection[str] = ()) -> None:
+    """Send this service's and the libraries' events to stderr, in one form.
 
-    `known` are secrets by their value, which never get into it.
+    `secrets` are values to remove from every line.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Traces are text by then, so that what stands in them is redacted as well.
-    last: list[Processor] = [structlog.processors.format_exc_info, Redacting(Redaction(known))]
+    # Tracebacks are rendered to text first, so that secrets in them are redacted too.
+    last: list[Processor] = [structlog.processors.format_exc_info, Redactor(Redaction(secrets))]
     rendering: list[Processor] = [
         *last,
         structlog.processors.JSONRenderer(default=str)
@@ -76,6 +76,6 @@ def configure(form: Literal["json", "console"], level: str, known: Collection[st
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Requests are measured, and each delivery has its own line; these would only repeat them.
+    # Metrics count requests, and each delivery has its own line; these would only repeat them.
     for noisy in ("httpx", "httpcore", "botocore", "alembic", "dbos", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

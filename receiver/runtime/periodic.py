@@ -1,4 +1,4 @@
-"""Something that is done again and again beside all else, until it is stopped."""
+"""A background thread that calls one function at an interval."""
 
 import threading
 from collections.abc import Callable
@@ -6,23 +6,23 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Beat:
-    """A thread that calls `do` every `every_s`, `at_once` or after the first wait.
+class Periodic:
+    """A thread that calls `tick` every `every_s`, first at once or after one interval.
 
-    `do` raises nothing; where it takes long it looks at `stopping`. Whoever stops waits for it for
-    up to `patience_s`.
+    `tick` raises nothing; a long one returns early once `stopping` is set. `stop` waits for it for
+    up to `stop_wait_s`.
     """
 
     name: str
     every_s: float
-    do: Callable[[], None]
+    tick: Callable[[], None]
     at_once: bool = False
-    patience_s: float = 5.0
+    stop_wait_s: float = 5.0
     stopping: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
-        # One that did not end in time goes by its own, and ends all the same.
+        # A thread that outlives `stop_wait_s` keeps its own event, and ends after this start too.
         self.stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._loop, args=(self.stopping,), name=self.name, daemon=True
@@ -30,15 +30,15 @@ class Beat:
         self._thread.start()
 
     def stop(self) -> bool:
-        """Whether it went."""
+        """Stop the thread; False where none was started."""
         self.stopping.set()
         thread, self._thread = self._thread, None
         if thread is not None:
-            thread.join(self.patience_s)
+            thread.join(self.stop_wait_s)
         return thread is not None
 
     def _loop(self, stopping: threading.Event) -> None:
         if self.at_once:
-            self.do()
+            self.tick()
         while not stopping.wait(self.every_s):
-            self.do()
+            self.tick()

@@ -1,4 +1,4 @@
-"""Threads that work on behalf of whoever hands them their work."""
+"""Thread pools whose work logs the run that it is done for."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Pool(ThreadPoolExecutor):
-    """A thread pool whose work knows, and logs, for which run it is done."""
+    """A thread pool that runs work in a copy of the submitter's context."""
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         return super().submit(copy_context().run, partial(fn, *args, **kwargs))

@@ -1,35 +1,37 @@
-"""Looks at a database that may hang: whoever asks hears so in time."""
+"""Health probes of a database that may hang, each bounded in time."""
 
 from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from receiver.db.database import Database, fault
+from receiver.db.database import Database, describe_error
 from receiver.runtime.pools import Pool
 
-_AT_ONCE, _WITHIN_S = 4, 2.0
+_THREADS, _TIMEOUT_S = 4, 2.0
 
 
-class Looks:
+class Probes:
+    """Runs probes in threads of its own, so that a hanging one blocks no caller."""
+
     def __init__(self) -> None:
-        self._pool = Pool(_AT_ONCE, "look")
+        self._pool = Pool(_THREADS, "probe")
 
-    def at(self, database: Database) -> str:
-        """What is wrong with it, or `ok`."""
+    def probe(self, database: Database) -> str:
+        """`ok`, or the failure in a few words."""
         try:
-            self._pool.submit(database.look).result(_WITHIN_S)
+            self._pool.submit(database.ping).result(_TIMEOUT_S)
         except SQLAlchemyError as error:
-            return fault(error)
+            return describe_error(error)
         except TimeoutError:
-            return f"no answer within {_WITHIN_S:.0f} s"
+            return f"no answer within {_TIMEOUT_S:.0f} s"
         except RuntimeError:
-            return "it is stopping"
+            return "the service is stopping"
         return "ok"
 
-    def done(self, look: Callable[[], None]) -> bool:
-        """Whether this was done in time."""
+    def within(self, call: Callable[[], None]) -> bool:
+        """Whether the call returned within the timeout."""
         try:
-            self._pool.submit(look).result(_WITHIN_S)
+            self._pool.submit(call).result(_TIMEOUT_S)
         except (TimeoutError, RuntimeError):
             return False
         return True

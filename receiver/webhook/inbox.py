@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from ulid import ULID
 
-from receiver.db.database import Database, away, fault
+from receiver.db.database import Database, describe_error, is_connection_lost
 from receiver.webhook import episodes
 from receiver.webhook.episodes import Episode, Over, Waiting
 from receiver.webhook.payload import Alert
@@ -158,7 +158,7 @@ class Inbox:
         except Exception as error:  # noqa: BLE001 without this thread nothing is taken any more
             said = f"not stored: {type(error).__name__}"
             if isinstance(error, SQLAlchemyError):
-                said = f"not stored: {fault(error)}"
+                said = f"not stored: {describe_error(error)}"
             else:
                 _log.error("inbox_broke", error=type(error).__name__, exc_info=error)
             _answer(deliveries, [InboxUnavailableError(said) for _ in deliveries])
@@ -180,7 +180,7 @@ class Inbox:
                     episodes.end(connection, over)
                     return self._store(connection, deliveries)
             except SQLAlchemyError as error:
-                if not away(error) or time.monotonic() > until:
+                if not is_connection_lost(error) or time.monotonic() > until:
                     raise
             time.sleep(_RETRY_S)
 

@@ -18,7 +18,7 @@ from receiver.db.database import Database
 from receiver.db.tables import overrides, runs
 from receiver.metrics import Metrics
 from receiver.runs.model import IN_FLIGHT
-from receiver.runtime.periodic import Beat
+from receiver.runtime.periodic import Periodic
 from receiver.webhook.episodes import episodes
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.durable_queue import Engine
@@ -54,20 +54,20 @@ class Retention:
     engine: Engine
     metrics: Metrics
     clock: Callable[[], float]
-    _beat: Beat = field(init=False)
+    _periodic: Periodic = field(init=False)
 
     def __post_init__(self) -> None:
-        self._beat = Beat("retention", _EVERY_S, self.beat, patience_s=_STOP_S)
+        self._periodic = Periodic("retention", _EVERY_S, self.run_once, stop_wait_s=_STOP_S)
         for kind in Kept:
             self.metrics.retention_removed.labels(kind)
 
     def start(self) -> None:
-        self._beat.start()
+        self._periodic.start()
 
     def stop(self) -> None:
-        self._beat.stop()
+        self._periodic.stop()
 
-    def beat(self) -> None:
+    def run_once(self) -> None:
         """Remove what is old, batch by batch; a failure is counted, and tried again by the next."""
         try:
             for kind in Kept:
@@ -78,14 +78,14 @@ class Retention:
 
     def _remove(self, kind: Kept, now: float) -> None:
         removed = passed = 0
-        while not self._beat.stopping.is_set():
+        while not self._periodic.stopping.is_set():
             seen, gone = self._some(kind, now, passed)
             removed, passed = removed + gone, passed + seen - gone
             self.metrics.retention_removed.labels(kind).inc(gone)
             if seen < _BATCH:
                 break
             self.inbox.let_pass()
-            self._beat.stopping.wait(_PAUSE_S)
+            self._periodic.stopping.wait(_PAUSE_S)
         if removed:
             _log.info("retention_removed", kind=str(kind), count=removed)
 

@@ -1,5 +1,6 @@
-"""The service signs the head of its audit while it runs, and once more when it stops."""
+"""The service signs the head of its audit while it runs, and again when it stops."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from actions.audit.chain import GENESIS, hash_of
 from actions.aws import clients
 from actions.tables import audit as records
 from actions.tables import audit_head
-from receiver.audit.head_signer import Anchoring
+from receiver.audit import head_signer
+from receiver.audit.head_signer import HeadSigner
 from receiver.db.database import Database
 from receiver.http.tokens import Role
 from receiver.metrics import Metrics
@@ -32,12 +34,12 @@ def key(tmp_path: Path) -> Path:
 
 
 def _write_key(file: Path) -> None:
-    made = Ed25519PrivateKey.generate()
-    file.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key = Ed25519PrivateKey.generate()
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
-def _anchoring(state: Database, clock: Clock, key: Path, archive: Path) -> Anchoring:
-    return Anchoring(
+def _signer(state: Database, clock: Clock, key: Path, archive: Path) -> HeadSigner:
+    return HeadSigner(
         settings=Settings(audit_key_file=key, audit_archive=str(archive)),
         database=state,
         clients=clients.connect,
@@ -46,54 +48,62 @@ def _anchoring(state: Database, clock: Clock, key: Path, archive: Path) -> Ancho
     )
 
 
-def _value(anchoring: Anchoring, name: str) -> float | None:
-    return anchoring.metrics.registry.get_sample_value(f"smartcloudops_audit_{name}")
+@pytest.fixture
+def new_signer(
+    state: Database, clock: Clock, key: Path, tmp_path: Path
+) -> Callable[[], HeadSigner]:
+    """A signer of the same chain, key and archive, as after each start."""
+    return lambda: _signer(state, clock, key, tmp_path / "archive")
 
 
-def test_a_head_is_signed_when_there_is_something_new(
+def _value(signer: HeadSigner, name: str) -> float | None:
+    return signer.metrics.registry.get_sample_value(f"smartcloudops_audit_{name}")
+
+
+def test_a_head_is_signed_when_there_are_new_records(
     state: Database, clock: Clock, key: Path, tmp_path: Path
 ) -> None:
-    """Once for each end of the chain, which it then speaks for."""
-    anchoring = _anchoring(state, clock, key, tmp_path / "archive")
+    """Once for each end of the chain."""
+    signer = _signer(state, clock, key, tmp_path / "archive")
     for count in (0, 3, 0, 2):
         fill(state, count)
-        anchoring.beat()
+        signer.run_once()
     archive = Folder(tmp_path / "archive")
     assert signed_heads.numbers(archive) == [3, 5]
-    assert anchoring.verify() == log.Verification(ok=True, records=5, first_bad=None, anchored=5)
-    assert _value(anchoring, "anchored") == 5
+    assert signer.verify() == log.Verification(ok=True, records=5, first_bad=None, anchored=5)
+    assert _value(signer, "anchored") == 5
 
 
-def test_a_head_that_cannot_be_kept_is_counted_and_tried_again(
+def test_a_head_that_cannot_be_stored_is_counted_and_retried(
     state: Database, clock: Clock, key: Path, tmp_path: Path
 ) -> None:
-    """What acts goes on."""
+    """Other work goes on."""
     in_the_way = tmp_path / "archive"
     in_the_way.write_text("a file")
-    anchoring = _anchoring(state, clock, key, in_the_way)
+    signer = _signer(state, clock, key, in_the_way)
     fill(state, 2)
-    anchoring.beat()
-    assert _value(anchoring, "anchor_failures_total") == 1
+    signer.run_once()
+    assert _value(signer, "anchor_failures_total") == 1
     in_the_way.unlink()
-    anchoring.beat()
-    assert anchoring.verify().anchored == 2
+    signer.run_once()
+    assert signer.verify().anchored == 2
 
 
 def test_a_service_that_stops_has_signed_its_last_record(tmp_path: Path, key: Path) -> None:
-    """The one that says that it stopped; meanwhile a forged head is told over HTTP."""
+    """The record `service_stopped`; until then a forged head is reported over HTTP."""
     archive = tmp_path / "archive"
     with live(tmp_path, audit_key_file=key, audit_archive=str(archive)) as service:
         service.start("acting", "i-00000000000000001")
-        said = service.call("GET", "/api/v1/audit/verify", Role.VIEWER).json()
-        assert said["ok"] is True
+        verification = service.call("GET", "/api/v1/audit/verify", Role.VIEWER).json()
+        assert verification["ok"] is True
         (first, *_) = (archive / "heads").iterdir()
-        kept = first.read_text()
-        first.write_text(kept.replace('"seq":', '"seq": '))
+        content = first.read_text()
+        first.write_text(content.replace('"seq":', '"seq": '))
         assert service.call("GET", "/api/v1/audit/verify", Role.VIEWER).json()["ok"] is True
-        first.write_text(kept.replace('"hash":"', '"hash":"0'))
+        first.write_text(content.replace('"hash":"', '"hash":"0'))
         refused = service.call("GET", "/api/v1/audit/verify", Role.VIEWER)
         assert refused.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-        first.write_text(kept)
+        first.write_text(content)
         state = service.system.database
     with state.read() as connection:
         (last,) = log.records(connection, limit=1)
@@ -103,52 +113,52 @@ def test_a_service_that_stops_has_signed_its_last_record(tmp_path: Path, key: Pa
 
 @pytest.mark.parametrize("again", [False, True], ids=["it runs on", "it was started again"])
 @pytest.mark.parametrize(("cut", "fault"), [(0, "rewritten"), (2, "truncated")])
-def test_a_chain_made_anew_is_never_signed_for(  # noqa: PLR0913, PLR0917 one argument a fixture
-    state: Database, clock: Clock, key: Path, tmp_path: Path, cut: int, fault: str, *, again: bool
+def test_a_rewritten_chain_is_never_signed(
+    state: Database, new_signer: Callable[[], HeadSigner], cut: int, fault: str, *, again: bool
 ) -> None:
-    """However long nobody looks: else ever more heads would speak for it, and none against."""
-    anchoring = _anchoring(state, clock, key, tmp_path / "archive")
+    """However long it goes unnoticed: valid heads would else accumulate for it."""
+    signer = new_signer()
     fill(state, 5)
-    anchoring.beat()
-    _made_anew(state, cut)
+    signer.run_once()
+    _rewrite(state, cut)
     if again:
-        anchoring = _anchoring(state, clock, key, tmp_path / "archive")
-    anchoring.beat()
-    assert anchoring.verify().fault == fault
+        signer = new_signer()
+    signer.run_once()
+    assert signer.verify().fault == fault
     for _ in range(101):
         fill(state, 1)
-        anchoring.beat()
-    assert not anchoring.verify().ok
-    assert signed_heads.numbers(Folder(tmp_path / "archive")) == [5]
-    assert (_value(anchoring, "anchor_failures_total") or 0) > 100
+        signer.run_once()
+    assert not signer.verify().ok
+    assert signed_heads.numbers(head_signer.open_archive(signer.settings, clients.connect)) == [5]
+    assert (_value(signer, "anchor_failures_total") or 0) > 100
 
 
-def test_a_new_key_signs_for_the_chain_from_then_on(
+def test_a_new_key_signs_the_chain_from_then_on(
     state: Database, clock: Clock, key: Path, tmp_path: Path
 ) -> None:
-    """What the old one signed for does not hinder it."""
+    """Heads signed by the old key do not prevent it."""
     fill(state, 1)
-    _anchoring(state, clock, key, tmp_path / "archive").beat()
+    _signer(state, clock, key, tmp_path / "archive").run_once()
     fill(state, 1)
     _write_key(key)
-    anchoring = _anchoring(state, clock, key, tmp_path / "archive")
-    anchoring.beat()
-    assert _value(anchoring, "anchored") == 2
+    signer = _signer(state, clock, key, tmp_path / "archive")
+    signer.run_once()
+    assert _value(signer, "anchored") == 2
 
 
-def _made_anew(state: Database, cut: int) -> None:
-    """All records but the last few, by another actor, with every hash to match."""
+def _rewrite(state: Database, cut: int) -> None:
+    """Replace all records but the last `cut` by another actor's, with matching hashes."""
     with state.write() as connection:
         triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         for name in connection.scalars(text(triggers)).all():
             connection.execute(text(f"DROP TRIGGER {name}"))
         query = select(records).order_by(records.c.seq)
-        found = [dict(row) for row in connection.execute(query).mappings()]
+        rows = [dict(row) for row in connection.execute(query).mappings()]
         connection.execute(delete(records))
         previous = GENESIS
-        for row in found[: len(found) - cut]:
+        for row in rows[: len(rows) - cut]:
             row |= {"previous": previous, "actor": "mallory"}
             previous = row["hash"] = hash_of(row)
             connection.execute(insert(records).values(row))
-        values = {"seq": len(found) - cut, "hash": previous}
+        values = {"seq": len(rows) - cut, "hash": previous}
         connection.execute(update(audit_head).values(values))

@@ -1,4 +1,4 @@
-"""Who leads begins whole, or not at all: what began in part ceases before it begins anew."""
+"""A leader starts completely or not at all: a half-started one stops before it starts again."""
 
 import time
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from sqlalchemy import select, update
 
 from receiver.db.database import Database
-from receiver.db.leader_election import Elected
+from receiver.db.leader_election import LeaseElector
 from receiver.db.tables import leadership
 
 _WITHIN_S = 20.0
 
 
 @dataclass
-class Acting:
-    """What begins and ceases; the calls that are to break are told by their names."""
+class Activity:
+    """Records starts and stops; a call named in `failing` raises once."""
 
-    breaks: list[str]
+    failing: list[str]
     calls: list[str] = field(default_factory=list)
 
     def lead(self) -> None:
@@ -29,8 +29,8 @@ class Acting:
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
-        if name in self.breaks:
-            self.breaks.remove(name)
+        if name in self.failing:
+            self.failing.remove(name)
             raise RuntimeError(name)
 
     def eventually(self, calls: list[str]) -> None:
@@ -41,43 +41,43 @@ class Acting:
 
 
 @contextmanager
-def elected(shared: Database, acting: Acting) -> Iterator[Elected]:
-    one = Elected(shared, "one")
-    one.start(acting.lead, acting.stand_down)
+def elector(shared: Database, activity: Activity) -> Iterator[LeaseElector]:
+    started = LeaseElector(shared, "one")
+    started.start(activity.lead, activity.stand_down)
     try:
-        yield one
+        yield started
     finally:
-        one.stop()
+        started.stop()
 
 
 def another_leads_for_a_moment(shared: Database) -> None:
     with shared.write() as connection:
         row = connection.execute(select(leadership)).one()
-        over = {"holder": "another", "term": row.term + 1, "until": 0.0}
-        connection.execute(update(leadership).values(over))
+        expired = {"holder": "another", "term": row.term + 1, "until": 0.0}
+        connection.execute(update(leadership).values(expired))
 
 
-def test_what_began_in_part_ceases_before_it_begins_again(shared: Database) -> None:
-    """Else the parts that did begin would stand in the way of the next beginning."""
-    acting = Acting(breaks=["lead"])
-    with elected(shared, acting):
-        acting.eventually(["lead", "stand down", "lead"])
-    assert acting.calls[-1] == "stand down"
+def test_a_half_started_leader_stops_before_it_starts_again(shared: Database) -> None:
+    """Otherwise a half-started leader could not start again."""
+    activity = Activity(failing=["lead"])
+    with elector(shared, activity):
+        activity.eventually(["lead", "stand down", "lead"])
+    assert activity.calls[-1] == "stand down"
 
 
-def test_who_could_not_stand_down_does_so_before_it_leads_again(shared: Database) -> None:
-    """Half of it stopped, and the lease is its own again: it must not stay so."""
-    acting = Acting(breaks=["stand down"])
-    with elected(shared, acting):
-        acting.eventually(["lead"])
+def test_a_failed_stop_is_repeated_before_the_next_start(shared: Database) -> None:
+    """The leader stopped half-way and got its lease back: it must not stay half-stopped."""
+    activity = Activity(failing=["stand down"])
+    with elector(shared, activity):
+        activity.eventually(["lead"])
         another_leads_for_a_moment(shared)
-        acting.eventually(["lead", "stand down", "stand down", "lead"])
+        activity.eventually(["lead", "stand down", "stand down", "lead"])
 
 
-def test_a_new_term_begins_anew(shared: Database) -> None:
-    """Another one may have acted in between, and left what only a beginning takes up."""
-    acting = Acting(breaks=[])
-    with elected(shared, acting):
-        acting.eventually(["lead"])
+def test_a_new_term_restarts_the_leader(shared: Database) -> None:
+    """Another receiver may have acted in between, and only a start picks up what it left."""
+    activity = Activity(failing=[])
+    with elector(shared, activity):
+        activity.eventually(["lead"])
         another_leads_for_a_moment(shared)
-        acting.eventually(["lead", "stand down", "lead"])
+        activity.eventually(["lead", "stand down", "lead"])

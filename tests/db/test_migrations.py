@@ -125,7 +125,7 @@ def test_write_checks_at_once_all_pass(server: Postgres) -> None:
     migrated = [database(url, use=use) for use in ("state", "inbox") for _ in range(2)]
     with ThreadPoolExecutor(4) as pool:
         for _ in range(5):
-            list(pool.map(Database.try_out, migrated))
+            list(pool.map(Database.check_writable, migrated))
     for tried in migrated:
         tried.engine.dispose()
 

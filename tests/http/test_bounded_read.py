@@ -15,7 +15,7 @@ from receiver.evidence.prometheus import Prometheus, PrometheusError
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
 from receiver.metrics import Metrics
-from receiver.notify.channels import Services
+from receiver.notify.channels import Channels
 from receiver.webhook.payload import envelope
 from receiver.webhook.truncated import Truncated
 
@@ -82,13 +82,13 @@ def test_no_call_goes_where_an_answer_sends_it(hostile: Hostile, tmp_path: Path)
     """Not for silences, for people, for metrics, nor for the rest of a group."""
     with httpx.Client(trust_env=False) as http:
         with pytest.raises(MessengerError, match="302"):
-            Services(f"{hostile.url}/elsewhere", None, http).silences("x")
+            Channels(f"{hostile.url}/elsewhere", None, http).silences("x")
         with pytest.raises(PrometheusError, match="302"):
             Prometheus(f"{hostile.url}/elsewhere").instant_query("up", at=1.0)
         people = tmp_path / "people"
         people.write_text(f"oncall={hostile.url.replace('http', 'json')}/elsewhere\n")
         with pytest.raises(MessengerError):
-            Services(hostile.url, people, http).notify("oncall", "title", "text")
+            Channels(hostile.url, people, http).notify("oncall", "title", "text")
         metrics = Metrics([])
         rest = Truncated(
             f"{hostile.url}/elsewhere", http, lambda *_: pytest.fail("stored"), metrics

@@ -1,4 +1,4 @@
-"""People are told through Apprise, silences go to Alertmanager, and failures have names."""
+"""Recipients through Apprise, silences in Alertmanager, and the errors of both."""
 
 import io
 import json
@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from actions.messaging import MessengerError
-from receiver.notify.channels import NotifyFileError, Services
+from receiver.notify.channels import Channels, NotifyFileError
 
 _SECRET = "hush-hush"
 _COMMENT = "01K9ZZZZZZZZZZZZZZZZZZZZZZ/0"
@@ -26,7 +26,7 @@ class Chat:
 
     port: int = 0
     status: int = 200
-    told: list[dict[str, str]] = field(default_factory=list)
+    received: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -34,12 +34,12 @@ class Chat:
 
 
 @contextmanager
-def _chatting() -> Iterator[Chat]:
+def _running_chat() -> Iterator[Chat]:
     chat = Chat()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            chat.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            chat.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(chat.status)
             self.end_headers()
 
@@ -59,14 +59,14 @@ def _chatting() -> Iterator[Chat]:
 
 @pytest.fixture
 def chat() -> Iterator[Chat]:
-    with _chatting() as found:
-        yield found
+    with _running_chat() as running:
+        yield running
 
 
 @pytest.fixture
 def other() -> Iterator[Chat]:
-    with _chatting() as found:
-        yield found
+    with _running_chat() as running:
+        yield running
 
 
 @pytest.fixture
@@ -81,75 +81,80 @@ def log() -> Iterator[io.StringIO]:
     root.removeHandler(handler)
 
 
-def _telling(folder: Path, text: str, name: str = "notify.conf") -> Services:
-    """Services that tell whom a file with this text names."""
+def _channels(folder: Path, text: str, name: str = "notify.conf") -> Channels:
+    """Channels with a notification file of this text."""
     file = folder / name
     file.write_text(text)
-    return Services("http://alertmanager", file, httpx.Client())
+    return Channels("http://alertmanager", file, httpx.Client())
 
 
-def test_people_are_told(tmp_path: Path, chat: Chat, other: Chat) -> None:
-    """Title and text arrive as they are, at those that have the tag and at no one else."""
-    services = _telling(tmp_path, f"oncall={chat.url}\nmanagers={other.url}\n")
-    services.notify("oncall", "SmartCloudOps: web-asg", "look <at> *this*\nrun 1")
-    (told,) = chat.told
-    assert (told["title"], told["message"]) == ("SmartCloudOps: web-asg", "look <at> *this*\nrun 1")
-    assert other.told == []
+def test_the_tagged_recipient_gets_the_message(tmp_path: Path, chat: Chat, other: Chat) -> None:
+    """Title and text arrive unchanged at the recipients with the tag and at no others."""
+    channels = _channels(tmp_path, f"oncall={chat.url}\nmanagers={other.url}\n")
+    channels.notify("oncall", "SmartCloudOps: web-asg", "look <at> *this*\nrun 1")
+    (message,) = chat.received
+    assert (message["title"], message["message"]) == (
+        "SmartCloudOps: web-asg",
+        "look <at> *this*\nrun 1",
+    )
+    assert other.received == []
 
 
 def test_a_file_may_be_yaml_and_include_another(tmp_path: Path, chat: Chat, other: Chat) -> None:
     """Both of Apprise's forms, under any name."""
     (tmp_path / "more.yaml").write_text(f"urls:\n  - {other.url}:\n      - tag: managers\n")
     text = f"include: more.yaml\nurls:\n  - {chat.url}:\n      - tag: oncall\n"
-    services = _telling(tmp_path, text, "who is #1?.yaml")
-    services.notify("oncall", "title", "text")
-    services.notify("managers", "title", "text")
-    assert (len(chat.told), len(other.told)) == (1, 1)
+    channels = _channels(tmp_path, text, "who is #1?.yaml")
+    channels.notify("oncall", "title", "text")
+    channels.notify("managers", "title", "text")
+    assert (len(chat.received), len(other.received)) == (1, 1)
 
 
-def test_everybody_and_those_that_always_hear(tmp_path: Path, chat: Chat, other: Chat) -> None:
-    """`all` is the whole file; who is named `always` hears what others are told, if they exist."""
-    services = _telling(tmp_path, f"oncall={chat.url}\nalways={other.url}\n")
-    services.notify("all", "title", "text")
-    services.notify("oncall", "title", "text")
-    assert (len(chat.told), len(other.told)) == (2, 2)
-    with pytest.raises(MessengerError) as nobody:
-        services.notify("onclal", "title", "text")
-    assert not nobody.value.sent
-    assert len(other.told) == 2
+def test_the_tags_all_and_always(tmp_path: Path, chat: Chat, other: Chat) -> None:
+    """`all` selects the whole file; `always` gets each message that some recipient gets."""
+    channels = _channels(tmp_path, f"oncall={chat.url}\nalways={other.url}\n")
+    channels.notify("all", "title", "text")
+    channels.notify("oncall", "title", "text")
+    assert (len(chat.received), len(other.received)) == (2, 2)
+    with pytest.raises(MessengerError) as refused:
+        channels.notify("onclal", "title", "text")
+    assert not refused.value.sent
+    assert len(other.received) == 2
 
 
-def test_one_of_two_that_fails_is_not_passed_over(tmp_path: Path, chat: Chat, other: Chat) -> None:
-    """The one is told, and the error says what the other one answered."""
-    services = _telling(tmp_path, f"oncall={chat.url}\noncall={other.url}\n")
+def test_a_recipient_that_fails_is_reported(tmp_path: Path, chat: Chat, other: Chat) -> None:
+    """The other one gets the message, and the error has the status of the failed one."""
+    channels = _channels(tmp_path, f"oncall={chat.url}\noncall={other.url}\n")
     other.status = 403
-    with pytest.raises(MessengerError, match="oncall may not have been told: JSON answered 403"):
-        services.notify("oncall", "title", "text")
-    assert len(chat.told) == 1
+    with pytest.raises(MessengerError, match="was notified: JSON answered 403"):
+        channels.notify("oncall", "title", "text")
+    assert len(chat.received) == 1
 
 
 def test_failures_say_whether_they_were_sent_and_quote_no_secret(
     tmp_path: Path, chat: Chat, log: io.StringIO
 ) -> None:
     """Neither the error nor the log, at its loudest, has an address of the file."""
-    services = _telling(tmp_path, f"oncall={chat.url}\ngone=json://{_SECRET}:{_SECRET}@127.0.0.1:1")
-    said = []
+    channels = _channels(
+        tmp_path, f"oncall={chat.url}\ngone=json://{_SECRET}:{_SECRET}@127.0.0.1:1"
+    )
+    errors = []
     for to, status, sent in (("oncall", 500, True), ("gone", 200, True), ("nobody", 200, False)):
         chat.status = status
         with pytest.raises(MessengerError) as caught:
-            services.notify(to, "title", "text")
+            channels.notify(to, "title", "text")
         assert caught.value.sent is sent
-        said.append(str(caught.value))
+        errors.append(str(caught.value))
     chat.status = 200
-    services.notify("oncall", "title", "text")
-    assert _SECRET not in log.getvalue() + "".join(said)
+    channels.notify("oncall", "title", "text")
+    assert _SECRET not in log.getvalue() + "".join(errors)
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("notify.conf", ""),
-        ("notify.conf", "# nobody yet\n"),
+        ("notify.conf", "# no recipient yet\n"),
         ("notify.conf", "oncall=json://host/\nmanagers=nonsense://{secret}\n"),
         ("notify.conf", "oncall=json://host/\n%%% {secret}\n"),
         ("notify.conf", "oncall=slack://{secret}\n"),
@@ -164,20 +169,20 @@ def test_a_file_of_which_any_part_cannot_be_used_is_refused(
 ) -> None:
     """At the start, not at 3 a.m., and without quoting it."""
     with pytest.raises(NotifyFileError, match=name) as caught:
-        _telling(tmp_path, text.format(secret=_SECRET), name)
+        _channels(tmp_path, text.format(secret=_SECRET), name)
     assert _SECRET not in log.getvalue() + str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """A typing error in the setting tells nobody, which must not be found out later."""
+    """A typing error in the setting would else leave every message unsent."""
     with pytest.raises(NotifyFileError, match="No such file"):
-        Services("http://alertmanager", tmp_path / "missing.conf", httpx.Client())
+        Channels("http://alertmanager", tmp_path / "missing.conf", httpx.Client())
 
 
-def test_without_a_file_there_is_nobody() -> None:
-    """And that is said."""
-    with pytest.raises(MessengerError, match="nobody to notify as 'oncall'") as caught:
-        Services("http://alertmanager", None, httpx.Client()).notify("oncall", "title", "text")
+def test_without_a_file_no_recipient_is_tagged() -> None:
+    """The error says so."""
+    with pytest.raises(MessengerError, match="no recipient is tagged 'oncall'") as caught:
+        Channels("http://alertmanager", None, httpx.Client()).notify("oncall", "title", "text")
     assert not caught.value.sent
 
 
@@ -186,38 +191,38 @@ Answer = httpx.Response | Exception
 
 @dataclass
 class Alertmanager:
-    """Answers in turn, and what was asked."""
+    """Gives its answers in turn, and keeps the requests."""
 
     answers: list[Answer]
-    asked: list[httpx.Request] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
 
-    def services(self, clock: Callable[[], float] = lambda: 1_800_000_000.0) -> Services:
-        def answer(request: httpx.Request) -> httpx.Response:
-            self.asked.append(request)
-            found = self.answers.pop(0)
-            if isinstance(found, Exception):
-                raise found
-            return found
+    def channels(self, clock: Callable[[], float] = lambda: 1_800_000_000.0) -> Channels:
+        def respond(request: httpx.Request) -> httpx.Response:
+            self.requests.append(request)
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
 
-        client = httpx.Client(transport=httpx.MockTransport(answer))
+        client = httpx.Client(transport=httpx.MockTransport(respond))
         url = f"http://user:{_SECRET}@alertmanager.example/prefix/"
-        return Services(url, None, client, clock=clock)
+        return Channels(url, None, client, clock=clock)
 
 
-def _listed(silence_id: str, state: str, comment: str = _COMMENT) -> dict[str, object]:
+def _silence(silence_id: str, state: str, comment: str = _COMMENT) -> dict[str, object]:
     return {"id": silence_id, "comment": comment, "status": {"state": state}, "matchers": []}
 
 
 def test_a_silence_has_exact_matchers_and_an_end() -> None:
     """Nothing but the alert and the target is silenced, and it lapses by itself."""
     there = Alertmanager([httpx.Response(200, json={"silenceID": "b3b1c9a0-6a3f"})])
-    made = there.services().silence(
+    silence_id = there.channels().silence(
         {"alertname": "InstanceDown", "instance_id": "i-1"}, lasts_s=600, comment=_COMMENT
     )
-    assert made == "b3b1c9a0-6a3f"
-    (asked,) = there.asked
-    assert (asked.method, asked.url.path) == ("POST", "/prefix/api/v2/silences")
-    assert json.loads(asked.content) == {
+    assert silence_id == "b3b1c9a0-6a3f"
+    (request,) = there.requests
+    assert (request.method, request.url.path) == ("POST", "/prefix/api/v2/silences")
+    assert json.loads(request.content) == {
         "matchers": [
             {"name": "alertname", "value": "InstanceDown", "isRegex": False, "isEqual": True},
             {"name": "instance_id", "value": "i-1", "isRegex": False, "isEqual": True},
@@ -230,46 +235,46 @@ def test_a_silence_has_exact_matchers_and_an_end() -> None:
 
 
 def test_silences_are_found_by_their_comment() -> None:
-    """Those that hold or are about to, and none of a person's."""
-    found = [
-        _listed("a", "active"),
-        _listed("b", "expired"),
-        _listed("c", "pending"),
-        _listed("d", "active", "lunch"),
-        _listed("e", "active", _COMMENT + "0"),
+    """Active and pending silences with this comment, none with another."""
+    silences = [
+        _silence("a", "active"),
+        _silence("b", "expired"),
+        _silence("c", "pending"),
+        _silence("d", "active", "lunch"),
+        _silence("e", "active", _COMMENT + "0"),
     ]
-    there = Alertmanager([httpx.Response(200, json=found)])
-    assert there.services().silences(_COMMENT) == ["a", "c"]
+    there = Alertmanager([httpx.Response(200, json=silences)])
+    assert there.channels().silences(_COMMENT) == ["a", "c"]
 
 
 def test_a_silence_is_ended() -> None:
     """By its id, which is data and no path."""
     there = Alertmanager([httpx.Response(200), httpx.Response(200)])
-    there.services().expire("b3b1c9a0-6a3f")
-    there.services().expire("../silences")
-    assert [(one.method, one.url.raw_path) for one in there.asked] == [
+    there.channels().expire("b3b1c9a0-6a3f")
+    there.channels().expire("../silences")
+    assert [(request.method, request.url.raw_path) for request in there.requests] == [
         ("DELETE", b"/prefix/api/v2/silence/b3b1c9a0-6a3f"),
         ("DELETE", b"/prefix/api/v2/silence/..%2Fsilences"),
     ]
 
 
 @pytest.mark.parametrize("refusal", [404, 422, 500])
-@pytest.mark.parametrize("left", [[], [_listed("a", "expired")]])
+@pytest.mark.parametrize("left", [[], [_silence("a", "expired")]])
 def test_a_silence_that_is_over_is_left(refusal: int, left: list[dict[str, object]]) -> None:
     """Ending it twice is no error, whatever a version of Alertmanager answers to that."""
     there = Alertmanager([httpx.Response(refusal), httpx.Response(200, json=left)])
-    there.services().expire("a")
-    assert [one.method for one in there.asked] == ["DELETE", "GET"]
+    there.channels().expire("a")
+    assert [request.method for request in there.requests] == ["DELETE", "GET"]
 
 
 @pytest.mark.parametrize(
-    "then", [httpx.Response(200, json=[_listed("a", "active")]), httpx.ConnectError("no")]
+    "then", [httpx.Response(200, json=[_silence("a", "active")]), httpx.ConnectError("no")]
 )
-def test_a_silence_that_holds_on_is_an_error(then: Answer) -> None:
-    """And so is one of which nobody knows."""
+def test_a_silence_that_stays_active_is_an_error(then: Answer) -> None:
+    """And so is a silence whose state cannot be read."""
     there = Alertmanager([httpx.Response(500), then])
     with pytest.raises(MessengerError):
-        there.services().expire("a")
+        there.channels().expire("a")
 
 
 @pytest.mark.parametrize(
@@ -287,28 +292,28 @@ def test_a_silence_that_holds_on_is_an_error(then: Answer) -> None:
         (httpx.Response(200, json={"silenceID": "a b"}), True),
     ],
 )
-def test_an_error_says_whether_it_may_have_been_done(answer: Answer, *, sent: bool) -> None:
-    """A refusal surely did nothing; a lost answer is unknown; neither names an address."""
+def test_an_error_says_whether_the_request_was_sent(answer: Answer, *, sent: bool) -> None:
+    """A refused request did nothing; a lost answer is unknown; neither error names an address."""
     there = Alertmanager([answer])
     with pytest.raises(MessengerError, match="Alertmanager") as caught:
-        there.services().silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
+        there.channels().silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
     assert caught.value.sent is sent
     assert _SECRET not in str(caught.value)
     assert "example" not in str(caught.value)
-    assert len(there.asked) == 1
+    assert len(there.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'[{"id": 1}]'])
-def test_a_list_that_is_none_is_an_error(body: bytes) -> None:
+def test_a_malformed_list_is_an_error(body: bytes) -> None:
     """Rather than no silences."""
     there = Alertmanager([httpx.Response(200, content=body)])
-    with pytest.raises(MessengerError, match="not of the form"):
-        there.services().silences(_COMMENT)
+    with pytest.raises(MessengerError, match="does not match the API"):
+        there.channels().silences(_COMMENT)
 
 
-def test_an_address_that_is_none_is_an_error() -> None:
+def test_an_invalid_address_is_an_error() -> None:
     """Nothing was sent there."""
-    services = Services("alertmanager:9093", None, httpx.Client())
+    channels = Channels("alertmanager:9093", None, httpx.Client())
     with pytest.raises(MessengerError) as caught:
-        services.silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
+        channels.silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
     assert not caught.value.sent

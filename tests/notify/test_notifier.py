@@ -1,4 +1,4 @@
-"""People are told of what happens, once, in words that hold no secret and nothing hostile."""
+"""Notifications: sent once, at a limited rate, without secrets or hostile text."""
 
 import io
 import json
@@ -17,13 +17,13 @@ import pytest
 from actions.audit import log
 from actions.execution import kill_switch
 from actions.messaging import MessengerError
-from receiver.audit.tail import Follower, Record
+from receiver.audit.tail import AuditTail, Record
 from receiver.db.database import Database
 from receiver.http.tokens import Role
 from receiver.metrics import Metrics
-from receiver.notify.channels import Services
-from receiver.notify.messages import EVENTS, Kind, notice
-from receiver.notify.notifier import Notifications
+from receiver.notify.channels import Channels
+from receiver.notify.messages import EVENTS, MessageKind, make_message
+from receiver.notify.notifier import Notifier
 from receiver.runtime.redaction import plain
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.conftest import Clock
@@ -37,28 +37,28 @@ class Channel:
 
     url: str = ""
     delay_s: float = 0.0
-    told: list[dict[str, str]] = field(default_factory=list)
+    received: list[dict[str, str]] = field(default_factory=list)
 
     def until(self, *words: str) -> dict[str, str]:
         """The first message with all these words."""
         deadline = time.monotonic() + 20
         while True:
-            for one in list(self.told):
-                if all(word in one["title"] + one["message"] for word in words):
-                    return one
-            assert time.monotonic() < deadline, self.told
+            for message in list(self.received):
+                if all(word in message["title"] + message["message"] for word in words):
+                    return message
+            assert time.monotonic() < deadline, self.received
             time.sleep(0.05)
 
 
 @contextmanager
-def channel() -> Iterator[Channel]:
-    made = Channel()
+def running_channel() -> Iterator[Channel]:
+    channel = Channel()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            time.sleep(made.delay_s)
-            made.told.append(body)
+            time.sleep(channel.delay_s)
+            channel.received.append(body)
             self.send_response(httpx.codes.OK)
             self.end_headers()
 
@@ -66,11 +66,11 @@ def channel() -> Iterator[Channel]:
             """Be quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made.url = f"json://user:{_SECRET}@127.0.0.1:{server.server_port}/{_SECRET}/"
+        channel.url = f"json://user:{_SECRET}@127.0.0.1:{server.server_port}/{_SECRET}/"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield made
+            yield channel
         finally:
             server.shutdown()
             thread.join()
@@ -78,14 +78,14 @@ def channel() -> Iterator[Channel]:
 
 @pytest.fixture(scope="module")
 def events() -> Iterator[Channel]:
-    with channel() as made:
-        yield made
+    with running_channel() as channel:
+        yield channel
 
 
 @pytest.fixture(scope="module")
 def approvals() -> Iterator[Channel]:
-    with channel() as made:
-        yield made
+    with running_channel() as channel:
+        yield channel
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +95,16 @@ def service(
     folder = tmp_path_factory.mktemp("notifications")
     file = folder / "notify.conf"
     file.write_text(f"events={events.url}\napproval_needed={approvals.url}\n")
-    services = Services("http://alertmanager", file, httpx.Client())
-    with live(folder, services=services, public_url="https://ops.example/") as made:
-        yield made
+    channels = Channels("http://alertmanager", file, httpx.Client())
+    with live(folder, services=channels, public_url="https://ops.example/") as service:
+        yield service
 
 
-def test_people_are_told_with_a_link(service: Live, events: Channel, approvals: Channel) -> None:
-    """Of approvals and acts; who asked for approvals alone hears of nothing else."""
+def test_notifications_have_a_link(service: Live, events: Channel, approvals: Channel) -> None:
+    """Of approvals and actions; the tag `approval_needed` selects approvals alone."""
     run = service.asking(HOSTS[0])
-    asked = approvals.until("Approval needed", HOSTS[0])
-    assert f"https://ops.example/runs/{run['id']}" in asked["message"]
+    message = approvals.until("Approval needed", HOSTS[0])
+    assert f"https://ops.example/runs/{run['id']}" in message["message"]
     body = {"comment": "go"}
     service.call("POST", f"/api/v1/runs/{run['id']}/approve", Role.OPERATOR, json=body)
     acted = events.until("Acted", HOSTS[0])
@@ -115,12 +115,12 @@ def test_people_are_told_with_a_link(service: Live, events: Channel, approvals: 
     assert paused["message"] == "!channel deploy"
     service.call("POST", "/api/v1/resume", Role.OPERATOR, json=body)
     events.until("resumed by operator")
-    assert {one["title"].split(":")[0] for one in approvals.told} == {"Approval needed"}
+    assert {message["title"].split(":")[0] for message in approvals.received} == {"Approval needed"}
     service.forget()
 
 
-def test_a_failure_and_a_rollback_are_told(service: Live, events: Channel) -> None:
-    """A run that could not do it, and one that a person took back."""
+def test_a_rollback_is_notified(service: Live, events: Channel) -> None:
+    """A person rolls a run back."""
     grown = service.until(service.start("growing", GROUP)["id"], "verifying")
     path = f"/api/v1/runs/{grown['id']}/rollback"
     service.call("POST", path, Role.OPERATOR, json={"comment": "too many"})
@@ -142,173 +142,174 @@ def test_a_channel_that_hangs_holds_up_no_run(service: Live, events: Channel) ->
 
 
 @dataclass
-class People:
-    """Takes what is announced; fails with each of `errors` first."""
+class Recipients:
+    """Receives announcements; raises each of `errors` first."""
 
-    told: list[tuple[Sequence[str], str, str]] = field(default_factory=list)
+    received: list[tuple[Sequence[str], str, str]] = field(default_factory=list)
     errors: list[MessengerError] = field(default_factory=list)
 
     def announce(self, tags: Sequence[str], title: str, text: str) -> None:
         if self.errors:
             raise self.errors.pop()
-        self.told.append((tags, title, text))
+        self.received.append((tags, title, text))
 
 
 @dataclass
-class Following:
-    """The follower alone, one step at a time."""
+class NotifierUnderTest:
+    """The notifier and its audit tail, without threads."""
 
     state: Database
     clock: Clock
-    people: People = field(default_factory=People)
+    recipients: Recipients = field(default_factory=Recipients)
     per_minute: int = 20
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(["high-cpu"])
-        self.told = Notifications(
+        self.notifier = Notifier(
             database=self.state,
-            announce=self.people.announce,
+            announce=self.recipients.announce,
             metrics=self.metrics,
             public_url=None,
             per_minute=self.per_minute,
             clock=self.clock,
             pause=lambda _: None,
         )
-        self.follower = self.again()
-        self.follower.catch_up()
+        self.tail = self.again()
+        self.tail.catch_up()
 
-    def again(self) -> Follower:
+    def again(self) -> AuditTail:
         """As after a restart."""
-        return Follower(self.state, "test", EVENTS, self.told.take, self.told.rest)
+        notifier = self.notifier
+        return AuditTail(self.state, "test", EVENTS, notifier.on_record, notifier.on_idle)
 
     def happens(self, event: str, run_id: str | None = None, **detail: object) -> None:
         with self.state.write() as connection:
-            said = log.Event(actor="test", event=event, run_id=run_id, detail=detail)
-            log.append(connection, self.clock(), said)
+            record = log.Event(actor="test", event=event, run_id=run_id, detail=detail)
+            log.append(connection, self.clock(), record)
 
-    def counted(self, kind: Kind, outcome: str) -> float:
+    def counted(self, kind: MessageKind, outcome: str) -> float:
         return float(self.metrics.notifications.labels(kind, outcome)._value.get())  # noqa: SLF001 its public reader is the text of all
 
 
 @pytest.fixture
-def following(state: Database, clock: Clock) -> Following:
+def notifying(state: Database, clock: Clock) -> NotifierUnderTest:
     with state.write() as connection:
         kill_switch.turn(connection, paused=True, by="past", comment="long ago", now=clock())
-    return Following(state, clock)
+    return NotifierUnderTest(state, clock)
 
 
-def _fail(following: Following, number: int, target: str = HOSTS[0]) -> None:
-    following.happens("run_failed", f"{number:026d}", target=target, outcome="it did not help")
+def _fail(notifying: NotifierUnderTest, number: int, target: str = HOSTS[0]) -> None:
+    notifying.happens("run_failed", f"{number:026d}", target=target, outcome="it did not help")
 
 
-def test_what_is_past_is_no_news(following: Following) -> None:
-    """A follower that is new begins at the end, and one that was down for long leaves the old."""
-    assert following.people.told == []
-    _fail(following, 1)
-    following.clock.now += 4000
-    following.again().catch_up()
-    assert following.people.told == []
+def test_old_records_are_not_sent(notifying: NotifierUnderTest) -> None:
+    """A new tail starts at the end, and after a long stop old records are skipped."""
+    assert notifying.recipients.received == []
+    _fail(notifying, 1)
+    notifying.clock.now += 4000
+    notifying.again().catch_up()
+    assert notifying.recipients.received == []
 
 
-def test_the_same_is_told_once_and_summed_up(following: Following) -> None:
-    """Within five minutes; another target is something else."""
+def test_equal_messages_are_sent_once_and_summarised(notifying: NotifierUnderTest) -> None:
+    """Within five minutes; another target is another message."""
     for number in range(5):
-        _fail(following, number)
-    _fail(following, 9, HOSTS[1])
-    following.follower.catch_up()
-    assert [title for _, title, _ in following.people.told] == [
+        _fail(notifying, number)
+    _fail(notifying, 9, HOSTS[1])
+    notifying.tail.catch_up()
+    assert [title for _, title, _ in notifying.recipients.received] == [
         f"Failed: {HOSTS[0]}",
         f"Failed: {HOSTS[1]}",
     ]
-    following.clock.now += 301
-    following.follower.catch_up()
-    tags, title, text = following.people.told[-1]
-    assert (tags, title) == (["failed", "events"], "SmartCloudOps: more of the same")
+    notifying.clock.now += 301
+    notifying.tail.catch_up()
+    tags, title, text = notifying.recipients.received[-1]
+    assert (tags, title) == (["failed", "events"], "SmartCloudOps: similar notifications")
     assert "4 failed" in text
-    assert following.counted(Kind.FAILED, "left_out") == 4
-    _fail(following, 10)
-    following.follower.catch_up()
-    assert len(following.people.told) == 4
+    assert notifying.counted(MessageKind.FAILED, "left_out") == 4
+    _fail(notifying, 10)
+    notifying.tail.catch_up()
+    assert len(notifying.recipients.received) == 4
 
 
-def test_no_more_than_people_can_read(state: Database, clock: Clock) -> None:
-    """A storm of approvals, each of which is another: the rest is summed up."""
-    following = Following(state, clock, per_minute=3)
+def test_the_rate_is_limited(state: Database, clock: Clock) -> None:
+    """A storm of approvals, each for another run: the rest is summarised."""
+    notifying = NotifierUnderTest(state, clock, per_minute=3)
     for number in range(50):
-        following.happens("run_awaiting_approval", f"{number:026d}", plan={"action": "x"})
-    following.follower.catch_up()
-    assert len(following.people.told) == 3
-    following.clock.now += 301
-    following.follower.catch_up()
-    assert "47 approval_needed" in following.people.told[-1][2]
+        notifying.happens("run_awaiting_approval", f"{number:026d}", plan={"action": "x"})
+    notifying.tail.catch_up()
+    assert len(notifying.recipients.received) == 3
+    notifying.clock.now += 301
+    notifying.tail.catch_up()
+    assert "47 approval_needed" in notifying.recipients.received[-1][2]
 
 
-def test_each_event_is_handed_on_once(following: Following) -> None:
+def test_each_record_is_passed_on_once(notifying: NotifierUnderTest) -> None:
     """By two processes, and over a restart."""
-    other = following.again()
-    _fail(following, 1)
-    following.follower.catch_up()
+    other = notifying.again()
+    _fail(notifying, 1)
+    notifying.tail.catch_up()
     other.catch_up()
-    following.again().catch_up()
-    assert len(following.people.told) == 1
+    notifying.again().catch_up()
+    assert len(notifying.recipients.received) == 1
 
 
 @pytest.mark.parametrize(("sent", "times"), [(False, 3), (True, 1)])
 def test_a_channel_that_fails_is_tried_again_unless_some_have_it(
-    following: Following, times: int, *, sent: bool
+    notifying: NotifierUnderTest, times: int, *, sent: bool
 ) -> None:
-    """And what comes after it is told all the same."""
-    following.people.errors = [MessengerError("it is down", sent=sent) for _ in range(times)]
-    _fail(following, 1)
-    _fail(following, 2, HOSTS[1])
-    following.follower.catch_up()
-    assert [title for _, title, _ in following.people.told] == [f"Failed: {HOSTS[1]}"]
-    assert following.counted(Kind.FAILED, "failed") == 1
+    """And the message after it is sent."""
+    notifying.recipients.errors = [MessengerError("it is down", sent=sent) for _ in range(times)]
+    _fail(notifying, 1)
+    _fail(notifying, 2, HOSTS[1])
+    notifying.tail.catch_up()
+    assert [title for _, title, _ in notifying.recipients.received] == [f"Failed: {HOSTS[1]}"]
+    assert notifying.counted(MessageKind.FAILED, "failed") == 1
 
 
 def test_a_step_is_an_act_an_escalation_or_nothing(clock: Clock) -> None:
-    """What changed nothing, and what takes an act back, is no news."""
+    """A step that changed nothing, and a step of a rollback, are not notified."""
 
-    def kind(**detail: object) -> Kind | None:
+    def kind(**detail: object) -> MessageKind | None:
         record = Record(
             seq=1, at=clock(), actor="x", event="step_observed", run_id="1", detail=detail
         )
-        found = notice(record, None, None)
-        return found.kind if found else None
+        message = make_message(record, None, None)
+        return message.kind if message else None
 
-    assert kind(action="reboot_instance", outcome="changed", target="t") is Kind.ACTED
-    assert kind(action="reboot_instance", outcome="unknown", target="t") is Kind.ACTED
+    assert kind(action="reboot_instance", outcome="changed", target="t") is MessageKind.ACTED
+    assert kind(action="reboot_instance", outcome="unknown", target="t") is MessageKind.ACTED
     assert kind(action="reboot_instance", outcome="failed", target="t") is None
     assert kind(action="reboot_instance", outcome="changed", target="t", undoes=0) is None
-    assert kind(action="notify", outcome="changed", target="t") is Kind.ESCALATED
+    assert kind(action="notify", outcome="changed", target="t") is MessageKind.ESCALATED
 
 
-def test_who_arms_and_disarms_is_told(clock: Clock) -> None:
-    """What, for which service, by whom; each time anew."""
+def test_arming_and_disarming_are_notified(clock: Clock) -> None:
+    """The playbook, the service and the person; each time again."""
 
-    def told(event: str, **detail: object) -> str:
-        said = {"playbook": "high-cpu", "comment": "so", **detail}
-        record = Record(seq=1, at=clock(), actor="ann", event=event, run_id=None, detail=said)
-        found = notice(record, None, None)
-        assert found is not None
-        assert (found.kind, found.text) == (Kind.ARMING, "so")
-        return found.title
+    def title(event: str, **detail: object) -> str:
+        fields = {"playbook": "high-cpu", "comment": "so", **detail}
+        record = Record(seq=1, at=clock(), actor="ann", event=event, run_id=None, detail=fields)
+        message = make_message(record, None, None)
+        assert message is not None
+        assert (message.kind, message.text) == (MessageKind.ARMING, "so")
+        return message.title
 
-    armed = told("playbook_armed", mode="auto", service="web-asg")
+    armed = title("playbook_armed", mode="auto", service="web-asg")
     assert armed == "Playbook high-cpu is armed to auto for web-asg by ann"
-    disarmed = told("playbook_disarmed", mode="observe", service=None)
+    disarmed = title("playbook_disarmed", mode="observe", service=None)
     assert disarmed == "Playbook high-cpu is disarmed by ann"
 
 
 def test_hostile_text_is_plain() -> None:
     """No mention, no markup, no second line, no end."""
-    said = plain("<!everyone> <https://evil|click>\n@here `rm` \u202e" + "x" * 9000)
-    assert len(said) <= 500
-    assert not set(said) & set("<>@`\n\u202e")
+    line = plain("<!everyone> <https://evil|click>\n@here `rm` \u202e" + "x" * 9000)
+    assert len(line) <= 500
+    assert not set(line) & set("<>@`\n\u202e")
 
 
 def test_no_address_of_the_file_gets_into_the_log(tmp_path: Path) -> None:
-    """At its loudest, where nobody answers."""
+    """At level DEBUG, where no server answers."""
     file = tmp_path / "notify.conf"
     file.write_text(f"events=json://user:{_SECRET}@127.0.0.1:1/{_SECRET}/\n")
     text, root = io.StringIO(), logging.getLogger()
@@ -316,10 +317,10 @@ def test_no_address_of_the_file_gets_into_the_log(tmp_path: Path) -> None:
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     try:
-        services = Services("http://alertmanager", file, httpx.Client())
-        services.announce(["nobody"], "title", "text")
+        channels = Channels("http://alertmanager", file, httpx.Client())
+        channels.announce(["nobody"], "title", "text")
         with pytest.raises(MessengerError) as failed:
-            services.announce(["failed", "events"], "title", "text")
+            channels.announce(["failed", "events"], "title", "text")
     finally:
         root.setLevel(level)
         root.removeHandler(handler)

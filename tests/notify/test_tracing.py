@@ -1,4 +1,4 @@
-"""One trace a run, told over OTLP from its records once it has ended."""
+"""One trace a run, exported over OTLP from its records once it has ended."""
 
 import threading
 from collections.abc import Iterator
@@ -27,51 +27,51 @@ class Collector:
     status: int = 200
     spans: list[Any] = field(default_factory=list)
     services: set[str] = field(default_factory=set)
-    asked: threading.Event = field(default_factory=threading.Event)
+    answered: threading.Event = field(default_factory=threading.Event)
 
-    def take(self, body: bytes) -> None:
+    def receive(self, body: bytes) -> None:
         request = ExportTraceServiceRequest.FromString(body)
         for group in request.resource_spans:
-            named = {one.key: one.value.string_value for one in group.resource.attributes}
+            named = {item.key: item.value.string_value for item in group.resource.attributes}
             self.services.add(named["service.name"])
             self.spans += [span for scope in group.scope_spans for span in scope.spans]
-        self.asked.set()
+        self.answered.set()
 
     def of(self, run_id: str) -> list[Any]:
-        """The spans of a run's trace, once they are there."""
+        """The spans of a run's trace, once they have arrived."""
         for _ in range(100):
             trace = int(ULID.from_str(run_id)).to_bytes(16)
-            found = [span for span in self.spans if span.trace_id == trace]
-            if found:
-                return found
-            self.asked.clear()
-            self.asked.wait(0.2)
+            spans = [span for span in self.spans if span.trace_id == trace]
+            if spans:
+                return spans
+            self.answered.clear()
+            self.answered.wait(0.2)
         raise AssertionError("no trace of the run arrived")
 
 
 @contextmanager
-def _collecting() -> Iterator[Collector]:
-    made = Collector()
+def _running_collector() -> Iterator[Collector]:
+    collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if made.status == httpx.codes.OK:
-                made.take(body)
-            self.send_response(made.status)
+            if collector.status == httpx.codes.OK:
+                collector.receive(body)
+            self.send_response(collector.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
-            made.asked.set()
+            collector.answered.set()
 
         def log_message(self, *_: object) -> None:
             """Be quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made.url = f"http://127.0.0.1:{server.server_port}/v1/traces"
+        collector.url = f"http://127.0.0.1:{server.server_port}/v1/traces"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield made
+            yield collector
         finally:
             server.shutdown()
             thread.join()
@@ -79,20 +79,20 @@ def _collecting() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    with _collecting() as made:
-        yield made
+    with _running_collector() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Live]:
-    with live(tmp_path_factory.mktemp("traces"), otlp_url=collector.url) as made:
-        yield made
+    with live(tmp_path_factory.mktemp("traces"), otlp_url=collector.url) as service:
+        yield service
 
 
 def test_a_run_is_one_trace_from_its_alert_to_its_recovery(
     service: Live, collector: Collector
 ) -> None:
-    """All spans hang together, in their order, with the call to AWS in them."""
+    """All spans are children of the root, in order, with the call to AWS among them."""
     run = service.until(service.start("acting", HOSTS[0])["id"], "succeeded")
     spans = collector.of(run["id"])
     (root,) = [span for span in spans if not span.parent_span_id]
@@ -106,41 +106,45 @@ def test_a_run_is_one_trace_from_its_alert_to_its_recovery(
     for span in spans:
         assert root.start_time_unix_nano <= span.start_time_unix_nano
         assert span.start_time_unix_nano <= span.end_time_unix_nano <= root.end_time_unix_nano
-    said = {one.key: one.value.string_value for one in root.attributes}
-    assert (said["run"], said["state"], said["target"]) == (run["id"], "succeeded", HOSTS[0])
+    attributes = {item.key: item.value.string_value for item in root.attributes}
+    assert (attributes["run"], attributes["state"], attributes["target"]) == (
+        run["id"],
+        "succeeded",
+        HOSTS[0],
+    )
 
 
-def test_an_alert_that_is_refused_is_a_trace_as_well(service: Live, collector: Collector) -> None:
-    """From the webhook on; nothing that its text says is in it."""
+def test_a_refused_alert_has_a_trace(service: Live, collector: Collector) -> None:
+    """From the webhook on, without the alert's text."""
     alert = {"status": "firing", "labels": {"alertname": "Unknown", "note": "hush-hush"}}
     body = {"version": "4", "alerts": [alert]}
     service.call("POST", "/webhook/alertmanager", Role.WEBHOOK, json=body)
     (run,) = [
-        one
-        for one in service.call("GET", "/api/v1/runs", Role.VIEWER).json()["items"]
-        if one["alert"]["labels"]["alertname"] == "Unknown"
+        run
+        for run in service.call("GET", "/api/v1/runs", Role.VIEWER).json()["items"]
+        if run["alert"]["labels"]["alertname"] == "Unknown"
     ]
     spans = collector.of(run["id"])
     (root,) = [span for span in spans if not span.parent_span_id]
-    said = {one.key: one.value.string_value for one in root.attributes}
-    assert said["refusal"] == "no_playbook"
+    attributes = {item.key: item.value.string_value for item in root.attributes}
+    assert attributes["refusal"] == "no_playbook"
     assert "hush-hush" not in str(spans)
 
 
-def test_a_collector_that_is_down_holds_up_nothing(service: Live, collector: Collector) -> None:
+def test_a_collector_that_is_down_blocks_no_run(service: Live, collector: Collector) -> None:
     """Its traces are lost, and the next ones are not."""
     collector.status = 400
     try:
-        collector.asked.clear()
+        collector.answered.clear()
         service.until(service.start("acting", HOSTS[1], dry_run=True)["id"], "observed")
-        assert collector.asked.wait(20)
+        assert collector.answered.wait(20)
     finally:
         collector.status = 200
     run = service.start("acting", HOSTS[2], dry_run=True)
     assert collector.of(run["id"])
 
 
-def test_what_traces_need_is_named_where_it_is_missing(
+def test_a_missing_package_for_traces_is_named(
     tmp_path: Path, service: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With how to install it."""

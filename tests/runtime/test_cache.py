@@ -1,15 +1,15 @@
-"""What is remembered, in bounded memory."""
+"""The cache's size is bounded."""
 
-from receiver.runtime.cache import Memory
+from receiver.runtime.cache import BoundedCache
 
 
-def test_one_too_many_makes_it_forget_all_others() -> None:
-    """It never grows beyond 250; what it holds may be changed."""
-    known: Memory[int, str] = Memory()
+def test_a_new_key_clears_a_full_cache() -> None:
+    """It never grows beyond 250; a key it holds may be set again."""
+    cache: BoundedCache[int, str] = BoundedCache()
     for number in range(250):
-        known[number] = "old"
-    known[7] = "new"
-    assert len(known) == 250
-    assert known[7] == "new"
-    known[250] = "next"
-    assert known == {250: "next"}
+        cache[number] = "old"
+    cache[7] = "new"
+    assert len(cache) == 250
+    assert cache[7] == "new"
+    cache[250] = "next"
+    assert cache == {250: "next"}

@@ -38,7 +38,7 @@ def _as_before() -> Iterator[None]:
 def test_no_secret_gets_into_a_line(
     capsys: pytest.CaptureFixture[str], form: Literal["json", "console"]
 ) -> None:
-    """Known by value or by form, in an event, a value, deep within one, or in a trace."""
+    """Configured or of a common form; in an event, a value at any depth, or a traceback."""
     log_setup.configure(form, "info", [_SECRET])
     log = structlog.get_logger()
     log.info(_SECRET, key=_SECRET, deep={"a": [f"password={_SECRET}", {_SECRET: 1}]})
@@ -47,39 +47,39 @@ def test_no_secret_gets_into_a_line(
     try:
         Path(f"/nowhere/{_SECRET}").read_text()
     except OSError:
-        log.exception("broke", path=Path(f"/{_SECRET}"))
-    said = capsys.readouterr().err
+        log.exception("read_failed", path=Path(f"/{_SECRET}"))
+    output = capsys.readouterr().err
     for secret in (_SECRET, "p4ssw0rd", "abcdef"):
-        assert secret not in said
-    assert said.count("[redacted]") >= 7
-    assert "FileNotFoundError" in said
+        assert secret not in output
+    assert output.count("[redacted]") >= 7
+    assert "FileNotFoundError" in output
 
 
 def test_a_line_is_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """A forged line would say what we never did."""
+    """A forged line would record an action that never happened."""
     log_setup.configure("json", "info")
-    structlog.get_logger().info("told", text='x\n{"event": "forged"}\r\n', odd=object(), raw=b"\n")
+    structlog.get_logger().info("taken", text='x\n{"event": "forged"}\r\n', odd=object(), raw=b"\n")
     (line,) = capsys.readouterr().err.splitlines()
-    assert json.loads(line)["event"] == "told"
+    assert json.loads(line)["event"] == "taken"
 
 
-def test_what_is_done_for_a_run_says_so_in_other_threads() -> None:
-    """The pool's threads know whom they work for, and forget it with the work."""
+def test_work_in_a_pool_logs_its_run() -> None:
+    """A pool's thread has the submitter's context, for this work only."""
 
     def bound() -> object:
         return structlog.contextvars.get_contextvars().get("run")
 
     with Pool(1) as pool:
         with structlog.contextvars.bound_contextvars(run="01R"):
-            mine: Future[object] = pool.submit(bound)
-        other = pool.submit(bound)
-    assert (mine.result(), other.result()) == ("01R", None)
+            within: Future[object] = pool.submit(bound)
+        without: Future[object] = pool.submit(bound)
+    assert (within.result(), without.result()) == ("01R", None)
 
 
 def test_the_service_names_run_and_request_in_its_log(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """What comes of an alert by its run, what comes of a call by its request."""
+    """Events of an alert have its run, events of a call its request."""
     folder = tmp_path_factory.mktemp("log")
     with Processes(folder / "logs") as processes:
         service = Service.make(folder, processes)
@@ -100,12 +100,12 @@ def test_the_service_names_run_and_request_in_its_log(
     events = {line["event"]: line for line in lines}
     assert events["deliveries_taken"]["request_ids"] == [answer.headers["x-request-id"]]
     assert events["run_ended"]["run"] == run["id"]
-    # Asked of AWS in a thread of a pool.
+    # This read of AWS ran in a thread of a pool.
     assert events["situation_unreadable"]["run"] == run["id"]
 
 
-def test_a_token_in_a_wrong_place_is_told_to_nobody(tmp_path: Path) -> None:
-    """In the webhook's URL, or one that is nobody's: not in answers, not in the log or metrics."""
+def test_a_token_in_a_wrong_place_is_never_shown(tmp_path: Path) -> None:
+    """A token in the webhook's URL, or an unknown one: not in answers, the log or metrics."""
     with Processes(tmp_path / "logs") as processes:
         service = Service.make(tmp_path, processes, SMARTCLOUDOPS_LOG_LEVEL="debug")
         secret, wrong = service.tokens[Role.WEBHOOK], "wr0ng-Token-of-nobody"
@@ -116,9 +116,9 @@ def test_a_token_in_a_wrong_place_is_told_to_nobody(tmp_path: Path) -> None:
             service.call("POST", f"{path}/{secret}", json={}),
             service.call("GET", f"/{secret}"),
             *(
-                service.call("POST", at, headers={"Authorization": given}, json={})
+                service.call("POST", at, headers={"Authorization": header}, json={})
                 for at in (path, "/api/v1/runs", "/api/v1/pause")
-                for given in (
+                for header in (
                     f"Bearer {wrong}",
                     f"Basic {basic}",
                     wrong,
@@ -128,14 +128,15 @@ def test_a_token_in_a_wrong_place_is_told_to_nobody(tmp_path: Path) -> None:
         ]
         metrics = service.call("GET", "/metrics", Role.VIEWER)
         assert metrics.is_success
-        said = [service.log(), metrics.text, *(f"{one.text} {one.headers}" for one in answers)]
-    assert all(one.is_client_error for one in answers)
-    assert not [text for text in said for one in (secret, wrong, basic) if one in text]
+        shown = [answer.text + str(answer.headers) for answer in answers]
+        shown += [service.log(), metrics.text]
+    assert all(answer.is_client_error for answer in answers)
+    assert not [text for text in shown for token in (secret, wrong, basic) if token in text]
 
 
 @pytest.mark.parametrize("command", ["serve", "audit verify", "report"])
-def test_the_password_of_a_database_that_is_away_is_not_told(tmp_path: Path, command: str) -> None:
-    """Refused with a reason, in one line."""
+def test_the_password_of_an_unreachable_database_is_not_shown(tmp_path: Path, command: str) -> None:
+    """One line with the reason."""
     url = f"postgresql+psycopg://ops:{_SECRET}@127.0.0.1:1/state"
     env = settings(tmp_path, SMARTCLOUDOPS_DATABASE_URL=url, SMARTCLOUDOPS_LOG_LEVEL="debug")
     tokens.create(tmp_path / "tokens.json", Role.ADMIN, "alice")

@@ -1,57 +1,57 @@
-"""What is done again and again goes on until it is stopped, and only once at a time."""
+"""A periodic call goes on until it is stopped, and never runs twice at once."""
 
 from threading import Event
 
-from receiver.runtime.periodic import Beat
+from receiver.runtime.periodic import Periodic
 
 
-def test_it_is_done_again_and_again_until_stopped() -> None:
-    """At once where it is wanted so; who stops it hears whether it went."""
-    done: list[None] = []
+def test_it_repeats_until_stopped() -> None:
+    """With `at_once` the first call comes first; `stop` says whether it was running."""
+    calls: list[None] = []
     enough = Event()
 
-    def do() -> None:
-        done.append(None)
-        if len(done) >= 3:
+    def tick() -> None:
+        calls.append(None)
+        if len(calls) >= 3:
             enough.set()
 
-    beat = Beat("beat", 0.01, do, at_once=True)
-    assert not beat.stop()
-    beat.start()
+    periodic = Periodic("periodic", 0.01, tick, at_once=True)
+    assert not periodic.stop()
+    periodic.start()
     assert enough.wait(10)
-    assert beat.stop()
+    assert periodic.stop()
     enough.clear()
     assert not enough.wait(0.1)
-    assert not beat.stop()
+    assert not periodic.stop()
 
 
-def test_the_first_is_waited_for() -> None:
-    """Unless it is wanted at once."""
-    done: list[None] = []
-    beat = Beat("beat", 60.0, lambda: done.append(None))
-    beat.start()
-    assert beat.stop()
-    assert done == []
+def test_the_first_call_comes_after_one_interval() -> None:
+    """Without `at_once`."""
+    calls: list[None] = []
+    periodic = Periodic("periodic", 60.0, lambda: calls.append(None))
+    periodic.start()
+    assert periodic.stop()
+    assert calls == []
 
 
-def test_what_hangs_is_left_and_ends_by_itself() -> None:
-    """A second one may be started meanwhile: the first does nothing more."""
+def test_a_call_that_hangs_is_left_and_is_the_last_of_its_thread() -> None:
+    """A second thread may be started meanwhile; the first one calls no more."""
     begun, free, again = Event(), Event(), Event()
-    done: list[str] = []
+    calls: list[str] = []
 
-    def do() -> None:
-        done.append("begun")
+    def tick() -> None:
+        calls.append("begun")
         begun.set()
         free.wait(10)
-        if len(done) > 1:
+        if len(calls) > 1:
             again.set()
 
-    beat = Beat("beat", 0.01, do, at_once=True, patience_s=0.05)
-    beat.start()
+    periodic = Periodic("periodic", 0.01, tick, at_once=True, stop_wait_s=0.05)
+    periodic.start()
     assert begun.wait(10)
-    beat.stop()
+    periodic.stop()
     free.set()
     assert not again.wait(0.1)
-    beat.start()
+    periodic.start()
     assert again.wait(10)
-    beat.stop()
+    periodic.stop()

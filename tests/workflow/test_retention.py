@@ -61,7 +61,7 @@ class Records:
             engine=self.engine,
             metrics=self.metrics,
             clock=self.clock,
-        ).beat()
+        ).run_once()
 
     def run(self, age_s: float, *, state: State = State.REFUSED, ended: bool = True) -> str:
         at, run_id = self.clock.now - age_s, str(ULID())

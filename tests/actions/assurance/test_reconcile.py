@@ -24,7 +24,7 @@ from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
-from receiver.audit.cloudtrail_check import Reconciling
+from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.cli.main import main
 from receiver.db.database import Database, database
 from receiver.metrics import Metrics
@@ -277,7 +277,7 @@ def test_from_the_command_line(
 def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database) -> None:
     """Nothing of its own; a call that only names a run of its own as soon as there is one."""
     metrics = Metrics(())
-    reconciling = Reconciling(
+    check = CloudTrailCheck(
         interval_s=3600,
         database=acted,
         clients=lambda: world.aws,
@@ -287,7 +287,7 @@ def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database
     before = _count(metrics, "smartcloudops_reconcile_findings", Kind.CALL_WITHOUT_ENTRY)
     with clients.on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
         world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[5]])
-    reconciling.beat()
+    check.run_once()
     found = [(one, _count(metrics, "smartcloudops_reconcile_findings", one)) for one in Kind]
     assert before == 0
     assert dict(found)[Kind.CALL_WITHOUT_ENTRY] >= 1

@@ -25,7 +25,7 @@ from actions.tables import audit as table
 from actions.tables import audit_head
 from receiver.cli.main import main
 from receiver.db.database import Database
-from receiver.db.process_lock import AlreadyExportingError, exporting
+from receiver.db.process_lock import AlreadyExportingError, export_lock
 from tests.actions.audit.audit_fixtures import fill, unguarded
 
 _NOW = 1_800_000_000.0
@@ -77,9 +77,9 @@ def test_an_export_goes_on_where_it_ended(state: Database, kept: Folder) -> None
 def test_two_exports_at_once_are_one(request: pytest.FixtureRequest, kind: str) -> None:
     """Their files would overlap; the second one is told so, and may come again."""
     made: Database = request.getfixturevalue({"sqlite": "state", "postgresql": "empty"}[kind])
-    with exporting(made), pytest.raises(AlreadyExportingError), exporting(made):
+    with export_lock(made), pytest.raises(AlreadyExportingError), export_lock(made):
         pytest.fail("both export")
-    with exporting(made):
+    with export_lock(made):
         pass
 
 

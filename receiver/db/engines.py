@@ -1,0 +1,68 @@
+"""SQLAlchemy engines for SQLite and PostgreSQL, with the locks that a write transaction takes."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+_BUSY_TIMEOUT_S = 10
+# A write-ahead log that grew in a storm is cut to 16 MiB afterwards.
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "journal_size_limit=16777216",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+)
+# The write lock of each use of a PostgreSQL database; SQLite has one for each file. The numbers
+# are arbitrary, and must not change while receivers of two releases share a database.
+_LOCKS: Mapping[str, int] = MappingProxyType({"state": 728_001, "inbox": 728_002})
+# A receiver that froze, or lost its network, in a transaction must not block the others.
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 8000,
+    "options": "-c idle_in_transaction_session_timeout=5s -c lock_timeout=10s",
+}
+
+
+def sqlite_engine(url: str) -> Engine:
+    """An engine whose write transactions take the file's lock with their first statement."""
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        # The driver would begin late and without the lock; "begin" below does it instead.
+        connection.isolation_level = None
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if _is_snapshot(connection) else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def postgresql_engine(url: URL, use: str) -> Engine:
+    """An engine whose write transactions take the advisory lock of `use`."""
+    lock = _LOCKS[use]
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=_POSTGRESQL
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if _is_snapshot(connection):
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        else:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+
+    return engine
+
+
+def _is_snapshot(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get("snapshot", False))
