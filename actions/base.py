@@ -64,7 +64,7 @@ class Call:
     target: str
     params: Mapping[str, Any]
     token: str
-    keep: int = 0
+    min_healthy: int = 0
     before: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
 

@@ -26,7 +26,7 @@ def refresh(metrics: Metrics, database: Database, inbox: Inbox, now: float) -> N
         _breakers(metrics, connection, now)
         _armings(metrics, connection)
         _runs(metrics, store.standing(connection), now)
-        paused = kill_switch.paused(connection)
+        paused = kill_switch.is_paused(connection)
     metrics.paused.set(int(paused))
     with suppress(SQLAlchemyError):
         metrics.inbox_backlog.set(inbox.untaken())
@@ -38,10 +38,10 @@ def _cooling(connection: Connection, now: float) -> int:
 
 
 def _breakers(metrics: Metrics, connection: Connection, now: float) -> None:
-    found = circuit_breakers.every(connection)
+    found = circuit_breakers.read_all(connection)
     for playbook in metrics.playbooks:
         breaker = found.get(playbook)
-        shut = breaker is not None and breaker.denies(None, now) is not None
+        shut = breaker is not None and breaker.why_open(None, now) is not None
         metrics.breaker_open.labels(playbook).set(int(shut))
 
 

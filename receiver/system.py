@@ -113,7 +113,7 @@ class System:
         stepper = Stepper(
             executor=Executor(
                 aws=self._aws,
-                recent=self._facts.recent_scopes,
+                recent_scopes=self._facts.recent_scopes,
                 messenger=messenger or NullMessenger(),
                 begin=self.leadership.write,
                 clock=clock,

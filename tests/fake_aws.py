@@ -1,5 +1,6 @@
 """EC2 and Auto Scaling, answered at the HTTP edge of boto3."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,8 +22,8 @@ _ASG = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 
 
 def claim_request(target: str, run_id: str, **more: Any) -> ClaimRequest:
-    """A wish to act on the target, with a short cooldown."""
-    wish = ClaimRequest(
+    """A claim on the target, with a short cooldown."""
+    request = ClaimRequest(
         run_id=run_id,
         step=0,
         target=target,
@@ -32,12 +33,12 @@ def claim_request(target: str, run_id: str, **more: Any) -> ClaimRequest:
         rates=Rates(),
         counts=True,
     )
-    return replace(wish, **more)
+    return replace(request, **more)
 
 
 @dataclass
 class FakeAws:
-    """Answers EC2 and Auto Scaling at the HTTP edge; `broken` decides a changing call's fate."""
+    """EC2 and Auto Scaling at the HTTP edge; `broken` decides how a changing call fails."""
 
     desired: int = 6
     state: str = "running"
@@ -86,16 +87,17 @@ class FakeAws:
         elif self.unreadable:
             self.unreadable -= 1
             raise ReadTimeoutError(endpoint_url=request.url)
-        return _response(request.url, 200, getattr(self, f"_{operation}")())
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
+        return _response(request.url, 200, getattr(self, f"_{name}")())
 
-    def _RebootInstances(self) -> str:  # noqa: N802 AWS's name
+    def _reboot_instances(self) -> str:
         body = "<return>true</return>"
         return f'<RebootInstancesResponse xmlns="{_EC2}">{body}</RebootInstancesResponse>'
 
-    def _SetDesiredCapacity(self) -> str:  # noqa: N802 AWS's name
+    def _set_desired_capacity(self) -> str:
         return f'<SetDesiredCapacityResponse xmlns="{_ASG}"/>'
 
-    def _DescribeInstances(self) -> str:  # noqa: N802 AWS's name
+    def _describe_instances(self) -> str:
         return (
             f'<DescribeInstancesResponse xmlns="{_EC2}"><reservationSet><item><instancesSet><item>'
             f"<instanceId>{HOST}</instanceId><instanceState><name>{self.state}</name>"
@@ -104,7 +106,7 @@ class FakeAws:
             "</item></reservationSet></DescribeInstancesResponse>"
         )
 
-    def _DescribeAutoScalingGroups(self) -> str:  # noqa: N802 AWS's name
+    def _describe_auto_scaling_groups(self) -> str:
         return (
             f'<DescribeAutoScalingGroupsResponse xmlns="{_ASG}"><DescribeAutoScalingGroupsResult>'
             "<AutoScalingGroups><member><AutoScalingGroupName>web</AutoScalingGroupName>"

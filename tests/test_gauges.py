@@ -86,11 +86,11 @@ def test_a_breaker_is_open_while_it_lets_nothing_through(
     """Not after two failures, and no more once one run may try."""
     for failures in (1, 2, 3):
         with state.write() as connection:
-            circuit_breakers.failed(connection, "high-cpu", clock.now)
+            circuit_breakers.record_failure(connection, "high-cpu", clock.now)
         gauges.refresh(metrics, state, inbox, clock.now)
         assert _value(metrics, "breaker_open", playbook="high-cpu") == (failures == 3)
     assert _value(metrics, "breaker_open", playbook="memory") == 0
-    gauges.refresh(metrics, state, inbox, clock.now + circuit_breakers.RESTS_S)
+    gauges.refresh(metrics, state, inbox, clock.now + circuit_breakers.OPEN_S)
     assert _value(metrics, "breaker_open", playbook="high-cpu") == 0
 
 
@@ -113,7 +113,7 @@ def test_unknown_counts_as_paused(
     gauges.refresh(metrics, state, inbox, clock.now)
     assert _value(metrics, "paused") == 0
     with state.write() as connection:
-        kill_switch.turn(connection, paused=True, by="alice", comment="deploy", now=clock.now)
+        kill_switch.set_paused(connection, paused=True, by="alice", comment="deploy", now=clock.now)
     gauges.refresh(metrics, state, inbox, clock.now)
     assert _value(metrics, "paused") == 1
     fresh = Metrics(["high-cpu"])

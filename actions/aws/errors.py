@@ -57,7 +57,7 @@ UNENTITLED = frozenset(
 )
 
 
-def read(error: ClientError | BotoCoreError) -> tuple[str, bool]:
+def classify(error: ClientError | BotoCoreError) -> tuple[str, bool]:
     """The error's name, and whether it says that nothing was done."""
     if not isinstance(error, ClientError):
         return type(error).__name__, isinstance(error, _NEVER_SENT)

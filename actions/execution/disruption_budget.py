@@ -56,7 +56,7 @@ class Scope:
 
 
 def share(percent: float, size: int) -> int:
-    """So many percent of a number of instances, and never less than one."""
+    """The percentage of `size` instances, and never less than one."""
     return max(1, int(size * percent / 100))
 
 
@@ -106,18 +106,18 @@ def _scope(
     return Scope(name=name, members=members, out=out, limit=limit, floor=floor)
 
 
-def reserved(connection: Connection, run_id: str) -> Mapping[str, frozenset[str]]:
-    """What other runs have reserved, by scope; a scope with nothing reserved is not there."""
+def reserved_by_others(connection: Connection, run_id: str) -> Mapping[str, frozenset[str]]:
+    """Targets that other runs have reserved, by scope; a scope without any is left out."""
     query = select(reservations.c.scope, reservations.c.target)
-    found: dict[str, set[str]] = {}
+    reserved: dict[str, set[str]] = {}
     for scope, target in connection.execute(query.where(reservations.c.run_id != run_id)):
-        found.setdefault(scope, set()).add(target)
-    return {scope: frozenset(targets) for scope, targets in found.items()}
+        reserved.setdefault(scope, set()).add(target)
+    return {scope: frozenset(targets) for scope, targets in reserved.items()}
 
 
 def reserve(connection: Connection, run_id: str, target: str, scopes: Sequence[str]) -> None:
-    mine = (reservations.c.run_id == run_id, reservations.c.target == target)
-    connection.execute(delete(reservations).where(*mine))
+    key = (reservations.c.run_id == run_id, reservations.c.target == target)
+    connection.execute(delete(reservations).where(*key))
     rows = [{"run_id": run_id, "target": target, "scope": scope} for scope in scopes]
     if rows:
         connection.execute(insert(reservations), rows)

@@ -1,8 +1,8 @@
-"""Perform one step effectively once: claim, intent, call, outcome, each on disk before the next.
+"""Execute one step effectively once: claim, intent, call, outcome, each on disk before the next.
 
-A crash between any two leaves a record from which `execute`, called again, goes on: before the
-call it starts over, after it the action's own `reconcile` reads AWS. What cannot be known is
-`unknown`. An action that converges is then made again; another one never is.
+A crash between any two leaves a record from which `execute`, called again, continues: before the
+call it starts over, after the call the action's `read_back` asks AWS what happened. An outcome that
+cannot be known is `unknown`. An idempotent action is then called again, any other never.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,63 +21,45 @@ from actions.base import Call, CallResult, Outcome
 from actions.execution import claims, ledger
 from actions.execution.disruption_budget import Bounds, Scope, read_scopes
 from actions.execution.ledger import Intent, Stage
-from actions.execution.step import Step, token
+from actions.execution.step import Step, token_of
 from actions.messaging import Messenger, MessengerError
 from actions.reasons import Reason
 
 # The scopes of a target in a group, or None.
-Recent = Callable[[str, str, Bounds], Sequence[Scope] | None]
+RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
 
-# Longer than a call takes to connect and to be answered: until then its absence proves nothing.
+# Longer than a call takes to connect and to be answered: a younger call may still arrive at AWS.
 _MAY_ARRIVE_S = 15.0
-
-
-def allow(connection: Connection, step: Step) -> Reason | None:
-    """Nothing forbids it."""
-    del connection, step
-    return None
-
-
-def none_recent(target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
-    """They are always read."""
-    del target, group, bounds
-    return None
-
-
-def go_on() -> None:
-    """Nobody else acts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Executor:
     """`begin` opens a write transaction; `clock` gives epoch seconds.
 
-    Both `begin` and `check`, which is asked right before the call, raise where this process must
-    not act any more; what it began then goes on elsewhere. `forbids` is asked in the transaction
-    of the claim, and again in the one right before the call: what people have said about this step
-    meanwhile. `recent` knows scopes that were read so lately that they need not be read again.
+    `begin`, and `check`, which runs right before the call, raise where this process may not act
+    any more; another process then continues the step. `forbids` says why people's latest orders
+    do not allow the step: it runs in the transaction of the claim, and again in the one right
+    before the call. `recent_scopes` returns scopes that were read moments ago, or None.
     """
 
     aws: Aws
     messenger: Messenger
     begin: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
-    forbids: Callable[[Connection, Step], Reason | None] = allow
-    check: Callable[[], None] = go_on
-    recent: Recent = none_recent
+    forbids: Callable[[Connection, Step], Reason | None]
+    check: Callable[[], None]
+    recent_scopes: RecentScopes
 
     def execute(self, step: Step) -> Intent | Reason:
-        """The step as it ended, or why it may not begin.
+        """The intent with its outcome, or why the step may not begin.
 
         Raises botocore's errors where reading failed before anything was sent: try again later.
         """
         with self.begin() as connection:
-            intent = ledger.read(connection, step.run_id, step.index)
+            intent = ledger.read_intent(connection, step.run_id, step.index)
         if intent is None:
-            begun = self._intend(step)
-            return begun if isinstance(begun, Reason) else self._begin(step, begun)
-        if intent.stage is Stage.INTENT:
-            return self._dispatch(step, intent)
+            prepared = self._prepare(step)
+            return prepared if isinstance(prepared, Reason) else self._start(step, prepared)
         if intent.stage is Stage.DISPATCHED:
             return self._resume(step, intent)
         return intent
@@ -89,24 +71,19 @@ class Executor:
             messenger=self.messenger,
             target=intent.target,
             params=intent.params,
-            token=token(intent.run_id, intent.step),
+            token=token_of(intent.run_id, intent.step),
             before=intent.before,
             made=intent.made,
         )
 
-    def abandon(self, intent: Intent) -> Intent:
-        """Close an intent from which nothing was sent, and never will be."""
-        return self._settle(intent, CallResult(Outcome.FAILED), "given up before it was sent")
+    def settle_unfinished(self, step: Step, intent: Intent) -> Intent:
+        """Settle an abandoned step, by what AWS shows of a call that may have been sent."""
+        if intent.stage is not Stage.DISPATCHED:
+            return intent
+        return self._settle(intent, *self._settle_after_crash(step, intent))
 
-    def leave(self, step: Step, intent: Intent) -> Intent:
-        """Settle a step that is not gone on with: what may have been sent is read from AWS."""
-        if intent.stage is Stage.INTENT:
-            return self.abandon(intent)
-        if intent.stage is Stage.DISPATCHED:
-            return self._settle(intent, *self._left_over(step, intent))
-        return intent
-
-    def _intend(self, step: Step) -> Intent | Reason:
+    def _prepare(self, step: Step) -> Intent | Reason:
+        """Claim the target and observe it: the intent, settled where nothing is to be sent."""
         fence = self._claim(step)
         if isinstance(fence, Reason):
             return fence
@@ -118,12 +95,12 @@ class Executor:
             target=step.target,
             params=step.params,
             token=step.token,
-            keep=0 if step.reverses else step.bounds.min_healthy or 0,
+            min_healthy=0 if step.reverses else step.bounds.min_healthy or 0,
         )
         before: Mapping[str, Any] = {}
         try:
             with on_behalf_of(step.run_id):
-                self._check_left(step)
+                self._check_unchanged(step)
                 call = replace(call, params=dict(step.action.bind(call)))
                 observation = step.action.observe(call)
             before = dict(observation.before)
@@ -148,82 +125,86 @@ class Executor:
         )
 
     def _claim(self, step: Step) -> int | Reason:
-        found: Sequence[Scope] = ()
+        scopes: Sequence[Scope] = ()
         if step.action.removes_capacity and step.reverses is None:
-            found = self._scopes(step)
+            scopes = self._scopes(step)
         with self.begin() as connection:
             now = self.clock()
-            denial = self.forbids(connection, step)
-            fence = denial or claims.take(connection, step.claim_request(found), now)
+            reason = self.forbids(connection, step)
+            fence = reason or claims.acquire(connection, step.claim_request(scopes), now)
             if not isinstance(fence, Reason):
                 log.append(connection, now, _claimed(step, fence))
         return fence
 
     def _scopes(self, step: Step) -> Sequence[Scope]:
-        found = self.recent(step.target, step.group, step.bounds)
-        if found is not None:
-            return found
+        scopes = self.recent_scopes(step.target, step.group, step.bounds)
+        if scopes is not None:
+            return scopes
         try:
             return read_scopes(self.aws, step.target, step.group, step.bounds)
         except NotActionableError:
-            # Said by the action itself, in its own words.
+            # The action's own `observe` refuses such a target, with a better text.
             return ()
 
-    def _check_left(self, step: Step) -> None:
-        """What a person has changed since is not taken back."""
-        undoing = step.reverses
-        if undoing is not None and not undoing.action.unchanged_since(self.call(undoing.intent)):
+    def _check_unchanged(self, step: Step) -> None:
+        """Raises NotActionableError where a person changed the result of the step to reverse."""
+        reverses = step.reverses
+        if reverses is not None and not reverses.action.unchanged_since(self.call(reverses.intent)):
             raise NotActionableError(
-                f"{step.target} is not as {undoing.intent.action} left it: somebody changed it"
+                f"{step.target} is not as {reverses.intent.action} left it: somebody changed it"
             )
 
-    def _begin(self, step: Step, intent: Intent) -> Intent | Reason:
-        """Put a new step on record, and that it is sent, where there is something to send."""
-        lost, stages = None, [intent]
+    def _start(self, step: Step, intent: Intent) -> Intent | Reason:
+        """Record the new step, and call AWS where there is something to send."""
+        if intent.stage is not Stage.INTENT:
+            with self.begin() as connection:
+                ledger.record(connection, intent)
+            return intent
+        reason = self._record_dispatch(step, intent)
+        return reason or self._settle(intent, *self._call(step, intent))
+
+    def _record_dispatch(self, step: Step, intent: Intent) -> Reason | None:
+        """Record the intent and its dispatch in one transaction, or why it may not be sent."""
         with self.begin() as connection:
-            if intent.stage is Stage.INTENT:
-                lost = self._lost(connection, step, intent)
-                sent = replace(intent, stage=Stage.DISPATCHED, dispatched_at=self.clock())
-                stages += [] if lost else [sent]
-            ledger.write(connection, *stages)
-        return self._send(step, intent, lost) if intent.stage is Stage.INTENT else intent
+            reason, now = self._why_not_any_more(connection, step, intent), self.clock()
+            after = (
+                replace(intent, stage=Stage.DISPATCHED, dispatched_at=now)
+                if reason is None
+                else replace(
+                    intent,
+                    stage=Stage.OBSERVED,
+                    outcome=Outcome.FAILED,
+                    error="closed before it was sent",
+                    ended_at=now,
+                )
+            )
+            ledger.record(connection, intent, after)
+        return reason
 
-    def _dispatch(self, step: Step, intent: Intent) -> Intent | Reason:
-        """Send what was left behind before it was sent."""
-        with self.begin() as connection:
-            lost = self._lost(connection, step, intent)
-            if lost is None and not ledger.dispatch(connection, intent, self.clock()):
-                return Reason.TARGET_BUSY
-        return self._send(step, intent, lost)
-
-    def _send(self, step: Step, intent: Intent, lost: Reason | None) -> Intent | Reason:
-        if lost is not None:
-            self.abandon(intent)
-            return lost
-        return self._settle(intent, *self._call(step, intent))
-
-    def _lost(self, connection: Connection, step: Step, intent: Intent) -> Reason | None:
-        return self.forbids(connection, step) or claims.lost(
+    def _why_not_any_more(
+        self, connection: Connection, step: Step, intent: Intent
+    ) -> Reason | None:
+        return self.forbids(connection, step) or claims.why_lost(
             connection, intent.target, intent.run_id, intent.fence
         )
 
     def _resume(self, step: Step, intent: Intent) -> Intent:
-        """Go on after a crash that may have hit before or after the call."""
-        settled, error = self._left_over(step, intent)
-        if settled.outcome is not Outcome.CHANGED and step.action.idempotent:
+        """Continue after a crash that may have hit before or after the call."""
+        result, error = self._settle_after_crash(step, intent)
+        if result.outcome is not Outcome.CHANGED and step.action.idempotent:
             with self.begin() as connection:
-                lost = self._lost(connection, step, intent)
-            if lost is None:
-                settled, error = self._call(step, intent)
-        return self._settle(intent, settled, error)
+                reason = self._why_not_any_more(connection, step, intent)
+            if reason is None:
+                result, error = self._call(step, intent)
+        return self._settle(intent, result, error)
 
-    def _left_over(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
-        """What became of a call whose sender is gone, or another process: it may still arrive."""
-        settled, error = self._reconciled(step, intent, "no answer was recorded")
+    def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
+        """The result of a call whose sender has died: a young call may still arrive at AWS."""
+        result, error = self._read_back(step, intent, "no answer was recorded")
         young = self.clock() - (intent.dispatched_at or 0.0) < _MAY_ARRIVE_S
-        if settled.outcome is Outcome.FAILED and young:
+        if result.outcome is Outcome.FAILED and young:
             return CallResult(Outcome.UNKNOWN), error
-        return settled, error
+        return result, error
 
     def _call(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
         self.check()
@@ -233,36 +214,32 @@ class Executor:
         except NotActionableError as refusal:
             return self._refused(step, intent, str(refusal))
         except MessengerError as error:
-            settle = self._reconciled if error.sent else self._refused
+            settle = self._read_back if error.sent else self._refused
             return settle(step, intent, str(error))
         except (ClientError, BotoCoreError) as error:
-            name, refused = errors.read(error)
-            settle = self._refused if refused else self._reconciled
+            name, refused = errors.classify(error)
+            settle = self._refused if refused else self._read_back
             return settle(step, intent, name)
         return CallResult(Outcome.CHANGED, made), None
 
     def _refused(self, step: Step, intent: Intent, why: str) -> tuple[CallResult, str | None]:
-        """What was refused did not happen; of several attempts an earlier one may have."""
+        """A refused call changed nothing; but of several attempts an earlier one may have."""
         if step.action.idempotent:
-            return self._reconciled(step, intent, why)
+            return self._read_back(step, intent, why)
         return CallResult(Outcome.FAILED), why
 
-    def _reconciled(self, step: Step, intent: Intent, lost: str) -> tuple[CallResult, str | None]:
-        """Settle a call whose answer was lost, by what AWS shows now."""
+    def _read_back(self, step: Step, intent: Intent, why: str) -> tuple[CallResult, str | None]:
+        """The result of a call without an answer, by what AWS shows now."""
         try:
             with on_behalf_of(intent.run_id):
-                settled = step.action.read_back(self.call(intent))
+                result = step.action.read_back(self.call(intent))
         except (BotoCoreError, ClientError, NotActionableError, MessengerError):
-            settled = CallResult(Outcome.UNKNOWN)
-        return settled, None if settled.outcome is Outcome.CHANGED else lost
+            result = CallResult(Outcome.UNKNOWN)
+        return result, None if result.outcome is Outcome.CHANGED else why
 
-    def _settle(self, intent: Intent, settled: CallResult, error: str | None) -> Intent:
+    def _settle(self, intent: Intent, result: CallResult, error: str | None) -> Intent:
         with self.begin() as connection:
-            ledger.settle(connection, intent, settled, error, self.clock())
-            after = ledger.read(connection, intent.run_id, intent.step)
-        if after is None:
-            raise LookupError("the step has no intent")
-        return after
+            return ledger.settle(connection, intent, result, error, self.clock())
 
 
 def _claimed(step: Step, fence: int) -> log.Event:

@@ -1,4 +1,4 @@
-"""The kill switch: while it is on, nothing acts."""
+"""The kill switch: while it is on, no step is executed."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,8 @@ class Switch:
     changed_at: float
 
 
-def read(connection: Connection) -> Switch | None:
-    """The switch as it stands; None is unknown, and counts as paused."""
+def read_switch(connection: Connection) -> Switch | None:
+    """The state of the switch; None is unknown, and counts as paused."""
     row = connection.execute(select(switch)).one_or_none()
     if row is None:
         return None
@@ -29,18 +29,22 @@ def read(connection: Connection) -> Switch | None:
     )
 
 
-def paused(connection: Connection, *, lock: bool = False) -> bool:
-    """Whether nothing may act; unknown counts as paused. `lock` has the next one who asks wait."""
+def is_paused(connection: Connection, *, lock: bool = False) -> bool:
+    """Whether the switch is on; unknown counts as paused.
+
+    `lock` keeps the row locked to the end of the transaction: claims are serialised by it.
+    """
     query = select(switch.c.paused)
-    found = connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
-    return found is None or found
+    paused = connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
+    return paused is None or paused
 
 
-def turn(connection: Connection, *, paused: bool, by: str, comment: str, now: float) -> Switch:
+def set_paused(
+    connection: Connection, *, paused: bool, by: str, comment: str, now: float
+) -> Switch:
     """Pause or resume, with its audit record."""
     state = Switch(paused=paused, comment=comment, changed_by=by, changed_at=now)
-    changed = update(switch).values(paused=paused, comment=comment, changed_by=by, changed_at=now)
-    connection.execute(changed)
+    connection.execute(update(switch).values(vars(state)))
     event = "paused" if paused else "resumed"
     log.append(connection, now, log.Event(actor=by, event=event, detail={"comment": comment}))
     return state

@@ -1,4 +1,4 @@
-"""The write-ahead ledger: what is about to happen is on disk before it happens."""
+"""The write-ahead ledger: each call to AWS is on disk before it is sent."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from actions.audit import log
 from actions.base import CallResult, Outcome
@@ -14,16 +14,18 @@ from actions.tables import intents
 
 
 class Stage(StrEnum):
-    """How far a step got. A crash leaves one of these, and each says how to go on."""
+    """How far a step got. The intent is recorded together with the stage that follows it."""
 
     INTENT = "intent"  # nothing was sent
-    DISPATCHED = "dispatched"  # it may have been sent
-    OBSERVED = "observed"  # it is known what came of the call, or that it cannot be known
+    DISPATCHED = "dispatched"  # the call may have been sent
+    OBSERVED = "observed"  # the outcome is recorded, `unknown` where AWS does not show it
     VERIFIED = "verified"  # the target recovered
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
+    """One step of a run. `before` is what `observe` saw, `made` what `act` returned."""
+
     run_id: str
     step: int
     action: str
@@ -41,43 +43,46 @@ class Intent:
     ended_at: float | None = None
 
 
-def read(connection: Connection, run_id: str, step: int) -> Intent | None:
+def read_intent(connection: Connection, run_id: str, step: int) -> Intent | None:
     query = select(intents).where(intents.c.run_id == run_id, intents.c.step == step)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(query).mappings().one_or_none()
     return None if row is None else _intent(row)
 
 
-def of_runs(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Sequence[Intent]]:
-    """Steps in their order by run id; a run without steps is not there."""
+def intents_by_run(
+    connection: Connection, run_ids: Sequence[str]
+) -> Mapping[str, Sequence[Intent]]:
+    """Steps in their order by run id; a run without steps is left out."""
     query = select(intents).where(intents.c.run_id.in_(run_ids)).order_by(intents.c.step)
-    found: dict[str, list[Intent]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.run_id, []).append(_intent(row))
-    return found
+    by_run: dict[str, list[Intent]] = {}
+    for row in connection.execute(query).mappings():
+        by_run.setdefault(row["run_id"], []).append(_intent(row))
+    return by_run
 
 
-def dispatched(connection: Connection, targets: Sequence[str], since: float) -> Sequence[Intent]:
-    """What was sent to AWS for these targets since then, and was not refused; latest first."""
+def dispatched_to(connection: Connection, targets: Sequence[str], since: float) -> Sequence[Intent]:
+    """Steps sent to AWS for these targets since then, and not refused; latest first."""
     query = select(intents).where(
         intents.c.target.in_(targets),
         intents.c.dispatched_at >= since,
         intents.c.outcome.is_distinct_from(Outcome.FAILED),
     )
-    rows = connection.execute(query.order_by(intents.c.dispatched_at.desc()))
+    rows = connection.execute(query.order_by(intents.c.dispatched_at.desc())).mappings()
     return [_intent(row) for row in rows]
 
 
 def sent_since(connection: Connection, since: float) -> Sequence[Intent]:
-    """Every step that was under way since then, and may have been sent to AWS; oldest first."""
+    """Every step that may have been sent to AWS and had not ended by then; oldest first."""
     query = select(intents).where(
         intents.c.dispatched_at.is_not(None),
         or_(intents.c.ended_at.is_(None), intents.c.ended_at >= since),
     )
-    return [_intent(row) for row in connection.execute(query.order_by(intents.c.dispatched_at))]
+    rows = connection.execute(query.order_by(intents.c.dispatched_at)).mappings()
+    return [_intent(row) for row in rows]
 
 
-def write(connection: Connection, *stages: Intent) -> None:
-    """A new step as it is at the last of these stages, with each of them on record."""
+def record(connection: Connection, *stages: Intent) -> None:
+    """Store a new step as it is at the last of these stages; each gets its audit record."""
     intent = stages[-1]
     values = vars(intent) | {
         "params": log.canonical(intent.params),
@@ -88,46 +93,34 @@ def write(connection: Connection, *stages: Intent) -> None:
     log.append(connection, intent.dispatched_at or intent.started_at, *map(_event, stages))
 
 
-def dispatch(connection: Connection, intent: Intent, now: float) -> bool:
-    """Move from intent to dispatched; False where another got there first."""
-    mine = (intents.c.run_id == intent.run_id, intents.c.step == intent.step)
-    moved = connection.execute(
-        update(intents)
-        .where(*mine, intents.c.stage == Stage.INTENT)
-        .values(stage=Stage.DISPATCHED, dispatched_at=now)
-    )
-    if moved.rowcount != 1:
-        return False
-    _record(connection, read(connection, intent.run_id, intent.step), now)
-    return True
-
-
 def settle(
-    connection: Connection, intent: Intent, settled: CallResult, error: str | None, now: float
-) -> None:
-    """Write down what came of the call."""
-    mine = (intents.c.run_id == intent.run_id, intents.c.step == intent.step)
+    connection: Connection, intent: Intent, result: CallResult, error: str | None, now: float
+) -> Intent:
+    """Record the outcome of the call; the intent as it is stored now."""
     values = {
         "stage": Stage.OBSERVED,
-        "outcome": settled.outcome,
-        "made": log.canonical(settled.made),
+        "outcome": result.outcome,
+        "made": log.canonical(result.made),
         "error": error,
         "ended_at": now,
     }
-    connection.execute(update(intents).where(*mine).values(values))
-    _record(connection, read(connection, intent.run_id, intent.step), now)
+    return _update(connection, intent.run_id, intent.step, values, now)
 
 
-def verified(connection: Connection, run_id: str, step: int, now: float) -> None:
-    mine = (intents.c.run_id == run_id, intents.c.step == step)
-    connection.execute(update(intents).where(*mine).values(stage=Stage.VERIFIED))
-    _record(connection, read(connection, run_id, step), now)
+def mark_verified(connection: Connection, run_id: str, step: int, now: float) -> None:
+    _update(connection, run_id, step, {"stage": Stage.VERIFIED}, now)
 
 
-def _record(connection: Connection, intent: Intent | None, now: float) -> None:
+def _update(
+    connection: Connection, run_id: str, step: int, values: Mapping[str, Any], now: float
+) -> Intent:
+    key = (intents.c.run_id == run_id, intents.c.step == step)
+    connection.execute(update(intents).where(*key).values(values))
+    intent = read_intent(connection, run_id, step)
     if intent is None:
-        raise LookupError("the step has no intent")
+        raise LookupError(f"step {step} of run {run_id} has no intent")
     log.append(connection, now, _event(intent))
+    return intent
 
 
 def _event(intent: Intent) -> log.Event:
@@ -139,15 +132,14 @@ def _event(intent: Intent) -> log.Event:
     )
 
 
-def _intent(row: Row[Any]) -> Intent:
-    values = dict(row._mapping)  # noqa: SLF001 SQLAlchemy's public name for it
+def _intent(row: RowMapping) -> Intent:
     return Intent(
-        **values
-        | {
-            "params": json.loads(row.params),
-            "before": json.loads(row.before),
-            "made": json.loads(row.made),
-            "stage": Stage(row.stage),
-            "outcome": None if row.outcome is None else Outcome(row.outcome),
+        **{
+            **row,
+            "params": json.loads(row["params"]),
+            "before": json.loads(row["before"]),
+            "made": json.loads(row["made"]),
+            "stage": Stage(row["stage"]),
+            "outcome": None if row["outcome"] is None else Outcome(row["outcome"]),
         }
     )

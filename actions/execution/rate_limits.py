@@ -1,4 +1,4 @@
-"""How often a target, a group and a playbook may be acted on.
+"""Rate limits: how often a run may act on a target, in a group, and by a playbook.
 
 Endless successful remediation hides a real fault: beyond these limits a person is called.
 """
@@ -25,11 +25,11 @@ HOUR_S, DAY_S = 3_600.0, 86_400.0
 
 def _since(column: Column[Any], moment: str) -> ScalarSelect[int]:
     query = select(func.count()).select_from(attempts)
-    mine = column == bindparam(column.name, type_=String)
-    return query.where(mine, attempts.c.at > bindparam(moment, type_=Double)).scalar_subquery()
+    matches = column == bindparam(column.name, type_=String)
+    return query.where(matches, attempts.c.at > bindparam(moment, type_=Double)).scalar_subquery()
 
 
-# One statement for all: an act waits for it twice.
+# One statement for all four counts: every step waits for it twice.
 _COUNTS = select(
     _since(attempts.c.target, "hour").label("target_hour"),
     _since(attempts.c.target, "day").label("target_day"),
@@ -40,7 +40,7 @@ _COUNTS = select(
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """The most attempts in any such time."""
+    """The most attempts in any hour or day."""
 
     target_per_hour: int = 3
     target_per_day: int = 7
@@ -50,7 +50,7 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempts:
-    """How many there were until now."""
+    """How many attempts there were in the last hour and day."""
 
     target_hour: int
     target_day: int
@@ -71,46 +71,49 @@ class Attempts:
         return None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A step that counts towards the rate limits; `at` is its claim, in epoch seconds."""
+
+    run_id: str
+    step: int
+    target: str
+    group: str
+    playbook: str
+    at: float
+
+
 def count(
     connection: Connection, *, target: str, group: str, playbook: str, now: float
 ) -> Attempts:
-    """Attempts of the last hour and day; those without a group have none to count."""
-    asked = {
+    """Attempts of the last hour and day; a target without a group has no group attempts."""
+    values = {
         "target": target,
-        # No attempt has this one.
+        # NULL equals nothing: otherwise all targets without a group would count together.
         "group_name": group or None,
         "playbook": playbook,
         "hour": now - HOUR_S,
         "day": now - DAY_S,
     }
-    return Attempts(**connection.execute(_COUNTS, asked).mappings().one())
+    return Attempts(**connection.execute(_COUNTS, values).mappings().one())
 
 
-def note(  # noqa: PLR0913 one argument a column
-    connection: Connection,
-    *,
-    run_id: str,
-    step: int,
-    target: str,
-    group: str,
-    playbook: str,
-    now: float,
-) -> None:
-    """Count one more attempt; one step of a run counts once, however often it is claimed."""
+def record(connection: Connection, attempt: Attempt) -> None:
+    """Count one more attempt; a step counts once, however often its target is claimed."""
     row = {
-        "run_id": run_id,
-        "step": step,
-        "target": target,
-        "group_name": group,
-        "playbook": playbook,
-        "at": now,
+        "run_id": attempt.run_id,
+        "step": attempt.step,
+        "target": attempt.target,
+        "group_name": attempt.group,
+        "playbook": attempt.playbook,
+        "at": attempt.at,
     }
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     connection.execute(dialect.insert(attempts).values(row).on_conflict_do_nothing())
 
 
-def counted(connection: Connection, run_id: str, step: int | None = None) -> bool:
-    """Whether the run made an attempt that counts, by this very step or by any."""
+def is_recorded(connection: Connection, run_id: str, step: int | None = None) -> bool:
+    """Whether the run made an attempt that counts, with this step or with any."""
     query = select(attempts.c.step).where(attempts.c.run_id == run_id)
     if step is not None:
         query = query.where(attempts.c.step == step)

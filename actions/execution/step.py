@@ -1,4 +1,4 @@
-"""One step of a run, as it is to be performed."""
+"""One step of a run, as the executor takes it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from actions.execution.rate_limits import Rates
 
 @dataclass(frozen=True)
 class ReversedStep:
-    """The step that is taken back, and its action."""
+    """The step that a rollback reverses, and its action."""
 
     action: Action
     intent: Intent
@@ -21,11 +21,11 @@ class ReversedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """`index` counts the steps this run took, from 0; `group` is empty where there is none.
+    """`index` counts the steps of this run, from 0; `group` is empty for a target without one.
 
-    `beside` are targets that no other run may hold meanwhile: an instance's group, a group's
-    instances. A step that takes another one back minds no limits: it gives back what was taken.
-    One that does not `count` uses up no rate, as it goes with one that does.
+    No other run may hold one of `must_be_free`: an instance's group, a group's instances. No limit
+    applies to a step that `reverses` another one: a rollback must not be stopped by them. A step
+    that does not `count` uses up no rate limit, as it belongs to a step that does.
     """
 
     run_id: str
@@ -38,17 +38,17 @@ class Step:
     cooldown_s: float
     rates: Rates = field(default_factory=Rates)
     bounds: Bounds = field(default_factory=Bounds)
-    beside: Sequence[str] = ()
+    must_be_free: Sequence[str] = ()
     reverses: ReversedStep | None = None
     counts: bool = True
 
     @property
     def token(self) -> str:
-        """What an action that AWS knows by a token is known by."""
-        return token(self.run_id, self.index)
+        """The name of this step in AWS, in client tokens, comments and tags."""
+        return token_of(self.run_id, self.index)
 
     def claim_request(self, scopes: Sequence[Scope]) -> ClaimRequest:
-        """What it wants to claim; `scopes` are those in which the target would be out."""
+        """The claim it needs; `scopes` are those in which the target would be out of service."""
         harmless = self.action.impact is Impact.HARMLESS
         return ClaimRequest(
             run_id=self.run_id,
@@ -59,10 +59,10 @@ class Step:
             cooldown_s=self.cooldown_s,
             rates=self.rates,
             counts=self.counts and self.reverses is None and not harmless,
-            beside=self.beside,
+            must_be_free=self.must_be_free,
             scopes=scopes,
         )
 
 
-def token(run_id: str, index: int) -> str:
+def token_of(run_id: str, index: int) -> str:
     return f"{run_id}/{index}"

@@ -47,7 +47,7 @@ def cooldowns(
     """Targets that are held by a run, or were acted on a short while ago."""
     system: System = request.app.state.system
     with system.database.read() as connection:
-        found = claims.cooling(connection, system.clock(), after=cursor or "", limit=limit + 1)
+        found = claims.list_active(connection, system.clock(), after=cursor or "", limit=limit + 1)
     items = [
         {
             "target": one.target,
@@ -66,7 +66,7 @@ def cool(request: Request, target: TargetPath, comment: Why | None = None) -> di
     system: System = request.app.state.system
     now = system.clock()
     with system.database.write() as connection:
-        ended = claims.cool(connection, target, now)
+        ended = claims.clear_cooldown(connection, target, now)
         if ended:
             detail = {"target": target, "comment": comment}
             event = log.Event(actor=caller(request), event="cooldown_ended", detail=detail)
@@ -83,7 +83,7 @@ def playbooks(
     """As they are loaded, with how far each may go, who armed it, and its breaker."""
     system: System = request.app.state.system
     with system.database.read() as connection:
-        failed, armings = circuit_breakers.every(connection), arming.every(connection)
+        failed, armings = circuit_breakers.read_all(connection), arming.every(connection)
     ordered = sorted(system.playbooks.items, key=lambda one: one.name)
     found = [one for one in ordered if one.name > (cursor or "")]
     items = [
@@ -97,7 +97,7 @@ def playbooks(
 def _turn(request: Request, body: Comment, *, paused: bool) -> dict[str, Any]:
     system: System = request.app.state.system
     with system.database.write() as connection:
-        state = kill_switch.turn(
+        state = kill_switch.set_paused(
             connection,
             paused=paused,
             by=caller(request),

@@ -84,7 +84,7 @@ def page(  # noqa: PLR0913 one argument a filter
             before=cursor,
             limit=limit + 1,
         )
-        steps = ledger.of_runs(connection, [run.id for run in found])
+        steps = ledger.intents_by_run(connection, [run.id for run in found])
     shown = found[:limit]
     return {
         "items": [story(run, steps.get(run.id, ())) for run in shown],
@@ -128,7 +128,7 @@ def one(request: Request, run_id: RunId) -> dict[str, Any]:
     system.assessor.take_in()
     with system.database.read() as connection:
         run = store.get(connection, run_id)
-        steps = ledger.of_runs(connection, [run_id])
+        steps = ledger.intents_by_run(connection, [run_id])
         caused = store.caused_by(connection, run_id)
     if run is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such run")

@@ -120,7 +120,7 @@ class Tools:
     def _run(self, run_id: str) -> dict[str, Any]:
         with self.system.database.read() as connection:
             run = store.get(connection, run_id.upper())
-            steps = ledger.of_runs(connection, [run_id.upper()])
+            steps = ledger.intents_by_run(connection, [run_id.upper()])
         if run is None:
             return {"error": "there is no such run"}
         self.seen.add(run.id)
@@ -153,7 +153,7 @@ class Tools:
 
     def _coverage(self) -> dict[str, Any]:
         with self.system.database.read() as connection:
-            state = kill_switch.read(connection)
+            state = kill_switch.read_switch(connection)
         playbooks = [
             {
                 "playbook": one.name,

@@ -110,7 +110,7 @@ class ChatOps:
 
     def _status(self, _: Request, __: str) -> Reply:
         with self.system.database.read() as connection:
-            state = kill_switch.read(connection)
+            state = kill_switch.read_switch(connection)
             flying = store.count(connection, IN_FLIGHT)
             waiting = store.page(connection, state=State.AWAITING_APPROVAL, limit=_WAITING_MOST)
         lines = ["It is not known whether it is paused: nothing acts."]
@@ -132,7 +132,7 @@ class ChatOps:
         if run is None:
             raise NoSuchRunError
         with self.system.database.read() as connection:
-            steps = ledger.of_runs(connection, [run.id]).get(run.id, ())
+            steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         lines = [_line(run), plain(run.outcome or "")]
         lines += [
             f"stopped at {g['name']}: {plain(g['detail'])}" for g in run.gates if not g["passed"]
@@ -150,7 +150,7 @@ class ChatOps:
 
     def _turn(self, request: Request, text: str, *, paused: bool) -> Reply:
         with self.system.database.write() as connection:
-            kill_switch.turn(
+            kill_switch.set_paused(
                 connection,
                 paused=paused,
                 by=request.user.name,

@@ -47,7 +47,7 @@ def _check_role(found: Playbooks) -> None:
     try:
         more = own_role.excess(*clients.identity(), granted)
     except AWS_ERRORS as error:
-        name, _ = aws_errors.read(error)
+        name, _ = aws_errors.classify(error)
         click.echo(f"the role was not checked: {name} (iam:SimulatePrincipalPolicy is needed)")
         return
     for one in more:

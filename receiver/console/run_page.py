@@ -66,7 +66,7 @@ def _plots(run: dict[str, Any], after: Any, end_s: float) -> list[Plot]:
 
 def _undoable(system: System, run_id: str) -> bool:
     with system.database.read() as connection:
-        steps = ledger.of_runs(connection, [run_id]).get(run_id, ())
+        steps = ledger.intents_by_run(connection, [run_id]).get(run_id, ())
     return bool(system.finish.undoable(steps, everything=True))
 
 

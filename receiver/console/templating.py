@@ -106,7 +106,7 @@ def error_page(request: Request, status: int, problem: str) -> HTMLResponse:
 def switch_story(system: System) -> dict[str, Any]:
     """The kill switch; unknown counts as paused."""
     with system.database.read() as connection:
-        state = kill_switch.read(connection)
+        state = kill_switch.read_switch(connection)
     if state is None:
         said = "it is not known whether it is paused, so nothing acts"
         return {"paused": True, "comment": said, "changed_by": "nobody", "changed_at": None}

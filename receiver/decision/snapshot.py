@@ -127,7 +127,7 @@ def _recorded(
     connection: Connection, situation: Situation, run: Run, playbook: str, now: float
 ) -> Situation:
     names = [name for name in (situation.target, situation.group) if name]
-    state = kill_switch.read(connection)
+    state = kill_switch.read_switch(connection)
     group = situation.group or ""
     attempts = {
         name: rate_limits.count(connection, target=name, group=group, playbook=playbook, now=now)
@@ -136,16 +136,16 @@ def _recorded(
     return replace(
         situation,
         paused=state.paused if state else None,
-        claims=claims.of(connection, *names),
+        claims=claims.claims_on(connection, *names),
         overrides=overrides.of(connection, run.labels, now, group=situation.group),
         attempts=attempts,
-        breaker=circuit_breakers.read(connection, playbook),
+        breaker=circuit_breakers.read_breaker(connection, playbook),
         acts=[
             PastAct(run_id=one.run_id, action=one.action, target=one.target, at=one.dispatched_at)
-            for one in ledger.dispatched(connection, names, now - _ECHOES_S)
+            for one in ledger.dispatched_to(connection, names, now - _ECHOES_S)
             if one.dispatched_at is not None
         ],
-        reserved=disruption_budget.reserved(connection, run.id),
+        reserved=disruption_budget.reserved_by_others(connection, run.id),
     )
 
 

@@ -267,7 +267,7 @@ class AwsFacts:
         except NotActionableError:
             return None
         except AWS_ERRORS as error:
-            _log.warning("situation_unreadable", error=errors.read(error)[0])
+            _log.warning("situation_unreadable", error=errors.classify(error)[0])
             if not guess:
                 self.unreadable(Source.AWS)
             return None

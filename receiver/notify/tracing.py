@@ -80,7 +80,7 @@ class TraceExporter:
             return
         with self.database.read() as connection:
             run = store.get(connection, record.run_id)
-            steps = ledger.of_runs(connection, [record.run_id]).get(record.run_id, ())
+            steps = ledger.intents_by_run(connection, [record.run_id]).get(record.run_id, ())
             of_run = (audit.c.run_id == record.run_id, audit.c.event.like("run\\_%", escape="\\"))
             query = select(audit.c.at, audit.c.event).where(*of_run).order_by(audit.c.seq)
             transitions = [(row.at, row.event) for row in connection.execute(query)]

@@ -82,7 +82,7 @@ def _incidents(connection: Connection, asked: Asked) -> Iterator[Incident]:
     before = None
     while True:
         page = store.page(connection, since=asked.since, before=before, limit=_PAGE)
-        steps = ledger.of_runs(connection, [one.id for one in page])
+        steps = ledger.intents_by_run(connection, [one.id for one in page])
         for run in page:
             dry = run.asked is not None and run.asked["dry_run"]
             if run.received_at < asked.until and not dry:

@@ -65,13 +65,13 @@ class Closing:
 
 def _mind(connection: Connection, playbook: str, run_id: str, state: State, now: float) -> None:
     """What the end of a run that acted says of its playbook."""
-    if not rate_limits.counted(connection, run_id):
+    if not rate_limits.is_recorded(connection, run_id):
         return
     match state:
         case State.SUCCEEDED:
-            circuit_breakers.succeeded(connection, playbook)
+            circuit_breakers.record_success(connection, playbook)
         case State.FAILED | State.ROLLED_BACK:
-            if circuit_breakers.failed(connection, playbook, now):
+            if circuit_breakers.record_failure(connection, playbook, now):
                 arming.trip(connection, playbook, store.ACTOR, now)
         case _:
-            circuit_breakers.let_go(connection, playbook, run_id)
+            circuit_breakers.end_trial(connection, playbook, run_id)

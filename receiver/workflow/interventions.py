@@ -79,7 +79,7 @@ class Interventions:
         states = frozenset(state for state in State if state.ended) | {State.VERIFYING}
         run = self._run(run_id, states, "rolled back")
         with self.database.read() as connection:
-            steps = ledger.of_runs(connection, [run.id]).get(run.id, ())
+            steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         if not self.finish.undoable(steps, everything=True):
             raise NotNowError("the run did nothing that can be undone")
         self._end(run, State.ROLLED_BACK, "rolled_back", by, comment)

@@ -19,7 +19,7 @@ from actions.aws.inventory import NotActionableError
 from actions.base import Impact, Outcome, Progress
 from actions.catalog.registry import CATALOG
 from actions.execution import ledger
-from actions.execution.ledger import Intent, Stage
+from actions.execution.ledger import Intent
 from actions.messaging import MessengerError
 from actions.reasons import Reason
 from receiver.db.database import Database
@@ -99,7 +99,7 @@ class Phases:
     def _give_up(self, run: Run, phase: Phase, why: str) -> None:
         """Nothing may have happened at all: then it is a refusal, and may be looked at anew."""
         with self.database.read() as connection:
-            steps = ledger.of_runs(connection, [run.id]).get(run.id, ())
+            steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         if phase.kind is Kind.FINISH:
             self.closing.close(run, State.FAILED, outcome=f"{why}; a person is needed")
         elif steps:
@@ -112,9 +112,9 @@ class Phases:
     def _act(self, run: Run, phase: Phase) -> None:
         step = step_of(run)
         with self.database.read() as connection:
-            begun = ledger.read(connection, run.id, step.index)
+            begun = ledger.read_intent(connection, run.id, step.index)
         old = self.clock() - (run.decided_at or 0) > _DECISION_LASTS_S
-        if old and (begun is None or begun.stage is Stage.INTENT):
+        if old and begun is None:
             # The index of a step from which anything is on record is never used again.
             left = self._leave(run)
             self._decide_again(run, run.next_rung - 1, run.steps_begun - (not left))
@@ -142,9 +142,9 @@ class Phases:
         found = []
         for step in (*preparing(run), step_of(run)):
             with self.database.read() as connection:
-                begun = ledger.read(connection, run.id, step.index)
+                begun = ledger.read_intent(connection, run.id, step.index)
             if begun is not None:
-                found.append(self.stepper.executor.leave(step, begun))
+                found.append(self.stepper.executor.settle_unfinished(step, begun))
         return bool(found)
 
     def _prepared(self, run: Run) -> Intent | Reason | None:
@@ -166,7 +166,7 @@ class Phases:
             self.finish.end(run, State.FAILED, outcome=outcome)
             return
         with self.database.read() as connection:
-            steps = ledger.of_runs(connection, [run.id])[run.id]
+            steps = ledger.intents_by_run(connection, [run.id])[run.id]
         tries = sum(one.action == step.action and one.error == step.error for one in steps)
         if step.error in PASSING and tries < _TRIES:
             later = self.clock() + _BACKOFF_S * 2**tries
@@ -249,7 +249,7 @@ class Phases:
 
     def _succeeded(self, run: Run, now: float) -> None:
         with self.database.write() as connection:
-            ledger.verified(connection, run.id, run.steps_begun - 1, now)
+            ledger.mark_verified(connection, run.id, run.steps_begun - 1, now)
         outcome = "the target recovered, as its metrics show"
         self.finish.end(run, State.SUCCEEDED, outcome=outcome)
 
@@ -282,7 +282,7 @@ class Phases:
 
     def _last(self, run: Run) -> Intent:
         with self.database.read() as connection:
-            intent = ledger.read(connection, run.id, run.steps_begun - 1)
+            intent = ledger.read_intent(connection, run.id, run.steps_begun - 1)
         if intent is None:
             raise LookupError("the run has no step")
         return intent

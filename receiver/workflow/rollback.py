@@ -53,7 +53,7 @@ class Finish:
         failed, plan = state is State.FAILED, run.plan or {}
         everything = state is State.ROLLED_BACK or (failed and plan.get("rollback", False))
         with self.database.read() as connection:
-            steps = ledger.of_runs(connection, [run.id]).get(run.id, ())
+            steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         undo = [step.step for step in self.undoable(steps, everything=everything)]
         tell = failed and bool(plan.get("escalate"))
         if not undo and not tell:
@@ -88,7 +88,9 @@ class Finish:
         """Undo and tell, then end as was decided, or as failed where it could not be undone."""
         ending = run.ending or {}
         with self.database.read() as connection:
-            steps = {step.step: step for step in ledger.of_runs(connection, [run.id])[run.id]}
+            steps = {
+                step.step: step for step in ledger.intents_by_run(connection, [run.id])[run.id]
+            }
         problems = []
         for number in ending["undo"]:
             undone = self._undo(run, steps[number])

@@ -39,7 +39,7 @@ class Stepper:
     clock: Callable[[], float]
 
     def perform(self, run: Run, step: Step) -> Intent | Reason:
-        """As `Executor.perform`, and counted."""
+        """As `Executor.execute`, and counted."""
         started = self.clock()
         performed = self.executor.execute(step)
         if isinstance(performed, Intent):
@@ -74,7 +74,7 @@ def step_of(run: Run) -> Step:
         cooldown_s=plan["cooldown_s"],
         rates=limits.rates,
         bounds=limits.bounds,
-        beside=plan["beside"],
+        must_be_free=plan["beside"],
     )
 
 
@@ -91,6 +91,6 @@ def preparing(run: Run) -> Iterator[Step]:
             target=plan["group"] if of_group else plan["target"],
             params=one["params"],
             cooldown_s=0.0,
-            beside=(),
+            must_be_free=(),
             counts=False,
         )

@@ -132,7 +132,7 @@ def test_explain_reads_the_services_own_records(tmp_path: Path) -> None:
     state = database(env["SMARTCLOUDOPS_DATABASE_URL"])
     state.migrate("state")
     with state.write() as connection:
-        kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=0)
+        kill_switch.set_paused(connection, paused=True, by="alice", comment="stop", now=0)
     done = _run("explain", str(_PAYLOADS[0]), env=env)
     assert "refuse paused" in done.stdout
     assert "STOP  paused" in done.stdout

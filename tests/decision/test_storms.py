@@ -52,13 +52,13 @@ def _claim(connection: Connection, run_id: str, target: str) -> None:
         rates=Rates(),
         counts=False,
     )
-    assert isinstance(claims.take(connection, request, _NOW), int)
+    assert isinstance(claims.acquire(connection, request, _NOW), int)
 
 
 def test_who_decided_before_a_run_acted_does_not_end_it(state: Database) -> None:
     """A receiver that froze in a decision: meanwhile the run has acted, and is decided on anew."""
     with state.write() as connection:
-        kill_switch.turn(connection, paused=False, by="test", comment="", now=_NOW)
+        kill_switch.set_paused(connection, paused=False, by="test", comment="", now=_NOW)
         store.take_in(connection, [one := _waiting(0, _NOW)], _NOW)
         stale = store.get(connection, one.id)
         assert stale is not None
@@ -73,11 +73,11 @@ def test_a_run_that_ends_lets_go_of_what_it_held(state: Database) -> None:
     """Whatever was known of it when it was read: a hold that never ends shuts a target off."""
     target = "i-00000000000000000"
     with state.write() as connection:
-        kill_switch.turn(connection, paused=False, by="test", comment="", now=_NOW)
+        kill_switch.set_paused(connection, paused=False, by="test", comment="", now=_NOW)
         store.take_in(connection, [one := _waiting(0, _NOW)], _NOW)
         read = store.get(connection, one.id)
         assert read is not None
         _claim(connection, one.id, target)
-        assert claims.of(connection, target)[target].held
+        assert claims.claims_on(connection, target)[target].held
         assert store.move(connection, read, State.REFUSED, _NOW, refusal="storm")
-        assert not claims.of(connection, target)[target].held
+        assert not claims.claims_on(connection, target)[target].held

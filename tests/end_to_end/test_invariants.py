@@ -179,7 +179,7 @@ class Receiver(RuleBasedStateMachine):
     def turn(self, *, paused: bool) -> None:
         self.paused = paused
         with self.whole.state.write() as connection:
-            kill_switch.turn(
+            kill_switch.set_paused(
                 connection, paused=paused, by="alice", comment="why", now=self.whole.now
             )
 

@@ -52,7 +52,7 @@ def _hold(whole: Whole, effect: Effect = Effect.HOLD, lasts_s: float = 600) -> s
 
 def _pause(whole: Whole, *, paused: bool) -> None:
     with whole.state.write() as connection:
-        kill_switch.turn(connection, paused=paused, by="alice", comment="why", now=whole.now)
+        kill_switch.set_paused(connection, paused=paused, by="alice", comment="why", now=whole.now)
 
 
 def test_the_ladder_is_climbed_and_then_a_person_is_called(whole: Whole) -> None:

@@ -126,11 +126,12 @@ class Whole:
         stepper = Stepper(
             executor=Executor(
                 aws=clients,
-                recent=facts.recent_scopes,
+                recent_scopes=facts.recent_scopes,
                 messenger=NullMessenger(),
                 begin=self.state.write,
                 clock=self.clock,
                 forbids=self.objections.to,
+                check=lambda: None,
             ),
             metrics=self.metrics,
             clock=self.clock,

@@ -194,7 +194,7 @@ class NotifierUnderTest:
 @pytest.fixture
 def notifying(state: Database, clock: Clock) -> NotifierUnderTest:
     with state.write() as connection:
-        kill_switch.turn(connection, paused=True, by="past", comment="long ago", now=clock())
+        kill_switch.set_paused(connection, paused=True, by="past", comment="long ago", now=clock())
     return NotifierUnderTest(state, clock)
 
 

@@ -15,8 +15,6 @@ from ulid import ULID
 from actions import tables
 from actions.audit import log
 from actions.execution import claims, kill_switch
-from actions.execution.executor import Executor
-from actions.messaging import NullMessenger
 from receiver.db.database import Database, database
 from receiver.evidence.prometheus import Prometheus
 from receiver.metrics import Metrics
@@ -31,6 +29,7 @@ from receiver.workflow.durable_queue import Engine, Kind, Phase
 from receiver.workflow.phases import Phases
 from receiver.workflow.rollback import Finish
 from receiver.workflow.steps import Stepper
+from tests.executors import executor
 from tests.fake_aws import HOST, FakeAws, claim_request
 
 _ALERT = Alert(
@@ -86,12 +85,7 @@ class Service:
         )
         self.engine = Engine(url, 4, self._phase)
         stepper = Stepper(
-            executor=Executor(
-                aws=self.aws.clients(),
-                messenger=NullMessenger(),
-                begin=self.state.write,
-                clock=time.time,
-            ),
+            executor=executor(self.aws.clients(), self.state.write, time.time),
             metrics=self.metrics,
             clock=time.time,
         )
@@ -134,7 +128,7 @@ class Service:
         with self.state.write() as connection:
             for table in (tables.claims, tables.attempts, tables.breakers):
                 connection.execute(delete(table))
-            kill_switch.turn(connection, paused=False, by="test", comment="anew", now=0)
+            kill_switch.set_paused(connection, paused=False, by="test", comment="anew", now=0)
 
     def begin(self, *, action: str = "reboot_instance", decided_ago_s: float = 0.0) -> None:
         """Record a decision to act, as the assessor does."""
@@ -214,7 +208,7 @@ def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> N
     assert any("node_boot_time_seconds" in query for query in service.prometheus.asked)
     assert run.phase is None
     with service.state.read() as connection:
-        assert not claims.of(connection, HOST)[HOST].held
+        assert not claims.claims_on(connection, HOST)[HOST].held
         assert log.verify(connection).ok
         events = [one["event"] for one in log.records(connection, run_id=service.run_id)]
     assert "step_verified" in events
@@ -276,7 +270,7 @@ def test_a_decision_that_waited_too_long_is_made_anew(service: Service) -> None:
 def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
     """The claim is the authority, not the decision."""
     with service.state.write() as connection:
-        kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=time.time())
+        kill_switch.set_paused(connection, paused=True, by="alice", comment="stop", now=time.time())
     service.begin()
     run = service.until(State.REFUSED)
     assert run.refusal == "paused"
@@ -287,7 +281,7 @@ def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
 def test_another_runs_hold_refuses_by_name(service: Service) -> None:
     """Two decided at once: one acts."""
     with service.state.write() as connection:
-        claims.take(connection, claim_request(HOST, "B" * 26), time.time())
+        claims.acquire(connection, claim_request(HOST, "B" * 26), time.time())
     service.begin()
     assert service.until(State.REFUSED).refusal == "target_busy"
 

@@ -41,7 +41,7 @@ class ScaleIn(Capacity):
     def bind(self, call: Call) -> Mapping[str, Any]:
         found = group(call.aws, call.target)
         wanted = _absolute(call.params["desired"], found.desired)
-        floor = max(found.minimum, call.params.get("keep_at_least", 0), call.keep)
+        floor = max(found.minimum, call.params.get("keep_at_least", 0), call.min_healthy)
         held = max(floor, wanted)
         if held > found.desired or (held == found.desired and wanted < held):
             raise NotActionableError(

@@ -111,7 +111,7 @@ def claimable(case: Case, target: str) -> No | None:
     if case.situation.claims is None:
         return No(Reason.STATE_UNKNOWN, "the claims cannot be read")
     claim = case.situation.claims.get(target)
-    denial = claim.denies(case.alert.run_id, case.now) if claim else None
+    denial = claim.why_not(case.alert.run_id, case.now) if claim else None
     if claim is None or denial is None:
         return None
     if denial is Reason.COOLDOWN:
@@ -144,7 +144,7 @@ def _breaker(case: Case) -> str | No:
         return No(Reason.STATE_UNKNOWN, "the breaker cannot be read")
     if _only_tells(case):
         return "it only tells people"
-    denied = breaker.denies(case.alert.run_id, case.now)
+    denied = breaker.why_open(case.alert.run_id, case.now)
     return No(Reason.BREAKER_OPEN, denied) if denied else "closed"
 
 

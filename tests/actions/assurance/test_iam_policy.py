@@ -22,7 +22,6 @@ from actions.catalog.ec2.isolation import TAG
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger
 from actions.execution.disruption_budget import Bounds
-from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
@@ -30,6 +29,7 @@ from receiver.cli.main import main
 from receiver.db.database import Database
 from receiver.playbooks.loader import load
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, Case, World
+from tests.executors import executor
 
 _ROOT = Path(__file__).parents[3]
 _SCOPE = Scope(
@@ -192,9 +192,7 @@ def test_each_action_is_tried_under_iam() -> None:
 
 def _performed(case: Case, guarded: _Guarded, state: Database) -> Intent:
     world = guarded.world
-    executor = Executor(
-        aws=guarded.acting, messenger=world.messenger, begin=state.write, clock=time.time
-    )
+    acting = executor(guarded.acting, state.write, time.time, world.messenger)
     world.settle()
     target = GROUP if case.of_group else world.in_service()[0]
     case.before(world, target)
@@ -212,7 +210,7 @@ def _performed(case: Case, guarded: _Guarded, state: Database) -> Intent:
         counts=False,
     )
     try:
-        done = executor.execute(step)
+        done = acting.execute(step)
     finally:
         with state.write() as connection:
             claims.release(connection, step.run_id)
@@ -240,4 +238,4 @@ def test_iam_lets_it_with_the_policy_and_not_without_a_line_of_it(
     done = _performed(case, guarded, state)
     assert done.outcome is Outcome.CHANGED, done
     with state.read() as connection:
-        assert ledger.read(connection, done.run_id, 0) == done
+        assert ledger.read_intent(connection, done.run_id, 0) == done

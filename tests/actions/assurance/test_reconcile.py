@@ -20,7 +20,6 @@ from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger
 from actions.execution.disruption_budget import Bounds
-from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
@@ -29,6 +28,7 @@ from receiver.cli.main import main
 from receiver.db.database import Database, database
 from receiver.metrics import Metrics
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, World
+from tests.executors import executor
 
 _ENV = {
     "AWS_ACCESS_KEY_ID": "emulated",
@@ -70,7 +70,7 @@ def acted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Da
     """Records of a step of each kind, every one a run of its own."""
     made = database(f"sqlite:///{tmp_path_factory.mktemp('acted')}/state.db")
     made.migrate("state")
-    executor = Executor(aws=world.aws, messenger=world.messenger, begin=made.write, clock=time.time)
+    acting = executor(world.aws, made.write, time.time, world.messenger)
     world.settle()
     cases = {case.action: case for case in CASES}
     members = world.in_service()
@@ -87,7 +87,7 @@ def acted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Da
             cooldown_s=0,
             bounds=Bounds(percent=100, min_healthy=0),
         )
-        done = executor.execute(step)
+        done = acting.execute(step)
         assert isinstance(done, Intent), done
         assert done.outcome is Outcome.CHANGED, done
         with made.write() as connection:

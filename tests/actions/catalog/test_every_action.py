@@ -26,6 +26,7 @@ from demo.stack.processes import Processes, wait_announced
 from receiver.db.database import Database
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World, eventually
 from tests.conftest import Clock
+from tests.executors import executor
 
 _ENV = {
     "AWS_ACCESS_KEY_ID": "emulated",
@@ -99,7 +100,7 @@ def _step(case: Case, world: World, target: str, run_id: str) -> Step:
 
 
 def _executor(world: World, state: Database, clock: Clock) -> Executor:
-    return Executor(aws=world.aws, messenger=world.messenger, begin=state.write, clock=clock)
+    return executor(world.aws, state.write, clock, world.messenger)
 
 
 @contextmanager
@@ -133,12 +134,12 @@ def test_cut_off_anywhere_it_happens_at_most_once_and_settles(
     run_id, action = str(ULID()), CATALOG[case.action]
     with _prepared(case, world) as target:
         step = _step(case, world, target, run_id)
-        executor = _executor(world, state, clock)
+        acting = _executor(world, state, clock)
         last, before = _CUTS[cut]
-        cutting = replace(executor, begin=Cutting(state.write, last, before))
+        cutting = replace(acting, begin=Cutting(state.write, last, before))
         with pytest.raises(CutOffError):
             cutting.execute(step)
-        done = _done(executor.execute(step))
+        done = _done(acting.execute(step))
         assert done.stage is Stage.OBSERVED
         calls = world.calls(run_id).count(case.writes)
         if cut == "dispatched" and not action.idempotent:
@@ -151,7 +152,7 @@ def test_cut_off_anywhere_it_happens_at_most_once_and_settles(
             assert calls == 1
             lost = cut == "called" and case.action == "reboot_instance"
             assert done.outcome is (Outcome.UNKNOWN if lost else Outcome.CHANGED)
-        assert executor.execute(step) == done
+        assert acting.execute(step) == done
         assert world.calls(run_id).count(case.writes) == calls
 
 
@@ -163,12 +164,12 @@ def test_people_are_told_at_most_once(
     """Of a notification whose answer was lost nobody knows; a silence is found by its comment."""
     world.messenger.told.clear()
     world.messenger.active.clear()
-    executor = _executor(world, state, clock)
+    acting = _executor(world, state, clock)
     step = _step(case, world, GROUP, str(ULID()))
     last, before = _CUTS[cut]
     with pytest.raises(CutOffError):
-        replace(executor, begin=Cutting(state.write, last, before)).execute(step)
-    done = _done(executor.execute(step))
+        replace(acting, begin=Cutting(state.write, last, before)).execute(step)
+    done = _done(acting.execute(step))
     assert done.stage is Stage.OBSERVED
     assert len(world.messenger.told) <= 1
     assert len(world.messenger.active) <= 1
@@ -183,12 +184,12 @@ def test_what_is_undone_is_as_before(
 ) -> None:
     """The act shows, its undoing takes it back, once; and what somebody changed since is left."""
     run_id, action = str(ULID()), CATALOG[case.action]
-    executor = _executor(world, state, clock)
+    acting = _executor(world, state, clock)
     with _prepared(case, world) as target:
         step = _step(case, world, target, run_id)
-        done = _done(executor.execute(step))
+        done = _done(acting.execute(step))
         assert done.outcome is Outcome.CHANGED
-        call = executor.call(done)
+        call = acting.call(done)
         assert action.unchanged_since(call)
         wanted = action.undo(call)
         assert wanted is not None
@@ -202,9 +203,9 @@ def test_what_is_undone_is_as_before(
             params=CATALOG[wanted.action].params.model_validate(wanted.params).model_dump(),
             reverses=ReversedStep(action, done),
         )
-        assert _done(executor.execute(undoing)).outcome is Outcome.CHANGED
+        assert _done(acting.execute(undoing)).outcome is Outcome.CHANGED
         assert not action.unchanged_since(call)
-        again = _done(executor.execute(replace(undoing, index=1_001)))
+        again = _done(acting.execute(replace(undoing, index=1_001)))
         assert again.outcome is Outcome.FAILED
         assert "somebody changed it" in (again.error or "")
 
@@ -218,11 +219,11 @@ def test_an_instance_that_is_none_is_not_acted_on(
     case: Case, world: World, state: Database, clock: Clock
 ) -> None:
     """Neither an id of nobody, nor an empty one, which to AWS would be everybody."""
-    executor = _executor(world, state, clock)
+    acting = _executor(world, state, clock)
     world.made.setdefault("interfaces", ["eni-00000000"])
     for target in ("i-0000000000000dead", ""):
         step = replace(_step(case, world, target, str(ULID())), group="")
-        done = _done(executor.execute(step))
+        done = _done(acting.execute(step))
         assert (done.outcome, done.dispatched_at) == (Outcome.FAILED, None)
 
 
@@ -251,11 +252,11 @@ def test_the_action_of_the_page_is_sound(
     case = Case(action="reboot_instance", writes="SetInstanceProtection")  # for its target alone
     with _prepared(case, world) as target:
         step = replace(_step(case, world, target, str(ULID())), action=names["ProtectInstance"]())
-        executor = _executor(world, state, clock)
-        cutting = replace(executor, begin=Cutting(state.write, *_CUTS[cut]))
+        acting = _executor(world, state, clock)
+        cutting = replace(acting, begin=Cutting(state.write, *_CUTS[cut]))
         with pytest.raises(CutOffError):
             cutting.execute(step)
-        done = _done(executor.execute(step))
+        done = _done(acting.execute(step))
         world.aws.autoscaling.set_instance_protection(
             InstanceIds=[target], AutoScalingGroupName=GROUP, ProtectedFromScaleIn=False
         )

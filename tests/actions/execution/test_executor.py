@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
@@ -14,12 +14,12 @@ from actions.execution import claims, kill_switch, ledger, rate_limits
 from actions.execution.disruption_budget import Scope
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent, Stage
-from actions.execution.rate_limits import Attempts
+from actions.execution.rate_limits import Attempt, Attempts
 from actions.execution.step import Step
-from actions.messaging import NullMessenger
 from actions.reasons import Reason
 from receiver.db.database import Database
 from tests.conftest import Clock
+from tests.executors import executor
 from tests.fake_aws import HOST, FakeAws, claim_request
 from tests.fake_messenger import FakeMessenger
 
@@ -70,53 +70,51 @@ def fake() -> FakeAws:
 
 
 @pytest.fixture
-def executor(fake: FakeAws, state: Database, clock: Clock) -> Executor:
-    return Executor(aws=fake.clients(), messenger=NullMessenger(), begin=state.write, clock=clock)
+def acting(fake: FakeAws, state: Database, clock: Clock) -> Executor:
+    return executor(fake.clients(), state.write, clock)
 
 
-def test_a_reboot_is_one_call_that_names_its_run(executor: Executor, fake: FakeAws) -> None:
+def test_a_reboot_is_one_call_that_names_its_run(acting: Executor, fake: FakeAws) -> None:
     """CloudTrail shows the run in the user agent of the call."""
-    done = _performed(executor.execute(_reboot()))
+    done = _performed(acting.execute(_reboot()))
     assert (done.outcome, done.stage) == (Outcome.CHANGED, Stage.OBSERVED)
     assert fake.calls.count("RebootInstances") == 1
     assert all(f"smartcloudops-run/{'A' * 26}" in agent for agent in fake.agents)
 
 
-def test_performing_again_does_nothing_more(executor: Executor, fake: FakeAws) -> None:
+def test_performing_again_does_nothing_more(acting: Executor, fake: FakeAws) -> None:
     """The ledger answers for a step that is done."""
-    first = executor.execute(_reboot())
-    assert executor.execute(_reboot()) == first
+    first = acting.execute(_reboot())
+    assert acting.execute(_reboot()) == first
     assert fake.calls.count("RebootInstances") == 1
 
 
 def test_another_run_meets_the_hold_and_then_the_cooldown(
-    executor: Executor, fake: FakeAws, state: Database, clock: Clock
+    acting: Executor, fake: FakeAws, state: Database, clock: Clock
 ) -> None:
     """A held target stays held however long it takes; released, its cooldown goes on."""
-    executor.execute(_reboot())
+    acting.execute(_reboot())
     clock.now += 10_000
-    assert executor.execute(_reboot("B" * 26)) is Reason.TARGET_BUSY
+    assert acting.execute(_reboot("B" * 26)) is Reason.TARGET_BUSY
     with state.write() as connection:
         claims.release(connection, "A" * 26)
-    assert isinstance(executor.execute(_reboot("B" * 26)), Intent)
+    assert isinstance(acting.execute(_reboot("B" * 26)), Intent)
     with state.write() as connection:
         claims.release(connection, "B" * 26)
     clock.now += 299
-    assert executor.execute(_reboot("C" * 26)) is Reason.COOLDOWN
+    assert acting.execute(_reboot("C" * 26)) is Reason.COOLDOWN
     clock.now += 1
-    assert isinstance(executor.execute(_reboot("C" * 26)), Intent)
+    assert isinstance(acting.execute(_reboot("C" * 26)), Intent)
     assert fake.calls.count("RebootInstances") == 3
 
 
 def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: Clock) -> None:
     """Check and claim are one transaction."""
-    executor = Executor(
-        aws=fake.clients(), messenger=NullMessenger(), begin=state.write, clock=clock
-    )
+    acting = executor(fake.clients(), state.write, clock)
     results: list[Intent | Reason] = []
 
     def race(number: int) -> None:
-        results.append(executor.execute(_reboot(f"{number:026d}")))
+        results.append(acting.execute(_reboot(f"{number:026d}")))
 
     threads = [threading.Thread(target=race, args=(number,)) for number in range(200)]
     for thread in threads:
@@ -146,7 +144,7 @@ def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: 
     ],
 )
 def test_a_reboot_that_breaks_is_never_repeated(
-    executor: Executor,
+    acting: Executor,
     fake: FakeAws,
     broken: Callable[[], tuple[int, str] | None],
     outcome: Outcome,
@@ -154,37 +152,37 @@ def test_a_reboot_that_breaks_is_never_repeated(
 ) -> None:
     """Refused is failed, unanswered is unknown, and neither is tried again."""
     fake.broken = broken
-    done = _performed(executor.execute(_reboot()))
+    done = _performed(acting.execute(_reboot()))
     assert (done.outcome, done.error) == (outcome, error)
-    executor.execute(_reboot())
+    acting.execute(_reboot())
     assert fake.calls.count("RebootInstances") == 1
 
 
 @pytest.mark.parametrize("executes", [True, False])
 def test_a_scaling_without_an_answer_is_read_back(
-    executor: Executor, fake: FakeAws, *, executes: bool
+    acting: Executor, fake: FakeAws, *, executes: bool
 ) -> None:
     """What AWS shows afterwards says whether it happened."""
     fake.broken, fake.executes = _raising(ReadTimeoutError(endpoint_url="http://x")), executes
-    done = _performed(executor.execute(_scale(9)))
+    done = _performed(acting.execute(_scale(9)))
     assert done.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
 
 
 @pytest.mark.parametrize("code", ["ValidationError", "Throttling"])
 def test_a_scaling_that_was_refused_is_read_back_too(
-    executor: Executor, fake: FakeAws, code: str
+    acting: Executor, fake: FakeAws, code: str
 ) -> None:
     """Of several attempts the first may have gone through, and the last been refused."""
     fake.broken = lambda: (400, code)
-    assert _performed(executor.execute(_scale(9))).outcome is Outcome.CHANGED
+    assert _performed(acting.execute(_scale(9))).outcome is Outcome.CHANGED
     assert fake.desired == 9
 
 
-def test_a_group_and_its_instances_are_not_held_by_two(executor: Executor, fake: FakeAws) -> None:
+def test_a_group_and_its_instances_are_not_held_by_two(acting: Executor, fake: FakeAws) -> None:
     """While one run holds the group, no other reboots a member; nor the other way round."""
-    executor.execute(_scale("+2", "A" * 26))
-    member = replace(_reboot("B" * 26), beside=("web",))
-    assert executor.execute(member) is Reason.TARGET_BUSY
+    acting.execute(_scale("+2", "A" * 26))
+    member = replace(_reboot("B" * 26), must_be_free=("web",))
+    assert acting.execute(member) is Reason.TARGET_BUSY
     assert "RebootInstances" not in fake.calls
 
 
@@ -193,53 +191,53 @@ def test_a_group_and_its_instances_are_not_held_by_two(executor: Executor, fake:
     [(8, 8), ("+2", 8), ("+50%", 9), ("+40%", 9), (100, 12)],
 )
 def test_capacity_is_made_absolute_and_kept_in_bounds(
-    executor: Executor, fake: FakeAws, desired: int | str, becomes: int
+    acting: Executor, fake: FakeAws, desired: int | str, becomes: int
 ) -> None:
     """Six members, at least four and at most twelve."""
-    executor.execute(_scale(desired))
+    acting.execute(_scale(desired))
     assert fake.desired == becomes
 
 
-def test_a_group_is_never_made_smaller(executor: Executor, fake: FakeAws) -> None:
+def test_a_group_is_never_made_smaller(acting: Executor, fake: FakeAws) -> None:
     """Fewer instances are another action, with another price."""
-    done = _performed(executor.execute(_scale(5)))
+    done = _performed(acting.execute(_scale(5)))
     assert (done.outcome, fake.desired) == (Outcome.FAILED, 6)
 
 
-def test_a_group_at_its_bound_is_not_scaled(executor: Executor, fake: FakeAws) -> None:
+def test_a_group_at_its_bound_is_not_scaled(acting: Executor, fake: FakeAws) -> None:
     """Nothing to gain is said, not called a success."""
     fake.desired = 12
-    done = _performed(executor.execute(_scale("+2")))
+    done = _performed(acting.execute(_scale("+2")))
     assert done.outcome is Outcome.FAILED
     assert "bound" in (done.error or "")
     assert "SetDesiredCapacity" not in fake.calls
 
 
-def test_what_is_so_already_is_left(executor: Executor, fake: FakeAws) -> None:
+def test_what_is_so_already_is_left(acting: Executor, fake: FakeAws) -> None:
     """The wished state holds: no call."""
-    assert _performed(executor.execute(_scale(6))).outcome is Outcome.NOOP
+    assert _performed(acting.execute(_scale(6))).outcome is Outcome.NOOP
     assert "SetDesiredCapacity" not in fake.calls
 
 
-def test_a_stopped_instance_is_not_rebooted(executor: Executor, fake: FakeAws) -> None:
+def test_a_stopped_instance_is_not_rebooted(acting: Executor, fake: FakeAws) -> None:
     """Rebooting a stopped instance is no remedy."""
     fake.state = "stopped"
-    assert _performed(executor.execute(_reboot())).outcome is Outcome.FAILED
+    assert _performed(acting.execute(_reboot())).outcome is Outcome.FAILED
     assert "RebootInstances" not in fake.calls
 
 
 def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
-    executor: Executor, fake: FakeAws
+    acting: Executor, fake: FakeAws
 ) -> None:
     """After a restart the reboot is unknown and not repeated; the group is read and settled."""
     fake.broken = _raising(CrashError())
     scaling = _scale("+2", "B" * 26)
     for step in (_reboot(), scaling):
         with pytest.raises(CrashError):
-            executor.execute(step)
+            acting.execute(step)
     fake.broken = lambda: None
-    assert _performed(executor.execute(_reboot())).outcome is Outcome.UNKNOWN
-    assert _performed(executor.execute(scaling)).outcome is Outcome.CHANGED
+    assert _performed(acting.execute(_reboot())).outcome is Outcome.UNKNOWN
+    assert _performed(acting.execute(scaling)).outcome is Outcome.CHANGED
     assert (fake.calls.count("RebootInstances"), fake.desired) == (1, 8)
 
 
@@ -258,12 +256,12 @@ def test_a_call_that_may_still_arrive_has_not_failed(
     fake: FakeAws, state: Database, clock: Clock, age_s: float, outcome: Outcome
 ) -> None:
     """Whoever takes over sees nothing done yet: that proves nothing while the call is young."""
-    executor = Executor(aws=fake.clients(), messenger=_Cut(), begin=state.write, clock=clock)
+    acting = executor(fake.clients(), state.write, clock, _Cut())
     step = replace(_reboot(), action=CATALOG["create_silence"], params={"alertnames": ["HighCPU"]})
     with pytest.raises(CrashError):
-        executor.execute(step)
+        acting.execute(step)
     clock.now += age_s
-    assert _performed(executor.execute(step)).outcome is outcome
+    assert _performed(acting.execute(step)).outcome is outcome
 
 
 def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) -> None:
@@ -273,14 +271,11 @@ def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) ->
             [("i-1", "", 10), ("i-2", "", 20), ("i-2", "", 4_000), ("i-3", "web", 30)]
         ):
             run_id, at = f"{number:026d}", clock() - age_s
-            rate_limits.note(
+            rate_limits.record(
                 connection,
-                run_id=run_id,
-                step=0,
-                target=target,
-                group=group,
-                playbook="high-cpu",
-                now=at,
+                Attempt(
+                    run_id=run_id, step=0, target=target, group=group, playbook="high-cpu", at=at
+                ),
             )
 
         def count(target: str, group: str) -> Attempts:
@@ -294,48 +289,69 @@ def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) ->
         assert count("i-1", "web").group_hour == 1
 
 
-def test_a_pause_stops_what_was_claimed_but_not_sent(
-    executor: Executor, fake: FakeAws, state: Database, clock: Clock
-) -> None:
+@dataclass
+class _Interrupted(FakeAws):
+    """`happens` once while the step is observed: after its claim, before its call."""
+
+    happens: Callable[[], None] = lambda: None
+
+    def _describe_instances(self) -> str:
+        happens, self.happens = self.happens, lambda: None
+        happens()
+        return super()._describe_instances()
+
+
+def _refused(state: Database, clock: Clock, fake: FakeAws) -> Reason:
+    result = executor(fake.clients(), state.write, clock).execute(_reboot())
+    assert isinstance(result, Reason)
+    assert "RebootInstances" not in fake.calls
+    with state.read() as connection:
+        intent = ledger.read_intent(connection, "A" * 26, 0)
+        events = [row["event"] for row in log.records(connection, run_id="A" * 26)]
+    assert intent is not None
+    assert (intent.stage, intent.outcome, intent.dispatched_at) == (
+        Stage.OBSERVED,
+        Outcome.FAILED,
+        None,
+    )
+    assert events == ["step_observed", "step_intent", "claimed"]
+    return result
+
+
+def test_a_pause_stops_a_claimed_step_before_its_call(state: Database, clock: Clock) -> None:
     """The switch is read again right before the call."""
+
+    def pause() -> None:
+        with state.write() as connection:
+            kill_switch.set_paused(connection, paused=True, by="alice", comment="stop", now=clock())
+
+    assert _refused(state, clock, _Interrupted(happens=pause)) is Reason.PAUSED
+
+
+def test_a_pause_stops_a_step_before_its_claim(
+    acting: Executor, fake: FakeAws, state: Database, clock: Clock
+) -> None:
+    """Nothing of the step is on record then."""
     with state.write() as connection:
-        kill_switch.turn(connection, paused=True, by="alice", comment="stop", now=clock())
-    assert executor.execute(_reboot()) is Reason.PAUSED
+        kill_switch.set_paused(connection, paused=True, by="alice", comment="stop", now=clock())
+    assert acting.execute(_reboot()) is Reason.PAUSED
     assert "RebootInstances" not in fake.calls
 
 
-def _intended(state: Database, now: float) -> None:
-    """A step that was claimed and written down, and not sent."""
-    with state.write() as connection:
-        fence = claims.take(connection, claim_request(HOST, "A" * 26), now)
-        assert isinstance(fence, int)
-        ledger.write(
-            connection,
-            Intent(
-                run_id="A" * 26,
-                step=0,
-                action="reboot_instance",
-                target=HOST,
-                params={},
-                before={},
-                fence=fence,
-                stage=Stage.INTENT,
-                started_at=now,
-            ),
-        )
+def test_a_claim_that_another_run_took_since_does_not_act(state: Database, clock: Clock) -> None:
+    """Its fence is not the current one."""
+
+    def overtake() -> None:
+        with state.write() as connection:
+            claims.release(connection, "A" * 26)
+            clock.now += 301
+            request = claim_request(HOST, "B" * 26)
+            assert isinstance(claims.acquire(connection, request, clock()), int)
+
+    assert _refused(state, clock, _Interrupted(happens=overtake)) is Reason.TARGET_BUSY
 
 
-def test_what_was_intended_and_not_sent_is_sent_once(
-    executor: Executor, fake: FakeAws, state: Database, clock: Clock
-) -> None:
-    """As an earlier version leaves it behind."""
-    _intended(state, clock())
-    assert _performed(executor.execute(_reboot())).outcome is Outcome.CHANGED
-    executor.execute(_reboot())
-    assert fake.calls.count("RebootInstances") == 1
-
-
-def test_scopes_read_a_moment_ago_are_not_read_again(executor: Executor, fake: FakeAws) -> None:
+def test_scopes_read_a_moment_ago_are_not_read_again(acting: Executor, fake: FakeAws) -> None:
     """What they forbid is forbidden all the same."""
     full = Scope(
         name="group web-asg",
@@ -344,28 +360,15 @@ def test_scopes_read_a_moment_ago_are_not_read_again(executor: Executor, fake: F
         limit=1,
         floor=1,
     )
-    recent = replace(executor, recent=lambda *_: [full])
+    recent = replace(acting, recent_scopes=lambda *_: [full])
     step = replace(_reboot(), group="web-asg")
     assert recent.execute(step) is Reason.MIN_HEALTHY
     assert "DescribeAutoScalingGroups" not in fake.calls
 
 
-def test_a_run_that_was_overtaken_does_not_act(
-    executor: Executor, fake: FakeAws, state: Database, clock: Clock
-) -> None:
-    """A claim that another run took since is seen by its fence."""
-    _intended(state, clock())
-    with state.write() as connection:
-        claims.release(connection, "A" * 26)
-        clock.now += 2
-        claims.take(connection, claim_request(HOST, "B" * 26), clock())
-    assert executor.execute(_reboot()) is Reason.TARGET_BUSY
-    assert "RebootInstances" not in fake.calls
-
-
-def test_every_stage_is_in_the_audit(executor: Executor, state: Database) -> None:
+def test_every_stage_is_in_the_audit(acting: Executor, state: Database) -> None:
     """Claim, intent, call and outcome, in this order, under the run's id."""
-    executor.execute(_reboot())
+    acting.execute(_reboot())
     with state.read() as connection:
         found = log.records(connection, run_id="A" * 26)
         assert log.verify(connection).ok
