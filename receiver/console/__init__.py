@@ -1,4 +1,4 @@
-"""The console: pages for people, over the very functions that the API calls."""
+"""The web console: pages that call the functions of the API."""
 
 from fastapi import FastAPI
 
@@ -19,7 +19,7 @@ from receiver.system import System
 
 def install(app: FastAPI, system: System, tokens: Tokens) -> None:
     app.state.sessions = Sessions(database=system.database, tokens=tokens, clock=system.clock)
-    app.state.logins = login.attempts()
+    app.state.login_rate = login.login_rate()
     pages = (
         login,
         home_page,
@@ -30,5 +30,5 @@ def install(app: FastAPI, system: System, tokens: Tokens) -> None:
         model_page,
         audit_page,
     )
-    for router in (login.open_router, *(one.router for one in pages)):
+    for router in (login.open_router, *(page.router for page in pages)):
         app.include_router(router)

@@ -1,4 +1,4 @@
-"""What is happening now, what waits for a person, and the list of all runs."""
+"""The home page with the runs in flight, and the list of all runs."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from receiver.api import runs
 from receiver.console.session_route import ConsoleRoute
-from receiver.console.templating import page, seen, switch_story
+from receiver.console.templating import content_version, render_page, switch_view
 from receiver.http.auth import needs
 from receiver.http.tokens import Role
 from receiver.runs import stats
@@ -17,71 +17,72 @@ from receiver.runtime.rfc3339 import DAY_S
 from receiver.system import System
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
-_WAITING_MOST, _FLYING_MOST, _RECENT_MOST, _PAGE = 50, 50, 12, 50
+_WAITING_MOST, _IN_FLIGHT_MOST, _RECENT_MOST, _PAGE = 50, 50, 12, 50
 _UNCHANGED = 204
 SPANS_H = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
 
 
 @router.get("/", openapi_extra=needs(Role.VIEWER))
-def home(request: Request) -> Response:
-    found = _now(request)
-    mark = seen(found)
-    if request.query_params.get("seen") == mark:
+def show_home(request: Request) -> Response:
+    content = _home_content(request)
+    version = content_version(content)
+    if request.query_params.get("version") == version:
         return Response(status_code=_UNCHANGED)
-    live = "hx-request" in request.headers
-    return page(request, "now_live.html" if live else "now.html", mark=mark, **found)
+    template = "home_live.html" if "hx-request" in request.headers else "home.html"
+    return render_page(request, template, version=version, **content)
 
 
 @router.get("/banner", openapi_extra=needs(Role.VIEWER))
-def banner(request: Request) -> Response:
-    """The kill switch as it stands, on every page."""
-    mark = seen(switch_story(request.app.state.system))
-    if request.query_params.get("seen") == mark:
+def show_banner(request: Request) -> Response:
+    """The state of the kill switch, on every page."""
+    version = content_version(switch_view(request.app.state.system))
+    if request.query_params.get("version") == version:
         return Response(status_code=_UNCHANGED)
-    return page(request, "banner.html")
+    return render_page(request, "banner.html")
 
 
 @router.get("/runs", openapi_extra=needs(Role.VIEWER))
-def listed(request: Request) -> Response:
-    asked = {key: request.query_params.get(key, "")[:255] for key in _FILTERS}
-    found = runs.page(request, limit=_PAGE, **_filters(asked))
-    names = sorted(one.name for one in request.app.state.system.playbooks.items)
-    return page(
+def show_runs(request: Request) -> Response:
+    filters = {key: request.query_params.get(key, "")[:255] for key in _FILTERS}
+    page = runs.page(request, limit=_PAGE, **_parse_filters(filters))
+    playbooks = sorted(playbook.name for playbook in request.app.state.system.playbooks.items)
+    return render_page(
         request,
         "runs.html",
-        runs=found["items"],
-        cursor=found["next_cursor"],
-        asked=asked,
+        runs=page["items"],
+        cursor=page["next_cursor"],
+        filters=filters,
         states=list(State),
         spans=list(SPANS_H),
-        playbooks=names,
+        playbooks=playbooks,
     )
 
 
 _FILTERS = ("state", "playbook", "target", "since", "cursor")
 
 
-def _filters(asked: Mapping[str, str]) -> dict[str, Any]:
-    given = {key: value for key, value in asked.items() if value and value.isprintable()}
-    if "state" in given and given["state"] not in set(State):
-        raise HTTPException(422, "There is no such state.")
-    if "since" in given and given["since"] not in SPANS_H:
-        raise HTTPException(422, "There is no such span of time.")
-    found: dict[str, Any] = dict(given)
-    if "state" in found:
-        found["state"] = State(found["state"])
-    if "since" in found:
-        found["since"] = datetime.now(UTC) - timedelta(hours=SPANS_H[found["since"]])
-    return found
+def _parse_filters(filters: Mapping[str, str]) -> dict[str, Any]:
+    parsed: dict[str, Any] = {
+        key: value for key, value in filters.items() if value and value.isprintable()
+    }
+    if state := parsed.get("state"):
+        if state not in set(State):
+            raise HTTPException(422, "Unknown state.")
+        parsed["state"] = State(state)
+    if span := parsed.get("since"):
+        if span not in SPANS_H:
+            raise HTTPException(422, "Unknown time span.")
+        parsed["since"] = datetime.now(UTC) - timedelta(hours=SPANS_H[span])
+    return parsed
 
 
-def _now(request: Request) -> dict[str, Any]:
+def _home_content(request: Request) -> dict[str, Any]:
     system: System = request.app.state.system
-    flying = [
+    in_flight = [
         run
         for state in State
         if state in IN_FLIGHT and state is not State.AWAITING_APPROVAL
-        for run in runs.page(request, state=state, limit=_FLYING_MOST)["items"]
+        for run in runs.page(request, state=state, limit=_IN_FLIGHT_MOST)["items"]
     ]
     waiting = runs.page(request, state=State.AWAITING_APPROVAL, limit=_WAITING_MOST)["items"]
     latest = runs.page(request, limit=4 * _RECENT_MOST)["items"]
@@ -90,7 +91,7 @@ def _now(request: Request) -> dict[str, Any]:
         counts = stats.by_state(connection, system.clock() - DAY_S)
     return {
         "waiting": waiting,
-        "flying": sorted(flying, key=lambda run: str(run["id"]), reverse=True),
+        "in_flight": sorted(in_flight, key=lambda run: str(run["id"]), reverse=True),
         "recent": ended[:_RECENT_MOST],
         "counts": dict(counts),
     }

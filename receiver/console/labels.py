@@ -1,4 +1,4 @@
-"""How the pages put things: states, reasons, times and figures, as a person reads them."""
+"""States, reasons, times and numbers as the pages show them."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _DRIFTING, _DRIFTED = 0.1, 0.25
 
 
 class Label(NamedTuple):
-    """`tone` is a class of the stylesheet: wait, busy, good, bad, quiet."""
+    """`tone` is a class of the stylesheet: wait, busy, good, bad or quiet."""
 
     text: str
     tone: str
@@ -33,93 +33,93 @@ _STATES = {
     State.OBSERVED: Label("observed", "quiet"),
     State.EXPIRED: Label("expired", "bad"),
     State.CANCELLED: Label("cancelled", "quiet"),
-    State.RESOLVED: Label("resolved by itself", "good"),
+    State.RESOLVED: Label("resolved on its own", "good"),
 }
-_ANSWERS = {
-    "confirmed": Label("confirmed: it is an incident", "bad"),
-    "refuted": Label("refuted: it only looks like one", "good"),
-    "undecided": Label("undecided: it cannot be told", "wait"),
+_VERDICTS = {
+    "confirmed": Label("confirmed: an incident", "bad"),
+    "refuted": Label("refuted: not an incident", "good"),
+    "undecided": Label("undecided: the metrics do not say", "wait"),
 }
 _OUTCOMES = {
     "changed": Label("done", "good"),
     "noop": Label("nothing to do", "quiet"),
     "failed": Label("failed", "bad"),
-    "unknown": Label("not known", "wait"),
+    "unknown": Label("unknown", "wait"),
 }
 
 
-def state(name: str) -> Label:
+def state_label(name: str) -> Label:
     return _STATES[State(name)]
 
 
-def answer(name: str) -> Label:
-    return _ANSWERS.get(name, Label(name, "quiet"))
+def verdict_label(name: str) -> Label:
+    return _VERDICTS.get(name, Label(name, "quiet"))
 
 
-def outcome(name: str | None) -> Label:
+def outcome_label(name: str | None) -> Label:
     return _OUTCOMES.get(name or "", Label("under way", "busy"))
 
 
-def drift(index: float) -> Label:
-    """A population stability index; the limits are those that `models.inference.drift` names."""
+def drift_label(index: float) -> Label:
+    """For a population stability index, with the limits of `models.inference.drift`."""
     if index < _DRIFTING:
-        return Label("as it was", "good")
-    return Label("drifting", "wait") if index < _DRIFTED else Label("drifted far", "bad")
+        return Label("stable", "good")
+    return Label("drifting", "wait") if index < _DRIFTED else Label("drifted", "bad")
 
 
-def reason(name: str) -> str:
-    """A reason, an action or a gate, in words."""
+def words(name: str) -> str:
+    """A reason, an action or a guard, with spaces for underscores."""
     return name.replace("_", " ")
 
 
-def alert(run: Mapping[str, Any]) -> str:
-    """What a run is called: its alert, or that a person asked for it."""
+def run_title(run: Mapping[str, Any]) -> str:
+    """The name of the run's alert."""
     if run["asked"]:
-        return "asked for by hand"
+        return "manual run"
     return str(run["alert"]["labels"].get("alertname") or "an alert without a name")
 
 
-def gist(detail: Mapping[str, Any]) -> str:
-    """What matters most of an audit record: what was said, or came out, or was done to what."""
+def record_summary(detail: Mapping[str, Any]) -> str:
+    """The most telling part of an audit record: the comment, else the outcome, else the action."""
     if detail.get("comment"):
         return f"“{detail['comment']}”"
     if detail.get("action"):
-        said = f"{reason(detail['action'])} on {detail.get('target')}"
-        return f"{said}: {detail['outcome']}" if detail.get("outcome") else said
+        step = f"{words(detail['action'])} on {detail.get('target')}"
+        return f"{step}: {detail['outcome']}" if detail.get("outcome") else step
     plan = detail.get("plan") or {}
-    said = f"{reason(plan['action'])} on {plan.get('target')}" if plan.get("action") else ""
+    step = f"{words(plan['action'])} on {plan.get('target')}" if plan.get("action") else ""
     labels = detail.get("labels") or {}
-    found = detail.get("outcome") or said or labels.get("alertname") or ""
-    return f"{reason(detail['refusal'])}: {found}" if detail.get("refusal") else str(found)
+    summary = detail.get("outcome") or step or labels.get("alertname") or ""
+    return f"{words(detail['refusal'])}: {summary}" if detail.get("refusal") else str(summary)
 
 
-def value(name: str, found: object) -> str:
-    """A parameter, or what was found at AWS; moments as such."""
-    if isinstance(found, str):
-        return found
-    if isinstance(found, float) and name.endswith("_at"):
-        return f"{datetime.fromtimestamp(found, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return json.dumps(found)
+def value_text(name: str, value: object) -> str:
+    """A parameter of a step, or a value that AWS gave; a number named `*_at` is shown as a time."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and name.endswith("_at"):
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return json.dumps(value)
 
 
-def utc(moment: str | None) -> str:
+def utc(time: str | None) -> str:
     """`2026-11-24 10:02:11`."""
-    if moment is None:
+    if time is None:
         return ""
-    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def ago(moment: str | None, now: float) -> str:
+def ago(time: str | None, now: float) -> str:
     """`3 min ago`, or `in 3 min`."""
-    if moment is None:
+    if time is None:
         return ""
-    apart = now - datetime.fromisoformat(moment).timestamp()
-    if abs(apart) < 1:
+    age_s = now - datetime.fromisoformat(time).timestamp()
+    if abs(age_s) < 1:
         return "now"
-    return f"{span(apart)} ago" if apart > 0 else f"in {span(-apart)}"
+    return f"{duration(age_s)} ago" if age_s > 0 else f"in {duration(-age_s)}"
 
 
-def span(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`42 s`, `3 min`, `5 h`, `2 d`."""
     if seconds < _MINUTE:
         return f"{seconds:.0f} s"

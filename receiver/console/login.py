@@ -1,4 +1,4 @@
-"""Into the console with a token of the API, and out of it; and the files that its pages need."""
+"""Logging in with an API token, logging out, and the static files of the pages."""
 
 import asyncio
 import re
@@ -12,55 +12,56 @@ from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.responses import RedirectResponse
 
 from actions.audit.log import coming_from
-from receiver.console.session_route import ConsoleRoute, cookie_name, form
-from receiver.console.sessions import LASTS_S, Sessions, csrf
+from receiver.console.session_route import ConsoleRoute, cookie_name, read_form
+from receiver.console.sessions import LIFETIME_S, Sessions, csrf_token
 from receiver.console.templating import ASSETS, render
 from receiver.http.auth import needs, origin
 from receiver.http.rate_limit import Buckets, client_of
 from receiver.http.tokens import Role, Token, Tokens
 
 _log = structlog.get_logger()
-_AT_ONCE, _PER_S = 10, 0.1
-_LOCAL = re.compile(r"/(?![/\\])[^\x00-\x20\\]*")
+_BURST, _PER_S = 10, 0.1
+_LOGIN_COOKIE_S = 3600
+_LOCAL_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\\]*")
 open_router = APIRouter(include_in_schema=False)
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 
-def attempts() -> Buckets:
-    """How often one address may try to log in: ten times at once, six a minute from then on."""
-    return Buckets(per_s=_PER_S, burst=_AT_ONCE, clock=time.monotonic)
+def login_rate() -> Buckets:
+    """The rate limit of login attempts from one address: a burst of ten, then six a minute."""
+    return Buckets(per_s=_PER_S, burst=_BURST, clock=time.monotonic)
 
 
 @open_router.get("/assets/{name}", response_model=None)
-def asset(name: Annotated[str, Path(max_length=64)]) -> Response:
-    found = ASSETS.get(name)
-    if found is None:
+def serve_asset(name: Annotated[str, Path(max_length=64)]) -> Response:
+    asset = ASSETS.get(name)
+    if asset is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such file")
-    kept = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return Response(found.content, media_type=found.media_type, headers=kept)
+    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(asset.content, media_type=asset.media_type, headers=caching)
 
 
 @open_router.get("/login", response_model=None)
-def ask(request: Request) -> Response:
+def show_login(request: Request) -> Response:
     return _login_page(request, HTTPStatus.OK, request.query_params.get("next", "/"))
 
 
 @open_router.post("/login", response_model=None)
 async def log_in(request: Request) -> Response:
     address = request.client.host if request.client else ""
-    logins: Buckets = request.app.state.logins
-    if wait_s := logins.wait_s(client_of(address)):
-        said = "Too many attempts from your address. Wait a little."
-        answer = _login_page(request, HTTPStatus.TOO_MANY_REQUESTS, "/", said)
-        answer.headers["Retry-After"] = str(int(wait_s) + 1)
-        return answer
-    # Without the cookie nothing fits.
-    before = request.cookies.get(_before(request)) or secrets.token_urlsafe(32)
+    login_rate: Buckets = request.app.state.login_rate
+    if wait_s := login_rate.wait_s(client_of(address)):
+        problem = f"Too many login attempts from your address. Retry in {int(wait_s) + 1} s."
+        response = _login_page(request, HTTPStatus.TOO_MANY_REQUESTS, "/", problem)
+        response.headers["Retry-After"] = str(int(wait_s) + 1)
+        return response
+    # Without the cookie of the login page, no form matches this secret.
+    secret = request.cookies.get(_login_cookie(request)) or secrets.token_urlsafe(32)
     try:
-        fields = await form(request, csrf(before))
+        fields = await read_form(request, csrf_token(secret))
     except HTTPException as error:
         return _login_page(request, error.status_code, "/", error.detail)
-    return await asyncio.to_thread(_logged_in, request, fields, address)
+    return await asyncio.to_thread(_open_session, request, fields, address)
 
 
 @router.post("/logout", openapi_extra=needs(Role.VIEWER))
@@ -68,49 +69,52 @@ def log_out(request: Request) -> Response:
     sessions: Sessions = request.app.state.sessions
     token: Token = request.state.token
     sessions.close(request.cookies[cookie_name(request)], token)
-    answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
-    _set(answer, request, cookie_name(request), "", 0)
-    return answer
+    response = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+    _set_cookie(response, request, cookie_name(request), "", 0)
+    return response
 
 
-def _logged_in(request: Request, fields: dict[str, str], address: str) -> Response:
-    there = _local(fields.get("next", "/"))
+def _open_session(request: Request, fields: dict[str, str], address: str) -> Response:
+    path = _local_path(fields.get("next", "/"))
     tokens: Tokens = request.app.state.tokens
     sessions: Sessions = request.app.state.sessions
     tokens.look()
     token = tokens.of(fields.get("token", "").strip())
     if token is None or not token.role.may(Role.VIEWER):
-        sessions.failed(address, request.state.request_id)
+        sessions.record_failure(address, request.state.request_id)
         name = token.name if token else "nobody"
         _log.warning("console_login_failed", name=name, address=address)
-        said = "This token cannot log in: it is unknown, revoked, over, or only for webhooks."
-        return _login_page(request, HTTPStatus.UNAUTHORIZED, there, said)
+        problem = "This token cannot log in: it is unknown, revoked, expired, or for webhooks only."
+        return _login_page(request, HTTPStatus.UNAUTHORIZED, path, problem)
     with coming_from(origin(request, token)):
         secret = sessions.open(token)
-    answer = RedirectResponse(there, HTTPStatus.SEE_OTHER)
-    _set(answer, request, cookie_name(request), secret, int(LASTS_S))
-    return answer
+    response = RedirectResponse(path, HTTPStatus.SEE_OTHER)
+    _set_cookie(response, request, cookie_name(request), secret, int(LIFETIME_S))
+    return response
 
 
-def _login_page(request: Request, status: int, there: str, problem: str = "") -> Response:
-    """With a cookie of its own, so that nobody can be logged in by another site."""
-    secret = request.cookies.get(_before(request)) or secrets.token_urlsafe(32)
-    answer = render("login.html", status, csrf=csrf(secret), next=_local(there), problem=problem)
-    _set(answer, request, _before(request), secret, 3600)
-    return answer
+def _login_page(request: Request, status: int, path: str, problem: str = "") -> Response:
+    """The form and its cookie belong together, so that another site cannot log a browser in."""
+    secret = request.cookies.get(_login_cookie(request)) or secrets.token_urlsafe(32)
+    context = {"csrf": csrf_token(secret), "next": _local_path(path), "problem": problem}
+    response = render("login.html", status, **context)
+    _set_cookie(response, request, _login_cookie(request), secret, _LOGIN_COOKIE_S)
+    return response
 
 
-def _before(request: Request) -> str:
+def _login_cookie(request: Request) -> str:
     return f"{cookie_name(request)}-login"
 
 
-def _set(answer: Response, request: Request, name: str, value: str, lasts_s: int) -> None:
+def _set_cookie(
+    response: Response, request: Request, name: str, value: str, max_age_s: int
+) -> None:
     secure = request.url.scheme == "https"
-    answer.set_cookie(
-        name, value, max_age=lasts_s, path="/", secure=secure, httponly=True, samesite="strict"
+    response.set_cookie(
+        name, value, max_age=max_age_s, path="/", secure=secure, httponly=True, samesite="strict"
     )
 
 
-def _local(there: str) -> str:
-    """Only to a page of ours."""
-    return there if _LOCAL.fullmatch(there) else "/"
+def _local_path(path: str) -> str:
+    """The path where it leads to a page of the console, else the home page."""
+    return path if _LOCAL_PATH.fullmatch(path) else "/"

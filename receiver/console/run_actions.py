@@ -1,4 +1,4 @@
-"""What a button does to a run: the very calls of the API, with a form in place of JSON."""
+"""The buttons of the run page. Each calls the function that the API calls."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -20,7 +20,7 @@ from receiver.workflow.interventions import Interventions, NoSuchRunError, NotNo
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 
-class Deed(StrEnum):
+class RunAction(StrEnum):
     APPROVE = "approve"
     DENY = "deny"
     CANCEL = "cancel"
@@ -29,25 +29,26 @@ class Deed(StrEnum):
     MARK_WRONG = "mark-wrong"
 
 
-def possible(run: dict[str, Any], *, undoable: bool) -> list[Deed]:
-    """What a run in this state can be asked for; the server decides when it is."""
+def possible_actions(run: dict[str, Any], *, reversible: bool) -> list[RunAction]:
+    """The actions to offer for a run in this state; each is checked again when it is chosen."""
     state = State(run["state"])
-    undo = [Deed.ROLLBACK] if undoable else []
+    rollback = [RunAction.ROLLBACK] if reversible else []
     if state is State.AWAITING_APPROVAL:
-        return [Deed.APPROVE, Deed.DENY]
+        return [RunAction.APPROVE, RunAction.DENY]
     if state in {State.RECEIVED, State.DECIDING}:
-        return [Deed.CANCEL]
+        return [RunAction.CANCEL]
     if state is State.VERIFYING:
-        return [*undo, Deed.CANCEL]
-    return [*undo, Deed.MARK_RIGHT, Deed.MARK_WRONG] if state.ended else []
+        return [*rollback, RunAction.CANCEL]
+    return [*rollback, RunAction.MARK_RIGHT, RunAction.MARK_WRONG] if state.ended else []
 
 
-@router.post("/runs/{run_id}/{deed}", openapi_extra=needs(Role.OPERATOR))
-def do(request: Request, run_id: RunId, deed: Deed) -> Response:
+@router.post("/runs/{run_id}/{action}", openapi_extra=needs(Role.OPERATOR))
+def act(request: Request, run_id: RunId, action: RunAction) -> Response:
     fields: dict[str, str] = request.state.form
     comment = Comment(comment=fields.get("comment", "")).comment
     try:
-        _how(request.app.state.system.interventions, deed, fields)(run_id, caller(request), comment)
+        command = _command(request.app.state.system.interventions, action, fields)
+        command(run_id, caller(request), comment)
     except NoSuchRunError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such run.") from None
     except NotNowError as error:
@@ -55,18 +56,18 @@ def do(request: Request, run_id: RunId, deed: Deed) -> Response:
     return RedirectResponse(f"/runs/{run_id}", HTTPStatus.SEE_OTHER)
 
 
-def _how(
-    doing: Interventions, deed: Deed, fields: dict[str, str]
+def _command(
+    interventions: Interventions, action: RunAction, fields: dict[str, str]
 ) -> Callable[[str, str, str], None]:
-    match deed:
-        case Deed.APPROVE:
-            # What was on the page is what is approved, or nothing.
-            return partial(doing.approve, digest=fields.get("digest", ""))
-        case Deed.DENY:
-            return doing.deny
-        case Deed.CANCEL:
-            return doing.cancel
-        case Deed.ROLLBACK:
-            return doing.roll_back
-        case Deed.MARK_RIGHT | Deed.MARK_WRONG:
-            return partial(doing.mark, right=deed is Deed.MARK_RIGHT)
+    match action:
+        case RunAction.APPROVE:
+            # Only the plan that the page showed is approved.
+            return partial(interventions.approve, digest=fields.get("digest", ""))
+        case RunAction.DENY:
+            return interventions.deny
+        case RunAction.CANCEL:
+            return interventions.cancel
+        case RunAction.ROLLBACK:
+            return interventions.roll_back
+        case RunAction.MARK_RIGHT | RunAction.MARK_WRONG:
+            return partial(interventions.mark, right=action is RunAction.MARK_RIGHT)

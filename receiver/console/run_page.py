@@ -1,5 +1,6 @@
-"""One run's whole story, with what was seen of its target drawn."""
+"""The page of a run, with plots of its target's metrics."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -9,68 +10,84 @@ from models.features.signals import ROLES
 from receiver.api import runs
 from receiver.api.params import RunId
 from receiver.console import run_actions
-from receiver.console.metrics_after import aftermath, until
+from receiver.console.metrics_after import metrics_after, plot_end
 from receiver.console.session_route import ConsoleRoute
-from receiver.console.templating import page, seen
-from receiver.html.metric_plot import Plot, metric_plot, run_events
+from receiver.console.templating import content_version, render_page
+from receiver.html.metric_plot import Plot, Points, metric_plot, run_events
 from receiver.http.auth import needs
 from receiver.http.tokens import Role
 from receiver.system import System
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _UNCHANGED = 204
-_OPEN, _AGAIN = "load", "every 10s"
+_ON_LOAD, _AGAIN = "load", "every 10s"
+# Room for the name of the last event.
+_AFTER_EVENT_S = 30.0
 
 
 @router.get("/runs/{run_id}", openapi_extra=needs(Role.VIEWER))
-def shown(request: Request, run_id: RunId) -> Response:
+def show_run(request: Request, run_id: RunId) -> Response:
     run = runs.one(request, run_id)
-    possible = run_actions.possible(run, undoable=_undoable(request.app.state.system, run_id))
-    known = {"story": seen(run), "deeds": seen([possible, (run["plan"] or {}).get("digest")])}
-    asked = request.query_params
-    if asked.get("story") == known["story"]:
+    reversible = _is_reversible(request.app.state.system, run_id)
+    actions = run_actions.possible_actions(run, reversible=reversible)
+    versions = {
+        "run": content_version(run),
+        "actions": content_version([actions, (run["plan"] or {}).get("digest")]),
+    }
+    query = request.query_params
+    if query.get("run") == versions["run"]:
         return Response(status_code=_UNCHANGED)
-    context: dict[str, Any] = {"run": run, "possible": possible, "marks": known}
+    context: dict[str, Any] = {"run": run, "actions": actions, "versions": versions}
     if "hx-request" in request.headers:
-        # A form that somebody fills in stays as it is, unless what it offers has changed.
-        return page(
-            request, "run_part.html", live=True, oob=asked.get("deeds") != known["deeds"], **context
-        )
+        # Replacing the form would delete a comment that is being typed, so it is only replaced
+        # where the offered actions have changed.
+        replace_form = query.get("actions") != versions["actions"]
+        return render_page(request, "run_live.html", live=True, oob=replace_form, **context)
     plots = _plots(run, {}, 0.0)
-    return page(request, "run.html", live=False, oob=False, plots=plots, polled=_OPEN, **context)
+    return render_page(
+        request, "run.html", live=False, oob=False, plots=plots, polled=_ON_LOAD, **context
+    )
 
 
 @router.get("/runs/{run_id}/plots", openapi_extra=needs(Role.VIEWER))
-def drawn(request: Request, run_id: RunId) -> Response:
-    """The same plots with how it went on, for as long as it does."""
+def show_plots(request: Request, run_id: RunId) -> Response:
+    """The plots with the metrics after the decision, polled until they are complete."""
     system: System = request.app.state.system
     run, now = runs.one(request, run_id), system.clock()
-    if not _sketches(run):
+    plot_data = _plot_data(run)
+    if not plot_data:
         polled = None if run["decided_at"] else _AGAIN
-        return page(request, "plots.html", run=run, plots=[], polled=polled)
-    at, end = float(run["evidence"]["at"]), until(run, now)
-    roles = [one["role"] for one in _sketches(run)]
-    after = aftermath(system.prometheus, run["target"] or "", roles, at, end) or {}
+        return render_page(request, "plots.html", run=run, plots=[], polled=polled)
+    decided_at, end = float(run["evidence"]["at"]), plot_end(run, now)
+    roles = [metric["role"] for metric in plot_data]
+    after = metrics_after(system.prometheus, run["target"] or "", roles, decided_at, end) or {}
+    plots = _plots(run, after, end - decided_at)
     polled = _AGAIN if end >= now else None
-    return page(request, "plots.html", run=run, plots=_plots(run, after, end - at), polled=polled)
+    return render_page(request, "plots.html", run=run, plots=plots, polled=polled)
 
 
-def _plots(run: dict[str, Any], after: Any, end_s: float) -> list[Plot]:
-    happened = run_events(run) if _sketches(run) else []
-    last = max([end_s, *(one.at + 30.0 for one in happened)])
+def _plots(run: dict[str, Any], after: Mapping[str, Points], end_s: float) -> list[Plot]:
+    """`after` is by role. Plots end `end_s` seconds after the decision, or after the last event."""
+    plot_data = _plot_data(run)
+    if not plot_data:
+        return []
+    decided_at, events = float(run["evidence"]["at"]), run_events(run)
+    end_s = max([end_s, *(event.at + _AFTER_EVENT_S for event in events)])
     return [
-        metric_plot(one, float(run["evidence"]["at"]), happened, after.get(one["role"], ()), last)
-        for one in _sketches(run)
+        metric_plot(metric, decided_at, events, after.get(metric["role"], ()), end_s)
+        for metric in plot_data
     ]
 
 
-def _undoable(system: System, run_id: str) -> bool:
+def _is_reversible(system: System, run_id: str) -> bool:
     with system.database.read() as connection:
         steps = ledger.intents_by_run(connection, [run_id]).get(run_id, ())
     return bool(system.finish.undoable(steps, everything=True))
 
 
-def _sketches(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """None where a run was decided before sketches were kept."""
-    found = (run["evidence"] or {}).get("sketches", [])
-    return [one for one in found if one["role"] in ROLES]
+def _plot_data(run: dict[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Without those of a role that an update has removed."""
+    evidence = run["evidence"]
+    return (
+        [metric for metric in evidence["sketches"] if metric["role"] in ROLES] if evidence else []
+    )

@@ -1,4 +1,4 @@
-"""Who gets to a page, by their session's cookie; forms must be the page's own."""
+"""Routes of the console: a session cookie, a role, and a form that this console rendered."""
 
 import asyncio
 import secrets
@@ -14,25 +14,25 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 from actions.audit.log import coming_from
-from receiver.console.sessions import Sessions, csrf
-from receiver.console.templating import error_page
+from receiver.console.sessions import Sessions, csrf_token
+from receiver.console.templating import render_error
 from receiver.http.auth import ROLE, origin
 from receiver.http.tokens import Role
 
 _FIELDS_MOST = 64
-# A link in a chat comes without the cookie, which is SameSite=Strict; asked for again by a page of
-# ours, it comes with it.
-_AGAIN = HTMLResponse(
+# A browser follows a link from another site without the cookie, which is SameSite=Strict. A reload
+# by this page sends it.
+_RELOAD = HTMLResponse(
     '<!doctype html><html lang="en"><title>SmartCloudOps</title>'
     '<meta http-equiv="refresh" content="0"><p>One moment.</p>'
 )
 
 
 class ConsoleRoute(APIRoute):
-    """Lets a request through to its handler once the session's role is enough.
+    """Calls the handler where the session's role is sufficient.
 
-    From there on it is the same as a call of the API: who, from where, and what they may. A form's
-    fields are in `request.state.form`.
+    The handler sees the caller's token and origin as in a call of the API, and the fields of a form
+    in `request.state.form`. Errors become pages.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -46,72 +46,69 @@ class ConsoleRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             secret = request.cookies.get(cookie_name(request), "")
             sessions: Sessions = request.app.state.sessions
-            token = await asyncio.to_thread(sessions.of, secret) if secret else None
+            token = await asyncio.to_thread(sessions.find_token, secret) if secret else None
             if token is None:
-                return _to_login(request, had_cookie=bool(secret))
-            request.state.token, request.state.csrf = token, csrf(secret)
+                return _redirect_to_login(request, had_cookie=bool(secret))
+            request.state.token, request.state.csrf = token, csrf_token(secret)
             try:
-                _refuse_too_small(token.role, needed)
+                _require_role(token.role, needed)
                 if request.method == "POST":
-                    request.state.form = await form(request, request.state.csrf)
+                    request.state.form = await read_form(request, request.state.csrf)
                 with coming_from(origin(request, token)):
                     return await handler(request)
             except HTTPException as error:
-                return await asyncio.to_thread(error_page, request, error.status_code, error.detail)
+                status, problem = error.status_code, error.detail
             except RequestValidationError:
-                missing = HTTPStatus.NOT_FOUND
-                return await asyncio.to_thread(
-                    error_page, request, missing, "There is no such page."
-                )
+                status, problem = HTTPStatus.NOT_FOUND, "There is no such page."
             except ValidationError as error:
-                said = _faults(error)
-                unusable = HTTPStatus.UNPROCESSABLE_ENTITY
-                return await asyncio.to_thread(error_page, request, unusable, said)
+                status, problem = HTTPStatus.UNPROCESSABLE_ENTITY, _invalid_fields(error)
+            return await asyncio.to_thread(render_error, request, status, problem)
 
         return guarded
 
 
 def cookie_name(request: Request) -> str:
-    """Over TLS a name that no other site, and no plain HTTP, can set."""
+    """With TLS a name that browsers accept from this host over TLS only."""
     return "__Host-smartcloudops" if request.url.scheme == "https" else "smartcloudops"
 
 
-async def form(request: Request, expected: str) -> dict[str, str]:
-    """The fields of a form. Raises HTTPException where it is not a form of the page's own."""
+async def read_form(request: Request, csrf: str) -> dict[str, str]:
+    """The fields of a form. Raises HTTPException where its CSRF token is not `csrf`."""
     body = (await request.body()).decode("utf-8", "replace")
     try:
         fields = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=_FIELDS_MOST))
     except ValueError:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "The form has too many fields.") from None
-    if not secrets.compare_digest(fields.pop("csrf", "").encode(), expected.encode()):
-        said = "The form is too old, or came from somewhere else. Go back, reload, and try again."
-        raise HTTPException(HTTPStatus.FORBIDDEN, said)
+    if not secrets.compare_digest(fields.pop("csrf", "").encode(), csrf.encode()):
+        problem = "The form has expired or is from another site. Go back, reload and try again."
+        raise HTTPException(HTTPStatus.FORBIDDEN, problem)
     return fields
 
 
-def _refuse_too_small(role: Role, needed: Role) -> None:
+def _require_role(role: Role, needed: Role) -> None:
     if not role.may(needed):
-        raise HTTPException(HTTPStatus.FORBIDDEN, f"This needs the role {needed}.")
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN, f"This requires the role {needed}; yours is {role}."
+        )
 
 
-def _to_login(request: Request, *, had_cookie: bool) -> Response:
+def _redirect_to_login(request: Request, *, had_cookie: bool) -> Response:
     if "hx-request" in request.headers:
-        # The whole page goes, not the part that was asked for.
-        where = f"/login?next={quote(request.url.path)}"
-        return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": where})
+        # htmx would put the login page into the part that it polls; this header replaces the page.
+        login = f"/login?next={quote(request.url.path)}"
+        return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": login})
     if request.method != "GET":
         return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
     if not had_cookie and request.headers.get("sec-fetch-site") == "cross-site":
-        return _AGAIN
-    there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(f"/login?next={quote(there)}", HTTPStatus.SEE_OTHER)
+        return _RELOAD
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/login?next={quote(path)}", HTTPStatus.SEE_OTHER)
 
 
-def _faults(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    said = (
-        f"{'.'.join(str(part) for part in one['loc']) or 'form'}: "
-        + one["msg"].removeprefix("Value error, ")
-        for one in found[:5]
+def _invalid_fields(error: ValidationError) -> str:
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(str(part) for part in detail['loc']) or 'form'}: "
+        + detail["msg"].removeprefix("Value error, ")
+        for detail in details[:5]
     )
-    return "; ".join(said)

@@ -1,4 +1,4 @@
-"""Who is logged in. A session lives no longer than its token, which is looked at each time."""
+"""Sessions of logged-in people. A session ends with its token, which each request checks."""
 
 import hashlib
 import secrets
@@ -12,24 +12,24 @@ from receiver.db.database import Database
 from receiver.db.tables import sessions
 from receiver.http.tokens import Token, Tokens
 
-LASTS_S = 12 * 3600.0
+LIFETIME_S = 12 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sessions:
-    """Kept in the database, so that a restart or another replica logs nobody out."""
+    """Stored in the database, so that they survive a restart and are valid on every replica."""
 
     database: Database
     tokens: Tokens
     clock: Callable[[], float]
 
     def open(self, token: Token) -> str:
-        """The secret of a new session, for the browser alone."""
+        """The secret of a new session. Only its hash is stored."""
         secret, now = secrets.token_urlsafe(32), self.clock()
         row = {
             "sha256": _digest(secret),
             "token_sha256": token.sha256,
-            "expires_at": now + LASTS_S,
+            "expires_at": now + LIFETIME_S,
         }
         with self.database.write() as connection:
             connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
@@ -37,17 +37,17 @@ class Sessions:
             log.append(connection, now, log.Event(actor=token.name, event="console_login"))
         return secret
 
-    def of(self, secret: str) -> Token | None:
-        """Whose session this is; None once it, or the token that opened it, is over."""
+    def find_token(self, secret: str) -> Token | None:
+        """The token that opened the session; None once either has expired or was revoked."""
         query = select(sessions.c.token_sha256).where(
             sessions.c.sha256 == _digest(secret), sessions.c.expires_at > self.clock()
         )
         with self.database.read() as connection:
-            found = connection.execute(query).scalar_one_or_none()
-        if found is None:
+            digest = connection.execute(query).scalar_one_or_none()
+        if digest is None:
             return None
         self.tokens.look()
-        return self.tokens.by_digest(found)
+        return self.tokens.by_digest(digest)
 
     def close(self, secret: str, token: Token) -> None:
         with self.database.write() as connection:
@@ -55,16 +55,16 @@ class Sessions:
             event = log.Event(actor=token.name, event="console_logout")
             log.append(connection, self.clock(), event)
 
-    def failed(self, address: str, request_id: str) -> None:
-        """Keep a login that failed; nothing of what was given as a token."""
+    def record_failure(self, address: str, request_id: str) -> None:
+        """Add a failed login to the audit, without any part of the submitted token."""
         detail = {"address": address, "request_id": request_id}
         event = log.Event(actor="nobody", event="console_login_failed", detail=detail)
         with self.database.write() as connection:
             log.append(connection, self.clock(), event)
 
 
-def csrf(secret: str) -> str:
-    """What a form must bring along to be the page's own: only its cookie's holder can know it."""
+def csrf_token(secret: str) -> str:
+    """The value that a form must contain; it can only be computed from the cookie's secret."""
     return hashlib.sha256(f"csrf:{secret}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""How a page is made: templates that escape everything, and headers that let nothing else in."""
+"""Rendering of pages, their security headers, and the static files."""
 
 import hashlib
 from collections.abc import Mapping
@@ -35,14 +35,14 @@ class Asset:
 
 
 def _assets() -> Mapping[str, Asset]:
-    """By a name that changes with the content, so that a browser may keep each for ever."""
-    found = {}
+    """By a name that contains a hash of the content, so that browsers may cache it forever."""
+    assets = {}
     for path in (_HERE / "assets").iterdir():
         if path.suffix in _TYPES:
             content = path.read_bytes()
             name = f"{path.stem}.{hashlib.sha256(content).hexdigest()[:12]}{path.suffix}"
-            found[name] = Asset(content, _TYPES[path.suffix])
-    return found
+            assets[name] = Asset(content, _TYPES[path.suffix])
+    return assets
 
 
 ASSETS = _assets()
@@ -55,61 +55,61 @@ _templates = html_environment(
     _HERE / "templates",
     {
         "utc": labels.utc,
-        "span": labels.span,
-        "state": labels.state,
-        "reason": labels.reason,
+        "duration": labels.duration,
+        "state_label": labels.state_label,
+        "words": labels.words,
     },
     assets=_ASSET_URLS,
-    wording=labels,
+    labels=labels,
 )
 
 
 def render(template: str, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
-    """A page, or a part of one, for anybody."""
+    """A page, or a part of one, without a session."""
     text = _templates.get_template(template).render(context)
     return HTMLResponse(text, status, headers=_HEADERS)
 
 
-def page(
+def render_page(
     request: Request,
     template: str,
     status: int = HTTPStatus.OK,
     **context: Any,
 ) -> HTMLResponse:
-    """A page, or a part of one, for who is logged in."""
+    """A page, or a part of one, for the token of the session."""
     system: System = request.app.state.system
     token: Token = request.state.token
-    state = switch_story(system)
+    switch = switch_view(system)
     return render(
         template,
         status,
-        me=token,
+        token=token,
         may_act=token.role.may(Role.OPERATOR),
         csrf=request.state.csrf,
         path=request.url.path,
         now=system.clock(),
         mode=str(system.settings.mode),
-        switch=state,
-        switch_mark=seen(state),
+        switch=switch,
+        switch_version=content_version(switch),
         **context,
     )
 
 
-def error_page(request: Request, status: int, problem: str) -> HTMLResponse:
+def render_error(request: Request, status: int, problem: str) -> HTMLResponse:
     run_id = request.path_params.get("run_id")
     back = f"/runs/{run_id}" if run_id and status != HTTPStatus.NOT_FOUND else "/"
-    return page(
+    return render_page(
         request, "error.html", status, title=HTTPStatus(status).phrase, problem=problem, back=back
     )
 
 
-def switch_story(system: System) -> dict[str, Any]:
-    """The kill switch; unknown counts as paused."""
+def switch_view(system: System) -> dict[str, Any]:
+    """The state of the kill switch. An unknown state is shown as paused, since no step is sent."""
     with system.database.read() as connection:
         state = kill_switch.read_switch(connection)
     if state is None:
-        said = "it is not known whether it is paused, so nothing acts"
-        return {"paused": True, "comment": said, "changed_by": "nobody", "changed_at": None}
+        comment = "the state of the kill switch is unknown, so no step is sent"
+        return {"paused": True, "comment": comment, "changed_by": "nobody", "changed_at": None}
     return {
         "paused": state.paused,
         "comment": state.comment,
@@ -118,6 +118,6 @@ def switch_story(system: System) -> dict[str, Any]:
     }
 
 
-def seen(shown: object) -> str:
-    """A short name of what a page shows: what has not changed is not sent again."""
-    return hashlib.sha256(canonical(shown).encode()).hexdigest()[:16]
+def content_version(content: object) -> str:
+    """A hash of what a page shows. A poll that sends it back gets 204 while nothing has changed."""
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]

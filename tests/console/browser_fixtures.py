@@ -1,4 +1,4 @@
-"""A real browser at the console, and what it is held to."""
+"""A real browser at the console, and its accessibility checks."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,39 +8,40 @@ from typing import Any, Literal
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from demo.stack import chromium as browser
-from demo.stack.chromium import ARGUMENTS
+from demo.stack.chromium import ARGUMENTS, find
 from receiver.http.tokens import Role
 from tests.api_fixtures import Live
 
-_WAITS_MS = 20_000
+_TIMEOUT_MS = 20_000
 Scheme = Literal["light", "dark"]
 
 
 @contextmanager
-def chromium(*more: str) -> Iterator[Browser]:
-    """`more` are arguments of the program."""
+def chromium(*arguments: str) -> Iterator[Browser]:
+    """`arguments` are for Chromium itself."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
-            executable_path=browser.find(), headless=False, args=[*ARGUMENTS, *more]
+            executable_path=find(), headless=False, args=[*ARGUMENTS, *arguments]
         )
         yield launched
         launched.close()
 
 
 @contextmanager
-def visit(opened: Browser, url: str, scheme: Scheme = "light", **more: Any) -> Iterator[Page]:
-    """A page in a profile of its own. What the page complains of is an error."""
-    context = opened.new_context(base_url=url, color_scheme=scheme, **more)
-    expect.set_options(timeout=_WAITS_MS)
+def visit(browser: Browser, url: str, scheme: Scheme = "light", **options: Any) -> Iterator[Page]:
+    """A page in a profile of its own. Every error in its console fails the test."""
+    context = browser.new_context(base_url=url, color_scheme=scheme, **options)
+    expect.set_options(timeout=_TIMEOUT_MS)
     page = context.new_page()
-    page.set_default_timeout(_WAITS_MS)
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.set_default_timeout(_TIMEOUT_MS)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" else None
+    )
     yield page
     context.close()
-    assert complaints == []
+    assert errors == []
 
 
 def log_in(page: Page, service: Live, role: Role = Role.OPERATOR) -> None:
@@ -51,10 +52,10 @@ def log_in(page: Page, service: Live, role: Role = Role.OPERATOR) -> None:
 
 
 def violations(page: Page) -> Sequence[str]:
-    """What axe finds that keeps people out: one line each."""
-    found = Axe().run(page).response["violations"]
+    """The serious and critical findings of axe, a line each."""
+    findings = Axe().run(page).response["violations"]
     return [
-        f"{one['id']}: {json.dumps(one['nodes'][0]['target'])}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
+        f"{finding['id']}: {json.dumps(finding['nodes'][0]['target'])}"
+        for finding in findings
+        if finding["impact"] in {"serious", "critical"}
     ]

@@ -1,4 +1,4 @@
-"""A browser without a screen: a client that keeps cookies and sends the forms it was shown."""
+"""A client of the console that keeps cookies and submits the forms of its pages."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from tests.api_fixtures import Live
 
 @dataclass(kw_only=True)
 class Visitor:
-    """Somebody at the console; `page` is what they see."""
+    """A person at the console; `page` is the latest response."""
 
     service: Live
     http: httpx.Client = field(init=False)
@@ -26,15 +26,15 @@ class Visitor:
 
     def log_in(self, token: Role | str, then: str = "/") -> httpx.Response:
         secret = self.service.tokens[token] if isinstance(token, Role) else token
-        self.see(f"/login?next={then}")
-        return self.send("/login", token=secret, next=then)
+        self.get(f"/login?next={then}")
+        return self.submit("/login", token=secret, next=then)
 
-    def see(self, path: str, **headers: str) -> httpx.Response:
+    def get(self, path: str, **headers: str) -> httpx.Response:
         self.page = self.http.get(path, headers=headers)
         return self.page
 
-    def send(self, path: str, **fields: str) -> httpx.Response:
-        """The form of the page that is seen, filled in."""
+    def submit(self, path: str, **fields: str) -> httpx.Response:
+        """Submit a form with the CSRF token of the current page."""
         return self.post(path, {"csrf": self.csrf(), **fields})
 
     def post(self, path: str, fields: Mapping[str, str]) -> httpx.Response:
@@ -48,6 +48,6 @@ class Visitor:
         return self._hidden("digest")
 
     def _hidden(self, name: str) -> str:
-        found = re.search(rf'name="{name}" value="([^"]*)"', self.page.text)
-        assert found, f"no {name} on {self.page.url}: {self.page.status_code}"
-        return unescape(found[1])
+        field = re.search(rf'name="{name}" value="([^"]*)"', self.page.text)
+        assert field, f"no {name} on {self.page.url}: {self.page.status_code}"
+        return unescape(field[1])

@@ -1,4 +1,4 @@
-"""`make screenshots`: the console over a real chain in which things break, into docs/img."""
+"""`make screenshots`: pictures of the console for docs/img, with real faults in a real chain."""
 
 import sys
 import tempfile
@@ -19,39 +19,39 @@ from demo.stack.processes import Processes
 from tests.console.browser_fixtures import chromium
 
 _IMAGES = Path(__file__).parents[2] / "docs/img"
-_MOST_BYTES = 200_000
+_BYTES_MOST = 200_000
 _MEMBERS = 12
-_WAITS_S = 240.0
-_DESK: ViewportSize = {"width": 1200, "height": 800}
+_TIMEOUT_S = 240.0
+_DESKTOP: ViewportSize = {"width": 1200, "height": 800}
 _TALL: ViewportSize = {"width": 1200, "height": 1100}
 _PHONE: ViewportSize = {"width": 390, "height": 844}
-# What heals by itself is approved at once, so that it can be seen in the pictures; the last waits.
+# The first runs are approved and recover, the last one still awaits approval.
 _HEALED = (("memory_leak", "web-asg"), ("cpu_runaway", "api-asg"))
-_WAITS = ("service_hang", "web-asg")
+_WAITING = ("service_hang", "web-asg")
 
 
-def _until(found: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + _WAITS_S
+def _until(read: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + _TIMEOUT_S
     while True:
-        if one := found():
-            return one
+        if value := read():
+            return value
         if time.monotonic() > deadline:
-            raise TimeoutError("the chain did not get that far")
+            raise TimeoutError(f"not reached within {_TIMEOUT_S:g} s")
         time.sleep(0.5)
 
 
-class Night:
-    """What happens on the stage, before it is looked at."""
+class Incidents:
+    """Faults in the fleet, and the approvals of their runs."""
 
     def __init__(self, stage: Stage, http: httpx.Client) -> None:
         self._stage, self._http, self._broken = stage, http, set[str]()
 
     def play(self) -> tuple[str, str]:
-        """The ids of a run that healed and of one that waits."""
+        """The ids of a run that recovered and of one that awaits approval."""
         _until(self._watched)
         self._break("batch_job", "web-asg")
-        healed = [self._heal(*one) for one in _HEALED]
-        self._break(*_WAITS)
+        healed = [self._heal(*fault) for fault in _HEALED]
+        self._break(*_WAITING)
         return healed[0], str(_until(self._waiting)["id"])
 
     def _watched(self) -> bool:
@@ -62,21 +62,23 @@ class Night:
     def _heal(self, fault: str, group: str) -> str:
         self._break(fault, group)
         run = str(_until(self._waiting)["id"])
-        self.call("POST", f"/api/v1/runs/{run}/approve", {"comment": f"{fault}, as it seems"})
+        self.call(
+            "POST", f"/api/v1/runs/{run}/approve", {"comment": f"{fault} confirmed by its metrics"}
+        )
         _until(lambda: self.call("GET", f"/api/v1/runs/{run}")["ended_at"])
         while other := self._waiting():
-            no = {"comment": f"{run} has done it"}
-            self.call("POST", f"/api/v1/runs/{other['id']}/deny", no)
+            denial = {"comment": f"run {run} has fixed it"}
+            self.call("POST", f"/api/v1/runs/{other['id']}/deny", denial)
         return run
 
     def _break(self, fault: str, group: str) -> None:
         members = self._http.get(f"{self._stage.aws}/_sim/fleet").json()["items"]
         healthy = (
-            str(one["instance_id"])
-            for one in members
-            if one["asg"] == group and one["health"] == "healthy" and not one["faults"]
+            str(member["instance_id"])
+            for member in members
+            if member["asg"] == group and member["health"] == "healthy" and not member["faults"]
         )
-        target = next(one for one in healthy if one not in self._broken)
+        target = next(instance for instance in healthy if instance not in self._broken)
         self._broken.add(target)
         body = {"target": group if fault == "traffic_surge" else target, "fault": fault}
         self._http.post(f"{self._stage.aws}/_sim/fleet/faults", json=body).raise_for_status()
@@ -97,23 +99,23 @@ class Night:
 
 def shoot(url: str, token: str, healed: str, waiting: str, folder: Path) -> None:
     """The pictures of the documents."""
-    with chromium("--hide-scrollbars") as opened:
-        with _seen(opened, url, token, viewport=_DESK) as page:
-            _shot(page, "/", folder / "home.png")
+    with chromium("--hide-scrollbars") as browser:
+        with _logged_in(browser, url, token, viewport=_DESKTOP) as page:
+            _shoot(page, "/", folder / "home.png")
             page.set_viewport_size(_TALL)
-            _shot(page, f"/runs/{healed}", folder / "run.png")
+            _shoot(page, f"/runs/{healed}", folder / "run.png")
             page.locator("#timeline").screenshot(path=folder / "story.png")
-            page.set_viewport_size(_DESK)
+            page.set_viewport_size(_DESKTOP)
             _pause(page, "deploying 2.4 until 04:00")
-            _shot(page, "/", folder / "paused.png")
+            _shoot(page, "/", folder / "paused.png")
             page.get_by_role("button", name="Resume").click()
-        with _seen(opened, url, token, viewport=_PHONE, color_scheme="dark") as page:
-            _shot(page, f"/runs/{waiting}", folder / "phone-dark.png")
+        with _logged_in(browser, url, token, viewport=_PHONE, color_scheme="dark") as page:
+            _shoot(page, f"/runs/{waiting}", folder / "phone-dark.png")
 
 
 @contextmanager
-def _seen(opened: Browser, url: str, token: str, **more: Any) -> Iterator[Page]:
-    context = opened.new_context(base_url=url, **more)
+def _logged_in(browser: Browser, url: str, token: str, **options: Any) -> Iterator[Page]:
+    context = browser.new_context(base_url=url, **options)
     page = context.new_page()
     page.goto("/")
     page.get_by_label("Token").fill(token)
@@ -123,17 +125,17 @@ def _seen(opened: Browser, url: str, token: str, **more: Any) -> Iterator[Page]:
     context.close()
 
 
-def _pause(page: Page, why: str) -> None:
-    page.get_by_text("Pause everything").click()
-    page.get_by_label("Why pause").fill(why)
+def _pause(page: Page, comment: str) -> None:
+    page.get_by_text("Pause all actions").click()
+    page.get_by_label("Why pause").fill(comment)
     page.get_by_role("button", name="Pause", exact=True).click()
-    expect(page.get_by_role("heading", name="Paused. Nothing acts.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Paused: no new actions")).to_be_visible()
 
 
-def _shot(page: Page, path: str, file: Path) -> None:
+def _shoot(page: Page, path: str, file: Path) -> None:
     page.goto(path)
     plots = page.locator("#plots[hx-trigger=load]")
-    # What came after is drawn as soon as Prometheus has told it.
+    # The plots are complete once Prometheus has answered.
     expect(plots).to_have_count(0)
     page.screenshot(path=file)
     click.echo(f"{file.name} {file.stat().st_size // 1000} kB", err=True)
@@ -151,13 +153,13 @@ def main() -> int:
             tools=tools.require(),
             folder=Path(folder) / "state",
             seed=7,
-            say=lambda part, said: click.echo(f"{part}: {said}", err=True),
+            say=lambda part, message: click.echo(f"{part}: {message}", err=True),
             timings=Timings(hold="5s", group_interval="2s"),
             settings={"SMARTCLOUDOPS_MODE": "approve"},
         )
-        healed, waiting = Night(stage, http).play()
+        healed, waiting = Incidents(stage, http).play()
         shoot(stage.receiver, stage.tokens["operator"], healed, waiting, _IMAGES)
-    return int(any(one.stat().st_size > _MOST_BYTES for one in _IMAGES.glob("*.png")))
+    return int(any(image.stat().st_size > _BYTES_MOST for image in _IMAGES.glob("*.png")))
 
 
 if __name__ == "__main__":

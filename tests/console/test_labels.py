@@ -1,4 +1,4 @@
-"""How the console puts things."""
+"""Labels of the console."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ _NOW = 1_800_000_000.0
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [(0, "now"), (42, "42 s ago"), (200, "3 min ago"), (7_200, "2 h ago"), (-90, "in 2 min")],
 )
-def test_a_moment_is_said_by_how_far_it_is(seconds: float, said: str) -> None:
-    """Beside the moment itself."""
-    assert labels.ago(_AT, _NOW + seconds) == said
+def test_a_time_is_shown_with_its_age(seconds: float, expected: str) -> None:
+    """The age is negative for a time in the future."""
+    assert labels.ago(_AT, _NOW + seconds) == expected
     assert labels.utc(_AT) == "2027-01-15 08:00:00"
 
 
-def test_every_state_has_its_words() -> None:
-    """And a tone."""
-    assert {labels.state(state).tone for state in State} == {
+def test_every_state_has_a_label() -> None:
+    """With a tone."""
+    assert {labels.state_label(state).tone for state in State} == {
         "busy",
         "wait",
         "good",
@@ -33,7 +33,7 @@ def test_every_state_has_its_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("detail", "said"),
+    ("detail", "expected"),
     [
         ({"comment": "deploying", "outcome": "x"}, "“deploying”"),
         ({"action": "reboot_instance", "target": "i-1"}, "reboot instance on i-1"),
@@ -47,18 +47,18 @@ def test_every_state_has_its_words() -> None:
         ({}, ""),
     ],
 )
-def test_a_record_is_told_by_what_matters_most(detail: dict[str, Any], said: str) -> None:
-    """What people said comes before what came of it."""
-    assert labels.gist(detail) == said
+def test_a_record_is_summarized(detail: dict[str, Any], expected: str) -> None:
+    """A comment comes before the outcome."""
+    assert labels.record_summary(detail) == expected
 
 
 def test_drift_has_two_limits() -> None:
-    """Those of the index's own literature."""
-    assert [labels.drift(one).tone for one in (0.05, 0.2, 0.3)] == ["good", "wait", "bad"]
+    """0.1 and 0.25, as the literature on the index has them."""
+    assert [labels.drift_label(index).tone for index in (0.05, 0.2, 0.3)] == ["good", "wait", "bad"]
 
 
 def test_a_value_is_readable() -> None:
-    """Moments as such, text without quotes."""
-    assert labels.value("launched_at", _NOW) == "2027-01-15 08:00:00 UTC"
-    assert labels.value("desired", 7) == "7"
-    assert labels.value("service", "app") == "app"
+    """Times as times, text without quotes."""
+    assert labels.value_text("launched_at", _NOW) == "2027-01-15 08:00:00 UTC"
+    assert labels.value_text("desired", 7) == "7"
+    assert labels.value_text("service", "app") == "app"

@@ -1,4 +1,4 @@
-"""What is drawn of a run's evidence: what is kept for it, and what the plot says."""
+"""The plot data that a run stores, and the plots on its page."""
 
 import json
 from collections.abc import Iterator
@@ -21,62 +21,68 @@ from tests.models.robust_fixtures import CPU, RUNAWAY, evidence
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(tmp_path_factory.mktemp("plots")) as made:
-        yield made
+    with live(tmp_path_factory.mktemp("plots")) as service:
+        yield service
 
 
-def _kept() -> list[dict[str, Any]]:
-    given = evidence(now=RUNAWAY)
-    return sketches(given, judge(given, CPU), CPU)
+def _plot_data() -> list[dict[str, Any]]:
+    seen = evidence(now=RUNAWAY)
+    return sketches(seen, judge(seen, CPU), CPU)
 
 
-def test_what_is_kept_is_small_and_has_what_is_drawn() -> None:
-    """The metric that the alert is about first, its past at this hour, and its siblings."""
-    found = _kept()
-    assert len(found) <= 3
-    first = found[0]
+def test_plot_data_is_small_and_complete() -> None:
+    """The alert's metric comes first, with its past at this hour and its peers."""
+    plot_data = _plot_data()
+    assert len(plot_data) <= 3
+    first = plot_data[0]
     assert first["role"] == "cpu_busy"
     assert len(first["own"]) <= 91
     assert first["own"][-1][0] == 0
     assert first["own"][-1][1] > 0.9
     assert len(first["siblings"]) == 5
     assert all(low <= middle <= high < 0.9 for _, low, middle, high in first["usual"])
-    assert len(json.dumps(found)) < 40_000
+    assert len(json.dumps(plot_data)) < 40_000
 
 
-def test_nothing_known_is_nothing_kept() -> None:
-    """No answer of Prometheus is no plot, and no error."""
-    given = evidence(now=RUNAWAY)
-    silent = type(given)(target=given.target, at=given.at)
-    assert sketches(silent, None, CPU) == []
+def test_without_metrics_there_is_no_plot_data() -> None:
+    """Without an answer of Prometheus there is no plot, and no error."""
+    seen = evidence(now=RUNAWAY)
+    empty = type(seen)(target=seen.target, at=seen.at)
+    assert sketches(empty, None, CPU) == []
 
 
-def test_a_run_is_drawn_on_its_page(service: Live) -> None:
-    """Prometheus gives no more answer of that time, and the page comes all the same."""
+def test_the_run_page_has_plots(service: Live) -> None:
+    """Also where Prometheus has no metrics after the decision."""
     run = service.until(service.start("acting", HOSTS[0])["id"], "succeeded")
-    at = service.system.clock()
-    kept = {"at": at, "recent": {}, "peers": [], "problems": [], "sketches": _kept()}
+    decided_at = service.system.clock()
+    stored = {
+        "at": decided_at,
+        "recent": {},
+        "peers": [],
+        "problems": [],
+        "sketches": _plot_data(),
+    }
     with service.system.database.write() as connection:
-        mine = update(runs).where(runs.c.id == run["id"])
-        connection.execute(mine.values(evidence=json.dumps(kept)))
+        this_run = update(runs).where(runs.c.id == run["id"])
+        connection.execute(this_run.values(evidence=json.dumps(stored)))
     whole = service.call("GET", f"/api/v1/runs/{run['id']}", Role.VIEWER).json()
     WholeRun.model_validate(whole)
     visitor = Visitor(service=service)
     with visitor.http:
         visitor.log_in(Role.VIEWER)
         for path in (f"/runs/{run['id']}", f"/runs/{run['id']}/plots"):
-            page = visitor.see(path)
+            page = visitor.get(path)
             assert page.status_code == HTTPStatus.OK
             assert "<h2>CPU busy</h2>" in page.text
             assert ">recovered</text>" in page.text
 
 
 def test_a_run_without_evidence_has_a_page(tmp_path: Path) -> None:
-    """Where a guard needed none."""
+    """A guard refused the run before metrics were needed."""
     with live(tmp_path) as service:
         run = service.start("acting", HOSTS[0], dry_run=True)
         visitor = Visitor(service=service)
         with visitor.http:
             visitor.log_in(Role.VIEWER)
-            assert visitor.see(f"/runs/{run['id']}/plots").status_code == HTTPStatus.OK
+            assert visitor.get(f"/runs/{run['id']}/plots").status_code == HTTPStatus.OK
             assert "<svg" not in visitor.page.text

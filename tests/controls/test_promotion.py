@@ -51,7 +51,7 @@ def test_a_playbook_goes_from_observe_to_auto_on_its_record_and_back(service: Li
 
     run = _ended(service, HOSTS[0])
     assert run["state"] == "observed"
-    assert "nobody has armed it" in run["gates"][-1]["detail"]
+    assert "it is not armed" in run["gates"][-1]["detail"]
     made = _say(service, "arm", mode="approve").json()
     assert (made["mode"], made["by"], made["despite"]) == ("approve", "admin", [])
     assert made["justification"].items() >= {"planned": 1, "observed": 1, "acted": 0}.items()
@@ -147,18 +147,18 @@ def test_the_console_arms_and_disarms_with_one_click(service: Live) -> None:
     visitor = Visitor(service=service)
     with visitor.http:
         visitor.log_in(Role.ADMIN, then="/playbooks")
-        assert "nobody has armed it" in visitor.page.text
+        assert "it is not armed" in visitor.page.text
         fields = {"mode": "auto", "service": GROUP, "canary_percent": "25", "comment": "go <b>"}
-        assert "approve comes first" in visitor.send("/playbooks/acting/arm", **fields).text
-        visitor.see("/playbooks")
-        page = visitor.send("/playbooks/acting/arm", **fields, force="yes").text
-        for said in ("Armed to auto", "canary of 25 %", "go &lt;b&gt;", "forced", "observed"):
+        assert "approve comes first" in visitor.submit("/playbooks/acting/arm", **fields).text
+        visitor.get("/playbooks")
+        page = visitor.submit("/playbooks/acting/arm", **fields, force="yes").text
+        for said in ("Armed in mode auto", "canary: 25 %", "go &lt;b&gt;", "forced", "observed"):
             assert said in page
         assert f"Disarm for {GROUP}" in page
         visitor.post("/playbooks/acting/disarm", {"comment": "without the page's own secret"})
         assert visitor.page.status_code == HTTPStatus.FORBIDDEN
-        visitor.see("/playbooks")
-        page = visitor.send("/playbooks/acting/disarm", service="", comment="one click").text
+        visitor.get("/playbooks")
+        page = visitor.submit("/playbooks/acting/disarm", service="", comment="one click").text
         assert "Disarmed" in page
         assert _shown(service)["armings"][0]["mode"] == "observe"
     other = Visitor(service=service)
@@ -166,5 +166,5 @@ def test_the_console_arms_and_disarms_with_one_click(service: Live) -> None:
         other.log_in(Role.OPERATOR, then="/playbooks")
         assert "Disarmed" in other.page.text
         assert "/disarm" not in other.page.text
-        answer = other.send("/playbooks/acting/arm", **fields)
+        answer = other.submit("/playbooks/acting/arm", **fields)
         assert answer.status_code == HTTPStatus.FORBIDDEN
