@@ -51,7 +51,7 @@ def test_a_playbook_goes_from_observe_to_auto_on_its_record_and_back(service: Li
 
     run = _ended(service, HOSTS[0])
     assert run["state"] == "observed"
-    assert "it is not armed" in run["gates"][-1]["detail"]
+    assert "nobody has armed it" in run["gates"][-1]["detail"]
     made = _say(service, "arm", mode="approve").json()
     assert (made["mode"], made["by"], made["despite"]) == ("approve", "admin", [])
     assert made["justification"].items() >= {"planned": 1, "observed": 1, "acted": 0}.items()
