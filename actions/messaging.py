@@ -19,15 +19,15 @@ class Messenger(Protocol):
         """Tell the people that the configuration calls `to`."""
         ...
 
-    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+    def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         """Silence alerts with exactly these labels; the silence's id."""
         ...
 
-    def silences(self, comment: str) -> Sequence[str]:
+    def find_silences(self, comment: str) -> Sequence[str]:
         """Ids of the active silences with just this comment."""
         ...
 
-    def expire(self, silence_id: str) -> None:
+    def expire_silence(self, silence_id: str) -> None:
         """End a silence; one that has ended is left."""
         ...
 
@@ -39,14 +39,14 @@ class NullMessenger:
         del title, text
         raise MessengerError(f"there is nobody to notify as {to!r}", sent=False)
 
-    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+    def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         del matchers, lasts_s, comment
         raise MessengerError("there is no Alertmanager", sent=False)
 
-    def silences(self, comment: str) -> Sequence[str]:
+    def find_silences(self, comment: str) -> Sequence[str]:
         del comment
         raise MessengerError("there is no Alertmanager", sent=False)
 
-    def expire(self, silence_id: str) -> None:
+    def expire_silence(self, silence_id: str) -> None:
         del silence_id
         raise MessengerError("there is no Alertmanager", sent=False)

@@ -12,7 +12,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from actions.assurance.reconcile import Kind as Difference
+from actions.assurance.reconcile import FindingKind as Difference
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.reasons import Reason

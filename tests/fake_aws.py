@@ -12,7 +12,7 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
-from actions.aws.clients import Aws, name_run
+from actions.aws.clients import Aws, add_run_to_user_agent
 from actions.execution.claims import ClaimRequest
 from actions.execution.rate_limits import Rates
 
@@ -51,7 +51,7 @@ class FakeAws:
 
     def clients(self) -> Aws:
         session = boto3.Session("key", "secret", region_name="us-east-1")
-        session.events.register("request-created", name_run)
+        session.events.register("request-created", add_run_to_user_agent)
         session.events.register("before-send", self._answer)  # type: ignore[arg-type] # it answers
         once = Config(retries={"total_max_attempts": 1})
         return Aws(

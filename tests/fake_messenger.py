@@ -19,7 +19,7 @@ class FakeMessenger:
         self.told.append((to, title, text))
         self._break(sent=True)
 
-    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+    def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         del lasts_s
         self._break(sent=False)
         silence_id = f"silence-{len(self.active)}"
@@ -27,10 +27,10 @@ class FakeMessenger:
         self._break(sent=True)
         return silence_id
 
-    def silences(self, comment: str) -> Sequence[str]:
+    def find_silences(self, comment: str) -> Sequence[str]:
         return [one for one, (_, said) in self.active.items() if said == comment]
 
-    def expire(self, silence_id: str) -> None:
+    def expire_silence(self, silence_id: str) -> None:
         self.active.pop(silence_id, None)
 
     def _break(self, *, sent: bool) -> None:

@@ -22,9 +22,9 @@ from actions.aws.clients import Aws
 if TYPE_CHECKING:
     from types_boto3_cloudtrail.type_defs import LookupEventsRequestTypeDef
 
-LATE_S = 900.0
+DELIVERY_DELAY_S = 900.0
 # For how long LookupEvents knows an event.
-KNOWN_S = 90 * 86_400.0
+EVENTS_KEPT_S = 90 * 86_400.0
 _PAUSE_S = 0.5
 _RUN = re.compile(r"\bsmartcloudops-run/([0-9A-Za-z]+)")
 _REFUSED, _BROKEN = 400, 500
@@ -35,7 +35,7 @@ class TrailError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ApiCall:
     """One call. `names` are all texts of its parameters.
 
     `who` is whose credentials it was made with, None where the source does not say. `late`: what
@@ -51,9 +51,9 @@ class Seen:
     late: bool
 
 
-def looked_up(
+def look_up_calls(
     aws: Aws, since: float, until: float, wait: Callable[[float], object] = time.sleep
-) -> Iterator[Seen]:
+) -> Iterator[ApiCall]:
     """What changed something in this region, from CloudTrail. Raises botocore's errors."""
     asked: LookupEventsRequestTypeDef = {
         "LookupAttributes": [{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
@@ -71,7 +71,7 @@ def looked_up(
         wait(_PAUSE_S)
 
 
-def of_file(path: Path) -> Iterator[Seen]:
+def read_file(path: Path) -> Iterator[ApiCall]:
     """CloudTrail's files (also packed), answers of LookupEvents, or JSON Lines.
 
     A line is a record of CloudTrail or of the emulated AWS's log. Raises TrailError.
@@ -117,11 +117,11 @@ def _records(value: Any) -> Iterator[Mapping[str, Any]]:
         yield value
 
 
-def _of_cloudtrail(event: Mapping[str, Any]) -> Seen:
+def _of_cloudtrail(event: Mapping[str, Any]) -> ApiCall:
     identity = event.get("userIdentity") or {}
     issuer = (identity.get("sessionContext") or {}).get("sessionIssuer") or {}
     named = _RUN.search(event.get("userAgent") or "")
-    return Seen(
+    return ApiCall(
         at=datetime.fromisoformat(event["eventTime"]).timestamp(),
         operation=event["eventName"],
         run_id=named.group(1) if named else "",
@@ -132,8 +132,8 @@ def _of_cloudtrail(event: Mapping[str, Any]) -> Seen:
     )
 
 
-def _of_emulator(call: Mapping[str, Any]) -> Seen:
-    return Seen(
+def _of_emulator(call: Mapping[str, Any]) -> ApiCall:
+    return ApiCall(
         at=float(call["time"]),
         operation=str(call["operation"]),
         run_id=str(call.get("session") or ""),

@@ -43,7 +43,7 @@ _MARKS = frozenset({"ec2:CreateTags", "ec2:DeleteTags"})
 _PARTITIONS = {"cn": "aws-cn"}
 
 
-def with_undoing(names: Iterable[str]) -> Sequence[Action]:
+def with_reversals(names: Iterable[str]) -> Sequence[Action]:
     """The actions, and those that take them back."""
     found: dict[str, Action] = {}
     for name in names:
@@ -54,10 +54,10 @@ def with_undoing(names: Iterable[str]) -> Sequence[Action]:
     return [found[name] for name in sorted(found)]
 
 
-def policy(names: Iterable[str], scope: "Scope | None" = None) -> Mapping[str, Any]:
+def build_policy(names: Iterable[str], scope: "PolicyScope | None" = None) -> Mapping[str, Any]:
     """The policy document for these actions and their undoing."""
-    known = scope or Scope()
-    needed = {one for action in with_undoing(names) for one in action.permissions}
+    known = scope or PolicyScope()
+    needed = {one for action in with_reversals(names) for one in action.permissions}
     reads = sorted({one for one in needed if is_read(one)} | set(READS))
     writes = sorted(one for one in needed if not is_read(one))
     statements = [
@@ -79,7 +79,7 @@ def policy(names: Iterable[str], scope: "Scope | None" = None) -> Mapping[str, A
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scope:
+class PolicyScope:
     """What is known of where the actions act; each narrows the policy, and nothing known is all.
 
     `account` is its number; `groups` are names of Auto Scaling groups, `documents` those of
@@ -127,7 +127,7 @@ def _changes(
     writes: Iterable[str],
     resources: Any,
     condition: Mapping[str, Any],
-    scope: Scope,
+    scope: PolicyScope,
 ) -> Iterator[dict[str, Any]]:
     mine = [one for one in writes if one.startswith(f"{service}:") and one not in _UNTAGGED]
     if mine:
@@ -135,7 +135,9 @@ def _changes(
         yield _statement(sid, mine, resources, condition, scope)
 
 
-def _of_elastic_load_balancing(writes: Iterable[str], scope: Scope) -> Iterator[dict[str, Any]]:
+def _of_elastic_load_balancing(
+    writes: Iterable[str], scope: PolicyScope
+) -> Iterator[dict[str, Any]]:
     """Targets go in and out of target groups; weights are those of a listener's rule."""
     service = "elasticloadbalancing"
     for sid, suffix, kind in (
@@ -147,7 +149,7 @@ def _of_elastic_load_balancing(writes: Iterable[str], scope: Scope) -> Iterator[
             yield _statement(sid, mine, scope.arn(service, kind), {}, scope)
 
 
-def _of_systems_manager(writes: Iterable[str], scope: Scope) -> Iterator[dict[str, Any]]:
+def _of_systems_manager(writes: Iterable[str], scope: PolicyScope) -> Iterator[dict[str, Any]]:
     """A command needs the right to its document and to its instance, each for itself.
 
     https://docs.aws.amazon.com/systems-manager/latest/userguide/run-command-setting-up.html
@@ -160,7 +162,7 @@ def _of_systems_manager(writes: Iterable[str], scope: Scope) -> Iterator[dict[st
     yield _statement("SendToInstances", sent, scope.instance_arn(), tagged, scope)
 
 
-def _marks(writes: Sequence[str], scope: Scope) -> Iterator[dict[str, Any]]:
+def _marks(writes: Sequence[str], scope: PolicyScope) -> Iterator[dict[str, Any]]:
     """Tags can be set, but only our own mark: else the role could opt in whatever it likes."""
     if writes:
         own = {
@@ -176,7 +178,7 @@ def _statement(
     actions: Sequence[str],
     resources: Any,
     condition: Mapping[str, Any],
-    scope: Scope,
+    scope: PolicyScope,
 ) -> dict[str, Any]:
     conditions = {key: dict(value) for key, value in condition.items()}
     if scope.region is not None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from actions.assurance.cloudtrail import LATE_S, Seen
+from actions.assurance.cloudtrail import DELIVERY_DELAY_S, ApiCall
 from actions.assurance.iam_policy import is_read
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
@@ -20,7 +20,7 @@ _WRITTEN_S = 0.1
 _UNSEEN = frozenset({"Publish"})
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     CALL_WITHOUT_ENTRY = "call_without_entry"
     ENTRY_WITHOUT_CALL = "entry_without_call"
     REPEATED_CALL = "repeated_call"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 class Finding:
     """`what` is the operation of a call, or the action of an entry; `at` epoch seconds."""
 
-    kind: Kind
+    kind: FindingKind
     at: float
     what: str
     run_id: str
@@ -49,13 +49,13 @@ class Reconciliation:
     findings: Sequence[Finding]
 
 
-def writes(action: str) -> frozenset[str]:
+def write_operations(action: str) -> frozenset[str]:
     """The operations by which an action changes something."""
     found = (one for one in CATALOG[action].permissions if not is_read(one))
     return frozenset(one.partition(":")[2] for one in found)
 
 
-def ours(seen: Iterable[Seen], roles: Collection[str]) -> Iterator[Seen]:
+def select_own(seen: Iterable[ApiCall], roles: Collection[str]) -> Iterator[ApiCall]:
     """Calls that name a run, or were made by one of the roles, or of which no maker is known.
 
     Without roles, whoever has made a call that names a run.
@@ -66,29 +66,31 @@ def ours(seen: Iterable[Seen], roles: Collection[str]) -> Iterator[Seen]:
 
 
 def reconcile(
-    entries: Sequence[Intent], seen: Iterable[Seen], *, since: float, until: float, late: bool
+    entries: Sequence[Intent], seen: Iterable[ApiCall], *, since: float, until: float, late: bool
 ) -> Reconciliation:
     """`seen` are our calls from `since` to `until`; entries may be older, for those at the edge.
 
     `late`: calls of the last quarter of an hour before `until` may be missing.
     """
-    sent = [one for one in entries if one.dispatched_at is not None and writes(one.action)]
+    sent = [
+        one for one in entries if one.dispatched_at is not None and write_operations(one.action)
+    ]
     calls = [one for one in seen if one.at >= since]
     findings, made = [], Counter[tuple[str, int]]()
     times = Counter[tuple[str, int, str, frozenset[str]]]()
     for call in sorted(calls, key=lambda one: one.at):
         entry = _entry(call, sent)
         if entry is None:
-            findings.append(_of_call(Kind.CALL_WITHOUT_ENTRY, call, None))
+            findings.append(_of_call(FindingKind.CALL_WITHOUT_ENTRY, call, None))
             continue
         key = (entry.run_id, entry.step)
         made[key] += not call.refused
         times[*key, call.operation, call.names] += 1
         again = times[*key, call.operation, call.names] > 1
         if again and not CATALOG[entry.action].idempotent:
-            findings.append(_of_call(Kind.REPEATED_CALL, call, entry))
+            findings.append(_of_call(FindingKind.REPEATED_CALL, call, entry))
     lost = [one for one in sent if _lost(one, made, since=since, late=late)]
-    known = until - LATE_S - TOLERANCE_S if late else until + _WRITTEN_S
+    known = until - DELIVERY_DELAY_S - TOLERANCE_S if late else until + _WRITTEN_S
     findings += [_of_entry(one) for one in lost if (one.ended_at or known) <= known]
     return Reconciliation(
         calls=len(calls),
@@ -98,19 +100,19 @@ def reconcile(
     )
 
 
-def _entry(call: Seen, sent: Iterable[Intent]) -> Intent | None:
+def _entry(call: ApiCall, sent: Iterable[Intent]) -> Intent | None:
     """Of the steps that may have made this call the nearest in time."""
     fitting = (one for one in sent if _fits(call, one))
     return min(fitting, key=lambda one: abs(call.at - (one.dispatched_at or 0.0)), default=None)
 
 
-def _fits(call: Seen, entry: Intent) -> bool:
+def _fits(call: ApiCall, entry: Intent) -> bool:
     """Whether the step made this call: same run, operation and target, while it was under way."""
     begun = (entry.dispatched_at or 0.0) - TOLERANCE_S
     ended = float("inf") if entry.ended_at is None else entry.ended_at + TOLERANCE_S
     return (
         call.run_id == entry.run_id
-        and call.operation in writes(entry.action)
+        and call.operation in write_operations(entry.action)
         and begun <= call.at <= ended
         and not call.names.isdisjoint(_named(entry))
     )
@@ -136,13 +138,13 @@ def _texts(value: object) -> Iterator[str]:
 
 def _lost(entry: Intent, made: Mapping[tuple[str, int], int], *, since: float, late: bool) -> bool:
     """Whether it says that something was changed, and no call did."""
-    unseen = late and writes(entry.action) <= _UNSEEN
+    unseen = late and write_operations(entry.action) <= _UNSEEN
     known = (entry.dispatched_at or 0.0) - TOLERANCE_S >= since
     changed = entry.outcome is Outcome.CHANGED
     return changed and known and not unseen and not made.get((entry.run_id, entry.step))
 
 
-def _of_call(kind: Kind, call: Seen, entry: Intent | None) -> Finding:
+def _of_call(kind: FindingKind, call: ApiCall, entry: Intent | None) -> Finding:
     return Finding(
         kind=kind,
         at=call.at,
@@ -156,7 +158,7 @@ def _of_call(kind: Kind, call: Seen, entry: Intent | None) -> Finding:
 
 def _of_entry(entry: Intent) -> Finding:
     return Finding(
-        kind=Kind.ENTRY_WITHOUT_CALL,
+        kind=FindingKind.ENTRY_WITHOUT_CALL,
         at=entry.dispatched_at or 0.0,
         what=entry.action,
         run_id=entry.run_id,
@@ -166,4 +168,4 @@ def _of_entry(entry: Intent) -> Finding:
     )
 
 
-_WRITES = frozenset(one for name in CATALOG for one in writes(name))
+_WRITES = frozenset(one for name in CATALOG for one in write_operations(name))

@@ -33,7 +33,7 @@ _SESSION = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
 _AT_ONCE = 50
 
 
-def excess(sts: Any, iam: Any, granted: Collection[str]) -> Sequence[str]:
+def find_excess(sts: Any, iam: Any, granted: Collection[str]) -> Sequence[str]:
     """Operations that IAM lets the caller do and that are not among `granted`.
 
     Tried are those that are dangerous, and all that any playbook could need. Raises botocore's

@@ -30,12 +30,12 @@ class Archive(Protocol):
 
     def get(self, name: str) -> bytes: ...
 
-    def names(self, prefix: str) -> Sequence[str]:
+    def list_names(self, prefix: str) -> Sequence[str]:
         """Those that begin so, sorted."""
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderArchive:
     path: Path
 
     def put(self, name: str, data: bytes, now: float) -> None:
@@ -60,14 +60,14 @@ class Folder:
         except OSError as error:
             raise ArchiveError(f"{self.path / name}: {error.strerror}") from None
 
-    def names(self, prefix: str) -> Sequence[str]:
+    def list_names(self, prefix: str) -> Sequence[str]:
         folder = self.path / prefix
         found = folder.iterdir() if folder.is_dir() else ()
         return sorted(f"{prefix}{one.name}" for one in found if not one.name.startswith("."))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bucket:
+class BucketArchive:
     """`lock_days`: how long nobody may remove what is put there; None leaves it to the bucket."""
 
     aws: Aws
@@ -95,7 +95,7 @@ class Bucket:
         except AWS_ERRORS as error:
             raise self._failed(key, error) from None
 
-    def names(self, prefix: str) -> Sequence[str]:
+    def list_names(self, prefix: str) -> Sequence[str]:
         pages = self.aws.s3.get_paginator("list_objects_v2")
         try:
             found = [
@@ -116,13 +116,13 @@ def _code(error: Exception) -> str:
     return answer.get("Error", {}).get("Code") or type(error).__name__
 
 
-def archive(where: str, clients: Callable[[], Aws], *, lock_days: int | None = None) -> Archive:
+def archive_at(where: str, clients: Callable[[], Aws], *, lock_days: int | None = None) -> Archive:
     """A folder, or `s3://bucket/prefix`."""
     if not where.startswith("s3://"):
-        return Folder(Path(where))
+        return FolderArchive(Path(where))
     parts = urlsplit(where)
     prefix = parts.path.strip("/")
-    return Bucket(
+    return BucketArchive(
         aws=clients(),
         bucket=parts.netloc,
         prefix=f"{prefix}/" if prefix else "",

@@ -35,7 +35,7 @@ def export(read: Reading, archive: Archive, now: float) -> Exported:
 
     Raises ArchiveError, also where the chain does not go on from what is there.
     """
-    last, records = reached(archive), 0
+    last, records = last_exported(archive), 0
     while chunk := _next(read, last):
         if (chunk[0]["seq"], chunk[0]["previous"]) != (last.seq + 1, last.hash):
             raise ArchiveError(f"record {last.seq + 1} does not follow what was exported before")
@@ -53,9 +53,9 @@ def _next(read: Reading, last: Checkpoint) -> list[Row]:
         return list(islice(log.rows(connection, last.seq), _RECORDS_A_FILE))
 
 
-def reached(archive: Archive) -> Checkpoint:
+def last_exported(archive: Archive) -> Checkpoint:
     """The last record in the archive. Raises ArchiveError."""
-    names = archive.names(_FOLDER)
+    names = archive.list_names(_FOLDER)
     if not names:
         return Checkpoint(0, GENESIS)
     *_, line = archive.get(names[-1]).splitlines() or [b""]
@@ -65,9 +65,9 @@ def reached(archive: Archive) -> Checkpoint:
     return Checkpoint(row["seq"], row["hash"])
 
 
-def lines(archive: Archive) -> Iterator[bytes]:
+def read_lines(archive: Archive) -> Iterator[bytes]:
     """All of them, oldest first. Raises ArchiveError."""
-    for name in archive.names(_FOLDER):
+    for name in archive.list_names(_FOLDER):
         yield from archive.get(name).splitlines()
 
 

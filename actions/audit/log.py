@@ -27,7 +27,7 @@ __all__ = [
     "append",
     "canonical",
     "coming_from",
-    "end",
+    "last_checkpoint",
     "records",
     "verify",
 ]
@@ -110,7 +110,7 @@ def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Ve
     return verifier.verify(rows(connection))
 
 
-def end(connection: Connection, known: Checkpoint | None) -> Checkpoint | None:
+def last_checkpoint(connection: Connection, known: Checkpoint | None) -> Checkpoint | None:
     """The last link of the chain; None where `known`, its end once, is not in it any more."""
     head = connection.execute(select(audit_head)).one()
     if known is not None and known.seq >= head.pruned:

@@ -14,7 +14,7 @@ from actions.tables import audit as records
 from actions.tables import audit_head
 
 
-def prunable(
+def last_prunable(
     read: Reading,
     archive: Archive,
     keys: Collection[Ed25519PublicKey],
@@ -27,12 +27,12 @@ def prunable(
     """
     with read() as connection:
         gone, old = _old(connection, before)
-    most = min(old, export.reached(archive).seq)
-    signed = [number for number in signed_heads.numbers(archive) if gone < number <= most]
+    most = min(old, export.last_exported(archive).seq)
+    signed = [number for number in signed_heads.list_numbers(archive) if gone < number <= most]
     if not signed:
         return None
-    link = signed_heads.one(archive, keys, signed[-1])
-    checked = export.verify(partial(export.lines, archive), {link.seq: link.hash})
+    link = signed_heads.read_head(archive, keys, signed[-1])
+    checked = export.verify(partial(export.read_lines, archive), {link.seq: link.hash})
     if not checked.ok:
         said = f"record {checked.first_bad} does not hold: {checked.fault}"
         raise ArchiveError(f"nothing is pruned, as the export is not whole: {said}")

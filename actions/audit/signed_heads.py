@@ -36,7 +36,7 @@ class KeyFileError(Exception):
     """The file of a key cannot be used; the text names it and quotes nothing of it."""
 
 
-def signing_key(path: Path) -> Ed25519PrivateKey:
+def load_private_key(path: Path) -> Ed25519PrivateKey:
     """An Ed25519 private key in PEM, without a password. Raises KeyFileError."""
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
@@ -49,7 +49,7 @@ def signing_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def checking_key(path: Path) -> Ed25519PublicKey:
+def load_public_key(path: Path) -> Ed25519PublicKey:
     """An Ed25519 public key in PEM. Raises KeyFileError."""
     try:
         key = load_pem_public_key(path.read_bytes())
@@ -62,7 +62,7 @@ def checking_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def publish(archive: Archive, key: Ed25519PrivateKey, link: Checkpoint, now: float) -> None:
+def sign(archive: Archive, key: Ed25519PrivateKey, link: Checkpoint, now: float) -> None:
     """Sign and keep this head. Raises ArchiveError."""
     said = {"seq": link.seq, "hash": link.hash, "at": now}
     signature = base64.b64encode(key.sign(_signed(said))).decode()
@@ -70,32 +70,32 @@ def publish(archive: Archive, key: Ed25519PrivateKey, link: Checkpoint, now: flo
     archive.put(f"{_FOLDER}{link.seq:012}.json", data.encode(), now)
 
 
-def numbers(archive: Archive) -> list[int]:
+def list_numbers(archive: Archive) -> list[int]:
     """The records that there are heads of, oldest first. Raises ArchiveError."""
-    names = archive.names(_FOLDER)
+    names = archive.list_names(_FOLDER)
     return [int(name.removeprefix(_FOLDER).partition(".")[0]) for name in names if _fits(name)]
 
 
-def read(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Mapping[int, str]:
+def read_heads(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Mapping[int, str]:
     """The newest heads: hash by number.
 
     Raises ArchiveError, also where a head was signed by none of the keys.
     """
     found = {}
-    for number in numbers(archive)[-_READ_MOST:]:
-        found[number] = one(archive, keys, number).hash
+    for number in list_numbers(archive)[-_READ_MOST:]:
+        found[number] = read_head(archive, keys, number).hash
     return found
 
 
-def newest(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Checkpoint | None:
+def read_newest_head(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Checkpoint | None:
     """The last head that one of the keys signed, of late. Raises ArchiveError."""
-    for number in reversed(numbers(archive)[-_READ_MOST:]):
+    for number in reversed(list_numbers(archive)[-_READ_MOST:]):
         with suppress(UnsignedError):
-            return one(archive, keys, number)
+            return read_head(archive, keys, number)
     return None
 
 
-def one(archive: Archive, keys: Collection[Ed25519PublicKey], number: int) -> Checkpoint:
+def read_head(archive: Archive, keys: Collection[Ed25519PublicKey], number: int) -> Checkpoint:
     """The head of this record. Raises ArchiveError."""
     name = f"{_FOLDER}{number:012}.json"
     try:

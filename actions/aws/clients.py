@@ -52,7 +52,7 @@ def on_behalf_of(run_id: str) -> Iterator[None]:
         _run.reset(token)
 
 
-def name_run(request: Any, **_: object) -> None:
+def add_run_to_user_agent(request: Any, **_: object) -> None:
     """A handler of botocore's `request-created` that puts the run into the user agent."""
     if run_id := _run.get():
         agent = request.headers.get("User-Agent", "")
@@ -71,7 +71,7 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
         retries={"mode": "standard", "total_max_attempts": 3},
     )
     once = shared.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
-    session.events.register("request-created", name_run)
+    session.events.register("request-created", add_run_to_user_agent)
     return Aws(
         ec2=session.client("ec2", config=shared),
         ec2_once=session.client("ec2", config=once),
@@ -86,7 +86,7 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
     )
 
 
-def identity(*, timeout: float = 5) -> tuple[Any, Any]:
+def connect_identity(*, timeout: float = 5) -> tuple[Any, Any]:
     """Clients of STS and IAM, for what is asked of the caller itself."""
     session = boto3.Session()
     config = Config(connect_timeout=timeout, read_timeout=timeout)

@@ -20,7 +20,7 @@ _WATCHED_S = 900.0
 _UNREGISTERED = frozenset({"unused", "draining"})
 
 
-def target_health(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
+def read_target_health(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
     """Registered instances of a target group, and the healthy ones among them."""
     answer = aws.elbv2.describe_target_health(TargetGroupArn=arn)
     states = {
@@ -31,7 +31,7 @@ def target_health(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
     return known, frozenset(target for target in known if states[target] == "healthy")
 
 
-def refreshing(aws: Aws, group: str) -> Sequence[str]:
+def active_refreshes(aws: Aws, group: str) -> Sequence[str]:
     """Instance refreshes of the group that are under way, in words. Raises botocore's errors."""
     answer = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=10)
     return [
@@ -41,7 +41,7 @@ def refreshing(aws: Aws, group: str) -> Sequence[str]:
     ]
 
 
-def unsettled(target: str, group: Group) -> Sequence[str]:
+def ongoing_changes(target: str, group: Group) -> Sequence[str]:
     """What the group itself shows of others who work on it or on its member, in words."""
     found = []
     if group.tags.get("smartcloudops:deploying", "false") != "false":
@@ -53,7 +53,7 @@ def unsettled(target: str, group: Group) -> Sequence[str]:
     return found
 
 
-def events(aws: Aws, name: str, now: float) -> Sequence[str]:
+def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str]:
     """Changes that people and programs made to it lately, ourselves and AWS left out, in words.
 
     By CloudTrail, whose events come minutes late: it is no proof of absence. Raises botocore's
@@ -75,7 +75,7 @@ def events(aws: Aws, name: str, now: float) -> Sequence[str]:
     return found
 
 
-def protected(aws: Aws, instance_id: str) -> bool:
+def is_termination_protected(aws: Aws, instance_id: str) -> bool:
     """Whether the instance is protected from termination. Raises botocore's errors."""
     try:
         answer = aws.ec2.describe_instance_attribute(

@@ -22,7 +22,7 @@ _THROTTLED = frozenset(
     {"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"}
 )
 # Nothing was done, and the same call may be answered in a moment.
-PASSING = frozenset(
+TRANSIENT = frozenset(
     {
         "ConnectTimeoutError",
         "EndpointConnectionError",
@@ -38,7 +38,7 @@ PASSING = frozenset(
     }
 )
 # Nothing was done, and nothing else may be either: heavier steps are no answer to a missing right.
-UNENTITLED = frozenset(
+NOT_AUTHORIZED = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",

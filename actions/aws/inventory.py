@@ -73,7 +73,7 @@ class Group:
         return frozenset(one.id for one in self.members.values() if one.serves)
 
 
-def instance(aws: Aws, instance_id: str) -> Instance:
+def read_instance(aws: Aws, instance_id: str) -> Instance:
     """The instance with just this id.
 
     Raises NotActionableError where it does not exist; botocore's errors pass through.
@@ -87,7 +87,7 @@ def instance(aws: Aws, instance_id: str) -> Instance:
     return found[0]
 
 
-def by_private_address(aws: Aws, address: str) -> Instance | None:
+def find_by_private_address(aws: Aws, address: str) -> Instance | None:
     """The one live instance with this private IPv4 address; None where none or several have it."""
     live = ["pending", "running", "stopping", "stopped"]
     found = _described(
@@ -100,7 +100,7 @@ def by_private_address(aws: Aws, address: str) -> Instance | None:
     return found[0] if len(found) == 1 else None
 
 
-def group(aws: Aws, name: str) -> Group:
+def read_group(aws: Aws, name: str) -> Group:
     """The Auto Scaling group of just this name.
 
     Raises NotActionableError where it does not exist; botocore's errors pass through.
@@ -113,14 +113,14 @@ def group(aws: Aws, name: str) -> Group:
     return _group(answer["AutoScalingGroups"][0])
 
 
-def groups(aws: Aws) -> Sequence[Group]:
+def read_groups(aws: Aws) -> Sequence[Group]:
     """Every Auto Scaling group of the region, by name. botocore's errors pass through."""
     pages = aws.autoscaling.get_paginator("describe_auto_scaling_groups").paginate()
     found = [_group(one) for page in pages for one in page["AutoScalingGroups"]]
     return sorted(found, key=lambda one: one.name)
 
 
-def of_group(aws: Aws, name: str) -> Sequence[Instance]:
+def read_group_instances(aws: Aws, name: str) -> Sequence[Instance]:
     """The live instances of a group, with their tags. botocore's errors pass through."""
     if not GROUP_NAME.fullmatch(name):
         raise NotActionableError(f"{name!r} is no name of an Auto Scaling group")
@@ -134,15 +134,15 @@ def of_group(aws: Aws, name: str) -> Sequence[Instance]:
     )
 
 
-def member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
+def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
     """The instance's group, and how the group sees it.
 
     Raises NotActionableError where it is in none; botocore's errors pass through.
     """
-    named = instance(aws, instance_id).group
+    named = read_instance(aws, instance_id).group
     if named is None:
         raise NotActionableError(f"{instance_id} is in no Auto Scaling group")
-    found = group(aws, named)
+    found = read_group(aws, named)
     if instance_id not in found.members:
         raise NotActionableError(f"{instance_id} is not a member of {named} any more")
     return found, found.members[instance_id]

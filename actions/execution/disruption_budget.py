@@ -67,8 +67,8 @@ def read_scopes(aws: Aws, target: str, group: str, bounds: Bounds) -> Sequence[S
     """
     if not group:
         return ()
-    asg = inventory.group(aws, group)
-    health = {arn: context.target_health(aws, arn) for arn in asg.target_groups}
+    asg = inventory.read_group(aws, group)
+    health = {arn: context.read_target_health(aws, arn) for arn in asg.target_groups}
     return scopes_of(target, asg, bounds, health)
 
 

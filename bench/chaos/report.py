@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from actions.assurance.reconcile import Kind
+from actions.assurance.reconcile import FindingKind
 from actions.base import Outcome
 from bench.chaos.cluster import Cluster
 from demo.stack.processes import without_aws
@@ -220,8 +220,8 @@ def _planted_found(
     planted = [*left, last | {"session": _ROGUE}]
     found = _reconciled(made, folder, [json.dumps(one) for one in planted])
     return sorted((one["kind"], one["run_id"]) for one in found) == [
-        (Kind.CALL_WITHOUT_ENTRY, _ROGUE),
-        (Kind.ENTRY_WITHOUT_CALL, last["session"]),
+        (FindingKind.CALL_WITHOUT_ENTRY, _ROGUE),
+        (FindingKind.ENTRY_WITHOUT_CALL, last["session"]),
     ]
 
 

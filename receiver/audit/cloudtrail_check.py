@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from actions.assurance import cloudtrail, reconcile
-from actions.assurance.reconcile import Kind
+from actions.assurance.reconcile import FindingKind
 from actions.aws.clients import Aws
 from actions.execution import ledger
 from receiver.db.database import Database
@@ -15,7 +15,7 @@ from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
 # CloudTrail delivers late; each run reads the end of the previous interval again.
-_OVERLAP_S = 2 * cloudtrail.LATE_S
+_OVERLAP_S = 2 * cloudtrail.DELIVERY_DELAY_S
 
 
 @dataclass(kw_only=True)
@@ -45,7 +45,7 @@ class CloudTrailCheck:
         since = now - (self.interval_s or 0.0) - _OVERLAP_S
         try:
             events = list(
-                cloudtrail.looked_up(self.clients(), since, now, self._periodic.stopping.wait)
+                cloudtrail.look_up_calls(self.clients(), since, now, self._periodic.stopping.wait)
             )
             with self.database.read() as connection:
                 entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
@@ -53,10 +53,10 @@ class CloudTrailCheck:
             self.metrics.reconcile_failures.inc()
             _log.error("reconciliation_failed", error=type(error).__name__)
             return
-        calls = reconcile.ours(events, ())
+        calls = reconcile.select_own(events, ())
         result = reconcile.reconcile(entries, calls, since=since, until=now, late=True)
         kinds = [finding.kind for finding in result.findings]
-        for kind in Kind:
+        for kind in FindingKind:
             self.metrics.reconcile_findings.labels(kind).set(kinds.count(kind))
         self.metrics.reconciled.set(now)
         for finding in result.findings:

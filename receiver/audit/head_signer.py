@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions.audit import log, signed_heads
-from actions.audit.archive import Archive, ArchiveError, archive
+from actions.audit.archive import Archive, ArchiveError, archive_at
 from actions.audit.chain import Checkpoint, Verification
 from actions.aws.clients import Aws
 from receiver.db.database import Database
@@ -57,15 +57,15 @@ class HeadSigner:
         if key_file is None:
             return
         try:
-            key = signed_heads.signing_key(key_file)
+            key = signed_heads.load_private_key(key_file)
             folder = open_archive(self.settings, self.clients)
-            last_signed = self._signed or signed_heads.newest(folder, (key.public_key(),))
+            last_signed = self._signed or signed_heads.read_newest_head(folder, (key.public_key(),))
             with self.database.read() as connection:
-                link = log.end(connection, last_signed)
+                link = log.last_checkpoint(connection, last_signed)
             if link is None:
                 self._failed("the chain does not contain the last signed head")
             elif link.seq > (last_signed.seq if last_signed else 0):
-                signed_heads.publish(folder, key, link, self.clock())
+                signed_heads.sign(folder, key, link, self.clock())
                 self._signed = link
                 self.metrics.audit_anchored.set(link.seq)
         except (ArchiveError, signed_heads.KeyFileError) as error:
@@ -86,14 +86,14 @@ class HeadSigner:
 
 def open_archive(settings: Settings, clients: Callable[[], Aws]) -> Archive:
     """The archive of signed heads and of exports."""
-    return archive(settings.audit_archive, clients, lock_days=settings.audit_lock_days)
+    return archive_at(settings.audit_archive, clients, lock_days=settings.audit_lock_days)
 
 
 def public_keys(settings: Settings) -> Collection[Ed25519PublicKey]:
     """The keys that check signatures, from the settings. Raises KeyFileError."""
     if settings.audit_key_file is None:
         return ()
-    return (signed_heads.signing_key(settings.audit_key_file).public_key(),)
+    return (signed_heads.load_private_key(settings.audit_key_file).public_key(),)
 
 
 def signed_hashes(
@@ -103,4 +103,4 @@ def signed_hashes(
 ) -> Mapping[int, str]:
     """Signed hashes by record number; none without a key. Raises ArchiveError and KeyFileError."""
     keys = keys or public_keys(settings)
-    return signed_heads.read(open_archive(settings, clients), keys) if keys else {}
+    return signed_heads.read_heads(open_archive(settings, clients), keys) if keys else {}

@@ -21,7 +21,7 @@ from actions.assurance import cloudtrail, reconcile
 from actions.assurance.cloudtrail import TrailError
 from actions.assurance.reconcile import Reconciliation
 from actions.audit import export, log, prune, signed_heads
-from actions.audit.archive import Archive, ArchiveError, archive
+from actions.audit.archive import Archive, ArchiveError, archive_at
 from actions.audit.chain import Verification
 from actions.aws import clients
 from actions.aws.clients import AWS_ERRORS
@@ -64,7 +64,7 @@ def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
     with told_in_a_line():
         loaded = settings.load()
         checked_with = [
-            signed_heads.checking_key(one) for one in public_keys
+            signed_heads.load_public_key(one) for one in public_keys
         ] or head_signer.public_keys(loaded)
         result = _of_copies(copies, checked_with) if copies else _of_database(loaded, checked_with)
     if not result.ok:
@@ -90,8 +90,8 @@ def audit_export(where: str | None) -> None:
             done = export.export(records.read, kept, now)
         signed = loaded.audit_key_file is not None and done.last.seq > 0
         if loaded.audit_key_file is not None and signed:
-            signed_heads.publish(
-                kept, signed_heads.signing_key(loaded.audit_key_file), done.last, now
+            signed_heads.sign(
+                kept, signed_heads.load_private_key(loaded.audit_key_file), done.last, now
             )
     said = "and signed for" if signed else "not signed for: there is no key"
     click.echo(f"{done.records} records were copied; {done.last.seq} are there, {said}")
@@ -110,7 +110,7 @@ def audit_prune(older_than: float, where: str | None) -> None:
             raise click.UsageError("SMARTCLOUDOPS_AUDIT_KEY_FILE is needed: nothing is signed")
         state, kept = database(loaded.database_url), _archive(loaded, where)
         known = head_signer.public_keys(loaded)
-        last = prune.prunable(state.read, kept, known, now - older_than)
+        last = prune.last_prunable(state.read, kept, known, now - older_than)
         if last is None:
             click.echo("nothing is old enough, exported and signed for")
             return
@@ -156,15 +156,15 @@ def reconciled(
 ) -> Reconciliation:
     """Raises TrailError, and the errors of AWS and of the database."""
     if files:
-        seen = [one for file in files for one in cloudtrail.of_file(file)]
+        seen = [one for file in files for one in cloudtrail.read_file(file)]
     else:
-        seen = list(cloudtrail.looked_up(clients.connect(), since, now))
+        seen = list(cloudtrail.look_up_calls(clients.connect(), since, now))
     with database(loaded.database_url).read() as connection:
         entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
     late = not files or any(one.late for one in seen)
     # What was sent after a file was written cannot be in it.
     until = min(now, max((file.stat().st_mtime for file in files), default=now))
-    mine = reconcile.ours(seen, roles)
+    mine = reconcile.select_own(seen, roles)
     return reconcile.reconcile(entries, mine, since=since, until=until, late=late)
 
 
@@ -204,10 +204,10 @@ def _of_copies(copies: Sequence[str], checked_with: Collection[Ed25519PublicKey]
             continue
         if not copy.startswith("s3://") and not Path(copy).is_dir():
             raise click.UsageError(f"{copy}: there is no such file or folder")
-        kept = archive(copy, clients.connect)
-        parts.append(partial(export.lines, kept))
+        kept = archive_at(copy, clients.connect)
+        parts.append(partial(export.read_lines, kept))
         if checked_with:
-            found |= signed_heads.read(kept, checked_with)
+            found |= signed_heads.read_heads(kept, checked_with)
 
     def lines() -> Iterator[bytes]:
         for part in parts:
@@ -224,7 +224,7 @@ def _lines(file: Path) -> Iterator[bytes]:
 
 def _archive(loaded: Settings, where: str | None) -> Archive:
     named = where or loaded.audit_archive
-    return archive(named, clients.connect, lock_days=loaded.audit_lock_days)
+    return archive_at(named, clients.connect, lock_days=loaded.audit_lock_days)
 
 
 @contextmanager

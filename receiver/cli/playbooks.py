@@ -45,7 +45,7 @@ def _check_role(found: Playbooks) -> None:
     needed = iam_scope.of(found, region=None, account=None, groups=())
     granted = {one for statement in needed["Statement"] for one in statement["Action"]}
     try:
-        more = own_role.excess(*clients.identity(), granted)
+        more = own_role.find_excess(*clients.connect_identity(), granted)
     except AWS_ERRORS as error:
         name, _ = aws_errors.classify(error)
         click.echo(f"the role was not checked: {name} (iam:SimulatePrincipalPolicy is needed)")

@@ -162,7 +162,7 @@ class AwsFacts:
         if len(whole) == len(known):
             scopes = disruption_budget.scopes_of(asked.target, asg, asked.bounds, whole)
             self._note(asked, scopes)
-        changes = _all([refreshing.result(), context.unsettled(asked.target, asg)])
+        changes = _all([refreshing.result(), context.ongoing_changes(asked.target, asg)])
         return asg, scopes, changes
 
     def _note(self, asked: _Asked, scopes: Sequence[Scope]) -> None:
@@ -192,7 +192,7 @@ class AwsFacts:
             return self._instance_target(labels["instance_id"], group, ask=ask)
         address = _private_address(labels.get("instance", "")) if ask else None
         if address is not None:
-            found = self._known(lambda: inventory.by_private_address(self.aws, address))
+            found = self._known(lambda: inventory.find_by_private_address(self.aws, address))
             if found is not None:
                 return Target(id=found.id, kind=TargetKind.INSTANCE, group=group or found.group)
         if group is not None and not labels.get("instance_id"):
@@ -237,25 +237,25 @@ class AwsFacts:
         at, heard = self._heard.get(name, (0.0, None))
         if heard is not None and 0 <= now - at < _HEARD_S:
             return heard
-        found = self._known(lambda: context.events(self.aws, name, now))
+        found = self._known(lambda: context.recent_changes(self.aws, name, now))
         if found is not None:
             self._heard[name] = (now, found)
         return found
 
     def _group(self, name: str) -> Group | None:
-        return self._known(lambda: inventory.group(self.aws, name))
+        return self._known(lambda: inventory.read_group(self.aws, name))
 
     def _instance(self, instance_id: str) -> Instance | None:
-        return self._known(lambda: inventory.instance(self.aws, instance_id))
+        return self._known(lambda: inventory.read_instance(self.aws, instance_id))
 
     def _protected(self, instance_id: str) -> bool | None:
-        return self._known(lambda: context.protected(self.aws, instance_id))
+        return self._known(lambda: context.is_termination_protected(self.aws, instance_id))
 
     def _health(self, arn: str, *, guess: bool = False) -> _Health | None:
-        return self._known(lambda: context.target_health(self.aws, arn), guess=guess)
+        return self._known(lambda: context.read_target_health(self.aws, arn), guess=guess)
 
     def _refreshing(self, group: str, *, guess: bool = False) -> Sequence[str] | None:
-        return self._known(lambda: context.refreshing(self.aws, group), guess=guess)
+        return self._known(lambda: context.active_refreshes(self.aws, group), guess=guess)
 
     def _known(self, read: Callable[[], _T], *, guess: bool = False) -> _T | None:
         """What `read` gives, or None where AWS does not answer.

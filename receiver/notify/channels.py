@@ -185,7 +185,7 @@ class Channels:
         """Send to the recipients with any of the tags. Raises MessengerError."""
         self._recipients.announce(tags, title, text)
 
-    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+    def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         now = self._clock()
         exact = [
             {"name": name, "value": value, "isRegex": False, "isEqual": True}
@@ -200,11 +200,11 @@ class Channels:
         }
         return _checked(_CREATED, self._call("POST", "silences", body)).silence_id
 
-    def silences(self, comment: str) -> Sequence[str]:
+    def find_silences(self, comment: str) -> Sequence[str]:
         """Ids of pending and active silences: Alertmanager's clock may be behind ours."""
         return [silence.id for silence in self._unexpired() if silence.comment == comment]
 
-    def expire(self, silence_id: str) -> None:
+    def expire_silence(self, silence_id: str) -> None:
         try:
             self._call("DELETE", f"silence/{quote(silence_id, safe='')}")
         except MessengerError:

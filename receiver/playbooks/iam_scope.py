@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from actions.assurance.iam_policy import Scope, policy
+from actions.assurance.iam_policy import PolicyScope, build_policy
 from actions.aws.inventory import GROUP_NAME
 from actions.catalog.ssm.restart_service import DOCUMENT
 from receiver.playbooks.loader import Playbooks
@@ -37,14 +37,14 @@ def of(
     documents = {one["document"] for name, one in steps if name == "run_document"}
     if any(name == "restart_service" for name, _ in steps):
         documents.add(DOCUMENT)
-    scope = Scope(
+    scope = PolicyScope(
         region=region,
         account=account,
         groups=groups or _named(playbooks),
         documents=documents,
         topics={one["topic"] for name, one in steps if name == "page"},
     )
-    return policy((name for name, _ in steps), scope)
+    return build_policy((name for name, _ in steps), scope)
 
 
 def _steps(playbook: Playbook) -> Iterator[tuple[str, Mapping[str, Any]]]:

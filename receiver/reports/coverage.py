@@ -72,10 +72,10 @@ def coverage(  # noqa: PLR0913 one argument a source
         armings=armings,
         arming_required=arming_required,
     )
-    found = [inventory.group(aws, name) for name in named] or inventory.groups(aws)
+    found = [inventory.read_group(aws, name) for name in named] or inventory.read_groups(aws)
     tagged = [one for one in found if one.tags.get(CRITICAL_TAG) == "true"]
     critical = found if named or not tagged else tagged
-    return [service(one, inventory.of_group(aws, one.name), known) for one in critical]
+    return [service(one, inventory.read_group_instances(aws, one.name), known) for one in critical]
 
 
 def service(group: Group, instances: Sequence[Instance], known: Known) -> Service:

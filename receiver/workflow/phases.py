@@ -14,7 +14,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from actions.aws.clients import AWS_ERRORS, on_behalf_of
-from actions.aws.errors import PASSING, UNENTITLED
+from actions.aws.errors import NOT_AUTHORIZED, TRANSIENT
 from actions.aws.inventory import NotActionableError
 from actions.base import Impact, Outcome, Progress
 from actions.catalog.registry import CATALOG
@@ -161,14 +161,14 @@ class Phases:
     def _failed(self, run: Run, step: Intent) -> None:
         """The step surely did not happen: try it again, climb on, or call a person."""
         _log.warning("step_failed", run=run.id, action=step.action, error=step.error)
-        if step.error in UNENTITLED:
+        if step.error in NOT_AUTHORIZED:
             outcome = f"AWS refused {step.action}: {step.error}; a person is needed"
             self.finish.end(run, State.FAILED, outcome=outcome)
             return
         with self.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id])[run.id]
         tries = sum(one.action == step.action and one.error == step.error for one in steps)
-        if step.error in PASSING and tries < _TRIES:
+        if step.error in TRANSIENT and tries < _TRIES:
             later = self.clock() + _BACKOFF_S * 2**tries
             self._decide_again(run, run.next_rung - 1, run.steps_begun, next_act_at=later)
         else:

@@ -11,7 +11,7 @@ from enum import StrEnum
 import structlog
 from sqlalchemy import ColumnElement, Table, delete, func, select, tuple_
 
-from actions.assurance.cloudtrail import KNOWN_S
+from actions.assurance.cloudtrail import EVENTS_KEPT_S
 from actions.execution.rate_limits import DAY_S
 from actions.tables import attempts, claims, intents
 from receiver.db.database import Database
@@ -99,7 +99,7 @@ class Retention:
                 return self._runs(old, passed)
             case Kept.INTENTS:
                 # As long as CloudTrail can ask for what they explain.
-                known = now - max(self.keep_s, KNOWN_S)
+                known = now - max(self.keep_s, EVENTS_KEPT_S)
                 gone = self._of_gone_runs(intents, intents.c.started_at < known)
             case Kept.ATTEMPTS:
                 counted = now - max(self.keep_s, DAY_S)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlalchemy import delete, insert, select, text, update
 
 from actions.audit import log, signed_heads
-from actions.audit.archive import Folder
+from actions.audit.archive import FolderArchive
 from actions.audit.chain import GENESIS, hash_of
 from actions.aws import clients
 from actions.tables import audit as records
@@ -68,8 +68,8 @@ def test_a_head_is_signed_when_there_are_new_records(
     for count in (0, 3, 0, 2):
         fill(state, count)
         signer.run_once()
-    archive = Folder(tmp_path / "archive")
-    assert signed_heads.numbers(archive) == [3, 5]
+    archive = FolderArchive(tmp_path / "archive")
+    assert signed_heads.list_numbers(archive) == [3, 5]
     assert signer.verify() == log.Verification(ok=True, records=5, first_bad=None, anchored=5)
     assert _value(signer, "anchored") == 5
 
@@ -108,7 +108,7 @@ def test_a_service_that_stops_has_signed_its_last_record(tmp_path: Path, key: Pa
     with state.read() as connection:
         (last,) = log.records(connection, limit=1)
     assert last["event"] == "service_stopped"
-    assert signed_heads.numbers(Folder(archive))[-1] == last["seq"]
+    assert signed_heads.list_numbers(FolderArchive(archive))[-1] == last["seq"]
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["it runs on", "it was started again"])
@@ -129,7 +129,9 @@ def test_a_rewritten_chain_is_never_signed(
         fill(state, 1)
         signer.run_once()
     assert not signer.verify().ok
-    assert signed_heads.numbers(head_signer.open_archive(signer.settings, clients.connect)) == [5]
+    assert signed_heads.list_numbers(
+        head_signer.open_archive(signer.settings, clients.connect)
+    ) == [5]
     assert (_value(signer, "anchor_failures_total") or 0) > 100
 
 

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
-from actions.aws.clients import name_run, on_behalf_of
+from actions.aws.clients import add_run_to_user_agent, on_behalf_of
 from demo.stack import tools
 from demo.stack.processes import Processes, wait_announced
 
@@ -33,7 +33,7 @@ class Simulated:
 
     def __post_init__(self) -> None:
         session = boto3.Session("emulated", "emulated", region_name="us-east-1")
-        session.events.register("request-created", name_run)
+        session.events.register("request-created", add_run_to_user_agent)
         once = Config(retries={"total_max_attempts": 1}, read_timeout=5)
         self.ec2 = session.client("ec2", endpoint_url=self.url, config=once)
         self.autoscaling = session.client("autoscaling", endpoint_url=self.url, config=once)

@@ -82,7 +82,7 @@ def test_no_call_goes_where_an_answer_sends_it(hostile: Hostile, tmp_path: Path)
     """Not for silences, for people, for metrics, nor for the rest of a group."""
     with httpx.Client(trust_env=False) as http:
         with pytest.raises(MessengerError, match="302"):
-            Channels(f"{hostile.url}/elsewhere", None, http).silences("x")
+            Channels(f"{hostile.url}/elsewhere", None, http).find_silences("x")
         with pytest.raises(PrometheusError, match="302"):
             Prometheus(f"{hostile.url}/elsewhere").instant_query("up", at=1.0)
         people = tmp_path / "people"

@@ -216,7 +216,7 @@ def _silence(silence_id: str, state: str, comment: str = _COMMENT) -> dict[str, 
 def test_a_silence_has_exact_matchers_and_an_end() -> None:
     """Nothing but the alert and the target is silenced, and it lapses by itself."""
     there = Alertmanager([httpx.Response(200, json={"silenceID": "b3b1c9a0-6a3f"})])
-    silence_id = there.channels().silence(
+    silence_id = there.channels().create_silence(
         {"alertname": "InstanceDown", "instance_id": "i-1"}, lasts_s=600, comment=_COMMENT
     )
     assert silence_id == "b3b1c9a0-6a3f"
@@ -244,14 +244,14 @@ def test_silences_are_found_by_their_comment() -> None:
         _silence("e", "active", _COMMENT + "0"),
     ]
     there = Alertmanager([httpx.Response(200, json=silences)])
-    assert there.channels().silences(_COMMENT) == ["a", "c"]
+    assert there.channels().find_silences(_COMMENT) == ["a", "c"]
 
 
 def test_a_silence_is_ended() -> None:
     """By its id, which is data and no path."""
     there = Alertmanager([httpx.Response(200), httpx.Response(200)])
-    there.channels().expire("b3b1c9a0-6a3f")
-    there.channels().expire("../silences")
+    there.channels().expire_silence("b3b1c9a0-6a3f")
+    there.channels().expire_silence("../silences")
     assert [(request.method, request.url.raw_path) for request in there.requests] == [
         ("DELETE", b"/prefix/api/v2/silence/b3b1c9a0-6a3f"),
         ("DELETE", b"/prefix/api/v2/silence/..%2Fsilences"),
@@ -263,7 +263,7 @@ def test_a_silence_is_ended() -> None:
 def test_a_silence_that_is_over_is_left(refusal: int, left: list[dict[str, object]]) -> None:
     """Ending it twice is no error, whatever a version of Alertmanager answers to that."""
     there = Alertmanager([httpx.Response(refusal), httpx.Response(200, json=left)])
-    there.channels().expire("a")
+    there.channels().expire_silence("a")
     assert [request.method for request in there.requests] == ["DELETE", "GET"]
 
 
@@ -274,7 +274,7 @@ def test_a_silence_that_stays_active_is_an_error(then: Answer) -> None:
     """And so is a silence whose state cannot be read."""
     there = Alertmanager([httpx.Response(500), then])
     with pytest.raises(MessengerError):
-        there.channels().expire("a")
+        there.channels().expire_silence("a")
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_an_error_says_whether_the_request_was_sent(answer: Answer, *, sent: boo
     """A refused request did nothing; a lost answer is unknown; neither error names an address."""
     there = Alertmanager([answer])
     with pytest.raises(MessengerError, match="Alertmanager") as caught:
-        there.channels().silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
+        there.channels().create_silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
     assert caught.value.sent is sent
     assert _SECRET not in str(caught.value)
     assert "example" not in str(caught.value)
@@ -308,12 +308,12 @@ def test_a_malformed_list_is_an_error(body: bytes) -> None:
     """Rather than no silences."""
     there = Alertmanager([httpx.Response(200, content=body)])
     with pytest.raises(MessengerError, match="does not match the API"):
-        there.channels().silences(_COMMENT)
+        there.channels().find_silences(_COMMENT)
 
 
 def test_an_invalid_address_is_an_error() -> None:
     """Nothing was sent there."""
     channels = Channels("alertmanager:9093", None, httpx.Client())
     with pytest.raises(MessengerError) as caught:
-        channels.silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
+        channels.create_silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
     assert not caught.value.sent

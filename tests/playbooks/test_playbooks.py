@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from actions.assurance.iam_policy import policy, with_undoing
+from actions.assurance.iam_policy import build_policy, with_reversals
 from actions.aws.inventory import OPT_IN_TAG
 from actions.catalog.registry import CATALOG
 from demo.stack import tools
@@ -322,9 +322,9 @@ def test_generated_pages_are_current() -> None:
 @pytest.mark.parametrize("name", sorted(CATALOG))
 def test_a_policy_grants_what_its_action_needs_and_no_more(name: str) -> None:
     """With its undoing; changes to instances and groups only with the opt-in tag."""
-    document = policy([name])
+    document = build_policy([name])
     granted = {one for s in document["Statement"] for one in s["Action"]}
-    needed = {one for action in with_undoing([name]) for one in action.permissions}
+    needed = {one for action in with_reversals([name]) for one in action.permissions}
     assert needed <= granted
     writes = {one for s in document["Statement"][1:] for one in s["Action"]}
     assert writes <= needed

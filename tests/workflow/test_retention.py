@@ -15,7 +15,7 @@ from sqlalchemy import Table, insert, select
 from ulid import ULID
 
 from actions import tables as ours
-from actions.assurance.cloudtrail import KNOWN_S
+from actions.assurance.cloudtrail import EVENTS_KEPT_S
 from actions.execution.rate_limits import DAY_S
 from demo.stack import postgres
 from demo.stack.processes import Processes
@@ -234,7 +234,7 @@ def test_an_alert_that_still_fires_keeps_its_run(records: Records) -> None:
 
 def test_steps_stay_as_long_as_somebody_may_ask_for_them(records: Records) -> None:
     """CloudTrail for intents, limits and breakers for attempts; with their run in any case."""
-    old = max(KNOWN_S, _KEEP_S) + DAY_S
+    old = max(EVENTS_KEPT_S, _KEEP_S) + DAY_S
     run_of_old = records.run(old, state=State.VERIFYING, ended=False)
     records.step(run_of_old, old)
     records.step("gone-long-ago", old)

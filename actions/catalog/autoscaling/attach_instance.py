@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import StringConstraints
 
-from actions.aws.inventory import NotActionableError, group, instance
+from actions.aws.inventory import NotActionableError, read_group, read_instance
 from actions.base import (
     Action,
     Call,
@@ -43,7 +43,10 @@ class AttachInstance(Action):
     undone_by: ClassVar[str | None] = "detach_instance"
 
     def observe(self, call: Call) -> Observation:
-        found, state = group(call.aws, call.params["group"]), instance(call.aws, call.target).state
+        found, state = (
+            read_group(call.aws, call.params["group"]),
+            read_instance(call.aws, call.target).state,
+        )
         before = {"group": found.name, "desired": found.desired}
         if call.target in found.members:
             return Observation(already=True, before=before)
@@ -67,4 +70,4 @@ class AttachInstance(Action):
         return Undo("detach_instance", {})
 
     def unchanged_since(self, call: Call) -> bool:
-        return call.target in group(call.aws, call.params["group"]).members
+        return call.target in read_group(call.aws, call.params["group"]).members

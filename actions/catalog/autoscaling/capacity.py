@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import group
+from actions.aws.inventory import read_group
 from actions.base import Action, Call, CallResult, Observation, Outcome, TargetKind, Undo
 
 
@@ -18,7 +18,7 @@ class Capacity(Action):
     )
 
     def observe(self, call: Call) -> Observation:
-        desired = group(call.aws, call.target).desired
+        desired = read_group(call.aws, call.target).desired
         return Observation(already=desired == call.params["desired"], before={"desired": desired})
 
     def act(self, call: Call) -> Mapping[str, Any]:
@@ -30,7 +30,7 @@ class Capacity(Action):
         return {}
 
     def read_back(self, call: Call) -> CallResult:
-        desired = group(call.aws, call.target).desired
+        desired = read_group(call.aws, call.target).desired
         if desired == call.params["desired"]:
             return CallResult(Outcome.CHANGED)
         same = desired == call.before["desired"]
@@ -41,4 +41,4 @@ class Capacity(Action):
         return Undo(self.undone_by, former) if self.undone_by else None
 
     def unchanged_since(self, call: Call) -> bool:
-        return bool(group(call.aws, call.target).desired == call.params["desired"])
+        return bool(read_group(call.aws, call.target).desired == call.params["desired"])

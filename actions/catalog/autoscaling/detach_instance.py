@@ -11,7 +11,7 @@ below the group's minimum.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, group, instance, member
+from actions.aws.inventory import NotActionableError, read_group, read_instance, read_member
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind, Undo
 
 
@@ -29,7 +29,7 @@ class DetachInstance(Action):
     undone_by: ClassVar[str | None] = "attach_instance"
 
     def observe(self, call: Call) -> Observation:
-        found, seen = member(call.aws, call.target)
+        found, seen = read_member(call.aws, call.target)
         if seen.lifecycle != "InService":
             raise NotActionableError(f"{call.target} is {seen.lifecycle}")
         if found.desired - 1 < found.minimum:
@@ -45,7 +45,7 @@ class DetachInstance(Action):
         return {}
 
     def read_back(self, call: Call) -> CallResult:
-        seen = group(call.aws, call.before["group"]).members.get(call.target)
+        seen = read_group(call.aws, call.before["group"]).members.get(call.target)
         gone = seen is None or seen.lifecycle.startswith("Detach")
         return CallResult(Outcome.CHANGED if gone else Outcome.FAILED)
 
@@ -53,5 +53,5 @@ class DetachInstance(Action):
         return Undo("attach_instance", {"group": call.before["group"]})
 
     def unchanged_since(self, call: Call) -> bool:
-        found = instance(call.aws, call.target)
+        found = read_instance(call.aws, call.target)
         return found.state == "running" and found.group is None

@@ -11,7 +11,7 @@ below the group's minimum.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, member
+from actions.aws.inventory import NotActionableError, read_member
 from actions.base import (
     Action,
     Call,
@@ -41,7 +41,7 @@ class EnterStandby(Action):
     undone_by: ClassVar[str | None] = "exit_standby"
 
     def observe(self, call: Call) -> Observation:
-        group, seen = member(call.aws, call.target)
+        group, seen = read_member(call.aws, call.target)
         before = {"group": group.name, "desired": group.desired}
         if seen.lifecycle in _THERE:
             return Observation(already=True, before=before)
@@ -63,7 +63,7 @@ class EnterStandby(Action):
         return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
-        _, seen = member(call.aws, call.target)
+        _, seen = read_member(call.aws, call.target)
         return Progress.DONE if seen.lifecycle == "Standby" else Progress.UNDERWAY
 
     def undo(self, call: Call) -> Undo | None:
@@ -71,5 +71,5 @@ class EnterStandby(Action):
         return Undo("exit_standby", {})
 
     def unchanged_since(self, call: Call) -> bool:
-        _, seen = member(call.aws, call.target)
+        _, seen = read_member(call.aws, call.target)
         return seen.lifecycle in _THERE

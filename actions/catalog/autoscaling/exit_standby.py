@@ -8,7 +8,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, member
+from actions.aws.inventory import NotActionableError, read_member
 from actions.base import (
     Action,
     Call,
@@ -38,7 +38,7 @@ class ExitStandby(Action):
     undone_by: ClassVar[str | None] = "enter_standby"
 
     def observe(self, call: Call) -> Observation:
-        group, seen = member(call.aws, call.target)
+        group, seen = read_member(call.aws, call.target)
         before = {"group": group.name, "desired": group.desired}
         if seen.lifecycle in _BACK:
             return Observation(already=True, before=before)
@@ -58,7 +58,7 @@ class ExitStandby(Action):
         return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
-        _, seen = member(call.aws, call.target)
+        _, seen = read_member(call.aws, call.target)
         return Progress.DONE if seen.serves else Progress.UNDERWAY
 
     def undo(self, call: Call) -> Undo | None:
@@ -66,5 +66,5 @@ class ExitStandby(Action):
         return Undo("enter_standby", {})
 
     def unchanged_since(self, call: Call) -> bool:
-        _, seen = member(call.aws, call.target)
+        _, seen = read_member(call.aws, call.target)
         return seen.lifecycle in _BACK

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from actions.aws.inventory import group
+from actions.aws.inventory import read_group
 from actions.base import (
     Action,
     Call,
@@ -54,7 +54,7 @@ class ChangesProcesses(Action):
         """Those of the wanted processes that are not so yet."""
 
     def observe(self, call: Call) -> Observation:
-        suspended = group(call.aws, call.target).suspended
+        suspended = read_group(call.aws, call.target).suspended
         mine = sorted(self.missing(set(call.params["processes"]), suspended))
         return Observation(already=not mine, before={"mine": mine})
 
@@ -66,7 +66,7 @@ class ChangesProcesses(Action):
         return Undo(self.undone_by, former) if self.undone_by else None
 
     def unchanged_since(self, call: Call) -> bool:
-        suspended = group(call.aws, call.target).suspended
+        suspended = read_group(call.aws, call.target).suspended
         return not self.missing(set(call.before["mine"]), suspended)
 
     @staticmethod

@@ -17,7 +17,7 @@ verification of the group, as above.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, group, member
+from actions.aws.inventory import NotActionableError, read_group, read_member
 from actions.base import (
     Action,
     Call,
@@ -46,7 +46,7 @@ class ReplaceInstance(Action):
     )
 
     def observe(self, call: Call) -> Observation:
-        found, seen = member(call.aws, call.target)
+        found, seen = read_member(call.aws, call.target)
         if seen.lifecycle != "InService":
             raise NotActionableError(f"{call.target} is {seen.lifecycle}")
         if seen.protected:
@@ -64,12 +64,12 @@ class ReplaceInstance(Action):
         return {"activity_id": answer.get("Activity", {}).get("ActivityId", "")}
 
     def read_back(self, call: Call) -> CallResult:
-        seen = group(call.aws, call.before["group"]).members.get(call.target)
+        seen = read_group(call.aws, call.before["group"]).members.get(call.target)
         going = seen is None or seen.lifecycle.startswith("Terminat")
         return CallResult(Outcome.CHANGED if going else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
-        found = group(call.aws, call.before["group"])
+        found = read_group(call.aws, call.before["group"])
         whole = len(found.in_service) >= min(found.desired, call.before["desired"])
         gone = call.target not in found.members
         return Progress.DONE if gone and whole else Progress.UNDERWAY

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from actions.aws.inventory import NotActionableError, group
+from actions.aws.inventory import NotActionableError, read_group
 from actions.base import Call, Impact, Params, Progress
 from actions.catalog.autoscaling.capacity import Capacity
 
@@ -39,7 +39,7 @@ class ScaleIn(Capacity):
     undone_by: ClassVar[str | None] = "set_desired_capacity"
 
     def bind(self, call: Call) -> Mapping[str, Any]:
-        found = group(call.aws, call.target)
+        found = read_group(call.aws, call.target)
         wanted = _absolute(call.params["desired"], found.desired)
         floor = max(found.minimum, call.params.get("keep_at_least", 0), call.min_healthy)
         held = max(floor, wanted)
@@ -50,7 +50,7 @@ class ScaleIn(Capacity):
         return {"desired": held}
 
     def progress(self, call: Call) -> Progress:
-        found = group(call.aws, call.target)
+        found = read_group(call.aws, call.target)
         return Progress.DONE if len(found.members) <= found.desired else Progress.UNDERWAY
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from actions.aws.inventory import NotActionableError, group
+from actions.aws.inventory import NotActionableError, read_group
 from actions.base import Call, Impact, Params
 from actions.catalog.autoscaling.capacity import Capacity
 
@@ -39,7 +39,7 @@ class SetDesiredCapacity(Capacity):
     undone_by: ClassVar[str | None] = "scale_in"
 
     def bind(self, call: Call) -> Mapping[str, Any]:
-        found = group(call.aws, call.target)
+        found = read_group(call.aws, call.target)
         wanted = _absolute(call.params["desired"], found.desired)
         held = max(found.minimum, min(found.maximum, wanted))
         if held == found.desired and wanted != found.desired:

@@ -13,7 +13,7 @@ approve each one, whatever the mode.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, group, instance
+from actions.aws.inventory import NotActionableError, read_group, read_instance
 from actions.base import (
     Action,
     Call,
@@ -49,7 +49,7 @@ class EmergencyShutdown(Action):
 
     def observe(self, call: Call) -> Observation:
         isolation.check(call)
-        found = instance(call.aws, call.target)
+        found = read_instance(call.aws, call.target)
         if found.state not in _STOPPED | {"running"}:
             raise NotActionableError(f"{call.target} is {found.state}")
         already = found.state in _STOPPED and isolation.isolated(call)
@@ -63,7 +63,7 @@ class EmergencyShutdown(Action):
     def act(self, call: Call) -> Mapping[str, Any]:
         isolation.isolate(call)
         name = call.before["group"]
-        if name and call.target in group(call.aws, name).members:
+        if name and call.target in read_group(call.aws, name).members:
             call.aws.autoscaling_once.detach_instances(
                 InstanceIds=[call.target],
                 AutoScalingGroupName=name,
@@ -79,12 +79,12 @@ class EmergencyShutdown(Action):
         return CallResult(Outcome.FAILED if untouched else Outcome.UNKNOWN)
 
     def progress(self, call: Call) -> Progress:
-        state = instance(call.aws, call.target).state
+        state = read_instance(call.aws, call.target).state
         return Progress.DONE if state == "stopped" else Progress.UNDERWAY
 
     def undo(self, call: Call) -> Undo | None:
         return Undo("end_emergency_shutdown", {"groups": call.before["groups"]})
 
     def unchanged_since(self, call: Call) -> bool:
-        stopped = instance(call.aws, call.target).state in _STOPPED
+        stopped = read_instance(call.aws, call.target).state in _STOPPED
         return stopped and isolation.isolated(call)

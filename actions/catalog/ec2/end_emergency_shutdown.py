@@ -12,7 +12,7 @@ It stays outside its Auto Scaling group, which has launched another one meanwhil
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, instance
+from actions.aws.inventory import NotActionableError, read_instance
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
 from actions.catalog.ec2 import isolation
 from actions.catalog.ec2.release_quarantine import Former, ReleaseQuarantine
@@ -31,7 +31,7 @@ class EndEmergencyShutdown(Action):
     params: ClassVar[type[Params]] = Former
 
     def observe(self, call: Call) -> Observation:
-        state = instance(call.aws, call.target).state
+        state = read_instance(call.aws, call.target).state
         if state not in _RUNNING | {"stopped"}:
             raise NotActionableError(f"{call.target} is {state}")
         seen = _release.observe(call)
@@ -47,5 +47,5 @@ class EndEmergencyShutdown(Action):
         released = _release.read_back(call)
         if released.outcome is not Outcome.CHANGED:
             return released
-        running = instance(call.aws, call.target).state in _RUNNING
+        running = read_instance(call.aws, call.target).state in _RUNNING
         return CallResult(Outcome.CHANGED if running else Outcome.UNKNOWN)

@@ -13,7 +13,7 @@ Every interface gets the isolating security group alone; the instance is tagged
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, instance
+from actions.aws.inventory import NotActionableError, read_instance
 from actions.base import Action, Call, CallResult, Impact, Observation, Params, TargetKind, Undo
 from actions.catalog.ec2 import isolation
 
@@ -30,7 +30,7 @@ class QuarantineInstance(Action):
 
     def observe(self, call: Call) -> Observation:
         isolation.check(call)
-        state = instance(call.aws, call.target).state
+        state = read_instance(call.aws, call.target).state
         found = isolation.groups(call)
         if state not in {"running", "stopped"} or not found:
             raise NotActionableError(f"{call.target} is {state}, with {len(found)} interfaces")

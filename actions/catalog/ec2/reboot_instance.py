@@ -13,7 +13,7 @@ and the disks stay.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, instance
+from actions.aws.inventory import NotActionableError, read_instance
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
 
 
@@ -26,7 +26,7 @@ class RebootInstance(Action):
     permissions: ClassVar[tuple[str, ...]] = ("ec2:DescribeInstances", "ec2:RebootInstances")
 
     def observe(self, call: Call) -> Observation:
-        found = instance(call.aws, call.target)
+        found = read_instance(call.aws, call.target)
         if found.state != "running":
             raise NotActionableError(
                 f"{call.target} is {found.state}, only a running one is rebooted"

@@ -59,5 +59,5 @@ class ReleaseQuarantine(Action):
 
     def _released(self, call: Call) -> bool:
         wanted = {one: sorted(ids) for one, ids in call.params["groups"].items()}
-        marked = isolation.TAG in inventory.instance(call.aws, call.target).tags
+        marked = isolation.TAG in inventory.read_instance(call.aws, call.target).tags
         return isolation.groups(call) == wanted and not marked

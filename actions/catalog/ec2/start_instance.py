@@ -8,7 +8,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, instance
+from actions.aws.inventory import NotActionableError, read_instance
 from actions.base import (
     Action,
     Call,
@@ -33,7 +33,7 @@ class StartInstance(Action):
     undone_by: ClassVar[str | None] = "stop_instance"
 
     def observe(self, call: Call) -> Observation:
-        state = instance(call.aws, call.target).state
+        state = read_instance(call.aws, call.target).state
         if state not in _RUNNING | {"stopped"}:
             raise NotActionableError(f"{call.target} is {state}, only a stopped one is started")
         return Observation(already=state in _RUNNING, before={"state": state})
@@ -46,7 +46,7 @@ class StartInstance(Action):
         return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
-        state = instance(call.aws, call.target).state
+        state = read_instance(call.aws, call.target).state
         return Progress.DONE if state == "running" else Progress.UNDERWAY
 
     def undo(self, call: Call) -> Undo | None:
@@ -54,4 +54,4 @@ class StartInstance(Action):
         return Undo("stop_instance", {})
 
     def unchanged_since(self, call: Call) -> bool:
-        return instance(call.aws, call.target).state in _RUNNING
+        return read_instance(call.aws, call.target).state in _RUNNING

@@ -11,7 +11,7 @@ stopped: such a one is refused, unless it is in standby.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, instance, member
+from actions.aws.inventory import NotActionableError, read_instance, read_member
 from actions.base import (
     Action,
     Call,
@@ -41,11 +41,11 @@ class StopInstance(Action):
     undone_by: ClassVar[str | None] = "start_instance"
 
     def observe(self, call: Call) -> Observation:
-        found = instance(call.aws, call.target)
+        found = read_instance(call.aws, call.target)
         if found.state not in _STOPPED | {"running"}:
             raise NotActionableError(f"{call.target} is {found.state}")
         if found.group is not None:
-            group, seen = member(call.aws, call.target)
+            group, seen = read_member(call.aws, call.target)
             if "ReplaceUnhealthy" not in group.suspended and seen.lifecycle != "Standby":
                 raise NotActionableError(f"{group.name} would replace a member that is stopped")
         return Observation(already=found.state in _STOPPED, before={"state": found.state})
@@ -58,7 +58,7 @@ class StopInstance(Action):
         return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
-        state = instance(call.aws, call.target).state
+        state = read_instance(call.aws, call.target).state
         return Progress.DONE if state == "stopped" else Progress.UNDERWAY
 
     def undo(self, call: Call) -> Undo | None:
@@ -66,4 +66,4 @@ class StopInstance(Action):
         return Undo("start_instance", {})
 
     def unchanged_since(self, call: Call) -> bool:
-        return instance(call.aws, call.target).state in _STOPPED
+        return read_instance(call.aws, call.target).state in _STOPPED

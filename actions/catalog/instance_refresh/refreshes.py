@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import StringConstraints
 
 from actions.aws.clients import Aws
-from actions.aws.inventory import NotActionableError, group
+from actions.aws.inventory import NotActionableError, read_group
 from actions.base import (
     Action,
     Call,
@@ -70,7 +70,7 @@ class EndsRefresh(Action):
     states: ClassVar[tuple[str, str]]
 
     def observe(self, call: Call) -> Observation:
-        found = group(call.aws, call.target)
+        found = read_group(call.aws, call.target)
         running = active(call.aws, found.name)
         wanted = call.params.get("refresh_id")
         if running is None or wanted not in {None, running}:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from actions.aws.inventory import NotActionableError, group
+from actions.aws.inventory import NotActionableError, read_group
 from actions.base import (
     Action,
     Call,
@@ -51,7 +51,7 @@ class StartInstanceRefresh(Action):
     undone_by: ClassVar[str | None] = "rollback_instance_refresh"
 
     def observe(self, call: Call) -> Observation:
-        found = group(call.aws, call.target)
+        found = read_group(call.aws, call.target)
         known = refreshes.statuses(call.aws, found.name)
         if refreshes.ACTIVE & set(known.values()):
             raise NotActionableError(f"an instance refresh of {found.name} runs already")

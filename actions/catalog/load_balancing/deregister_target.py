@@ -11,7 +11,7 @@ replace an instance that is registered nowhere: `enter_standby` is the way there
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, member
+from actions.aws.inventory import NotActionableError, read_member
 from actions.base import (
     Action,
     Call,
@@ -43,7 +43,7 @@ class DeregisterTarget(Action):
     undone_by: ClassVar[str | None] = "register_target"
 
     def observe(self, call: Call) -> Observation:
-        group, _ = member(call.aws, call.target)
+        group, _ = read_member(call.aws, call.target)
         arns = call.params.get("target_groups") or list(group.target_groups)
         mine = registered(call.aws, call.target, arns)
         for arn in mine:

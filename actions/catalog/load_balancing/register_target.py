@@ -8,7 +8,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from actions.aws.inventory import NotActionableError, group, instance
+from actions.aws.inventory import NotActionableError, read_group, read_instance
 from actions.base import (
     Action,
     Call,
@@ -40,11 +40,11 @@ class RegisterTarget(Action):
     undone_by: ClassVar[str | None] = "deregister_target"
 
     def observe(self, call: Call) -> Observation:
-        found = instance(call.aws, call.target)
+        found = read_instance(call.aws, call.target)
         if found.state != "running":
             raise NotActionableError(f"{call.target} is {found.state}")
         arns = call.params.get("target_groups") or (
-            list(group(call.aws, found.group).target_groups) if found.group else []
+            list(read_group(call.aws, found.group).target_groups) if found.group else []
         )
         if not arns:
             raise NotActionableError(f"{call.target} belongs to no target group")

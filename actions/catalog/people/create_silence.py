@@ -49,7 +49,7 @@ class CreateSilence(Action):
     undone_by: ClassVar[str | None] = "expire_silence"
 
     def observe(self, call: Call) -> Observation:
-        there = list(call.messenger.silences(call.token))
+        there = list(call.messenger.find_silences(call.token))
         return Observation(already=bool(there), before={})
 
     def act(self, call: Call) -> Mapping[str, Any]:
@@ -57,7 +57,7 @@ class CreateSilence(Action):
         made: list[str] = []
         try:
             for name in call.params["alertnames"]:
-                silence_id = call.messenger.silence(
+                silence_id = call.messenger.create_silence(
                     {"alertname": name, kind: call.target},
                     lasts_s=call.params.get("duration_s", 600),
                     comment=call.token,
@@ -69,7 +69,7 @@ class CreateSilence(Action):
         return {"silences": made}
 
     def read_back(self, call: Call) -> CallResult:
-        there = list(call.messenger.silences(call.token))
+        there = list(call.messenger.find_silences(call.token))
         if not there:
             return CallResult(Outcome.FAILED)
         whole = len(there) == len(call.params["alertnames"])
@@ -80,4 +80,4 @@ class CreateSilence(Action):
         return Undo("expire_silence", {"silences": made}) if made else None
 
     def unchanged_since(self, call: Call) -> bool:
-        return bool(call.messenger.silences(call.token))
+        return bool(call.messenger.find_silences(call.token))

@@ -35,7 +35,7 @@ class ExpireSilence(Action):
 
     def act(self, call: Call) -> Mapping[str, Any]:
         for silence_id in call.params["silences"]:
-            call.messenger.expire(silence_id)
+            call.messenger.expire_silence(silence_id)
         return {}
 
     def read_back(self, call: Call) -> CallResult:

@@ -3,7 +3,7 @@
 SendCommand has no client token: the comment names the step, and is looked for before any resend.
 """
 
-from actions.aws.inventory import NotActionableError, instance
+from actions.aws.inventory import NotActionableError, read_instance
 from actions.base import Call, CallResult, Observation, Outcome, Progress
 
 PERMISSIONS = (
@@ -28,7 +28,7 @@ _DELIVERY_S = 60
 
 def observe(call: Call) -> Observation:
     """Whether the agent listens."""
-    found = instance(call.aws, call.target)
+    found = read_instance(call.aws, call.target)
     if found.state != "running":
         raise NotActionableError(f"{call.target} is {found.state}, no command reaches it")
     answer = call.aws.ssm.describe_instance_information(

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from ulid import ULID
 
-from actions.assurance.iam_policy import READS, Scope, is_read, policy, with_undoing
+from actions.assurance.iam_policy import READS, PolicyScope, build_policy, is_read, with_reversals
 from actions.aws import clients as aws
 from actions.aws.inventory import OPT_IN_TAG
 from actions.base import Outcome
@@ -32,7 +32,7 @@ from tests.actions.catalog.catalog_fixtures import CASES, GROUP, Case, World
 from tests.executors import executor
 
 _ROOT = Path(__file__).parents[3]
-_SCOPE = Scope(
+_SCOPE = PolicyScope(
     region="eu-central-1", account="123456789012", groups=["web-asg"], documents=["SmartCloudOps-A"]
 )
 _MOTO = "us-east-1"
@@ -43,11 +43,11 @@ def _granted(document: Mapping[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", sorted(CATALOG))
-@pytest.mark.parametrize("scope", [Scope(), _SCOPE], ids=["anywhere", "one account"])
-def test_it_grants_what_an_action_needs_and_nothing_else(name: str, scope: Scope) -> None:
+@pytest.mark.parametrize("scope", [PolicyScope(), _SCOPE], ids=["anywhere", "one account"])
+def test_it_grants_what_an_action_needs_and_nothing_else(name: str, scope: PolicyScope) -> None:
     """Beside what every decision reads; each operation in one statement, a command's in two."""
-    document = policy([name], scope)
-    needed = {one for action in with_undoing([name]) for one in action.permissions}
+    document = build_policy([name], scope)
+    needed = {one for action in with_reversals([name]) for one in action.permissions}
     assert _granted(document) == needed | set(READS)
     listed = [one for statement in document["Statement"] for one in statement["Action"]]
     twice = {one for one in listed if listed.count(one) > 1}
@@ -64,14 +64,14 @@ def test_no_playbook_is_granted_what_another_needs(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / file.name).write_text(file.read_text())
         names = {name for one in load(folder).items for name in one.actions}
-        needed = {one for action in with_undoing(names) for one in action.permissions}
-        assert _granted(policy(names)) == needed | set(READS)
+        needed = {one for action in with_reversals(names) for one in action.permissions}
+        assert _granted(build_policy(names)) == needed | set(READS)
 
 
 @pytest.mark.parametrize("name", sorted(CATALOG))
 def test_what_changes_something_is_held_to_one_place(name: str) -> None:
     """Every statement to the region; every change to the account, the tag or our own mark."""
-    for statement in policy([name], _SCOPE)["Statement"]:
+    for statement in build_policy([name], _SCOPE)["Statement"]:
         condition = statement["Condition"]
         assert condition["StringEquals"]["aws:RequestedRegion"] == "eu-central-1"
         if all(map(is_read, statement["Action"])) or statement["Action"] == ["sns:Publish"]:
@@ -87,7 +87,7 @@ def test_what_changes_something_is_held_to_one_place(name: str) -> None:
 
 def test_groups_documents_and_partitions() -> None:
     """What is known is named; the tag that opts in can never be set."""
-    document = policy(["scale_in", "run_document", "quarantine_instance"], _SCOPE)
+    document = build_policy(["scale_in", "run_document", "quarantine_instance"], _SCOPE)
     found = {one["Sid"]: one for one in document["Statement"]}
     (group,) = found["ChangeAutoscaling"]["Resource"]
     assert group.startswith("arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:")
@@ -96,7 +96,7 @@ def test_groups_documents_and_partitions() -> None:
         "arn:aws:ssm:eu-central-1:123456789012:document/SmartCloudOps-A"
     ]
     assert found["Mark"]["Condition"]["ForAllValues:StringEquals"] == {"aws:TagKeys": [TAG]}
-    china = policy(["scale_in"], Scope(region="cn-north-1"))["Statement"][1]
+    china = build_policy(["scale_in"], PolicyScope(region="cn-north-1"))["Statement"][1]
     assert china["Resource"].startswith("arn:aws-cn:")
 
 
@@ -224,7 +224,7 @@ def test_iam_lets_it_with_the_policy_and_not_without_a_line_of_it(
     case: Case, guarded: _Guarded, state: Database
 ) -> None:
     """Each operation that changes something is needed; with all of them it is done."""
-    whole = policy([case.action])
+    whole = build_policy([case.action])
     for missing in [one for one in CATALOG[case.action].permissions if not is_read(one)]:
         statements = [
             {**one, "Action": [name for name in one["Action"] if name != missing]}

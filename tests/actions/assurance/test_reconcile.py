@@ -14,7 +14,7 @@ import pytest
 from ulid import ULID
 
 from actions.assurance import cloudtrail, reconcile
-from actions.assurance.reconcile import Kind, Reconciliation
+from actions.assurance.reconcile import FindingKind, Reconciliation
 from actions.aws import clients
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
@@ -107,11 +107,11 @@ def _log(world: World, acted: Database) -> list[dict[str, Any]]:
 def _found(acted: Database, file: Path, **more: Any) -> Reconciliation:
     with acted.read() as connection:
         entries = ledger.sent_since(connection, 0.0)
-    seen = list(cloudtrail.of_file(file))
+    seen = list(cloudtrail.read_file(file))
     late = any(one.late for one in seen)
     asked = {"since": 0.0, "until": time.time(), "late": late} | more
     roles = asked.pop("roles", ())
-    return reconcile.reconcile(entries, reconcile.ours(seen, roles), **asked)
+    return reconcile.reconcile(entries, reconcile.select_own(seen, roles), **asked)
 
 
 def _write(folder: Path, calls: list[dict[str, Any]]) -> Path:
@@ -145,7 +145,7 @@ def test_a_call_that_nobody_decided_on_is_found(
     found = _found(acted, _write(tmp_path, [*calls, rogue]))
     (one,) = found.findings
     assert (one.kind, one.what, one.run_id) == (
-        Kind.CALL_WITHOUT_ENTRY,
+        FindingKind.CALL_WITHOUT_ENTRY,
         "StopInstances",
         rogue["session"],
     )
@@ -161,7 +161,11 @@ def test_a_step_that_no_call_shows_is_found(
     calls = [one for one in _log(world, acted) if one["session"] != entry.run_id]
     found = _found(acted, _write(tmp_path, calls))
     (one,) = found.findings
-    assert (one.kind, one.what, one.run_id) == (Kind.ENTRY_WITHOUT_CALL, action, entry.run_id)
+    assert (one.kind, one.what, one.run_id) == (
+        FindingKind.ENTRY_WITHOUT_CALL,
+        action,
+        entry.run_id,
+    )
 
 
 def test_what_was_sent_after_the_log_was_written_is_not_missing(
@@ -185,7 +189,7 @@ def test_a_reboot_that_came_twice_is_found(world: World, acted: Database, tmp_pa
     calls = _log(world, acted)
     (reboot,) = [one for one in calls if one["operation"] == "RebootInstances"]
     found = _found(acted, _write(tmp_path, [*calls, reboot | {"time": reboot["time"] + 5}]))
-    assert [one.kind for one in found.findings] == [Kind.REPEATED_CALL]
+    assert [one.kind for one in found.findings] == [FindingKind.REPEATED_CALL]
 
 
 def _trail(calls: list[dict[str, Any]], who: str = _ROLE) -> list[dict[str, Any]]:
@@ -217,7 +221,7 @@ def test_cloudtrails_files_are_read_and_its_delay_is_respected(
     assert (_found(acted, file).findings, _found(acted, file).pending) == ([], 1)
     later = _found(acted, file, until=time.time() + 3600)
     assert [(one.kind, one.what) for one in later.findings] == [
-        (Kind.ENTRY_WITHOUT_CALL, "reboot_instance")
+        (FindingKind.ENTRY_WITHOUT_CALL, "reboot_instance")
     ]
 
 
@@ -241,7 +245,7 @@ def test_others_may_do_what_they_like(world: World, acted: Database, tmp_path: P
 def test_cloudtrail_is_asked_page_by_page(world: World, acted: Database) -> None:
     """Live, as the service's own role would: all that changed something, ours known by its run."""
     waits: list[float] = []
-    seen = list(cloudtrail.looked_up(world.aws, 0.0, time.time() + 60, waits.append))
+    seen = list(cloudtrail.look_up_calls(world.aws, 0.0, time.time() + 60, waits.append))
     runs = {one["session"] for one in _log(world, acted)}
     assert runs <= {one.run_id for one in seen}
     assert not any(one.operation.startswith("Describe") for one in seen)
@@ -284,18 +288,18 @@ def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database
         metrics=metrics,
         clock=time.time,
     )
-    before = _count(metrics, "smartcloudops_reconcile_findings", Kind.CALL_WITHOUT_ENTRY)
+    before = _count(metrics, "smartcloudops_reconcile_findings", FindingKind.CALL_WITHOUT_ENTRY)
     with clients.on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
         world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[5]])
     check.run_once()
-    found = [(one, _count(metrics, "smartcloudops_reconcile_findings", one)) for one in Kind]
+    found = [(one, _count(metrics, "smartcloudops_reconcile_findings", one)) for one in FindingKind]
     assert before == 0
-    assert dict(found)[Kind.CALL_WITHOUT_ENTRY] >= 1
-    assert dict(found)[Kind.ENTRY_WITHOUT_CALL] == 0
+    assert dict(found)[FindingKind.CALL_WITHOUT_ENTRY] >= 1
+    assert dict(found)[FindingKind.ENTRY_WITHOUT_CALL] == 0
     assert metrics.registry.get_sample_value("smartcloudops_reconciled_timestamp_seconds")
 
 
-def _count(metrics: Metrics, name: str, kind: Kind) -> float:
+def _count(metrics: Metrics, name: str, kind: FindingKind) -> float:
     value = metrics.registry.get_sample_value(name, {"kind": kind})
     assert value is not None
     return value

@@ -18,7 +18,7 @@ from moto import mock_aws
 from sqlalchemy import delete, update
 
 from actions.audit import export, log, prune, signed_heads
-from actions.audit.archive import Archive, ArchiveError, Folder, archive
+from actions.audit.archive import Archive, ArchiveError, FolderArchive, archive_at
 from actions.audit.chain import ChainFault, Checkpoint
 from actions.aws import clients
 from actions.tables import audit as table
@@ -33,8 +33,8 @@ _BUCKET = "audit-archive"
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "archive")
+def kept(tmp_path: Path) -> FolderArchive:
+    return FolderArchive(tmp_path / "archive")
 
 
 @pytest.fixture
@@ -54,21 +54,21 @@ def _export(state: Database, kept: Archive) -> export.Exported:
 def _sign(state: Database, kept: Archive, key: Ed25519PrivateKey) -> None:
     with state.read() as connection:
         row = list(log.rows(connection))[-1]
-    signed_heads.publish(kept, key, Checkpoint(row["seq"], row["hash"]), _NOW)
+    signed_heads.sign(kept, key, Checkpoint(row["seq"], row["hash"]), _NOW)
 
 
 def _lines(kept: Archive) -> partial[Iterator[bytes]]:
-    return partial(export.lines, kept)
+    return partial(export.read_lines, kept)
 
 
-def test_an_export_goes_on_where_it_ended(state: Database, kept: Folder) -> None:
+def test_an_export_goes_on_where_it_ended(state: Database, kept: FolderArchive) -> None:
     """Nothing twice, nothing left out, in files that are not written again."""
     fill(state, 5)
     assert _export(state, kept).records == 5
     assert _export(state, kept).records == 0
     fill(state, 3)
     assert _export(state, kept).records == 3
-    assert len(kept.names("records/")) == 2
+    assert len(kept.list_names("records/")) == 2
     found = export.verify(_lines(kept), {})
     assert (found.ok, found.records) == (True, 8)
 
@@ -83,7 +83,7 @@ def test_two_exports_at_once_are_one(request: pytest.FixtureRequest, kind: str) 
         pass
 
 
-def test_an_export_does_not_go_on_from_another_chain(state: Database, kept: Folder) -> None:
+def test_an_export_does_not_go_on_from_another_chain(state: Database, kept: FolderArchive) -> None:
     """What is in the archive is no start for a chain that was made anew."""
     fill(state, 5)
     _export(state, kept)
@@ -96,11 +96,11 @@ def test_an_export_does_not_go_on_from_another_chain(state: Database, kept: Fold
         _export(state, kept)
 
 
-def test_a_changed_byte_of_an_export_is_named(state: Database, kept: Folder) -> None:
+def test_a_changed_byte_of_an_export_is_named(state: Database, kept: FolderArchive) -> None:
     """Also one that JSON does not mind."""
     fill(state, 5)
     _export(state, kept)
-    (name,) = kept.names("records/")
+    (name,) = kept.list_names("records/")
     text = (kept.path / name).read_text()
     third = text.splitlines()[2]
     for changed in (
@@ -116,7 +116,7 @@ def test_a_changed_byte_of_an_export_is_named(state: Database, kept: Folder) -> 
 
 
 def test_a_signed_head_tells_of_an_end_that_was_cut_off(
-    state: Database, kept: Folder, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
+    state: Database, kept: FolderArchive, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
 ) -> None:
     """Even where the database's own head was set back with it."""
     fill(state, 5)
@@ -128,61 +128,61 @@ def test_a_signed_head_tells_of_an_end_that_was_cut_off(
         connection.execute(update(audit_head).values(seq=3, hash=last.hash))
     with state.read() as connection:
         assert log.verify(connection).ok
-        found = log.verify(connection, signed_heads.read(kept, keys))
+        found = log.verify(connection, signed_heads.read_heads(kept, keys))
     assert (found.first_bad, found.fault) == (4, ChainFault.TRUNCATED)
 
 
 def test_a_head_that_somebody_else_signed_is_refused(
-    state: Database, kept: Folder, keys: list[Ed25519PublicKey]
+    state: Database, kept: FolderArchive, keys: list[Ed25519PublicKey]
 ) -> None:
     """And one whose text was changed afterwards."""
     fill(state, 2)
     _sign(state, kept, Ed25519PrivateKey.generate())
     with pytest.raises(ArchiveError, match="signature"):
-        signed_heads.read(kept, keys)
-    (name,) = kept.names("heads/")
+        signed_heads.read_heads(kept, keys)
+    (name,) = kept.list_names("heads/")
     (kept.path / name).write_text("[]")
     with pytest.raises(ArchiveError, match="no signed head"):
-        signed_heads.read(kept, keys)
+        signed_heads.read_heads(kept, keys)
 
 
 def test_only_what_was_exported_and_signed_for_is_pruned(
-    state: Database, kept: Folder, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
+    state: Database, kept: FolderArchive, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
 ) -> None:
     """And the chain still holds afterwards, in the database and in the archive."""
     fill(state, 4, at=100.0)
     fill(state, 4, at=1000.0)
-    assert prune.prunable(state.read, kept, keys, 500.0) is None
+    assert prune.last_prunable(state.read, kept, keys, 500.0) is None
     _export(state, kept)
-    assert prune.prunable(state.read, kept, keys, 500.0) is None
+    assert prune.last_prunable(state.read, kept, keys, 500.0) is None
     with state.read() as connection:
         fourth = list(log.rows(connection))[3]
-    signed_heads.publish(kept, key, Checkpoint(4, fourth["hash"]), _NOW)
+    signed_heads.sign(kept, key, Checkpoint(4, fourth["hash"]), _NOW)
     _sign(state, kept, key)
-    link = prune.prunable(state.read, kept, keys, 500.0)
+    link = prune.last_prunable(state.read, kept, keys, 500.0)
     assert link == Checkpoint(4, fourth["hash"])
     with state.write() as connection:
         assert prune.prune(connection, link, "alice", _NOW) == 4
     with state.read() as connection:
         found = log.verify(connection)
         assert (found.ok, found.records) == (True, 5)
-    assert prune.prunable(state.read, kept, keys, 500.0) is None
+    assert prune.last_prunable(state.read, kept, keys, 500.0) is None
     _export(state, kept)
     assert export.verify(_lines(kept), {}).records == 9
 
 
 def test_nothing_is_pruned_whose_copy_was_changed(
-    state: Database, kept: Folder, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
+    state: Database, kept: FolderArchive, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
 ) -> None:
     """The copy is all that would be left."""
     fill(state, 4)
     _export(state, kept)
     _sign(state, kept, key)
-    (name,) = kept.names("records/")
+    (name,) = kept.list_names("records/")
     text = (kept.path / name).read_text()
     (kept.path / name).write_text(text.replace("alice", "mallo", 1))
     with pytest.raises(ArchiveError, match="record 1"):
-        prune.prunable(state.read, kept, keys, _NOW)
+        prune.last_prunable(state.read, kept, keys, _NOW)
 
 
 def test_a_bucket_with_object_lock_keeps_what_it_was_given(
@@ -195,7 +195,7 @@ def test_a_bucket_with_object_lock_keeps_what_it_was_given(
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket=_BUCKET, ObjectLockEnabledForBucket=True)
-        kept = archive(f"s3://{_BUCKET}/prod", clients.connect, lock_days=3650)
+        kept = archive_at(f"s3://{_BUCKET}/prod", clients.connect, lock_days=3650)
         fill(state, 5)
         _export(state, kept)
         assert export.verify(_lines(kept), {}).records == 5
@@ -207,7 +207,7 @@ def test_a_bucket_with_object_lock_keeps_what_it_was_given(
         assert len(s3.list_object_versions(Bucket=_BUCKET)["Versions"]) == 1
         assert export.verify(_lines(kept), {}).records == 5
         with pytest.raises(ArchiveError, match="NoSuchBucket"):
-            archive("s3://nowhere", clients.connect).names("records/")
+            archive_at("s3://nowhere", clients.connect).list_names("records/")
 
 
 def _pem(folder: Path, key: Ed25519PrivateKey) -> tuple[Path, Path]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, update
 
 from actions.audit import export, log, prune, signed_heads
-from actions.audit.archive import Folder
+from actions.audit.archive import FolderArchive
 from actions.audit.chain import Verification
 from actions.tables import audit as table
 from receiver.db.database import Database, database
@@ -35,17 +35,17 @@ class Kept:
     """A chain whose first records are in its copy alone; `lines` are the copy's, in three files."""
 
     state: Database
-    folder: Folder
+    folder: FolderArchive
     heads: dict[int, str]
     lines: list[bytes]
 
     def seen(self, lines: list[bytes]) -> Verification:
         """The copy with these lines, in files as they were; what is more is in the last one."""
-        names = self.folder.names("records/")
+        names = self.folder.list_names("records/")
         bounds = [0, *accumulate(_SIZES[:-1]), len(lines)]
         for name, (begin, end) in zip(names, pairwise(bounds), strict=True):
             (self.folder.path / name).write_bytes(b"".join(lines[begin:end]))
-        return export.verify(partial(export.lines, self.folder), self.heads)
+        return export.verify(partial(export.read_lines, self.folder), self.heads)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     path = tmp_path_factory.mktemp("kept")
     made, folder, key = (
         database(f"sqlite:///{path}/state.db"),
-        Folder(path),
+        FolderArchive(path),
         Ed25519PrivateKey.generate(),
     )
     made.migrate("state")
@@ -61,15 +61,15 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     for added in _ADDED:
         fill(made, added, at)
         last = export.export(made.read, folder, at).last
-        signed_heads.publish(folder, key, last, at)
+        signed_heads.sign(folder, key, last, at)
         at += 1000.0
         if last.seq == _PRUNED:
-            assert prune.prunable(made.read, folder, [key.public_key()], at) == last
+            assert prune.last_prunable(made.read, folder, [key.public_key()], at) == last
             with made.write() as connection:
                 prune.prune(connection, last, "alice", at)
     unguarded(made)
-    known = dict(signed_heads.read(folder, [key.public_key()]))
-    lines = [line + b"\n" for line in export.lines(folder)]
+    known = dict(signed_heads.read_heads(folder, [key.public_key()]))
+    lines = [line + b"\n" for line in export.read_lines(folder)]
     yield Kept(state=made, folder=folder, heads=known, lines=lines)
     made.engine.dispose()
 

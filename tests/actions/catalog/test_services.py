@@ -531,10 +531,10 @@ class _OneSilence(FakeMessenger):
 
     sent: bool = False
 
-    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+    def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         if self.active:
             self.broken = MessengerError("Alertmanager answered 503", sent=self.sent)
-        return super().silence(matchers, lasts_s=lasts_s, comment=comment)
+        return super().create_silence(matchers, lasts_s=lasts_s, comment=comment)
 
 
 @pytest.mark.parametrize("sent", [False, True])
@@ -550,7 +550,7 @@ def test_silences_of_which_one_failed_are_not_forgotten(stubbed: Stubbed, *, sen
     undo = _silence.undo(replace(call, made=settled.made))
     assert undo is not None
     CATALOG[undo.action].act(replace(call, params=undo.params))
-    assert list(call.messenger.silences(TOKEN)) == []
+    assert list(call.messenger.find_silences(TOKEN)) == []
 
 
 def test_a_silence_that_was_refused_was_not_made(stubbed: Stubbed) -> None:

@@ -244,7 +244,7 @@ def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
 class _Cut(FakeMessenger):
     """Whoever calls it ends while the call is on its way."""
 
-    def silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
+    def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         del matchers, lasts_s, comment
         raise CrashError
 
