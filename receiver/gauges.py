@@ -1,9 +1,10 @@
-"""The gauges that are read from the records, right before they are looked at."""
+"""Gauges that are read from the records right before each scrape."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -11,60 +12,93 @@ from actions.execution import circuit_breakers, kill_switch
 from actions.tables import claims
 from receiver.controls import arming
 from receiver.db.database import Database
-from receiver.metrics import NO_PLAYBOOK, Metrics
+from receiver.metrics import NO_PLAYBOOK, start_at_zero
 from receiver.runs import store
 from receiver.runs.model import IN_FLIGHT, State
 from receiver.settings import Mode
 from receiver.webhook.inbox import Inbox
 
 
-def refresh(metrics: Metrics, database: Database, inbox: Inbox, now: float) -> None:
-    """Bring them up to date; what cannot be read stays, and unknown counts as paused."""
-    paused = True
-    with suppress(SQLAlchemyError), database.read() as connection:
-        metrics.cooldowns_active.set(_cooling(connection, now))
-        _breakers(metrics, connection, now)
-        _armings(metrics, connection)
-        _runs(metrics, store.standing(connection), now)
-        paused = kill_switch.is_paused(connection)
-    metrics.paused.set(int(paused))
-    with suppress(SQLAlchemyError):
-        metrics.inbox_backlog.set(inbox.untaken())
+class Gauges:
+    """What is open, armed, paused and waiting now."""
+
+    def __init__(self, registry: CollectorRegistry, playbooks: Iterable[str]) -> None:
+        self._playbooks = (*playbooks, NO_PLAYBOOK)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"smartcloudops_{name}", text, labels, registry=registry)
+
+        self._runs_in_flight = gauge("runs_in_flight", "Runs that have not ended")
+        self._awaiting_approval = gauge("awaiting_approval", "Runs that wait for an approval")
+        self.paused = gauge("paused", "1 while paused, and while the kill switch is unreadable")
+        self.leading = gauge("leading", "1 on the leader, else 0")
+        self._cooldowns_active = gauge("cooldowns_active", "Targets under a claim or a cooldown")
+        self._runs_open = gauge(
+            "runs_open", "Runs that have not ended, by playbook and state", "playbook", "state"
+        )
+        open_states = [state for state in State if not state.ended]
+        start_at_zero(self._runs_open, self._playbooks, open_states)
+        self._oldest_run = gauge(
+            "oldest_run_seconds",
+            "Time since the last change of the run that has been longest in a state",
+            "state",
+        )
+        start_at_zero(self._oldest_run, IN_FLIGHT)
+        self._breaker_open = gauge(
+            "breaker_open", "1 while a playbook's circuit breaker is open", "playbook"
+        )
+        start_at_zero(self._breaker_open, self._playbooks)
+        self._playbook_armed = gauge(
+            "playbook_armed", "Armings of a playbook, by mode", "playbook", "mode"
+        )
+        start_at_zero(self._playbook_armed, self._playbooks, Mode)
+        self._inbox_backlog = gauge("inbox_backlog", "Alerts in the inbox that are not runs yet")
+
+    def refresh(self, database: Database, inbox: Inbox, now: float) -> None:
+        """Read the records again. An unreadable gauge keeps its value, but `paused` becomes 1."""
+        paused = True
+        with suppress(SQLAlchemyError), database.read() as connection:
+            self._cooldowns_active.set(_count_active_claims(connection, now))
+            self._refresh_breakers(connection, now)
+            self._refresh_armings(connection)
+            self._refresh_runs(store.standing(connection), now)
+            paused = kill_switch.is_paused(connection)
+        self.paused.set(int(paused))
+        with suppress(SQLAlchemyError):
+            self._inbox_backlog.set(inbox.untaken())
+
+    def _refresh_breakers(self, connection: Connection, now: float) -> None:
+        breakers = circuit_breakers.read_all(connection)
+        for playbook in self._playbooks:
+            breaker = breakers.get(playbook)
+            is_open = breaker is not None and breaker.why_open(None, now) is not None
+            self._breaker_open.labels(playbook).set(int(is_open))
+
+    def _refresh_armings(self, connection: Connection) -> None:
+        armings = arming.every(connection)
+        for playbook in self._playbooks:
+            counts = Counter(record.mode for record in armings.get(playbook, ()))
+            for mode in Mode:
+                self._playbook_armed.labels(playbook, mode).set(counts[mode])
+
+    def _refresh_runs(self, counts: Sequence[store.Standing], now: float) -> None:
+        """A playbook that is no longer loaded counts as none, so that its label disappears."""
+        open_runs: Counter[tuple[str, State]] = Counter()
+        since = dict.fromkeys(IN_FLIGHT, now)
+        for count in counts:
+            playbook = count.playbook if count.playbook in self._playbooks else NO_PLAYBOOK
+            open_runs[playbook, count.state] += count.count
+            since[count.state] = min(since[count.state], count.since)
+        for state in IN_FLIGHT:
+            self._oldest_run.labels(state).set(now - since[state])
+            for playbook in self._playbooks:
+                self._runs_open.labels(playbook, state).set(open_runs[playbook, state])
+        self._runs_in_flight.set(open_runs.total())
+        self._awaiting_approval.set(
+            sum(n for (_, state), n in open_runs.items() if state is State.AWAITING_APPROVAL)
+        )
 
 
-def _cooling(connection: Connection, now: float) -> int:
+def _count_active_claims(connection: Connection, now: float) -> int:
     active = claims.c.held | (claims.c.cooldown_until > now)
     return connection.execute(select(func.count()).select_from(claims).where(active)).scalar_one()
-
-
-def _breakers(metrics: Metrics, connection: Connection, now: float) -> None:
-    found = circuit_breakers.read_all(connection)
-    for playbook in metrics.playbooks:
-        breaker = found.get(playbook)
-        shut = breaker is not None and breaker.why_open(None, now) is not None
-        metrics.breaker_open.labels(playbook).set(int(shut))
-
-
-def _armings(metrics: Metrics, connection: Connection) -> None:
-    found = arming.every(connection)
-    for playbook in metrics.playbooks:
-        counts = Counter(one.mode for one in found.get(playbook, ()))
-        for mode in Mode:
-            metrics.playbook_armed.labels(playbook, mode).set(counts[mode])
-
-
-def _runs(metrics: Metrics, standing: Sequence[store.Standing], now: float) -> None:
-    """A playbook that is loaded no more counts as none: its name must not stay as a label."""
-    open_runs: Counter[tuple[str, State]] = Counter()
-    since = dict.fromkeys(IN_FLIGHT, now)
-    for one in standing:
-        playbook = one.playbook if one.playbook in metrics.playbooks else NO_PLAYBOOK
-        open_runs[playbook, one.state] += one.count
-        since[one.state] = min(since[one.state], one.since)
-    for state in IN_FLIGHT:
-        metrics.oldest_run.labels(state).set(now - since[state])
-        for playbook in metrics.playbooks:
-            metrics.runs_open.labels(playbook, state).set(open_runs[playbook, state])
-    metrics.runs_in_flight.set(open_runs.total())
-    waiting = sum(count for (_, at), count in open_runs.items() if at is State.AWAITING_APPROVAL)
-    metrics.awaiting_approval.set(waiting)

@@ -2,7 +2,7 @@
 
 import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import httpx
@@ -12,22 +12,26 @@ from actions.aws import clients as aws
 from actions.aws.clients import Aws
 from actions.execution.executor import Executor
 from actions.messaging import Messenger, NullMessenger
-from receiver import gauges
 from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.config_events import ConfigRecorder
 from receiver.audit.head_signer import HeadSigner
+from receiver.audit.metrics import HeadMetrics, ReconcileMetrics
 from receiver.audit.tail import AuditTail
 from receiver.controls.promotion import Rollout
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import make_leadership
 from receiver.db.process_lock import ProcessLock
 from receiver.decision.factory import assessment
+from receiver.decision.metrics import DecisionMetrics
 from receiver.evidence.aws_state import AwsFacts, Source
+from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
 from receiver.evidence.model_server import Judging
 from receiver.evidence.prefetch import Pasts
 from receiver.evidence.prometheus import Prometheus
-from receiver.metrics import Metrics
+from receiver.gauges import Gauges
+from receiver.metrics import new_registry
 from receiver.notify import messages
+from receiver.notify.metrics import NotifyMetrics
 from receiver.notify.notifier import Notifier
 from receiver.playbooks.loader import Playbooks
 from receiver.runtime.pools import Pool
@@ -35,12 +39,14 @@ from receiver.runtime.probes import Probes
 from receiver.runtime.rfc3339 import DAY_S
 from receiver.settings import Profile, Settings
 from receiver.webhook.inbox import Inbox
+from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.truncated import Truncated
 from receiver.workflow.closing import Closing
 from receiver.workflow.dispatcher import Assessor
 from receiver.workflow.durable_queue import Engine, Phase
 from receiver.workflow.interventions import Interventions
 from receiver.workflow.manual_runs import ByHand
+from receiver.workflow.metrics import RetentionMetrics, RunMetrics, StepMetrics
 from receiver.workflow.phases import Phases
 from receiver.workflow.preflight import Objections
 from receiver.workflow.retention import Retention
@@ -52,6 +58,25 @@ _log = structlog.get_logger()
 
 class TracingError(Exception):
     """Traces are configured, and a package for them is not installed; the text names it."""
+
+
+class Metrics:
+    """The metrics of every package, on one registry."""
+
+    def __init__(self, playbooks: Iterable[str]) -> None:
+        names = tuple(playbooks)
+        self.registry = new_registry()
+        self.webhook = WebhookMetrics(self.registry)
+        self.evidence = EvidenceMetrics(self.registry)
+        self.model = ModelMetrics(self.registry)
+        self.decision = DecisionMetrics(self.registry)
+        self.run = RunMetrics(self.registry, names)
+        self.step = StepMetrics(self.registry)
+        self.retention = RetentionMetrics(self.registry)
+        self.notify = NotifyMetrics(self.registry)
+        self.head = HeadMetrics(self.registry)
+        self.reconcile = ReconcileMetrics(self.registry)
+        self.gauges = Gauges(self.registry, names)
 
 
 class System:
@@ -72,14 +97,15 @@ class System:
         self.clock = clock
         self.database: Database = database(settings.database_url)
         self.metrics = Metrics(playbook.name for playbook in playbooks.items)
+        self.registry = self.metrics.registry
         self.prometheus = Prometheus(
             str(settings.prometheus_url),
             timeout_s=settings.evidence_deadline_s,
-            failed=lambda: self.metrics.unread(Source.PROMETHEUS),
+            failed=lambda: self.metrics.evidence.count_failed_read(Source.PROMETHEUS),
         )
         self._aws = clients or aws.connect(pool=2 * settings.workers)
         self.judging = Judging(
-            settings.model, settings.model_manifest, lambda: self._aws, self.metrics
+            settings.model, settings.model_manifest, lambda: self._aws, self.metrics.model
         )
         self._workers = Pool(settings.workers, "assess")
         # Apart from the workers, which wait for what runs here.
@@ -88,7 +114,7 @@ class System:
             aws=self._aws,
             pool=self._queries,
             trail=settings.cloudtrail,
-            unreadable=self.metrics.unread,
+            unreadable=self.metrics.evidence.count_failed_read,
         )
         self._probes = Probes()
         self._lock = ProcessLock(settings.database_url)
@@ -102,11 +128,11 @@ class System:
             str(settings.alertmanager_url),
             httpx.Client(trust_env=False),
             self.inbox.submit,
-            self.metrics,
+            self.metrics.webhook,
             clock,
         )
         closing = Closing(
-            database=self.database, inbox=self.inbox, metrics=self.metrics, clock=clock
+            database=self.database, inbox=self.inbox, metrics=self.metrics.run, clock=clock
         )
         self.engine = Engine(settings.database_url, settings.workers, self._phase)
         objections = Objections(arming_required=settings.arming_required, clock=clock)
@@ -120,7 +146,7 @@ class System:
                 forbids=objections.to,
                 check=self.leadership.check,
             ),
-            metrics=self.metrics,
+            metrics=self.metrics.step,
             clock=clock,
         )
         self.closing = closing
@@ -137,7 +163,6 @@ class System:
             prometheus=self.prometheus,
             closing=closing,
             finish=self.finish,
-            metrics=self.metrics,
             interval_s=settings.verify_interval_s,
             clock=clock,
             wake=self._arrived,
@@ -167,7 +192,7 @@ class System:
             engine=self.engine,
             closing=closing,
             finish=self.finish,
-            metrics=self.metrics,
+            metrics=self.metrics.decision,
             pool=self._workers,
             clock=clock,
             carry_out=self._phase,
@@ -191,14 +216,14 @@ class System:
             settings=settings,
             database=self.database,
             clients=lambda: self._aws,
-            metrics=self.metrics,
+            metrics=self.metrics.head,
             clock=clock,
         )
         self._cloudtrail_check = CloudTrailCheck(
             interval_s=settings.reconcile_interval_s,
             database=self.database,
             clients=lambda: self._aws,
-            metrics=self.metrics,
+            metrics=self.metrics.reconcile,
             clock=clock,
         )
         self._retention = Retention(
@@ -206,7 +231,7 @@ class System:
             database=self.database,
             inbox=self.inbox,
             engine=self.engine,
-            metrics=self.metrics,
+            metrics=self.metrics.retention,
             clock=clock,
         )
         tails = (self._notification_tail(announce) if announce else None, self._tracing_tail())
@@ -218,7 +243,7 @@ class System:
         notifier = Notifier(
             database=self.database,
             announce=announce,
-            metrics=self.metrics,
+            metrics=self.metrics.notify,
             public_url=None if url is None else str(url),
             per_minute=self.settings.notify_per_minute,
             clock=self.clock,
@@ -318,12 +343,12 @@ class System:
 
     def refresh_gauges(self) -> None:
         """Bring the gauges up to date; unknown counts as paused."""
-        self.metrics.leading.set(self._acting and self.leadership.leading)
+        self.metrics.gauges.leading.set(self._acting and self.leadership.leading)
         self.judging.refresh_gauges()
         now = self.clock()
-        refresh = partial(gauges.refresh, self.metrics, self.database, self.inbox, now)
+        refresh = partial(self.metrics.gauges.refresh, self.database, self.inbox, now)
         if not self._probes.within(refresh):
-            self.metrics.paused.set(1)
+            self.metrics.gauges.paused.set(1)
 
     def _phase(self, phase: Phase) -> None:
         self._phases.handle(phase)

@@ -1,14 +1,16 @@
 """What is read from the records for each scrape: where runs stand, for how long, what rests."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from actions.execution import circuit_breakers, kill_switch
-from receiver import gauges
 from receiver.db.database import Database, database
-from receiver.metrics import NO_PLAYBOOK, Metrics
+from receiver.gauges import Gauges
+from receiver.metrics import NO_PLAYBOOK
 from receiver.runs import store
 from receiver.runs.model import IN_FLIGHT, Run, State
 from receiver.webhook.episodes import Waiting
@@ -36,13 +38,27 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
     made.stop()
 
 
+@dataclass
+class Scrape:
+    """The gauges of two playbooks as a scrape shows them."""
+
+    state: Database
+    inbox: Inbox
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def __post_init__(self) -> None:
+        self.gauges = Gauges(self.registry, ["high-cpu", "memory"])
+
+    def refresh(self, now: float) -> None:
+        self.gauges.refresh(self.state, self.inbox, now)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"smartcloudops_{name}", labels)
+
+
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics(["high-cpu", "memory"])
-
-
-def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(f"smartcloudops_{name}", labels)
+def scrape(state: Database, inbox: Inbox) -> Scrape:
+    return Scrape(state, inbox)
 
 
 def _run(state: Database, run_id: str, now: float, to: State, playbook: str) -> None:
@@ -54,68 +70,66 @@ def _run(state: Database, run_id: str, now: float, to: State, playbook: str) -> 
 
 
 def test_open_runs_are_told_by_playbook_state_and_age(
-    state: Database, inbox: Inbox, metrics: Metrics, clock: Clock
+    state: Database, scrape: Scrape, clock: Clock
 ) -> None:
     """The oldest counts; what has ended does not; a playbook that is gone is none."""
     _run(state, "1" * 26, clock.now - 700, State.AWAITING_APPROVAL, "high-cpu")
     _run(state, "2" * 26, clock.now - 90, State.AWAITING_APPROVAL, "high-cpu")
     _run(state, "3" * 26, clock.now - 30, State.ACTING, "removed")
     _run(state, "4" * 26, clock.now - 9000, State.SUCCEEDED, "memory")
-    gauges.refresh(metrics, state, inbox, clock.now)
-    assert _value(metrics, "runs_open", playbook="high-cpu", state="awaiting_approval") == 2
-    assert _value(metrics, "runs_open", playbook=NO_PLAYBOOK, state="acting") == 1
-    assert _value(metrics, "runs_open", playbook="memory", state="acting") == 0
-    assert _value(metrics, "oldest_run_seconds", state="awaiting_approval") == 700
-    assert _value(metrics, "oldest_run_seconds", state="acting") == 30
-    assert _value(metrics, "oldest_run_seconds", state="verifying") == 0
-    assert _value(metrics, "runs_in_flight") == 3
-    assert _value(metrics, "awaiting_approval") == 2
+    scrape.refresh(clock.now)
+    assert scrape.value("runs_open", playbook="high-cpu", state="awaiting_approval") == 2
+    assert scrape.value("runs_open", playbook=NO_PLAYBOOK, state="acting") == 1
+    assert scrape.value("runs_open", playbook="memory", state="acting") == 0
+    assert scrape.value("oldest_run_seconds", state="awaiting_approval") == 700
+    assert scrape.value("oldest_run_seconds", state="acting") == 30
+    assert scrape.value("oldest_run_seconds", state="verifying") == 0
+    assert scrape.value("runs_in_flight") == 3
+    assert scrape.value("awaiting_approval") == 2
 
 
-def test_every_state_and_playbook_starts_at_zero(metrics: Metrics) -> None:
+def test_every_state_and_playbook_starts_at_zero(scrape: Scrape) -> None:
     """A panel and a rule have their series before the first run."""
-    for one in IN_FLIGHT:
-        assert _value(metrics, "oldest_run_seconds", state=one) == 0
-        assert _value(metrics, "runs_open", playbook="memory", state=one) == 0
-    assert _value(metrics, "breaker_open", playbook="memory") == 0
+    for state in IN_FLIGHT:
+        assert scrape.value("oldest_run_seconds", state=state) == 0
+        assert scrape.value("runs_open", playbook="memory", state=state) == 0
+    assert scrape.value("breaker_open", playbook="memory") == 0
 
 
 def test_a_breaker_is_open_while_it_lets_nothing_through(
-    state: Database, inbox: Inbox, metrics: Metrics, clock: Clock
+    state: Database, scrape: Scrape, clock: Clock
 ) -> None:
     """Not after two failures, and no more once one run may try."""
     for failures in (1, 2, 3):
         with state.write() as connection:
             circuit_breakers.record_failure(connection, "high-cpu", clock.now)
-        gauges.refresh(metrics, state, inbox, clock.now)
-        assert _value(metrics, "breaker_open", playbook="high-cpu") == (failures == 3)
-    assert _value(metrics, "breaker_open", playbook="memory") == 0
-    gauges.refresh(metrics, state, inbox, clock.now + circuit_breakers.OPEN_S)
-    assert _value(metrics, "breaker_open", playbook="high-cpu") == 0
+        scrape.refresh(clock.now)
+        assert scrape.value("breaker_open", playbook="high-cpu") == (failures == 3)
+    assert scrape.value("breaker_open", playbook="memory") == 0
+    scrape.refresh(clock.now + circuit_breakers.OPEN_S)
+    assert scrape.value("breaker_open", playbook="high-cpu") == 0
 
 
-def test_what_nobody_took_up_is_the_backlog(
-    state: Database, inbox: Inbox, metrics: Metrics, clock: Clock
-) -> None:
+def test_what_nobody_took_up_is_the_backlog(inbox: Inbox, scrape: Scrape, clock: Clock) -> None:
     """Until it is taken."""
     inbox.submit([ALERT], clock.now).result(10)
-    gauges.refresh(metrics, state, inbox, clock.now)
-    assert _value(metrics, "inbox_backlog") == 1
+    scrape.refresh(clock.now)
+    assert scrape.value("inbox_backlog") == 1
     inbox.taken([one.id for one in inbox.waiting()])
-    gauges.refresh(metrics, state, inbox, clock.now)
-    assert _value(metrics, "inbox_backlog") == 0
+    scrape.refresh(clock.now)
+    assert scrape.value("inbox_backlog") == 0
 
 
 def test_unknown_counts_as_paused(
-    state: Database, inbox: Inbox, metrics: Metrics, clock: Clock, tmp_path: Path
+    state: Database, inbox: Inbox, scrape: Scrape, clock: Clock, tmp_path: Path
 ) -> None:
     """And what a person paused does, of course."""
-    gauges.refresh(metrics, state, inbox, clock.now)
-    assert _value(metrics, "paused") == 0
+    scrape.refresh(clock.now)
+    assert scrape.value("paused") == 0
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=True, by="alice", comment="deploy", now=clock.now)
-    gauges.refresh(metrics, state, inbox, clock.now)
-    assert _value(metrics, "paused") == 1
-    fresh = Metrics(["high-cpu"])
-    gauges.refresh(fresh, database(f"sqlite:///{tmp_path}/empty.db"), inbox, clock.now)
-    assert _value(fresh, "paused") == 1
+    scrape.refresh(clock.now)
+    assert scrape.value("paused") == 1
+    unreadable = Scrape(database(f"sqlite:///{tmp_path}/empty.db"), inbox)
+    unreadable.refresh(clock.now)
+    assert unreadable.value("paused") == 1

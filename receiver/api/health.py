@@ -46,4 +46,4 @@ def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     system: System = request.app.state.system
     system.refresh_gauges()
-    return Response(generate_latest(system.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(system.registry), media_type=CONTENT_TYPE_LATEST)

@@ -9,8 +9,8 @@ from actions.assurance import cloudtrail, reconcile
 from actions.assurance.reconcile import FindingKind
 from actions.aws.clients import Aws
 from actions.execution import ledger
+from receiver.audit.metrics import ReconcileMetrics
 from receiver.db.database import Database
-from receiver.metrics import Metrics
 from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
@@ -25,7 +25,7 @@ class CloudTrailCheck:
     interval_s: float | None
     database: Database
     clients: Callable[[], Aws]
-    metrics: Metrics
+    metrics: ReconcileMetrics
     clock: Callable[[], float]
     _periodic: Periodic = field(init=False)
 
@@ -50,15 +50,15 @@ class CloudTrailCheck:
             with self.database.read() as connection:
                 entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
         except Exception as error:  # noqa: BLE001 the next interval tries again, whatever failed
-            self.metrics.reconcile_failures.inc()
+            self.metrics.failures.inc()
             _log.error("reconciliation_failed", error=type(error).__name__)
             return
         calls = reconcile.select_own(events, ())
         result = reconcile.reconcile(entries, calls, since=since, until=now, late=True)
         kinds = [finding.kind for finding in result.findings]
         for kind in FindingKind:
-            self.metrics.reconcile_findings.labels(kind).set(kinds.count(kind))
-        self.metrics.reconciled.set(now)
+            self.metrics.findings.labels(kind).set(kinds.count(kind))
+        self.metrics.finished.set(now)
         for finding in result.findings:
             _log.error(
                 "reconciliation_finding",

@@ -11,8 +11,8 @@ from actions.audit import log, signed_heads
 from actions.audit.archive import Archive, ArchiveError, archive_at
 from actions.audit.chain import Checkpoint, Verification
 from actions.aws.clients import Aws
+from receiver.audit.metrics import HeadMetrics
 from receiver.db.database import Database
-from receiver.metrics import Metrics
 from receiver.runtime.periodic import Periodic
 from receiver.settings import Settings
 
@@ -26,7 +26,7 @@ class HeadSigner:
     settings: Settings
     database: Database
     clients: Callable[[], Aws]
-    metrics: Metrics
+    metrics: HeadMetrics
     clock: Callable[[], float]
     _periodic: Periodic = field(init=False)
     _signed: Checkpoint | None = field(default=None, init=False)
@@ -67,7 +67,7 @@ class HeadSigner:
             elif link.seq > (last_signed.seq if last_signed else 0):
                 signed_heads.sign(folder, key, link, self.clock())
                 self._signed = link
-                self.metrics.audit_anchored.set(link.seq)
+                self.metrics.anchored.set(link.seq)
         except (ArchiveError, signed_heads.KeyFileError) as error:
             self._failed(str(error))
         except SQLAlchemyError as error:
@@ -80,7 +80,7 @@ class HeadSigner:
             return log.verify(connection, heads)
 
     def _failed(self, reason: str) -> None:
-        self.metrics.audit_anchor_failures.inc()
+        self.metrics.failures.inc()
         _log.error("head_signing_failed", reason=reason)
 
 

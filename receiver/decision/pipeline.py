@@ -13,12 +13,12 @@ from receiver.decision.decide import decide, screen
 from receiver.decision.guards.base import Guards
 from receiver.decision.guards.early import EARLY, PLAIN
 from receiver.decision.guards.late import KNOWN, STORM
+from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Asked, Decision, Refusal, Situation, Subject
 from receiver.decision.snapshot import MANY, Situations
 from receiver.evidence.aws_state import Target
 from receiver.evidence.prometheus import Prometheus
 from receiver.evidence.promql_recheck import facts, recheck
-from receiver.metrics import Metrics
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 from receiver.runs.model import Run
@@ -80,7 +80,7 @@ class Assessment:
         run: Run,
         episode: Callable[[], Episode | None],
         now: float,
-        metrics: Metrics | None = None,
+        metrics: DecisionMetrics | None = None,
     ) -> Assessed:
         """`episode` reads that of the run, where it comes to that."""
         alert = _subject(run)

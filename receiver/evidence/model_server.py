@@ -22,7 +22,7 @@ from models.inference.artifact import Manifest, Model, ModelError
 from models.inference.detector import NO_MODEL, examine
 from models.inference.drift import Drift
 from models.inference.verdict import Verdict
-from receiver.metrics import Metrics
+from receiver.evidence.metrics import ModelMetrics
 
 _log = structlog.get_logger()
 _LOOK_EVERY_S = 10.0
@@ -47,7 +47,7 @@ class Judging:
         where: str | None,
         manifest: Path | None,
         clients: Callable[[], Aws],
-        metrics: Metrics | None = None,
+        metrics: ModelMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._where = where or str(artifact.SHIPPED)
@@ -91,12 +91,12 @@ class Judging:
         if metrics is None:
             return
         version = NO_MODEL if now.active is None else now.active.version
-        metrics.model_info.clear()
-        metrics.model_info.labels(version).set(1)
-        metrics.model_usable.set(0 if now.active is None else 1)
+        metrics.info.clear()
+        metrics.info.labels(version).set(1)
+        metrics.usable.set(0 if now.active is None else 1)
         features, scores = now.drift.now() if now.drift else (None, None)
-        metrics.model_drift.labels("features").set(features or 0)
-        metrics.model_drift.labels("scores").set(scores or 0)
+        metrics.drift.labels("features").set(features or 0)
+        metrics.drift.labels("scores").set(scores or 0)
 
     def story(self) -> dict[str, Any]:
         """What is in use, as the API tells it."""

@@ -11,8 +11,8 @@ from actions.messaging import MessengerError
 from receiver.audit.tail import Record
 from receiver.db.database import Database
 from receiver.http.rate_limit import Buckets
-from receiver.metrics import Metrics
 from receiver.notify.messages import Message, MessageKind, make_message
+from receiver.notify.metrics import NotifyMetrics
 from receiver.runs import store
 
 _log = structlog.get_logger()
@@ -36,7 +36,7 @@ class Notifier:
 
     database: Database
     announce: Callable[[Sequence[str], str, str], None]
-    metrics: Metrics
+    metrics: NotifyMetrics
     public_url: str | None
     per_minute: int
     clock: Callable[[], float]

@@ -53,7 +53,7 @@ class Deliveries:
     def __init__(self, system: System, tokens: Tokens, *, per_s: float) -> None:
         self._system, self._tokens = system, tokens
         self._buckets = buckets(per_s)
-        metrics = system.metrics
+        metrics = system.metrics.webhook
         self._firing = metrics.alerts_received.labels("firing")
         self._resolved = metrics.alerts_received.labels("resolved")
 
@@ -71,11 +71,11 @@ class Deliveries:
             return
         except Exception as error:  # noqa: BLE001 the sender is told, and tries again
             refused = _refused(error, request_id)
-            self._system.metrics.webhook_rejected.labels(refused.status_code).inc()
+            self._system.metrics.webhook.rejected.labels(refused.status_code).inc()
             status, body = refused.status_code, bytes(refused.body)
             headers = dressed(refused.raw_headers, scope, request_id)
         finally:
-            self._system.metrics.webhook_duration.observe(time.perf_counter() - started)
+            self._system.metrics.webhook.duration.observe(time.perf_counter() - started)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -97,9 +97,9 @@ class Deliveries:
         if receipt.resolved:
             self._resolved.inc(receipt.resolved)
         if receipt.duplicates:
-            self._system.metrics.alerts_duplicate.inc(receipt.duplicates)
+            self._system.metrics.webhook.alerts_duplicate.inc(receipt.duplicates)
         if envelope.truncated:
-            self._system.metrics.alerts_truncated.inc(envelope.truncated)
+            self._system.metrics.webhook.alerts_truncated.inc(envelope.truncated)
             self._system.truncated.fetch(envelope)
         return _COUNTS % (receipt.accepted, receipt.duplicates, receipt.resolved, rejected)
 

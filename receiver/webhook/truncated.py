@@ -18,10 +18,10 @@ from pydantic_core import from_json
 
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
-from receiver.metrics import Metrics
 from receiver.runtime.pools import Pool
 from receiver.webhook import payload
 from receiver.webhook.inbox import InboxUnavailableError, Receipt
+from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.payload import Alert, Envelope
 
 _log = structlog.get_logger()
@@ -48,7 +48,7 @@ class Truncated:
     url: str
     http: httpx.Client
     submit: Callable[[Sequence[Alert], float], "Future[Receipt]"]
-    metrics: Metrics
+    metrics: WebhookMetrics
     clock: Callable[[], float] = time.time
     _pool: Pool = field(default_factory=lambda: Pool(1, "truncated"), init=False)
     _under_way: set[str] = field(default_factory=set, init=False)

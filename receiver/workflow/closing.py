@@ -10,12 +10,13 @@ from sqlalchemy import Connection
 from actions.execution import circuit_breakers, rate_limits
 from receiver.controls import arming
 from receiver.db.database import Database
-from receiver.metrics import NO_PLAYBOOK, Metrics
+from receiver.metrics import NO_PLAYBOOK
 from receiver.runs import store
 from receiver.runs.model import Mark, Run, State
 from receiver.runs.store import Move
 from receiver.webhook.episodes import Over
 from receiver.webhook.inbox import Inbox
+from receiver.workflow.metrics import RunMetrics
 
 _log = structlog.get_logger()
 
@@ -24,7 +25,7 @@ _log = structlog.get_logger()
 class Closing:
     database: Database
     inbox: Inbox
-    metrics: Metrics
+    metrics: RunMetrics
     clock: Callable[[], float]
 
     def close(self, run: Run, state: State, **changes: Any) -> bool:
@@ -52,7 +53,7 @@ class Closing:
     def _tell(self, one: Move, now: float) -> None:
         run, state, changes = one.run, one.state, one.changes
         playbook = changes.get("playbook") or run.playbook or NO_PLAYBOOK
-        self.metrics.runs.labels(playbook, state).inc()
+        self.metrics.ended.labels(playbook, state).inc()
         if state is State.REFUSED:
             self.metrics.refusals.labels(changes["refusal"]).inc()
         if state is State.SUCCEEDED:

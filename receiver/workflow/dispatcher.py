@@ -20,10 +20,10 @@ from structlog.contextvars import bound_contextvars
 from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
+from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Act, Ask, Plan
 from receiver.decision.pipeline import Assessed, Assessment
 from receiver.decision.stored_plan import planned
-from receiver.metrics import Metrics
 from receiver.runs import store
 from receiver.runs.model import Run, State
 from receiver.runs.store import Move
@@ -64,7 +64,7 @@ class Assessor:
     engine: Enqueues
     closing: Closing
     finish: Finish
-    metrics: Metrics
+    metrics: DecisionMetrics
     pool: Executor
     clock: Callable[[], float]
     carry_out: Callable[[Phase], None]
@@ -227,7 +227,7 @@ class Assessor:
             episode = partial(self._episode, run.id)
             assessed = self.assessment.of(run, episode, self.clock(), self.metrics)
             ending = self._concluded(run, assessed)
-            self.metrics.decision_duration.observe(time.perf_counter() - started)
+            self.metrics.duration.observe(time.perf_counter() - started)
             self._tries.pop(run.id, None)
         except Exception as error:  # noqa: BLE001 one alert that breaks us must not stop the others
             return self._broke(run, error)

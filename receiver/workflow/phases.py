@@ -26,7 +26,6 @@ from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.evidence.metrics_query import holds
 from receiver.evidence.prometheus import Prometheus
-from receiver.metrics import Metrics
 from receiver.runs import store
 from receiver.runs.model import Run, State
 from receiver.workflow.closing import Closing
@@ -52,7 +51,6 @@ class Phases:
     prometheus: Prometheus
     closing: Closing
     finish: Finish
-    metrics: Metrics
     interval_s: float
     clock: Callable[[], float]
     wake: Callable[[], None]

@@ -16,12 +16,13 @@ from actions.execution.rate_limits import DAY_S
 from actions.tables import attempts, claims, intents
 from receiver.db.database import Database
 from receiver.db.tables import overrides, runs
-from receiver.metrics import Metrics
+from receiver.metrics import start_at_zero
 from receiver.runs.model import IN_FLIGHT
 from receiver.runtime.periodic import Periodic
 from receiver.webhook.episodes import episodes
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.durable_queue import Engine
+from receiver.workflow.metrics import RetentionMetrics
 
 _log = structlog.get_logger()
 _BATCH = 200
@@ -52,14 +53,13 @@ class Retention:
     database: Database
     inbox: Inbox
     engine: Engine
-    metrics: Metrics
+    metrics: RetentionMetrics
     clock: Callable[[], float]
     _periodic: Periodic = field(init=False)
 
     def __post_init__(self) -> None:
         self._periodic = Periodic("retention", _EVERY_S, self.run_once, stop_wait_s=_STOP_S)
-        for kind in Kept:
-            self.metrics.retention_removed.labels(kind)
+        start_at_zero(self.metrics.removed, Kept)
 
     def start(self) -> None:
         self._periodic.start()
@@ -73,7 +73,7 @@ class Retention:
             for kind in Kept:
                 self._remove(kind, self.clock())
         except Exception as error:  # noqa: BLE001 whatever it was, the next one is waited for
-            self.metrics.retention_failures.inc()
+            self.metrics.failures.inc()
             _log.error("retention_failed", error=type(error).__name__)
 
     def _remove(self, kind: Kept, now: float) -> None:
@@ -81,7 +81,7 @@ class Retention:
         while not self._periodic.stopping.is_set():
             seen, gone = self._some(kind, now, passed)
             removed, passed = removed + gone, passed + seen - gone
-            self.metrics.retention_removed.labels(kind).inc(gone)
+            self.metrics.removed.labels(kind).inc(gone)
             if seen < _BATCH:
                 break
             self.inbox.let_pass()

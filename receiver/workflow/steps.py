@@ -10,9 +10,9 @@ from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from actions.reasons import Reason
-from receiver.metrics import Metrics
 from receiver.playbooks.schema import Limits
 from receiver.runs.model import Run
+from receiver.workflow.metrics import StepMetrics
 
 # Steps of a run's ladder count from 0; what goes with them has numbers above these.
 PREPARE_FROM, UNDO_FROM, TELL_FROM = 100, 1_000, 2_000
@@ -35,7 +35,7 @@ class Stepper:
     """Has steps performed; `clock` gives epoch seconds."""
 
     executor: Executor
-    metrics: Metrics
+    metrics: StepMetrics
     clock: Callable[[], float]
 
     def perform(self, run: Run, step: Step) -> Intent | Reason:
@@ -48,8 +48,8 @@ class Stepper:
 
     def _count(self, run: Run, done: Intent, seconds: float) -> None:
         if done.outcome is not None:
-            self.metrics.actions.labels(done.action, done.outcome).inc()
-        self.metrics.action_duration.labels(done.action).observe(seconds)
+            self.metrics.outcomes.labels(done.action, done.outcome).inc()
+        self.metrics.duration.labels(done.action).observe(seconds)
         if done.dispatched_at is not None and done.step == 0:
             self.metrics.alert_to_action.observe(max(0.0, done.dispatched_at - run.starts_at))
 

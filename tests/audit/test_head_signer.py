@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from sqlalchemy import delete, insert, select, text, update
 
 from actions.audit import log, signed_heads
@@ -17,9 +18,9 @@ from actions.tables import audit as records
 from actions.tables import audit_head
 from receiver.audit import head_signer
 from receiver.audit.head_signer import HeadSigner
+from receiver.audit.metrics import HeadMetrics
 from receiver.db.database import Database
 from receiver.http.tokens import Role
-from receiver.metrics import Metrics
 from receiver.settings import Settings
 from tests.actions.audit.audit_fixtures import fill
 from tests.api_fixtures import live
@@ -43,7 +44,7 @@ def _signer(state: Database, clock: Clock, key: Path, archive: Path) -> HeadSign
         settings=Settings(audit_key_file=key, audit_archive=str(archive)),
         database=state,
         clients=clients.connect,
-        metrics=Metrics(()),
+        metrics=HeadMetrics(CollectorRegistry()),
         clock=clock,
     )
 
@@ -56,8 +57,9 @@ def new_signer(
     return lambda: _signer(state, clock, key, tmp_path / "archive")
 
 
-def _value(signer: HeadSigner, name: str) -> float | None:
-    return signer.metrics.registry.get_sample_value(f"smartcloudops_audit_{name}")
+def _value(metric: Counter | Gauge) -> float:
+    (family,) = metric.collect()
+    return family.samples[0].value
 
 
 def test_a_head_is_signed_when_there_are_new_records(
@@ -71,7 +73,7 @@ def test_a_head_is_signed_when_there_are_new_records(
     archive = FolderArchive(tmp_path / "archive")
     assert signed_heads.list_numbers(archive) == [3, 5]
     assert signer.verify() == log.Verification(ok=True, records=5, first_bad=None, anchored=5)
-    assert _value(signer, "anchored") == 5
+    assert _value(signer.metrics.anchored) == 5
 
 
 def test_a_head_that_cannot_be_stored_is_counted_and_retried(
@@ -83,7 +85,7 @@ def test_a_head_that_cannot_be_stored_is_counted_and_retried(
     signer = _signer(state, clock, key, in_the_way)
     fill(state, 2)
     signer.run_once()
-    assert _value(signer, "anchor_failures_total") == 1
+    assert _value(signer.metrics.failures) == 1
     in_the_way.unlink()
     signer.run_once()
     assert signer.verify().anchored == 2
@@ -132,7 +134,7 @@ def test_a_rewritten_chain_is_never_signed(
     assert signed_heads.list_numbers(
         head_signer.open_archive(signer.settings, clients.connect)
     ) == [5]
-    assert (_value(signer, "anchor_failures_total") or 0) > 100
+    assert _value(signer.metrics.failures) > 100
 
 
 def test_a_new_key_signs_the_chain_from_then_on(
@@ -145,7 +147,7 @@ def test_a_new_key_signs_the_chain_from_then_on(
     _write_key(key)
     signer = _signer(state, clock, key, tmp_path / "archive")
     signer.run_once()
-    assert _value(signer, "anchored") == 2
+    assert _value(signer.metrics.anchored) == 2
 
 
 def _rewrite(state: Database, cut: int) -> None:

@@ -13,11 +13,11 @@ from sqlalchemy import text
 
 from actions.audit import log
 from actions.reasons import Reason
-from receiver import gauges
 from receiver.controls import arming
 from receiver.controls.arming import ALL, FREE, Armed, Arming, armed, disarmed, in_canary
 from receiver.decision.decide import decide
 from receiver.decision.model import Act, Ask, Decision, Observe, Refusal
+from receiver.gauges import Gauges
 from receiver.runs.model import State
 from receiver.settings import Mode
 from tests.decision.test_decide import ALERT, ASG, HOST, NOW, PLAYBOOKS, SITUATION, VERDICT
@@ -272,9 +272,9 @@ def test_the_breaker_disarms_what_was_armed(tmp_path: Path) -> None:
     assert (only.mode, only.service) == (Mode.OBSERVE, ALL)
     assert "breaker" in only.comment
     assert len(told) == 1
-    gauges.refresh(whole.metrics, whole.state, whole.inbox, whole.now)
+    Gauges(whole.registry, ["high-cpu"]).refresh(whole.state, whole.inbox, whole.now)
     labels = {"playbook": "high-cpu", "mode": "auto"}
-    value = whole.metrics.registry.get_sample_value("smartcloudops_playbook_armed", labels)
+    value = whole.registry.get_sample_value("smartcloudops_playbook_armed", labels)
     assert value == 0
     whole.pass_time(3_600)
     whole.deliver(targets[3], group="asg-3")

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from dashboards.__main__ import made
-from receiver.metrics import Metrics
+from receiver.system import Metrics
 from tests.deploy.dashboard_queries import DASHBOARDS, asked, listed, panels
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +44,8 @@ def _names(node: Any) -> Iterator[str]:
 
 def _exposed() -> set[str]:
     metrics = Metrics(["high-cpu"])
-    # Known once it judges.
-    metrics.model_info.labels("1").set(1)
+    # Known once a model is loaded.
+    metrics.model.info.labels("1").set(1)
     return {sample.name for family in metrics.registry.collect() for sample in family.samples}
 
 

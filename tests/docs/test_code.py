@@ -20,9 +20,9 @@ from actions.execution import kill_switch
 from demo.stack import tools
 from receiver.cli.main import cli
 from receiver.db.database import Database, database
-from receiver.metrics import Metrics
 from receiver.playbooks.loader import load
 from receiver.settings import Settings
+from receiver.system import Metrics
 from tests.actions.audit.audit_fixtures import fill
 from tests.docs.pages import section
 

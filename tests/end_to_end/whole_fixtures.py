@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
 from actions.execution.executor import Executor
@@ -19,11 +20,11 @@ from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost
 from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
 from receiver.db.database import Database, database
+from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.pipeline import Assessment
 from receiver.decision.snapshot import Situations
 from receiver.evidence.aws_state import AwsFacts, Target
 from receiver.evidence.prometheus import Prometheus
-from receiver.metrics import Metrics
 from receiver.playbooks.loader import load
 from receiver.runs import store
 from receiver.runs.model import Run, State
@@ -34,6 +35,7 @@ from receiver.workflow.closing import Closing
 from receiver.workflow.dispatcher import Assessor
 from receiver.workflow.durable_queue import Phase
 from receiver.workflow.interventions import Interventions
+from receiver.workflow.metrics import RunMetrics, StepMetrics
 from receiver.workflow.phases import Phases
 from receiver.workflow.preflight import Objections
 from receiver.workflow.rollback import Finish
@@ -112,9 +114,12 @@ class Whole:
     def start(self) -> None:
         """Put the parts together, as after a crash: all that is left is on disk."""
         self.engine = Held(self.clock)
-        self.metrics = Metrics(["high-cpu"])
+        self.registry = CollectorRegistry()
         self.closing = Closing(
-            database=self.state, inbox=self.inbox, metrics=self.metrics, clock=self.clock
+            database=self.state,
+            inbox=self.inbox,
+            metrics=RunMetrics(self.registry, ["high-cpu"]),
+            clock=self.clock,
         )
         clients = self.aws.clients()
         prometheus = Prometheus(
@@ -133,7 +138,7 @@ class Whole:
                 forbids=self.objections.to,
                 check=lambda: None,
             ),
-            metrics=self.metrics,
+            metrics=StepMetrics(self.registry),
             clock=self.clock,
         )
         self.finish = Finish(
@@ -149,7 +154,6 @@ class Whole:
             prometheus=prometheus,
             closing=self.closing,
             finish=self.finish,
-            metrics=self.metrics,
             interval_s=5,
             clock=self.clock,
             wake=lambda: None,
@@ -180,7 +184,7 @@ class Whole:
             engine=self.engine,
             closing=self.closing,
             finish=self.finish,
-            metrics=self.metrics,
+            metrics=DecisionMetrics(self.registry),
             pool=AtOnce(),
             clock=self.clock,
             # Phases are the engine's, which a test runs when it wants to.

@@ -10,12 +10,13 @@ import boto3
 import pytest
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
+from prometheus_client import CollectorRegistry, generate_latest
 
 from models.inference import artifact
 from models.inference.verdict import Answer
 from models.training.labelled_sets import read_set
+from receiver.evidence.metrics import ModelMetrics
 from receiver.evidence.model_server import Judging
-from receiver.metrics import Metrics
 
 EXCERPT = Path(__file__).parents[1] / "models/data" / "smd-excerpt"
 
@@ -34,17 +35,24 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(artifact.SHIPPED, tmp_path / "models"))
 
 
-def _judging(where: str | None, clock: list[float], manifest: Path | None = None) -> Judging:
-    metrics = Metrics([])
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+def _judging(
+    where: str | None,
+    clock: list[float],
+    manifest: Path | None = None,
+    registry: CollectorRegistry | None = None,
+) -> Judging:
+    metrics = ModelMetrics(registry or CollectorRegistry())
     return Judging(where, manifest, lambda: sentinel.nobody, metrics, clock=lambda: clock[0])
 
 
-def _metrics(judging: Judging) -> str:
-    from prometheus_client import generate_latest  # noqa: PLC0415 only here
-
+def _metrics(judging: Judging, registry: CollectorRegistry) -> str:
     judging.refresh_gauges()
-    assert judging._metrics is not None  # noqa: SLF001 the registry is the service's own
-    return generate_latest(judging._metrics.registry).decode()  # noqa: SLF001 as above
+    return generate_latest(registry).decode()
 
 
 def _rewrite(folder: Path, **change: object) -> None:
@@ -52,24 +60,25 @@ def _rewrite(folder: Path, **change: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
 
 
-def test_without_a_setting_the_shipped_model_judges() -> None:
+def test_without_a_setting_the_shipped_model_judges(registry: CollectorRegistry) -> None:
     """It works out of the box, and tells its version."""
-    judging = _judging(None, [0.0])
+    judging = _judging(None, [0.0], registry=registry)
     alert, evidence = next(iter(read_set(EXCERPT)))
     verdict = judging.judge(evidence, alert.roles)
     assert verdict.model == judging.story()["version"]
-    assert f'smartcloudops_model_info{{version="{verdict.model}"}} 1.0' in _metrics(judging)
-    assert "smartcloudops_model_usable 1.0" in _metrics(judging)
+    info = f'smartcloudops_model_info{{version="{verdict.model}"}} 1.0'
+    assert info in _metrics(judging, registry)
+    assert "smartcloudops_model_usable 1.0" in _metrics(judging, registry)
 
 
-def test_a_damaged_model_is_none_and_says_so(folder: Path) -> None:
+def test_a_damaged_model_is_none_and_says_so(folder: Path, registry: CollectorRegistry) -> None:
     """Undecided, a gauge at zero, and the reason in the story; nothing is raised."""
     next(folder.glob("*.npz")).write_bytes(b"x")
-    judging = _judging(str(folder), [0.0])
+    judging = _judging(str(folder), [0.0], registry=registry)
     alert, evidence = next(iter(read_set(EXCERPT)))
     assert judging.judge(evidence, alert.roles).answer is Answer.UNDECIDED
     assert "SHA-256" in judging.story()["problem"]
-    assert "smartcloudops_model_usable 0.0" in _metrics(judging)
+    assert "smartcloudops_model_usable 0.0" in _metrics(judging, registry)
 
 
 def test_a_changed_manifest_is_read_without_a_restart(folder: Path) -> None:
@@ -84,15 +93,15 @@ def test_a_changed_manifest_is_read_without_a_restart(folder: Path) -> None:
         assert (judging.in_use.active is not None) is usable
 
 
-def test_a_shadow_judges_beside_and_is_counted(folder: Path) -> None:
+def test_a_shadow_judges_beside_and_is_counted(folder: Path, registry: CollectorRegistry) -> None:
     """The second model's answer changes nothing but a counter."""
     _rewrite(folder, shadow=json.loads((folder / artifact.MANIFEST).read_text())["active"])
-    judging = _judging(str(folder), [0.0])
+    judging = _judging(str(folder), [0.0], registry=registry)
     alert, evidence = next(iter(read_set(EXCERPT)))
     answer = judging.judge(evidence, alert.roles).answer
     judging.close()
     line = f'smartcloudops_shadow_verdicts_total{{active="{answer}",shadow="{answer}"}} 1.0'
-    assert line in _metrics(judging)
+    assert line in _metrics(judging, registry)
 
 
 def test_a_broken_shadow_leaves_the_active_one_alone(folder: Path) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from actions.messaging import MessengerError
 from receiver.evidence.prometheus import Prometheus, PrometheusError
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
-from receiver.metrics import Metrics
 from receiver.notify.channels import Channels
+from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.payload import envelope
 from receiver.webhook.truncated import Truncated
 
@@ -89,7 +90,8 @@ def test_no_call_goes_where_an_answer_sends_it(hostile: Hostile, tmp_path: Path)
         people.write_text(f"oncall={hostile.url.replace('http', 'json')}/elsewhere\n")
         with pytest.raises(MessengerError):
             Channels(hostile.url, people, http).notify("oncall", "title", "text")
-        metrics = Metrics([])
+        registry = CollectorRegistry()
+        metrics = WebhookMetrics(registry)
         rest = Truncated(
             f"{hostile.url}/elsewhere", http, lambda *_: pytest.fail("stored"), metrics
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from actions.audit import log
 from actions.execution import kill_switch
@@ -20,9 +21,9 @@ from actions.messaging import MessengerError
 from receiver.audit.tail import AuditTail, Record
 from receiver.db.database import Database
 from receiver.http.tokens import Role
-from receiver.metrics import Metrics
 from receiver.notify.channels import Channels
 from receiver.notify.messages import EVENTS, MessageKind, make_message
+from receiver.notify.metrics import NotifyMetrics
 from receiver.notify.notifier import Notifier
 from receiver.runtime.redaction import plain
 from tests.api_fixtures import GROUP, HOSTS, Live, live
@@ -164,11 +165,11 @@ class NotifierUnderTest:
     per_minute: int = 20
 
     def __post_init__(self) -> None:
-        self.metrics = Metrics(["high-cpu"])
+        self.registry = CollectorRegistry()
         self.notifier = Notifier(
             database=self.state,
             announce=self.recipients.announce,
-            metrics=self.metrics,
+            metrics=NotifyMetrics(self.registry),
             public_url=None,
             per_minute=self.per_minute,
             clock=self.clock,
@@ -188,7 +189,8 @@ class NotifierUnderTest:
             log.append(connection, self.clock(), record)
 
     def counted(self, kind: MessageKind, outcome: str) -> float:
-        return float(self.metrics.notifications.labels(kind, outcome)._value.get())  # noqa: SLF001 its public reader is the text of all
+        name, labels = "smartcloudops_notifications_total", {"kind": kind, "outcome": outcome}
+        return self.registry.get_sample_value(name, labels) or 0.0
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from receiver.db.database import database
-from receiver.metrics import Metrics
 from receiver.webhook.inbox import Inbox
+from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.payload import envelope
 from receiver.webhook.truncated import Truncated
 
@@ -43,7 +44,8 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
 
 def fetched(inbox: Inbox, answer: Callable[[httpx.Request], httpx.Response]) -> dict[str, float]:
     """What the metrics count once the fetching is over."""
-    metrics = Metrics([])
+    registry = CollectorRegistry()
+    metrics = WebhookMetrics(registry)
     http = httpx.Client(transport=httpx.MockTransport(answer))
     rest = Truncated("http://alertmanager/", http, inbox.submit, metrics)
     for _ in range(3):
@@ -51,7 +53,7 @@ def fetched(inbox: Inbox, answer: Callable[[httpx.Request], httpx.Response]) -> 
     until = time.monotonic() + 20
     while True:
         counted = {
-            outcome: metrics.registry.get_sample_value(
+            outcome: registry.get_sample_value(
                 "smartcloudops_truncated_groups_total", {"outcome": outcome}
             )
             or 0.0

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from botocore.exceptions import ReadTimeoutError
+from prometheus_client import CollectorRegistry
 from sqlalchemy import delete
 from ulid import ULID
 
@@ -17,7 +18,6 @@ from actions.audit import log
 from actions.execution import claims, kill_switch
 from receiver.db.database import Database, database
 from receiver.evidence.prometheus import Prometheus
-from receiver.metrics import Metrics
 from receiver.playbooks.schema import Limits
 from receiver.runs import store
 from receiver.runs.model import Run, State
@@ -26,6 +26,7 @@ from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import Alert
 from receiver.workflow.closing import Closing
 from receiver.workflow.durable_queue import Engine, Kind, Phase
+from receiver.workflow.metrics import RunMetrics, StepMetrics
 from receiver.workflow.phases import Phases
 from receiver.workflow.rollback import Finish
 from receiver.workflow.steps import Stepper
@@ -79,14 +80,17 @@ class Service:
         self.inbox = Inbox(database(f"sqlite:///{self.folder}/inbox.db"), 360, lambda: None)
         self.inbox.database.migrate("inbox")
         self.inbox.start()
-        self.metrics = Metrics(["high-cpu"])
+        self.registry = CollectorRegistry()
         closing = Closing(
-            database=self.state, inbox=self.inbox, metrics=self.metrics, clock=time.time
+            database=self.state,
+            inbox=self.inbox,
+            metrics=RunMetrics(self.registry, ["high-cpu"]),
+            clock=time.time,
         )
         self.engine = Engine(url, 4, self._phase)
         stepper = Stepper(
             executor=executor(self.aws.clients(), self.state.write, time.time),
-            metrics=self.metrics,
+            metrics=StepMetrics(self.registry),
             clock=time.time,
         )
         finish = Finish(
@@ -102,7 +106,6 @@ class Service:
             prometheus=Prometheus("http://prometheus", client=self.prometheus.client()),
             closing=closing,
             finish=finish,
-            metrics=self.metrics,
             interval_s=0.05,
             clock=time.time,
             wake=lambda: self.woken.append("woken"),
@@ -213,7 +216,7 @@ def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> N
         events = [one["event"] for one in log.records(connection, run_id=service.run_id)]
     assert "step_verified" in events
     labels = {"playbook": "high-cpu", "state": "succeeded"}
-    assert service.metrics.registry.get_sample_value("smartcloudops_runs_total", labels) == 1
+    assert service.registry.get_sample_value("smartcloudops_runs_total", labels) == 1
 
 
 @pytest.mark.parametrize(("value", "status"), [("0", 200), (None, 200), ("NaN", 200), ("1", 503)])

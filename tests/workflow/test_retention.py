@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Table, insert, select
 from ulid import ULID
 
@@ -21,11 +22,11 @@ from demo.stack import postgres
 from demo.stack.processes import Processes
 from receiver.db import tables
 from receiver.db.database import Database, database, inbox_url
-from receiver.metrics import Metrics
 from receiver.runs.model import State
 from receiver.webhook.episodes import episodes
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.durable_queue import Engine, Kind, Phase
+from receiver.workflow.metrics import RetentionMetrics
 from receiver.workflow.retention import Retention
 from tests.conftest import Clock
 
@@ -48,10 +49,14 @@ class Records:
     inbox: Inbox
     engine: Engine
     clock: Clock
-    metrics: Metrics = field(default_factory=lambda: Metrics(()))
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    metrics: RetentionMetrics = field(init=False)
     # Called for each phase that the engine runs.
     done: Callable[[], None] = lambda: None
     _numbers: Iterator[int] = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        self.metrics = RetentionMetrics(self.registry)
 
     def let_go(self) -> None:
         Retention(
@@ -162,7 +167,7 @@ class Records:
 
     def removed(self, kind: str) -> float | None:
         name = "smartcloudops_retention_removed_total"
-        return self.metrics.registry.get_sample_value(name, {"kind": kind})
+        return self.registry.get_sample_value(name, {"kind": kind})
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -291,10 +296,10 @@ def test_a_database_that_is_away_is_counted_and_waited_for(records: Records) -> 
     records.engine.disconnect()
     records.let_go()
     name = "smartcloudops_retention_failures_total"
-    assert records.metrics.registry.get_sample_value(name) == 1
+    assert records.registry.get_sample_value(name) == 1
     records.engine.connect()
     records.let_go()
-    assert records.metrics.registry.get_sample_value(name) == 1
+    assert records.registry.get_sample_value(name) == 1
 
 
 def test_a_log_that_grew_in_a_storm_is_cut_afterwards(tmp_path: Path) -> None:

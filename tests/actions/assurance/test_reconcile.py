@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from ulid import ULID
 
 from actions.assurance import cloudtrail, reconcile
@@ -24,9 +25,9 @@ from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
 from receiver.audit.cloudtrail_check import CloudTrailCheck
+from receiver.audit.metrics import ReconcileMetrics
 from receiver.cli.main import main
 from receiver.db.database import Database, database
-from receiver.metrics import Metrics
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, World
 from tests.executors import executor
 
@@ -280,26 +281,28 @@ def test_from_the_command_line(
 
 def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database) -> None:
     """Nothing of its own; a call that only names a run of its own as soon as there is one."""
-    metrics = Metrics(())
+    registry = CollectorRegistry()
     check = CloudTrailCheck(
         interval_s=3600,
         database=acted,
         clients=lambda: world.aws,
-        metrics=metrics,
+        metrics=ReconcileMetrics(registry),
         clock=time.time,
     )
-    before = _count(metrics, "smartcloudops_reconcile_findings", FindingKind.CALL_WITHOUT_ENTRY)
+    before = _count(registry, "smartcloudops_reconcile_findings", FindingKind.CALL_WITHOUT_ENTRY)
     with clients.on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
         world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[5]])
     check.run_once()
-    found = [(one, _count(metrics, "smartcloudops_reconcile_findings", one)) for one in FindingKind]
+    found = [
+        (one, _count(registry, "smartcloudops_reconcile_findings", one)) for one in FindingKind
+    ]
     assert before == 0
     assert dict(found)[FindingKind.CALL_WITHOUT_ENTRY] >= 1
     assert dict(found)[FindingKind.ENTRY_WITHOUT_CALL] == 0
-    assert metrics.registry.get_sample_value("smartcloudops_reconciled_timestamp_seconds")
+    assert registry.get_sample_value("smartcloudops_reconciled_timestamp_seconds")
 
 
-def _count(metrics: Metrics, name: str, kind: FindingKind) -> float:
-    value = metrics.registry.get_sample_value(name, {"kind": kind})
+def _count(registry: CollectorRegistry, name: str, kind: FindingKind) -> float:
+    value = registry.get_sample_value(name, {"kind": kind})
     assert value is not None
     return value

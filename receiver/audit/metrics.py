@@ -1,0 +1,45 @@
+"""Metrics of the signed audit heads and of the reconciliation with CloudTrail."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from actions.assurance.reconcile import FindingKind
+from receiver.metrics import start_at_zero
+
+
+class HeadMetrics:
+    """Signed heads of the audit chain."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.anchored = Gauge(
+            "smartcloudops_audit_anchored",
+            "Number of the last audit record under a signed head; 0 before the first head",
+            registry=registry,
+        )
+        self.failures = Counter(
+            "smartcloudops_audit_anchor_failures",
+            "Heads of the audit chain that were not signed and stored",
+            registry=registry,
+        )
+
+
+class ReconcileMetrics:
+    """The comparison of the ledger with CloudTrail."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.findings = Gauge(
+            "smartcloudops_reconcile_findings",
+            "Differences between the ledger and CloudTrail in the last comparison, by kind",
+            ["kind"],
+            registry=registry,
+        )
+        start_at_zero(self.findings, FindingKind)
+        self.finished = Gauge(
+            "smartcloudops_reconciled_timestamp_seconds",
+            "Time of the last comparison of the ledger with CloudTrail; 0 before the first",
+            registry=registry,
+        )
+        self.failures = Counter(
+            "smartcloudops_reconcile_failures",
+            "Failed comparisons of the ledger with CloudTrail",
+            registry=registry,
+        )

@@ -1,0 +1,88 @@
+"""Metrics of runs, their steps, and the retention of ended runs."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from actions.base import Outcome
+from actions.catalog.registry import CATALOG
+from actions.reasons import Reason
+from receiver.metrics import FAST_S, NO_PLAYBOOK, SLOW_S, start_at_zero
+from receiver.runs.model import Mark, State
+
+
+class RunMetrics:
+    """How runs end, and what people say about them afterwards."""
+
+    def __init__(self, registry: CollectorRegistry, playbooks: Iterable[str] = ()) -> None:
+        playbooks = (*playbooks, NO_PLAYBOOK)
+        self.ended = Counter(
+            "smartcloudops_runs",
+            "Ended runs, by playbook and final state",
+            ["playbook", "state"],
+            registry=registry,
+        )
+        start_at_zero(self.ended, playbooks, [state for state in State if state.ended])
+        self.refusals = Counter(
+            "smartcloudops_refusals", "Refused runs, by reason", ["reason"], registry=registry
+        )
+        start_at_zero(self.refusals, Reason)
+        self.time_to_recovery = Histogram(
+            "smartcloudops_time_to_recovery_seconds",
+            "Time from the alert's startsAt to the verified recovery",
+            ["playbook"],
+            buckets=SLOW_S,
+            registry=registry,
+        )
+        start_at_zero(self.time_to_recovery, playbooks)
+        self.marks = Counter(
+            "smartcloudops_marks",
+            "People's feedback on ended runs",
+            ["playbook", "mark"],
+            registry=registry,
+        )
+        start_at_zero(self.marks, playbooks, Mark)
+
+
+class StepMetrics:
+    """Outcomes and durations of steps."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.outcomes = Counter(
+            "smartcloudops_actions",
+            "Executed steps, by action and outcome",
+            ["action", "outcome"],
+            registry=registry,
+        )
+        start_at_zero(self.outcomes, CATALOG, Outcome)
+        self.duration = Histogram(
+            "smartcloudops_action_duration_seconds",
+            "Time from a step's claim to its outcome",
+            ["action"],
+            buckets=FAST_S,
+            registry=registry,
+        )
+        start_at_zero(self.duration, CATALOG)
+        self.alert_to_action = Histogram(
+            "smartcloudops_alert_to_action_seconds",
+            "Time from the alert's startsAt to the first AWS call that changes something",
+            buckets=SLOW_S,
+            registry=registry,
+        )
+
+
+class RetentionMetrics:
+    """Records that retention deleted, and its failures."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.removed = Counter(
+            "smartcloudops_retention_removed",
+            "Old records deleted, by kind",
+            ["kind"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "smartcloudops_retention_failures",
+            "Failed deletions of old records",
+            registry=registry,
+        )
