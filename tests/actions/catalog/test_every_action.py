@@ -246,7 +246,7 @@ def test_the_action_of_the_page_is_sound(
 ) -> None:
     """What a reader copies from docs/writing-actions.md is done once, wherever it is cut off."""
     page = (Path(__file__).parents[3] / "docs" / "writing-actions.md").read_text()
-    source = page.partition("````python\n# actions/protect_instance.py\n")[2]
+    source = page.partition("````python\n# actions/catalog/autoscaling/protect_instance.py\n")[2]
     names: dict[str, type[Action]] = {}
     exec(source.partition("\n````\n")[0], names)  # noqa: S102 our own document
     case = Case(action="reboot_instance", writes="SetInstanceProtection")  # for its target alone
