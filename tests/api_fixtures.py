@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost
 from receiver.app import app
-from receiver.chat.wiring import chat
+from receiver.chat.wiring import make_chat
 from receiver.http import tokens
 from receiver.http.tokens import Role
 from receiver.notify.channels import Channels
@@ -199,7 +199,7 @@ def live(
             announce=services.announce if services else None,
         )
         system.prepare()
-        talking = chat(settings, system, client) if client else None
+        talking = make_chat(settings, system, client) if client else None
         application = app(system, tokens.load(file), talking)
         with _serving(application) as url:
             service = Live(

@@ -1,7 +1,7 @@
-"""What a model may look at: runs, their evidence, and what the playbooks cover. It only reads.
+"""Read-only tools of the assistant: runs, their evidence, and the alerts that playbooks match.
 
-Each answer is redacted and cut to size. Alert text is in it: it is told apart as data, and since
-there is no tool that does anything, nothing that it says can be done.
+Each result is redacted and limited in size. It contains untrusted alert text, which can have no
+effect because no tool changes anything.
 """
 
 import json
@@ -19,13 +19,13 @@ from receiver.runtime.redaction import Redaction
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.system import System
 
-_MOST = 8 * 1024
+_RESULT_CHARS_MOST = 8 * 1024
 _Name = Annotated[str, StringConstraints(max_length=255)]
 _RunId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{26}$")]
 
 
 class ListRuns(BaseModel):
-    """The latest runs, newest first: id, state, target, playbook and how each ended."""
+    """The latest runs, newest first: id, state, target, playbook and outcome."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,7 +36,7 @@ class ListRuns(BaseModel):
 
 
 class GetRun(BaseModel):
-    """One run: the alert, the verdict, every gate with its answer, the plan, the steps."""
+    """One run: the alert, the verdict, every gate with its result, the plan, the steps."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,7 +44,7 @@ class GetRun(BaseModel):
 
 
 class GetEvidence(BaseModel):
-    """What the metrics of a run's target showed: first, last, lowest and highest by role."""
+    """Metrics of a run's target at the decision: first, last, lowest and highest value by role."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,7 +52,7 @@ class GetEvidence(BaseModel):
 
 
 class Coverage(BaseModel):
-    """Which alerts have a playbook, how far each may go, and whether the service is paused."""
+    """Which alerts have a playbook, each playbook's mode, and whether the service is paused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,8 +65,8 @@ _TOOLS: Mapping[str, type[BaseModel]] = {
 }
 
 
-def described() -> Sequence[Mapping[str, Any]]:
-    """The tools as the API wants them."""
+def tool_schemas() -> Sequence[Mapping[str, Any]]:
+    """The tools in the format of the API."""
     return [
         {
             "type": "function",
@@ -82,40 +82,43 @@ def described() -> Sequence[Mapping[str, Any]]:
 
 @dataclass
 class Tools:
-    """For one question; `seen` are the ids of the runs that were looked at."""
+    """The tools for one question; `run_ids` are the runs that it has read."""
 
     system: System
     redact: Redaction
-    seen: set[str] = field(default_factory=set)
+    run_ids: set[str] = field(default_factory=set)
 
     def call(self, name: str, arguments: str) -> str:
-        """What a tool answers, as JSON; an error is an answer, too."""
+        """The result as JSON, which is an object with `error` for an invalid call."""
         model = _TOOLS.get(name)
         if model is None:
-            return json.dumps({"error": "there is no such tool"})
+            return json.dumps({"error": "unknown tool"})
         try:
-            asked = model.model_validate_json(arguments or "{}")
+            request = model.model_validate_json(arguments or "{}")
         except ValidationError:
-            return json.dumps({"error": "these arguments cannot be used"})
-        said = self.redact(json.dumps({"data": self._answer(asked)}, ensure_ascii=False))
-        return said if len(said) <= _MOST else f"{said[:_MOST]}... (cut)"
+            return json.dumps({"error": "invalid arguments"})
+        data = json.dumps({"data": self._read(request)}, ensure_ascii=False)
+        text = self.redact(data)
+        if len(text) <= _RESULT_CHARS_MOST:
+            return text
+        return f"{text[:_RESULT_CHARS_MOST]}... (cut)"
 
-    def _answer(self, asked: BaseModel) -> Any:
-        match asked:
+    def _read(self, request: BaseModel) -> Any:
+        match request:
             case ListRuns():
-                return self._runs(asked)
+                return self._runs(request)
             case GetRun():
-                return self._run(asked.run_id)
+                return self._run(request.run_id)
             case GetEvidence():
-                return self._evidence(asked.run_id)
+                return self._evidence(request.run_id)
             case _:
                 return self._coverage()
 
-    def _runs(self, asked: ListRuns) -> list[dict[str, Any]]:
+    def _runs(self, request: ListRuns) -> list[dict[str, Any]]:
         with self.system.database.read() as connection:
-            found = store.page(connection, **asked.model_dump())
-        self.seen |= {run.id for run in found}
-        return [_short(run) for run in found]
+            runs = store.page(connection, **request.model_dump())
+        self.run_ids |= {run.id for run in runs}
+        return [_short(run) for run in runs]
 
     def _run(self, run_id: str) -> dict[str, Any]:
         with self.system.database.read() as connection:
@@ -123,18 +126,18 @@ class Tools:
             steps = ledger.intents_by_run(connection, [run_id.upper()])
         if run is None:
             return {"error": "there is no such run"}
-        self.seen.add(run.id)
-        told = story(run, steps.get(run.id, ()))
-        for left in ("digest", "limits", "basis", "beside"):
-            (told["plan"] or {}).pop(left, None)
-        return told
+        self.run_ids.add(run.id)
+        view = story(run, steps.get(run.id, ()))
+        for key in ("digest", "limits", "basis", "beside"):
+            (view["plan"] or {}).pop(key, None)
+        return view
 
     def _evidence(self, run_id: str) -> dict[str, Any]:
         with self.system.database.read() as connection:
             run = store.get(connection, run_id.upper())
         if run is None or run.evidence is None:
-            return {"error": "there is no evidence of such a run"}
-        self.seen.add(run.id)
+            return {"error": "there is no such run, or it has no evidence"}
+        self.run_ids.add(run.id)
         roles = {
             role: {
                 "first": values[0],
@@ -156,12 +159,12 @@ class Tools:
             state = kill_switch.read_switch(connection)
         playbooks = [
             {
-                "playbook": one.name,
-                "alerts": [str(matcher) for matcher in one.match],
-                "mode": str(one.mode),
-                "steps": [step.action for step in one.steps],
+                "playbook": playbook.name,
+                "alerts": [str(matcher) for matcher in playbook.match],
+                "mode": str(playbook.mode),
+                "steps": [step.action for step in playbook.steps],
             }
-            for one in self.system.playbooks.items
+            for playbook in self.system.playbooks.items
         ]
         paused = None if state is None else state.paused
         mode = str(self.system.settings.mode)

@@ -1,6 +1,6 @@
-"""What people do from a chat: the verbs, each with the role it needs.
+"""The commands of the chat, each with the role that it requires.
 
-A verb does what its call of the API does, through the same functions and into the same audit.
+A command calls the function that the API calls, and is recorded in the same audit.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,28 +18,28 @@ from receiver.runtime.rfc3339 import rfc3339
 from receiver.system import System
 from receiver.workflow.interventions import NoSuchRunError, NotNowError
 
-_WAITING_MOST, _LISTED = 10, 10
-_COMMENT_MOST = 1000
-HELP = """status: whether it is paused, and what waits for you
-runs: the latest
-why RUN: what became of it, and why
+_AWAITING_MOST, _LATEST_MOST = 10, 10
+_COMMENT_CHARS_MOST = 1000
+HELP = """status: whether actions are paused, and the runs that await approval
+runs: the latest runs
+why RUN: the state of a run, and the reason
 approve RUN COMMENT, deny RUN COMMENT, cancel RUN COMMENT, rollback RUN COMMENT
-mark RUN right|wrong COMMENT
+mark RUN right|wrong COMMENT: feedback on the decision of an ended run
 pause COMMENT, resume COMMENT
-ask QUESTION: in your own words"""
+ask QUESTION: a question in plain language"""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """Plain text; `waiting` are runs that wait for approval, as they were shown."""
+    """Plain text, and the runs to show approval buttons for."""
 
     text: str
-    waiting: tuple[Run, ...] = ()
+    awaiting: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """Who says what, and from where: `address` as the audit keeps it."""
+class ChatRequest:
+    """`address` is the origin that the audit records."""
 
     user: ChatUser
     text: str
@@ -47,30 +47,31 @@ class Request:
     request_id: str
 
 
-class _CannotError(Exception):
-    """The text says why not."""
+class _RefusedError(Exception):
+    """The message is the reply."""
+
+
+_Command = Callable[[ChatRequest, str], Reply]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatOps:
-    """`ask` answers questions; None where that is switched off."""
+class ChatCommands:
+    """`ask` answers a question; None where no assistant is configured."""
 
     system: System
     ask: Callable[[str], str] | None = None
 
-    def answer(self, request: Request) -> Reply:
-        """Do what is said, or say why not."""
-        verb, _, rest = request.text.strip().partition(" ")
-        needed, do = self._verbs().get(verb.lower(), (Role.VIEWER, None))
-        if do is None:
+    def handle(self, request: ChatRequest) -> Reply:
+        """Run a command; the reply is its result, or the reason for its refusal."""
+        name, _, text = request.text.strip().partition(" ")
+        role, command = self._commands().get(name.lower(), (Role.VIEWER, None))
+        if command is None:
             return Reply(HELP)
-        return self._done(request, needed, do, rest.strip())
+        return self._run_command(request, role, command, text.strip())
 
-    def _done(
-        self, request: Request, needed: Role, do: Callable[[Request, str], Reply], rest: str
-    ) -> Reply:
-        if not request.user.role.may(needed):
-            return Reply(f"That needs the role {needed}; yours is {request.user.role}.")
+    def _run_command(self, request: ChatRequest, role: Role, command: _Command, text: str) -> Reply:
+        if not request.user.role.may(role):
+            return Reply(f"This requires the role {role}; yours is {request.user.role}.")
         origin = Origin(
             name=request.user.name,
             role=str(request.user.role),
@@ -79,55 +80,67 @@ class ChatOps:
         )
         try:
             with coming_from(origin):
-                return do(request, rest)
+                return command(request, text)
         except NoSuchRunError:
             return Reply("There is no such run.")
-        except (NotNowError, _CannotError) as error:
+        except (NotNowError, _RefusedError) as error:
             return Reply(str(error))
 
-    def decide_on(self, request: Request, *, approve: bool, run_id: str, digest: str) -> Reply:
-        """A button: the very plan that was shown, or nothing."""
-        doing = self.system.interventions
-        how = partial(doing.approve, digest=digest) if approve else doing.deny
-        do = self._doing(how, "Approved" if approve else "Denied")
-        return self._done(request, Role.OPERATOR, do, f"{run_id} by a button in the chat")
+    def handle_approval(
+        self, request: ChatRequest, *, approve: bool, run_id: str, digest: str
+    ) -> Reply:
+        """A button. It approves only the plan with this digest."""
+        interventions = self.system.interventions
+        intervene = partial(interventions.approve, digest=digest) if approve else interventions.deny
+        command = self._intervention(intervene, "Approved" if approve else "Denied")
+        text = f"{run_id} by a button in the chat"
+        return self._run_command(request, Role.OPERATOR, command, text)
 
-    def _verbs(self) -> Mapping[str, tuple[Role, Callable[[Request, str], Reply]]]:
-        doing = self.system.interventions
+    def _commands(self) -> Mapping[str, tuple[Role, _Command]]:
+        interventions = self.system.interventions
         return {
             "status": (Role.VIEWER, self._status),
             "runs": (Role.VIEWER, self._latest),
             "why": (Role.VIEWER, self._why),
             "ask": (Role.VIEWER, self._ask),
-            "pause": (Role.OPERATOR, lambda who, text: self._turn(who, text, paused=True)),
-            "resume": (Role.OPERATOR, lambda who, text: self._turn(who, text, paused=False)),
-            "approve": (Role.OPERATOR, self._doing(doing.approve, "Approved")),
-            "deny": (Role.OPERATOR, self._doing(doing.deny, "Denied")),
-            "cancel": (Role.OPERATOR, self._doing(doing.cancel, "Cancelled")),
-            "rollback": (Role.OPERATOR, self._doing(doing.roll_back, "Rolling back")),
-            "mark": (Role.OPERATOR, self._mark),
+            "pause": (
+                Role.OPERATOR,
+                lambda request, text: self._switch(request, text, paused=True),
+            ),
+            "resume": (
+                Role.OPERATOR,
+                lambda request, text: self._switch(request, text, paused=False),
+            ),
+            "approve": (Role.OPERATOR, self._intervention(interventions.approve, "Approved")),
+            "deny": (Role.OPERATOR, self._intervention(interventions.deny, "Denied")),
+            "cancel": (Role.OPERATOR, self._intervention(interventions.cancel, "Cancelled")),
+            "rollback": (
+                Role.OPERATOR,
+                self._intervention(interventions.roll_back, "Rolling back"),
+            ),
+            "mark": (Role.OPERATOR, self._feedback),
         }
 
-    def _status(self, _: Request, __: str) -> Reply:
+    def _status(self, _: ChatRequest, __: str) -> Reply:
         with self.system.database.read() as connection:
             state = kill_switch.read_switch(connection)
-            flying = store.count(connection, IN_FLIGHT)
-            waiting = store.page(connection, state=State.AWAITING_APPROVAL, limit=_WAITING_MOST)
-        lines = ["It is not known whether it is paused: nothing acts."]
+            in_flight = store.count(connection, IN_FLIGHT)
+            awaiting = store.page(connection, state=State.AWAITING_APPROVAL, limit=_AWAITING_MOST)
+        lines = ["The state of the kill switch is unknown, so no step is sent."]
         if state is not None and state.paused:
             by, since = plain(state.changed_by), rfc3339(state.changed_at)
             lines = [f"PAUSED by {by} since {since}: {plain(state.comment)}"]
         elif state is not None:
             lines = [f"Running, mode {self.system.settings.mode}"]
-        lines += [f"{flying} runs in flight, {len(waiting)} wait for approval"]
-        return Reply("\n".join([*lines, *map(_line, waiting)]), tuple(waiting))
+        lines += [f"{in_flight} runs in flight, {len(awaiting)} await approval"]
+        return Reply("\n".join([*lines, *map(_line, awaiting)]), tuple(awaiting))
 
-    def _latest(self, _: Request, __: str) -> Reply:
+    def _latest(self, _: ChatRequest, __: str) -> Reply:
         with self.system.database.read() as connection:
-            found = store.page(connection, limit=_LISTED)
-        return Reply("\n".join(map(_line, found)) or "There are no runs.")
+            latest = store.page(connection, limit=_LATEST_MOST)
+        return Reply("\n".join(map(_line, latest)) or "There are no runs.")
 
-    def _why(self, _: Request, text: str) -> Reply:
+    def _why(self, _: ChatRequest, text: str) -> Reply:
         run = self._run(text.partition(" ")[0].upper())
         if run is None:
             raise NoSuchRunError
@@ -135,20 +148,24 @@ class ChatOps:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         lines = [_line(run), plain(run.outcome or "")]
         lines += [
-            f"stopped at {g['name']}: {plain(g['detail'])}" for g in run.gates if not g["passed"]
+            f"stopped at gate {gate['name']}: {plain(gate['detail'])}"
+            for gate in run.gates
+            if not gate["passed"]
         ]
-        lines += [f"{one.action} on {one.target}: {one.outcome or one.stage}" for one in steps]
-        waits = (run,) if run.state is State.AWAITING_APPROVAL else ()
-        return Reply("\n".join(filter(None, lines)), waits)
+        lines += [f"{step.action} on {step.target}: {step.outcome or step.stage}" for step in steps]
+        awaiting = (run,) if run.state is State.AWAITING_APPROVAL else ()
+        return Reply("\n".join(filter(None, lines)), awaiting)
 
-    def _ask(self, _: Request, text: str) -> Reply:
+    def _ask(self, _: ChatRequest, text: str) -> Reply:
         if self.ask is None:
-            raise _CannotError("Asking is not switched on.")
+            raise _RefusedError(
+                "The assistant is off: set SMARTCLOUDOPS_ASK_URL and SMARTCLOUDOPS_ASK_MODEL."
+            )
         if not text:
-            raise _CannotError("Ask what?")
+            raise _RefusedError("Write a question after ask.")
         return Reply(self.ask(text))
 
-    def _turn(self, request: Request, text: str, *, paused: bool) -> Reply:
+    def _switch(self, request: ChatRequest, text: str, *, paused: bool) -> Reply:
         with self.system.database.write() as connection:
             kill_switch.set_paused(
                 connection,
@@ -157,27 +174,25 @@ class ChatOps:
                 comment=_comment(text),
                 now=self.system.clock(),
             )
-        return Reply("Paused: nothing acts." if paused else "Resumed.")
+        return Reply("Paused: no new actions." if paused else "Resumed.")
 
-    def _doing(
-        self, how: Callable[[str, str, str], None], said: str
-    ) -> Callable[[Request, str], Reply]:
-        def do(request: Request, text: str) -> Reply:
+    def _intervention(self, intervene: Callable[[str, str, str], None], result: str) -> _Command:
+        def command(request: ChatRequest, text: str) -> Reply:
             run_id, _, comment = text.partition(" ")
-            how(run_id.upper(), request.user.name, _comment(comment))
-            return Reply(f"{said}: run {plain(run_id.upper())}")
+            intervene(run_id.upper(), request.user.name, _comment(comment))
+            return Reply(f"{result}: run {plain(run_id.upper())}")
 
-        return do
+        return command
 
-    def _mark(self, request: Request, text: str) -> Reply:
+    def _feedback(self, request: ChatRequest, text: str) -> Reply:
         run_id, _, rest = text.partition(" ")
-        said, _, comment = rest.strip().partition(" ")
-        if said not in set(Mark):
-            raise _CannotError("Was it right or wrong? mark RUN right|wrong COMMENT")
+        mark, _, comment = rest.strip().partition(" ")
+        if mark not in set(Mark):
+            raise _RefusedError("Right or wrong? The command is mark RUN right|wrong COMMENT.")
         self.system.interventions.mark(
-            run_id.upper(), request.user.name, _comment(comment), right=said == Mark.RIGHT
+            run_id.upper(), request.user.name, _comment(comment), right=mark == Mark.RIGHT
         )
-        return Reply(f"Marked as {said}: run {plain(run_id.upper())}")
+        return Reply(f"Marked as {mark}: run {plain(run_id.upper())}")
 
     def _run(self, run_id: str) -> Run | None:
         self.system.assessor.take_in()
@@ -186,14 +201,14 @@ class ChatOps:
 
 
 def _comment(text: str) -> str:
-    comment = "".join(one for one in text.strip() if one.isprintable())[:_COMMENT_MOST]
+    comment = "".join(char for char in text.strip() if char.isprintable())[:_COMMENT_CHARS_MOST]
     if not comment:
-        raise _CannotError("Say why: a comment is needed.")
+        raise _RefusedError("A comment is required: say why.")
     return comment
 
 
 def _line(run: Run) -> str:
-    """One line; what an alert says of itself is not in it."""
+    """A summary without any text of the alert."""
     action = f", {run.plan['action']}" if run.plan else ""
     reason = f" ({run.refusal})" if run.refusal else ""
     target = plain(run.target or "no target")

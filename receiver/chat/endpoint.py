@@ -1,6 +1,7 @@
-"""What comes from a chat: signed, from somebody that we know, answered in the chat's own form."""
+"""Endpoints of the chats: a request is signed, and from a user of the chat users file."""
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -8,9 +9,9 @@ import structlog
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from receiver.chat import commands, slack
-from receiver.chat.commands import Reply
-from receiver.chat.slack import FormError, Said
+from receiver.chat import slack
+from receiver.chat.commands import ChatRequest, Reply
+from receiver.chat.slack import ChatMessage, FormError
 from receiver.chat.users import ChatUser
 from receiver.chat.wiring import Chat
 from receiver.http.auth import ROLE
@@ -21,11 +22,11 @@ from receiver.http.signatures import SecretFileError, SignatureError, Signatures
 _log = structlog.get_logger()
 router = APIRouter(prefix="/chat", tags=["chat"])
 SIGNATURE = "signature"
-_STRANGER = "I do not know you: an admin must add {key} to the chat users."
+_UNKNOWN_USER = "Unknown user: an admin must add {key} to the file of chat users."
 
 
-class Verb(BaseModel):
-    """What a chat of any other kind sends: who says what."""
+class WebhookCommand(BaseModel):
+    """A command from a chat other than Slack."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,12 +34,12 @@ class Verb(BaseModel):
     text: Annotated[str, StringConstraints(max_length=3000)]
 
 
-class Answered(BaseModel):
+class WebhookReply(BaseModel):
     text: str
 
 
 class SlackMessage(BaseModel):
-    """As Slack has it; empty where the answer comes later."""
+    """A message of Slack; empty where the reply is posted to the response URL."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -53,7 +54,7 @@ _FORM: dict[str, Any] = {
 _JSON: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": Verb.model_json_schema()}},
+        "content": {"application/json": {"schema": WebhookCommand.model_json_schema()}},
     }
 }
 _ERRORS = documented(
@@ -65,8 +66,8 @@ _ERRORS = documented(
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-_SLACK = answers(SlackMessage, "What Slack shows.") | _ERRORS
-_TEXT = answers(Answered, "What to show.") | _ERRORS
+_SLACK = answers(SlackMessage, "The message that Slack shows.") | _ERRORS
+_TEXT = answers(WebhookReply, "The text to show.") | _ERRORS
 
 
 @router.post(
@@ -75,93 +76,109 @@ _TEXT = answers(Answered, "What to show.") | _ERRORS
 async def command(request: Request) -> dict[str, Any]:
     """A slash command of Slack, such as `/ops status`."""
     chat = _chat(request)
-    body = await _believed(request, chat.slack, "X-Slack-Request-Timestamp", "X-Slack-Signature")
-    said = _read(slack.command, body)
-    user = chat.user(said.user)
+    body = await _verified_body(
+        request, chat.slack, "X-Slack-Request-Timestamp", "X-Slack-Signature"
+    )
+    message = _parse(slack.parse_command, body)
+    user = chat.find_user(message.user)
     if user is None:
-        return slack.message(Reply(_STRANGER.format(key=said.user)))
-    asked = _request(request, user, said.user, said.text)
-    asks = chat.ops.ask is not None and said.text.strip().lower().startswith("ask ")
-    if asks and said.later is not None:
-        # Slack waits three seconds, and a model takes longer.
-        chat.later(said.later, lambda: slack.message(chat.ops.answer(asked)))
-        return slack.message(Reply("Looking into it ..."))
-    return slack.message(await asyncio.to_thread(chat.ops.answer, asked))
+        return slack.render_reply(Reply(_UNKNOWN_USER.format(key=message.user)))
+    command = _chat_request(request, user, message.user, message.text)
+    is_question = message.text.strip().lower().startswith("ask ")
+    if is_question and chat.commands.ask is not None and message.response_url is not None:
+        # Slack waits three seconds for a response, and a model takes longer.
+        chat.in_background(
+            message.response_url, lambda: slack.render_reply(chat.commands.handle(command))
+        )
+        return slack.render_reply(Reply("Looking into it ..."))
+    return slack.render_reply(await asyncio.to_thread(chat.commands.handle, command))
 
 
 @router.post("/slack/actions", response_model=None, openapi_extra=_SIGNED | _FORM, responses=_SLACK)
 async def action(request: Request) -> dict[str, Any]:
-    """A button that was pressed in Slack: it approves or denies the plan that it was shown with."""
+    """A pressed button of Slack. It approves or denies the plan that it was shown with."""
     chat = _chat(request)
-    body = await _believed(request, chat.slack, "X-Slack-Request-Timestamp", "X-Slack-Signature")
-    said = _read(slack.button, body)
-    user = chat.user(said.user)
-    reply = Reply(_STRANGER.format(key=said.user))
+    body = await _verified_body(
+        request, chat.slack, "X-Slack-Request-Timestamp", "X-Slack-Signature"
+    )
+    message = _parse(slack.parse_button, body)
+    user = chat.find_user(message.user)
+    reply = Reply(_UNKNOWN_USER.format(key=message.user))
     if user is not None:
-        asked = _request(request, user, said.user, "")
-        reply = await asyncio.to_thread(_pressed, chat, asked, said)
-    if said.later is not None:
-        chat.later(said.later, lambda: slack.message(reply, replacing=True))
+        press = _chat_request(request, user, message.user, "")
+        reply = await asyncio.to_thread(_handle_button, chat, press, message)
+    if message.response_url is not None:
+        chat.in_background(message.response_url, lambda: slack.render_reply(reply, replace=True))
     return {}
 
 
 @router.post("/webhook", response_model=None, openapi_extra=_SIGNED | _JSON, responses=_TEXT)
 async def webhook(request: Request) -> dict[str, str]:
-    """The same verbs from any other chat, as JSON, signed as Slack signs."""
+    """The same commands from any other chat, as JSON, signed in the way of Slack."""
     chat = _chat(request)
     names = ("X-SmartCloudOps-Timestamp", "X-SmartCloudOps-Signature")
-    body = await _believed(request, chat.webhook, *names)
+    body = await _verified_body(request, chat.webhook, *names)
     try:
-        verb = Verb.model_validate_json(body)
+        command = WebhookCommand.model_validate_json(body)
     except ValidationError:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "user and text are needed") from None
-    key = f"webhook:{verb.user}"
-    user = chat.user(key)
+        raise HTTPException(
+            HTTPStatus.BAD_REQUEST, "the fields user and text are required"
+        ) from None
+    key = f"webhook:{command.user}"
+    user = chat.find_user(key)
     if user is None:
-        return {"text": _STRANGER.format(key=key)}
-    reply = await asyncio.to_thread(chat.ops.answer, _request(request, user, key, verb.text))
+        return {"text": _UNKNOWN_USER.format(key=key)}
+    reply = await asyncio.to_thread(
+        chat.commands.handle, _chat_request(request, user, key, command.text)
+    )
     return {"text": reply.text}
 
 
 def _chat(request: Request) -> Chat:
     chat: Chat | None = request.app.state.chat
     if chat is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "the chat is switched off")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "the chat is not configured")
     return chat
 
 
-async def _believed(
+async def _verified_body(
     request: Request, signatures: Signatures | None, timestamp: str, signature: str
 ) -> bytes:
-    """The body of a request that was signed just now, and not taken before."""
+    """The body of a request with a valid, recent and unused signature."""
     if signatures is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "this chat is switched off")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "this kind of chat is not configured")
     body = await request.body()
-    given = request.headers.get(timestamp, ""), request.headers.get(signature, "")
+    headers = request.headers.get(timestamp, ""), request.headers.get(signature, "")
     try:
-        await asyncio.to_thread(signatures.check, *given, body)
+        await asyncio.to_thread(signatures.check, *headers, body)
     except SignatureError as error:
-        _log.warning("chat_refused", why=str(error))
-        raise HTTPException(HTTPStatus.UNAUTHORIZED, "the signature does not hold") from None
+        _log.warning("chat_request_refused", reason=str(error))
+        raise HTTPException(
+            HTTPStatus.UNAUTHORIZED, "the signature is invalid, expired or already used"
+        ) from None
     except SecretFileError as error:
-        _log.error("chat_secret_unreadable", why=str(error))
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the secret is out of reach") from None
+        _log.error("chat_secret_read_failed", reason=str(error))
+        raise HTTPException(
+            HTTPStatus.SERVICE_UNAVAILABLE, "the signing secret cannot be read"
+        ) from None
     return body
 
 
-def _read(form: Any, body: bytes) -> Said:
+def _parse(parse: Callable[[bytes], ChatMessage], body: bytes) -> ChatMessage:
     try:
-        said: Said = form(body)
+        return parse(body)
     except FormError as error:
         raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
-    return said
 
 
-def _request(request: Request, user: ChatUser, key: str, text: str) -> commands.Request:
-    return commands.Request(user=user, text=text, address=key, request_id=request.state.request_id)
+def _chat_request(request: Request, user: ChatUser, key: str, text: str) -> ChatRequest:
+    return ChatRequest(user=user, text=text, address=key, request_id=request.state.request_id)
 
 
-def _pressed(chat: Chat, asked: commands.Request, said: Said) -> Reply:
-    return chat.ops.decide_on(
-        asked, approve=bool(said.approve), run_id=said.run_id, digest=said.digest
+def _handle_button(chat: Chat, request: ChatRequest, message: ChatMessage) -> Reply:
+    return chat.commands.handle_approval(
+        request,
+        approve=bool(message.approve),
+        run_id=message.run_id,
+        digest=message.digest,
     )

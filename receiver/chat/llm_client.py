@@ -1,7 +1,6 @@
-"""A model behind an OpenAI-compatible API, asked once: whatever it answers is data to judge.
+"""A client for OpenAI-compatible chat completions, also of vLLM, Ollama and llama.cpp.
 
-https://platform.openai.com/docs/api-reference/chat/create, as vLLM, Ollama, llama.cpp and others
-serve it, too.
+https://platform.openai.com/docs/api-reference/chat/create
 """
 
 import time
@@ -12,14 +11,14 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-_ANSWER_MOST = 256 * 1024
-_TOKENS_MOST = 800
-# Where the answer does not say how many tokens it took: so many bytes are about one.
-_BYTES_A_TOKEN = 3
+_ANSWER_BYTES_MOST = 256 * 1024
+_ANSWER_TOKENS_MOST = 800
+# An estimate for answers that do not say how many tokens they used.
+_BYTES_PER_TOKEN = 3
 
 
-class CompletionError(Exception):
-    """There is no answer that could be used; the text says why and quotes nothing of it."""
+class LlmError(Exception):
+    """There is no usable answer. The message gives the reason and quotes nothing of the answer."""
 
 
 class Function(BaseModel):
@@ -36,8 +35,8 @@ class ToolCall(BaseModel):
     function: Function
 
 
-class Message(BaseModel):
-    """`content` is what it says, `tool_calls` what it wants to know."""
+class AssistantMessage(BaseModel):
+    """Text of the model, or the tools that it wants to call."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -46,7 +45,7 @@ class Message(BaseModel):
 
 
 class _Choice(BaseModel):
-    message: Message
+    message: AssistantMessage
 
 
 class _Usage(BaseModel):
@@ -60,13 +59,13 @@ class _Completion(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    message: Message
+    message: AssistantMessage
     tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Completions:
-    """`key` gives the API's key, or None where there is none."""
+class LlmClient:
+    """`key` returns the API key, or None for an API without keys."""
 
     url: str
     model: str
@@ -80,52 +79,52 @@ class Completions:
         *,
         until: float,
     ) -> Completion:
-        """`until` is in seconds of the monotonic clock. Raises CompletionError."""
+        """`until` is a time of the monotonic clock. Raises LlmError."""
         body = {
             "model": self.model,
             "messages": messages,
             "tools": tools,
             "temperature": 0,
-            "max_tokens": _TOKENS_MOST,
+            "max_tokens": _ANSWER_TOKENS_MOST,
         }
         content = self._post(body, until)
         try:
-            found = _Completion.model_validate_json(content)
+            completion = _Completion.model_validate_json(content)
         except ValidationError:
-            raise CompletionError("its answer is not of the form that the API has") from None
-        tokens = found.usage.total_tokens if found.usage else 0
+            raise LlmError("the answer is not a chat completion") from None
+        tokens = completion.usage.total_tokens if completion.usage else 0
         return Completion(
-            message=found.choices[0].message,
-            tokens=max(tokens, len(content) // _BYTES_A_TOKEN),
+            message=completion.choices[0].message,
+            tokens=max(tokens, len(content) // _BYTES_PER_TOKEN),
         )
 
     def _post(self, body: Mapping[str, Any], until: float) -> bytes:
-        left = until - time.monotonic()
-        if left <= 0:
-            raise CompletionError("it took too long")
+        timeout_s = until - time.monotonic()
+        if timeout_s <= 0:
+            raise LlmError("the model did not answer in time")
         key = self.key()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         url = f"{self.url.rstrip('/')}/chat/completions"
         try:
             with self.client.stream(
-                "POST", url, json=body, headers=headers, timeout=left, follow_redirects=False
-            ) as answer:
-                content = _read(answer, until)
+                "POST", url, json=body, headers=headers, timeout=timeout_s, follow_redirects=False
+            ) as response:
+                content = _read(response, until)
         except httpx.TimeoutException:
-            raise CompletionError("it took too long") from None
+            raise LlmError("the model did not answer in time") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise CompletionError(f"it is out of reach: {type(error).__name__}") from None
-        if answer.status_code != httpx.codes.OK:
-            raise CompletionError(f"it answered {answer.status_code}")
+            raise LlmError(f"the API cannot be reached: {type(error).__name__}") from None
+        if response.status_code != httpx.codes.OK:
+            raise LlmError(f"the API returned status {response.status_code}")
         return content
 
 
-def _read(answer: httpx.Response, until: float) -> bytes:
+def _read(response: httpx.Response, until: float) -> bytes:
     content = bytearray()
-    for chunk in answer.iter_bytes():
+    for chunk in response.iter_bytes():
         content += chunk
-        if len(content) > _ANSWER_MOST:
-            raise CompletionError("it says too much")
+        if len(content) > _ANSWER_BYTES_MOST:
+            raise LlmError(f"the answer is larger than {_ANSWER_BYTES_MOST} bytes")
         if time.monotonic() > until:
-            raise CompletionError("it took too long")
+            raise LlmError("the model did not answer in time")
     return bytes(content)

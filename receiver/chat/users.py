@@ -1,4 +1,4 @@
-"""Who somebody in a chat is to us: a name for the audit, and a role."""
+"""The file that maps a user of a chat to a name for the audit and a role."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from receiver.http.tokens import Role
 
 
 class ChatUsersError(Exception):
-    """The file of chat users cannot be used; the text names it."""
+    """The file of chat users is unusable; the message names the file and the problem."""
 
 
 class ChatUser(BaseModel):
@@ -24,7 +24,7 @@ _Key = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[A-Za-z0-9._@/-]{1,128
 _FILE = TypeAdapter(dict[_Key, ChatUser])
 
 
-def load(path: Path) -> Mapping[str, ChatUser]:
+def load_users(path: Path) -> Mapping[str, ChatUser]:
     """By `slack:TEAM/USER` or `webhook:NAME`. Raises ChatUsersError."""
     try:
         return _FILE.validate_json(path.read_bytes())

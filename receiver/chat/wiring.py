@@ -1,4 +1,4 @@
-"""The chat's parts put together, as far as the settings name them."""
+"""Builds the chat that the settings ask for."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,93 +9,98 @@ from typing import Any
 import httpx
 import structlog
 
-from receiver.chat import users as chat_users
-from receiver.chat.assistant import Ask
-from receiver.chat.commands import ChatOps
-from receiver.chat.llm_client import CompletionError, Completions
-from receiver.chat.users import ChatUser, ChatUsersError
+from receiver.chat.assistant import Assistant
+from receiver.chat.commands import ChatCommands
+from receiver.chat.llm_client import LlmClient, LlmError
+from receiver.chat.users import ChatUser, ChatUsersError, load_users
 from receiver.http.signatures import SecretFileError, Signatures, secret_of
 from receiver.runtime.redaction import Redaction
 from receiver.settings import Settings
 from receiver.system import System
 
 _log = structlog.get_logger()
-_LATER_TIMEOUT_S = 10.0
-_LATER_AT_ONCE = 4
+_REPLY_TIMEOUT_S = 10.0
+_REPLY_THREADS = 4
 
 
 class ChatError(Exception):
-    """The chat cannot be had as the settings say; the text says why."""
+    """The settings of the chat are unusable; the message gives the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
-    """`slack` and `webhook` believe signed requests; None where that way is switched off."""
+    """`slack` and `webhook` check signatures; None where that kind of chat is not configured."""
 
-    ops: ChatOps
+    commands: ChatCommands
     users: Path
     slack: Signatures | None
     webhook: Signatures | None
     client: httpx.Client
     pool: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(_LATER_AT_ONCE, "chat")
+        default_factory=lambda: ThreadPoolExecutor(_REPLY_THREADS, "chat")
     )
 
-    def user(self, key: str) -> ChatUser | None:
-        """Who that is to us; the file is read for each, so that a change counts at once."""
+    def find_user(self, key: str) -> ChatUser | None:
+        """The user with this key. The file is read each time, so that changes apply at once."""
         try:
-            return chat_users.load(self.users).get(key)
+            return load_users(self.users).get(key)
         except ChatUsersError as error:
-            _log.error("chat_users_unreadable", why=str(error))
+            _log.error("chat_users_read_failed", reason=str(error))
             return None
 
-    def later(self, url: str, work: Callable[[], dict[str, Any]]) -> None:
-        """Say to a chat what `work` gives, once it is done."""
-        self.pool.submit(self._said, url, work)
+    def in_background(self, url: str, work: Callable[[], dict[str, Any]]) -> None:
+        """Post the message that `work` returns, from another thread."""
+        self.pool.submit(self._post, url, work)
 
-    def _said(self, url: str, work: Callable[[], dict[str, Any]]) -> None:
+    def _post(self, url: str, work: Callable[[], dict[str, Any]]) -> None:
         try:
-            said = work()
-            # Whatever it answers is not read.
+            message = work()
+            # The body of the response is not read: its size is unknown.
             with self.client.stream(
-                "POST", url, json=said, timeout=_LATER_TIMEOUT_S, follow_redirects=False
-            ) as answer:
+                "POST", url, json=message, timeout=_REPLY_TIMEOUT_S, follow_redirects=False
+            ) as response:
                 pass
-        except Exception as error:  # noqa: BLE001 nobody waits for it; the log must have it
-            _log.error("chat_answer_lost", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 an error in a pool is lost unless it is logged
+            _log.error("chat_reply_failed", error=type(error).__name__)
             return
-        if not answer.is_success:
-            _log.error("chat_answer_lost", status=answer.status_code)
+        if not response.is_success:
+            _log.error("chat_reply_failed", status=response.status_code)
 
 
-def chat(settings: Settings, system: System, client: httpx.Client) -> Chat | None:
-    """The chat, or None where no way to it is named. Raises ChatError."""
+def make_chat(settings: Settings, system: System, client: httpx.Client) -> Chat | None:
+    """None where no kind of chat is configured. Raises ChatError."""
     slack, webhook = settings.slack_secret_file, settings.chat_secret_file
     if slack is None and webhook is None:
         return None
     if settings.chat_users_file is None:
-        raise ChatError("SMARTCLOUDOPS_CHAT_USERS_FILE must say who somebody in the chat is")
+        raise ChatError(
+            "SMARTCLOUDOPS_CHAT_USERS_FILE must name the file of chat users and their roles"
+        )
     try:
-        chat_users.load(settings.chat_users_file)
-        known = [secret_of(file) for file in (slack, webhook, settings.ask_key_file) if file]
+        load_users(settings.chat_users_file)
+        secrets = [secret_of(file) for file in (slack, webhook, settings.ask_key_file) if file]
     except (ChatUsersError, SecretFileError) as error:
         raise ChatError(str(error)) from None
 
-    def signed(file: Path | None) -> Signatures | None:
+    def signatures(file: Path | None) -> Signatures | None:
         if file is None:
             return None
         return Signatures(file=file, database=system.database, clock=system.clock)
 
     return Chat(
-        ops=ChatOps(system=system, ask=_ask(settings, system, client, Redaction(known))),
+        commands=ChatCommands(
+            system=system, ask=_make_assistant(settings, system, client, Redaction(secrets))
+        ),
         users=settings.chat_users_file,
-        slack=signed(slack),
-        webhook=signed(webhook),
+        slack=signatures(slack),
+        webhook=signatures(webhook),
         client=client,
     )
 
 
-def _ask(settings: Settings, system: System, client: httpx.Client, redact: Redaction) -> Ask | None:
+def _make_assistant(
+    settings: Settings, system: System, client: httpx.Client, redact: Redaction
+) -> Assistant | None:
     if settings.ask_url is None:
         return None
     file = settings.ask_key_file
@@ -104,16 +109,16 @@ def _ask(settings: Settings, system: System, client: httpx.Client, redact: Redac
         try:
             return secret_of(file) if file else None
         except SecretFileError:
-            raise CompletionError("its key cannot be read") from None
+            raise LlmError("the key file cannot be read") from None
 
-    model = Completions(
+    model = LlmClient(
         url=str(settings.ask_url),
         model=settings.ask_model,
         key=key,
         client=client,
     )
     url = settings.public_url
-    return Ask(
+    return Assistant(
         system=system,
         model=model,
         redact=redact,

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actions.aws.clients import AWS_ERRORS
 from receiver.app import app
-from receiver.chat.wiring import ChatError, chat
+from receiver.chat.wiring import ChatError, make_chat
 from receiver.cli.playbooks import BAD_INPUT, FAILED, fail, playbooks_or_exit, settings_or_exit
 from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
@@ -49,7 +49,7 @@ def serve() -> None:
         http = httpx.Client(trust_env=False)
         services = Channels(str(loaded.alertmanager_url), loaded.notify_file, http)
         system = System(loaded, playbooks, messenger=services, announce=services.announce)
-        talking = chat(loaded, system, http)
+        talking = make_chat(loaded, system, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
         # Before the port is bound: whoever gets a connection gets an answer.
         system.prepare()

@@ -1,4 +1,4 @@
-"""A chat that signs what it sends, and a model behind an OpenAI-compatible API, both local."""
+"""Local stand-ins: a chat that signs its requests, and an OpenAI-compatible API."""
 
 import json
 import threading
@@ -26,21 +26,21 @@ USERS = {
 
 
 @dataclass
-class Hooks:
-    """Slack's response_url: what was said later."""
+class Replies:
+    """The messages that arrived at Slack's response_url."""
 
-    said: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, request: httpx.Request) -> httpx.Response:
-        self.said.append(json.loads(request.content))
+        self.messages.append(json.loads(request.content))
         return httpx.Response(200)
 
-    def until(self, words: str) -> dict[str, Any]:
+    def wait_for(self, text: str) -> dict[str, Any]:
         deadline = time.monotonic() + 20
-        while not (found := [one for one in self.said if words in one["text"]]):
-            assert time.monotonic() < deadline, self.said
+        while not (matches := [reply for reply in self.messages if text in reply["text"]]):
+            assert time.monotonic() < deadline, self.messages
             time.sleep(0.02)
-        return found[0]
+        return matches[0]
 
 
 Answer = bytes | int | Callable[[Mapping[str, Any]], bytes]
@@ -48,30 +48,30 @@ Answer = bytes | int | Callable[[Mapping[str, Any]], bytes]
 
 @dataclass
 class Model:
-    """Gives its `answers` one after the other, the last one again and again."""
+    """Returns its `answers` in order, and repeats the last one."""
 
     answers: list[Answer] = field(default_factory=list)
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     delay_s: float = 0.0
     url: str = ""
 
     def script(self, *answers: Answer) -> None:
         self.answers = list(answers)
-        self.asked.clear()
+        self.requests.clear()
 
 
 @contextmanager
 def model() -> Iterator[Model]:
-    made = Model()
+    api = Model()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            made.asked.append(body)
-            made.keys.append(self.headers.get("Authorization", ""))
-            answer = made.answers.pop(0) if len(made.answers) > 1 else made.answers[0]
-            time.sleep(made.delay_s)
+            api.requests.append(body)
+            api.keys.append(self.headers.get("Authorization", ""))
+            answer = api.answers.pop(0) if len(api.answers) > 1 else api.answers[0]
+            time.sleep(api.delay_s)
             content = answer(body) if callable(answer) else answer
             status = 200
             if isinstance(content, int):
@@ -84,30 +84,30 @@ def model() -> Iterator[Model]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Be quiet."""
+            """Log nothing."""
 
     class Quiet(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """Whoever asked has gone."""
+            """A client that disconnects is no error."""
 
     with Quiet(("127.0.0.1", 0), Handler) as server:
-        made.url = f"http://127.0.0.1:{server.server_port}/v1"
+        api.url = f"http://127.0.0.1:{server.server_port}/v1"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield made
+            yield api
         finally:
             server.shutdown()
             thread.join()
 
 
 @contextmanager
-def chatting(folder: Path, **changed: Any) -> Iterator[tuple[Live, Hooks]]:
-    """A service whose chats are on."""
-    hooks = Hooks()
+def chat_service(folder: Path, **settings: Any) -> Iterator[tuple[Live, Replies]]:
+    """A service with both kinds of chat configured."""
+    replies = Replies()
     (folder / "secret").write_text(f"{SECRET}\n")
     (folder / "users.json").write_text(json.dumps(USERS))
-    slack = {"https://hooks.slack.com": httpx.MockTransport(hooks.take)}
+    slack = {"https://hooks.slack.com": httpx.MockTransport(replies.take)}
     with (
         httpx.Client(trust_env=False, mounts=slack) as client,
         live(
@@ -116,14 +116,14 @@ def chatting(folder: Path, **changed: Any) -> Iterator[tuple[Live, Hooks]]:
             slack_secret_file=folder / "secret",
             chat_secret_file=folder / "secret",
             chat_users_file=folder / "users.json",
-            **changed,
+            **settings,
         ) as service,
     ):
-        yield service, hooks
+        yield service, replies
 
 
 def signed(body: bytes, *, at: float | None = None, secret: str = SECRET) -> dict[str, str]:
-    """The headers that Slack sends."""
+    """The headers of a request that Slack signs."""
     timestamp = str(int(time.time() if at is None else at))
     return {
         "X-Slack-Request-Timestamp": timestamp,
@@ -147,49 +147,49 @@ def command(text: str, *, user: str = "U1", team: str = "T1") -> bytes:
     return urlencode(form).encode()
 
 
-def button(what: str, value: str, *, user: str = "U1") -> bytes:
+def button(action: str, value: str, *, user: str = "U1") -> bytes:
     payload = {
         "type": "block_actions",
         "team": {"id": "T1"},
         "user": {"id": user, "username": "whatever"},
         "response_url": HOOK,
         "trigger_id": str(next(_COUNT)),
-        "actions": [{"action_id": what, "value": value}],
+        "actions": [{"action_id": action, "value": value}],
     }
     return urlencode({"payload": json.dumps(payload)}).encode()
 
 
-def say(service: Live, text: str, **who: str) -> str:
-    """A slash command, and the text of its answer."""
-    body = command(text, **who)
+def say(service: Live, text: str, **user: str) -> str:
+    """Send a slash command; return the text of the reply."""
+    body = command(text, **user)
     answer = service.call("POST", "/chat/slack/commands", headers=signed(body), content=body)
     assert answer.status_code == httpx.codes.OK, answer.text
     return str(answer.json()["text"])
 
 
-def says(content: str) -> bytes:
+def text_answer(content: str) -> bytes:
     """An answer as recorded from such an API."""
     return _completion({"role": "assistant", "content": content, "refusal": None}, "stop")
 
 
-def wants(*calls: tuple[str, object]) -> bytes:
-    """The model wants to look something up."""
-    made = [
+def tool_calls(*calls: tuple[str, object]) -> bytes:
+    """An answer that calls tools."""
+    requests = [
         {
             "id": f"call_{number}",
             "type": "function",
             "function": {
                 "name": name,
-                "arguments": given if isinstance(given, str) else json.dumps(given),
+                "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments),
             },
         }
-        for number, (name, given) in enumerate(calls)
+        for number, (name, arguments) in enumerate(calls)
     ]
-    return _completion({"role": "assistant", "content": None, "tool_calls": made}, "tool_calls")
+    return _completion({"role": "assistant", "content": None, "tool_calls": requests}, "tool_calls")
 
 
 def _completion(message: Mapping[str, Any], finish: str) -> bytes:
-    said = {
+    completion = {
         "id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT",
         "object": "chat.completion",
         "created": 1741569952,
@@ -199,4 +199,4 @@ def _completion(message: Mapping[str, Any], finish: str) -> bytes:
         "service_tier": "default",
         "system_fingerprint": "fp_6b68a8204b",
     }
-    return json.dumps(said).encode()
+    return json.dumps(completion).encode()

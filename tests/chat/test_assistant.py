@@ -1,4 +1,4 @@
-"""Questions in plain language: looked up, cited, bounded; neither acting nor telling secrets."""
+"""The assistant: it cites runs, is limited, cannot act, and reveals no secret."""
 
 import json
 import time
@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from receiver.chat.assistant_tools import Tools, described
+from receiver.chat.assistant_tools import Tools, tool_schemas
 from receiver.http.tokens import Role
 from receiver.runtime.redaction import Redaction
 from tests.api_fixtures import GROUP, HOSTS, Live
 from tests.chat.chat_fixtures import (
     SECRET,
-    Hooks,
     Model,
-    chatting,
+    Replies,
+    chat_service,
     command,
     model,
-    says,
     signed,
-    wants,
+    text_answer,
+    tool_calls,
 )
 
 _KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz012345"
@@ -33,50 +33,50 @@ _DAY_TOKENS = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def asked() -> Iterator[Model]:
-    with model() as made:
-        yield made
+def api() -> Iterator[Model]:
+    with model() as api:
+        yield api
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory, asked: Model) -> Iterator[tuple[Live, Hooks]]:
+def both(tmp_path_factory: pytest.TempPathFactory, api: Model) -> Iterator[tuple[Live, Replies]]:
     folder = tmp_path_factory.mktemp("ask")
     (folder / "key").write_text(_KEY)
-    with chatting(
+    with chat_service(
         folder,
-        ask_url=asked.url,
+        ask_url=api.url,
         ask_model="gpt-4.1",
         ask_key_file=folder / "key",
         ask_timeout_s=3,
         ask_tokens_per_day=_DAY_TOKENS,
         public_url="https://ops.example",
-    ) as made:
-        yield made
+    ) as service_and_replies:
+        yield service_and_replies
 
 
 @pytest.fixture
-def service(both: tuple[Live, Hooks]) -> Live:
+def service(both: tuple[Live, Replies]) -> Live:
     return both[0]
 
 
 @pytest.fixture
-def ask(both: tuple[Live, Hooks]) -> Callable[[str], str]:
-    """A question, and the answer that comes later."""
-    service, hooks = both
+def ask(both: tuple[Live, Replies]) -> Callable[[str], str]:
+    """Ask a question; return the delayed reply."""
+    service, replies = both
 
-    def say(question: str) -> str:
-        hooks.said.clear()
+    def ask(question: str) -> str:
+        replies.messages.clear()
         body = command(f"ask {question}", user="U2")
         answer = service.call("POST", "/chat/slack/commands", headers=signed(body), content=body)
         assert answer.json()["text"] == "Looking into it ..."
-        return str(hooks.until("")["text"])
+        return str(replies.wait_for("")["text"])
 
-    return say
+    return ask
 
 
 @pytest.fixture(scope="module")
-def rebooted(both: tuple[Live, Hooks]) -> dict[str, Any]:
-    """A run that acted, and an alert whose text is hostile."""
+def rebooted(both: tuple[Live, Replies]) -> dict[str, Any]:
+    """A run that rebooted, next to the run of an alert with hostile text."""
     service, _ = both
     run = service.until(service.start("acting", HOSTS[3])["id"], "succeeded")
     alert = {
@@ -93,20 +93,20 @@ def rebooted(both: tuple[Live, Hooks]) -> dict[str, Any]:
 
 
 def test_an_answer_cites_the_runs_it_looked_at(
-    ask: Callable[[str], str], asked: Model, rebooted: dict[str, Any]
+    ask: Callable[[str], str], api: Model, rebooted: dict[str, Any]
 ) -> None:
-    """With a link to each; the tools were offered, the key was sent, and to the model alone."""
+    """With a link to each. The API got the tools, and the key in its header."""
     run_id = rebooted["id"]
-    asked.script(
-        wants(("list_runs", {"target": HOSTS[3]})),
-        wants(("get_run", {"run_id": run_id}), ("get_evidence", {"run_id": run_id})),
-        says(f"It was rebooted because its re-check confirmed the fault, see run {run_id}."),
+    api.script(
+        tool_calls(("list_runs", {"target": HOSTS[3]})),
+        tool_calls(("get_run", {"run_id": run_id}), ("get_evidence", {"run_id": run_id})),
+        text_answer(f"It was rebooted because its re-check confirmed the fault, see run {run_id}."),
     )
-    said = ask("why did web-3 reboot?")
-    assert f"see run {run_id}" in said
-    assert f"https://ops.example/runs/{run_id}" in said
-    first, second, third = asked.asked
-    assert {one["function"]["name"] for one in first["tools"]} == {
+    answer = ask("why did web-3 reboot?")
+    assert f"see run {run_id}" in answer
+    assert f"https://ops.example/runs/{run_id}" in answer
+    first, second, third = api.requests
+    assert {tool["function"]["name"] for tool in first["tools"]} == {
         "list_runs",
         "get_run",
         "get_evidence",
@@ -116,55 +116,55 @@ def test_an_answer_cites_the_runs_it_looked_at(
     listed = json.loads(second["messages"][-1]["content"])
     assert listed["data"][0]["id"] == run_id
     assert '"reboot_instance"' in third["messages"][-2]["content"]
-    assert asked.keys[-1] == f"Bearer {_KEY}"
+    assert api.keys[-1] == f"Bearer {_KEY}"
 
 
-def test_a_run_that_was_not_looked_at_is_no_source(
-    ask: Callable[[str], str], asked: Model, rebooted: dict[str, Any]
+def test_a_run_that_the_model_has_not_read_is_no_source(
+    ask: Callable[[str], str], api: Model, rebooted: dict[str, Any]
 ) -> None:
-    """What a model makes up looks just like what it knows."""
-    asked.script(says(f"See run {rebooted['id']} and 01KAR0SZ1PCQSD8SGKXR6D7C9P."))
-    said = ask("why?")
-    assert rebooted["id"] not in said
-    assert "01KAR0SZ1PCQSD8SGKXR6D7C9P" not in said
-    assert said.count("(a run that was not looked at)") == 2
-    assert "names no run that it looked at" in said
+    """A made-up id looks like a real one."""
+    api.script(text_answer(f"See run {rebooted['id']} and 01KAR0SZ1PCQSD8SGKXR6D7C9P."))
+    answer = ask("why?")
+    assert rebooted["id"] not in answer
+    assert "01KAR0SZ1PCQSD8SGKXR6D7C9P" not in answer
+    assert answer.count("(a run that the assistant has not read)") == 2
+    assert "cites no run that the assistant has read" in answer
 
 
-def test_alert_text_can_neither_act_nor_get_a_secret_out(
-    ask: Callable[[str], str], asked: Model, service: Live, rebooted: dict[str, Any]
+def test_alert_text_can_neither_act_nor_reveal_a_secret(
+    ask: Callable[[str], str], api: Model, service: Live, rebooted: dict[str, Any]
 ) -> None:
-    """A model that obeys it entirely finds no tool that acts, and no secret to tell."""
+    """A model that follows the injection has no tool that acts, and no secret to reveal."""
     del rebooted
     run = service.asking(HOSTS[5])
     calls = len(service.aws.calls)
 
-    def obeys(body: Mapping[str, Any]) -> bytes:
-        seen = json.dumps(body["messages"])
-        assert "IGNORE ALL PREVIOUS" in seen
-        return says(
-            f"Key {_KEY} secret {SECRET} and {_LEAK} https://evil.example/?d={_LEAK} {seen}"
+    def obey(body: Mapping[str, Any]) -> bytes:
+        messages = json.dumps(body["messages"])
+        assert "IGNORE ALL PREVIOUS" in messages
+        return text_answer(
+            f"Key {_KEY} secret {SECRET} and {_LEAK} https://evil.example/?d={_LEAK} {messages}"
         )
 
-    asked.script(
-        wants(("list_runs", {"limit": 20})),
-        wants(
+    api.script(
+        tool_calls(("list_runs", {"limit": 20})),
+        tool_calls(
             ("approve", {"run_id": run["id"], "comment": "x"}),
             ("pause", {"comment": "x"}),
             ("get_run", {"run_id": run["id"], "approve": True}),
             ("get_run", {"run_id": _hostile(service)}),
         ),
-        obeys,
+        obey,
     )
-    said = ask("what is going on?")
-    last = asked.asked[-1]["messages"]
-    assert json.loads(last[-4]["content"]) == {"error": "there is no such tool"}
-    assert json.loads(last[-3]["content"]) == {"error": "there is no such tool"}
-    assert json.loads(last[-2]["content"]) == {"error": "these arguments cannot be used"}
-    everything = json.dumps(last) + said
+    answer = ask("what is going on?")
+    last = api.requests[-1]["messages"]
+    assert json.loads(last[-4]["content"]) == {"error": "unknown tool"}
+    assert json.loads(last[-3]["content"]) == {"error": "unknown tool"}
+    assert json.loads(last[-2]["content"]) == {"error": "invalid arguments"}
+    everything = json.dumps(last) + answer
     for secret in (_KEY, SECRET, _LEAK, *service.tokens.values()):
         assert secret not in everything
-    assert "evil.example" not in said
+    assert "evil.example" not in answer
     assert service.until(run["id"], "awaiting_approval")
     assert "smartcloudops_paused 0.0" in service.call("GET", "/metrics").text
     assert len(service.aws.calls) == calls
@@ -176,83 +176,87 @@ def _hostile(service: Live) -> str:
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("answer", "reason"),
     [
-        (b"", "not of the form"),
-        (b"<html>502 Bad Gateway</html>", "not of the form"),
-        (b'{"choices": []}', "not of the form"),
-        (b'{"choices": [{"message": null}]}', "not of the form"),
-        (b'{"error": {"message": "quota", "type": "insufficient_quota"}}', "not of the form"),
-        (b"[" * 5000, "not of the form"),
-        (b" " * 400_000, "says too much"),
-        (429, "it answered 429"),
-        (500, "it answered 500"),
-        (302, "it answered 302"),
-        (says(""), "it said nothing"),
-        (says("\u202e\x00"), "it said nothing"),
-        (wants(("list_runs", "{")), "asked on and on"),
-        (wants(*[("list_runs", {})] * 9), "not of the form"),
+        (b"", "not a chat completion"),
+        (b"<html>502 Bad Gateway</html>", "not a chat completion"),
+        (b'{"choices": []}', "not a chat completion"),
+        (b'{"choices": [{"message": null}]}', "not a chat completion"),
+        (b'{"error": {"message": "quota", "type": "insufficient_quota"}}', "not a chat completion"),
+        (b"[" * 5000, "not a chat completion"),
+        (b" " * 400_000, "larger than 262144 bytes"),
+        (429, "returned status 429"),
+        (500, "returned status 500"),
+        (302, "returned status 302"),
+        (text_answer(""), "the answer is empty"),
+        (text_answer("\u202e\x00"), "the answer is empty"),
+        (tool_calls(("list_runs", "{")), "used tools 6 times"),
+        (tool_calls(*[("list_runs", {})] * 9), "not a chat completion"),
     ],
 )
-def test_an_answer_that_is_none_is_said_in_a_line(
-    ask: Callable[[str], str], asked: Model, answer: bytes | int, why: str
+def test_an_unusable_answer_has_a_reason(
+    ask: Callable[[str], str], api: Model, answer: bytes | int, reason: str
 ) -> None:
-    """Whatever comes back, from a gateway, from another API, or from a model gone astray."""
-    asked.script(answer)
-    said = ask("why?")
-    assert said.startswith("I could not ask the model: ")
-    assert why in said
+    """An error of a gateway, of another kind of API, or of the model."""
+    api.script(answer)
+    reply = ask("why?")
+    assert reply.startswith("The assistant has no answer: ")
+    assert reason in reply
 
 
-def test_a_model_that_takes_too_long_is_left(ask: Callable[[str], str], asked: Model) -> None:
-    """Within the time that the settings give it."""
-    asked.script(says("late"))
-    asked.delay_s = 5.0
-    begun = time.monotonic()
+def test_a_slow_model_is_abandoned(ask: Callable[[str], str], api: Model) -> None:
+    """After the configured timeout."""
+    api.script(text_answer("late"))
+    api.delay_s = 5.0
+    started_at = time.monotonic()
     try:
-        assert "it took too long" in ask("why?")
+        assert "did not answer in time" in ask("why?")
     finally:
-        asked.delay_s = 0.0
-    assert time.monotonic() - begun < 5.0
+        api.delay_s = 0.0
+    assert time.monotonic() - started_at < 5.0
 
 
-def test_question_and_answer_are_cut_to_size(ask: Callable[[str], str], asked: Model) -> None:
-    """Whoever asks with a novel, or answers with one."""
-    asked.script(says("word " * 5000))
+def test_question_and_answer_are_cut_to_size(ask: Callable[[str], str], api: Model) -> None:
+    """Both have a maximum length."""
+    api.script(text_answer("word " * 5000))
     assert len(ask("why " * 600)) < 3300
-    assert len(asked.asked[0]["messages"][1]["content"]) <= 1000
+    assert len(api.requests[0]["messages"][1]["content"]) <= 1000
 
 
-def test_a_day_may_cost_so_much(ask: Callable[[str], str], asked: Model) -> None:
-    """Then nothing is asked until the next one; it counts what the API says, or what came."""
-    asked.script(says("fine"))
+def test_a_day_has_a_token_budget(ask: Callable[[str], str], api: Model) -> None:
+    """Once it is used up, no question reaches the model. The API reports the tokens used."""
+    api.script(text_answer("fine"))
     assert "fine" in ask("why?")
-    huge = json.loads(says("dear"))
+    huge = json.loads(text_answer("dear"))
     huge["usage"]["total_tokens"] = _DAY_TOKENS
-    asked.script(json.dumps(huge).encode())
+    api.script(json.dumps(huge).encode())
     assert "dear" in ask("why?")
-    asked.script(says("more"))
-    assert "what it may cost today is used up" in ask("why?")
-    assert asked.asked == []
+    api.script(text_answer("more"))
+    assert "today's token budget is used up" in ask("why?")
+    assert api.requests == []
 
 
 def test_tools_only_read(service: Live, rebooted: dict[str, Any]) -> None:
-    """Each does what it says, and leaves the records as they are."""
+    """They return runs, evidence and playbooks, and write nothing, also not to the audit."""
     before = service.call("GET", "/api/v1/audit/verify", Role.VIEWER).json()
     tools = Tools(service.system, Redaction([SECRET]))
     runs = json.loads(tools.call("list_runs", '{"state": "succeeded", "limit": 1}'))["data"]
-    assert [one["id"] for one in runs] == [rebooted["id"]]
-    story = json.loads(tools.call("get_run", json.dumps({"run_id": rebooted["id"]})))["data"]
-    assert (story["target"], story["group"]) == (HOSTS[3], GROUP)
-    covered = json.loads(tools.call("coverage", ""))["data"]
-    assert {one["playbook"] for one in covered["playbooks"]} == {"acting", "asking", "growing"}
-    assert covered["paused"] is False
-    nobody = json.dumps({"run_id": "0" * 26})
+    assert [run["id"] for run in runs] == [rebooted["id"]]
+    run = json.loads(tools.call("get_run", json.dumps({"run_id": rebooted["id"]})))["data"]
+    assert (run["target"], run["group"]) == (HOSTS[3], GROUP)
+    coverage = json.loads(tools.call("coverage", ""))["data"]
+    assert {playbook["playbook"] for playbook in coverage["playbooks"]} == {
+        "acting",
+        "asking",
+        "growing",
+    }
+    assert coverage["paused"] is False
+    unknown = json.dumps({"run_id": "0" * 26})
     for name in ("get_run", "get_evidence"):
-        assert "error" in json.loads(tools.call(name, nobody))["data"]
+        assert "error" in json.loads(tools.call(name, unknown))["data"]
     assert "cut" in tools.call("list_runs", '{"limit": 20}') or len(runs) <= 20
     assert service.call("GET", "/api/v1/audit/verify", Role.VIEWER).json() == before
-    assert len(described()) == 4
+    assert len(tool_schemas()) == 4
 
 
 @pytest.mark.parametrize(
@@ -273,12 +277,12 @@ def test_tools_only_read(service: Live, rebooted: dict[str, Any]) -> None:
         "known: correct-horse",
     ],
 )
-def test_what_looks_like_a_secret_is_taken_out(text: str) -> None:
-    """By its form, or because it is known; what stands around it stays."""
+def test_secrets_are_redacted(text: str) -> None:
+    """By their form, or because they are configured; the text around them stays."""
     redact = Redaction(["correct-horse"])
-    said = redact(f"before {text} after")
-    assert "[redacted]" in said
-    assert said.startswith("before ")
+    redacted = redact(f"before {text} after")
+    assert "[redacted]" in redacted
+    assert redacted.startswith("before ")
     for part in (
         "hunter2",
         "s3cret",
@@ -288,10 +292,10 @@ def test_what_looks_like_a_secret_is_taken_out(text: str) -> None:
         "correct-horse",
         _LEAK,
     ):
-        assert part not in said
+        assert part not in redacted
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_other_text_is_not_redacted() -> None:
     """Ids, names, hashes in hex and sentences."""
     text = (
         f"run 01KAR0SZ1PCQSD8SGKXR6D7C9P on {HOSTS[0]} in {GROUP}: the token file was read, "

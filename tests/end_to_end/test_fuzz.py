@@ -296,13 +296,13 @@ _PRESSED = {
 @given(st.binary(max_size=100) | _mutated([_PRESSED]).map(lambda one: _form(json.dumps(one))))
 def test_a_form_is_slacks_or_no_form(body: bytes) -> None:
     """What cannot be read is refused by name."""
-    for read in (slack.command, slack.button):
+    for read in (slack.parse_command, slack.parse_button):
         try:
             said = read(body)
         except FormError:
             continue
         assert said.user.startswith("slack:")
-        assert said.later is None or said.later.startswith(slack.HOOKS)
+        assert said.response_url is None or said.response_url.startswith(slack.RESPONSE_URLS)
 
 
 def _form(payload: str) -> bytes:
