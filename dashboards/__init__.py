@@ -1,1 +1,1 @@
-"""Grafana's dashboards, written as code; the JSON files beside it are made by `make dashboards`."""
+"""Grafana's dashboards, written as code; `make dashboards` writes the JSON files."""

@@ -1,0 +1,1 @@
+"""`make demo`: the driver and its incidents."""

@@ -1,0 +1,1 @@
+"""The application, its wiring, its settings and its metrics."""

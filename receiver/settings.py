@@ -41,77 +41,112 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """`SMARTCLOUDOPS_<NAME>` for each field, described in docs/configuration.md."""
+    """`SMARTCLOUDOPS_<NAME>` for each field; its docstring is its line in docs/settings.md."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SMARTCLOUDOPS_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+        env_prefix="SMARTCLOUDOPS_",
+        env_ignore_empty=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
-    # A folder of files, each named after a variable in lower case.
     secrets_dir: DirectoryPath | None = None
+    """A folder, such as `/run/secrets`; a file in it sets any setting, named after its variable in
+    lower case: `smartcloudops_database_url`. The variable wins."""
     host: str = "127.0.0.1"
+    """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """The port to listen on; 0 takes a free one."""
     database_url: str = "sqlite:///data/smartcloudops.db"
+    """The records. SQLite keeps the inbox in a second file and allows one receiver;
+    `postgresql://user@host/name` allows [several](architecture.md#several-receivers). Give its
+    password by `PGPASSFILE` or as a secret's file."""
     prometheus_url: HttpUrl = HttpUrl("http://127.0.0.1:9090")
+    """The source of evidence and verification."""
     alertmanager_url: HttpUrl = HttpUrl("http://127.0.0.1:9093")
+    """The Alertmanager for silences and truncated groups."""
     playbooks: Path = Path("playbooks")
+    """The folder of playbooks."""
     tokens_file: Path = Path("data/tokens.json")
-    # Apprise's file, which says who is told by `notify`, and how.
+    """The hashes of [tokens](configuration.md#tokens)."""
     notify_file: Path | None = None
+    """[Recipients](configuration.md#notifications) by tag; holds secrets."""
     notify_per_minute: Annotated[int, Field(ge=1, le=1000)] = 20
-    # Where people reach the console: what they are told links to it.
+    """Notifications a minute; further ones are summed up."""
     public_url: HttpUrl | None = None
-    # The chat: secrets that sign its requests, and who somebody in it is.
+    """The console's address in notifications."""
     slack_secret_file: Path | None = None
+    """A file with Slack's signing secret; enables [Slack](chatops.md)."""
     chat_secret_file: Path | None = None
+    """A file with another chat's signing secret; enables its webhook."""
     chat_users_file: Path | None = None
-    # A model that answers questions, behind an OpenAI-compatible API; off without its address.
+    """Names and roles of chat users."""
     ask_url: HttpUrl | None = None
+    """The base URL of an OpenAI-compatible API; enables `ask`."""
     ask_model: str = ""
+    """The name of the assistant's model."""
     ask_key_file: Path | None = None
+    """A file with that API's key."""
     ask_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30
+    """Seconds for a whole answer."""
     ask_tokens_per_day: Annotated[int, Field(ge=0)] = 200_000
-    # A folder, or s3://bucket/prefix; the shipped model else.
+    """Tokens for all answers of a day, counted from the start of the process."""
     model: str | None = None
-    # Which versions count, kept apart from a model in S3; else the folder's manifest.json.
+    """A folder or `s3://bucket/prefix` of models: [in service](model.md#in-service)."""
     model_manifest: Path | None = None
+    """The valid versions, by SHA-256; required for a model in S3."""
     profile: Profile = Profile.DEVELOPMENT
+    """`development`, `staging` or `production`: the [defaults](rollout.md#profiles) of arming."""
     mode: Mode = Mode.OBSERVE
-    # Whether a playbook that nobody has armed only observes.
+    """The highest mode of any run: [`observe`, `approve` or `auto`](rollout.md)."""
     arming_required: bool = False
-    # Observed decisions, and then verified recoveries, that justify the next mode.
+    """Whether an unarmed playbook only observes."""
     arming_evidence: Annotated[int, Field(ge=0)] = 0
-    # Alertmanager's repeat_interval + group_interval, and a little: silence longer than this
-    # closes an alert's episode.
+    """Observed decisions, then verified recoveries, needed to arm the next mode."""
     episode_gap_s: Annotated[float, Field(gt=0)] = 360
+    """Seconds of silence that close an alert's episode: a little more than Alertmanager's
+    `repeat_interval` + `group_interval`."""
     verify_interval_s: Annotated[float, Field(gt=0)] = 5
+    """Seconds between two checks for recovery."""
     evidence_deadline_s: Annotated[float, Field(gt=0)] = 5
-    # Whether CloudTrail is asked for changes that people make to a target.
+    """Seconds for Prometheus to return a target's evidence."""
     cloudtrail: bool = True
-    # TLS, where nothing else terminates it; with a CA for clients, each must show a certificate.
+    """Whether decisions ask CloudTrail for people's changes to a target."""
     tls_cert_file: Path | None = None
+    """A certificate chain (PEM) to serve HTTPS with."""
     tls_key_file: Path | None = None
+    """Its private key (PEM)."""
     tls_client_ca_file: Path | None = None
-    # Requests a second that one client may make in the long run, to the API and to the webhook.
+    """Require a client certificate of this CA, in addition to a token."""
     rate_limit: Annotated[float, Field(gt=0)] = 100
+    """Requests a second for each client address, with bursts of ten times as many; more get 429."""
     webhook_rate_limit: Annotated[float, Field(gt=0)] = 10_000
-    # Addresses and networks whose X-Forwarded-For is believed, separated by commas.
+    """The same for deliveries; more get 503, and Alertmanager retries."""
     trusted_proxies: str = ""
+    """Comma-separated addresses and networks whose `X-Forwarded-For` is believed."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
-    # Ed25519 in PEM: signs the audit's head, which goes into the archive, as exports do.
+    """Concurrent decisions, and concurrent phases."""
     audit_key_file: Path | None = None
+    """An Ed25519 private key (PEM) that [signs the audit's head](audit.md#signed-heads)."""
     audit_archive: str = "data/audit"
+    """A folder or `s3://bucket/prefix` for signed heads and exports."""
     audit_head_interval_s: Annotated[float, Field(gt=0)] = 300
-    # For how long nobody may remove what was put into a bucket with Object Lock.
+    """Seconds between two signed heads."""
     audit_lock_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
-    # Seconds between two comparisons of the ledger with CloudTrail; none without.
+    """Days of Object Lock on new archive objects."""
     reconcile_interval_s: Annotated[float, Field(ge=60)] | None = None
-    # For how many days ended runs, and what belongs to them, are kept.
+    """Seconds (at least 60) between [comparisons](audit.md#reconcile-the-ledger-with-aws) of the
+    ledger with CloudTrail."""
     retention_days: Annotated[float, Field(gt=0, le=36_500)] = 90
-    # Where traces go, over OTLP and HTTP.
+    """Days that ended runs are [kept](configuration.md#retention)."""
     otlp_url: HttpUrl | None = None
+    """A collector's trace endpoint, `http://collector:4318/v1/traces`; needs `pip install
+    'smartcloudops[otel]'`."""
     log_format: Literal["json", "console"] = "json"
+    """`json` or `console`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning` or `error`."""
 
     @model_validator(mode="before")
     @classmethod

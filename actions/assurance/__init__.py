@@ -1,0 +1,1 @@
+"""Proof from outside: reconcile with CloudTrail, IAM policy, role check."""

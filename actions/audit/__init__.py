@@ -1,0 +1,1 @@
+"""The audit log: chain, signed heads, export, prune."""

@@ -1,0 +1,1 @@
+"""Clients, inventory, context and errors of AWS."""

@@ -1,0 +1,1 @@
+"""Every action, one file each, and their registry."""

@@ -1,0 +1,1 @@
+"""One step, effectively once: executor, claims and cooldowns, ledger, limits, kill switch."""

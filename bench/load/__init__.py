@@ -1,0 +1,1 @@
+"""Load: acks, storms, growth, soak."""

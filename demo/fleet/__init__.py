@@ -1,0 +1,1 @@
+"""The simulated instances and their faults."""

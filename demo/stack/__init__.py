@@ -1,0 +1,1 @@
+"""Real Prometheus, Alertmanager, HAProxy, PostgreSQL and Chromium on loopback."""

@@ -1,0 +1,1 @@
+"""From a vector to a verdict."""

@@ -1,0 +1,1 @@
+"""Making and judging a model; serving never imports it."""

@@ -1,0 +1,1 @@
+"""Slack, other chats, and the assistant."""

@@ -1,4 +1,4 @@
-"""What is generated: the page of the actions, the playbooks' JSON Schema, the model's figures.
+"""Generates the reference pages, the playbooks' JSON Schema and the model's figures.
 
 `python -m receiver.cli.reference` writes them; tests say when they are out of date.
 """
@@ -15,6 +15,12 @@ from actions.base import Action
 from actions.catalog.registry import CATALOG
 from models.inference import artifact
 from models.training.model_card import render_figures
+from receiver.cli.reference_pages import (
+    PACKAGES_PAGE,
+    SETTINGS_PAGE,
+    packages_page,
+    settings_page,
+)
 from receiver.playbooks.schema import Playbook
 
 ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")
@@ -30,7 +36,7 @@ back. An action that is *idempotent* may be called twice with one effect; all ot
 most once, and if the answer is lost the outcome is *unknown*, and a person is called.
 
 The emulated AWS of the tests has instance refreshes and commands of its own making; everything else
-is moto's, mended where moto errs.
+is moto's, corrected where moto errs.
 """
 
 
@@ -83,6 +89,8 @@ def _section(action: Action) -> str:
 
 def main(root: Path) -> None:
     (root / ACTIONS_PAGE).write_text(actions_page())
+    (root / SETTINGS_PAGE).write_text(settings_page())
+    (root / PACKAGES_PAGE).write_text(packages_page(root))
     page = root / MODEL_PAGE
     page.write_text(model_page(page.read_text()))
     (root / SCHEMA).write_text(json.dumps(schema(), indent=2, sort_keys=True) + "\n")

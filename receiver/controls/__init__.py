@@ -1,0 +1,1 @@
+"""What people set ahead: overrides, arming, promotion and its criteria."""

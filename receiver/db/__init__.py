@@ -1,0 +1,1 @@
+"""Database, tables, migrations, leader election, process lock."""

@@ -1,0 +1,1 @@
+"""What to do: snapshot, pipeline, the pure decision, ladder, stored plan, explanation."""

@@ -1,0 +1,1 @@
+"""What is true now: Prometheus client, queries, prefetch, AWS state, model server, PromQL re-check."""

@@ -1,0 +1,1 @@
+"""Templates and SVG plots, for the console and the report."""

@@ -1,0 +1,1 @@
+"""Middleware, authentication, tokens, rate limit, signatures, server options."""

@@ -1,0 +1,1 @@
+"""The run: its states, storage, views, counts and feedback."""

@@ -1,0 +1,1 @@
+"""Periodic threads, pools, cache, logging, redaction, health probes."""

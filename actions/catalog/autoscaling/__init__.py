@@ -1,0 +1,1 @@
+"""Actions on Auto Scaling groups and their members."""

@@ -1,0 +1,1 @@
+"""Commands through Systems Manager."""

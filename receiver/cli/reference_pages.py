@@ -1,0 +1,75 @@
+"""Pages generated from docstrings: the settings, and the packages."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic.fields import FieldInfo
+
+from receiver.settings import Settings
+
+SETTINGS_PAGE, PACKAGES_PAGE = Path("docs/settings.md"), Path("docs/packages.md")
+_BY_PROFILE = frozenset({"arming_required", "arming_evidence"})
+_TOPS: Mapping[str, str] = MappingProxyType(
+    {
+        "receiver": "the service",
+        "actions": "the effects",
+        "models": "the re-check",
+        "demo": "`make demo`",
+        "bench": "`make bench`, `make chaos`, `make soak`",
+        "dashboards": "`make dashboards`",
+    }
+)
+_SETTINGS_HEAD = """# Settings
+
+This page is generated from `receiver/settings.py` (`make reference`). All settings are environment
+variables. AWS credentials, the region and `AWS_ENDPOINT_URL` are taken as every boto3 program takes
+them. [Configuration](configuration.md) explains tokens, notifications, retention and logs.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+_PACKAGES_HEAD = """# Packages
+
+This page is generated from the first line of each package (`make reference`). `tests/` has the same
+folders, with `tests/end_to_end/`, `tests/deploy/` and `tests/docs/`.
+"""
+
+
+def settings_page() -> str:
+    """The page, in Markdown, one row a setting."""
+    rows = (
+        f"| `SMARTCLOUDOPS_{name.upper()}` | {_default(name, setting)} | {_one_line(setting)} |\n"
+        for name, setting in sorted(Settings.model_fields.items())
+    )
+    return _SETTINGS_HEAD + "".join(rows)
+
+
+def packages_page(root: Path) -> str:
+    """The page, in Markdown, one row a package below the root."""
+    return _PACKAGES_HEAD + "".join(
+        f"\n## {top}: {purpose}\n\n| package | what it holds |\n|---|---|\n"
+        + "".join(_package_rows(root, top))
+        for top, purpose in _TOPS.items()
+    )
+
+
+def _package_rows(root: Path, top: str) -> Iterator[str]:
+    for init in sorted((root / top).rglob("__init__.py")):
+        name = ".".join(init.parent.relative_to(root).parts)
+        docstring = ast.get_docstring(ast.parse(init.read_text())) or ""
+        yield f"| `{name}` | {docstring.partition(chr(10))[0]} |\n"
+
+
+def _one_line(setting: FieldInfo) -> str:
+    return " ".join((setting.description or "").split())
+
+
+def _default(name: str, setting: FieldInfo) -> str:
+    if name in _BY_PROFILE:
+        return "by profile"
+    if setting.default in (None, ""):
+        return "none"
+    text = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+    return f"`{str(text).rstrip('/')}`"
