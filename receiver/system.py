@@ -21,13 +21,16 @@ from receiver.controls.promotion import Rollout
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import make_leadership
 from receiver.db.process_lock import ProcessLock
-from receiver.decision.factory import assessment
 from receiver.decision.metrics import DecisionMetrics
-from receiver.evidence.aws_state import AwsFacts, Source
+from receiver.decision.pipeline import DecisionPipeline
+from receiver.decision.snapshot import SnapshotReader
+from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
-from receiver.evidence.model_server import Judging
-from receiver.evidence.prefetch import Pasts
+from receiver.evidence.metrics_query import MetricsReader
+from receiver.evidence.model_server import ModelServer
+from receiver.evidence.prefetch import Prefetcher
 from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.source import Source
 from receiver.gauges import Gauges
 from receiver.metrics import new_registry
 from receiver.notify import messages
@@ -104,17 +107,17 @@ class System:
             failed=lambda: self.metrics.evidence.count_failed_read(Source.PROMETHEUS),
         )
         self._aws = clients or aws.connect(pool=2 * settings.workers)
-        self.judging = Judging(
+        self.model_server = ModelServer(
             settings.model, settings.model_manifest, lambda: self._aws, self.metrics.model
         )
         self._workers = Pool(settings.workers, "assess")
         # Apart from the workers, which wait for what runs here.
         self._queries = Pool(4 * settings.workers, "query")
-        self._facts = AwsFacts(
+        self._aws_reader = AwsReader(
             aws=self._aws,
             pool=self._queries,
             trail=settings.cloudtrail,
-            unreadable=self.metrics.evidence.count_failed_read,
+            on_unreadable=self.metrics.evidence.count_failed_read,
         )
         self._probes = Probes()
         self._lock = ProcessLock(settings.database_url)
@@ -139,7 +142,7 @@ class System:
         stepper = Stepper(
             executor=Executor(
                 aws=self._aws,
-                recent_scopes=self._facts.recent_scopes,
+                recent_scopes=self._aws_reader.recent_scopes,
                 messenger=messenger or NullMessenger(),
                 begin=self.leadership.write,
                 clock=clock,
@@ -171,24 +174,38 @@ class System:
         self.interventions = Interventions(
             database=self.database, finish=self.finish, clock=clock, wake=self._arrived
         )
-        # What is read ahead and not answered is no decision's loss, and not counted as one.
-        ahead = Prometheus(str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s)
-        self._pasts = Pasts(ahead, playbooks, self._queries, clock, self._facts.ahead)
-        self.assessment = assessment(
-            settings,
-            playbooks,
-            self.database,
-            self._facts,
-            self.prometheus,
-            self._queries,
-            self.judging.judge,
-            self.inbox.resolved,
-            self._pasts.of,
+        # Without `failed`: no decision needed a prefetch that got no answer, so it is not counted.
+        prefetching = Prometheus(
+            str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
+        )
+        self._prefetcher = Prefetcher(
+            reader=MetricsReader(prometheus=prefetching, pool=self._queries),
+            playbooks=playbooks,
+            clock=clock,
+            prefetch_aws=self._aws_reader.prefetch,
+        )
+        self._pipeline = DecisionPipeline(
+            playbooks=playbooks,
+            snapshots=SnapshotReader.from_settings(
+                settings,
+                database=self.database,
+                aws=self._aws_reader,
+                resolved=self.inbox.resolved,
+            ),
+            prometheus=self.prometheus,
+            pool=self._queries,
+            gather=MetricsReader(
+                prometheus=self.prometheus,
+                pool=self._queries,
+                deadline_s=settings.evidence_deadline_s,
+                prefetched=self._prefetcher.get,
+            ).gather,
+            judge=self.model_server.judge,
         )
         self.assessor = Assessor(
             database=self.database,
             inbox=self.inbox,
-            assessment=self.assessment,
+            pipeline=self._pipeline,
             engine=self.engine,
             closing=closing,
             finish=self.finish,
@@ -282,7 +299,7 @@ class System:
         self.inbox.start()
         self.engine.connect()
         # Read before the first alert needs it.
-        _ = self.judging.in_use
+        _ = self.model_server.loaded
         self.leadership.start(self._lead, self._stand_down)
         settings = self.settings
         if settings.profile is Profile.PRODUCTION and settings.audit_key_file is None:
@@ -292,7 +309,7 @@ class System:
     def _lead(self) -> None:
         self.engine.start()
         self.assessor.start()
-        self._pasts.start()
+        self._prefetcher.start()
         for tail in self._tails:
             tail.start()
         self.head_signer.start()
@@ -307,7 +324,7 @@ class System:
         self._retention.stop()
         self._cloudtrail_check.stop()
         self.head_signer.stop()
-        self._pasts.stop()
+        self._prefetcher.stop()
         self.assessor.stop()
         self.engine.stop()
 
@@ -322,7 +339,7 @@ class System:
         self._workers.shutdown()
         self._probes.close()
         self._queries.shutdown(cancel_futures=True)
-        self.judging.close()
+        self.model_server.close()
         self.truncated.close()
         self.inbox.stop()
         self.prometheus.close()
@@ -344,7 +361,7 @@ class System:
     def refresh_gauges(self) -> None:
         """Bring the gauges up to date; unknown counts as paused."""
         self.metrics.gauges.leading.set(self._acting and self.leadership.leading)
-        self.judging.refresh_gauges()
+        self.model_server.refresh_gauges()
         now = self.clock()
         refresh = partial(self.metrics.gauges.refresh, self.database, self.inbox, now)
         if not self._probes.within(refresh):

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -27,15 +27,14 @@ from bench.scenes.frozen_aws import StillAws
 from bench.scenes.scenarios import KINDS, Scene, Setting, scenes
 from demo.stack import tools
 from demo.stack.processes import Processes
-from models.features.evidence import Evidence
 from models.inference.artifact import load_shipped
 from models.inference.detector import judge
 from receiver.db.database import database
 from receiver.decision.model import Act, Ask, Refusal
-from receiver.decision.pipeline import Assessment
-from receiver.decision.snapshot import Situations
-from receiver.evidence.aws_state import AwsFacts, Target
-from receiver.evidence.metrics_query import gather
+from receiver.decision.pipeline import DecisionPipeline
+from receiver.decision.snapshot import SnapshotReader
+from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus import Prometheus
 from receiver.playbooks.loader import load
 from receiver.runs import store
@@ -120,23 +119,11 @@ def _all(
     state = database(f"sqlite:///{folder}/state.db")
     state.migrate("state")
     with ThreadPoolExecutor(16) as pool, Prometheus(url, timeout_s=20) as prometheus:
-
-        def evidence(target: Target, at: float, roles: Collection[str]) -> Evidence:
-            return gather(
-                prometheus,
-                target=target.id or "",
-                group=target.group,
-                at=at,
-                roles=roles,
-                pool=pool,
-                deadline_s=20,
-            )
-
-        deciding = Assessment(
+        pipeline = DecisionPipeline(
             playbooks=load(_ROOT / "playbooks"),
-            situations=Situations(
+            snapshots=SnapshotReader(
                 database=state,
-                aws=AwsFacts(aws=aws.clients(), pool=pool, trail=True),
+                aws=AwsReader(aws=aws.clients(), pool=pool, trail=True),
                 mode=Mode.AUTO,
                 gap_s=360,
                 arming_required=False,
@@ -144,7 +131,7 @@ def _all(
             ),
             prometheus=prometheus,
             pool=pool,
-            gather=evidence,
+            gather=MetricsReader(prometheus=prometheus, pool=pool, deadline_s=20).gather,
             judge=partial(judge, load_shipped()),
         )
         answers: list[Sequence[Answered]] = []
@@ -152,7 +139,7 @@ def _all(
             waiting = [_waiting(scene, *alert, now) for alert in scene.alerts]
             with state.write() as connection:
                 store.take_in(connection, waiting, now)
-            answers.append([_answer(deciding, one, now) for one in waiting])
+            answers.append([_answer(pipeline, one, now) for one in waiting])
         state.engine.dispose()
         return answers
 
@@ -176,7 +163,7 @@ def _waiting(scene: Scene, name: str, target: str, now: float) -> Waiting:
     return Waiting(id=str(ULID()), received_at=now - 1, alert=alert)
 
 
-def _answer(deciding: Assessment, waiting: Waiting, now: float) -> Answered:
+def _answer(pipeline: DecisionPipeline, waiting: Waiting, now: float) -> Answered:
     run = store.fresh(waiting, now)
     episode = Episode(
         key=waiting.alert.key,
@@ -184,7 +171,7 @@ def _answer(deciding: Assessment, waiting: Waiting, now: float) -> Answered:
         starts_at=waiting.alert.starts_at,
         last_seen_at=now - 1,
     )
-    decision = deciding.of(run, lambda: episode, now).decision
+    decision = pipeline.decide(run, lambda: episode, now).decision
     if isinstance(decision, Refusal):
         return Answered(_NOTHING, "", asked=False, why=f"{decision.reason}: {decision.detail}")
     if isinstance(decision, Act | Ask):

@@ -19,4 +19,4 @@ _STORY = answers(ModelStory, "The model in use.")
 def story(request: Request) -> dict[str, Any]:
     """The model in use, its card, and how far today's alerts have drifted from what it knows."""
     system: System = request.app.state.system
-    return system.judging.story()
+    return system.model_server.status()

@@ -14,7 +14,8 @@ from receiver import settings
 from receiver.cli.audit import told_in_a_line
 from receiver.controls import arming
 from receiver.db.database import open_or_empty
-from receiver.evidence.prometheus import Prometheus, PrometheusError
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus_answers import PrometheusError
 from receiver.playbooks.loader import PlaybookErrors, load
 from receiver.reports.coverage import coverage, told
 from receiver.settings import Settings

@@ -17,7 +17,8 @@ from models.training.labelled_sets import RecordedTarget, SetError, read_set
 from receiver import settings
 from receiver.cli import training_data
 from receiver.db.database import DatabaseUrlError, database
-from receiver.evidence.prometheus import Prometheus, PrometheusError
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus_answers import PrometheusError
 from receiver.settings import SettingsError
 
 _PATH = click.Path(path_type=Path)

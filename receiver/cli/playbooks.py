@@ -42,7 +42,7 @@ def check(folder: Path | None, *, role: bool) -> None:
 
 def _check_role(found: Playbooks) -> None:
     """A line for each operation too many; where nobody may ask, a line that says so."""
-    needed = iam_scope.of(found, region=None, account=None, groups=())
+    needed = iam_scope.narrowed_policy(found, region=None, account=None, groups=())
     granted = {one for statement in needed["Statement"] for one in statement["Action"]}
     try:
         more = own_role.find_excess(*clients.connect_identity(), granted)
@@ -93,7 +93,7 @@ def explain(payload: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        click.echo("\n\n".join(explaining.told(one) for one in found))
+        click.echo("\n\n".join(explaining.as_text(one) for one in found))
 
 
 @click.command("iam-policy")
@@ -107,7 +107,7 @@ def iam_policy(
     """Print the IAM policy that the loaded playbooks need; needs no network nor credentials."""
     loaded = playbooks_or_exit(folder or settings_or_exit().playbooks)
     try:
-        said = iam_scope.of(loaded, region=region, account=account, groups=groups)
+        said = iam_scope.narrowed_policy(loaded, region=region, account=account, groups=groups)
     except iam_scope.ScopeError as error:
         fail(str(error), BAD_INPUT)
     click.echo(json.dumps(said, indent=2))

@@ -50,7 +50,7 @@ def schema() -> Mapping[str, Any]:
     made = Playbook.model_json_schema(by_alias=True)
     made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     made["title"] = "SmartCloudOps playbook"
-    for part in ("Step", "Telling"):
+    for part in ("Step", "EscalationStep"):
         made["$defs"][part]["properties"]["action"]["enum"] = sorted(CATALOG)
         made["$defs"][part]["allOf"] = list(_params())
     return made

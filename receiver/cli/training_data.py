@@ -7,8 +7,9 @@ from models.features.evidence import Evidence
 from models.features.signals import MEANS, ROLES_OF_ALERT, of_instance, query
 from models.training.labelled_sets import STEP_S, RecordedTarget, assemble_target
 from receiver.db.database import Database
-from receiver.evidence.metrics_query import gather
+from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.target import Target as AlertTarget
 from receiver.runs.feedback import Judgement, judged
 from receiver.runtime.rfc3339 import DAY_S
 
@@ -64,7 +65,7 @@ def outcomes(
 
     Left out is what Prometheus no longer knows, and what was said of an undecided verdict.
     """
-    before = None
+    reader, before = MetricsReader(prometheus=prometheus, pool=pool), None
     while True:
         with database.read() as connection:
             page = judged(connection, before=before, limit=_PAGE)
@@ -73,14 +74,8 @@ def outcomes(
             if incident is None or one.target is None:
                 continue
             roles = ROLES_OF_ALERT.get(one.labels.get("alertname", ""), frozenset())
-            evidence = gather(
-                prometheus,
-                target=one.target,
-                group=one.group,
-                at=one.starts_at,
-                roles=roles,
-                pool=pool,
-            )
+            target = AlertTarget(id=one.target, group=one.group)
+            evidence = reader.gather(target, one.starts_at, roles)
             if evidence.history and evidence.recent:
                 yield one, evidence, roles, incident
         if len(page) < _PAGE:

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from models.features.signals import LATEST, ROLES, of_instance, query, while_scraped
-from receiver.evidence.prometheus import Prometheus, PrometheusError
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus_answers import PrometheusError
 
 # A plot ends ten minutes after the end of the run, and at most an hour after the decision.
 _AFTER_END_S, _AFTER_DECISION_MOST_S = 600.0, 3_600.0

@@ -1,122 +1,100 @@
-"""What to do about an alert: one pure function over a snapshot, through the row of guards."""
+"""What to do about an alert: a pure function of a snapshot, through all guards in their order."""
 
-from collections.abc import Sequence
 from typing import assert_never
 
 from actions.reasons import Reason
-from models.inference.verdict import Verdict
 from receiver.controls.overrides import Effect
-from receiver.decision.guards.base import Case, Guards, No
-from receiver.decision.guards.early import EARLY
-from receiver.decision.guards.late import KNOWN, LATE, asks
-from receiver.decision.ladder import choose
+from receiver.decision.guards.base import GuardInput, Guards
+from receiver.decision.guards.order import EARLY, KNOWN, LATE
+from receiver.decision.guards.verdict import approval_reasons
+from receiver.decision.ladder import chosen_plan
 from receiver.decision.model import (
     LASTING,
     Act,
     Ask,
     Decision,
-    Gate,
+    GuardResult,
     Observe,
     Plan,
     Refusal,
-    Situation,
-    Subject,
 )
-from receiver.playbooks.schema import Playbook
 from receiver.settings import Mode
 
-# After a refusal that time may lift, a repeat of the alert is looked at anew.
+# How long after a refusal a repeat of the alert is decided again, unless the refusal is lasting.
 RETRY_AFTER_S = 60.0
 
 
-def screen(
-    alert: Subject,
-    playbooks: Sequence[Playbook],
-    situation: Situation,
-    now: float,
-    guards: Guards = EARLY,
-) -> Refusal | None:
-    """Some of the guards, for which all that they ask is known: a refusal, or None to go on."""
-    case = Case(alert=alert, verdict=None, playbooks=playbooks, situation=situation, now=now)
-    _, refusal = _walk(case, guards)
+def screen(inputs: GuardInput, guards: Guards = EARLY) -> Refusal | None:
+    """A refusal by some of the guards, whose facts are all read; None where all of them pass."""
+    _, refusal = _check(inputs, guards)
     return refusal
 
 
-def decide(
-    alert: Subject,
-    verdict: Verdict | None,
-    playbooks: Sequence[Playbook],
-    situation: Situation,
-    now: float,
-) -> Decision:
-    """What to do. `playbooks` are those whose matchers fit; just one of them may."""
-    case = Case(alert=alert, verdict=verdict, playbooks=playbooks, situation=situation, now=now)
-    gates, refusal = _walk(case, (*EARLY, *KNOWN, *LATE))
-    if refusal is not None:
-        return refusal
-    plan = choose(case)
-    if isinstance(plan, No):
-        raise RuntimeError("the guard before this has refused it")  # noqa: TRY004 not a type
-    return _allowed(case, plan, gates)
+def decide(inputs: GuardInput) -> Decision:
+    """What to do about the alert. Never raises on unknown facts: a guard refuses them."""
+    gates, refusal = _check(inputs, (*EARLY, *KNOWN, *LATE))
+    return refusal or _limit_by_mode(inputs, chosen_plan(inputs), gates)
 
 
-def _allowed(case: Case, plan: Plan, gates: list[Gate]) -> Decision:
-    """How far it may go: the weakest of what the service, the playbook and people say.
-
-    Where it is not known whether it is armed, a guard has refused before.
-    """
-    situation = case.situation
-    limits = [(situation.mode, "the service"), (plan.playbook.mode, "the playbook")]
+def _limit_by_mode(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> Decision:
+    """Act, ask or observe: the weakest mode of the service, the playbook and people."""
+    snapshot, request = inputs.snapshot, inputs.trigger.request
+    limits = [(snapshot.mode, "the service"), (plan.playbook.mode, "the playbook")]
     limits += [
-        (Mode.OBSERVE, f"override {one.id}")
-        for one in situation.overrides or ()
-        if one.effect is Effect.OBSERVE
+        (Mode.OBSERVE, f"override {override.id}")
+        for override in snapshot.overrides or ()
+        if override.effect is Effect.OBSERVE
     ]
-    if situation.arming is not None:
-        limits.append(situation.arming.limit(plan.playbook.name, plan.target))
-    limits += [(Mode.APPROVE, why) for why in asks(case, plan)]
-    if case.alert.asked is not None and case.alert.asked.dry_run:
-        limits.append((Mode.OBSERVE, "whoever asks: it is a dry run"))
-    order = list(Mode)
-    mode, who = min(limits, key=lambda limit: order.index(limit[0]))
-    detail = f"{mode}, says {who}"
+    # Where the arming is unknown, a guard has refused before.
+    if snapshot.arming is not None:
+        limits.append(snapshot.arming.limit(plan.playbook.name, plan.target))
+    limits += [(Mode.APPROVE, why) for why in approval_reasons(inputs, plan)]
+    if request is not None and request.dry_run:
+        limits.append((Mode.OBSERVE, "the request: a dry run"))
+    weakest_first = list(Mode)
+    mode, source = min(limits, key=lambda limit: weakest_first.index(limit[0]))
+    detail = f"{mode}, set by {source}"
     match mode:
         case Mode.AUTO:
-            return Act(plan=plan, gates=[*gates, Gate(name="mode", passed=True, detail=detail)])
+            return Act(
+                plan=plan, gates=[*gates, GuardResult(name="mode", passed=True, detail=detail)]
+            )
         case Mode.OBSERVE:
-            gates.append(Gate(name="mode", passed=False, detail=detail))
+            gates.append(GuardResult(name="mode", passed=False, detail=detail))
             return Observe(plan=plan, gates=gates)
         case Mode.APPROVE:
-            gates.append(Gate(name="mode", passed=True, detail=detail))
-            return _approved(case, plan, gates)
+            gates.append(GuardResult(name="mode", passed=True, detail=detail))
+            return _check_approval(inputs, plan, gates)
     assert_never(mode)
 
 
-def _approved(case: Case, plan: Plan, gates: list[Gate]) -> Decision:
-    approval = case.situation.approval
+def _check_approval(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> Decision:
+    approval = inputs.snapshot.approval
     if approval is None:
-        gates.append(Gate(name="approval", passed=False, detail="a person is asked"))
+        detail = "waiting for a person's approval"
+        gates.append(GuardResult(name="approval", passed=False, detail=detail))
         return Ask(plan=plan, gates=gates)
     if approval.digest != plan.digest:
-        detail = f"what {approval.by} approved is not what would be done now"
-        gates.append(Gate(name="approval", passed=False, detail=detail))
-        retry_at = case.now + RETRY_AFTER_S
+        detail = f"{approval.by} approved another plan than this one"
+        gates.append(GuardResult(name="approval", passed=False, detail=detail))
+        retry_at = inputs.now + RETRY_AFTER_S
         return Refusal(reason=Reason.PLAN_CHANGED, detail=detail, gates=gates, retry_at=retry_at)
-    gates.append(Gate(name="approval", passed=True, detail=f"{approval.by} approved it"))
+    gates.append(GuardResult(name="approval", passed=True, detail=f"approved by {approval.by}"))
     return Act(plan=plan, gates=gates)
 
 
-def _walk(case: Case, guards: Guards) -> tuple[list[Gate], Refusal | None]:
-    gates: list[Gate] = []
+def _check(inputs: GuardInput, guards: Guards) -> tuple[list[GuardResult], Refusal | None]:
+    """Ask the guards until one refuses."""
+    gates: list[GuardResult] = []
     for name, guard in guards:
-        answer = guard(case)
+        answer = guard(inputs)
         if isinstance(answer, str):
-            gates.append(Gate(name=name, passed=True, detail=answer))
+            gates.append(GuardResult(name=name, passed=True, detail=answer))
             continue
-        gates.append(Gate(name=name, passed=False, detail=answer.detail))
+        gates.append(GuardResult(name=name, passed=False, detail=answer.detail))
         retry_at = None
         if answer.reason not in LASTING:
-            retry_at = max(answer.retry_at or 0.0, case.now + RETRY_AFTER_S)
+            retry_at = max(answer.retry_at or 0.0, inputs.now + RETRY_AFTER_S)
         return gates, Refusal(
             reason=answer.reason,
             detail=answer.detail,

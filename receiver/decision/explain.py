@@ -1,4 +1,4 @@
-"""What would be done about an alert, and why: the real decision, on which nothing follows."""
+"""What would be done about an alert, and why: the real decision, without its consequences."""
 
 import time
 from collections.abc import Sequence
@@ -10,12 +10,13 @@ from ulid import ULID
 
 from actions.aws import clients as aws
 from receiver.db.database import open_or_empty
-from receiver.decision.factory import assessment
 from receiver.decision.model import Act, Ask, Observe, Refusal
-from receiver.decision.pipeline import Assessed, Assessment
-from receiver.decision.stored_plan import planned
-from receiver.evidence.aws_state import AwsFacts
-from receiver.evidence.model_server import Judging
+from receiver.decision.pipeline import DecisionPipeline, PipelineResult
+from receiver.decision.snapshot import SnapshotReader
+from receiver.decision.stored_plan import to_stored
+from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.metrics_query import MetricsReader
+from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus import Prometheus
 from receiver.playbooks.loader import Playbooks
 from receiver.runs import store
@@ -26,14 +27,14 @@ from receiver.webhook.payload import Alert, NotJsonError, NotVersion4Error
 
 
 class PayloadError(Exception):
-    """The file is no delivery of Alertmanager; the text says what it lacks."""
+    """The file is not an Alertmanager delivery; the text says what it lacks."""
 
 
 def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[dict[str, Any]]:
-    """One answer an alert: `alert`, `decision`, `refusal`, `detail`, `plan`, `verdict`, `gates`.
+    """For each alert `alert`, `decision`, `refusal`, `detail`, `plan`, `verdict` and `gates`.
 
-    Prometheus, AWS and the service's own records are read where they can be; what cannot be read
-    is unknown, as it would be to the service.
+    Prometheus, AWS and the service's own records are read where they can be; a fact that cannot be
+    read is unknown, as it would be to the service.
 
     Raises PayloadError or DatabaseUrlError.
     """
@@ -42,7 +43,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
         envelope = payload.envelope(body)
     except (NotJsonError, NotVersion4Error) as error:
         raise PayloadError(str(error)) from None
-    found = [payload.alert(raw, now) for raw in envelope.alerts]
+    alerts = [payload.alert(raw, now) for raw in envelope.alerts]
     with (
         open_or_empty(settings.database_url) as state,
         ThreadPoolExecutor(4 * settings.workers) as queries,
@@ -51,14 +52,25 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
         ) as prometheus,
     ):
         clients = aws.connect()
-        judge = Judging(settings.model, settings.model_manifest, lambda: clients).judge
-        facts = AwsFacts(aws=clients, pool=queries, trail=settings.cloudtrail)
-        deciding = assessment(settings, playbooks, state, facts, prometheus, queries, judge)
-        return [_answer(alert, deciding, now) for alert in found]
+        pipeline = DecisionPipeline(
+            playbooks=playbooks,
+            snapshots=SnapshotReader.from_settings(
+                settings,
+                database=state,
+                aws=AwsReader(aws=clients, pool=queries, trail=settings.cloudtrail),
+            ),
+            prometheus=prometheus,
+            pool=queries,
+            gather=MetricsReader(
+                prometheus=prometheus, pool=queries, deadline_s=settings.evidence_deadline_s
+            ).gather,
+            judge=ModelServer(settings.model, settings.model_manifest, lambda: clients).judge,
+        )
+        return [_answer(alert, pipeline, now) for alert in alerts]
 
 
-def told(answer: dict[str, Any]) -> str:
-    """An answer as a person reads it."""
+def as_text(answer: dict[str, Any]) -> str:
+    """An answer of `explain` as text for a person."""
     decision = " ".join(filter(None, (answer["decision"], answer["refusal"])))
     gates = (
         f"  {'pass' if gate['passed'] else 'STOP'}  {gate['name']:<10} {gate['detail']}"
@@ -67,13 +79,13 @@ def told(answer: dict[str, Any]) -> str:
     return "\n".join([f"{answer['alert']}: {decision}", f"  {answer['detail']}", *gates])
 
 
-def _answer(alert: Alert | None, deciding: Assessment, now: float) -> dict[str, Any]:
+def _answer(alert: Alert | None, pipeline: DecisionPipeline, now: float) -> dict[str, Any]:
     if alert is None:
         return {
             "alert": "(an alert without labels)",
             "decision": "rejected",
             "refusal": None,
-            "detail": "it has no labels to be known by",
+            "detail": "the alert has no labels",
             "plan": None,
             "verdict": None,
             "gates": [],
@@ -86,22 +98,22 @@ def _answer(alert: Alert | None, deciding: Assessment, now: float) -> dict[str, 
         last_seen_at=now,
         resolved_at=None if alert.firing else now,
     )
-    assessed = deciding.of(run, lambda: episode, now)
-    target = assessed.target.id or "no target"
+    result = pipeline.decide(run, lambda: episode, now)
+    target = result.target.id or "no target"
     return {
         "alert": f"{alert.labels.get('alertname', '(no alertname)')} {target}",
-        "verdict": asdict(assessed.verdict) if assessed.verdict else None,
-        "gates": [asdict(gate) for gate in assessed.decision.gates],
-        **_decided(assessed, alert),
+        "verdict": asdict(result.verdict) if result.verdict else None,
+        "gates": [asdict(gate) for gate in result.decision.gates],
+        **_decided(result, alert),
     }
 
 
-def _decided(assessed: Assessed, alert: Alert) -> dict[str, Any]:
-    decision = assessed.decision
+def _decided(result: PipelineResult, alert: Alert) -> dict[str, Any]:
+    decision = result.decision
     match decision:
         case Act() | Ask() | Observe():
             name = type(decision).__name__.lower()
-            plan = planned(decision.plan, "", alert.labels)
+            plan = to_stored(decision.plan, "", alert.labels)
             detail = f"{plan['action']} on {plan['target']}"
             return {"decision": name, "refusal": None, "detail": detail, "plan": plan}
         case Refusal():

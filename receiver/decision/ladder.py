@@ -1,87 +1,102 @@
-"""Which step of the ladder is next, and for whom."""
+"""The next step of a playbook's ladder, and its target."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actions.aws.inventory import Group
-from actions.base import TargetKind
+from actions.base import Impact, TargetKind
 from actions.catalog.registry import CATALOG
-from actions.execution.disruption_budget import share
 from actions.reasons import Reason
-from receiver.decision.guards.base import Case, No
-from receiver.decision.model import Plan, Situation
+from receiver.decision.guards.base import GuardInput, Refused
+from receiver.decision.model import Plan, Snapshot
 from receiver.playbooks.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
 from receiver.playbooks.schema import Step
 
-# A fifth of a group, and at least three: draino once cordoned most of a fleet that matched one
-# rule (https://github.com/planetlabs/draino/issues/89).
-_STORM_PERCENT, _STORM_LEAST = 20.0, 3
+# Fewer alerting instances do not show that they have a zone or a version in common.
 _SEVERAL = 2
 
 
-def choose(case: Case) -> Plan | No:
-    """The first step of the ladder, from the present rung on, whose condition holds."""
-    playbook, situation = case.playbooks[0], case.situation
-    facts = _facts(case)
-    for rung, step in enumerate(playbook.steps[situation.rung :], situation.rung):
+def remaining_steps(inputs: GuardInput) -> Sequence[Step]:
+    """The steps that may still be taken."""
+    return inputs.playbooks[0].steps[inputs.snapshot.rung :]
+
+
+def changes_something(step: Step) -> bool:
+    return CATALOG[step.action].impact is not Impact.HARMLESS
+
+
+def changes_instance(step: Step) -> bool:
+    return changes_something(step) and CATALOG[step.action].target is TargetKind.INSTANCE
+
+
+def choose(inputs: GuardInput) -> Plan | Refused:
+    """The first remaining step of the ladder whose condition holds."""
+    facts = _condition_facts(inputs)
+    for rung, step in enumerate(remaining_steps(inputs), inputs.snapshot.rung):
         holds = True if step.when is None else step.when.evaluate(facts)
         if holds is None:
-            return No(Reason.CONDITION_UNKNOWN, f"it cannot be told whether: {step.when}")
+            detail = f"unknown whether the step's condition holds: {step.when}"
+            return Refused(Reason.CONDITION_UNKNOWN, detail)
         if holds:
-            return _plan(case, rung, step)
-    return No(Reason.NO_STEP, "no further step applies" if situation.rung else "no step applies")
+            return _plan(inputs, rung, step)
+    which = "further step" if inputs.snapshot.rung else "step"
+    return Refused(Reason.NO_STEP, f"the condition of no {which} holds")
 
 
-def storm(situation: Situation) -> bool | None:
-    """Whether so many of the group alert that no single instance is to be touched."""
-    if situation.group is None:
-        return False
-    if situation.alerting is None or situation.asg is None:
-        return None
-    threshold = max(_STORM_LEAST, share(_STORM_PERCENT, len(situation.asg.members)))
-    return len(situation.alerting) >= threshold
+def chosen_plan(inputs: GuardInput) -> Plan:
+    """As `choose`, for guards that stand after `step`, which refuses where there is no plan."""
+    match choose(inputs):
+        case Plan() as plan:
+            return plan
+        case Refused(detail=detail):
+            raise RuntimeError(f"unreachable: the step guard refuses this: {detail}")
 
 
-def _plan(case: Case, rung: int, step: Step) -> Plan | No:
-    situation = case.situation
+def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refused:
+    snapshot = inputs.snapshot
     kind = CATALOG[step.action].target
     target = {
-        TargetKind.GROUP: situation.group,
-        TargetKind.INSTANCE: _instance_id(situation),
-        TargetKind.ANY: situation.target,
+        TargetKind.GROUP: snapshot.group,
+        TargetKind.INSTANCE: _instance_id(snapshot),
+        TargetKind.ANY: snapshot.target,
     }[kind]
     if target is None:
-        return No(Reason.NO_TARGET, f"{step.action} needs a target of kind {kind}")
+        detail = f"{step.action} needs a target of kind {kind}, and the alert names none"
+        return Refused(Reason.NO_TARGET, detail)
     return Plan(
-        playbook=case.playbooks[0],
+        playbook=inputs.playbooks[0],
         rung=rung,
         step=step,
         target=target,
-        instance_id=_instance_id(situation) or "",
-        group=situation.group or "",
-        members=sorted(situation.asg.members) if situation.asg else (),
-        basis=_basis(situation, target),
+        instance_id=_instance_id(snapshot) or "",
+        group=snapshot.group or "",
+        members=sorted(snapshot.asg.members) if snapshot.asg else (),
+        basis=_basis(snapshot, target),
     )
 
 
-def _basis(situation: Situation, target: str) -> Mapping[str, Any]:
-    """What makes the target the one that was looked at."""
-    if target == situation.group and situation.asg is not None:
-        asg = situation.asg
+def _basis(snapshot: Snapshot, target: str) -> Mapping[str, Any]:
+    """Facts by which the target is recognised as the one that the plan was made for."""
+    if target == snapshot.group and snapshot.asg is not None:
+        asg = snapshot.asg
         return {"desired": asg.desired, "minimum": asg.minimum, "maximum": asg.maximum}
-    if situation.instance is not None:
-        found = situation.instance
-        return {"launched_at": found.launched_at, "state": found.state, "group": found.group}
+    if snapshot.instance is not None:
+        instance = snapshot.instance
+        return {
+            "launched_at": instance.launched_at,
+            "state": instance.state,
+            "group": instance.group,
+        }
     return {}
 
 
-def _instance_id(situation: Situation) -> str | None:
-    return situation.target if situation.kind is TargetKind.INSTANCE else None
+def _instance_id(snapshot: Snapshot) -> str | None:
+    return snapshot.target if snapshot.kind is TargetKind.INSTANCE else None
 
 
-def _facts(case: Case) -> Facts:
-    situation, verdict = case.situation, case.verdict
-    found = situation.instance
+def _condition_facts(inputs: GuardInput) -> Facts:
+    snapshot, verdict = inputs.snapshot, inputs.verdict
+    instance = snapshot.instance
     return Facts(
         verdict=VerdictFacts(
             answer=str(verdict.answer) if verdict else None,
@@ -89,24 +104,24 @@ def _facts(case: Case) -> Facts:
             confidence=verdict.confidence if verdict else None,
             kind=verdict.kind if verdict else None,
         ),
-        group=_group_facts(case),
+        group=_group_facts(inputs),
         target=TargetFacts(
-            id=situation.target,
-            kind=str(situation.kind) if situation.kind else None,
-            az=found.az if found else None,
-            age_s=case.now - found.launched_at if found else None,
+            id=snapshot.target,
+            kind=str(snapshot.kind) if snapshot.kind else None,
+            az=instance.az if instance else None,
+            age_s=inputs.now - instance.launched_at if instance else None,
         ),
-        labels=dict(case.alert.labels),
-        facts=dict(situation.facts),
-        run=RunFacts(rung=situation.rung),
+        labels=dict(inputs.trigger.labels),
+        facts=dict(snapshot.facts),
+        run=RunFacts(rung=snapshot.rung),
     )
 
 
-def _group_facts(case: Case) -> GroupFacts:
-    situation, verdict, asg = case.situation, case.verdict, case.situation.asg
-    alerting = situation.alerting
+def _group_facts(inputs: GuardInput) -> GroupFacts:
+    snapshot, verdict, asg = inputs.snapshot, inputs.verdict, inputs.snapshot.asg
+    alerting = snapshot.alerting
     return GroupFacts(
-        name=situation.group,
+        name=snapshot.group,
         surging=verdict.surging if verdict else None,
         peers=verdict.peers if verdict else None,
         peers_moved=verdict.peers_moved if verdict else None,
@@ -116,17 +131,19 @@ def _group_facts(case: Case) -> GroupFacts:
         min=asg.minimum if asg else None,
         max=asg.maximum if asg else None,
         alerting=len(alerting) if alerting is not None else None,
-        storm=storm(situation),
-        one_zone=_alike(asg, alerting, "az"),
-        one_version=_alike(asg, alerting, "version"),
+        storm=snapshot.storm,
+        one_zone=_in_common(asg, alerting, "az"),
+        one_version=_in_common(asg, alerting, "version"),
     )
 
 
-def _alike(asg: Group | None, alerting: frozenset[str] | None, name: str) -> bool | None:
+def _in_common(asg: Group | None, alerting: frozenset[str] | None, name: str) -> bool | None:
     """Whether several alert, all of one zone or version, and some of another one do not."""
     if asg is None or alerting is None:
         return None
-    sick = {getattr(one, name) for one in asg.members.values() if one.id in alerting}
-    well = {getattr(one, name) for one in asg.members.values() if one.id not in alerting}
+    members = asg.members.values()
+    of_alerting = {getattr(member, name) for member in members if member.id in alerting}
+    of_others = {getattr(member, name) for member in members if member.id not in alerting}
     several = len(alerting & asg.members.keys()) >= _SEVERAL
-    return several and len(sick) == 1 and bool(well - sick) and not sick & well
+    elsewhere = bool(of_others - of_alerting) and not of_alerting & of_others
+    return several and len(of_alerting) == 1 and elsewhere

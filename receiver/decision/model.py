@@ -1,4 +1,4 @@
-"""What a decision rests on, and what it can be. None is unknown."""
+"""What a decision reads, and what it can be. None is unknown."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from actions.aws.inventory import Group, Instance
 from actions.base import TargetKind
 from actions.execution.circuit_breakers import Breaker
 from actions.execution.claims import Claim
-from actions.execution.disruption_budget import Scope
+from actions.execution.disruption_budget import Scope, share
 from actions.execution.rate_limits import Attempts
 from actions.reasons import Reason
 from receiver.controls.arming import Armed
@@ -18,7 +18,7 @@ from receiver.controls.overrides import Override
 from receiver.playbooks.schema import Playbook, Step
 from receiver.settings import Mode
 
-# What no passing of time changes while the alert stays what it is.
+# Refusals that no later look at the same alert can lift.
 LASTING = frozenset(
     {
         Reason.MALFORMED_ALERT,
@@ -30,36 +30,44 @@ LASTING = frozenset(
 )
 
 
+# A fifth of a group, and at least three: draino once cordoned most of a fleet that matched one
+# rule (https://github.com/planetlabs/draino/issues/89).
+_STORM_PERCENT, _STORM_LEAST = 20.0, 3
+
+
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A person wants it, without an alert; a dry run is only to show what would be done."""
+class Request:
+    """A person asks for a run without an alert; a dry run only shows what would be done."""
 
     by: str
     dry_run: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """The alert that is decided on, or what a person asks for in its place."""
+class Trigger:
+    """What started the run: an alert, or a person's request in its place.
+
+    `malformed` says what is wrong with the alert's labels or times.
+    """
 
     run_id: str
     labels: Mapping[str, str]
     starts_at: float
-    odd: str | None
-    asked: Asked | None = None
+    malformed: str | None
+    request: Request | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """A person's yes to one very plan, by its digest."""
+    """A person's approval of the plan with this digest."""
 
     digest: str
     by: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class PastAct:
-    """What we did to the target or its group a short while ago."""
+class RecentAction:
+    """What the service did to the target or its group a short while ago."""
 
     run_id: str
     action: str
@@ -68,17 +76,17 @@ class PastAct:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Situation:
-    """A snapshot of all that bears on the decision; None is unknown.
+class Snapshot:
+    """All facts that a decision reads, frozen; None is unknown. Times are epoch seconds.
 
     `target` is an instance id or a group's name, `group` the name of the group it belongs to.
-    `rung` is the first step of the ladder that may still be taken. Times are epoch seconds.
+    `rung` is the first step of the ladder that may still be taken.
 
-    From our own records: `overrides` that hold for the alert now, `attempts` by target, how far the
-    playbook's `arming` lets it go, `acts` of ours of late, `alerting` instances of the group within
-    the last minutes, `reserved` instances by scope. From AWS: `instance`, `asg`, `scopes` that the
-    target is counted in, `changes` that others make, and whether the instance is `protected` from
-    termination.
+    From our own records: `overrides` that match the alert now, `attempts` by target, the mode that
+    the playbook's `arming` allows, `recent_actions` on the target and its group, instances of the
+    group that were `alerting` within the last minutes, `reserved` instances by scope. `facts` are
+    the playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
+    `changes` that others make, and whether the instance is `protected` from termination.
     """
 
     mode: Mode
@@ -96,7 +104,7 @@ class Situation:
     attempts: Mapping[str, Attempts] | None = None
     breaker: Breaker | None = None
     arming: Armed | None = None
-    acts: Sequence[PastAct] | None = None
+    recent_actions: Sequence[RecentAction] | None = None
     alerting: frozenset[str] | None = None
     reserved: Mapping[str, frozenset[str]] | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
@@ -106,10 +114,20 @@ class Situation:
     changes: Sequence[str] | None = None
     protected: bool | None = None
 
+    @property
+    def storm(self) -> bool | None:
+        """Whether so many instances of the group alert that no single one may be touched."""
+        if self.group is None:
+            return False
+        if self.alerting is None or self.asg is None:
+            return None
+        threshold = max(_STORM_LEAST, share(_STORM_PERCENT, len(self.asg.members)))
+        return len(self.alerting) >= threshold
+
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
-    """One guard's answer, as the run's story shows it."""
+class GuardResult:
+    """A guard's answer, as the run's `gates` record it."""
 
     name: str
     passed: bool
@@ -118,11 +136,11 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The one step that would be taken.
+    """The step that would be taken.
 
-    `instance_id` and `group` are what the alert is about, empty where it is about none;
-    `members` are the ids of the group's instances. `basis` is what it was made for: where that
-    changes, it is another plan.
+    `instance_id` and `group` come from the alert, and are empty where it names none; `members` are
+    the ids of the group's instances. `basis` are the facts about the target that the plan was made
+    for: another basis makes another plan.
     """
 
     playbook: Playbook
@@ -137,47 +155,47 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 of all that a person approves."""
-        said = {
+        approved = {
             "playbook": self.playbook.digest,
             "rung": self.rung,
             "target": self.target,
             "basis": dict(self.basis),
         }
-        return hashlib.sha256(canonical(said).encode()).hexdigest()
+        return hashlib.sha256(canonical(approved).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
     plan: Plan
-    gates: Sequence[Gate]
+    gates: Sequence[GuardResult]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """It would act, once a person has approved the plan."""
+    """The service would act once a person approves the plan."""
 
     plan: Plan
-    gates: Sequence[Gate]
+    gates: Sequence[GuardResult]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observe:
-    """It would have acted, were it allowed to."""
+    """The service would have acted, if its mode allowed it."""
 
     plan: Plan
-    gates: Sequence[Gate]
+    gates: Sequence[GuardResult]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """`retry_at`: when a repeat of the alert is worth another look; None for never.
+    """`retry_at` is when a repeat of the alert is decided again; None for never.
 
-    `caused_by` is the run whose own act brought the alert about.
+    `caused_by` is the run whose action caused the alert.
     """
 
     reason: Reason
     detail: str
-    gates: Sequence[Gate]
+    gates: Sequence[GuardResult]
     retry_at: float | None
     caused_by: str | None = None
 

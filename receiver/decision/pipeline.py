@@ -1,4 +1,4 @@
-"""One alert's way to a decision: target, guards, evidence, verdict. It only reads."""
+"""The stages from an alert to a decision: target, guards, evidence, verdict. They only read."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -10,182 +10,211 @@ from models.features.evidence import Evidence
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
 from receiver.decision.decide import decide, screen
-from receiver.decision.guards.base import Guards
-from receiver.decision.guards.early import EARLY, PLAIN
-from receiver.decision.guards.late import KNOWN, STORM
+from receiver.decision.guards.base import GuardInput, Guards
+from receiver.decision.guards.order import EARLY, KNOWN, PLAIN, STORM
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.model import Asked, Decision, Refusal, Situation, Subject
-from receiver.decision.snapshot import MANY, Situations
-from receiver.evidence.aws_state import Target
+from receiver.decision.model import Decision, Refusal, Request, Snapshot, Trigger
+from receiver.decision.snapshot import MANY, SnapshotReader
 from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.promql_recheck import facts, recheck
+from receiver.evidence.promql_recheck import read_facts, recheck
+from receiver.evidence.target import Target
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 from receiver.runs.model import Run
 from receiver.runtime.cache import BoundedCache
 from receiver.webhook.episodes import Episode
 
-# With many alerting instances of a group AWS is asked before the metrics, and what was read of a
-# target is good for so many seconds to refuse more about it.
-_LATELY_S = 10.0
-_READ = (
-    *("paused", "claims", "overrides", "attempts", "breaker", "arming", "acts", "alerting"),
-    *("reserved", "facts", "instance", "asg", "scopes", "changes", "protected"),
+# In a storm, what was read of a target is reused for this long to refuse more of its alerts.
+_REUSE_S = 10.0
+# What is reused: all of the snapshot but what the run and its alert's episode say.
+_REUSED = (
+    *("paused", "claims", "overrides", "attempts", "breaker", "arming", "recent_actions"),
+    *("alerting", "reserved", "facts", "instance", "asg", "scopes", "changes", "protected"),
 )
-# What may be otherwise at the next look.
-_PASSING = frozenset(
+# Refusals that may be lifted by the next look at the target: they are not remembered.
+_FLEETING = frozenset(
     {Reason.PAUSED, Reason.STATE_UNKNOWN, Reason.TARGET_UNPROVEN, Reason.CONDITION_UNKNOWN}
 )
-# What the alert itself says.
-_OWN = frozenset({Reason.RESOLVED, Reason.STALE})
-_About = tuple[str | None, str | None, str, str]
+# Refusals that the alert's own episode is enough for, whatever else was reused.
+_BY_EPISODE = frozenset({Reason.RESOLVED, Reason.STALE})
+# Target, group, alert name and playbook.
+_RecentKey = tuple[str | None, str | None, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assessed:
-    """All that a decision rests on; `evidence` and `verdict` are None where a guard was enough.
+class PipelineResult:
+    """A decision and all that it rests on.
 
-    `borrowed`: they were read for another alert of the target, a moment ago.
+    `evidence` and `verdict` are None where a guard refused before they were read. `reused`: they
+    were read for another alert of the target, a moment ago.
     """
 
     target: Target
-    situation: Situation
+    snapshot: Snapshot
     playbooks: Sequence[Playbook]
     decision: Decision
     evidence: Evidence | None = None
     verdict: Verdict | None = None
-    borrowed: bool = False
+    reused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assessment:
-    """Decides on one alert and changes nothing: what `explain` and the assessor share.
+class _Candidate:
+    """What does not change while the pipeline gathers the rest."""
 
-    `gather` and `judge` are the model's way to a verdict; `pool` asks Prometheus for the rest.
+    trigger: Trigger
+    playbooks: Sequence[Playbook]
+    target: Target
+    now: float
+
+    @property
+    def key(self) -> _RecentKey:
+        alertname = self.trigger.labels.get("alertname", "")
+        return self.target.id, self.target.group, alertname, self.playbooks[0].name
+
+    def inputs(self, snapshot: Snapshot, verdict: Verdict | None = None) -> GuardInput:
+        return GuardInput(
+            trigger=self.trigger,
+            verdict=verdict,
+            playbooks=self.playbooks,
+            snapshot=snapshot,
+            now=self.now,
+        )
+
+    def refuse_if(self, snapshot: Snapshot, guards: Guards) -> PipelineResult | None:
+        """The result where one of the guards refuses, or None."""
+        refusal = screen(self.inputs(snapshot), guards)
+        return None if refusal is None else self.result(snapshot, refusal)
+
+    def result(self, snapshot: Snapshot, decision: Decision) -> PipelineResult:
+        return PipelineResult(
+            target=self.target, snapshot=snapshot, playbooks=self.playbooks, decision=decision
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionPipeline:
+    """Decides on an alert and changes nothing: shared by the dispatcher and `explain`.
+
+    `gather` reads the metrics that `judge` makes a verdict of; `pool` asks Prometheus for the
+    playbook's own queries.
     """
 
     playbooks: Playbooks
-    situations: Situations
+    snapshots: SnapshotReader
     prometheus: Prometheus
     pool: Executor
     gather: Callable[[Target, float, Collection[str]], Evidence]
     judge: Callable[[Evidence, Collection[str]], Verdict]
-    # What was read of targets, with when, and for which run.
-    _lately: BoundedCache[_About, tuple[float, str, Assessed]] = field(
+    # Results by target, with when they were read and for which run.
+    _recent: BoundedCache[_RecentKey, tuple[float, str, PipelineResult]] = field(
         default_factory=BoundedCache, init=False
     )
 
-    def of(
+    def decide(
         self,
         run: Run,
         episode: Callable[[], Episode | None],
         now: float,
         metrics: DecisionMetrics | None = None,
-    ) -> Assessed:
-        """`episode` reads that of the run, where it comes to that."""
-        alert = _subject(run)
-        matching = (
-            self.playbooks.named(run.asked["playbook"])
-            if run.asked
-            else self.playbooks.matching(run.labels)
-        )
-        target = self.situations.aws.locate(run.labels, ask=bool(matching) and run.odd is None)
-        situation = self.situations.plain(run, target, now)
+    ) -> PipelineResult:
+        """Gather as much as the guards need, and decide. `episode` reads that of the run.
 
-        def ended(known: Situation, guards: Guards) -> Assessed | None:
-            refusal = screen(alert, matching, known, now, guards)
-            if refusal is None:
-                return None
-            return Assessed(target=target, situation=known, playbooks=matching, decision=refusal)
-
-        # In a storm what is not read, and not asked of AWS or of metrics, is what counts.
-        if over := ended(situation, PLAIN):
-            return over
-        playbook = matching[0]
-        situation = self.situations.seen(run, situation, episode())
-        if _new(run) and (over := self._known(alert, matching, target, situation, now)):
-            return over
-        situation = self.situations.early(run, situation, playbook, now)
-        many = len(situation.alerting or ()) >= MANY
-        if over := ended(situation, EARLY):
-            return self._remembered(alert, over, now) if many else over
+        Each stage may refuse: in a storm every query to AWS or Prometheus that can be avoided is.
+        """
+        candidate = self._candidate(run, now)
+        snapshot = self.snapshots.from_run(run, candidate.target, now)
+        if result := candidate.refuse_if(snapshot, PLAIN):
+            return result
+        playbook = candidate.playbooks[0]
+        snapshot = self.snapshots.with_episode(run, snapshot, episode())
+        if _is_new(run) and (result := self._reuse_recent(candidate, snapshot)):
+            return result
+        snapshot = self.snapshots.with_records(run, snapshot, playbook, now)
+        many = len(snapshot.alerting or ()) >= MANY
+        if result := candidate.refuse_if(snapshot, EARLY):
+            return self._remember(candidate, result) if many else result
         if many:
-            grouped = replace(situation, asg=self.situations.aws.lately(situation.group))
-            if over := ended(grouped, (*EARLY, *STORM)):
-                return self._remembered(alert, over, now)
-            situation = self.situations.counted_anew(situation, now)
-        answered = self.situations.ask(situation, playbook, now)
-        if many and (over := ended(answered(), (*EARLY, *KNOWN))):
-            return over
+            # AWS is asked before the metrics, and about the group first.
+            recent_group = self.snapshots.aws.recent_group(snapshot.group)
+            grouped = replace(snapshot, asg=recent_group)
+            if result := candidate.refuse_if(grouped, (*EARLY, *STORM)):
+                return self._remember(candidate, result)
+            snapshot = self.snapshots.recount_alerting(snapshot, now)
+        with_aws = self.snapshots.begin_with_aws(snapshot, playbook, now)
+        if many and (result := candidate.refuse_if(with_aws(), (*EARLY, *KNOWN))):
+            return result
         started = time.perf_counter()
-        evidence, verdict = self._rechecked(run, playbook, target, now)
+        evidence, verdict = self._recheck(run, candidate)
         if metrics is not None:
             metrics.recheck_duration.observe(time.perf_counter() - started)
-        found = facts(self.prometheus, playbook, target, now, self.pool)
-        situation = replace(answered(), facts=found)
-        decision = decide(alert, verdict, matching, situation, now)
-        assessed = Assessed(
-            target=target,
-            situation=situation,
-            playbooks=matching,
-            evidence=evidence,
-            verdict=verdict,
-            decision=decision,
+        facts = read_facts(self.prometheus, playbook, candidate.target, now, self.pool)
+        snapshot = replace(with_aws(), facts=facts)
+        decision = decide(candidate.inputs(snapshot, verdict))
+        result = replace(candidate.result(snapshot, decision), evidence=evidence, verdict=verdict)
+        return self._remember(candidate, result) if many else result
+
+    def _candidate(self, run: Run, now: float) -> _Candidate:
+        request = run.asked
+        playbooks = (
+            self.playbooks.named(request["playbook"])
+            if request
+            else self.playbooks.matching(run.labels)
         )
-        return self._remembered(alert, assessed, now) if many else assessed
+        ask = bool(playbooks) and run.odd is None
+        return _Candidate(
+            trigger=_trigger(run),
+            playbooks=playbooks,
+            target=self.snapshots.aws.resolve_target(run.labels, ask=ask),
+            now=now,
+        )
 
-    def _remembered(self, alert: Subject, assessed: Assessed, now: float) -> Assessed:
-        decision = assessed.decision
-        # Overrides are for labels, which other alerts of the target may not have.
-        passing = isinstance(decision, Refusal) and decision.reason in _PASSING
-        if assessed.situation.overrides or passing:
-            return assessed
-        about = _about(alert, assessed.target, assessed.playbooks[0])
-        # Its run has the evidence, which is large.
-        self._lately[about] = now, alert.run_id, replace(assessed, evidence=None)
-        return assessed
+    def _remember(self, candidate: _Candidate, result: PipelineResult) -> PipelineResult:
+        decision = result.decision
+        fleeting = isinstance(decision, Refusal) and decision.reason in _FLEETING
+        # Overrides match labels, which other alerts of the target may not have.
+        if not result.snapshot.overrides and not fleeting:
+            # Without the evidence, which is large, and which the run has.
+            kept = replace(result, evidence=None)
+            self._recent[candidate.key] = candidate.now, candidate.trigger.run_id, kept
+        return result
 
-    def _known(
-        self,
-        alert: Subject,
-        matching: Sequence[Playbook],
-        target: Target,
-        situation: Situation,
-        now: float,
-    ) -> Assessed | None:
-        """What is refused, in a storm, by what was known of the target a moment ago.
+    def _reuse_recent(self, candidate: _Candidate, snapshot: Snapshot) -> PipelineResult | None:
+        """A refusal by what was read of the target a moment ago, in a storm; or None.
 
-        What would be acted on by that is looked at anew.
+        Only refusals: before anything is done, everything is read again.
         """
-        at, run_id, known = self._lately.get(_about(alert, target, matching[0]), (0.0, "", None))
-        if known is None or not 0 <= now - at < _LATELY_S:
+        read_at, run_id, recent = self._recent.get(candidate.key, (0.0, "", None))
+        age_s = candidate.now - read_at
+        if recent is None or not 0 <= age_s < _REUSE_S:
             return None
-        then = {name: getattr(known.situation, name) for name in _READ}
-        situation = replace(situation, **then)
-        guards = EARLY if situation.asg is None else (*EARLY, *STORM)
-        verdict, decision = None, _refused(screen(alert, matching, situation, now, guards))
-        # What began since is not what was looked at.
-        if decision is None and known.verdict is not None and alert.starts_at <= at:
-            verdict = known.verdict
-            decision = _refused(decide(alert, verdict, matching, situation, now))
-        if decision is None:
+        reused = {name: getattr(recent.snapshot, name) for name in _REUSED}
+        snapshot = replace(snapshot, **reused)
+        guards = EARLY if snapshot.asg is None else (*EARLY, *STORM)
+        verdict, refusal = None, screen(candidate.inputs(snapshot), guards)
+        # A verdict says nothing of an alert that started after its metrics were read.
+        judged = recent.verdict is not None and candidate.trigger.starts_at <= read_at
+        if refusal is None and judged:
+            verdict = recent.verdict
+            decision = decide(candidate.inputs(snapshot, verdict))
+            refusal = decision if isinstance(decision, Refusal) else None
+        if refusal is None:
             return None
-        if decision.reason not in _OWN:
-            whose = f"as read {now - at:.0f} s before, for run {run_id}"
-            decision = replace(decision, detail=f"{decision.detail} ({whose})")
+        if refusal.reason not in _BY_EPISODE:
+            source = f"as read {age_s:.0f} s before, for run {run_id}"
+            refusal = replace(refusal, detail=f"{refusal.detail} ({source})")
         return replace(
-            known,
-            situation=situation,
-            playbooks=matching,
-            decision=decision,
+            recent,
+            snapshot=snapshot,
+            playbooks=candidate.playbooks,
+            decision=refusal,
             verdict=verdict,
-            borrowed=True,
+            reused=True,
         )
 
-    def _rechecked(
-        self, run: Run, playbook: Playbook, target: Target, now: float
-    ) -> tuple[Evidence | None, Verdict]:
-        """The model's verdict, or what the playbook puts in its place."""
+    def _recheck(self, run: Run, candidate: _Candidate) -> tuple[Evidence | None, Verdict]:
+        """The model's verdict, or that of the playbook's own queries in its place."""
+        playbook, target, now = candidate.playbooks[0], candidate.target, candidate.now
         if playbook.recheck:
             return None, recheck(self.prometheus, playbook, target, now, self.pool)
         roles = ROLES_OF_ALERT.get(run.labels.get("alertname", ""), ())
@@ -193,21 +222,17 @@ class Assessment:
         return evidence, self.judge(evidence, roles)
 
 
-def _refused(decision: Decision | None) -> Refusal | None:
-    return decision if isinstance(decision, Refusal) else None
-
-
-def _new(run: Run) -> bool:
-    """Nobody asked for it or approved it, and it has not acted: its refusal costs it nothing."""
+def _is_new(run: Run) -> bool:
+    """No person requested or approved it, and it has not acted: a refusal loses nothing."""
     return run.asked is None and run.approval is None and not run.steps_begun
 
 
-def _about(alert: Subject, target: Target, playbook: Playbook) -> _About:
-    return target.id, target.group, alert.labels.get("alertname", ""), playbook.name
-
-
-def _subject(run: Run) -> Subject:
-    asked = Asked(by=run.asked["by"], dry_run=run.asked["dry_run"]) if run.asked else None
-    return Subject(
-        run_id=run.id, labels=run.labels, starts_at=run.starts_at, odd=run.odd, asked=asked
+def _trigger(run: Run) -> Trigger:
+    request = Request(by=run.asked["by"], dry_run=run.asked["dry_run"]) if run.asked else None
+    return Trigger(
+        run_id=run.id,
+        labels=run.labels,
+        starts_at=run.starts_at,
+        malformed=run.odd,
+        request=request,
     )

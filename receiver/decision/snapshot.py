@@ -1,7 +1,8 @@
-"""The snapshot that a decision rests on, read from our own records and from AWS."""
+"""Reads the snapshot that a decision rests on, from our own records and from AWS."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import structlog
 from sqlalchemy import Connection
@@ -17,44 +18,67 @@ from actions.execution import (
 )
 from receiver.controls import arming, overrides
 from receiver.db.database import Database
-from receiver.decision.model import Approval, PastAct, Situation
-from receiver.evidence.aws_state import AwsFacts, Source, Target
+from receiver.decision.model import Approval, RecentAction, Snapshot
+from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.source import Source
+from receiver.evidence.target import Target
 from receiver.playbooks.schema import Playbook
 from receiver.runs import store
 from receiver.runs.model import Run
 from receiver.runtime.cache import BoundedCache
-from receiver.settings import Mode
+from receiver.settings import Mode, Settings
 from receiver.webhook.episodes import Episode
 
 _log = structlog.get_logger()
-# Alerts of a group within this time are one storm, and this long our acts may echo in alerts.
-_STORM_S, _ECHOES_S = 300.0, 300.0
-_RAGING_S = 1.0
-# From so many alerting instances of a group on there may be a storm.
+# Alerts of a group that started within this time count to the same storm.
+_STORM_S = 300.0
+# How far back actions of ours are read: for this long an alert may be their consequence.
+_ECHOES_S = 300.0
+# How long the alerting instances of a group are not counted again once there are many.
+_RECOUNT_AFTER_S = 1.0
+# From this many alerting instances of a group on there may be a storm.
 MANY = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Situations:
-    """Reads situations. Whatever cannot be read is None in them, never an exception.
+class SnapshotReader:
+    """What cannot be read is None in a snapshot, never an exception.
 
-    `resolved` tells which of some runs' alerts are over.
+    `resolved` gives those of some runs whose alerts have resolved.
     """
 
     database: Database
-    aws: AwsFacts
+    aws: AwsReader
     mode: Mode
     gap_s: float
     arming_required: bool
     resolved: Callable[[Sequence[str]], Collection[str]]
-    # Who alerts of a group, with when that was read.
-    _raging: BoundedCache[str, tuple[float, frozenset[str]]] = field(
+    # The alerting instances of a group, with when they were read.
+    _counted: BoundedCache[str, tuple[float, frozenset[str]]] = field(
         default_factory=BoundedCache, init=False
     )
 
-    def plain(self, run: Run, target: Target, now: float) -> Situation:
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        *,
+        database: Database,
+        aws: AwsReader,
+        resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
+    ) -> Self:
+        return cls(
+            database=database,
+            aws=aws,
+            mode=settings.mode,
+            gap_s=settings.episode_gap_s,
+            arming_required=settings.arming_required,
+            resolved=resolved,
+        )
+
+    def from_run(self, run: Run, target: Target, now: float) -> Snapshot:
         """What the run itself says; nothing is read."""
-        return Situation(
+        return Snapshot(
             mode=self.mode,
             paused=None,
             resolved=None,
@@ -68,82 +92,93 @@ class Situations:
             approval=_approval(run, now),
         )
 
-    def seen(self, run: Run, situation: Situation, episode: Episode | None) -> Situation:
+    def with_episode(self, run: Run, snapshot: Snapshot, episode: Episode | None) -> Snapshot:
         """With what the alert's episode says."""
         return replace(
-            situation, resolved=_resolved(run, episode), last_seen_at=_last_seen(run, episode)
+            snapshot, resolved=_resolved(run, episode), last_seen_at=_last_seen(run, episode)
         )
 
-    def early(self, run: Run, situation: Situation, playbook: Playbook, now: float) -> Situation:
-        """With what our own records say; AWS is not asked."""
+    def with_records(
+        self, run: Run, snapshot: Snapshot, playbook: Playbook, now: float
+    ) -> Snapshot:
+        """With our own records; AWS is not asked."""
         try:
             with self.database.read() as connection:
                 recorded = replace(
-                    _recorded(connection, situation, run, playbook.name, now),
+                    _with_records(connection, snapshot, run, playbook.name, now),
                     arming=arming.armed(
                         arming.of(connection, playbook.name),
-                        situation.group or arming.ALL,
+                        snapshot.group or arming.ALL,
                         playbook.digest,
                         required=self.arming_required,
                     ),
                 )
-                alerting = self._alerting(connection, situation.group or "", now)
+                alerting = self._alerting(connection, snapshot.group or "", now)
             return replace(recorded, alerting=alerting)
         except SQLAlchemyError as error:
-            _log.error("records_unreadable", run=run.id, error=type(error).__name__)
-            self.aws.unreadable(Source.RECORDS)
-            return situation
+            _log.error("records_read_failed", run=run.id, error=type(error).__name__)
+            self.aws.on_unreadable(Source.RECORDS)
+            return snapshot
 
-    def counted_anew(self, situation: Situation, now: float) -> Situation:
-        """With who alerts of the group at this moment: more may be a storm by now."""
-        self._raging.pop(situation.group or "", None)
+    def recount_alerting(self, snapshot: Snapshot, now: float) -> Snapshot:
+        """With the instances of the group that alert now: by now they may be a storm."""
+        self._counted.pop(snapshot.group or "", None)
         try:
             with self.database.read() as connection:
-                alerting = self._alerting(connection, situation.group or "", now)
+                alerting = self._alerting(connection, snapshot.group or "", now)
         except SQLAlchemyError:
-            self.aws.unreadable(Source.RECORDS)
-            return replace(situation, alerting=None)
-        return replace(situation, alerting=alerting)
+            self.aws.on_unreadable(Source.RECORDS)
+            return replace(snapshot, alerting=None)
+        return replace(snapshot, alerting=alerting)
 
     def _alerting(self, connection: Connection, group: str, now: float) -> frozenset[str]:
-        """Instances of the group that alert. Where many do, they still do a second later."""
-        at, known = self._raging.get(group, (0.0, frozenset[str]()))
-        if len(known) >= MANY and 0 <= now - at < _RAGING_S:
-            return known
+        """Instances of the group that alert. Many are not counted again within a second."""
+        counted_at, instances = self._counted.get(group, (0.0, frozenset[str]()))
+        if len(instances) >= MANY and 0 <= now - counted_at < _RECOUNT_AFTER_S:
+            return instances
         alerts = store.alerting(connection, group, now - _STORM_S)
-        over = self.resolved(list(alerts))
-        known = frozenset(one for run_id, one in alerts.items() if run_id not in over)
-        self._raging[group] = (now, known)
-        return known
+        resolved = self.resolved(list(alerts))
+        instances = frozenset(
+            instance for run_id, instance in alerts.items() if run_id not in resolved
+        )
+        self._counted[group] = (now, instances)
+        return instances
 
-    def ask(self, situation: Situation, playbook: Playbook, now: float) -> Callable[[], Situation]:
-        """Ask AWS for the target and what is around it; call what is returned for the answers."""
-        target = Target(id=situation.target, kind=situation.kind, group=situation.group)
-        answers = self.aws.look(target, playbook.limits.bounds, now)
-        return lambda: replace(situation, **vars(answers()))
+    def begin_with_aws(
+        self, snapshot: Snapshot, playbook: Playbook, now: float
+    ) -> Callable[[], Snapshot]:
+        """Start to ask AWS about the target; the returned function waits for the answers."""
+        target = Target(id=snapshot.target, kind=snapshot.kind, group=snapshot.group)
+        aws_state = self.aws.read_all(target, playbook.limits.bounds, now)
+        return lambda: replace(snapshot, **vars(aws_state()))
 
 
-def _recorded(
-    connection: Connection, situation: Situation, run: Run, playbook: str, now: float
-) -> Situation:
-    names = [name for name in (situation.target, situation.group) if name]
-    state = kill_switch.read_switch(connection)
-    group = situation.group or ""
+def _with_records(
+    connection: Connection, snapshot: Snapshot, run: Run, playbook: str, now: float
+) -> Snapshot:
+    names = [name for name in (snapshot.target, snapshot.group) if name]
+    kill_switch_state = kill_switch.read_switch(connection)
+    group = snapshot.group or ""
     attempts = {
         name: rate_limits.count(connection, target=name, group=group, playbook=playbook, now=now)
         for name in names
     }
     return replace(
-        situation,
-        paused=state.paused if state else None,
+        snapshot,
+        paused=kill_switch_state.paused if kill_switch_state else None,
         claims=claims.claims_on(connection, *names),
-        overrides=overrides.of(connection, run.labels, now, group=situation.group),
+        overrides=overrides.of(connection, run.labels, now, group=snapshot.group),
         attempts=attempts,
         breaker=circuit_breakers.read_breaker(connection, playbook),
-        acts=[
-            PastAct(run_id=one.run_id, action=one.action, target=one.target, at=one.dispatched_at)
-            for one in ledger.dispatched_to(connection, names, now - _ECHOES_S)
-            if one.dispatched_at is not None
+        recent_actions=[
+            RecentAction(
+                run_id=intent.run_id,
+                action=intent.action,
+                target=intent.target,
+                at=intent.dispatched_at,
+            )
+            for intent in ledger.dispatched_to(connection, names, now - _ECHOES_S)
+            if intent.dispatched_at is not None
         ],
         reserved=disruption_budget.reserved_by_others(connection, run.id),
     )
@@ -156,14 +191,14 @@ def _resolved(run: Run, episode: Episode | None) -> bool | None:
 
 
 def _last_seen(run: Run, episode: Episode | None) -> float | None:
-    """When the alert last fired, or a person last wanted it: by asking, or by approving."""
+    """When the alert last fired, or when a person last requested or approved the run."""
     if run.asked:
         return run.updated_at
     return episode.last_seen_at if episode else None
 
 
 def _approval(run: Run, now: float) -> Approval | None:
-    """A person's yes, for as long as they had to say it: after that they are asked again."""
+    """The approval, for as long as a person had to give it: then they are asked again."""
     if run.approval is None or run.plan is None or run.approval.get("denied"):
         return None
     if now >= run.approval["at"] + run.plan["approval_s"]:

@@ -1,17 +1,17 @@
-"""A plan as the run keeps it: all that acting and verifying need, whatever changes meanwhile."""
+"""A plan as the run stores it: all that acting and verifying need, even if playbooks change."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from receiver.decision.model import Plan
-from receiver.playbooks.schema import filled
+from receiver.playbooks.placeholders import render
 
 _VERIFY_FOR_S, _VERIFY_TIMEOUT_S = 15.0, 180.0
 _IDENTITY = ("alertname", "instance_id", "asg")
 
 
-def planned(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The plan as JSON, with everything in it bound to this target."""
+def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The plan as JSON, with its placeholders rendered for this target."""
     playbook, step = plan.playbook, plan.step
     verify = step.verify or playbook.verify
     values = {
@@ -29,10 +29,11 @@ def planned(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, Any
         "action": step.action,
         "target": plan.target,
         "group": plan.group,
-        "params": filled(step.params, values),
+        "params": render(step.params, values),
         "basis": dict(plan.basis),
         "before": [
-            {"action": one.action, "params": filled(one.params, values)} for one in step.before
+            {"action": before.action, "params": render(before.params, values)}
+            for before in step.before
         ],
         "beside": _beside(plan),
         "cooldown_s": playbook.cooldown_s,
@@ -40,12 +41,12 @@ def planned(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, Any
         "rollback": playbook.rollback,
         "approval_s": playbook.approval_s,
         "escalate": [
-            {"action": telling.action, "params": filled(telling.params, values)}
-            for telling in playbook.escalate
+            {"action": escalation.action, "params": render(escalation.params, values)}
+            for escalation in playbook.escalate
         ],
         "verify": {
-            "expr": filled(verify.expr, quoted) if verify else alert_is_over(labels),
-            "worse": filled(verify.worse, quoted) if verify and verify.worse else None,
+            "expr": render(verify.expr, quoted) if verify else alert_cleared_expr(labels),
+            "worse": render(verify.worse, quoted) if verify and verify.worse else None,
             "for_s": verify.for_s if verify else _VERIFY_FOR_S,
             "timeout_s": verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
         },
@@ -58,23 +59,23 @@ def _beside(plan: Plan) -> list[str]:
     return [plan.group] if plan.group else []
 
 
-def alert_is_over(labels: Mapping[str, str]) -> str:
-    """A condition that holds once Prometheus no longer fires the alert, and sees its target.
+def alert_cleared_expr(labels: Mapping[str, str]) -> str:
+    """A condition that holds once Prometheus no longer fires the alert and scrapes its target.
 
     Source of `ALERTS`: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules
     """
-    named = _only(labels, *_IDENTITY)
-    # Without the second part, a target that answers no more would look well.
-    seen = f"sum(up{{{_only(labels, 'instance_id', 'asg')}}}) > bool 0"
-    return f'((count(ALERTS{{{named},alertstate="firing"}}) or vector(0)) == bool 0) * ({seen})'
+    alert = _matchers(labels, *_IDENTITY)
+    # Without the second part, a target that no longer answers would look healthy.
+    scraped = f"sum(up{{{_matchers(labels, 'instance_id', 'asg')}}}) > bool 0"
+    return f'((count(ALERTS{{{alert},alertstate="firing"}}) or vector(0)) == bool 0) * ({scraped})'
 
 
-def _only(labels: Mapping[str, str], *names: str) -> str:
+def _matchers(labels: Mapping[str, str], *names: str) -> str:
     return ",".join(f"{name}={_quoted(labels[name])}" for name in names if labels.get(name))
 
 
 def _quoted(text: str) -> str:
-    """A PromQL string: label text is data, and stays inside its quotes."""
+    """A PromQL string: a label's text is data, and stays inside its quotes."""
     return f'"{_quotable(text)}"'
 
 

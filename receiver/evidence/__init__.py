@@ -1,1 +1,1 @@
-"""What is true now: Prometheus client, queries, prefetch, AWS state, model server, PromQL re-check."""
+"""What is true now: Prometheus and AWS clients, prefetch, model server, PromQL re-check."""

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from models.inference.verdict import Answer
-from receiver.evidence.aws_state import Source
+from receiver.evidence.source import Source
 from receiver.metrics import start_at_zero
 
 

@@ -1,7 +1,7 @@
-"""The model in use: fetched, checked against its manifest, and read again when that changes.
+"""Serves the model: loads it, checks it against its manifest, and reloads it when that changes.
 
-Whatever is wrong with it ends in one line of the log, a metric, and undecided verdicts; never
-in an exception where an alert is judged. A shadow model judges beside it, and only counts.
+A model that cannot be loaded is logged and counted, and its verdicts are undecided; judging an
+alert never raises. A shadow model judges the same evidence, and its verdicts are only counted.
 """
 
 import threading
@@ -25,13 +25,14 @@ from models.inference.verdict import Verdict
 from receiver.evidence.metrics import ModelMetrics
 
 _log = structlog.get_logger()
-_LOOK_EVERY_S = 10.0
-_MOST_WAITING = 50
+_CHECK_MANIFEST_S = 10.0
+# Verdicts that may wait for the shadow model; in a storm the rest is not compared.
+_SHADOW_BACKLOG = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class InUse:
-    """What judges now; None is no model, for the reason in `problem`."""
+class LoadedModels:
+    """The models that judge now; `active` is None for the reason in `problem`."""
 
     active: Model | None
     shadow: Model | None
@@ -39,73 +40,75 @@ class InUse:
     problem: str | None
 
 
-class Judging:
+class ModelServer:
     """Judges with the active model of a manifest. Safe for several threads."""
 
     def __init__(
         self,
-        where: str | None,
+        location: str | None,
         manifest: Path | None,
         clients: Callable[[], Aws],
         metrics: ModelMetrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._where = where or str(artifact.SHIPPED)
-        self._manifest = manifest or (None if _is_s3(self._where) else self._beside())
+        self._location = location or str(artifact.SHIPPED)
+        self._manifest = manifest or (None if _is_s3(self._location) else self._shipped_manifest())
         self._clients = clients
         self._metrics = metrics
         self._clock = clock
         self._lock = threading.Lock()
-        self._watching = ThreadPoolExecutor(1, "shadow")
-        self._room = threading.BoundedSemaphore(_MOST_WAITING)
-        self._stamp: tuple[int, int] | None = None
-        self._looked = clock()
-        self._now: InUse | None = None
+        self._shadowing = ThreadPoolExecutor(1, "shadow")
+        self._shadow_slots = threading.BoundedSemaphore(_SHADOW_BACKLOG)
+        self._manifest_stamp: tuple[int, int] | None = None
+        self._checked_at = clock()
+        self._loaded: LoadedModels | None = None
 
     @property
-    def in_use(self) -> InUse:
-        if self._now is None:
+    def loaded(self) -> LoadedModels:
+        if self._loaded is None:
             with self._lock:
-                self._now = self._now or self._read()
-        self._look()
-        return self._now
+                self._loaded = self._loaded or self._load()
+        self._reload_if_changed()
+        return self._loaded
 
     def close(self) -> None:
-        self._watching.shutdown(cancel_futures=True)
+        self._shadowing.shutdown(cancel_futures=True)
 
     def judge(self, evidence: Evidence, roles: Collection[str]) -> Verdict:
-        now = self.in_use
-        examined = examine(now.active, evidence, roles)
-        if now.drift is not None and examined.features is not None:
-            now.drift.note(examined.features, examined.verdict.score)
-        if now.shadow is not None and self._room.acquire(blocking=False):
-            # Left out in a storm, or while the service stops: the shadow must not hold alerts up.
+        loaded = self.loaded
+        examined = examine(loaded.active, evidence, roles)
+        if loaded.drift is not None and examined.features is not None:
+            loaded.drift.note(examined.features, examined.verdict.score)
+        if loaded.shadow is not None and self._shadow_slots.acquire(blocking=False):
+            # Skipped in a storm and while the service stops: the shadow must not delay alerts.
             try:
-                self._watching.submit(self._compare, now.shadow, evidence, roles, examined.verdict)
+                self._shadowing.submit(
+                    self._compare, loaded.shadow, evidence, roles, examined.verdict
+                )
             except RuntimeError:
-                self._room.release()
+                self._shadow_slots.release()
         return examined.verdict
 
     def refresh_gauges(self) -> None:
-        now, metrics = self.in_use, self._metrics
+        loaded, metrics = self.loaded, self._metrics
         if metrics is None:
             return
-        version = NO_MODEL if now.active is None else now.active.version
+        version = NO_MODEL if loaded.active is None else loaded.active.version
         metrics.info.clear()
         metrics.info.labels(version).set(1)
-        metrics.usable.set(0 if now.active is None else 1)
-        features, scores = now.drift.now() if now.drift else (None, None)
+        metrics.usable.set(0 if loaded.active is None else 1)
+        features, scores = loaded.drift.now() if loaded.drift else (None, None)
         metrics.drift.labels("features").set(features or 0)
         metrics.drift.labels("scores").set(scores or 0)
 
-    def story(self) -> dict[str, Any]:
-        """What is in use, as the API tells it."""
-        now = self.in_use
-        features, scores = now.drift.now() if now.drift else (None, None)
+    def status(self) -> dict[str, Any]:
+        """The loaded models, as the API shows them."""
+        loaded = self.loaded
+        features, scores = loaded.drift.now() if loaded.drift else (None, None)
         return {
-            "version": None if now.active is None else now.active.version,
-            "problem": now.problem,
-            "shadow": None if now.shadow is None else now.shadow.version,
+            "version": None if loaded.active is None else loaded.active.version,
+            "problem": loaded.problem,
+            "shadow": None if loaded.shadow is None else loaded.shadow.version,
             "drift": {"features": features, "scores": scores},
             "card": self._card(),
         }
@@ -118,75 +121,81 @@ class Judging:
             if self._metrics is not None:
                 self._metrics.shadow_verdicts.labels(verdict.answer, other.answer).inc()
         finally:
-            self._room.release()
+            self._shadow_slots.release()
 
-    def _look(self) -> None:
-        """Read again where the manifest is another file than it was."""
-        if self._clock() - self._looked < _LOOK_EVERY_S or not self._lock.acquire(blocking=False):
+    def _reload_if_changed(self) -> None:
+        """Load again if the manifest is another file than before."""
+        if self._clock() - self._checked_at < _CHECK_MANIFEST_S or not self._lock.acquire(
+            blocking=False
+        ):
             return
         try:
-            self._looked = self._clock()
-            if self._stamp is None or self._stamp != self._file_stamp():
-                self._now = self._read()
+            self._checked_at = self._clock()
+            if self._manifest_stamp is None or self._manifest_stamp != self._file_stamp():
+                self._loaded = self._load()
         finally:
             self._lock.release()
 
-    def _read(self) -> InUse:
-        self._stamp = self._file_stamp()
+    def _load(self) -> LoadedModels:
+        self._manifest_stamp = self._file_stamp()
         try:
-            known = self._known()
-            active = artifact.load_version(known, known.active, self._fetch)
+            manifest = self._read_manifest()
+            active = artifact.load_version(manifest, manifest.active, self._fetch)
         except ModelError as error:
-            _log.error("no_model", problem=str(error))
-            return InUse(active=None, shadow=None, drift=None, problem=str(error))
-        _log.info("model", version=active.version)
+            _log.error("model_load_failed", problem=str(error))
+            return LoadedModels(active=None, shadow=None, drift=None, problem=str(error))
+        _log.info("model_loaded", version=active.version)
         parameters = active.parameters
         drift = Drift(parameters.feature_edges, parameters.score_edges)
-        return InUse(active=active, shadow=self._shadow(known), drift=drift, problem=None)
+        return LoadedModels(
+            active=active, shadow=self._load_shadow(manifest), drift=drift, problem=None
+        )
 
-    def _shadow(self, known: Manifest) -> Model | None:
-        if known.shadow is None:
+    def _load_shadow(self, manifest: Manifest) -> Model | None:
+        if manifest.shadow is None:
             return None
         try:
-            return artifact.load_version(known, known.shadow, self._fetch)
+            return artifact.load_version(manifest, manifest.shadow, self._fetch)
         except ModelError as error:
-            _log.error("no_shadow_model", problem=str(error))
+            _log.error("shadow_model_load_failed", problem=str(error))
             return None
 
-    def _known(self) -> Manifest:
+    def _read_manifest(self) -> Manifest:
         if self._manifest is None:
-            raise ModelError("a model in S3 needs SMARTCLOUDOPS_MODEL_MANIFEST, a file kept apart")
+            raise ModelError(
+                "a model in S3 needs a local manifest: set SMARTCLOUDOPS_MODEL_MANIFEST"
+            )
         try:
             return artifact.parse_manifest(self._manifest.read_bytes())
         except OSError as error:
             raise ModelError(f"{self._manifest}: {error.strerror}") from error
 
     def _fetch(self, name: str) -> bytes:
-        if not _is_s3(self._where):
-            return (Path(self._where) / name).read_bytes()
-        parts = urlsplit(self._where)
+        if not _is_s3(self._location):
+            return (Path(self._location) / name).read_bytes()
+        parts = urlsplit(self._location)
         key = "/".join(filter(None, (parts.path.strip("/"), name)))
         try:
-            found = self._clients().s3.get_object(Bucket=parts.netloc, Key=key)
-            return found["Body"].read(artifact.MOST_BYTES + 1)
+            answer = self._clients().s3.get_object(Bucket=parts.netloc, Key=key)
+            return answer["Body"].read(artifact.MOST_BYTES + 1)
         except AWS_ERRORS as error:
-            raise ModelError(f"{name}: S3 does not give it: {type(error).__name__}") from error
+            raise ModelError(f"{name} cannot be read from S3: {type(error).__name__}") from error
 
     def _card(self) -> Any:
-        if _is_s3(self._where):
+        if _is_s3(self._location):
             return None
-        return artifact.read_card(Path(self._where))
+        return artifact.read_card(Path(self._location))
 
-    def _beside(self) -> Path:
-        return Path(self._where) / artifact.MANIFEST
+    def _shipped_manifest(self) -> Path:
+        return Path(self._location) / artifact.MANIFEST
 
     def _file_stamp(self) -> tuple[int, int] | None:
         try:
-            found = self._manifest.stat() if self._manifest else None
+            stat = self._manifest.stat() if self._manifest else None
         except OSError:
             return None
-        return (found.st_mtime_ns, found.st_ino) if found else None
+        return (stat.st_mtime_ns, stat.st_ino) if stat else None
 
 
-def _is_s3(where: str) -> bool:
-    return where.startswith("s3://")
+def _is_s3(location: str) -> bool:
+    return location.startswith("s3://")

@@ -1,101 +1,102 @@
-"""The past of targets whose alerts are pending, read before they fire.
+"""Reads the past of targets whose alerts are pending, before they fire.
 
-A week of a machine's metrics takes Prometheus longer than all else that a decision waits for, and
-a rule with a `for` says ahead whose week that will be. Only reads; where it knows nothing, the
-evidence is asked for as ever.
+A week of an instance's metrics takes Prometheus longer than everything else that a decision waits
+for, and a rule with a `for` announces which instance that will be. Prefetching only reads: without
+it, the evidence is gathered all the same, and later.
 """
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import structlog
 
 from models.features.signals import ROLES_OF_ALERT
-from receiver.evidence.metrics_query import Past, past_of
-from receiver.evidence.prometheus import Prometheus, PrometheusError
+from receiver.evidence.metrics_query import MetricsReader, PastMetrics
+from receiver.evidence.prometheus_answers import PrometheusError
 from receiver.playbooks.loader import Playbooks
 from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
 _PENDING = 'ALERTS{alertstate="pending",instance_id!=""}'
-_LOOK_EVERY_S = 2.0
-# When a past is read again, and forgotten; of so many targets at most: more are a storm.
-_AGAIN_S, _FORGET_S, _MOST = 20.0, 300.0, 16
+_INTERVAL_S = 2.0
+# When the past of a pending target is read again, and when it is dropped.
+_READ_AGAIN_S, _DROP_AFTER_S = 20.0, 300.0
+# With more pending targets than this there is a storm, and Prometheus has enough to do.
+_TARGETS_MAX = 16
 
 
-@dataclass
-class Pasts:
-    """`prometheus` is asked on `pool`; `clock` gives epoch seconds.
+@dataclass(kw_only=True)
+class Prefetcher:
+    """`clock` gives epoch seconds.
 
-    `ahead` asks AWS about a target and its group: CloudTrail takes as long, and is minutes late.
+    `prefetch_aws` reads what is slow about a target and its group, such as CloudTrail's events.
     """
 
-    prometheus: Prometheus
+    reader: MetricsReader
     playbooks: Playbooks
-    pool: Executor
     clock: Callable[[], float] = time.time
-    ahead: Callable[[Collection[str], float], None] = lambda _, __: None
-    _known: dict[str, Past] = field(default_factory=dict, init=False)
+    prefetch_aws: Callable[[Collection[str], float], None] = lambda _, __: None
+    _pasts: dict[str, PastMetrics] = field(default_factory=dict, init=False)
     _periodic: Periodic = field(init=False)
 
     def __post_init__(self) -> None:
-        self._periodic = Periodic("pasts", _LOOK_EVERY_S, self._look, stop_wait_s=0.0)
+        self._periodic = Periodic("prefetch", _INTERVAL_S, self._run_once, stop_wait_s=0.0)
 
     def start(self) -> None:
         self._periodic.start()
 
     def stop(self) -> None:
-        """What is being read is not waited for."""
+        """Does not wait for queries that run."""
         self._periodic.stop()
 
-    def of(self, target: str) -> Past | None:
-        """What was read of the target lately."""
-        return self._known.get(target)
+    def get(self, target_id: str) -> PastMetrics | None:
+        """The target's past as it was last read."""
+        return self._pasts.get(target_id)
 
-    def look(self) -> None:
-        """Read the past of what is pending now."""
+    def read_pending(self) -> None:
+        """Read the past of every target whose alert is pending now."""
         now = self.clock()
-        kept = {one: past for one, past in self._known.items() if now - past.at < _FORGET_S}
-        for target, labels in self._pending(now).items():
+        pasts = {
+            target_id: past
+            for target_id, past in self._pasts.items()
+            if now - past.at < _DROP_AFTER_S
+        }
+        for target_id, labels in self._pending(now).items():
             if self._periodic.stopping.is_set():
                 return
             roles = ROLES_OF_ALERT.get(labels.get("alertname", ""), frozenset())
-            self.ahead([one for one in (target, labels.get("asg")) if one], now)
-            known = kept.get(target)
-            young = known is not None and now - known.at < _AGAIN_S
+            self.prefetch_aws([name for name in (target_id, labels.get("asg")) if name], now)
+            previous = pasts.get(target_id)
+            young = previous is not None and now - previous.at < _READ_AGAIN_S
             # Every five minutes the week is another one.
-            if known is None or not young or not known.serves(now, roles):
-                read = past_of(
-                    self.prometheus,
-                    target=target,
-                    at=self.clock(),
-                    pool=self.pool,
-                    roles=roles,
-                    known=known,
-                )
-                if read is not None:
-                    kept[target] = read
-            self._known = dict(kept)
-        self._known = kept
+            if previous is None or not young or not previous.serves(now, roles):
+                past = self.reader.read_past(target_id, self.clock(), roles, previous)
+                if past is not None:
+                    pasts[target_id] = past
+            self._pasts = dict(pasts)
+        self._pasts = pasts
 
     def _pending(self, now: float) -> Mapping[str, Mapping[str, str]]:
-        """Labels of the alerts by target, where the model will be asked; none in a storm."""
+        """Labels of pending alerts that the model will judge, by instance; none in a storm."""
         try:
-            found = self.prometheus.instant_query(_PENDING, at=now)
+            samples = self.reader.prometheus.instant_query(_PENDING, at=now)
         except PrometheusError as error:
-            _log.debug("pending_unknown", why=str(error))
+            _log.debug("pending_query_failed", why=str(error))
             return {}
-        asked = {one.labels["instance_id"]: one.labels for one in found if self._judged(one.labels)}
-        return asked if len(asked) <= _MOST else {}
+        pending = {
+            sample.labels["instance_id"]: sample.labels
+            for sample in samples
+            if self._is_judged(sample.labels)
+        }
+        return pending if len(pending) <= _TARGETS_MAX else {}
 
-    def _judged(self, labels: Mapping[str, str]) -> bool:
+    def _is_judged(self, labels: Mapping[str, str]) -> bool:
         matching = self.playbooks.matching(labels)
         return len(matching) == 1 and not matching[0].recheck
 
-    def _look(self) -> None:
+    def _run_once(self) -> None:
         try:
-            self.look()
-        except Exception as error:  # noqa: BLE001 nothing rests on it, and it must not end
-            _log.warning("pasts_unread", error=type(error).__name__)
+            self.read_pending()
+        except Exception as error:  # noqa: BLE001 a failed prefetch must not end the thread
+            _log.warning("prefetch_failed", error=type(error).__name__)

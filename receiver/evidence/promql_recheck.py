@@ -1,35 +1,38 @@
-"""What a playbook asks Prometheus itself: its facts, and what stands in for the model.
+"""A playbook's own queries: its facts, and the re-check that replaces the model's verdict.
 
-A group as a whole, or a service, is nothing that the model has learnt: there the playbook says
-which queries must hold. No data is no answer, and the verdict then undecided.
+The model knows instances, and neither groups nor services: for these the playbook says which
+conditions must hold. A query without data leaves the verdict undecided.
 """
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 from models.inference.verdict import Answer, Contribution, Verdict
-from receiver.evidence.aws_state import Target
-from receiver.evidence.metrics_query import holds
-from receiver.evidence.prometheus import Prometheus, PrometheusError
-from receiver.playbooks.schema import Playbook, filled
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus_answers import PrometheusError
+from receiver.evidence.promql_condition import holds
+from receiver.evidence.target import Target
+from receiver.playbooks.placeholders import render
+from receiver.playbooks.schema import Playbook
 
 MODEL = "playbook/1"
 
 
-def facts(
+def read_facts(
     prometheus: Prometheus, playbook: Playbook, target: Target, at: float, pool: Executor
 ) -> Mapping[str, float]:
-    """The playbook's facts; one that has no single value is not there."""
+    """The playbook's facts by name, without those whose query has no single value."""
     bound = {name: _bound(expr, target, playbook) for name, expr in playbook.facts.items()}
-    values = {name: pool.submit(_value, prometheus, expr, at) for name, expr in bound.items()}
-    found = {name: value.result() for name, value in values.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    pending = {name: pool.submit(_value, prometheus, expr, at) for name, expr in bound.items()}
+    return {
+        name: value for name, future in pending.items() if (value := future.result()) is not None
+    }
 
 
 def recheck(
     prometheus: Prometheus, playbook: Playbook, target: Target, at: float, pool: Executor
 ) -> Verdict:
-    """Confirmed where all conditions hold, refuted where one does not, otherwise undecided."""
+    """Confirmed if all conditions hold, refuted if one does not, otherwise undecided."""
     bound = [_bound(expr, target, playbook) for expr in playbook.recheck]
     answers = list(pool.map(lambda expr: holds(prometheus, expr, at), bound))
     if all(answers):
@@ -48,19 +51,19 @@ def recheck(
 
 
 def _reasons(exprs: Sequence[str], answers: Sequence[bool | None]) -> tuple[Contribution, ...]:
-    said = {True: "holds", False: "does not hold", None: "has no answer"}
+    result = {True: "holds", False: "does not hold", None: "has no answer"}
     return tuple(
-        Contribution(role="", sigma=None, text=f"{expr} {said[answer]}")
+        Contribution(role="", sigma=None, text=f"{expr} {result[answer]}")
         for expr, answer in zip(exprs, answers, strict=True)
     )
 
 
 def _value(prometheus: Prometheus, expr: str, at: float) -> float | None:
     try:
-        found = prometheus.instant_query(expr, at=at)
+        samples = prometheus.instant_query(expr, at=at)
     except PrometheusError:
         return None
-    return found[0].value if len(found) == 1 else None
+    return samples[0].value if len(samples) == 1 else None
 
 
 def _bound(expr: str, target: Target, playbook: Playbook) -> str:
@@ -71,4 +74,4 @@ def _bound(expr: str, target: Target, playbook: Playbook) -> str:
         "run_id": "",
         "playbook": playbook.name,
     }
-    return str(filled(expr, values))
+    return str(render(expr, values))

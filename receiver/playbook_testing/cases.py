@@ -1,6 +1,6 @@
-"""What a test of a playbook gives and expects, as it stands in its YAML.
+"""The YAML of a playbook's tests: what each one gives, and the decision that it expects.
 
-Everything that a test leaves out is as on a quiet day.
+Everything that a test leaves out is as on a day without incidents.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from actions.reasons import Reason
 from models.inference.parameters import FaultKind
 from models.inference.verdict import Answer
 from receiver.controls.overrides import Effect
-from receiver.playbook_testing.series import series
+from receiver.playbook_testing.series import expand
 from receiver.settings import Mode
 
 
@@ -20,12 +20,12 @@ class _Part(BaseModel):
 
 
 def _expands(text: str) -> str:
-    series(text, step_s=15, end=0)
+    expand(text, step_s=15, end=0)
     return text
 
 
-class GivenVerdict(_Part):
-    """What the re-check says."""
+class VerdictInput(_Part):
+    """The verdict of the re-check."""
 
     answer: Answer = Answer.CONFIRMED
     score: float = 0.9
@@ -39,10 +39,11 @@ class GivenVerdict(_Part):
 Expansion = dict[str, Annotated[str, AfterValidator(_expands)]]
 
 
-class GivenSeries(_Part):
+class SeriesInput(_Part):
     """Metrics by role (see docs/model.md), in promtool's notation, up to the alert.
 
-    `recent` each 15 s, `history` each 5 minutes, `peers` each 30 s, the same for each sibling.
+    `recent` has a sample each 15 s, `history` each 5 minutes, and `peers` each 30 s, the same for
+    each peer.
     """
 
     recent: Expansion
@@ -53,8 +54,9 @@ class GivenSeries(_Part):
 class Fleet(_Part):
     """The group as AWS shows it: `size` members in three zones, the alert's instance first.
 
-    `out` of them do not serve, `alerting` of them have an alert (the alert's own included).
-    `versions` and `zones` name the launch-template version and zone of each, in order.
+    `out` of them do not serve, and `alerting` of them have an alert, with the alert's own.
+    `versions` and `zones` name the launch-template version and zone of each, in order. `known` is
+    false where AWS does not answer.
     """
 
     size: Annotated[int, Field(ge=1, le=100)] = 6
@@ -73,8 +75,8 @@ class Fleet(_Part):
     known: bool = True
 
 
-class Given(_Part):
-    """Our own records: what is left of the target's cooldown, and attempts of the last hour."""
+class RecordsInput(_Part):
+    """Our own records: the seconds left of a cooldown, and the attempts of the last hour."""
 
     mode: Mode = Mode.AUTO
     paused: bool = False
@@ -88,7 +90,7 @@ class Given(_Part):
 
 
 class Expected(_Part):
-    """`decision` and what belongs to it; what is left out is not looked at."""
+    """The decision and its parts; a part that is left out is not compared."""
 
     decision: Literal["act", "ask", "observe", "refuse"]
     action: str | None = None
@@ -97,18 +99,18 @@ class Expected(_Part):
     refusal: Reason | None = None
 
 
-class Case(_Part):
-    """With `series` the verdict is the model's own, otherwise the one that is given."""
+class TestCase(_Part):
+    """With `series` the model gives the verdict, otherwise it is `verdict`."""
 
     name: str
     alert: dict[str, str]
-    verdict: GivenVerdict = GivenVerdict()
-    series: GivenSeries | None = None
+    verdict: VerdictInput = VerdictInput()
+    series: SeriesInput | None = None
     facts: dict[str, float] = Field(default_factory=dict)
     fleet: Fleet = Fleet()
-    given: Given = Given()
+    given: RecordsInput = RecordsInput()
     expect: Expected
 
 
-class Cases(_Part):
-    tests: Annotated[list[Case], Field(min_length=1)]
+class TestFile(_Part):
+    tests: Annotated[list[TestCase], Field(min_length=1)]

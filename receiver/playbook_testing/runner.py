@@ -1,8 +1,7 @@
-"""Unit tests for playbooks, in YAML: given an alert and its surroundings, what must come of it.
+"""Unit tests for playbooks, in YAML: for an alert and its circumstances, the decision expected.
 
-In the manner of `promtool test rules`: the decision is the real one, and nothing is asked of
-Prometheus or AWS; what they would say stands in the test. Everything that a test leaves out is as
-on a quiet day.
+Like `promtool test rules`: the decision is the real one, and neither Prometheus nor AWS is asked;
+the test contains their answers.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,10 +22,19 @@ from models.inference.verdict import Contribution, Verdict
 from receiver.controls.arming import FREE
 from receiver.controls.overrides import Override
 from receiver.decision.decide import decide
-from receiver.decision.model import Act, Ask, Decision, Observe, Refusal, Situation, Subject
-from receiver.playbook_testing.cases import Case, Cases, Fleet, Given, GivenSeries, GivenVerdict
-from receiver.playbook_testing.series import series
+from receiver.decision.guards.base import GuardInput
+from receiver.decision.model import Decision, Refusal, Snapshot, Trigger
+from receiver.playbook_testing.cases import (
+    Fleet,
+    RecordsInput,
+    SeriesInput,
+    TestCase,
+    TestFile,
+    VerdictInput,
+)
+from receiver.playbook_testing.series import expand
 from receiver.playbooks.loader import Finding, Playbooks, findings
+from receiver.playbooks.schema import Playbook
 from receiver.playbooks.yaml_source import YamlError, read
 
 Judge = Callable[[Evidence, Collection[str]], Verdict]
@@ -36,7 +44,7 @@ _ZONES = "abc"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """`passed` tests, and what is wrong with the rest or with the files."""
+    """The number of passed tests, and a finding for each failed one and each faulty file."""
 
     passed: int
     findings: Sequence[Finding]
@@ -44,62 +52,70 @@ class Report:
 
 def run(folder: Path, playbooks: Playbooks, judge: Judge) -> Report:
     """Run all `tests/*.yaml` of a folder of playbooks; `judge` is the model."""
-    passed, found = 0, list[Finding]()
+    passed, faults = 0, list[Finding]()
     for file in sorted((folder / "tests").glob("*.yaml")):
         try:
             value, lines = read(file)
         except YamlError as error:
-            found.append(Finding(file=file, line=error.line, message=error.message))
+            faults.append(Finding(file=file, line=error.line, message=error.message))
             continue
         try:
-            cases = Cases.model_validate(value).tests
+            cases = TestFile.model_validate(value).tests
         except ValidationError as error:
-            found += findings(file, lines, (), error)
+            faults += findings(file, lines, (), error)
             continue
         for number, case in enumerate(cases):
-            wrong = list(_differences(case, playbooks, judge))
+            differences = list(_differences(case, playbooks, judge))
             line = lines.of(("tests", number, "name"))
-            found += [Finding(file=file, line=line, message=f"{case.name}: {one}") for one in wrong]
-            passed += not wrong
-    return Report(passed=passed, findings=found)
+            faults += [
+                Finding(file=file, line=line, message=f"{case.name}: {difference}")
+                for difference in differences
+            ]
+            passed += not differences
+    return Report(passed=passed, findings=faults)
 
 
-def _differences(case: Case, playbooks: Playbooks, judge: Judge) -> Iterator[str]:
-    decision, expect = _decided(case, playbooks, judge), case.expect
+def _differences(case: TestCase, playbooks: Playbooks, judge: Judge) -> Iterator[str]:
+    decision, expect = _decide(case, playbooks, judge), case.expect
     name = "refuse" if isinstance(decision, Refusal) else type(decision).__name__.lower()
     if name != expect.decision:
-        yield f"expected {expect.decision}, got {name}: {_said(decision)}"
+        yield f"expected {expect.decision}, got {name}: {_describe(decision)}"
         return
     if isinstance(decision, Refusal):
         if expect.refusal is not None and decision.reason is not expect.refusal:
             yield f"expected {expect.refusal}, got {decision.reason}: {decision.detail}"
         return
     step, target = decision.plan.step, decision.plan.target
-    for wanted, got in (
+    for expected, actual in (
         (expect.action, step.action),
         (expect.target, target),
         (expect.params, dict(step.params)),
     ):
-        if wanted is not None and wanted != got:
-            yield f"expected {wanted}, got {got}"
+        if expected is not None and expected != actual:
+            yield f"expected {expected}, got {actual}"
 
 
-def _said(decision: Decision) -> str:
+def _describe(decision: Decision) -> str:
     if isinstance(decision, Refusal):
         return f"{decision.reason}, {decision.detail}"
     return f"{decision.plan.step.action} on {decision.plan.target}"
 
 
-def _decided(case: Case, playbooks: Playbooks, judge: Judge) -> Act | Ask | Observe | Refusal:
-    subject = Subject(run_id="0" * 26, labels=case.alert, starts_at=_NOW - 30, odd=None)
-    verdict = _judged(case, judge) if case.series else _given(case.verdict)
+def _decide(case: TestCase, playbooks: Playbooks, judge: Judge) -> Decision:
     matching = playbooks.matching(case.alert)
-    name = matching[0].name if matching else ""
-    situation = _situation(case, name, playbooks)
-    return decide(subject, verdict, matching, situation, _NOW)
+    trigger = Trigger(run_id="0" * 26, labels=case.alert, starts_at=_NOW - 30, malformed=None)
+    return decide(
+        GuardInput(
+            trigger=trigger,
+            verdict=_judge(case, judge) if case.series else _verdict(case.verdict),
+            playbooks=matching,
+            snapshot=_snapshot(case, matching[0] if matching else None),
+            now=_NOW,
+        )
+    )
 
 
-def _given(given: GivenVerdict) -> Verdict:
+def _verdict(given: VerdictInput) -> Verdict:
     return Verdict(
         answer=given.answer,
         score=given.score,
@@ -113,25 +129,25 @@ def _given(given: GivenVerdict) -> Verdict:
     )
 
 
-def _judged(case: Case, judge: Judge) -> Verdict:
-    given = case.series or GivenSeries(recent={})
-    siblings = [f"i-{number:017x}" for number in range(1, case.fleet.size)]
+def _judge(case: TestCase, judge: Judge) -> Verdict:
+    metrics = case.series or SeriesInput(recent={})
+    peers = [f"i-{number:017x}" for number in range(1, case.fleet.size)]
     evidence = Evidence(
         target=case.alert.get("instance_id", ""),
         at=_NOW,
-        history=_expanded(given.history, 300),
-        recent=_expanded(given.recent, 15),
-        peers={one: _expanded(given.peers, 30) for one in siblings} if given.peers else {},
+        history=_expand(metrics.history, 300),
+        recent=_expand(metrics.recent, 15),
+        peers={peer: _expand(metrics.peers, 30) for peer in peers} if metrics.peers else {},
     )
     return judge(evidence, ROLES_OF_ALERT.get(case.alert.get("alertname", ""), ()))
 
 
-def _expanded(roles: Mapping[str, str], step_s: float) -> dict[str, Series]:
-    return {role: series(text, step_s=step_s, end=_NOW) for role, text in roles.items()}
+def _expand(roles: Mapping[str, str], step_s: float) -> dict[str, Series]:
+    return {role: expand(text, step_s=step_s, end=_NOW) for role, text in roles.items()}
 
 
-def _situation(case: Case, playbook: str, playbooks: Playbooks) -> Situation:
-    given, fleet = case.given, case.fleet
+def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
+    records, fleet = case.given, case.fleet
     group = case.alert.get("asg") or None
     instance_id = case.alert.get("instance_id", "")
     of_instance = INSTANCE_ID.fullmatch(instance_id) is not None
@@ -141,43 +157,43 @@ def _situation(case: Case, playbook: str, playbooks: Playbooks) -> Situation:
         target=target or "",
         run_id="1" * 26,
         fence=1,
-        cooldown_until=_NOW + given.cooldown_s,
-        held=given.held,
+        cooldown_until=_NOW + records.cooldown_s,
+        held=records.held,
     )
-    counted = Attempts(
-        target_hour=given.attempts,
-        target_day=given.attempts,
-        group_hour=given.attempts,
-        playbook_hour=given.attempts,
+    attempts = Attempts(
+        target_hour=records.attempts,
+        target_day=records.attempts,
+        group_hour=records.attempts,
+        playbook_hour=records.attempts,
     )
-    bounds = next((one.limits.bounds for one in playbooks.items if one.name == playbook), Bounds())
-    known = scopes_of(target or "", asg, bounds, {}) if asg else None
-    return Situation(
-        mode=given.mode,
-        paused=given.paused,
-        resolved=given.resolved,
+    bounds = playbook.limits.bounds if playbook else Bounds()
+    scopes = scopes_of(target or "", asg, bounds, {}) if asg else None
+    return Snapshot(
+        mode=records.mode,
+        paused=records.paused,
+        resolved=records.resolved,
         last_seen_at=_NOW - 5,
         gap_s=360,
         target=target,
         kind=TargetKind.INSTANCE if of_instance else TargetKind.GROUP if group else None,
         group=group,
         claims={claim.target: claim},
-        rung=given.rung,
-        overrides=_overrides(given),
-        attempts={one: counted for one in (target, group) if one},
+        rung=records.rung,
+        overrides=_overrides(records),
+        attempts={name: attempts for name in (target, group) if name},
         breaker=Breaker(
-            playbook=playbook,
-            failures=given.failures,
-            opened_at=_NOW - 1 if given.failures >= FAILURES else None,
+            playbook=playbook.name if playbook else "",
+            failures=records.failures,
+            opened_at=_NOW - 1 if records.failures >= FAILURES else None,
         ),
         arming=FREE,
-        acts=(),
+        recent_actions=(),
         alerting=frozenset(list(asg.members)[: fleet.alerting] if asg else [instance_id]),
         reserved={},
         facts=case.facts,
         instance=_instance(instance_id, group, fleet) if of_instance and fleet.known else None,
         asg=asg,
-        scopes=known if group else (),
+        scopes=scopes if group else (),
         changes=fleet.changes if fleet.known else None,
         protected=fleet.protected if fleet.known else None,
     )
@@ -186,10 +202,10 @@ def _situation(case: Case, playbook: str, playbooks: Playbooks) -> Situation:
 def _group(name: str, fleet: Fleet, instance_id: str) -> Group:
     ids = [instance_id or "i-00000000000000000"]
     ids += [f"i-{number:017x}" for number in range(1, fleet.size)]
-    # Whoever is out comes last: the alert's own instance serves, as far as AWS knows.
+    # Members that are out come last: the alert's own instance serves, as far as AWS knows.
     members = {
-        one: Member(
-            id=one,
+        instance_id: Member(
+            id=instance_id,
             az=(fleet.zones or [f"zone-{letter}" for letter in _ZONES])[
                 number % len(fleet.zones or _ZONES)
             ],
@@ -197,7 +213,7 @@ def _group(name: str, fleet: Fleet, instance_id: str) -> Group:
             healthy=number < fleet.size - fleet.out,
             version=(fleet.versions or ["1"])[number % len(fleet.versions or ["1"])],
         )
-        for number, one in enumerate(ids)
+        for number, instance_id in enumerate(ids)
     }
     return Group(
         name=name,
@@ -220,14 +236,14 @@ def _instance(instance_id: str, group: str | None, fleet: Fleet) -> Instance:
     )
 
 
-def _overrides(given: Given) -> Sequence[Override]:
-    if given.override is None:
+def _overrides(records: RecordsInput) -> Sequence[Override]:
+    if records.override is None:
         return ()
     return (
         Override(
             id="0" * 26,
             matchers=(),
-            effect=given.override,
+            effect=records.override,
             starts_at=_NOW - 1,
             ends_at=_NOW + 600,
             created_by="somebody",

@@ -1,9 +1,9 @@
 """The conditions of playbook steps: `verdict.answer == "confirmed" and not group.surging`.
 
-The language is a part of rule-engine's (https://zerosteiner.github.io/rule-engine/), type-checked
-when a playbook is loaded. It is three-valued here: where an expression reads a fact that is
-unknown, it is neither true nor false, whatever operators surround it. A label that is missing is
-the empty string, as it is to a matcher.
+The language is a subset of rule-engine's (https://zerosteiner.github.io/rule-engine/), type-checked
+when a playbook is loaded. It is three-valued here: an expression that reads an unknown fact is
+neither true nor false, whatever operators surround it. A missing label is the empty string, as in a
+matcher.
 """
 
 import re
@@ -17,8 +17,8 @@ from rule_engine.errors import EngineError
 
 _LENGTH_MAX = 1000
 _LABEL = re.compile(r"""\blabels\s*\[\s*["'](\w+)""")
-# All that a condition is made of. What is left out of the language takes for ever on the wrong
-# values, such as those of a label: regular expressions, powers, shifts, loops, 1e999999.
+# All tokens of a condition. The rest of the language can take for ever on hostile values, such as
+# those of a label: regular expressions, powers, shifts, loops, 1e999999.
 _TOKEN = re.compile(
     r"""\s | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [A-Za-z_]\w*
       | \d{1,15}(?:\.\d{1,15})?(?![\w.]) | [=!<>]= | <(?!<) | >(?!>) | \*(?!\*)
@@ -26,24 +26,25 @@ _TOKEN = re.compile(
     re.ASCII | re.VERBOSE,
 )
 _FORBIDDEN = frozenset({"ceiling", "floor", "for", "to_int"})
-# Arithmetic raises on a fact that is no number, and on a label that is read as one and is none:
-# "007" is a SyntaxError.
+# Arithmetic raises these on a fact that is not a number, and on a label that is read as a number
+# and is not one: "007" is a SyntaxError.
 _FAULTS = (EngineError, ArithmeticError, RecursionError, SyntaxError, TypeError, ValueError)
 
 
 class ConditionError(ValueError):
-    """An expression that cannot be used; the text says why."""
+    """An invalid condition; the text says why."""
 
 
 class _UnknownFactError(Exception):
-    """A fact was read that is not known."""
+    """The condition reads a fact that is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictFacts:
-    """`answer` is "confirmed" or "undecided": what is refuted gets no further.
+    """`answer` is "confirmed" or "undecided": a refuted alert is refused before.
 
-    `kind` is the fault that a confirmed alert looks like (`models.inference.parameters.FaultKind`).
+    `kind` is the kind of fault that a confirmed incident looks like (see FaultKind
+    in models.inference.parameters).
     """
 
     answer: str | None
@@ -56,9 +57,10 @@ class VerdictFacts:
 class GroupFacts:
     """`size` counts the members, `in_service` those that serve, `alerting` those with an alert.
 
-    `peers` counts those whose metrics could be compared, `peers_moved` those that moved alike.
-    `one_zone` and `one_version`: more than one is alerting, all of them in one zone or of one
-    launch-template version, and others are not. `storm`: so many that no instance is touched.
+    `peers` counts the members whose metrics could be compared, `peers_moved` those whose metrics
+    moved in the same way. `one_zone` and `one_version`: several members alert, all of them in the
+    same zone or of the same launch-template version, and members of other zones or versions do not.
+    `storm`: so many alert that no single instance is touched.
     """
 
     name: str | None
@@ -95,7 +97,7 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that a condition may speak of; None is unknown, and so is a fact that is not there."""
+    """All facts that a condition may read; None is unknown, and so is a missing fact."""
 
     verdict: VerdictFacts
     group: GroupFacts
@@ -109,7 +111,7 @@ _TYPES = {str: DataType.STRING, float: DataType.FLOAT, bool: DataType.BOOLEAN}
 
 
 def _known(facts: object, name: str) -> object:
-    """Reading an unknown fact stops the evaluation: to the language, `not None` is true."""
+    """An unknown fact ends the evaluation: in the language, `not None` would be true."""
     value = getattr(facts, name)
     if value is None:
         raise _UnknownFactError(name)
@@ -125,12 +127,12 @@ def _schema(section: type) -> Any:
     return DataType.OBJECT(section.__name__, attributes, accessor=_known)
 
 
-def _resolve(thing: object, name: str) -> object:
-    """Of what may be of one type or another, nothing is known but what these have."""
-    if isinstance(thing, Mapping):
-        return thing[name]
-    if isinstance(thing, Facts):
-        return _known(thing, name)
+def _resolve(owner: object, name: str) -> object:
+    """An attribute of an expression whose type is only known when it is evaluated."""
+    if isinstance(owner, Mapping):
+        return owner[name]
+    if isinstance(owner, Facts):
+        return _known(owner, name)
     raise _UnknownFactError(name)
 
 
@@ -159,9 +161,9 @@ class Condition:
         return self.text
 
     def evaluate(self, facts: Facts) -> bool | None:
-        """Whether it holds; None where that rests on something unknown."""
+        """Whether it holds; None if it reads an unknown fact."""
         try:
-            # A label that is missing is the empty string, as it is to a matcher.
+            # A missing label is the empty string, as in a matcher.
             labels = dict.fromkeys(_LABEL.findall(self.text), "") | dict(facts.labels)
             return bool(self.rule.evaluate(replace(facts, labels=labels)))
         except (_UnknownFactError, LookupError, *_FAULTS):
@@ -169,31 +171,31 @@ class Condition:
 
 
 def condition(text: str) -> Condition:
-    """Raises ConditionError."""
+    """The checked condition. Raises ConditionError."""
     if len(text) > _LENGTH_MAX:
-        raise ConditionError(f"a condition has at most {_LENGTH_MAX} characters")
-    if (sign := _misplaced(text)) is not None:
-        raise ConditionError(f"{sign} has no place in a condition; labels are matched in `match`")
+        raise ConditionError(f"the condition is longer than {_LENGTH_MAX} characters")
+    if (token := _forbidden_token(text)) is not None:
+        raise ConditionError(f"{token} is not allowed in a condition; match labels in `match`")
     try:
         rule = rule_engine.Rule(text, context=_CONTEXT)
     except EngineError as error:
         hint = getattr(error, "suggestion", None)
-        said = f"{error.message}; did you mean {hint}?" if hint else error.message
-        raise ConditionError(said) from None
+        message = f"{error.message}; did you mean {hint}?" if hint else error.message
+        raise ConditionError(message) from None
     except _FAULTS as error:
-        raise ConditionError(f"it cannot be read: {type(error).__name__}") from None
+        raise ConditionError(f"the condition cannot be parsed: {type(error).__name__}") from None
     kind = rule.statement.expression.result_type
     if kind != DataType.BOOLEAN:
-        raise ConditionError(f"it is of type {kind.name.lower()}, not true or false")
+        raise ConditionError(f"the condition is of type {kind.name.lower()}, not true or false")
     return Condition(text, rule)
 
 
-def _misplaced(text: str) -> str | None:
-    """The first sign or word that a condition may not have."""
+def _forbidden_token(text: str) -> str | None:
+    """The first token that a condition may not contain."""
     at = 0
     while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None or found[0] in _FORBIDDEN:
-            return found[0] if found else text[at : at + 2].strip()
-        at = found.end()
+        token = _TOKEN.match(text, at)
+        if token is None or token[0] in _FORBIDDEN:
+            return token[0] if token else text[at : at + 2].strip()
+        at = token.end()
     return None

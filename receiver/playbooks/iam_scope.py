@@ -1,4 +1,4 @@
-"""The IAM policy that a set of playbooks needs, narrowed to what they name."""
+"""The IAM policy that a set of playbooks needs, narrowed to the resources that they name."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -16,25 +16,25 @@ _EXACT = ("asg", False, True)
 
 
 class ScopeError(Exception):
-    """A region, an account or a group that there cannot be; the text says which."""
+    """A malformed region, account or group; the text says which."""
 
 
-def of(
+def narrowed_policy(
     playbooks: Playbooks, *, region: str | None, account: str | None, groups: Collection[str]
 ) -> Mapping[str, Any]:
-    """Without `groups`, those that the playbooks name, where each of them does.
+    """The policy for `groups`, or else for the groups that the playbooks name, if all name some.
 
     Raises ScopeError.
     """
-    for value, form, what in (
+    for value, pattern, what in (
         (region, _REGION, "region"),
         (account, _ACCOUNT, "account number"),
-        *((one, GROUP_NAME, "Auto Scaling group") for one in groups),
+        *((group, GROUP_NAME, "Auto Scaling group") for group in groups),
     ):
-        if value is not None and not form.fullmatch(value):
-            raise ScopeError(f"{value!r} is no {what}")
-    steps = [step for one in playbooks.items for step in _steps(one)]
-    documents = {one["document"] for name, one in steps if name == "run_document"}
+        if value is not None and not pattern.fullmatch(value):
+            raise ScopeError(f"{value!r} is not a valid {what}")
+    steps = [step for playbook in playbooks.items for step in _steps(playbook)]
+    documents = {params["document"] for name, params in steps if name == "run_document"}
     if any(name == "restart_service" for name, _ in steps):
         documents.add(DOCUMENT)
     scope = PolicyScope(
@@ -42,7 +42,7 @@ def of(
         account=account,
         groups=groups or _named(playbooks),
         documents=documents,
-        topics={one["topic"] for name, one in steps if name == "page"},
+        topics={params["topic"] for name, params in steps if name == "page"},
     )
     return build_policy((name for name, _ in steps), scope)
 
@@ -50,19 +50,23 @@ def of(
 def _steps(playbook: Playbook) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for step in playbook.steps:
         yield step.action, step.params
-        for one in step.before:
-            yield one.action, one.params
-    for telling in playbook.escalate:
-        yield telling.action, telling.params
+        for before in step.before:
+            yield before.action, before.params
+    for escalation in playbook.escalate:
+        yield escalation.action, escalation.params
 
 
 def _named(playbooks: Playbooks) -> Collection[str]:
-    """The groups that the playbooks are about; none where one of them is about any.
+    """The groups that the playbooks name; nothing if a playbook names none, and so means any.
 
-    Only a matcher of `asg` that is no pattern, and no negation, names one.
+    Only a matcher of `asg` that is neither a pattern nor a negation names a group.
     """
-    found = [
-        {one.value for one in playbook.match if (one.name, one.is_regex, one.is_equal) == _EXACT}
+    named = [
+        {
+            matcher.value
+            for matcher in playbook.match
+            if (matcher.name, matcher.is_regex, matcher.is_equal) == _EXACT
+        }
         for playbook in playbooks.items
     ]
-    return {name for names in found for name in names} if all(found) else ()
+    return {group for groups in named for group in groups} if all(named) else ()

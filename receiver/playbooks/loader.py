@@ -1,7 +1,7 @@
-"""Playbooks: which alerts, how far, and the ladder of steps, from a folder of YAML files.
+"""Loads the playbooks of a folder of YAML files.
 
-Every fault of a file is reported with its line. A folder with a fault is not used at all: half a
-set of playbooks would match other alerts than the whole.
+Every fault of a file is reported with its line. A folder with a fault is not used at all: some of
+its playbooks would match other alerts than all of them.
 """
 
 from collections import defaultdict
@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from actions.catalog.registry import CATALOG
-from receiver.playbooks.schema import EXAMPLES, Playbook, filled
+from receiver.playbooks.placeholders import EXAMPLES, render
+from receiver.playbooks.schema import Playbook
 from receiver.playbooks.yaml_source import Lines, YamlError, read
 
 
@@ -40,52 +41,54 @@ class PlaybookErrors(Exception):  # noqa: N818 it carries many
 
 @dataclass(frozen=True)
 class Playbooks:
-    """All playbooks, by the names of their files."""
+    """All playbooks, in the order of their files' names."""
 
     items: Sequence[Playbook]
 
     def matching(self, labels: Mapping[str, str]) -> Sequence[Playbook]:
-        """Those whose matchers all fit. More than one is ambiguous, and the caller must refuse."""
+        """Playbooks whose matchers all fit. Several are ambiguous, and the caller must refuse."""
         alertname = labels.get("alertname", "")
-        places = sorted((*self._by_alert.get(alertname, ()), *self._by_alert.get(None, ())))
-        return [self.items[place] for place in places if self.items[place].matches(labels)]
+        indices = sorted((*self._by_alert.get(alertname, ()), *self._by_alert.get(None, ())))
+        return [self.items[index] for index in indices if self.items[index].matches(labels)]
 
     @cached_property
     def _by_alert(self) -> Mapping[str | None, Sequence[int]]:
-        """Places of those for one alert name, by it; of all others under None."""
-        found: defaultdict[str | None, list[int]] = defaultdict(list)
-        for place, playbook in enumerate(self.items):
-            found[playbook.alertname].append(place)
-        return dict(found)
+        """Indices of the playbooks for a single alert name, by it; of all others under None."""
+        indices: defaultdict[str | None, list[int]] = defaultdict(list)
+        for index, playbook in enumerate(self.items):
+            indices[playbook.alertname].append(index)
+        return dict(indices)
 
     def named(self, name: str) -> Sequence[Playbook]:
-        """The one of that name, or none."""
+        """The playbook of that name, or nothing."""
         return [playbook for playbook in self.items if playbook.name == name]
 
 
 def load(folder: Path) -> Playbooks:
     """All `*.yaml` files right in the folder. Raises PlaybookErrors with every fault found."""
     if not folder.is_dir():
-        said = "there is no such folder; SMARTCLOUDOPS_PLAYBOOKS names another one"
-        raise PlaybookErrors([Finding(file=folder, line=1, message=said)])
+        message = "no such folder; set SMARTCLOUDOPS_PLAYBOOKS to the folder of playbooks"
+        raise PlaybookErrors([Finding(file=folder, line=1, message=message)])
     findings: list[Finding] = []
     items: list[Playbook] = []
     owners: dict[str, Path] = {}
     for file in sorted(folder.glob("*.y*ml")):
         if file.suffix != ".yaml":
-            findings.append(Finding(file=file, line=1, message="name it .yaml to have it loaded"))
+            findings.append(
+                Finding(file=file, line=1, message="only *.yaml is loaded; rename the file")
+            )
             continue
         playbook, lines, faults = _load(file)
         findings += faults
         if playbook is None:
             continue
         if playbook.name in owners:
-            message = f"the name {playbook.name} is taken by {owners[playbook.name].name}"
+            message = f"the name {playbook.name} is already used in {owners[playbook.name].name}"
             findings.append(Finding(file=file, line=lines.of(("name",)), message=message))
         owners.setdefault(playbook.name, file)
         items.append(playbook)
     if not items and not findings:
-        findings.append(Finding(file=folder, line=1, message="there is no playbook in it"))
+        findings.append(Finding(file=folder, line=1, message="the folder has no playbook (*.yaml)"))
     if findings:
         raise PlaybookErrors(findings)
     return Playbooks(items)
@@ -100,39 +103,39 @@ def _load(file: Path) -> tuple[Playbook | None, Lines, list[Finding]]:
         playbook = Playbook.model_validate(value)
     except ValidationError as error:
         return None, lines, list(findings(file, lines, (), error))
-    return playbook, lines, list(_misfits(file, lines, playbook))
+    return playbook, lines, list(_wrong_parameters(file, lines, playbook))
 
 
-def _misfits(file: Path, lines: Lines, playbook: Playbook) -> Iterator[Finding]:
-    """Parameters that are not what their action takes."""
+def _wrong_parameters(file: Path, lines: Lines, playbook: Playbook) -> Iterator[Finding]:
+    """Parameters that their action does not take."""
     parts: list[tuple[tuple[str | int, ...], str, Mapping[str, Any]]] = []
     for number, step in enumerate(playbook.steps):
         parts.append((("steps", number), step.action, step.params))
         parts += [
-            (("steps", number, "before", place), one.action, one.params)
-            for place, one in enumerate(step.before)
+            (("steps", number, "before", index), before.action, before.params)
+            for index, before in enumerate(step.before)
         ]
     parts += [
-        (("escalate", number), one.action, one.params)
-        for number, one in enumerate(playbook.escalate)
+        (("escalate", number), escalation.action, escalation.params)
+        for number, escalation in enumerate(playbook.escalate)
     ]
-    for where, action, params in parts:
+    for path, action, params in parts:
         try:
-            CATALOG[action].params.model_validate(filled(params, EXAMPLES))
+            CATALOG[action].params.model_validate(render(params, EXAMPLES))
         except ValidationError as error:
-            yield from findings(file, lines, (*where, "params"), error)
+            yield from findings(file, lines, (*path, "params"), error)
 
 
 def findings(
-    file: Path, lines: Lines, inside: tuple[str | int, ...], error: ValidationError
+    file: Path, lines: Lines, prefix: tuple[str | int, ...], error: ValidationError
 ) -> Iterator[Finding]:
-    """One a fault of a file, with its line."""
+    """A finding for each fault of a file, with its line; `prefix` leads to the faulty part."""
     seen: set[tuple[int, str]] = set()
     for fault in error.errors(include_url=False, include_input=False):
-        where = (*inside, *fault["loc"])
-        name = str(where[-1] if fault["type"] == "missing" else lines.named(where))
-        line = lines.of(where)
-        # A value that fits none of several types is one fault, however many they are.
+        path = (*prefix, *fault["loc"])
+        name = str(path[-1] if fault["type"] == "missing" else lines.named(path))
+        line = lines.of(path)
+        # A value that fits none of several types is a single fault.
         if (line, name) not in seen:
             seen.add((line, name))
             message = fault["msg"].removeprefix("Value error, ")

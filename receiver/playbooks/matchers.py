@@ -18,12 +18,12 @@ _ESCAPES = {"\\n": "\n", '\\"': '"', "\\\\": "\\"}
 
 
 class MatcherError(ValueError):
-    """A matcher that cannot be used; the text says why."""
+    """An invalid matcher; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matcher:
-    """One comparison of one label; a missing label is the empty string."""
+    """A comparison of a label; a missing label is the empty string."""
 
     name: str
     value: str
@@ -40,8 +40,10 @@ class Matcher:
             try:
                 pattern = re2.compile(self.value, options)
             except re2.error as error:
-                said = error.args[0] if error.args else "no regular expression"
-                text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+                message = error.args[0] if error.args else "not a regular expression"
+                text = (
+                    message.decode(errors="replace") if isinstance(message, bytes) else str(message)
+                )
                 raise MatcherError(f"{self.name}: {text}") from None
         object.__setattr__(self, "_pattern", pattern)
 
@@ -56,21 +58,21 @@ class Matcher:
         text = labels.get(self.name, "")
         if self._pattern is None:
             return (text == self.value) is self.is_equal
-        # RE2 reads UTF-8; what cannot be written in it matches nothing that is asked for.
-        found = self._pattern.fullmatch(text.encode("utf-8", "replace").decode()) is not None
-        return found is self.is_equal
+        # RE2 reads UTF-8: a text that cannot be encoded is matched with question marks in it.
+        fits = self._pattern.fullmatch(text.encode("utf-8", "replace").decode()) is not None
+        return fits is self.is_equal
 
 
 def parse(text: str) -> Matcher:
     """Raises MatcherError."""
-    found = _FORM.fullmatch(text.strip())
-    if found is None:
-        raise MatcherError(f'{text!r} is no matcher: it takes name="value", with =, !=, =~ or !~')
-    name, sign, quoted, bare = found.groups()
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise MatcherError(f'{text!r} is not a matcher; write name="value", with =, !=, =~ or !~')
+    name, sign, quoted, bare = match.groups()
     value = bare if quoted is None else re.sub(r"\\.", _unescaped, quoted)
     return Matcher(name=name, value=value, is_regex="~" in sign, is_equal=sign.startswith("="))
 
 
-def _unescaped(found: re.Match[str]) -> str:
-    # As Alertmanager does: an escape that it does not know stays as it stands (\d of a regex).
-    return _ESCAPES.get(found[0], found[0])
+def _unescaped(escape: re.Match[str]) -> str:
+    # As Alertmanager does: an unknown escape stays unchanged (\d of a regular expression).
+    return _ESCAPES.get(escape[0], escape[0])

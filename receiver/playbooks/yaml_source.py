@@ -23,16 +23,16 @@ from ruamel.yaml.tokens import (
     TagToken,
 )
 
-# Where the library begins to take seconds.
+# A larger file takes the library seconds to parse.
 _SIZE_MAX = 64 * 1024
 _DEPTH_MAX = 32
-# What an escape such as "\ud800" makes is half a character, which no text can hold.
-_HALF = re.compile("[\ud800-\udfff]")
+# An escape such as "\ud800" makes half a character, which no UTF-8 text can contain.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _REFUSED = {
-    AliasToken: "anchors and aliases are not used here",
-    AnchorToken: "anchors and aliases are not used here",
-    DirectiveToken: "directives are not used here",
-    TagToken: "tags are not used here",
+    AliasToken: "anchors and aliases are not allowed",
+    AnchorToken: "anchors and aliases are not allowed",
+    DirectiveToken: "directives are not allowed",
+    TagToken: "tags are not allowed",
 }
 _OPENS = (
     BlockMappingStartToken,
@@ -41,7 +41,7 @@ _OPENS = (
     FlowSequenceStartToken,
 )
 _CLOSES = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
-# What the library raises on values that are none, beside its own errors.
+# The library raises these on malformed values, besides its own errors.
 _FAULTS = (YAMLError, ValueError, ArithmeticError, LookupError, RecursionError, TypeError)
 
 
@@ -55,22 +55,22 @@ class YamlError(Exception):
 
 @dataclass(frozen=True)
 class Lines:
-    """Where things stand in a file."""
+    """The lines of a file's keys and items."""
 
     root: Any
 
     def of(self, path: tuple[str | int, ...]) -> int:
-        """The line of a key or item, or of the nearest thing around it that is there."""
+        """The line of a key or item, or of the nearest part around it that exists."""
         return self._nearest(path)[0]
 
     def named(self, path: tuple[str | int, ...]) -> str | int:
-        """The last key or item on the path that is there."""
+        """The last key or item on the path that exists."""
         return self._nearest(path)[1]
 
     def _nearest(self, path: tuple[str | int, ...]) -> tuple[int, str | int]:
         node, line, name = self.root, 1, path[0] if path else "playbook"
         for part in path:
-            # What a merge (`<<`) brought in has no line of its own.
+            # A key from a merge (`<<`) has no line of its own.
             if isinstance(node, CommentedMap) and part in (node.lc.data or ()):
                 line = node.lc.key(part)[0] + 1
             elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
@@ -84,30 +84,31 @@ class Lines:
 def read(file: Path) -> tuple[dict[str, Any], Lines]:
     """The mapping in a file, and its lines.
 
-    Anchors are refused: a few of them can stand for more than memory holds. So are tags and
-    directives, which change what a text means, and nesting that takes for ever. Raises YamlError.
+    Anchors are refused, because a few of them can expand to more than memory holds; so are tags and
+    directives, which change what a text means, and deep nesting, which takes very long to parse.
+    Raises YamlError.
     """
     try:
         raw = file.read_bytes()
         text = raw.decode()
     except OSError as error:
-        raise YamlError(1, f"it cannot be read: {error.strerror}") from None
+        raise YamlError(1, f"the file cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise YamlError(raw[: error.start].count(b"\n") + 1, "it is not UTF-8") from None
+        raise YamlError(raw[: error.start].count(b"\n") + 1, "the file is not UTF-8") from None
     if len(raw) > _SIZE_MAX:
-        raise YamlError(1, f"it is larger than {_SIZE_MAX} bytes")
+        raise YamlError(1, f"the file is larger than {_SIZE_MAX} bytes")
     try:
         _refuse(text)
         root = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = (error.problem or error.context or "no YAML").splitlines()[0]
-        raise YamlError(mark.line + 1 if mark else 1, said) from None
+        message = (error.problem or error.context or "not YAML").splitlines()[0]
+        raise YamlError(mark.line + 1 if mark else 1, message) from None
     except _FAULTS as error:
-        said = f"{error}".partition("\n")[0] or type(error).__name__
-        raise YamlError(1, f"no YAML: {said}") from None
+        message = f"{error}".partition("\n")[0] or type(error).__name__
+        raise YamlError(1, f"not YAML: {message}") from None
     if not isinstance(root, CommentedMap):
-        raise YamlError(1, "it is not a mapping of keys to values")
+        raise YamlError(1, "the file is not a mapping of keys to values")
     return _plain(root), Lines(root)
 
 
@@ -117,11 +118,11 @@ def _refuse(text: str) -> None:
         line = int(token.start_mark.line) + 1
         if why := _REFUSED.get(type(token)):
             raise YamlError(line, why)
-        if isinstance(token, ScalarToken) and _HALF.search(token.value):
-            raise YamlError(line, "an escape in it is no character")
+        if isinstance(token, ScalarToken) and _SURROGATE.search(token.value):
+            raise YamlError(line, "an escape is not a character")
         depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
         if depth > _DEPTH_MAX:
-            raise YamlError(line, f"it is nested more than {_DEPTH_MAX} deep")
+            raise YamlError(line, f"nested more than {_DEPTH_MAX} levels deep")
 
 
 def _plain(node: Any) -> Any:

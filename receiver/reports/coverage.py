@@ -9,7 +9,8 @@ from actions.aws import inventory
 from actions.aws.clients import Aws
 from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
 from receiver.controls.arming import Arming, armed
-from receiver.evidence.prometheus import AlertingRule, Prometheus
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus_answers import AlertingRule
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.matchers import parse
 from receiver.playbooks.schema import Playbook

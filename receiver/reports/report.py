@@ -11,7 +11,8 @@ from sqlalchemy import Connection, select
 from actions.audit.chain import Verification
 from actions.execution import ledger
 from actions.tables import audit
-from receiver.evidence.prometheus import Prometheus, PrometheusError
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus_answers import PrometheusError
 from receiver.reports import figures
 from receiver.reports.figures import Figure, Incident
 from receiver.runs import store

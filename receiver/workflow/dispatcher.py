@@ -22,8 +22,8 @@ from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Act, Ask, Plan
-from receiver.decision.pipeline import Assessed, Assessment
-from receiver.decision.stored_plan import planned
+from receiver.decision.pipeline import DecisionPipeline, PipelineResult
+from receiver.decision.stored_plan import to_stored
 from receiver.runs import store
 from receiver.runs.model import Run, State
 from receiver.runs.store import Move
@@ -60,7 +60,7 @@ class Assessor:
 
     database: Database
     inbox: Inbox
-    assessment: Assessment
+    pipeline: DecisionPipeline
     engine: Enqueues
     closing: Closing
     finish: Finish
@@ -225,7 +225,7 @@ class Assessor:
         try:
             started = time.perf_counter()
             episode = partial(self._episode, run.id)
-            assessed = self.assessment.of(run, episode, self.clock(), self.metrics)
+            assessed = self.pipeline.decide(run, episode, self.clock(), self.metrics)
             ending = self._concluded(run, assessed)
             self.metrics.duration.observe(time.perf_counter() - started)
             self._tries.pop(run.id, None)
@@ -253,7 +253,7 @@ class Assessor:
         }
         return Move(run, State.REFUSED, changes)
 
-    def _concluded(self, run: Run, assessed: Assessed) -> Move | None:
+    def _concluded(self, run: Run, assessed: PipelineResult) -> Move | None:
         now, decision, verdict = self.clock(), assessed.decision, assessed.verdict
         changes: dict[str, Any] = {
             "target": assessed.target.id,
@@ -264,7 +264,7 @@ class Assessor:
         }
         if verdict is not None:
             changes["verdict"] = asdict(verdict)
-        if verdict is not None and not assessed.borrowed:
+        if verdict is not None and not assessed.reused:
             self.metrics.verdicts.labels(verdict.answer).inc()
             self.metrics.verdict_score.observe(verdict.score)
         if assessed.evidence is not None:
@@ -284,7 +284,7 @@ class Assessor:
     def _act(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
         phase = Phase.first(run.id, Kind.ACT, now)
         changes |= {
-            "plan": planned(plan, run.id, run.labels) | {"approval": run.approval},
+            "plan": to_stored(plan, run.id, run.labels) | {"approval": run.approval},
             "approval": None,
             "phase": phase.id,
             "next_rung": plan.rung + 1,
@@ -314,7 +314,7 @@ class Assessor:
     def _ask(self, run: Run, plan: Plan, now: float, changes: dict[str, Any]) -> None:
         phase, lasts = Phase.first(run.id, Kind.EXPIRE, now), plan.playbook.approval_s
         changes |= {
-            "plan": planned(plan, run.id, run.labels),
+            "plan": to_stored(plan, run.id, run.labels),
             "phase": phase.id,
             "next_rung": plan.rung,
             "next_act_at": now + lasts,

@@ -8,7 +8,7 @@ from models.features.evidence import Evidence
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
 from receiver.decision.model import Observe, Refusal
-from receiver.decision.stored_plan import planned
+from receiver.decision.stored_plan import to_stored
 from receiver.evidence.plot_data import sketches
 from receiver.runs.model import Run, State
 
@@ -24,7 +24,7 @@ def given_up(decision: Observe | Refusal) -> str:
 def ending_of(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:
     """How a run ends on which nothing was done."""
     if isinstance(decision, Observe):
-        plan = planned(decision.plan, run.id, run.labels)
+        plan = to_stored(decision.plan, run.id, run.labels)
         dry = run.asked is not None and run.asked["dry_run"]
         why = "it is a dry run" if dry else "only observes"
         return State.OBSERVED, {"plan": plan, "outcome": f"it would have acted, but {why}"}

@@ -24,8 +24,8 @@ from actions.messaging import MessengerError
 from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
-from receiver.evidence.metrics_query import holds
 from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.promql_condition import holds
 from receiver.runs import store
 from receiver.runs.model import Run, State
 from receiver.workflow.closing import Closing

@@ -20,7 +20,7 @@ from receiver.decision.model import Act, Ask, Decision, Observe, Refusal
 from receiver.gauges import Gauges
 from receiver.runs.model import State
 from receiver.settings import Mode
-from tests.decision.test_decide import ALERT, ASG, HOST, NOW, PLAYBOOKS, SITUATION, VERDICT
+from tests.decision.test_decide import ASG, HOST, INPUTS, NOW, PLAYBOOKS, SNAPSHOT, VERDICT
 from tests.end_to_end.whole_fixtures import PLAYBOOK, Whole, verdict
 
 _DIGEST = PLAYBOOKS[0].digest
@@ -99,9 +99,8 @@ def test_the_canary_is_the_same_in_every_process() -> None:
 
 
 def _decided(found: Armed | None, *, surging: bool = False) -> Decision:
-    return decide(
-        ALERT, replace(VERDICT, surging=surging), PLAYBOOKS, replace(SITUATION, arming=found), NOW
-    )
+    verdict, snapshot = replace(VERDICT, surging=surging), replace(SNAPSHOT, arming=found)
+    return decide(replace(INPUTS, verdict=verdict, snapshot=snapshot))
 
 
 def _percent(target: str, *, takes: bool) -> int:
@@ -115,9 +114,9 @@ def test_an_arming_lowers_and_never_raises() -> None:
         assert isinstance(_decided(Armed(mode=mode, why="so")), becomes)
     for low in (Mode.OBSERVE, Mode.APPROVE):
         playbooks = [one.model_copy(update={"mode": low}) for one in PLAYBOOKS]
-        assert not isinstance(decide(ALERT, VERDICT, playbooks, SITUATION, NOW), Act)
-        lowered = replace(SITUATION, mode=low, arming=FREE)
-        assert not isinstance(decide(ALERT, VERDICT, PLAYBOOKS, lowered, NOW), Act)
+        assert not isinstance(decide(replace(INPUTS, playbooks=playbooks)), Act)
+        lowered = replace(SNAPSHOT, mode=low, arming=FREE)
+        assert not isinstance(decide(replace(INPUTS, snapshot=lowered)), Act)
 
 
 def test_what_is_not_armed_is_decided_in_full_and_observed() -> None:
@@ -125,7 +124,7 @@ def test_what_is_not_armed_is_decided_in_full_and_observed() -> None:
     decision = _decided(armed([], ASG, _DIGEST, required=True))
     assert isinstance(decision, Observe)
     assert decision.plan.target == HOST
-    assert decision.gates[-1].detail == "observe, says the arming: nobody has armed it"
+    assert decision.gates[-1].detail == "observe, set by the arming: nobody has armed it"
 
 
 def test_without_the_armings_nothing_is_done() -> None:

@@ -1,4 +1,4 @@
-"""The decision: a table of situations, and what must be done or refused in each."""
+"""The decision: a table of snapshots, and what must be done or refused in each."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,22 +18,24 @@ from actions.reasons import Reason
 from models.inference.verdict import Answer, Verdict
 from receiver.controls.arming import FREE
 from receiver.decision.decide import RETRY_AFTER_S, decide, screen
-from receiver.decision.model import Act, Ask, Decision, Observe, Refusal, Situation, Subject
+from receiver.decision.guards.base import GuardInput
+from receiver.decision.model import Act, Ask, Decision, Observe, Refusal, Snapshot, Trigger
 from receiver.playbooks.loader import load
-from receiver.playbooks.schema import Playbook
 from receiver.settings import Mode
 
 NOW = 1_800_000_000.0
 HOST, ASG = "i-0123456789abcdef0", "web-asg"
 HOSTS = (HOST, *(f"i-0123456789abcdef{number}" for number in range(1, 6)))
 PLAYBOOKS = [
-    one for one in load(Path(__file__).parents[2] / "playbooks").items if one.name == "high-cpu"
+    playbook
+    for playbook in load(Path(__file__).parents[2] / "playbooks").items
+    if playbook.name == "high-cpu"
 ]
-ALERT = Subject(
+TRIGGER = Trigger(
     run_id="A" * 26,
     labels={"alertname": "HighCPU", "severity": "warning"},
     starts_at=NOW - 20,
-    odd=None,
+    malformed=None,
 )
 VERDICT = Verdict(
     answer=Answer.CONFIRMED,
@@ -59,14 +61,16 @@ GROUP = Group(
     maximum=12,
     desired=6,
     members={
-        one: Member(id=one, az=f"us-east-1{zone}", lifecycle="InService", healthy=True, version="1")
-        for one, zone in zip(HOSTS, "abcabc", strict=True)
+        host: Member(
+            id=host, az=f"us-east-1{zone}", lifecycle="InService", healthy=True, version="1"
+        )
+        for host, zone in zip(HOSTS, "abcabc", strict=True)
     },
     tags={OPT_IN_TAG: "true"},
 )
 SCOPE = Scope(name="group web-asg", members=frozenset(HOSTS), out=frozenset(), limit=1, floor=4)
 _NONE = Attempts(target_hour=0, target_day=0, group_hour=0, playbook_hour=0)
-SITUATION = Situation(
+SNAPSHOT = Snapshot(
     mode=Mode.AUTO,
     paused=False,
     resolved=False,
@@ -80,7 +84,7 @@ SITUATION = Situation(
     attempts={HOST: _NONE, ASG: _NONE},
     breaker=Breaker(playbook="high-cpu"),
     arming=FREE,
-    acts=(),
+    recent_actions=(),
     alerting=frozenset({HOST}),
     reserved={},
     instance=INSTANCE,
@@ -88,6 +92,9 @@ SITUATION = Situation(
     scopes=(SCOPE,),
     changes=(),
     protected=False,
+)
+INPUTS = GuardInput(
+    trigger=TRIGGER, verdict=VERDICT, playbooks=PLAYBOOKS, snapshot=SNAPSHOT, now=NOW
 )
 
 
@@ -97,7 +104,7 @@ def _claim(target: str, *, held: bool, left_s: float, run_id: str = "B" * 26) ->
 
 
 def _decided(**changes: Any) -> Decision:
-    return decide(ALERT, VERDICT, PLAYBOOKS, replace(SITUATION, **changes), NOW)
+    return decide(replace(INPUTS, snapshot=replace(SNAPSHOT, **changes)))
 
 
 def test_one_host_that_stands_out_is_rebooted() -> None:
@@ -111,16 +118,16 @@ def test_one_host_that_stands_out_is_rebooted() -> None:
 def test_a_group_that_surges_is_scaled_and_nobody_rebooted() -> None:
     """The same alert on the same host, in another picture."""
     verdict = replace(VERDICT, surging=True, peers_moved=5)
-    decision = decide(ALERT, verdict, PLAYBOOKS, SITUATION, NOW)
+    decision = decide(replace(INPUTS, verdict=verdict))
     assert isinstance(decision, Act)
     assert (decision.plan.step.action, decision.plan.target) == ("set_desired_capacity", ASG)
 
 
 def test_a_groups_cooldown_spares_the_group_and_not_its_members() -> None:
     """Just scaled, it is not scaled again; a member that hangs is still helped."""
-    cooling = replace(SITUATION, claims=_claim(ASG, held=False, left_s=9))
-    assert isinstance(decide(ALERT, VERDICT, PLAYBOOKS, cooling, NOW), Act)
-    surging = decide(ALERT, replace(VERDICT, surging=True), PLAYBOOKS, cooling, NOW)
+    cooling = replace(SNAPSHOT, claims=_claim(ASG, held=False, left_s=9))
+    assert isinstance(decide(replace(INPUTS, snapshot=cooling)), Act)
+    surging = decide(replace(INPUTS, snapshot=cooling, verdict=replace(VERDICT, surging=True)))
     assert isinstance(surging, Refusal)
     assert surging.reason is Reason.COOLDOWN
 
@@ -172,7 +179,7 @@ def test_whatever_speaks_against_it_refuses_by_name(
 )
 def test_without_a_clear_verdict_nothing_is_done(verdict: Verdict | None, reason: Reason) -> None:
     """Also where it is not known whether the group surges."""
-    decision = decide(ALERT, verdict, PLAYBOOKS, SITUATION, NOW)
+    decision = decide(replace(INPUTS, verdict=verdict))
     assert isinstance(decision, Refusal)
     assert decision.reason is reason
 
@@ -180,14 +187,14 @@ def test_without_a_clear_verdict_nothing_is_done(verdict: Verdict | None, reason
 def test_no_playbook_and_two_playbooks_are_refused() -> None:
     """Nothing is guessed."""
     for playbooks, reason in (([], Reason.NO_PLAYBOOK), ([*PLAYBOOKS] * 2, "ambiguous_playbook")):
-        decision = decide(ALERT, VERDICT, playbooks, SITUATION, NOW)
+        decision = decide(replace(INPUTS, playbooks=playbooks))
         assert isinstance(decision, Refusal)
         assert decision.reason == reason
 
 
-def test_an_odd_alert_is_refused_before_anything_else() -> None:
+def test_a_malformed_alert_is_refused_before_anything_else() -> None:
     """Whatever its labels say."""
-    decision = decide(replace(ALERT, odd="no text"), VERDICT, PLAYBOOKS, SITUATION, NOW)
+    decision = decide(replace(INPUTS, trigger=replace(TRIGGER, malformed="no text")))
     assert isinstance(decision, Refusal)
     assert decision.reason is Reason.MALFORMED_ALERT
 
@@ -196,13 +203,13 @@ def test_an_odd_alert_is_refused_before_anything_else() -> None:
 def test_an_unarmed_service_or_playbook_does_not_act(mode: Mode, becomes: type) -> None:
     """The weaker of the two modes counts."""
     assert isinstance(_decided(mode=mode), becomes)
-    unarmed: list[Playbook] = [one.model_copy(update={"mode": mode}) for one in PLAYBOOKS]
-    assert isinstance(decide(ALERT, VERDICT, unarmed, SITUATION, NOW), becomes)
+    unarmed = [playbook.model_copy(update={"mode": mode}) for playbook in PLAYBOOKS]
+    assert isinstance(decide(replace(INPUTS, playbooks=unarmed)), becomes)
 
 
 def test_its_own_claim_does_not_stop_a_run() -> None:
     """The next step of a run may act on the target that it holds."""
-    own = _claim(HOST, held=True, left_s=300, run_id=ALERT.run_id)
+    own = _claim(HOST, held=True, left_s=300, run_id=TRIGGER.run_id)
     assert isinstance(_decided(claims=own), Act)
 
 
@@ -222,7 +229,7 @@ _UNKNOWABLE = (
     "overrides",
     "attempts",
     "breaker",
-    "acts",
+    "recent_actions",
     "alerting",
     "reserved",
     "scopes",
@@ -242,8 +249,8 @@ def test_whatever_is_unknown_nothing_is_done(unknown: set[str], answer: Answer) 
     """Any combination of unknowns, with any verdict, refuses."""
     verdict = replace(VERDICT, answer=answer)
     lost: dict[str, Any] = dict.fromkeys(unknown)
-    situation = replace(SITUATION, **lost)
-    assert isinstance(decide(ALERT, verdict, PLAYBOOKS, situation, NOW), Refusal)
+    inputs = replace(INPUTS, verdict=verdict, snapshot=replace(SNAPSHOT, **lost))
+    assert isinstance(decide(inputs), Refusal)
 
 
 @given(
@@ -259,7 +266,7 @@ def test_whatever_is_unknown_nothing_is_done(unknown: set[str], answer: Answer) 
 )
 def test_what_the_early_guards_refuse_the_whole_row_refuses_alike(changes: dict[str, Any]) -> None:
     """Screening spares work and changes nothing."""
-    situation = replace(SITUATION, **changes)
-    early = screen(ALERT, PLAYBOOKS, situation, NOW)
+    inputs = replace(INPUTS, snapshot=replace(SNAPSHOT, **changes))
+    early = screen(inputs)
     if early is not None:
-        assert decide(ALERT, VERDICT, PLAYBOOKS, situation, NOW) == early
+        assert decide(inputs) == early

@@ -120,7 +120,7 @@ def test_the_role_gets_what_the_command_prints(
     """It fits into a role, for the shipped playbooks; and beside it the role has nothing broad."""
     assert resources["aws_iam_role_policy", "playbooks"]["policy"] == "${file(var.policy_file)}"
     playbooks = load(_ROOT / "playbooks")
-    said = iam_scope.of(playbooks, region="eu-central-1", account="1" * 12, groups=())
+    said = iam_scope.narrowed_policy(playbooks, region="eu-central-1", account="1" * 12, groups=())
     assert len(json.dumps(said, separators=(",", ":"))) < _POLICY_MOST
     (own,) = [body for kind, name, body in _blocks("data") if name == "own"]
     for statement in own["statement"]:

@@ -186,12 +186,12 @@ def test_the_trail_is_believed_for_half_a_minute(whole: Whole) -> None:
                 raise ReadTimeoutError(endpoint_url="x")
 
     whole.aws.trouble = trouble
-    facts, now = whole.assessor.assessment.situations.aws, whole.now
-    facts.ahead(["web-asg", "no group: \n"], now)
+    reader, now = whole.assessor.pipeline.snapshots.aws, whole.now
+    reader.prefetch(["web-asg", "no group: \n"], now)
     silent = False
     counts = []
     for later in (0.0, 29.0, 31.0):
-        facts.ahead(["web-asg"], now + later)
+        reader.prefetch(["web-asg"], now + later)
         counts.append(len(asked))
     assert counts == [2, 2, 3]
 

@@ -21,10 +21,11 @@ from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
 from receiver.db.database import Database, database
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.pipeline import Assessment
-from receiver.decision.snapshot import Situations
-from receiver.evidence.aws_state import AwsFacts, Target
+from receiver.decision.pipeline import DecisionPipeline
+from receiver.decision.snapshot import SnapshotReader
+from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.target import Target
 from receiver.playbooks.loader import load
 from receiver.runs import store
 from receiver.runs.model import Run, State
@@ -127,11 +128,11 @@ class Whole:
         )
         self.playbooks = load(self.folder / "playbooks")
         self.objections = Objections(arming_required=self.arming_required, clock=self.clock)
-        facts = AwsFacts(aws=clients, pool=AtOnce(), trail=True, monotonic=self.clock)
+        aws_reader = AwsReader(aws=clients, pool=AtOnce(), trail=True, monotonic=self.clock)
         stepper = Stepper(
             executor=Executor(
                 aws=clients,
-                recent_scopes=facts.recent_scopes,
+                recent_scopes=aws_reader.recent_scopes,
                 messenger=NullMessenger(),
                 begin=self.state.write,
                 clock=self.clock,
@@ -162,9 +163,9 @@ class Whole:
         self.interventions = Interventions(
             database=self.state, finish=self.finish, clock=self.clock, wake=lambda: None
         )
-        situations = Situations(
+        snapshots = SnapshotReader(
             database=self.state,
-            aws=facts,
+            aws=aws_reader,
             mode=self.mode,
             gap_s=360,
             arming_required=self.arming_required,
@@ -173,9 +174,9 @@ class Whole:
         self.assessor = Assessor(
             database=self.state,
             inbox=self.inbox,
-            assessment=Assessment(
+            pipeline=DecisionPipeline(
                 playbooks=self.playbooks,
-                situations=situations,
+                snapshots=snapshots,
                 prometheus=prometheus,
                 pool=AtOnce(),
                 gather=self._gather,

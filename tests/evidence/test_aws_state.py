@@ -9,7 +9,9 @@ import pytest
 from actions.base import TargetKind
 from actions.execution.disruption_budget import Bounds
 from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost, refusal
-from receiver.evidence.aws_state import AwsFacts, Source, Target
+from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.source import Source
+from receiver.evidence.target import Target
 from tests.conftest import Clock
 
 _HOSTS = [f"i-{number:017x}" for number in range(4)]
@@ -31,24 +33,24 @@ def ticks() -> Clock:
 
 
 @pytest.fixture
-def facts(aws: StillAws, ticks: Clock) -> Iterator[AwsFacts]:
+def reader(aws: StillAws, ticks: Clock) -> Iterator[AwsReader]:
     with ThreadPoolExecutor(16) as pool:
-        yield AwsFacts(aws=aws.clients(), pool=pool, trail=True, monotonic=ticks)
+        yield AwsReader(aws=aws.clients(), pool=pool, trail=True, monotonic=ticks)
 
 
-def _scopes(facts: AwsFacts, clock: Clock) -> set[str]:
-    return {one.name for one in facts.look(_WEB, _BOUNDS, clock())().scopes or ()}
+def _scopes(reader: AwsReader, clock: Clock) -> set[str]:
+    return {one.name for one in reader.read_all(_WEB, _BOUNDS, clock())().scopes or ()}
 
 
 @pytest.mark.parametrize("looked_at", ["before", "ahead"])
 def test_a_known_group_is_read_in_one_round(
-    facts: AwsFacts, aws: StillAws, clock: Clock, looked_at: str
+    reader: AwsReader, aws: StillAws, clock: Clock, looked_at: str
 ) -> None:
     """The group's own answer is not waited for to ask for what hangs on it."""
     if looked_at == "ahead":
-        facts.ahead([_HOSTS[0], "web", "no group", "not one: \n"], clock())
+        reader.prefetch([_HOSTS[0], "web", "no group", "not one: \n"], clock())
     else:
-        facts.look(_WEB, _BOUNDS, clock())()
+        reader.read_all(_WEB, _BOUNDS, clock())()
     hanging = {name: Event() for name in ("DescribeTargetHealth", "DescribeInstanceRefreshes")}
 
     def trouble(operation: str, _: str) -> None:
@@ -58,17 +60,17 @@ def test_a_known_group_is_read_in_one_round(
             hanging[operation].set()
 
     aws.trouble = trouble
-    seen = facts.look(_WEB, _BOUNDS, clock())()
+    seen = reader.read_all(_WEB, _BOUNDS, clock())()
     assert seen.asg is not None
     assert seen.scopes
     assert seen.changes == []
 
 
-def test_the_target_groups_of_now_count(facts: AwsFacts, aws: StillAws, clock: Clock) -> None:
+def test_the_target_groups_of_now_count(reader: AwsReader, aws: StillAws, clock: Clock) -> None:
     """Also where others were asked for by what was known before."""
-    assert "target group arn:1" in _scopes(facts, clock)
+    assert "target group arn:1" in _scopes(reader, clock)
     aws.groups["web"].target_groups = ["arn:2"]
-    found = _scopes(facts, clock)
+    found = _scopes(reader, clock)
     assert "target group arn:2" in found
     assert "target group arn:1" not in found
 
@@ -86,11 +88,11 @@ def test_the_target_groups_of_now_count(facts: AwsFacts, aws: StillAws, clock: C
     ],
 )
 def test_what_is_not_answered_is_unknown(  # noqa: PLR0913 one argument a column
-    facts: AwsFacts, aws: StillAws, clock: Clock, silent: str, unknown: set[str], *, known: bool
+    reader: AwsReader, aws: StillAws, clock: Clock, silent: str, unknown: set[str], *, known: bool
 ) -> None:
     """And nothing else is, whether the group was seen before or not."""
     if known:
-        facts.look(_WEB, _BOUNDS, clock())()
+        reader.read_all(_WEB, _BOUNDS, clock())()
 
     def trouble(operation: str, _: str) -> None:
         if operation == silent:
@@ -98,32 +100,32 @@ def test_what_is_not_answered_is_unknown(  # noqa: PLR0913 one argument a column
 
     aws.trouble = trouble
     clock.now += 60
-    seen = facts.look(_WEB, _BOUNDS, clock())()
+    seen = reader.read_all(_WEB, _BOUNDS, clock())()
     assert {name for name, value in vars(seen).items() if value is None} == unknown
 
 
-def test_a_group_that_is_gone_is_unknown(facts: AwsFacts, aws: StillAws, clock: Clock) -> None:
+def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: StillAws, clock: Clock) -> None:
     """Nothing that was known of it counts."""
-    facts.look(_WEB, _BOUNDS, clock())()
+    reader.read_all(_WEB, _BOUNDS, clock())()
     aws.groups["other"] = aws.groups.pop("web")
     aws.groups["other"].name = "other"
-    seen = facts.look(_WEB, _BOUNDS, clock())()
+    seen = reader.read_all(_WEB, _BOUNDS, clock())()
     assert (seen.asg, seen.scopes, seen.changes) == (None, None, None)
 
 
-def test_scopes_hold_for_a_second(facts: AwsFacts, clock: Clock, ticks: Clock) -> None:
+def test_scopes_hold_for_a_second(reader: AwsReader, clock: Clock, ticks: Clock) -> None:
     """For the claim that follows at once; for just this target and these bounds."""
-    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
-    seen = facts.look(_WEB, _BOUNDS, clock())()
-    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) == seen.scopes
-    assert facts.recent_scopes(_HOSTS[1], "web", _BOUNDS) is None
-    assert facts.recent_scopes(_HOSTS[0], "web", Bounds(percent=50)) is None
+    assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+    seen = reader.read_all(_WEB, _BOUNDS, clock())()
+    assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) == seen.scopes
+    assert reader.recent_scopes(_HOSTS[1], "web", _BOUNDS) is None
+    assert reader.recent_scopes(_HOSTS[0], "web", Bounds(percent=50)) is None
     ticks.now += 1.0
-    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+    assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
 
 
 def test_scopes_are_as_old_as_the_first_answer_to_them(
-    facts: AwsFacts, aws: StillAws, clock: Clock, ticks: Clock
+    reader: AwsReader, aws: StillAws, clock: Clock, ticks: Clock
 ) -> None:
     """A throttled read of the health comes late: by then the group may be another."""
 
@@ -132,23 +134,23 @@ def test_scopes_are_as_old_as_the_first_answer_to_them(
             ticks.now += 20
 
     aws.trouble = trouble
-    assert _scopes(facts, clock)
-    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+    assert _scopes(reader, clock)
+    assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
 
 
-def test_scopes_are_used_once(facts: AwsFacts, clock: Clock) -> None:
+def test_scopes_are_used_once(reader: AwsReader, clock: Clock) -> None:
     """Who acts again reads them again."""
-    _scopes(facts, clock)
-    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS)
-    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+    _scopes(reader, clock)
+    assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS)
+    assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
 
 
 def test_what_was_only_guessed_is_not_told_as_unreadable(aws: StillAws, clock: Clock) -> None:
     """A target group that is the group's no more, and a group that is gone; what is wanted is."""
     told: list[Source] = []
     with ThreadPoolExecutor(16) as pool:
-        facts = AwsFacts(aws=aws.clients(), pool=pool, trail=True, unreadable=told.append)
-        _scopes(facts, clock)
+        reader = AwsReader(aws=aws.clients(), pool=pool, trail=True, on_unreadable=told.append)
+        _scopes(reader, clock)
 
         def trouble(operation: str, _: str) -> None:
             if operation == "DescribeTargetHealth":
@@ -156,12 +158,12 @@ def test_what_was_only_guessed_is_not_told_as_unreadable(aws: StillAws, clock: C
 
         aws.trouble = trouble
         aws.groups["web"].target_groups = []
-        assert _scopes(facts, clock)
+        assert _scopes(reader, clock)
         assert told == []
         aws.groups["web"].target_groups = ["arn:1"]
-        assert not _scopes(facts, clock)
+        assert not _scopes(reader, clock)
         assert told == [Source.AWS]
-        _scopes(facts, clock)
+        _scopes(reader, clock)
         assert told == [Source.AWS] * 2
 
 
@@ -170,22 +172,22 @@ def test_more_who_ask_than_the_pool_has_threads_all_get_answers(
 ) -> None:
     """Nothing on the pool waits for the pool: else all would wait for ever."""
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(12) as callers:
-        facts = AwsFacts(aws=aws.clients(), pool=pool, trail=True)
-        asked = [callers.submit(facts.look, _WEB, _BOUNDS, clock()) for _ in range(12)]
+        reader = AwsReader(aws=aws.clients(), pool=pool, trail=True)
+        asked = [callers.submit(reader.read_all, _WEB, _BOUNDS, clock()) for _ in range(12)]
         found = [callers.submit(one.result(10)) for one in asked]
         assert all(one.result(10).asg for one in found)
 
 
 def test_scopes_that_could_not_be_read_anew_do_not_hold(
-    facts: AwsFacts, aws: StillAws, clock: Clock
+    reader: AwsReader, aws: StillAws, clock: Clock
 ) -> None:
     """Known once and unknown since is unknown."""
-    facts.look(_WEB, _BOUNDS, clock())()
+    reader.read_all(_WEB, _BOUNDS, clock())()
 
     def trouble(operation: str, _: str) -> None:
         if operation == "DescribeTargetHealth":
             raise refusal(operation, "InternalError", 500)
 
     aws.trouble = trouble
-    facts.look(_WEB, _BOUNDS, clock())()
-    assert facts.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+    reader.read_all(_WEB, _BOUNDS, clock())()
+    assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None

@@ -13,8 +13,9 @@ import pytest
 from models.inference import artifact
 from models.inference.detector import judge
 from models.inference.verdict import Answer, Verdict
-from receiver.evidence.metrics_query import gather
+from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.target import Target
 
 AT = 1_800_000_000.0
 TARGET = "i-0123456789abcdef0"
@@ -93,15 +94,8 @@ def verdict(
 
     client = httpx.Client(transport=httpx.MockTransport(answer))
     prometheus = Prometheus("http://p", client=client, clock=lambda: AT)
-    evidence = gather(
-        prometheus,
-        target=TARGET,
-        group="web-asg",
-        at=AT,
-        pool=pool,
-        roles={"cpu_busy"},
-        deadline_s=10,
-    )
+    reader = MetricsReader(prometheus=prometheus, pool=pool, deadline_s=10)
+    evidence = reader.gather(Target(id=TARGET, group="web-asg"), AT, {"cpu_busy"})
     return judge(model, evidence, {"cpu_busy"})
 
 

@@ -10,13 +10,16 @@ import pytest
 
 from models.features.evidence import Series
 from models.features.signals import ROLES
-from receiver.evidence.metrics_query import boot_time, gather, holds
+from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.promql_condition import holds
+from receiver.evidence.target import Target
 
 AT = 1_760_000_123.4
 NOW = 1_760_000_123.0
 TARGET = "i-0123456789abcdef0"
 SIBLING = "i-0123456789abcdef1"
+WEB = Target(id=TARGET, group="web-asg")
 Form = dict[str, str]
 
 
@@ -65,7 +68,7 @@ def answers(form: Form) -> list[dict[str, object]]:
 
 def test_gathers_past_present_and_siblings(pool: ThreadPoolExecutor) -> None:
     """Each part by role, the recent past with its fine end, the siblings by instance."""
-    found = gather(prometheus(answers), target=TARGET, group="web-asg", at=AT, pool=pool)
+    found = MetricsReader(prometheus=prometheus(answers), pool=pool).gather(WEB, AT)
     assert found.problems == ()
     assert found.target == TARGET
     last = AT // 300 * 300
@@ -85,14 +88,8 @@ def test_asks_few_questions_about_all_roles_up_to_the_moment(pool: ThreadPoolExe
         asked[part_of(form)] = form
         return []
 
-    gather(
-        prometheus(answer),
-        target=TARGET,
-        group="web-asg",
-        at=AT,
-        pool=pool,
-        roles=["filesystem_used"],
-    )
+    reader = MetricsReader(prometheus=prometheus(answer), pool=pool)
+    reader.gather(WEB, AT, ["filesystem_used"])
     assert set(asked) == {"older", "history", "recent", "latest", "peers"}
     for part in ("history", "recent", "latest"):
         assert all(f'"role", "{role}"' in asked[part]["query"] for role in ROLES)
@@ -118,7 +115,7 @@ def test_last_step_of_a_question_is_the_present(pool: ThreadPoolExecutor, fracti
         asked[part_of(form)] = form
         return []
 
-    gather(prometheus(answer), target=TARGET, group="web-asg", at=NOW + fraction, pool=pool)
+    MetricsReader(prometheus=prometheus(answer), pool=pool).gather(WEB, NOW + fraction)
     for form in asked.values():
         start, end, step = (float(form[key]) for key in ("start", "end", "step"))
         assert start.is_integer()
@@ -133,7 +130,7 @@ def test_keeps_nothing_after_the_moment(pool: ThreadPoolExecutor) -> None:
     def answer(_: Form) -> object:
         return [cpu(TARGET, (AT - 60, "0.1"), (AT + 0.5, "0.9"), (AT + 600, "0.9"))]
 
-    found = gather(prometheus(answer), target=TARGET, group="web-asg", at=AT, pool=pool)
+    found = MetricsReader(prometheus=prometheus(answer), pool=pool).gather(WEB, AT)
     parts = [found.history, found.recent, (found.peers or {})[TARGET]]
     for part in parts:
         assert part is not None
@@ -158,7 +155,7 @@ def test_failed_question_costs_only_its_part(
     def answer(form: Form) -> object:
         return httpx.Response(503) if part_of(form) in broken else answers(form)
 
-    found = gather(prometheus(answer), target=TARGET, group="web-asg", at=AT, pool=pool)
+    found = MetricsReader(prometheus=prometheus(answer), pool=pool).gather(WEB, AT)
     parts = {"history": found.history, "recent": found.recent, "peers": found.peers}
     assert {name for name, part in parts.items() if part is None} == lost
     assert sorted(found.problems) == [f"{name}: Prometheus answered 503" for name in sorted(broken)]
@@ -166,7 +163,7 @@ def test_failed_question_costs_only_its_part(
 
 def test_answered_with_nothing_is_not_unanswered(pool: ThreadPoolExecutor) -> None:
     """A target that Prometheus has never seen: empty, without a problem."""
-    found = gather(prometheus(lambda _: []), target=TARGET, group="web-asg", at=AT, pool=pool)
+    found = MetricsReader(prometheus=prometheus(lambda _: []), pool=pool).gather(WEB, AT)
     assert (found.history, found.recent, found.peers, found.problems) == ({}, {}, {}, ())
 
 
@@ -180,7 +177,7 @@ def test_slow_server_is_given_up_at_the_deadline(pool: ThreadPoolExecutor) -> No
         return answers(form)
 
     server = prometheus(answer)
-    found = gather(server, target=TARGET, group="web-asg", at=AT, pool=pool, deadline_s=0.3)
+    found = MetricsReader(prometheus=server, pool=pool, deadline_s=0.3).gather(WEB, AT)
     release.set()
     assert found.history is None
     assert found.recent is not None
@@ -191,7 +188,7 @@ def test_stopped_pool_is_a_problem_not_an_exception() -> None:
     """While the service stops nothing more is asked."""
     stopped = ThreadPoolExecutor(1)
     stopped.shutdown()
-    found = gather(prometheus(answers), target=TARGET, group="web-asg", at=AT, pool=stopped)
+    found = MetricsReader(prometheus=prometheus(answers), pool=stopped).gather(WEB, AT)
     assert (found.history, found.recent, found.peers) == (None, None, None)
     assert len(found.problems) == 5
 
@@ -210,12 +207,12 @@ def test_target_that_is_no_instance_id_reaches_no_query(
         return []
 
     server = prometheus(answer)
-    found = gather(server, target=target, group="web-asg", at=AT, pool=pool)
+    found = MetricsReader(prometheus=server, pool=pool).gather(
+        Target(id=target, group="web-asg"), AT
+    )
     assert asked == []
     assert found.history is None
     assert len(found.problems) == 1
-    assert boot_time(server, target, AT) is None
-    assert asked == []
 
 
 @pytest.mark.parametrize("group", [None, "", 'a"} or up{b="', "a\\", "x" * 256])
@@ -223,19 +220,13 @@ def test_unusable_group_costs_only_the_siblings(
     pool: ThreadPoolExecutor, group: str | None
 ) -> None:
     """The target's own past and present are still asked for."""
-    found = gather(prometheus(answers), target=TARGET, group=group, at=AT, pool=pool)
+    found = MetricsReader(prometheus=prometheus(answers), pool=pool).gather(
+        Target(id=TARGET, group=group), AT
+    )
     assert found.peers is None
     assert found.history is not None
     assert len(found.problems) == 1
     assert found.problems[0].startswith("peers: ")
-
-
-def test_boot_time_is_read_or_unknown() -> None:
-    """Seconds since the epoch; no data and no answer are both unknown."""
-    sample = [{"metric": {}, "value": [AT, "1759999000"]}]
-    assert boot_time(prometheus(lambda _: sample), TARGET, AT) == 1_759_999_000
-    assert boot_time(prometheus(lambda _: []), TARGET, AT) is None
-    assert boot_time(prometheus(lambda _: httpx.Response(500)), TARGET, AT) is None
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from models.inference import artifact
 from models.inference.verdict import Answer
 from models.training.labelled_sets import read_set
 from receiver.evidence.metrics import ModelMetrics
-from receiver.evidence.model_server import Judging
+from receiver.evidence.model_server import ModelServer
 
 EXCERPT = Path(__file__).parents[1] / "models/data" / "smd-excerpt"
 
@@ -40,18 +40,18 @@ def registry() -> CollectorRegistry:
     return CollectorRegistry()
 
 
-def _judging(
+def _server(
     where: str | None,
     clock: list[float],
     manifest: Path | None = None,
     registry: CollectorRegistry | None = None,
-) -> Judging:
+) -> ModelServer:
     metrics = ModelMetrics(registry or CollectorRegistry())
-    return Judging(where, manifest, lambda: sentinel.nobody, metrics, clock=lambda: clock[0])
+    return ModelServer(where, manifest, lambda: sentinel.nobody, metrics, clock=lambda: clock[0])
 
 
-def _metrics(judging: Judging, registry: CollectorRegistry) -> str:
-    judging.refresh_gauges()
+def _metrics(server: ModelServer, registry: CollectorRegistry) -> str:
+    server.refresh_gauges()
     return generate_latest(registry).decode()
 
 
@@ -62,60 +62,60 @@ def _rewrite(folder: Path, **change: object) -> None:
 
 def test_without_a_setting_the_shipped_model_judges(registry: CollectorRegistry) -> None:
     """It works out of the box, and tells its version."""
-    judging = _judging(None, [0.0], registry=registry)
+    server = _server(None, [0.0], registry=registry)
     alert, evidence = next(iter(read_set(EXCERPT)))
-    verdict = judging.judge(evidence, alert.roles)
-    assert verdict.model == judging.story()["version"]
+    verdict = server.judge(evidence, alert.roles)
+    assert verdict.model == server.status()["version"]
     info = f'smartcloudops_model_info{{version="{verdict.model}"}} 1.0'
-    assert info in _metrics(judging, registry)
-    assert "smartcloudops_model_usable 1.0" in _metrics(judging, registry)
+    assert info in _metrics(server, registry)
+    assert "smartcloudops_model_usable 1.0" in _metrics(server, registry)
 
 
 def test_a_damaged_model_is_none_and_says_so(folder: Path, registry: CollectorRegistry) -> None:
     """Undecided, a gauge at zero, and the reason in the story; nothing is raised."""
     next(folder.glob("*.npz")).write_bytes(b"x")
-    judging = _judging(str(folder), [0.0], registry=registry)
+    server = _server(str(folder), [0.0], registry=registry)
     alert, evidence = next(iter(read_set(EXCERPT)))
-    assert judging.judge(evidence, alert.roles).answer is Answer.UNDECIDED
-    assert "SHA-256" in judging.story()["problem"]
-    assert "smartcloudops_model_usable 0.0" in _metrics(judging, registry)
+    assert server.judge(evidence, alert.roles).answer is Answer.UNDECIDED
+    assert "SHA-256" in server.status()["problem"]
+    assert "smartcloudops_model_usable 0.0" in _metrics(server, registry)
 
 
 def test_a_changed_manifest_is_read_without_a_restart(folder: Path) -> None:
     """Taken away and brought back, as a roll-back does; in between nothing is confirmed."""
     clock = [0.0]
-    judging = _judging(str(folder), clock)
+    server = _server(str(folder), clock)
     good = json.loads((folder / artifact.MANIFEST).read_text())["active"]
     for active, usable in (("gone", False), (good, True)):
         time.sleep(0.01)
         _rewrite(folder, active=active)
         clock[0] += 60
-        assert (judging.in_use.active is not None) is usable
+        assert (server.loaded.active is not None) is usable
 
 
 def test_a_shadow_judges_beside_and_is_counted(folder: Path, registry: CollectorRegistry) -> None:
     """The second model's answer changes nothing but a counter."""
     _rewrite(folder, shadow=json.loads((folder / artifact.MANIFEST).read_text())["active"])
-    judging = _judging(str(folder), [0.0], registry=registry)
+    server = _server(str(folder), [0.0], registry=registry)
     alert, evidence = next(iter(read_set(EXCERPT)))
-    answer = judging.judge(evidence, alert.roles).answer
-    judging.close()
+    answer = server.judge(evidence, alert.roles).answer
+    server.close()
     line = f'smartcloudops_shadow_verdicts_total{{active="{answer}",shadow="{answer}"}} 1.0'
-    assert line in _metrics(judging, registry)
+    assert line in _metrics(server, registry)
 
 
 def test_a_broken_shadow_leaves_the_active_one_alone(folder: Path) -> None:
     """Only the watching stops."""
     _rewrite(folder, shadow="gone")
-    judging = _judging(str(folder), [0.0])
-    assert judging.in_use.active is not None
-    assert judging.in_use.shadow is None
+    server = _server(str(folder), [0.0])
+    assert server.loaded.active is not None
+    assert server.loaded.shadow is None
 
 
 def test_a_model_in_s3_needs_a_manifest_kept_apart() -> None:
     """Who can write to the bucket must not be who vouches for what is in it."""
-    judging = _judging("s3://models/prod", [0.0])
-    assert "SMARTCLOUDOPS_MODEL_MANIFEST" in (judging.in_use.problem or "")
+    server = _server("s3://models/prod", [0.0])
+    assert "SMARTCLOUDOPS_MODEL_MANIFEST" in (server.loaded.problem or "")
 
 
 def test_a_model_comes_from_s3(folder: Path) -> None:
@@ -125,8 +125,8 @@ def test_a_model_comes_from_s3(folder: Path) -> None:
     with Stubber(clients.s3) as stub, data.open("rb") as body:
         answer = {"Body": StreamingBody(body, data.stat().st_size)}
         stub.add_response("get_object", answer, {"Bucket": "models", "Key": f"prod/{data.name}"})
-        judging = Judging("s3://models/prod", folder / artifact.MANIFEST, lambda: clients)  # type: ignore[arg-type, return-value]
-        assert judging.in_use.problem is None
+        server = ModelServer("s3://models/prod", folder / artifact.MANIFEST, lambda: clients)  # type: ignore[arg-type, return-value]
+        assert server.loaded.problem is None
 
 
 def test_s3_that_refuses_is_no_model(folder: Path) -> None:
@@ -134,9 +134,9 @@ def test_s3_that_refuses_is_no_model(folder: Path) -> None:
     clients = _Clients()
     with Stubber(clients.s3) as stub:
         stub.add_client_error("get_object", "AccessDenied")
-        judging = Judging("s3://models/prod", folder / artifact.MANIFEST, lambda: clients)  # type: ignore[arg-type, return-value]
-        assert "S3" in (judging.in_use.problem or "")
-        assert judging.in_use.active is None
+        server = ModelServer("s3://models/prod", folder / artifact.MANIFEST, lambda: clients)  # type: ignore[arg-type, return-value]
+        assert "S3" in (server.loaded.problem or "")
+        assert server.loaded.active is None
 
 
 def test_a_fleets_own_history_becomes_targets() -> None:

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from receiver.evidence.metrics_query import Past, gather, past_of
-from receiver.evidence.prefetch import Pasts
+from receiver.evidence.metrics_query import MetricsReader, PastMetrics
+from receiver.evidence.prefetch import Prefetcher
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 from tests.conftest import Clock
@@ -16,6 +16,7 @@ from tests.evidence.test_metrics_query import (
     AT,
     NOW,
     TARGET,
+    WEB,
     Form,
     answers,
     cpu,
@@ -61,22 +62,27 @@ def _playbook(name: str, alertname: str, **more: object) -> Playbook:
     return Playbook.model_validate(said | {"steps": [{"action": "reboot_instance"}]})
 
 
-def _pasts(
-    server: Server, pool: ThreadPoolExecutor, clock: Clock, heard: list[str] | None = None
-) -> Pasts:
+def _prefetcher(
+    server: Server, pool: ThreadPoolExecutor, clock: Clock, prefetched: list[str] | None = None
+) -> Prefetcher:
     books = [
         _playbook("cpu", "HighCPU"),
         _playbook("own", "Own", recheck=["up"]),
         _playbook("twice", "Twice"),
         _playbook("again", "Twice"),
     ]
-    return Pasts(
-        server.prometheus,
-        Playbooks(books),
-        pool,
-        clock,
-        lambda names, _: heard.extend(names) if heard is not None else None,
+    return Prefetcher(
+        reader=_reader(server, pool),
+        playbooks=Playbooks(books),
+        clock=clock,
+        prefetch_aws=lambda names, _: None if prefetched is None else prefetched.extend(names),
     )
+
+
+def _reader(
+    server: Server, pool: ThreadPoolExecutor, past: PastMetrics | None = None
+) -> MetricsReader:
+    return MetricsReader(prometheus=server.prometheus, pool=pool, prefetched=lambda _: past)
 
 
 def test_the_evidence_is_the_same_and_only_the_present_is_asked_for(
@@ -85,24 +91,23 @@ def test_the_evidence_is_the_same_and_only_the_present_is_asked_for(
     """Whatever whole seconds lie between; the end is the present, and no sample is there twice."""
     server = Server()
     for later in (0, 1, 7, 12.5, 44):
-        known = past_of(server.prometheus, target=TARGET, at=AT, pool=pool)
+        prefetched = _reader(server, pool).read_past(TARGET, AT)
         server.asked.clear()
         at = AT + later
 
-        def gathered(past: Past | None, at: float = at) -> dict[str, object]:
-            found = gather(
-                server.prometheus, target=TARGET, group="web-asg", at=at, pool=pool, past=past
-            )
-            assert found.recent is not None
-            times = list(found.recent["cpu_busy"].times)
+        def gathered(past: PastMetrics | None, at: float = at) -> dict[str, object]:
+            evidence = _reader(server, pool, past).gather(WEB, at)
+            assert evidence.recent is not None
+            times = list(evidence.recent["cpu_busy"].times)
             assert times == sorted(set(times))
             assert times[-1] == at // 1
             assert max(b - a for a, b in itertools.pairwise(times)) <= 15
-            return {"history": found.history, "peers": found.peers, "problems": found.problems}
+            problems = evidence.problems
+            return {"history": evidence.history, "peers": evidence.peers, "problems": problems}
 
-        ahead = gathered(known)
+        completed = gathered(prefetched)
         assert sorted(server.asked) == ["latest", "peers"]
-        assert ahead == gathered(None)
+        assert completed == gathered(None)
 
 
 @pytest.mark.parametrize(
@@ -113,47 +118,39 @@ def test_a_past_that_does_not_serve_is_read_anew(
 ) -> None:
     """Too old, of a moment to come, of another week, or without what the alert is about."""
     server = Server()
-    known = past_of(server.prometheus, target=TARGET, at=AT, pool=pool)
+    past = _reader(server, pool).read_past(TARGET, AT)
     server.asked.clear()
-    gather(
-        server.prometheus,
-        target=TARGET,
-        group="web-asg",
-        at=AT + later,
-        pool=pool,
-        roles=roles,
-        past=known,
-    )
+    _reader(server, pool, past).gather(WEB, AT + later, roles)
     assert set(server.asked) == {"older", "history", "recent", "latest", "peers"}
 
 
 def test_what_is_pending_is_read_ahead(pool: ThreadPoolExecutor, clock: Clock) -> None:
     """Where one playbook asks the model; the week is read once for as long as it is the same."""
     clock.now = AT
-    mine = _alert() | {"asg": "web-asg"}
-    server = Server(mine, _alert(_OTHER, "Own"), _alert(_OTHER, "Twice"), _alert("nonsense"))
-    heard: list[str] = []
-    pasts = _pasts(server, pool, clock, heard)
-    pasts.look()
-    assert heard == [TARGET, "web-asg", "nonsense"]
-    assert (pasts.of(_OTHER), pasts.of("nonsense")) == (None, None)
-    first = pasts.of(TARGET)
+    alert = _alert() | {"asg": "web-asg"}
+    server = Server(alert, _alert(_OTHER, "Own"), _alert(_OTHER, "Twice"), _alert("nonsense"))
+    prefetched: list[str] = []
+    prefetcher = _prefetcher(server, pool, clock, prefetched)
+    prefetcher.read_pending()
+    assert prefetched == [TARGET, "web-asg", "nonsense"]
+    assert (prefetcher.get(_OTHER), prefetcher.get("nonsense")) == (None, None)
+    first = prefetcher.get(TARGET)
     assert first is not None
     assert first.serves(AT + 10, ["cpu_busy"])
     assert sorted(server.asked) == ["history", "older", "recent"]
     clock.now += 5
-    pasts.look()
-    assert pasts.of(TARGET) is first
+    prefetcher.read_pending()
+    assert prefetcher.get(TARGET) is first
     clock.now += 20
-    pasts.look()
+    prefetcher.read_pending()
     assert sorted(server.asked) == ["history", "older", "recent", "recent"]
-    again = pasts.of(TARGET)
+    again = prefetcher.get(TARGET)
     assert again is not None
     assert again.serves(clock.now + 40, ["cpu_busy"])
     server.pending = ()
     clock.now += 301
-    pasts.look()
-    assert pasts.of(TARGET) is None
+    prefetcher.read_pending()
+    assert prefetcher.get(TARGET) is None
 
 
 def test_the_week_is_read_anew_as_soon_as_it_is_another_one(
@@ -162,11 +159,11 @@ def test_the_week_is_read_anew_as_soon_as_it_is_another_one(
     """Else what fires right after that would wait for it."""
     clock.now = (AT // 300 + 1) * 300 - 3
     server = Server(_alert() | {"asg": "web-asg"})
-    pasts = _pasts(server, pool, clock)
-    pasts.look()
+    prefetcher = _prefetcher(server, pool, clock)
+    prefetcher.read_pending()
     clock.now += 4
-    pasts.look()
-    again = pasts.of(TARGET)
+    prefetcher.read_pending()
+    again = prefetcher.get(TARGET)
     assert again is not None
     assert again.serves(clock.now, ["cpu_busy"])
 
@@ -175,7 +172,7 @@ def test_a_storm_is_not_read_ahead(pool: ThreadPoolExecutor, clock: Clock) -> No
     """Then nobody acts on a single machine, and Prometheus has enough to do."""
     clock.now = AT
     server = Server(*(_alert(f"i-{number:017x}") for number in range(17)))
-    _pasts(server, pool, clock).look()
+    _prefetcher(server, pool, clock).read_pending()
     assert server.asked == []
 
 
@@ -183,10 +180,10 @@ def test_without_an_answer_nothing_is_known(pool: ThreadPoolExecutor, clock: Clo
     """Neither what is pending nor what has been; the next look may do better."""
     clock.now = AT
     server = Server(_alert())
-    pasts = _pasts(server, pool, clock)
+    prefetcher = _prefetcher(server, pool, clock)
     server.down = True
-    pasts.look()
-    assert pasts.of(TARGET) is None
+    prefetcher.read_pending()
+    assert prefetcher.get(TARGET) is None
     server.down = False
-    pasts.look()
-    assert pasts.of(TARGET) is not None
+    prefetcher.read_pending()
+    assert prefetcher.get(TARGET) is not None

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from receiver.evidence.prometheus import LabelledSample, Prometheus, PrometheusError
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus_answers import LabelledSample, PrometheusError
 
 URL = "http://user:hunter2@prometheus.example:9090/"
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -113,10 +114,10 @@ def test_info_annotations_are_no_failure() -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (httpx.ConnectError("refused by user:hunter2@prometheus.example"), "out of reach"),
+        (httpx.ConnectError("refused by user:hunter2@prometheus.example"), "unreachable"),
         (httpx.ReadTimeout("slow"), "within 5.0 s"),
         (httpx.ConnectTimeout("slow"), "within 5.0 s"),
-        (httpx.RemoteProtocolError("closed"), "out of reach"),
+        (httpx.RemoteProtocolError("closed"), "unreachable"),
     ],
 )
 def test_down_or_slow_server(error: httpx.HTTPError, said: str) -> None:
@@ -140,12 +141,12 @@ def test_down_or_slow_server(error: httpx.HTTPError, said: str) -> None:
         ),
         (httpx.Response(200, json={"status": "error", "error": "oops"}), "an error: oops"),
         (httpx.Response(200, json={"status": "error"}), "no reason given"),
-        (httpx.Response(200, text="not JSON"), "not of the form"),
-        (httpx.Response(200, content=b"\xff\xfe"), "not of the form"),
-        (httpx.Response(200, json=[]), "not of the form"),
-        (httpx.Response(200, json={"status": "success"}), "not of the form"),
-        (success("scalar", [1, "2"]), "not of the form"),
-        (success("matrix", [{"metric": {}, "values": [[1, "two"]]}]), "not of the form"),
+        (httpx.Response(200, text="not JSON"), "does not have the form"),
+        (httpx.Response(200, content=b"\xff\xfe"), "does not have the form"),
+        (httpx.Response(200, json=[]), "does not have the form"),
+        (httpx.Response(200, json={"status": "success"}), "does not have the form"),
+        (success("scalar", [1, "2"]), "does not have the form"),
+        (success("matrix", [{"metric": {}, "values": [[1, "two"]]}]), "does not have the form"),
     ],
 )
 def test_refusals_and_nonsense(response: httpx.Response, said: str) -> None:

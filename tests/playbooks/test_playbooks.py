@@ -27,7 +27,8 @@ from receiver.playbooks.conditions import (
     condition,
 )
 from receiver.playbooks.loader import PlaybookErrors, load
-from receiver.playbooks.schema import EDITION, EXAMPLES, filled
+from receiver.playbooks.placeholders import EXAMPLES, render
+from receiver.playbooks.schema import EDITION
 
 _ROOT = Path(__file__).parents[2]
 _EXAMPLE = """
@@ -97,15 +98,15 @@ def test_the_shortest_playbook_loads(written: Callable[[str], Path]) -> None:
         ("mode: auto", "limits: {blast_radius: 200%}", "4: blast_radius: write a percentage"),
         ("mode: auto", "undecided: {destructive: act}", "4: destructive: "),
         ("mode: auto", "colour: red", "4: colour: "),
-        ("mode: auto", "cooldown: soon", "4: cooldown: 'soon' is no duration"),
+        ("mode: auto", "cooldown: soon", "4: cooldown: 'soon' is not a duration"),
         ("mode: auto", "cooldown: .inf", "4: cooldown: "),
         ("mode: auto", "approval: 99999999999999h", "4: approval: "),
         ("mode: auto", "<<: {colour: red}", "colour: "),
-        ("mode: auto", "recheck: ['up{x=\"$secret\"}']", "only these are filled in"),
+        ("mode: auto", "recheck: ['up{x=\"$secret\"}']", "the only placeholders are"),
         ("mode: auto", "facts: {Bad: up}", "4: "),
-        ("mode: auto", "escalate: [{action: reboot_instance}]", "does not only tell people"),
+        ("mode: auto", "escalate: [{action: reboot_instance}]", "does more than notify people"),
         ("group.surging", "group.surgin", "7: when: "),
-        ("not group.surging", 'labels.a =~ "(a+)+$"', "7: when: =~ has no place"),
+        ("not group.surging", 'labels.a =~ "(a+)+$"', "7: when: =~ is not allowed"),
         ("- action: reboot_instance", "- action: scale_in", "desired: Field required"),
         (
             "- action: reboot_instance",
@@ -132,15 +133,15 @@ def test_a_fault_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("x: " + "[" * 60_000, "1: it is nested more than"),
-        ("- " * 30_000, "1: it is nested more than"),
+        ("x: " + "[" * 60_000, "1: nested more than"),
+        ("- " * 30_000, "1: nested more than"),
         ("a: &a [1]\nb: [*a, *a]", "1: anchors"),
         ("%YAML 1.1\n---\nname: 1" + ":59" * 15_000, "1: directives"),
         ("\nname: !!bool abc", "2: tags"),
-        ('name: "\\UFFFFFFFF"', "1: no YAML"),
+        ('name: "\\UFFFFFFFF"', "1: not YAML"),
         ('name: x\ndescription: "\\ud800"', "2: an escape"),
-        ("name: " + "9" * 60_000, "1: no YAML"),
-        ("#" * 70_000, "1: it is larger"),
+        ("name: " + "9" * 60_000, "1: not YAML"),
+        ("#" * 70_000, "1: the file is larger"),
         (_EXAMPLE.replace("mode: auto", f"cooldown: {'9' * 400}h"), "4: cooldown: "),
         (_EXAMPLE.replace('severity=~"', "x=" + " " * 60_000 + "{"), "3: 1: "),
     ],
@@ -182,7 +183,7 @@ def test_a_service_that_is_down_or_hangs_is_confirmed(
     ((recheck,),) = (one.recheck for one in playbooks if one.name == "service-down")
     metrics = {"service_up": up, "service_requests_total": requests}
     samples = [] if expected is None else [{"labels": "{}", "value": expected}]
-    asked = {"expr": filled(recheck, EXAMPLES), "eval_time": "2m", "exp_samples": samples}
+    asked = {"expr": render(recheck, EXAMPLES), "eval_time": "2m", "exp_samples": samples}
     case = {
         "interval": "5s",
         "input_series": [

@@ -101,7 +101,7 @@ def test_the_service_names_run_and_request_in_its_log(
     assert events["deliveries_taken"]["request_ids"] == [answer.headers["x-request-id"]]
     assert events["run_ended"]["run"] == run["id"]
     # This read of AWS ran in a thread of a pool.
-    assert events["situation_unreadable"]["run"] == run["id"]
+    assert events["aws_read_failed"]["run"] == run["id"]
 
 
 def test_a_token_in_a_wrong_place_is_never_shown(tmp_path: Path) -> None:

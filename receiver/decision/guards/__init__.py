@@ -1,1 +1,1 @@
-"""Reasons not to act."""
+"""The safety argument: one file a topic, and their order on one page (order.py)."""

@@ -1,25 +1,27 @@
-"""What a guard is: it says why a run may pass, or refuses with a name."""
+"""The signature of a guard: it says why the run may go on, or refuses for a named reason."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actions.reasons import Reason
 from models.inference.verdict import Verdict
-from receiver.decision.model import Situation, Subject
+from receiver.decision.model import Snapshot, Trigger
 from receiver.playbooks.schema import Playbook
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    alert: Subject
+class GuardInput:
+    """All that a guard may read. `playbooks` are those whose matchers fit the alert."""
+
+    trigger: Trigger
     verdict: Verdict | None
     playbooks: Sequence[Playbook]
-    situation: Situation
+    snapshot: Snapshot
     now: float
 
 
 @dataclass(frozen=True)
-class No:
+class Refused:
     """`retry_at` and `caused_by` as in `Refusal`."""
 
     reason: Reason
@@ -28,6 +30,6 @@ class No:
     caused_by: str | None = None
 
 
-Guard = Callable[[Case], str | No]
-# By name, in the order in which they are asked.
+Guard = Callable[[GuardInput], str | Refused]
+# Pairs of a gate's name and its guard, in the order in which they are checked.
 Guards = Sequence[tuple[str, Guard]]

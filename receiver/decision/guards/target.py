@@ -1,0 +1,69 @@
+"""Guards on the target as AWS shows it: that it is the one meant, and that it opted in."""
+
+from actions.aws.inventory import OPT_IN_TAG, Instance
+from actions.base import TargetKind
+from actions.reasons import Reason
+from receiver.decision.guards.base import GuardInput, Refused
+from receiver.decision.guards.recent_acts import why_caused_by_us
+
+
+def require_proven_target(inputs: GuardInput) -> str | Refused:
+    snapshot, instance = inputs.snapshot, inputs.snapshot.instance
+    if snapshot.group is not None and snapshot.asg is None:
+        return _unproven(f"AWS did not confirm the group {snapshot.group}")
+    if snapshot.kind is TargetKind.GROUP:
+        tags = snapshot.asg.tags if snapshot.asg else {}
+        if tags.get(OPT_IN_TAG) != "true":
+            return _unproven(f"{snapshot.group} has no tag {OPT_IN_TAG}=true")
+        return f"AWS confirms the group {snapshot.group}"
+    if instance is None:
+        return _unproven(f"AWS did not confirm {snapshot.target}")
+    doubt = _why_another_instance(inputs, instance)
+    return _unproven(doubt) if doubt else f"AWS confirms {instance.id}"
+
+
+def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:
+    """Why the instance may not be the one that the alert means, or may not be touched."""
+    asg = inputs.snapshot.asg
+    if instance.state != "running":
+        return f"{instance.id} is {instance.state}"
+    if instance.launched_at > inputs.trigger.starts_at:
+        return f"{instance.id} was launched after the alert started"
+    if instance.group != inputs.snapshot.group:
+        return f"{instance.id} is not in the group that the alert names"
+    if asg is not None and instance.id not in asg.members:
+        return f"{instance.id} is no longer a member of {asg.name}"
+    if instance.tags.get(OPT_IN_TAG) != "true":
+        return f"{instance.id} has no tag {OPT_IN_TAG}=true"
+    return None
+
+
+def require_membership(inputs: GuardInput) -> str | Refused:
+    """The group, even as it was read a moment ago, must have the target as a member."""
+    snapshot, asg = inputs.snapshot, inputs.snapshot.asg
+    if asg is None:
+        return _unproven(f"AWS did not confirm the group {snapshot.group}")
+    if snapshot.kind is TargetKind.INSTANCE and snapshot.target not in asg.members:
+        return _unproven(f"{snapshot.target} is not a member of {asg.name}")
+    return f"member of {asg.name}"
+
+
+def require_not_newborn(inputs: GuardInput) -> str | Refused:
+    """An instance that a scaling action of ours launched is expected to be busy at first."""
+    if inputs.trigger.request is not None:
+        return "requested by a person"
+    snapshot, instance = inputs.snapshot, inputs.snapshot.instance
+    for action in snapshot.recent_actions or ():
+        launched_by_us = (
+            instance is not None
+            and action.target == snapshot.group
+            and instance.launched_at > action.at
+        )
+        refused = why_caused_by_us(inputs, action) if launched_by_us else None
+        if refused is not None:
+            return refused
+    return "not launched by a recent action of ours"
+
+
+def _unproven(detail: str) -> Refused:
+    return Refused(Reason.TARGET_UNPROVEN, detail)

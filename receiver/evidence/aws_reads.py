@@ -1,0 +1,75 @@
+"""Single reads from AWS, each of which gives None where AWS does not answer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from actions.aws import context, errors, inventory
+from actions.aws.clients import AWS_ERRORS, Aws
+from actions.aws.inventory import Group, Instance, NotActionableError
+from receiver.evidence.source import Source
+from receiver.runtime.cache import BoundedCache
+
+_log = structlog.get_logger()
+_T = TypeVar("_T")
+# Registered instances of a target group, and the healthy ones among them.
+TargetHealth = tuple[frozenset[str], frozenset[str]]
+# How long CloudTrail's answer is good: it is minutes late by itself.
+_EVENTS_LAST_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsReads:
+    """`trail`: CloudTrail is asked, too. `on_unreadable` is called where AWS does not answer.
+
+    A `guess` is a read that nobody may need: its failure is not reported.
+    """
+
+    aws: Aws
+    trail: bool
+    on_unreadable: Callable[[Source], None] = lambda _: None
+    # CloudTrail's events by name of instance or group, with when they were asked for.
+    _events: BoundedCache[str, tuple[float, Sequence[str]]] = field(
+        default_factory=BoundedCache, init=False
+    )
+
+    def instance(self, instance_id: str) -> Instance | None:
+        return self._read(lambda: inventory.read_instance(self.aws, instance_id))
+
+    def instance_by_address(self, address: str) -> Instance | None:
+        return self._read(lambda: inventory.find_by_private_address(self.aws, address))
+
+    def group(self, name: str) -> Group | None:
+        return self._read(lambda: inventory.read_group(self.aws, name))
+
+    def is_protected(self, instance_id: str) -> bool | None:
+        return self._read(lambda: context.is_termination_protected(self.aws, instance_id))
+
+    def target_health(self, arn: str, *, guess: bool = False) -> TargetHealth | None:
+        return self._read(lambda: context.read_target_health(self.aws, arn), guess=guess)
+
+    def refreshes(self, group: str, *, guess: bool = False) -> Sequence[str] | None:
+        return self._read(lambda: context.active_refreshes(self.aws, group), guess=guess)
+
+    def recent_events(self, name: str, now: float) -> Sequence[str] | None:
+        """Changes by others, remembered: CloudTrail answers slowly, and only twice a second."""
+        asked_at, remembered = self._events.get(name, (0.0, None))
+        if remembered is not None and 0 <= now - asked_at < _EVENTS_LAST_S:
+            return remembered
+        events = self._read(lambda: context.recent_changes(self.aws, name, now))
+        if events is not None:
+            self._events[name] = (now, events)
+        return events
+
+    def _read(self, read: Callable[[], _T], *, guess: bool = False) -> _T | None:
+        try:
+            return read()
+        except NotActionableError:
+            return None
+        except AWS_ERRORS as error:
+            _log.warning("aws_read_failed", error=errors.classify(error)[0])
+            if not guess:
+                self.on_unreadable(Source.AWS)
+            return None

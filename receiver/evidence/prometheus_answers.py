@@ -1,0 +1,179 @@
+"""The answers of Prometheus' HTTP API, checked and parsed.
+
+https://prometheus.io/docs/prometheus/latest/querying/api
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+_ERROR_TEXT_MAX = 200
+
+
+class PrometheusError(Exception):
+    """Prometheus gave no answer to rely on. The message contains no address and no secret."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSeries:
+    """Samples of one series in time order: epoch seconds and finite values, equally long."""
+
+    labels: Mapping[str, str]
+    times: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSample:
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertingRule:
+    """`healthy`: its last evaluation had no error."""
+
+    name: str
+    expr: str
+    labels: Mapping[str, str]
+    healthy: bool
+
+
+class _Range(BaseModel):
+    metric: dict[str, str]
+    values: list[tuple[float, float]]
+
+
+class _Instant(BaseModel):
+    metric: dict[str, str]
+    value: tuple[float, float]
+
+
+class _Matrix(BaseModel):
+    kind: Literal["matrix"] = Field(alias="resultType")
+    result: list[_Range]
+
+
+class _Vector(BaseModel):
+    kind: Literal["vector"] = Field(alias="resultType")
+    result: list[_Instant]
+
+
+class _Answer(BaseModel):
+    status: Literal["success"]
+    warnings: list[str] = []
+
+
+class _MatrixAnswer(_Answer):
+    data: _Matrix
+
+
+class _VectorAnswer(_Answer):
+    data: _Vector
+
+
+class _Rule(BaseModel):
+    name: str
+    query: str
+    labels: dict[str, str] = {}
+    health: str = "unknown"
+
+
+class _RuleGroup(BaseModel):
+    rules: list[_Rule]
+
+
+class _RuleGroups(BaseModel):
+    groups: list[_RuleGroup]
+
+
+class _RulesAnswer(_Answer):
+    data: _RuleGroups
+
+
+_AnyAnswer = TypeVar("_AnyAnswer", bound=_Answer)
+
+
+class _Failure(BaseModel):
+    status: Literal["error"]
+    error: str = ""
+
+
+def parse_matrix(body: bytes) -> tuple[LabelledSeries, ...]:
+    """The series of a range query, without samples that are NaN or infinite.
+
+    Raises `PrometheusError`, also for warnings: those stand for an incomplete answer.
+    """
+    result = _parse(_MatrixAnswer, body).data.result
+    _refuse_duplicates(series.metric for series in result)
+    return tuple(_series(series) for series in result)
+
+
+def parse_vector(body: bytes) -> tuple[LabelledSample, ...]:
+    """The samples of an instant query. Raises `PrometheusError`, also for NaN and warnings."""
+    result = _parse(_VectorAnswer, body).data.result
+    _refuse_duplicates(sample.metric for sample in result)
+    if not all(math.isfinite(sample.value[1]) for sample in result):
+        raise PrometheusError("Prometheus answered with a value that is not a number")
+    return tuple(LabelledSample(labels=sample.metric, value=sample.value[1]) for sample in result)
+
+
+def parse_rules(body: bytes) -> tuple[AlertingRule, ...]:
+    """The alerting rules that are loaded. Raises `PrometheusError`."""
+    return tuple(
+        AlertingRule(
+            name=rule.name, expr=rule.query, labels=rule.labels, healthy=rule.health == "ok"
+        )
+        for group in _parse(_RulesAnswer, body).data.groups
+        for rule in group.rules
+    )
+
+
+def http_error(status: int, body: bytes) -> PrometheusError:
+    """The error for an answer with another status than 200."""
+    reason = _error_text(body)
+    text = f"Prometheus answered {status}"
+    return PrometheusError(f"{text}: {reason}" if reason else text)
+
+
+def _parse(kind: type[_AnyAnswer], body: bytes) -> _AnyAnswer:
+    try:
+        answer = kind.model_validate_json(body)
+    except ValidationError as error:
+        if reason := _error_text(body):
+            raise PrometheusError(f"Prometheus reports an error: {reason}") from error
+        raise PrometheusError("Prometheus' answer does not have the form of its API") from error
+    if answer.warnings:
+        raise PrometheusError(f"Prometheus warns: {_one_line(answer.warnings[0])}")
+    return answer
+
+
+def _error_text(body: bytes) -> str:
+    try:
+        return _one_line(_Failure.model_validate_json(body).error) or "no reason given"
+    except ValidationError:
+        return ""
+
+
+def _one_line(text: str) -> str:
+    """A server's text as one short line without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text[:_ERROR_TEXT_MAX]).strip()
+
+
+def _refuse_duplicates(all_labels: Iterable[Mapping[str, str]]) -> None:
+    """With two series of the same labels, either of them could be the wrong one."""
+    seen: set[frozenset[tuple[str, str]]] = set()
+    for labels in all_labels:
+        key = frozenset(labels.items())
+        if key in seen:
+            raise PrometheusError("Prometheus answered with the same series twice")
+        seen.add(key)
+
+
+def _series(series: _Range) -> LabelledSeries:
+    finite = sorted(sample for sample in series.values if math.isfinite(sample[1]))
+    times, values = zip(*finite, strict=True) if finite else ((), ())
+    return LabelledSeries(labels=series.metric, times=times, values=values)

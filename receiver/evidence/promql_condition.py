@@ -1,0 +1,18 @@
+"""PromQL conditions: whether one holds now, or is unknown."""
+
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus_answers import PrometheusError
+
+
+def holds(prometheus: Prometheus, expr: str, at: float) -> bool | None:
+    """Whether a condition holds at a moment; None is unknown: no data, no answer, not a number.
+
+    Every sample must be non-zero. Conditions are best written with `bool` (`x < bool 0.85`):
+    a filter (`x < 0.85`) returns nothing where it is false, which looks like no data and is
+    unknown here, drops the members of a group that fail it, and passes on a value of 0.
+    """
+    try:
+        samples = prometheus.instant_query(expr, at=at)
+    except PrometheusError:
+        return None
+    return all(sample.value != 0 for sample in samples) if samples else None

@@ -1,0 +1,64 @@
+"""Prometheus' answers as series by role, cleaned of what no machine could show."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from models.features.evidence import Series
+from models.features.signals import ROLES
+from receiver.evidence.prometheus_answers import LabelledSeries
+
+Answer = tuple[LabelledSeries, ...]
+
+
+def joined(older: Answer | None, newer: Answer | None) -> Answer | None:
+    """Two adjacent answers as one; None without either, whose end or beginning would be false."""
+    if older is None or newer is None:
+        return None
+    return older + newer
+
+
+def extended(
+    older: Mapping[str, Series] | None, newer: Mapping[str, Series] | None
+) -> Mapping[str, Series] | None:
+    """Each role's series with the newer samples after the older; None without either part."""
+    if older is None or newer is None:
+        return None
+    empty = Series()
+    pairs = {role: (older.get(role, empty), newer.get(role, empty)) for role in {*older, *newer}}
+    return {
+        role: Series((*before.times, *after.times), (*before.values, *after.values))
+        for role, (before, after) in pairs.items()
+    }
+
+
+def by_role(answer: Iterable[LabelledSeries] | None, at: float) -> dict[str, Series] | None:
+    """Samples up to `at`, without those that the role's range rules out."""
+    if answer is None:
+        return None
+    times: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
+    values: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
+    for series in answer:
+        name = series.labels.get("role", "")
+        role = ROLES.get(name)
+        # A server may answer beyond the end that it was asked for.
+        samples = [
+            (time, value)
+            for time, value in zip(series.times, series.values, strict=True)
+            if time <= at and (role is None or role.believable(value))
+        ]
+        times[name] += tuple(time for time, _ in samples)
+        values[name] += tuple(value for _, value in samples)
+    return {name: Series(times[name], values[name]) for name in times}
+
+
+def by_instance(
+    answer: Iterable[LabelledSeries] | None, at: float
+) -> dict[str, dict[str, Series]] | None:
+    """As `by_role`, for each instance that the series name."""
+    if answer is None:
+        return None
+    members: defaultdict[str, list[LabelledSeries]] = defaultdict(list)
+    for series in answer:
+        if instance_id := series.labels.get("instance_id"):
+            members[instance_id].append(series)
+    return {instance_id: by_role(series, at) or {} for instance_id, series in members.items()}

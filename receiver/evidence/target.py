@@ -1,0 +1,25 @@
+"""Whom an alert is about."""
+
+import ipaddress
+from dataclasses import dataclass
+
+from actions.base import TargetKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """An instance or a group; all None where the alert's labels name neither."""
+
+    id: str | None = None
+    kind: TargetKind | None = None
+    group: str | None = None
+
+
+def private_address(instance: str) -> str | None:
+    """The address of a scrape target ("10.0.1.7:9100") where it is a private IPv4 address."""
+    host, _, _ = instance.partition(":")
+    try:
+        address = ipaddress.IPv4Address(host)
+    except ValueError:
+        return None
+    return str(address) if address.is_private and not address.is_loopback else None

@@ -1,0 +1,84 @@
+"""The types of a playbook's fields: durations, percentages, matchers, conditions, action names."""
+
+import difflib
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+
+from actions.base import Impact
+from actions.catalog.registry import CATALOG
+from receiver.playbooks.conditions import Condition, condition
+from receiver.playbooks.matchers import Matcher, parse
+from receiver.playbooks.placeholders import check_placeholders
+
+_DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
+_PERCENT = re.compile(r"(\d{1,2}|100)%")
+# A longer duration is a mistake, and a time that far ahead cannot be represented.
+_LONGEST_S = 31 * 86_400.0
+
+
+def _to_seconds(value: object) -> object:
+    """Prometheus' durations ("90s", "5m", "1h30m") in seconds."""
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value)
+    if not value or match is None:
+        raise ValueError(f"{value!r} is not a duration; write one such as 90s, 5m or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
+
+
+def _to_percent(value: object) -> object:
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("write a percentage, such as 10%")
+    return float(match.group(1))
+
+
+def _to_matcher(value: object) -> object:
+    return parse(value) if isinstance(value, str) else value
+
+
+def _to_condition(value: object) -> object:
+    return condition(value) if isinstance(value, str) else value
+
+
+def _check_action(value: object) -> object:
+    if isinstance(value, str) and value not in CATALOG:
+        similar = difflib.get_close_matches(value, CATALOG, 1)
+        names = (
+            f"did you mean {similar[0]}?" if similar else f"the actions are {', '.join(CATALOG)}"
+        )
+        raise ValueError(f"unknown action {value!r}; {names}")
+    return value
+
+
+def _check_harmless(value: str) -> str:
+    harmless = [name for name, action in CATALOG.items() if action.impact is Impact.HARMLESS]
+    if value not in harmless:
+        raise ValueError(f"{value} does more than notify people; use {', '.join(harmless)}")
+    return value
+
+
+def _check_released_at_end(value: str) -> str:
+    released = [name for name, action in CATALOG.items() if action.released_at_end]
+    if value not in released:
+        names = ", ".join(released)
+        raise ValueError(f"{value} is not rolled back when the run ends; use {names}")
+    return value
+
+
+Seconds = Annotated[
+    float, BeforeValidator(_to_seconds, json_schema_input_type=str), Field(ge=0, le=_LONGEST_S)
+]
+Percent = Annotated[
+    float, BeforeValidator(_to_percent, json_schema_input_type=str), Field(ge=1, le=100)
+]
+Promql = Annotated[str, BeforeValidator(check_placeholders), StringConstraints(min_length=1)]
+When = Annotated[Condition, BeforeValidator(_to_condition, json_schema_input_type=str)]
+AlertMatcher = Annotated[Matcher, BeforeValidator(_to_matcher, json_schema_input_type=str)]
+ActionName = Annotated[str, BeforeValidator(_check_action)]
+HarmlessAction = Annotated[ActionName, AfterValidator(_check_harmless)]
+TemporaryAction = Annotated[ActionName, AfterValidator(_check_released_at_end)]
+Parameters = Annotated[dict[str, Any], BeforeValidator(check_placeholders)]
