@@ -57,7 +57,7 @@ soak: $(STAMP) ## a steady load for MINUTES=30: memory, handles and records must
 bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
 	$(BIN)/python -m bench.scenes.decisions --seed $(or $(SEED),1)
 
-bench: tools database ## acks, storms, decisions and the re-check, against yardsticks in the same run
+bench: tools database ## acks, storms, decisions and the re-check, against baselines in the same run
 	$(BIN)/python -m bench
 
 model: $(STAMP) ## make the shipped model again (DATA=folder of labelled sets)

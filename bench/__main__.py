@@ -11,15 +11,15 @@ from pathlib import Path
 
 import click
 
-from bench.load.ack_latency import acks
-from bench.load.recheck_cost import recheck
-from bench.load.record_growth import growth
-from bench.load.storm import storm
+from bench.load.ack_latency import measure_acks
+from bench.load.recheck_cost import measure_recheck
+from bench.load.record_growth import measure_growth
+from bench.load.storm import measure_storm
 from bench.load.webhook_to_aws import webhook_to_aws
 
 _OUT, _PAGE = Path("build/bench.json"), Path("build/bench.md")
 _DATABASES = ("sqlite", "postgres")
-# Of which the contract names each; what could not be measured is null.
+# The figures that are always in the file; null if one could not be measured.
 _NAMED = (
     "ack_ratio_sqlite_c1",
     "ack_ratio_sqlite_c32",
@@ -38,17 +38,17 @@ _NAMED = (
 
 
 def main() -> int:
-    """0 where everything was measured."""
-    nothing = Path(tempfile.mkdtemp(prefix="bench-"))
-    (nothing / "none.yaml").write_text(
+    """0 if every figure was measured."""
+    unrelated = Path(tempfile.mkdtemp(prefix="bench-"))
+    (unrelated / "none.yaml").write_text(
         "name: none\nmatch: ['alertname=\"Other\"']\nsteps: [{action: reboot_instance}]\n"
         "verify: {expr: up, for: 0s, timeout: 60s}\n"
     )
     parts: Mapping[str, Callable[[Path], Mapping[str, float]]] = {
-        "re-check": lambda _: recheck(),
-        "acknowledgements": lambda folder: acks(folder, playbooks=nothing),
-        "storm": lambda folder: storm(folder, playbooks=nothing),
-        "growth": growth,
+        "re-check": lambda _: measure_recheck(),
+        "acknowledgements": lambda folder: measure_acks(folder, playbooks=unrelated),
+        "storm": lambda folder: measure_storm(folder, playbooks=unrelated),
+        "growth": measure_growth,
         "webhook to AWS": webhook_to_aws,
     }
     figures: dict[str, float | None] = dict.fromkeys(_NAMED)
@@ -58,12 +58,12 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="bench-"))
         try:
             figures |= measure(folder)
-        except Exception as error:  # noqa: BLE001 the other figures are wanted all the same
+        except Exception as error:  # noqa: BLE001 measure the other figures all the same
             click.echo(f"{name}: {type(error).__name__}: {error}", err=True)
             failed = True
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(nothing)
+    shutil.rmtree(unrelated)
     _OUT.parent.mkdir(exist_ok=True)
     _OUT.write_text(json.dumps(figures, indent=2) + "\n")
     page = "\n\n".join([_table(figures), *_plots(figures)])
@@ -86,10 +86,10 @@ def _table(figures: Mapping[str, float | None]) -> str:
 
 
 def _plots(figures: Mapping[str, float | None]) -> Iterator[str]:
-    """Bars, as Mermaid draws them in the page on performance."""
+    """Bar charts in Mermaid for the page on performance."""
     yield _bars(
-        "Acks a second against the yardstick, by connections",
-        "share of the yardstick's",
+        "Acks a second against the baseline, by connections",
+        "share of the baseline's",
         {
             f"{db} {c}": figures.get(f"ack_ratio_{db}_c{c}")
             for db in _DATABASES

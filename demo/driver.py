@@ -1,4 +1,4 @@
-"""`smartcloudops demo`: set the stage, break things, show the healing, sum it up."""
+"""`smartcloudops demo`: start the environment, inject faults, show the remediations, sum up."""
 
 import json
 import signal
@@ -14,10 +14,16 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
-from demo.incidents import SCRIPT, Observed, Watcher
+from demo.incidents import SCRIPT, Observed
 from demo.stack import tools
-from demo.stack.environment import Stage, publish, set_up
+from demo.stack.environment import (
+    Environment,
+    EnvironmentOptions,
+    publish,
+    start_environment,
+)
 from demo.stack.processes import ProcessError, Processes, end_with_make
+from demo.watcher import Watcher
 
 _FOLDER = Path(".demo")
 _FIGURES = Path("build/demo.json")
@@ -49,7 +55,7 @@ class Timeline:
         )
 
     def waiting(self, text: str) -> None:
-        """Shown on a terminal only, and gone with the next event."""
+        """A status line, on a terminal only, until `stop_waiting`."""
         if not self.console.is_terminal:
             return
         if self._status is None:
@@ -57,14 +63,14 @@ class Timeline:
             self._status.start()
         self._status.update(escape(text))
 
-    def rest(self) -> None:
+    def stop_waiting(self) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
 
 
 def run(*, once: bool) -> int:
-    """The exit status: 0 only where every incident ended as it should."""
+    """The exit status: 0 only if every incident ended as expected."""
     end_with_make()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
@@ -73,11 +79,11 @@ def run(*, once: bool) -> int:
         with Processes(_FOLDER / "logs") as processes:
             return _play(processes, timeline, once=once)
     except (ProcessError, tools.ToolsError, httpx.HTTPError) as error:
-        timeline.rest()
+        timeline.stop_waiting()
         timeline.console.print(f"[red]the demo failed:[/] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
-        timeline.rest()
+        timeline.stop_waiting()
         timeline.console.print("stopped")
         return 130
 
@@ -87,87 +93,92 @@ def _interrupt(_: int, __: FrameType | None) -> None:
 
 
 def _play(processes: Processes, timeline: Timeline, *, once: bool) -> int:
-    stage = set_up(
+    environment = start_environment(
         processes,
-        tools=tools.require(),
-        folder=_FOLDER / "state",
-        seed=_SEED,
+        tools.require(),
+        EnvironmentOptions(folder=_FOLDER / "state", seed=_SEED),
         say=timeline.say,
     )
-    publish(stage, _FOLDER / "endpoints.json")
-    _links(stage, timeline)
+    publish(environment, _FOLDER / "endpoints.json")
+    _links(environment, timeline)
     with httpx.Client(trust_env=False, timeout=10) as http:
-        _settle(stage, http, timeline)
-        watcher = Watcher(stage=stage, http=http, say=timeline.say, waiting=timeline.waiting)
+        _settle(environment, http, timeline)
+        watcher = Watcher(
+            environment=environment, http=http, say=timeline.say, waiting=timeline.waiting
+        )
         used: set[str] = set()
-        seen = []
+        observations = []
         for incident in SCRIPT:
             timeline.console.rule(f"{incident.fault} in {incident.group}")
-            seen.append(watcher.play(incident, used))
-            timeline.rest()
-            timeline.say("receiver", f"because: {seen[-1].why}")
+            observations.append(watcher.play(incident, used))
+            timeline.stop_waiting()
+            timeline.say("receiver", f"because: {observations[-1].why}")
             processes.check()
-    _sum_up(seen, stage, timeline)
+    _sum_up(observations, environment, timeline)
     _FIGURES.parent.mkdir(exist_ok=True)
-    _FIGURES.write_text(json.dumps([asdict(one) for one in seen], indent=2) + "\n")
-    as_expected = all(one.ended_as_expected for one in seen)
+    _FIGURES.write_text(
+        json.dumps([asdict(observed) for observed in observations], indent=2) + "\n"
+    )
+    as_expected = all(observed.ended_as_expected for observed in observations)
     if not once:
-        _links(stage, timeline)
-        timeline.say("demo", "everything stays up until Ctrl-C")
+        _links(environment, timeline)
+        timeline.say("demo", "everything runs until Ctrl-C")
         while True:
             time.sleep(1)
             processes.check()
     return 0 if as_expected else 1
 
 
-def _settle(stage: Stage, http: httpx.Client, timeline: Timeline) -> None:
-    """Wait until Prometheus has scraped every instance for a while: the past has them all, too."""
+def _settle(environment: Environment, http: httpx.Client, timeline: Timeline) -> None:
+    """Wait until Prometheus has scraped every instance for some seconds."""
     until = time.monotonic() + _SETTLED_S
     since = time.time() + _WATCHED_S
     query = {"query": f'count(timestamp(up{{job="node"}} == 1) > {since:.0f})'}
     while time.monotonic() < until:
-        found = http.get(f"{stage.prometheus}/api/v1/query", params=query).json()
-        result = found["data"]["result"]
+        answer = http.get(f"{environment.prometheus}/api/v1/query", params=query).json()
+        result = answer["data"]["result"]
         up = int(result[0]["value"][1]) if result else 0
         if up >= _MEMBERS:
-            timeline.rest()
+            timeline.stop_waiting()
             timeline.say("prometheus", f"scrapes {up} instances, found by EC2 service discovery")
             return
         timeline.waiting(f"{up} of {_MEMBERS} instances are scraped")
         time.sleep(0.5)
-    raise ProcessError(f"Prometheus did not see all {_MEMBERS} instances in {_SETTLED_S} s")
+    raise ProcessError(f"Prometheus did not scrape all {_MEMBERS} instances within {_SETTLED_S} s")
 
 
-def _links(stage: Stage, timeline: Timeline) -> None:
+def _links(environment: Environment, timeline: Timeline) -> None:
     for name in ("receiver", "prometheus", "alertmanager", "aws"):
-        timeline.say("demo", f"{name:<12} {getattr(stage, name)}")
+        timeline.say("demo", f"{name:<12} {getattr(environment, name)}")
     timeline.say("demo", f"tokens and variables: {_FOLDER / 'endpoints.json'}")
-    timeline.say("demo", f"the console: {stage.receiver}/, with the token of the operator")
+    timeline.say("demo", f"the console: {environment.receiver}/, with the token of the operator")
 
 
-def _sum_up(seen: Sequence[Observed], stage: Stage, timeline: Timeline) -> None:
+def _sum_up(observations: Sequence[Observed], environment: Environment, timeline: Timeline) -> None:
     table = Table(title="What happened, in seconds from the fault", padding=0)
-    for heading in ("fault", "detected", "decided", "acted", "recovered", "done"):
+    for heading in ("fault", "detected", "decided", "acted", "recovered", "action"):
         table.add_column(heading, no_wrap=True)
-    for one in seen:
-        detected = None if one.alert_at is None else one.alert_at - one.fault_at
-        mark = "[green]as it should[/]" if one.ended_as_expected else "[red]NOT as it should[/]"
+    for observed in observations:
+        detected = None if observed.alert_at is None else observed.alert_at - observed.fault_at
+        mark = "[green]as expected[/]" if observed.ended_as_expected else "[red]NOT as expected[/]"
         table.add_row(
-            one.fault,
+            observed.fault,
             _seconds(detected),
-            _seconds(one.decided_s),
-            _seconds(one.acted_s),
-            _seconds(one.recovered_s),
-            f"{one.action or 'nothing: ' + str(one.refusal)}\n{mark}",
+            _seconds(observed.decided_s),
+            _seconds(observed.acted_s),
+            _seconds(observed.recovered_s),
+            f"{observed.action or 'nothing: ' + str(observed.refusal)}\n{mark}",
         )
     timeline.console.print(table)
-    for one in seen:
-        if one.received_s is not None and one.acted_s is not None:
-            took = one.acted_s - one.received_s
-            timeline.say("receiver", f"{one.fault}: webhook to AWS call in {1000 * took:.0f} ms")
-    timeline.say("demo", "the whole stories:")
-    for one in seen:
-        timeline.say("demo", f"{one.fault:<14} {stage.receiver}/runs/{one.run_id}")
+    for observed in observations:
+        if observed.received_s is not None and observed.acted_s is not None:
+            took = observed.acted_s - observed.received_s
+            timeline.say(
+                "receiver", f"{observed.fault}: webhook to AWS call in {1000 * took:.0f} ms"
+            )
+    timeline.say("demo", "the runs:")
+    for observed in observations:
+        timeline.say("demo", f"{observed.fault:<14} {environment.receiver}/runs/{observed.run_id}")
 
 
 def _seconds(value: float | None) -> str:

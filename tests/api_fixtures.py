@@ -18,7 +18,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost
+from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost
 from receiver.app import app
 from receiver.chat.wiring import make_chat
 from receiver.http import tokens
@@ -64,7 +64,7 @@ class Live:
     folder: Path
     url: str
     system: System
-    aws: StillAws
+    aws: FrozenAws
     application: FastAPI
     prometheus: Answering
     tokens: Mapping[Role, str]
@@ -171,12 +171,12 @@ def live(
 
     With a `client`, which takes it to chats and models, the chat of the settings is on.
     """
-    aws = StillAws(time.time)
+    aws = FrozenAws(time.time)
     hosts = {
-        one: StillHost(one, f"us-east-1{zone}", time.time() - 86_400)
+        one: FrozenHost(one, f"us-east-1{zone}", time.time() - 86_400)
         for one, zone in zip(HOSTS, "abcabc", strict=True)
     }
-    aws.groups[GROUP] = StillGroup(GROUP, hosts, 2, 12, len(hosts))
+    aws.groups[GROUP] = FrozenGroup(GROUP, hosts, 2, 12, len(hosts))
     (folder / "playbooks").mkdir()
     for name, step in _STEPS.items():
         text = PLAYBOOK.replace("NAME", name).replace("STEP", step)

@@ -1,4 +1,4 @@
-"""Several receivers on one PostgreSQL, and the emulated AWS that they act on."""
+"""Several receivers on one PostgreSQL, with an emulated AWS."""
 
 import json
 import socket
@@ -8,24 +8,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from demo.stack import postgres
-from demo.stack.environment import begin_receiver
+from demo.stack.environment import begin_receiver, create_tokens, emulated_aws
 from demo.stack.postgres import Postgres
 from demo.stack.processes import Child, Processes, free_port, wait_announced, wait_ready
-from receiver.http import tokens
 from receiver.http.tokens import Role
 
 # As a container engine or systemd does.
 _RESTARTED_AFTER_S = 1.0
 _EMULATOR = ("-m", "demo.aws.server", "--port", "0", "--seed", "7", "--speed", "10")
 _CHUNK = 65_536
-# The file in the cluster's folder with the webhook's token.
-TOKEN = "webhook-token"  # noqa: S105 a file's name
 
 
 @dataclass(kw_only=True)
@@ -59,7 +57,7 @@ class Replica:
 
     def begin(self) -> None:
         self.starts += 1
-        # A log of its own each time: what killed the last one must not get lost.
+        # Each start has its own log, so that the reason of the last end is kept.
         name = f"{self.name}.{self.starts}"
         self.child = begin_receiver(self.processes, self.env, name=name)
 
@@ -67,9 +65,11 @@ class Replica:
         if self.child is not None:
             wait_ready(self.child, f"{self.url}/readyz")
 
-    def call(self, method: str, path: str, role: Role | None = None, **sent: Any) -> httpx.Response:
+    def call(
+        self, method: str, path: str, role: Role | None = None, **content: Any
+    ) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
-        return self.http.request(method, f"{self.url}{path}", headers=headers, **sent)
+        return self.http.request(method, f"{self.url}{path}", headers=headers, **content)
 
     def deliver(self, *alerts: Mapping[str, Any]) -> httpx.Response:
         body = {"version": "4", "alerts": list(alerts)}
@@ -80,6 +80,18 @@ class Replica:
         lines = self.call("GET", "/metrics").text.splitlines()
         (line,) = [line for line in lines if line.startswith(f"smartcloudops_{name} ")]
         return float(line.split()[1])
+
+    def runs(self, since: float) -> list[dict[str, Any]]:
+        """All runs since then."""
+        runs: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        start = datetime.fromtimestamp(since, UTC).isoformat()
+        while cursor is not None:
+            params = {"since": start, "limit": "500"} | ({"cursor": cursor} if cursor else {})
+            page = self.call("GET", "/api/v1/runs", Role.VIEWER, params=params).json()
+            runs += page["items"]
+            cursor = page["next_cursor"]
+        return runs
 
     def leads(self) -> bool:
         with suppress(httpx.TransportError):
@@ -97,9 +109,9 @@ class Cluster:
     http: httpx.Client
 
     def leader(self) -> Replica | None:
-        """The one that acts, while exactly one says so."""
-        found = [one for one in self.replicas if one.alive and one.leads()]
-        return found[0] if len(found) == 1 else None
+        """The replica that acts; None unless exactly one reports that it leads."""
+        leaders = [replica for replica in self.replicas if replica.alive and replica.leads()]
+        return leaders[0] if len(leaders) == 1 else None
 
     def fleet(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = self.http.get(f"{self.aws}/_sim/fleet").json()["items"]
@@ -118,23 +130,23 @@ class Cluster:
 
 @dataclass
 class Supervisor:
-    """Starts a receiver again soon after it ended, whenever it looks."""
+    """Starts a receiver again a second after it ended."""
 
     replicas: Sequence[Replica]
     _ended: dict[str, float] = field(default_factory=dict, init=False)
 
-    def look(self) -> None:
+    def restart_ended(self) -> None:
         now = time.monotonic()
-        for one in self.replicas:
-            if one.alive:
-                self._ended.pop(one.name, None)
-            elif now - self._ended.setdefault(one.name, now) >= _RESTARTED_AFTER_S:
-                one.begin()
+        for replica in self.replicas:
+            if replica.alive:
+                self._ended.pop(replica.name, None)
+            elif now - self._ended.setdefault(replica.name, now) >= _RESTARTED_AFTER_S:
+                replica.begin()
 
 
 @dataclass
 class Wire:
-    """A TCP connection to the database that a test may cut: nothing passes, nothing is closed."""
+    """A TCP connection to the database that a test may cut: no byte passes, no socket closes."""
 
     to: tuple[str, int]
     port: int = field(init=False)
@@ -149,7 +161,7 @@ class Wire:
     def cut(self) -> None:
         self._whole.clear()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self._whole.set()
 
     def close(self) -> None:
@@ -174,47 +186,47 @@ class Wire:
             while data := source.recv(_CHUNK):
                 self._whole.wait()
                 sink.sendall(data)
-        for one in (source, sink):
+        for end in (source, sink):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSpec:
+    """`folder` gets the tokens; `settings` are environment variables of every receiver."""
+
+    folder: Path
+    playbooks: Path
+    replicas: int = 2
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
-def cluster(  # noqa: PLR0913 each is one fact about it, by name
-    processes: Processes,
-    folder: Path,
-    *,
-    playbooks: Path,
-    prometheus: Callable[[str, Sequence[str]], str],
-    replicas: int = 2,
-    settings: Mapping[str, str] | None = None,
+def run_cluster(
+    processes: Processes, spec: ClusterSpec, prometheus: Callable[[str, Sequence[str]], str]
 ) -> Iterator[Cluster]:
-    """The cluster, up and with a leader soon. Raises ProcessError, PostgresError, ToolsError.
+    """The cluster when all its receivers are ready. Raises ProcessError, PostgresError, ToolsError.
 
-    `prometheus` gets AWS' URL and the receivers', and gives the URL that these ask for metrics.
+    `prometheus` gets the URL of AWS and those of the receivers, and returns the URL that the
+    receivers query for metrics.
     """
     emulator = processes.start("aws", [sys.executable, *_EMULATOR])
-    made = {str(role): tokens.create(folder / "tokens.json", role, str(role)) for role in Role}
-    (folder / TOKEN).touch(mode=0o600)
-    (folder / TOKEN).write_text(made[Role.WEBHOOK])
+    tokens = create_tokens(spec.folder)
     with postgres.running(processes) as database, httpx.Client(trust_env=False, timeout=60) as http:
         aws = wait_announced(emulator)["url"]
-        ports = [free_port() for _ in range(replicas)]
+        ports = [free_port() for _ in range(spec.replicas)]
         env = {
-            "AWS_ENDPOINT_URL": aws,
-            "AWS_ACCESS_KEY_ID": "emulated",
-            "AWS_SECRET_ACCESS_KEY": "emulated",
-            "AWS_DEFAULT_REGION": "us-east-1",
+            **emulated_aws(aws),
             "SMARTCLOUDOPS_PROMETHEUS_URL": prometheus(
                 aws, [f"http://127.0.0.1:{port}" for port in ports]
             ),
-            "SMARTCLOUDOPS_PLAYBOOKS": str(playbooks),
-            "SMARTCLOUDOPS_TOKENS_FILE": str(folder / "tokens.json"),
+            "SMARTCLOUDOPS_PLAYBOOKS": str(spec.playbooks),
+            "SMARTCLOUDOPS_TOKENS_FILE": str(spec.folder / "tokens.json"),
             "SMARTCLOUDOPS_MODE": "auto",
-            **(settings or {}),
+            **spec.settings,
         }
-        members = []
+        replicas = []
         for number, port in enumerate(ports):
             wire = Wire(("127.0.0.1", database.port))
             own = {
@@ -223,21 +235,21 @@ def cluster(  # noqa: PLR0913 each is one fact about it, by name
                     str(database.port), str(wire.port)
                 ),
             }
-            one = Replica(
+            replica = Replica(
                 name=f"receiver-{number + 1}",
                 url=f"http://127.0.0.1:{port}",
                 env={**env, **own},
                 processes=processes,
-                tokens=made,
+                tokens=tokens,
                 http=http,
                 wire=wire,
             )
-            one.begin()
-            members.append(one)
-        for one in members:
-            one.ready()
+            replica.begin()
+            replicas.append(replica)
+        for replica in replicas:
+            replica.ready()
         try:
-            yield Cluster(aws=aws, database=database, replicas=tuple(members), http=http)
+            yield Cluster(aws=aws, database=database, replicas=tuple(replicas), http=http)
         finally:
-            for one in members:
-                one.wire.close()
+            for replica in replicas:
+                replica.wire.close()

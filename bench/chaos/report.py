@@ -1,35 +1,35 @@
-"""What is left to say after the chaos: AWS's log of calls, held against what is on record."""
+"""The report on the chaos: AWS's log of calls compared with the records."""
 
 import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from actions.assurance.reconcile import FindingKind
 from actions.base import Outcome
 from bench.chaos.cluster import Cluster
+from bench.chaos.monitoring import Deliveries
 from demo.stack.processes import without_aws
 
 _REBOOT = "RebootInstances"
 _ROGUE = "ROGUE"
-# One of six: a tenth of a group, and at least one, may be out.
+# Of a group of six: a tenth, but at least one member, may be out at the same time.
 _OUT_AT_MOST = 1
 _HOUR_S = 3600.0
-# A step is on record within so long after its claim, from which the cooldown counts.
+# A step is recorded this long after its claim at most; the cooldown starts at the claim.
 _ON_RECORD_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caps:
-    """How many acts there may be in any hour, and how far those on one target must be apart."""
+    """The most acts in any hour, and the least seconds between two acts on one target."""
 
     target: int
     group: int
@@ -38,48 +38,12 @@ class Caps:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deliveries:
-    """Alertmanager's, as it counted them itself: each is tried until it is taken or given up."""
-
-    total: int = 0
-    tried_again: int = 0
-    given_up: int = 0
-
-    def __sub__(self, before: "Deliveries") -> "Deliveries":
-        return Deliveries(
-            total=self.total - before.total,
-            tried_again=self.tried_again - before.tried_again,
-            given_up=self.given_up - before.given_up,
-        )
-
-    def share(self, but: int) -> float | None:
-        return 1 - but / self.total if self.total else None
-
-
-def delivered(http: httpx.Client, alertmanager: str, log: Path) -> Deliveries:
-    """All until now. `alertmanager` is its URL, `log` what it wrote."""
-    counted: Counter[str] = Counter()
-    for line in http.get(f"{alertmanager}/metrics").text.splitlines():
-        for name in ("total", "failed_total"):
-            if line.startswith(f'alertmanager_notifications_{name}{{integration="webhook"'):
-                counted[name] += int(float(line.rpartition(" ")[2]))
-    # It tells of a success only where it was not the first try.
-    tried_again = sum(
-        "integration=webhook" in line and "Notify success" in line
-        for line in log.read_text().splitlines()
-    )
-    return Deliveries(
-        total=counted["total"], tried_again=tried_again, given_up=counted["failed_total"]
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What was found, as counts but for the shares of 1.
+class ChaosReport:
+    """Counts; `availability` and `taken` are shares in [0, 1].
 
     `availability` is the share of Alertmanager's deliveries that were answered 2xx at the first
-    try, `taken` that of those which were in the end, by its own retries. `planted_found`: a call
-    that was added to the log and one that was taken out are found, and nothing else.
+    try, `taken` the share that was answered 2xx after its retries. `planted_found`: a call that is
+    added to the log and one that is removed are found, and no other.
     """
 
     rounds: int
@@ -101,60 +65,64 @@ class Verdict:
     @property
     def sound(self) -> bool:
         wrong = self.lost + self.unexplained + self.doubled + self.caps_exceeded
-        seen = self.planted_found and self.audit_holds
-        return not wrong + self.audit_mismatches and seen
+        verified = self.planted_found and self.audit_holds
+        return not wrong + self.audit_mismatches and verified
 
 
-def judged(  # noqa: PLR0913 each is one fact about what went on
-    made: Cluster,
-    stories: Sequence[Mapping[str, Any]],
-    sent: set[str],
-    *,
-    caps: Caps,
-    deliveries: Deliveries,
-    folder: Path,
-    rounds: int,
-    disasters: Mapping[str, int],
-) -> Verdict:
-    """All that was sent against the runs, and all calls against the records."""
-    mine = [one for one in stories if "n" in one["alert"]["labels"]]
-    known = {one["alert"]["labels"]["n"] for one in mine}
-    calls = [call for call in made.calls(_REBOOT) if call["status"] in (0, 200)]
+@dataclass(frozen=True, kw_only=True)
+class ChaosFacts:
+    """What the chaos did: the alerts that it sent, its limits, its deliveries and disasters."""
+
+    sent: AbstractSet[str]
+    caps: Caps
+    deliveries: Deliveries
+    rounds: int
+    disasters: Mapping[str, int]
+
+
+def evaluate(
+    cluster: Cluster, runs: Sequence[Mapping[str, Any]], facts: ChaosFacts, folder: Path
+) -> ChaosReport:
+    """Compares the alerts that were sent with the runs, and all calls with the records."""
+    of_chaos = [run for run in runs if "n" in run["alert"]["labels"]]
+    acked = {run["alert"]["labels"]["n"] for run in of_chaos}
+    calls = [call for call in cluster.calls(_REBOOT) if call["status"] in (0, 200)]
     by_run = Counter(call["session"] for call in calls)
-    seen = made.http.get(f"{made.aws}/_sim/calls").text.splitlines()
-    return Verdict(
-        rounds=rounds,
-        alerts_acked=len(known),
-        lost=len(sent - known),
-        unexplained=sum(not one["ended_at"] or not _explained(one) for one in mine),
+    log = cluster.http.get(f"{cluster.aws}/_sim/calls").text.splitlines()
+    deliveries = facts.deliveries
+    return ChaosReport(
+        rounds=facts.rounds,
+        alerts_acked=len(acked),
+        lost=len(facts.sent - acked),
+        unexplained=sum(not run["ended_at"] or not _explained(run) for run in of_chaos),
         acted=len(calls),
         doubled=sum(count - 1 for count in by_run.values()),
-        caps_exceeded=together(stories)
-        + too_many(calls, made.fleet(), caps)
-        + too_soon(stories, caps.cooldown_s),
-        audit_mismatches=len(_reconciled(made, folder, seen)),
-        planted_found=_planted_found(made, folder, seen, mine),
-        audit_holds=_command(made, "audit", "verify").returncode == 0,
-        availability=deliveries.share(deliveries.tried_again + deliveries.given_up),
-        taken=deliveries.share(deliveries.given_up),
+        caps_exceeded=count_together(runs)
+        + count_over_caps(calls, cluster.fleet(), facts.caps)
+        + count_in_cooldown(runs, facts.caps.cooldown_s),
+        audit_mismatches=len(_reconcile(cluster, folder, log)),
+        planted_found=_planted_found(cluster, folder, log, of_chaos),
+        audit_holds=_command(cluster, "audit", "verify").returncode == 0,
+        availability=deliveries.share_without(deliveries.tried_again + deliveries.given_up),
+        taken=deliveries.share_without(deliveries.given_up),
         deliveries=deliveries.total,
-        disasters=dict(disasters),
-        states=dict(Counter(one["refusal"] or one["state"] for one in mine)),
+        disasters=dict(facts.disasters),
+        states=dict(Counter(run["refusal"] or run["state"] for run in of_chaos)),
     )
 
 
-def _explained(story: Mapping[str, Any]) -> bool:
-    return bool(story["refusal"] or story["outcome"] or story["steps"])
+def _explained(run: Mapping[str, Any]) -> bool:
+    return bool(run["refusal"] or run["outcome"] or run["steps"])
 
 
-def together(stories: Sequence[Mapping[str, Any]]) -> int:
-    """How often more of a group were out at the same time than may be."""
+def count_together(runs: Sequence[Mapping[str, Any]]) -> int:
+    """How often more members of a group were out at the same time than allowed."""
     spans: defaultdict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
-    for one in stories:
-        begun = [step for step in one["steps"] if step["outcome"] != "failed"]
-        if begun and one["ended_at"]:
+    for run in runs:
+        begun = [step for step in run["steps"] if step["outcome"] != "failed"]
+        if begun and run["ended_at"]:
             start = datetime.fromisoformat(begun[0]["started_at"])
-            spans[one["group"]].append((start, datetime.fromisoformat(one["ended_at"])))
+            spans[run["group"]].append((start, datetime.fromisoformat(run["ended_at"])))
     exceeded = 0
     for of_group in spans.values():
         for start, _ in of_group:
@@ -162,73 +130,75 @@ def together(stories: Sequence[Mapping[str, Any]]) -> int:
     return exceeded
 
 
-def too_many(
+def count_over_caps(
     calls: Sequence[Mapping[str, Any]], fleet: Sequence[Mapping[str, Any]], caps: Caps
 ) -> int:
-    """How often one act more was called for than an hour may have, by AWS' own log."""
-    groups = {one["instance_id"]: one["asg"] for one in fleet}
+    """How often AWS' own log has more acts in an hour than the caps allow."""
+    groups = {instance["instance_id"]: instance["asg"] for instance in fleet}
     times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for call in calls:
         target = call["parameters"]["InstanceId.1"]
-        for one in (("target", target), ("group", groups[target]), ("playbook", "")):
-            times[one].append(call["time"])
+        for cap in (("target", target), ("group", groups[target]), ("playbook", "")):
+            times[cap].append(call["time"])
     return sum(
-        sum(at - _HOUR_S < one <= at for one in of_one) > getattr(caps, kind)
-        for (kind, _), of_one in times.items()
-        for at in of_one
+        sum(at - _HOUR_S < earlier <= at for earlier in acts) > getattr(caps, kind)
+        for (kind, _), acts in times.items()
+        for at in acts
     )
 
 
-def too_soon(stories: Sequence[Mapping[str, Any]], cooldown_s: float) -> int:
+def count_in_cooldown(runs: Sequence[Mapping[str, Any]], cooldown_s: float) -> int:
     """How often a target was acted on again within its cooldown."""
     times: defaultdict[str, list[float]] = defaultdict(list)
-    for one in stories:
-        for step in one["steps"]:
+    for run in runs:
+        for step in run["steps"]:
             if step["outcome"] != "failed":
                 begun = datetime.fromisoformat(step["started_at"]).timestamp()
-                times[one["target"]].append(begun)
+                times[run["target"]].append(begun)
     return sum(
         later - earlier < cooldown_s - _ON_RECORD_S
-        for of_one in times.values()
-        for earlier, later in pairwise(sorted(of_one))
+        for acts in times.values()
+        for earlier, later in pairwise(sorted(acts))
     )
 
 
-def _reconciled(made: Cluster, folder: Path, seen: Sequence[str]) -> list[dict[str, Any]]:
+def _reconcile(cluster: Cluster, folder: Path, lines: Sequence[str]) -> list[dict[str, Any]]:
     """Calls without a record and records without a call, as `audit reconcile` finds them."""
     log = folder / "calls.jsonl"
-    log.write_text("\n".join(seen))
-    ran = _command(made, "audit", "reconcile", "--since", "24h", "--events", str(log), "--json")
-    return list(json.loads(ran.stdout)["findings"])
+    log.write_text("\n".join(lines))
+    process = _command(
+        cluster, "audit", "reconcile", "--since", "24h", "--events", str(log), "--json"
+    )
+    return list(json.loads(process.stdout)["findings"])
 
 
 def _planted_found(
-    made: Cluster, folder: Path, seen: Sequence[str], stories: Sequence[Mapping[str, Any]]
+    cluster: Cluster, folder: Path, log: Sequence[str], runs: Sequence[Mapping[str, Any]]
 ) -> bool:
-    """Whether a call of nobody's, and one less of a step that acted, are found and nothing else."""
+    """Whether a call without a run and a run without its call are found, and no other mismatch."""
     acted = {
-        one["id"]
-        for one in stories
-        if any(step["outcome"] == Outcome.CHANGED for step in one["steps"])
+        run["id"]
+        for run in runs
+        if any(step["outcome"] == Outcome.CHANGED for step in run["steps"])
     }
-    calls = [json.loads(line) for line in seen]
-    reboots = [one for one in calls if one["operation"] == _REBOOT and one["session"] in acted]
+    calls = [json.loads(line) for line in log]
+    reboots = [call for call in calls if call["operation"] == _REBOOT and call["session"] in acted]
     if not reboots:
         return False
     last = reboots[-1]
-    left = [one for one in calls if one["session"] != last["session"]]
+    left = [call for call in calls if call["session"] != last["session"]]
     planted = [*left, last | {"session": _ROGUE}]
-    found = _reconciled(made, folder, [json.dumps(one) for one in planted])
-    return sorted((one["kind"], one["run_id"]) for one in found) == [
+    findings = _reconcile(cluster, folder, [json.dumps(call) for call in planted])
+    return sorted((finding["kind"], finding["run_id"]) for finding in findings) == [
         (FindingKind.CALL_WITHOUT_ENTRY, _ROGUE),
         (FindingKind.ENTRY_WITHOUT_CALL, last["session"]),
     ]
 
 
-def _command(made: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _command(cluster: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "receiver", *arguments],
-        env={**without_aws(), **made.replicas[0].env},
+        env={**without_aws(), **cluster.replicas[0].env},
         capture_output=True,
         text=True,
         # A whole hour's records.

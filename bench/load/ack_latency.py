@@ -1,31 +1,30 @@
 """Deliveries that are on disk before they are acknowledged, against an endpoint that does nothing.
 
-Both sides are loaded in turn, again and again, in one run; a figure is the median of the rounds'
-ratios.
+Both are loaded in turn in each round of one process; a figure is the median of the rounds' ratios.
 """
 
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bench.load.delivery_client import Load, load
-from bench.load.service import Served, serve, yardstick
+from bench.load.delivery_client import LoadResult, LoadSpec, run_load
+from bench.load.service import Served, serve, serve_baseline
 from demo.stack import postgres
 from demo.stack.processes import Processes
 from receiver.http.tokens import Role
 
-# Of what something is wanted, and of the rest.
+# Rounds of the shapes with a goal, of all others, and seconds of each.
 _ROUNDS, _FEWER, _SECONDS = 5, 3, 3.0
 _WANTED = ("sqlite_c1", "sqlite_c32", "sqlite_c200", "postgres_c32")
 # Connections and alerts a delivery.
 _SHAPES = ((1, 1), (32, 1), (200, 1), (1, 100), (32, 100), (200, 100))
 
 
-def acks(folder: Path, *, playbooks: Path) -> Mapping[str, float]:
-    """Ratios to the yardstick's requests a second, and to its p99 at 32 connections."""
+def measure_acks(folder: Path, *, playbooks: Path) -> Mapping[str, float]:
+    """Ratios to the baseline's requests a second, and to its p99 at 32 connections."""
     figures: dict[str, float] = {}
     with Processes(folder / "logs") as processes, postgres.running(processes) as database:
-        bare = yardstick(processes, folder)
+        bare = serve_baseline(processes, folder)
         for name, url in (("sqlite", ""), ("postgres", database.url)):
             own = folder / name
             own.mkdir()
@@ -33,17 +32,19 @@ def acks(folder: Path, *, playbooks: Path) -> Mapping[str, float]:
             service = serve(processes, own, name, **settings)
             for connections, alerts in _SHAPES:
                 shape = f"{name}_c{connections}" + (f"_a{alerts}" if alerts > 1 else "")
-                figures |= _against(bare, service, shape, connections, alerts)
+                figures |= _compare(
+                    bare,
+                    service,
+                    shape,
+                    LoadSpec(connections=connections, alerts=alerts, seconds=_SECONDS),
+                )
             service.child.stop()
     return figures
 
 
-def _against(
-    bare: Served, service: Served, shape: str, connections: int, alerts: int
-) -> Mapping[str, float]:
-    def once(one: Served) -> Load:
-        token = one.tokens.get(Role.WEBHOOK, "none")
-        return load(one.url, token, connections=connections, alerts=alerts, seconds=_SECONDS)
+def _compare(bare: Served, service: Served, shape: str, spec: LoadSpec) -> Mapping[str, float]:
+    def once(server: Served) -> LoadResult:
+        return run_load(server.url, server.tokens.get(Role.WEBHOOK, "none"), spec)
 
     once(service)
     rounds = [(once(bare), once(service)) for _ in range(_ROUNDS if shape in _WANTED else _FEWER)]

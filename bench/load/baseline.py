@@ -1,4 +1,4 @@
-"""The yardstick: an endpoint that reads the same body and answers `{}`, on the same server."""
+"""The baseline: an endpoint that reads the same body and answers `{}`, on the same server."""
 
 import uvicorn
 from fastapi import FastAPI, Request

@@ -1,10 +1,11 @@
-"""Posts deliveries over kept-alive connections as fast as they are answered, and times each."""
+"""Posts deliveries over kept-alive connections, one at a time on each, and times the answers."""
 
 import asyncio
 import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 _ALERT = (
@@ -18,8 +19,8 @@ _GROUPS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
-    """What was answered within `seconds`; latencies in seconds, ascending."""
+class LoadResult:
+    """The answers within `seconds`; latencies in seconds, ascending."""
 
     seconds: float
     latencies: Sequence[float]
@@ -39,7 +40,7 @@ class Load:
 
 @dataclass
 class _Counter:
-    """Numbers the alerts of all loads, so that none is a repeat."""
+    """Numbers the alerts of all loads, so that none is a copy."""
 
     last: int = 0
 
@@ -47,8 +48,8 @@ class _Counter:
         while True:
             numbers = range(self.last, self.last + alerts)
             self.last += alerts
-            told = b",".join(_ALERT % (number % _GROUPS, number, number) for number in numbers)
-            yield b'{"version":"4","status":"firing","alerts":[' + told + b"]}"
+            listed = b",".join(_ALERT % (number % _GROUPS, number, number) for number in numbers)
+            yield b'{"version":"4","status":"firing","alerts":[' + listed + b"]}"
 
 
 NUMBERS = _Counter()
@@ -61,7 +62,7 @@ class _Connection(asyncio.Protocol):
     head: bytes
     bodies: Iterator[bytes]
     latencies: list[float]
-    done: asyncio.Event
+    ended: asyncio.Event
     until: float = 0.0
     failed: int = 0
     _sent: float = 0.0
@@ -69,8 +70,7 @@ class _Connection(asyncio.Protocol):
     _transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 what asyncio hands over
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -89,64 +89,59 @@ class _Connection(asyncio.Protocol):
         if now < self.until:
             self._send()
         else:
-            self.done.set()
+            self.ended.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        if not self.done.is_set():
+        if not self.ended.is_set():
             self.failed += 1
-            self.done.set()
+            self.ended.set()
 
     def _send(self) -> None:
         body = next(self.bodies, None)
         if body is None:
-            self.done.set()
+            self.ended.set()
             return
         self._sent = time.perf_counter()
         if self._transport is not None:
             self._transport.write(self.head + b"%d\r\n\r\n" % len(body) + body)
 
 
-def load(  # noqa: PLR0913 each is one fact about the load, by name
-    url: str,
-    token: str,
-    *,
-    connections: int,
-    alerts: int = 1,
-    seconds: float = 0.0,
-    bodies: Sequence[bytes] = (),
-) -> Load:
-    """Deliveries of so many alerts each, for about so many seconds; or just these `bodies`."""
-    return asyncio.run(_load(url, token, connections, alerts, seconds, bodies))
+@dataclass(frozen=True, kw_only=True)
+class LoadSpec:
+    """Deliveries of `alerts` each for about `seconds`; or only `bodies`, if there are any."""
+
+    connections: int
+    alerts: int = 1
+    seconds: float = 0.0
+    bodies: Sequence[bytes] = ()
 
 
-async def _load(  # noqa: PLR0913, PLR0917 as `load`
-    url: str,
-    token: str,
-    connections: int,
-    alerts: int,
-    seconds: float,
-    bodies: Sequence[bytes],
-) -> Load:
+def run_load(url: str, token: str, spec: LoadSpec) -> LoadResult:
+    """Put the load on the receiver at `url`."""
+    return asyncio.run(_run(url, token, spec))
+
+
+async def _run(url: str, token: str, spec: LoadSpec) -> LoadResult:
     parts = urlsplit(url)
     head = (
         f"POST /webhook/alertmanager HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: "
     ).encode()
-    given = iter(bodies) if bodies else NUMBERS.bodies(alerts)
+    bodies = iter(spec.bodies) if spec.bodies else NUMBERS.bodies(spec.alerts)
     latencies = list[float]()
     started = time.perf_counter()
-    until = started + seconds if not bodies else float("inf")
-    made = []
-    for _ in range(connections):
-        one = _Connection(head, given, latencies, asyncio.Event(), until=until)
+    until = started + spec.seconds if not spec.bodies else float("inf")
+    connections = []
+    for _ in range(spec.connections):
+        connection = _Connection(head, bodies, latencies, asyncio.Event(), until=until)
         loop = asyncio.get_running_loop()
         host, port = parts.hostname or "", parts.port or 0
-        transport, _ = await loop.create_connection(lambda one=one: one, host, port)  # type: ignore[misc] # the default binds it
-        made.append((transport, one))
-    for transport, one in made:
-        await one.done.wait()
+        transport, _ = await loop.create_connection(lambda each=connection: each, host, port)  # type: ignore[misc] # the default binds it
+        connections.append((transport, connection))
+    for transport, connection in connections:
+        await connection.ended.wait()
         transport.close()
     took = time.perf_counter() - started
-    failed = sum(one.failed for _, one in made)
-    return Load(seconds=took, latencies=sorted(latencies), failed=failed)
+    failed = sum(connection.failed for _, connection in connections)
+    return LoadResult(seconds=took, latencies=sorted(latencies), failed=failed)

@@ -1,11 +1,11 @@
-"""What a decision costs as records and playbooks grow; it should stay what it is."""
+"""The cost of a decision as records and playbooks grow; it should stay constant."""
 
 import sqlite3
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.load.delivery_client import NUMBERS, load
+from bench.load.delivery_client import NUMBERS, LoadSpec, run_load
 from bench.load.service import Served, serve
 from demo.stack.processes import Processes
 from receiver.http.tokens import Role
@@ -22,7 +22,7 @@ verify: {{expr: up, for: 0s, timeout: 60s}}
 """
 
 
-def growth(folder: Path) -> Mapping[str, float]:
+def measure_growth(folder: Path) -> Mapping[str, float]:
     """Milliseconds of CPU a decision by stored runs and by playbooks, and seconds for a page."""
     figures: dict[str, float] = {}
     with Processes(folder / "logs") as processes:
@@ -58,30 +58,28 @@ def _decide(service: Served, alerts: int) -> float:
     """Milliseconds of CPU each."""
     before = service.cpu_s()
     body = next(NUMBERS.bodies(alerts))
-    load(service.url, service.tokens[Role.WEBHOOK], connections=1, bodies=[body])
+    run_load(service.url, service.tokens[Role.WEBHOOK], LoadSpec(connections=1, bodies=[body]))
     until = time.monotonic() + _PATIENCE_S
-    # Metrics have a line for each playbook and state: to look there would cost more than deciding.
-    while any(_left(service, state) for state in ("received", "deciding")):
+    # Metrics have a line for each playbook and state: to poll them would cost more than to decide.
+    while any(_remaining(service, state) for state in ("received", "deciding")):
         if time.monotonic() > until:
             raise RuntimeError(f"not decided within {_PATIENCE_S:.0f} s")
         time.sleep(0.1)
     return 1e3 * (service.cpu_s() - before) / alerts
 
 
-def _left(service: Served, state: str) -> int:
+def _remaining(service: Served, state: str) -> int:
     return len(service.get(f"/api/v1/runs?state={state}&limit=1").json()["items"])
 
 
 def _multiply(path: Path, wanted: int) -> None:
-    """Fill the table with copies of the runs that are there, each with an id of its own."""
+    """Fill the table with copies of one run, each with its own id."""
     with sqlite3.connect(path) as database:
-        columns = [row[1] for row in database.execute("pragma table_info(runs)")]
-        others = ", ".join(column for column in columns if column != "id")
-        have = database.execute("select count(*) from runs").fetchone()[0]
-        database.execute(
-            f"""with recursive numbers(n) as
-                (select 1 union all select n + 1 from numbers where n < {wanted - have})
-                insert into runs (id, {others})
-                select printf('0%025d', n), {others} from numbers
-                join (select * from runs limit 1)"""  # noqa: S608 names of columns and a number
-        )
+        (have,) = database.execute("select count(*) from runs").fetchone()
+        database.execute("create temp table copies as select * from runs limit 1")
+        copies = 1
+        while copies < wanted - have:
+            database.execute("insert into copies select * from copies")
+            copies *= 2
+        database.execute("update copies set id = printf('0%025d', rowid)")
+        database.execute("insert into runs select * from copies limit ?", [wanted - have])

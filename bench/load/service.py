@@ -1,4 +1,4 @@
-"""A receiver, or the yardstick, in a process of its own."""
+"""A receiver, or the baseline, in its own process."""
 
 import os
 import sys
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import httpx
 
+from demo.stack.environment import emulated_aws
 from demo.stack.processes import Child, Processes, free_port, wait_ready, without_aws
 from receiver.http import tokens
 from receiver.http.tokens import Role
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-# Nothing listens there: whatever is asked is refused at once.
+# No server listens there: every connection is refused at once.
 _NOWHERE = "http://127.0.0.1:1"
 
 
@@ -42,16 +43,16 @@ class Served:
     def metric(self, name: str) -> float:
         """The sum over all labels of a metric."""
         lines = self.get("/metrics").text.splitlines()
-        found = (line for line in lines if line.startswith((f"{name} ", f"{name}{{")))
-        return sum(float(line.rpartition(" ")[2]) for line in found)
+        samples = (line for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        return sum(float(line.rpartition(" ")[2]) for line in samples)
 
 
 def serve(processes: Processes, folder: Path, name: str, **changed: str) -> Served:
-    """A receiver that keeps what it has in `folder`; `changed` are SMARTCLOUDOPS_* without that."""
+    """A receiver with its database in `folder`; `changed` are settings without SMARTCLOUDOPS_."""
     file = folder / "tokens.json"
-    # Of a service that was there before.
+    # An earlier service may have written one.
     file.unlink(missing_ok=True)
-    made = {role: tokens.create(file, role, str(role)) for role in Role}
+    secrets = {role: tokens.create(file, role, str(role)) for role in Role}
     defaults = {
         "DATABASE_URL": f"sqlite:///{folder}/state.db",
         "TOKENS_FILE": str(file),
@@ -60,13 +61,17 @@ def serve(processes: Processes, folder: Path, name: str, **changed: str) -> Serv
         "RATE_LIMIT": "100000",
         "LOG_LEVEL": "info",
     }
-    return _start(processes, name, ("-m", "receiver", "serve"), defaults | changed, made)
+    return _start(processes, name, ("-m", "receiver", "serve"), defaults | changed, secrets)
 
 
-def yardstick(processes: Processes, folder: Path) -> Served:
-    """An endpoint that reads the same and does nothing, on the same server."""
+def serve_baseline(processes: Processes, folder: Path) -> Served:
+    """An endpoint that reads the same bodies and does nothing, on the same server."""
     return _start(
-        processes, "noop", ("-m", "bench.load.baseline"), {"TOKENS_FILE": str(folder / "none")}, {}
+        processes,
+        "baseline",
+        ("-m", "bench.load.baseline"),
+        {"TOKENS_FILE": str(folder / "none")},
+        {},
     )
 
 
@@ -75,19 +80,14 @@ def _start(
     name: str,
     arguments: tuple[str, ...],
     changed: Mapping[str, str],
-    made: Mapping[Role, str],
+    secrets: Mapping[Role, str],
 ) -> Served:
     port = free_port()
-    aws = {
-        "AWS_ENDPOINT_URL": changed.get("AWS", _NOWHERE),
-        "AWS_ACCESS_KEY_ID": "emulated",
-        "AWS_SECRET_ACCESS_KEY": "emulated",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    ours = {f"SMARTCLOUDOPS_{key}": value for key, value in changed.items() if key != "AWS"}
-    env = {**without_aws(), **aws, **ours, "SMARTCLOUDOPS_PORT": str(port)}
+    aws = emulated_aws(changed.get("AWS", _NOWHERE))
+    own = {f"SMARTCLOUDOPS_{key}": value for key, value in changed.items() if key != "AWS"}
+    env = {**without_aws(), **aws, **own, "SMARTCLOUDOPS_PORT": str(port)}
     child = processes.start(name, [sys.executable, *arguments], env=env)
     url = f"http://127.0.0.1:{port}"
     started = os.times().elapsed
     wait_ready(child, f"{url}/readyz", timeout_s=120)
-    return Served(url=url, child=child, tokens=made, ready_s=os.times().elapsed - started)
+    return Served(url=url, child=child, tokens=secrets, ready_s=os.times().elapsed - started)

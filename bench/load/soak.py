@@ -1,8 +1,8 @@
-"""`make soak`: a receiver under a steady load for minutes; nothing that it uses may grow.
+"""`make soak`: a receiver under a steady load for minutes; none of its resources may grow.
 
-Alerts come, are repeated and resolved; most are refused, some have AWS read, a few reboot a host
-of the emulated AWS. Records are kept for as short a time as they can be, and the audit is exported
-and pruned as an operator's timer would.
+Alerts fire, are repeated and resolved; most are refused, some make the receiver read AWS, a few
+reboot a host of the emulated AWS. Records are kept for the shortest retention, and the audit is
+exported and pruned as by an operator's timer.
 """
 
 import json
@@ -21,15 +21,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bench.load.service import Served, serve
-from bench.load.steady_load import Sample, Soaked, soaked
+from bench.load.steady_load import Sample, SoakCounts, SoakReport, evaluate
 from bench.load.traffic import Traffic, all_up
 from demo.stack.processes import Processes, wait_announced
 from receiver.http.tokens import Role
 
 _OUT = Path("build/soak.json")
-# The shortest that records are kept, whatever is set.
+# The shortest retention of records, also for lower settings.
 KEPT_S = 600.0
-_SAMPLES, _TENDED_EVERY_S, _PATIENCE_S = 120, 150.0, 120.0
+_SAMPLES, _EXPORT_EVERY_S, _PATIENCE_S = 120, 150.0, 120.0
 _PLAYBOOK = """
 name: soak
 match: ['alertname="Soak"']
@@ -42,7 +42,7 @@ verify: {expr: 'up{instance_id="$instance_id"} == bool 1', for: 0s, timeout: 30s
 """
 
 
-def soak(folder: Path, minutes: float) -> Soaked:
+def soak(folder: Path, minutes: float) -> SoakReport:
     """Load a receiver for so long. Raises ProcessError."""
     (folder / "playbooks").mkdir()
     (folder / "playbooks/soak.yaml").write_text(_PLAYBOOK)
@@ -68,35 +68,33 @@ def soak(folder: Path, minutes: float) -> Soaked:
             **audit,
         )
         fleet = httpx.get(f"{aws}/_sim/fleet", trust_env=False, timeout=60).json()["items"]
-        hosts = [(one["instance_id"], one["asg"]) for one in fleet]
+        hosts = [(host["instance_id"], host["asg"]) for host in fleet]
         with Traffic(service.url, service.tokens[Role.WEBHOOK], hosts) as traffic:
-            samples = _watched(processes, folder, service, minutes * 60, audit)
-        _all_ended(service, traffic.accepted)
-        return soaked(
-            samples,
-            traffic.answers,
+            samples = _watch(processes, folder, service, minutes * 60, audit)
+        _wait_ended(service, traffic.accepted)
+        counts = SoakCounts(
             accepted=traffic.accepted,
             failed=traffic.failed,
             ended=int(service.metric("smartcloudops_runs_total")),
             acted=int(service.metric("smartcloudops_actions_total")),
             removed=int(service.metric("smartcloudops_retention_removed_total")),
             audit_holds=bool(service.get("/api/v1/audit/verify").json()["ok"]),
-            kept_s=KEPT_S,
         )
+        return evaluate(samples, traffic.answers, counts, kept_s=KEPT_S)
 
 
-def _watched(
+def _watch(
     processes: Processes, folder: Path, service: Served, seconds: float, audit: Mapping[str, str]
 ) -> list[Sample]:
-    """Samples over the time, while the audit is looked after."""
+    """Samples over the time, with the audit exported and pruned."""
     samples, began = list[Sample](), time.monotonic()
-    tended = began
+    last_export = began
     for number in range(1, _SAMPLES + 1):
         time.sleep(max(0.0, began + number * seconds / _SAMPLES - time.monotonic()))
         samples.append(_sample(folder, service))
-        if time.monotonic() - tended > _TENDED_EVERY_S:
-            tended = time.monotonic()
-            _tend(processes, folder, audit)
+        if time.monotonic() - last_export > _EXPORT_EVERY_S:
+            last_export = time.monotonic()
+            _export_and_prune(processes, folder, audit)
     return samples
 
 
@@ -112,7 +110,7 @@ def _sample(folder: Path, service: Served) -> Sample:
 
 
 def _used(file: Path) -> int:
-    """Bytes that records take up: the file itself keeps the size that it once had."""
+    """Bytes in use by records: the file itself never shrinks."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
         pages, free, size = (
             connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -121,8 +119,8 @@ def _used(file: Path) -> int:
     return int((pages - free) * size)
 
 
-def _tend(processes: Processes, folder: Path, audit: Mapping[str, str]) -> None:
-    """What an operator has a timer do."""
+def _export_and_prune(processes: Processes, folder: Path, audit: Mapping[str, str]) -> None:
+    """The commands of an operator's timer."""
     settings = {"DATABASE_URL": f"sqlite:///{folder}/state.db", **audit}
     env = [f"SMARTCLOUDOPS_{name}={value}" for name, value in settings.items()]
     for command in (["export"], ["prune", "--older-than", f"{KEPT_S / 60:.0f}m"]):
@@ -130,21 +128,21 @@ def _tend(processes: Processes, folder: Path, audit: Mapping[str, str]) -> None:
         processes.run("audit", arguments, timeout_s=120)
 
 
-def _all_ended(service: Served, accepted: int) -> None:
+def _wait_ended(service: Served, accepted: int) -> None:
     until = time.monotonic() + _PATIENCE_S
     while service.metric("smartcloudops_runs_total") < accepted and time.monotonic() < until:
         time.sleep(0.5)
 
 
 def main() -> int:
-    """0 where nothing grew and nothing was lost."""
+    """0 if no resource grew and no run was lost."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
-        found = soak(Path(scratch), minutes)
+        report = soak(Path(scratch), minutes)
     _OUT.parent.mkdir(exist_ok=True)
-    _OUT.write_text(json.dumps(asdict(found) | {"sound": found.sound}, indent=2) + "\n")
-    click.echo(found.table())
-    return int(not found.sound)
+    _OUT.write_text(json.dumps(asdict(report) | {"sound": report.sound}, indent=2) + "\n")
+    click.echo(report.table())
+    return int(not report.sound)
 
 
 if __name__ == "__main__":

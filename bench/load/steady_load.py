@@ -1,16 +1,15 @@
-"""Whether what a process uses stays what it is: samples over a time, and what they say."""
+"""Whether the resources of a process stay constant: samples over a time, and their growth."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-# By how much the fitted line over the last two thirds may rise, as a share of what is used, and at
-# which pace in the second half of them: a pool that opened one more of what it holds is no leak,
-# what leaks goes on.
+# The most that the fitted line over the last two thirds, and over their second half, may rise as a
+# share of the mean: a pool that opens one more connection is no leak, a leak continues.
 GROWS_AT_MOST = 0.05
-# And the slowest hundredth of the last third's answers against the better third before.
+# The most by which the p99 of the last third may exceed the better of the two thirds before.
 SLOWER_AT_MOST = 1.5
-# After so many times as long as records are kept, as many go as come.
+# After so many retention times as many records are deleted as are added.
 _SETTLED = 1.5
 
 
@@ -26,10 +25,10 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Soaked:
-    """Growths are shares over the last two thirds, by the slower of all of it and its second half.
+class SoakReport:
+    """Growths are shares over the last two thirds: the lower of the whole and its second half.
 
-    None could not be measured.
+    None is a growth that could not be measured.
     """
 
     minutes: float
@@ -52,7 +51,7 @@ class Soaked:
 
     @property
     def sound(self) -> bool:
-        """Nothing lost, nothing that grows, nothing slower."""
+        """No run lost, no resource growing, no answers slower."""
         growths = (self.rss_growth, self.handles_growth, self.threads_growth)
         flat = max(*growths, self.database_growth or 0.0) <= GROWS_AT_MOST
         *before, last = self.ack_p99_ms_by_third
@@ -60,53 +59,61 @@ class Soaked:
         return whole and flat and last <= SLOWER_AT_MOST * min(before)
 
     def table(self) -> str:
-        rows = [f"| `{name}` | {_told(value)} |" for name, value in asdict(self).items()]
+        rows = [f"| `{name}` | {_format(value)} |" for name, value in asdict(self).items()]
         return "\n".join(["| figure | value |", "|---|---|", *rows, f"| sound | {self.sound} |"])
 
 
 @dataclass(frozen=True)
-class Answer:
+class Acknowledgement:
     """When a delivery was sent, in monotonic seconds, and how long its answer took."""
 
     at: float
     took_s: float
 
 
-def soaked(  # noqa: PLR0913 each is one fact about what went on
+@dataclass(frozen=True, kw_only=True)
+class SoakCounts:
+    """What the receiver counted over the whole soak."""
+
+    accepted: int
+    failed: int
+    ended: int
+    acted: int
+    removed: int
+    audit_holds: bool
+
+
+def evaluate(
     samples: Sequence[Sample],
-    answers: Sequence[Answer],
+    answers: Sequence[Acknowledgement],
+    counts: SoakCounts,
     *,
-    accepted: int,
-    failed: int,
-    ended: int,
-    acted: int,
-    removed: int,
-    audit_holds: bool,
     kept_s: float,
-) -> Soaked:
-    """What the samples and answers say; `kept_s`: for how long records are kept."""
+) -> SoakReport:
+    """The report on samples and answers; `kept_s` is how long records are kept."""
     began, over = answers[0].at, samples[-1].at
     third = (over - began) / 3
-    late = [one for one in samples if one.at >= began + third]
-    # Before the first records are old enough to go, and for some time after, it can only grow.
-    settled = [one for one in late if one.at >= began + _SETTLED * kept_s]
+    late = [sample for sample in samples if sample.at >= began + third]
+    # The database only grows until the first records are deleted, and for some time after.
+    settled = [sample for sample in late if sample.at >= began + _SETTLED * kept_s]
     long_enough = bool(settled) and over - settled[0].at >= third
 
-    def growth(values: Sequence[float], seen: Sequence[Sample] = late) -> float:
-        at, half = [one.at for one in seen], len(seen) // 2
+    def growth(values: Sequence[float], measured: Sequence[Sample] = late) -> float:
+        at, half = [sample.at for sample in measured], len(measured) // 2
         return min(_rise(at, values), 2 * _rise(at[half:], values[half:]))
 
-    rss, handles = [one.rss_mb for one in late], [float(one.handles) for one in late]
-    threads = [float(one.threads) for one in late]
-    return Soaked(
+    rss = [sample.rss_mb for sample in late]
+    handles = [float(sample.handles) for sample in late]
+    threads = [float(sample.threads) for sample in late]
+    return SoakReport(
         minutes=(over - began) / 60,
         deliveries=len(answers),
-        accepted=accepted,
-        failed=failed,
-        lost=accepted - ended,
-        acted=acted,
-        removed=removed,
-        audit_holds=audit_holds,
+        accepted=counts.accepted,
+        failed=counts.failed,
+        lost=counts.accepted - counts.ended,
+        acted=counts.acted,
+        removed=counts.removed,
+        audit_holds=counts.audit_holds,
         rss_mb=rss[-1],
         rss_growth=growth(rss),
         handles=handles[-1],
@@ -114,27 +121,27 @@ def soaked(  # noqa: PLR0913 each is one fact about what went on
         threads=threads[-1],
         threads_growth=growth(threads),
         database_mb=late[-1].database_mb,
-        database_growth=growth([one.database_mb for one in settled], settled)
+        database_growth=growth([sample.database_mb for sample in settled], settled)
         if long_enough
         else None,
         ack_p99_ms_by_third=[
-            1e3 * _p99([one for one in answers if n <= (one.at - began) / third < n + 1])
+            1e3 * _p99([each for each in answers if n <= (each.at - began) / third < n + 1])
             for n in range(3)
         ],
     )
 
 
 def _rise(at: Sequence[float], values: Sequence[float]) -> float:
-    """Of the fitted line, as a share of the values' mean."""
+    """The rise of the fitted line, as a share of the values' mean."""
     slope = statistics.linear_regression(at, values).slope
     return slope * (at[-1] - at[0]) / statistics.mean(values)
 
 
-def _p99(answers: Sequence[Answer]) -> float:
-    return sorted(one.took_s for one in answers)[int(0.99 * len(answers))]
+def _p99(answers: Sequence[Acknowledgement]) -> float:
+    return sorted(answer.took_s for answer in answers)[int(0.99 * len(answers))]
 
 
-def _told(value: object) -> str:
+def _format(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(f"{one:.3g}" for one in value)
+        return ", ".join(f"{part:.3g}" for part in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from bench.load.delivery_client import NUMBERS, load
+from bench.load.delivery_client import NUMBERS, LoadSpec, run_load
 from bench.load.service import Served, serve
 from demo.stack.processes import Processes
 from receiver.http.tokens import Role
@@ -18,7 +18,7 @@ _PATIENCE_S = 300.0
 
 @dataclass
 class _Watch:
-    """How large the process gets meanwhile, and how long its health takes, in seconds."""
+    """The largest size of the process, and the seconds that `/healthz` takes, over a time."""
 
     service: Served
     peak_mb: float = 0.0
@@ -26,7 +26,7 @@ class _Watch:
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._poll)
         self._thread.start()
         return self
 
@@ -34,7 +34,7 @@ class _Watch:
         self._over.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while not self._over.wait(0.2):
             self.peak_mb = max(self.peak_mb, self.service.resident_mb())
             started = time.perf_counter()
@@ -42,24 +42,23 @@ class _Watch:
             self.health_s.append(time.perf_counter() - started)
 
 
-def storm(folder: Path, *, playbooks: Path) -> Mapping[str, float]:
-    """What was acknowledged, what of it was lost, and how fast it was decided.
+def measure_storm(folder: Path, *, playbooks: Path) -> Mapping[str, float]:
+    """Alerts acknowledged and lost, and decisions a second.
 
-    Nothing matches a playbook of `playbooks`: what is measured is what each decision costs at
-    least.
+    No alert matches a playbook of `playbooks`: this is the least that each decision costs.
     """
     with Processes(folder / "logs") as processes:
         service = serve(processes, folder, "storm", PLAYBOOKS=str(playbooks))
         idle_mb = service.resident_mb()
         with _Watch(service) as watch:
             started = time.perf_counter()
-            one = next(NUMBERS.bodies(_ALERTS))
+            large = next(NUMBERS.bodies(_ALERTS))
             token = service.tokens[Role.WEBHOOK]
-            posted = load(service.url, token, connections=1, bodies=[one])
+            posted = run_load(service.url, token, LoadSpec(connections=1, bodies=[large]))
             many = [next(NUMBERS.bodies(1)) for _ in range(_DELIVERIES)]
-            taken = load(service.url, token, connections=_CONNECTIONS, bodies=many)
+            taken = run_load(service.url, token, LoadSpec(connections=_CONNECTIONS, bodies=many))
             acked = _ALERTS * (1 - posted.failed) + _DELIVERIES - taken.failed
-            decided_s = _decided(service, acked) - started
+            decided_s = _wait_decided(service, acked) - started
         return {
             "storm_acked": acked,
             "storm_lost": acked - _ended(service),
@@ -75,8 +74,8 @@ def _ended(service: Served) -> int:
     return int(service.metric("smartcloudops_runs_total"))
 
 
-def _decided(service: Served, acked: int) -> float:
-    """When all had been decided on, or patience ended."""
+def _wait_decided(service: Served, acked: int) -> float:
+    """The time at which all were decided, or the timeout."""
     until = time.perf_counter() + _PATIENCE_S
     while time.perf_counter() < until and _ended(service) < acked:
         time.sleep(0.25)

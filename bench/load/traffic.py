@@ -13,25 +13,25 @@ from typing import Any, Self
 
 import httpx
 
-from bench.load.steady_load import Answer
+from bench.load.steady_load import Acknowledgement
 
 _SENDERS, _EVERY_S = 4, 0.2
-# Alerts that one sender has firing at a time; more than that are resolved.
+# The most alerts of a sender that fire at a time; beyond that one is resolved.
 _FIRING = 40
-_NEW, _ABOUT_NOBODY, _ABOUT_A_HOST = 0.3, 0.15, 0.03
+_NEW, _UNKNOWN_HOST, _REAL_HOST = 0.3, 0.15, 0.03
 _OPEN = "0001-01-01T00:00:00Z"
 
 
 @dataclass
 class _Sender:
-    """Delivers what is new, what goes on and what is over, in turn."""
+    """Delivers new alerts, copies and resolves in turn."""
 
     url: str
     token: str
     hosts: Sequence[tuple[str, str]]
     number: int
     over: threading.Event
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Acknowledgement] = field(default_factory=list)
     accepted: int = 0
     failed: int = 0
     _firing: list[dict[str, Any]] = field(default_factory=list)
@@ -55,34 +55,34 @@ class _Sender:
         except httpx.HTTPError:
             self.failed += 1
             return
-        self.answers.append(Answer(sent, time.monotonic() - sent))
+        self.answers.append(Acknowledgement(sent, time.monotonic() - sent))
         self.accepted += answer.json()["accepted"]
 
     def _alerts(self, chance: random.Random) -> Sequence[Mapping[str, Any]]:
-        """A new one now and then, up to four copies, and one that is over."""
+        """Sometimes a new alert, up to four copies, and a resolve when too many fire."""
         now = datetime.now(UTC).isoformat()
-        told = chance.sample(self._firing, min(4, len(self._firing)))
+        alerts = chance.sample(self._firing, min(4, len(self._firing)))
         if len(self._firing) >= _FIRING:
             ended = self._firing.pop(chance.randrange(len(self._firing)))
-            told = [one for one in told if one is not ended]
-            told.append({**ended, "status": "resolved", "endsAt": now})
-        if chance.random() < _NEW or not told:
+            alerts = [alert for alert in alerts if alert is not ended]
+            alerts.append({**ended, "status": "resolved", "endsAt": now})
+        if chance.random() < _NEW or not alerts:
             fresh = {"status": "firing", "labels": self._labels(chance), "annotations": {}}
             fresh |= {"startsAt": now, "endsAt": _OPEN}
             self._firing.append(fresh)
-            told.append(fresh)
-        return told
+            alerts.append(fresh)
+        return alerts
 
     def _labels(self, chance: random.Random) -> Mapping[str, str]:
         self._sent += 1
         labels = {"severity": "warning", "n": f"{self.number}-{self._sent}"}
         kind = chance.random()
-        if kind < _ABOUT_A_HOST:
+        if kind < _REAL_HOST:
             instance, group = chance.choice(self.hosts)
             return {**labels, "alertname": "Soak", "instance_id": instance, "asg": group}
-        if kind < _ABOUT_A_HOST + _ABOUT_NOBODY:
-            nobody = f"i-{chance.getrandbits(68):017x}"
-            return {**labels, "alertname": "Soak", "instance_id": nobody, "asg": self.hosts[0][1]}
+        if kind < _REAL_HOST + _UNKNOWN_HOST:
+            unknown = f"i-{chance.getrandbits(68):017x}"
+            return {**labels, "alertname": "Soak", "instance_id": unknown, "asg": self.hosts[0][1]}
         return {**labels, "alertname": "Other", "asg": f"web-{self._sent % 50}"}
 
 
@@ -92,7 +92,7 @@ class Traffic:
     def __init__(self, url: str, token: str, hosts: Sequence[tuple[str, str]]) -> None:
         self._over = threading.Event()
         self._senders = [_Sender(url, token, hosts, n, self._over) for n in range(_SENDERS)]
-        self._threads = [threading.Thread(target=one.run) for one in self._senders]
+        self._threads = [threading.Thread(target=sender.run) for sender in self._senders]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -105,16 +105,19 @@ class Traffic:
             thread.join()
 
     @property
-    def answers(self) -> Sequence[Answer]:
-        return sorted((one for each in self._senders for one in each.answers), key=lambda a: a.at)
+    def answers(self) -> Sequence[Acknowledgement]:
+        return sorted(
+            (answer for sender in self._senders for answer in sender.answers),
+            key=lambda answer: answer.at,
+        )
 
     @property
     def accepted(self) -> int:
-        return sum(one.accepted for one in self._senders)
+        return sum(sender.accepted for sender in self._senders)
 
     @property
     def failed(self) -> int:
-        return sum(one.failed for one in self._senders)
+        return sum(sender.failed for sender in self._senders)
 
 
 @contextmanager
@@ -133,7 +136,7 @@ def all_up() -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Be quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)

@@ -1,6 +1,6 @@
-"""On the real chain: from a delivery to the AWS call, the re-check on, against the bare call.
+"""From a delivery to the AWS call in the whole environment, against the bare call.
 
-And how fast a storm is decided on that a playbook takes.
+Also the decisions a second in a storm of alerts that a playbook matches.
 """
 
 import json
@@ -17,7 +17,7 @@ import httpx
 from botocore.config import Config
 
 from demo.stack import tools
-from demo.stack.environment import Stage, set_up
+from demo.stack.environment import Environment, EnvironmentOptions, start_environment
 from demo.stack.monitoring_config import Timings
 from demo.stack.processes import Processes
 
@@ -29,47 +29,53 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class _Aws:
-    stage: Stage
+class _Client:
+    """Reads and changes the environment from outside."""
+
+    environment: Environment
     http: httpx.Client
 
     def fleet(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.http.get(f"{self.stage.aws}/_sim/fleet").json()["items"]
+        items: list[dict[str, Any]] = self.http.get(f"{self.environment.aws}/_sim/fleet").json()[
+            "items"
+        ]
         return items
 
     def calls(self, target: str) -> list[dict[str, Any]]:
         """Those that name the target, oldest first."""
-        lines = self.http.get(f"{self.stage.aws}/_sim/calls").text.splitlines()
+        lines = self.http.get(f"{self.environment.aws}/_sim/calls").text.splitlines()
         return [call for call in map(json.loads, lines) if target in str(call["parameters"])]
 
     def rebooted_at(self, target: str) -> float | None:
-        """When AWS saw the first call for it."""
+        """The time of the first reboot of the target in AWS's log."""
         calls = self.calls(target)
         return next((call["time"] for call in calls if call["operation"] == _REBOOT), None)
 
     def runs(self, target: str) -> list[dict[str, Any]]:
-        headers = {"Authorization": f"Bearer {self.stage.tokens['viewer']}"}
-        path = f"{self.stage.receiver}/api/v1/runs?target={target}"
-        found: list[dict[str, Any]] = self.http.get(path, headers=headers).json()["items"]
-        return found
+        headers = {"Authorization": f"Bearer {self.environment.tokens['viewer']}"}
+        path = f"{self.environment.receiver}/api/v1/runs?target={target}"
+        items: list[dict[str, Any]] = self.http.get(path, headers=headers).json()["items"]
+        return items
 
     def ended(self) -> int:
-        """How many runs have ended, ever."""
-        lines = self.http.get(f"{self.stage.receiver}/metrics").text.splitlines()
-        found = [line for line in lines if line.startswith("smartcloudops_runs_total{")]
-        return int(sum(float(line.rpartition(" ")[2]) for line in found))
+        """The number of runs that have ended."""
+        lines = self.http.get(f"{self.environment.receiver}/metrics").text.splitlines()
+        counts = [line for line in lines if line.startswith("smartcloudops_runs_total{")]
+        return int(sum(float(line.rpartition(" ")[2]) for line in counts))
 
     def deliver(self, alerts: Sequence[Mapping[str, object]]) -> None:
-        headers = {"Authorization": f"Bearer {self.stage.tokens['webhook']}"}
-        url = f"{self.stage.receiver}/webhook/alertmanager"
+        headers = {"Authorization": f"Bearer {self.environment.tokens['webhook']}"}
+        url = f"{self.environment.receiver}/webhook/alertmanager"
         body = {"version": "4", "alerts": alerts}
         self.http.post(url, json=body, headers=headers).raise_for_status()
 
     def bare_s(self, target: str) -> float:
-        """What the same call takes to get there from a client that does nothing else."""
+        """Seconds of a call to AWS from a client that does nothing else."""
         session = boto3.Session("emulated", "emulated", region_name="us-east-1")
         client = session.client(
-            "ec2", endpoint_url=self.stage.aws, config=Config(retries={"total_max_attempts": 1})
+            "ec2",
+            endpoint_url=self.environment.aws,
+            config=Config(retries={"total_max_attempts": 1}),
         )
         client.describe_instances(InstanceIds=[target])
         took = []
@@ -81,55 +87,51 @@ class _Aws:
 
 
 def webhook_to_aws(folder: Path) -> Mapping[str, float]:
-    """Milliseconds; the median over incidents, each with its own host and a runaway process."""
+    """Milliseconds; medians over incidents, each with its own host and a runaway process."""
     with Processes(folder / "logs") as processes, httpx.Client(trust_env=False, timeout=30) as http:
-        stage = set_up(
+        environment = start_environment(
             processes,
-            tools=tools.require(),
-            folder=folder / "state",
-            seed=_SEED,
-            say=lambda *_: None,
-            timings=_TIMINGS,
-            speed=10.0,
+            tools.require(),
+            EnvironmentOptions(folder=folder / "state", seed=_SEED, timings=_TIMINGS, speed=10.0),
         )
-        aws = _Aws(stage, http)
+        client = _Client(environment, http)
         time.sleep(_SETTLED_S)
-        targets = [host["instance_id"] for host in aws.fleet()][:: 12 // _HOSTS][:_HOSTS]
-        bare_s = aws.bare_s(targets[0])
-        timed = [_one(aws, target) for target in targets]
-        stormed = _storm(aws)
+        targets = [host["instance_id"] for host in client.fleet()][:: 12 // _HOSTS][:_HOSTS]
+        bare_s = client.bare_s(targets[0])
+        timed = [_measure_incident(client, target) for target in targets]
+        stormed = _measure_storm(client)
     took, _, reads = zip(*timed, strict=True)
     return {
         "storm_with_playbook_decisions_per_s": stormed,
         "webhook_to_first_read_ms_p50": 1e3 * statistics.median(reads),
-        "webhook_to_decision_ms_p50": 1e3 * statistics.median(one for _, one, _ in timed),
+        "webhook_to_decision_ms_p50": 1e3 * statistics.median(decided for _, decided, _ in timed),
         "webhook_to_aws_ms_p50": 1e3 * statistics.median(took),
         "bare_call_ms_p50": 1e3 * bare_s,
         "webhook_to_aws_overhead_ms_p50": 1e3 * (statistics.median(took) - bare_s),
     }
 
 
-def _one(aws: _Aws, target: str) -> tuple[float, float, float]:
-    """Break a host, and wait until it is well.
+def _measure_incident(client: _Client, target: str) -> tuple[float, float, float]:
+    """Break a host, and wait until its run has ended.
 
-    Seconds from its alert's arrival to the call, to the decision, and to the first read of AWS.
+    Seconds from the alert's arrival to the call, to the decision, and to the first read of AWS.
     """
     fault = {"target": target, "fault": "cpu_runaway"}
-    aws.http.post(f"{aws.stage.aws}/_sim/fleet/faults", json=fault).raise_for_status()
-    called_at = _eventually(aws, target, lambda: aws.rebooted_at(target))
-    # Of a group only one is acted on at a time.
-    _eventually(aws, target, lambda: all(one["ended_at"] for one in aws.runs(target)) or None)
-    run = next(one for one in reversed(aws.runs(target)) if one["steps"])
+    client.http.post(f"{client.environment.aws}/_sim/fleet/faults", json=fault).raise_for_status()
+    called_at = _eventually(client, target, lambda: client.rebooted_at(target))
+    # Only one member of a group is acted on at a time.
+    _eventually(client, target, lambda: all(run["ended_at"] for run in client.runs(target)) or None)
+    run = next(run for run in reversed(client.runs(target)) if run["steps"])
     received, decided = (
         datetime.fromisoformat(run[name]).timestamp() for name in ("received_at", "decided_at")
     )
-    read_at = next(call["time"] for call in aws.calls(target) if call["time"] >= received)
+    read_at = next(call["time"] for call in client.calls(target) if call["time"] >= received)
     return called_at - received, decided - received, read_at - received
 
 
-def _storm(aws: _Aws) -> float:
-    """Decisions a second in a storm of one group's hosts, each of which a playbook takes."""
-    fleet = aws.fleet()
+def _measure_storm(client: _Client) -> float:
+    """Decisions a second in a storm on one group's hosts; a playbook matches every alert."""
+    fleet = client.fleet()
     hosts = [host["instance_id"] for host in fleet if host["asg"] == fleet[0]["asg"]]
     labels = {"alertname": "HighCPU", "severity": "warning", "asg": fleet[0]["asg"]}
     now = datetime.now(UTC).isoformat()
@@ -141,20 +143,20 @@ def _storm(aws: _Aws) -> float:
         }
         for number in range(_STORM)
     ]
-    before, began = aws.ended(), time.monotonic()
-    aws.deliver(alerts)
-    while aws.ended() - before < _STORM:
+    before, began = client.ended(), time.monotonic()
+    client.deliver(alerts)
+    while client.ended() - before < _STORM:
         if time.monotonic() - began > _PATIENCE_S:
-            raise RuntimeError("the storm was not decided on in time")
+            raise RuntimeError(f"the storm was not decided within {_PATIENCE_S:.0f} s")
         time.sleep(0.2)
     return _STORM / (time.monotonic() - began)
 
 
-def _eventually(aws: _Aws, target: str, look: Callable[[], _T | None]) -> _T:
+def _eventually(client: _Client, target: str, read: Callable[[], _T | None]) -> _T:
     until = time.monotonic() + _PATIENCE_S
-    while (found := look()) is None:
+    while (value := read()) is None:
         if time.monotonic() > until:
-            why = [one["refusal"] or one["state"] for one in aws.runs(target)]
-            raise RuntimeError(f"nothing was done for {target}: {why or 'no alert'}")
+            states = [run["refusal"] or run["state"] for run in client.runs(target)]
+            raise RuntimeError(f"no action on {target}: {states or 'no alert'}")
         time.sleep(0.2)
-    return found
+    return value

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.scenes.scenarios import DAY_S, Member, Scene, doing
+from bench.scenes.scene import DAY_S, Member, Scene, workload_of
 from demo.fleet.node_exporter import past
 from demo.fleet.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
 from models.features.signals import ROLES
 
 _COARSE_S, _FINE_S, _FINEST_S = 300.0, 15.0, 5.0
 _FINE_FOR_S, _FINEST_FOR_S, _PEERS_FOR_S = 7_200.0, 420.0, 2_400.0
-# What the model looks at, which alone is needed of days gone by.
+# The metrics that the model reads; earlier days have only these.
 _OLD = frozenset(name for role in ROLES.values() for name in re.findall(r"node_\w+", role.expr))
 
 
@@ -27,27 +27,27 @@ def moments(now: float) -> Moments:
 def openmetrics(scenes: Sequence[Scene], at: Moments, now: float) -> Iterator[str]:
     """Every sample of the scenes, and the end mark."""
     for scene in scenes:
-        told = {target for _, target in scene.alerts}
+        alerting = {target for _, target in scene.alerts}
         for member in scene.members:
-            yield from _member(member, at, now, whole=member.host.instance_id in told)
+            yield from _member(member, at, now, whole=member.host.instance_id in alerting)
         yield from _of_group(scene, at, now)
     yield "# EOF\n"
 
 
 def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator[str]:
     host = member.host
-    level = levels(host, doing(member, at), at)
-    _, shown = past(level, at, now - 20 * DAY_S)
+    level = levels(host, workload_of(member, at), at)
+    _, recorded = past(level, at, now - 20 * DAY_S)
     since = now - (7 * DAY_S if whole and member.history else _PEERS_FOR_S)
     if not member.history:
         since = now - 100
-    seen = (at >= since) & (at <= now - member.silent_s)
-    recent = seen & (at >= now - _FINE_FOR_S)
+    scraped = (at >= since) & (at <= now - member.silent_s)
+    recent = scraped & (at >= now - _FINE_FOR_S)
     labels = (
         f'job="node",instance="{host.address}:9100",instance_id="{host.instance_id}",'
         f'asg="{host.group}",az="{host.az}",region="us-east-1"'
     )
-    for series, values in shown:
+    for series, values in recorded:
         name, _, own = series.partition("{")
         counter = name.endswith("_total") or "netstat" in name
         if member.reset_s is not None and counter:
@@ -56,7 +56,7 @@ def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator
         else:
             counted = values
         head = ",".join(filter(None, (own.removesuffix("}"), labels)))
-        keep = seen if name in _OLD or name == "service_up" else recent
+        keep = scraped if name in _OLD or name == "service_up" else recent
         yield _lines(f"{name}{{{head}}}", counted, at, keep)
     up = np.where(at > now - member.silent_s, float(member.up and member.silent_s == 0), 1.0)
     yield _lines(f"up{{{labels}}}", up, at, at >= now - _PEERS_FOR_S)
@@ -74,7 +74,7 @@ def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator
 def _of_group(scene: Scene, at: Moments, now: float) -> Iterator[str]:
     errors, answers = np.zeros(at.shape), np.zeros(at.shape)
     for member in scene.members:
-        level = levels(member.host, doing(member, at), at)
+        level = levels(member.host, workload_of(member, at), at)
         errors, answers = errors + level["errors"], answers + level["answered"]
     keep = at >= now - _PEERS_FOR_S
     ratio = errors / np.maximum(errors + answers, 1e-9)

@@ -1,7 +1,7 @@
-"""An AWS that stands still: groups and hosts as plain data, behind clients that look like boto3's.
+"""An AWS as plain data, groups and hosts, behind clients with boto3's methods.
 
-For deciding on thousands of situations, where an emulator over HTTP would be too slow. It knows
-what decisions read, and a few acts; each call may be made to fail, before or after it is done.
+For decisions on thousands of snapshots, where an emulator over HTTP would be too slow. It has the
+reads of a decision and a few acts; each call can be made to fail before or after its effect.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ _TAGS = {OPT_IN_TAG: "true"}
 
 
 @dataclass
-class StillHost:
+class FrozenHost:
     id: str
     az: str
     launched_at: float
@@ -32,9 +32,9 @@ class StillHost:
 
 
 @dataclass
-class StillGroup:
+class FrozenGroup:
     name: str
-    hosts: dict[str, StillHost]
+    hosts: dict[str, FrozenHost]
     minimum: int
     maximum: int
     desired: int
@@ -45,7 +45,7 @@ class StillGroup:
 
 
 @dataclass(frozen=True)
-class StillCall:
+class FrozenCall:
     """A call that changed something."""
 
     at: float
@@ -54,18 +54,18 @@ class StillCall:
 
 
 @dataclass
-class StillAws:
-    """`trouble` is called with each operation and its phase ("before", "after"), and may raise."""
+class FrozenAws:
+    """`trouble` gets each operation and its phase ("before", "after"), and may raise."""
 
     clock: Callable[[], float]
-    groups: dict[str, StillGroup] = field(default_factory=dict)
-    calls: list[StillCall] = field(default_factory=list)
+    groups: dict[str, FrozenGroup] = field(default_factory=dict)
+    calls: list[FrozenCall] = field(default_factory=list)
     events: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     trouble: Callable[[str, str], None] = lambda _, __: None
-    done: Callable[[StillCall], None] = lambda _: None
+    on_call: Callable[[FrozenCall], None] = lambda _: None
 
     def clients(self) -> Aws:
-        """Clients for this very AWS."""
+        """Clients of this AWS."""
         ec2 = SimpleNamespace(
             describe_instances=self._describe_instances,
             describe_instance_attribute=self._describe_attribute,
@@ -94,7 +94,7 @@ class StillAws:
         }
         return Aws(**clients)
 
-    def host(self, instance_id: str) -> StillHost | None:
+    def host(self, instance_id: str) -> FrozenHost | None:
         for group in self.groups.values():
             if instance_id in group.hosts:
                 return group.hosts[instance_id]
@@ -102,14 +102,19 @@ class StillAws:
 
     def _describe_instances(self, Filters: Sequence[Mapping[str, Any]]) -> Any:
         self.trouble("DescribeInstances", "before")
-        wanted = {one for f in Filters if f["Name"] == "instance-id" for one in f["Values"]}
-        found = [
+        wanted = {
+            instance_id
+            for condition in Filters
+            if condition["Name"] == "instance-id"
+            for instance_id in condition["Values"]
+        }
+        instances = [
             _instance(host, group.name)
             for group in self.groups.values()
             for host in group.hosts.values()
             if host.id in wanted
         ]
-        return {"Reservations": [{"Instances": found}]}
+        return {"Reservations": [{"Instances": instances}]}
 
     def _describe_attribute(self, InstanceId: str, Attribute: str) -> Any:
         self.trouble("DescribeInstanceAttribute", "before")
@@ -119,28 +124,28 @@ class StillAws:
 
     def _describe_groups(self, AutoScalingGroupNames: Sequence[str]) -> Any:
         self.trouble("DescribeAutoScalingGroups", "before")
-        found = [self.groups[one] for one in AutoScalingGroupNames if one in self.groups]
-        return {"AutoScalingGroups": [_group(one) for one in found]}
+        groups = [self.groups[name] for name in AutoScalingGroupNames if name in self.groups]
+        return {"AutoScalingGroups": [_group(group) for group in groups]}
 
     def _describe_refreshes(self, AutoScalingGroupName: str, MaxRecords: int = 10) -> Any:
         self.trouble("DescribeInstanceRefreshes", "before")
         group = self.groups[AutoScalingGroupName]
-        found = [
+        refreshes = [
             {"InstanceRefreshId": f"{number}", "Status": status}
             for number, status in enumerate(group.refreshes[:MaxRecords])
         ]
-        return {"InstanceRefreshes": found}
+        return {"InstanceRefreshes": refreshes}
 
     def _describe_health(self, TargetGroupArn: str) -> Any:
         self.trouble("DescribeTargetHealth", "before")
         states = {True: "healthy", False: "unhealthy"}
-        found = [
+        targets = [
             {"Target": {"Id": host.id}, "TargetHealth": {"State": states[host.healthy]}}
             for group in self.groups.values()
             if TargetGroupArn in group.target_groups
             for host in group.hosts.values()
         ]
-        return {"TargetHealthDescriptions": found}
+        return {"TargetHealthDescriptions": targets}
 
     def _lookup(self, LookupAttributes: Sequence[Mapping[str, str]], **_: object) -> Any:
         self.trouble("LookupEvents", "before")
@@ -171,15 +176,15 @@ class StillAws:
     def _change(self, operation: str, target: str, *, warned: bool = False) -> Any:
         if not warned:
             self.trouble(operation, "before")
-        call = StillCall(self.clock(), operation, target)
+        call = FrozenCall(self.clock(), operation, target)
         self.calls.append(call)
-        self.done(call)
+        self.on_call(call)
         self.trouble(operation, "after")
         return {"Activity": {"ActivityId": "0"}}
 
 
 def refusal(operation: str, code: str, status: int) -> ClientError:
-    """An error as AWS answers it."""
+    """An error as boto3 raises it for an answer of AWS."""
     response: Any = {
         "Error": {"Code": code, "Message": code},
         "ResponseMetadata": {"HTTPStatusCode": status},
@@ -187,7 +192,7 @@ def refusal(operation: str, code: str, status: int) -> ClientError:
     return ClientError(response, operation)
 
 
-def _instance(host: StillHost, group: str) -> dict[str, Any]:
+def _instance(host: FrozenHost, group: str) -> dict[str, Any]:
     tags = {**host.tags, "aws:autoscaling:groupName": group}
     return {
         "InstanceId": host.id,
@@ -198,14 +203,14 @@ def _instance(host: StillHost, group: str) -> dict[str, Any]:
     }
 
 
-def _group(group: StillGroup) -> dict[str, Any]:
+def _group(group: FrozenGroup) -> dict[str, Any]:
     return {
         "AutoScalingGroupName": group.name,
         "MinSize": group.minimum,
         "MaxSize": group.maximum,
         "DesiredCapacity": group.desired,
         "TargetGroupARNs": group.target_groups,
-        "SuspendedProcesses": [{"ProcessName": one} for one in sorted(group.suspended)],
+        "SuspendedProcesses": [{"ProcessName": name} for name in sorted(group.suspended)],
         "Tags": [{"Key": key, "Value": value} for key, value in group.tags.items()],
         "Instances": [
             {

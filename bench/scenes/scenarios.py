@@ -1,83 +1,35 @@
-"""Labelled incidents for judging decisions: hosts, what is wrong, and what should be done.
+"""Labelled incidents for measuring decisions: hosts, their faults, and the expected actions.
 
-All happen at the same moment, each in an Auto Scaling group of its own, so that one Prometheus
-holds the metrics of all of them.
+All happen at the same moment, each in its own Auto Scaling group, so that one Prometheus holds the
+metrics of all of them.
 """
 
-import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from bench.scenes.frozen_aws import StillGroup, StillHost
-from demo.fleet.workload import CAPACITY, Doing, Host, Moments, usual_requests
+from bench.scenes.frozen_aws import FrozenGroup, FrozenHost
+from bench.scenes.scene import DAY_S, HOSTS, Member, Scene, Setting
+from demo.fleet.workload import CAPACITY, Host, Moments, usual_requests
 
-HOSTS = 6
 _ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
-DAY_S = 86_400.0
 _JOB_S = 3_000.0
 
 
-@dataclass(kw_only=True)
-class Member:
-    """A host, what weighs on it (shares of a fault's force over the moments), and its silence.
-
-    `silent_s` is how long before the end its samples stop, `history` whether it has a past,
-    `reset_s` how long ago its counters began anew.
-    """
-
-    host: Host
-    requests: Moments
-    forces: dict[str, Moments] = field(default_factory=dict)
-    up: bool = True
-    silent_s: float = 0.0
-    history: bool = True
-    reset_s: float | None = None
-
-
-@dataclass(kw_only=True)
-class Scene:
-    """`expect` are the acts that are right, by action and target; empty is: nothing is to be done.
-
-    `asked` says that a person must be asked first. `alerts` are alert names by target.
-    """
-
-    kind: str
-    name: str
-    members: Sequence[Member]
-    aws: StillGroup
-    alerts: Sequence[tuple[str, str]]
-    expect: frozenset[tuple[str, str]] = frozenset()
-    asked: bool = False
-    began_s: float = 30.0
-    deploying: bool = False
-    level: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What every scene is made from: moments that end at `now`, and chance."""
-
-    at: Moments
-    now: float
-    chance: random.Random
-
-
-def scenes(setting: Setting, each: int) -> list[Scene]:
+def build_scenes(setting: Setting, each: int) -> list[Scene]:
     """`each` scenes of every kind."""
-    made: list[Scene] = []
+    built: list[Scene] = []
     for kind, build in KINDS.items():
         for number in range(each):
-            scene = _blank(setting, kind, len(made), number)
+            scene = _blank(setting, kind, len(built), number)
             build(setting, scene)
-            made.append(scene)
-    return made
+            built.append(scene)
+    return built
 
 
 def _blank(setting: Setting, kind: str, index: int, number: int) -> Scene:
     name = f"asg-{index}"
-    ids = [f"i-{index * 100 + one:017x}" for one in range(HOSTS)]
+    ids = [f"i-{index * 100 + position:017x}" for position in range(HOSTS)]
     chance = setting.chance
     noise = chance.choice([0.02, 0.08, 0.2])
     seeded = np.random.default_rng(index)
@@ -85,7 +37,7 @@ def _blank(setting: Setting, kind: str, index: int, number: int) -> Scene:
     members = [
         Member(
             host=Host(
-                instance_id=one,
+                instance_id=instance_id,
                 group=name,
                 az=_ZONES[position % len(_ZONES)],
                 address=f"10.{index // 250}.{index % 250}.{position + 1}",
@@ -94,17 +46,19 @@ def _blank(setting: Setting, kind: str, index: int, number: int) -> Scene:
             ),
             requests=usual * seeded.normal(1, noise, setting.at.shape).clip(0.3, 2),
         )
-        for position, one in enumerate(ids)
+        for position, instance_id in enumerate(ids)
     ]
     hosts = {
-        one.host.instance_id: StillHost(one.host.instance_id, one.host.az, setting.now - 30 * DAY_S)
-        for one in members
+        member.host.instance_id: FrozenHost(
+            member.host.instance_id, member.host.az, setting.now - 30 * DAY_S
+        )
+        for member in members
     }
     return Scene(
         kind=kind,
         name=name,
         members=members,
-        aws=StillGroup(name, hosts, 3, 12, HOSTS),
+        aws=FrozenGroup(name, hosts, 3, 12, HOSTS),
         alerts=(),
         began_s=chance.uniform(15, 45),
         level=(number + 1) / 10,
@@ -125,7 +79,7 @@ def _id(scene: Scene, position: int = 0) -> str:
     return scene.members[position].host.instance_id
 
 
-def _one(scene: Scene, alert: str, action: str) -> None:
+def _expect(scene: Scene, alert: str, action: str) -> None:
     scene.alerts = [(alert, _id(scene))]
     scene.expect = frozenset({(action, _id(scene))})
 
@@ -133,7 +87,7 @@ def _one(scene: Scene, alert: str, action: str) -> None:
 def _runaway(setting: Setting, scene: Scene) -> None:
     force = setting.chance.uniform(0.9, 1.0)
     scene.members[0].forces["runaway"] = force * _since(setting, setting.chance.uniform(40, 240))
-    _one(scene, "HighCPU", "reboot_instance")
+    _expect(scene, "HighCPU", "reboot_instance")
 
 
 def _runaway_beside_batch(setting: Setting, scene: Scene) -> None:
@@ -145,29 +99,29 @@ def _runaway_beside_batch(setting: Setting, scene: Scene) -> None:
 def _leak(setting: Setting, scene: Scene) -> None:
     lasts = setting.chance.uniform(300, 3_000)
     scene.members[0].forces["leak"] = _ramp(setting, lasts, setting.chance.uniform(0.92, 1.0))
-    _one(scene, "HighMemory", "restart_service")
+    _expect(scene, "HighMemory", "restart_service")
 
 
 def _disk(setting: Setting, scene: Scene) -> None:
     scene.members[0].forces["fill"] = _ramp(setting, setting.chance.uniform(200, 3_000), 0.99)
-    _one(scene, "DiskSpaceLow", "run_document")
+    _expect(scene, "DiskSpaceLow", "run_document")
 
 
 def _hang(setting: Setting, scene: Scene) -> None:
     scene.members[0].forces["hang"] = _since(setting, setting.chance.uniform(25, 200))
-    _one(scene, "ServiceDown", "restart_service")
+    _expect(scene, "ServiceDown", "restart_service")
 
 
 def _down(setting: Setting, scene: Scene) -> None:
     scene.members[0].up = False
     scene.members[0].silent_s = setting.chance.uniform(20, 90)
-    _one(scene, "InstanceDown", "reboot_instance")
+    _expect(scene, "InstanceDown", "reboot_instance")
 
 
 def _surge(setting: Setting, scene: Scene, least: float = 1.0) -> None:
     more = setting.chance.uniform(least, 1.3) * CAPACITY
-    for one in scene.members:
-        one.requests = np.where(_since(setting, 120) > 0, more, one.requests)
+    for member in scene.members:
+        member.requests = np.where(_since(setting, 120) > 0, more, member.requests)
     scene.alerts = [("HighCPU", _id(scene, position)) for position in range(HOSTS)]
     scene.expect = frozenset({("set_desired_capacity", scene.name)})
 
@@ -180,16 +134,16 @@ def _overload(setting: Setting, scene: Scene) -> None:
 
 def _wrong(setting: Setting, scene: Scene) -> None:
     scene.members[0].forces["wrong"] = _since(setting, setting.chance.uniform(60, 300))
-    _one(scene, "CriticalSystemFailure", "emergency_shutdown")
-    scene.asked = True
+    _expect(scene, "CriticalSystemFailure", "emergency_shutdown")
+    scene.approval = True
 
 
 def _idle(setting: Setting, scene: Scene) -> None:
-    for one in scene.members:
-        one.requests = np.full(setting.at.shape, setting.chance.uniform(2, 15))
+    for member in scene.members:
+        member.requests = np.full(setting.at.shape, setting.chance.uniform(2, 15))
     scene.alerts = [("IdleCapacity", scene.name)]
     scene.expect = frozenset({("scale_in", scene.name)})
-    scene.asked = True
+    scene.approval = True
 
 
 def _bad_version(setting: Setting, scene: Scene) -> None:
@@ -206,22 +160,22 @@ def _bad_version(setting: Setting, scene: Scene) -> None:
 def _zone(setting: Setting, scene: Scene) -> None:
     silent_s = setting.chance.uniform(30, 90)
     zone = scene.members[0].host.az
-    for one in scene.members:
-        if one.host.az == zone:
-            one.up, one.silent_s = False, silent_s
-    gone = [one.host.instance_id for one in scene.members if not one.up]
-    scene.alerts = [("InstanceDown", one) for one in gone]
+    for member in scene.members:
+        if member.host.az == zone:
+            member.up, member.silent_s = False, silent_s
+    gone = [member.host.instance_id for member in scene.members if not member.up]
+    scene.alerts = [("InstanceDown", instance_id) for instance_id in gone]
 
 
 def _all_hang(setting: Setting, scene: Scene) -> None:
-    for one in scene.members:
-        one.forces["hang"] = _since(setting, 120)
+    for member in scene.members:
+        member.forces["hang"] = _since(setting, 120)
     scene.alerts = [("ServiceDown", _id(scene, position)) for position in range(HOSTS)]
 
 
 def _broken_idly(setting: Setting, scene: Scene) -> None:
-    for one in scene.members:
-        one.forces["wrong"] = 0.3 * _since(setting, 400)
+    for member in scene.members:
+        member.forces["wrong"] = 0.3 * _since(setting, 400)
     scene.alerts = [("SLOBurn", scene.name)]
 
 
@@ -246,7 +200,7 @@ def _deploy(setting: Setting, scene: Scene) -> None:
 
 
 def _warm_up(setting: Setting, scene: Scene) -> None:
-    """A cache that fills: the disk reads as never before, and so the CPU is busy."""
+    """A cache that fills: more disk reads than ever before, and a busy CPU."""
     scene.members[0].forces["batch"] = setting.chance.uniform(0.9, 1.0) * _since(setting, 150)
     scene.alerts = [("HighCPU", _id(scene))]
 
@@ -259,20 +213,20 @@ def _cold_start(setting: Setting, scene: Scene) -> None:
 
 
 def _gap(setting: Setting, scene: Scene) -> None:
-    """Nothing is known of the host for minutes, and it is up."""
+    """The host is up and has had no samples for minutes."""
     scene.members[0].forces["runaway"] = _since(setting, 900)
     scene.members[0].silent_s = setting.chance.uniform(180, 600)
     scene.alerts = [("HighCPU", _id(scene))]
 
 
 def _counters_reset(setting: Setting, scene: Scene) -> None:
-    """The exporter was started anew; the host is as ever."""
+    """The exporter was restarted; the host is as before."""
     scene.members[0].reset_s = setting.chance.uniform(20, 90)
     scene.alerts = [("HighCPU", _id(scene))]
 
 
 def _skewed(setting: Setting, scene: Scene) -> None:
-    """The alert tells of a time that is over: the host's clock, or Prometheus', is minutes off."""
+    """The alert is about an earlier time: the clock of the host or of Prometheus is minutes off."""
     scene.members[0].forces["runaway"] = _since(setting, 900) - _since(setting, 400)
     scene.alerts = [("HighCPU", _id(scene))]
 
@@ -323,13 +277,3 @@ KINDS: Mapping[str, Callable[[Setting, Scene], None]] = {
     "several run away": _many,
     "not opted in": _stranger,
 }
-
-
-def doing(member: Member, at: Moments) -> Doing:
-    """What weighs on a member over the moments."""
-    nothing = np.zeros(at.shape)
-    forces = {name: member.forces.get(name, nothing) for name in _FORCES}
-    return Doing(requests=member.requests, **forces)
-
-
-_FORCES = ("runaway", "batch", "leak", "fill", "hang", "wrong")

@@ -3,35 +3,37 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from demo.aws.gate import Call
+from demo.aws.calls import Call
 
-_WHO = "arn:aws:iam::123456789012:user/emulated"
 _READS = ("Describe", "Get", "List", "Lookup")
 
 
 def lookup_events(
-    asked: Mapping[str, Any], calls: Iterable["Call"], since: float
+    parameters: Mapping[str, Any], calls: Iterable[Call], since: float
 ) -> dict[str, Any]:
     """Events about one resource, or of one kind, latest first; none from before `since`."""
-    wanted = {one["AttributeKey"]: one["AttributeValue"] for one in asked["LookupAttributes"]}
+    wanted = {
+        attribute["AttributeKey"]: attribute["AttributeValue"]
+        for attribute in parameters["LookupAttributes"]
+    }
     name, reads = wanted.get("ResourceName"), wanted.get("ReadOnly")
-    start, end = float(asked.get("StartTime", 0)), float(asked.get("EndTime", float("inf")))
-    found = [
+    start = float(parameters.get("StartTime", 0))
+    end = float(parameters.get("EndTime", float("inf")))
+    events = [
         _event(call)
         for call in calls
         if max(since, start) <= call.time <= end
         and (name is None or name in _texts(call.parameters))
     ]
-    found = [one for one in found[::-1] if reads in (None, one["ReadOnly"])]
-    begun, most = int(asked.get("NextToken") or 0), int(asked.get("MaxResults", 50))
-    more = {"NextToken": str(begun + most)} if len(found) > begun + most else {}
-    return {"Events": found[begun : begun + most], **more}
+    events = [event for event in events[::-1] if reads in (None, event["ReadOnly"])]
+    first, most = int(parameters.get("NextToken") or 0), int(parameters.get("MaxResults", 50))
+    more = {"NextToken": str(first + most)} if len(events) > first + most else {}
+    return {"Events": events[first : first + most], **more}
 
 
-def _event(call: "Call") -> dict[str, Any]:
+def _event(call: Call) -> dict[str, Any]:
     agent = f"Boto3 smartcloudops-run/{call.session}" if call.session else "aws-cli"
     return {
         "EventId": f"{call.time}",
@@ -58,7 +60,7 @@ def _event(call: "Call") -> dict[str, Any]:
 def _texts(parameters: object) -> set[str]:
     """Every text in a call's parameters."""
     if isinstance(parameters, Mapping):
-        return {text for one in parameters.values() for text in _texts(one)}
+        return {text for value in parameters.values() for text in _texts(value)}
     if isinstance(parameters, list):
-        return {text for one in parameters for text in _texts(one)}
+        return {text for value in parameters for text in _texts(value)}
     return {str(parameters)}

@@ -1,4 +1,4 @@
-"""What IAM says of the calls that the emulator answers in moto's place; moto asks of its own."""
+"""IAM's check of the calls that the emulator answers itself; moto checks its own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +12,13 @@ from werkzeug.exceptions import HTTPException
 from demo.aws.registry import REGION
 
 
-def forbids(environ: Mapping[str, Any], operation: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether the caller's policies do not allow the operation; never while IAM is switched off."""
+def is_denied(environ: Mapping[str, Any], operation: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether the caller's policies deny the operation; False while IAM is switched off."""
     if ActionAuthenticatorMixin.request_count < settings.INITIAL_NO_AUTH_ACTION_COUNT:
         return False
     headers = {"Authorization": environ.get("HTTP_AUTHORIZATION", "")}
     try:
-        asked = IAMRequest(
+        request = IAMRequest(
             account_id=DEFAULT_ACCOUNT_ID,
             method=environ["REQUEST_METHOD"],
             path=environ["PATH_INFO"],
@@ -27,17 +27,19 @@ def forbids(environ: Mapping[str, Any], operation: str, parameters: Mapping[str,
             headers=headers,
             action=operation,
         )
-        for one in _resources(operation, parameters):
-            asked.check_action_permitted(one)
+        for resource in _resources(operation, parameters):
+            request.check_action_permitted(resource)
     except HTTPException:
         return True
     return False
 
 
 def _resources(operation: str, parameters: Mapping[str, Any]) -> list[str]:
-    """A command needs its document and each of its instances; the rest is of no one resource."""
+    """A command needs its document and each of its instances; other calls name no resource."""
     if operation != "SendCommand":
         return ["*"]
-    where = f"{REGION}:{DEFAULT_ACCOUNT_ID}"
-    instances = [f"arn:aws:ec2:{where}:instance/{one}" for one in parameters["InstanceIds"]]
-    return [*instances, f"arn:aws:ssm:{where}:document/{parameters['DocumentName']}"]
+    account = f"{REGION}:{DEFAULT_ACCOUNT_ID}"
+    instances = [
+        f"arn:aws:ec2:{account}:instance/{instance_id}" for instance_id in parameters["InstanceIds"]
+    ]
+    return [*instances, f"arn:aws:ssm:{account}:document/{parameters['DocumentName']}"]

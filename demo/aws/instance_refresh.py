@@ -1,7 +1,4 @@
-"""Instance refreshes, which moto lacks: a group's members are replaced one after the other.
-
-Only its states are told: no instance is replaced.
-"""
+"""Instance refreshes, which moto lacks. Only their states are emulated: no instance is replaced."""
 
 import threading
 import time
@@ -41,8 +38,8 @@ class _Refresh:
 
     def at(self, now: float) -> str:
         if self.status in _ACTIVE and now - self.began >= self.lasts_s:
-            done = {"InProgress": "Successful", "RollbackInProgress": "RollbackSuccessful"}
-            self.status, self.ended = done.get(self.status, "Cancelled"), now
+            ends = {"InProgress": "Successful", "RollbackInProgress": "RollbackSuccessful"}
+            self.status, self.ended = ends.get(self.status, "Cancelled"), now
         return self.status
 
 
@@ -54,14 +51,14 @@ class Refreshes:
     _all: list[_Refresh] = field(default_factory=list, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def answer(self, operation: str, asked: Mapping[str, str], size: int) -> str:
+    def answer(self, operation: str, parameters: Mapping[str, str], size: int) -> str:
         """The XML of an answer. Raises RefreshError."""
-        now, group = time.time(), asked.get("AutoScalingGroupName", "")
+        now, group = time.time(), parameters.get("AutoScalingGroupName", "")
         with self._lock:
-            mine = [one for one in self._all if one.group == group]
-            active = [one for one in mine if one.at(now) in _ACTIVE]
+            of_group = [refresh for refresh in self._all if refresh.group == group]
+            active = [refresh for refresh in of_group if refresh.at(now) in _ACTIVE]
             if operation == "DescribeInstanceRefreshes":
-                body = "".join(_member(one) for one in reversed(mine))
+                body = "".join(_member(refresh) for refresh in reversed(of_group))
                 return _document(operation, f"<InstanceRefreshes>{body}</InstanceRefreshes>")
             if operation == "StartInstanceRefresh":
                 if active:
@@ -82,22 +79,22 @@ class Refreshes:
 
     def _begin(self, group: str, size: int, now: float) -> _Refresh:
         number = f"{len(self._all):012x}"
-        made = _Refresh(
+        refresh = _Refresh(
             id=f"00000000-0000-4000-8000-{number}",
             group=group,
             began=now,
             lasts_s=_MEMBER_S * size / self.speed,
         )
-        self._all.append(made)
-        return made
+        self._all.append(refresh)
+        return refresh
 
 
-def _member(one: _Refresh) -> str:
-    ended = f"<EndTime>{_time(one.ended)}</EndTime>" if one.ended else ""
+def _member(refresh: _Refresh) -> str:
+    ended = f"<EndTime>{_time(refresh.ended)}</EndTime>" if refresh.ended else ""
     return (
-        f"<member><InstanceRefreshId>{one.id}</InstanceRefreshId>"
-        f"<AutoScalingGroupName>{escape(one.group)}</AutoScalingGroupName>"
-        f"<Status>{one.status}</Status><StartTime>{_time(one.began)}</StartTime>{ended}</member>"
+        f"<member><InstanceRefreshId>{refresh.id}</InstanceRefreshId>"
+        f"<AutoScalingGroupName>{escape(refresh.group)}</AutoScalingGroupName>"
+        f"<Status>{refresh.status}</Status><StartTime>{_time(refresh.began)}</StartTime>{ended}</member>"
     )
 
 

@@ -1,8 +1,8 @@
-"""What the emulated AWS holds of the fleet, read from moto's own state, and mended there.
+"""The fleet's instances as moto's own state holds them, corrected where moto differs from AWS.
 
-moto has a new instance run, and be in service, at once, and puts all of a group into its first
-zone; here it is pending first, and the zones take turns, as in AWS. A member is registered with
-its balancer once, as it comes into service.
+In moto a new instance runs and is in service at once, and a whole group is in its first zone. Here
+it is pending first, and the zones take turns, as in AWS. A member is registered with its load
+balancer once, when it comes into service.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ MINIMUM, DESIRED, MAXIMUM = 4, 6, 12
 _ZONES = tuple(f"{REGION}{letter}" for letter in "abc")
 _GROUP_TAG = "aws:autoscaling:groupName"
 _PENDING, _RUNNING = (0, "pending"), (16, "running")
-# How long the instances of the beginning have been there.
+# The age of the instances at the start.
 _AGE = timedelta(days=20)
 _STARTING_S = 3.0
 _IN_SERVICE_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registered:
+class RegisteredInstance:
     """An instance that is not terminated. `launched_at` is epoch seconds."""
 
     instance_id: str
@@ -43,7 +43,7 @@ class Registered:
 
 @dataclass
 class Registry:
-    """`speed` shortens how long a launch takes. Instances of the beginning are there at once."""
+    """`speed` shortens launches. The first instances are in service at once."""
 
     speed: float
     _known: set[str] = field(default_factory=set, init=False)
@@ -54,9 +54,9 @@ class Registry:
 
     def create(self, endpoint: str) -> None:
         """Make the network, both groups and the target group, through the API itself."""
-        # It registers all members anew at every change, and fails over one that is not running.
+        # moto would register all members again at each change, and raise for one that is stopped.
         type(_autoscaling()).update_attached_target_groups = lambda *_: None
-        # It would launch another one for each that is still launching.
+        # moto would launch another instance for each that is still launching.
         FakeAutoScalingGroup.active_instances = _active  # type: ignore[assignment,method-assign] # it fits
         session = boto3.Session("emulated", "emulated", region_name=REGION)
         config = Config(retries={"total_max_attempts": 1}, read_timeout=60)
@@ -100,7 +100,7 @@ class Registry:
         self.instances(0.0)
         self._begun = True
 
-    def instances(self, now: float) -> Sequence[Registered]:
+    def instances(self, now: float) -> Sequence[RegisteredInstance]:
         """Every instance of a group that is not terminated."""
         states = {
             state.instance_id: state
@@ -109,30 +109,30 @@ class Registry:
         }
         self._serve(now)
         served = _targets()
-        found = []
+        registered = []
         for reservation in list(_ec2().reservations.values()):
-            for one in reservation.instances:
-                group = {tag["key"]: tag["value"] for tag in one.get_tags()}.get(_GROUP_TAG)
-                if group is None or one.state == "terminated":
+            for instance in reservation.instances:
+                group = {tag["key"]: tag["value"] for tag in instance.get_tags()}.get(_GROUP_TAG)
+                if group is None or instance.state == "terminated":
                     continue
-                state = states.get(one.id)
-                found.append(
-                    Registered(
-                        instance_id=one.id,
+                state = states.get(instance.id)
+                registered.append(
+                    RegisteredInstance(
+                        instance_id=instance.id,
                         group=group,
-                        az=one.placement.zone,
-                        address=one.private_ip,
-                        running=one.state == "running",
+                        az=instance.placement.zone,
+                        address=instance.private_ip,
+                        running=instance.state == "running",
                         in_service=state is not None
                         and state.lifecycle_state == "InService"
-                        and one.id in served,
-                        launched_at=one.launch_time.timestamp(),
+                        and instance.id in served,
+                        launched_at=instance.launch_time.timestamp(),
                     )
                 )
-        return found
+        return registered
 
     def _serve(self, now: float) -> None:
-        """Register members with their balancer as they come into service, once; and the reverse."""
+        """Register members that come into service, deregister those that leave it, each once."""
         for name, group in list(_autoscaling().autoscaling_groups.items()):
             states = {state.instance.id: state for state in group.instance_states}
             for instance_id, state in states.items():
@@ -140,8 +140,11 @@ class Registry:
                 if state.lifecycle_state == "InService" and instance_id not in self._serving:
                     self._serving[instance_id] = name
                     for arn in group.target_group_arns:
-                        found = _target_groups()[arn]
-                        found.targets[instance_id] = {"Id": instance_id, "Port": found.port}
+                        target_group = _target_groups()[arn]
+                        target_group.targets[instance_id] = {
+                            "Id": instance_id,
+                            "Port": target_group.port,
+                        }
             for instance_id, of in list(self._serving.items()):
                 state = states.get(instance_id)
                 if of == name and (state is None or state.lifecycle_state != "InService"):
@@ -150,66 +153,66 @@ class Registry:
                         _target_groups()[arn].targets.pop(instance_id, None)
 
     def usual_size(self, group: str) -> int:
-        """How many members the group's usual traffic is made for."""
+        """The number of members that the group's usual traffic is made for."""
         return DESIRED if group in GROUPS else 1
 
-    def _launch(self, one: Any, state: Any, now: float) -> None:
-        if one.id not in self._known:
-            one.placement.zone = _ZONES[len(self._known) % len(_ZONES)]
-            self._known.add(one.id)
+    def _launch(self, instance: Any, state: Any, now: float) -> None:
+        if instance.id not in self._known:
+            instance.placement.zone = _ZONES[len(self._known) % len(_ZONES)]
+            self._known.add(instance.id)
             if self._begun:
-                self._launching[one.id] = now
+                self._launching[instance.id] = now
             else:
-                one.launch_time -= _AGE
+                instance.launch_time -= _AGE
             if state is not None:
-                state.availability_zone = one.placement.zone
-        began = self._launching.get(one.id)
+                state.availability_zone = instance.placement.zone
+        began = self._launching.get(instance.id)
         if began is None:
             return
         age = (now - began) * self.speed
         if age < _STARTING_S:
-            one._state.code, one._state.name = _PENDING
-        elif one._state.name == "pending":
-            one._state.code, one._state.name = _RUNNING
+            instance._state.code, instance._state.name = _PENDING
+        elif instance._state.name == "pending":
+            instance._state.code, instance._state.name = _RUNNING
         if state is not None:
             state.lifecycle_state = "Pending" if age < _IN_SERVICE_S else "InService"
         if age >= _IN_SERVICE_S:
-            del self._launching[one.id]
+            del self._launching[instance.id]
 
 
 def _active(group: Any) -> list[Any]:
-    return [one for one in group.instance_states if one.lifecycle_state != "Standby"]
+    return [state for state in group.instance_states if state.lifecycle_state != "Standby"]
 
 
 def instance_state(instance_id: str) -> str | None:
-    """EC2's state of an instance, None where there is none."""
+    """EC2's state of an instance, None if it does not exist."""
     for reservation in list(_ec2().reservations.values()):
-        for one in reservation.instances:
-            if one.id == instance_id:
-                return str(one.state)
+        for instance in reservation.instances:
+            if instance.id == instance_id:
+                return str(instance.state)
     return None
 
 
 def bounds(group: str) -> tuple[int, int] | None:
-    """A group's minimum and maximum, None where there is none."""
-    found = _autoscaling().autoscaling_groups.get(group)
-    return None if found is None else (found.min_size, found.max_size)
+    """A group's minimum and maximum, None if it does not exist."""
+    state = _autoscaling().autoscaling_groups.get(group)
+    return None if state is None else (state.min_size, state.max_size)
 
 
 def group_size(group: str) -> int:
-    """How many members a group has, 0 where there is none."""
-    found = _autoscaling().autoscaling_groups.get(group)
-    return 0 if found is None else len(found.instance_states)
+    """The number of members of a group, 0 if it does not exist."""
+    state = _autoscaling().autoscaling_groups.get(group)
+    return 0 if state is None else len(state.instance_states)
 
 
 def targets_of(arn: str) -> Sequence[str]:
-    """Instances that a target group knows."""
-    found = _target_groups().get(arn)
-    return [] if found is None else list(found.targets)
+    """The instances that are registered with a target group."""
+    state = _target_groups().get(arn)
+    return [] if state is None else list(state.targets)
 
 
 def _targets() -> set[str]:
-    return {one for group in _target_groups().values() for one in group.targets}
+    return {instance_id for group in _target_groups().values() for instance_id in group.targets}
 
 
 def _target_groups() -> Any:

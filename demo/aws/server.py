@@ -1,7 +1,7 @@
 """The emulated AWS and its fleet, on one port: `python -m demo.aws.server --port 0 --seed 7`.
 
-Beside the AWS API it serves `/_sim/calls`, `/_sim/faults`, `/_sim/fleet`, `/_sim/fleet/faults`,
-`/_sim/metrics/INSTANCE` and `/_sim/history`. Once it is ready it prints one line of JSON with its
+Next to the AWS API it serves `/_sim/calls`, `/_sim/faults`, `/_sim/fleet`, `/_sim/fleet/faults`,
+`/_sim/metrics/INSTANCE` and `/_sim/history`. When it is ready it prints one line of JSON with its
 `url`.
 """
 
@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import click
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from demo.aws.gate import Call, Gate, InjectedFault
+from demo.aws.calls import Call
+from demo.aws.gate import Gate, InjectedFault
 from demo.aws.instance_refresh import Refreshes
 from demo.aws.registry import Registry
 from demo.aws.ssm import Commands
@@ -35,8 +37,8 @@ class FleetFault(BaseModel):
     fault: str
 
 
-class Mending(BaseModel):
-    """No target is every target."""
+class FleetRepair(BaseModel):
+    """None is every target."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,22 +49,22 @@ class _Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_request(self, *_: object) -> None:
-        """Calls have their own log."""
+        """Calls are logged by the gate."""
 
 
 @dataclass
 class Simulation:
-    """The WSGI application: ours under /_sim/, AWS everywhere else."""
+    """The WSGI application: the simulation's own API under /_sim/, AWS under every other path."""
 
     gate: Gate
     fleet: Fleet
-    _past: history.Past = field(default_factory=dict, init=False)
+    _past: history.PastSeries = field(default_factory=dict, init=False)
     _began: float = field(default=0.0, init=False)
 
     def begin(self, now: float) -> None:
         """Start the fleet with its past."""
         self._past, self._began = self.fleet.begin(now), now
-        # What set the stage is long ago, as far as anybody can tell.
+        # CloudTrail must not show the calls that created the fleet.
         self.gate.trail_from = now
 
     def __call__(
@@ -93,24 +95,26 @@ class Simulation:
             case "GET", ["fleet"]:
                 return _json({"items": self.fleet.truth()})
             case "POST", ["fleet", "faults"]:
-                asked = FleetFault.model_validate_json(request.get_data())
-                self.fleet.break_(asked.target, asked.fault)
+                fault = FleetFault.model_validate_json(request.get_data())
+                self.fleet.inject(fault.target, fault.fault)
             case "DELETE", ["fleet", "faults"]:
-                self.fleet.mend(Mending.model_validate_json(request.get_data() or b"{}").target)
+                self.fleet.repair(
+                    FleetRepair.model_validate_json(request.get_data() or b"{}").target
+                )
             case "GET", ["metrics", instance_id]:
                 return _metrics(self.fleet.metrics(instance_id))
             case "GET", ["history"]:
-                there = [one for one in self.fleet.hosts() if one.instance_id in self._past]
-                text = history.openmetrics(there, self._past, self._began)
+                hosts = [host for host in self.fleet.hosts() if host.instance_id in self._past]
+                text = history.openmetrics(hosts, self._past, self._began)
                 return Response(text, content_type="application/openmetrics-text")
             case _:
-                return _json({"error": "there is nothing here"}, 404)
+                return _json({"error": f"no such path: {request.path}"}, 404)
         return _json({})
 
 
 def _metrics(text: str | None) -> Response:
     if text is None:
-        return _json({"error": "there is no such instance"}, 404)
+        return _json({"error": "no such instance"}, 404)
     if not text:
         return _json({"error": "the instance does not answer"}, 503)
     return Response(text, content_type="text/plain; version=0.0.4")
@@ -126,7 +130,7 @@ def _json(body: object, status: int = 200) -> Response:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--seed", type=int, default=7, help="of the hosts' characters")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster hosts boot")
     options = parser.parse_args()
@@ -134,7 +138,7 @@ def main() -> None:
     registry = Registry(speed=options.speed)
     fleet = Fleet(registry=registry, seed=options.seed, speed=options.speed)
 
-    def called(call: Call) -> None:
+    def on_call(call: Call) -> None:
         if call.operation == "RebootInstances":
             fleet.rebooted([v for k, v in call.parameters.items() if k.startswith("InstanceId")])
         elif not call.operation.startswith("Describe"):
@@ -142,9 +146,9 @@ def main() -> None:
 
     gate = Gate(
         DomainDispatcherApplication(create_backend_app),
-        called,
+        on_call,
         Refreshes(options.speed),
-        Commands(fleet.command, fleet.listens, options.speed),
+        Commands(fleet.run_document, fleet.agent_online, options.speed),
         fleet.target_health,
     )
     simulation = Simulation(gate, fleet)
@@ -156,7 +160,8 @@ def main() -> None:
     registry.create(url)
     simulation.begin(time.time())
     threading.Thread(target=fleet.run, daemon=True).start()
-    print(json.dumps({"url": url}), flush=True)  # noqa: T201 the parent reads it
+    # The parent process reads it.
+    click.echo(json.dumps({"url": url}))
     threading.Event().wait()
 
 

@@ -1,6 +1,7 @@
-"""Systems Manager's commands, which do something to the simulated hosts.
+"""Systems Manager's commands, which change the simulated hosts.
 
-They take a moment, and are not listed under their id right after being sent, as in AWS.
+As in AWS they take a moment, and GetCommandInvocation does not know a command right after it was
+sent.
 """
 
 import threading
@@ -42,7 +43,7 @@ class _Command:
 
 @dataclass
 class Commands:
-    """`run` does a document's work on a host and says whether it could; `online` asks its agent."""
+    """`run` runs a document on a host, False if it cannot; `online` is the state of its agent."""
 
     run: Callable[[str, str, Mapping[str, Any]], bool]
     online: Callable[[str], bool]
@@ -50,35 +51,36 @@ class Commands:
     _all: list[_Command] = field(default_factory=list, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def answer(self, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON of an answer. Raises CommandError."""
         match operation:
             case "SendCommand":
-                return {"Command": self._send(asked)}
+                return {"Command": self._send(parameters)}
             case "ListCommands":
                 with self._lock:
-                    mine = [one for one in self._all if one.instance_id == asked["InstanceId"]]
-                return {"Commands": [_shown(one) for one in reversed(mine)]}
+                    instance_id = parameters["InstanceId"]
+                    sent = [command for command in self._all if command.instance_id == instance_id]
+                return {"Commands": [_view(command) for command in reversed(sent)]}
             case "DescribeInstanceInformation":
-                ids = [i for f in asked["Filters"] for i in f["Values"]]
-                known = [
-                    {"InstanceId": one, "PingStatus": "Online", "PlatformType": "Linux"}
-                    for one in ids
-                    if self.online(one)
+                online = [
+                    {"InstanceId": instance_id, "PingStatus": "Online", "PlatformType": "Linux"}
+                    for condition in parameters["Filters"]
+                    for instance_id in condition["Values"]
+                    if self.online(instance_id)
                 ]
-                return {"InstanceInformationList": known}
-        return self._invocation(asked)
+                return {"InstanceInformationList": online}
+        return self._invocation(parameters)
 
-    def _send(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        (instance_id,) = asked["InstanceIds"]
+    def _send(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        (instance_id,) = parameters["InstanceIds"]
         if not self.online(instance_id):
             raise CommandError("InvalidInstanceId")
         command = _Command(
             id=str(uuid4()),
             instance_id=instance_id,
-            document=asked["DocumentName"],
-            parameters=asked.get("Parameters", {}),
-            comment=asked.get("Comment", ""),
+            document=parameters["DocumentName"],
+            parameters=parameters.get("Parameters", {}),
+            comment=parameters.get("Comment", ""),
             sent=time.time(),
         )
         with self._lock:
@@ -86,26 +88,27 @@ class Commands:
         timer = threading.Timer(_LASTS_S / self.speed, self._execute, [command])
         timer.daemon = True
         timer.start()
-        return _shown(command)
+        return _view(command)
 
     def _execute(self, command: _Command) -> None:
-        done = self.run(command.instance_id, command.document, command.parameters)
-        command.status = "Success" if done else "Failed"
+        succeeded = self.run(command.instance_id, command.document, command.parameters)
+        command.status = "Success" if succeeded else "Failed"
 
-    def _invocation(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _invocation(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         with self._lock:
-            found = [one for one in self._all if one.id == asked["CommandId"]]
-        if not found or time.time() - found[0].sent < _HIDDEN_S / self.speed:
+            commands = {command.id: command for command in self._all}
+        command = commands.get(parameters["CommandId"])
+        if command is None or time.time() - command.sent < _HIDDEN_S / self.speed:
             raise CommandError("InvocationDoesNotExist")
-        return {**_shown(found[0]), "InstanceId": found[0].instance_id, "ResponseCode": 0}
+        return {**_view(command), "InstanceId": command.instance_id, "ResponseCode": 0}
 
 
-def _shown(one: _Command) -> dict[str, Any]:
+def _view(command: _Command) -> dict[str, Any]:
     return {
-        "CommandId": one.id,
-        "DocumentName": one.document,
-        "Comment": one.comment,
-        "InstanceIds": [one.instance_id],
-        "RequestedDateTime": one.sent,
-        "Status": one.status,
+        "CommandId": command.id,
+        "DocumentName": command.document,
+        "Comment": command.comment,
+        "InstanceIds": [command.instance_id],
+        "RequestedDateTime": command.sent,
+        "Status": command.status,
     }

@@ -1,11 +1,11 @@
-"""What can be wrong with a simulated host or group, and what mends it."""
+"""The faults of simulated hosts and groups, and the documents that repair them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class FaultError(ValueError):
-    """A fault that cannot be switched on; the text says why."""
+    """A fault cannot be injected; the text says why."""
 
 
 class Fault(StrEnum):
@@ -20,8 +20,8 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A fault's time, in epoch seconds."""
+class ActiveFault:
+    """When a fault began and when it ends, in epoch seconds."""
 
     began: float
     until: float
@@ -29,20 +29,20 @@ class Trouble:
 
 OF_GROUP = frozenset({Fault.TRAFFIC_SURGE})
 BENIGN = frozenset({Fault.TRAFFIC_SURGE, Fault.BATCH_JOB})
-# What a document mends, beside which it does nothing.
-MENDS = {
+# The faults that a document repairs; it has no other effect.
+REPAIRS = {
     "SmartCloudOps-RestartService": frozenset({Fault.SERVICE_HANG, Fault.MEMORY_LEAK}),
     "SmartCloudOps-CleanDisk": frozenset({Fault.DISK_FULL}),
     "SmartCloudOps-ClearCache": frozenset[Fault](),
 }
-# What is on the disk is there after a reboot.
+# The content of the disk survives a reboot.
 OUTLIVES_REBOOT = frozenset({Fault.DISK_FULL, Fault.WRONG_ANSWERS})
 
 
-def fault(name: str) -> Fault:
+def parse_fault(name: str) -> Fault:
     """Raises FaultError."""
     try:
         return Fault(name)
     except ValueError:
-        known = ", ".join(sorted(Fault))
-        raise FaultError(f"there is no fault {name!r}; there are: {known}") from None
+        names = ", ".join(sorted(Fault))
+        raise FaultError(f"unknown fault {name!r}; use one of: {names}") from None

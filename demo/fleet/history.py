@@ -1,4 +1,4 @@
-"""A past for the fleet: a week of metrics, in which a batch job ran each day at this hour."""
+"""The fleet's past: a week of metrics in which a batch job ran each day at this hour."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from demo.aws.registry import REGION
 from demo.fleet.node_exporter import Exporter, past
-from demo.fleet.workload import Doing, Host, Moments, levels, usual_requests
+from demo.fleet.workload import Host, Moments, Workload, levels, usual_requests
 
 _DAYS = 7
 _DAY_S, _HOUR_S = 86_400.0, 3_600.0
@@ -15,7 +15,7 @@ _COARSE_S, _FINE_S, _FINE_FOR_S = 300.0, 15.0, 2 * _HOUR_S
 _BATCH_FROM_S, _BATCH_TO_S = -600.0, 2 * _HOUR_S - 600.0
 _UPTIME_S = 20 * _DAY_S
 
-Past = Mapping[str, Sequence[tuple[str, Moments]]]
+PastSeries = Mapping[str, Sequence[tuple[str, Moments]]]
 
 
 def moments(now: float) -> Moments:
@@ -25,29 +25,29 @@ def moments(now: float) -> Moments:
     return np.concatenate([coarse, np.arange(fine_from, now, _FINE_S)])
 
 
-def live_through(hosts: Sequence[Host], now: float) -> tuple[Mapping[str, Exporter], Past]:
-    """The exporters as their past left them, and what they showed in it, by instance id."""
+def simulate_past(hosts: Sequence[Host], now: float) -> tuple[Mapping[str, Exporter], PastSeries]:
+    """The exporters at the end of their past, and their series in it, by instance id."""
     at = moments(now)
-    exporters, shown = {}, {}
+    exporters, series = {}, {}
     for host in hosts:
-        doing = Doing(
+        workload = Workload(
             requests=usual_requests(host.group, at),
             runaway=np.zeros(at.shape),
             batch=_batch(host, at, now),
         )
-        exporter, series = past(levels(host, doing, at), at, now - _UPTIME_S)
+        exporter, own = past(levels(host, workload, at), at, now - _UPTIME_S)
         exporter.at = now
-        exporters[host.instance_id], shown[host.instance_id] = exporter, series
-    return exporters, shown
+        exporters[host.instance_id], series[host.instance_id] = exporter, own
+    return exporters, series
 
 
-def openmetrics(hosts: Sequence[Host], shown: Past, now: float) -> Iterator[str]:
+def openmetrics(hosts: Sequence[Host], series: PastSeries, now: float) -> Iterator[str]:
     """The past in OpenMetrics' text format, with the labels that discovery would give."""
     stamps = [f"{moment:.3f}\n" for moment in moments(now).tolist()]
     for host in hosts:
         up = [("up", np.ones(len(stamps)))]
-        for series, values in [*shown[host.instance_id], *up]:
-            name, _, own = series.partition("{")
+        for identity, values in [*series[host.instance_id], *up]:
+            name, _, own = identity.partition("{")
             labels = ",".join(filter(None, (own.removesuffix("}"), _labels(host))))
             head = f"{name}{{{labels}}} "
             yield "".join(

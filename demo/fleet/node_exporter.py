@@ -1,4 +1,4 @@
-"""A host's metrics as node_exporter and its service write them."""
+"""A host's metrics in the form of node_exporter and of its service."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ class Exporter:
 
 
 def gauges(levels: Mapping[str, Moments]) -> Iterator[tuple[str, Moments]]:
-    """What is a level and no counter."""
+    """Metrics that are levels, not counters."""
     free, disk = MEMORY_BYTES - levels["memory_used"], DISK_BYTES - levels["disk_used"]
     nothing, established = np.zeros(()), levels["established"]
     yield "node_memory_MemTotal_bytes", nothing + MEMORY_BYTES
@@ -109,23 +109,23 @@ def exposition(samples: Iterator[tuple[str, float]]) -> str:
 def past(
     levels: Mapping[str, Moments], at: Moments, booted_at: float
 ) -> tuple[Exporter, list[tuple[str, Moments]]]:
-    """The exporter after a past at these levels (arrays over `at`), and what it showed in it."""
+    """The exporter after a past at these levels (arrays over `at`), and its series in that time."""
     lasted = np.diff(at, prepend=at[0])
     exporter = Exporter(booted_at=booted_at, at=float(at[-1]))
-    shown: list[tuple[str, Moments]] = []
+    series: list[tuple[str, Moments]] = []
     for name, level, factor in _INTEGRALS:
-        shown.append((name, np.cumsum(np.broadcast_to(levels[level], at.shape) * factor * lasted)))
+        series.append((name, np.cumsum(np.broadcast_to(levels[level], at.shape) * factor * lasted)))
     busy = sum(np.broadcast_to(levels[f"cpu_{m}"], at.shape) for m in ("user", "system", "iowait"))
     idle = np.cumsum(np.maximum(0.0, 1 - np.asarray(busy)) * lasted)
-    shown += [(_idle(cpu), idle) for cpu in range(CPUS)]
-    exporter.counters |= {name: float(values[-1]) for name, values in shown}
+    series += [(_idle(cpu), idle) for cpu in range(CPUS)]
+    exporter.counters |= {name: float(values[-1]) for name, values in series}
     for name, time_s in _LOADS:
         values = _damped(np.broadcast_to(levels["runnable"], at.shape), lasted, time_s)
         exporter.loads[name] = float(values[-1])
-        shown.append((name, values))
-    shown += [(name, np.broadcast_to(value, at.shape)) for name, value in gauges(levels)]
-    shown.append(("node_boot_time_seconds", np.ones(at.shape) * booted_at))
-    return exporter, shown
+        series.append((name, values))
+    series += [(name, np.broadcast_to(value, at.shape)) for name, value in gauges(levels)]
+    series.append(("node_boot_time_seconds", np.ones(at.shape) * booted_at))
+    return exporter, series
 
 
 def _damped(level: Moments, lasted: Moments, time_s: float) -> Moments:

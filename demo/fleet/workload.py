@@ -1,7 +1,7 @@
-"""What a simulated host does at a moment: rates and levels, from which its counters follow.
+"""The workload of a simulated host: rates and levels at a moment, from which its counters follow.
 
-All functions of time, so that the same seed gives the same history and the same present. A moment
-is epoch seconds, a scalar or an array.
+All are functions of time, so that the same seed gives the same history and the same present. A
+moment is epoch seconds, a scalar or an array.
 """
 
 import math
@@ -40,8 +40,8 @@ class Host:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doing:
-    """What weighs on a host: requests a second, and shares from 0 to 1 of a fault's full force."""
+class Workload:
+    """The load of a host: requests a second, and shares from 0 to 1 of a fault's full force."""
 
     requests: Moments
     runaway: Moments
@@ -67,23 +67,23 @@ def served(host: Host, requests: Moments, at: Moments) -> Moments:
     return np.asarray(requests * (1 + 0.03 * host.lean + 0.025 * ripple))
 
 
-def levels(host: Host, doing: Doing, at: Moments) -> Mapping[str, Moments]:
+def levels(host: Host, workload: Workload, at: Moments) -> Mapping[str, Moments]:
     """Rates a second and levels by name; `cpu_*` are shares of all CPUs."""
-    asked = served(host, doing.requests, at)
-    hang, leak, fill = doing.hang, doing.leak, doing.fill
-    own = asked * (1 - hang)
+    requests = served(host, workload.requests, at)
+    hang, leak, fill = workload.hang, workload.leak, workload.fill
+    own = requests * (1 - hang)
     # Beyond its memory a host swaps, and waits for its disk.
     swapping = np.maximum(leak - 0.85, 0) / 0.15
     wanted = _IDLE_BUSY + 0.92 * own / CAPACITY
-    load = np.minimum(wanted, _BUSY_MAX)
-    batch, runaway = doing.batch, doing.runaway
+    serving = np.minimum(wanted, _BUSY_MAX)
+    batch, runaway = workload.batch, workload.runaway
     iowait = 0.01 + 0.14 * batch + 0.12 * swapping
-    with_batch = load + batch * np.maximum(_BATCH_BUSY - load - iowait, 0)
+    with_batch = serving + batch * np.maximum(_BATCH_BUSY - serving - iowait, 0)
     busy = with_batch + runaway * np.maximum(_RUNAWAY_BUSY - with_batch - iowait, 0)
     full = fill >= 1
     answered = np.minimum(own, CAPACITY * _BUSY_MAX) * (1 - 0.04 * runaway) * (1 - 0.5 * full)
-    answered = answered * (1 - 0.9 * doing.wrong)
-    system = 0.12 * load
+    answered = answered * (1 - 0.9 * workload.wrong)
+    system = 0.12 * serving
     crowd = np.maximum(wanted - 0.9, 0) * 20 + 3.0 * runaway + 2.0 * batch
     written = 2e5 + 3e3 * own + 4.0e7 * batch + 6e7 * ((fill > 0) & (fill < 1))
     read = 1e5 + 1e3 * own + 6.0e7 * batch
@@ -108,16 +108,16 @@ def levels(host: Host, doing: Doing, at: Moments) -> Mapping[str, Moments]:
         "tx_packets": 18 * answered + 20,
         "opens": 0.5 * own + 0.2,
         "swapped": 400 * swapping,
-        "established": 1.5 * asked + 10 + 40 * runaway,
+        "established": 1.5 * requests + 10 + 40 * runaway,
         "time_wait": 2.0 * own + 5,
         "retransmits": 0.02 * own + 0.05,
         "resets": 0.01 * own + 0.01,
         "answered": answered,
         "errors": 0.001 * answered
         + np.maximum(own - CAPACITY * _BUSY_MAX, 0)
-        + asked * hang
+        + requests * hang
         + 0.5 * own * full
-        + 0.9 * own * doing.wrong,
+        + 0.9 * own * workload.wrong,
         "latency_s": 0.04 / (1 - np.minimum(busy + iowait, 0.985)) + 30 * hang + 2 * swapping,
         "service_up": 1.0 - hang,
         "utilisation": wanted,

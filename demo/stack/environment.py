@@ -1,17 +1,17 @@
-"""The stage of the demo: every part started on loopback, wired together, and reachable."""
+"""The environment of the demo: every part started on loopback, connected, and reachable."""
 
 import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from demo.stack.monitoring import start_chain
-from demo.stack.monitoring_config import AS_SHIPPED, Surroundings, Timings
+from demo.stack.monitoring import MonitoringSpec, start_monitoring
+from demo.stack.monitoring_config import AS_SHIPPED, Connections, Timings
 from demo.stack.processes import (
     Child,
     Processes,
@@ -25,11 +25,13 @@ from receiver.http import tokens
 from receiver.http.tokens import Role
 
 _ROOT = Path(__file__).parents[2]
+# The file, in a folder of the environment, with the token of Alertmanager's webhook.
+CREDENTIALS_FILE = "webhook-token"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Base URLs, tokens by role, and the variables with which the command line reaches it all."""
+class Environment:
+    """Base URLs, tokens by role, and the variables with which the command line reaches the demo."""
 
     receiver: str
     prometheus: str
@@ -40,77 +42,98 @@ class Stage:
     service: Child
 
     def endpoints(self) -> dict[str, Any]:
-        shown = ("receiver", "prometheus", "alertmanager", "aws", "tokens", "env")
-        return {name: getattr(self, name) for name in shown}
+        names = ("receiver", "prometheus", "alertmanager", "aws", "tokens", "env")
+        return {name: getattr(self, name) for name in names}
 
 
-def set_up(  # noqa: PLR0913 each is one fact about the stage, all by name
-    processes: Processes,
-    *,
-    tools: Tools,
-    folder: Path,
-    seed: int,
-    say: Callable[[str, str], None],
-    timings: Timings = AS_SHIPPED,
-    settings: Mapping[str, str] | None = None,
-    alertmanagers: int = 1,
-    speed: float = 1.0,
-) -> Stage:
-    """Start everything in a fresh `folder` and wait until the fleet is watched.
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentOptions:
+    """`folder` is emptied first. `seed` gives the hosts their characters.
 
     `settings` are SMARTCLOUDOPS_* variables that differ from the demo's own, `speed` is how much
-    faster than life hosts boot. `say` is told what happens, by component. Raises ProcessError.
+    faster than in AWS hosts boot.
     """
+
+    folder: Path
+    seed: int
+    timings: Timings = AS_SHIPPED
+    settings: Mapping[str, str] = field(default_factory=dict)
+    alertmanagers: int = 1
+    speed: float = 1.0
+
+
+def start_environment(
+    processes: Processes,
+    tools: Tools,
+    options: EnvironmentOptions,
+    *,
+    say: Callable[[str, str], None] = lambda *_: None,
+) -> Environment:
+    """Start everything and wait until the service is ready.
+
+    `say` gets the name of a component and a line of progress. Raises ProcessError.
+    """
+    folder = options.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     say("aws", "starting the emulated AWS with two Auto Scaling groups of six")
-    options = ("--port", "0", "--seed", str(seed), "--speed", str(speed))
-    emulator = processes.start("aws", _python("-m", "demo.aws.server", *options))
+    arguments = ("--port", "0", "--seed", str(options.seed), "--speed", str(options.speed))
+    emulator = processes.start("aws", _python("-m", "demo.aws.server", *arguments))
     aws = wait_announced(emulator)["url"]
     say("prometheus", "importing a week of the fleet's history")
     history = folder / "history.om"
     _download(f"{aws}/_sim/history", history)
-    made = _tokens(folder)
+    secrets = create_tokens(folder, label="demo-{}")
     receiver = f"http://127.0.0.1:{free_port()}"
-    around = Surroundings(aws=aws, receiver=receiver, token_file=folder / "webhook-token")
-    chain = start_chain(
+    monitoring = start_monitoring(
         processes,
-        tools=tools,
-        state=folder,
-        around=around,
-        timings=timings,
-        history=history,
-        alertmanagers=alertmanagers,
+        tools,
+        MonitoringSpec(
+            state=folder,
+            connections=Connections(
+                aws=aws, receiver=receiver, token_file=folder / CREDENTIALS_FILE
+            ),
+            timings=options.timings,
+            history=history,
+            alertmanagers=options.alertmanagers,
+        ),
     )
     history.unlink()
     env = {
-        "AWS_ENDPOINT_URL": aws,
-        "AWS_ACCESS_KEY_ID": "emulated",
-        "AWS_SECRET_ACCESS_KEY": "emulated",
-        "AWS_DEFAULT_REGION": "us-east-1",
+        **emulated_aws(aws),
         "SMARTCLOUDOPS_PORT": receiver.rpartition(":")[2],
         "SMARTCLOUDOPS_DATABASE_URL": f"sqlite:///{folder.absolute()}/smartcloudops.db",
-        "SMARTCLOUDOPS_PROMETHEUS_URL": chain.prometheus_url,
-        "SMARTCLOUDOPS_ALERTMANAGER_URL": chain.alertmanager_urls[0],
+        "SMARTCLOUDOPS_PROMETHEUS_URL": monitoring.prometheus_url,
+        "SMARTCLOUDOPS_ALERTMANAGER_URL": monitoring.alertmanager_urls[0],
         "SMARTCLOUDOPS_PLAYBOOKS": str(_ROOT / "playbooks"),
         "SMARTCLOUDOPS_TOKENS_FILE": str((folder / "tokens.json").absolute()),
         "SMARTCLOUDOPS_MODE": "auto",
-        **(settings or {}),
+        **options.settings,
     }
     say("receiver", f"starting in mode {env['SMARTCLOUDOPS_MODE']}")
-    return Stage(
+    return Environment(
         receiver=receiver,
-        prometheus=chain.prometheus_url,
-        alertmanager=chain.alertmanager_urls[0],
+        prometheus=monitoring.prometheus_url,
+        alertmanager=monitoring.alertmanager_urls[0],
         aws=aws,
-        tokens=made,
+        tokens=secrets,
         env=env,
         service=start_receiver(processes, receiver, env),
     )
 
 
+def emulated_aws(url: str) -> dict[str, str]:
+    """The variables with which boto3 reaches the emulated AWS at `url`."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "emulated",
+        "AWS_SECRET_ACCESS_KEY": "emulated",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
 def start_receiver(processes: Processes, url: str, env: Mapping[str, str]) -> Child:
-    """Start the service, again after a kill, and wait until it is ready. Raises ProcessError."""
+    """Start the service, also after a kill, and wait until it is ready. Raises ProcessError."""
     child = begin_receiver(processes, env)
     wait_ready(child, f"{url}/readyz")
     return child
@@ -119,7 +142,7 @@ def start_receiver(processes: Processes, url: str, env: Mapping[str, str]) -> Ch
 def begin_receiver(
     processes: Processes, env: Mapping[str, str], *, name: str = "receiver"
 ) -> Child:
-    """Start the service and do not wait for it."""
+    """Start the service without waiting for it."""
     return processes.start(name, _python("-m", "receiver", "serve"), env={**without_aws(), **env})
 
 
@@ -138,15 +161,18 @@ def _download(url: str, path: Path) -> None:
             file.write(chunk)
 
 
-def _tokens(folder: Path) -> dict[str, str]:
-    made = {str(role): tokens.create(folder / "tokens.json", role, f"demo-{role}") for role in Role}
-    secret = folder / "webhook-token"
-    secret.touch(mode=0o600)
-    secret.write_text(made[Role.WEBHOOK])
-    return made
+def create_tokens(folder: Path, *, label: str = "{}") -> dict[str, str]:
+    """A token for each role, in `folder`; that of the webhook also in CREDENTIALS_FILE."""
+    secrets = {
+        str(role): tokens.create(folder / "tokens.json", role, label.format(role)) for role in Role
+    }
+    file = folder / CREDENTIALS_FILE
+    file.touch(mode=0o600)
+    file.write_text(secrets[Role.WEBHOOK])
+    return secrets
 
 
-def publish(stage: Stage, path: Path) -> None:
-    """Write the endpoints and tokens, for whoever wants to try this very demo."""
+def publish(environment: Environment, path: Path) -> None:
+    """Write endpoints and tokens for people and programs that use the running demo."""
     path.touch(mode=0o600)
-    path.write_text(json.dumps(stage.endpoints(), indent=2) + "\n")
+    path.write_text(json.dumps(environment.endpoints(), indent=2) + "\n")

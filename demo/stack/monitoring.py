@@ -1,12 +1,12 @@
-"""The real Prometheus and Alertmanager on loopback, from the fault to the webhook."""
+"""Starts the real Prometheus and Alertmanager on loopback."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demo.stack.monitoring_config import (
     AS_SHIPPED,
-    Surroundings,
+    Connections,
     Timings,
     alertmanager_config,
     prometheus_config,
@@ -16,14 +16,14 @@ from demo.stack.monitoring_config import (
 from demo.stack.processes import Child, Processes, free_port, without_aws
 from demo.stack.tools import Tools
 
-# promtool reads its whole input once for each block; a week in one block is a quarter of the time.
+# promtool reads its whole input once a block: one block of a week takes a quarter of the time.
 _BLOCK = "168h"
 _IMPORT_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chain:
-    """The running chain: base URLs and processes."""
+class Monitoring:
+    """A running Prometheus and its Alertmanagers: base URLs and processes."""
 
     prometheus_url: str
     prometheus: Child
@@ -31,33 +31,35 @@ class Chain:
     alertmanagers: tuple[Child, ...]
 
 
-def start_chain(  # noqa: PLR0913 each is one fact about the chain, all by name
-    processes: Processes,
-    *,
-    tools: Tools,
-    state: Path,
-    around: Surroundings,
-    timings: Timings = AS_SHIPPED,
-    history: Path | None = None,
-    alertmanagers: int = 1,
-) -> Chain:
-    """Start the chain in a fresh folder and wait until it is ready. Raises ProcessError.
+@dataclass(frozen=True, kw_only=True)
+class MonitoringSpec:
+    """`state` is a fresh folder; `history` an OpenMetrics file that is imported first.
 
-    `history` is a file in the OpenMetrics text format, imported before Prometheus starts. More
-    than one Alertmanager form a cluster.
+    More than one of the `alertmanagers` form a cluster.
     """
-    # Prometheus reads a relative path in its configuration from where the file is.
-    state = state.absolute()
-    if history is not None:
-        _import(processes, tools, history=history, data=_data(state))
-    started = _start_alertmanagers(processes, tools, state, around, timings, alertmanagers)
+
+    state: Path
+    connections: Connections
+    timings: Timings = AS_SHIPPED
+    history: Path | None = None
+    alertmanagers: int = 1
+
+
+def start_monitoring(processes: Processes, tools: Tools, spec: MonitoringSpec) -> Monitoring:
+    """Start Prometheus and Alertmanager and wait until both are ready. Raises ProcessError."""
+    # Prometheus resolves a relative path in its configuration against the file's folder.
+    spec = replace(spec, state=spec.state.absolute())
+    state = spec.state
+    if spec.history is not None:
+        _import(processes, tools, history=spec.history, data=_data(state))
+    started = _start_alertmanagers(processes, tools, spec)
     urls = tuple(url for _, url in started)
-    for name, config in rule_files(timings):
+    for name, config in rule_files(spec.timings):
         write(state / "rules" / name, config)
 
     def command(port: int) -> Sequence[str | Path]:
         config = prometheus_config(
-            around, timings, rules=state / "rules", alertmanagers=urls, port=port
+            spec.connections, spec.timings, rules=state / "rules", alertmanagers=urls, port=port
         )
         write(state / "prometheus.yml", config)
         return (
@@ -66,14 +68,14 @@ def start_chain(  # noqa: PLR0913 each is one fact about the chain, all by name
             f"--storage.tsdb.path={_data(state)}",
             "--storage.tsdb.retention.time=15d",
             *_web(port),
-            # By default an alert that Alertmanager missed comes again after a minute.
+            # By default Prometheus sends an alert that Alertmanager missed again after a minute.
             "--rules.alert.resend-delay=5s",
         )
 
     prometheus, url = processes.start_on_port(
         "prometheus", command, ready="/-/ready", env=without_aws()
     )
-    return Chain(
+    return Monitoring(
         prometheus_url=url,
         prometheus=prometheus,
         alertmanager_urls=urls,
@@ -81,15 +83,11 @@ def start_chain(  # noqa: PLR0913 each is one fact about the chain, all by name
     )
 
 
-def _start_alertmanagers(  # noqa: PLR0913, PLR0917 as start_chain
-    processes: Processes,
-    tools: Tools,
-    state: Path,
-    around: Surroundings,
-    timings: Timings,
-    count: int,
+def _start_alertmanagers(
+    processes: Processes, tools: Tools, spec: MonitoringSpec
 ) -> list[tuple[Child, str]]:
-    write(state / "alertmanager.yml", alertmanager_config(around, timings))
+    state, count = spec.state, spec.alertmanagers
+    write(state / "alertmanager.yml", alertmanager_config(spec.connections, spec.timings))
     gossip = [f"127.0.0.1:{free_port()}" for _ in range(count)]
     started = []
     for number, own in enumerate(gossip):
@@ -101,7 +99,7 @@ def _start_alertmanagers(  # noqa: PLR0913, PLR0917 as start_chain
                 f"--config.file={state / 'alertmanager.yml'}",
                 f"--storage.path={state / name}",
                 *_web(port),
-                # Empty: one alone looks for no peers, and for no private address to be found at.
+                # Empty: a single Alertmanager listens for no peers and needs no private address.
                 f"--cluster.listen-address={own if count > 1 else ''}",
                 *(f"--cluster.peer={peer}" for peer in gossip if count > 1 and peer != own),
                 "--cluster.peer-timeout=5s",

@@ -1,6 +1,6 @@
-"""The configuration of the chain on loopback, made from the very files that are shipped.
+"""The configuration of Prometheus and Alertmanager on loopback, made from the shipped files.
 
-Only addresses, secrets and, for tests, timings differ from what a user runs. Prometheus finds its
+Only addresses, secrets and, for tests, timings differ from the shipped files. Prometheus finds its
 targets by EC2 service discovery at the emulated AWS, which serves the instances' metrics as well.
 """
 
@@ -20,7 +20,7 @@ _RULES = _ROOT / "prometheus_rules"
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Durations as Prometheus writes them; None leaves what the shipped files say.
+    """Durations as Prometheus writes them; None keeps the value of the shipped files.
 
     `hold` is the `for` of every alert, `group_interval` that of the route to the receiver.
     """
@@ -38,11 +38,11 @@ FAST = Timings(scrape="1s", evaluation="1s", hold="1s", group_interval="1s", dis
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What the chain is connected with: base URLs, and the file with the webhook's token.
+class Connections:
+    """Base URLs of the other parts, and the file with the webhook's token.
 
-    The file may come later, but before the first alert. `replicas` are receivers beside the first,
-    `proxy` is what stands before all of them.
+    The file must exist before the first alert. `replicas` are further receivers, `proxy` is the
+    load balancer before all receivers.
     """
 
     aws: str
@@ -53,7 +53,7 @@ class Surroundings:
 
 
 def prometheus_config(
-    around: Surroundings,
+    connections: Connections,
     timings: Timings,
     *,
     rules: Path,
@@ -68,28 +68,28 @@ def prometheus_config(
         config["global"]["evaluation_interval"] = timings.evaluation
     config["rule_files"] = [f"{rules}/*.yml"]
     servers = {
-        "smartcloudops": [_address(url) for url in (around.receiver, *around.replicas)],
+        "smartcloudops": [_address(url) for url in (connections.receiver, *connections.replicas)],
         "alertmanager": [_address(url) for url in alertmanagers],
         "prometheus": [f"127.0.0.1:{port}"],
     }
-    (notified,) = config["alerting"]["alertmanagers"]
-    _name(notified, servers["alertmanager"])
+    (alerting,) = config["alerting"]["alertmanagers"]
+    _set_addresses(alerting, servers["alertmanager"])
     for job in config["scrape_configs"]:
         if job["job_name"] == "node":
-            discover(job, around.aws, timings.discovery)
+            discover(job, connections.aws, timings.discovery)
         else:
-            _name(job, servers[job["job_name"]])
+            _set_addresses(job, servers[job["job_name"]])
     return config
 
 
-def _name(those: dict[str, Any], addresses: Sequence[str]) -> None:
-    """The servers by their addresses: on loopback there are no names to look up."""
-    those.pop("dns_sd_configs", None)
-    those["static_configs"] = [{"targets": list(addresses)}]
+def _set_addresses(targets: dict[str, Any], addresses: Sequence[str]) -> None:
+    """Static addresses in place of names: on loopback there is no DNS for them."""
+    targets.pop("dns_sd_configs", None)
+    targets["static_configs"] = [{"targets": list(addresses)}]
 
 
 def discover(job: dict[str, Any], aws: str, every: str) -> None:
-    """EC2 is the emulated one, and each instance's exporter is a path on the same server."""
+    """Discover instances at the emulated EC2; each exporter is a path on the same server."""
     job["ec2_sd_configs"][0] |= {
         "endpoint": aws,
         "access_key": "emulated",
@@ -102,7 +102,7 @@ def discover(job: dict[str, Any], aws: str, every: str) -> None:
             "target_label": "__metrics_path__",
             "replacement": "/_sim/metrics/$1",
         },
-        # What it would be by default, had the address not been taken.
+        # The default of `instance`, which the replaced address would change.
         {
             "source_labels": ["__meta_ec2_private_ip"],
             "target_label": "instance",
@@ -112,14 +112,16 @@ def discover(job: dict[str, Any], aws: str, every: str) -> None:
     ]
 
 
-def alertmanager_config(around: Surroundings, timings: Timings) -> dict[str, Any]:
-    """alertmanager/alertmanager.yml with this receiver and token, and nobody to be paged."""
+def alertmanager_config(connections: Connections, timings: Timings) -> dict[str, Any]:
+    """alertmanager/alertmanager.yml with this receiver and token, and without recipients."""
     config = _load(_ALERTMANAGER)
     receivers = {receiver["name"]: receiver for receiver in config["receivers"]}
     (webhook,) = receivers["smartcloudops"]["webhook_configs"]
     path = urlsplit(webhook["url"]).path
-    webhook["url"] = (around.proxy or around.receiver) + path
-    webhook["http_config"]["authorization"]["credentials_file"] = str(around.token_file.absolute())
+    webhook["url"] = (connections.proxy or connections.receiver) + path
+    webhook["http_config"]["authorization"]["credentials_file"] = str(
+        connections.token_file.absolute()
+    )
     receivers["people"].pop("slack_configs")
     receivers["heartbeat"].pop("webhook_configs")
     for route in config["route"]["routes"]:

@@ -13,7 +13,7 @@ import httpx
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from demo.stack import tools
-from demo.stack.environment import Stage, set_up
+from demo.stack.environment import Environment, EnvironmentOptions, start_environment
 from demo.stack.monitoring_config import Timings
 from demo.stack.processes import Processes
 from tests.console.browser_fixtures import chromium
@@ -43,7 +43,7 @@ def _until(read: Callable[[], Any]) -> Any:
 class Incidents:
     """Faults in the fleet, and the approvals of their runs."""
 
-    def __init__(self, stage: Stage, http: httpx.Client) -> None:
+    def __init__(self, stage: Environment, http: httpx.Client) -> None:
         self._stage, self._http, self._broken = stage, http, set[str]()
 
     def play(self) -> tuple[str, str]:
@@ -148,14 +148,16 @@ def main() -> int:
         Processes(Path(folder) / "logs") as processes,
         httpx.Client(trust_env=False, timeout=30) as http,
     ):
-        stage = set_up(
+        stage = start_environment(
             processes,
-            tools=tools.require(),
-            folder=Path(folder) / "state",
-            seed=7,
-            say=lambda part, message: click.echo(f"{part}: {message}", err=True),
-            timings=Timings(hold="5s", group_interval="2s"),
-            settings={"SMARTCLOUDOPS_MODE": "approve"},
+            tools.require(),
+            EnvironmentOptions(
+                folder=Path(folder) / "state",
+                seed=7,
+                timings=Timings(hold="5s", group_interval="2s"),
+                settings={"SMARTCLOUDOPS_MODE": "approve"},
+            ),
+            say=lambda component, text: click.echo(f"{component}: {text}", err=True),
         )
         healed, waiting = Incidents(stage, http).play()
         shoot(stage.receiver, stage.tokens["operator"], healed, waiting, _IMAGES)

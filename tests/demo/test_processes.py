@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from demo.stack import tools
-from demo.stack.monitoring import Chain, start_chain
+from demo.stack.monitoring import Monitoring, MonitoringSpec, start_monitoring
 from demo.stack.monitoring_config import (
     AS_SHIPPED,
     FAST,
-    Surroundings,
+    Connections,
     alertmanager_config,
     rule_files,
 )
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 PARENT = """
 import sys, time
 from pathlib import Path
-from demo.processes import Processes
+from demo.stack.processes import Processes
 child = Processes(Path(sys.argv[1])).start("sleeper", ["sleep", "1000"])
 print(child.pid, flush=True)
 time.sleep(1000)
@@ -43,7 +43,7 @@ time.sleep(1000)
 MAKE = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
 DEMO = """
 import os, time
-from demo.processes import end_with_make
+from demo.stack.processes import end_with_make
 end_with_make()
 print(os.getpid(), flush=True)
 time.sleep(1000)
@@ -91,7 +91,14 @@ def test_children_end_with_a_killed_parent(tmp_path: Path, number: signal.Signal
 
 def test_a_child_whose_parent_is_gone_never_runs() -> None:
     """A parent that is killed while it starts a child leaves nothing behind either."""
-    tether = [sys.executable, "-IS", f"{ROOT}/demo/tether.py", str(os.getppid()), "echo", "here"]
+    tether = [
+        sys.executable,
+        "-IS",
+        f"{ROOT}/demo/stack/parent_death.py",
+        str(os.getppid()),
+        "echo",
+        "here",
+    ]
     ran = subprocess.run(tether, capture_output=True, check=False)
     assert ran.returncode == -signal.SIGKILL
     assert not ran.stdout
@@ -214,34 +221,38 @@ def openmetrics(end: float) -> str:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[FakeWorld]:
-    with fake_world() as made:
-        yield made
+    with fake_world() as world:
+        yield world
 
 
 @pytest.fixture(scope="module")
-def chain(world: FakeWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+def chain(world: FakeWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
     state = tmp_path_factory.mktemp("chain")
     history = state / "history.om"
     history.write_text(openmetrics(time.time()))
     (state / "token").write_text("a-token\n")
     with Processes(state / "logs") as processes:
-        yield start_chain(
+        yield start_monitoring(
             processes,
-            tools=tools.require(),
-            state=state,
-            around=Surroundings(aws=world.url, receiver=world.url, token_file=state / "token"),
-            timings=FAST,
-            history=history,
+            tools.require(),
+            MonitoringSpec(
+                state=state,
+                connections=Connections(
+                    aws=world.url, receiver=world.url, token_file=state / "token"
+                ),
+                timings=FAST,
+                history=history,
+            ),
         )
 
 
-def query(chain: Chain, expr: str) -> list[dict[str, object]]:
+def query(chain: Monitoring, expr: str) -> list[dict[str, object]]:
     answer = httpx.get(f"{chain.prometheus_url}/api/v1/query", params={"query": expr}).json()
-    found: list[dict[str, object]] = answer["data"]["result"]
-    return found
+    result: list[dict[str, object]] = answer["data"]["result"]
+    return result
 
 
-def test_a_fault_reaches_the_webhook_and_resolves(chain: Chain, world: FakeWorld) -> None:
+def test_a_fault_reaches_the_webhook_and_resolves(chain: Monitoring, world: FakeWorld) -> None:
     """A busy instance becomes one authenticated alert with its EC2 identity, and a resolve."""
     eventually(lambda: query(chain, "instance:node_cpu_utilisation:irate"))
     world.busy = 1.0
@@ -265,7 +276,7 @@ def test_a_fault_reaches_the_webhook_and_resolves(chain: Chain, world: FakeWorld
     assert {post["version"] for post in world.posts} == {"4"}
 
 
-def test_an_unreachable_instance_stays_a_target(chain: Chain, world: FakeWorld) -> None:
+def test_an_unreachable_instance_stays_a_target(chain: Monitoring, world: FakeWorld) -> None:
     """While an instance reboots its exporter is gone, which must show as down and not vanish."""
     series = f'up{{job="node", instance_id="{INSTANCE}"}}'
     eventually(lambda: query(chain, f"{series} == 1"))
@@ -275,7 +286,7 @@ def test_an_unreachable_instance_stays_a_target(chain: Chain, world: FakeWorld) 
     eventually(lambda: query(chain, f"{series} == 1"))
 
 
-def test_history_and_live_samples_are_one_series(chain: Chain) -> None:
+def test_history_and_live_samples_are_one_series(chain: Monitoring) -> None:
     """What was imported is there beside what is scraped, under the same labels."""
     of = f'job="node", instance="10.0.0.7:9100", instance_id="{INSTANCE}"'
     eventually(lambda: query(chain, f"node_load1{{{of}}} == 0.5"))
@@ -286,17 +297,14 @@ def test_two_alertmanagers_form_a_cluster(
     processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pair knows each other, so that it sends an alert once; a relative folder will do."""
-    around = Surroundings(
+    connections = Connections(
         aws="http://127.0.0.1:9", receiver="http://127.0.0.1:9", token_file=tmp_path / "token"
     )
     monkeypatch.chdir(tmp_path)
-    chain = start_chain(
+    chain = start_monitoring(
         processes,
-        tools=tools.require(),
-        state=Path("state"),
-        around=around,
-        timings=FAST,
-        alertmanagers=2,
+        tools.require(),
+        MonitoringSpec(state=Path("state"), connections=connections, timings=FAST, alertmanagers=2),
     )
 
     def peers(url: str) -> int:
@@ -310,9 +318,11 @@ def test_two_alertmanagers_form_a_cluster(
 
 def test_the_demo_keeps_the_shipped_timings(tmp_path: Path) -> None:
     """Unless a test asks for speed, rules and routes run as users get them."""
-    around = Surroundings(aws="http://a:1", receiver="http://b:2", token_file=tmp_path / "token")
-    routes = alertmanager_config(around, AS_SHIPPED)["route"]["routes"]
-    (route,) = [one for one in routes if one["receiver"] == "smartcloudops"]
+    connections = Connections(
+        aws="http://a:1", receiver="http://b:2", token_file=tmp_path / "token"
+    )
+    routes = alertmanager_config(connections, AS_SHIPPED)["route"]["routes"]
+    (route,) = [each for each in routes if each["receiver"] == "smartcloudops"]
     assert route["group_wait"] == "0s"
     assert route["group_interval"] == "30s"
     holds = {

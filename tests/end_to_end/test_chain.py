@@ -12,7 +12,12 @@ import httpx
 import pytest
 
 from demo.stack import tools
-from demo.stack.environment import Stage, set_up, start_receiver
+from demo.stack.environment import (
+    Environment,
+    EnvironmentOptions,
+    start_environment,
+    start_receiver,
+)
 from demo.stack.monitoring_config import Timings
 from demo.stack.processes import Processes
 from tests.deploy.dashboard_queries import Asked, asked
@@ -29,7 +34,7 @@ _IN_FLIGHT = {"received", "deciding", "acting", "verifying"}
 class Chain:
     """The running demo stage, at one second a scrape, with two Alertmanagers."""
 
-    stage: Stage
+    stage: Environment
     processes: Processes
     http: httpx.Client
 
@@ -115,19 +120,20 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     for path in (_ROOT / "playbooks").glob("*.yaml"):
         (playbooks / path.name).write_text(path.read_text().replace("for: 15s", "for: 2s"))
     with Processes(folder / "logs") as processes, httpx.Client(trust_env=False) as http:
-        stage = set_up(
+        stage = start_environment(
             processes,
-            tools=tools.require(),
-            folder=folder / "state",
-            seed=3,
-            say=lambda *_: None,
-            timings=_TIMINGS,
-            alertmanagers=2,
-            speed=4.0,
-            settings={
-                "SMARTCLOUDOPS_PLAYBOOKS": str(playbooks),
-                "SMARTCLOUDOPS_VERIFY_INTERVAL_S": "1",
-            },
+            tools.require(),
+            EnvironmentOptions(
+                folder=folder / "state",
+                seed=3,
+                timings=_TIMINGS,
+                alertmanagers=2,
+                speed=4.0,
+                settings={
+                    "SMARTCLOUDOPS_PLAYBOOKS": str(playbooks),
+                    "SMARTCLOUDOPS_VERIFY_INTERVAL_S": "1",
+                },
+            ),
         )
         chain = Chain(stage=stage, processes=processes, http=http)
         query = {"query": 'count(up{job="node"} == 1) == 12'}

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from bench.scenes.frozen_aws import StillAws
+from bench.scenes.frozen_aws import FrozenAws
 from receiver.chat import slack
 from receiver.chat.slack import FormError
 from receiver.db.database import database
@@ -101,7 +101,7 @@ def deliver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deliver]:
         playbooks=_ROOT / "playbooks",
         tokens_file=folder / "tokens.json",
     )
-    system = System(made, load(made.playbooks), clients=StillAws(lambda: 0.0).clients())
+    system = System(made, load(made.playbooks), clients=FrozenAws(lambda: 0.0).clients())
     system.prepare()
     system.inbox.start()
     application = Deliveries(system, known, per_s=1e9)

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from actions.audit import log
 from actions.execution import kill_switch
-from bench.scenes.frozen_aws import StillCall, refusal
+from bench.scenes.frozen_aws import FrozenCall, refusal
 from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.overrides import Effect, Override
@@ -57,7 +57,7 @@ class Receiver(RuleBasedStateMachine):
         self.paused = False
         self.fault: str | None = None
         self.whole.aws.trouble = self._trouble
-        self.whole.aws.done = self._done
+        self.whole.aws.on_call = self._done
 
     def _trouble(self, operation: str, when: str) -> None:
         if operation.startswith(("Describe", "Lookup")) or self.fault is None:
@@ -81,7 +81,7 @@ class Receiver(RuleBasedStateMachine):
             case _:
                 self.fault = fault
 
-    def _done(self, call: StillCall) -> None:
+    def _done(self, call: FrozenCall) -> None:
         """What must hold at the very moment of an effect."""
         assert not self.paused
         if call.operation not in _INSTANCE_CALLS:

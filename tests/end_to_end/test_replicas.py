@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.chaos.cluster import Cluster, Replica, cluster
+from bench.chaos.cluster import Cluster, ClusterSpec, Replica, run_cluster
 from demo.stack.processes import Processes
 from receiver.http.tokens import Role
 from tests.api_fixtures import PLAYBOOK, prometheus
@@ -28,12 +28,14 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with (
         prometheus() as answering,
         Processes(folder / "logs") as processes,
-        cluster(
+        run_cluster(
             processes,
-            folder,
-            playbooks=folder / "playbooks",
-            prometheus=lambda *_: answering.url,
-            settings={"SMARTCLOUDOPS_VERIFY_INTERVAL_S": "0.2"},
+            ClusterSpec(
+                folder=folder,
+                playbooks=folder / "playbooks",
+                settings={"SMARTCLOUDOPS_VERIFY_INTERVAL_S": "0.2"},
+            ),
+            lambda *_: answering.url,
         ) as made,
     ):
         yield made
@@ -44,7 +46,7 @@ def two(both: Cluster) -> Iterator[Cluster]:
     """The cluster as a test wants it: both up, one of them leads, AWS answers."""
     both.heal()
     for one in both.replicas:
-        one.wire.mend()
+        one.wire.restore()
         if not one.alive:
             one.start()
     eventually(both.leader)
@@ -196,7 +198,7 @@ def test_who_is_cut_off_from_the_database_stops_acting(two: Cluster) -> None:
     story(other, target, "succeeded")
     assert leader.call("GET", "/healthz").status_code == 200
     assert leader.call("GET", "/readyz").status_code == 503
-    leader.wire.mend()
+    leader.wire.restore()
     eventually(lambda: leader.call("GET", "/readyz").status_code == 200)
     assert two.leader() is other
     assert reboots(two, target) == 1

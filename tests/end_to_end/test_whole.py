@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from actions.audit import log
 from actions.execution import kill_switch
-from bench.scenes.frozen_aws import StillCall, refusal
+from bench.scenes.frozen_aws import FrozenCall, refusal
 from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.overrides import Effect, Override
@@ -762,13 +762,13 @@ def test_a_step_refused_after_its_preparation_gives_back_what_it_was_lent(
     """Somebody pauses or holds right between the two; what they said is kept to meanwhile."""
     whole = Whole(tmp_path, playbook=_LEASING)
 
-    def done(call: StillCall) -> None:
+    def done(call: FrozenCall) -> None:
         if call.operation == "SuspendProcesses" and said == "pause":
             _pause(whole, paused=True)
         elif call.operation == "SuspendProcesses":
             _hold(whole, lasts_s=100)
 
-    whole.aws.done = done
+    whole.aws.on_call = done
     whole.deliver(whole.group()[0])
     whole.pass_time(50)
     assert _operations(whole) == ["SuspendProcesses"]
@@ -820,11 +820,11 @@ def test_a_preparation_cut_off_for_long_is_given_back(
         whole.deliver(target, firing=False)
     suspended: list[set[str]] = []
 
-    def done(call: StillCall) -> None:
+    def done(call: FrozenCall) -> None:
         if call.operation.startswith("Terminate"):
             suspended.append(set(whole.aws.groups["web-asg"].suspended))
 
-    whole.aws.done = done
+    whole.aws.on_call = done
     whole.start()
     whole.pass_time(300)
     assert whole.only().state.ended

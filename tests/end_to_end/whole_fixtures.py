@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from actions.execution.executor import Executor
 from actions.messaging import NullMessenger
-from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost
+from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost
 from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
 from receiver.db.database import Database, database
@@ -99,7 +99,7 @@ class Whole:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.aws = StillAws(self.clock)
+        self.aws = FrozenAws(self.clock)
         (self.folder / "playbooks").mkdir(exist_ok=True)
         (self.folder / "playbooks" / "one.yaml").write_text(self.playbook)
         self.state: Database = database(f"sqlite:///{self.folder}/state.db")
@@ -202,10 +202,10 @@ class Whole:
         number = 100 * len(self.aws.groups)
         ids = [f"i-{number + one:017x}" for one in range(size)]
         hosts = {
-            one: StillHost(one, f"us-east-1{zone}", self.now - 86_400)
+            one: FrozenHost(one, f"us-east-1{zone}", self.now - 86_400)
             for one, zone in zip(ids, "abc" * size, strict=False)
         }
-        self.aws.groups[name] = StillGroup(name, hosts, 2, 12, size)
+        self.aws.groups[name] = FrozenGroup(name, hosts, 2, 12, size)
         return ids
 
     def deliver(

@@ -8,7 +8,7 @@ import pytest
 
 from actions.base import TargetKind
 from actions.execution.disruption_budget import Bounds
-from bench.scenes.frozen_aws import StillAws, StillGroup, StillHost, refusal
+from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost, refusal
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
@@ -20,10 +20,10 @@ _BOUNDS = Bounds()
 
 
 @pytest.fixture
-def aws(clock: Clock) -> StillAws:
-    made = StillAws(clock)
-    hosts = {one: StillHost(one, "us-east-1a", 0.0) for one in _HOSTS}
-    made.groups["web"] = StillGroup("web", hosts, 1, 8, 4, target_groups=["arn:1"])
+def aws(clock: Clock) -> FrozenAws:
+    made = FrozenAws(clock)
+    hosts = {one: FrozenHost(one, "us-east-1a", 0.0) for one in _HOSTS}
+    made.groups["web"] = FrozenGroup("web", hosts, 1, 8, 4, target_groups=["arn:1"])
     return made
 
 
@@ -33,7 +33,7 @@ def ticks() -> Clock:
 
 
 @pytest.fixture
-def reader(aws: StillAws, ticks: Clock) -> Iterator[AwsReader]:
+def reader(aws: FrozenAws, ticks: Clock) -> Iterator[AwsReader]:
     with ThreadPoolExecutor(16) as pool:
         yield AwsReader(aws=aws.clients(), pool=pool, trail=True, monotonic=ticks)
 
@@ -44,7 +44,7 @@ def _scopes(reader: AwsReader, clock: Clock) -> set[str]:
 
 @pytest.mark.parametrize("looked_at", ["before", "ahead"])
 def test_a_known_group_is_read_in_one_round(
-    reader: AwsReader, aws: StillAws, clock: Clock, looked_at: str
+    reader: AwsReader, aws: FrozenAws, clock: Clock, looked_at: str
 ) -> None:
     """The group's own answer is not waited for to ask for what hangs on it."""
     if looked_at == "ahead":
@@ -66,7 +66,7 @@ def test_a_known_group_is_read_in_one_round(
     assert seen.changes == []
 
 
-def test_the_target_groups_of_now_count(reader: AwsReader, aws: StillAws, clock: Clock) -> None:
+def test_the_target_groups_of_now_count(reader: AwsReader, aws: FrozenAws, clock: Clock) -> None:
     """Also where others were asked for by what was known before."""
     assert "target group arn:1" in _scopes(reader, clock)
     aws.groups["web"].target_groups = ["arn:2"]
@@ -88,7 +88,7 @@ def test_the_target_groups_of_now_count(reader: AwsReader, aws: StillAws, clock:
     ],
 )
 def test_what_is_not_answered_is_unknown(  # noqa: PLR0913 one argument a column
-    reader: AwsReader, aws: StillAws, clock: Clock, silent: str, unknown: set[str], *, known: bool
+    reader: AwsReader, aws: FrozenAws, clock: Clock, silent: str, unknown: set[str], *, known: bool
 ) -> None:
     """And nothing else is, whether the group was seen before or not."""
     if known:
@@ -104,7 +104,7 @@ def test_what_is_not_answered_is_unknown(  # noqa: PLR0913 one argument a column
     assert {name for name, value in vars(seen).items() if value is None} == unknown
 
 
-def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: StillAws, clock: Clock) -> None:
+def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: FrozenAws, clock: Clock) -> None:
     """Nothing that was known of it counts."""
     reader.read_all(_WEB, _BOUNDS, clock())()
     aws.groups["other"] = aws.groups.pop("web")
@@ -125,7 +125,7 @@ def test_scopes_hold_for_a_second(reader: AwsReader, clock: Clock, ticks: Clock)
 
 
 def test_scopes_are_as_old_as_the_first_answer_to_them(
-    reader: AwsReader, aws: StillAws, clock: Clock, ticks: Clock
+    reader: AwsReader, aws: FrozenAws, clock: Clock, ticks: Clock
 ) -> None:
     """A throttled read of the health comes late: by then the group may be another."""
 
@@ -145,7 +145,7 @@ def test_scopes_are_used_once(reader: AwsReader, clock: Clock) -> None:
     assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
 
 
-def test_what_was_only_guessed_is_not_told_as_unreadable(aws: StillAws, clock: Clock) -> None:
+def test_what_was_only_guessed_is_not_told_as_unreadable(aws: FrozenAws, clock: Clock) -> None:
     """A target group that is the group's no more, and a group that is gone; what is wanted is."""
     told: list[Source] = []
     with ThreadPoolExecutor(16) as pool:
@@ -168,7 +168,7 @@ def test_what_was_only_guessed_is_not_told_as_unreadable(aws: StillAws, clock: C
 
 
 def test_more_who_ask_than_the_pool_has_threads_all_get_answers(
-    aws: StillAws, clock: Clock
+    aws: FrozenAws, clock: Clock
 ) -> None:
     """Nothing on the pool waits for the pool: else all would wait for ever."""
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(12) as callers:
@@ -179,7 +179,7 @@ def test_more_who_ask_than_the_pool_has_threads_all_get_answers(
 
 
 def test_scopes_that_could_not_be_read_anew_do_not_hold(
-    reader: AwsReader, aws: StillAws, clock: Clock
+    reader: AwsReader, aws: FrozenAws, clock: Clock
 ) -> None:
     """Known once and unknown since is unknown."""
     reader.read_all(_WEB, _BOUNDS, clock())()

@@ -1,0 +1,151 @@
+"""Decides on scenes with the code of the service: a real Prometheus, records, a frozen AWS."""
+
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ulid import ULID
+
+from bench.scenes.backfill import openmetrics
+from bench.scenes.frozen_aws import FrozenAws
+from bench.scenes.scene import Scene, Setting
+from demo.stack import tools
+from demo.stack.processes import Processes
+from models.inference.artifact import load_shipped
+from models.inference.detector import judge
+from receiver.db.database import database
+from receiver.decision.model import Act, Ask, Refusal
+from receiver.decision.pipeline import DecisionPipeline
+from receiver.decision.snapshot import SnapshotReader
+from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.metrics_query import MetricsReader
+from receiver.evidence.prometheus import Prometheus
+from receiver.playbooks.loader import load
+from receiver.runs import store
+from receiver.settings import Mode
+from receiver.webhook.episodes import Episode, Waiting
+from receiver.webhook.payload import Alert
+
+_ROOT = Path(__file__).parents[2]
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class DecidedAlert:
+    """The decision on one alert: action, target, and whether a person must approve."""
+
+    action: str
+    target: str
+    approval: bool
+    reason: str
+
+
+def decide_scenes(scenes: Sequence[Scene], setting: Setting) -> list[Sequence[DecidedAlert]]:
+    """What the service would decide on each alert of the scenes, by scene."""
+    with tempfile.TemporaryDirectory() as name, Processes(Path(name) / "logs") as processes:
+        folder, programs = Path(name), tools.require()
+        text = folder / "history.om"
+        with text.open("w") as file:
+            file.writelines(openmetrics(scenes, setting.at, setting.now))
+        command: list[str | Path] = [
+            programs.promtool,
+            "tsdb",
+            "create-blocks-from",
+            "openmetrics",
+            "--quiet",
+        ]
+        processes.run(
+            "history",
+            [*command, "--max-block-duration=168h", text, folder / "data"],
+            timeout_s=600,
+        )
+        text.unlink()
+        (folder / "prometheus.yml").write_text("scrape_configs: []\n")
+
+        def serve(port: int) -> Sequence[str | Path]:
+            return (
+                programs.prometheus,
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                "--storage.tsdb.retention.time=30d",
+                f"--web.listen-address=127.0.0.1:{port}",
+            )
+
+        _, url = processes.start_on_port("prometheus", serve, ready="/-/ready")
+        return _decide_all(scenes, setting, url, folder)
+
+
+def _decide_all(
+    scenes: Sequence[Scene], setting: Setting, url: str, folder: Path
+) -> list[Sequence[DecidedAlert]]:
+    now = setting.now
+    aws = FrozenAws(lambda: now, groups={scene.name: scene.aws for scene in scenes})
+    state = database(f"sqlite:///{folder}/state.db")
+    state.migrate("state")
+    with ThreadPoolExecutor(16) as pool, Prometheus(url, timeout_s=20) as prometheus:
+        pipeline = DecisionPipeline(
+            playbooks=load(_ROOT / "playbooks"),
+            snapshots=SnapshotReader(
+                database=state,
+                aws=AwsReader(aws=aws.clients(), pool=pool, trail=True),
+                mode=Mode.AUTO,
+                gap_s=360,
+                arming_required=False,
+                resolved=lambda _: (),
+            ),
+            prometheus=prometheus,
+            pool=pool,
+            gather=MetricsReader(prometheus=prometheus, pool=pool, deadline_s=20).gather,
+            judge=partial(judge, load_shipped()),
+        )
+        answers: list[Sequence[DecidedAlert]] = []
+        for scene in scenes:
+            queued = [_queue(scene, *alert, now) for alert in scene.alerts]
+            with state.write() as connection:
+                store.take_in(connection, queued, now)
+            answers.append([_decide(pipeline, alert, now) for alert in queued])
+        state.engine.dispose()
+        return answers
+
+
+def _queue(scene: Scene, name: str, target: str, now: float) -> Waiting:
+    group_wide = target == scene.name
+    labels = {"alertname": name, "asg": scene.name, "severity": "critical"}
+    if name in {"HighCPU", "HighMemory", "DiskSpaceLow"}:
+        labels["severity"] = "warning"
+    if not group_wide:
+        labels["instance_id"] = target
+    alert = Alert(
+        key=str(ULID())[-16:],
+        fingerprint="0" * 16,
+        firing=True,
+        labels=labels,
+        annotations={},
+        starts_at=now - scene.began_s,
+        ends_at=None,
+    )
+    return Waiting(id=str(ULID()), received_at=now - 1, alert=alert)
+
+
+def _decide(pipeline: DecisionPipeline, waiting: Waiting, now: float) -> DecidedAlert:
+    run = store.fresh(waiting, now)
+    episode = Episode(
+        key=waiting.alert.key,
+        run_id=run.id,
+        starts_at=waiting.alert.starts_at,
+        last_seen_at=now - 1,
+    )
+    decision = pipeline.decide(run, lambda: episode, now).decision
+    if isinstance(decision, Refusal):
+        return DecidedAlert(
+            NOTHING, "", approval=False, reason=f"{decision.reason}: {decision.detail}"
+        )
+    if isinstance(decision, Act | Ask):
+        plan = decision.plan
+        return DecidedAlert(
+            plan.step.action, plan.target, approval=isinstance(decision, Ask), reason=""
+        )
+    return DecidedAlert(NOTHING, "", approval=False, reason="only observed")

@@ -1,0 +1,119 @@
+"""A living instance of the simulated fleet: its faults, its workload, its exporter."""
+
+import random
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from demo.aws.registry import RegisteredInstance
+from demo.fleet.faults import BENIGN, OUTLIVES_REBOOT, ActiveFault, Fault
+from demo.fleet.node_exporter import Exporter
+from demo.fleet.workload import Host, Workload, levels
+
+NEVER = float("inf")
+# How long a leak and a filling disk take to their full force, and a balancer to see a hung target.
+_LEAK_S, _FILL_S, _NOTICED_S = 90.0, 40.0, 10.0
+_STRAINED = 0.9
+
+
+@dataclass
+class Member:
+    """`up_at` is when it answers again, `speed` how much faster than in AWS faults grow."""
+
+    host: Host
+    exporter: Exporter
+    up_at: float
+    launched_at: float
+    speed: float
+    faults: dict[Fault, ActiveFault] = field(default_factory=dict)
+    requests: float = 0.0
+    # The end of a traffic surge of its group.
+    surge_until: float = 0.0
+
+    def answers(self, now: float) -> bool:
+        return now >= self.up_at and Fault.INSTANCE_DOWN not in self.faults
+
+    def hung(self, now: float) -> bool:
+        """Whether a load balancer has noticed that the service is silent."""
+        hang = self.faults.get(Fault.SERVICE_HANG)
+        return hang is not None and now - hang.began > _NOTICED_S / self.speed
+
+    def boot(self, now: float, seconds: float) -> None:
+        """Down for so long, then up with empty counters and without faults that a boot clears."""
+        self.up_at = now + seconds / self.speed
+        self.faults = {
+            fault: active for fault, active in self.faults.items() if fault in OUTLIVES_REBOOT
+        }
+        self.exporter = Exporter(booted_at=now + 0.3 * seconds / self.speed, at=now)
+
+    def target_state(self, now: float) -> str:
+        """The state as a load balancer shows it."""
+        if not self.answers(now):
+            return "initial" if now < self.up_at < NEVER else "unhealthy"
+        return "unhealthy" if self.hung(now) else "healthy"
+
+    def levels(self, now: float) -> Mapping[str, Any]:
+        faults = self.present_faults(now)
+        workload = Workload(
+            requests=np.asarray(self.requests),
+            runaway=np.asarray(float(Fault.CPU_RUNAWAY in faults)),
+            batch=np.asarray(float(Fault.BATCH_JOB in faults)),
+            leak=np.asarray(self._force(Fault.MEMORY_LEAK, _LEAK_S, now)),
+            fill=np.asarray(self._force(Fault.DISK_FULL, _FILL_S, now)),
+            hang=np.asarray(float(Fault.SERVICE_HANG in faults)),
+            wrong=np.asarray(float(Fault.WRONG_ANSWERS in faults)),
+        )
+        return levels(self.host, workload, np.asarray(now))
+
+    def present_faults(self, now: float) -> AbstractSet[Fault]:
+        present = {fault for fault, active in self.faults.items() if active.until > now}
+        if self.surge_until > now:
+            present.add(Fault.TRAFFIC_SURGE)
+        return present
+
+    def truth(self, now: float) -> dict[str, Any]:
+        """The state of the host, independent of any metric."""
+        at = self.levels(now)
+        faults = sorted(self.present_faults(now))
+        up = now >= self.up_at
+        strained = float(at["utilisation"]) > _STRAINED
+        harmful = [fault for fault in faults if fault not in BENIGN]
+        health = "healthy" if up else "stopped" if self.up_at == NEVER else "booting"
+        if Fault.INSTANCE_DOWN in faults and health == "healthy":
+            health = "down"
+        if health == "healthy" and (harmful or strained):
+            health = "degraded"
+        return {
+            "instance_id": self.host.instance_id,
+            "asg": self.host.group,
+            "az": self.host.az,
+            "health": health,
+            "faults": faults,
+            "traffic": round(self.requests, 2),
+            "cpu": round(float(at["cpu_user"] + at["cpu_system"] + at["cpu_iowait"]), 4)
+            if up
+            else None,
+            "launched_at": self.launched_at,
+            "booted_at": self.exporter.booted_at,
+        }
+
+    def _force(self, fault: Fault, lasts_s: float, now: float) -> float:
+        """How far a growing fault has grown, from 0 to 1."""
+        active = self.faults.get(fault)
+        return 0.0 if active is None else min(1.0, (now - active.began) * self.speed / lasts_s)
+
+
+def new_host(instance: RegisteredInstance, seed: int, number: int) -> Host:
+    """A host with its own character, the same for the same seed and order of launch."""
+    chance = random.Random(f"{seed} {number}")
+    return Host(
+        instance_id=instance.instance_id,
+        group=instance.group,
+        az=instance.az,
+        address=instance.address,
+        phase=chance.uniform(0, 6.28),
+        lean=chance.uniform(-1, 1),
+    )
