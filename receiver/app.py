@@ -1,4 +1,4 @@
-"""The HTTP side: routes, roles, limits and errors around one `System`."""
+"""The HTTP side: routes, roles, limits and errors around one service."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from receiver.http import problems
 from receiver.http.middleware import Edge
 from receiver.http.problems import Problem
 from receiver.http.tokens import Tokens
-from receiver.system import System
+from receiver.service import Service
 from receiver.webhook import route
 from receiver.webhook.endpoint import PATH, Deliveries
 
@@ -52,7 +52,7 @@ _SCHEMES = {
 }
 
 
-class _Api(FastAPI):
+class Api(FastAPI):
     """`deliveries` answers the webhook, before the middlewares and routes of all else."""
 
     deliveries: Deliveries
@@ -72,19 +72,19 @@ class _Api(FastAPI):
         return schema
 
 
-def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
-    """The application; the system starts and stops with it."""
+def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
+    """The application; the service starts and stops with it."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # In a thread: the engine refuses to be started, and would block, on the event loop.
-        await asyncio.to_thread(system.start)
+        await asyncio.to_thread(service.start)
         try:
             yield
         finally:
-            await asyncio.to_thread(system.stop)
+            await asyncio.to_thread(service.stop)
 
-    made = _Api(
+    made = Api(
         title="SmartCloudOps",
         version=version("smartcloudops"),
         description=_ABOUT,
@@ -94,15 +94,22 @@ def app(system: System, tokens: Tokens, chat: Chat | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    made.state.system = system
+    made.state.parts = service
     made.state.tokens = tokens
     made.state.chat = chat
-    settings = system.settings
-    made.deliveries = Deliveries(system, tokens, per_s=settings.webhook_rate_limit)
+    settings = service.settings
+    made.deliveries = Deliveries(
+        inbox=service.inbox,
+        truncated=service.truncated,
+        tokens=tokens,
+        metrics=service.metrics.webhook,
+        clock=service.clock,
+        per_s=settings.webhook_rate_limit,
+    )
     made.add_middleware(Edge, per_s=settings.rate_limit)
     problems.install(made)
     api = (route, runs, control, arming, overrides, audit, reports, model, chat_routes, health)
     for module in api:
         made.include_router(module.router)
-    console.install(made, system, tokens)
+    console.install(made, service, tokens)
     return made

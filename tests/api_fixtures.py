@@ -16,18 +16,18 @@ from typing import Any
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
 
 from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost
-from receiver.app import app
+from receiver.app import Api, app
 from receiver.chat.wiring import make_chat
 from receiver.http import tokens
 from receiver.http.tokens import Role
 from receiver.notify.channels import Channels
 from receiver.playbooks.loader import load
 from receiver.runs.model import State
+from receiver.service import Service
 from receiver.settings import Settings
-from receiver.system import System
+from receiver.system import build
 
 GROUP = "web-asg"
 HOSTS = [f"i-{number:017x}" for number in range(6)]
@@ -63,9 +63,9 @@ class Live:
 
     folder: Path
     url: str
-    system: System
+    system: Service
     aws: FrozenAws
-    application: FastAPI
+    application: Api
     prometheus: Answering
     tokens: Mapping[Role, str]
     http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=60))
@@ -191,13 +191,7 @@ def live(
             tokens_file=file,
             **{"mode": "auto", "verify_interval_s": 0.05, **changed},
         )
-        system = System(
-            settings,
-            load(settings.playbooks),
-            clients=aws.clients(),
-            messenger=services,
-            announce=services.announce if services else None,
-        )
+        system = build(settings, load(settings.playbooks), aws=aws.clients(), channels=services)
         system.prepare()
         talking = make_chat(settings, system, client) if client else None
         application = app(system, tokens.load(file), talking)
@@ -216,7 +210,7 @@ def live(
 
 
 @contextmanager
-def _serving(application: FastAPI) -> Iterator[str]:
+def _serving(application: Api) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None))
 
     def stop() -> None:

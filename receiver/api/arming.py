@@ -10,6 +10,7 @@ from pydantic.config import JsonDict
 from actions.aws.inventory import GROUP_NAME
 from receiver.api.comment import Comment
 from receiver.api.params import PlaybookName
+from receiver.api.parts import parts_of
 from receiver.api.schemas import ArmingStory
 from receiver.controls.arming import ALL
 from receiver.controls.promotion import NoSuchPlaybookError, NotJustifiedError
@@ -19,7 +20,6 @@ from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role
 from receiver.settings import Mode
-from receiver.system import System
 
 router = APIRouter(prefix="/api/v1/playbooks", route_class=GuardedRoute, tags=["control"])
 _Service = Annotated[str, StringConstraints(pattern=f"^{GROUP_NAME.pattern}$")]
@@ -57,9 +57,9 @@ class ArmBody(DisarmBody):
 )
 def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
     """Let a playbook go further, or less far, on the record that it has; 409 says what it lacks."""
-    system: System = request.app.state.system
+    parts = parts_of(request)
     try:
-        made = system.rollout.arm(
+        made = parts.rollout.arm(
             name,
             body.service or ALL,
             body.mode,
@@ -78,9 +78,9 @@ def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
 @router.post("/{name}/disarm", openapi_extra=needs(Role.ADMIN), responses=_DISARMED | _NO_SUCH)
 def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, Any]:
     """Have a playbook only observe from now on; a step that is not yet sent is not sent."""
-    system: System = request.app.state.system
+    parts = parts_of(request)
     try:
-        made = system.rollout.disarm(
+        made = parts.rollout.disarm(
             name, body.service or ALL, by=caller(request), comment=body.comment
         )
     except NoSuchPlaybookError:

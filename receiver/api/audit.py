@@ -13,12 +13,12 @@ from actions.audit import log
 from actions.audit.archive import ArchiveError
 from actions.audit.signed_heads import KeyFileError
 from receiver.api.params import Limit, Name
+from receiver.api.parts import parts_of
 from receiver.api.schemas import AuditPage, Verified
 from receiver.http.auth import GuardedRoute, needs
 from receiver.http.openapi import answers
 from receiver.http.tokens import Role
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.system import System
 
 _log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
@@ -38,8 +38,8 @@ def page(
     cursor: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> dict[str, Any]:
     """Audit records, newest first."""
-    system: System = request.app.state.system
-    with system.database.read() as connection:
+    parts = parts_of(request)
+    with parts.database.read() as connection:
         found = log.records(
             connection,
             since=since.timestamp() if since else None,
@@ -57,9 +57,9 @@ def page(
 @router.get("/verify", openapi_extra=needs(Role.VIEWER), responses=_VERIFIED)
 def verify(request: Request) -> dict[str, Any]:
     """Walk the whole chain, against the signed heads; `first_bad` is the first that is wrong."""
-    system: System = request.app.state.system
+    parts = parts_of(request)
     try:
-        return asdict(system.head_signer.verify())
+        return asdict(parts.head_signer.verify())
     except (ArchiveError, KeyFileError) as error:
         _log.error("audit_heads_unreadable", why=str(error))
         said = "the signed heads cannot be read, or one is forged: the log says which"

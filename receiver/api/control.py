@@ -9,6 +9,7 @@ from actions.audit import log
 from actions.execution import circuit_breakers, claims, kill_switch
 from receiver.api.comment import Comment
 from receiver.api.params import Cursor, Limit, TargetPath, Why
+from receiver.api.parts import parts_of
 from receiver.api.schemas import CooldownEnded, CooldownPage, PlaybookPage, SwitchStory
 from receiver.controls import arming
 from receiver.controls.views import playbook_view
@@ -17,7 +18,6 @@ from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.system import System
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])
 
@@ -45,9 +45,9 @@ def cooldowns(
     request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
 ) -> dict[str, Any]:
     """Targets that are held by a run, or were acted on a short while ago."""
-    system: System = request.app.state.system
-    with system.database.read() as connection:
-        found = claims.list_active(connection, system.clock(), after=cursor or "", limit=limit + 1)
+    parts = parts_of(request)
+    with parts.database.read() as connection:
+        found = claims.list_active(connection, parts.clock(), after=cursor or "", limit=limit + 1)
     items = [
         {
             "target": one.target,
@@ -63,9 +63,9 @@ def cooldowns(
 @router.delete("/cooldowns/{target}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
 def cool(request: Request, target: TargetPath, comment: Why | None = None) -> dict[str, Any]:
     """End a target's cooldown; one that a run holds is left to it."""
-    system: System = request.app.state.system
-    now = system.clock()
-    with system.database.write() as connection:
+    parts = parts_of(request)
+    now = parts.clock()
+    with parts.database.write() as connection:
         ended = claims.clear_cooldown(connection, target, now)
         if ended:
             detail = {"target": target, "comment": comment}
@@ -81,13 +81,13 @@ def playbooks(
     request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
 ) -> dict[str, Any]:
     """As they are loaded, with how far each may go, who armed it, and its breaker."""
-    system: System = request.app.state.system
-    with system.database.read() as connection:
+    parts = parts_of(request)
+    with parts.database.read() as connection:
         failed, armings = circuit_breakers.read_all(connection), arming.every(connection)
-    ordered = sorted(system.playbooks.items, key=lambda one: one.name)
+    ordered = sorted(parts.playbooks.items, key=lambda one: one.name)
     found = [one for one in ordered if one.name > (cursor or "")]
     items = [
-        playbook_view(one, failed.get(one.name), known, system.rollout.goes(one, known))
+        playbook_view(one, failed.get(one.name), known, parts.rollout.goes(one, known))
         for one in found[:limit]
         for known in [armings.get(one.name, ())]
     ]
@@ -95,14 +95,14 @@ def playbooks(
 
 
 def _turn(request: Request, body: Comment, *, paused: bool) -> dict[str, Any]:
-    system: System = request.app.state.system
-    with system.database.write() as connection:
+    parts = parts_of(request)
+    with parts.database.write() as connection:
         state = kill_switch.set_paused(
             connection,
             paused=paused,
             by=caller(request),
             comment=body.comment,
-            now=system.clock(),
+            now=parts.clock(),
         )
     return {
         "paused": state.paused,

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from receiver.api.parts import parts_of
 from receiver.api.schemas import Alive, Ready
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
-from receiver.system import System
 
 router = APIRouter(tags=["health"])
 _LONG = documented(HTTPStatus.REQUEST_URI_TOO_LONG)
@@ -33,8 +33,8 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", response_model=None, responses=_READY | _LONG | _OFTEN)
 def readyz(request: Request) -> JSONResponse:
     """Whether alerts can be stored and decided; each check says what is wrong, or "ok"."""
-    system: System = request.app.state.system
-    checks = system.checks()
+    parts = parts_of(request)
+    checks = parts.checks()
     ready = all(answer == "ok" for answer in checks.values())
     return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
 
@@ -44,6 +44,6 @@ def readyz(request: Request) -> JSONResponse:
 )
 def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    system: System = request.app.state.system
-    system.refresh_gauges()
-    return Response(generate_latest(system.registry), media_type=CONTENT_TYPE_LATEST)
+    parts = parts_of(request)
+    parts.refresh_gauges()
+    return Response(generate_latest(parts.registry), media_type=CONTENT_TYPE_LATEST)

@@ -17,6 +17,7 @@ from ulid import ULID
 
 from receiver.api.comment import Text
 from receiver.api.params import Cursor, Limit, RunId, Why
+from receiver.api.parts import parts_of
 from receiver.api.schemas import OverrideEnded, OverridePage, OverrideStory
 from receiver.controls import overrides
 from receiver.controls.overrides import Effect, Override
@@ -26,7 +27,6 @@ from receiver.http.problems import documented
 from receiver.http.tokens import Role
 from receiver.playbooks.matchers import Matcher
 from receiver.runtime.rfc3339 import DAY_S, rfc3339
-from receiver.system import System
 
 router = APIRouter(prefix="/api/v1/overrides", route_class=GuardedRoute, tags=["overrides"])
 _EXAMPLE: JsonDict = {
@@ -84,9 +84,9 @@ _ENDED = answers(OverrideEnded, "It is over.") | documented(HTTPStatus.NOT_FOUND
 @router.get("", openapi_extra=needs(Role.VIEWER), responses=_PAGE)
 def page(request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None) -> dict[str, Any]:
     """Those that hold, or are still to come, newest first."""
-    system: System = request.app.state.system
-    with system.database.read() as connection:
-        found = overrides.unended(connection, system.clock(), before=cursor, limit=limit + 1)
+    parts = parts_of(request)
+    with parts.database.read() as connection:
+        found = overrides.unended(connection, parts.clock(), before=cursor, limit=limit + 1)
     items = [_shown(one) for one in found[:limit]]
     return {"items": items, "next_cursor": items[-1]["id"] if len(found) > limit else None}
 
@@ -96,8 +96,8 @@ def page(request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None)
 )
 def add(request: Request, body: OverrideBody) -> dict[str, Any]:
     """Hold alerts, or only observe them, for a time."""
-    system: System = request.app.state.system
-    now = system.clock()
+    parts = parts_of(request)
+    now = parts.clock()
     ends_at = body.ends_at.timestamp()
     if not now < ends_at <= now + _LASTS_AT_MOST_S:
         raise HTTPException(
@@ -113,7 +113,7 @@ def add(request: Request, body: OverrideBody) -> dict[str, Any]:
         created_by=caller(request),
         comment=body.comment,
     )
-    with system.database.write() as connection:
+    with parts.database.write() as connection:
         overrides.add(connection, override, now)
     return _shown(override)
 
@@ -121,10 +121,10 @@ def add(request: Request, body: OverrideBody) -> dict[str, Any]:
 @router.delete("/{override_id}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
 def end(request: Request, override_id: RunId, comment: Why | None = None) -> dict[str, Any]:
     """End it now."""
-    system: System = request.app.state.system
-    with system.database.write() as connection:
+    parts = parts_of(request)
+    with parts.database.write() as connection:
         ended = overrides.end(
-            connection, override_id, caller(request), system.clock(), comment=comment
+            connection, override_id, caller(request), parts.clock(), comment=comment
         )
     if not ended:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such override any more")

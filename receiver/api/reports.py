@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 from actions.audit.archive import ArchiveError
 from actions.audit.chain import Verification
 from actions.audit.signed_heads import KeyFileError
+from receiver.api.parts import Parts, parts_of
 from receiver.api.schemas import Report
 from receiver.http.auth import GuardedRoute, needs
 from receiver.http.openapi import answers
@@ -17,7 +18,6 @@ from receiver.http.tokens import Role
 from receiver.reports.figures import availability
 from receiver.reports.report import Asked, ask, report
 from receiver.runtime.rfc3339 import DAY_S
-from receiver.system import System
 
 _log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1/report", route_class=GuardedRoute, tags=["audit"])
@@ -35,12 +35,12 @@ def of_time(
     price: Annotated[float | None, Query(ge=0, le=1e6, allow_inf_nan=False)] = None,
 ) -> dict[str, Any]:
     """Since then, or of the last 30 days; each figure with its definition, null if unknown."""
-    system: System = request.app.state.system
-    now = system.clock()
+    parts = parts_of(request)
+    now = parts.clock()
     begin = min(now, since.timestamp()) if since else now - _DAYS_30_S
-    available = availability(partial(ask, system.prometheus, now), now - begin)
-    verification, why = _verified(system)
-    with system.database.read() as connection:
+    available = availability(partial(ask, parts.prometheus, now), now - begin)
+    verification, why = _verified(parts)
+    with parts.database.read() as connection:
         asked = Asked(
             since=begin,
             until=now,
@@ -53,9 +53,9 @@ def of_time(
         return report(connection, asked)
 
 
-def _verified(system: System) -> tuple[Verification | None, str]:
+def _verified(parts: Parts) -> tuple[Verification | None, str]:
     try:
-        return system.head_signer.verify(), ""
+        return parts.head_signer.verify(), ""
     except (ArchiveError, KeyFileError) as error:
         _log.error("audit_heads_unreadable", why=str(error))
         return None, "the signed heads cannot be read, or one is forged: the log says which"

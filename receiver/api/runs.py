@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from actions.execution import ledger
 from receiver.api.comment import Comment, Text
 from receiver.api.params import Cursor, Limit, Name, RunId
+from receiver.api.parts import parts_of
 from receiver.api.schemas import RunPage, WholeRun
 from receiver.http.auth import GuardedRoute, caller, needs
 from receiver.http.openapi import answers
@@ -19,7 +20,6 @@ from receiver.http.tokens import Role, Token
 from receiver.runs import store
 from receiver.runs.model import State
 from receiver.runs.views import story
-from receiver.system import System
 from receiver.workflow.interventions import Interventions, NoSuchRunError, NotNowError
 from receiver.workflow.manual_runs import NotPossibleError
 
@@ -72,9 +72,9 @@ def page(  # noqa: PLR0913 one argument a filter
     cursor: Cursor | None = None,
 ) -> dict[str, Any]:
     """Runs without their evidence, newest first."""
-    system: System = request.app.state.system
-    system.assessor.take_in()
-    with system.database.read() as connection:
+    parts = parts_of(request)
+    parts.assessor.take_in()
+    with parts.database.read() as connection:
         found = store.page(
             connection,
             state=state,
@@ -104,10 +104,10 @@ def start(request: Request, response: Response, body: Start) -> dict[str, Any]:
     A dry run is decided on at once and ends there, in `observed` or `refused`: its gates and plan
     say what would be done.
     """
-    system: System = request.app.state.system
+    parts = parts_of(request)
     token: Token = request.state.token
     try:
-        run_id = system.by_hand.start(
+        run_id = parts.by_hand.start(
             body.playbook,
             body.target,
             by=token.name,
@@ -124,9 +124,9 @@ def start(request: Request, response: Response, body: Start) -> dict[str, Any]:
 @router.get("/{run_id}", openapi_extra=needs(Role.VIEWER), responses=_WHOLE | _NOT_FOUND)
 def one(request: Request, run_id: RunId) -> dict[str, Any]:
     """All that is known of one run."""
-    system: System = request.app.state.system
-    system.assessor.take_in()
-    with system.database.read() as connection:
+    parts = parts_of(request)
+    parts.assessor.take_in()
+    with parts.database.read() as connection:
         run = store.get(connection, run_id)
         steps = ledger.intents_by_run(connection, [run_id])
         caused = store.caused_by(connection, run_id)
@@ -167,8 +167,8 @@ def mark(request: Request, run_id: RunId, body: MarkBody) -> dict[str, Any]:
 
 
 def _interventions(request: Request) -> Interventions:
-    system: System = request.app.state.system
-    return system.interventions
+    parts = parts_of(request)
+    return parts.interventions
 
 
 def _intervened(

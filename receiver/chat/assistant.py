@@ -15,9 +15,9 @@ import structlog
 
 from receiver.chat.assistant_tools import Tools, tool_schemas
 from receiver.chat.llm_client import AssistantMessage, LlmClient, LlmError
+from receiver.chat.parts import Parts
 from receiver.runtime.redaction import Redaction
 from receiver.runtime.rfc3339 import DAY_S
-from receiver.system import System
 
 _log = structlog.get_logger()
 _QUESTION_CHARS_MOST, _ANSWER_CHARS_MOST = 1000, 3000
@@ -43,7 +43,7 @@ class Assistant:
     `clock` gives epoch seconds.
     """
 
-    system: System
+    parts: Parts
     model: LlmClient
     redact: Redaction
     timeout_s: float
@@ -70,7 +70,7 @@ class Assistant:
             self._capacity.release()
 
     def _answer(self, question: str) -> str:
-        tools = Tools(self.system, self.redact)
+        tools = Tools(self.parts, self.redact)
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": _INSTRUCTIONS},
             {"role": "user", "content": self.redact(question[:_QUESTION_CHARS_MOST])},

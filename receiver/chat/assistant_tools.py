@@ -12,12 +12,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from actions.execution import kill_switch, ledger
+from receiver.chat.parts import Parts
 from receiver.runs import store
 from receiver.runs.model import Run, State
 from receiver.runs.views import story
 from receiver.runtime.redaction import Redaction
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.system import System
 
 _RESULT_CHARS_MOST = 8 * 1024
 _Name = Annotated[str, StringConstraints(max_length=255)]
@@ -84,7 +84,7 @@ def tool_schemas() -> Sequence[Mapping[str, Any]]:
 class Tools:
     """The tools for one question; `run_ids` are the runs that it has read."""
 
-    system: System
+    parts: Parts
     redact: Redaction
     run_ids: set[str] = field(default_factory=set)
 
@@ -115,13 +115,13 @@ class Tools:
                 return self._coverage()
 
     def _runs(self, request: ListRuns) -> list[dict[str, Any]]:
-        with self.system.database.read() as connection:
+        with self.parts.database.read() as connection:
             runs = store.page(connection, **request.model_dump())
         self.run_ids |= {run.id for run in runs}
         return [_short(run) for run in runs]
 
     def _run(self, run_id: str) -> dict[str, Any]:
-        with self.system.database.read() as connection:
+        with self.parts.database.read() as connection:
             run = store.get(connection, run_id.upper())
             steps = ledger.intents_by_run(connection, [run_id.upper()])
         if run is None:
@@ -133,7 +133,7 @@ class Tools:
         return view
 
     def _evidence(self, run_id: str) -> dict[str, Any]:
-        with self.system.database.read() as connection:
+        with self.parts.database.read() as connection:
             run = store.get(connection, run_id.upper())
         if run is None or run.evidence is None:
             return {"error": "there is no such run, or it has no evidence"}
@@ -155,7 +155,7 @@ class Tools:
         }
 
     def _coverage(self) -> dict[str, Any]:
-        with self.system.database.read() as connection:
+        with self.parts.database.read() as connection:
             state = kill_switch.read_switch(connection)
         playbooks = [
             {
@@ -164,10 +164,10 @@ class Tools:
                 "mode": str(playbook.mode),
                 "steps": [step.action for step in playbook.steps],
             }
-            for playbook in self.system.playbooks.items
+            for playbook in self.parts.playbooks.items
         ]
         paused = None if state is None else state.paused
-        mode = str(self.system.settings.mode)
+        mode = str(self.parts.settings.mode)
         return {"paused": paused, "mode": mode, "playbooks": playbooks}
 
 

@@ -9,13 +9,13 @@ from functools import partial
 
 from actions.audit.log import Origin, coming_from
 from actions.execution import kill_switch, ledger
+from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser
 from receiver.http.tokens import Role
 from receiver.runs import store
 from receiver.runs.model import IN_FLIGHT, Mark, Run, State
 from receiver.runtime.redaction import plain
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.system import System
 from receiver.workflow.interventions import NoSuchRunError, NotNowError
 
 _AWAITING_MOST, _LATEST_MOST = 10, 10
@@ -58,7 +58,7 @@ _Command = Callable[[ChatRequest, str], Reply]
 class ChatCommands:
     """`ask` answers a question; None where no assistant is configured."""
 
-    system: System
+    parts: Parts
     ask: Callable[[str], str] | None = None
 
     def handle(self, request: ChatRequest) -> Reply:
@@ -90,14 +90,14 @@ class ChatCommands:
         self, request: ChatRequest, *, approve: bool, run_id: str, digest: str
     ) -> Reply:
         """A button. It approves only the plan with this digest."""
-        interventions = self.system.interventions
+        interventions = self.parts.interventions
         intervene = partial(interventions.approve, digest=digest) if approve else interventions.deny
         command = self._intervention(intervene, "Approved" if approve else "Denied")
         text = f"{run_id} by a button in the chat"
         return self._run_command(request, Role.OPERATOR, command, text)
 
     def _commands(self) -> Mapping[str, tuple[Role, _Command]]:
-        interventions = self.system.interventions
+        interventions = self.parts.interventions
         return {
             "status": (Role.VIEWER, self._status),
             "runs": (Role.VIEWER, self._latest),
@@ -122,7 +122,7 @@ class ChatCommands:
         }
 
     def _status(self, _: ChatRequest, __: str) -> Reply:
-        with self.system.database.read() as connection:
+        with self.parts.database.read() as connection:
             state = kill_switch.read_switch(connection)
             in_flight = store.count(connection, IN_FLIGHT)
             awaiting = store.page(connection, state=State.AWAITING_APPROVAL, limit=_AWAITING_MOST)
@@ -131,12 +131,12 @@ class ChatCommands:
             by, since = plain(state.changed_by), rfc3339(state.changed_at)
             lines = [f"PAUSED by {by} since {since}: {plain(state.comment)}"]
         elif state is not None:
-            lines = [f"Running, mode {self.system.settings.mode}"]
+            lines = [f"Running, mode {self.parts.settings.mode}"]
         lines += [f"{in_flight} runs in flight, {len(awaiting)} await approval"]
         return Reply("\n".join([*lines, *map(_line, awaiting)]), tuple(awaiting))
 
     def _latest(self, _: ChatRequest, __: str) -> Reply:
-        with self.system.database.read() as connection:
+        with self.parts.database.read() as connection:
             latest = store.page(connection, limit=_LATEST_MOST)
         return Reply("\n".join(map(_line, latest)) or "There are no runs.")
 
@@ -144,7 +144,7 @@ class ChatCommands:
         run = self._run(text.partition(" ")[0].upper())
         if run is None:
             raise NoSuchRunError
-        with self.system.database.read() as connection:
+        with self.parts.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         lines = [_line(run), plain(run.outcome or "")]
         lines += [
@@ -166,13 +166,13 @@ class ChatCommands:
         return Reply(self.ask(text))
 
     def _switch(self, request: ChatRequest, text: str, *, paused: bool) -> Reply:
-        with self.system.database.write() as connection:
+        with self.parts.database.write() as connection:
             kill_switch.set_paused(
                 connection,
                 paused=paused,
                 by=request.user.name,
                 comment=_comment(text),
-                now=self.system.clock(),
+                now=self.parts.clock(),
             )
         return Reply("Paused: no new actions." if paused else "Resumed.")
 
@@ -189,14 +189,14 @@ class ChatCommands:
         mark, _, comment = rest.strip().partition(" ")
         if mark not in set(Mark):
             raise _RefusedError("Right or wrong? The command is mark RUN right|wrong COMMENT.")
-        self.system.interventions.mark(
+        self.parts.interventions.mark(
             run_id.upper(), request.user.name, _comment(comment), right=mark == Mark.RIGHT
         )
         return Reply(f"Marked as {mark}: run {plain(run_id.upper())}")
 
     def _run(self, run_id: str) -> Run | None:
-        self.system.assessor.take_in()
-        with self.system.database.read() as connection:
+        self.parts.assessor.take_in()
+        with self.parts.database.read() as connection:
             return store.get(connection, run_id)
 
 

@@ -12,11 +12,11 @@ import structlog
 from receiver.chat.assistant import Assistant
 from receiver.chat.commands import ChatCommands
 from receiver.chat.llm_client import LlmClient, LlmError
+from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser, ChatUsersError, load_users
 from receiver.http.signatures import SecretFileError, Signatures, secret_of
 from receiver.runtime.redaction import Redaction
 from receiver.settings import Settings
-from receiver.system import System
 
 _log = structlog.get_logger()
 _REPLY_TIMEOUT_S = 10.0
@@ -67,7 +67,7 @@ class Chat:
             _log.error("chat_reply_failed", status=response.status_code)
 
 
-def make_chat(settings: Settings, system: System, client: httpx.Client) -> Chat | None:
+def make_chat(settings: Settings, parts: Parts, client: httpx.Client) -> Chat | None:
     """None where no kind of chat is configured. Raises ChatError."""
     slack, webhook = settings.slack_secret_file, settings.chat_secret_file
     if slack is None and webhook is None:
@@ -85,11 +85,11 @@ def make_chat(settings: Settings, system: System, client: httpx.Client) -> Chat 
     def signatures(file: Path | None) -> Signatures | None:
         if file is None:
             return None
-        return Signatures(file=file, database=system.database, clock=system.clock)
+        return Signatures(file=file, database=parts.database, clock=parts.clock)
 
     return Chat(
         commands=ChatCommands(
-            system=system, ask=_make_assistant(settings, system, client, Redaction(secrets))
+            parts=parts, ask=_make_assistant(settings, parts, client, Redaction(secrets))
         ),
         users=settings.chat_users_file,
         slack=signatures(slack),
@@ -99,7 +99,7 @@ def make_chat(settings: Settings, system: System, client: httpx.Client) -> Chat 
 
 
 def _make_assistant(
-    settings: Settings, system: System, client: httpx.Client, redact: Redaction
+    settings: Settings, parts: Parts, client: httpx.Client, redact: Redaction
 ) -> Assistant | None:
     if settings.ask_url is None:
         return None
@@ -119,11 +119,11 @@ def _make_assistant(
     )
     url = settings.public_url
     return Assistant(
-        system=system,
+        parts=parts,
         model=model,
         redact=redact,
         timeout_s=settings.ask_timeout_s,
         tokens_per_day=settings.ask_tokens_per_day,
-        clock=system.clock,
+        clock=parts.clock,
         public_url=None if url is None else str(url),
     )

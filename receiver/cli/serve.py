@@ -21,9 +21,10 @@ from receiver.http.server import TlsError
 from receiver.http.signatures import SecretFileError, secret_of
 from receiver.http.tokens import TokensError
 from receiver.notify.channels import Channels, NotifyFileError
+from receiver.notify.tails import TracingError
 from receiver.runtime import log_setup
 from receiver.settings import Settings
-from receiver.system import System, TracingError
+from receiver.system import build
 
 _UNUSABLE = (
     AlreadyRunningError,
@@ -47,12 +48,12 @@ def serve() -> None:
         known = tokens.load(loaded.tokens_file)
         how = server.options(loaded)
         http = httpx.Client(trust_env=False)
-        services = Channels(str(loaded.alertmanager_url), loaded.notify_file, http)
-        system = System(loaded, playbooks, messenger=services, announce=services.announce)
-        talking = make_chat(loaded, system, http)
+        channels = Channels(str(loaded.alertmanager_url), loaded.notify_file, http)
+        service = build(loaded, playbooks, channels=channels)
+        talking = make_chat(loaded, service, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
         # Before the port is bound: whoever gets a connection gets an answer.
-        system.prepare()
+        service.prepare()
     except _UNUSABLE as error:
         fail(str(error), BAD_INPUT)
     except AWS_ERRORS as error:
@@ -66,7 +67,7 @@ def serve() -> None:
     # What is loaded stays: looking through it for garbage would hold up deliveries.
     gc.collect()
     gc.freeze()
-    uvicorn.run(app(system, known, talking), **how)
+    uvicorn.run(app(service, known, talking), **how)
 
 
 def _secrets(loaded: Settings) -> list[str]:

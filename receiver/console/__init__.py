@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from receiver.api.parts import Parts
 from receiver.console import (
     audit_page,
     controls_page,
@@ -14,11 +15,10 @@ from receiver.console import (
 )
 from receiver.console.sessions import Sessions
 from receiver.http.tokens import Tokens
-from receiver.system import System
 
 
-def install(app: FastAPI, system: System, tokens: Tokens) -> None:
-    app.state.sessions = Sessions(database=system.database, tokens=tokens, clock=system.clock)
+def install(app: FastAPI, parts: Parts, tokens: Tokens) -> None:
+    app.state.sessions = Sessions(database=parts.database, tokens=tokens, clock=parts.clock)
     app.state.login_rate = login.login_rate()
     pages = (
         login,

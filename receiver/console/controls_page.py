@@ -12,13 +12,13 @@ from fastapi.responses import RedirectResponse
 from receiver.api import control, overrides
 from receiver.api.comment import Comment
 from receiver.api.params import RunId
+from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.controls.overrides import Effect
 from receiver.http.auth import needs
 from receiver.http.tokens import Role
 from receiver.playbooks.matchers import MatcherError, parse
-from receiver.system import System
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _DURATIONS_H = {"1 hour": 1, "4 hours": 4, "1 day": 24, "1 week": 168, "30 days": 720}
@@ -54,7 +54,7 @@ def resume(request: Request) -> Response:
 
 @router.post("/controls/overrides", openapi_extra=needs(Role.OPERATOR))
 def create_override(request: Request) -> Response:
-    system: System = request.app.state.system
+    parts = parts_of(request)
     fields: Mapping[str, str] = request.state.form
     duration_h = _DURATIONS_H.get(fields.get("duration", ""))
     if duration_h is None:
@@ -63,7 +63,7 @@ def create_override(request: Request) -> Response:
         {
             "matchers": _matchers(fields.get("matchers", "")),
             "effect": fields.get("effect", ""),
-            "ends_at": datetime.fromtimestamp(system.clock(), UTC) + timedelta(hours=duration_h),
+            "ends_at": datetime.fromtimestamp(parts.clock(), UTC) + timedelta(hours=duration_h),
             "comment": fields.get("comment", ""),
         }
     )

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from receiver.api import runs
+from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import content_version, render_page, switch_view
 from receiver.http.auth import needs
@@ -14,7 +15,6 @@ from receiver.http.tokens import Role
 from receiver.runs import stats
 from receiver.runs.model import IN_FLIGHT, State
 from receiver.runtime.rfc3339 import DAY_S
-from receiver.system import System
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _WAITING_MOST, _IN_FLIGHT_MOST, _RECENT_MOST, _PAGE = 50, 50, 12, 50
@@ -35,7 +35,7 @@ def show_home(request: Request) -> Response:
 @router.get("/banner", openapi_extra=needs(Role.VIEWER))
 def show_banner(request: Request) -> Response:
     """The state of the kill switch, on every page."""
-    version = content_version(switch_view(request.app.state.system))
+    version = content_version(switch_view(parts_of(request)))
     if request.query_params.get("version") == version:
         return Response(status_code=_UNCHANGED)
     return render_page(request, "banner.html")
@@ -45,7 +45,7 @@ def show_banner(request: Request) -> Response:
 def show_runs(request: Request) -> Response:
     filters = {key: request.query_params.get(key, "")[:255] for key in _FILTERS}
     page = runs.page(request, limit=_PAGE, **_parse_filters(filters))
-    playbooks = sorted(playbook.name for playbook in request.app.state.system.playbooks.items)
+    playbooks = sorted(playbook.name for playbook in parts_of(request).playbooks.items)
     return render_page(
         request,
         "runs.html",
@@ -77,7 +77,7 @@ def _parse_filters(filters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _home_content(request: Request) -> dict[str, Any]:
-    system: System = request.app.state.system
+    parts = parts_of(request)
     in_flight = [
         run
         for state in State
@@ -87,8 +87,8 @@ def _home_content(request: Request) -> dict[str, Any]:
     waiting = runs.page(request, state=State.AWAITING_APPROVAL, limit=_WAITING_MOST)["items"]
     latest = runs.page(request, limit=4 * _RECENT_MOST)["items"]
     ended = [run for run in latest if run["ended_at"]]
-    with system.database.read() as connection:
-        counts = stats.by_state(connection, system.clock() - DAY_S)
+    with parts.database.read() as connection:
+        counts = stats.by_state(connection, parts.clock() - DAY_S)
     return {
         "waiting": waiting,
         "in_flight": sorted(in_flight, key=lambda run: str(run["id"]), reverse=True),

@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse
 
 from receiver.api import arming, control, runs
 from receiver.api.params import PlaybookName
+from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.html.bar_plot import Share, strip
@@ -17,7 +18,6 @@ from receiver.http.tokens import Role
 from receiver.runs import stats
 from receiver.runs.model import State
 from receiver.runtime.rfc3339 import DAY_S
-from receiver.system import System
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _DAYS = 30
@@ -31,9 +31,9 @@ _RESOLVED = frozenset({State.RESOLVED})
 
 @router.get("/playbooks", openapi_extra=needs(Role.VIEWER))
 def show_playbooks(request: Request) -> Response:
-    system: System = request.app.state.system
-    with system.database.read() as connection:
-        counts = stats.by_playbook(connection, system.clock() - _DAYS * DAY_S)
+    parts = parts_of(request)
+    with parts.database.read() as connection:
+        counts = stats.by_playbook(connection, parts.clock() - _DAYS * DAY_S)
     playbooks = [
         playbook | {"record": track_record(counts.get(playbook["name"], {}))}
         for playbook in control.playbooks(request)["items"]

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 
 from receiver.api.comment import Comment
 from receiver.api.params import RunId
+from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.http.auth import caller, needs
 from receiver.http.tokens import Role
@@ -47,7 +48,7 @@ def act(request: Request, run_id: RunId, action: RunAction) -> Response:
     fields: dict[str, str] = request.state.form
     comment = Comment(comment=fields.get("comment", "")).comment
     try:
-        command = _command(request.app.state.system.interventions, action, fields)
+        command = _command(parts_of(request).interventions, action, fields)
         command(run_id, caller(request), comment)
     except NoSuchRunError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such run.") from None

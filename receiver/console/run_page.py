@@ -9,6 +9,7 @@ from actions.execution import ledger
 from models.features.signals import ROLES
 from receiver.api import runs
 from receiver.api.params import RunId
+from receiver.api.parts import Parts, parts_of
 from receiver.console import run_actions
 from receiver.console.metrics_after import metrics_after, plot_end
 from receiver.console.session_route import ConsoleRoute
@@ -16,7 +17,6 @@ from receiver.console.templating import content_version, render_page
 from receiver.html.metric_plot import Plot, Points, metric_plot, run_events
 from receiver.http.auth import needs
 from receiver.http.tokens import Role
-from receiver.system import System
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _UNCHANGED = 204
@@ -28,7 +28,7 @@ _AFTER_EVENT_S = 30.0
 @router.get("/runs/{run_id}", openapi_extra=needs(Role.VIEWER))
 def show_run(request: Request, run_id: RunId) -> Response:
     run = runs.one(request, run_id)
-    reversible = _is_reversible(request.app.state.system, run_id)
+    reversible = _is_reversible(parts_of(request), run_id)
     actions = run_actions.possible_actions(run, reversible=reversible)
     versions = {
         "run": content_version(run),
@@ -52,15 +52,15 @@ def show_run(request: Request, run_id: RunId) -> Response:
 @router.get("/runs/{run_id}/plots", openapi_extra=needs(Role.VIEWER))
 def show_plots(request: Request, run_id: RunId) -> Response:
     """The plots with the metrics after the decision, polled until they are complete."""
-    system: System = request.app.state.system
-    run, now = runs.one(request, run_id), system.clock()
+    parts = parts_of(request)
+    run, now = runs.one(request, run_id), parts.clock()
     plot_data = _plot_data(run)
     if not plot_data:
         polled = None if run["decided_at"] else _AGAIN
         return render_page(request, "plots.html", run=run, plots=[], polled=polled)
     decided_at, end = float(run["evidence"]["at"]), plot_end(run, now)
     roles = [metric["role"] for metric in plot_data]
-    after = metrics_after(system.prometheus, run["target"] or "", roles, decided_at, end) or {}
+    after = metrics_after(parts.prometheus, run["target"] or "", roles, decided_at, end) or {}
     plots = _plots(run, after, end - decided_at)
     polled = _AGAIN if end >= now else None
     return render_page(request, "plots.html", run=run, plots=plots, polled=polled)
@@ -79,10 +79,10 @@ def _plots(run: dict[str, Any], after: Mapping[str, Points], end_s: float) -> li
     ]
 
 
-def _is_reversible(system: System, run_id: str) -> bool:
-    with system.database.read() as connection:
+def _is_reversible(parts: Parts, run_id: str) -> bool:
+    with parts.database.read() as connection:
         steps = ledger.intents_by_run(connection, [run_id]).get(run_id, ())
-    return bool(system.finish.undoable(steps, everything=True))
+    return bool(parts.finish.undoable(steps, everything=True))
 
 
 def _plot_data(run: dict[str, Any]) -> Sequence[Mapping[str, Any]]:

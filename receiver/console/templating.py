@@ -12,11 +12,11 @@ from fastapi.responses import HTMLResponse
 
 from actions.audit.log import canonical
 from actions.execution import kill_switch
+from receiver.api.parts import Parts, parts_of
 from receiver.console import labels
 from receiver.html.templates import html_environment
 from receiver.http.tokens import Role, Token
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.system import System
 
 _HERE = Path(__file__).parent
 _HEADERS = {
@@ -77,9 +77,9 @@ def render_page(
     **context: Any,
 ) -> HTMLResponse:
     """A page, or a part of one, for the token of the session."""
-    system: System = request.app.state.system
+    parts = parts_of(request)
     token: Token = request.state.token
-    switch = switch_view(system)
+    switch = switch_view(parts)
     return render(
         template,
         status,
@@ -87,8 +87,8 @@ def render_page(
         may_act=token.role.may(Role.OPERATOR),
         csrf=request.state.csrf,
         path=request.url.path,
-        now=system.clock(),
-        mode=str(system.settings.mode),
+        now=parts.clock(),
+        mode=str(parts.settings.mode),
         switch=switch,
         switch_version=content_version(switch),
         **context,
@@ -103,9 +103,9 @@ def render_error(request: Request, status: int, problem: str) -> HTMLResponse:
     )
 
 
-def switch_view(system: System) -> dict[str, Any]:
+def switch_view(parts: Parts) -> dict[str, Any]:
     """The state of the kill switch. An unknown state is shown as paused, since no step is sent."""
-    with system.database.read() as connection:
+    with parts.database.read() as connection:
         state = kill_switch.read_switch(connection)
     if state is None:
         comment = "the state of the kill switch is unknown, so no step is sent"

@@ -5,7 +5,8 @@ Answered before the application and its routes: in a storm these would cost more
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import structlog
@@ -23,12 +24,13 @@ from receiver.http.middleware import (
     unforeseen,
 )
 from receiver.http.problems import problem
-from receiver.http.rate_limit import client_of
+from receiver.http.rate_limit import Buckets, client_of
 from receiver.http.tokens import Role, Tokens
-from receiver.system import System
 from receiver.webhook import payload
-from receiver.webhook.inbox import InboxUnavailableError, Receipt
+from receiver.webhook.inbox import Inbox, InboxUnavailableError, Receipt
+from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.payload import Alert, Envelope, NotJsonError, NotVersion4Error
+from receiver.webhook.truncated import Truncated
 
 PATH = "/webhook/alertmanager"
 BODY_MAX = 16 * 1024 * 1024
@@ -47,15 +49,22 @@ class _GoneError(Exception):
     """Whoever was sending has hung up."""
 
 
+@dataclass(kw_only=True)
 class Deliveries:
     """An ASGI application for one path. `per_s` is a client's rate of deliveries."""
 
-    def __init__(self, system: System, tokens: Tokens, *, per_s: float) -> None:
-        self._system, self._tokens = system, tokens
-        self._buckets = buckets(per_s)
-        metrics = system.metrics.webhook
-        self._firing = metrics.alerts_received.labels("firing")
-        self._resolved = metrics.alerts_received.labels("resolved")
+    inbox: Inbox
+    truncated: Truncated
+    tokens: Tokens
+    metrics: WebhookMetrics
+    clock: Callable[[], float]
+    per_s: float
+    _buckets: Buckets = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._buckets = buckets(self.per_s)
+        self._firing = self.metrics.alerts_received.labels("firing")
+        self._resolved = self.metrics.alerts_received.labels("resolved")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -71,11 +80,11 @@ class Deliveries:
             return
         except Exception as error:  # noqa: BLE001 the sender is told, and tries again
             refused = _refused(error, request_id)
-            self._system.metrics.webhook.rejected.labels(refused.status_code).inc()
+            self.metrics.rejected.labels(refused.status_code).inc()
             status, body = refused.status_code, bytes(refused.body)
             headers = dressed(refused.raw_headers, scope, request_id)
         finally:
-            self._system.metrics.webhook.duration.observe(time.perf_counter() - started)
+            self.metrics.duration.observe(time.perf_counter() - started)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -89,24 +98,24 @@ class Deliveries:
                 {"Retry-After": str(int(wait_s) + 1)},
             )
         given = header_of(scope, b"authorization").decode("latin-1")
-        permitted(self._tokens, given, Role.WEBHOOK, address, PATH)
-        now = self._system.clock()
+        permitted(self.tokens, given, Role.WEBHOOK, address, PATH)
+        now = self.clock()
         envelope, taken, rejected = await _read(receive, now)
         receipt = await self._stored(taken, now, request_id)
         self._firing.inc(receipt.accepted + receipt.duplicates)
         if receipt.resolved:
             self._resolved.inc(receipt.resolved)
         if receipt.duplicates:
-            self._system.metrics.webhook.alerts_duplicate.inc(receipt.duplicates)
+            self.metrics.alerts_duplicate.inc(receipt.duplicates)
         if envelope.truncated:
-            self._system.metrics.webhook.alerts_truncated.inc(envelope.truncated)
-            self._system.truncated.fetch(envelope)
+            self.metrics.alerts_truncated.inc(envelope.truncated)
+            self.truncated.fetch(envelope)
         return _COUNTS % (receipt.accepted, receipt.duplicates, receipt.resolved, rejected)
 
     async def _stored(self, taken: Sequence[Alert], now: float, request_id: str) -> Receipt:
         try:
             async with asyncio.timeout(_STORED_S):
-                return await self._system.inbox.store(taken, now, request_id=request_id)
+                return await self.inbox.store(taken, now, request_id=request_id)
         except InboxUnavailableError as error:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
         except TimeoutError:

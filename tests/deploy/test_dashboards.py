@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from dashboards.__main__ import made
-from receiver.system import Metrics
+from receiver.service import Metrics
 from tests.deploy.dashboard_queries import DASHBOARDS, asked, listed, panels
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from demo.stack import tools
 from receiver.cli.main import cli
 from receiver.db.database import Database, database
 from receiver.playbooks.loader import load
+from receiver.service import Metrics
 from receiver.settings import Settings
-from receiver.system import Metrics
 from tests.actions.audit.audit_fixtures import fill
 from tests.docs.pages import section
 

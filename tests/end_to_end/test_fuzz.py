@@ -36,7 +36,7 @@ from receiver.playbooks.conditions import (
 )
 from receiver.playbooks.loader import PlaybookErrors, load
 from receiver.settings import Settings
-from receiver.system import System
+from receiver.system import build
 from receiver.webhook.endpoint import PATH, Deliveries
 from tests.conftest import Clock
 
@@ -101,10 +101,17 @@ def deliver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deliver]:
         playbooks=_ROOT / "playbooks",
         tokens_file=folder / "tokens.json",
     )
-    system = System(made, load(made.playbooks), clients=FrozenAws(lambda: 0.0).clients())
+    system = build(made, load(made.playbooks), aws=FrozenAws(lambda: 0.0).clients())
     system.prepare()
     system.inbox.start()
-    application = Deliveries(system, known, per_s=1e9)
+    application = Deliveries(
+        inbox=system.inbox,
+        truncated=system.truncated,
+        tokens=known,
+        metrics=system.metrics.webhook,
+        clock=system.clock,
+        per_s=1e9,
+    )
 
     async def delivered(body: bytes) -> httpx.Response:
         transport = httpx.ASGITransport(app=application)

@@ -100,9 +100,8 @@ def test_a_delivery_that_breaks_the_service_is_counted(tmp_path: Path) -> None:
 
     body = {"version": "4", "alerts": []}
     with live(tmp_path) as service:
-        clock, service.system.clock = service.system.clock, broken
+        service.application.deliveries.clock = broken
         answer = service.call("POST", "/webhook/alertmanager", Role.WEBHOOK, json=body)
-        service.system.clock = clock
         metrics = service.system.registry
     assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     code = {"code": "500"}

@@ -14,8 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from ulid import ULID
 
 from receiver.http.tokens import Role
+from receiver.notify.tails import TracingError
 from receiver.settings import Settings
-from receiver.system import System, TracingError
+from receiver.system import build
 from tests.api_fixtures import HOSTS, Live, live
 
 
@@ -153,4 +154,4 @@ def test_a_missing_package_for_traces_is_named(
         {"database_url": f"sqlite:///{tmp_path}/x.db", "otlp_url": "http://127.0.0.1:1/"}
     )
     with pytest.raises(TracingError, match=r"smartcloudops\[otel\]"):
-        System(settings, service.system.playbooks, clients=service.aws.clients())
+        build(settings, service.system.playbooks, aws=service.aws.clients())

@@ -1,0 +1,48 @@
+"""The parts of the service that the API and the console use."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from fastapi import Request
+from prometheus_client import CollectorRegistry
+
+from receiver.audit.head_signer import HeadSigner
+from receiver.controls.promotion import Rollout
+from receiver.db.database import Database
+from receiver.evidence.model_server import ModelServer
+from receiver.evidence.prometheus import Prometheus
+from receiver.playbooks.loader import Playbooks
+from receiver.settings import Settings
+from receiver.workflow.dispatcher import Assessor
+from receiver.workflow.interventions import Interventions
+from receiver.workflow.manual_runs import ByHand
+from receiver.workflow.rollback import Finish
+
+
+class Parts(Protocol):
+    settings: Settings
+    playbooks: Playbooks
+    database: Database
+    prometheus: Prometheus
+    model_server: ModelServer
+    assessor: Assessor
+    finish: Finish
+    interventions: Interventions
+    by_hand: ByHand
+    rollout: Rollout
+    head_signer: HeadSigner
+
+    @property
+    def clock(self) -> Callable[[], float]: ...
+
+    @property
+    def registry(self) -> CollectorRegistry: ...
+
+    def checks(self) -> dict[str, str]: ...
+
+    def refresh_gauges(self) -> None: ...
+
+
+def parts_of(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts

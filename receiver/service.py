@@ -1,0 +1,181 @@
+"""The service's life: preparing the database, taking alerts, leading, and stopping."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from receiver.audit.config_events import ConfigRecorder
+from receiver.audit.head_signer import HeadSigner
+from receiver.audit.metrics import HeadMetrics, ReconcileMetrics
+from receiver.controls.promotion import Rollout
+from receiver.db.database import Database
+from receiver.db.leader_election import Leadership
+from receiver.db.process_lock import ProcessLock
+from receiver.decision.metrics import DecisionMetrics
+from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
+from receiver.evidence.model_server import ModelServer
+from receiver.evidence.prometheus import Prometheus
+from receiver.gauges import Gauges
+from receiver.metrics import new_registry
+from receiver.notify.metrics import NotifyMetrics
+from receiver.playbooks.loader import Playbooks
+from receiver.runtime.pools import Pool
+from receiver.runtime.probes import Probes
+from receiver.settings import Profile, Settings
+from receiver.webhook.inbox import Inbox
+from receiver.webhook.metrics import WebhookMetrics
+from receiver.webhook.truncated import Truncated
+from receiver.workflow.dispatcher import Assessor
+from receiver.workflow.durable_queue import Engine
+from receiver.workflow.interventions import Interventions
+from receiver.workflow.manual_runs import ByHand
+from receiver.workflow.metrics import RetentionMetrics, RunMetrics, StepMetrics
+from receiver.workflow.rollback import Finish
+
+_log = structlog.get_logger()
+
+
+class Metrics:
+    """The metrics of every package, on one registry."""
+
+    def __init__(self, playbooks: Iterable[str]) -> None:
+        names = tuple(playbooks)
+        self.registry: CollectorRegistry = new_registry()
+        self.webhook = WebhookMetrics(self.registry)
+        self.evidence = EvidenceMetrics(self.registry)
+        self.model = ModelMetrics(self.registry)
+        self.decision = DecisionMetrics(self.registry)
+        self.run = RunMetrics(self.registry, names)
+        self.step = StepMetrics(self.registry)
+        self.retention = RetentionMetrics(self.registry)
+        self.notify = NotifyMetrics(self.registry)
+        self.head = HeadMetrics(self.registry)
+        self.reconcile = ReconcileMetrics(self.registry)
+        self.gauges = Gauges(self.registry, names)
+
+
+class LeaderTask(Protocol):
+    """Work that the leader alone does; `stop` is called also where `start` was not."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Service:
+    """Built, then prepared, then started; stopped in the opposite order.
+
+    `leader_tasks` run while this replica leads, started in this order and stopped in reverse.
+    """
+
+    settings: Settings
+    playbooks: Playbooks
+    database: Database
+    inbox: Inbox
+    truncated: Truncated
+    prometheus: Prometheus
+    model_server: ModelServer
+    engine: Engine
+    assessor: Assessor
+    finish: Finish
+    interventions: Interventions
+    by_hand: ByHand
+    rollout: Rollout
+    config_recorder: ConfigRecorder
+    head_signer: HeadSigner
+    leadership: Leadership
+    leader_tasks: Sequence[LeaderTask]
+    metrics: Metrics
+    workers: Pool
+    queries: Pool
+    clock: Callable[[], float] = time.time
+    _probes: Probes = field(default_factory=Probes, init=False)
+    _lock: ProcessLock = field(init=False)
+    _acting: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._lock = ProcessLock(self.settings.database_url)
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self.metrics.registry
+
+    def prepare(self) -> None:
+        """Lock the database for this process and migrate it.
+
+        Raises AlreadyRunningError, SchemaError, or SQLAlchemy's error.
+        """
+        self._lock.acquire()
+        for opened, history in ((self.database, "state"), (self.inbox.database, "inbox")):
+            opened.migrate(history)
+            opened.check_writable()
+
+    def start(self) -> None:
+        """Take alerts, and act on them while this replica leads."""
+        self.config_recorder.start()
+        self.inbox.start()
+        self.engine.connect()
+        # The model is loaded before the first alert needs it.
+        _ = self.model_server.loaded
+        self.leadership.start(self._lead, self._stand_down)
+        settings = self.settings
+        if settings.profile is Profile.PRODUCTION and settings.audit_key_file is None:
+            _log.warning("audit_unsigned", set="SMARTCLOUDOPS_AUDIT_KEY_FILE")
+        _log.info("started", profile=str(settings.profile), mode=str(settings.mode))
+
+    def _lead(self) -> None:
+        for task in self.leader_tasks:
+            task.start()
+        self._acting = True
+
+    def _stand_down(self) -> None:
+        self._acting = False
+        for task in reversed(self.leader_tasks):
+            task.stop()
+
+    def stop(self) -> None:
+        """Take no more alerts and finish running work; queued work stays on disk."""
+        acted = self._acting
+        self.leadership.stop()
+        self.config_recorder.stop()
+        if acted:
+            self.head_signer.run_once()
+        self.engine.disconnect()
+        self.workers.shutdown()
+        self._probes.close()
+        self.queries.shutdown(cancel_futures=True)
+        self.model_server.close()
+        self.truncated.close()
+        self.inbox.stop()
+        self.prometheus.close()
+        # The process lock is released by the process's end: a hanging call may still be running.
+        _log.info("stopped")
+
+    def checks(self) -> dict[str, str]:
+        """The readiness checks by name, each "ok" or what is wrong."""
+        inbox, assessor = "the inbox writer is not running", "the assessor is not running"
+        if self.inbox.alive:
+            inbox = self._probes.probe(self.inbox.database)
+        if self.assessor.alive or not self._acting:
+            assessor = "ok"
+        return {
+            "database": self._probes.probe(self.database),
+            "inbox": inbox,
+            "assessor": assessor,
+        }
+
+    def refresh_gauges(self) -> None:
+        """Bring the gauges up to date. `paused` becomes 1 where the records are unreadable."""
+        gauges = self.metrics.gauges
+        gauges.leading.set(self._acting and self.leadership.leading)
+        self.model_server.refresh_gauges()
+        if not self._probes.within(
+            partial(gauges.refresh, self.database, self.inbox, self.clock())
+        ):
+            gauges.paused.set(1)
