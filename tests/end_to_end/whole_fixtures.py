@@ -32,15 +32,11 @@ from receiver.runs.model import Run, State
 from receiver.settings import Mode
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import Alert
-from receiver.workflow.closing import Closing
 from receiver.workflow.dispatcher import Assessor
 from receiver.workflow.durable_queue import Phase
-from receiver.workflow.interventions import Interventions
+from receiver.workflow.factory import Workflow
 from receiver.workflow.metrics import RunMetrics, StepMetrics
-from receiver.workflow.phases import Phases
 from receiver.workflow.preflight import Objections
-from receiver.workflow.rollback import Finish
-from receiver.workflow.steps import Stepper
 
 PLAYBOOK = """
 name: high-cpu
@@ -116,12 +112,6 @@ class Whole:
         """Put the parts together, as after a crash: all that is left is on disk."""
         self.engine = Held(self.clock)
         self.registry = CollectorRegistry()
-        self.closing = Closing(
-            database=self.state,
-            inbox=self.inbox,
-            metrics=RunMetrics(self.registry, ["high-cpu"]),
-            clock=self.clock,
-        )
         clients = self.aws.clients()
         prometheus = Prometheus(
             "http://prometheus", client=httpx.Client(transport=httpx.MockTransport(self._answer))
@@ -129,7 +119,10 @@ class Whole:
         self.playbooks = load(self.folder / "playbooks")
         self.objections = Objections(arming_required=self.arming_required, clock=self.clock)
         aws_reader = AwsReader(aws=clients, pool=AtOnce(), trail=True, monotonic=self.clock)
-        stepper = Stepper(
+        workflow = Workflow(
+            database=self.state,
+            inbox=self.inbox,
+            engine=self.engine,
             executor=Executor(
                 aws=clients,
                 recent_scopes=aws_reader.recent_scopes,
@@ -139,30 +132,14 @@ class Whole:
                 forbids=self.objections.to,
                 check=lambda: None,
             ),
-            metrics=StepMetrics(self.registry),
-            clock=self.clock,
-        )
-        self.finish = Finish(
-            database=self.state,
-            closing=self.closing,
-            engine=self.engine,
-            stepper=stepper,
-            clock=self.clock,
-        )
-        self.phases = Phases(
-            database=self.state,
-            stepper=stepper,
             prometheus=prometheus,
-            closing=self.closing,
-            finish=self.finish,
-            interval_s=5,
-            clock=self.clock,
+            run_metrics=RunMetrics(self.registry, ["high-cpu"]),
+            step_metrics=StepMetrics(self.registry),
+            verify_interval_s=5,
             wake=lambda: None,
-            engine=self.engine,
+            clock=self.clock,
         )
-        self.interventions = Interventions(
-            database=self.state, finish=self.finish, clock=self.clock, wake=lambda: None
-        )
+        self.phases, self.interventions = workflow.phases, workflow.interventions
         snapshots = SnapshotReader(
             database=self.state,
             aws=aws_reader,
@@ -183,8 +160,8 @@ class Whole:
                 judge=self._judge,
             ),
             engine=self.engine,
-            closing=self.closing,
-            finish=self.finish,
+            closing=workflow.closing,
+            finish=workflow.finish,
             metrics=DecisionMetrics(self.registry),
             pool=AtOnce(),
             clock=self.clock,

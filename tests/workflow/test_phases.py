@@ -24,12 +24,9 @@ from receiver.runs.model import Run, State
 from receiver.webhook.episodes import Waiting
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import Alert
-from receiver.workflow.closing import Closing
 from receiver.workflow.durable_queue import Engine, Kind, Phase
+from receiver.workflow.factory import Workflow
 from receiver.workflow.metrics import RunMetrics, StepMetrics
-from receiver.workflow.phases import Phases
-from receiver.workflow.rollback import Finish
-from receiver.workflow.steps import Stepper
 from tests.executors import executor
 from tests.fake_aws import HOST, FakeAws, claim_request
 
@@ -81,36 +78,20 @@ class Service:
         self.inbox.database.migrate("inbox")
         self.inbox.start()
         self.registry = CollectorRegistry()
-        closing = Closing(
+        self.engine = Engine(url, 4, self._phase)
+        workflow = Workflow(
             database=self.state,
             inbox=self.inbox,
-            metrics=RunMetrics(self.registry, ["high-cpu"]),
-            clock=time.time,
-        )
-        self.engine = Engine(url, 4, self._phase)
-        stepper = Stepper(
+            engine=self.engine,
             executor=executor(self.aws.clients(), self.state.write, time.time),
-            metrics=StepMetrics(self.registry),
-            clock=time.time,
-        )
-        finish = Finish(
-            database=self.state,
-            closing=closing,
-            engine=self.engine,
-            stepper=stepper,
-            clock=time.time,
-        )
-        self.phases = Phases(
-            database=self.state,
-            stepper=stepper,
             prometheus=Prometheus("http://prometheus", client=self.prometheus.client()),
-            closing=closing,
-            finish=finish,
-            interval_s=0.05,
-            clock=time.time,
+            run_metrics=RunMetrics(self.registry, ["high-cpu"]),
+            step_metrics=StepMetrics(self.registry),
+            verify_interval_s=0.05,
             wake=lambda: self.woken.append("woken"),
-            engine=self.engine,
+            clock=time.time,
         )
+        self.phases = workflow.phases
         self.engine.connect()
         self.engine.start()
 
