@@ -18,7 +18,7 @@ from receiver.http.middleware import Edge
 from receiver.http.problems import Problem
 from receiver.http.tokens import Tokens
 from receiver.service import Service
-from receiver.webhook import route
+from receiver.webhook import endpoint as webhook
 from receiver.webhook.endpoint import PATH, Deliveries
 
 _ABOUT = """
@@ -108,7 +108,7 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
     )
     made.add_middleware(Edge, per_s=settings.rate_limit)
     problems.install(made)
-    api = (route, runs, control, arming, overrides, audit, reports, model, chat_routes, health)
+    api = (webhook, runs, control, arming, overrides, audit, reports, model, chat_routes, health)
     for module in api:
         made.include_router(module.router)
     console.install(made, service, tokens)

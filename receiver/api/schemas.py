@@ -312,15 +312,6 @@ class Report(BaseModel):
     reconciliation_reason: str | None
 
 
-class Receipt(BaseModel):
-    """Each alert is counted once: firing and new, known already, over, or none at all."""
-
-    accepted: int
-    duplicates: int
-    resolved: int
-    rejected: int
-
-
 class Alive(BaseModel):
     status: Literal["ok"]
 

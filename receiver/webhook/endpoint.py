@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import structlog
-from fastapi import HTTPException, Response
+from fastapi import APIRouter, HTTPException, Response
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from receiver.http.auth import permitted
+from receiver.http.auth import GuardedRoute, needs, permitted
 from receiver.http.middleware import (
     ID,
     BodyTooLargeError,
@@ -23,6 +24,7 @@ from receiver.http.middleware import (
     request_id_of,
     unforeseen,
 )
+from receiver.http.openapi import answers
 from receiver.http.problems import problem
 from receiver.http.rate_limit import Buckets, client_of
 from receiver.http.tokens import Role, Tokens
@@ -43,6 +45,15 @@ _COUNTS = b'{"accepted": %d, "duplicates": %d, "resolved": %d, "rejected": %d}'
 # What a browser would be told besides costs each delivery, and no browser delivers.
 _JSON = (b"content-type", b"application/json")
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+
+
+class DeliveryCounts(BaseModel):
+    """Each alert is counted once: new and firing, a duplicate, resolved, or rejected."""
+
+    accepted: int
+    duplicates: int
+    resolved: int
+    rejected: int
 
 
 class _GoneError(Exception):
@@ -166,3 +177,58 @@ def _apart(body: bytes, now: float) -> tuple[Envelope, Sequence[Alert], int]:
     envelope.alerts.clear()
     taken = [alert for alert in found if alert is not None]
     return envelope, taken, len(found) - len(taken)
+
+
+# The webhook in the OpenAPI document. `Deliveries` answers it, before the routes.
+router = APIRouter(route_class=GuardedRoute, tags=["webhook"])
+
+
+_EXAMPLE = {
+    "version": "4",
+    "status": "firing",
+    "alerts": [
+        {
+            "status": "firing",
+            "labels": {
+                "alertname": "HighCPU",
+                "severity": "warning",
+                "instance_id": "i-0a1b2c3d4e5f60718",
+                "asg": "web-asg",
+            },
+            "annotations": {"summary": "CPU above 90 %"},
+            "startsAt": "2026-11-23T06:39:31.435Z",
+            "endsAt": "0001-01-01T00:00:00Z",
+            "fingerprint": "d76ace51dbbb114a",
+        }
+    ],
+}
+# Read by hand: as a declared parameter the body would be taken apart twice.
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["version", "alerts"],
+                    "properties": {
+                        "version": {"const": "4"},
+                        "alerts": {"type": "array", "items": {"type": "object"}},
+                        "truncatedAlerts": {"type": "integer", "minimum": 0},
+                    },
+                },
+                "example": _EXAMPLE,
+            }
+        },
+    }
+}
+
+
+@router.post(
+    PATH,
+    openapi_extra=needs(Role.WEBHOOK) | _BODY,
+    responses=answers(DeliveryCounts, "On disk; how many of each kind."),
+)
+async def deliver() -> None:
+    """Take a delivery of Alertmanager (webhook version 4). Each alert is counted once."""
+    raise RuntimeError("the application answers deliveries before its routes are asked")

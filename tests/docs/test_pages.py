@@ -15,7 +15,7 @@ from receiver.cli.main import cli
 from receiver.http.auth import ROLE
 from receiver.playbooks.loader import load
 from receiver.settings import Settings
-from receiver.webhook import route as webhook
+from receiver.webhook import endpoint as webhook
 
 _ROOT = Path(__file__).parents[2]
 
