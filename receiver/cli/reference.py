@@ -16,8 +16,10 @@ from actions.catalog.registry import CATALOG
 from models.inference import artifact
 from models.training.model_card import render_figures
 from receiver.cli.reference_pages import (
+    CALLS_PAGE,
     PACKAGES_PAGE,
     SETTINGS_PAGE,
+    calls_page,
     packages_page,
     settings_page,
 )
@@ -90,6 +92,7 @@ def _section(action: Action) -> str:
 def main(root: Path) -> None:
     (root / ACTIONS_PAGE).write_text(actions_page())
     (root / SETTINGS_PAGE).write_text(settings_page())
+    (root / CALLS_PAGE).write_text(calls_page())
     (root / PACKAGES_PAGE).write_text(packages_page(root))
     page = root / MODEL_PAGE
     page.write_text(model_page(page.read_text()))

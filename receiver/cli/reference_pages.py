@@ -1,15 +1,23 @@
-"""Pages generated from docstrings: the settings, and the packages."""
+"""Pages generated from docstrings: the settings, the packages, and the calls of the API."""
 
 import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
+from fastapi.openapi.utils import get_openapi
 from pydantic.fields import FieldInfo
 
+from receiver.api import arming, audit, control, health, model, overrides, reports, runs
+from receiver.chat import endpoint as chat
+from receiver.http.auth import ROLE
 from receiver.settings import Settings
+from receiver.webhook import route as webhook
 
 SETTINGS_PAGE, PACKAGES_PAGE = Path("docs/settings.md"), Path("docs/packages.md")
+CALLS_PAGE = Path("docs/calls.md")
+_ROUTED = (webhook, runs, control, overrides, arming, model, audit, reports, chat, health)
 _BY_PROFILE = frozenset({"arming_required", "arming_evidence"})
 _TOPS: Mapping[str, str] = MappingProxyType(
     {
@@ -35,6 +43,14 @@ _PACKAGES_HEAD = """# Packages
 This page is generated from the first line of each package (`make reference`). `tests/` has the same
 folders, with `tests/end_to_end/`, `tests/deploy/` and `tests/docs/`.
 """
+_CALLS_HEAD = """# Calls of the API
+
+This page is generated from the routes (`make reference`). [The API](api.md) has a line to
+copy for each.
+
+| call | role | what it does |
+|---|---|---|
+"""
 
 
 def settings_page() -> str:
@@ -53,6 +69,24 @@ def packages_page(root: Path) -> str:
         + "".join(_package_rows(root, top))
         for top, purpose in _TOPS.items()
     )
+
+
+def calls_page() -> str:
+    """The page, in Markdown, one row a call."""
+    routes = [route for module in _ROUTED for route in module.router.routes]
+    paths = get_openapi(title="", version="", routes=routes)["paths"]
+    return _CALLS_HEAD + "".join(
+        f"| `{method.upper()} {path}` | {call.get(ROLE, 'none')} | {_purpose(call)} |\n"
+        for path, methods in paths.items()
+        for method, call in methods.items()
+    )
+
+
+def _purpose(call: Mapping[str, Any]) -> str:
+    first_line = call["description"].partition("\n")[0]
+    query = [field["name"] for field in call.get("parameters", ()) if field["in"] == "query"]
+    names = ", ".join(f"`{name}`" for name in query)
+    return f"{first_line} Query: {names}." if query else first_line
 
 
 def _package_rows(root: Path, top: str) -> Iterator[str]:

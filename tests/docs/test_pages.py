@@ -36,8 +36,10 @@ def test_every_setting_is_described() -> None:
 
 
 def test_every_call_is_described_with_its_role() -> None:
-    """And no other."""
-    rows = re.findall(r"^\| `(\w+) (\S+)` \| (\w+) \|", _page("api.md"), re.MULTILINE)
+    """On a generated page, and no other."""
+    page = _page("calls.md")
+    assert page == reference_pages.calls_page()
+    rows = re.findall(r"^\| `(\w+) (\S+)` \| (\w+) \|", page, re.MULTILINE)
     found = {
         (method, route.path, (route.openapi_extra or {}).get(ROLE, "none"))
         for module in (
