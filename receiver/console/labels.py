@@ -36,9 +36,9 @@ _STATES = {
     State.RESOLVED: Label("resolved on its own", "good"),
 }
 _VERDICTS = {
-    "confirmed": Label("confirmed: an incident", "bad"),
-    "refuted": Label("refuted: not an incident", "good"),
-    "undecided": Label("undecided: the metrics do not say", "wait"),
+    "confirmed": Label("confirmed (an incident)", "bad"),
+    "refuted": Label("refuted (not an incident)", "good"),
+    "undecided": Label("undecided (the metrics do not say)", "wait"),
 }
 _OUTCOMES = {
     "changed": Label("done", "good"),

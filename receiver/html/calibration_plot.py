@@ -8,7 +8,8 @@ from markupsafe import Markup
 from receiver.html import svg
 from receiver.html.axes import Scale
 
-_SIDE, _PAD, _EDGE = 260.0, 34.0, 8.0
+# Room for the label 100% on both axes.
+_SIDE, _PAD, _EDGE = 260.0, 38.0, 16.0
 _SHARES = (0.0, 0.5, 1.0)
 _X = Scale(low=0.0, high=1.0, start=_PAD, end=_SIDE - _EDGE)
 _Y = Scale(low=0.0, high=1.0, start=_SIDE - _PAD, end=_EDGE)

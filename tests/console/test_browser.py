@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from receiver.http.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
 from tests.console.browser_fixtures import Scheme, chromium, log_in, violations, visit
+from tests.console.console_fixtures import store_plot_data
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,7 @@ def paths(service: Live) -> Iterator[list[str]]:
     """Every page, each with content."""
     service.forget()
     ended = service.until(service.start("growing", "web-asg")["id"], "succeeded")
+    store_plot_data(service, ended["id"])
     refused = service.start("acting", HOSTS[0], dry_run=True)
     waiting = service.asking(HOSTS[5])
     hold = service.hold("web-asg")

@@ -4,18 +4,14 @@ import json
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import update
 
-from models.inference.robust_detector import judge
 from receiver.api.schemas import WholeRun
-from receiver.db.tables import runs
 from receiver.evidence.plot_data import sketches
 from receiver.http.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
-from tests.console.console_fixtures import Visitor
+from tests.console.console_fixtures import Visitor, plot_data, store_plot_data
 from tests.models.robust_fixtures import CPU, RUNAWAY, evidence
 
 
@@ -25,23 +21,18 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield service
 
 
-def _plot_data() -> list[dict[str, Any]]:
-    seen = evidence(now=RUNAWAY)
-    return sketches(seen, judge(seen, CPU), CPU)
-
-
 def test_plot_data_is_small_and_complete() -> None:
     """The alert's metric comes first, with its past at this hour and its peers."""
-    plot_data = _plot_data()
-    assert len(plot_data) <= 3
-    first = plot_data[0]
+    metrics = plot_data()
+    assert len(metrics) <= 3
+    first = metrics[0]
     assert first["role"] == "cpu_busy"
     assert len(first["own"]) <= 91
     assert first["own"][-1][0] == 0
     assert first["own"][-1][1] > 0.9
     assert len(first["siblings"]) == 5
     assert all(low <= middle <= high < 0.9 for _, low, middle, high in first["usual"])
-    assert len(json.dumps(plot_data)) < 40_000
+    assert len(json.dumps(metrics)) < 40_000
 
 
 def test_without_metrics_there_is_no_plot_data() -> None:
@@ -54,17 +45,7 @@ def test_without_metrics_there_is_no_plot_data() -> None:
 def test_the_run_page_has_plots(service: Live) -> None:
     """Also where Prometheus has no metrics after the decision."""
     run = service.until(service.start("acting", HOSTS[0])["id"], "succeeded")
-    decided_at = service.system.clock()
-    stored = {
-        "at": decided_at,
-        "recent": {},
-        "peers": [],
-        "problems": [],
-        "sketches": _plot_data(),
-    }
-    with service.system.database.write() as connection:
-        this_run = update(runs).where(runs.c.id == run["id"])
-        connection.execute(this_run.values(evidence=json.dumps(stored)))
+    store_plot_data(service, run["id"])
     whole = service.call("GET", f"/api/v1/runs/{run['id']}", Role.VIEWER).json()
     WholeRun.model_validate(whole)
     visitor = Visitor(service=service)
