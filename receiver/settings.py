@@ -72,8 +72,6 @@ class Settings(BaseSettings):
     """The hashes of [tokens](configuration.md#tokens)."""
     notify_file: Path | None = None
     """[Recipients](configuration.md#notifications) by tag; holds secrets."""
-    notify_per_minute: Annotated[int, Field(ge=1, le=1000)] = 20
-    """Notifications a minute; further ones are summed up."""
     public_url: HttpUrl | None = None
     """The console's address in notifications."""
     slack_secret_file: Path | None = None
@@ -109,8 +107,6 @@ class Settings(BaseSettings):
     `repeat_interval` + `group_interval`."""
     verify_interval_s: Annotated[float, Field(gt=0)] = 5
     """Seconds between two checks for recovery."""
-    evidence_deadline_s: Annotated[float, Field(gt=0)] = 5
-    """Seconds for Prometheus to return a target's evidence."""
     cloudtrail: bool = True
     """Whether decisions ask CloudTrail for people's changes to a target."""
     tls_cert_file: Path | None = None
@@ -131,8 +127,6 @@ class Settings(BaseSettings):
     """An Ed25519 private key (PEM) that [signs the audit's head](audit.md#signed-heads)."""
     audit_archive: str = "data/audit"
     """A folder or `s3://bucket/prefix` for signed heads and exports."""
-    audit_head_interval_s: Annotated[float, Field(gt=0)] = 300
-    """Seconds between two signed heads."""
     audit_lock_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
     """Days of Object Lock on new archive objects."""
     reconcile_interval_s: Annotated[float, Field(ge=60)] | None = None

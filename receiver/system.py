@@ -153,7 +153,6 @@ class _Builder:
     def prometheus(self) -> Prometheus:
         return Prometheus(
             str(self.settings.prometheus_url),
-            timeout_s=self.settings.evidence_deadline_s,
             failed=lambda: self.metrics.evidence.count_failed_read(Source.PROMETHEUS),
         )
 
@@ -174,9 +173,7 @@ class _Builder:
     @cached_property
     def prefetcher(self) -> Prefetcher:
         # Without `failed`: no decision needed a prefetch that got no answer, so it is not counted.
-        prometheus = Prometheus(
-            str(self.settings.prometheus_url), timeout_s=self.settings.evidence_deadline_s
-        )
+        prometheus = Prometheus(str(self.settings.prometheus_url))
         return Prefetcher(
             reader=MetricsReader(prometheus=prometheus, pool=self.queries),
             playbooks=self.playbooks,
@@ -199,7 +196,6 @@ class _Builder:
             gather=MetricsReader(
                 prometheus=self.prometheus,
                 pool=self.queries,
-                deadline_s=self.settings.evidence_deadline_s,
                 prefetched=self.prefetcher.get,
             ).gather,
             judge=self.model_server.judge,

@@ -17,11 +17,13 @@ from receiver.runtime.periodic import Periodic
 from receiver.settings import Settings
 
 _log = structlog.get_logger()
+# A rewrite of records after the last signed head goes unnoticed: those of 5 minutes at most.
+_INTERVAL_S = 300.0
 
 
 @dataclass(kw_only=True)
 class HeadSigner:
-    """Signs every `audit_head_interval_s`; without a key it does nothing."""
+    """Signs the head of the audit chain every 5 minutes; without a key it does nothing."""
 
     settings: Settings
     database: Database
@@ -32,8 +34,7 @@ class HeadSigner:
     _signed: Checkpoint | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        every_s = self.settings.audit_head_interval_s
-        self._periodic = Periodic("head_signer", every_s, self.run_once, at_once=True)
+        self._periodic = Periodic("head_signer", _INTERVAL_S, self.run_once, at_once=True)
 
     def start(self) -> None:
         if self.settings.audit_key_file is None:

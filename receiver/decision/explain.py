@@ -47,9 +47,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
     with (
         open_or_empty(settings.database_url) as state,
         ThreadPoolExecutor(4 * settings.workers) as queries,
-        Prometheus(
-            str(settings.prometheus_url), timeout_s=settings.evidence_deadline_s
-        ) as prometheus,
+        Prometheus(str(settings.prometheus_url)) as prometheus,
     ):
         clients = aws.connect()
         pipeline = DecisionPipeline(
@@ -61,9 +59,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
             ),
             prometheus=prometheus,
             pool=queries,
-            gather=MetricsReader(
-                prometheus=prometheus, pool=queries, deadline_s=settings.evidence_deadline_s
-            ).gather,
+            gather=MetricsReader(prometheus=prometheus, pool=queries).gather,
             judge=ModelServer(settings.model, settings.model_manifest, lambda: clients).judge,
         )
         return [_answer(alert, pipeline, now) for alert in alerts]

@@ -25,6 +25,8 @@ _AGE_MAX_S = 3600.0
 _TRIES = 3
 _BACKOFF_S = 2.0
 _BUCKET = "all"
+# A recipient reads 20 notifications a minute; a chat service takes one a second.
+_PER_MINUTE = 20
 
 
 @dataclass
@@ -38,8 +40,8 @@ class Notifier:
     announce: Callable[[Sequence[str], str, str], None]
     metrics: NotifyMetrics
     public_url: str | None
-    per_minute: int
     clock: Callable[[], float]
+    per_minute: int = _PER_MINUTE
     pause: Callable[[float], object] = threading.Event().wait
     _sent_at: dict[tuple[str, ...], float] = field(default_factory=dict, init=False)
     _held_back: Counter[MessageKind] = field(default_factory=Counter, init=False)

@@ -29,7 +29,6 @@ def notification_tail(
         announce=channels.announce,
         metrics=metrics,
         public_url=None if url is None else str(url),
-        per_minute=settings.notify_per_minute,
         clock=clock,
     )
     return AuditTail(
