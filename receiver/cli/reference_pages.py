@@ -13,7 +13,7 @@ from receiver.api import arming, audit, control, health, model, overrides, repor
 from receiver.chat import endpoint as chat
 from receiver.http.auth import ROLE
 from receiver.settings import Settings
-from receiver.webhook import route as webhook
+from receiver.webhook import endpoint as webhook
 
 SETTINGS_PAGE, PACKAGES_PAGE = Path("docs/settings.md"), Path("docs/packages.md")
 CALLS_PAGE = Path("docs/calls.md")
