@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actions.aws.inventory import OPT_IN_TAG
+from actions.aws.inventory import OPT_IN_TAG, QUARANTINE_TAG
 from actions.base import Action
-from actions.catalog.ec2 import isolation
 from actions.catalog.registry import CATALOG
 
 # What every decision reads, whatever the playbooks do.
@@ -166,7 +165,7 @@ def _marks(writes: Sequence[str], scope: PolicyScope) -> Iterator[dict[str, Any]
     """Tags can be set, but only our own mark: else the role could opt in whatever it likes."""
     if writes:
         own = {
-            "ForAllValues:StringEquals": {"aws:TagKeys": [isolation.TAG]},
+            "ForAllValues:StringEquals": {"aws:TagKeys": [QUARANTINE_TAG]},
             "Null": {"aws:TagKeys": "false"},
         }
         anything = scope.arn("ec2", "*", account="*")

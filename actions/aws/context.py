@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
@@ -10,69 +10,74 @@ from botocore.exceptions import ClientError
 from actions.aws.clients import Aws
 from actions.aws.inventory import Group
 
-# Of an instance refresh that has ended.
-_REFRESHED = frozenset(
-    {"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"}
-)
-# Groups set these aside by themselves at times; a person who works on a group suspends the rest.
-_OURS = re.compile(r"\bsmartcloudops-run/")
-_WATCHED_S = 900.0
-_UNREGISTERED = frozenset({"unused", "draining"})
+# States of an instance refresh that has ended.
+_ENDED = frozenset({"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"})
+# In the user agent of this service's own calls.
+_OWN_CALL = re.compile(r"\bsmartcloudops-run/")
+# How far back CloudTrail is asked for changes by others.
+_RECENT_S = 900.0
+# Health states of targets that get no new connections.
+UNREGISTERED = frozenset({"unused", "draining"})
+
+
+def read_target_states(aws: Aws, arn: str) -> Mapping[str, str]:
+    """Health state by instance id, of a target group. Raises botocore's errors."""
+    answer = aws.elbv2.describe_target_health(TargetGroupArn=arn)
+    return {
+        target.get("Target", {}).get("Id", ""): target.get("TargetHealth", {}).get("State", "")
+        for target in answer.get("TargetHealthDescriptions", [])
+    }
 
 
 def read_target_health(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Registered instances of a target group, and the healthy ones among them."""
-    answer = aws.elbv2.describe_target_health(TargetGroupArn=arn)
-    states = {
-        one.get("Target", {}).get("Id", ""): one.get("TargetHealth", {}).get("State", "")
-        for one in answer.get("TargetHealthDescriptions", [])
-    }
-    known = frozenset(target for target, state in states.items() if state not in _UNREGISTERED)
-    return known, frozenset(target for target in known if states[target] == "healthy")
+    """Registered instances of a target group, and the healthy among them."""
+    states = read_target_states(aws, arn)
+    registered = frozenset(target for target, state in states.items() if state not in UNREGISTERED)
+    return registered, frozenset(target for target in registered if states[target] == "healthy")
 
 
 def active_refreshes(aws: Aws, group: str) -> Sequence[str]:
-    """Instance refreshes of the group that are under way, in words. Raises botocore's errors."""
+    """Instance refreshes of the group that have not ended, in words. Raises botocore's errors."""
     answer = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=10)
     return [
         f"an instance refresh of {group} is {refresh.get('Status')}"
         for refresh in answer.get("InstanceRefreshes", [])
-        if refresh.get("Status") not in _REFRESHED
+        if refresh.get("Status") not in _ENDED
     ]
 
 
 def ongoing_changes(target: str, group: Group) -> Sequence[str]:
-    """What the group itself shows of others who work on it or on its member, in words."""
-    found = []
+    """Signs in the group itself that others are changing it or its member, in words."""
+    signs = []
     if group.tags.get("smartcloudops:deploying", "false") != "false":
-        found.append(f"{group.name} has the tag smartcloudops:deploying")
+        signs.append(f"{group.name} has the tag smartcloudops:deploying")
     if target in group.members:
         lifecycle = group.members[target].lifecycle
         if lifecycle != "InService":
-            found.append(f"{target} is {lifecycle} in {group.name}")
-    return found
+            signs.append(f"{target} is {lifecycle} in {group.name}")
+    return signs
 
 
 def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str]:
-    """Changes that people and programs made to it lately, ourselves and AWS left out, in words.
+    """Changes that others made to this resource in the last quarter of an hour, in words.
 
-    By CloudTrail, whose events come minutes late: it is no proof of absence. Raises botocore's
-    errors.
+    From CloudTrail; calls by this service and by AWS itself are left out. CloudTrail shows events
+    minutes late, so an empty list proves nothing. Raises botocore's errors.
     """
     answer = aws.cloudtrail.lookup_events(
         LookupAttributes=[{"AttributeKey": "ResourceName", "AttributeValue": name}],
-        StartTime=datetime.fromtimestamp(now - _WATCHED_S, UTC),
+        StartTime=datetime.fromtimestamp(now - _RECENT_S, UTC),
         MaxResults=50,
     )
-    found = []
+    changes = []
     for event in answer.get("Events", []):
         detail = json.loads(event.get("CloudTrailEvent") or "{}")
         by_aws = detail.get("userIdentity", {}).get("type") == "AWSService"
-        ours = _OURS.search(detail.get("userAgent", ""))
-        if event.get("ReadOnly") == "false" and not by_aws and not ours:
+        own = _OWN_CALL.search(detail.get("userAgent", ""))
+        if event.get("ReadOnly") == "false" and not by_aws and not own:
             who = event.get("Username") or "somebody"
-            found.append(f"{who} called {event.get('EventName')} on {name}")
-    return found
+            changes.append(f"{who} called {event.get('EventName')} on {name}")
+    return changes
 
 
 def is_termination_protected(aws: Aws, instance_id: str) -> bool:

@@ -16,6 +16,8 @@ INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
 # Only what carries it, as "true", is ever acted on.
 OPT_IN_TAG = "smartcloudops:remediate"
+# Marks an instance in quarantine, and the snapshots of its disks.
+QUARANTINE_TAG = "smartcloudops:quarantined"
 GROUP_TAG = "aws:autoscaling:groupName"
 # A group that carries it, as "true", is a critical service.
 CRITICAL_TAG = "smartcloudops:critical"

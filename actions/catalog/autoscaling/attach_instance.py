@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
@@ -25,35 +25,33 @@ from actions.base import (
 )
 
 
-class GroupName(Params):
+class AttachInstanceParams(Params):
     group: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}$")]
 
 
 class AttachInstance(Action):
-    name: ClassVar[str] = "attach_instance"
-    target: ClassVar[TargetKind] = TargetKind.INSTANCE
-    impact: ClassVar[Impact] = Impact.REVERSIBLE
-    idempotent: ClassVar[bool] = False
-    permissions: ClassVar[tuple[str, ...]] = (
+    name = "attach_instance"
+    target = TargetKind.INSTANCE
+    impact = Impact.REVERSIBLE
+    idempotent = False
+    permissions = (
         "autoscaling:AttachInstances",
         "autoscaling:DescribeAutoScalingGroups",
         "ec2:DescribeInstances",
     )
-    params: ClassVar[type[Params]] = GroupName
-    undone_by: ClassVar[str | None] = "detach_instance"
+    params = AttachInstanceParams
+    undone_by = "detach_instance"
 
     def observe(self, call: Call) -> Observation:
-        found, state = (
-            read_group(call.aws, call.params["group"]),
-            read_instance(call.aws, call.target).state,
-        )
-        before = {"group": found.name, "desired": found.desired}
-        if call.target in found.members:
+        group = read_group(call.aws, call.params["group"])
+        state = read_instance(call.aws, call.target).state
+        before = {"group": group.name, "desired": group.desired}
+        if call.target in group.members:
             return Observation(already=True, before=before)
         if state != "running":
             raise NotActionableError(f"{call.target} is {state}")
-        if found.desired + 1 > found.maximum:
-            raise NotActionableError(f"{found.name} is at its maximum of {found.maximum}")
+        if group.desired + 1 > group.maximum:
+            raise NotActionableError(f"{group.name} is at its maximum of {group.maximum}")
         return Observation(already=False, before=before)
 
     def act(self, call: Call) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
-"""Terminate one member of an Auto Scaling group, so that the group launches another one.
+"""Terminate one member of an Auto Scaling group, so that the group launches another.
 
 The desired capacity stays. The instance, its memory and its disks are gone. A member that is
-protected from scale-in, or a group that does not launch at present, is refused.
+protected from scale-in is refused, and so is a group whose launch process is suspended.
 
 ```yaml
 - action: replace_instance
@@ -10,12 +10,12 @@ protected from scale-in, or a group that does not launch at present, is refused.
     expr: count(up{asg="$asg"} == 1) >= bool 6
 ```
 
-After it, metrics of the old instance are no proof of anything: a step that replaces needs a
-verification of the group, as above.
+Metrics of the old instance prove nothing after the replacement: such a step needs a verification
+of the group, as above.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.aws.inventory import NotActionableError, read_group, read_member
 from actions.base import (
@@ -33,28 +33,28 @@ _NEEDED = frozenset({"Launch", "Terminate"})
 
 
 class ReplaceInstance(Action):
-    name: ClassVar[str] = "replace_instance"
-    target: ClassVar[TargetKind] = TargetKind.INSTANCE
-    impact: ClassVar[Impact] = Impact.DESTRUCTIVE
-    removes_capacity: ClassVar[bool] = True
-    # By id, and without decrement: a second call cannot take another one.
-    idempotent: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (
+    name = "replace_instance"
+    target = TargetKind.INSTANCE
+    impact = Impact.DESTRUCTIVE
+    removes_capacity = True
+    # By id, and without decrement: a second call cannot terminate another member.
+    idempotent = True
+    permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:TerminateInstanceInAutoScalingGroup",
         "ec2:DescribeInstances",
     )
 
     def observe(self, call: Call) -> Observation:
-        found, seen = read_member(call.aws, call.target)
-        if seen.lifecycle != "InService":
-            raise NotActionableError(f"{call.target} is {seen.lifecycle}")
-        if seen.protected:
+        group, member = read_member(call.aws, call.target)
+        if member.lifecycle != "InService":
+            raise NotActionableError(f"{call.target} is {member.lifecycle}")
+        if member.protected:
             raise NotActionableError(f"{call.target} is protected from scale-in")
-        if found.suspended & _NEEDED:
-            which = ", ".join(sorted(found.suspended & _NEEDED))
-            raise NotActionableError(f"{found.name} has suspended {which}")
-        before = {"group": found.name, "desired": found.desired}
+        if group.suspended & _NEEDED:
+            which = ", ".join(sorted(group.suspended & _NEEDED))
+            raise NotActionableError(f"{group.name} has suspended {which}")
+        before = {"group": group.name, "desired": group.desired}
         return Observation(already=False, before=before)
 
     def act(self, call: Call) -> Mapping[str, Any]:
@@ -64,12 +64,12 @@ class ReplaceInstance(Action):
         return {"activity_id": answer.get("Activity", {}).get("ActivityId", "")}
 
     def read_back(self, call: Call) -> CallResult:
-        seen = read_group(call.aws, call.before["group"]).members.get(call.target)
-        going = seen is None or seen.lifecycle.startswith("Terminat")
+        member = read_group(call.aws, call.before["group"]).members.get(call.target)
+        going = member is None or member.lifecycle.startswith("Terminat")
         return CallResult(Outcome.CHANGED if going else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
-        found = read_group(call.aws, call.before["group"])
-        whole = len(found.in_service) >= min(found.desired, call.before["desired"])
-        gone = call.target not in found.members
+        group = read_group(call.aws, call.before["group"])
+        whole = len(group.in_service) >= min(group.desired, call.before["desired"])
+        gone = call.target not in group.members
         return Progress.DONE if gone and whole else Progress.UNDERWAY

@@ -8,24 +8,24 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.base import Call
-from actions.catalog.autoscaling.processes import ChangesProcesses
+from actions.catalog.autoscaling._processes import ChangesProcesses
 
 
 class ResumeProcesses(ChangesProcesses):
-    name: ClassVar[str] = "resume_processes"
-    allowed_during_changes: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (
+    name = "resume_processes"
+    allowed_during_changes = True
+    permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:ResumeProcesses",
     )
-    undone_by: ClassVar[str | None] = "suspend_processes"
+    undone_by = "suspend_processes"
 
     def missing(self, wanted: AbstractSet[str], suspended: AbstractSet[str]) -> AbstractSet[str]:
         return wanted & suspended
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        call.aws.autoscaling.resume_processes(**self.asked(call))
+        call.aws.autoscaling.resume_processes(**self.arguments(call))
         return {}

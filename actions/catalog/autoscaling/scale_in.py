@@ -1,9 +1,8 @@
-"""Lower how many instances an Auto Scaling group should have; the group chooses which go.
+"""Lower the desired capacity of an Auto Scaling group; the group chooses the instances to end.
 
 `desired` is absolute (`4`), a difference (`-1`) or a share of the present number (`-25%`, rounded
-down). It is made absolute once, inside the claim, and held above the group's own minimum,
-the playbook's `min_healthy` and `keep_at_least`. What ran on the
-instances is gone; their number can be restored.
+down). It is made absolute once, inside the claim, and kept above the group's own minimum, the
+playbook's `min_healthy` and `keep_at_least`. The instances are lost; their number can be restored.
 
 ```yaml
 - action: scale_in
@@ -13,18 +12,18 @@ instances is gone; their number can be restored.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
 from actions.aws.inventory import NotActionableError, read_group
 from actions.base import Call, Impact, Params, Progress
-from actions.catalog.autoscaling.capacity import Capacity
+from actions.catalog.autoscaling._capacity import SetsCapacity
 
 _RELATIVE = re.compile(r"-(\d{1,4})(%?)")
 
 
-class Fewer(Params):
+class ScaleInParams(Params):
     desired: (
         Annotated[int, Field(ge=0, le=10_000)]
         | Annotated[str, StringConstraints(pattern=r"^-\d{1,4}%?$")]
@@ -32,26 +31,26 @@ class Fewer(Params):
     keep_at_least: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
-class ScaleIn(Capacity):
-    name: ClassVar[str] = "scale_in"
-    impact: ClassVar[Impact] = Impact.DESTRUCTIVE
-    params: ClassVar[type[Params]] = Fewer
-    undone_by: ClassVar[str | None] = "set_desired_capacity"
+class ScaleIn(SetsCapacity):
+    name = "scale_in"
+    impact = Impact.DESTRUCTIVE
+    params = ScaleInParams
+    undone_by = "set_desired_capacity"
 
     def bind(self, call: Call) -> Mapping[str, Any]:
-        found = read_group(call.aws, call.target)
-        wanted = _absolute(call.params["desired"], found.desired)
-        floor = max(found.minimum, call.params.get("keep_at_least", 0), call.min_healthy)
-        held = max(floor, wanted)
-        if held > found.desired or (held == found.desired and wanted < held):
+        group = read_group(call.aws, call.target)
+        wanted = _absolute(call.params["desired"], group.desired)
+        floor = max(group.minimum, call.params.get("keep_at_least", 0), call.min_healthy)
+        desired = max(floor, wanted)
+        if desired > group.desired or (desired == group.desired and wanted < desired):
             raise NotActionableError(
-                f"{call.target} has {found.desired}, and {floor} are to stay at least"
+                f"{call.target} has {group.desired} instances and must keep at least {floor}"
             )
-        return {"desired": held}
+        return {"desired": desired}
 
     def progress(self, call: Call) -> Progress:
-        found = read_group(call.aws, call.target)
-        return Progress.DONE if len(found.members) <= found.desired else Progress.UNDERWAY
+        group = read_group(call.aws, call.target)
+        return Progress.DONE if len(group.members) <= group.desired else Progress.UNDERWAY
 
 
 def _absolute(desired: int | str, present: int) -> int:
@@ -59,6 +58,6 @@ def _absolute(desired: int | str, present: int) -> int:
         return desired
     match = _RELATIVE.fullmatch(desired)
     if match is None:
-        raise ValueError(f"desired: {desired!r} is neither a number, -n nor -n%")
+        raise ValueError(f"desired: {desired!r} is not a number, -n or -n%")
     digits, percent = match.groups()
     return present - (present * int(digits) // 100 if percent else int(digits))

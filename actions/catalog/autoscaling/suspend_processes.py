@@ -1,7 +1,7 @@
 """Suspend processes of an Auto Scaling group while a run works on it.
 
-They are resumed when the run ends, however it ends; those that somebody had suspended before stay
-as they were.
+They are resumed when the run ends, however it ends. Processes that were suspended before stay
+suspended.
 
 ```yaml
 - action: stop_instance
@@ -13,24 +13,24 @@ as they were.
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.base import Call
-from actions.catalog.autoscaling.processes import ChangesProcesses
+from actions.catalog.autoscaling._processes import ChangesProcesses
 
 
 class SuspendProcesses(ChangesProcesses):
-    name: ClassVar[str] = "suspend_processes"
-    released_at_end: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (
+    name = "suspend_processes"
+    released_at_end = True
+    permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:SuspendProcesses",
     )
-    undone_by: ClassVar[str | None] = "resume_processes"
+    undone_by = "resume_processes"
 
     def missing(self, wanted: AbstractSet[str], suspended: AbstractSet[str]) -> AbstractSet[str]:
         return wanted - suspended
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        call.aws.autoscaling.suspend_processes(**self.asked(call))
+        call.aws.autoscaling.suspend_processes(**self.arguments(call))
         return {}

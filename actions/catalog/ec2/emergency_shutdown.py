@@ -1,8 +1,8 @@
-"""Take one instance out of everything and stop it: quarantined, out of its group, stopped.
+"""Shut one instance down in an emergency: it is quarantined, detached from its group and stopped.
 
-Its disks are kept as snapshots. Its Auto Scaling group launches another one in its place; for that
-it is detached, as a group would terminate a stopped member and its evidence with it. A person must
-approve each one, whatever the mode.
+Its disks are kept as snapshots. It is detached because its Auto Scaling group would terminate a
+stopped member, and the evidence with it; the group launches another instance in its place. A
+person must approve each shutdown, whatever the mode.
 
 ```yaml
 - action: emergency_shutdown
@@ -11,7 +11,7 @@ approve each one, whatever the mode.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.aws.inventory import NotActionableError, read_group, read_instance
 from actions.base import (
@@ -21,52 +21,58 @@ from actions.base import (
     Impact,
     Observation,
     Outcome,
-    Params,
     Progress,
     TargetKind,
     Undo,
 )
-from actions.catalog.ec2 import isolation
-
-_STOPPED = frozenset({"stopping", "stopped"})
+from actions.catalog.ec2._isolation import (
+    ISOLATE_PERMISSIONS,
+    IsolationParams,
+    check_isolates,
+    is_isolated,
+    isolate,
+    security_groups,
+    unchanged_or_unknown,
+)
+from actions.catalog.ec2._power import STOPPED
 
 
 class EmergencyShutdown(Action):
-    name: ClassVar[str] = "emergency_shutdown"
-    target: ClassVar[TargetKind] = TargetKind.INSTANCE
-    impact: ClassVar[Impact] = Impact.DESTRUCTIVE
-    removes_capacity: ClassVar[bool] = True
-    needs_approval: ClassVar[bool] = True
-    idempotent: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (
-        *isolation.PERMISSIONS,
+    name = "emergency_shutdown"
+    target = TargetKind.INSTANCE
+    impact = Impact.DESTRUCTIVE
+    removes_capacity = True
+    needs_approval = True
+    idempotent = True
+    permissions = (
+        *ISOLATE_PERMISSIONS,
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DetachInstances",
         "ec2:StopInstances",
     )
-    params: ClassVar[type[Params]] = isolation.Isolation
-    undone_by: ClassVar[str | None] = "end_emergency_shutdown"
+    params = IsolationParams
+    undone_by = "end_emergency_shutdown"
 
     def observe(self, call: Call) -> Observation:
-        isolation.check(call)
-        found = read_instance(call.aws, call.target)
-        if found.state not in _STOPPED | {"running"}:
-            raise NotActionableError(f"{call.target} is {found.state}")
-        already = found.state in _STOPPED and isolation.isolated(call)
+        check_isolates(call)
+        instance = read_instance(call.aws, call.target)
+        if instance.state not in STOPPED | {"running"}:
+            raise NotActionableError(f"{call.target} is {instance.state}")
+        already = instance.state in STOPPED and is_isolated(call)
         before = {
-            "groups": isolation.groups(call),
-            "state": found.state,
-            "group": found.group or "",
+            "groups": security_groups(call),
+            "state": instance.state,
+            "group": instance.group or "",
         }
         return Observation(already=already, before=before)
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        isolation.isolate(call)
-        name = call.before["group"]
-        if name and call.target in read_group(call.aws, name).members:
+        isolate(call)
+        group = call.before["group"]
+        if group and call.target in read_group(call.aws, group).members:
             call.aws.autoscaling_once.detach_instances(
                 InstanceIds=[call.target],
-                AutoScalingGroupName=name,
+                AutoScalingGroupName=group,
                 ShouldDecrementDesiredCapacity=False,
             )
         call.aws.ec2.stop_instances(InstanceIds=[call.target])
@@ -75,8 +81,7 @@ class EmergencyShutdown(Action):
     def read_back(self, call: Call) -> CallResult:
         if self.unchanged_since(call):
             return CallResult(Outcome.CHANGED)
-        untouched = isolation.groups(call) == call.before["groups"]
-        return CallResult(Outcome.FAILED if untouched else Outcome.UNKNOWN)
+        return unchanged_or_unknown(call)
 
     def progress(self, call: Call) -> Progress:
         state = read_instance(call.aws, call.target).state
@@ -86,5 +91,5 @@ class EmergencyShutdown(Action):
         return Undo("end_emergency_shutdown", {"groups": call.before["groups"]})
 
     def unchanged_since(self, call: Call) -> bool:
-        stopped = read_instance(call.aws, call.target).state in _STOPPED
-        return stopped and isolation.isolated(call)
+        stopped = read_instance(call.aws, call.target).state in STOPPED
+        return stopped and is_isolated(call)

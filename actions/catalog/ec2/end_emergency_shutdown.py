@@ -1,6 +1,6 @@
-"""Start an instance again that was shut down in an emergency, with its former security groups.
+"""Start an instance after an emergency shutdown, with its previous security groups.
 
-It stays outside its Auto Scaling group, which has launched another one meanwhile.
+It stays outside its Auto Scaling group, which has launched another instance in its place.
 
 ```yaml
 - action: end_emergency_shutdown
@@ -10,33 +10,33 @@ It stays outside its Auto Scaling group, which has launched another one meanwhil
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.aws.inventory import NotActionableError, read_instance
-from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
-from actions.catalog.ec2 import isolation
-from actions.catalog.ec2.release_quarantine import Former, ReleaseQuarantine
+from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
+from actions.catalog.ec2._isolation import RELEASE_PERMISSIONS
+from actions.catalog.ec2._power import RUNNING
+from actions.catalog.ec2.release_quarantine import ReleaseParams, ReleaseQuarantine
 
-_RUNNING = frozenset({"pending", "running"})
 _release = ReleaseQuarantine()
 
 
 class EndEmergencyShutdown(Action):
-    name: ClassVar[str] = "end_emergency_shutdown"
-    target: ClassVar[TargetKind] = TargetKind.INSTANCE
-    impact: ClassVar[Impact] = Impact.REVERSIBLE
-    allowed_during_changes: ClassVar[bool] = True
-    idempotent: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (*isolation.RELEASING, "ec2:StartInstances")
-    params: ClassVar[type[Params]] = Former
+    name = "end_emergency_shutdown"
+    target = TargetKind.INSTANCE
+    impact = Impact.REVERSIBLE
+    allowed_during_changes = True
+    idempotent = True
+    permissions = (*RELEASE_PERMISSIONS, "ec2:StartInstances")
+    params = ReleaseParams
 
     def observe(self, call: Call) -> Observation:
         state = read_instance(call.aws, call.target).state
-        if state not in _RUNNING | {"stopped"}:
+        if state not in RUNNING | {"stopped"}:
             raise NotActionableError(f"{call.target} is {state}")
-        seen = _release.observe(call)
-        already = seen.already and state in _RUNNING
-        return Observation(already=already, before={**seen.before, "state": state})
+        released = _release.observe(call)
+        already = released.already and state in RUNNING
+        return Observation(already=already, before={**released.before, "state": state})
 
     def act(self, call: Call) -> Mapping[str, Any]:
         _release.act(call)
@@ -47,5 +47,5 @@ class EndEmergencyShutdown(Action):
         released = _release.read_back(call)
         if released.outcome is not Outcome.CHANGED:
             return released
-        running = read_instance(call.aws, call.target).state in _RUNNING
+        running = read_instance(call.aws, call.target).state in RUNNING
         return CallResult(Outcome.CHANGED if running else Outcome.UNKNOWN)

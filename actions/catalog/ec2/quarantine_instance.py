@@ -1,4 +1,4 @@
-"""Cut one instance off from the network, and keep its disks for forensics; it runs on.
+"""Cut one instance off from the network, and keep its disks for forensics; it keeps running.
 
 Every interface gets the isolating security group alone; the instance is tagged
 `smartcloudops:quarantined`, and a snapshot of each disk is taken first.
@@ -11,40 +11,57 @@ Every interface gets the isolating security group alone; the instance is tagged
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.aws.inventory import NotActionableError, read_instance
-from actions.base import Action, Call, CallResult, Impact, Observation, Params, TargetKind, Undo
-from actions.catalog.ec2 import isolation
+from actions.base import (
+    Action,
+    Call,
+    CallResult,
+    Impact,
+    Observation,
+    Outcome,
+    TargetKind,
+    Undo,
+)
+from actions.catalog.ec2._isolation import (
+    ISOLATE_PERMISSIONS,
+    IsolationParams,
+    check_isolates,
+    is_isolated,
+    isolate,
+    security_groups,
+    unchanged_or_unknown,
+)
 
 
 class QuarantineInstance(Action):
-    name: ClassVar[str] = "quarantine_instance"
-    target: ClassVar[TargetKind] = TargetKind.INSTANCE
-    impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    removes_capacity: ClassVar[bool] = True
-    idempotent: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = isolation.PERMISSIONS
-    params: ClassVar[type[Params]] = isolation.Isolation
-    undone_by: ClassVar[str | None] = "release_quarantine"
+    name = "quarantine_instance"
+    target = TargetKind.INSTANCE
+    impact = Impact.DISRUPTIVE
+    removes_capacity = True
+    idempotent = True
+    permissions = ISOLATE_PERMISSIONS
+    params = IsolationParams
+    undone_by = "release_quarantine"
 
     def observe(self, call: Call) -> Observation:
-        isolation.check(call)
+        check_isolates(call)
         state = read_instance(call.aws, call.target).state
-        found = isolation.groups(call)
-        if state not in {"running", "stopped"} or not found:
-            raise NotActionableError(f"{call.target} is {state}, with {len(found)} interfaces")
-        return Observation(already=isolation.isolated(call), before={"groups": found})
+        groups = security_groups(call)
+        if state not in {"running", "stopped"} or not groups:
+            raise NotActionableError(f"{call.target} is {state}, with {len(groups)} interfaces")
+        return Observation(already=is_isolated(call), before={"groups": groups})
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        isolation.isolate(call)
+        isolate(call)
         return {}
 
     def read_back(self, call: Call) -> CallResult:
-        return isolation.reconciled(call)
+        return CallResult(Outcome.CHANGED) if is_isolated(call) else unchanged_or_unknown(call)
 
     def undo(self, call: Call) -> Undo | None:
         return Undo("release_quarantine", {"groups": call.before["groups"]})
 
     def unchanged_since(self, call: Call) -> bool:
-        return isolation.isolated(call)
+        return is_isolated(call)

@@ -1,7 +1,7 @@
 """Reboot one EC2 instance.
 
-The call queues a request, is not idempotent, and no state of EC2 shows that it happened: it is
-made at most once, and proven by the operating system's boot time. Memory is lost, the address
+EC2 queues the request, the call is not idempotent, and no state of EC2 shows the reboot: the call
+is made at most once, and the operating system's boot time proves it. Memory is lost; the address
 and the disks stay.
 
 ```yaml
@@ -11,27 +11,30 @@ and the disks stay.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.aws.inventory import NotActionableError, read_instance
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
 
+# How far the host's clock may be behind ours, as its boot time is by its own clock.
+_CLOCK_SKEW_S = 30
+
 
 class RebootInstance(Action):
-    name: ClassVar[str] = "reboot_instance"
-    target: ClassVar[TargetKind] = TargetKind.INSTANCE
-    impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    removes_capacity: ClassVar[bool] = True
-    idempotent: ClassVar[bool] = False
-    permissions: ClassVar[tuple[str, ...]] = ("ec2:DescribeInstances", "ec2:RebootInstances")
+    name = "reboot_instance"
+    target = TargetKind.INSTANCE
+    impact = Impact.DISRUPTIVE
+    removes_capacity = True
+    idempotent = False
+    permissions = ("ec2:DescribeInstances", "ec2:RebootInstances")
 
     def observe(self, call: Call) -> Observation:
-        found = read_instance(call.aws, call.target)
-        if found.state != "running":
+        instance = read_instance(call.aws, call.target)
+        if instance.state != "running":
             raise NotActionableError(
-                f"{call.target} is {found.state}, only a running one is rebooted"
+                f"{call.target} is {instance.state}: only a running instance can be rebooted"
             )
-        return Observation(already=False, before={"launched_at": found.launched_at})
+        return Observation(already=False, before={"launched_at": instance.launched_at})
 
     def act(self, call: Call) -> Mapping[str, Any]:
         call.aws.ec2_once.reboot_instances(InstanceIds=[call.target])
@@ -42,5 +45,5 @@ class RebootInstance(Action):
         return CallResult(Outcome.UNKNOWN)
 
     def recovery_expr(self, call: Call, dispatched_at: float) -> str | None:
-        # Boot time is the host's clock; half a minute of difference to ours is forgiven.
-        return f'node_boot_time_seconds{{instance_id="{call.target}"}} > {dispatched_at - 30:.0f}'
+        since = dispatched_at - _CLOCK_SKEW_S
+        return f'node_boot_time_seconds{{instance_id="{call.target}"}} > {since:.0f}'

@@ -1,6 +1,6 @@
-"""Cancel the running instance refresh of an Auto Scaling group: no further member is replaced.
+"""Cancel the unfinished instance refresh of an Auto Scaling group: no more members are replaced.
 
-What it replaced stays replaced. For where AWS cannot roll back, as with `$Latest` as a version.
+Members already replaced stay so. Use it where AWS cannot roll back, as with the version `$Latest`.
 
 ```yaml
 - action: cancel_instance_refresh
@@ -9,20 +9,20 @@ What it replaced stays replaced. For where AWS cannot roll back, as with `$Lates
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.base import Call
-from actions.catalog.instance_refresh.refreshes import EndsRefresh
+from actions.catalog.instance_refresh._refreshes import EndsRefresh
 
 
 class CancelInstanceRefresh(EndsRefresh):
-    name: ClassVar[str] = "cancel_instance_refresh"
-    permissions: ClassVar[tuple[str, ...]] = (
+    name = "cancel_instance_refresh"
+    permissions = (
         "autoscaling:CancelInstanceRefresh",
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeInstanceRefreshes",
     )
-    states: ClassVar[tuple[str, str]] = ("Cancelling", "Cancelled")
+    states = ("Cancelling", "Cancelled")
 
     def act(self, call: Call) -> Mapping[str, Any]:
         call.aws.autoscaling_once.cancel_instance_refresh(AutoScalingGroupName=call.target)

@@ -1,7 +1,7 @@
-"""Roll the running instance refresh of an Auto Scaling group back to the former version.
+"""Roll the unfinished instance refresh of an Auto Scaling group back to the previous version.
 
 The remedy where members of a new launch-template version fail together. With `refresh_id` only
-that very refresh is rolled back, otherwise whichever runs.
+that refresh is rolled back, without it the unfinished one.
 
 ```yaml
 - action: rollback_instance_refresh
@@ -10,20 +10,20 @@ that very refresh is rolled back, otherwise whichever runs.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.base import Call
-from actions.catalog.instance_refresh.refreshes import EndsRefresh
+from actions.catalog.instance_refresh._refreshes import EndsRefresh
 
 
 class RollbackInstanceRefresh(EndsRefresh):
-    name: ClassVar[str] = "rollback_instance_refresh"
-    permissions: ClassVar[tuple[str, ...]] = (
+    name = "rollback_instance_refresh"
+    permissions = (
         "autoscaling:RollbackInstanceRefresh",
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeInstanceRefreshes",
     )
-    states: ClassVar[tuple[str, str]] = ("RollbackInProgress", "RollbackSuccessful")
+    states = ("RollbackInProgress", "RollbackSuccessful")
 
     def act(self, call: Call) -> Mapping[str, Any]:
         call.aws.autoscaling_once.rollback_instance_refresh(AutoScalingGroupName=call.target)

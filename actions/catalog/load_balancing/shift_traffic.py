@@ -1,7 +1,7 @@
 """Change how a load balancer's rule shares its traffic among target groups, by their weights.
 
-The weights name exactly the target groups that the rule forwards to; everything else of the rule
-stays as it is. At least one weight is not zero.
+The weights name exactly the target groups that the rule forwards to; the rest of the rule
+is not changed. At least one weight is not zero.
 
 ```yaml
 - action: shift_traffic
@@ -15,7 +15,7 @@ stays as it is. At least one weight is not zero.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -31,19 +31,19 @@ from actions.base import (
     TargetKind,
     Undo,
 )
-from actions.catalog.load_balancing.registration import Arn
+from actions.catalog.load_balancing._registration import TargetGroupArn
 
 if TYPE_CHECKING:
     from types_boto3_elbv2.type_defs import ActionOutputTypeDef
 
 
-def _some(weights: dict[str, int]) -> dict[str, int]:
+def _not_all_zero(weights: dict[str, int]) -> dict[str, int]:
     if not any(weights.values()):
         raise ValueError("at least one weight must not be zero")
     return weights
 
 
-class Weights(Params):
+class ShiftTrafficParams(Params):
     rule: Annotated[
         str,
         StringConstraints(
@@ -51,54 +51,56 @@ class Weights(Params):
         ),
     ]
     weights: Annotated[
-        dict[Arn, Annotated[int, Field(ge=0, le=999)]],
+        dict[TargetGroupArn, Annotated[int, Field(ge=0, le=999)]],
         Field(min_length=2, max_length=5),
-        AfterValidator(_some),
+        AfterValidator(_not_all_zero),
     ]
 
 
 class ShiftTraffic(Action):
-    name: ClassVar[str] = "shift_traffic"
-    target: ClassVar[TargetKind] = TargetKind.GROUP
-    impact: ClassVar[Impact] = Impact.REVERSIBLE
-    idempotent: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (
+    name = "shift_traffic"
+    target = TargetKind.GROUP
+    impact = Impact.REVERSIBLE
+    idempotent = True
+    permissions = (
         "elasticloadbalancing:DescribeRules",
         "elasticloadbalancing:ModifyRule",
     )
-    params: ClassVar[type[Params]] = Weights
-    undone_by: ClassVar[str | None] = "shift_traffic"
+    params = ShiftTrafficParams
+    undone_by = "shift_traffic"
 
     def observe(self, call: Call) -> Observation:
-        now, wanted = _weights(_forward(call)), call.params["weights"]
-        if now.keys() != wanted.keys():
-            raise NotActionableError("the rule forwards to other target groups than are weighted")
-        return Observation(already=now == wanted, before={"weights": now})
+        weights, wanted = _weights(_forward(call)), call.params["weights"]
+        if weights.keys() != wanted.keys():
+            raise NotActionableError(
+                "the rule forwards to other target groups than those of `weights`"
+            )
+        return Observation(already=weights == wanted, before={"weights": weights})
 
     def act(self, call: Call) -> Mapping[str, Any]:
         wanted = call.params["weights"]
         actions = []
-        for one in _actions(call):
-            if one["Type"] == "forward":
-                config = one.get("ForwardConfig", {})
+        for action in _actions(call):
+            if action["Type"] == "forward":
+                config = action.get("ForwardConfig", {})
                 groups = [
                     {**group, "Weight": wanted[group.get("TargetGroupArn", "")]}
                     for group in config.get("TargetGroups", [])
                 ]
-                changed = {**one, "ForwardConfig": {**config, "TargetGroups": groups}}
-                # Beside a ForwardConfig of several groups AWS takes no single one.
+                changed = {**action, "ForwardConfig": {**config, "TargetGroups": groups}}
+                # AWS refuses a TargetGroupArn next to a ForwardConfig of several groups.
                 changed.pop("TargetGroupArn", None)
                 actions.append(changed)
             else:
-                actions.append(_kept(one))
+                actions.append(_writable(action))
         call.aws.elbv2.modify_rule(RuleArn=call.params["rule"], Actions=actions)  # type: ignore[arg-type] # as it was read
         return {}
 
     def read_back(self, call: Call) -> CallResult:
-        now = _weights(_forward(call))
-        if now == call.params["weights"]:
+        weights = _weights(_forward(call))
+        if weights == call.params["weights"]:
             return CallResult(Outcome.CHANGED)
-        return CallResult(Outcome.FAILED if now == call.before["weights"] else Outcome.UNKNOWN)
+        return CallResult(Outcome.FAILED if weights == call.before["weights"] else Outcome.UNKNOWN)
 
     def undo(self, call: Call) -> Undo | None:
         params = {"rule": call.params["rule"], "weights": call.before["weights"]}
@@ -109,28 +111,28 @@ class ShiftTraffic(Action):
 
 
 def _actions(call: Call) -> "list[ActionOutputTypeDef]":
-    found = call.aws.elbv2.describe_rules(RuleArns=[call.params["rule"]]).get("Rules", [])
-    if len(found) != 1:
-        raise NotActionableError("there is no such rule")
-    return found[0].get("Actions", [])
+    rules = call.aws.elbv2.describe_rules(RuleArns=[call.params["rule"]]).get("Rules", [])
+    if len(rules) != 1:
+        raise NotActionableError(f"there is no such rule: {call.params['rule']}")
+    return rules[0].get("Actions", [])
 
 
-def _kept(one: "ActionOutputTypeDef") -> dict[str, Any]:
-    """An action as it was read, in the form in which it is written."""
-    kept: dict[str, Any] = dict(one)
-    if "AuthenticateOidcConfig" in kept:
-        # Its client secret is never read back; without this the rule would be refused.
-        kept["AuthenticateOidcConfig"] |= {"UseExistingClientSecret": True}
-    return kept
+def _writable(action: "ActionOutputTypeDef") -> dict[str, Any]:
+    """An action of the rule as AWS takes it, from the form in which AWS returns it."""
+    written: dict[str, Any] = dict(action)
+    if "AuthenticateOidcConfig" in written:
+        # AWS never returns the client secret, and without this refuses the rule.
+        written["AuthenticateOidcConfig"] |= {"UseExistingClientSecret": True}
+    return written
 
 
 def _forward(call: Call) -> "ActionOutputTypeDef":
-    found = [one for one in _actions(call) if one["Type"] == "forward"]
-    if len(found) != 1:
+    forwards = [action for action in _actions(call) if action["Type"] == "forward"]
+    if len(forwards) != 1:
         raise NotActionableError("the rule does not forward to target groups")
-    return found[0]
+    return forwards[0]
 
 
 def _weights(forward: "ActionOutputTypeDef") -> dict[str, int]:
     groups = forward.get("ForwardConfig", {}).get("TargetGroups", [])
-    return {one.get("TargetGroupArn", ""): one.get("Weight", 1) for one in groups}
+    return {group.get("TargetGroupArn", ""): group.get("Weight", 1) for group in groups}

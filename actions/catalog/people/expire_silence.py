@@ -1,4 +1,4 @@
-"""End silences of Alertmanager by their ids: the undoing of `create_silence`, which knows them.
+"""End silences of Alertmanager by their ids. It rolls back `create_silence`, which records them.
 
 ```yaml
 - action: expire_silence
@@ -7,37 +7,28 @@
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
+from actions.base import Call, Params
+from actions.catalog.people._unobservable import Unobservable
 
 
-class Silences(Params):
+class ExpireSilenceParams(Params):
     silences: Annotated[
         list[Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{1,64}$")]],
         Field(min_length=1, max_length=10),
     ]
 
 
-class ExpireSilence(Action):
-    name: ClassVar[str] = "expire_silence"
-    target: ClassVar[TargetKind] = TargetKind.ANY
-    impact: ClassVar[Impact] = Impact.HARMLESS
-    idempotent: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = ()
-    params: ClassVar[type[Params]] = Silences
-
-    def observe(self, call: Call) -> Observation:
-        del call
-        return Observation(already=False, before={})
+class ExpireSilence(Unobservable):
+    name = "expire_silence"
+    idempotent = True
+    permissions = ()
+    params = ExpireSilenceParams
 
     def act(self, call: Call) -> Mapping[str, Any]:
         for silence_id in call.params["silences"]:
             call.messenger.expire_silence(silence_id)
         return {}
-
-    def read_back(self, call: Call) -> CallResult:
-        del call
-        return CallResult(Outcome.UNKNOWN)

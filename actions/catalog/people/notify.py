@@ -1,4 +1,4 @@
-"""Tell people, through whatever the notification file calls `to`: Slack, Teams, e-mail, a pager.
+"""Notify the recipients that the notification file tags `to`: Slack, Teams, e-mail, a pager.
 
 ```yaml
 escalate:
@@ -8,37 +8,25 @@ escalate:
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
-from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
+from actions.base import Call, Params
+from actions.catalog.people._unobservable import Unobservable, text_of, title_of
 
 
-class Message(Params):
+class NotifyParams(Params):
     to: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
     message: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
-class Notify(Action):
-    name: ClassVar[str] = "notify"
-    target: ClassVar[TargetKind] = TargetKind.ANY
-    impact: ClassVar[Impact] = Impact.HARMLESS
-    idempotent: ClassVar[bool] = False
-    permissions: ClassVar[tuple[str, ...]] = ()
-    params: ClassVar[type[Params]] = Message
-
-    def observe(self, call: Call) -> Observation:
-        del call
-        return Observation(already=False, before={})
+class Notify(Unobservable):
+    name = "notify"
+    idempotent = False
+    permissions = ()
+    params = NotifyParams
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        run_id = call.token.partition("/")[0]
-        title = f"SmartCloudOps: {call.target}"
-        text = f"{call.params['message']}\nTarget {call.target}, run {run_id}"
-        call.messenger.notify(call.params["to"], title, text)
+        call.messenger.notify(call.params["to"], title_of(call), text_of(call))
         return {}
-
-    def read_back(self, call: Call) -> CallResult:
-        del call
-        return CallResult(Outcome.UNKNOWN)

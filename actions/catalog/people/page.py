@@ -1,4 +1,4 @@
-"""Page people through a topic of SNS. Told twice is better than not at all.
+"""Page people through a topic of SNS. A lost call is repeated: two pages are better than none.
 
 ```yaml
 escalate:
@@ -10,14 +10,15 @@ escalate:
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
-from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
+from actions.base import Call, Params
+from actions.catalog.people._unobservable import Unobservable, text_of, title_of
 
 
-class Page(Params):
+class PageParams(Params):
     topic: Annotated[
         str,
         StringConstraints(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$"),
@@ -25,27 +26,16 @@ class Page(Params):
     message: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
-class PagePeople(Action):
-    name: ClassVar[str] = "page"
-    target: ClassVar[TargetKind] = TargetKind.ANY
-    impact: ClassVar[Impact] = Impact.HARMLESS
-    idempotent: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = ("sns:Publish",)
-    params: ClassVar[type[Params]] = Page
-
-    def observe(self, call: Call) -> Observation:
-        del call
-        return Observation(already=False, before={})
+class PagePeople(Unobservable):
+    name = "page"
+    idempotent = True
+    permissions = ("sns:Publish",)
+    params = PageParams
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        run_id = call.token.partition("/")[0]
         answer = call.aws.sns.publish(
             TopicArn=call.params["topic"],
-            Subject=f"SmartCloudOps: {call.target}"[:100],
-            Message=f"{call.params['message']}\nTarget {call.target}, run {run_id}",
+            Subject=title_of(call)[:100],
+            Message=text_of(call),
         )
         return {"message_id": answer["MessageId"]}
-
-    def read_back(self, call: Call) -> CallResult:
-        del call
-        return CallResult(Outcome.UNKNOWN)

@@ -1,9 +1,9 @@
 """Run a document of Systems Manager on one instance: clean a disk, clear a cache.
 
 Only documents whose name begins with `SmartCloudOps-` are run: that prefix is the allow-list, here
-and in the policy. `deploy/ssm/` has some; name your own alike. A document gets each parameter as a
-document parameter, never as part of a command line, and a `Token` that names the step, by which it
-guards itself against running twice.
+and in the IAM policy. `deploy/ssm/` has some; give your own the same prefix. A document gets each
+parameter as a document parameter, never as part of a command line, and a `Token` that names the
+step, by which it can refuse to run twice.
 
 ```yaml
 - action: run_document
@@ -14,15 +14,15 @@ guards itself against running twice.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from actions.base import Action, Call, CallResult, Impact, Observation, Params, Progress, TargetKind
-from actions.catalog.ssm import commands
+from actions.base import Call, Params
+from actions.catalog.ssm._commands import SendsCommand, send
 
 
-class Document(Params):
+class RunDocumentParams(Params):
     document: Annotated[str, StringConstraints(pattern=r"^SmartCloudOps-[A-Za-z0-9_.-]{1,100}$")]
     parameters: Annotated[
         dict[
@@ -33,23 +33,10 @@ class Document(Params):
     ] = Field(default_factory=dict)
 
 
-class RunDocument(Action):
-    name: ClassVar[str] = "run_document"
-    target: ClassVar[TargetKind] = TargetKind.INSTANCE
-    impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    idempotent: ClassVar[bool] = False
-    permissions: ClassVar[tuple[str, ...]] = commands.PERMISSIONS
-    params: ClassVar[type[Params]] = Document
-
-    def observe(self, call: Call) -> Observation:
-        return commands.observe(call)
+class RunDocument(SendsCommand):
+    name = "run_document"
+    params = RunDocumentParams
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        given = {**call.params.get("parameters", {}), "Token": call.token}
-        return commands.send(call, call.params["document"], given)
-
-    def read_back(self, call: Call) -> CallResult:
-        return commands.read_back(call)
-
-    def progress(self, call: Call) -> Progress:
-        return commands.progress(call)
+        parameters = {**call.params.get("parameters", {}), "Token": call.token}
+        return send(call, call.params["document"], parameters)

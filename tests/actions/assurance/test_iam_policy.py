@@ -16,9 +16,8 @@ from ulid import ULID
 
 from actions.assurance.iam_policy import READS, PolicyScope, build_policy, is_read, with_reversals
 from actions.aws import clients as aws
-from actions.aws.inventory import OPT_IN_TAG
+from actions.aws.inventory import OPT_IN_TAG, QUARANTINE_TAG
 from actions.base import Outcome
-from actions.catalog.ec2.isolation import TAG
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger
 from actions.execution.disruption_budget import Bounds
@@ -95,7 +94,9 @@ def test_groups_documents_and_partitions() -> None:
     assert found["SendDocuments"]["Resource"] == [
         "arn:aws:ssm:eu-central-1:123456789012:document/SmartCloudOps-A"
     ]
-    assert found["Mark"]["Condition"]["ForAllValues:StringEquals"] == {"aws:TagKeys": [TAG]}
+    assert found["Mark"]["Condition"]["ForAllValues:StringEquals"] == {
+        "aws:TagKeys": [QUARANTINE_TAG]
+    }
     china = build_policy(["scale_in"], PolicyScope(region="cn-north-1"))["Statement"][1]
     assert china["Resource"].startswith("arn:aws-cn:")
 

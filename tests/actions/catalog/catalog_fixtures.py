@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from actions.aws.clients import Aws
-from actions.catalog.ec2.isolation import TAG
+from actions.aws.inventory import QUARANTINE_TAG
 from tests.fake_messenger import FakeMessenger
 
 GROUP = "web-asg"
@@ -216,7 +216,7 @@ def _isolate(world: World, target: str) -> None:
         world.aws.ec2.modify_network_interface_attribute(
             NetworkInterfaceId=one, Groups=[world.security_group(ISOLATING)]
         )
-    world.aws.ec2.create_tags(Resources=[target], Tags=[{"Key": TAG, "Value": "true"}])
+    world.aws.ec2.create_tags(Resources=[target], Tags=[{"Key": QUARANTINE_TAG, "Value": "true"}])
 
 
 def _release(world: World, target: str) -> None:
@@ -224,7 +224,7 @@ def _release(world: World, target: str) -> None:
         world.aws.ec2.modify_network_interface_attribute(
             NetworkInterfaceId=one, Groups=[world.security_group("usual")]
         )
-    world.aws.ec2.delete_tags(Resources=[target], Tags=[{"Key": TAG}])
+    world.aws.ec2.delete_tags(Resources=[target], Tags=[{"Key": QUARANTINE_TAG}])
 
 
 def _former_groups(world: World) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""The processes of Auto Scaling that can be suspended.
+"""The processes of Auto Scaling that can be suspended: the base of suspending and resuming.
 
 Source: https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html
 """
 
 from abc import abstractmethod
 from collections.abc import Set as AbstractSet
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -35,41 +35,41 @@ Process = Literal[
 ]
 
 
-class Processes(Params):
-    """Never none: to AWS no name means all of them."""
+class ProcessesParams(Params):
+    """At least one: AWS takes an empty list for all processes."""
 
     processes: Annotated[list[Process], Field(min_length=1, max_length=9)]
 
 
 class ChangesProcesses(Action):
-    """What suspending and resuming share: only those are changed that are not so yet."""
+    """Only processes that are not yet in the wished state are changed, and rolled back later."""
 
-    target: ClassVar[TargetKind] = TargetKind.GROUP
-    impact: ClassVar[Impact] = Impact.REVERSIBLE
-    idempotent: ClassVar[bool] = True
-    params: ClassVar[type[Params]] = Processes
+    target = TargetKind.GROUP
+    impact = Impact.REVERSIBLE
+    idempotent = True
+    params = ProcessesParams
 
     @abstractmethod
     def missing(self, wanted: AbstractSet[str], suspended: AbstractSet[str]) -> AbstractSet[str]:
-        """Those of the wanted processes that are not so yet."""
+        """Those of the wanted processes that are not yet in the wished state."""
 
     def observe(self, call: Call) -> Observation:
         suspended = read_group(call.aws, call.target).suspended
-        mine = sorted(self.missing(set(call.params["processes"]), suspended))
-        return Observation(already=not mine, before={"mine": mine})
+        missing = sorted(self.missing(set(call.params["processes"]), suspended))
+        return Observation(already=not missing, before={"processes": missing})
 
     def read_back(self, call: Call) -> CallResult:
         return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
 
     def undo(self, call: Call) -> Undo | None:
-        former = {"processes": call.before["mine"]}
-        return Undo(self.undone_by, former) if self.undone_by else None
+        params = {"processes": call.before["processes"]}
+        return Undo(self.undone_by, params) if self.undone_by else None
 
     def unchanged_since(self, call: Call) -> bool:
         suspended = read_group(call.aws, call.target).suspended
-        return not self.missing(set(call.before["mine"]), suspended)
+        return not self.missing(set(call.before["processes"]), suspended)
 
     @staticmethod
-    def asked(call: Call) -> dict[str, Any]:
-        """The arguments of the call."""
-        return {"AutoScalingGroupName": call.target, "ScalingProcesses": call.before["mine"]}
+    def arguments(call: Call) -> dict[str, Any]:
+        """The arguments of the call to AWS."""
+        return {"AutoScalingGroupName": call.target, "ScalingProcesses": call.before["processes"]}

@@ -1,4 +1,4 @@
-"""Instance refreshes of a group, as AWS lists them.
+"""Instance refreshes of a group: the base of cancelling and rolling one back.
 
 States: https://docs.aws.amazon.com/autoscaling/ec2/userguide/check-status-instance-refresh.html
 """
@@ -22,8 +22,8 @@ from actions.base import (
     TargetKind,
 )
 
-GOING_ON = frozenset({"Pending", "InProgress", "Baking"})
-ACTIVE = GOING_ON | {"Cancelling", "RollbackInProgress"}
+UNFINISHED = frozenset({"Pending", "InProgress", "Baking"})
+ACTIVE = UNFINISHED | {"Cancelling", "RollbackInProgress"}
 _PROGRESS = {
     "Successful": Progress.DONE,
     "Failed": Progress.FAILED,
@@ -33,49 +33,49 @@ _PROGRESS = {
 }
 
 
-def statuses(aws: Aws, name: str) -> Mapping[str, str]:
-    """Status by id, the latest first."""
+def read_statuses(aws: Aws, name: str) -> Mapping[str, str]:
+    """Status by id, latest refresh first."""
     answer = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=name)
     return {
-        one.get("InstanceRefreshId", ""): one.get("Status", "")
-        for one in answer.get("InstanceRefreshes", [])
+        refresh.get("InstanceRefreshId", ""): refresh.get("Status", "")
+        for refresh in answer.get("InstanceRefreshes", [])
     }
 
 
-def active(aws: Aws, name: str) -> str | None:
-    """The id of the one that runs: a group has at most one."""
-    found = statuses(aws, name)
-    return next((one for one, status in found.items() if status in ACTIVE), None)
+def find_active(aws: Aws, name: str) -> str | None:
+    """The id of the unfinished refresh, or None: a group has at most one."""
+    statuses = read_statuses(aws, name)
+    return next((id_ for id_, status in statuses.items() if status in ACTIVE), None)
 
 
-def progress(status: str | None) -> Progress:
-    """How far a refresh got that is meant to succeed."""
+def progress_of(status: str | None) -> Progress:
+    """The progress of a refresh that should succeed."""
     return _PROGRESS.get(status or "", Progress.UNDERWAY)
 
 
-class Which(Params):
-    """One refresh, or whichever runs."""
+class EndRefreshParams(Params):
+    """The refresh to end; without an id the unfinished one."""
 
     refresh_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")] | None = None
 
 
 class EndsRefresh(Action):
-    """What rolling back and cancelling share. `states` are those that it leads to, last the end."""
+    """`states` are the status of a refresh that is being ended, and its status then."""
 
-    target: ClassVar[TargetKind] = TargetKind.GROUP
-    impact: ClassVar[Impact] = Impact.DISRUPTIVE
-    allowed_during_changes: ClassVar[bool] = True
-    idempotent: ClassVar[bool] = False
-    params: ClassVar[type[Params]] = Which
+    target = TargetKind.GROUP
+    impact = Impact.DISRUPTIVE
+    allowed_during_changes = True
+    idempotent = False
+    params = EndRefreshParams
     states: ClassVar[tuple[str, str]]
 
     def observe(self, call: Call) -> Observation:
-        found = read_group(call.aws, call.target)
-        running = active(call.aws, found.name)
+        group = read_group(call.aws, call.target)
+        running = find_active(call.aws, group.name)
         wanted = call.params.get("refresh_id")
         if running is None or wanted not in {None, running}:
-            raise NotActionableError(f"no such instance refresh of {found.name} runs")
-        already = statuses(call.aws, found.name)[running] in self.states
+            raise NotActionableError(f"{group.name} has no such unfinished instance refresh")
+        already = read_statuses(call.aws, group.name)[running] in self.states
         return Observation(already=already, before={"refresh_id": running})
 
     def read_back(self, call: Call) -> CallResult:
@@ -88,4 +88,4 @@ class EndsRefresh(Action):
         return states.get(self._status(call) or "", Progress.FAILED)
 
     def _status(self, call: Call) -> str | None:
-        return statuses(call.aws, call.target).get(call.before["refresh_id"])
+        return read_statuses(call.aws, call.target).get(call.before["refresh_id"])

@@ -1,18 +1,18 @@
 """The desired capacity of an Auto Scaling group, set to an absolute number."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from actions.aws.inventory import read_group
 from actions.base import Action, Call, CallResult, Observation, Outcome, TargetKind, Undo
 
 
-class Capacity(Action):
-    """What raising and lowering share: asked for twice it is the same number."""
+class SetsCapacity(Action):
+    """The base of raising and lowering it: two calls set the same number."""
 
-    target: ClassVar[TargetKind] = TargetKind.GROUP
-    idempotent: ClassVar[bool] = True
-    permissions: ClassVar[tuple[str, ...]] = (
+    target = TargetKind.GROUP
+    idempotent = True
+    permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:SetDesiredCapacity",
     )
@@ -37,8 +37,8 @@ class Capacity(Action):
         return CallResult(Outcome.FAILED if same else Outcome.UNKNOWN)
 
     def undo(self, call: Call) -> Undo | None:
-        former = {"desired": call.before["desired"]}
-        return Undo(self.undone_by, former) if self.undone_by else None
+        params = {"desired": call.before["desired"]}
+        return Undo(self.undone_by, params) if self.undone_by else None
 
     def unchanged_since(self, call: Call) -> bool:
         return bool(read_group(call.aws, call.target).desired == call.params["desired"])

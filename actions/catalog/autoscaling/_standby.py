@@ -1,0 +1,54 @@
+"""Standby of a group's member: the base of entering and leaving it."""
+
+from typing import ClassVar
+
+from actions.aws.inventory import NotActionableError, read_member
+from actions.base import (
+    Action,
+    Call,
+    CallResult,
+    Impact,
+    Observation,
+    Outcome,
+    TargetKind,
+    Undo,
+)
+
+
+class ChangesStandby(Action):
+    """A member goes from the lifecycle state `start` to one of `reached`.
+
+    `difference` is what the call adds to the desired capacity, as AWS does it itself.
+    """
+
+    target = TargetKind.INSTANCE
+    impact = Impact.REVERSIBLE
+    idempotent = False
+    start: ClassVar[str]
+    reached: ClassVar[frozenset[str]]
+    difference: ClassVar[int]
+
+    def observe(self, call: Call) -> Observation:
+        group, member = read_member(call.aws, call.target)
+        before = {"group": group.name, "desired": group.desired}
+        if member.lifecycle in self.reached:
+            return Observation(already=True, before=before)
+        if member.lifecycle != self.start:
+            raise NotActionableError(f"{call.target} is {member.lifecycle}")
+        desired = group.desired + self.difference
+        if self.difference < 0 and desired < group.minimum:
+            raise NotActionableError(f"{group.name} is at its minimum of {group.minimum}")
+        if self.difference > 0 and desired > group.maximum:
+            raise NotActionableError(f"{group.name} is at its maximum of {group.maximum}")
+        return Observation(already=False, before=before)
+
+    def read_back(self, call: Call) -> CallResult:
+        return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
+
+    def undo(self, call: Call) -> Undo | None:
+        del call
+        return Undo(self.undone_by, {}) if self.undone_by else None
+
+    def unchanged_since(self, call: Call) -> bool:
+        _, member = read_member(call.aws, call.target)
+        return member.lifecycle in self.reached

@@ -1,0 +1,100 @@
+"""Commands that Systems Manager runs on an instance: the base of the actions that send one.
+
+SendCommand has no client token: the command's comment names the step, and before each send the
+step's command is looked up by it.
+"""
+
+from actions.aws.inventory import NotActionableError, read_instance
+from actions.base import (
+    Action,
+    Call,
+    CallResult,
+    Impact,
+    Observation,
+    Outcome,
+    Progress,
+    TargetKind,
+)
+
+_PROGRESS = {
+    "Success": Progress.DONE,
+    "Cancelled": Progress.FAILED,
+    "Failed": Progress.FAILED,
+    "TimedOut": Progress.FAILED,
+    "Undeliverable": Progress.FAILED,
+    "Terminated": Progress.FAILED,
+    "DeliveryTimedOut": Progress.FAILED,
+    "ExecutionTimedOut": Progress.FAILED,
+}
+# How long the agent may take to fetch a command: later than this it would surprise people.
+_DELIVERY_S = 60
+
+
+class SendsCommand(Action):
+    target = TargetKind.INSTANCE
+    impact = Impact.DISRUPTIVE
+    idempotent = False
+    permissions = (
+        "ec2:DescribeInstances",
+        "ssm:DescribeInstanceInformation",
+        "ssm:GetCommandInvocation",
+        "ssm:ListCommands",
+        "ssm:SendCommand",
+    )
+
+    def observe(self, call: Call) -> Observation:
+        """Raises NotActionableError where the agent would not fetch a command now."""
+        instance = read_instance(call.aws, call.target)
+        if instance.state != "running":
+            raise NotActionableError(f"{call.target} is {instance.state}: it runs no command")
+        answer = call.aws.ssm.describe_instance_information(
+            Filters=[{"Key": "InstanceIds", "Values": [call.target]}]
+        )
+        states = [agent.get("PingStatus") for agent in answer.get("InstanceInformationList", [])]
+        if states != ["Online"]:
+            raise NotActionableError(f"the SSM agent of {call.target} is not online")
+        return Observation(already=False, before={"launched_at": instance.launched_at})
+
+    def read_back(self, call: Call) -> CallResult:
+        """An unlisted command may still appear, so its outcome is unknown."""
+        command_id = _find(call)
+        if command_id is None:
+            return CallResult(Outcome.UNKNOWN)
+        return CallResult(Outcome.CHANGED, {"command_id": command_id})
+
+    def progress(self, call: Call) -> Progress:
+        command_id = call.made.get("command_id")
+        if not command_id:
+            return Progress.UNDERWAY
+        try:
+            answer = call.aws.ssm.get_command_invocation(
+                CommandId=command_id, InstanceId=call.target
+            )
+        # SSM lists the invocation some time after it accepted the command.
+        except call.aws.ssm.exceptions.InvocationDoesNotExist:
+            return Progress.UNDERWAY
+        return _PROGRESS.get(answer["Status"], Progress.UNDERWAY)
+
+
+def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, str]:
+    """Send the document once for this step; `{"command_id": ...}`."""
+    command_id = _find(call)
+    if command_id is not None:
+        return {"command_id": command_id}
+    answer = call.aws.ssm_once.send_command(
+        InstanceIds=[call.target],
+        DocumentName=document,
+        Comment=call.token,
+        TimeoutSeconds=_DELIVERY_S,
+        Parameters={name: [value] for name, value in parameters.items()},
+    )
+    return {"command_id": answer["Command"].get("CommandId", "")}
+
+
+def _find(call: Call) -> str | None:
+    """The id of the command that this step sent, or None."""
+    answer = call.aws.ssm.list_commands(InstanceId=call.target, MaxResults=50)
+    for command in answer.get("Commands", []):
+        if command.get("Comment") == call.token:
+            return command.get("CommandId")
+    return None
