@@ -1,4 +1,4 @@
-"""What an action states of itself, so that everything else can treat all of them alike."""
+"""The interface of an action: by it the executor and the guards treat all actions alike."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from actions.messaging import Messenger
 
 
 class TargetKind(StrEnum):
-    """Whom an action acts on. `any` takes whomever the alert is about."""
+    """The target that an action needs. `any` takes the target of the alert."""
 
     INSTANCE = "instance"
     GROUP = "group"
@@ -21,12 +21,12 @@ class TargetKind(StrEnum):
 
 
 class Impact(StrEnum):
-    """What an action costs its target, least first."""
+    """The cost of an action to its target, least first."""
 
     HARMLESS = "harmless"  # nothing in AWS changes
-    REVERSIBLE = "reversible"  # it can be undone, and nothing is lost
-    DISRUPTIVE = "disruptive"  # out of service for a while; what was in memory is lost
-    DESTRUCTIVE = "destructive"  # what is lost does not come back
+    REVERSIBLE = "reversible"  # it can be rolled back, and nothing is lost
+    DISRUPTIVE = "disruptive"  # out of service for a while; memory is lost
+    DESTRUCTIVE = "destructive"  # something is lost for good
 
 
 class Outcome(StrEnum):
@@ -54,9 +54,9 @@ class Params(BaseModel):
 class Call:
     """One step of a run, as its action sees it.
 
-    `token` ("RUN/STEP", at most 64 ASCII characters) names this very step for ever: it goes into
-    whatever AWS lets us name. At least `keep` of a group must stay. `before` is what `observe` saw,
-    `made` what `act` returned.
+    `token` ("RUN/STEP", at most 64 ASCII characters) names this step for ever: it goes into
+    whatever AWS lets us name. At least `min_healthy` instances of a group must stay. `before` is
+    what `observe` saw, `made` what `act` returned.
     """
 
     aws: Aws
@@ -71,7 +71,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Observation:
-    """What AWS says of the target before an act, and whether the wished state already holds."""
+    """The target before the call; `already`: it is in the wished state."""
 
     already: bool
     before: Mapping[str, Any]
@@ -79,7 +79,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class CallResult:
-    """What came of a call whose answer was lost; `made` as `act` would have returned it."""
+    """The outcome of a call; `made` as `act` returns it."""
 
     outcome: Outcome
     made: Mapping[str, Any] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class CallResult:
 
 @dataclass(frozen=True)
 class Undo:
-    """The step that brings back what was before, by an action of the catalogue."""
+    """The step that rolls a step back: an action of the catalogue and its params."""
 
     action: str
     params: Mapping[str, Any]
@@ -127,32 +127,32 @@ class Action(ABC):
 
     @abstractmethod
     def observe(self, call: Call) -> Observation:
-        """What is so before the act. It only reads."""
+        """The target before the call. It only reads."""
 
     @abstractmethod
     def act(self, call: Call) -> Mapping[str, Any]:
-        """Do it. Returns the ids of what was made, as JSON values."""
+        """Call AWS. Returns the ids of what the call created, as JSON values."""
 
     @abstractmethod
     def read_back(self, call: Call) -> CallResult:
-        """Settle a call whose answer was lost: changed, failed (did not happen) or unknown."""
+        """The outcome of a call whose answer was lost: changed, failed (no effect) or unknown."""
 
     def progress(self, call: Call) -> Progress:
-        """How far the effect got. It only reads."""
+        """How far the effect of the call got. It only reads."""
         del call
         return Progress.DONE
 
     def recovery_expr(self, call: Call, dispatched_at: float) -> str | None:
-        """A PromQL condition (`> bool`) that holds once the effect shows; None: AWS shows it."""
+        """PromQL that holds once the effect shows; None where AWS shows it."""
         del call, dispatched_at
         return None
 
     def undo(self, call: Call) -> Undo | None:
-        """The step that takes it back; None where there is none. It asks nobody."""
+        """The step that rolls it back, or None. It reads nothing."""
         del call
         return None
 
     def unchanged_since(self, call: Call) -> bool:
-        """Whether all is still as the act left it: what a person changed since is not undone."""
+        """Whether the target is as the call left it: a person's change is not rolled back."""
         del call
         return False

@@ -1,11 +1,11 @@
-"""What actions reach beside AWS, handed to them: the people, and Alertmanager's silences."""
+"""The port to people and to Alertmanager's silences, as actions use it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
 class MessengerError(Exception):
-    """A service beside AWS refused, or did not answer. `sent`: it may have been done."""
+    """A channel or Alertmanager refused, or did not answer. `sent`: it may have acted."""
 
     def __init__(self, text: str, *, sent: bool) -> None:
         super().__init__(text)
@@ -16,37 +16,39 @@ class Messenger(Protocol):
     """Each method raises MessengerError."""
 
     def notify(self, to: str, title: str, text: str) -> None:
-        """Tell the people that the configuration calls `to`."""
+        """Notify the recipients tagged `to` in the notification file."""
         ...
 
     def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
-        """Silence alerts with exactly these labels; the silence's id."""
+        """Silence alerts with exactly these labels; the id of the silence."""
         ...
 
     def find_silences(self, comment: str) -> Sequence[str]:
-        """Ids of the active silences with just this comment."""
+        """Ids of the active silences with exactly this comment."""
         ...
 
     def expire_silence(self, silence_id: str) -> None:
-        """End a silence; one that has ended is left."""
+        """End a silence; one that has ended stays as it is."""
         ...
 
 
 class NullMessenger:
-    """An outside that nobody configured."""
+    """A service without a notification file and without Alertmanager."""
 
     def notify(self, to: str, title: str, text: str) -> None:
         del title, text
-        raise MessengerError(f"there is nobody to notify as {to!r}", sent=False)
+        raise MessengerError(
+            f"no notification file is configured: {to!r} has no recipient", sent=False
+        )
 
     def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         del matchers, lasts_s, comment
-        raise MessengerError("there is no Alertmanager", sent=False)
+        raise MessengerError("no Alertmanager is configured", sent=False)
 
     def find_silences(self, comment: str) -> Sequence[str]:
         del comment
-        raise MessengerError("there is no Alertmanager", sent=False)
+        raise MessengerError("no Alertmanager is configured", sent=False)
 
     def expire_silence(self, silence_id: str) -> None:
         del silence_id
-        raise MessengerError("there is no Alertmanager", sent=False)
+        raise MessengerError("no Alertmanager is configured", sent=False)

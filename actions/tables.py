@@ -1,6 +1,6 @@
-"""What an effect needs to have on record: the switch, the claims, the intents and the audit chain.
+"""Tables of the executor and the audit: kill switch, claims, intents, audit chain.
 
-Times are epoch seconds, UTC. JSON is kept as text, so that what was hashed is what is stored.
+Times are epoch seconds, UTC. JSON is stored as text, exactly as it was hashed.
 """
 
 from sqlalchemy import (
@@ -25,7 +25,7 @@ metadata = MetaData(
     }
 )
 
-# One row: the kill switch. No row is unknown, and unknown counts as paused.
+# One row: the kill switch. A missing row is unknown, and unknown counts as paused.
 switch = Table(
     "switch",
     metadata,
@@ -46,11 +46,11 @@ claims = Table(
     Column("fence", BigInteger, nullable=False),
     Column("claimed_at", Double, nullable=False),
     Column("cooldown_until", Double, nullable=False),
-    # While held, no other run may take it, however long ago it was claimed.
+    # While held, no other run may claim the target, however old the claim is.
     Column("held", Boolean, nullable=False),
 )
 
-# Instances that a run may take out of service, by the scope that counts them; gone with its hold.
+# Instances that a run may take out of service, by scope; removed when its hold ends.
 reservations = Table(
     "reservations",
     metadata,
@@ -60,7 +60,7 @@ reservations = Table(
     Index(None, "scope"),
 )
 
-# Every step that was claimed and that counts towards a rate limit.
+# Every claimed step that counts towards the rate limits.
 attempts = Table(
     "attempts",
     metadata,
@@ -75,7 +75,7 @@ attempts = Table(
     Index(None, "playbook", "at"),
 )
 
-# A playbook's failures in a row; `probe` is the run that a half-open breaker lets through.
+# A playbook's failures in a row; `probe` is the trial run of a half-open breaker.
 breakers = Table(
     "breakers",
     metadata,
@@ -85,7 +85,7 @@ breakers = Table(
     Column("probe", String(26)),
 )
 
-# The write-ahead ledger: one row a step of a run. `undoes` is the step that this one takes back.
+# The write-ahead ledger: one row a step of a run. `undoes` is the step that this one reverses.
 intents = Table(
     "intents",
     metadata,
@@ -121,8 +121,8 @@ audit = Table(
     Index(None, "run_id"),
 )
 
-# The chain's end, locked by whoever appends; a record cut off the end is missed here. Records up
-# to `pruned` may be removed, no other: triggers see to it, and that none is ever changed.
+# The chain's end, locked for each append: it shows that a last record was cut off. Triggers allow
+# only records up to `pruned` to be removed, and none to be changed.
 audit_head = Table(
     "audit_head",
     metadata,

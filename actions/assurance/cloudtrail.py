@@ -1,6 +1,6 @@
-"""Calls of AWS as others saw them: CloudTrail, its files, or the log of an emulated AWS.
+"""Calls to AWS as recorded by CloudTrail, its files, or the log of an emulated AWS.
 
-CloudTrail's LookupEvents knows the management events of 90 days in one region, at two requests a
+CloudTrail's LookupEvents returns the management events of 90 days in one region, at two requests a
 second, and shows an event within about 15 minutes of its call; its files arrive in about 5.
 https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
@@ -22,8 +22,9 @@ from actions.aws.clients import Aws
 if TYPE_CHECKING:
     from types_boto3_cloudtrail.type_defs import LookupEventsRequestTypeDef
 
+# How late CloudTrail may show an event.
 DELIVERY_DELAY_S = 900.0
-# For how long LookupEvents knows an event.
+# How long LookupEvents returns an event.
 EVENTS_KEPT_S = 90 * 86_400.0
 _PAUSE_S = 0.5
 _RUN = re.compile(r"\bsmartcloudops-run/([0-9A-Za-z]+)")
@@ -31,15 +32,15 @@ _REFUSED, _BROKEN = 400, 500
 
 
 class TrailError(Exception):
-    """A file of events cannot be used; the text says which, and where."""
+    """A file of events cannot be used; the text says which file, and where in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiCall:
-    """One call. `names` are all texts of its parameters.
+    """One call to AWS. `names` are all texts of its parameters.
 
-    `who` is whose credentials it was made with, None where the source does not say. `late`: what
-    was called just now may not be there yet. `refused`: AWS did nothing.
+    `who` is the identity of its credentials, None where the source does not say. `late`: the source
+    may not show recent calls yet. `refused`: AWS did nothing.
     """
 
     at: float
@@ -54,25 +55,25 @@ class ApiCall:
 def look_up_calls(
     aws: Aws, since: float, until: float, wait: Callable[[float], object] = time.sleep
 ) -> Iterator[ApiCall]:
-    """What changed something in this region, from CloudTrail. Raises botocore's errors."""
-    asked: LookupEventsRequestTypeDef = {
+    """Changing calls in this region, from CloudTrail. Raises botocore's errors."""
+    query: LookupEventsRequestTypeDef = {
         "LookupAttributes": [{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
         "StartTime": datetime.fromtimestamp(since, UTC),
         "EndTime": datetime.fromtimestamp(until, UTC),
         "MaxResults": 50,
     }
     while True:
-        answer = aws.cloudtrail.lookup_events(**asked)
+        answer = aws.cloudtrail.lookup_events(**query)
         for event in answer.get("Events", []):
             yield _of_cloudtrail(json.loads(event.get("CloudTrailEvent") or "{}"))
         if not answer.get("NextToken"):
             return
-        asked["NextToken"] = answer["NextToken"]
+        query["NextToken"] = answer["NextToken"]
         wait(_PAUSE_S)
 
 
 def read_file(path: Path) -> Iterator[ApiCall]:
-    """CloudTrail's files (also packed), answers of LookupEvents, or JSON Lines.
+    """Calls from a CloudTrail file (gzip too), an answer of LookupEvents, or JSON Lines.
 
     A line is a record of CloudTrail or of the emulated AWS's log. Raises TrailError.
     """
@@ -80,14 +81,14 @@ def read_file(path: Path) -> Iterator[ApiCall]:
         data = path.read_bytes()
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
     except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or "it is not text"
         raise TrailError(f"{path}: {why}") from None
     for number, value in _values(path, text):
         try:
             for record in _records(value):
                 yield _of_emulator(record) if "operation" in record else _of_cloudtrail(record)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-            raise TrailError(f"{path}:{number}: it is no call") from None
+            raise TrailError(f"{path}:{number}: this is not a call") from None
 
 
 def _values(path: Path, text: str) -> Iterator[tuple[int, Any]]:
@@ -103,7 +104,7 @@ def _values(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         try:
             yield number, json.loads(line)
         except (ValueError, RecursionError):
-            raise TrailError(f"{path}:{number}: it is no JSON") from None
+            raise TrailError(f"{path}:{number}: this is not JSON") from None
 
 
 def _records(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -112,7 +113,7 @@ def _records(value: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(value, dict) and "Records" in value:
         yield from value["Records"]
     elif isinstance(value, dict) and "Events" in value:
-        yield from (json.loads(one["CloudTrailEvent"]) for one in value["Events"])
+        yield from (json.loads(event["CloudTrailEvent"]) for event in value["Events"])
     else:
         yield value
 
@@ -120,11 +121,11 @@ def _records(value: Any) -> Iterator[Mapping[str, Any]]:
 def _of_cloudtrail(event: Mapping[str, Any]) -> ApiCall:
     identity = event.get("userIdentity") or {}
     issuer = (identity.get("sessionContext") or {}).get("sessionIssuer") or {}
-    named = _RUN.search(event.get("userAgent") or "")
+    run = _RUN.search(event.get("userAgent") or "")
     return ApiCall(
         at=datetime.fromisoformat(event["eventTime"]).timestamp(),
         operation=event["eventName"],
-        run_id=named.group(1) if named else "",
+        run_id=run.group(1) if run else "",
         names=frozenset(_texts(event.get("requestParameters"))),
         who=issuer.get("arn") or identity.get("arn") or identity.get("invokedBy") or "",
         refused=bool(event.get("errorCode")),
@@ -147,10 +148,10 @@ def _of_emulator(call: Mapping[str, Any]) -> ApiCall:
 def _texts(value: object) -> Iterator[str]:
     """Every text in a call's parameters."""
     if isinstance(value, Mapping):
-        for one in value.values():
-            yield from _texts(one)
+        for item in value.values():
+            yield from _texts(item)
     elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one)
+        for item in value:
+            yield from _texts(item)
     elif value is not None:
         yield str(value)

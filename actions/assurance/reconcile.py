@@ -1,4 +1,4 @@
-"""The ledger against the calls that AWS saw: whatever is in only one of the two is a finding."""
+"""Reconcile the ledger with CloudTrail: an entry or a call without the other is a finding."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,11 +11,11 @@ from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution.ledger import Intent
 
-# Between the clock here and the one that the calls are dated with.
+# How far the clock here may differ from the clock that dates the calls.
 TOLERANCE_S = 120.0
-# A file's own time is that of the last tick before it was written.
+# A file is dated with the last clock tick before its write.
 _WRITTEN_S = 0.1
-# A data event, which LookupEvents does not know.
+# A data event, which LookupEvents does not return.
 # https://docs.aws.amazon.com/sns/latest/dg/logging-using-cloudtrail.html
 _UNSEEN = frozenset({"Publish"})
 
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciliation:
-    """`pending` entries are so young that their calls may not be known yet."""
+    """`pending` counts entries so young that CloudTrail may not show their calls yet."""
 
     calls: int
     entries: int
@@ -50,60 +50,65 @@ class Reconciliation:
 
 
 def write_operations(action: str) -> frozenset[str]:
-    """The operations by which an action changes something."""
-    found = (one for one in CATALOG[action].permissions if not is_read(one))
-    return frozenset(one.partition(":")[2] for one in found)
+    """The operations with which an action changes something."""
+    names = (name for name in CATALOG[action].permissions if not is_read(name))
+    return frozenset(name.partition(":")[2] for name in names)
 
 
-def select_own(seen: Iterable[ApiCall], roles: Collection[str]) -> Iterator[ApiCall]:
-    """Calls that name a run, or were made by one of the roles, or of which no maker is known.
+def select_own(calls: Iterable[ApiCall], roles: Collection[str]) -> Iterator[ApiCall]:
+    """The calls of this service: they name a run, were made by its roles, or have no identity.
 
-    Without roles, whoever has made a call that names a run.
+    Without `roles`, each identity that made a call with a run's name counts as its role.
     """
-    found = [one for one in seen if one.operation in _WRITES]
-    mine = set(roles) or {one.who for one in found if one.run_id and one.who}
-    return (one for one in found if one.run_id or one.who is None or one.who in mine)
+    writes = [call for call in calls if call.operation in _WRITES]
+    own = set(roles) or {call.who for call in writes if call.run_id and call.who}
+    return (call for call in writes if call.run_id or call.who is None or call.who in own)
 
 
 def reconcile(
-    entries: Sequence[Intent], seen: Iterable[ApiCall], *, since: float, until: float, late: bool
+    entries: Sequence[Intent], calls: Iterable[ApiCall], *, since: float, until: float, late: bool
 ) -> Reconciliation:
-    """`seen` are our calls from `since` to `until`; entries may be older, for those at the edge.
+    """Compare entries of the ledger with this service's own calls from `since` to `until`.
 
-    `late`: calls of the last quarter of an hour before `until` may be missing.
+    Entries may be older than `since`, for the calls right after it. `late`: calls of the last
+    quarter of an hour before `until` may be missing.
     """
     sent = [
-        one for one in entries if one.dispatched_at is not None and write_operations(one.action)
+        entry
+        for entry in entries
+        if entry.dispatched_at is not None and write_operations(entry.action)
     ]
-    calls = [one for one in seen if one.at >= since]
-    findings, made = [], Counter[tuple[str, int]]()
+    calls = sorted((call for call in calls if call.at >= since), key=lambda call: call.at)
+    findings, accepted = [], Counter[tuple[str, int]]()
     times = Counter[tuple[str, int, str, frozenset[str]]]()
-    for call in sorted(calls, key=lambda one: one.at):
+    for call in calls:
         entry = _entry(call, sent)
         if entry is None:
             findings.append(_of_call(FindingKind.CALL_WITHOUT_ENTRY, call, None))
             continue
         key = (entry.run_id, entry.step)
-        made[key] += not call.refused
+        accepted[key] += not call.refused
         times[*key, call.operation, call.names] += 1
-        again = times[*key, call.operation, call.names] > 1
-        if again and not CATALOG[entry.action].idempotent:
+        repeated = times[*key, call.operation, call.names] > 1
+        if repeated and not CATALOG[entry.action].idempotent:
             findings.append(_of_call(FindingKind.REPEATED_CALL, call, entry))
-    lost = [one for one in sent if _lost(one, made, since=since, late=late)]
-    known = until - DELIVERY_DELAY_S - TOLERANCE_S if late else until + _WRITTEN_S
-    findings += [_of_entry(one) for one in lost if (one.ended_at or known) <= known]
+    without_call = [entry for entry in sent if _lacks_call(entry, accepted, since=since, late=late)]
+    complete_to = until - DELIVERY_DELAY_S - TOLERANCE_S if late else until + _WRITTEN_S
+    findings += [
+        _of_entry(entry) for entry in without_call if (entry.ended_at or complete_to) <= complete_to
+    ]
     return Reconciliation(
         calls=len(calls),
-        entries=sum(1 for one in sent if (one.dispatched_at or 0.0) >= since),
-        pending=sum(1 for one in lost if (one.ended_at or known) > known),
-        findings=sorted(findings, key=lambda one: one.at),
+        entries=sum(1 for entry in sent if (entry.dispatched_at or 0.0) >= since),
+        pending=sum(1 for entry in without_call if (entry.ended_at or complete_to) > complete_to),
+        findings=sorted(findings, key=lambda finding: finding.at),
     )
 
 
 def _entry(call: ApiCall, sent: Iterable[Intent]) -> Intent | None:
-    """Of the steps that may have made this call the nearest in time."""
-    fitting = (one for one in sent if _fits(call, one))
-    return min(fitting, key=lambda one: abs(call.at - (one.dispatched_at or 0.0)), default=None)
+    """The step nearest in time of those that may have made this call."""
+    fitting = (entry for entry in sent if _fits(call, entry))
+    return min(fitting, key=lambda entry: abs(call.at - (entry.dispatched_at or 0.0)), default=None)
 
 
 def _fits(call: ApiCall, entry: Intent) -> bool:
@@ -114,34 +119,36 @@ def _fits(call: ApiCall, entry: Intent) -> bool:
         call.run_id == entry.run_id
         and call.operation in write_operations(entry.action)
         and begun <= call.at <= ended
-        and not call.names.isdisjoint(_named(entry))
+        and not call.names.isdisjoint(_names(entry))
     )
 
 
-def _named(entry: Intent) -> set[str]:
-    """The target, and whatever else the step knows by its name."""
+def _names(entry: Intent) -> set[str]:
+    """The target, the token, and every text in the step's params and results."""
     token = f"{entry.run_id}/{entry.step}"
     return {entry.target, token, *_texts([entry.params, entry.before, entry.made])}
 
 
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
-        for key, one in value.items():
+        for key, item in value.items():
             yield str(key)
-            yield from _texts(one)
+            yield from _texts(item)
     elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _texts(one)
+        for item in value:
+            yield from _texts(item)
     elif isinstance(value, str):
         yield value
 
 
-def _lost(entry: Intent, made: Mapping[tuple[str, int], int], *, since: float, late: bool) -> bool:
-    """Whether it says that something was changed, and no call did."""
+def _lacks_call(
+    entry: Intent, accepted: Mapping[tuple[str, int], int], *, since: float, late: bool
+) -> bool:
+    """Whether the entry records a change, and no accepted call made it."""
     unseen = late and write_operations(entry.action) <= _UNSEEN
-    known = (entry.dispatched_at or 0.0) - TOLERANCE_S >= since
+    in_range = (entry.dispatched_at or 0.0) - TOLERANCE_S >= since
     changed = entry.outcome is Outcome.CHANGED
-    return changed and known and not unseen and not made.get((entry.run_id, entry.step))
+    return changed and in_range and not unseen and not accepted.get((entry.run_id, entry.step))
 
 
 def _of_call(kind: FindingKind, call: ApiCall, entry: Intent | None) -> Finding:
@@ -168,4 +175,4 @@ def _of_entry(entry: Intent) -> Finding:
     )
 
 
-_WRITES = frozenset(one for name in CATALOG for one in write_operations(name))
+_WRITES = frozenset(operation for name in CATALOG for operation in write_operations(name))

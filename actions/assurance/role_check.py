@@ -1,4 +1,4 @@
-"""What the role that is used may do beyond what it needs, by IAM's own simulation.
+"""Permissions of the role in use that no playbook needs, by IAM's own simulation.
 
 https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from actions.catalog.registry import CATALOG
 
-# What whoever got hold of the role would like best, and no playbook ever needs.
+# Permissions that would serve a thief of the role best, and that no playbook ever needs.
 _DANGEROUS = (
     "autoscaling:DeleteAutoScalingGroup",
     "autoscaling:UpdateAutoScalingGroup",
@@ -30,33 +30,34 @@ _DANGEROUS = (
     "sts:AssumeRole",
 )
 _SESSION = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
+# Names in one request of the simulation, which AWS pages at 100.
 _AT_ONCE = 50
 
 
 def find_excess(sts: Any, iam: Any, granted: Collection[str]) -> Sequence[str]:
-    """Operations that IAM lets the caller do and that are not among `granted`.
+    """Permissions that IAM gives the caller and that are not in `granted`.
 
-    Tried are those that are dangerous, and all that any playbook could need. Raises botocore's
-    errors, as where the caller may not ask.
+    It tries dangerous permissions, and all that any playbook could need. Raises botocore's errors,
+    also where the caller may not run the simulation.
     """
-    known = {one for action in CATALOG.values() for one in action.permissions}
-    asked = sorted({*_DANGEROUS, *known} - set(granted))
+    needed = {permission for action in CATALOG.values() for permission in action.permissions}
+    tried = sorted({*_DANGEROUS, *needed} - set(granted))
     principal = _principal(sts.get_caller_identity()["Arn"])
-    found: list[str] = []
-    for start in range(0, len(asked), _AT_ONCE):
+    allowed: list[str] = []
+    for start in range(0, len(tried), _AT_ONCE):
         answer = iam.simulate_principal_policy(
-            PolicySourceArn=principal, ActionNames=asked[start : start + _AT_ONCE]
+            PolicySourceArn=principal, ActionNames=tried[start : start + _AT_ONCE]
         )
-        found += [
-            one["EvalActionName"]
-            for one in answer["EvaluationResults"]
-            if one["EvalDecision"] == "allowed"
+        allowed += [
+            result["EvalActionName"]
+            for result in answer["EvaluationResults"]
+            if result["EvalDecision"] == "allowed"
         ]
-    return sorted(found)
+    return sorted(allowed)
 
 
 def _principal(arn: str) -> str:
-    """Of a session the role that it is of."""
+    """The role of an assumed-role session; any other ARN as it is."""
     session = _SESSION.fullmatch(arn)
     if session is None:
         return arn

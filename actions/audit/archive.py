@@ -1,7 +1,7 @@
-"""Where copies of the audit and its signed heads are kept: a folder, or a bucket in S3.
+"""The archive of audit copies and signed heads: a folder, or a bucket in S3.
 
-What is there is never written again. With Object Lock not even this program's own role can take it
-away before its time.
+A stored object is never written again. With Object Lock not even this program's own role can remove
+it before its time.
 """
 
 import os
@@ -14,24 +14,24 @@ from urllib.parse import urlsplit
 
 from actions.aws.clients import AWS_ERRORS, Aws
 
-# What S3 answers where something has the name already.
-_THERE = "PreconditionFailed"
+# The error of S3 for a key that exists already.
+_EXISTS = "PreconditionFailed"
 
 
 class ArchiveError(Exception):
-    """The archive cannot be used, or holds what it should not; the text says which and why."""
+    """The archive cannot be used, or its content is wrong; the text says which object and why."""
 
 
 class Archive(Protocol):
     """Names have parts, separated by slashes. Each method may raise ArchiveError."""
 
     def put(self, name: str, data: bytes, now: float) -> None:
-        """Keep it; what is there under this name already stays as it is."""
+        """Store it; an object that has this name already is not changed."""
 
     def get(self, name: str) -> bytes: ...
 
     def list_names(self, prefix: str) -> Sequence[str]:
-        """Those that begin so, sorted."""
+        """Names with this prefix, sorted."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class FolderArchive:
             if file.exists():
                 return
             file.parent.mkdir(parents=True, exist_ok=True)
-            beside = file.with_name(f".{file.name}.new")
-            with beside.open("wb") as written:
-                written.write(data)
-                written.flush()
-                os.fsync(written.fileno())
-            beside.replace(file)
+            temporary = file.with_name(f".{file.name}.new")
+            with temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(file)
         except OSError as error:
             raise ArchiveError(f"{file}: {error.strerror}") from None
 
@@ -62,13 +62,13 @@ class FolderArchive:
 
     def list_names(self, prefix: str) -> Sequence[str]:
         folder = self.path / prefix
-        found = folder.iterdir() if folder.is_dir() else ()
-        return sorted(f"{prefix}{one.name}" for one in found if not one.name.startswith("."))
+        files = folder.iterdir() if folder.is_dir() else ()
+        return sorted(f"{prefix}{file.name}" for file in files if not file.name.startswith("."))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BucketArchive:
-    """`lock_days`: how long nobody may remove what is put there; None leaves it to the bucket."""
+    """`lock_days`: how long nobody may remove an object; None leaves it to the bucket."""
 
     aws: Aws
     bucket: str
@@ -82,10 +82,10 @@ class BucketArchive:
             until = datetime.fromtimestamp(now, UTC) + timedelta(days=self.lock_days)
             lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
         try:
-            # Else a newer version would stand before the one that is locked.
+            # Otherwise a newer version would hide the locked one.
             self.aws.s3.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", **lock)
         except AWS_ERRORS as error:
-            if _code(error) != _THERE:
+            if _code(error) != _EXISTS:
                 raise self._failed(key, error) from None
 
     def get(self, name: str) -> bytes:
@@ -98,14 +98,14 @@ class BucketArchive:
     def list_names(self, prefix: str) -> Sequence[str]:
         pages = self.aws.s3.get_paginator("list_objects_v2")
         try:
-            found = [
-                one["Key"].removeprefix(self.prefix)
+            names = [
+                item["Key"].removeprefix(self.prefix)
                 for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
-                for one in page.get("Contents", [])
+                for item in page.get("Contents", [])
             ]
         except AWS_ERRORS as error:
             raise self._failed(prefix, error) from None
-        return sorted(found)
+        return sorted(names)
 
     def _failed(self, key: str, error: Exception) -> ArchiveError:
         return ArchiveError(f"s3://{self.bucket}/{key}: {_code(error)}")

@@ -1,8 +1,8 @@
-"""The form of the audit chain, and what is wrong with one: pure, for a database and a file alike.
+"""The audit chain and its verification: pure, for a database and a file alike.
 
-Each record's SHA-256 covers all of it and the hash of the record before. Whoever can write
-everywhere can make a whole new chain, and fails at a signed head
-(`actions.audit.signed_heads`).
+Each record's SHA-256 covers the whole record and the hash of the record before. An attacker who can
+write everywhere can forge a whole new chain; a signed head (`actions.audit.signed_heads`) exposes
+it.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 GENESIS = "0" * 64
-# The record that carries the hash on where older ones were pruned.
+# The event of the record that keeps the hash of the last pruned record.
 PRUNED = "audit_pruned"
 
 
@@ -26,13 +26,13 @@ class ChainFault(StrEnum):
     INSERTED = "inserted"
     REORDERED = "reordered"
     TRUNCATED = "truncated"
-    REWRITTEN = "rewritten"  # the chain holds, and is not the one whose head was signed
+    REWRITTEN = "rewritten"  # the chain holds, but the signed head belongs to another
     HEAD_LOST = "head_lost"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A record by its number, and its hash."""
+    """A record's number and its hash."""
 
     seq: int
     hash: str
@@ -42,7 +42,7 @@ class Checkpoint:
 class Verification:
     """`first_bad` is the sequence number of the first record that does not hold.
 
-    `anchored` is the last record that a signed head speaks for.
+    `anchored` is the last record that a signed head covers.
     """
 
     ok: bool
@@ -54,10 +54,10 @@ class Verification:
 
 @dataclass(kw_only=True)
 class Verifier:
-    """One reading of a chain, in constant memory.
+    """Verifies one chain, in constant memory.
 
-    `after` is the link before the first record. `end` is where the chain should end, None where
-    that is not known. `heads` are signed links; what they say counts more than the chain itself.
+    `after` is the checkpoint before the first record. `end` is where the chain should end, or None
+    for unknown. `heads` are the hashes of signed heads by number: they outweigh the chain itself.
     """
 
     after: Checkpoint = field(default_factory=lambda: Checkpoint(0, GENESIS))
@@ -67,17 +67,17 @@ class Verifier:
     _anchored: int | None = field(default=None, init=False)
 
     def verify(self, rows: Iterable[Row]) -> Verification:
-        """Read them in their order, to the first that does not hold."""
+        """Read the rows in their order, up to the first that does not hold."""
         before, rest, place = self.after, iter(rows), self.after
         signed = self.heads.get(before.seq) == before.hash
         self._anchored = before.seq if signed else None
-        # Nothing is missing before the first record; else a later one may say so.
+        # No record is missing before the first; otherwise a later one may prove the pruning.
         proven = before.seq == 0 or signed
         for row in rest:
             here = Checkpoint(before.seq + 1, before.hash)
             if not _holds(row, here):
                 if row.get("hash") != here.hash and _holds({**row, "seq": place.seq}, place):
-                    # Two for one place: the other one, which fits as well, is nobody's forerunner.
+                    # Two rows for one number: the row before, which fits too, has no successor.
                     return self._bad(place.seq, ChainFault.INSERTED)
                 return self._bad(here.seq, self._fault(row, here, rest))
             before, place = Checkpoint(here.seq, row["hash"]), here
@@ -86,7 +86,7 @@ class Verifier:
                 return self._bad((self._anchored or 0) + 1, ChainFault.REWRITTEN)
             if before.seq in self.heads:
                 self._anchored = before.seq
-            proven = proven or _carries_on(row, self.after)
+            proven = proven or _proves_pruning(row, self.after)
         if not proven and not self._records:
             return self._bad(before.seq + 1, ChainFault.TRUNCATED)
         if not proven:
@@ -110,21 +110,21 @@ class Verifier:
 
     def _fault(self, row: Row, here: Checkpoint, rest: Iterator[Row]) -> ChainFault:
         """What happened to the record that should stand here, where `row` does."""
-        mine, known = row.get("seq"), row.get("hash")
-        linked, twice, elsewhere = self.end is not None and self.end.hash == known, False, False
+        seq, digest = row.get("seq"), row.get("hash")
+        linked, twice, elsewhere = self.end is not None and self.end.hash == digest, False, False
         for other in rest:
-            linked = linked or other.get("previous") == known
-            twice = twice or other.get("hash") == known
+            linked = linked or other.get("previous") == digest
+            twice = twice or other.get("hash") == digest
             elsewhere = elsewhere or _holds({**other, "seq": here.seq}, here)
-        if isinstance(mine, int) and mine < here.seq and _whole(row):
+        if isinstance(seq, int) and seq < here.seq and _whole(row):
             return ChainFault.INSERTED
         if elsewhere:
-            copied = twice or known == here.hash
-            later = linked or (_whole(row) and mine != here.seq)
+            copied = twice or digest == here.hash
+            later = linked or (_whole(row) and seq != here.seq)
             return ChainFault.REORDERED if later and not copied else ChainFault.INSERTED
         if self.end is not None and self.end.seq < here.seq:
             return ChainFault.INSERTED
-        in_place = not row or mine == here.seq or row.get("previous") == here.hash
+        in_place = not row or seq == here.seq or row.get("previous") == here.hash
         return ChainFault.ALTERED if in_place else ChainFault.REMOVED
 
 
@@ -140,7 +140,7 @@ def hash_of(row: Row) -> str:
 
 
 def _holds(row: Row, here: Checkpoint) -> bool:
-    """Whether it is the record of this number, right after that hash."""
+    """Whether the row is the record at this checkpoint: its number, after its hash."""
     return row.get("seq") == here.seq and row.get("previous") == here.hash and _whole(row)
 
 
@@ -148,12 +148,12 @@ def _whole(row: Row) -> bool:
     return hash_of(row) == row.get("hash")
 
 
-def _carries_on(row: Row, link: Checkpoint) -> bool:
-    """Whether this record says that what came up to `link` was pruned."""
-    if row.get("event") != PRUNED or link.seq == 0:
+def _proves_pruning(row: Row, checkpoint: Checkpoint) -> bool:
+    """Whether this record says that all records up to the checkpoint were pruned."""
+    if row.get("event") != PRUNED or checkpoint.seq == 0:
         return False
     try:
-        said = json.loads(row["detail"])
-        return (said["through"], said["hash"]) == (link.seq, link.hash)
+        detail = json.loads(row["detail"])
+        return (detail["through"], detail["hash"]) == (checkpoint.seq, checkpoint.hash)
     except (ValueError, TypeError, LookupError):
         return False

@@ -1,7 +1,7 @@
-"""Copies of the audit as JSON Lines: made bit by bit, and checked without the database.
+"""Copies of the audit as JSON Lines: extended by each export, verified without the database.
 
-One record a line, exactly as its hash covers it. A file holds some thousands and is never written
-again; its name says which.
+One record a line, exactly as its hash covers it. A file has up to ten thousand records, its name
+says which, and it is never written again.
 """
 
 import json
@@ -24,21 +24,21 @@ Reading = Callable[[], AbstractContextManager[Connection]]
 
 @dataclass(frozen=True)
 class Exported:
-    """How many records were copied now, and the last one that is in the archive."""
+    """The number of records copied now, and the last record in the archive."""
 
     records: int
     last: Checkpoint
 
 
 def export(read: Reading, archive: Archive, now: float) -> Exported:
-    """Copy what is not there yet; `read` opens a snapshot, one for each file.
+    """Copy the records that the archive lacks; `read` opens a snapshot, one for each file.
 
-    Raises ArchiveError, also where the chain does not go on from what is there.
+    Raises ArchiveError, also where the chain does not continue the archive.
     """
     last, records = last_exported(archive), 0
     while chunk := _next(read, last):
         if (chunk[0]["seq"], chunk[0]["previous"]) != (last.seq + 1, last.hash):
-            raise ArchiveError(f"record {last.seq + 1} does not follow what was exported before")
+            raise ArchiveError(f"record {last.seq + 1} does not follow the last exported record")
         name = f"{_FOLDER}{chunk[0]['seq']:012}-{chunk[-1]['seq']:012}.jsonl"
         data = "".join(canonical(row) + "\n" for row in chunk)
         archive.put(name, data.encode(), now)
@@ -48,7 +48,7 @@ def export(read: Reading, archive: Archive, now: float) -> Exported:
 
 
 def _next(read: Reading, last: Checkpoint) -> list[Row]:
-    # Not held open while the archive is written to: a database closes a transaction that idles.
+    # Closed before the archive is written: a database ends transactions that idle.
     with read() as connection:
         return list(islice(log.rows(connection, last.seq), _RECORDS_A_FILE))
 
@@ -61,12 +61,12 @@ def last_exported(archive: Archive) -> Checkpoint:
     *_, line = archive.get(names[-1]).splitlines() or [b""]
     row = _row(line)
     if not isinstance(row.get("seq"), int) or not isinstance(row.get("hash"), str):
-        raise ArchiveError(f"{names[-1]}: its last line is no record")
+        raise ArchiveError(f"{names[-1]}: its last line is not a record")
     return Checkpoint(row["seq"], row["hash"])
 
 
 def read_lines(archive: Archive) -> Iterator[bytes]:
-    """All of them, oldest first. Raises ArchiveError."""
+    """Every record, oldest first. Raises ArchiveError."""
     for name in archive.list_names(_FOLDER):
         yield from archive.get(name).splitlines()
 
@@ -77,9 +77,9 @@ def verify(lines: Lines, heads: Mapping[int, str]) -> Verification:
 
 
 def _before(rows: Iterable[Row]) -> Checkpoint:
-    """The link before the lowest number; whatever stands on nothing is the first of all.
+    """The checkpoint before the lowest number; zero if a row follows no other.
 
-    What does not hold by itself says nothing of its number, but had a place where it stands.
+    A row that does not hold may lie about its number, but it had a place where it is now.
     """
     lowest, broken = 0, 0
     before = GENESIS
@@ -98,7 +98,7 @@ def _before(rows: Iterable[Row]) -> Checkpoint:
 
 
 def _row(line: bytes) -> Row:
-    """A line in its one form; any other is no record, and holds nowhere."""
+    """A record from its canonical line; any other text is an empty row, which never holds."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

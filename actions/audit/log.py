@@ -1,4 +1,4 @@
-"""The audit: who did what, appended to a chain in which no record changes unseen."""
+"""The audit log: who did what, in a chain of records that shows every later change."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """From where a person's call comes: `name` as the audit names them, their role and address."""
+    """The origin of a person's call: their `name` in the audit, their role and address."""
 
     name: str
     role: str
@@ -48,9 +48,9 @@ _ORIGIN: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 @contextmanager
 def coming_from(origin: Origin) -> Iterator[None]:
-    """Have what this person does meanwhile on record with its origin.
+    """Audit records of this person, written inside, get their origin.
 
-    Set once where a call comes in, so that no write on its way can forget to say it.
+    Set once where a call comes in, so that no write below can forget it.
     """
     token = _ORIGIN.set(origin)
     try:
@@ -61,7 +61,7 @@ def coming_from(origin: Origin) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Who did what, and all that explains it. `detail` must be JSON; secrets have no place here."""
+    """Who did what. `detail` explains it: it must be JSON, and must not have secrets."""
 
     actor: str
     event: str
@@ -79,12 +79,12 @@ def append(connection: Connection, now: float, *events: Event) -> None:
         seq += 1
         row = {
             "seq": seq,
-            # As the database gives it back: a whole number would be hashed without its ".0".
+            # As the database returns it: a whole number would be hashed without its ".0".
             "at": float(now),
             "actor": event.actor,
             "event": event.event,
             "run_id": event.run_id,
-            "detail": canonical(_told(event)),
+            "detail": canonical(_with_origin(event)),
             "previous": previous,
         }
         previous = hash_of(row)
@@ -110,15 +110,15 @@ def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Ve
     return verifier.verify(rows(connection))
 
 
-def last_checkpoint(connection: Connection, known: Checkpoint | None) -> Checkpoint | None:
-    """The last link of the chain; None where `known`, its end once, is not in it any more."""
+def last_checkpoint(connection: Connection, earlier: Checkpoint | None) -> Checkpoint | None:
+    """The end of the chain; None where it no longer has `earlier`, an end of before."""
     head = connection.execute(select(audit_head)).one()
-    if known is not None and known.seq >= head.pruned:
-        mine = select(audit.c.hash).where(audit.c.seq == known.seq)
-        there = connection.execute(mine).scalar_one_or_none()
-        if known.seq == head.pruned:
-            there = _before(connection).hash
-        if there != known.hash:
+    if earlier is not None and earlier.seq >= head.pruned:
+        query = select(audit.c.hash).where(audit.c.seq == earlier.seq)
+        digest = connection.execute(query).scalar_one_or_none()
+        if earlier.seq == head.pruned:
+            digest = _before(connection).hash
+        if digest != earlier.hash:
             return None
     return Checkpoint(head.seq, head.hash)
 
@@ -149,17 +149,17 @@ def records(
     return connection.execute(query).mappings().all()
 
 
-def _told(event: Event) -> Mapping[str, Any]:
-    """The detail, with the origin where the actor is who called: nothing else is theirs."""
+def _with_origin(event: Event) -> Mapping[str, Any]:
+    """The detail, with the caller's origin if the caller is the actor of the event."""
     origin = _ORIGIN.get()
     if origin is None or origin.name != event.actor:
         return event.detail
-    said = {"role": origin.role, "address": origin.address, "request_id": origin.request_id}
-    return {**event.detail, "origin": said}
+    caller = {"role": origin.role, "address": origin.address, "request_id": origin.request_id}
+    return {**event.detail, "origin": caller}
 
 
 def _before(connection: Connection) -> Checkpoint:
-    """The link that the first record stands on: none, unless older ones were pruned."""
+    """The checkpoint before the first record: zero, unless older records were pruned."""
     pruned = connection.execute(select(audit_head.c.pruned)).scalar_one()
     if pruned == 0:
         return Checkpoint(0, GENESIS)

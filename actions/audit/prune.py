@@ -1,4 +1,4 @@
-"""Letting go of old audit records, such that the chain can still be proven."""
+"""Removes old audit records so that the chain can still be verified."""
 
 from collections.abc import Collection
 from functools import partial
@@ -20,43 +20,46 @@ def last_prunable(
     keys: Collection[Ed25519PublicKey],
     before: float,
 ) -> Checkpoint | None:
-    """The last record that may go: older than `before` (epoch seconds), exported, and signed for.
+    """The last record that may be removed: older than `before`, exported, and covered by a head.
 
-    `read` opens a snapshot. None where there is nothing to do. Raises ArchiveError, also where the
-    export does not hold.
+    `read` opens a snapshot; `before` is in epoch seconds. None where no record may be removed.
+    Raises ArchiveError, also where the export does not hold.
     """
     with read() as connection:
-        gone, old = _old(connection, before)
-    most = min(old, export.last_exported(archive).seq)
-    signed = [number for number in signed_heads.list_numbers(archive) if gone < number <= most]
+        pruned, old = _old(connection, before)
+    last = min(old, export.last_exported(archive).seq)
+    signed = [number for number in signed_heads.list_numbers(archive) if pruned < number <= last]
     if not signed:
         return None
-    link = signed_heads.read_head(archive, keys, signed[-1])
-    checked = export.verify(partial(export.read_lines, archive), {link.seq: link.hash})
-    if not checked.ok:
-        said = f"record {checked.first_bad} does not hold: {checked.fault}"
-        raise ArchiveError(f"nothing is pruned, as the export is not whole: {said}")
-    mine = select(records.c.hash).where(records.c.seq == link.seq)
+    checkpoint = signed_heads.read_head(archive, keys, signed[-1])
+    verification = export.verify(
+        partial(export.read_lines, archive), {checkpoint.seq: checkpoint.hash}
+    )
+    if not verification.ok:
+        why = f"record {verification.first_bad} does not hold: {verification.fault}"
+        raise ArchiveError(f"nothing is pruned, as the export is not whole: {why}")
+    query = select(records.c.hash).where(records.c.seq == checkpoint.seq)
     with read() as connection:
-        if connection.execute(mine).scalar_one_or_none() != link.hash:
-            raise ArchiveError(f"nothing is pruned: record {link.seq} is not what was signed for")
-    return link
+        if connection.execute(query).scalar_one_or_none() != checkpoint.hash:
+            raise ArchiveError(
+                f"nothing is pruned: record {checkpoint.seq} differs from its signed head"
+            )
+    return checkpoint
 
 
 def _old(connection: Connection, before: float) -> tuple[int, int]:
-    """The last record that is gone already, and the last one that is old enough."""
-    kept = select(records.c.seq).where(records.c.at >= before).order_by(records.c.seq).limit(1)
+    """The last record already pruned, and the last record that is old enough."""
+    recent = select(records.c.seq).where(records.c.at >= before).order_by(records.c.seq).limit(1)
     head = connection.execute(select(audit_head)).one()
-    first_kept = connection.execute(kept).scalar_one_or_none()
+    first_kept = connection.execute(recent).scalar_one_or_none()
     return head.pruned, head.seq if first_kept is None else first_kept - 1
 
 
-def prune(connection: Connection, link: Checkpoint, actor: str, now: float) -> int:
-    """Remove all up to this record, and carry its hash on; says how many went."""
-    locked = select(audit_head).with_for_update()
-    connection.execute(locked).one()
-    connection.execute(update(audit_head).values(pruned=link.seq))
-    gone = connection.execute(delete(records).where(records.c.seq <= link.seq)).rowcount
-    detail = {"through": link.seq, "hash": link.hash}
+def prune(connection: Connection, last: Checkpoint, actor: str, now: float) -> int:
+    """Remove all records up to this one, and record its hash; the number removed."""
+    connection.execute(select(audit_head).with_for_update()).one()
+    connection.execute(update(audit_head).values(pruned=last.seq))
+    removed = connection.execute(delete(records).where(records.c.seq <= last.seq)).rowcount
+    detail = {"through": last.seq, "hash": last.hash}
     log.append(connection, now, log.Event(actor=actor, event=PRUNED, detail=detail))
-    return gone
+    return removed

@@ -1,8 +1,8 @@
 """Signed heads of the audit chain, kept apart from the database.
 
-Each says: so many records there were, and the last one had this hash. As every hash covers all that
-came before, one head speaks for the whole chain up to it; whoever cuts off its end, or makes it
-anew, would have to sign, too.
+A head is the number and the hash of the last record at its time. As each hash covers all records
+before it, one head covers the whole chain up to it: without the key nobody can cut off the chain's
+end, or forge another chain.
 """
 
 import base64
@@ -24,16 +24,16 @@ from actions.audit.chain import Checkpoint, canonical
 
 _FOLDER = "heads/"
 _PURPOSE = "smartcloudops audit head 1\n"
-# The newest speaks for all before it; some older ones narrow down where a chain was made anew.
+# The newest head covers all before it; some older ones show where a forged chain begins.
 _READ_MOST = 100
 
 
 class UnsignedError(ArchiveError):
-    """What stands for a head was signed by none of the keys."""
+    """A file of a head has no signature by any of the keys."""
 
 
 class KeyFileError(Exception):
-    """The file of a key cannot be used; the text names it and quotes nothing of it."""
+    """The file of a key cannot be used; the text names the file and quotes nothing of it."""
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:
@@ -43,7 +43,7 @@ def load_private_key(path: Path) -> Ed25519PrivateKey:
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise KeyFileError(f"{path}: it is no private key in PEM without a password") from None
+        raise KeyFileError(f"{path}: this is not a private key in PEM without a password") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"{path}: the key is not Ed25519")
     return key
@@ -56,39 +56,42 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyFileError(f"{path}: it is no public key in PEM") from None
+        raise KeyFileError(f"{path}: this is not a public key in PEM") from None
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFileError(f"{path}: the key is not Ed25519")
     return key
 
 
-def sign(archive: Archive, key: Ed25519PrivateKey, link: Checkpoint, now: float) -> None:
-    """Sign and keep this head. Raises ArchiveError."""
-    said = {"seq": link.seq, "hash": link.hash, "at": now}
-    signature = base64.b64encode(key.sign(_signed(said))).decode()
-    data = canonical({**said, "signature": signature}) + "\n"
-    archive.put(f"{_FOLDER}{link.seq:012}.json", data.encode(), now)
+def sign(archive: Archive, key: Ed25519PrivateKey, head: Checkpoint, now: float) -> None:
+    """Sign the head and put it into the archive. Raises ArchiveError."""
+    fields = {"seq": head.seq, "hash": head.hash, "at": now}
+    signature = base64.b64encode(key.sign(_signed(fields))).decode()
+    data = canonical({**fields, "signature": signature}) + "\n"
+    archive.put(f"{_FOLDER}{head.seq:012}.json", data.encode(), now)
 
 
 def list_numbers(archive: Archive) -> list[int]:
-    """The records that there are heads of, oldest first. Raises ArchiveError."""
+    """Numbers of the records that have a head, oldest first. Raises ArchiveError."""
     names = archive.list_names(_FOLDER)
-    return [int(name.removeprefix(_FOLDER).partition(".")[0]) for name in names if _fits(name)]
+    return [
+        int(name.removeprefix(_FOLDER).partition(".")[0]) for name in names if _is_numbered(name)
+    ]
 
 
 def read_heads(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Mapping[int, str]:
-    """The newest heads: hash by number.
+    """The newest heads, as hash by number.
 
     Raises ArchiveError, also where a head was signed by none of the keys.
     """
-    found = {}
-    for number in list_numbers(archive)[-_READ_MOST:]:
-        found[number] = read_head(archive, keys, number).hash
-    return found
+    numbers = list_numbers(archive)[-_READ_MOST:]
+    return {number: read_head(archive, keys, number).hash for number in numbers}
 
 
 def read_newest_head(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Checkpoint | None:
-    """The last head that one of the keys signed, of late. Raises ArchiveError."""
+    """The newest head signed by one of the keys; None if it is not a recent one.
+
+    Raises ArchiveError.
+    """
     for number in reversed(list_numbers(archive)[-_READ_MOST:]):
         with suppress(UnsignedError):
             return read_head(archive, keys, number)
@@ -99,28 +102,28 @@ def read_head(archive: Archive, keys: Collection[Ed25519PublicKey], number: int)
     """The head of this record. Raises ArchiveError."""
     name = f"{_FOLDER}{number:012}.json"
     try:
-        said: dict[str, Any] = json.loads(archive.get(name))
-        signature = base64.b64decode(said.pop("signature"), validate=True)
-        link = Checkpoint(said["seq"], said["hash"])
+        fields: dict[str, Any] = json.loads(archive.get(name))
+        signature = base64.b64decode(fields.pop("signature"), validate=True)
+        head = Checkpoint(fields["seq"], fields["hash"])
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise UnsignedError(f"{name}: it is no signed head") from None
-    if link.seq != number or not any(_signed_by(key, signature, said) for key in keys):
+        raise UnsignedError(f"{name}: this is not a signed head") from None
+    if head.seq != number or not any(_signed_by(key, signature, fields) for key in keys):
         raise UnsignedError(f"{name}: the signature does not hold")
-    return link
+    return head
 
 
-def _signed_by(key: Ed25519PublicKey, signature: bytes, said: Mapping[str, Any]) -> bool:
+def _signed_by(key: Ed25519PublicKey, signature: bytes, fields: Mapping[str, Any]) -> bool:
     try:
-        key.verify(signature, _signed(said))
+        key.verify(signature, _signed(fields))
     except InvalidSignature:
         return False
     return True
 
 
-def _signed(said: Mapping[str, Any]) -> bytes:
-    return (_PURPOSE + canonical(said)).encode()
+def _signed(fields: Mapping[str, Any]) -> bytes:
+    return (_PURPOSE + canonical(fields)).encode()
 
 
-def _fits(name: str) -> bool:
+def _is_numbered(name: str) -> bool:
     stem = name.removeprefix(_FOLDER).partition(".")[0]
     return stem.isascii() and stem.isdigit()

@@ -53,7 +53,7 @@ def on_behalf_of(run_id: str) -> Iterator[None]:
 
 
 def add_run_to_user_agent(request: Any, **_: object) -> None:
-    """A handler of botocore's `request-created` that puts the run into the user agent."""
+    """Handler of botocore's `request-created`: puts the run into the user agent."""
     if run_id := _run.get():
         agent = request.headers.get("User-Agent", "")
         del request.headers["User-Agent"]
@@ -87,11 +87,11 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
 
 
 def connect_identity(*, timeout: float = 5) -> tuple[Any, Any]:
-    """Clients of STS and IAM, for what is asked of the caller itself."""
+    """Clients of STS and IAM, for questions about the caller itself."""
     session = boto3.Session()
     config = Config(connect_timeout=timeout, read_timeout=timeout)
     return session.client("sts", config=config), session.client("iam", config=config)
 
 
-# Whatever a call of AWS raises.
+# The errors that a call to AWS may raise.
 AWS_ERRORS = (BotoCoreError, ClientError)

@@ -1,4 +1,4 @@
-"""What an error of AWS says: whether anything was done, and whether to try again."""
+"""Errors of AWS, classified: whether anything was done, and whether to try again."""
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -9,7 +9,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-# Errors after which the request surely never reached the service.
+# Errors of requests that certainly never reached the service.
 _NEVER_SENT = (
     ConnectTimeoutError,
     EndpointConnectionError,
@@ -17,11 +17,11 @@ _NEVER_SENT = (
     PartialCredentialsError,
 )
 _SERVER_ERROR = 500
-# Answered with a 503 by EC2, and yet a plain refusal: nothing was done.
+# EC2 answers these with a 503, and yet nothing was done.
 _THROTTLED = frozenset(
     {"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"}
 )
-# Nothing was done, and the same call may be answered in a moment.
+# Nothing was done, and the same call may succeed in a moment.
 TRANSIENT = frozenset(
     {
         "ConnectTimeoutError",
@@ -37,7 +37,7 @@ TRANSIENT = frozenset(
         "Unavailable",
     }
 )
-# Nothing was done, and nothing else may be either: heavier steps are no answer to a missing right.
+# Nothing was done for lack of a permission: a heavier step would fail alike.
 NOT_AUTHORIZED = frozenset(
     {
         "AccessDenied",

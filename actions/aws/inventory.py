@@ -1,4 +1,4 @@
-"""What AWS says of an instance or a group, read by id and checked before it is believed."""
+"""Instances and Auto Scaling groups, read by id; an answer about anything else is refused."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
-# Only what carries it, as "true", is ever acted on.
+# Only an instance or group with this tag, as "true", is ever acted on.
 OPT_IN_TAG = "smartcloudops:remediate"
 # Marks an instance in quarantine, and the snapshots of its disks.
 QUARANTINE_TAG = "smartcloudops:quarantined"
 GROUP_TAG = "aws:autoscaling:groupName"
-# A group that carries it, as "true", is a critical service.
+# A group with this tag, as "true", is a critical service.
 CRITICAL_TAG = "smartcloudops:critical"
 
 
 class NotActionableError(Exception):
-    """The target does not exist, or is in no state for the action: nothing was done."""
+    """The target does not exist, or its state does not allow the action: nothing was done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,43 +72,43 @@ class Group:
     @property
     def in_service(self) -> frozenset[str]:
         """Ids of the members that AWS counts as in service and healthy."""
-        return frozenset(one.id for one in self.members.values() if one.serves)
+        return frozenset(member.id for member in self.members.values() if member.serves)
 
 
 def read_instance(aws: Aws, instance_id: str) -> Instance:
-    """The instance with just this id.
+    """The instance with this id.
 
     Raises NotActionableError where it does not exist; botocore's errors pass through.
     """
-    # An empty filter means "all of them" to AWS: an id that is none never gets there.
+    # AWS takes an empty filter for all instances: only a valid id is sent.
     if not INSTANCE_ID.fullmatch(instance_id):
-        raise NotActionableError(f"{instance_id!r} is no instance id")
-    found = _described(aws, Filters=[{"Name": "instance-id", "Values": [instance_id]}])
-    if len(found) != 1:
+        raise NotActionableError(f"{instance_id!r} is not an instance id")
+    instances = _described(aws, Filters=[{"Name": "instance-id", "Values": [instance_id]}])
+    if len(instances) != 1:
         raise NotActionableError(f"{instance_id} does not exist")
-    return found[0]
+    return instances[0]
 
 
 def find_by_private_address(aws: Aws, address: str) -> Instance | None:
     """The one live instance with this private IPv4 address; None where none or several have it."""
     live = ["pending", "running", "stopping", "stopped"]
-    found = _described(
+    instances = _described(
         aws,
         Filters=[
             {"Name": "private-ip-address", "Values": [address]},
             {"Name": "instance-state-name", "Values": live},
         ],
     )
-    return found[0] if len(found) == 1 else None
+    return instances[0] if len(instances) == 1 else None
 
 
 def read_group(aws: Aws, name: str) -> Group:
-    """The Auto Scaling group of just this name.
+    """The Auto Scaling group with this name.
 
     Raises NotActionableError where it does not exist; botocore's errors pass through.
     """
     if not GROUP_NAME.fullmatch(name):
-        raise NotActionableError(f"{name!r} is no name of an Auto Scaling group")
+        raise NotActionableError(f"{name!r} is not a name of an Auto Scaling group")
     answer = aws.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
     if len(answer["AutoScalingGroups"]) != 1:
         raise NotActionableError(f"Auto Scaling group {name} does not exist")
@@ -118,14 +118,14 @@ def read_group(aws: Aws, name: str) -> Group:
 def read_groups(aws: Aws) -> Sequence[Group]:
     """Every Auto Scaling group of the region, by name. botocore's errors pass through."""
     pages = aws.autoscaling.get_paginator("describe_auto_scaling_groups").paginate()
-    found = [_group(one) for page in pages for one in page["AutoScalingGroups"]]
-    return sorted(found, key=lambda one: one.name)
+    groups = [_group(group) for page in pages for group in page["AutoScalingGroups"]]
+    return sorted(groups, key=lambda group: group.name)
 
 
 def read_group_instances(aws: Aws, name: str) -> Sequence[Instance]:
     """The live instances of a group, with their tags. botocore's errors pass through."""
     if not GROUP_NAME.fullmatch(name):
-        raise NotActionableError(f"{name!r} is no name of an Auto Scaling group")
+        raise NotActionableError(f"{name!r} is not a name of an Auto Scaling group")
     live = ["pending", "running", "stopping", "stopped"]
     return _described(
         aws,
@@ -139,57 +139,61 @@ def read_group_instances(aws: Aws, name: str) -> Sequence[Instance]:
 def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
     """The instance's group, and how the group sees it.
 
-    Raises NotActionableError where it is in none; botocore's errors pass through.
+    Raises NotActionableError where it is in no group; botocore's errors pass through.
     """
-    named = read_instance(aws, instance_id).group
-    if named is None:
+    name = read_instance(aws, instance_id).group
+    if name is None:
         raise NotActionableError(f"{instance_id} is in no Auto Scaling group")
-    found = read_group(aws, named)
-    if instance_id not in found.members:
-        raise NotActionableError(f"{instance_id} is not a member of {named} any more")
-    return found, found.members[instance_id]
+    group = read_group(aws, name)
+    if instance_id not in group.members:
+        raise NotActionableError(f"{instance_id} is not a member of {name} any more")
+    return group, group.members[instance_id]
 
 
-def _group(found: "GroupTypeDef") -> Group:
-    members = [_member(one) for one in found.get("Instances", [])]
+def _group(answer: "GroupTypeDef") -> Group:
+    members = [_member(member) for member in answer.get("Instances", [])]
     return Group(
-        name=found["AutoScalingGroupName"],
-        minimum=found["MinSize"],
-        maximum=found["MaxSize"],
-        desired=found["DesiredCapacity"],
-        members={one.id: one for one in members},
-        target_groups=tuple(found.get("TargetGroupARNs", [])),
+        name=answer["AutoScalingGroupName"],
+        minimum=answer["MinSize"],
+        maximum=answer["MaxSize"],
+        desired=answer["DesiredCapacity"],
+        members={member.id: member for member in members},
+        target_groups=tuple(answer.get("TargetGroupARNs", [])),
         suspended=frozenset(
-            one.get("ProcessName", "") for one in found.get("SuspendedProcesses", [])
+            process.get("ProcessName", "") for process in answer.get("SuspendedProcesses", [])
         ),
-        tags={tag.get("Key", ""): tag.get("Value", "") for tag in found.get("Tags", [])},
+        tags={tag.get("Key", ""): tag.get("Value", "") for tag in answer.get("Tags", [])},
     )
 
 
-def _member(found: "MemberTypeDef") -> Member:
-    template = found.get("LaunchTemplate") or {}
+def _member(answer: "MemberTypeDef") -> Member:
+    template = answer.get("LaunchTemplate") or {}
     return Member(
-        id=found["InstanceId"],
-        az=found["AvailabilityZone"],
-        lifecycle=found["LifecycleState"],
-        healthy=found["HealthStatus"].lower() == "healthy",
+        id=answer["InstanceId"],
+        az=answer["AvailabilityZone"],
+        lifecycle=answer["LifecycleState"],
+        healthy=answer["HealthStatus"].lower() == "healthy",
         version=template.get("Version"),
-        protected=found.get("ProtectedFromScaleIn", False),
+        protected=answer.get("ProtectedFromScaleIn", False),
     )
 
 
 def _described(aws: Aws, **query: list[dict[str, str | list[str]]]) -> list[Instance]:
     answer = aws.ec2.describe_instances(**query)  # type: ignore[arg-type] # the stubs want literals
-    return [_instance(i) for r in answer["Reservations"] for i in r.get("Instances", [])]
+    return [
+        _instance(instance)
+        for reservation in answer["Reservations"]
+        for instance in reservation.get("Instances", [])
+    ]
 
 
-def _instance(found: "InstanceTypeDef") -> Instance:
-    tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+def _instance(answer: "InstanceTypeDef") -> Instance:
+    tags = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
     return Instance(
-        id=found["InstanceId"],
-        state=found["State"]["Name"],
-        launched_at=found["LaunchTime"].timestamp(),
+        id=answer["InstanceId"],
+        state=answer["State"]["Name"],
+        launched_at=answer["LaunchTime"].timestamp(),
         group=tags.get(GROUP_TAG),
-        az=found["Placement"]["AvailabilityZone"],
+        az=answer["Placement"]["AvailabilityZone"],
         tags=tags,
     )

@@ -1,4 +1,4 @@
-"""Every action there is, by name."""
+"""The catalogue: every action, by name."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -34,7 +34,7 @@ class Breaker:
             left = self.opened_at + OPEN_S - now
             return f"{self.failures} runs in a row failed; the next may try in {left:.0f} s"
         if self.probe is not None and self.probe != run_id:
-            return f"{self.failures} runs in a row failed, and run {self.probe} tries now"
+            return f"{self.failures} runs in a row failed, and run {self.probe} is the trial now"
         return None
 
 

@@ -42,11 +42,11 @@ class Scope:
     floor: int
 
     def harm(self, target: str, reserved: Collection[str]) -> Reason | None:
-        """What taking the target out would do, beside those that others have reserved."""
+        """Why the target may not leave service while others reserve `reserved`, or None."""
         acting = {target, *reserved}
         if len(acting) > self.limit:
             return Reason.BLAST_RADIUS
-        # What does not serve cannot be taken out of service.
+        # An instance out of service cannot be taken out again.
         if target in self.out:
             return None
         out = self.out | acting

@@ -142,7 +142,7 @@ def test_a_head_that_somebody_else_signed_is_refused(
         signed_heads.read_heads(kept, keys)
     (name,) = kept.list_names("heads/")
     (kept.path / name).write_text("[]")
-    with pytest.raises(ArchiveError, match="no signed head"):
+    with pytest.raises(ArchiveError, match="not a signed head"):
         signed_heads.read_heads(kept, keys)
 
 
