@@ -1,4 +1,4 @@
-"""Alertmanager's silences and the people, kept in memory."""
+"""Notifications and silences, kept in memory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from actions.messaging import MessengerError
 
 @dataclass
 class FakeMessenger:
-    """`broken` is raised by the next call that changes something, after it was done if `sent`."""
+    """The next changing call raises `broken`, after its effect if `sent`."""
 
-    told: list[tuple[str, str, str]] = field(default_factory=list)
+    notifications: list[tuple[str, str, str]] = field(default_factory=list)
     active: dict[str, tuple[Mapping[str, str], str]] = field(default_factory=dict)
     broken: MessengerError | None = None
 
     def notify(self, to: str, title: str, text: str) -> None:
         self._break(sent=False)
-        self.told.append((to, title, text))
+        self.notifications.append((to, title, text))
         self._break(sent=True)
 
     def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
@@ -28,7 +28,7 @@ class FakeMessenger:
         return silence_id
 
     def find_silences(self, comment: str) -> Sequence[str]:
-        return [one for one, (_, said) in self.active.items() if said == comment]
+        return [silence_id for silence_id, (_, text) in self.active.items() if text == comment]
 
     def expire_silence(self, silence_id: str) -> None:
         self.active.pop(silence_id, None)

@@ -38,7 +38,7 @@ _MOTO = "us-east-1"
 
 
 def _granted(document: Mapping[str, Any]) -> set[str]:
-    return {one for statement in document["Statement"] for one in statement["Action"]}
+    return {name for statement in document["Statement"] for name in statement["Action"]}
 
 
 @pytest.mark.parametrize("name", sorted(CATALOG))
@@ -46,10 +46,10 @@ def _granted(document: Mapping[str, Any]) -> set[str]:
 def test_it_grants_what_an_action_needs_and_nothing_else(name: str, scope: PolicyScope) -> None:
     """Beside what every decision reads; each operation in one statement, a command's in two."""
     document = build_policy([name], scope)
-    needed = {one for action in with_reversals([name]) for one in action.permissions}
+    needed = {name for action in with_reversals([name]) for name in action.permissions}
     assert _granted(document) == needed | set(READS)
-    listed = [one for statement in document["Statement"] for one in statement["Action"]]
-    twice = {one for one in listed if listed.count(one) > 1}
+    listed = [name for statement in document["Statement"] for name in statement["Action"]]
+    twice = {name for name in listed if listed.count(name) > 1}
     assert twice <= {"ssm:SendCommand"}
     sids = [statement["Sid"] for statement in document["Statement"]]
     assert len(sids) == len({*sids})
@@ -62,8 +62,8 @@ def test_no_playbook_is_granted_what_another_needs(tmp_path: Path) -> None:
         folder = tmp_path / file.stem
         folder.mkdir()
         (folder / file.name).write_text(file.read_text())
-        names = {name for one in load(folder).items for name in one.actions}
-        needed = {one for action in with_reversals(names) for one in action.permissions}
+        names = {name for playbook in load(folder).items for name in playbook.actions}
+        needed = {name for action in with_reversals(names) for name in action.permissions}
         assert _granted(build_policy(names)) == needed | set(READS)
 
 
@@ -76,9 +76,9 @@ def test_what_changes_something_is_held_to_one_place(name: str) -> None:
         if all(map(is_read, statement["Action"])) or statement["Action"] == ["sns:Publish"]:
             continue
         resources = statement["Resource"]
-        for one in [resources] if isinstance(resources, str) else resources:
-            assert one.startswith("arn:aws:")
-            assert one.split(":")[3] == "eu-central-1"
+        for arn in [resources] if isinstance(resources, str) else resources:
+            assert arn.startswith("arn:aws:")
+            assert arn.split(":")[3] == "eu-central-1"
         if statement["Sid"] in {"ChangeEc2", "ChangeAutoscaling", "SendToInstances"}:
             assert condition["StringEquals"].popitem()[1]
             assert OPT_IN_TAG in str(condition)
@@ -87,21 +87,21 @@ def test_what_changes_something_is_held_to_one_place(name: str) -> None:
 def test_groups_documents_and_partitions() -> None:
     """What is known is named; the tag that opts in can never be set."""
     document = build_policy(["scale_in", "run_document", "quarantine_instance"], _SCOPE)
-    found = {one["Sid"]: one for one in document["Statement"]}
-    (group,) = found["ChangeAutoscaling"]["Resource"]
+    by_sid = {statement["Sid"]: statement for statement in document["Statement"]}
+    (group,) = by_sid["ChangeAutoscaling"]["Resource"]
     assert group.startswith("arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:")
     assert group.endswith(":autoScalingGroupName/web-asg")
-    assert found["SendDocuments"]["Resource"] == [
+    assert by_sid["SendDocuments"]["Resource"] == [
         "arn:aws:ssm:eu-central-1:123456789012:document/SmartCloudOps-A"
     ]
-    assert found["Mark"]["Condition"]["ForAllValues:StringEquals"] == {
+    assert by_sid["Mark"]["Condition"]["ForAllValues:StringEquals"] == {
         "aws:TagKeys": [QUARANTINE_TAG]
     }
     china = build_policy(["scale_in"], PolicyScope(region="cn-north-1"))["Statement"][1]
     assert china["Resource"].startswith("arn:aws-cn:")
 
 
-def _told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+def _iam_policy(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     main(["iam-policy", *arguments])
     return dict(json.loads(capsys.readouterr().out))
 
@@ -114,11 +114,13 @@ def test_the_command_narrows_to_what_the_playbooks_name(
     (tmp_path / "idle-capacity.yaml").write_text(
         text.replace("match:\n", 'match:\n  - asg="web-asg"\n', 1)
     )
-    (_, changes) = _told(capsys, str(tmp_path))["Statement"]
-    assert [one.rpartition("/")[2] for one in changes["Resource"]] == ["web-asg"]
-    shipped = _told(capsys, str(_ROOT / "playbooks"))["Statement"]
-    documents = next(one["Resource"] for one in shipped if one["Sid"] == "SendDocuments")
-    assert {one.rpartition("/")[2] for one in documents} == {
+    (_, changes) = _iam_policy(capsys, str(tmp_path))["Statement"]
+    assert [arn.rpartition("/")[2] for arn in changes["Resource"]] == ["web-asg"]
+    shipped = _iam_policy(capsys, str(_ROOT / "playbooks"))["Statement"]
+    documents = next(
+        statement["Resource"] for statement in shipped if statement["Sid"] == "SendDocuments"
+    )
+    assert {arn.rpartition("/")[2] for arn in documents} == {
         "SmartCloudOps-CleanDisk",
         "SmartCloudOps-RestartService",
     }
@@ -161,7 +163,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Guarded]:
     command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
     with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
         url = wait_announced(processes.start("aws", command))["url"]
-        kept = dict(os.environ)
+        environment = dict(os.environ)
         os.environ.update(AWS_DEFAULT_REGION=_MOTO, AWS_ENDPOINT_URL=url)
         try:
             _as(("emulated", "emulated"))
@@ -178,7 +180,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Guarded]:
             yield _Guarded(world=world, iam=boto3.Session().client("iam"), acting=clients)
         finally:
             os.environ.clear()
-            os.environ.update(kept)
+            os.environ.update(environment)
 
 
 # What asks nothing of AWS needs no line of the policy.
@@ -211,32 +213,34 @@ def _performed(case: Case, guarded: _Guarded, state: Database) -> Intent:
         counts=False,
     )
     try:
-        done = acting.execute(step)
+        intent = acting.execute(step)
     finally:
         with state.write() as connection:
             claims.release(connection, step.run_id)
         case.after(world, target)
-    assert isinstance(done, Intent), done
-    return done
+    assert isinstance(intent, Intent), intent
+    return intent
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.action)
 def test_iam_lets_it_with_the_policy_and_not_without_a_line_of_it(
     case: Case, guarded: _Guarded, state: Database
 ) -> None:
-    """Each operation that changes something is needed; with all of them it is done."""
+    """Each operation that changes something is needed; with all of them it is intent."""
     whole = build_policy([case.action])
-    for missing in [one for one in CATALOG[case.action].permissions if not is_read(one)]:
+    for missing in [name for name in CATALOG[case.action].permissions if not is_read(name)]:
         statements = [
-            {**one, "Action": [name for name in one["Action"] if name != missing]}
-            for one in whole["Statement"]
+            {**statement, "Action": [name for name in statement["Action"] if name != missing]}
+            for statement in whole["Statement"]
         ]
-        guarded.allow({**whole, "Statement": [one for one in statements if one["Action"]]})
-        done = _performed(case, guarded, state)
-        assert done.outcome is not Outcome.CHANGED, missing
-        assert done.error in {"AccessDenied", "UnauthorizedOperation"}, (missing, done)
+        guarded.allow(
+            {**whole, "Statement": [statement for statement in statements if statement["Action"]]}
+        )
+        intent = _performed(case, guarded, state)
+        assert intent.outcome is not Outcome.CHANGED, missing
+        assert intent.error in {"AccessDenied", "UnauthorizedOperation"}, (missing, intent)
     guarded.allow(whole)
-    done = _performed(case, guarded, state)
-    assert done.outcome is Outcome.CHANGED, done
+    intent = _performed(case, guarded, state)
+    assert intent.outcome is Outcome.CHANGED, intent
     with state.read() as connection:
-        assert ledger.read_intent(connection, done.run_id, 0) == done
+        assert ledger.read_intent(connection, intent.run_id, 0) == intent

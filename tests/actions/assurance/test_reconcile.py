@@ -69,9 +69,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(scope="module")
 def acted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """Records of a step of each kind, every one a run of its own."""
-    made = database(f"sqlite:///{tmp_path_factory.mktemp('acted')}/state.db")
-    made.migrate("state")
-    acting = executor(world.aws, made.write, time.time, world.messenger)
+    state = database(f"sqlite:///{tmp_path_factory.mktemp('acted')}/state.db")
+    state.migrate("state")
+    acting = executor(world.aws, state.write, time.time, world.messenger)
     world.settle()
     cases = {case.action: case for case in CASES}
     members = world.in_service()
@@ -88,44 +88,44 @@ def acted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Da
             cooldown_s=0,
             bounds=Bounds(percent=100, min_healthy=0),
         )
-        done = acting.execute(step)
-        assert isinstance(done, Intent), done
-        assert done.outcome is Outcome.CHANGED, done
-        with made.write() as connection:
+        intent = acting.execute(step)
+        assert isinstance(intent, Intent), intent
+        assert intent.outcome is Outcome.CHANGED, intent
+        with state.write() as connection:
             claims.release(connection, step.run_id)
-    yield made
-    made.engine.dispose()
+    yield state
+    state.engine.dispose()
 
 
 def _log(world: World, acted: Database) -> list[dict[str, Any]]:
     """What the runs called; what the fixture itself did to get there is left out."""
     with acted.read() as connection:
-        runs = {one.run_id for one in ledger.sent_since(connection, 0.0)}
+        runs = {intent.run_id for intent in ledger.sent_since(connection, 0.0)}
     lines = world.http.get(f"{world.url}/_sim/calls").text.splitlines()
     return [call for call in map(json.loads, lines) if call["session"] in runs]
 
 
-def _found(acted: Database, file: Path, **more: Any) -> Reconciliation:
+def _reconcile(acted: Database, file: Path, **more: Any) -> Reconciliation:
     with acted.read() as connection:
         entries = ledger.sent_since(connection, 0.0)
-    seen = list(cloudtrail.read_file(file))
-    late = any(one.late for one in seen)
-    asked = {"since": 0.0, "until": time.time(), "late": late} | more
-    roles = asked.pop("roles", ())
-    return reconcile.reconcile(entries, reconcile.select_own(seen, roles), **asked)
+    calls = list(cloudtrail.read_file(file))
+    late = any(call.late for call in calls)
+    options = {"since": 0.0, "until": time.time(), "late": late} | more
+    roles = options.pop("roles", ())
+    return reconcile.reconcile(entries, reconcile.select_own(calls, roles), **options)
 
 
 def _write(folder: Path, calls: list[dict[str, Any]]) -> Path:
     file = folder / "calls.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in calls))
+    file.write_text("".join(json.dumps(call) + "\n" for call in calls))
     return file
 
 
 def test_what_was_done_is_what_was_seen(world: World, acted: Database, tmp_path: Path) -> None:
     """Every kind of step, and no finding."""
-    found = _found(acted, _write(tmp_path, _log(world, acted)))
-    assert (found.entries, found.findings, found.pending) == (len(_STEPS), [], 0)
-    assert found.calls >= len(_STEPS)
+    result = _reconcile(acted, _write(tmp_path, _log(world, acted)))
+    assert (result.entries, result.findings, result.pending) == (len(_STEPS), [], 0)
+    assert result.calls >= len(_STEPS)
 
 
 @pytest.mark.parametrize("session", ["", "own", "01KAR0SZ1PCQSD8SGKXR6D7C9P"])
@@ -143,9 +143,9 @@ def test_a_call_that_nobody_decided_on_is_found(
         "session": own if session == "own" else session,
         "status": 200,
     }
-    found = _found(acted, _write(tmp_path, [*calls, rogue]))
-    (one,) = found.findings
-    assert (one.kind, one.what, one.run_id) == (
+    result = _reconcile(acted, _write(tmp_path, [*calls, rogue]))
+    (finding,) = result.findings
+    assert (finding.kind, finding.what, finding.run_id) == (
         FindingKind.CALL_WITHOUT_ENTRY,
         "StopInstances",
         rogue["session"],
@@ -158,11 +158,13 @@ def test_a_step_that_no_call_shows_is_found(
 ) -> None:
     """Its record says that something was changed, and AWS knows nothing of it."""
     with acted.read() as connection:
-        entry = next(one for one in ledger.sent_since(connection, 0.0) if one.action == action)
-    calls = [one for one in _log(world, acted) if one["session"] != entry.run_id]
-    found = _found(acted, _write(tmp_path, calls))
-    (one,) = found.findings
-    assert (one.kind, one.what, one.run_id) == (
+        entry = next(
+            intent for intent in ledger.sent_since(connection, 0.0) if intent.action == action
+        )
+    calls = [call for call in _log(world, acted) if call["session"] != entry.run_id]
+    result = _reconcile(acted, _write(tmp_path, calls))
+    (finding,) = result.findings
+    assert (finding.kind, finding.what, finding.run_id) == (
         FindingKind.ENTRY_WITHOUT_CALL,
         action,
         entry.run_id,
@@ -175,11 +177,11 @@ def test_what_was_sent_after_the_log_was_written_is_not_missing(
     """It could not be in it; from the command line the file's own time tells."""
     calls = _log(world, acted)
     with acted.read() as connection:
-        last = max(ledger.sent_since(connection, 0.0), key=lambda one: one.ended_at or 0.0)
-    file = _write(tmp_path, [one for one in calls if one["session"] != last.run_id])
+        last = max(ledger.sent_since(connection, 0.0), key=lambda intent: intent.ended_at or 0.0)
+    file = _write(tmp_path, [call for call in calls if call["session"] != last.run_id])
     written = (last.dispatched_at or 0.0) - 1
-    found = _found(acted, file, until=written)
-    assert (found.findings, found.pending) == ([], 1)
+    result = _reconcile(acted, file, until=written)
+    assert (result.findings, result.pending) == ([], 1)
     os.utime(file, (written, written))
     monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", str(acted.engine.url))
     main(["audit", "reconcile", "--events", str(file)])
@@ -188,9 +190,9 @@ def test_what_was_sent_after_the_log_was_written_is_not_missing(
 def test_a_reboot_that_came_twice_is_found(world: World, acted: Database, tmp_path: Path) -> None:
     """One entry speaks for one call of what must not be repeated."""
     calls = _log(world, acted)
-    (reboot,) = [one for one in calls if one["operation"] == "RebootInstances"]
-    found = _found(acted, _write(tmp_path, [*calls, reboot | {"time": reboot["time"] + 5}]))
-    assert [one.kind for one in found.findings] == [FindingKind.REPEATED_CALL]
+    (reboot,) = [call for call in calls if call["operation"] == "RebootInstances"]
+    result = _reconcile(acted, _write(tmp_path, [*calls, reboot | {"time": reboot["time"] + 5}]))
+    assert [finding.kind for finding in result.findings] == [FindingKind.REPEATED_CALL]
 
 
 def _trail(calls: list[dict[str, Any]], who: str = _ROLE) -> list[dict[str, Any]]:
@@ -216,41 +218,41 @@ def test_cloudtrails_files_are_read_and_its_delay_is_respected(
     """What is young may not be there yet; an hour later it is missing."""
     file = tmp_path / "trail.json.gz"
     calls = _log(world, acted)
-    (reboot,) = [one for one in calls if one["operation"] == "RebootInstances"]
-    records = _trail([one for one in calls if one is not reboot])
+    (reboot,) = [call for call in calls if call["operation"] == "RebootInstances"]
+    records = _trail([call for call in calls if call is not reboot])
     file.write_bytes(gzip.compress(json.dumps({"Records": records}).encode()))
-    assert (_found(acted, file).findings, _found(acted, file).pending) == ([], 1)
-    later = _found(acted, file, until=time.time() + 3600)
-    assert [(one.kind, one.what) for one in later.findings] == [
+    assert (_reconcile(acted, file).findings, _reconcile(acted, file).pending) == ([], 1)
+    later = _reconcile(acted, file, until=time.time() + 3600)
+    assert [(finding.kind, finding.what) for finding in later.findings] == [
         (FindingKind.ENTRY_WITHOUT_CALL, "reboot_instance")
     ]
 
 
 def test_others_may_do_what_they_like(world: World, acted: Database, tmp_path: Path) -> None:
     """Only the service's own role must keep to the ledger, whether its calls name a run or not."""
-    mine, other = _trail(_log(world, acted)), "arn:aws:iam::123456789012:role/people"
-    stray = {**mine[0], "eventName": "RebootInstances", "userAgent": "aws-cli"}
+    own, other = _trail(_log(world, acted)), "arn:aws:iam::123456789012:role/people"
+    stray = {**own[0], "eventName": "RebootInstances", "userAgent": "aws-cli"}
     theirs = {
         **stray,
         "userIdentity": {"sessionContext": {"sessionIssuer": {"arn": other}}},
     }
     file = tmp_path / "trail.json"
-    file.write_text(json.dumps({"Records": [*mine, theirs]}))
-    assert _found(acted, file).findings == []
-    assert len(_found(acted, file, roles=[other]).findings) == 1
-    file.write_text(json.dumps({"Records": [*mine, stray]}))
-    (one,) = _found(acted, file).findings
-    assert (one.who, one.what) == (_ROLE, "RebootInstances")
+    file.write_text(json.dumps({"Records": [*own, theirs]}))
+    assert _reconcile(acted, file).findings == []
+    assert len(_reconcile(acted, file, roles=[other]).findings) == 1
+    file.write_text(json.dumps({"Records": [*own, stray]}))
+    (finding,) = _reconcile(acted, file).findings
+    assert (finding.who, finding.what) == (_ROLE, "RebootInstances")
 
 
 def test_cloudtrail_is_asked_page_by_page(world: World, acted: Database) -> None:
     """Live, as the service's own role would: all that changed something, ours known by its run."""
     waits: list[float] = []
-    seen = list(cloudtrail.look_up_calls(world.aws, 0.0, time.time() + 60, waits.append))
-    runs = {one["session"] for one in _log(world, acted)}
-    assert runs <= {one.run_id for one in seen}
-    assert not any(one.operation.startswith("Describe") for one in seen)
-    assert len(seen) <= 50 or waits
+    calls = list(cloudtrail.look_up_calls(world.aws, 0.0, time.time() + 60, waits.append))
+    runs = {call["session"] for call in _log(world, acted)}
+    assert runs <= {call.run_id for call in calls}
+    assert not any(call.operation.startswith("Describe") for call in calls)
+    assert len(calls) <= 50 or waits
 
 
 def test_from_the_command_line(
@@ -269,9 +271,9 @@ def test_from_the_command_line(
     _write(tmp_path, [*calls, calls[-1] | {"session": "rogue", "operation": "RebootInstances"}])
     with pytest.raises(SystemExit) as ended:
         main(["audit", "reconcile", "--since", "1h", "--events", str(file), "--json"])
-    told = json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out)
     assert ended.value.code == 1
-    assert [one["kind"] for one in told["findings"]] == ["call_without_entry"]
+    assert [finding["kind"] for finding in report["findings"]] == ["call_without_entry"]
     file.write_text("{nothing")
     with pytest.raises(SystemExit) as ended:
         main(["audit", "reconcile", "--events", str(file)])
@@ -293,12 +295,12 @@ def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database
     with clients.on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
         world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[5]])
     check.run_once()
-    found = [
-        (one, _count(registry, "smartcloudops_reconcile_findings", one)) for one in FindingKind
+    counts = [
+        (kind, _count(registry, "smartcloudops_reconcile_findings", kind)) for kind in FindingKind
     ]
     assert before == 0
-    assert dict(found)[FindingKind.CALL_WITHOUT_ENTRY] >= 1
-    assert dict(found)[FindingKind.ENTRY_WITHOUT_CALL] == 0
+    assert dict(counts)[FindingKind.CALL_WITHOUT_ENTRY] >= 1
+    assert dict(counts)[FindingKind.ENTRY_WITHOUT_CALL] == 0
     assert registry.get_sample_value("smartcloudops_reconciled_timestamp_seconds")
 
 

@@ -25,25 +25,27 @@ class _Identity(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
-        form = {key: found[0] for key, found in parse_qs(self.rfile.read(length).decode()).items()}
+        form = {
+            key: values[0] for key, values in parse_qs(self.rfile.read(length).decode()).items()
+        }
         action = form["Action"]
         if action == "GetCallerIdentity":
-            self._say(200, action, f"<Arn>{_SESSION}</Arn>")
+            self._reply(200, action, f"<Arn>{_SESSION}</Arn>")
             return
         if self.refused:
             body = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
             self._answer(403, body)
             return
         self.principals.append(form["PolicySourceArn"])
-        asked = [value for key, value in form.items() if key.startswith("ActionNames")]
+        names = [value for key, value in form.items() if key.startswith("ActionNames")]
         inner = "".join(
-            f"<member><EvalActionName>{one}</EvalActionName><EvalDecision>"
-            f"{'allowed' if one in _MAY else 'implicitDeny'}</EvalDecision></member>"
-            for one in asked
+            f"<member><EvalActionName>{name}</EvalActionName><EvalDecision>"
+            f"{'allowed' if name in _MAY else 'implicitDeny'}</EvalDecision></member>"
+            for name in names
         )
-        self._say(200, action, f"<EvaluationResults>{inner}</EvaluationResults>")
+        self._reply(200, action, f"<EvaluationResults>{inner}</EvaluationResults>")
 
-    def _say(self, status: int, action: str, inner: str) -> None:
+    def _reply(self, status: int, action: str, inner: str) -> None:
         self._answer(
             status, f"<{action}Response><{action}Result>{inner}</{action}Result></{action}Response>"
         )
@@ -82,9 +84,9 @@ def _check(url: str) -> "subprocess.CompletedProcess[str]":
 
 def test_what_the_role_may_do_beyond_need_is_named(url: str) -> None:
     """Not what a playbook needs; IAM is asked about the role, not about its session."""
-    done = _check(url)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines() == [
+    finished = _check(url)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr.splitlines() == [
         "warning: the role may ec2:TerminateInstances, which no playbook needs",
         "warning: the role may iam:PassRole, which no playbook needs",
     ]
@@ -94,6 +96,6 @@ def test_what_the_role_may_do_beyond_need_is_named(url: str) -> None:
 def test_where_nobody_may_ask_a_line_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no finding: the policy does not hold that right itself."""
     monkeypatch.setattr(_Identity, "refused", True)
-    done = _check(url)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "the role was not checked: AccessDenied" in done.stdout
+    finished = _check(url)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "the role was not checked: AccessDenied" in finished.stdout

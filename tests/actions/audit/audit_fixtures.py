@@ -9,8 +9,8 @@ from receiver.db.database import Database
 def unguarded(state: Database) -> None:
     """Take the triggers away, as whoever owns the database can."""
     with state.write() as connection:
-        found = text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        for name in connection.scalars(found).all():
+        triggers = text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        for name in connection.scalars(triggers).all():
             connection.execute(text(f"DROP TRIGGER {name}"))
 
 

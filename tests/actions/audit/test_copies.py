@@ -33,7 +33,7 @@ _BUCKET = "audit-archive"
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> FolderArchive:
+def copies(tmp_path: Path) -> FolderArchive:
     return FolderArchive(tmp_path / "archive")
 
 
@@ -47,61 +47,63 @@ def keys(key: Ed25519PrivateKey) -> list[Ed25519PublicKey]:
     return [key.public_key()]
 
 
-def _export(state: Database, kept: Archive) -> export.Exported:
-    return export.export(state.read, kept, _NOW)
+def _export(state: Database, copies: Archive) -> export.Exported:
+    return export.export(state.read, copies, _NOW)
 
 
-def _sign(state: Database, kept: Archive, key: Ed25519PrivateKey) -> None:
+def _sign(state: Database, copies: Archive, key: Ed25519PrivateKey) -> None:
     with state.read() as connection:
         row = list(log.rows(connection))[-1]
-    signed_heads.sign(kept, key, Checkpoint(row["seq"], row["hash"]), _NOW)
+    signed_heads.sign(copies, key, Checkpoint(row["seq"], row["hash"]), _NOW)
 
 
-def _lines(kept: Archive) -> partial[Iterator[bytes]]:
-    return partial(export.read_lines, kept)
+def _lines(copies: Archive) -> partial[Iterator[bytes]]:
+    return partial(export.read_lines, copies)
 
 
-def test_an_export_goes_on_where_it_ended(state: Database, kept: FolderArchive) -> None:
+def test_an_export_goes_on_where_it_ended(state: Database, copies: FolderArchive) -> None:
     """Nothing twice, nothing left out, in files that are not written again."""
     fill(state, 5)
-    assert _export(state, kept).records == 5
-    assert _export(state, kept).records == 0
+    assert _export(state, copies).records == 5
+    assert _export(state, copies).records == 0
     fill(state, 3)
-    assert _export(state, kept).records == 3
-    assert len(kept.list_names("records/")) == 2
-    found = export.verify(_lines(kept), {})
-    assert (found.ok, found.records) == (True, 8)
+    assert _export(state, copies).records == 3
+    assert len(copies.list_names("records/")) == 2
+    verification = export.verify(_lines(copies), {})
+    assert (verification.ok, verification.records) == (True, 8)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_exports_at_once_are_one(request: pytest.FixtureRequest, kind: str) -> None:
     """Their files would overlap; the second one is told so, and may come again."""
-    made: Database = request.getfixturevalue({"sqlite": "state", "postgresql": "empty"}[kind])
-    with export_lock(made), pytest.raises(AlreadyExportingError), export_lock(made):
+    state: Database = request.getfixturevalue({"sqlite": "state", "postgresql": "empty"}[kind])
+    with export_lock(state), pytest.raises(AlreadyExportingError), export_lock(state):
         pytest.fail("both export")
-    with export_lock(made):
+    with export_lock(state):
         pass
 
 
-def test_an_export_does_not_go_on_from_another_chain(state: Database, kept: FolderArchive) -> None:
+def test_an_export_does_not_go_on_from_another_chain(
+    state: Database, copies: FolderArchive
+) -> None:
     """What is in the archive is no start for a chain that was made anew."""
     fill(state, 5)
-    _export(state, kept)
+    _export(state, copies)
     fill(state, 1)
     unguarded(state)
     with state.write() as connection:
         changed = update(table).where(table.c.seq == 6)
         connection.execute(changed.values(previous="f" * 64))
     with pytest.raises(ArchiveError, match="record 6"):
-        _export(state, kept)
+        _export(state, copies)
 
 
-def test_a_changed_byte_of_an_export_is_named(state: Database, kept: FolderArchive) -> None:
+def test_a_changed_byte_of_an_export_is_named(state: Database, copies: FolderArchive) -> None:
     """Also one that JSON does not mind."""
     fill(state, 5)
-    _export(state, kept)
-    (name,) = kept.list_names("records/")
-    text = (kept.path / name).read_text()
+    _export(state, copies)
+    (name,) = copies.list_names("records/")
+    text = (copies.path / name).read_text()
     third = text.splitlines()[2]
     for changed in (
         third.replace("alice", "mallo"),
@@ -110,17 +112,17 @@ def test_a_changed_byte_of_an_export_is_named(state: Database, kept: FolderArchi
         "{",
         "[" * 99_999,
     ):
-        (kept.path / name).write_text(text.replace(third, changed))
-        found = export.verify(_lines(kept), {})
-        assert (found.first_bad, found.fault) == (3, ChainFault.ALTERED)
+        (copies.path / name).write_text(text.replace(third, changed))
+        verification = export.verify(_lines(copies), {})
+        assert (verification.first_bad, verification.fault) == (3, ChainFault.ALTERED)
 
 
 def test_a_signed_head_tells_of_an_end_that_was_cut_off(
-    state: Database, kept: FolderArchive, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
+    state: Database, copies: FolderArchive, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
 ) -> None:
     """Even where the database's own head was set back with it."""
     fill(state, 5)
-    _sign(state, kept, key)
+    _sign(state, copies, key)
     unguarded(state)
     with state.write() as connection:
         last = connection.execute(table.select().where(table.c.seq == 3)).one()
@@ -128,61 +130,61 @@ def test_a_signed_head_tells_of_an_end_that_was_cut_off(
         connection.execute(update(audit_head).values(seq=3, hash=last.hash))
     with state.read() as connection:
         assert log.verify(connection).ok
-        found = log.verify(connection, signed_heads.read_heads(kept, keys))
-    assert (found.first_bad, found.fault) == (4, ChainFault.TRUNCATED)
+        verification = log.verify(connection, signed_heads.read_heads(copies, keys))
+    assert (verification.first_bad, verification.fault) == (4, ChainFault.TRUNCATED)
 
 
 def test_a_head_that_somebody_else_signed_is_refused(
-    state: Database, kept: FolderArchive, keys: list[Ed25519PublicKey]
+    state: Database, copies: FolderArchive, keys: list[Ed25519PublicKey]
 ) -> None:
     """And one whose text was changed afterwards."""
     fill(state, 2)
-    _sign(state, kept, Ed25519PrivateKey.generate())
+    _sign(state, copies, Ed25519PrivateKey.generate())
     with pytest.raises(ArchiveError, match="signature"):
-        signed_heads.read_heads(kept, keys)
-    (name,) = kept.list_names("heads/")
-    (kept.path / name).write_text("[]")
+        signed_heads.read_heads(copies, keys)
+    (name,) = copies.list_names("heads/")
+    (copies.path / name).write_text("[]")
     with pytest.raises(ArchiveError, match="not a signed head"):
-        signed_heads.read_heads(kept, keys)
+        signed_heads.read_heads(copies, keys)
 
 
 def test_only_what_was_exported_and_signed_for_is_pruned(
-    state: Database, kept: FolderArchive, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
+    state: Database, copies: FolderArchive, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
 ) -> None:
     """And the chain still holds afterwards, in the database and in the archive."""
     fill(state, 4, at=100.0)
     fill(state, 4, at=1000.0)
-    assert prune.last_prunable(state.read, kept, keys, 500.0) is None
-    _export(state, kept)
-    assert prune.last_prunable(state.read, kept, keys, 500.0) is None
+    assert prune.last_prunable(state.read, copies, keys, 500.0) is None
+    _export(state, copies)
+    assert prune.last_prunable(state.read, copies, keys, 500.0) is None
     with state.read() as connection:
         fourth = list(log.rows(connection))[3]
-    signed_heads.sign(kept, key, Checkpoint(4, fourth["hash"]), _NOW)
-    _sign(state, kept, key)
-    link = prune.last_prunable(state.read, kept, keys, 500.0)
-    assert link == Checkpoint(4, fourth["hash"])
+    signed_heads.sign(copies, key, Checkpoint(4, fourth["hash"]), _NOW)
+    _sign(state, copies, key)
+    last = prune.last_prunable(state.read, copies, keys, 500.0)
+    assert last == Checkpoint(4, fourth["hash"])
     with state.write() as connection:
-        assert prune.prune(connection, link, "alice", _NOW) == 4
+        assert prune.prune(connection, last, "alice", _NOW) == 4
     with state.read() as connection:
-        found = log.verify(connection)
-        assert (found.ok, found.records) == (True, 5)
-    assert prune.last_prunable(state.read, kept, keys, 500.0) is None
-    _export(state, kept)
-    assert export.verify(_lines(kept), {}).records == 9
+        verification = log.verify(connection)
+        assert (verification.ok, verification.records) == (True, 5)
+    assert prune.last_prunable(state.read, copies, keys, 500.0) is None
+    _export(state, copies)
+    assert export.verify(_lines(copies), {}).records == 9
 
 
 def test_nothing_is_pruned_whose_copy_was_changed(
-    state: Database, kept: FolderArchive, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
+    state: Database, copies: FolderArchive, key: Ed25519PrivateKey, keys: list[Ed25519PublicKey]
 ) -> None:
     """The copy is all that would be left."""
     fill(state, 4)
-    _export(state, kept)
-    _sign(state, kept, key)
-    (name,) = kept.list_names("records/")
-    text = (kept.path / name).read_text()
-    (kept.path / name).write_text(text.replace("alice", "mallo", 1))
+    _export(state, copies)
+    _sign(state, copies, key)
+    (name,) = copies.list_names("records/")
+    text = (copies.path / name).read_text()
+    (copies.path / name).write_text(text.replace("alice", "mallo", 1))
     with pytest.raises(ArchiveError, match="record 1"):
-        prune.last_prunable(state.read, kept, keys, _NOW)
+        prune.last_prunable(state.read, copies, keys, _NOW)
 
 
 def test_a_bucket_with_object_lock_keeps_what_it_was_given(
@@ -195,17 +197,17 @@ def test_a_bucket_with_object_lock_keeps_what_it_was_given(
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket=_BUCKET, ObjectLockEnabledForBucket=True)
-        kept = archive_at(f"s3://{_BUCKET}/prod", clients.connect, lock_days=3650)
+        copies = archive_at(f"s3://{_BUCKET}/prod", clients.connect, lock_days=3650)
         fill(state, 5)
-        _export(state, kept)
-        assert export.verify(_lines(kept), {}).records == 5
-        (one,) = s3.list_object_versions(Bucket=_BUCKET)["Versions"]
-        assert one["Key"].startswith("prod/records/")
+        _export(state, copies)
+        assert export.verify(_lines(copies), {}).records == 5
+        (version,) = s3.list_object_versions(Bucket=_BUCKET)["Versions"]
+        assert version["Key"].startswith("prod/records/")
         with pytest.raises(ClientError, match="AccessDenied"):
-            s3.delete_object(Bucket=_BUCKET, Key=one["Key"], VersionId=one["VersionId"])
-        kept.put(one["Key"].removeprefix("prod/"), b"another", _NOW)
+            s3.delete_object(Bucket=_BUCKET, Key=version["Key"], VersionId=version["VersionId"])
+        copies.put(version["Key"].removeprefix("prod/"), b"another", _NOW)
         assert len(s3.list_object_versions(Bucket=_BUCKET)["Versions"]) == 1
-        assert export.verify(_lines(kept), {}).records == 5
+        assert export.verify(_lines(copies), {}).records == 5
         with pytest.raises(ArchiveError, match="NoSuchBucket"):
             archive_at("s3://nowhere", clients.connect).list_names("records/")
 
@@ -225,9 +227,9 @@ def _ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         main(["audit", *arguments])
     except SystemExit as ended:
         status = ended.code or 0
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert isinstance(status, int)
-    return status, said.err or said.out
+    return status, output.err or output.out
 
 
 def test_from_the_command_line(
@@ -263,8 +265,8 @@ def test_from_the_command_line(
     assert _ran(capsys, *both) == (0, "6 records, the chain holds, no signed head was asked\n")
     assert _ran(capsys, "verify", "--file", str(second))[0] == 1
     file.write_bytes(b"".join(lines[:4]))
-    status, said = _ran(capsys, *offline)
-    assert (status, said) == (
+    status, text = _ran(capsys, *offline)
+    assert (status, text) == (
         1,
         "smartcloudops: record 5 does not hold: truncated; 4 were read\n",
     )

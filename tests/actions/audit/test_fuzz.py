@@ -27,11 +27,11 @@ _ADDED, _SIZES = (8, 6, 6), (8, 7, 6)
 _PRUNED, _RECORDS = _SIZES[0], sum(_SIZES)
 _quick = settings(deadline=None)
 _SEQ = st.integers(1, _RECORDS)
-_KEPT = st.integers(_PRUNED + 1, _RECORDS)
+_UNPRUNED = st.integers(_PRUNED + 1, _RECORDS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class ExportedChain:
     """A chain whose first records are in its copy alone; `lines` are the copy's, in three files."""
 
     state: Database
@@ -39,7 +39,7 @@ class Kept:
     heads: dict[int, str]
     lines: list[bytes]
 
-    def seen(self, lines: list[bytes]) -> Verification:
+    def verify(self, lines: list[bytes]) -> Verification:
         """The copy with these lines, in files as they were; what is more is in the last one."""
         names = self.folder.list_names("records/")
         bounds = [0, *accumulate(_SIZES[:-1]), len(lines)]
@@ -49,49 +49,53 @@ class Kept:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
-    path = tmp_path_factory.mktemp("kept")
-    made, folder, key = (
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExportedChain]:
+    path = tmp_path_factory.mktemp("exported")
+    state, folder, key = (
         database(f"sqlite:///{path}/state.db"),
         FolderArchive(path),
         Ed25519PrivateKey.generate(),
     )
-    made.migrate("state")
+    state.migrate("state")
     at = 100.0
     for added in _ADDED:
-        fill(made, added, at)
-        last = export.export(made.read, folder, at).last
+        fill(state, added, at)
+        last = export.export(state.read, folder, at).last
         signed_heads.sign(folder, key, last, at)
         at += 1000.0
         if last.seq == _PRUNED:
-            assert prune.last_prunable(made.read, folder, [key.public_key()], at) == last
-            with made.write() as connection:
+            assert prune.last_prunable(state.read, folder, [key.public_key()], at) == last
+            with state.write() as connection:
                 prune.prune(connection, last, "alice", at)
-    unguarded(made)
-    known = dict(signed_heads.read_heads(folder, [key.public_key()]))
+    unguarded(state)
+    heads = dict(signed_heads.read_heads(folder, [key.public_key()]))
     lines = [line + b"\n" for line in export.read_lines(folder)]
-    yield Kept(state=made, folder=folder, heads=known, lines=lines)
-    made.engine.dispose()
+    yield ExportedChain(state=state, folder=folder, heads=heads, lines=lines)
+    state.engine.dispose()
 
 
-def _bad(found: Verification) -> int | None:
-    assert not found.ok
-    return found.first_bad
+def _bad(verification: Verification) -> int | None:
+    assert not verification.ok
+    return verification.first_bad
 
 
-_BYTES = st.integers(0, 255).filter(lambda one: one not in b"\r\n").map(lambda one: bytes([one]))
+_BYTES = (
+    st.integers(0, 255).filter(lambda byte: byte not in b"\r\n").map(lambda byte: bytes([byte]))
+)
 
 
 @_quick
-@given(_SEQ, st.integers(0, 999), _BYTES | st.just(b""), st.booleans())
-def test_a_changed_byte(kept: Kept, seq: int, at: int, put: bytes, more: bool) -> None:  # noqa: FBT001 drawn
+@given(seq=_SEQ, at=st.integers(0, 999), put=_BYTES | st.just(b""), more=st.booleans())
+def test_a_changed_byte(
+    exported: ExportedChain, seq: int, at: int, put: bytes, *, more: bool
+) -> None:
     """One that was replaced, lost or added; also where a part of the copy is all that is there."""
-    line = kept.lines[seq - 1]
+    line = exported.lines[seq - 1]
     at %= len(line) - 1
     changed = line[:at] + put + line[at + (not more) :]
     assume(changed != line)
-    lines = [*kept.lines[: seq - 1], changed, *kept.lines[seq:]]
-    assert _bad(kept.seen(lines)) == seq
+    lines = [*exported.lines[: seq - 1], changed, *exported.lines[seq:]]
+    assert _bad(exported.verify(lines)) == seq
     if seq > _PRUNED:
         part = b"".join(lines[_PRUNED:]).splitlines()
         assert _bad(export.verify(lambda: iter(part), {})) == seq
@@ -99,48 +103,51 @@ def test_a_changed_byte(kept: Kept, seq: int, at: int, put: bytes, more: bool) -
 
 @_quick
 @given(_SEQ, st.integers(1, 4))
-def test_lost_lines(kept: Kept, seq: int, count: int) -> None:
+def test_lost_lines(exported: ExportedChain, seq: int, count: int) -> None:
     """From any of the files, across their ends as well."""
-    assert _bad(kept.seen([*kept.lines[: seq - 1], *kept.lines[seq - 1 + count :]])) == seq
+    assert (
+        _bad(exported.verify([*exported.lines[: seq - 1], *exported.lines[seq - 1 + count :]]))
+        == seq
+    )
 
 
 @_quick
 @given(st.integers(1, _RECORDS + 1), _SEQ)
-def test_a_line_too_many(kept: Kept, seq: int, copied: int) -> None:
+def test_a_line_too_many(exported: ExportedChain, seq: int, copied: int) -> None:
     """A copy right before its original is told from it by nothing: the second is too many."""
-    lines = [*kept.lines[: seq - 1], kept.lines[copied - 1], *kept.lines[seq - 1 :]]
-    assert _bad(kept.seen(lines)) == (seq + 1 if copied == seq else seq)
+    lines = [*exported.lines[: seq - 1], exported.lines[copied - 1], *exported.lines[seq - 1 :]]
+    assert _bad(exported.verify(lines)) == (seq + 1 if copied == seq else seq)
 
 
 @_quick
 @given(st.lists(_SEQ, min_size=2, max_size=2, unique=True))
-def test_swapped_lines(kept: Kept, pair: list[int]) -> None:
+def test_swapped_lines(exported: ExportedChain, pair: list[int]) -> None:
     """Of one file or of two."""
-    lines, (first, second) = list(kept.lines), sorted(pair)
+    lines, (first, second) = list(exported.lines), sorted(pair)
     lines[first - 1], lines[second - 1] = lines[second - 1], lines[first - 1]
-    assert _bad(kept.seen(lines)) == first
+    assert _bad(exported.verify(lines)) == first
 
 
 @_quick
 @given(st.integers(0, 99_999))
-def test_an_end_that_was_cut_off(kept: Kept, cut: int) -> None:
+def test_an_end_that_was_cut_off(exported: ExportedChain, cut: int) -> None:
     """At any byte."""
-    whole = b"".join(kept.lines)
+    whole = b"".join(exported.lines)
     cut %= len(whole) - 1
-    left = sum(end - 1 <= cut for end in accumulate(map(len, kept.lines)))
-    assert _bad(kept.seen(whole[:cut].splitlines(keepends=True))) == left + 1
+    left = sum(end - 1 <= cut for end in accumulate(map(len, exported.lines)))
+    assert _bad(exported.verify(whole[:cut].splitlines(keepends=True))) == left + 1
 
 
 Change = Callable[[Connection], object]
 
 
-def _after(kept: Kept, change: Change) -> int | None:
-    """The first bad record in the database after a change, which is taken back again."""
-    with kept.state.engine.connect() as connection, connection.begin() as undone:
+def _after(exported: ExportedChain, change: Change) -> int | None:
+    """The first bad record in the database after a change, which is rolled back."""
+    with exported.state.engine.connect() as connection, connection.begin() as transaction:
         change(connection)
-        found = log.verify(connection, kept.heads)
-        undone.rollback()
-    return _bad(found)
+        verification = log.verify(connection, exported.heads)
+        transaction.rollback()
+    return _bad(verification)
 
 
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -151,28 +158,30 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 @_quick
-@given(st.sampled_from(sorted(_VALUES)), _KEPT, st.data())
-def test_a_changed_column(kept: Kept, column: str, seq: int, data: st.DataObject) -> None:
+@given(st.sampled_from(sorted(_VALUES)), _UNPRUNED, st.data())
+def test_a_changed_column(
+    exported: ExportedChain, column: str, seq: int, data: st.DataObject
+) -> None:
     """Each of them, the number and the time too."""
-    value = data.draw(_VALUES[column].filter(lambda one: f"{one}" < "\ud800"))
-    with kept.state.read() as connection:
-        (row,) = (one for one in log.rows(connection) if one["seq"] == seq)
+    value = data.draw(_VALUES[column].filter(lambda drawn: f"{drawn}" < "\ud800"))
+    with exported.state.read() as connection:
+        (row,) = (record for record in log.rows(connection) if record["seq"] == seq)
     assume(row[column] != value)
     change = update(table).where(table.c.seq == seq).values({column: value})
-    assert _after(kept, lambda one: one.execute(change)) == seq
+    assert _after(exported, lambda connection: connection.execute(change)) == seq
 
 
 @_quick
-@given(_KEPT, st.integers(1, _RECORDS))
-def test_removed_rows(kept: Kept, seq: int, count: int) -> None:
+@given(_UNPRUNED, st.integers(1, _RECORDS))
+def test_removed_rows(exported: ExportedChain, seq: int, count: int) -> None:
     """One or several, up to the end as well."""
     change = delete(table).where(table.c.seq.between(seq, seq + count - 1))
-    assert _after(kept, lambda one: one.execute(change)) == seq
+    assert _after(exported, lambda connection: connection.execute(change)) == seq
 
 
 @_quick
-@given(st.lists(_KEPT, min_size=2, max_size=2, unique=True))
-def test_swapped_rows(kept: Kept, pair: list[int]) -> None:
+@given(st.lists(_UNPRUNED, min_size=2, max_size=2, unique=True))
+def test_swapped_rows(exported: ExportedChain, pair: list[int]) -> None:
     """Two rows that changed numbers."""
     first, second = sorted(pair)
 
@@ -180,19 +189,19 @@ def test_swapped_rows(kept: Kept, pair: list[int]) -> None:
         for old, new in ((first, 99), (second, first), (99, second)):
             connection.execute(update(table).where(table.c.seq == old).values(seq=new))
 
-    assert _after(kept, change) == first
+    assert _after(exported, change) == first
 
 
 @_quick
-@given(st.integers(_PRUNED + 1, _RECORDS + 1), _KEPT)
-def test_a_row_too_many(kept: Kept, seq: int, copied: int) -> None:
+@given(st.integers(_PRUNED + 1, _RECORDS + 1), _UNPRUNED)
+def test_a_row_too_many(exported: ExportedChain, seq: int, copied: int) -> None:
     """A copy of another one, with the others moved up to make room."""
     assume(copied != seq)
 
     def change(connection: Connection) -> None:
-        (row,) = (one for one in log.rows(connection) if one["seq"] == copied)
+        (row,) = (record for record in log.rows(connection) if record["seq"] == copied)
         for old in range(_RECORDS, seq - 1, -1):
             connection.execute(update(table).where(table.c.seq == old).values(seq=old + 1))
         connection.execute(insert(table).values({**row, "seq": seq}))
 
-    assert _after(kept, change) == seq
+    assert _after(exported, change) == seq

@@ -35,14 +35,14 @@ def test_a_chain_that_grows_is_verified_as_it_was(shared: Database) -> None:
     """Several write at once while it is read; no reading finds a fault that is none."""
     with ThreadPoolExecutor(4) as pool:
         writers = [pool.submit(fill, shared, 1) for _ in range(200)]
-        found = []
+        verifications = []
         for _ in count():
             with shared.read() as connection:
-                found.append(log.verify(connection))
-            if all(one.done() for one in writers):
+                verifications.append(log.verify(connection))
+            if all(writer.done() for writer in writers):
                 break
-    assert all(one.ok for one in found)
-    assert [one.result() for one in writers]
+    assert all(verification.ok for verification in verifications)
+    assert [writer.result() for writer in writers]
     with shared.read() as connection:
         last = log.verify(connection)
     assert last.ok

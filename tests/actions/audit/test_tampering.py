@@ -23,22 +23,22 @@ Rows = list[dict[str, Any]]
 
 
 def _chain(records: int = _RECORDS) -> Rows:
-    made: Rows = []
+    chain: Rows = []
     for seq in range(1, records + 1):
         row = {"seq": seq, "at": 5.5 * seq, "actor": "alice", "event": "paused", "run_id": None}
-        row |= {"detail": f'{{"n":{seq}}}', "previous": made[-1]["hash"] if made else GENESIS}
-        made.append(row | {"hash": hash_of(row)})
-    return made
+        row |= {"detail": f'{{"n":{seq}}}', "previous": chain[-1]["hash"] if chain else GENESIS}
+        chain.append(row | {"hash": hash_of(row)})
+    return chain
 
 
-def _seen(rows: Rows, whole: Rows) -> Verification:
+def _verify(rows: Rows, whole: Rows) -> Verification:
     """With a signed head for the end, as an export has one."""
     return Verifier(heads={whole[-1]["seq"]: whole[-1]["hash"]}).verify(rows)
 
 
-def _named(found: Verification) -> tuple[int | None, ChainFault | None]:
-    assert not found.ok
-    return found.first_bad, found.fault
+def _named(verification: Verification) -> tuple[int | None, ChainFault | None]:
+    assert not verification.ok
+    return verification.first_bad, verification.fault
 
 
 @settings(max_examples=1000, deadline=None)
@@ -47,7 +47,7 @@ def test_an_altered_record(seq: int, column: str, value: str) -> None:
     """Whichever column it was."""
     rows, whole = _chain(), _chain()
     rows[seq - 1][column] = f"not {value}"
-    assert _named(_seen(rows, whole)) == (seq, ChainFault.ALTERED)
+    assert _named(_verify(rows, whole)) == (seq, ChainFault.ALTERED)
 
 
 @settings(max_examples=500, deadline=None)
@@ -58,7 +58,7 @@ def test_removed_records(seq: int, count: int) -> None:
     del rows[seq - 1 : seq - 1 + count]
     at_the_end = seq + count > _RECORDS
     fault = ChainFault.TRUNCATED if at_the_end else ChainFault.REMOVED
-    assert _named(_seen(rows, whole)) == (seq, fault)
+    assert _named(_verify(rows, whole)) == (seq, fault)
 
 
 @settings(max_examples=200, deadline=None)
@@ -66,21 +66,21 @@ def test_removed_records(seq: int, count: int) -> None:
 def test_a_truncated_chain(kept: int) -> None:
     """Only what was signed before knows of what is gone; nothing may be left at all."""
     rows, whole = _chain(), _chain()
-    assert _named(_seen(rows[:kept], whole)) == (kept + 1, ChainFault.TRUNCATED)
+    assert _named(_verify(rows[:kept], whole)) == (kept + 1, ChainFault.TRUNCATED)
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.integers(1, _RECORDS), _NUMBERS, st.booleans())
-def test_an_inserted_record(seq: int, copied: int, forged: bool) -> None:  # noqa: FBT001 drawn
+@given(seq=st.integers(1, _RECORDS), copied=_NUMBERS, forged=st.booleans())
+def test_an_inserted_record(seq: int, copied: int, *, forged: bool) -> None:
     """A copy of another record, or one that was made up."""
     rows, whole = _chain(), _chain()
-    one = dict(whole[copied - 1])
+    row = dict(whole[copied - 1])
     if forged:
-        one |= {"seq": seq, "actor": "mallory"}
-    rows.insert(seq - 1, one)
+        row |= {"seq": seq, "actor": "mallory"}
+    rows.insert(seq - 1, row)
     # A copy right before its original is told from it by nothing: the second one is too many.
     expected = seq + 1 if not forged and copied == seq else seq
-    assert _named(_seen(rows, whole)) == (expected, ChainFault.INSERTED), (seq, copied, forged)
+    assert _named(_verify(rows, whole)) == (expected, ChainFault.INSERTED), (seq, copied, forged)
 
 
 @settings(max_examples=1000, deadline=None)
@@ -90,7 +90,7 @@ def test_swapped_records(pair: list[int]) -> None:
     rows, whole = _chain(), _chain()
     first, second = sorted(pair)
     rows[first - 1], rows[second - 1] = rows[second - 1], rows[first - 1]
-    assert _named(_seen(rows, whole)) == (first, ChainFault.REORDERED)
+    assert _named(_verify(rows, whole)) == (first, ChainFault.REORDERED)
 
 
 @settings(max_examples=200, deadline=None)
@@ -103,7 +103,7 @@ def test_a_chain_that_was_made_anew_from_a_record_on(seq: int) -> None:
     for row in rows[seq - 1 :]:
         row["previous"] = before
         row["hash"] = before = hash_of(row)
-    heads = {one["seq"]: one["hash"] for one in whole}
+    heads = {row["seq"]: row["hash"] for row in whole}
     assert Verifier().verify(rows).ok
     assert _named(Verifier(heads=heads).verify(rows)) == (seq, ChainFault.REWRITTEN)
 
@@ -117,44 +117,47 @@ def test_what_was_pruned_is_carried_on_by_a_record_or_by_a_head() -> None:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    made = database(f"sqlite:///{tmp_path_factory.mktemp('kept')}/state.db")
-    made.migrate("state")
-    fill(made, _RECORDS)
-    unguarded(made)
-    yield made
-    made.engine.dispose()
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    state = database(f"sqlite:///{tmp_path_factory.mktemp('kept')}/state.db")
+    state.migrate("state")
+    fill(state, _RECORDS)
+    unguarded(state)
+    yield state
+    state.engine.dispose()
 
 
 def _after(state: Database, change: Callable[[Any], None]) -> tuple[int | None, ChainFault | None]:
-    """What the chain says in the database after a change, which is taken back again."""
-    with state.engine.connect() as connection, connection.begin() as undone:
+    """What the chain says in the database after a change, which is rolled back."""
+    with state.engine.connect() as connection, connection.begin() as transaction:
         change(connection)
-        found = log.verify(connection)
-        undone.rollback()
-    return _named(found)
+        verification = log.verify(connection)
+        transaction.rollback()
+    return _named(verification)
 
 
 @settings(max_examples=150, deadline=None)
 @given(_NUMBERS, st.sampled_from(_COLUMNS[1:]))
-def test_an_altered_row(kept: Database, seq: int, column: str) -> None:
+def test_an_altered_row(filled: Database, seq: int, column: str) -> None:
     """In the database."""
     change = update(table).where(table.c.seq == seq).values({column: "other"})
-    assert _after(kept, lambda one: one.execute(change)) == (seq, ChainFault.ALTERED)
+    assert _after(filled, lambda connection: connection.execute(change)) == (
+        seq,
+        ChainFault.ALTERED,
+    )
 
 
 @settings(max_examples=50, deadline=None)
 @given(_NUMBERS)
-def test_a_removed_row(kept: Database, seq: int) -> None:
+def test_a_removed_row(filled: Database, seq: int) -> None:
     """The last one is missed by the head."""
     change = delete(table).where(table.c.seq == seq)
     fault = ChainFault.TRUNCATED if seq == _RECORDS else ChainFault.REMOVED
-    assert _after(kept, lambda one: one.execute(change)) == (seq, fault)
+    assert _after(filled, lambda connection: connection.execute(change)) == (seq, fault)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(_NUMBERS, min_size=2, max_size=2, unique=True))
-def test_swapped_rows(kept: Database, pair: list[int]) -> None:
+def test_swapped_rows(filled: Database, pair: list[int]) -> None:
     """Two rows that changed numbers."""
     first, second = sorted(pair)
 
@@ -162,12 +165,12 @@ def test_swapped_rows(kept: Database, pair: list[int]) -> None:
         for old, new in ((first, 99), (second, first), (99, second)):
             connection.execute(update(table).where(table.c.seq == old).values(seq=new))
 
-    assert _after(kept, change) == (first, ChainFault.REORDERED)
+    assert _after(filled, change) == (first, ChainFault.REORDERED)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, _RECORDS + 1))
-def test_an_inserted_row(kept: Database, seq: int) -> None:
+def test_an_inserted_row(filled: Database, seq: int) -> None:
     """The others moved up to make room."""
 
     def change(connection: Any) -> None:
@@ -177,17 +180,17 @@ def test_an_inserted_row(kept: Database, seq: int) -> None:
         row |= {"detail": "{}", "previous": GENESIS}
         connection.execute(insert(table).values(row | {"hash": hash_of(row)}))
 
-    assert _after(kept, change) == (seq, ChainFault.INSERTED)
+    assert _after(filled, change) == (seq, ChainFault.INSERTED)
 
 
-def test_a_row_that_the_first_one_was_made_to_look_pruned(kept: Database) -> None:
+def test_a_row_that_the_first_one_was_made_to_look_pruned(filled: Database) -> None:
     """The head alone does not say that something was pruned: the chain must say so, too."""
 
     def change(connection: Any) -> None:
         connection.execute(delete(table).where(table.c.seq <= 3))
         connection.execute(update(audit_head).values(pruned=3))
 
-    assert _after(kept, change) == (1, ChainFault.REMOVED)
+    assert _after(filled, change) == (1, ChainFault.REMOVED)
 
 
 @pytest.mark.parametrize(

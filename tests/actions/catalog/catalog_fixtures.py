@@ -1,4 +1,4 @@
-"""Every action with what it needs, against the emulated AWS at twenty times the speed of life."""
+"""Every action with what it needs, against the emulated AWS at twenty times real speed."""
 
 import json
 import time
@@ -24,7 +24,7 @@ class World:
     http: httpx.Client
     aws: Aws
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
-    made: dict[str, Any] = field(default_factory=dict)
+    created: dict[str, Any] = field(default_factory=dict)
 
     def group(self) -> Mapping[str, Any]:
         answer = self.aws.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])
@@ -32,17 +32,17 @@ class World:
 
     def in_service(self) -> list[str]:
         return [
-            one["InstanceId"]
-            for one in self.group()["Instances"]
-            if one["LifecycleState"] == "InService"
+            member["InstanceId"]
+            for member in self.group()["Instances"]
+            if member["LifecycleState"] == "InService"
         ]
 
     def calls(self, run_id: str) -> list[str]:
         """Operations that changed something for this run."""
         lines = self.http.get(f"{self.url}/_sim/calls").text.splitlines()
-        found = [call for call in map(json.loads, lines) if call["session"] == run_id]
+        own = [call for call in map(json.loads, lines) if call["session"] == run_id]
         reads = ("Describe", "List", "Get")
-        return [one["operation"] for one in found if not one["operation"].startswith(reads)]
+        return [call["operation"] for call in own if not call["operation"].startswith(reads)]
 
     def settle(self) -> None:
         """Wait until the group is whole again."""
@@ -50,29 +50,29 @@ class World:
         eventually(lambda: len(self.in_service()) == 6 == len(self.group()["Instances"]))
 
     def security_group(self, name: str) -> str:
-        """A security group of the fleet's network, made once, without rules."""
-        if name not in self.made:
-            one = self.aws.ec2.describe_instances()["Reservations"][0]["Instances"][0]
+        """A security group of the fleet's network, created once, without rules."""
+        if name not in self.created:
+            instance = self.aws.ec2.describe_instances()["Reservations"][0]["Instances"][0]
             answer = self.aws.ec2.create_security_group(
-                GroupName=name, Description=name, VpcId=one["VpcId"]
+                GroupName=name, Description=name, VpcId=instance["VpcId"]
             )
-            self.made[name] = answer["GroupId"]
+            self.created[name] = answer["GroupId"]
             self.aws.ec2.revoke_security_group_egress(
                 GroupId=answer["GroupId"],
                 IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}],
             )
-        return str(self.made[name])
+        return str(self.created[name])
 
     def rule(self) -> tuple[str, list[str]]:
-        """A balancer's rule that shares between two target groups, made once: ARNs."""
-        if "rule" not in self.made:
-            self.made["rule"] = self._make_rule()
-        arn, groups = self.made["rule"]
+        """A balancer's rule that shares between two target groups, created once: ARNs."""
+        if "rule" not in self.created:
+            self.created["rule"] = self._make_rule()
+        arn, groups = self.created["rule"]
         return str(arn), list(groups)
 
     def _make_rule(self) -> tuple[str, list[str]]:
         elb = self.aws.elbv2
-        subnets = [one["SubnetId"] for one in self.aws.ec2.describe_subnets()["Subnets"][:2]]
+        subnets = [subnet["SubnetId"] for subnet in self.aws.ec2.describe_subnets()["Subnets"][:2]]
         vpc = self.aws.ec2.describe_subnets(SubnetIds=subnets[:1])["Subnets"][0]["VpcId"]
         balancer = elb.create_load_balancer(Name="shared", Subnets=subnets)["LoadBalancers"][0]
         groups = [
@@ -103,7 +103,7 @@ class World:
 def eventually(holds: Callable[[], object]) -> None:
     until = time.monotonic() + 20
     while not holds():
-        assert time.monotonic() < until, "it did not come"
+        assert time.monotonic() < until, "the condition did not hold in time"
         time.sleep(0.1)
 
 
@@ -159,7 +159,7 @@ def _detach(world: World, target: str) -> None:
 
 
 def _attach(world: World, target: str) -> None:
-    if target not in {one["InstanceId"] for one in world.group()["Instances"]}:
+    if target not in {member["InstanceId"] for member in world.group()["Instances"]}:
         world.aws.autoscaling.attach_instances(AutoScalingGroupName=GROUP, InstanceIds=[target])
 
 
@@ -168,8 +168,8 @@ def _refresh(world: World, _: str) -> None:
 
 
 def _no_refresh(world: World, _: str) -> None:
-    found = world.aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=GROUP)
-    states = [one["Status"] for one in found["InstanceRefreshes"]]
+    answer = world.aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=GROUP)
+    states = [refresh["Status"] for refresh in answer["InstanceRefreshes"]]
     if states and states[0] in {"InProgress", "RollbackInProgress"}:
         world.aws.autoscaling.cancel_instance_refresh(AutoScalingGroupName=GROUP)
 
@@ -207,29 +207,29 @@ def _interfaces(world: World, target: str) -> list[str]:
     answer = world.aws.ec2.describe_network_interfaces(
         Filters=[{"Name": "attachment.instance-id", "Values": [target]}]
     )
-    return [one["NetworkInterfaceId"] for one in answer["NetworkInterfaces"]]
+    return [interface["NetworkInterfaceId"] for interface in answer["NetworkInterfaces"]]
 
 
 def _isolate(world: World, target: str) -> None:
-    world.made["interfaces"] = _interfaces(world, target)
-    for one in world.made["interfaces"]:
+    world.created["interfaces"] = _interfaces(world, target)
+    for interface in world.created["interfaces"]:
         world.aws.ec2.modify_network_interface_attribute(
-            NetworkInterfaceId=one, Groups=[world.security_group(ISOLATING)]
+            NetworkInterfaceId=interface, Groups=[world.security_group(ISOLATING)]
         )
     world.aws.ec2.create_tags(Resources=[target], Tags=[{"Key": QUARANTINE_TAG, "Value": "true"}])
 
 
 def _release(world: World, target: str) -> None:
-    for one in _interfaces(world, target):
+    for interface in _interfaces(world, target):
         world.aws.ec2.modify_network_interface_attribute(
-            NetworkInterfaceId=one, Groups=[world.security_group("usual")]
+            NetworkInterfaceId=interface, Groups=[world.security_group("usual")]
         )
     world.aws.ec2.delete_tags(Resources=[target], Tags=[{"Key": QUARANTINE_TAG}])
 
 
 def _former_groups(world: World) -> dict[str, Any]:
     usual = world.security_group("usual")
-    return {"groups": {one: [usual] for one in world.made["interfaces"]}}
+    return {"groups": {interface: [usual] for interface in world.created["interfaces"]}}
 
 
 def _shut_down(world: World, target: str) -> None:
@@ -351,7 +351,7 @@ CASES = (
     ),
     Case(action="page", writes="Publish", params=_topic),
 )
-# Those that reach no AWS at all.
+# Actions that do not call AWS.
 OUTSIDE = (
     Case(action="notify", writes="", params=lambda _: {"to": "oncall", "message": "look"}),
     Case(action="create_silence", writes="", params=lambda _: {"alertnames": ["ServiceDown"]}),

@@ -55,18 +55,18 @@ class Stubbed:
     def instance(self, state: str = "running", group: str | None = GROUP) -> None:
         """One description of the instance."""
         tags = [{"Key": "aws:autoscaling:groupName", "Value": group}] if group else []
-        found = {
+        instance = {
             "InstanceId": HOST,
             "State": {"Name": state},
             "LaunchTime": datetime(2026, 1, 1, tzinfo=UTC),
             "Placement": {"AvailabilityZone": "eu-west-1a"},
             "Tags": tags,
         }
-        self.answer("ec2", "describe_instances", {"Reservations": [{"Instances": [found]}]})
+        self.answer("ec2", "describe_instances", {"Reservations": [{"Instances": [instance]}]})
 
     def group(self, *members: str, target_groups: tuple[str, ...] = (BLUE, GREEN)) -> None:
         """One description of the group."""
-        found = {
+        group = {
             "AutoScalingGroupName": GROUP,
             "MinSize": 1,
             "MaxSize": 9,
@@ -78,36 +78,36 @@ class Stubbed:
             "TargetGroupARNs": list(target_groups),
             "Instances": [
                 {
-                    "InstanceId": one,
+                    "InstanceId": member,
                     "AvailabilityZone": "eu-west-1a",
                     "LifecycleState": "InService",
                     "HealthStatus": "Healthy",
                     "ProtectedFromScaleIn": False,
                 }
-                for one in members
+                for member in members
             ],
         }
-        answer = {"AutoScalingGroups": [found]}
+        answer = {"AutoScalingGroups": [group]}
         self.answer("autoscaling", "describe_auto_scaling_groups", answer)
 
     def health(self, arn: str, **states: str) -> None:
         """One description of a target group; `host` and `other` are the two instances."""
         ids = {"host": HOST, "other": OTHER}
-        found = [
+        targets = [
             {"Target": {"Id": ids[name]}, "TargetHealth": {"State": state}}
             for name, state in states.items()
         ]
-        answer = {"TargetHealthDescriptions": found}
+        answer = {"TargetHealthDescriptions": targets}
         self.answer("elbv2", "describe_target_health", answer, {"TargetGroupArn": arn})
 
     def interfaces(self, *groups: str, vpc: str = VPC) -> None:
         """One description of the instance's only interface."""
-        found = {
+        interface = {
             "NetworkInterfaceId": "eni-0123456789abcdef0",
             "VpcId": vpc,
-            "Groups": [{"GroupId": one} for one in groups],
+            "Groups": [{"GroupId": group} for group in groups],
         }
-        answer = {"NetworkInterfaces": [found]}
+        answer = {"NetworkInterfaces": [interface]}
         self.answer("ec2", "describe_network_interfaces", answer)
 
 
@@ -116,12 +116,12 @@ def clients() -> Iterator[Mapping[str, Any]]:
     """Made once: that takes longer than a test."""
     session = boto3.Session("key", "secret", region_name="eu-west-1")
     once = Config(retries={"total_max_attempts": 1})
-    made: dict[str, Any] = {
-        one.name: session.client(one.name.removesuffix("_once"), config=once)  # type: ignore[call-overload] # names of services
-        for one in fields(Aws)
+    by_name: dict[str, Any] = {
+        client.name: session.client(client.name.removesuffix("_once"), config=once)  # type: ignore[call-overload] # names of services
+        for client in fields(Aws)
     }
-    yield made
-    for client in made.values():
+    yield by_name
+    for client in by_name.values():
         client.close()
 
 

@@ -46,16 +46,16 @@ class Cutting:
     begin: Callable[[], AbstractContextManager[Connection]]
     last: int
     before: bool
-    seen: int = 0
+    count: int = 0
 
     @contextmanager
     def __call__(self) -> Iterator[Connection]:
-        self.seen += 1
-        if self.before and self.seen == self.last:
+        self.count += 1
+        if self.before and self.count == self.last:
             raise CutOffError
         with self.begin() as connection:
             yield connection
-        if not self.before and self.seen == self.last:
+        if not self.before and self.count == self.last:
             raise CutOffError
 
 
@@ -63,7 +63,7 @@ class Cutting:
 # it.
 _CUTS = {
     "claimed": (2, False),
-    "looked": (3, True),
+    "prepared": (3, True),
     "dispatched": (3, False),
     "called": (4, True),
     "observed": (4, False),
@@ -76,13 +76,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
     with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
         url = wait_announced(processes.start("aws", command))["url"]
-        kept = dict(os.environ)
+        environment = dict(os.environ)
         os.environ.update(_ENV, AWS_ENDPOINT_URL=url)
         try:
             yield World(url=url, http=http, aws=clients.connect())
         finally:
             os.environ.clear()
-            os.environ.update(kept)
+            os.environ.update(environment)
 
 
 def _step(case: Case, world: World, target: str, run_id: str) -> Step:
@@ -115,7 +115,7 @@ def _prepared(case: Case, world: World) -> Iterator[str]:
         case.after(world, target)
 
 
-def _done(result: Intent | Reason) -> Intent:
+def _intent(result: Intent | Reason) -> Intent:
     assert isinstance(result, Intent), result
     return result
 
@@ -139,20 +139,20 @@ def test_cut_off_anywhere_it_happens_at_most_once_and_settles(
         cutting = replace(acting, begin=Cutting(state.write, last, before))
         with pytest.raises(CutOffError):
             cutting.execute(step)
-        done = _done(acting.execute(step))
-        assert done.stage is Stage.OBSERVED
+        intent = _intent(acting.execute(step))
+        assert intent.stage is Stage.OBSERVED
         calls = world.calls(run_id).count(case.writes)
         if cut == "dispatched" and not action.idempotent:
             # Nobody knows whether it was sent, so it is not sent again.
-            assert (calls, done.outcome) in {(0, Outcome.UNKNOWN), (0, Outcome.FAILED)}
+            assert (calls, intent.outcome) in {(0, Outcome.UNKNOWN), (0, Outcome.FAILED)}
         elif cut == "called" and case.action == "page":
             # Told twice is better than not at all.
-            assert (calls, done.outcome) == (2, Outcome.CHANGED)
+            assert (calls, intent.outcome) == (2, Outcome.CHANGED)
         else:
             assert calls == 1
             lost = cut == "called" and case.action == "reboot_instance"
-            assert done.outcome is (Outcome.UNKNOWN if lost else Outcome.CHANGED)
-        assert acting.execute(step) == done
+            assert intent.outcome is (Outcome.UNKNOWN if lost else Outcome.CHANGED)
+        assert acting.execute(step) == intent
         assert world.calls(run_id).count(case.writes) == calls
 
 
@@ -162,16 +162,16 @@ def test_people_are_told_at_most_once(
     case: Case, cut: str, world: World, state: Database, clock: Clock
 ) -> None:
     """Of a notification whose answer was lost nobody knows; a silence is found by its comment."""
-    world.messenger.told.clear()
+    world.messenger.notifications.clear()
     world.messenger.active.clear()
     acting = _executor(world, state, clock)
     step = _step(case, world, GROUP, str(ULID()))
     last, before = _CUTS[cut]
     with pytest.raises(CutOffError):
         replace(acting, begin=Cutting(state.write, last, before)).execute(step)
-    done = _done(acting.execute(step))
-    assert done.stage is Stage.OBSERVED
-    assert len(world.messenger.told) <= 1
+    intent = _intent(acting.execute(step))
+    assert intent.stage is Stage.OBSERVED
+    assert len(world.messenger.notifications) <= 1
     assert len(world.messenger.active) <= 1
 
 
@@ -187,25 +187,25 @@ def test_what_is_undone_is_as_before(
     acting = _executor(world, state, clock)
     with _prepared(case, world) as target:
         step = _step(case, world, target, run_id)
-        done = _done(acting.execute(step))
-        assert done.outcome is Outcome.CHANGED
-        call = acting.call(done)
+        intent = _intent(acting.execute(step))
+        assert intent.outcome is Outcome.CHANGED
+        call = acting.call(intent)
         assert action.unchanged_since(call)
-        wanted = action.undo(call)
-        assert wanted is not None
-        assert wanted.action == action.undone_by
+        undo = action.undo(call)
+        assert undo is not None
+        assert undo.action == action.undone_by
         if case.action != "start_instance_refresh":
             eventually(lambda: action.progress(call) is Progress.DONE)
         undoing = replace(
             step,
             index=1_000,
-            action=CATALOG[wanted.action],
-            params=CATALOG[wanted.action].params.model_validate(wanted.params).model_dump(),
-            reverses=ReversedStep(action, done),
+            action=CATALOG[undo.action],
+            params=CATALOG[undo.action].params.model_validate(undo.params).model_dump(),
+            reverses=ReversedStep(action, intent),
         )
-        assert _done(acting.execute(undoing)).outcome is Outcome.CHANGED
+        assert _intent(acting.execute(undoing)).outcome is Outcome.CHANGED
         assert not action.unchanged_since(call)
-        again = _done(acting.execute(replace(undoing, index=1_001)))
+        again = _intent(acting.execute(replace(undoing, index=1_001)))
         assert again.outcome is Outcome.FAILED
         assert "somebody changed it" in (again.error or "")
 
@@ -220,11 +220,11 @@ def test_an_instance_that_is_none_is_not_acted_on(
 ) -> None:
     """Neither an id of nobody, nor an empty one, which to AWS would be everybody."""
     acting = _executor(world, state, clock)
-    world.made.setdefault("interfaces", ["eni-00000000"])
+    world.created.setdefault("interfaces", ["eni-00000000"])
     for target in ("i-0000000000000dead", ""):
         step = replace(_step(case, world, target, str(ULID())), group="")
-        done = _done(acting.execute(step))
-        assert (done.outcome, done.dispatched_at) == (Outcome.FAILED, None)
+        intent = _intent(acting.execute(step))
+        assert (intent.outcome, intent.dispatched_at) == (Outcome.FAILED, None)
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,10 @@ def test_a_group_that_is_none_is_not_acted_on(
     case: Case, world: World, state: Database, clock: Clock
 ) -> None:
     """A wrong name is nobody."""
-    done = _done(_executor(world, state, clock).execute(_step(case, world, "no-asg", str(ULID()))))
-    assert (done.outcome, done.dispatched_at) == (Outcome.FAILED, None)
+    intent = _intent(
+        _executor(world, state, clock).execute(_step(case, world, "no-asg", str(ULID())))
+    )
+    assert (intent.outcome, intent.dispatched_at) == (Outcome.FAILED, None)
 
 
 @pytest.mark.parametrize("cut", _CUTS)
@@ -256,11 +258,11 @@ def test_the_action_of_the_page_is_sound(
         cutting = replace(acting, begin=Cutting(state.write, *_CUTS[cut]))
         with pytest.raises(CutOffError):
             cutting.execute(step)
-        done = _done(acting.execute(step))
+        intent = _intent(acting.execute(step))
         world.aws.autoscaling.set_instance_protection(
             InstanceIds=[target], AutoScalingGroupName=GROUP, ProtectedFromScaleIn=False
         )
-    assert done.outcome is Outcome.CHANGED
+    assert intent.outcome is Outcome.CHANGED
     assert world.calls(step.run_id).count("SetInstanceProtection") == 1
 
 

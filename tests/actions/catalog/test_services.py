@@ -46,22 +46,24 @@ def _refused(action: Action, stubbed: Stubbed, **params: Any) -> str:
 
 
 def _agent(stubbed: Stubbed, *states: str) -> None:
-    found = [{"InstanceId": HOST, "PingStatus": state} for state in states]
+    agents = [{"InstanceId": HOST, "PingStatus": state} for state in states]
     stubbed.answer(
         "ssm",
         "describe_instance_information",
-        {"InstanceInformationList": found},
+        {"InstanceInformationList": agents},
         {"Filters": [{"Key": "InstanceIds", "Values": [HOST]}]},
     )
 
 
 def _listed(stubbed: Stubbed, **comments: str) -> None:
-    found = [{"CommandId": one * 36, "Comment": said} for one, said in comments.items()]
+    commands = [
+        {"CommandId": letter * 36, "Comment": comment} for letter, comment in comments.items()
+    ]
     expected = {"InstanceId": HOST, "MaxResults": 50}
-    stubbed.answer("ssm", "list_commands", {"Commands": found}, expected)
+    stubbed.answer("ssm", "list_commands", {"Commands": commands}, expected)
 
 
-@pytest.mark.parametrize("action", [_restart, _document], ids=lambda one: one.name)
+@pytest.mark.parametrize("action", [_restart, _document], ids=lambda action: action.name)
 def test_a_command_needs_an_agent_that_listens(action: Action, stubbed: Stubbed) -> None:
     """Otherwise it would wait, and run when nobody expects it any more."""
     stubbed.instance("stopped")
@@ -117,8 +119,8 @@ def test_a_command_that_was_sent_is_not_sent_again(stubbed: Stubbed) -> None:
     _listed(stubbed, a=f"{TOKEN}0", b="", c=TOKEN)
     assert _restart.act(stubbed.call(service="app")) == {"command_id": "c" * 36}
     _listed(stubbed, a=f"{TOKEN}0", c=TOKEN)
-    found = _restart.read_back(stubbed.call(service="app"))
-    assert found == CallResult(Outcome.CHANGED, {"command_id": "c" * 36})
+    result = _restart.read_back(stubbed.call(service="app"))
+    assert result == CallResult(Outcome.CHANGED, {"command_id": "c" * 36})
     _listed(stubbed, a=f"{TOKEN}0")
     assert _restart.read_back(stubbed.call(service="app")).outcome is Outcome.UNKNOWN
 
@@ -140,8 +142,8 @@ def test_a_command_goes_as_far_as_its_invocation_says(
     stubbed: Stubbed, status: str, progress: Progress
 ) -> None:
     """Only a success is done."""
-    asked = {"CommandId": "c" * 36, "InstanceId": HOST}
-    stubbed.answer("ssm", "get_command_invocation", {"Status": status}, asked)
+    expected = {"CommandId": "c" * 36, "InstanceId": HOST}
+    stubbed.answer("ssm", "get_command_invocation", {"Status": status}, expected)
     call = replace(stubbed.call(), made={"command_id": "c" * 36})
     assert _restart.progress(call) is progress
 
@@ -159,16 +161,24 @@ def test_an_invocation_that_is_not_there_yet_is_waited_for(stubbed: Stubbed) -> 
 
 _HOSTILE = ("a; reboot", "$(reboot)", "`reboot`", "a\nb", "a'b", 'a"b', "a|b", "a>b", "{{x}}")
 _WRONG: list[tuple[str, Mapping[str, Any]]] = [
-    *(("restart_service", {"service": one}) for one in ("", "a b", "a/b", "x" * 65, *_HOSTILE)),
+    *(
+        ("restart_service", {"service": service})
+        for service in ("", "a b", "a/b", "x" * 65, *_HOSTILE)
+    ),
     ("restart_service", {}),
     ("restart_service", {"service": "app", "document": "AWS-RunShellScript"}),
     *(
-        ("run_document", {"document": one})
-        for one in ("AWS-RunShellScript", "SmartCloudOps-", "xSmartCloudOps-A", "SmartCloudOps-a/b")
+        ("run_document", {"document": document})
+        for document in (
+            "AWS-RunShellScript",
+            "SmartCloudOps-",
+            "xSmartCloudOps-A",
+            "SmartCloudOps-a/b",
+        )
     ),
     *(
-        ("run_document", {"document": "SmartCloudOps-A", "parameters": {"Path": one}})
-        for one in _HOSTILE
+        ("run_document", {"document": "SmartCloudOps-A", "parameters": {"Path": text}})
+        for text in _HOSTILE
     ),
     ("run_document", {"document": "SmartCloudOps-A", "parameters": {"a b": "x"}}),
     ("run_document", {"document": "SmartCloudOps-A", "parameters": {"Days": 1}}),
@@ -221,11 +231,11 @@ def test_a_target_is_taken_out_of_where_it_is_and_put_back_there(stubbed: Stubbe
     stubbed.health(GREEN, other="healthy")
     stubbed.health(BLUE, host="healthy", other="healthy")
     call = stubbed.call()
-    seen = _deregister.observe(call)
-    assert (seen.already, seen.before) == (False, {"target_groups": [BLUE]})
-    call = replace(call, before=seen.before)
-    asked = {"TargetGroupArn": BLUE, "Targets": [{"Id": HOST}]}
-    stubbed.answer("elbv2", "deregister_targets", {}, asked)
+    observation = _deregister.observe(call)
+    assert (observation.already, observation.before) == (False, {"target_groups": [BLUE]})
+    call = replace(call, before=observation.before)
+    expected = {"TargetGroupArn": BLUE, "Targets": [{"Id": HOST}]}
+    stubbed.answer("elbv2", "deregister_targets", {}, expected)
     assert _deregister.act(call) == {}
     stubbed.health(BLUE, host="draining", other="healthy")
     assert _deregister.progress(call) is Progress.UNDERWAY
@@ -317,8 +327,8 @@ def test_only_the_weights_of_a_rule_change(stubbed: Stubbed) -> None:
     """Order and stickiness stay, and signing in keeps the secret that AWS does not show."""
     call = stubbed.call(GROUP, rule=RULE, weights={BLUE: 0, GREEN: 100})
     _rule(stubbed, 90, 10, _SIGN_IN)
-    seen = _shift.observe(call)
-    assert (seen.already, seen.before) == (False, {"weights": {BLUE: 90, GREEN: 10}})
+    observation = _shift.observe(call)
+    assert (observation.already, observation.before) == (False, {"weights": {BLUE: 90, GREEN: 10}})
     _rule(stubbed, 90, 10, _SIGN_IN)
     oidc: dict[str, Any] = dict(_SIGN_IN)
     oidc["AuthenticateOidcConfig"] = {
@@ -338,7 +348,7 @@ def test_only_the_weights_of_a_rule_change(stubbed: Stubbed) -> None:
     }
     stubbed.answer("elbv2", "modify_rule", {}, {"RuleArn": RULE, "Actions": [oidc, forward]})
     assert _shift.act(call) == {}
-    undo = _shift.undo(replace(call, before=seen.before))
+    undo = _shift.undo(replace(call, before=observation.before))
     assert undo is not None
     assert undo.params == {"rule": RULE, "weights": {BLUE: 90, GREEN: 10}}
 
@@ -362,35 +372,35 @@ def test_a_rule_that_is_another_is_not_changed(stubbed: Stubbed) -> None:
     """Other target groups, no forwarding, or no rule at all."""
     stranger = BLUE.replace("blue", "red")
     _rule(stubbed, 90, 10)
-    wanted = {"rule": RULE, "weights": {BLUE: 0, stranger: 100}}
-    assert "other target groups" in _refused(_shift, stubbed, **wanted)
+    params = {"rule": RULE, "weights": {BLUE: 0, stranger: 100}}
+    assert "other target groups" in _refused(_shift, stubbed, **params)
     redirect = {"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301"}}
     stubbed.answer("elbv2", "describe_rules", {"Rules": [{"Actions": [redirect]}]})
-    assert "does not forward" in _refused(_shift, stubbed, **wanted)
+    assert "does not forward" in _refused(_shift, stubbed, **params)
     stubbed.answer("elbv2", "describe_rules", {"Rules": []})
-    assert "no such rule" in _refused(_shift, stubbed, **wanted)
+    assert "no such rule" in _refused(_shift, stubbed, **params)
     stubbed.fail("elbv2", "describe_rules", "RuleNotFound")
     with pytest.raises(ClientError):
-        _shift.observe(stubbed.call(GROUP, **wanted))
+        _shift.observe(stubbed.call(GROUP, **params))
 
 
 def _security_group(stubbed: Stubbed, **more: Any) -> None:
-    found = {"GroupId": _ISOLATING, "VpcId": VPC, **more}
-    asked = {"Filters": [{"Name": "group-id", "Values": [_ISOLATING]}]}
-    stubbed.answer("ec2", "describe_security_groups", {"SecurityGroups": [found]}, asked)
+    group = {"GroupId": _ISOLATING, "VpcId": VPC, **more}
+    expected = {"Filters": [{"Name": "group-id", "Values": [_ISOLATING]}]}
+    stubbed.answer("ec2", "describe_security_groups", {"SecurityGroups": [group]}, expected)
 
 
-@pytest.mark.parametrize("action", [_quarantine, _shutdown], ids=lambda one: one.name)
+@pytest.mark.parametrize("action", [_quarantine, _shutdown], ids=lambda action: action.name)
 def test_a_group_that_would_not_isolate_is_refused(action: Action, stubbed: Stubbed) -> None:
     """Before anything is tagged, copied or stopped."""
-    wanted = {"security_group": _ISOLATING}
+    params = {"security_group": _ISOLATING}
     stubbed.answer("ec2", "describe_security_groups", {"SecurityGroups": []})
-    assert "does not exist" in _refused(action, stubbed, **wanted)
+    assert "does not exist" in _refused(action, stubbed, **params)
     _security_group(stubbed, IpPermissions=[{"IpProtocol": "-1"}])
-    assert "lets something in" in _refused(action, stubbed, **wanted)
+    assert "lets something in" in _refused(action, stubbed, **params)
     _security_group(stubbed)
     stubbed.interfaces(_USUAL, vpc="vpc-0123456789abcdef1")
-    assert "lies in another VPC" in _refused(action, stubbed, **wanted)
+    assert "lies in another VPC" in _refused(action, stubbed, **params)
 
 
 @pytest.mark.parametrize("state", ["pending", "stopping", "shutting-down", "terminated"])
@@ -407,19 +417,19 @@ def _disks(stubbed: Stubbed, *kept: str) -> None:
     """Two disks, some of which this step has kept already."""
     volumes = [{"VolumeId": "vol-1"}, {"VolumeId": "vol-2"}]
     stubbed.answer("ec2", "describe_volumes", {"Volumes": volumes})
-    asked = {
+    expected = {
         "OwnerIds": ["self"],
         "Filters": [{"Name": "tag:smartcloudops:quarantined", "Values": [TOKEN]}],
     }
-    answer = {"Snapshots": [{"VolumeId": one} for one in kept]}
-    stubbed.answer("ec2", "describe_snapshots", answer, asked)
+    answer = {"Snapshots": [{"VolumeId": volume} for volume in kept]}
+    stubbed.answer("ec2", "describe_snapshots", answer, expected)
 
 
 def _cut_off(stubbed: Stubbed) -> None:
     """One interface that gets the isolating group."""
     stubbed.interfaces(_USUAL)
-    asked = {"NetworkInterfaceId": _INTERFACE, "Groups": [_ISOLATING]}
-    stubbed.answer("ec2", "modify_network_interface_attribute", {}, asked)
+    expected = {"NetworkInterfaceId": _INTERFACE, "Groups": [_ISOLATING]}
+    stubbed.answer("ec2", "modify_network_interface_attribute", {}, expected)
 
 
 def test_each_disk_is_kept_once_however_often_it_is_tried(stubbed: Stubbed) -> None:
@@ -429,12 +439,12 @@ def test_each_disk_is_kept_once_however_often_it_is_tried(stubbed: Stubbed) -> N
         stubbed.answer("ec2", "create_tags", {}, {"Resources": [HOST], "Tags": tags})
         _disks(stubbed, *kept)
         for volume in sorted({"vol-1", "vol-2"} - set(kept)):
-            asked = {
+            expected = {
                 "VolumeId": volume,
                 "Description": f"{HOST} quarantined by {TOKEN}",
                 "TagSpecifications": [{"ResourceType": "snapshot", "Tags": tags}],
             }
-            stubbed.answer("ec2_once", "create_snapshot", {}, asked)
+            stubbed.answer("ec2_once", "create_snapshot", {}, expected)
         _cut_off(stubbed)
         assert _quarantine.act(stubbed.call(security_group=_ISOLATING)) == {}
 
@@ -460,7 +470,7 @@ def test_a_lost_quarantine_is_settled_by_its_groups(
     assert _quarantine.unchanged_since(call) is (outcome is Outcome.CHANGED)
 
 
-@pytest.mark.parametrize("action", [_release, _end], ids=lambda one: one.name)
+@pytest.mark.parametrize("action", [_release, _end], ids=lambda action: action.name)
 def test_what_has_other_interfaces_is_not_released(action: Action, stubbed: Stubbed) -> None:
     """Its former groups belong to others."""
     if action is _end:
@@ -479,12 +489,12 @@ def test_a_shutdown_begun_anew_skips_what_is_done(stubbed: Stubbed) -> None:
         _cut_off(stubbed)
         stubbed.group(*members)
         if HOST in members:
-            asked = {
+            expected = {
                 "InstanceIds": [HOST],
                 "AutoScalingGroupName": GROUP,
                 "ShouldDecrementDesiredCapacity": False,
             }
-            stubbed.answer("autoscaling_once", "detach_instances", {}, asked)
+            stubbed.answer("autoscaling_once", "detach_instances", {}, expected)
         stubbed.answer("ec2", "stop_instances", {}, {"InstanceIds": [HOST]})
         assert _shutdown.act(call) == {}
 
@@ -500,12 +510,12 @@ def test_people_are_told_by_whom_and_about_what(stubbed: Stubbed) -> None:
     """The run leads to the whole story."""
     CATALOG["notify"].act(stubbed.call(to="oncall", message="look"))
     text = f"look\nTarget {HOST}, run {TOKEN[:26]}"
-    assert stubbed.messenger.told == [("oncall", f"SmartCloudOps: {HOST}", text)]
+    assert stubbed.messenger.notifications == [("oncall", f"SmartCloudOps: {HOST}", text)]
     topic = "arn:aws:sns:eu-west-1:123456789012:oncall"
-    asked = {"TopicArn": topic, "Subject": f"SmartCloudOps: {HOST}", "Message": text}
-    stubbed.answer("sns", "publish", {"MessageId": "m1"}, asked)
-    made = CATALOG["page"].act(stubbed.call(topic=topic, message="look"))
-    assert made == {"message_id": "m1"}
+    expected = {"TopicArn": topic, "Subject": f"SmartCloudOps: {HOST}", "Message": text}
+    stubbed.answer("sns", "publish", {"MessageId": "m1"}, expected)
+    created = CATALOG["page"].act(stubbed.call(topic=topic, message="look"))
+    assert created == {"message_id": "m1"}
 
 
 @pytest.mark.parametrize(("target", "label"), [(HOST, "instance_id"), (GROUP, "asg")])
@@ -545,9 +555,9 @@ def test_silences_of_which_one_failed_are_not_forgotten(stubbed: Stubbed, *, sen
     with pytest.raises(MessengerError, match="503") as caught:
         _silence.act(call)
     assert caught.value.sent
-    settled = _silence.read_back(call)
-    assert settled.outcome is Outcome.UNKNOWN
-    undo = _silence.undo(replace(call, made=settled.made))
+    result = _silence.read_back(call)
+    assert result.outcome is Outcome.UNKNOWN
+    undo = _silence.undo(replace(call, made=result.made))
     assert undo is not None
     CATALOG[undo.action].act(replace(call, params=undo.params))
     assert list(call.messenger.find_silences(TOKEN)) == []

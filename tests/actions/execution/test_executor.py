@@ -59,7 +59,7 @@ def _scale(desired: int | str, run_id: str = "A" * 26) -> Step:
     )
 
 
-def _performed(result: Intent | Reason) -> Intent:
+def _executed(result: Intent | Reason) -> Intent:
     assert isinstance(result, Intent)
     return result
 
@@ -76,14 +76,14 @@ def acting(fake: FakeAws, state: Database, clock: Clock) -> Executor:
 
 def test_a_reboot_is_one_call_that_names_its_run(acting: Executor, fake: FakeAws) -> None:
     """CloudTrail shows the run in the user agent of the call."""
-    done = _performed(acting.execute(_reboot()))
-    assert (done.outcome, done.stage) == (Outcome.CHANGED, Stage.OBSERVED)
+    intent = _executed(acting.execute(_reboot()))
+    assert (intent.outcome, intent.stage) == (Outcome.CHANGED, Stage.OBSERVED)
     assert fake.calls.count("RebootInstances") == 1
     assert all(f"smartcloudops-run/{'A' * 26}" in agent for agent in fake.agents)
 
 
 def test_performing_again_does_nothing_more(acting: Executor, fake: FakeAws) -> None:
-    """The ledger answers for a step that is done."""
+    """The ledger answers for a step that is intent."""
     first = acting.execute(_reboot())
     assert acting.execute(_reboot()) == first
     assert fake.calls.count("RebootInstances") == 1
@@ -152,8 +152,8 @@ def test_a_reboot_that_breaks_is_never_repeated(
 ) -> None:
     """Refused is failed, unanswered is unknown, and neither is tried again."""
     fake.broken = broken
-    done = _performed(acting.execute(_reboot()))
-    assert (done.outcome, done.error) == (outcome, error)
+    intent = _executed(acting.execute(_reboot()))
+    assert (intent.outcome, intent.error) == (outcome, error)
     acting.execute(_reboot())
     assert fake.calls.count("RebootInstances") == 1
 
@@ -164,8 +164,8 @@ def test_a_scaling_without_an_answer_is_read_back(
 ) -> None:
     """What AWS shows afterwards says whether it happened."""
     fake.broken, fake.executes = _raising(ReadTimeoutError(endpoint_url="http://x")), executes
-    done = _performed(acting.execute(_scale(9)))
-    assert done.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
+    intent = _executed(acting.execute(_scale(9)))
+    assert intent.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
 
 
 @pytest.mark.parametrize("code", ["ValidationError", "Throttling"])
@@ -174,7 +174,7 @@ def test_a_scaling_that_was_refused_is_read_back_too(
 ) -> None:
     """Of several attempts the first may have gone through, and the last been refused."""
     fake.broken = lambda: (400, code)
-    assert _performed(acting.execute(_scale(9))).outcome is Outcome.CHANGED
+    assert _executed(acting.execute(_scale(9))).outcome is Outcome.CHANGED
     assert fake.desired == 9
 
 
@@ -200,29 +200,29 @@ def test_capacity_is_made_absolute_and_kept_in_bounds(
 
 def test_a_group_is_never_made_smaller(acting: Executor, fake: FakeAws) -> None:
     """Fewer instances are another action, with another price."""
-    done = _performed(acting.execute(_scale(5)))
-    assert (done.outcome, fake.desired) == (Outcome.FAILED, 6)
+    intent = _executed(acting.execute(_scale(5)))
+    assert (intent.outcome, fake.desired) == (Outcome.FAILED, 6)
 
 
 def test_a_group_at_its_bound_is_not_scaled(acting: Executor, fake: FakeAws) -> None:
     """Nothing to gain is said, not called a success."""
     fake.desired = 12
-    done = _performed(acting.execute(_scale("+2")))
-    assert done.outcome is Outcome.FAILED
-    assert "bound" in (done.error or "")
+    intent = _executed(acting.execute(_scale("+2")))
+    assert intent.outcome is Outcome.FAILED
+    assert "bound" in (intent.error or "")
     assert "SetDesiredCapacity" not in fake.calls
 
 
 def test_what_is_so_already_is_left(acting: Executor, fake: FakeAws) -> None:
     """The wished state holds: no call."""
-    assert _performed(acting.execute(_scale(6))).outcome is Outcome.NOOP
+    assert _executed(acting.execute(_scale(6))).outcome is Outcome.NOOP
     assert "SetDesiredCapacity" not in fake.calls
 
 
 def test_a_stopped_instance_is_not_rebooted(acting: Executor, fake: FakeAws) -> None:
     """Rebooting a stopped instance is no remedy."""
     fake.state = "stopped"
-    assert _performed(acting.execute(_reboot())).outcome is Outcome.FAILED
+    assert _executed(acting.execute(_reboot())).outcome is Outcome.FAILED
     assert "RebootInstances" not in fake.calls
 
 
@@ -236,8 +236,8 @@ def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
         with pytest.raises(CrashError):
             acting.execute(step)
     fake.broken = lambda: None
-    assert _performed(acting.execute(_reboot())).outcome is Outcome.UNKNOWN
-    assert _performed(acting.execute(scaling)).outcome is Outcome.CHANGED
+    assert _executed(acting.execute(_reboot())).outcome is Outcome.UNKNOWN
+    assert _executed(acting.execute(scaling)).outcome is Outcome.CHANGED
     assert (fake.calls.count("RebootInstances"), fake.desired) == (1, 8)
 
 
@@ -261,7 +261,7 @@ def test_a_call_that_may_still_arrive_has_not_failed(
     with pytest.raises(CrashError):
         acting.execute(step)
     clock.now += age_s
-    assert _performed(acting.execute(step)).outcome is outcome
+    assert _executed(acting.execute(step)).outcome is outcome
 
 
 def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) -> None:
@@ -370,7 +370,7 @@ def test_every_stage_is_in_the_audit(acting: Executor, state: Database) -> None:
     """Claim, intent, call and outcome, in this order, under the run's id."""
     acting.execute(_reboot())
     with state.read() as connection:
-        found = log.records(connection, run_id="A" * 26)
+        records = log.records(connection, run_id="A" * 26)
         assert log.verify(connection).ok
-    events = [row["event"] for row in reversed(found)]
+    events = [row["event"] for row in reversed(records)]
     assert events == ["claimed", "step_intent", "step_dispatched", "step_observed"]
