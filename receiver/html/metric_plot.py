@@ -1,4 +1,4 @@
-"""A metric around a decision: its line, its usual band, its peers, and what happened to the run."""
+"""A metric around a decision: its line, its usual band, its siblings, and the events of the run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,13 +51,13 @@ class _Metric:
     role: Role
     own: Points
     usual: Points
-    peers: Sequence[Points]
+    siblings: Sequence[Points]
 
     def values(self) -> list[float]:
         return [
             *(value for _, value in self.own),
             *(high for _, _, _, high in self.usual),
-            *(value for points in self.peers for _, value in points),
+            *(value for points in self.siblings for _, value in points),
         ]
 
 
@@ -100,7 +100,7 @@ def metric_plot(
         role=ROLES[plot_data["role"]],
         own=[*plot_data["own"], *(point for point in after if point[0] > 0)],
         usual=[slot for slot in plot_data["usual"] if x.low - _SLOT_S < slot[0] < x.high + _SLOT_S],
-        peers=plot_data["siblings"],
+        siblings=plot_data["siblings"],
     )
     text = "; ".join([*_sentences(metric), *map(_event_text, events)]) + "."
     title = _title(metric.role.name)
@@ -125,8 +125,8 @@ def _parts(
         yield svg.label(x.position(time - decided_at), _HEIGHT - 6, text, "middle")
     if metric.usual:
         yield from _band(metric.usual, x, y)
-    for points in metric.peers:
-        yield _line("peer", points, x, y)
+    for points in metric.siblings:
+        yield _line("sibling", points, x, y)
     yield _line("own", metric.own, x, y)
     for number, event in enumerate(sorted(events)):
         yield _mark(event, x.position(event.at), 11 + _ROW * (number % _ROWS))
@@ -179,9 +179,9 @@ def _sentences(metric: _Metric) -> Iterator[str]:
     if metric.usual:
         _, low, _, high = min(metric.usual, key=lambda slot: abs(slot[0]))
         yield f"usually {_range(text(low), text(high))} at this hour"
-    latest = [points[-1][1] for points in metric.peers if points]
+    latest = [points[-1][1] for points in metric.siblings if points]
     if latest:
-        yield f"{len(latest)} peers at {_range(text(min(latest)), text(max(latest)))}"
+        yield f"{len(latest)} siblings at {_range(text(min(latest)), text(max(latest)))}"
     if metric.own and metric.own[-1][0] > 0:
         yield f"{text(metric.own[-1][1])} at the end"
 

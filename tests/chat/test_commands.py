@@ -87,11 +87,12 @@ def test_a_request_cannot_be_replayed(service: Live) -> None:
     """Nor does its signature cover another body."""
     body = chat_fixtures.command("status")
     headers = signed(body)
-    call = {"headers": headers, "content": body}
-    codes = [service.call("POST", _COMMANDS, **call).status_code for _ in range(2)]  # type: ignore[arg-type] # as httpx takes them
+    codes = [
+        service.call("POST", _COMMANDS, headers=headers, content=body).status_code for _ in range(2)
+    ]
     assert codes == [HTTPStatus.OK, HTTPStatus.UNAUTHORIZED]
-    changed = {"headers": headers, "content": body.replace(b"status", b"pause+x")}
-    answer = service.call("POST", _COMMANDS, **changed)  # type: ignore[arg-type] # as httpx takes them
+    other = body.replace(b"status", b"pause+x")
+    answer = service.call("POST", _COMMANDS, headers=headers, content=other)
     assert answer.status_code == HTTPStatus.UNAUTHORIZED
 
 

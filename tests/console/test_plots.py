@@ -22,7 +22,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 def test_plot_data_is_small_and_complete() -> None:
-    """The alert's metric comes first, with its past at this hour and its peers."""
+    """The alert's metric comes first, with its past at this hour and its siblings."""
     metrics = plot_data()
     assert len(metrics) <= 3
     first = metrics[0]

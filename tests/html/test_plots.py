@@ -38,12 +38,18 @@ def test_a_metric_plot_says_in_words_what_it_shows() -> None:
     root = _parse(plot.svg)
     assert root.get("role") == "img"
     assert root.get("aria-label") == f"CPU busy. {plot.text}"
-    for words in ("at the decision", "usually", "5 peers", "25 % at the end", "alert 30 s before"):
+    for words in (
+        "at the decision",
+        "usually",
+        "5 siblings",
+        "25 % at the end",
+        "alert 30 s before",
+    ):
         assert words in plot.text
     assert len(str(plot.svg)) < 15_000
     assert all(0 <= float(text.get("x", "0")) <= 960 for text in root.iter("text"))
     drawn = {part.get("class") for part in root.iter()}
-    assert {"own", "usual", "middle", "peer", "mark bad", "mark busy", "mark good"} <= drawn
+    assert {"own", "usual", "middle", "sibling", "mark bad", "mark busy", "mark good"} <= drawn
 
 
 def test_a_line_is_broken_where_samples_are_missing() -> None:
