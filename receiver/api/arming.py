@@ -4,14 +4,14 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from actions.aws.inventory import GROUP_NAME
 from receiver.api.comment import Comment
+from receiver.api.fields import Time
 from receiver.api.params import PlaybookName
 from receiver.api.parts import parts_of
-from receiver.api.schemas import ArmingStory
 from receiver.controls.arming import ALL
 from receiver.controls.promotion import NoSuchPlaybookError, NotJustifiedError
 from receiver.controls.views import arming_view
@@ -22,6 +22,41 @@ from receiver.http.tokens import Role
 from receiver.settings import Mode
 
 router = APIRouter(prefix="/api/v1/playbooks", route_class=GuardedRoute, tags=["control"])
+
+
+class Justification(BaseModel):
+    """Of the runs that this very playbook planned a step for, since then; dry runs left out."""
+
+    since: Time | None
+    planned: int
+    observed: int
+    acted: int
+    recovered: int = Field(description="as metrics showed")
+    failed: int = Field(description="or undone")
+    denied: int = Field(description="by a person, who was asked")
+    right: int = Field(description="as people marked them")
+    wrong: int = Field(description="as people marked them")
+
+
+class ArmingView(BaseModel):
+    """How far people let a playbook go; `observe` is disarmed. No `service`: all others.
+
+    `since` is when it reached this mode, `at` when it was last changed. `despite` is what its
+    record lacked, where somebody forced it.
+    """
+
+    service: str | None = Field(examples=["web-asg"])
+    mode: Mode
+    canary_percent: int
+    by: str = Field(examples=["alice"])
+    comment: str = Field(examples=["two weeks of right decisions"])
+    at: Time
+    since: Time
+    changed: bool = Field(description="the playbook was changed since, so that it only observes")
+    justification: Justification | None
+    despite: list[str] = Field(examples=[[]])
+
+
 _Service = Annotated[str, StringConstraints(pattern=f"^{GROUP_NAME.pattern}$")]
 _EXAMPLE: JsonDict = {
     "mode": "approve",
@@ -30,8 +65,8 @@ _EXAMPLE: JsonDict = {
     "comment": "two weeks of right decisions",
 }
 _NO_SUCH = documented(HTTPStatus.NOT_FOUND)
-_ARMED = answers(ArmingStory, "How it is armed now.")
-_DISARMED = answers(ArmingStory, "It only observes now.")
+_ARMED = answers(ArmingView, "How it is armed now.")
+_DISARMED = answers(ArmingView, "It only observes now.")
 
 
 class DisarmBody(Comment):

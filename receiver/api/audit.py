@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, HTTPException, Query, Request
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, Field
 
 from actions.audit import log
 from actions.audit.archive import ArchiveError
+from actions.audit.chain import ChainFault
 from actions.audit.signed_heads import KeyFileError
+from receiver.api.fields import Id, Page, Time
 from receiver.api.params import Limit, Name
 from receiver.api.parts import parts_of
-from receiver.api.schemas import AuditPage, Verified
 from receiver.http.auth import GuardedRoute, needs
 from receiver.http.openapi import answers
 from receiver.http.tokens import Role
@@ -22,6 +23,36 @@ from receiver.runtime.rfc3339 import rfc3339
 
 _log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
+
+
+class AuditView(BaseModel):
+    """A record; `hash` covers all of it and `previous`, the hash of the record before."""
+
+    seq: int
+    at: Time
+    actor: str = Field(examples=["alice"])
+    event: str = Field(examples=["paused"])
+    run_id: Id | None
+    detail: dict[str, Any]
+    previous: str
+    hash: str
+
+
+class AuditPage(Page):
+    items: list[AuditView]
+
+
+class Verified(BaseModel):
+    """`first_bad` is the first record that does not hold, and `fault` what happened to it.
+
+    Up to `anchored` a signed head speaks for the chain.
+    """
+
+    ok: bool
+    records: int
+    first_bad: int | None = Field(examples=[17])
+    fault: ChainFault | None = Field(examples=["altered"])
+    anchored: int | None = Field(examples=[16])
 
 
 _PAGE = answers(AuditPage, "A page of records, newest first.")

@@ -4,13 +4,15 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
+from pydantic import BaseModel, Field
 
 from actions.audit import log
 from actions.execution import circuit_breakers, claims, kill_switch
+from receiver.api.arming import ArmingView
 from receiver.api.comment import Comment
+from receiver.api.fields import INSTANCE, Id, Page, Time
 from receiver.api.params import Cursor, Limit, TargetPath, Why
 from receiver.api.parts import parts_of
-from receiver.api.schemas import CooldownEnded, CooldownPage, PlaybookPage, SwitchStory
 from receiver.controls import arming
 from receiver.controls.views import playbook_view
 from receiver.http.auth import GuardedRoute, caller, needs
@@ -18,11 +20,56 @@ from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role
 from receiver.runtime.rfc3339 import rfc3339
+from receiver.settings import Mode
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])
 
 
-_SWITCH = answers(SwitchStory, "The kill switch as it stands now.")
+class SwitchView(BaseModel):
+    paused: bool
+    comment: str = Field(examples=["deploying"])
+    changed_by: str = Field(examples=["alice"])
+    changed_at: Time
+
+
+class CooldownView(BaseModel):
+    """`held`: a run works on the target; else it may be acted on again at `until`."""
+
+    target: str = Field(examples=[INSTANCE])
+    run: Id
+    held: bool
+    until: Time
+
+
+class CooldownPage(Page):
+    items: list[CooldownView]
+
+
+class CooldownEnded(BaseModel):
+    target: str = Field(examples=[INSTANCE])
+
+
+class PlaybookView(BaseModel):
+    name: str = Field(examples=["high-cpu"])
+    description: str
+    match: list[str] = Field(examples=[['alertname="HighCPU"']])
+    mode: Mode
+    digest: str
+    cooldown_s: float
+    limits: dict[str, Any]
+    undecided: dict[str, Any]
+    steps: list[dict[str, Any]]
+    rollback: bool
+    breaker: dict[str, Any]
+    goes: Mode = Field(description="how far it may go where no service says otherwise")
+    armings: list[ArmingView]
+
+
+class PlaybookPage(Page):
+    items: list[PlaybookView]
+
+
+_SWITCH = answers(SwitchView, "The kill switch as it stands now.")
 _ENDED = answers(CooldownEnded, "It is over.") | documented(HTTPStatus.NOT_FOUND)
 _COOLDOWNS = answers(CooldownPage, "A page of cooldowns, by target.")
 _PLAYBOOKS = answers(PlaybookPage, "A page of playbooks, by name.")

@@ -1,18 +1,29 @@
 """Whether the service lives, whether it is ready, and its metrics. Open to all."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
 
 from receiver.api.parts import parts_of
-from receiver.api.schemas import Alive, Ready
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 
 router = APIRouter(tags=["health"])
+
+
+class Alive(BaseModel):
+    status: Literal["ok"]
+
+
+class Ready(BaseModel):
+    ready: bool
+    checks: dict[str, str] = Field(examples=[{"database": "ok", "inbox": "ok", "assessor": "ok"}])
+
+
 _LONG = documented(HTTPStatus.REQUEST_URI_TOO_LONG)
 _OFTEN = documented(HTTPStatus.TOO_MANY_REQUESTS)
 _READY = answers(Ready, "All is well.") | answers(Ready, "Something is wrong.", 503)

@@ -3,16 +3,34 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
 
 from receiver.api.parts import parts_of
-from receiver.api.schemas import ModelStory
 from receiver.http.auth import GuardedRoute, needs
 from receiver.http.openapi import answers
 from receiver.http.tokens import Role
 
 router = APIRouter(prefix="/api/v1/model", route_class=GuardedRoute, tags=["model"])
 
-_STORY = answers(ModelStory, "The model in use.")
+
+class Drifted(BaseModel):
+    """Population stability indices: from 0.25 a lot has changed; None is unknown."""
+
+    features: float | None = Field(examples=[0.08])
+    scores: float | None = Field(examples=[0.05])
+
+
+class ModelView(BaseModel):
+    """`problem` says why there is no model; `card` is what was written when it was made."""
+
+    version: str | None = Field(examples=["model-3f2a9c1b7d10"])
+    problem: str | None
+    shadow: str | None
+    drift: Drifted
+    card: dict[str, Any] | None
+
+
+_STORY = answers(ModelView, "The model in use.")
 
 
 @router.get("", openapi_extra=needs(Role.VIEWER), responses=_STORY)

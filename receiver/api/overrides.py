@@ -16,9 +16,9 @@ from pydantic.config import JsonDict
 from ulid import ULID
 
 from receiver.api.comment import Text
+from receiver.api.fields import Id, Page, Time
 from receiver.api.params import Cursor, Limit, RunId, Why
 from receiver.api.parts import parts_of
-from receiver.api.schemas import OverrideEnded, OverridePage, OverrideStory
 from receiver.controls import overrides
 from receiver.controls.overrides import Effect, Override
 from receiver.http.auth import GuardedRoute, caller, needs
@@ -29,6 +29,33 @@ from receiver.playbooks.matchers import Matcher
 from receiver.runtime.rfc3339 import DAY_S, rfc3339
 
 router = APIRouter(prefix="/api/v1/overrides", route_class=GuardedRoute, tags=["overrides"])
+
+
+class MatcherView(BaseModel):
+    name: str = Field(examples=["asg"])
+    value: str = Field(examples=["web-asg"])
+    isRegex: bool  # noqa: N815 Alertmanager's name
+    isEqual: bool  # noqa: N815 Alertmanager's name
+
+
+class OverrideView(BaseModel):
+    id: Id
+    matchers: list[MatcherView]
+    effect: Effect
+    starts_at: Time
+    ends_at: Time
+    created_by: str = Field(examples=["alice"])
+    comment: str = Field(examples=["migration"])
+
+
+class OverridePage(Page):
+    items: list[OverrideView]
+
+
+class OverrideEnded(BaseModel):
+    id: Id
+
+
 _EXAMPLE: JsonDict = {
     "matchers": [{"name": "asg", "value": "web-asg", "isRegex": False, "isEqual": True}],
     "effect": "hold",
@@ -77,7 +104,7 @@ class OverrideBody(BaseModel):
 
 
 _PAGE = answers(OverridePage, "A page of overrides, newest first.")
-_MADE = answers(OverrideStory, "The override.", 201)
+_MADE = answers(OverrideView, "The override.", 201)
 _ENDED = answers(OverrideEnded, "It is over.") | documented(HTTPStatus.NOT_FOUND)
 
 

@@ -5,13 +5,12 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BaseModel, Field
 
 from actions.audit.archive import ArchiveError
 from actions.audit.chain import Verification
 from actions.audit.signed_heads import KeyFileError
 from receiver.api.parts import Parts, parts_of
-from receiver.api.schemas import Report
 from receiver.http.auth import GuardedRoute, needs
 from receiver.http.openapi import answers
 from receiver.http.tokens import Role
@@ -21,6 +20,35 @@ from receiver.runtime.rfc3339 import DAY_S
 
 _log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1/report", route_class=GuardedRoute, tags=["audit"])
+
+
+class FigureView(BaseModel):
+    """`value` is null where it is not known, and `reason` says why; `more` are its parts."""
+
+    title: str = Field(examples=["Time from fault to action"])
+    value: float | None = Field(examples=[12.5])
+    unit: str = Field(examples=["s"])
+    definition: str
+    reason: str | None
+    more: dict[str, Any]
+
+
+class Report(BaseModel):
+    """Decisions of people come with the number and hash of their audit record."""
+
+    period: dict[str, str]
+    figures: dict[str, FigureView]
+    incidents: dict[str, Any]
+    actions: list[dict[str, Any]]
+    approvals: list[dict[str, Any]]
+    refusals: dict[str, int]
+    rollbacks: list[dict[str, Any]]
+    overrides: list[dict[str, Any]]
+    audit: dict[str, Any]
+    reconciliation: dict[str, Any] | None
+    reconciliation_reason: str | None
+
+
 _DAYS_30_S = 30 * DAY_S
 
 _REPORT = answers(Report, "The report.")

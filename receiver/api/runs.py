@@ -12,7 +12,7 @@ from actions.execution import ledger
 from receiver.api.comment import Comment, Text
 from receiver.api.params import Cursor, Limit, Name, RunId
 from receiver.api.parts import parts_of
-from receiver.api.schemas import RunPage, WholeRun
+from receiver.api.run_schema import RunPage, WholeRun
 from receiver.http.auth import GuardedRoute, caller, needs
 from receiver.http.openapi import answers
 from receiver.http.problems import documented

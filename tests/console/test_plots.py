@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.api.schemas import WholeRun
+from receiver.api.run_schema import WholeRun
 from receiver.evidence.plot_data import sketches
 from receiver.http.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live

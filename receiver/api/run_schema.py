@@ -1,0 +1,118 @@
+"""A run in the answers of the API."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from actions.base import Outcome
+from actions.execution.ledger import Stage
+from actions.reasons import Reason
+from models.inference.verdict import Answer
+from receiver.api.fields import INSTANCE, Id, Page, Time
+from receiver.runs.model import State
+
+
+class AlertView(BaseModel):
+    fingerprint: str = Field(examples=["d76ace51dbbb114a"])
+    labels: dict[str, str] = Field(
+        examples=[{"alertname": "HighCPU", "instance_id": INSTANCE, "asg": "web-asg"}]
+    )
+    annotations: dict[str, str]
+    starts_at: Time
+
+
+class VerdictView(BaseModel):
+    """The re-check: whether the target's own metrics show the fault."""
+
+    answer: Answer
+    score: float
+    confidence: float | None
+    model: str = Field(examples=["model-3f2a9c1b7d10"])
+    kind: str | None = Field(default=None, examples=["runaway_process"])
+    contributions: list[dict[str, Any]]
+
+
+class GateView(BaseModel):
+    name: str = Field(examples=["verdict"])
+    passed: bool
+    detail: str
+
+
+class StepView(BaseModel):
+    action: str = Field(examples=["reboot_instance"])
+    target: str = Field(examples=[INSTANCE])
+    params: dict[str, Any]
+    before: dict[str, Any]
+    made: dict[str, Any]
+    undoes: int | None
+    stage: Stage
+    outcome: Outcome | None
+    error: str | None
+    started_at: Time
+    dispatched_at: Time | None
+    ended_at: Time | None
+
+
+class ApprovalView(BaseModel):
+    """A person's yes, or no, to the plan with this digest."""
+
+    digest: str
+    by: str = Field(examples=["alice"])
+    comment: str
+    at: Time
+    denied: bool
+
+
+class AskedView(BaseModel):
+    """Who asked for the run, where no alert did."""
+
+    by: str = Field(examples=["alice"])
+    role: str = Field(examples=["operator"])
+    comment: str
+    playbook: str = Field(examples=["high-cpu"])
+    dry_run: bool
+
+
+class MarkView(BaseModel):
+    """What a person said of the run afterwards."""
+
+    right: bool
+    by: str = Field(examples=["alice"])
+    comment: str
+    at: Time
+
+
+class RunView(BaseModel):
+    """A run; all but its evidence."""
+
+    id: Id
+    state: State
+    refusal: Reason | None
+    outcome: str | None
+    alert: AlertView
+    target: str | None = Field(examples=[INSTANCE])
+    group: str | None = Field(examples=["web-asg"])
+    playbook: str | None = Field(examples=["high-cpu"])
+    verdict: VerdictView | None
+    gates: list[GateView]
+    plan: dict[str, Any] | None
+    approval: ApprovalView | None
+    asked: AskedView | None
+    mark: MarkView | None
+    caused_by: Id | None
+    steps: list[StepView]
+    received_at: Time
+    decided_at: Time | None
+    ended_at: Time | None
+    next_act_at: Time | None
+
+
+class WholeRun(RunView):
+    """`caused` are runs whose alerts this run's own acts brought about."""
+
+    evidence: dict[str, Any] | None
+    caused: list[str] = Field(examples=[[]])
+
+
+class RunPage(Page):
+    items: list[RunView]
