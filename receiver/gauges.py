@@ -61,11 +61,11 @@ class Gauges:
             self._cooldowns_active.set(_count_active_claims(connection, now))
             self._refresh_breakers(connection, now)
             self._refresh_armings(connection)
-            self._refresh_runs(store.standing(connection), now)
+            self._refresh_runs(store.count_in_flight(connection), now)
             paused = kill_switch.is_paused(connection)
         self.paused.set(int(paused))
         with suppress(SQLAlchemyError):
-            self._inbox_backlog.set(inbox.untaken())
+            self._inbox_backlog.set(inbox.count_queued())
 
     def _refresh_breakers(self, connection: Connection, now: float) -> None:
         breakers = circuit_breakers.read_all(connection)
@@ -75,13 +75,13 @@ class Gauges:
             self._breaker_open.labels(playbook).set(int(is_open))
 
     def _refresh_armings(self, connection: Connection) -> None:
-        armings = arming.every(connection)
+        armings = arming.list_all(connection)
         for playbook in self._playbooks:
             counts = Counter(record.mode for record in armings.get(playbook, ()))
             for mode in Mode:
                 self._playbook_armed.labels(playbook, mode).set(counts[mode])
 
-    def _refresh_runs(self, counts: Sequence[store.Standing], now: float) -> None:
+    def _refresh_runs(self, counts: Sequence[store.InFlightCount], now: float) -> None:
         """A playbook that is no longer loaded counts as none, so that its label disappears."""
         open_runs: Counter[tuple[str, State]] = Counter()
         since = dict.fromkeys(IN_FLIGHT, now)

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from receiver.audit.config_events import ConfigRecorder
 from receiver.audit.head_signer import HeadSigner
 from receiver.audit.metrics import HeadMetrics, ReconcileMetrics
-from receiver.controls.promotion import Rollout
+from receiver.controls.promotion import Promoter
 from receiver.db.database import Database
 from receiver.db.leader_election import Leadership
 from receiver.db.process_lock import ProcessLock
@@ -30,12 +30,12 @@ from receiver.settings import Profile, Settings
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.truncated import Truncated
-from receiver.workflow.dispatcher import Assessor
-from receiver.workflow.durable_queue import Engine
-from receiver.workflow.interventions import Interventions
-from receiver.workflow.manual_runs import ByHand
+from receiver.workflow.close_run import RunFinisher
+from receiver.workflow.commands import RunCommands
+from receiver.workflow.dispatcher import Dispatcher
+from receiver.workflow.durable_queue import DurableQueue
+from receiver.workflow.manual_runs import ManualRuns
 from receiver.workflow.metrics import RetentionMetrics, RunMetrics, StepMetrics
-from receiver.workflow.rollback import Finish
 
 _log = structlog.get_logger()
 
@@ -81,12 +81,12 @@ class Service:
     truncated: Truncated
     prometheus: Prometheus
     model_server: ModelServer
-    engine: Engine
-    assessor: Assessor
-    finish: Finish
-    interventions: Interventions
-    by_hand: ByHand
-    rollout: Rollout
+    queue: DurableQueue
+    dispatcher: Dispatcher
+    finisher: RunFinisher
+    commands: RunCommands
+    manual_runs: ManualRuns
+    promoter: Promoter
     config_recorder: ConfigRecorder
     head_signer: HeadSigner
     leadership: Leadership
@@ -120,7 +120,7 @@ class Service:
         """Take alerts, and act on them while this replica leads."""
         self.config_recorder.start()
         self.inbox.start()
-        self.engine.connect()
+        self.queue.connect()
         # The model is loaded before the first alert needs it.
         _ = self.model_server.loaded
         self.leadership.start(self._lead, self._stand_down)
@@ -146,7 +146,7 @@ class Service:
         self.config_recorder.stop()
         if acted:
             self.head_signer.run_once()
-        self.engine.disconnect()
+        self.queue.disconnect()
         self.workers.shutdown()
         self._probes.close()
         self.queries.shutdown(cancel_futures=True)
@@ -159,15 +159,15 @@ class Service:
 
     def checks(self) -> dict[str, str]:
         """The readiness checks by name, each "ok" or what is wrong."""
-        inbox, assessor = "the inbox writer is not running", "the assessor is not running"
+        inbox, dispatcher = "the inbox writer is not running", "the dispatcher is not running"
         if self.inbox.alive:
             inbox = self._probes.probe(self.inbox.database)
-        if self.assessor.alive or not self._acting:
-            assessor = "ok"
+        if self.dispatcher.alive or not self._acting:
+            dispatcher = "ok"
         return {
             "database": self._probes.probe(self.database),
             "inbox": inbox,
-            "assessor": assessor,
+            "dispatcher": dispatcher,
         }
 
     def refresh_gauges(self) -> None:

@@ -14,7 +14,7 @@ from actions.messaging import NullMessenger
 from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.config_events import ConfigRecorder
 from receiver.audit.head_signer import HeadSigner
-from receiver.controls.promotion import Rollout
+from receiver.controls.promotion import Promoter
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import Leadership, make_leadership
 from receiver.decision.pipeline import DecisionPipeline
@@ -34,11 +34,12 @@ from receiver.service import LeaderTask, Metrics, Service
 from receiver.settings import Settings
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.truncated import Truncated
-from receiver.workflow.dispatcher import Assessor
-from receiver.workflow.durable_queue import Engine, Phase
+from receiver.workflow.decision_writer import DecisionWriter
+from receiver.workflow.dispatcher import Dispatcher
+from receiver.workflow.durable_queue import DurableQueue, Phase
 from receiver.workflow.factory import Workflow
-from receiver.workflow.manual_runs import ByHand
-from receiver.workflow.preflight import Objections
+from receiver.workflow.manual_runs import ManualRuns
+from receiver.workflow.preflight import Preflight
 from receiver.workflow.retention import Retention
 
 
@@ -88,18 +89,18 @@ class _Builder:
             ),
             prometheus=self.prometheus,
             model_server=self.model_server,
-            engine=self.engine,
-            assessor=self.assessor,
-            finish=self.workflow.finish,
-            interventions=self.workflow.interventions,
-            by_hand=ByHand(
+            queue=self.queue,
+            dispatcher=self.dispatcher,
+            finisher=self.workflow.finisher,
+            commands=self.workflow.commands,
+            manual_runs=ManualRuns(
                 database=self.database,
                 playbooks=self.playbooks,
-                decide_now=self.assessor.decide_now,
+                decide_sync=self.dispatcher.decide_sync,
                 wake=self._wake,
                 clock=self.clock,
             ),
-            rollout=Rollout(
+            promoter=Promoter(
                 settings=self.settings,
                 playbooks=self.playbooks,
                 database=self.database,
@@ -134,7 +135,7 @@ class _Builder:
         return Inbox(inbox, self.settings.episode_gap_s, self._wake)
 
     def _wake(self) -> None:
-        self.assessor.wake()
+        self.dispatcher.wake()
 
     @cached_property
     def leadership(self) -> Leadership:
@@ -202,27 +203,27 @@ class _Builder:
         )
 
     @cached_property
-    def engine(self) -> Engine:
+    def queue(self) -> DurableQueue:
         settings = self.settings
-        return Engine(settings.database_url, settings.workers, self._handle)
+        return DurableQueue(settings.database_url, settings.workers, self._handle)
 
     def _handle(self, phase: Phase) -> None:
         self.workflow.phases.handle(phase)
 
     @cached_property
     def workflow(self) -> Workflow:
-        objections = Objections(arming_required=self.settings.arming_required, clock=self.clock)
+        preflight = Preflight(arming_required=self.settings.arming_required, clock=self.clock)
         return Workflow(
             database=self.database,
             inbox=self.inbox,
-            engine=self.engine,
+            queue=self.queue,
             executor=Executor(
                 aws=self.aws,
                 recent_scopes=self.aws_reader.recent_scopes,
                 messenger=self.channels or NullMessenger(),
                 begin=self.leadership.write,
                 clock=self.clock,
-                forbids=objections.to,
+                forbids=preflight.why_denied,
                 check=self.leadership.check,
             ),
             prometheus=self.prometheus,
@@ -234,18 +235,25 @@ class _Builder:
         )
 
     @cached_property
-    def assessor(self) -> Assessor:
-        return Assessor(
+    def dispatcher(self) -> Dispatcher:
+        return Dispatcher(
             database=self.database,
             inbox=self.inbox,
             pipeline=self.pipeline,
-            engine=self.engine,
-            closing=self.workflow.closing,
-            finish=self.workflow.finish,
+            closer=self.workflow.closer,
+            writer=DecisionWriter(
+                database=self.database,
+                queue=self.queue,
+                finisher=self.workflow.finisher,
+                metrics=self.metrics.decision,
+                pool=self.workers,
+                clock=self.clock,
+                run_phase=self.workflow.phases.handle,
+            ),
+            recovery=self.workflow.recovery,
             metrics=self.metrics.decision,
             pool=self.workers,
             clock=self.clock,
-            carry_out=self.workflow.phases.handle,
         )
 
     @cached_property
@@ -259,7 +267,7 @@ class _Builder:
         )
 
     def _leader_tasks(self) -> Iterator[LeaderTask]:
-        yield from (self.engine, self.assessor, self.prefetcher, self.head_signer)
+        yield from (self.queue, self.dispatcher, self.prefetcher, self.head_signer)
         yield CloudTrailCheck(
             interval_s=self.settings.reconcile_interval_s,
             database=self.database,
@@ -271,7 +279,7 @@ class _Builder:
             keep_s=self.settings.retention_days * DAY_S,
             database=self.database,
             inbox=self.inbox,
-            engine=self.engine,
+            queue=self.queue,
             metrics=self.metrics.retention,
             clock=self.clock,
         )

@@ -11,9 +11,9 @@ from actions.execution import circuit_breakers, kill_switch
 from receiver.db.database import Database, database
 from receiver.gauges import Gauges
 from receiver.metrics import NO_PLAYBOOK
-from receiver.runs import store
+from receiver.runs import intake, store, transitions
 from receiver.runs.model import IN_FLIGHT, Run, State
-from receiver.webhook.episodes import Waiting
+from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import Alert
 from tests.conftest import Clock
@@ -63,10 +63,12 @@ def scrape(state: Database, inbox: Inbox) -> Scrape:
 
 def _run(state: Database, run_id: str, now: float, to: State, playbook: str) -> None:
     with state.write() as connection:
-        store.take_in(connection, [Waiting(id=run_id, received_at=now, alert=ALERT)], now)
+        intake.insert_from_inbox(
+            connection, [QueuedAlert(id=run_id, received_at=now, alert=ALERT)], now
+        )
         run = store.get(connection, run_id)
         assert isinstance(run, Run)
-        assert store.move(connection, run, to, now, playbook=playbook)
+        assert transitions.move(connection, run, to, now, playbook=playbook)
 
 
 def test_open_runs_are_told_by_playbook_state_and_age(
@@ -115,7 +117,7 @@ def test_what_nobody_took_up_is_the_backlog(inbox: Inbox, scrape: Scrape, clock:
     inbox.submit([ALERT], clock.now).result(10)
     scrape.refresh(clock.now)
     assert scrape.value("inbox_backlog") == 1
-    inbox.taken([one.id for one in inbox.waiting()])
+    inbox.remove([alert.id for alert in inbox.queued()])
     scrape.refresh(clock.now)
     assert scrape.value("inbox_backlog") == 0
 

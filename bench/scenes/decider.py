@@ -24,9 +24,9 @@ from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus import Prometheus
 from receiver.playbooks.loader import load
-from receiver.runs import store
+from receiver.runs import intake
 from receiver.settings import Mode
-from receiver.webhook.episodes import Episode, Waiting
+from receiver.webhook.episodes import Episode, QueuedAlert
 from receiver.webhook.payload import Alert
 
 _ROOT = Path(__file__).parents[2]
@@ -105,13 +105,13 @@ def _decide_all(
         for scene in scenes:
             queued = [_queue(scene, *alert, now) for alert in scene.alerts]
             with state.write() as connection:
-                store.take_in(connection, queued, now)
+                intake.insert_from_inbox(connection, queued, now)
             answers.append([_decide(pipeline, alert, now) for alert in queued])
         state.engine.dispose()
         return answers
 
 
-def _queue(scene: Scene, name: str, target: str, now: float) -> Waiting:
+def _queue(scene: Scene, name: str, target: str, now: float) -> QueuedAlert:
     group_wide = target == scene.name
     labels = {"alertname": name, "asg": scene.name, "severity": "critical"}
     if name in {"HighCPU", "HighMemory", "DiskSpaceLow"}:
@@ -127,11 +127,11 @@ def _queue(scene: Scene, name: str, target: str, now: float) -> Waiting:
         starts_at=now - scene.began_s,
         ends_at=None,
     )
-    return Waiting(id=str(ULID()), received_at=now - 1, alert=alert)
+    return QueuedAlert(id=str(ULID()), received_at=now - 1, alert=alert)
 
 
-def _decide(pipeline: DecisionPipeline, waiting: Waiting, now: float) -> DecidedAlert:
-    run = store.fresh(waiting, now)
+def _decide(pipeline: DecisionPipeline, waiting: QueuedAlert, now: float) -> DecidedAlert:
+    run = intake.preview(waiting, now)
     episode = Episode(
         key=waiting.alert.key,
         run_id=run.id,

@@ -13,7 +13,7 @@ from receiver.api.fields import Time
 from receiver.api.params import PlaybookName
 from receiver.api.parts import parts_of
 from receiver.controls.arming import ALL
-from receiver.controls.promotion import NoSuchPlaybookError, NotJustifiedError
+from receiver.controls.promotion import ArmRequest, NoSuchPlaybookError, NotJustifiedError
 from receiver.controls.views import arming_view
 from receiver.http.auth import GuardedRoute, caller, needs
 from receiver.http.openapi import answers
@@ -94,14 +94,16 @@ def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
     """Let a playbook go further, or less far, on the record that it has; 409 says what it lacks."""
     parts = parts_of(request)
     try:
-        made = parts.rollout.arm(
-            name,
-            body.service or ALL,
-            body.mode,
-            canary_percent=body.canary_percent,
-            by=caller(request),
-            comment=body.comment,
-            force=body.force,
+        made = parts.promoter.arm(
+            ArmRequest(
+                playbook=name,
+                service=body.service or ALL,
+                mode=body.mode,
+                canary_percent=body.canary_percent,
+                by=caller(request),
+                comment=body.comment,
+                force=body.force,
+            )
         )
     except NoSuchPlaybookError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such playbook") from None
@@ -115,7 +117,7 @@ def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, 
     """Have a playbook only observe from now on; a step that is not yet sent is not sent."""
     parts = parts_of(request)
     try:
-        made = parts.rollout.disarm(
+        made = parts.promoter.disarm(
             name, body.service or ALL, by=caller(request), comment=body.comment
         )
     except NoSuchPlaybookError:

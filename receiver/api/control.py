@@ -130,11 +130,11 @@ def playbooks(
     """As they are loaded, with how far each may go, who armed it, and its breaker."""
     parts = parts_of(request)
     with parts.database.read() as connection:
-        failed, armings = circuit_breakers.read_all(connection), arming.every(connection)
+        failed, armings = circuit_breakers.read_all(connection), arming.list_all(connection)
     ordered = sorted(parts.playbooks.items, key=lambda one: one.name)
     found = [one for one in ordered if one.name > (cursor or "")]
     items = [
-        playbook_view(one, failed.get(one.name), known, parts.rollout.goes(one, known))
+        playbook_view(one, failed.get(one.name), known, parts.promoter.effective_mode(one, known))
         for one in found[:limit]
         for known in [armings.get(one.name, ())]
     ]

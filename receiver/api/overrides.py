@@ -113,7 +113,7 @@ def page(request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None)
     """Those that hold, or are still to come, newest first."""
     parts = parts_of(request)
     with parts.database.read() as connection:
-        found = overrides.unended(connection, parts.clock(), before=cursor, limit=limit + 1)
+        found = overrides.list_current(connection, parts.clock(), before=cursor, limit=limit + 1)
     items = [_shown(one) for one in found[:limit]]
     return {"items": items, "next_cursor": items[-1]["id"] if len(found) > limit else None}
 

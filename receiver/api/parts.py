@@ -7,16 +7,16 @@ from fastapi import Request
 from prometheus_client import CollectorRegistry
 
 from receiver.audit.head_signer import HeadSigner
-from receiver.controls.promotion import Rollout
+from receiver.controls.promotion import Promoter
 from receiver.db.database import Database
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus import Prometheus
 from receiver.playbooks.loader import Playbooks
 from receiver.settings import Settings
-from receiver.workflow.dispatcher import Assessor
-from receiver.workflow.interventions import Interventions
-from receiver.workflow.manual_runs import ByHand
-from receiver.workflow.rollback import Finish
+from receiver.workflow.close_run import RunFinisher
+from receiver.workflow.commands import RunCommands
+from receiver.workflow.dispatcher import Dispatcher
+from receiver.workflow.manual_runs import ManualRuns
 
 
 class Parts(Protocol):
@@ -25,11 +25,11 @@ class Parts(Protocol):
     database: Database
     prometheus: Prometheus
     model_server: ModelServer
-    assessor: Assessor
-    finish: Finish
-    interventions: Interventions
-    by_hand: ByHand
-    rollout: Rollout
+    dispatcher: Dispatcher
+    finisher: RunFinisher
+    commands: RunCommands
+    manual_runs: ManualRuns
+    promoter: Promoter
     head_signer: HeadSigner
 
     @property

@@ -18,9 +18,11 @@ from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role, Token
 from receiver.runs import store
+from receiver.runs.intake import RunRequest
 from receiver.runs.model import State
+from receiver.runs.store import RunFilter
 from receiver.runs.views import story
-from receiver.workflow.interventions import Interventions, NoSuchRunError, NotNowError
+from receiver.workflow.commands import NoSuchRunError, NotNowError, RunCommands
 from receiver.workflow.manual_runs import NotPossibleError
 
 router = APIRouter(prefix="/api/v1/runs", route_class=GuardedRoute, tags=["runs"])
@@ -73,14 +75,16 @@ def page(  # noqa: PLR0913 one argument a filter
 ) -> dict[str, Any]:
     """Runs without their evidence, newest first."""
     parts = parts_of(request)
-    parts.assessor.take_in()
+    parts.dispatcher.enqueue_runs()
     with parts.database.read() as connection:
-        found = store.page(
+        found = store.list_runs(
             connection,
-            state=state,
-            playbook=playbook,
-            target=target,
-            since=since.timestamp() if since else None,
+            RunFilter(
+                state=state,
+                playbook=playbook,
+                target=target,
+                since=since.timestamp() if since else None,
+            ),
             before=cursor,
             limit=limit + 1,
         )
@@ -107,13 +111,15 @@ def start(request: Request, response: Response, body: Start) -> dict[str, Any]:
     parts = parts_of(request)
     token: Token = request.state.token
     try:
-        run_id = parts.by_hand.start(
-            body.playbook,
-            body.target,
-            by=token.name,
-            role=str(token.role),
-            comment=body.comment,
-            dry_run=body.dry_run,
+        run_id = parts.manual_runs.start(
+            RunRequest(
+                by=token.name,
+                role=str(token.role),
+                comment=body.comment,
+                playbook=body.playbook,
+                target=body.target,
+                dry_run=body.dry_run,
+            )
         )
     except NotPossibleError as error:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
@@ -125,7 +131,7 @@ def start(request: Request, response: Response, body: Start) -> dict[str, Any]:
 def one(request: Request, run_id: RunId) -> dict[str, Any]:
     """All that is known of one run."""
     parts = parts_of(request)
-    parts.assessor.take_in()
+    parts.dispatcher.enqueue_runs()
     with parts.database.read() as connection:
         run = store.get(connection, run_id)
         steps = ledger.intents_by_run(connection, [run_id])
@@ -138,37 +144,37 @@ def one(request: Request, run_id: RunId) -> dict[str, Any]:
 @router.post("/{run_id}/approve", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def approve(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """Say yes to the plan that waits; it is decided once more, and must come out the same."""
-    return _intervened(request, run_id, body, _interventions(request).approve)
+    return _intervened(request, run_id, body, _commands(request).approve)
 
 
 @router.post("/{run_id}/deny", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def deny(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """Say no to the plan that waits: the run ends."""
-    return _intervened(request, run_id, body, _interventions(request).deny)
+    return _intervened(request, run_id, body, _commands(request).deny)
 
 
 @router.post("/{run_id}/cancel", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def cancel(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """End the run before its next step; what was done stays done."""
-    return _intervened(request, run_id, body, _interventions(request).cancel)
+    return _intervened(request, run_id, body, _commands(request).cancel)
 
 
 @router.post("/{run_id}/rollback", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def roll_back(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """Undo all that the run did and that can be undone, the last step first."""
-    return _intervened(request, run_id, body, _interventions(request).roll_back)
+    return _intervened(request, run_id, body, _commands(request).roll_back)
 
 
 @router.post("/{run_id}/mark", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def mark(request: Request, run_id: RunId, body: MarkBody) -> dict[str, Any]:
     """Say whether the service did right, once the run is over; the model learns from it."""
-    marking = partial(_interventions(request).mark, right=body.right)
+    marking = partial(_commands(request).mark, right=body.right)
     return _intervened(request, run_id, body, marking)
 
 
-def _interventions(request: Request) -> Interventions:
+def _commands(request: Request) -> RunCommands:
     parts = parts_of(request)
-    return parts.interventions
+    return parts.commands
 
 
 def _intervened(

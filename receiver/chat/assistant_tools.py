@@ -15,6 +15,7 @@ from actions.execution import kill_switch, ledger
 from receiver.chat.parts import Parts
 from receiver.runs import store
 from receiver.runs.model import Run, State
+from receiver.runs.store import RunFilter
 from receiver.runs.views import story
 from receiver.runtime.redaction import Redaction
 from receiver.runtime.rfc3339 import rfc3339
@@ -116,7 +117,9 @@ class Tools:
 
     def _runs(self, request: ListRuns) -> list[dict[str, Any]]:
         with self.parts.database.read() as connection:
-            runs = store.page(connection, **request.model_dump())
+            runs = store.list_runs(
+                connection, RunFilter(**request.model_dump(exclude={"limit"})), limit=request.limit
+            )
         self.run_ids |= {run.id for run in runs}
         return [_short(run) for run in runs]
 

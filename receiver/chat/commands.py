@@ -14,9 +14,10 @@ from receiver.chat.users import ChatUser
 from receiver.http.tokens import Role
 from receiver.runs import store
 from receiver.runs.model import IN_FLIGHT, Mark, Run, State
+from receiver.runs.store import RunFilter
 from receiver.runtime.redaction import plain
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.workflow.interventions import NoSuchRunError, NotNowError
+from receiver.workflow.commands import NoSuchRunError, NotNowError
 
 _AWAITING_MOST, _LATEST_MOST = 10, 10
 _COMMENT_CHARS_MOST = 1000
@@ -90,14 +91,14 @@ class ChatCommands:
         self, request: ChatRequest, *, approve: bool, run_id: str, digest: str
     ) -> Reply:
         """A button. It approves only the plan with this digest."""
-        interventions = self.parts.interventions
-        intervene = partial(interventions.approve, digest=digest) if approve else interventions.deny
+        commands = self.parts.commands
+        intervene = partial(commands.approve, digest=digest) if approve else commands.deny
         command = self._intervention(intervene, "Approved" if approve else "Denied")
         text = f"{run_id} by a button in the chat"
         return self._run_command(request, Role.OPERATOR, command, text)
 
     def _commands(self) -> Mapping[str, tuple[Role, _Command]]:
-        interventions = self.parts.interventions
+        commands = self.parts.commands
         return {
             "status": (Role.VIEWER, self._status),
             "runs": (Role.VIEWER, self._latest),
@@ -111,12 +112,12 @@ class ChatCommands:
                 Role.OPERATOR,
                 lambda request, text: self._switch(request, text, paused=False),
             ),
-            "approve": (Role.OPERATOR, self._intervention(interventions.approve, "Approved")),
-            "deny": (Role.OPERATOR, self._intervention(interventions.deny, "Denied")),
-            "cancel": (Role.OPERATOR, self._intervention(interventions.cancel, "Cancelled")),
+            "approve": (Role.OPERATOR, self._intervention(commands.approve, "Approved")),
+            "deny": (Role.OPERATOR, self._intervention(commands.deny, "Denied")),
+            "cancel": (Role.OPERATOR, self._intervention(commands.cancel, "Cancelled")),
             "rollback": (
                 Role.OPERATOR,
-                self._intervention(interventions.roll_back, "Rolling back"),
+                self._intervention(commands.roll_back, "Rolling back"),
             ),
             "mark": (Role.OPERATOR, self._feedback),
         }
@@ -125,7 +126,9 @@ class ChatCommands:
         with self.parts.database.read() as connection:
             state = kill_switch.read_switch(connection)
             in_flight = store.count(connection, IN_FLIGHT)
-            awaiting = store.page(connection, state=State.AWAITING_APPROVAL, limit=_AWAITING_MOST)
+            awaiting = store.list_runs(
+                connection, RunFilter(state=State.AWAITING_APPROVAL), limit=_AWAITING_MOST
+            )
         lines = ["The state of the kill switch is unknown, so no step is sent."]
         if state is not None and state.paused:
             by, since = plain(state.changed_by), rfc3339(state.changed_at)
@@ -137,7 +140,7 @@ class ChatCommands:
 
     def _latest(self, _: ChatRequest, __: str) -> Reply:
         with self.parts.database.read() as connection:
-            latest = store.page(connection, limit=_LATEST_MOST)
+            latest = store.list_runs(connection, limit=_LATEST_MOST)
         return Reply("\n".join(map(_line, latest)) or "There are no runs.")
 
     def _why(self, _: ChatRequest, text: str) -> Reply:
@@ -189,13 +192,13 @@ class ChatCommands:
         mark, _, comment = rest.strip().partition(" ")
         if mark not in set(Mark):
             raise _RefusedError("Right or wrong? The command is mark RUN right|wrong COMMENT.")
-        self.parts.interventions.mark(
+        self.parts.commands.mark(
             run_id.upper(), request.user.name, _comment(comment), right=mark == Mark.RIGHT
         )
         return Reply(f"Marked as {mark}: run {plain(run_id.upper())}")
 
     def _run(self, run_id: str) -> Run | None:
-        self.parts.assessor.take_in()
+        self.parts.dispatcher.enqueue_runs()
         with self.parts.database.read() as connection:
             return store.get(connection, run_id)
 

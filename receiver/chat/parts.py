@@ -6,16 +6,16 @@ from typing import Protocol
 from receiver.db.database import Database
 from receiver.playbooks.loader import Playbooks
 from receiver.settings import Settings
-from receiver.workflow.dispatcher import Assessor
-from receiver.workflow.interventions import Interventions
+from receiver.workflow.commands import RunCommands
+from receiver.workflow.dispatcher import Dispatcher
 
 
 class Parts(Protocol):
     settings: Settings
     playbooks: Playbooks
     database: Database
-    assessor: Assessor
-    interventions: Interventions
+    dispatcher: Dispatcher
+    commands: RunCommands
 
     @property
     def clock(self) -> Callable[[], float]: ...

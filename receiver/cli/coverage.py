@@ -47,7 +47,7 @@ def covered(loaded: Settings, critical: Sequence[str] = ()) -> dict[str, Any]:
     try:
         playbooks = load(loaded.playbooks)
         with open_or_empty(loaded.database_url) as state, state.read() as connection:
-            armings = arming.every(connection)
+            armings = arming.list_all(connection)
         with Prometheus(str(loaded.prometheus_url), timeout_s=_PATIENCE_S) as prometheus:
             found = coverage(
                 clients.connect(),

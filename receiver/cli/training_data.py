@@ -10,7 +10,7 @@ from receiver.db.database import Database
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus import Prometheus
 from receiver.evidence.target import Target as AlertTarget
-from receiver.runs.feedback import Judgement, judged
+from receiver.runs.feedback import Feedback, list_feedback
 from receiver.runtime.rfc3339 import DAY_S
 
 # Prometheus answers at most 11,000 points a series.
@@ -60,7 +60,7 @@ def _target(
 
 def outcomes(
     database: Database, prometheus: Prometheus, pool: Executor
-) -> Iterator[tuple[Judgement, Evidence, frozenset[str], bool]]:
+) -> Iterator[tuple[Feedback, Evidence, frozenset[str], bool]]:
     """What people judged: the evidence of that moment, the alert's roles, whether an incident.
 
     Left out is what Prometheus no longer knows, and what was said of an undecided verdict.
@@ -68,7 +68,7 @@ def outcomes(
     reader, before = MetricsReader(prometheus=prometheus, pool=pool), None
     while True:
         with database.read() as connection:
-            page = judged(connection, before=before, limit=_PAGE)
+            page = list_feedback(connection, before=before, limit=_PAGE)
         for one in page:
             incident = _incident(one)
             if incident is None or one.target is None:
@@ -83,7 +83,7 @@ def outcomes(
         before = page[-1].run_id
 
 
-def _incident(one: Judgement) -> bool | None:
+def _incident(one: Feedback) -> bool | None:
     """Agreeing with an act says that there was an incident, and so does disagreeing with none."""
     if one.verdict == "confirmed":
         return one.right

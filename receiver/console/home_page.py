@@ -88,7 +88,7 @@ def _home_content(request: Request) -> dict[str, Any]:
     latest = runs.page(request, limit=4 * _RECENT_MOST)["items"]
     ended = [run for run in latest if run["ended_at"]]
     with parts.database.read() as connection:
-        counts = stats.by_state(connection, parts.clock() - DAY_S)
+        counts = stats.count_by_state(connection, parts.clock() - DAY_S)
     return {
         "waiting": waiting,
         "in_flight": sorted(in_flight, key=lambda run: str(run["id"]), reverse=True),

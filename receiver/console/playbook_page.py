@@ -33,7 +33,7 @@ _RESOLVED = frozenset({State.RESOLVED})
 def show_playbooks(request: Request) -> Response:
     parts = parts_of(request)
     with parts.database.read() as connection:
-        counts = stats.by_playbook(connection, parts.clock() - _DAYS * DAY_S)
+        counts = stats.count_by_playbook(connection, parts.clock() - _DAYS * DAY_S)
     playbooks = [
         playbook | {"record": track_record(counts.get(playbook["name"], {}))}
         for playbook in control.playbooks(request)["items"]

@@ -16,7 +16,7 @@ from receiver.console.session_route import ConsoleRoute
 from receiver.http.auth import caller, needs
 from receiver.http.tokens import Role
 from receiver.runs.model import State
-from receiver.workflow.interventions import Interventions, NoSuchRunError, NotNowError
+from receiver.workflow.commands import NoSuchRunError, NotNowError, RunCommands
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -48,7 +48,7 @@ def act(request: Request, run_id: RunId, action: RunAction) -> Response:
     fields: dict[str, str] = request.state.form
     comment = Comment(comment=fields.get("comment", "")).comment
     try:
-        command = _command(parts_of(request).interventions, action, fields)
+        command = _command(parts_of(request).commands, action, fields)
         command(run_id, caller(request), comment)
     except NoSuchRunError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such run.") from None
@@ -58,17 +58,17 @@ def act(request: Request, run_id: RunId, action: RunAction) -> Response:
 
 
 def _command(
-    interventions: Interventions, action: RunAction, fields: dict[str, str]
+    commands: RunCommands, action: RunAction, fields: dict[str, str]
 ) -> Callable[[str, str, str], None]:
     match action:
         case RunAction.APPROVE:
             # Only the plan that the page showed is approved.
-            return partial(interventions.approve, digest=fields.get("digest", ""))
+            return partial(commands.approve, digest=fields.get("digest", ""))
         case RunAction.DENY:
-            return interventions.deny
+            return commands.deny
         case RunAction.CANCEL:
-            return interventions.cancel
+            return commands.cancel
         case RunAction.ROLLBACK:
-            return interventions.roll_back
+            return commands.roll_back
         case RunAction.MARK_RIGHT | RunAction.MARK_WRONG:
-            return partial(interventions.mark, right=action is RunAction.MARK_RIGHT)
+            return partial(commands.mark, right=action is RunAction.MARK_RIGHT)

@@ -1,4 +1,4 @@
-"""What people say about alerts ahead of time: hold (never act on these), or only observe them."""
+"""Overrides: people's orders on alerts to come, to hold (never act on them) or only observe."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Override:
-    """Holds for alerts that all matchers fit, from `starts_at` until `ends_at` (epoch seconds)."""
+    """Applies to alerts that all matchers match, from `starts_at` to `ends_at` (epoch seconds)."""
 
     id: str
     matchers: Sequence[Matcher]
@@ -30,14 +30,14 @@ class Override:
     created_by: str
     comment: str
 
-    def holds(self, labels: Mapping[str, str], now: float) -> bool:
+    def applies_to(self, labels: Mapping[str, str], now: float) -> bool:
         in_time = self.starts_at <= now < self.ends_at
         return in_time and all(matcher.matches(labels) for matcher in self.matchers)
 
 
 def add(connection: Connection, override: Override, now: float) -> None:
     """Store it, with its audit record."""
-    row = vars(override) | {"matchers": canonical([str(one) for one in override.matchers])}
+    row = vars(override) | {"matchers": canonical([str(matcher) for matcher in override.matchers])}
     connection.execute(insert(overrides).values(row))
     detail = {key: value for key, value in row.items() if key != "created_by"}
     event = log.Event(actor=override.created_by, event="override_added", detail=detail)
@@ -47,9 +47,9 @@ def add(connection: Connection, override: Override, now: float) -> None:
 def end(
     connection: Connection, override_id: str, by: str, now: float, *, comment: str | None = None
 ) -> bool:
-    """End it now; False where there is none that still holds, or is still to come."""
-    mine = (overrides.c.id == override_id, overrides.c.ends_at > now)
-    if connection.execute(update(overrides).where(*mine).values(ends_at=now)).rowcount != 1:
+    """End it now; False where there is none with this id, or it has ended before."""
+    current = (overrides.c.id == override_id, overrides.c.ends_at > now)
+    if connection.execute(update(overrides).where(*current).values(ends_at=now)).rowcount != 1:
         return False
     detail = {"id": override_id, "comment": comment}
     event = log.Event(actor=by, event="override_ended", detail=detail)
@@ -57,10 +57,10 @@ def end(
     return True
 
 
-def unended(
+def list_current(
     connection: Connection, now: float, *, before: str | None = None, limit: int | None = None
 ) -> Sequence[Override]:
-    """Those that hold or are still to come, newest first, below id `before`."""
+    """Overrides that have not ended, newest first, below id `before`."""
     query = select(overrides).where(overrides.c.ends_at > now)
     if before is not None:
         query = query.where(overrides.c.id < before)
@@ -68,12 +68,13 @@ def unended(
     return [_override(row) for row in connection.execute(query)]
 
 
-def of(
+def in_effect(
     connection: Connection, labels: Mapping[str, str], now: float, *, group: str | None = None
 ) -> Sequence[Override]:
-    """Those that hold for these labels now; a `group` that AWS told of counts as `asg`, too."""
-    concerned = {"asg": group, **labels} if group else labels
-    return [one for one in unended(connection, now) if one.holds(concerned, now)]
+    """Overrides that apply to these labels now; a `group` that AWS named counts as `asg`, too."""
+    labels = {"asg": group, **labels} if group else labels
+    current = list_current(connection, now)
+    return [override for override in current if override.applies_to(labels, now)]
 
 
 def _override(row: Row[tuple[object, ...]]) -> Override:

@@ -1,10 +1,10 @@
-"""Arming a playbook, one mode after the other, with the figures that justify it; and disarming."""
+"""Arms a playbook, one mode at a time, with the figures that justify it; and disarms it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from receiver.controls import arming
-from receiver.controls.arming import Armed, Arming, armed
+from receiver.controls.arming import ArmedMode, Arming, armed_mode
 from receiver.controls.promotion_criteria import Figures, figures, shortfalls
 from receiver.db.database import Database
 from receiver.playbooks.loader import Playbooks
@@ -19,93 +19,99 @@ class NoSuchPlaybookError(Exception):
 
 
 class NotJustifiedError(Exception):
-    """It may not be armed so far; the text says all that speaks against it."""
+    """The playbook may not be armed to this mode; the text lists the shortfalls."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rollout:
-    """Both methods raise NoSuchPlaybookError. `by` is who, `comment` why.
+class ArmRequest:
+    """An admin's request to arm a playbook up to `mode`.
 
-    `service` is a group's name, or `arming.ALL`. `clock` gives epoch seconds.
+    `service` is a group's name, or `arming.ALL`. `by` is who, `comment` why. `force` overrules the
+    shortfalls, on record.
     """
+
+    playbook: str
+    service: str
+    mode: Mode
+    canary_percent: int
+    by: str
+    comment: str
+    force: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promoter:
+    """`arm` and `disarm` raise NoSuchPlaybookError. `clock` gives epoch seconds."""
 
     settings: Settings
     playbooks: Playbooks
     database: Database
     clock: Callable[[], float]
 
-    def arm(  # noqa: PLR0913 one argument a part of what is said
-        self,
-        name: str,
-        service: str,
-        mode: Mode,
-        *,
-        canary_percent: int,
-        by: str,
-        comment: str,
-        force: bool,
-    ) -> Arming:
-        """Let it go as far as `mode`; `force` overrules what its record says, on record.
-
-        Raises NotJustifiedError.
-        """
-        playbook, now = self._playbook(name), self.clock()
-        self._within(playbook, mode)
+    def arm(self, request: ArmRequest) -> Arming:
+        """Allow the playbook the requested mode. Raises NotJustifiedError."""
+        playbook, now = self._playbook(request.playbook), self.clock()
+        service, mode = request.service, request.mode
+        self._check_maximum(playbook, mode)
         with self.database.write() as connection:
-            known = arming.of(connection, name)
-            present = armed(known, service, playbook.digest, required=True)
-            last = arming.holding(known, service)
+            armings = arming.armings_of(connection, request.playbook)
+            present = armed_mode(armings, service, playbook.digest, required=True)
+            last = arming.active(armings, service)
             since = last.since if last else None
-            found = figures(connection, playbook, service, since)
-            against = self._against(present, mode, canary_percent, found)
-            if against and not force:
+            record = figures(connection, playbook, service, since)
+            against = self._shortfalls(present, request, record)
+            if against and not request.force:
                 raise NotJustifiedError("; ".join(against))
-            made = Arming(
-                playbook=name,
+            new = Arming(
+                playbook=request.playbook,
                 service=service,
                 mode=mode,
-                canary_percent=canary_percent,
+                canary_percent=request.canary_percent,
                 digest=playbook.digest,
-                by=by,
-                comment=comment,
+                by=request.by,
+                comment=request.comment,
                 at=now,
                 since=since if since is not None and mode is present.mode else now,
-                figures=asdict(found),
+                figures=asdict(record),
                 despite=against,
             )
-            arming.put(connection, made)
-        return made
+            arming.save(connection, new)
+        return new
 
     def disarm(self, name: str, service: str, *, by: str, comment: str) -> Arming:
-        """Have it only observe, from this moment on."""
+        """Allow the playbook only to observe, from now on."""
         self._playbook(name)
-        made = arming.disarmed(name, service, by=by, comment=comment, now=self.clock())
+        new = arming.disarmed(name, service, by=by, comment=comment, now=self.clock())
         with self.database.write() as connection:
-            arming.put(connection, made)
-        return made
+            arming.save(connection, new)
+        return new
 
-    def goes(self, playbook: Playbook, known: Sequence[Arming], service: str = arming.ALL) -> Mode:
-        """How far a playbook may go for a service: the weakest of what is said."""
+    def effective_mode(
+        self, playbook: Playbook, armings: Sequence[Arming], service: str = arming.ALL
+    ) -> Mode:
+        """The lowest of the service's mode, the playbook's mode and what its armings allow."""
         required = self.settings.arming_required
-        let = armed(known, service, playbook.digest, required=required).mode
-        return min(self.settings.mode, playbook.mode, let, key=_ORDER.index)
+        armed = armed_mode(armings, service, playbook.digest, required=required).mode
+        return min(self.settings.mode, playbook.mode, armed, key=_ORDER.index)
 
     def _playbook(self, name: str) -> Playbook:
-        found = self.playbooks.named(name)
-        if not found:
+        playbooks = self.playbooks.named(name)
+        if not playbooks:
             raise NoSuchPlaybookError
-        return found[0]
+        return playbooks[0]
 
-    def _within(self, playbook: Playbook, mode: Mode) -> None:
-        """What the service and the playbook's file say, no arming raises."""
-        for most, whose in ((self.settings.mode, "service"), (playbook.mode, "playbook")):
-            if _ORDER.index(mode) > _ORDER.index(most):
-                raise NotJustifiedError(f"the {whose}'s own mode is {most}")
+    def _check_maximum(self, playbook: Playbook, mode: Mode) -> None:
+        """Raises NotJustifiedError: no arming exceeds the service's or the playbook's mode."""
+        for maximum, whose in ((self.settings.mode, "service"), (playbook.mode, "playbook")):
+            if _ORDER.index(mode) > _ORDER.index(maximum):
+                raise NotJustifiedError(f"the {whose}'s own mode is {maximum}")
 
-    def _against(
-        self, present: Armed, mode: Mode, canary_percent: int, found: Figures
+    def _shortfalls(
+        self, present: ArmedMode, request: ArmRequest, record: Figures
     ) -> Sequence[str]:
-        """Where it need not be armed, an arming only limits it."""
+        """None where arming is not required: there an arming can only limit the playbook."""
         if not self.settings.arming_required:
             return ()
-        return list(shortfalls(present, mode, canary_percent, found, self.settings.arming_evidence))
+        mode, canary_percent = request.mode, request.canary_percent
+        evidence = self.settings.arming_evidence
+        return list(shortfalls(present, mode, canary_percent, record, evidence))

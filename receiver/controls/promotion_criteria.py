@@ -1,28 +1,28 @@
-"""What the records say of a playbook, as far as it justifies that it may go further."""
+"""The criteria by which a playbook may be armed to a higher mode, and the figures they read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
-from receiver.controls.arming import ALL, Armed
+from receiver.controls.arming import ALL, ArmedMode
 from receiver.db.tables import runs
 from receiver.playbooks.schema import Playbook
 from receiver.runs.model import State
 from receiver.settings import Mode
 
-# Of what it does by itself, 95 % are to be right.
+# At most one of 20 runs that acted may have failed: 95 % must be right.
 _ONE_OF = 20
 _LEVEL = {mode: level for level, mode in enumerate(Mode)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Of the runs that this very playbook `planned` a step for; dry runs do not count.
+    """Counts of the runs for which this version of the playbook `planned` a step; no dry runs.
 
-    They came in at `since` (epoch seconds; None: ever) or later. `recovered` is verified by
-    metrics, `failed` includes what was undone, `denied` is a person's no to a plan; `right` and
-    `wrong` are people's marks.
+    The runs were received at `since` (epoch seconds; None: ever) or later. `recovered` runs are
+    verified by metrics, `failed` include rolled back runs, `denied` are plans that a person denied;
+    `right` and `wrong` are people's feedback.
     """
 
     since: float | None
@@ -49,7 +49,7 @@ def figures(
         "right": runs.c.mark.contains('"right":true', autoescape=True),
         "wrong": runs.c.mark.contains('"right":false', autoescape=True),
     }
-    sums = (_count(found).label(name) for name, found in counted.items())
+    sums = (_count(condition).label(name) for name, condition in counted.items())
     query = select(func.count().label("planned"), *sums).where(
         runs.c.playbook == playbook.name,
         runs.c.plan.contains(f'"version":"{playbook.digest}"', autoescape=True),
@@ -63,28 +63,28 @@ def figures(
 
 
 def shortfalls(
-    present: Armed, mode: Mode, canary_percent: int, found: Figures, evidence: int
+    present: ArmedMode, mode: Mode, canary_percent: int, record: Figures, evidence: int
 ) -> Iterator[str]:
-    """What speaks against going further than now, to another mode or a larger canary, in words.
+    """Why the playbook may not go from `present` to this mode or canary, in words; none if it may.
 
     `evidence` is how many observed decisions, or verified recoveries, the next mode needs.
     """
     if (_LEVEL[mode], canary_percent) <= (_LEVEL[present.mode], present.canary_percent):
         return
-    if found.wrong:
-        yield f"people marked {found.wrong} of its runs as wrong"
-    if mode is Mode.AUTO and found.failed * _ONE_OF > found.acted:
-        yield f"{found.failed} of {found.acted} runs that acted failed: one of {_ONE_OF} may"
-    if mode is Mode.AUTO and found.denied * _ONE_OF > found.acted + found.denied:
-        yield f"people denied {found.denied} of its plans: one of {_ONE_OF} may be"
+    if record.wrong:
+        yield f"people marked {record.wrong} of its runs as wrong"
+    if mode is Mode.AUTO and record.failed * _ONE_OF > record.acted:
+        yield f"{record.failed} of {record.acted} runs that acted failed: one of {_ONE_OF} may"
+    if mode is Mode.AUTO and record.denied * _ONE_OF > record.acted + record.denied:
+        yield f"people denied {record.denied} of its plans: one of {_ONE_OF} may be"
     if mode is present.mode:
         return
     if _LEVEL[mode] > _LEVEL[present.mode] + 1:
         yield f"it is at {present.mode}, and {Mode.APPROVE} comes first"
-    if mode is Mode.APPROVE and found.observed < evidence:
-        yield f"{found.observed} observed decisions, and {evidence} are needed"
-    if mode is Mode.AUTO and found.recovered < evidence:
-        yield f"{found.recovered} verified recoveries, and {evidence} are needed"
+    if mode is Mode.APPROVE and record.observed < evidence:
+        yield f"{record.observed} observed decisions, and {evidence} are needed"
+    if mode is Mode.AUTO and record.recovered < evidence:
+        yield f"{record.recovered} verified recoveries, and {evidence} are needed"
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

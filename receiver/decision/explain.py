@@ -19,10 +19,10 @@ from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus import Prometheus
 from receiver.playbooks.loader import Playbooks
-from receiver.runs import store
+from receiver.runs import intake
 from receiver.settings import Settings
 from receiver.webhook import payload
-from receiver.webhook.episodes import Episode, Waiting
+from receiver.webhook.episodes import Episode, QueuedAlert
 from receiver.webhook.payload import Alert, NotJsonError, NotVersion4Error
 
 
@@ -86,7 +86,7 @@ def _answer(alert: Alert | None, pipeline: DecisionPipeline, now: float) -> dict
             "verdict": None,
             "gates": [],
         }
-    run = store.fresh(Waiting(id=str(ULID()), received_at=now, alert=alert), now)
+    run = intake.preview(QueuedAlert(id=str(ULID()), received_at=now, alert=alert), now)
     episode = Episode(
         key=alert.key,
         run_id=run.id,

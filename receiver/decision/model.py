@@ -13,7 +13,7 @@ from actions.execution.claims import Claim
 from actions.execution.disruption_budget import Scope, share
 from actions.execution.rate_limits import Attempts
 from actions.reasons import Reason
-from receiver.controls.arming import Armed
+from receiver.controls.arming import ArmedMode
 from receiver.controls.overrides import Override
 from receiver.playbooks.schema import Playbook, Step
 from receiver.settings import Mode
@@ -103,7 +103,7 @@ class Snapshot:
     overrides: Sequence[Override] | None = None
     attempts: Mapping[str, Attempts] | None = None
     breaker: Breaker | None = None
-    arming: Armed | None = None
+    arming: ArmedMode | None = None
     recent_actions: Sequence[RecentAction] | None = None
     alerting: frozenset[str] | None = None
     reserved: Mapping[str, frozenset[str]] | None = None

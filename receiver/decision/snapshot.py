@@ -106,8 +106,8 @@ class SnapshotReader:
             with self.database.read() as connection:
                 recorded = replace(
                     _with_records(connection, snapshot, run, playbook.name, now),
-                    arming=arming.armed(
-                        arming.of(connection, playbook.name),
+                    arming=arming.armed_mode(
+                        arming.armings_of(connection, playbook.name),
                         snapshot.group or arming.ALL,
                         playbook.digest,
                         required=self.arming_required,
@@ -136,7 +136,7 @@ class SnapshotReader:
         counted_at, instances = self._counted.get(group, (0.0, frozenset[str]()))
         if len(instances) >= MANY and 0 <= now - counted_at < _RECOUNT_AFTER_S:
             return instances
-        alerts = store.alerting(connection, group, now - _STORM_S)
+        alerts = store.alerting_instances(connection, group, now - _STORM_S)
         resolved = self.resolved(list(alerts))
         instances = frozenset(
             instance for run_id, instance in alerts.items() if run_id not in resolved
@@ -167,7 +167,7 @@ def _with_records(
         snapshot,
         paused=kill_switch_state.paused if kill_switch_state else None,
         claims=claims.claims_on(connection, *names),
-        overrides=overrides.of(connection, run.labels, now, group=snapshot.group),
+        overrides=overrides.in_effect(connection, run.labels, now, group=snapshot.group),
         attempts=attempts,
         breaker=circuit_breakers.read_breaker(connection, playbook),
         recent_actions=[

@@ -8,7 +8,7 @@ from typing import Any
 from actions.aws import inventory
 from actions.aws.clients import Aws
 from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
-from receiver.controls.arming import Arming, armed
+from receiver.controls.arming import Arming, armed_mode
 from receiver.evidence.prometheus import Prometheus
 from receiver.evidence.prometheus_answers import AlertingRule
 from receiver.playbooks.loader import Playbooks
@@ -108,7 +108,7 @@ def service(group: Group, instances: Sequence[Instance], known: Known) -> Servic
 
 def _goes(playbook: Playbook, group: str, known: Known) -> Mode:
     found = known.armings.get(playbook.name, ())
-    let = armed(found, group, playbook.digest, required=known.arming_required).mode
+    let = armed_mode(found, group, playbook.digest, required=known.arming_required).mode
     return min(known.mode, playbook.mode, let, key=_ORDER.index)
 
 

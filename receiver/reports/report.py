@@ -17,6 +17,7 @@ from receiver.reports import figures
 from receiver.reports.figures import Figure, Incident
 from receiver.runs import store
 from receiver.runs.model import State
+from receiver.runs.store import RunFilter
 from receiver.runtime.rfc3339 import rfc3339
 
 _PAGE = 500
@@ -82,7 +83,7 @@ def _incidents(connection: Connection, asked: Asked) -> Iterator[Incident]:
     """Runs that came in meanwhile, newest first; dry runs are none."""
     before = None
     while True:
-        page = store.page(connection, since=asked.since, before=before, limit=_PAGE)
+        page = store.list_runs(connection, RunFilter(since=asked.since), before=before, limit=_PAGE)
         steps = ledger.intents_by_run(connection, [one.id for one in page])
         for run in page:
             dry = run.asked is not None and run.asked["dry_run"]

@@ -1,18 +1,21 @@
-"""What people said of runs, as labels to learn from: marks, approvals and denials."""
+"""Feedback that people gave on runs: marks, approvals and denials, as labels to learn from."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
+from actions.audit import log
+from actions.audit.log import canonical
+from receiver.db.tables import runs as table
 from receiver.runs import store
 from receiver.runs.model import Run
 
 
-class Source(StrEnum):
-    """How a person said it; a mark was made afterwards, knowing how it ended."""
+class FeedbackSource(StrEnum):
+    """How a person gave it; a mark was set after the run had ended, knowing its outcome."""
 
     MARK = "mark"
     APPROVAL = "approval"
@@ -20,16 +23,16 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """`right`: whether the person agreed with what the run did, or was about to do.
+class Feedback:
+    """`right`: whether the person agreed with what the run did, or planned to do.
 
-    `verdict` is the model's answer at that time, None where a guard needed none. `at` and
+    `verdict` is the model's answer at that time, None where no guard needed one. `at` and
     `starts_at` are epoch seconds.
     """
 
     run_id: str
     right: bool
-    source: Source
+    source: FeedbackSource
     by: str
     at: float
     comment: str
@@ -42,35 +45,48 @@ class Judgement:
     state: str
 
 
-def judged(
+def set_feedback(connection: Connection, run: Run, given: Mapping[str, Any], now: float) -> None:
+    """Store feedback on the run (`right`, `by`, `comment`, `at`), with its audit record."""
+    statement = update(table).where(table.c.id == run.id)
+    connection.execute(statement.values(mark=canonical(given)))
+    detail = {"right": given["right"], "comment": given["comment"]}
+    event = log.Event(
+        actor=given["by"], event="run_marked_by_a_person", run_id=run.id, detail=detail
+    )
+    log.append(connection, now, event)
+
+
+def list_feedback(
     connection: Connection, *, since: float | None = None, before: str | None = None, limit: int
-) -> Sequence[Judgement]:
-    """One a run that people said something of, the newest run first, below run id `before`.
+) -> Sequence[Feedback]:
+    """At most one per run, the newest run first, below run id `before`.
 
     A mark counts more than an approval or a denial.
     """
-    found = store.spoken_of(connection, since=since, before=before, limit=limit)
-    return [judgement for run in found for judgement in _judgements(run)]
+    runs = store.with_human_verdict(connection, since=since, before=before, limit=limit)
+    return [feedback for run in runs for feedback in _feedback_on(run)]
 
 
-def _judgements(run: Run) -> Iterator[Judgement]:
+def _feedback_on(run: Run) -> Iterator[Feedback]:
     approval = run.approval or (run.plan or {}).get("approval")
     if run.mark is not None:
-        yield _judgement(run, run.mark, Source.MARK, right=run.mark["right"])
+        yield _feedback(run, run.mark, FeedbackSource.MARK, right=run.mark["right"])
     elif approval is not None:
         denied = approval.get("denied", False)
-        source = Source.DENIAL if denied else Source.APPROVAL
-        yield _judgement(run, approval, source, right=not denied)
+        source = FeedbackSource.DENIAL if denied else FeedbackSource.APPROVAL
+        yield _feedback(run, approval, source, right=not denied)
 
 
-def _judgement(run: Run, said: Mapping[str, Any], source: Source, *, right: bool) -> Judgement:
-    return Judgement(
+def _feedback(
+    run: Run, given: Mapping[str, Any], source: FeedbackSource, *, right: bool
+) -> Feedback:
+    return Feedback(
         run_id=run.id,
         right=right,
         source=source,
-        by=said["by"],
-        at=said["at"],
-        comment=said["comment"],
+        by=given["by"],
+        at=given["at"],
+        comment=given["comment"],
         verdict=run.verdict["answer"] if run.verdict else None,
         labels=run.labels,
         starts_at=run.starts_at,

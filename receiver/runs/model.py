@@ -1,4 +1,4 @@
-"""A run, and the states that it can be in."""
+"""A run and its states."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 
 class Mark(StrEnum):
-    """What a person says of an ended run."""
+    """A person's feedback on an ended run."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -81,5 +81,5 @@ class Run:
     next_act_at: float | None
     updated_at: float
     ended_at: float | None
-    asked: Mapping[str, Any] | None = None
-    mark: Mapping[str, Any] | None = None
+    asked: Mapping[str, Any] | None
+    mark: Mapping[str, Any] | None

@@ -1,4 +1,4 @@
-"""How often runs ended how, counted over a time."""
+"""Counts of runs by state and playbook."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -8,20 +8,20 @@ from sqlalchemy import Connection, func, select
 from receiver.db.tables import runs
 
 
-def by_state(connection: Connection, since: float) -> Mapping[str, int]:
-    """Runs that came in since then."""
+def count_by_state(connection: Connection, since: float) -> Mapping[str, int]:
+    """Runs received since then (epoch seconds)."""
     query = select(runs.c.state, func.count().label("runs")).where(runs.c.received_at >= since)
     return {row.state: row.runs for row in connection.execute(query.group_by(runs.c.state))}
 
 
-def by_playbook(connection: Connection, since: float) -> Mapping[str, Mapping[str, int]]:
-    """The same, by the playbook's name first."""
+def count_by_playbook(connection: Connection, since: float) -> Mapping[str, Mapping[str, int]]:
+    """The same, first by the playbook's name."""
     query = (
         select(runs.c.playbook, runs.c.state, func.count().label("runs"))
         .where(runs.c.received_at >= since, runs.c.playbook.is_not(None))
         .group_by(runs.c.playbook, runs.c.state)
     )
-    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    counts: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for row in connection.execute(query):
-        found[row.playbook][row.state] = row.runs
-    return found
+        counts[row.playbook][row.state] = row.runs
+    return counts

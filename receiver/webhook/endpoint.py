@@ -29,7 +29,8 @@ from receiver.http.problems import problem
 from receiver.http.rate_limit import Buckets, client_of
 from receiver.http.tokens import Role, Tokens
 from receiver.webhook import payload
-from receiver.webhook.inbox import Inbox, InboxUnavailableError, Receipt
+from receiver.webhook.delivery import InboxUnavailableError, Receipt
+from receiver.webhook.inbox import Inbox
 from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.payload import Alert, Envelope, NotJsonError, NotVersion4Error
 from receiver.webhook.truncated import Truncated

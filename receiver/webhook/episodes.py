@@ -1,8 +1,8 @@
-"""The episodes of alerts, and the alerts that wait to become runs, as the inbox keeps them.
+"""The tables of the inbox: episodes of alerts, and alerts that have no run yet.
 
-An episode is what one alert is to us from its first firing copy until its run has ended and it
-was resolved, or not seen for longer than Alertmanager would stay silent; while it is open every
-firing copy is a repeat, whatever its startsAt.
+An episode opens with the first firing copy of an alert. It closes once its run has ended and the
+alert was resolved, or was not seen for longer than Alertmanager would stay silent. While it is open
+each firing copy is a repeat, whatever its startsAt.
 """
 
 import json
@@ -37,7 +37,7 @@ metadata = MetaData()
 _T = TypeVar("_T")
 _CHUNK = 500
 
-# Alerts that wait to become runs; `id` is the run's id to be.
+# Alerts without a run yet; `id` is the id of their run to come.
 received = Table(
     "inbox_received",
     metadata,
@@ -64,8 +64,8 @@ episodes = Table(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """An alert that has not become a run yet."""
+class QueuedAlert:
+    """An alert that has no run yet; `id` is the id of its run to come."""
 
     id: str
     received_at: float
@@ -87,34 +87,34 @@ class Episode:
         """Whether a firing copy that arrives now, and began at `starts_at`, is a new episode."""
         return self.ended_at is not None and (
             self.resolved_at is not None
-            # It was over and began again too quickly for Alertmanager to say so.
+            # It ended and began again too quickly for Alertmanager to send a resolve.
             or starts_at > self.ended_at
             or now - self.last_seen_at > gap_s
             or (self.reopens_at is not None and now >= self.reopens_at)
         )
 
 
-def known(connection: Connection, keys: Sequence[str]) -> dict[str, Episode]:
-    """Episodes by key; a key that was never seen is not there."""
-    query = _among(connection.dialect.name, episodes, "key")
-    rows = connection.exec_driver_sql(query, (_text(keys),)).mappings()
+def by_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Episode]:
+    """Episodes by key; a key without an episode is left out."""
+    query = _select(connection.dialect.name, episodes, "key")
+    rows = connection.exec_driver_sql(query, (_json(keys),)).mappings()
     return {row["key"]: Episode(**row) for row in rows}
 
 
-def keep(connection: Connection, changed: Sequence[Episode], opened: Sequence[Waiting]) -> None:
+def save(connection: Connection, changed: Sequence[Episode], opened: Sequence[QueuedAlert]) -> None:
     """Store new and changed episodes, and the alerts that opened some."""
     dialect, names = connection.dialect.name, episodes.c.keys()
-    for some in _chunks(changed):
-        rows = [[getattr(one, name) for name in names] for one in some]
-        connection.exec_driver_sql(_upsert(dialect, episodes, "key"), (_text(rows),))
-    for few in _chunks(opened):
-        rows = [_row(one) for one in few]
-        connection.exec_driver_sql(_insert(dialect, received), (_text(rows),))
+    for episode_chunk in _chunks(changed):
+        rows = [[getattr(episode, name) for name in names] for episode in episode_chunk]
+        connection.exec_driver_sql(_upsert(dialect, episodes, "key"), (_json(rows),))
+    for alert_chunk in _chunks(opened):
+        rows = [_row(alert) for alert in alert_chunk]
+        connection.exec_driver_sql(_insert(dialect, received), (_json(rows),))
 
 
-# Each delivery pays for these: they are texts, made once, and however many rows there are, they are
-# one parameter, as JSON. SQLite's driver lets go of the interpreter's lock at each step of a
-# statement, and in a storm it is long until its turn comes again.
+# Every delivery runs these statements: each is a text, built once, and all rows are one parameter,
+# as JSON. SQLite's driver releases the interpreter's lock at each step of a statement, and in a
+# storm gets it back late.
 @cache
 def _insert(dialect: str, table: Table) -> str:
     columns = list(table.c)
@@ -123,101 +123,103 @@ def _insert(dialect: str, table: Table) -> str:
         source = "json_each(?)"
     else:
         of: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy's
-        kinds = [one.type.compile(of) for one in columns]
-        values = [f"CAST(value ->> {place} AS {kind})" for place, kind in enumerate(kinds)]
-        source = "json_array_elements(CAST(%s AS json)) AS told(value)"
-    names = ", ".join(one.name for one in columns)
-    # Without a condition SQLite would take a conflict's `on` for that of a join.
+        types = [column.type.compile(of) for column in columns]
+        values = [f"CAST(value ->> {place} AS {type_})" for place, type_ in enumerate(types)]
+        source = "json_array_elements(CAST(%s AS json)) AS rows(value)"
+    names = ", ".join(column.name for column in columns)
+    # Without the condition SQLite would parse ON CONFLICT as the ON of a join.
     return f"INSERT INTO {table.name} ({names}) SELECT {', '.join(values)} FROM {source} WHERE true"  # noqa: S608 names of our own tables
 
 
 @cache
 def _upsert(dialect: str, table: Table, key: str) -> str:
-    changes = ", ".join(f"{one.name} = excluded.{one.name}" for one in table.c if one.name != key)
+    names = [column.name for column in table.c if column.name != key]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names)
     return f"{_insert(dialect, table)} ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
 @cache
-def _among(dialect: str, table: Table, column: str) -> str:
-    names = ", ".join(one.name for one in table.c)
-    told = "SELECT value FROM json_each(?)"
+def _select(dialect: str, table: Table, column: str) -> str:
+    names = ", ".join(column.name for column in table.c)
+    values = "SELECT value FROM json_each(?)"
     if dialect != "sqlite":
-        told = "SELECT * FROM json_array_elements_text(CAST(%s AS json))"
-    return f"SELECT {names} FROM {table.name} WHERE {column} IN ({told})"  # noqa: S608 as above
+        values = "SELECT * FROM json_array_elements_text(CAST(%s AS json))"
+    return f"SELECT {names} FROM {table.name} WHERE {column} IN ({values})"  # noqa: S608 as above
 
 
 @dataclass(frozen=True)
-class Over:
-    """The end of a run; from `reopens_at` on, a firing copy of its alert is a new episode."""
+class RunEnded:
+    """The end of a run; from `reopens_at` on, a firing copy of its alert opens a new episode."""
 
     run_id: str
     at: float
     reopens_at: float | None
 
 
-def end(connection: Connection, over: Sequence[Over]) -> None:
-    if over:
-        ended = update(episodes).where(episodes.c.run_id == bindparam("of"))
-        ended = ended.values(ended_at=bindparam("at"), reopens_at=bindparam("reopens_at"))
-        rows = [{"of": one.run_id, "at": one.at, "reopens_at": one.reopens_at} for one in over]
-        connection.execute(ended, rows)
+def end_runs(connection: Connection, ended: Sequence[RunEnded]) -> None:
+    """Record the end of runs in their episodes."""
+    if ended:
+        statement = update(episodes).where(episodes.c.run_id == bindparam("of"))
+        statement = statement.values(ended_at=bindparam("at"), reopens_at=bindparam("reopens_at"))
+        rows = [{"of": run.run_id, "at": run.at, "reopens_at": run.reopens_at} for run in ended]
+        connection.execute(statement, rows)
 
 
-def of_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Episode]:
+def by_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Episode]:
     """Episodes by the id of their run."""
     rows = connection.execute(select(episodes).where(episodes.c.run_id.in_(run_ids))).mappings()
     return {row["run_id"]: Episode(**row) for row in rows}
 
 
 def resolved(connection: Connection, run_ids: Sequence[str]) -> frozenset[str]:
-    """Those of the runs whose alerts are over."""
-    among = _among(connection.dialect.name, episodes, "run_id")
-    query = f"{among} AND resolved_at IS NOT NULL"
-    return frozenset(row.run_id for row in connection.exec_driver_sql(query, (_text(run_ids),)))
+    """The runs among these whose alerts are resolved."""
+    by_run = _select(connection.dialect.name, episodes, "run_id")
+    query = f"{by_run} AND resolved_at IS NOT NULL"
+    return frozenset(row.run_id for row in connection.exec_driver_sql(query, (_json(run_ids),)))
 
 
-def unended(connection: Connection, limit: int) -> Sequence[str]:
-    """Runs whose end is not on record here, oldest first."""
+def runs_without_end(connection: Connection, limit: int) -> Sequence[str]:
+    """Runs whose end is not recorded here, oldest first."""
     query = select(episodes.c.run_id).where(episodes.c.ended_at.is_(None))
     return connection.scalars(query.order_by(episodes.c.run_id).limit(limit)).all()
 
 
-def waiting(connection: Connection, limit: int) -> Sequence[Waiting]:
-    """Alerts that are not runs yet, the most severe first, then the oldest."""
+def queued(connection: Connection, limit: int) -> Sequence[QueuedAlert]:
+    """Alerts without a run yet, the most severe first, then the oldest."""
     query = select(received).order_by(received.c.priority, received.c.id).limit(limit)
     rows = connection.execute(query)
     return [
-        Waiting(id=row.id, received_at=row.received_at, alert=Alert(**json.loads(row.alert)))
+        QueuedAlert(id=row.id, received_at=row.received_at, alert=Alert(**json.loads(row.alert)))
         for row in rows
     ]
 
 
-def waiting_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
-    """Those of the alerts that are not runs yet."""
-    query = _among(connection.dialect.name, received, "id")
-    return frozenset(row.id for row in connection.exec_driver_sql(query, (_text(ids),)))
+def still_queued(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
+    """The ids among these whose alerts have no run yet."""
+    query = _select(connection.dialect.name, received, "id")
+    return frozenset(row.id for row in connection.exec_driver_sql(query, (_json(ids),)))
 
 
-def untaken(connection: Connection) -> int:
-    """How many alerts are not runs yet."""
+def count_queued(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(received)).scalar_one()
 
 
-def forget(connection: Connection, ids: Sequence[str]) -> None:
-    """Alerts that are runs now."""
-    for some in _chunks(ids):
-        connection.execute(delete(received).where(received.c.id.in_(some)))
+def remove(connection: Connection, ids: Sequence[str]) -> None:
+    """Remove alerts that have a run now."""
+    for chunk in _chunks(ids):
+        connection.execute(delete(received).where(received.c.id.in_(chunk)))
 
 
 def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """So that the text of a storm's alerts is never all in memory."""
+    """Bounds how much JSON of a storm's alerts is in memory at a time."""
     for start in range(0, len(values), _CHUNK):
         yield values[start : start + _CHUNK]
 
 
-def _text(told: object) -> str:
-    return to_json(told).decode()
+def _json(value: object) -> str:
+    return to_json(value).decode()
 
 
-def _row(one: Waiting) -> list[object]:
-    return [one.id, one.received_at, _text(vars(one.alert)), one.alert.priority]
+def _row(queued: QueuedAlert) -> list[object]:
+    alert = queued.alert
+    return [queued.id, queued.received_at, _json(vars(alert)), alert.priority]

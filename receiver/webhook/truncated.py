@@ -20,7 +20,7 @@ from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
 from receiver.runtime.pools import Pool
 from receiver.webhook import payload
-from receiver.webhook.inbox import InboxUnavailableError, Receipt
+from receiver.webhook.delivery import InboxUnavailableError, Receipt
 from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.payload import Alert, Envelope
 

@@ -1,9 +1,9 @@
-"""The durable engine: DBOS, behind the little that is asked of it.
+"""The durable queue of phases, on DBOS.
 
-A phase is one short workflow of a run: perform its step, or look once whether it helped. Phases
-are enqueued in the transaction that records why, chained, and delayed rather than slept through.
-The engine's tables are disposable: `runs.phase` names the workflow that carries a run, and what
-is missing is enqueued again under the same name.
+A phase is one short workflow of a run: perform its step, or verify once whether it helped. A phase
+is enqueued in the transaction that records why; a wait is a delayed phase, not a sleep. DBOS's
+tables are disposable: `runs.phase` names the workflow of a run, and a missing one is enqueued
+again under the same name.
 """
 
 import threading
@@ -21,15 +21,15 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 _log = structlog.get_logger()
 _QUEUE = "runs"
 _WORKFLOW = "phase"
-# Pinned by hand: DBOS would otherwise strand the work in flight at every change of the code.
+# Pinned: by default DBOS derives it from the code, and each change would strand what is in flight.
 _VERSION = "1"
 _EXECUTOR = "local"
-# An act is begun at once by whoever decided on it; what waits here waits for seconds.
+# The dispatcher starts a new phase itself; the phases that wait here wait for seconds.
 _POLL_S = 0.25
-_RETRY_S = 1.0
+_RECONNECT_S = 1.0
 
 
-class Kind(StrEnum):
+class PhaseKind(StrEnum):
     ACT = "act"
     VERIFY = "verify"
     EXPIRE = "expire"
@@ -38,10 +38,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """`number` orders the phases of the run, `attempt` counts how often this one broke."""
+    """`number` orders the phases of a run, `attempt` counts the failures of this one."""
 
     run_id: str
-    kind: Kind
+    kind: PhaseKind
     number: int
     attempt: int = 0
 
@@ -50,29 +50,29 @@ class Phase:
         return f"{self.run_id}:{self.kind}:{self.number}:{self.attempt}"
 
     @classmethod
-    def first(cls, run_id: str, kind: Kind, now: float) -> "Phase":
-        """A phase under a name that the engine has not seen: one that it has, it leaves alone."""
+    def first(cls, run_id: str, kind: PhaseKind, now: float) -> "Phase":
+        """A phase with an id that is new to the queue, which ignores an id that it has had."""
         return cls(run_id=run_id, kind=kind, number=int(now * 1000))
 
     @classmethod
     def parse(cls, text: str) -> "Phase":
         run_id, kind, number, attempt = text.split(":")
-        return cls(run_id=run_id, kind=Kind(kind), number=int(number), attempt=int(attempt))
+        return cls(run_id=run_id, kind=PhaseKind(kind), number=int(number), attempt=int(attempt))
 
 
-class Enqueues(Protocol):
-    """What carries phases."""
+class PhaseQueue(Protocol):
+    """Where phases are enqueued."""
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
-        """Have the phase run once the caller's transaction is committed; a known one is left."""
+        """Run the phase once the caller's transaction has committed; a known id is ignored."""
 
 
 @dataclass
-class Engine:
+class DurableQueue:
     """One per process. `handle` runs a phase and must be safe to repeat.
 
-    Of several processes on one database one is started at a time: what its forerunner left under
-    the same executor's name it takes up.
+    Of several processes on one database one is started at a time: it takes up the phases that the
+    one before left under the same executor id.
     """
 
     url: str
@@ -83,11 +83,11 @@ class Engine:
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
     def connect(self) -> None:
-        """From now on phases can be enqueued, whoever runs them."""
+        """Allow `enqueue`, also in a process that does not run phases."""
         self._client = DBOSClient(system_database_url=self.url)
 
     def start(self) -> None:
-        """Migrate the engine's tables and go on with what a crash, or another receiver, left."""
+        """Migrate DBOS's tables, and run the phases that a crash or another receiver left."""
         self._ready.clear()
         self._stopping.clear()
         config = DBOSConfig(
@@ -102,8 +102,8 @@ class Engine:
         try:
             self._launch(config)
         except BaseException:
-            # Half of one left in place would pass for launched at every later start, and run
-            # nothing.
+            # DBOS would take what is left of this start for a launched instance, and later starts
+            # would run nothing.
             DBOS.destroy(destroy_registry=True)
             raise
         self._ready.set()
@@ -113,27 +113,29 @@ class Engine:
 
         @DBOS.workflow(name=_WORKFLOW)
         def phase(text: str) -> None:
-            # What a crash left begins as soon as the engine does, before it can be asked for more.
+            # DBOS recovers phases while it launches, before the queue is registered.
             self._ready.wait()
-            self._handled(Phase.parse(text))
+            self._handle(Phase.parse(text))
 
         DBOS.launch()
         DBOS.register_queue(_QUEUE, worker_concurrency=self.workers, polling_interval_sec=_POLL_S)
 
-    def _handled(self, phase: Phase) -> None:
-        """Records that cannot be reached are waited for: the run goes on once they are back."""
+    def _handle(self, phase: Phase) -> None:
+        """Run the phase; while the database is unavailable, retry."""
         while True:
             try:
                 self.handle(phase)
             except (InterfaceError, OperationalError) as error:
-                _log.warning("phase_waits", run=phase.run_id, error=type(error.orig).__name__)
-                if self._stopping.wait(_RETRY_S):
+                _log.warning(
+                    "database_unavailable", run=phase.run_id, error=type(error.orig).__name__
+                )
+                if self._stopping.wait(_RECONNECT_S):
                     raise
             else:
                 return
 
     def stop(self, *, within_s: int = 10) -> None:
-        """Finish what runs, for at most so long; the rest goes on at the next start."""
+        """Finish the phases that run, within these seconds; the next start takes up the rest."""
         self._stopping.set()
         DBOS.destroy(workflow_completion_timeout_sec=within_s, destroy_registry=True)
 
@@ -142,21 +144,21 @@ class Engine:
             self._client.destroy()
             self._client = None
 
-    def forget(self, before: float, limit: int) -> int:
-        """Remove phases that were done before then (epoch seconds); says how many went."""
+    def delete_finished(self, before: float, limit: int) -> int:
+        """Delete phases that finished before then (epoch seconds); how many were deleted."""
         client = self._connected()
-        done = datetime.fromtimestamp(before, UTC).isoformat()
-        found = client.list_workflows(
-            completed_before=done, limit=limit, load_input=False, load_output=False
+        completed_before = datetime.fromtimestamp(before, UTC).isoformat()
+        workflows = client.list_workflows(
+            completed_before=completed_before, limit=limit, load_input=False, load_output=False
         )
-        ids = [one.workflow_id for one in found]
+        ids = [workflow.workflow_id for workflow in workflows]
         if ids:
             client.delete_workflows(ids)
         return len(ids)
 
     def _connected(self) -> DBOSClient:
         if self._client is None:
-            raise RuntimeError("the engine is not connected")
+            raise RuntimeError("the durable queue is not connected")
         return self._client
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:

@@ -7,22 +7,25 @@ from actions.execution.executor import Executor
 from receiver.db.database import Database
 from receiver.evidence.prometheus import Prometheus
 from receiver.webhook.inbox import Inbox
-from receiver.workflow.closing import Closing
-from receiver.workflow.durable_queue import Enqueues
-from receiver.workflow.interventions import Interventions
+from receiver.workflow.close_run import RunCloser, RunFinisher
+from receiver.workflow.commands import RunCommands
+from receiver.workflow.durable_queue import PhaseQueue
+from receiver.workflow.escalation import Escalation
 from receiver.workflow.metrics import RunMetrics, StepMetrics
 from receiver.workflow.phases import Phases
-from receiver.workflow.rollback import Finish
-from receiver.workflow.steps import Stepper
+from receiver.workflow.recovery import Recovery
+from receiver.workflow.rollback import Rollback
+from receiver.workflow.steps import StepRunner
+from receiver.workflow.verification import Verification
 
 
 @dataclass(kw_only=True)
 class Workflow:
-    """`wake` wakes the dispatcher; `verify_interval_s` lies between two looks at a recovery."""
+    """`wake` wakes the dispatcher; `verify_interval_s` lies between two verifications."""
 
     database: Database
     inbox: Inbox
-    engine: Enqueues
+    queue: PhaseQueue
     executor: Executor
     prometheus: Prometheus
     run_metrics: RunMetrics
@@ -30,37 +33,43 @@ class Workflow:
     verify_interval_s: float
     wake: Callable[[], None]
     clock: Callable[[], float]
-    closing: Closing = field(init=False)
-    finish: Finish = field(init=False)
+    closer: RunCloser = field(init=False)
+    finisher: RunFinisher = field(init=False)
     phases: Phases = field(init=False)
-    interventions: Interventions = field(init=False)
+    recovery: Recovery = field(init=False)
+    commands: RunCommands = field(init=False)
 
     def __post_init__(self) -> None:
-        stepper = Stepper(executor=self.executor, metrics=self.step_metrics, clock=self.clock)
-        self.closing = Closing(
+        step_runner = StepRunner(
+            executor=self.executor, metrics=self.step_metrics, clock=self.clock
+        )
+        self.closer = RunCloser(
             database=self.database,
             inbox=self.inbox,
             metrics=self.run_metrics,
             clock=self.clock,
         )
-        self.finish = Finish(
+        self.finisher = RunFinisher(
             database=self.database,
-            closing=self.closing,
-            engine=self.engine,
-            stepper=stepper,
+            closer=self.closer,
+            queue=self.queue,
+            rollback=Rollback(step_runner=step_runner),
+            escalation=Escalation(step_runner=step_runner),
             clock=self.clock,
         )
         self.phases = Phases(
             database=self.database,
-            stepper=stepper,
-            prometheus=self.prometheus,
-            closing=self.closing,
-            finish=self.finish,
+            step_runner=step_runner,
+            verification=Verification(executor=self.executor, prometheus=self.prometheus),
+            finisher=self.finisher,
             interval_s=self.verify_interval_s,
             clock=self.clock,
             wake=self.wake,
-            engine=self.engine,
+            queue=self.queue,
         )
-        self.interventions = Interventions(
-            database=self.database, finish=self.finish, clock=self.clock, wake=self.wake
+        self.recovery = Recovery(
+            database=self.database, inbox=self.inbox, queue=self.queue, clock=self.clock
+        )
+        self.commands = RunCommands(
+            database=self.database, finisher=self.finisher, clock=self.clock, wake=self.wake
         )

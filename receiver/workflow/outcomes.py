@@ -1,4 +1,4 @@
-"""What a decision leaves in the record of a run on which nothing (more) is done."""
+"""The final state, and the texts, of a run for which a decision allows no (further) step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,22 +12,26 @@ from receiver.decision.stored_plan import to_stored
 from receiver.evidence.plot_data import sketches
 from receiver.runs.model import Run, State
 
+# A person sees the last quarter of an hour.
 _SHOWN_S = 900.0
 
 
-def given_up(decision: Observe | Refusal) -> str:
+def failure_text(decision: Observe | Refusal) -> str:
+    """Why a run that acted, and whose target did not recover, takes no further step."""
     observing = isinstance(decision, Observe)
-    why = "only observing is allowed now" if observing else decision.gates[-1].detail
-    return f"the target did not recover, and {why}; a person is needed"
+    reason = "the mode is observe" if observing else decision.gates[-1].detail
+    return (
+        f"the target did not recover, and no further step is allowed: {reason}; a person is needed"
+    )
 
 
-def ending_of(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:
-    """How a run ends on which nothing was done."""
+def final_state(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:
+    """The state in which a run ends that did nothing, and the columns to set."""
     if isinstance(decision, Observe):
         plan = to_stored(decision.plan, run.id, run.labels)
-        dry = run.asked is not None and run.asked["dry_run"]
-        why = "it is a dry run" if dry else "only observes"
-        return State.OBSERVED, {"plan": plan, "outcome": f"it would have acted, but {why}"}
+        dry_run = run.asked is not None and run.asked["dry_run"]
+        reason = "this is a dry run" if dry_run else "the mode is observe"
+        return State.OBSERVED, {"plan": plan, "outcome": f"it would have acted, but {reason}"}
     if decision.reason is Reason.RESOLVED:
         return State.RESOLVED, {"outcome": decision.detail}
     return State.REFUSED, {
@@ -38,10 +42,12 @@ def ending_of(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, A
     }
 
 
-def shown(evidence: Evidence, verdict: Verdict | None, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The part of the evidence that a person looks at: the last quarter of an hour, by role.
+def evidence_view(
+    evidence: Evidence, verdict: Verdict | None, labels: Mapping[str, str]
+) -> dict[str, Any]:
+    """The part of the evidence that people see: the last quarter of an hour, by role.
 
-    `sketches` are what is drawn.
+    `sketches` are the down-sampled series for plots.
     """
     since = evidence.at - _SHOWN_S
     recent = {

@@ -1,67 +1,61 @@
-"""The phases of a run that may act: perform the step, look whether it helped, go on or give up.
+"""Runs the phases of a run that acts: perform the step, verify recovery, expire, finish.
 
-After the last of them the run ends, undone where it must be, and people told.
-
-Each is safe to repeat. A phase that is not the one its run waits for does nothing.
+Each is safe to repeat. A phase that is not the current one of its run does nothing.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from actions.aws.clients import AWS_ERRORS, on_behalf_of
 from actions.aws.errors import NOT_AUTHORIZED, TRANSIENT
-from actions.aws.inventory import NotActionableError
-from actions.base import Impact, Outcome, Progress
+from actions.base import Outcome, Progress
 from actions.catalog.registry import CATALOG
 from actions.execution import ledger
 from actions.execution.ledger import Intent
-from actions.messaging import MessengerError
 from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.promql_condition import holds
-from receiver.runs import store
+from receiver.runs import store, transitions
 from receiver.runs.model import Run, State
-from receiver.workflow.closing import Closing
-from receiver.workflow.durable_queue import Enqueues, Kind, Phase
-from receiver.workflow.rollback import Finish
-from receiver.workflow.steps import DENIED, Stepper, plan_of, preparing, step_of
+from receiver.workflow.close_run import RunFinisher
+from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
+from receiver.workflow.steps import DENIAL_TEXTS, StepRunner, plan_of, step_of
+from receiver.workflow.verification import Verification
 
-_log = structlog.get_logger()
-# What was decided longer ago than this, and not begun, is decided anew: the world has moved on.
+_logger = structlog.get_logger()
+# A decision that is older, and whose step was not begun, is made again on fresh state.
 _DECISION_LASTS_S = 60.0
-_ATTEMPTS = 5
+# How often a phase that raises is run, and the back-off between.
+_ATTEMPTS, _BACKOFF_S = 5, 2.0
+# How often a step is tried that fails with an error which passes, such as throttling.
+_STEP_TRIES = 3
+# A verification later than three intervals and this was not watching: recovery starts again.
 _SLACK_S = 5.0
-_BACKOFF_S = 2.0
-_TRIES = 3
 
 
 @dataclass(kw_only=True)
 class Phases:
-    """`wake` has the assessor look at a run that is to be decided on again."""
+    """`wake` has the dispatcher take a run that is to be decided on again."""
 
     database: Database
-    stepper: Stepper
-    prometheus: Prometheus
-    closing: Closing
-    finish: Finish
+    step_runner: StepRunner
+    verification: Verification
+    finisher: RunFinisher
     interval_s: float
     clock: Callable[[], float]
     wake: Callable[[], None]
-    engine: Enqueues
+    queue: PhaseQueue
     _locks: Sequence[threading.Lock] = field(
         default_factory=lambda: [threading.Lock() for _ in range(256)], init=False
     )
 
     def handle(self, phase: Phase) -> None:
-        """Run one phase; one that breaks is tried again later, and in the end given up."""
-        # A copy of a phase waits, and then finds that its run has moved on.
+        """Run one phase; one that raises is run again later, and at last fails the run."""
+        # A second copy of a phase waits here, and then finds that its run has moved on.
         with self._locks[hash(phase.run_id) % len(self._locks)]:
             with self.database.read() as connection:
                 run = store.get(connection, phase.run_id)
@@ -72,201 +66,151 @@ class Phases:
     def _run(self, run: Run, phase: Phase) -> None:
         try:
             match phase.kind:
-                case Kind.ACT:
+                case PhaseKind.ACT:
                     self._act(run, phase)
-                case Kind.VERIFY:
+                case PhaseKind.VERIFY:
                     self._verify(run, phase)
-                case Kind.EXPIRE:
+                case PhaseKind.EXPIRE:
                     self._expire(run)
-                case Kind.FINISH:
-                    self.finish.carry_out(run, phase)
+                case PhaseKind.FINISH:
+                    self.finisher.run(run, phase)
                 case _:
                     assert_never(phase.kind)
-        except Exception as error:  # noqa: BLE001 whatever broke, the run must end explained
-            self._broke(run, phase, error)
+        except Exception as error:
+            # Whatever it was, the run must end with an explanation.
+            _logger.exception("phase_failed", run=run.id, phase=phase.kind)
+            self._retry(run, phase, type(error).__name__)
 
-    def _broke(self, run: Run, phase: Phase, error: Exception) -> None:
-        name = type(error).__name__
-        _log.error("phase_broke", run=run.id, phase=phase.kind, error=name, exc_info=error)
+    def _retry(self, run: Run, phase: Phase, error: str) -> None:
         if phase.attempt + 1 < _ATTEMPTS:
             again = replace(phase, attempt=phase.attempt + 1)
-            self._go_on(run, run.state, again, delay_s=_BACKOFF_S * 2**phase.attempt)
+            self._schedule(run, run.state, again, delay_s=_BACKOFF_S * 2**phase.attempt)
         else:
-            self._give_up(run, phase, f"{phase.kind} broke {_ATTEMPTS} times: {name}")
+            self._fail(run, phase, f"{phase.kind} failed {_ATTEMPTS} times: {error}")
 
-    def _give_up(self, run: Run, phase: Phase, why: str) -> None:
-        """Nothing may have happened at all: then it is a refusal, and may be looked at anew."""
-        with self.database.read() as connection:
-            steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
-        if phase.kind is Kind.FINISH:
-            self.closing.close(run, State.FAILED, outcome=f"{why}; a person is needed")
+    def _fail(self, run: Run, phase: Phase, reason: str) -> None:
+        """End the run: refused, and open to a retry, where no step is on record; else failed."""
+        steps = self._recorded_steps(run)
+        closer, outcome = self.finisher.closer, f"{reason}; a person is needed"
+        if phase.kind is PhaseKind.FINISH:
+            closer.close(run, State.FAILED, outcome=outcome)
         elif steps:
-            self.finish.end(run, State.FAILED, outcome=f"{why}; a person is needed")
+            self.finisher.finish(run, State.FAILED, outcome=outcome)
         else:
-            again = self.clock() + RETRY_AFTER_S
-            unknown = Reason.STATE_UNKNOWN
-            self.closing.close(run, State.REFUSED, refusal=unknown, outcome=why, next_act_at=again)
+            again, refusal = self.clock() + RETRY_AFTER_S, Reason.STATE_UNKNOWN
+            closer.close(run, State.REFUSED, refusal=refusal, outcome=reason, next_act_at=again)
 
     def _act(self, run: Run, phase: Phase) -> None:
         step = step_of(run)
-        with self.database.read() as connection:
-            begun = ledger.read_intent(connection, run.id, step.index)
+        recorded = self._recorded_steps(run)
         old = self.clock() - (run.decided_at or 0) > _DECISION_LASTS_S
-        if old and begun is None:
-            # The index of a step from which anything is on record is never used again.
-            left = self._leave(run)
-            self._decide_again(run, run.next_rung - 1, run.steps_begun - (not left))
+        if old and step.index not in recorded:
+            # The ledger number of a step that has any record is never used again.
+            on_record = self.step_runner.settle_unfinished(run, recorded)
+            self._redecide(run, run.next_rung - 1, run.steps_begun - (not on_record))
             return
-        performed = self._prepared(run) or self.stepper.perform(run, step)
-        if isinstance(performed, Reason):
-            self._denied(run, performed)
+        result = self.step_runner.run_before_steps(run) or self.step_runner.run_step(run, step)
+        if isinstance(result, Reason):
+            self._denied(run, result)
             return
-        if performed.outcome is Outcome.FAILED:
-            self._failed(run, performed)
+        if result.outcome is Outcome.FAILED:
+            self._step_failed(run, result)
             return
         until = self.clock() + plan_of(run)["verify"]["timeout_s"]
-        following = Phase(run_id=run.id, kind=Kind.VERIFY, number=phase.number + 1)
-        self._go_on(
+        self._schedule(
             run,
             State.VERIFYING,
-            following,
+            Phase(run_id=run.id, kind=PhaseKind.VERIFY, number=phase.number + 1),
             delay_s=self.interval_s,
             verify_until=until,
             recovered_since=None,
         )
 
-    def _leave(self, run: Run) -> bool:
-        """Settle what was begun of the step that is not gone on with; whether there was any."""
-        found = []
-        for step in (*preparing(run), step_of(run)):
-            with self.database.read() as connection:
-                begun = ledger.read_intent(connection, run.id, step.index)
-            if begun is not None:
-                found.append(self.stepper.executor.settle_unfinished(step, begun))
-        return bool(found)
-
-    def _prepared(self, run: Run) -> Intent | Reason | None:
-        """Do what comes before the step; what stops it, or None where all is prepared."""
-        for step in preparing(run):
-            performed = self.stepper.perform(run, step)
-            if isinstance(performed, Reason):
-                return performed
-            told = step.action.impact is Impact.HARMLESS
-            if not told and performed.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
-                return replace(performed, outcome=Outcome.FAILED)
-        return None
-
-    def _failed(self, run: Run, step: Intent) -> None:
-        """The step surely did not happen: try it again, climb on, or call a person."""
-        _log.warning("step_failed", run=run.id, action=step.action, error=step.error)
-        if step.error in NOT_AUTHORIZED:
-            outcome = f"AWS refused {step.action}: {step.error}; a person is needed"
-            self.finish.end(run, State.FAILED, outcome=outcome)
+    def _step_failed(self, run: Run, intent: Intent) -> None:
+        """The step surely did not happen: try it again, take the next rung, or call a person."""
+        _logger.warning("step_failed", run=run.id, action=intent.action, error=intent.error)
+        if intent.error in NOT_AUTHORIZED:
+            outcome = f"AWS refused {intent.action}: {intent.error}; a person is needed"
+            self.finisher.finish(run, State.FAILED, outcome=outcome)
             return
-        with self.database.read() as connection:
-            steps = ledger.intents_by_run(connection, [run.id])[run.id]
-        tries = sum(one.action == step.action and one.error == step.error for one in steps)
-        if step.error in TRANSIENT and tries < _TRIES:
+        steps = self._recorded_steps(run).values()
+        tries = sum(step.action == intent.action and step.error == intent.error for step in steps)
+        if intent.error in TRANSIENT and tries < _STEP_TRIES:
             later = self.clock() + _BACKOFF_S * 2**tries
-            self._decide_again(run, run.next_rung - 1, run.steps_begun, next_act_at=later)
+            self._redecide(run, run.next_rung - 1, run.steps_begun, next_act_at=later)
         else:
-            self._decide_again(run, run.next_rung, run.steps_begun)
+            self._redecide(run, run.next_rung, run.steps_begun)
 
-    def _denied(self, run: Run, denial: Reason) -> None:
-        """The claim is the authority: what changed since the decision is refused after all."""
-        detail = DENIED[denial]
+    def _denied(self, run: Run, reason: Reason) -> None:
+        """The claim is the authority: a change since the decision refuses the step."""
+        detail = DENIAL_TEXTS[reason]
         gates = [*run.gates, {"name": "claim", "passed": False, "detail": detail}]
         if run.steps_begun > 1:
             outcome = f"the next step was refused: {detail}; a person is needed"
-            self.finish.end(run, State.FAILED, outcome=outcome, gates=gates)
+            self.finisher.finish(run, State.FAILED, outcome=outcome, gates=gates)
             return
-        # What was lent for the step is given back, though the step itself was not taken.
-        self.finish.end(
+        # Steps performed before the denied one are rolled back.
+        self.finisher.finish(
             run,
             State.REFUSED,
-            refusal=denial,
+            refusal=reason,
             outcome=detail,
             gates=gates,
             next_act_at=self.clock() + RETRY_AFTER_S,
         )
 
     def _expire(self, run: Run) -> None:
-        """Nobody answered in time."""
         outcome = "nobody approved it in time"
         if run.steps_begun:
-            self.finish.end(run, State.FAILED, outcome=f"{outcome}; a person is needed")
+            self.finisher.finish(run, State.FAILED, outcome=f"{outcome}; a person is needed")
         else:
             again = self.clock() + RETRY_AFTER_S
-            self.closing.close(run, State.EXPIRED, outcome=outcome, next_act_at=again)
+            self.finisher.closer.close(run, State.EXPIRED, outcome=outcome, next_act_at=again)
 
     def _verify(self, run: Run, phase: Phase) -> None:
         now, verify = self.clock(), plan_of(run)["verify"]
-        progress = self._progress(run)
-        recovered = progress is Progress.DONE and self._recovered(run, now)
+        intent = self._recorded_steps(run)[run.steps_begun - 1]
+        progress = self.verification.progress(run, intent)
         since = None
-        if recovered:
-            # What nobody watched, as while this was down, does not count.
+        if progress is Progress.DONE and self.verification.recovered(run, intent, now):
+            # Time without a verification, such as while this receiver was down, does not count.
             watched = now - run.updated_at <= 3 * self.interval_s + _SLACK_S
             since = run.recovered_since if run.recovered_since and watched else now
             if now - since >= verify["for_s"]:
                 self._succeeded(run, now)
                 return
-        elif now > (run.verify_until or 0) or self._hopeless(run, progress, now):
-            self._not_recovered(run)
+        elif (
+            now > (run.verify_until or 0)
+            or progress is Progress.FAILED
+            or self.verification.worse(run, now)
+        ):
+            self._not_recovered(run, intent)
             return
-        following = Phase(run_id=run.id, kind=Kind.VERIFY, number=phase.number + 1)
-        self._go_on(run, State.VERIFYING, following, delay_s=self.interval_s, recovered_since=since)
-
-    def _progress(self, run: Run) -> Progress:
-        """How far AWS says the effect got; without an answer it is under way."""
-        done = self._last(run)
-        try:
-            with on_behalf_of(run.id):
-                return CATALOG[done.action].progress(self.stepper.executor.call(done))
-        except (*AWS_ERRORS, NotActionableError, MessengerError) as error:
-            _log.warning("progress_unknown", run=run.id, error=type(error).__name__)
-            return Progress.UNDERWAY
-
-    def _hopeless(self, run: Run, progress: Progress, now: float) -> bool:
-        """Whether waiting longer is no use."""
-        worse = plan_of(run)["verify"].get("worse")
-        if progress is Progress.FAILED:
-            return True
-        return bool(worse) and holds(self.prometheus, worse, now) is True
-
-    def _recovered(self, run: Run, now: float) -> bool:
-        """Whether metrics show it; no data, and no answer, is no recovery."""
-        done = self._last(run)
-        expressions = [plan_of(run)["verify"]["expr"]]
-        if done.outcome is Outcome.CHANGED and done.dispatched_at is not None:
-            proof = CATALOG[done.action].recovery_expr(
-                self.stepper.executor.call(done), done.dispatched_at
-            )
-            expressions += [proof] if proof else []
-        return all(holds(self.prometheus, expr, now) is True for expr in expressions)
+        following = Phase(run_id=run.id, kind=PhaseKind.VERIFY, number=phase.number + 1)
+        delay_s = self.interval_s
+        self._schedule(run, State.VERIFYING, following, delay_s=delay_s, recovered_since=since)
 
     def _succeeded(self, run: Run, now: float) -> None:
         with self.database.write() as connection:
             ledger.mark_verified(connection, run.id, run.steps_begun - 1, now)
         outcome = "the target recovered, as its metrics show"
-        self.finish.end(run, State.SUCCEEDED, outcome=outcome)
+        self.finisher.finish(run, State.SUCCEEDED, outcome=outcome)
 
-    def _not_recovered(self, run: Run) -> None:
-        done = self._last(run)
-        if done.outcome is Outcome.UNKNOWN and not CATALOG[done.action].idempotent:
+    def _not_recovered(self, run: Run, intent: Intent) -> None:
+        if intent.outcome is Outcome.UNKNOWN and not CATALOG[intent.action].idempotent:
             outcome = (
-                f"it is unknown whether {done.action} happened, and {done.target} did not "
+                f"it is unknown whether {intent.action} happened, and {intent.target} did not "
                 "recover; a person is needed"
             )
-            self.finish.end(run, State.FAILED, outcome=outcome)
+            self.finisher.finish(run, State.FAILED, outcome=outcome)
             return
-        self._decide_again(run, run.next_rung, run.steps_begun)
+        self._redecide(run, run.next_rung, run.steps_begun)
 
-    def _decide_again(
+    def _redecide(
         self, run: Run, rung: int, begun: int, *, next_act_at: float | None = None
     ) -> None:
         with self.database.write() as connection:
-            store.move(
+            transitions.move(
                 connection,
                 run,
                 State.DECIDING,
@@ -278,14 +222,13 @@ class Phases:
             )
         self.wake()
 
-    def _last(self, run: Run) -> Intent:
+    def _recorded_steps(self, run: Run) -> Mapping[int, Intent]:
+        """By their number in the ledger."""
         with self.database.read() as connection:
-            intent = ledger.read_intent(connection, run.id, run.steps_begun - 1)
-        if intent is None:
-            raise LookupError("the run has no step")
-        return intent
+            steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
+        return {step.step: step for step in steps}
 
-    def _go_on(
+    def _schedule(
         self,
         run: Run,
         state: State,
@@ -295,5 +238,5 @@ class Phases:
         **changes: Any,
     ) -> None:
         with self.database.write() as connection:
-            if store.move(connection, run, state, self.clock(), phase=phase.id, **changes):
-                self.engine.enqueue(connection, phase, delay_s=delay_s)
+            if transitions.move(connection, run, state, self.clock(), phase=phase.id, **changes):
+                self.queue.enqueue(connection, phase, delay_s=delay_s)

@@ -1,4 +1,4 @@
-"""What people have said about a step since it was decided on, asked right before its effect."""
+"""Checks right before a step's call whether people have forbidden it since the decision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,38 +11,40 @@ from receiver.controls import arming, overrides
 from receiver.runs import store
 from receiver.runs.model import Run
 from receiver.settings import Mode
-from receiver.workflow.steps import UNDO_FROM, plan_of
+from receiver.workflow.steps import ROLLBACK_FROM, plan_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objections:
+class Preflight:
     """`clock` gives epoch seconds."""
 
     arming_required: bool
     clock: Callable[[], float]
 
-    def to(self, connection: Connection, step: Step) -> Reason | None:
-        """Why the step may not be taken after all, or None.
+    def why_denied(self, connection: Connection, step: Step) -> Reason | None:
+        """Why the step may not be performed after all, or None.
 
-        What undoes or tells is not minded by a disarming: it gives back what was taken.
+        Disarming does not block rollback or escalation: both limit the damage of earlier steps.
         """
         run = store.get(connection, step.run_id)
-        if run is None or overrides.of(connection, run.labels, self.clock(), group=run.group_name):
+        if run is None:
             return Reason.OVERRIDE_HOLD
-        if step.index < UNDO_FROM and self._disarmed(connection, run):
+        if overrides.in_effect(connection, run.labels, self.clock(), group=run.group_name):
+            return Reason.OVERRIDE_HOLD
+        if step.index < ROLLBACK_FROM and self._disarmed(connection, run):
             return Reason.DISARMED
         return None
 
     def _disarmed(self, connection: Connection, run: Run) -> bool:
-        """Whether its playbook may by now go less far than the run does."""
+        """Whether the playbook's arming no longer allows what the run does."""
         plan = plan_of(run)
-        name, service = plan["playbook"], plan["group"] or arming.ALL
-        armed = arming.armed(
-            arming.of(connection, name),
+        playbook, service = plan["playbook"], plan["group"] or arming.ALL
+        armed = arming.armed_mode(
+            arming.armings_of(connection, playbook),
             service,
-            plan.get("version", ""),
+            plan["version"],
             required=self.arming_required,
         )
-        mode, _ = armed.limit(name, plan["target"])
+        mode, _ = armed.limit(playbook, plan["target"])
         approved = plan.get("approval") is not None
         return mode is Mode.OBSERVE or (mode is Mode.APPROVE and not approved)

@@ -1,7 +1,7 @@
-"""Lets go of records that nothing rests on any more, so that the database does not grow for ever.
+"""Deletes old records that nothing refers to, so that the database stays bounded.
 
-What still guards something stays, however old: runs that have not ended, episodes that are open
-and their runs, holds, cooldowns, breakers. So does the audit, which `actions.audit.prune` prunes.
+Records that guards read stay, however old: runs that have not ended, open episodes and their runs,
+held claims, cooldowns, circuit breakers. So does the audit, which `actions.audit.prune` prunes.
 """
 
 from collections.abc import Callable
@@ -21,21 +21,19 @@ from receiver.runs.model import IN_FLIGHT
 from receiver.runtime.periodic import Periodic
 from receiver.webhook.episodes import episodes
 from receiver.webhook.inbox import Inbox
-from receiver.workflow.durable_queue import Engine
+from receiver.workflow.durable_queue import DurableQueue
 from receiver.workflow.metrics import RetentionMetrics
 
 _log = structlog.get_logger()
 _BATCH = 200
 _EVERY_S, _STOP_S = 60.0, 15.0
-# Between two batches others have their turn.
+# Pause between two batches, for other writers.
 _PAUSE_S = 0.05
-# Storms, echoes and repeats are told by the runs of the last minutes.
-_LOOKED_BACK_S = 600.0
+# Guards recognise storms, echoes and repeats by the runs of the last ten minutes.
+_GUARDS_READ_S = 600.0
 
 
-class Kept(StrEnum):
-    """What is kept for a time."""
-
+class RecordKind(StrEnum):
     EPISODES = "episodes"
     RUNS = "runs"
     INTENTS = "intents"
@@ -47,19 +45,19 @@ class Kept(StrEnum):
 
 @dataclass(kw_only=True)
 class Retention:
-    """`beat` is what the thread does each minute; what is older than `keep_s` goes."""
+    """Its thread calls `run_once` each minute, which deletes records older than `keep_s`."""
 
     keep_s: float
     database: Database
     inbox: Inbox
-    engine: Engine
+    queue: DurableQueue
     metrics: RetentionMetrics
     clock: Callable[[], float]
     _periodic: Periodic = field(init=False)
 
     def __post_init__(self) -> None:
         self._periodic = Periodic("retention", _EVERY_S, self.run_once, stop_wait_s=_STOP_S)
-        start_at_zero(self.metrics.removed, Kept)
+        start_at_zero(self.metrics.removed, RecordKind)
 
     def start(self) -> None:
         self._periodic.start()
@@ -68,79 +66,82 @@ class Retention:
         self._periodic.stop()
 
     def run_once(self) -> None:
-        """Remove what is old, batch by batch; a failure is counted, and tried again by the next."""
+        """Delete old records, batch by batch; a failure is counted; the next call tries again."""
         try:
-            for kind in Kept:
+            for kind in RecordKind:
                 self._remove(kind, self.clock())
-        except Exception as error:  # noqa: BLE001 whatever it was, the next one is waited for
+        except Exception as error:  # noqa: BLE001 the thread must live to try again
             self.metrics.failures.inc()
             _log.error("retention_failed", error=type(error).__name__)
 
-    def _remove(self, kind: Kept, now: float) -> None:
-        removed = passed = 0
+    def _remove(self, kind: RecordKind, now: float) -> None:
+        removed = skipped = 0
         while not self._periodic.stopping.is_set():
-            seen, gone = self._some(kind, now, passed)
-            removed, passed = removed + gone, passed + seen - gone
-            self.metrics.removed.labels(kind).inc(gone)
-            if seen < _BATCH:
+            read, deleted = self._delete_batch(kind, now, skipped)
+            removed, skipped = removed + deleted, skipped + read - deleted
+            self.metrics.removed.labels(kind).inc(deleted)
+            if read < _BATCH:
                 break
-            self.inbox.let_pass()
+            self.inbox.yield_to_deliveries()
             self._periodic.stopping.wait(_PAUSE_S)
         if removed:
             _log.info("retention_removed", kind=str(kind), count=removed)
 
-    def _some(self, kind: Kept, now: float, passed: int) -> tuple[int, int]:
-        """One batch beyond those `passed` over: how many were looked at, and how many went."""
-        old = now - max(self.keep_s, _LOOKED_BACK_S)
+    def _delete_batch(self, kind: RecordKind, now: float, skipped: int) -> tuple[int, int]:
+        """Delete one batch, past the `skipped` records: how many were read and deleted."""
+        old = now - max(self.keep_s, _GUARDS_READ_S)
         match kind:
-            case Kept.EPISODES:
-                gone = self._episodes(min(old, now - self.inbox.gap_s))
-            case Kept.RUNS:
-                return self._runs(old, passed)
-            case Kept.INTENTS:
-                # As long as CloudTrail can ask for what they explain.
-                known = now - max(self.keep_s, EVENTS_KEPT_S)
-                gone = self._of_gone_runs(intents, intents.c.started_at < known)
-            case Kept.ATTEMPTS:
+            case RecordKind.EPISODES:
+                deleted = self._episodes(min(old, now - self.inbox.gap_s))
+            case RecordKind.RUNS:
+                return self._runs(old, skipped)
+            case RecordKind.INTENTS:
+                # CloudTrail keeps its events this long, and intents explain them.
+                in_trail = now - max(self.keep_s, EVENTS_KEPT_S)
+                deleted = self._without_run(intents, intents.c.started_at < in_trail)
+            case RecordKind.ATTEMPTS:
+                # The longest rate limit counts the attempts of a day.
                 counted = now - max(self.keep_s, DAY_S)
-                gone = self._of_gone_runs(attempts, attempts.c.at < counted)
-            case Kept.CLAIMS:
-                over = (claims.c.held.is_(False), claims.c.cooldown_until < old)
-                gone = _delete(self.database, claims, *over, claims.c.claimed_at < old)
-            case Kept.OVERRIDES:
-                gone = _delete(self.database, overrides, overrides.c.ends_at < old)
-            case Kept.WORKFLOWS:
-                # The engine's own rows tell nobody anything once they are done.
-                gone = self.engine.forget(now - min(self.keep_s, DAY_S), _BATCH)
-        return gone, gone
+                deleted = self._without_run(attempts, attempts.c.at < counted)
+            case RecordKind.CLAIMS:
+                released = (claims.c.held.is_(False), claims.c.cooldown_until < old)
+                deleted = _delete(self.database, claims, *released, claims.c.claimed_at < old)
+            case RecordKind.OVERRIDES:
+                deleted = _delete(self.database, overrides, overrides.c.ends_at < old)
+            case RecordKind.WORKFLOWS:
+                # Nothing reads a finished workflow.
+                deleted = self.queue.delete_finished(now - min(self.keep_s, DAY_S), _BATCH)
+        return deleted, deleted
 
     def _episodes(self, old: float) -> int:
-        """Those whose run has ended and that no copy was attached to since."""
-        quiet = func.coalesce(episodes.c.resolved_at, 0.0) < old
-        past = (episodes.c.ended_at < old, episodes.c.last_seen_at < old, quiet)
-        return _delete(self.inbox.database, episodes, *past)
+        """Episodes whose run has ended, and of which no copy arrived since."""
+        resolved = func.coalesce(episodes.c.resolved_at, 0.0) < old
+        quiet = (episodes.c.ended_at < old, episodes.c.last_seen_at < old, resolved)
+        return _delete(self.inbox.database, episodes, *quiet)
 
-    def _runs(self, old: float, passed: int) -> tuple[int, int]:
-        """Those that ended and whose episode is over: an alert that still fires is explained."""
-        # One that is being rolled back has ended before.
-        past = (runs.c.ended_at < old, runs.c.state.not_in(IN_FLIGHT))
-        query = select(runs.c.id).where(runs.c.received_at < old, *past)
-        query = query.order_by(runs.c.received_at, runs.c.id).limit(_BATCH).offset(passed)
+    def _runs(self, old: float, skipped: int) -> tuple[int, int]:
+        """Ended runs without an episode: an alert that still fires keeps its explanation."""
+        # A run that is being rolled back may have ended before.
+        ended = (runs.c.ended_at < old, runs.c.state.not_in(IN_FLIGHT))
+        query = select(runs.c.id).where(runs.c.received_at < old, *ended)
+        query = query.order_by(runs.c.received_at, runs.c.id).limit(_BATCH).offset(skipped)
         with self.database.read() as connection:
-            found = connection.scalars(query).all()
-        still = self.inbox.of_runs(found)
-        going = [one for one in found if one not in still]
-        gone = _delete(self.database, runs, runs.c.id.in_(going), *past) if going else 0
-        return len(found), gone
+            run_ids = connection.scalars(query).all()
+        with_episode = self.inbox.episodes_of(run_ids)
+        unreferenced = [run_id for run_id in run_ids if run_id not in with_episode]
+        if not unreferenced:
+            return len(run_ids), 0
+        deleted = _delete(self.database, runs, runs.c.id.in_(unreferenced), *ended)
+        return len(run_ids), deleted
 
-    def _of_gone_runs(self, table: Table, old: ColumnElement[bool]) -> int:
+    def _without_run(self, table: Table, old: ColumnElement[bool]) -> int:
         run = select(runs.c.id).where(runs.c.id == table.c.run_id)
         return _delete(self.database, table, old, ~run.exists())
 
 
-def _delete(database: Database, table: Table, *which: ColumnElement[bool]) -> int:
-    """One batch of the rows."""
+def _delete(database: Database, table: Table, *where: ColumnElement[bool]) -> int:
+    """Delete one batch of the rows; how many."""
     key = table.primary_key.columns.values()
-    some = select(*key).where(*which).limit(_BATCH)
+    some = select(*key).where(*where).limit(_BATCH)
     with database.write() as connection:
         return connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount

@@ -1,10 +1,10 @@
-"""One step of a run's plan: what it is, and having it performed and counted."""
+"""The steps of a run's plan, and the runner that performs and counts them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from actions.base import TargetKind
+from actions.base import Impact, Outcome, TargetKind
 from actions.catalog.registry import CATALOG
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
@@ -14,53 +14,78 @@ from receiver.playbooks.schema import Limits
 from receiver.runs.model import Run
 from receiver.workflow.metrics import StepMetrics
 
-# Steps of a run's ladder count from 0; what goes with them has numbers above these.
-PREPARE_FROM, UNDO_FROM, TELL_FROM = 100, 1_000, 2_000
-_PREPARED_MOST = 10
-DENIED = {
+# Ledger numbers: the ladder's steps count from 0, all other steps from one of these.
+BEFORE_FROM, ROLLBACK_FROM, ESCALATE_FROM = 100, 1_000, 2_000
+# Numbers reserved for the `before` steps of each step; a playbook may have fewer.
+_BEFORE_MAX = 10
+DENIAL_TEXTS = {
     Reason.PAUSED: "a person paused it before it could act",
     Reason.TARGET_BUSY: "another run took the target first",
     Reason.COOLDOWN: "another run acted on the target first",
-    Reason.OVERRIDE_HOLD: "a person holds it since",
+    Reason.OVERRIDE_HOLD: "a person added an override that holds it",
     Reason.DISARMED: "the playbook was disarmed before it could act",
-    Reason.RATE_LIMIT: "other runs used up what may be done meanwhile",
-    Reason.BREAKER_OPEN: "the playbook's breaker opened meanwhile",
-    Reason.BLAST_RADIUS: "too many others are out of service by now",
-    Reason.MIN_HEALTHY: "too few others serve by now",
+    Reason.RATE_LIMIT: "other runs have used up the rate limit meanwhile",
+    Reason.BREAKER_OPEN: "the playbook's circuit breaker opened meanwhile",
+    Reason.BLAST_RADIUS: "too many other instances are out of service by now",
+    Reason.MIN_HEALTHY: "too few other instances serve by now",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stepper:
-    """Has steps performed; `clock` gives epoch seconds."""
+class StepRunner:
+    """Performs and counts steps; `clock` gives epoch seconds."""
 
     executor: Executor
     metrics: StepMetrics
     clock: Callable[[], float]
 
-    def perform(self, run: Run, step: Step) -> Intent | Reason:
+    def run_step(self, run: Run, step: Step) -> Intent | Reason:
         """As `Executor.execute`, and counted."""
         started = self.clock()
-        performed = self.executor.execute(step)
-        if isinstance(performed, Intent):
-            self._count(run, performed, self.clock() - started)
-        return performed
+        result = self.executor.execute(step)
+        if isinstance(result, Intent):
+            self._count(run, result, self.clock() - started)
+        return result
 
-    def _count(self, run: Run, done: Intent, seconds: float) -> None:
-        if done.outcome is not None:
-            self.metrics.outcomes.labels(done.action, done.outcome).inc()
-        self.metrics.duration.labels(done.action).observe(seconds)
-        if done.dispatched_at is not None and done.step == 0:
-            self.metrics.alert_to_action.observe(max(0.0, done.dispatched_at - run.starts_at))
+    def run_before_steps(self, run: Run) -> Intent | Reason | None:
+        """The denial or failure that stops the run's next step, or None where all went well."""
+        for step in before_steps(run):
+            result = self.run_step(run, step)
+            if isinstance(result, Reason):
+                return result
+            harmless = step.action.impact is Impact.HARMLESS
+            if not harmless and result.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
+                return replace(result, outcome=Outcome.FAILED)
+        return None
+
+    def settle_unfinished(self, run: Run, recorded: Mapping[int, Intent]) -> bool:
+        """Settle the `recorded` steps of the run that it abandons; whether there were any."""
+        abandoned = [
+            (step, recorded[step.index])
+            for step in (*before_steps(run), step_of(run))
+            if step.index in recorded
+        ]
+        for step, intent in abandoned:
+            self.executor.settle_unfinished(step, intent)
+        return bool(abandoned)
+
+    def _count(self, run: Run, intent: Intent, seconds: float) -> None:
+        if intent.outcome is not None:
+            self.metrics.outcomes.labels(intent.action, intent.outcome).inc()
+        self.metrics.duration.labels(intent.action).observe(seconds)
+        if intent.dispatched_at is not None and intent.step == 0:
+            self.metrics.alert_to_action.observe(max(0.0, intent.dispatched_at - run.starts_at))
 
 
 def plan_of(run: Run) -> Mapping[str, Any]:
+    """Raises LookupError where the run has none."""
     if run.plan is None:
         raise LookupError("the run has no plan")
     return run.plan
 
 
 def step_of(run: Run) -> Step:
+    """The step of the ladder that the run is at."""
     plan = plan_of(run)
     limits = Limits.model_construct(**plan["limits"])
     return Step(
@@ -78,18 +103,18 @@ def step_of(run: Run) -> Step:
     )
 
 
-def preparing(run: Run) -> Iterator[Step]:
-    """What is done before the step that the run is at."""
+def before_steps(run: Run) -> Iterator[Step]:
+    """The steps to perform before the one that the run is at."""
     plan, step = plan_of(run), step_of(run)
-    for number, one in enumerate(plan["before"]):
-        action = CATALOG[one["action"]]
+    for number, stored in enumerate(plan["before"]):
+        action = CATALOG[stored["action"]]
         of_group = action.target is TargetKind.GROUP
         yield replace(
             step,
-            index=PREPARE_FROM + _PREPARED_MOST * step.index + number,
+            index=BEFORE_FROM + _BEFORE_MAX * step.index + number,
             action=action,
             target=plan["group"] if of_group else plan["target"],
-            params=one["params"],
+            params=stored["params"],
             cooldown_s=0.0,
             must_be_free=(),
             counts=False,

@@ -12,7 +12,7 @@ from bench.scenes.frozen_aws import refusal
 from receiver.http.tokens import Role
 from receiver.playbooks.loader import load
 from receiver.runs import feedback
-from receiver.runs.feedback import Source
+from receiver.runs.feedback import FeedbackSource
 from receiver.workflow.manual_runs import NotPossibleError, labels_of
 from tests.api_fixtures import GROUP, HOSTS, PLAYBOOK, Live, live
 
@@ -199,8 +199,12 @@ def test_a_mark_is_kept_counted_and_a_label(service: Live) -> None:
     _say(service, f"/api/v1/runs/{run['id']}/approve")
     service.until(run["id"], "succeeded")
     with service.system.database.read() as connection:
-        (approved,) = feedback.judged(connection, limit=1)
-    assert (approved.run_id, approved.source, approved.right) == (run["id"], Source.APPROVAL, True)
+        (approved,) = feedback.list_feedback(connection, limit=1)
+    assert (approved.run_id, approved.source, approved.right) == (
+        run["id"],
+        FeedbackSource.APPROVAL,
+        True,
+    )
     assert _say(service, path, right=True).json()["mark"]["right"] is True
     marked = _say(service, path, right=False, comment="it was a batch job").json()
     assert (marked["mark"]["right"], marked["mark"]["by"]) == (False, "operator")
@@ -210,16 +214,16 @@ def test_a_mark_is_kept_counted_and_a_label(service: Live) -> None:
     metrics = service.call("GET", "/metrics").text
     assert 'smartcloudops_marks_total{mark="wrong",playbook="asking"} 1.0' in metrics
     with service.system.database.read() as connection:
-        label, *others = feedback.judged(connection, limit=100)
-        older = feedback.judged(connection, before=label.run_id, since=0.0, limit=100)
-    assert (label.run_id, label.right, label.source) == (run["id"], False, Source.MARK)
+        label, *others = feedback.list_feedback(connection, limit=100)
+        older = feedback.list_feedback(connection, before=label.run_id, since=0.0, limit=100)
+    assert (label.run_id, label.right, label.source) == (run["id"], False, FeedbackSource.MARK)
     assert (label.verdict, label.target, label.comment) == (
         "confirmed",
         HOSTS[3],
         "it was a batch job",
     )
     assert list(older) == others
-    assert {one.source for one in others} <= {Source.DENIAL}
+    assert {one.source for one in others} <= {FeedbackSource.DENIAL}
     told = [one["event"] for one in service.audit(run["id"])]
     assert told.count("run_marked_by_a_person") == 2
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from actions.audit import log
 from actions.reasons import Reason
 from receiver.controls import arming
-from receiver.controls.arming import ALL, FREE, Armed, Arming, armed, disarmed, in_canary
+from receiver.controls.arming import ALL, FREE, ArmedMode, Arming, armed_mode, disarmed, in_canary
 from receiver.decision.decide import decide
 from receiver.decision.model import Act, Ask, Decision, Observe, Refusal
 from receiver.gauges import Gauges
@@ -63,7 +63,7 @@ def test_what_was_said_of_the_service_itself_counts_most(
     found: list[Arming], service: str, mode: Mode, *, required: bool
 ) -> None:
     """And only of this very playbook; what nobody said anything of is as the profile wants."""
-    assert armed(found, service, _DIGEST, required=required).mode is mode
+    assert armed_mode(found, service, _DIGEST, required=required).mode is mode
 
 
 @given(_NAMES, _NAMES, st.integers(0, 100), st.integers(0, 100))
@@ -98,7 +98,7 @@ def test_the_canary_is_the_same_in_every_process() -> None:
     )
 
 
-def _decided(found: Armed | None, *, surging: bool = False) -> Decision:
+def _decided(found: ArmedMode | None, *, surging: bool = False) -> Decision:
     verdict, snapshot = replace(VERDICT, surging=surging), replace(SNAPSHOT, arming=found)
     return decide(replace(INPUTS, verdict=verdict, snapshot=snapshot))
 
@@ -111,7 +111,7 @@ def _percent(target: str, *, takes: bool) -> int:
 def test_an_arming_lowers_and_never_raises() -> None:
     """The file's mode and the service's hold as before."""
     for mode, becomes in ((Mode.OBSERVE, Observe), (Mode.APPROVE, Ask), (Mode.AUTO, Act)):
-        assert isinstance(_decided(Armed(mode=mode, why="so")), becomes)
+        assert isinstance(_decided(ArmedMode(mode=mode, why="so")), becomes)
     for low in (Mode.OBSERVE, Mode.APPROVE):
         playbooks = [one.model_copy(update={"mode": low}) for one in PLAYBOOKS]
         assert not isinstance(decide(replace(INPUTS, playbooks=playbooks)), Act)
@@ -121,7 +121,7 @@ def test_an_arming_lowers_and_never_raises() -> None:
 
 def test_what_is_not_armed_is_decided_in_full_and_observed() -> None:
     """So that there is a record to arm it by; the gate says why nothing was done."""
-    decision = _decided(armed([], ASG, _DIGEST, required=True))
+    decision = _decided(armed_mode([], ASG, _DIGEST, required=True))
     assert isinstance(decision, Observe)
     assert decision.plan.target == HOST
     assert decision.gates[-1].detail == "observe, set by the arming: nobody has armed it"
@@ -140,7 +140,7 @@ def test_outside_of_the_canary_is_only_observed(target: str, *, surging: bool) -
     for takes, becomes in ((True, Act), (False, Observe)):
         percent = _percent(target, takes=takes)
         decision = _decided(
-            Armed(mode=Mode.AUTO, why="so", canary_percent=percent), surging=surging
+            ArmedMode(mode=Mode.AUTO, why="so", canary_percent=percent), surging=surging
         )
         assert isinstance(decision, becomes)
         assert decision.plan.target == target
@@ -157,13 +157,13 @@ def whole(tmp_path: Path) -> Iterator[Whole]:
 def _arm(whole: Whole, mode: Mode, service: str = ALL, percent: int = 100) -> None:
     digest = whole.playbooks.items[0].digest
     with whole.state.write() as connection:
-        arming.put(connection, _arming(mode, service, digest, percent))
+        arming.save(connection, _arming(mode, service, digest, percent))
 
 
 def _disarm(whole: Whole, service: str = ALL) -> None:
     said = disarmed("high-cpu", service, by="bob", comment="stop", now=whole.now)
     with whole.state.write() as connection:
-        arming.put(connection, said)
+        arming.save(connection, said)
 
 
 def _operations(whole: Whole) -> list[str]:
@@ -175,7 +175,7 @@ def test_a_disarming_after_the_decision_stops_the_effect(whole: Whole) -> None:
     _arm(whole, Mode.AUTO)
     target = whole.group()[0]
     whole.deliver(target)
-    whole.assessor.hand_out()
+    whole.dispatcher.dispatch()
     assert whole.only().state is State.ACTING
     _disarm(whole)
     whole.work()
@@ -217,7 +217,7 @@ def test_what_waits_for_a_person_does_not_act_once_disarmed(whole: Whole) -> Non
     run = whole.only()
     assert run.state is State.AWAITING_APPROVAL
     _disarm(whole)
-    whole.interventions.approve(run.id, "alice", "go")
+    whole.commands.approve(run.id, "alice", "go")
     whole.pass_time(60)
     assert (whole.only().state, _operations(whole)) == (State.OBSERVED, [])
 
@@ -227,13 +227,13 @@ def test_an_arming_that_was_lowered_asks_again(whole: Whole) -> None:
     _arm(whole, Mode.AUTO)
     first, second = whole.group()[0], whole.group("api-asg")[0]
     whole.deliver(first)
-    whole.assessor.hand_out()
+    whole.dispatcher.dispatch()
     _arm(whole, Mode.APPROVE)
     whole.work()
     assert (whole.only().refusal, _operations(whole)) == ("disarmed", [])
     whole.deliver(second, group="api-asg")
     whole.work()
-    whole.interventions.approve(whole.runs()[0].id, "alice", "go")
+    whole.commands.approve(whole.runs()[0].id, "alice", "go")
     whole.work()
     assert _operations(whole) == ["RebootInstances"]
 
@@ -266,7 +266,7 @@ def test_the_breaker_disarms_what_was_armed(tmp_path: Path) -> None:
         whole.pass_time(120)
     assert len(_operations(whole)) == 3
     with whole.state.read() as connection:
-        (only,) = arming.of(connection, "high-cpu")
+        (only,) = arming.armings_of(connection, "high-cpu")
         told = [one for one in log.records(connection) if one["event"] == "playbook_disarmed"]
     assert (only.mode, only.service) == (Mode.OBSERVE, ALL)
     assert "breaker" in only.comment

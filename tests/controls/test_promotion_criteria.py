@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from ulid import ULID
 
-from receiver.controls.arming import ALL, Armed
+from receiver.controls.arming import ALL, ArmedMode
 from receiver.controls.promotion_criteria import Figures, figures, shortfalls
 from receiver.db.database import Database
-from receiver.runs import store
+from receiver.runs import intake, store, transitions
 from receiver.runs.model import Run, State
 from receiver.settings import Mode
-from receiver.webhook.episodes import Waiting
+from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert
 from tests.decision.test_decide import PLAYBOOKS
 
@@ -35,11 +35,13 @@ def _run(state: Database, to: State, *, at: float = _NOW, **changes: Any) -> Non
         ends_at=None,
     )
     with state.write() as connection:
-        store.take_in(connection, [Waiting(id=run_id, received_at=at, alert=alert)], at)
+        intake.insert_from_inbox(
+            connection, [QueuedAlert(id=run_id, received_at=at, alert=alert)], at
+        )
         run = store.get(connection, run_id)
         assert isinstance(run, Run)
         plan = {"version": _PLAYBOOK.digest}
-        assert store.move(
+        assert transitions.move(
             connection, run, to, at, **{"playbook": _PLAYBOOK.name, "plan": plan, **changes}
         )
 
@@ -90,7 +92,7 @@ def test_only_going_further_needs_a_record(
     present: Mode, percent: int, wanted: Mode, to_percent: int, *, further: bool
 ) -> None:
     """A larger canary is further, and a wrong mark stands in its way."""
-    now = Armed(mode=present, why="so", canary_percent=percent)
+    now = ArmedMode(mode=present, why="so", canary_percent=percent)
     wrong = replace(_NONE, observed=9, recovered=9, wrong=1)
     assert bool(list(shortfalls(now, wanted, to_percent, wrong, 9))) == further
     right = replace(wrong, wrong=0)
@@ -100,7 +102,7 @@ def test_only_going_further_needs_a_record(
 @pytest.mark.parametrize("present", [Mode.APPROVE, Mode.AUTO])
 def test_one_of_twenty_may_go_wrong_of_what_acts_by_itself(present: Mode) -> None:
     """On the way to it, and to more targets; what a person approves is theirs to judge."""
-    now = Armed(mode=present, why="so", canary_percent=10)
+    now = ArmedMode(mode=present, why="so", canary_percent=10)
     well = replace(_NONE, observed=19, acted=20, recovered=19, failed=1)
     assert list(shortfalls(now, Mode.AUTO, 100, well, 9)) == []
     for worse in (replace(well, acted=19), replace(well, failed=2), replace(well, denied=2)):

@@ -15,7 +15,7 @@ from actions.audit import log
 from demo.stack.postgres import Postgres
 from receiver.db import tables
 from receiver.db.database import Database, SchemaError, database
-from receiver.runs import store
+from receiver.runs import intake, store
 from receiver.webhook import episodes, payload
 
 _HISTORIES = Path(__file__).parents[2] / "receiver/db/migrations"
@@ -73,11 +73,11 @@ def test_rows_of_every_revision_are_kept_by_the_newest(
         if history == "state":
             run = store.get(connection, _ID)
             assert run is not None
-            assert [run.id for run in store.page(connection)] == [_ID]
+            assert [run.id for run in store.list_runs(connection)] == [_ID]
             assert len(log.records(connection)) == 1
         else:
-            assert len(episodes.known(connection, ["x" * 16])) == 1
-            assert len(episodes.waiting(connection, 5)) == 1
+            assert len(episodes.by_keys(connection, ["x" * 16])) == 1
+            assert len(episodes.queued(connection, 5)) == 1
 
 
 @pytest.mark.parametrize("history", ["state", "inbox"])
@@ -116,7 +116,7 @@ def test_four_that_start_at_once_migrate_once(empty: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: empty.migrate("state"), range(4)))
     with empty.read() as connection:
-        assert store.page(connection) == []
+        assert store.list_runs(connection) == []
 
 
 def test_write_checks_at_once_all_pass(server: Postgres) -> None:
@@ -138,7 +138,9 @@ def test_an_alert_with_any_character_becomes_a_run(empty: Database, name: str) -
     found = payload.alert({"labels": labels}, 1.0)
     assert found is not None
     with empty.write() as connection:
-        store.take_in(connection, [episodes.Waiting(id=_ID, received_at=1.0, alert=found)], 1.0)
+        intake.insert_from_inbox(
+            connection, [episodes.QueuedAlert(id=_ID, received_at=1.0, alert=found)], 1.0
+        )
     with empty.read() as connection:
         run = store.get(connection, _ID)
     assert run is not None

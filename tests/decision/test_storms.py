@@ -7,15 +7,15 @@ from actions.execution import claims, kill_switch
 from actions.execution.claims import ClaimRequest
 from actions.execution.rate_limits import Rates
 from receiver.db.database import Database
-from receiver.runs import store
+from receiver.runs import intake, store, transitions
 from receiver.runs.model import State
-from receiver.webhook.episodes import Waiting
+from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert
 
 _GROUP, _NOW = "web-asg", 1_800_000_000.0
 
 
-def _waiting(instance: int, at: float) -> Waiting:
+def _waiting(instance: int, at: float) -> QueuedAlert:
     labels = {"alertname": "HighCPU", "instance_id": f"i-{instance:017x}", "asg": _GROUP}
     alert = Alert(
         key="a" * 16,
@@ -26,7 +26,7 @@ def _waiting(instance: int, at: float) -> Waiting:
         starts_at=at,
         ends_at=None,
     )
-    return Waiting(id=str(ULID()), received_at=at, alert=alert)
+    return QueuedAlert(id=str(ULID()), received_at=at, alert=alert)
 
 
 def test_an_instance_with_many_alerts_hides_no_other(state: Database) -> None:
@@ -34,9 +34,9 @@ def test_an_instance_with_many_alerts_hides_no_other(state: Database) -> None:
     others = [_waiting(instance, _NOW - 60) for instance in range(1, 5)]
     flood = [_waiting(0, _NOW - 30 + n / 100) for n in range(1500)]
     with state.write() as connection:
-        store.take_in(connection, [*others, *flood], _NOW)
+        intake.insert_from_inbox(connection, [*others, *flood], _NOW)
     with state.read() as connection:
-        alerting = store.alerting(connection, _GROUP, _NOW - 300)
+        alerting = store.alerting_instances(connection, _GROUP, _NOW - 300)
     assert len(set(alerting.values())) == 5
     assert len(alerting) == 1000
 
@@ -59,14 +59,14 @@ def test_who_decided_before_a_run_acted_does_not_end_it(state: Database) -> None
     """A receiver that froze in a decision: meanwhile the run has acted, and is decided on anew."""
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=False, by="test", comment="", now=_NOW)
-        store.take_in(connection, [one := _waiting(0, _NOW)], _NOW)
+        intake.insert_from_inbox(connection, [one := _waiting(0, _NOW)], _NOW)
         stale = store.get(connection, one.id)
         assert stale is not None
-        store.move(connection, stale, State.ACTING, _NOW, phase="x", steps_begun=1)
+        transitions.move(connection, stale, State.ACTING, _NOW, phase="x", steps_begun=1)
         acting = store.get(connection, one.id)
         assert acting is not None
-        store.move(connection, acting, State.RECEIVED, _NOW, phase=None)
-        assert not store.move(connection, stale, State.REFUSED, _NOW, refusal="storm")
+        transitions.move(connection, acting, State.RECEIVED, _NOW, phase=None)
+        assert not transitions.move(connection, stale, State.REFUSED, _NOW, refusal="storm")
 
 
 def test_a_run_that_ends_lets_go_of_what_it_held(state: Database) -> None:
@@ -74,10 +74,10 @@ def test_a_run_that_ends_lets_go_of_what_it_held(state: Database) -> None:
     target = "i-00000000000000000"
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=False, by="test", comment="", now=_NOW)
-        store.take_in(connection, [one := _waiting(0, _NOW)], _NOW)
+        intake.insert_from_inbox(connection, [one := _waiting(0, _NOW)], _NOW)
         read = store.get(connection, one.id)
         assert read is not None
         _claim(connection, one.id, target)
         assert claims.claims_on(connection, target)[target].held
-        assert store.move(connection, read, State.REFUSED, _NOW, refusal="storm")
+        assert transitions.move(connection, read, State.REFUSED, _NOW, refusal="storm")
         assert not claims.claims_on(connection, target)[target].held

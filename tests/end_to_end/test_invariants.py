@@ -27,7 +27,7 @@ from receiver.controls import overrides
 from receiver.controls.overrides import Effect, Override
 from receiver.playbooks.matchers import parse
 from receiver.runs.model import State
-from receiver.workflow.interventions import NotNowError
+from receiver.workflow.commands import NotNowError
 from tests.end_to_end.whole_fixtures import Whole, verdict
 
 _COOLDOWN_S, _BOOT_S = 300.0, 40.0
@@ -203,7 +203,7 @@ class Receiver(RuleBasedStateMachine):
     def let_go(self) -> None:
         self.held.clear()
         with self.whole.state.write() as connection:
-            for one in overrides.unended(connection, self.whole.now):
+            for one in overrides.list_current(connection, self.whole.now):
                 overrides.end(connection, one.id, "alice", self.whole.now)
 
     @precondition(lambda self: self.whole.in_flight())
@@ -211,7 +211,7 @@ class Receiver(RuleBasedStateMachine):
     def intervene(self, how: str) -> None:
         run = self.whole.in_flight()[0]
         try:
-            getattr(self.whole.interventions, how)(run.id, "alice", "enough")
+            getattr(self.whole.commands, how)(run.id, "alice", "enough")
         except NotNowError:
             return
         self._work()

@@ -16,11 +16,12 @@ from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.overrides import Effect, Override
 from receiver.playbooks.matchers import parse
+from receiver.runs.intake import RunRequest
 from receiver.runs.model import State
 from receiver.settings import Mode
-from receiver.webhook.episodes import Over
-from receiver.workflow.interventions import NoSuchRunError, NotNowError
-from receiver.workflow.manual_runs import ByHand
+from receiver.webhook.episodes import RunEnded
+from receiver.workflow.commands import NoSuchRunError, NotNowError
+from receiver.workflow.manual_runs import ManualRuns
 from tests.end_to_end.whole_fixtures import PLAYBOOK, Whole, verdict
 
 
@@ -186,7 +187,7 @@ def test_the_trail_is_believed_for_half_a_minute(whole: Whole) -> None:
                 raise ReadTimeoutError(endpoint_url="x")
 
     whole.aws.trouble = trouble
-    reader, now = whole.assessor.pipeline.snapshots.aws, whole.now
+    reader, now = whole.dispatcher.pipeline.snapshots.aws, whole.now
     reader.prefetch(["web-asg", "no group: \n"], now)
     silent = False
     counts = []
@@ -216,7 +217,7 @@ def test_without_our_own_records_nothing_is_done(whole: Whole, table: str) -> No
         connection.execute(text(f"ALTER TABLE {table} RENAME TO gone"))
     whole.deliver(target)
     for _ in range(4):
-        whole.assessor.hand_out()
+        whole.dispatcher.dispatch()
         time.sleep(0.01)
     with whole.state.write() as connection:
         connection.execute(text(f"ALTER TABLE gone RENAME TO {table}"))
@@ -384,15 +385,22 @@ def test_what_was_known_of_a_target_refuses_no_one_who_asks(whole: Whole) -> Non
         whole.deliver(one, cpu="a")
     whole.work()
     whole.verdicts.clear()
-    by_hand = ByHand(
+    manual_runs = ManualRuns(
         database=whole.state,
         playbooks=whole.playbooks,
-        decide_now=whole.assessor.decide_now,
-        wake=whole.assessor.hand_out,
+        decide_sync=whole.dispatcher.decide_sync,
+        wake=whole.dispatcher.dispatch,
         clock=whole.clock,
     )
-    who = {"by": "alice", "role": "operator", "comment": "it is broken"}
-    by_hand.start("high-cpu", targets[0], **who, dry_run=False)
+    request = RunRequest(
+        by="alice",
+        role="operator",
+        comment="it is broken",
+        playbook="high-cpu",
+        target=targets[0],
+        dry_run=False,
+    )
+    manual_runs.start(request)
     whole.work()
     assert _operations(whole) == ["RebootInstances"]
 
@@ -482,7 +490,7 @@ def test_an_alert_that_our_own_act_brought_about_belongs_to_its_run(whole: Whole
     whole.pass_time(60)
     acted = whole.only()
     whole.now += 25
-    whole.inbox.end(Over(acted.id, whole.now, None))
+    whole.inbox.record_end(RunEnded(acted.id, whole.now, None))
     whole.pass_time(1)
     whole.deliver(target, firing=False)
     whole.deliver(target)
@@ -495,7 +503,7 @@ def test_a_hold_after_the_decision_stops_the_act(whole: Whole) -> None:
     """People are asked again right before the call."""
     target = whole.group()[0]
     whole.deliver(target)
-    whole.assessor.hand_out()
+    whole.dispatcher.dispatch()
     _hold(whole)
     whole.work()
     assert (whole.only().refusal, _operations(whole)) == ("override_hold", [])
@@ -525,9 +533,9 @@ def test_an_approved_plan_is_carried_out_once(asking: Whole) -> None:
     """And says who approved it."""
     run = asking.only()
     assert (run.state, _operations(asking)) == (State.AWAITING_APPROVAL, [])
-    asking.interventions.approve(run.id, "alice", "go")
+    asking.commands.approve(run.id, "alice", "go")
     with pytest.raises(NotNowError):
-        asking.interventions.approve(run.id, "bob", "go too")
+        asking.commands.approve(run.id, "bob", "go too")
     asking.pass_time(60)
     run = asking.only()
     assert (run.state, _operations(asking)) == (State.SUCCEEDED, ["RebootInstances"])
@@ -540,7 +548,7 @@ def test_an_approval_is_for_this_very_target(asking: Whole) -> None:
     host = asking.aws.host(run.target or "")
     assert host is not None
     host.launched_at -= 1
-    asking.interventions.approve(run.id, "alice", "go")
+    asking.commands.approve(run.id, "alice", "go")
     asking.pass_time(10)
     assert (asking.only().refusal, _operations(asking)) == ("plan_changed", [])
 
@@ -549,14 +557,14 @@ def test_an_approval_does_not_overrule_a_guard(asking: Whole) -> None:
     """What is refused by then stays refused."""
     run = asking.only()
     asking.aws.groups["web-asg"].refreshes = ["InProgress"]
-    asking.interventions.approve(run.id, "alice", "go")
+    asking.commands.approve(run.id, "alice", "go")
     asking.pass_time(10)
     assert (asking.only().refusal, _operations(asking)) == ("change_in_progress", [])
 
 
 def test_a_denied_plan_ends_and_an_unanswered_one_expires(asking: Whole) -> None:
     """Neither acts."""
-    asking.interventions.deny(asking.only().id, "alice", "not now")
+    asking.commands.deny(asking.only().id, "alice", "not now")
     assert asking.only().state is State.CANCELLED
     assert "not now" in (asking.only().outcome or "")
     asking.pass_time(400)
@@ -571,12 +579,12 @@ def test_an_approval_does_not_outlive_its_time(asking: Whole, late: str) -> None
     """Said too late, or found hours later, as where the service was down: people are asked anew."""
     run = asking.only()
     if late == "the act":
-        asking.interventions.approve(run.id, "alice", "do it")
+        asking.commands.approve(run.id, "alice", "do it")
     asking.now += 10_000
     asking.deliver(str(run.target))
     if late == "the yes":
         with pytest.raises(NotNowError):
-            asking.interventions.approve(run.id, "alice", "do it")
+            asking.commands.approve(run.id, "alice", "do it")
     asking.start()
     asking.pass_time(60)
     assert _operations(asking) == []
@@ -609,11 +617,11 @@ def test_a_run_is_rolled_back_by_hand(whole: Whole) -> None:
     whole.pass_time(60)
     run = whole.only()
     assert (run.state, whole.aws.groups["web-asg"].desired) == (State.SUCCEEDED, 9)
-    whole.interventions.roll_back(run.id, "alice", "too many")
+    whole.commands.roll_back(run.id, "alice", "too many")
     whole.pass_time(10)
     assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLED_BACK, 6)
     with pytest.raises(NotNowError):
-        whole.interventions.roll_back(run.id, "alice", "again")
+        whole.commands.roll_back(run.id, "alice", "again")
 
 
 def test_what_a_person_changed_is_not_rolled_back(whole: Whole) -> None:
@@ -623,7 +631,7 @@ def test_what_a_person_changed_is_not_rolled_back(whole: Whole) -> None:
     whole.deliver(members[0])
     whole.pass_time(60)
     whole.aws.groups["web-asg"].desired = 11
-    whole.interventions.roll_back(whole.only().id, "alice", "too many")
+    whole.commands.roll_back(whole.only().id, "alice", "too many")
     whole.pass_time(10)
     run = whole.only()
     assert (run.state, whole.aws.groups["web-asg"].desired) == (State.FAILED, 11)
@@ -637,7 +645,7 @@ def test_a_pause_holds_a_rollback_back_until_it_is_over(whole: Whole) -> None:
     whole.deliver(members[0])
     whole.pass_time(60)
     _pause(whole, paused=True)
-    whole.interventions.roll_back(whole.only().id, "alice", "too many")
+    whole.commands.roll_back(whole.only().id, "alice", "too many")
     whole.pass_time(60)
     assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLING_BACK, 9)
     whole.start()
@@ -652,13 +660,13 @@ def test_a_run_is_cancelled_before_its_next_step(whole: Whole) -> None:
     whole.recovered = "0"
     whole.deliver(target)
     whole.pass_time(10)
-    whole.interventions.cancel(whole.only().id, "alice", "I have it")
+    whole.commands.cancel(whole.only().id, "alice", "I have it")
     whole.pass_time(200)
     assert (whole.only().state, _operations(whole)) == (State.CANCELLED, ["RebootInstances"])
     with pytest.raises(NotNowError):
-        whole.interventions.cancel(whole.only().id, "alice", "again")
+        whole.commands.cancel(whole.only().id, "alice", "again")
     with pytest.raises(NoSuchRunError):
-        whole.interventions.cancel("0" * 26, "alice", "who")
+        whole.commands.cancel("0" * 26, "alice", "who")
 
 
 @pytest.mark.parametrize("answer", [None, "NaN"])
@@ -731,7 +739,7 @@ def test_a_cancelled_run_gives_back_what_it_was_lent(tmp_path: Path) -> None:
     whole.recovered = "0"
     whole.deliver(whole.group()[0])
     whole.pass_time(10)
-    whole.interventions.cancel(whole.only().id, "alice", "I have it")
+    whole.commands.cancel(whole.only().id, "alice", "I have it")
     whole.pass_time(10)
     assert whole.only().state is State.CANCELLED
     assert whole.aws.groups["web-asg"].suspended == set()

@@ -32,11 +32,12 @@ from receiver.runs.model import Run, State
 from receiver.settings import Mode
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import Alert
-from receiver.workflow.dispatcher import Assessor
+from receiver.workflow.decision_writer import DecisionWriter
+from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import Phase
 from receiver.workflow.factory import Workflow
 from receiver.workflow.metrics import RunMetrics, StepMetrics
-from receiver.workflow.preflight import Objections
+from receiver.workflow.preflight import Preflight
 
 PLAYBOOK = """
 name: high-cpu
@@ -110,26 +111,27 @@ class Whole:
 
     def start(self) -> None:
         """Put the parts together, as after a crash: all that is left is on disk."""
-        self.engine = Held(self.clock)
+        self.queue = Held(self.clock)
         self.registry = CollectorRegistry()
+        decision_metrics = DecisionMetrics(self.registry)
         clients = self.aws.clients()
         prometheus = Prometheus(
             "http://prometheus", client=httpx.Client(transport=httpx.MockTransport(self._answer))
         )
         self.playbooks = load(self.folder / "playbooks")
-        self.objections = Objections(arming_required=self.arming_required, clock=self.clock)
+        self.preflight = Preflight(arming_required=self.arming_required, clock=self.clock)
         aws_reader = AwsReader(aws=clients, pool=AtOnce(), trail=True, monotonic=self.clock)
         workflow = Workflow(
             database=self.state,
             inbox=self.inbox,
-            engine=self.engine,
+            queue=self.queue,
             executor=Executor(
                 aws=clients,
                 recent_scopes=aws_reader.recent_scopes,
                 messenger=NullMessenger(),
                 begin=self.state.write,
                 clock=self.clock,
-                forbids=self.objections.to,
+                forbids=self.preflight.why_denied,
                 check=lambda: None,
             ),
             prometheus=prometheus,
@@ -139,7 +141,7 @@ class Whole:
             wake=lambda: None,
             clock=self.clock,
         )
-        self.phases, self.interventions = workflow.phases, workflow.interventions
+        self.phases, self.commands = workflow.phases, workflow.commands
         snapshots = SnapshotReader(
             database=self.state,
             aws=aws_reader,
@@ -148,7 +150,7 @@ class Whole:
             arming_required=self.arming_required,
             resolved=self.inbox.resolved,
         )
-        self.assessor = Assessor(
+        self.dispatcher = Dispatcher(
             database=self.state,
             inbox=self.inbox,
             pipeline=DecisionPipeline(
@@ -159,16 +161,23 @@ class Whole:
                 gather=self._gather,
                 judge=self._judge,
             ),
-            engine=self.engine,
-            closing=workflow.closing,
-            finish=workflow.finish,
-            metrics=DecisionMetrics(self.registry),
+            closer=workflow.closer,
+            writer=DecisionWriter(
+                database=self.state,
+                queue=self.queue,
+                finisher=workflow.finisher,
+                metrics=decision_metrics,
+                pool=AtOnce(),
+                clock=self.clock,
+                # A test runs the phases of the queue when it wants to.
+                run_phase=lambda _: None,
+            ),
+            recovery=workflow.recovery,
+            metrics=decision_metrics,
             pool=AtOnce(),
             clock=self.clock,
-            # Phases are the engine's, which a test runs when it wants to.
-            carry_out=lambda _: None,
         )
-        self.assessor.reconcile()
+        self.dispatcher.recover()
 
     def close(self) -> None:
         self.inbox.stop()
@@ -206,13 +215,13 @@ class Whole:
             ends_at=None if firing else self.now,
         )
         self.inbox.submit([alert], self.now).result()
-        self.assessor.take_in()
+        self.dispatcher.enqueue_runs()
 
     def work(self) -> None:
         """Decide on what waits, and run what is due, until neither is left."""
         while True:
-            self.assessor.hand_out()
-            phase = self.engine.due()
+            self.dispatcher.dispatch()
+            phase = self.queue.due()
             if phase is None:
                 return
             self.phases.handle(phase)
@@ -226,7 +235,7 @@ class Whole:
 
     def runs(self) -> list[Run]:
         with self.state.read() as connection:
-            return list(store.page(connection, limit=1000))
+            return list(store.list_runs(connection, limit=1000))
 
     def only(self) -> Run:
         (run,) = self.runs()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from receiver.db.database import database
-from receiver.webhook.episodes import Over
-from receiver.webhook.inbox import Inbox, InboxUnavailableError, Receipt
+from receiver.webhook.delivery import InboxUnavailableError, Receipt
+from receiver.webhook.episodes import RunEnded
+from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import Alert
 from tests.conftest import Clock
 
@@ -53,7 +54,7 @@ def _submit(inbox: Inbox, *alerts: Alert, at: float) -> Receipt:
 
 
 def _end(inbox: Inbox, *, reopens_at: float | None = None) -> None:
-    inbox.end(Over(inbox.waiting()[-1].id, 1_800_000_000.0, reopens_at))
+    inbox.record_end(RunEnded(inbox.queued()[-1].id, 1_800_000_000.0, reopens_at))
 
 
 def test_copies_in_parallel_become_one_run(inbox: Inbox, clock: Clock) -> None:
@@ -62,7 +63,7 @@ def test_copies_in_parallel_become_one_run(inbox: Inbox, clock: Clock) -> None:
         receipts = list(pool.map(lambda _: _submit(inbox, _alert(), at=clock()), range(50)))
     assert sum(receipt.accepted for receipt in receipts) == 1
     assert sum(receipt.duplicates for receipt in receipts) == 49
-    assert len(inbox.waiting()) == 1
+    assert len(inbox.queued()) == 1
 
 
 def test_copies_in_one_delivery_become_one_run(inbox: Inbox, clock: Clock) -> None:
@@ -78,7 +79,7 @@ def test_a_known_alert_is_known_after_a_restart(path: Path, clock: Clock) -> Non
     first.stop()
     second = _opened(path)
     assert _submit(second, _alert(), at=clock() + 1).duplicates == 1
-    assert [one.alert for one in second.waiting()] == [_alert()]
+    assert [one.alert for one in second.queued()] == [_alert()]
     second.stop()
 
 
@@ -132,28 +133,28 @@ def test_a_caller_that_was_cut_off_stops_nobody(inbox: Inbox, clock: Clock) -> N
     for _ in range(20):
         inbox.submit([_alert()], clock()).cancel()
     assert _submit(inbox, _alert("b" * 16), at=clock()).accepted == 1
-    assert len(inbox.waiting()) == 2
+    assert len(inbox.queued()) == 2
 
 
 def test_a_late_resolve_of_an_earlier_firing_is_no_resolve(inbox: Inbox, clock: Clock) -> None:
     """A second Alertmanager may deliver the old end after the new beginning."""
     _submit(inbox, _alert(), at=clock())
     _submit(inbox, _alert(firing=False, ends_at=999.0), at=clock())
-    episode = inbox.of_runs([inbox.waiting()[0].id])[inbox.waiting()[0].id]
+    episode = inbox.episodes_of([inbox.queued()[0].id])[inbox.queued()[0].id]
     assert episode.resolved_at is None
 
 
 def test_a_resolve_of_an_unknown_alert_is_only_counted(inbox: Inbox, clock: Clock) -> None:
     """There is nothing to run for."""
     assert _submit(inbox, _alert(firing=False), at=clock()) == Receipt(resolved=1)
-    assert inbox.waiting() == []
+    assert inbox.queued() == []
 
 
 def test_ten_thousand_alerts_in_one_delivery_are_all_kept(inbox: Inbox, clock: Clock) -> None:
     """A group of this size is real."""
     many = [_alert(f"{number:016x}") for number in range(10_000)]
     assert _submit(inbox, *many, at=clock()).accepted == 10_000
-    assert len(inbox.waiting(limit=20_000)) == 10_000
+    assert len(inbox.queued(limit=20_000)) == 10_000
 
 
 def test_a_full_backlog_is_refused(path: Path, clock: Clock) -> None:
@@ -183,7 +184,7 @@ def test_nothing_is_taken_where_nobody_stores(path: Path, clock: Clock) -> None:
     """Before it is started, and after it ended: the sender keeps it and hears at once."""
     made = _opened(path)
     made.stop()
-    with pytest.raises(InboxUnavailableError, match="nobody stores"):
+    with pytest.raises(InboxUnavailableError, match="the inbox writer is not running"):
         made.submit([_alert()], clock())
 
 

@@ -80,7 +80,7 @@ def test_the_rest_of_a_group_is_stored(inbox: Inbox) -> None:
     query = asked[0].url.params
     assert query.get_list("filter") == ['alertname="HighCPU"', r'asg="web \"blue\""']
     assert query["receiver"] == "^(?:smartcloudops)$"
-    waiting = inbox.waiting()
+    waiting = inbox.queued()
     assert [one.alert.fingerprint for one in waiting] == [f"{1:016x}", f"{2:016x}"]
     assert all(one.alert.firing and one.alert.ends_at is None for one in waiting)
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_fetched_is_counted_as_lost(inbox: Inbox, answer: httpx.R
 
     assert fetched(inbox, refuse) == {"fetched": 0, "lost": 1}
     assert len(tries) == 3
-    assert inbox.waiting() == []
+    assert inbox.queued() == []
 
 
 def test_an_alertmanager_that_comes_back_is_asked_again(inbox: Inbox) -> None:
@@ -117,4 +117,4 @@ def test_an_alertmanager_that_comes_back_is_asked_again(inbox: Inbox) -> None:
         return httpx.Response(200, json=[active(1)])
 
     assert fetched(inbox, late) == {"fetched": 1, "lost": 0}
-    assert len(inbox.waiting()) == 1
+    assert len(inbox.queued()) == 1

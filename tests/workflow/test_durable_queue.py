@@ -7,25 +7,25 @@ import pytest
 from dbos import DBOSClient
 
 from receiver.db.database import database
-from receiver.workflow.durable_queue import Engine, Kind, Phase
+from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 
 
 def test_a_start_that_failed_leaves_nothing_in_the_way_of_the_next(tmp_path: Path) -> None:
     """The database was away when this receiver was to lead: it leads once it is back."""
     url, handled = f"sqlite:///{tmp_path}/away/state.db", threading.Event()
-    engine = Engine(url, 1, lambda _: handled.set())
+    queue = DurableQueue(url, 1, lambda _: handled.set())
     with pytest.raises(Exception, match="unable to open database file"):
-        engine.start()
+        queue.start()
     state = database(url)
-    engine.start()
-    engine.connect()
+    queue.start()
+    queue.connect()
     try:
         with state.write() as connection:
-            engine.enqueue(connection, Phase(run_id="one", kind=Kind.ACT, number=1))
+            queue.enqueue(connection, Phase(run_id="one", kind=PhaseKind.ACT, number=1))
         assert handled.wait(20)
     finally:
-        engine.stop()
-        engine.disconnect()
+        queue.stop()
+        queue.disconnect()
 
 
 def test_what_an_earlier_release_left_is_finished(tmp_path: Path) -> None:
@@ -38,10 +38,10 @@ def test_what_an_earlier_release_left_is_finished(tmp_path: Path) -> None:
         handled.append(phase)
         done.set()
 
-    engine = Engine(url, 1, handle)
-    engine.start()
-    engine.stop()
-    left = Phase(run_id="one", kind=Kind.VERIFY, number=7)
+    queue = DurableQueue(url, 1, handle)
+    queue.start()
+    queue.stop()
+    left = Phase(run_id="one", kind=PhaseKind.VERIFY, number=7)
     earlier = DBOSClient(system_database_url=url)
     earlier.enqueue(
         {
@@ -53,9 +53,9 @@ def test_what_an_earlier_release_left_is_finished(tmp_path: Path) -> None:
         "one:verify:7:0",
     )
     earlier.destroy()
-    engine.start()
+    queue.start()
     try:
         assert done.wait(20)
         assert handled == [left]
     finally:
-        engine.stop()
+        queue.stop()

@@ -19,12 +19,12 @@ from actions.execution import claims, kill_switch
 from receiver.db.database import Database, database
 from receiver.evidence.prometheus import Prometheus
 from receiver.playbooks.schema import Limits
-from receiver.runs import store
+from receiver.runs import intake, store, transitions
 from receiver.runs.model import Run, State
-from receiver.webhook.episodes import Waiting
+from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import Alert
-from receiver.workflow.durable_queue import Engine, Kind, Phase
+from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 from receiver.workflow.factory import Workflow
 from receiver.workflow.metrics import RunMetrics, StepMetrics
 from tests.executors import executor
@@ -61,7 +61,7 @@ class FakePrometheus:
 
 @dataclass(kw_only=True)
 class Service:
-    """The part of the service that carries runs; no assessor decides here."""
+    """The part of the service that carries runs; no dispatcher decides here."""
 
     folder: Path
     aws: FakeAws = field(default_factory=FakeAws)
@@ -78,11 +78,11 @@ class Service:
         self.inbox.database.migrate("inbox")
         self.inbox.start()
         self.registry = CollectorRegistry()
-        self.engine = Engine(url, 4, self._phase)
+        self.queue = DurableQueue(url, 4, self._phase)
         workflow = Workflow(
             database=self.state,
             inbox=self.inbox,
-            engine=self.engine,
+            queue=self.queue,
             executor=executor(self.aws.clients(), self.state.write, time.time),
             prometheus=Prometheus("http://prometheus", client=self.prometheus.client()),
             run_metrics=RunMetrics(self.registry, ["high-cpu"]),
@@ -92,15 +92,15 @@ class Service:
             clock=time.time,
         )
         self.phases = workflow.phases
-        self.engine.connect()
-        self.engine.start()
+        self.queue.connect()
+        self.queue.start()
 
     def _phase(self, phase: Phase) -> None:
         self.phases.handle(phase)
 
     def stop(self) -> None:
-        self.engine.stop()
-        self.engine.disconnect()
+        self.queue.stop()
+        self.queue.disconnect()
         self.inbox.stop()
 
     def forget(self) -> None:
@@ -115,7 +115,7 @@ class Service:
             kill_switch.set_paused(connection, paused=False, by="test", comment="anew", now=0)
 
     def begin(self, *, action: str = "reboot_instance", decided_ago_s: float = 0.0) -> None:
-        """Record a decision to act, as the assessor does."""
+        """Record a decision to act, as the dispatcher does."""
         now = time.time()
         target = HOST if action == "reboot_instance" else "web"
         plan = {
@@ -133,16 +133,18 @@ class Service:
             "verify": {"expr": "recovered", "worse": None, "for_s": 0.2, "timeout_s": 0.5},
         }
         with self.state.write() as connection:
-            store.take_in(connection, [Waiting(id=self.run_id, received_at=now, alert=_ALERT)], now)
+            intake.insert_from_inbox(
+                connection, [QueuedAlert(id=self.run_id, received_at=now, alert=_ALERT)], now
+            )
         self.plan = plan
         self.act(self.run(), decided_ago_s=decided_ago_s)
 
     def act(self, run: Run, *, decided_ago_s: float = 0.0) -> None:
         """Decide on the run, for the first time or anew."""
         now = time.time()
-        phase = Phase.first(run.id, Kind.ACT, now)
+        phase = Phase.first(run.id, PhaseKind.ACT, now)
         with self.state.write() as connection:
-            store.move(
+            transitions.move(
                 connection,
                 run,
                 State.ACTING,
@@ -154,7 +156,7 @@ class Service:
                 steps_begun=1,
                 decided_at=now - decided_ago_s,
             )
-            self.engine.enqueue(connection, phase)
+            self.queue.enqueue(connection, phase)
 
     def run(self) -> Run:
         with self.state.read() as connection:
@@ -204,7 +206,7 @@ def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> N
 def test_no_recovery_no_data_and_no_answer_lead_to_the_next_step(
     service: Service, value: str | None, status: int
 ) -> None:
-    """None of them is a recovery; the assessor is asked for the next rung."""
+    """None of them is a recovery; the dispatcher is asked for the next rung."""
     service.prometheus.value, service.prometheus.status = value, status
     service.begin()
     run = service.until(State.DECIDING)

@@ -25,7 +25,7 @@ from receiver.db.database import Database, database, inbox_url
 from receiver.runs.model import State
 from receiver.webhook.episodes import episodes
 from receiver.webhook.inbox import Inbox
-from receiver.workflow.durable_queue import Engine, Kind, Phase
+from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 from receiver.workflow.metrics import RetentionMetrics
 from receiver.workflow.retention import Retention
 from tests.conftest import Clock
@@ -47,7 +47,7 @@ class Records:
 
     state: Database
     inbox: Inbox
-    engine: Engine
+    queue: DurableQueue
     clock: Clock
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     metrics: RetentionMetrics = field(init=False)
@@ -63,7 +63,7 @@ class Records:
             keep_s=_KEEP_S,
             database=self.state,
             inbox=self.inbox,
-            engine=self.engine,
+            queue=self.queue,
             metrics=self.metrics,
             clock=self.clock,
         ).run_once()
@@ -186,15 +186,15 @@ def records(url: str, clock: Clock) -> Iterator[Records]:
     state.migrate("state")
     kept.migrate("inbox")
     made: list[Records] = []
-    engine = Engine(url, 1, lambda _: made[0].done())
-    made.append(Records(state, Inbox(kept, 360.0, lambda: None), engine, clock))
-    engine.start()
-    engine.connect()
+    queue = DurableQueue(url, 1, lambda _: made[0].done())
+    made.append(Records(state, Inbox(kept, 360.0, lambda: None), queue, clock))
+    queue.start()
+    queue.connect()
     try:
         yield made[0]
     finally:
-        engine.stop()
-        engine.disconnect()
+        queue.stop()
+        queue.disconnect()
         with state.write() as connection:
             for table in _TABLES:
                 connection.execute(table.delete())
@@ -273,9 +273,9 @@ def test_workflows_that_are_done_go_and_those_that_wait_stay(
     records.done = done.release
     with records.state.write() as connection:
         for number in range(3):
-            records.engine.enqueue(connection, Phase(run_id="a", kind=Kind.ACT, number=number))
-        waits = Phase(run_id="b", kind=Kind.EXPIRE, number=0)
-        records.engine.enqueue(connection, waits, delay_s=3_600)
+            records.queue.enqueue(connection, Phase(run_id="a", kind=PhaseKind.ACT, number=number))
+        waits = Phase(run_id="b", kind=PhaseKind.EXPIRE, number=0)
+        records.queue.enqueue(connection, waits, delay_s=3_600)
     for _ in range(3):
         assert done.acquire(timeout=20)
     records.let_go()
@@ -293,11 +293,11 @@ def test_workflows_that_are_done_go_and_those_that_wait_stay(
 
 def test_a_database_that_is_away_is_counted_and_waited_for(records: Records) -> None:
     """The next minute tries again."""
-    records.engine.disconnect()
+    records.queue.disconnect()
     records.let_go()
     name = "smartcloudops_retention_failures_total"
     assert records.registry.get_sample_value(name) == 1
-    records.engine.connect()
+    records.queue.connect()
     records.let_go()
     assert records.registry.get_sample_value(name) == 1
 

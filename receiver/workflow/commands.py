@@ -1,4 +1,4 @@
-"""What people do to a run: approve, deny, cancel, roll back; in the audit with who and why."""
+"""People's commands on a run: approve, deny, cancel, roll back, give feedback; all audited."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from typing import Any
 from actions.audit import log
 from actions.execution import ledger
 from receiver.db.database import Database
-from receiver.runs import store
+from receiver.runs import feedback, store, transitions
 from receiver.runs.model import Run, State
-from receiver.workflow.rollback import Finish
+from receiver.workflow.close_run import RunFinisher
 
 _BEFORE_ACTING = frozenset({State.RECEIVED, State.DECIDING, State.AWAITING_APPROVAL})
 _CANCELLABLE = _BEFORE_ACTING | {State.VERIFYING}
+_ENDED = frozenset(state for state in State if state.ended)
 
 
 class NoSuchRunError(Exception):
@@ -20,25 +21,25 @@ class NoSuchRunError(Exception):
 
 
 class NotNowError(Exception):
-    """The run is in no state for it, or has just moved on; the text says which."""
+    """The run's state does not allow the command, or has just changed; the text says which."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interventions:
+class RunCommands:
     """Each method raises NoSuchRunError or NotNowError. `by` is who, `comment` why.
 
-    `wake` has the assessor look at a run that is to be decided on again.
+    `wake` has the dispatcher take a run that is to be decided on again.
     """
 
     database: Database
-    finish: Finish
+    finisher: RunFinisher
     clock: Callable[[], float]
     wake: Callable[[], None]
 
     def approve(self, run_id: str, by: str, comment: str, *, digest: str | None = None) -> None:
-        """Say yes to the plan that waits. It is decided on anew, and must come out the same.
+        """Approve the plan that waits. The run is decided on again and must yield the same plan.
 
-        With a `digest` it is this very plan, or none.
+        With a `digest`, only the plan with this digest is approved.
         """
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "approved")
         plan, now = run.plan or {}, self.clock()
@@ -46,9 +47,9 @@ class Interventions:
             raise NotNowError("the plan is another one by now")
         if now >= (run.next_act_at or now):
             raise NotNowError("the time to approve it is over")
-        approval = _said(plan, by, comment, now, denied=False)
+        approval = _answer(plan, by, comment, now, denied=False)
         with self.database.write() as connection:
-            moved = store.move(
+            moved = transitions.move(
                 connection,
                 run,
                 State.DECIDING,
@@ -64,34 +65,32 @@ class Interventions:
         self.wake()
 
     def deny(self, run_id: str, by: str, comment: str) -> None:
-        """Say no to the plan that waits: the run ends."""
+        """Deny the plan that waits: the run ends."""
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "denied")
-        said = _said(run.plan or {}, by, comment, self.clock(), denied=True)
-        self._end(run, State.CANCELLED, "denied", by, comment, approval=said)
+        denial = _answer(run.plan or {}, by, comment, self.clock(), denied=True)
+        self._end(run, State.CANCELLED, "denied", by, comment, approval=denial)
 
     def cancel(self, run_id: str, by: str, comment: str) -> None:
-        """End the run before its next step; what was done stays done."""
+        """End the run before its next step; the steps that it took are not rolled back."""
         run = self._run(run_id, _CANCELLABLE, "cancelled")
         self._end(run, State.CANCELLED, "cancelled", by, comment)
 
     def roll_back(self, run_id: str, by: str, comment: str) -> None:
-        """Undo all that the run did, the last step first, also where it has ended."""
-        states = frozenset(state for state in State if state.ended) | {State.VERIFYING}
-        run = self._run(run_id, states, "rolled back")
+        """Roll back all steps of the run, the last one first, also where the run has ended."""
+        run = self._run(run_id, _ENDED | {State.VERIFYING}, "rolled back")
         with self.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
-        if not self.finish.undoable(steps, everything=True):
-            raise NotNowError("the run did nothing that can be undone")
+        if not self.finisher.rollback.reversible_steps(steps, everything=True):
+            raise NotNowError("the run has no step that can be rolled back")
         self._end(run, State.ROLLED_BACK, "rolled_back", by, comment)
 
     def mark(self, run_id: str, by: str, comment: str, *, right: bool) -> None:
-        """Say whether the service did right, once the run is over; who says it anew is believed."""
-        ended = frozenset(state for state in State if state.ended)
-        run, now = self._run(run_id, ended, "marked"), self.clock()
-        said = {"right": right, "by": by, "comment": comment, "at": now}
+        """Set a person's feedback on an ended run; it replaces earlier feedback."""
+        run, now = self._run(run_id, _ENDED, "marked"), self.clock()
+        given = {"right": right, "by": by, "comment": comment, "at": now}
         with self.database.write() as connection:
-            store.mark(connection, run, said, now)
-        self.finish.closing.marked(run, right=right)
+            feedback.set_feedback(connection, run, given, now)
+        self.finisher.closer.count_feedback(run, right=right)
 
     def _end(
         self,
@@ -103,23 +102,24 @@ class Interventions:
         **changes: Any,
     ) -> None:
         now = self.clock()
-        said = event.replace("_", " ")
-        if not self.finish.end(run, state, outcome=f"{said} by {by}: {comment}", **changes):
+        participle = event.replace("_", " ")
+        outcome = f"{participle} by {by}: {comment}"
+        if not self.finisher.finish(run, state, outcome=outcome, **changes):
             raise NotNowError("the run has just moved on")
         with self.database.write() as connection:
             log.append(connection, now, _event(run, event, by, comment))
 
-    def _run(self, run_id: str, states: frozenset[State], said: str) -> Run:
+    def _run(self, run_id: str, states: frozenset[State], participle: str) -> Run:
         with self.database.read() as connection:
             run = store.get(connection, run_id)
         if run is None:
             raise NoSuchRunError
         if run.state not in states:
-            raise NotNowError(f"a run that is {run.state} cannot be {said}")
+            raise NotNowError(f"a run that is {run.state} cannot be {participle}")
         return run
 
 
-def _said(
+def _answer(
     plan: Mapping[str, Any], by: str, comment: str, now: float, *, denied: bool
 ) -> dict[str, Any]:
     return {"digest": plan["digest"], "by": by, "comment": comment, "at": now, "denied": denied}

@@ -1,0 +1,147 @@
+"""Inserts new runs: for alerts of the inbox, and for people's requests."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+from ulid import ULID
+
+from actions.audit import log
+from actions.audit.log import canonical
+from actions.aws.inventory import GROUP_NAME, INSTANCE_ID
+from receiver.db.tables import runs
+from receiver.runs.model import Run, State
+from receiver.runs.store import from_row
+from receiver.webhook.episodes import QueuedAlert
+from receiver.webhook.payload import Alert
+
+# Alerts without a group share this many lanes: one lane would decide on them one by one.
+_LANES_WITHOUT_GROUP = 4
+
+
+def insert_from_inbox(connection: Connection, queued: Sequence[QueuedAlert], now: float) -> None:
+    """Insert a run for each alert that has none yet, with its audit record."""
+    ids = [alert.id for alert in queued]
+    existing = set(connection.scalars(select(runs.c.id).where(runs.c.id.in_(ids))))
+    new = [alert for alert in queued if alert.id not in existing]
+    if not new:
+        return
+    connection.execute(insert(runs), [_row(alert, now) for alert in new])
+    log.append(connection, now, *(_alert_received(alert) for alert in new))
+
+
+def preview(queued: QueuedAlert, now: float) -> Run:
+    """The run that an alert would become."""
+    return _as_stored(_row(queued, now))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """A person's request to run a playbook on a target."""
+
+    by: str
+    role: str
+    comment: str
+    playbook: str
+    target: str
+    dry_run: bool
+
+
+def insert_manual(
+    connection: Connection,
+    request: RunRequest,
+    labels: Mapping[str, str],
+    now: float,
+    *,
+    not_before: float | None = None,
+) -> Run:
+    """Insert the run that a person requested, with its audit record.
+
+    `labels` stand in for those of an alert. The dispatcher leaves the run alone until `not_before`
+    (epoch seconds).
+    """
+    run_id = str(ULID())
+    asked = {key: value for key, value in vars(request).items() if key != "target"}
+    alert = Alert(
+        key="",
+        fingerprint="",
+        firing=True,
+        labels=labels,
+        annotations={},
+        starts_at=now,
+        ends_at=None,
+    )
+    row = {
+        **_row(QueuedAlert(id=run_id, received_at=now, alert=alert), now),
+        "asked": canonical(asked),
+        "playbook": request.playbook,
+        # A person waits for it.
+        "priority": 0,
+        "next_act_at": not_before,
+    }
+    connection.execute(insert(runs).values(row))
+    detail = {key: value for key, value in asked.items() if key not in {"by", "role"}}
+    event = log.Event(
+        actor=request.by,
+        event="run_started_by_a_person",
+        run_id=run_id,
+        detail=detail | {"labels": dict(labels)},
+    )
+    log.append(connection, now, event)
+    return _as_stored(row)
+
+
+def _as_stored(row: Mapping[str, Any]) -> Run:
+    """The run of an inserted row; its other columns are null."""
+    empty = dict.fromkeys((column.name for column in runs.c), None)
+    return from_row({**empty, **row})
+
+
+def _row(queued: QueuedAlert, now: float) -> Mapping[str, Any]:
+    alert = queued.alert
+    return {
+        "id": queued.id,
+        "state": State.RECEIVED,
+        "fingerprint": canonical(alert.fingerprint)[1:-1],
+        "labels": canonical(alert.labels),
+        "annotations": canonical(alert.annotations),
+        "odd": alert.odd,
+        "starts_at": alert.starts_at,
+        "received_at": queued.received_at,
+        "priority": alert.priority,
+        "lane": _lane(queued),
+        **_target_of(alert),
+        "gates": "[]",
+        "steps_begun": 0,
+        "next_rung": 0,
+        "updated_at": now,
+    }
+
+
+def _target_of(alert: Alert) -> Mapping[str, str | None]:
+    """The target and its group as far as the labels alone name them."""
+    instance_id, asg = alert.labels.get("instance_id", ""), alert.labels.get("asg", "")
+    group = asg if GROUP_NAME.fullmatch(asg) else None
+    if INSTANCE_ID.fullmatch(instance_id):
+        return {"target": instance_id, "group_name": group}
+    return {"target": group if not instance_id else None, "group_name": group}
+
+
+def _lane(queued: QueuedAlert) -> str:
+    """The lane, whose runs are decided on in sequence: the group, or a share of alerts without."""
+    asg = queued.alert.labels.get("asg", "")
+    # A text of any other form may hold characters that PostgreSQL cannot store.
+    group = asg if GROUP_NAME.fullmatch(asg) else ""
+    return group[:255] or f"#{zlib.crc32(queued.id.encode()) % _LANES_WITHOUT_GROUP}"
+
+
+def _alert_received(queued: QueuedAlert) -> log.Event:
+    alert = {key: value for key, value in vars(queued.alert).items() if value is not None}
+    return log.Event(
+        actor="alertmanager",
+        event="alert_received",
+        run_id=queued.id,
+        detail={"received_at": queued.received_at, **alert},
+    )

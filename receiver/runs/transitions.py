@@ -1,0 +1,89 @@
+"""Moves runs from state to state, each time with an audit record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, update
+
+from actions.audit import log
+from actions.audit.log import canonical
+from actions.execution import claims
+from receiver.db.tables import runs
+from receiver.runs.model import Run, State
+from receiver.runs.store import JSON_COLUMNS
+
+ACTOR = "smartcloudops"
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A run's next state; `changes` are columns of runs."""
+
+    run: Run
+    state: State
+    changes: Mapping[str, Any]
+
+
+def move(
+    connection: Connection,
+    run: Run,
+    state: State,
+    now: float,
+    **changes: Any,
+) -> bool:
+    """Transition a run on, with its audit record; False where it has moved on from what `run` says.
+
+    An ended run gives up its claims in the same transaction.
+    """
+    return bool(move_all(connection, [Transition(run, state, changes)], now))
+
+
+def move_all(
+    connection: Connection, transitions: Sequence[Transition], now: float
+) -> Sequence[Transition]:
+    """As `move` for each; the transitions that were made."""
+    made = [transition for transition in transitions if _update(connection, transition, now)]
+    claims.release(
+        connection, *(transition.run.id for transition in made if transition.state.ended)
+    )
+    log.append(connection, now, *(_event(transition, now) for transition in made))
+    return made
+
+
+# Updates the run only where it is still as it was read. Built once: every decision runs it.
+_UPDATE_UNMOVED = update(runs).where(
+    runs.c.id == bindparam("was_id"),
+    runs.c.state == bindparam("was_state"),
+    runs.c.phase.is_not_distinct_from(bindparam("was_phase")),
+    # A run that has acted since may be back in the same state.
+    runs.c.steps_begun == bindparam("was_begun"),
+)
+
+
+def _update(connection: Connection, transition: Transition, now: float) -> bool:
+    run = transition.run
+    row = {
+        name: canonical(value) if name in JSON_COLUMNS and value is not None else value
+        for name, value in _values(transition, now).items()
+    }
+    was = {
+        "was_id": run.id,
+        "was_state": run.state,
+        "was_phase": run.phase,
+        "was_begun": run.steps_begun,
+    }
+    return connection.execute(_UPDATE_UNMOVED, {**was, **row}).rowcount == 1
+
+
+def _values(transition: Transition, now: float) -> dict[str, Any]:
+    state = transition.state
+    ended: Mapping[str, Any] = {"ended_at": now, "phase": None} if state.ended else {}
+    return {"state": state, "updated_at": now, **transition.changes, **ended}
+
+
+def _event(transition: Transition, now: float) -> log.Event:
+    values = _values(transition, now).items()
+    detail = {name: value for name, value in values if name not in {"updated_at", "evidence"}}
+    event, run_id = f"run_{transition.state}", transition.run.id
+    return log.Event(actor=ACTOR, event=event, run_id=run_id, detail=detail)

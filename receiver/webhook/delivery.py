@@ -1,0 +1,82 @@
+"""A delivery that waits for its receipt, and how the waiting sender gets it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from receiver.webhook.payload import Alert
+
+_log = structlog.get_logger()
+
+
+class InboxUnavailableError(Exception):
+    """The alerts could not be stored; the sender must keep them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    accepted: int = 0
+    duplicates: int = 0
+    resolved: int = 0
+
+
+Answer = Receipt | InboxUnavailableError
+_Waiter = Future[Receipt] | asyncio.Future[Receipt]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    alerts: Sequence[Alert]
+    at: float
+    request_id: str
+    receipt: _Waiter
+
+
+def answer(deliveries: Sequence[Delivery], answers: Iterable[Answer]) -> None:
+    """Give each sender its answer.
+
+    Senders on one event loop get theirs together: waking the loop for each costs as much as
+    storing a delivery.
+    """
+    loops: defaultdict[asyncio.AbstractEventLoop, list[tuple[_Waiter, Answer]]] = defaultdict(list)
+    for delivery, its_answer in zip(deliveries, answers, strict=True):
+        receipt = delivery.receipt
+        if isinstance(receipt, asyncio.Future):
+            loops[receipt.get_loop()].append((receipt, its_answer))
+        elif receipt.set_running_or_notify_cancel():
+            _resolve([(receipt, its_answer)])
+    for loop, answers_of_loop in loops.items():
+        # The loop may have ended meanwhile, and its senders with it.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_resolve, answers_of_loop)
+
+
+def refuse(deliveries: Sequence[Delivery], reason: str) -> None:
+    answer(deliveries, [InboxUnavailableError(f"not stored: {reason}") for _ in deliveries])
+
+
+def log_stored(deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> None:
+    """One line for each transaction: a line for each delivery would cost more than storing it."""
+    _log.info(
+        "deliveries_taken",
+        request_ids=[delivery.request_id for delivery in deliveries if delivery.request_id],
+        accepted=sum(receipt.accepted for receipt in receipts),
+        duplicates=sum(receipt.duplicates for receipt in receipts),
+        resolved=sum(receipt.resolved for receipt in receipts),
+    )
+
+
+def _resolve(answers: Sequence[tuple[_Waiter, Answer]]) -> None:
+    for receipt, its_answer in answers:
+        # A sender that disconnected has cancelled its future; its alerts are stored all the same.
+        if receipt.done():
+            continue
+        if isinstance(its_answer, Receipt):
+            receipt.set_result(its_answer)
+        else:
+            receipt.set_exception(its_answer)

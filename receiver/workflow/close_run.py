@@ -1,0 +1,169 @@
+"""How a run ends: rolled back and escalated where it must be, then recorded, counted and logged."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from actions.execution import circuit_breakers, ledger, rate_limits
+from receiver.controls import arming
+from receiver.db.database import Database
+from receiver.metrics import NO_PLAYBOOK
+from receiver.runs import transitions
+from receiver.runs.model import Mark, Run, State
+from receiver.runs.transitions import Transition
+from receiver.webhook.episodes import RunEnded
+from receiver.webhook.inbox import Inbox
+from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
+from receiver.workflow.escalation import Escalation
+from receiver.workflow.metrics import RunMetrics
+from receiver.workflow.rollback import BlockedError, Rollback
+from receiver.workflow.steps import plan_of
+
+_log = structlog.get_logger()
+# Retry interval of a rollback that a pause or an override blocks.
+_BLOCKED_RETRY_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCloser:
+    """Records the end of runs. `clock` gives epoch seconds."""
+
+    database: Database
+    inbox: Inbox
+    metrics: RunMetrics
+    clock: Callable[[], float]
+
+    def close(self, run: Run, state: State, **changes: Any) -> bool:
+        """End the run; its alert may open a new one from `next_act_at`.
+
+        False where the run has moved on since it was read.
+        """
+        return bool(self.close_all([Transition(run, state, changes)]))
+
+    def close_all(self, endings: Sequence[Transition]) -> int:
+        """End runs in one transaction; how many of them had not moved on."""
+        now = self.clock()
+        with self.database.write() as connection:
+            ended = transitions.move_all(connection, endings, now)
+            for transition in ended:
+                _update_breaker(connection, transition, now)
+        self.inbox.record_end(
+            *(RunEnded(ending.run.id, now, ending.changes.get("next_act_at")) for ending in ended)
+        )
+        for transition in ended:
+            self._count(transition, now)
+        return len(ended)
+
+    def count_feedback(self, run: Run, *, right: bool) -> None:
+        mark = Mark.RIGHT if right else Mark.WRONG
+        self.metrics.marks.labels(run.playbook or NO_PLAYBOOK, mark).inc()
+
+    def _count(self, ending: Transition, now: float) -> None:
+        run, state, changes = ending.run, ending.state, ending.changes
+        playbook = changes.get("playbook") or run.playbook or NO_PLAYBOOK
+        self.metrics.ended.labels(playbook, state).inc()
+        if state is State.REFUSED:
+            self.metrics.refusals.labels(changes["refusal"]).inc()
+        if state is State.SUCCEEDED:
+            recovery_s = max(0.0, now - run.starts_at)
+            self.metrics.time_to_recovery.labels(playbook).observe(recovery_s)
+        reasons = {key: changes[key] for key in ("refusal", "outcome") if changes.get(key)}
+        log = _log.error if state is State.FAILED else _log.info
+        log("run_ended", run=run.id, state=str(state), playbook=playbook, **reasons)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinisher:
+    """Rolls back and escalates before a run is closed. `clock` gives epoch seconds."""
+
+    database: Database
+    closer: RunCloser
+    queue: PhaseQueue
+    rollback: Rollback
+    escalation: Escalation
+    clock: Callable[[], float]
+
+    def finish(
+        self,
+        run: Run,
+        state: State,
+        **changes: Any,
+    ) -> bool:
+        """Close the run, after a FINISH phase where there is something to roll back or escalate.
+
+        False where the run has moved on since it was read.
+        """
+        failed, plan = state is State.FAILED, run.plan or {}
+        everything = state is State.ROLLED_BACK or (failed and plan.get("rollback", False))
+        with self.database.read() as connection:
+            steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
+        reversible = self.rollback.reversible_steps(steps, everything=everything)
+        escalate = failed and bool(plan.get("escalate"))
+        if not reversible and not escalate:
+            return self.closer.close(run, state, **changes)
+        ending = {
+            "state": state,
+            "roll_back": [step.step for step in reversible],
+            "escalate": escalate,
+            "changes": changes,
+        }
+        now = self.clock()
+        phase = Phase.first(run.id, PhaseKind.FINISH, now)
+        until = State.ROLLING_BACK if reversible else State.ACTING
+        with self.database.write() as connection:
+            moved = transitions.move(connection, run, until, now, phase=phase.id, ending=ending)
+            if moved:
+                self.queue.enqueue(connection, phase)
+        return moved
+
+    def run(self, run: Run, phase: Phase) -> None:
+        """The FINISH phase: roll back, escalate, then close as decided, or as failed."""
+        ending = run.ending or {}
+        with self.database.read() as connection:
+            steps = {
+                step.step: step for step in ledger.intents_by_run(connection, [run.id])[run.id]
+            }
+        try:
+            reversible = [steps[number] for number in ending["roll_back"]]
+            problems = self.rollback.roll_back(run, reversible)
+        except BlockedError:
+            self._retry_later(run, phase)
+            return
+        if ending["escalate"]:
+            self.escalation.escalate(run)
+        self._close(run, ending, problems)
+
+    def _retry_later(self, run: Run, phase: Phase) -> None:
+        following = Phase(run_id=run.id, kind=PhaseKind.FINISH, number=phase.number + 1)
+        with self.database.write() as connection:
+            if transitions.move(connection, run, run.state, self.clock(), phase=following.id):
+                self.queue.enqueue(connection, following, delay_s=_BLOCKED_RETRY_S)
+
+    def _close(self, run: Run, ending: Mapping[str, Any], problems: Sequence[str]) -> None:
+        state, changes = State(ending["state"]), dict(ending["changes"])
+        if problems:
+            outcome = "; ".join((changes["outcome"], *problems, "a person is needed"))
+            self.closer.close(run, State.FAILED, **changes | {"outcome": outcome})
+            return
+        if state is State.FAILED and plan_of(run)["rollback"] and ending["roll_back"]:
+            state = State.ROLLED_BACK
+            changes["outcome"] += "; its steps were rolled back"
+        self.closer.close(run, state, **changes)
+
+
+def _update_breaker(connection: Connection, ending: Transition, now: float) -> None:
+    """Count the run for its playbook's circuit breaker, if it acted."""
+    run, playbook = ending.run, ending.run.playbook
+    if playbook is None or not run.steps_begun or not rate_limits.is_recorded(connection, run.id):
+        return
+    match ending.state:
+        case State.SUCCEEDED:
+            circuit_breakers.record_success(connection, playbook)
+        case State.FAILED | State.ROLLED_BACK:
+            if circuit_breakers.record_failure(connection, playbook, now):
+                arming.disarm_on_failure(connection, playbook, transitions.ACTOR, now)
+        case _:
+            circuit_breakers.end_trial(connection, playbook, run.id)

@@ -1,0 +1,127 @@
+"""Stores what was decided on a run, and enqueues its first phase where it acts or asks."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, wait
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from receiver.db.database import Database
+from receiver.decision.metrics import DecisionMetrics
+from receiver.decision.model import Act, Ask, Plan
+from receiver.decision.pipeline import PipelineResult
+from receiver.decision.stored_plan import to_stored
+from receiver.runs import transitions
+from receiver.runs.model import Run, State
+from receiver.runs.transitions import Transition
+from receiver.workflow.close_run import RunFinisher
+from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
+from receiver.workflow.outcomes import evidence_view, failure_text, final_state
+
+_logger = structlog.get_logger()
+
+
+@dataclass
+class DecisionWriter:
+    """`clock` gives epoch seconds.
+
+    `run_phase` runs on `pool` a phase that the queue has as well: the one that comes second finds
+    that its run has moved on.
+    """
+
+    database: Database
+    queue: PhaseQueue
+    finisher: RunFinisher
+    metrics: DecisionMetrics
+    pool: Executor
+    clock: Callable[[], float]
+    run_phase: Callable[[Phase], None]
+    _started: set[Future[None]] = field(default_factory=set, init=False)
+
+    def write(self, run: Run, result: PipelineResult) -> Transition | None:
+        """The run's end, left to the caller, where it did nothing and does nothing; else None."""
+        decision = result.decision
+        changes = self._changes(run, result)
+        if isinstance(decision, Act):
+            self._act(run, decision.plan, changes)
+            return None
+        if isinstance(decision, Ask):
+            self._ask(run, decision.plan, changes)
+            return None
+        if not run.steps_begun:
+            state, ending = final_state(run, decision)
+            return Transition(run, state, changes | ending)
+        self.finisher.finish(run, State.FAILED, **changes, outcome=failure_text(decision))
+        return None
+
+    def wait(self) -> None:
+        """Until the phases that it started have ended."""
+        wait(list(self._started))
+
+    def _changes(self, run: Run, result: PipelineResult) -> dict[str, Any]:
+        decision, verdict = result.decision, result.verdict
+        changes: dict[str, Any] = {
+            "target": result.target.id,
+            "group_name": result.target.group,
+            "playbook": result.playbooks[0].name if len(result.playbooks) == 1 else None,
+            "gates": [asdict(gate) for gate in decision.gates],
+            "decided_at": self.clock(),
+        }
+        if verdict is not None:
+            changes["verdict"] = asdict(verdict)
+        if verdict is not None and not result.reused:
+            self.metrics.verdicts.labels(verdict.answer).inc()
+            self.metrics.verdict_score.observe(verdict.score)
+        if result.evidence is not None:
+            changes["evidence"] = evidence_view(result.evidence, verdict, run.labels)
+        return changes
+
+    def _act(self, run: Run, plan: Plan, changes: dict[str, Any]) -> None:
+        now = changes["decided_at"]
+        phase = Phase.first(run.id, PhaseKind.ACT, now)
+        changes |= {
+            "plan": to_stored(plan, run.id, run.labels) | {"approval": run.approval},
+            "approval": None,
+            "phase": phase.id,
+            "next_rung": plan.rung + 1,
+            "steps_begun": run.steps_begun + 1,
+            "next_act_at": None,
+        }
+        with self.database.write() as connection:
+            moved = transitions.move(connection, run, State.ACTING, now, **changes)
+            if moved:
+                self.queue.enqueue(connection, phase)
+        _logger.info("action_decided", run=run.id, action=plan.step.action, target=plan.target)
+        if moved:
+            # The queue is polled every now and then; an incident does not wait for that.
+            started = self.pool.submit(self._run_phase, phase)
+            self._started.add(started)
+            started.add_done_callback(self._started.discard)
+
+    def _run_phase(self, phase: Phase) -> None:
+        try:
+            self.run_phase(phase)
+        except SQLAlchemyError as error:
+            # The queue runs it again once the database is back.
+            _logger.warning("phase_deferred", run=phase.run_id, error=type(error).__name__)
+        except Exception:
+            # Nobody reads the future: unlogged, the error would be lost.
+            _logger.exception("phase_failed", run=phase.run_id)
+
+    def _ask(self, run: Run, plan: Plan, changes: dict[str, Any]) -> None:
+        now, lasts_s = changes["decided_at"], plan.playbook.approval_s
+        phase = Phase.first(run.id, PhaseKind.EXPIRE, now)
+        changes |= {
+            "plan": to_stored(plan, run.id, run.labels),
+            "phase": phase.id,
+            "next_rung": plan.rung,
+            "next_act_at": now + lasts_s,
+        }
+        with self.database.write() as connection:
+            if transitions.move(connection, run, State.AWAITING_APPROVAL, now, **changes):
+                self.queue.enqueue(connection, phase, delay_s=lasts_s)
+        _logger.warning(
+            "approval_requested", run=run.id, action=plan.step.action, target=plan.target
+        )

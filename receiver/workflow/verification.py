@@ -1,0 +1,51 @@
+"""Verifies whether a run's target has recovered: by AWS's progress, then by metrics."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from actions.aws.clients import AWS_ERRORS, on_behalf_of
+from actions.aws.inventory import NotActionableError
+from actions.base import Outcome, Progress
+from actions.catalog.registry import CATALOG
+from actions.execution.executor import Executor
+from actions.execution.ledger import Intent
+from actions.messaging import MessengerError
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.promql_condition import holds
+from receiver.runs.model import Run
+from receiver.workflow.steps import plan_of
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """Each method gets the run and its last step."""
+
+    executor: Executor
+    prometheus: Prometheus
+
+    def progress(self, run: Run, step: Intent) -> Progress:
+        """How far AWS says the effect got; UNDERWAY where AWS does not answer."""
+        try:
+            with on_behalf_of(run.id):
+                return CATALOG[step.action].progress(self.executor.call(step))
+        except (*AWS_ERRORS, NotActionableError, MessengerError) as error:
+            _log.warning("progress_read_failed", run=run.id, error=type(error).__name__)
+            return Progress.UNDERWAY
+
+    def recovered(self, run: Run, step: Intent, now: float) -> bool:
+        """Whether metrics show recovery; no data, and no answer, is no recovery."""
+        expressions = [plan_of(run)["verify"]["expr"]]
+        if step.outcome is Outcome.CHANGED and step.dispatched_at is not None:
+            recovery = CATALOG[step.action].recovery_expr(
+                self.executor.call(step), step.dispatched_at
+            )
+            expressions += [recovery] if recovery else []
+        return all(holds(self.prometheus, expr, now) is True for expr in expressions)
+
+    def worse(self, run: Run, now: float) -> bool:
+        """Whether metrics show that the target got worse, so that waiting longer is pointless."""
+        worse = plan_of(run)["verify"].get("worse")
+        return bool(worse) and holds(self.prometheus, worse, now) is True
