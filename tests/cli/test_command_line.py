@@ -15,7 +15,7 @@ from receiver.db.database import database
 from tests.end_to_end.service_process import ROOT, Service, settings
 
 _GOOD = (ROOT / "playbooks" / "high-cpu.yaml").read_text()
-_PAYLOADS = sorted((ROOT / "tests" / "payloads").glob("*.json"))
+_PAYLOADS = sorted((ROOT / "tests" / "webhook" / "payloads").glob("*.json"))
 
 
 def _run(
