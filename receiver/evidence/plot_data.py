@@ -1,7 +1,6 @@
-"""What of the evidence is kept to be drawn: few metrics, few points, whatever there was.
+"""Down-samples evidence for a run's plots, so that a run stores a few kilobytes of it.
 
-Times are whole seconds before or after the moment of the decision, values have four digits: a
-sketch is some kilobytes.
+Times are whole seconds before or after the moment of the decision, and values have four digits.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -12,45 +11,52 @@ from models.features.signals import ROLES
 from models.inference.verdict import Verdict
 from receiver.runtime.rfc3339 import DAY_S
 
-_ROLES_MOST, _SIBLINGS_MOST = 3, 12
+_ROLES_MAX, _PEERS_MAX = 3, 12
 _SINCE_S, _UNTIL_S = 1_800.0, 1_800.0
-_POINTS_MOST, _SIBLING_POINTS_MOST = 90, 31
+_POINTS_MAX, _PEER_POINTS_MAX = 90, 31
+# The usual band has a point each five minutes, of the values within a quarter of an hour.
 _SLOT_S, _AROUND_S = 300, 900.0
-# The incident itself is nothing usual.
+# The last two hours may show the incident itself, which is not usual.
 _RECENT_S = 7_200.0
-_ENOUGH = 6
+# Quantiles of fewer values mean little.
+_VALUES_MIN = 6
 
 
-def sketches(
+def plot_series(
     evidence: Evidence, verdict: Verdict | None, roles: Collection[str]
 ) -> list[dict[str, Any]]:
-    """One a metric that the verdict speaks of, or that the alert is about.
+    """A plot's series for each metric of the verdict's reasons, then of the alert's `roles`.
 
-    `own` is `[[seconds, value], ...]`, `siblings` a list of such, and `usual` `[[seconds, low,
-    middle, high], ...]`: the tenth, the half and the nine tenths of the values at this time of
-    day, of the days before.
+    `own` is `[[seconds, value], ...]`, `siblings` a list of the same of the peers, and `usual`
+    `[[seconds, low, middle, high], ...]`: the 10th, 50th and 90th percentile of the values at this
+    time of day on the days before.
     """
-    said = [one.role for one in verdict.contributions] if verdict else []
+    reasons = [reason.role for reason in verdict.contributions] if verdict else []
     recent = evidence.recent or {}
-    wanted = dict.fromkeys([*(one for one in said if one in roles), *said, *sorted(roles)])
-    found = [one for one in wanted if one in ROLES and one in recent and recent[one].times]
-    return [_sketch(evidence, role, recent[role]) for role in found[:_ROLES_MOST]]
+    by_importance = [*(role for role in reasons if role in roles), *reasons, *sorted(roles)]
+    drawable = [
+        role
+        for role in dict.fromkeys(by_importance)
+        if role in ROLES and role in recent and recent[role].times
+    ]
+    return [_series_of_role(evidence, role, recent[role]) for role in drawable[:_ROLES_MAX]]
 
 
-def _sketch(evidence: Evidence, role: str, own: Series) -> dict[str, Any]:
+def _series_of_role(evidence: Evidence, role: str, own: Series) -> dict[str, Any]:
     at = evidence.at
-    peers = [one[role] for _, one in sorted((evidence.peers or {}).items()) if role in one]
+    members = sorted((evidence.peers or {}).items())
+    peers = [series[role] for _, series in members if role in series]
     history = (evidence.history or {}).get(role, Series())
     return {
         "role": role,
-        "own": _thinned(own, at, _POINTS_MOST),
-        "siblings": [_thinned(one, at, _SIBLING_POINTS_MOST) for one in peers[:_SIBLINGS_MOST]],
+        "own": _thinned(own, at, _POINTS_MAX),
+        "siblings": [_thinned(peer, at, _PEER_POINTS_MAX) for peer in peers[:_PEERS_MAX]],
         "usual": list(_usual(history, at)),
     }
 
 
 def _thinned(series: Series, at: float, most: int) -> list[list[float]]:
-    """At most `most` points and one, the newest among them."""
+    """About `most` points, evenly spaced, with the newest."""
     points = [
         [round(time - at), _short(value)]
         for time, value in zip(series.times, series.values, strict=True)
@@ -61,7 +67,7 @@ def _thinned(series: Series, at: float, most: int) -> list[list[float]]:
 
 
 def _usual(history: Series, at: float) -> Iterator[list[float]]:
-    """Every five minutes, of what was within a quarter of an hour of it on other days."""
+    """Quantiles for each slot, of the values near this time of day on the days before."""
     near = [
         (offset, value)
         for time, value in zip(history.times, history.values, strict=True)
@@ -70,7 +76,7 @@ def _usual(history: Series, at: float) -> Iterator[list[float]]:
     ]
     for slot in range(-int(_SINCE_S), int(_UNTIL_S) + 1, _SLOT_S):
         values = sorted(value for offset, value in near if abs(offset - slot) <= _AROUND_S)
-        if len(values) >= _ENOUGH:
+        if len(values) >= _VALUES_MIN:
             yield [slot, *(_short(_quantile(values, share)) for share in (0.1, 0.5, 0.9))]
 
 

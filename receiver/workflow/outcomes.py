@@ -9,7 +9,7 @@ from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
 from receiver.decision.model import Observe, Refusal
 from receiver.decision.stored_plan import to_stored
-from receiver.evidence.plot_data import sketches
+from receiver.evidence.plot_data import plot_series
 from receiver.runs.model import Run, State
 
 # A person sees the last quarter of an hour.
@@ -64,7 +64,7 @@ def evidence_view(
         "recent": recent,
         "peers": peers,
         "problems": list(evidence.problems),
-        "sketches": sketches(
+        "sketches": plot_series(
             evidence, verdict, ROLES_OF_ALERT.get(labels.get("alertname", ""), ())
         ),
     }

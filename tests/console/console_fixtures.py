@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from models.inference.robust_detector import judge
 from receiver.db.tables import runs
-from receiver.evidence.plot_data import sketches
+from receiver.evidence.plot_data import plot_series
 from receiver.http.tokens import Role
 from tests.api_fixtures import Live
 from tests.models.robust_fixtures import CPU, RUNAWAY, evidence
@@ -21,7 +21,7 @@ from tests.models.robust_fixtures import CPU, RUNAWAY, evidence
 def plot_data() -> list[dict[str, Any]]:
     """The plot data of an instance with a runaway process."""
     seen = evidence(now=RUNAWAY)
-    return sketches(seen, judge(seen, CPU), CPU)
+    return plot_series(seen, judge(seen, CPU), CPU)
 
 
 def store_plot_data(service: Live, run_id: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.api.run_schema import WholeRun
-from receiver.evidence.plot_data import sketches
+from receiver.evidence.plot_data import plot_series
 from receiver.http.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
 from tests.console.console_fixtures import Visitor, plot_data, store_plot_data
@@ -39,7 +39,7 @@ def test_without_metrics_there_is_no_plot_data() -> None:
     """Without an answer of Prometheus there is no plot, and no error."""
     seen = evidence(now=RUNAWAY)
     empty = type(seen)(target=seen.target, at=seen.at)
-    assert sketches(empty, None, CPU) == []
+    assert plot_series(empty, None, CPU) == []
 
 
 def test_the_run_page_has_plots(service: Live) -> None:

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 from markupsafe import Markup
 
 from models.inference.robust_detector import judge
-from receiver.evidence.plot_data import sketches
+from receiver.evidence.plot_data import plot_series
 from receiver.html import svg
 from receiver.html.axes import minute_ticks, round_ticks
 from receiver.html.bar_plot import Share, bar_plot, strip
@@ -32,7 +32,7 @@ def test_an_element_escapes_text_and_attributes() -> None:
 def test_a_metric_plot_says_in_words_what_it_shows() -> None:
     """For people who cannot see it."""
     seen = evidence(now=RUNAWAY)
-    plot_data = sketches(seen, judge(seen, CPU), CPU)[0]
+    plot_data = plot_series(seen, judge(seen, CPU), CPU)[0]
     events = [Event(-30.0, "alert", "bad"), Event(5.0, '<"&', "busy"), Event(70.0, "ok", "good")]
     plot = metric_plot(plot_data, 1_800_000_000.0, events, [[60, 0.3], [120, 0.25]], 150.0)
     root = _parse(plot.svg)
