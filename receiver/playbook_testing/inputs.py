@@ -1,0 +1,180 @@
+"""Builds what a decision reads from a playbook's test, in place of Prometheus, AWS and records."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from actions.aws.inventory import INSTANCE_ID, OPT_IN_TAG, Group, Instance, Member
+from actions.base import TargetKind
+from actions.execution.circuit_breakers import FAILURES, Breaker
+from actions.execution.claims import Claim
+from actions.execution.disruption_budget import Bounds, scopes_of
+from actions.execution.rate_limits import Attempts
+from models.features.evidence import Evidence, Series
+from models.features.signals import ROLES_OF_ALERT
+from models.inference.verdict import Contribution, Verdict
+from receiver.controls.arming import FREE
+from receiver.controls.overrides import Override
+from receiver.decision.guards.base import GuardInput
+from receiver.decision.model import Snapshot, Trigger
+from receiver.playbook_testing.cases import (
+    Fleet,
+    RecordsInput,
+    SeriesInput,
+    TestCase,
+    VerdictInput,
+)
+from receiver.playbook_testing.series import expand
+from receiver.playbooks.loader import Playbooks
+from receiver.playbooks.schema import Playbook
+
+Judge = Callable[[Evidence, Collection[str]], Verdict]
+_NOW = 1_800_000_000.0
+_ZONES = "abc"
+
+
+def guard_input(case: TestCase, playbooks: Playbooks, judge: Judge) -> GuardInput:
+    """All that the decision of a test reads; `judge` is the model."""
+    matching = playbooks.matching(case.alert)
+    return GuardInput(
+        trigger=Trigger(run_id="0" * 26, labels=case.alert, starts_at=_NOW - 30, malformed=None),
+        verdict=_judge(case, judge) if case.series else _verdict(case.verdict),
+        playbooks=matching,
+        snapshot=_snapshot(case, matching[0] if matching else None),
+        now=_NOW,
+    )
+
+
+def _verdict(given: VerdictInput) -> Verdict:
+    return Verdict(
+        answer=given.answer,
+        score=given.score,
+        confidence=given.confidence,
+        kind=given.kind,
+        model="given",
+        contributions=(Contribution(role="", sigma=None, text="given by the test"),),
+        peers=given.peers,
+        peers_moved=given.peers_moved,
+        surging=given.surging,
+    )
+
+
+def _judge(case: TestCase, judge: Judge) -> Verdict:
+    metrics = case.series or SeriesInput(recent={})
+    peers = [f"i-{number:017x}" for number in range(1, case.fleet.size)]
+    evidence = Evidence(
+        target=case.alert.get("instance_id", ""),
+        at=_NOW,
+        history=_expand(metrics.history, 300),
+        recent=_expand(metrics.recent, 15),
+        peers={peer: _expand(metrics.peers, 30) for peer in peers} if metrics.peers else {},
+    )
+    return judge(evidence, ROLES_OF_ALERT.get(case.alert.get("alertname", ""), ()))
+
+
+def _expand(roles: Mapping[str, str], step_s: float) -> dict[str, Series]:
+    return {role: expand(text, step_s=step_s, end=_NOW) for role, text in roles.items()}
+
+
+def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
+    records, fleet = case.given, case.fleet
+    group = case.alert.get("asg") or None
+    instance_id = case.alert.get("instance_id", "")
+    of_instance = INSTANCE_ID.fullmatch(instance_id) is not None
+    target = instance_id if of_instance else group
+    asg = _group(group, fleet, instance_id) if group and fleet.known else None
+    claim = Claim(
+        target=target or "",
+        run_id="1" * 26,
+        fence=1,
+        cooldown_until=_NOW + records.cooldown_s,
+        held=records.held,
+    )
+    attempts = Attempts(
+        target_hour=records.attempts,
+        target_day=records.attempts,
+        group_hour=records.attempts,
+        playbook_hour=records.attempts,
+    )
+    bounds = playbook.limits.bounds if playbook else Bounds()
+    scopes = scopes_of(target or "", asg, bounds, {}) if asg else None
+    return Snapshot(
+        mode=records.mode,
+        paused=records.paused,
+        resolved=records.resolved,
+        last_seen_at=_NOW - 5,
+        gap_s=360,
+        target=target,
+        kind=TargetKind.INSTANCE if of_instance else TargetKind.GROUP if group else None,
+        group=group,
+        claims={claim.target: claim},
+        rung=records.rung,
+        overrides=_overrides(records),
+        attempts={name: attempts for name in (target, group) if name},
+        breaker=Breaker(
+            playbook=playbook.name if playbook else "",
+            failures=records.failures,
+            opened_at=_NOW - 1 if records.failures >= FAILURES else None,
+        ),
+        arming=FREE,
+        recent_actions=(),
+        alerting=frozenset(list(asg.members)[: fleet.alerting] if asg else [instance_id]),
+        reserved={},
+        facts=case.facts,
+        instance=_instance(instance_id, group, fleet) if of_instance and fleet.known else None,
+        asg=asg,
+        scopes=scopes if group else (),
+        changes=fleet.changes if fleet.known else None,
+        protected=fleet.protected if fleet.known else None,
+    )
+
+
+def _group(name: str, fleet: Fleet, instance_id: str) -> Group:
+    ids = [instance_id or "i-00000000000000000"]
+    ids += [f"i-{number:017x}" for number in range(1, fleet.size)]
+    # Members that are out come last: the alert's own instance serves, as far as AWS knows.
+    members = {
+        instance_id: Member(
+            id=instance_id,
+            az=(fleet.zones or [f"zone-{letter}" for letter in _ZONES])[
+                number % len(fleet.zones or _ZONES)
+            ],
+            lifecycle="InService",
+            healthy=number < fleet.size - fleet.out,
+            version=(fleet.versions or ["1"])[number % len(fleet.versions or ["1"])],
+        )
+        for number, instance_id in enumerate(ids)
+    }
+    return Group(
+        name=name,
+        minimum=fleet.min,
+        maximum=fleet.max,
+        desired=fleet.desired if fleet.desired is not None else fleet.size,
+        members=members,
+        tags={OPT_IN_TAG: "true"} if fleet.opted_in else {},
+    )
+
+
+def _instance(instance_id: str, group: str | None, fleet: Fleet) -> Instance:
+    return Instance(
+        id=instance_id,
+        state=fleet.state,
+        launched_at=_NOW - fleet.launched_ago_s,
+        group=group,
+        az="zone-a",
+        tags={OPT_IN_TAG: "true"} if fleet.opted_in else {},
+    )
+
+
+def _overrides(records: RecordsInput) -> Sequence[Override]:
+    if records.override is None:
+        return ()
+    return (
+        Override(
+            id="0" * 26,
+            matchers=(),
+            effect=records.override,
+            starts_at=_NOW - 1,
+            ends_at=_NOW + 600,
+            created_by="somebody",
+            comment="given by the test",
+        ),
+    )
