@@ -16,7 +16,7 @@ from receiver.controls import arming
 from receiver.db.database import open_or_empty
 from receiver.evidence.prometheus import Prometheus
 from receiver.evidence.prometheus_answers import PrometheusError
-from receiver.playbooks.loader import PlaybookErrors, load
+from receiver.playbooks.loader import InvalidPlaybooksError, load
 from receiver.reports.coverage import coverage, told
 from receiver.settings import Settings
 
@@ -59,7 +59,7 @@ def covered(loaded: Settings, critical: Sequence[str] = ()) -> dict[str, Any]:
                 named=critical,
                 now=time.time(),
             )
-    except (PrometheusError, NotActionableError, PlaybookErrors) as error:
+    except (PrometheusError, NotActionableError, InvalidPlaybooksError) as error:
         click.echo(f"smartcloudops: {error}", err=True)
         sys.exit(1)
     return told(found)

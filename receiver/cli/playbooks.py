@@ -20,7 +20,7 @@ from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
 from receiver.playbook_testing import runner
 from receiver.playbooks import iam_scope
-from receiver.playbooks.loader import PlaybookErrors, Playbooks
+from receiver.playbooks.loader import InvalidPlaybooksError, Playbooks
 from receiver.playbooks.loader import load as load_playbooks
 from receiver.runtime import log_setup
 from receiver.settings import Settings, SettingsError
@@ -123,7 +123,7 @@ def settings_or_exit() -> Settings:
 def playbooks_or_exit(folder: Path) -> Playbooks:
     try:
         return load_playbooks(folder)
-    except PlaybookErrors as errors:
+    except InvalidPlaybooksError as errors:
         for finding in errors.findings:
             click.echo(str(finding), err=True)
         sys.exit(FAILED)

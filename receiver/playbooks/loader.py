@@ -31,7 +31,7 @@ class Finding:
         return f"{self.file}:{self.line}: {self.message}"
 
 
-class PlaybookErrors(Exception):  # noqa: N818 it carries many
+class InvalidPlaybooksError(Exception):
     """The folder cannot be used; `findings` say why, file by file."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
@@ -65,10 +65,10 @@ class Playbooks:
 
 
 def load(folder: Path) -> Playbooks:
-    """All `*.yaml` files right in the folder. Raises PlaybookErrors with every fault found."""
+    """All `*.yaml` files of the folder. Raises InvalidPlaybooksError with every fault."""
     if not folder.is_dir():
         message = "no such folder; set SMARTCLOUDOPS_PLAYBOOKS to the folder of playbooks"
-        raise PlaybookErrors([Finding(file=folder, line=1, message=message)])
+        raise InvalidPlaybooksError([Finding(file=folder, line=1, message=message)])
     findings: list[Finding] = []
     items: list[Playbook] = []
     owners: dict[str, Path] = {}
@@ -90,7 +90,7 @@ def load(folder: Path) -> Playbooks:
     if not items and not findings:
         findings.append(Finding(file=folder, line=1, message="the folder has no playbook (*.yaml)"))
     if findings:
-        raise PlaybookErrors(findings)
+        raise InvalidPlaybooksError(findings)
     return Playbooks(items)
 
 

@@ -34,7 +34,7 @@ from receiver.playbooks.conditions import (
     VerdictFacts,
     condition,
 )
-from receiver.playbooks.loader import PlaybookErrors, load
+from receiver.playbooks.loader import InvalidPlaybooksError, load
 from receiver.settings import Settings
 from receiver.system import build
 from receiver.webhook.endpoint import PATH, Deliveries
@@ -159,7 +159,7 @@ def _found(folder: Path, text: bytes) -> None:
     (folder / "one.yaml").write_bytes(text)
     try:
         load(folder)
-    except PlaybookErrors as errors:
+    except InvalidPlaybooksError as errors:
         findings = errors.findings
     else:
         return

@@ -26,7 +26,7 @@ from receiver.playbooks.conditions import (
     VerdictFacts,
     condition,
 )
-from receiver.playbooks.loader import PlaybookErrors, load
+from receiver.playbooks.loader import InvalidPlaybooksError, load
 from receiver.playbooks.placeholders import EXAMPLES, render
 from receiver.playbooks.schema import EDITION
 
@@ -44,14 +44,14 @@ steps:
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[str], Path]:
     def write(text: str) -> Path:
-        (tmp_path / "one.yaml").write_text(text)
+        (tmp_path / "example.yaml").write_text(text)
         return tmp_path
 
     return write
 
 
 def _faults(folder: Path) -> list[str]:
-    with pytest.raises(PlaybookErrors) as caught:
+    with pytest.raises(InvalidPlaybooksError) as caught:
         load(folder)
     return [f"{finding.line}: {finding.message}" for finding in caught.value.findings]
 
@@ -59,7 +59,9 @@ def _faults(folder: Path) -> list[str]:
 def test_another_default_is_another_edition(written: Callable[[str], Path]) -> None:
     """What was armed under the old one would go further than people said it may."""
     (loaded,) = load(written(_EXAMPLE)).items
-    said = loaded.model_dump(mode="json", exclude={"name", "description", "match", "steps", "mode"})
+    defaults = loaded.model_dump(
+        mode="json", exclude={"name", "description", "match", "steps", "mode"}
+    )
     limits = {
         "target_per_hour": 3,
         "target_per_day": 7,
@@ -79,8 +81,8 @@ def test_another_default_is_another_edition(written: Callable[[str], Path]) -> N
         "rollback": False,
         "escalate": [],
     }
-    # Whoever changes this raises the edition, and writes down both here.
-    assert (EDITION, said) == (1, first)
+    # With another default, raise the edition and write down both here.
+    assert (EDITION, defaults) == (1, first)
 
 
 def test_the_shortest_playbook_loads(written: Callable[[str], Path]) -> None:
@@ -126,7 +128,8 @@ def test_a_fault_is_named_with_its_line(
     """As the command line and the service say it."""
     text = _EXAMPLE.replace(line, becomes)
     assert text != _EXAMPLE
-    assert any(fault in one for one in _faults(written(text))), _faults(written(text))
+    messages = _faults(written(text))
+    assert any(fault in message for message in messages), messages
 
 
 @pytest.mark.timeout(30)
@@ -150,7 +153,9 @@ def test_a_hostile_file_is_a_finding_within_seconds(
     written: Callable[[str], Path], text: str, fault: str
 ) -> None:
     """Neither a traceback nor a wait without an end."""
-    assert any(one.startswith(fault) for one in _faults(written(text))), _faults(written(text))
+    assert any(message.startswith(fault) for message in _faults(written(text))), _faults(
+        written(text)
+    )
 
 
 def test_labels_never_reach_a_parameter(written: Callable[[str], Path]) -> None:
@@ -168,7 +173,7 @@ def test_the_shipped_playbooks_pass_their_own_tests() -> None:
     report = runner.run(folder, loaded, robust_detector.judge)
     assert report.findings == []
     tested = {path.stem for path in (folder / "tests").glob("*.yaml")}
-    assert {one.name for one in loaded.items} == tested
+    assert {playbook.name for playbook in loaded.items} == tested
 
 
 @pytest.mark.parametrize(
@@ -180,10 +185,10 @@ def test_a_service_that_is_down_or_hangs_is_confirmed(
 ) -> None:
     """By the shipped playbook's own re-check, as Prometheus reads it: no request is enough."""
     playbooks = load(_ROOT / "playbooks").items
-    ((recheck,),) = (one.recheck for one in playbooks if one.name == "service-down")
+    ((recheck,),) = (book.recheck for book in playbooks if book.name == "service-down")
     metrics = {"service_up": up, "service_requests_total": requests}
     samples = [] if expected is None else [{"labels": "{}", "value": expected}]
-    asked = {"expr": render(recheck, EXAMPLES), "eval_time": "2m", "exp_samples": samples}
+    query = {"expr": render(recheck, EXAMPLES), "eval_time": "2m", "exp_samples": samples}
     case = {
         "interval": "5s",
         "input_series": [
@@ -194,7 +199,7 @@ def test_a_service_that_is_down_or_hangs_is_confirmed(
             for name, value in metrics.items()
             if value is not None
         ],
-        "promql_expr_test": [asked],
+        "promql_expr_test": [query],
     }
     file = tmp_path / "test.yml"
     file.write_text(json.dumps({"evaluation_interval": "5s", "tests": [case]}))
@@ -235,9 +240,10 @@ def test_what_fails_is_reported_with_file_and_line(
     )
     report = runner.run(folder, load(folder), robust_detector.judge)
     assert report.passed == 1
-    said = [str(one) for one in report.findings]
-    assert any("broken.yaml:4: decision" in one for one in said)
-    assert any("wrong.yaml:2: it is left alone: expected refuse, got act" in one for one in said)
+    findings = [str(finding) for finding in report.findings]
+    wrong = "wrong.yaml:2: it is left alone: expected refuse, got act"
+    assert any("broken.yaml:4: decision" in finding for finding in findings)
+    assert any(wrong in finding for finding in findings)
 
 
 _LABEL = st.text(max_size=20)
@@ -324,12 +330,12 @@ def test_generated_pages_are_current() -> None:
 def test_a_policy_grants_what_its_action_needs_and_no_more(name: str) -> None:
     """With its undoing; changes to instances and groups only with the opt-in tag."""
     document = build_policy([name])
-    granted = {one for s in document["Statement"] for one in s["Action"]}
-    needed = {one for action in with_reversals([name]) for one in action.permissions}
+    granted = {grant for s in document["Statement"] for grant in s["Action"]}
+    needed = {right for action in with_reversals([name]) for right in action.permissions}
     assert needed <= granted
-    writes = {one for s in document["Statement"][1:] for one in s["Action"]}
+    writes = {grant for s in document["Statement"][1:] for grant in s["Action"]}
     assert writes <= needed
     for statement in document["Statement"][1:]:
-        for one in statement["Action"]:
-            if one.startswith("autoscaling:"):
+        for grant in statement["Action"]:
+            if grant.startswith("autoscaling:"):
                 assert OPT_IN_TAG in str(statement["Condition"])
