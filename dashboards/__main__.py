@@ -12,8 +12,8 @@ from dashboards.service_owners import service_owners
 _HERE = Path(__file__).parent
 
 
-def made() -> Mapping[Path, str]:
-    """Each file and its text."""
+def render_dashboards() -> Mapping[Path, str]:
+    """Text by file."""
     boards = {"operations.json": operations(), "service-owners.json": service_owners()}
     return {
         _HERE / name: json.dumps(board.build(), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
@@ -22,5 +22,5 @@ def made() -> Mapping[Path, str]:
 
 
 if __name__ == "__main__":
-    for path, text in made().items():
+    for path, text in render_dashboards().items():
         path.write_text(text)

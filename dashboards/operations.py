@@ -1,8 +1,8 @@
-"""For whoever runs SmartCloudOps: whether it is well, and does what it should."""
+"""The dashboard of the operators of SmartCloudOps: its health and its work."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from dashboards.parts import Panel, Query, bars, board, graph, heat, number
+from dashboards.parts import Panel, Query, Style, bars, board, graph, heat, number
 
 _SHOWN = "[$__range]"
 _NOW = "[$__rate_interval]"
@@ -12,13 +12,13 @@ def operations() -> Dashboard:
     return board(
         "smartcloudops-operations",
         "SmartCloudOps / Operations",
-        "From the alert to the recovery, and the health of what takes it there.",
+        "From the alert to the recovery, and the health of the service.",
         [
             ("Now", _now()),
             ("From alerts to recoveries", _funnel()),
             ("How fast", _times()),
-            ("What is done", _actions()),
-            ("What the re-check says", _verdicts()),
+            ("Actions", _actions()),
+            ("Verdicts", _verdicts()),
             ("The service itself", _health()),
         ],
     )
@@ -34,13 +34,13 @@ def _now() -> list[Panel]:
         ),
         number(
             "Alerts on ourselves",
-            "Of prometheus_rules/remediator.yml and model.yml; each has its runbook.",
+            "Rules of prometheus_rules/remediator.yml and model.yml; each has a runbook.",
             Query(f"count(ALERTS{{{ours}}}) or vector(0)"),
             limit=1,
         ),
         number(
             "Paused",
-            "1 while nothing acts, also where that is unknown.",
+            "1 while the kill switch is on, or its state is unknown.",
             Query("max(smartcloudops_paused)"),
             limit=1,
         ),
@@ -57,18 +57,18 @@ def _now() -> list[Panel]:
         ),
         number(
             "Breakers open",
-            "Playbooks that rest, as they did not help three times in a row.",
+            "Playbooks whose circuit breaker opened after three failures in a row.",
             Query("sum(max by (playbook) (smartcloudops_breaker_open))"),
             limit=1,
         ),
         number(
             "Cooldowns",
-            "Targets that may not be acted on now.",
+            "Targets in their cooldown.",
             Query("max(smartcloudops_cooldowns_active)"),
         ),
         number(
             "Model",
-            "1 while there is a model to judge with.",
+            "1 while a model is loaded.",
             Query("min(smartcloudops_model_usable)"),
         ),
     ]
@@ -83,29 +83,29 @@ def _funnel() -> list[Panel]:
     return [
         bars(
             "From alerts to recoveries",
-            "How much of what arrives is new, is confirmed by the re-check, is acted on, recovers.",
-            Query(firing, "alerts that fire"),
-            Query(f"{firing} - {copies}", "of these new"),
+            "Alerts that are new, confirmed by the re-check, acted on, and recovered.",
+            Query(firing, "firing alerts"),
+            Query(f"{firing} - {copies}", "new"),
             Query(confirmed, "confirmed"),
             Query(acted, "acted on"),
             Query(recovered, "recovered"),
         ),
         bars(
             "How runs ended",
-            "All runs of the time that is shown, by their last state.",
+            "Runs in the selected time, by final state.",
             Query(f"sum by (state) (increase(smartcloudops_runs_total{_SHOWN})) > 0", "{{state}}"),
         ),
         graph(
             "Refusals by reason",
-            "Why nothing was done; docs/refusals.md has a paragraph for each.",
+            "Reasons for no action; docs/refusals.md explains each.",
             Query(
                 f"sum by (reason) (increase(smartcloudops_refusals_total{_NOW})) > 0",
                 "{{reason}}",
             ),
-            stacked=True,
+            style=Style(stacked=True),
         ),
         bars(
-            "Refusals of the time that is shown",
+            "Refusals in the selected time",
             "The most frequent reasons.",
             Query(
                 f"topk(10, sum by (reason) (increase(smartcloudops_refusals_total{_SHOWN})) > 0)",
@@ -121,23 +121,23 @@ def _times() -> list[Panel]:
     return [
         graph(
             "From the alert to the first AWS call",
-            "From the alert's startsAt, over the time that is shown.",
+            "From the alert's startsAt, in the selected time.",
             *_quantiles(to_action),
-            unit="s",
+            style=Style(unit="s"),
         ),
         graph(
             "From the alert to the verified recovery",
-            "From the alert's startsAt, over the time that is shown.",
+            "From the alert's startsAt, in the selected time.",
             *_quantiles(to_end),
-            unit="s",
+            style=Style(unit="s"),
         ),
         graph(
             "Webhook to decision",
-            "95th percentiles: answering a delivery, judging the evidence, the whole decision.",
+            "95th percentiles of answering a delivery, of the verdict, and of the whole decision.",
             Query(_p95("webhook_duration_seconds"), "delivery answered"),
-            Query(_p95("recheck_duration_seconds"), "evidence judged"),
+            Query(_p95("recheck_duration_seconds"), "verdict reached"),
             Query(_p95("decision_duration_seconds"), "decided"),
-            unit="s",
+            style=Style(unit="s"),
         ),
         graph(
             "Steps, from their claim to their outcome",
@@ -147,7 +147,7 @@ def _times() -> list[Panel]:
                 f"(increase(smartcloudops_action_duration_seconds_bucket{_SHOWN}))) > 0",
                 "{{action}}",
             ),
-            unit="s",
+            style=Style(unit="s"),
         ),
     ]
 
@@ -156,13 +156,13 @@ def _actions() -> list[Panel]:
     return [
         graph(
             "Steps by outcome",
-            "`unknown`: AWS's answer was lost, and nothing is repeated.",
+            "`unknown`: AWS's answer was lost; the call is not repeated.",
             Query(f"sum by (outcome) (increase(smartcloudops_actions_total{_NOW}))", "{{outcome}}"),
-            stacked=True,
+            style=Style(stacked=True),
         ),
         bars(
             "Steps by action",
-            "Over the time that is shown.",
+            "In the selected time.",
             Query(
                 f"sum by (action, outcome) (increase(smartcloudops_actions_total{_SHOWN})) > 0",
                 "{{action}} {{outcome}}",
@@ -170,13 +170,13 @@ def _actions() -> list[Panel]:
         ),
         graph(
             "Breakers",
-            "1 while a playbook's breaker lets nothing through.",
+            "1 while a playbook's circuit breaker is open.",
             Query("max by (playbook) (smartcloudops_breaker_open)", "{{playbook}}"),
-            limit=1,
+            style=Style(limit=1),
         ),
         graph(
             "Cooldowns",
-            "Targets that are held, or were acted on a short while ago.",
+            "Targets that were acted on recently.",
             Query("max(smartcloudops_cooldowns_active)", "targets"),
         ),
     ]
@@ -186,53 +186,52 @@ def _verdicts() -> list[Panel]:
     return [
         graph(
             "Answers",
-            "What the re-check says of the alerts.",
+            "Verdicts of the re-check.",
             Query(f"sum by (answer) (increase(smartcloudops_verdicts_total{_NOW}))", "{{answer}}"),
-            stacked=True,
+            style=Style(stacked=True),
         ),
         heat(
             "Scores",
-            "A model that can tell has its scores at both ends.",
+            "A decisive model has its scores at both ends.",
             Query(f"sum by (le) (increase(smartcloudops_verdict_score_bucket{_NOW}))", "{{le}}"),
         ),
         bars(
-            "Calibration: what people said",
-            "Marks of ended runs. Where many are wrong, confidence says too much.",
+            "Calibration: feedback",
+            "Feedback on ended runs. If many are wrong, the confidence is too high.",
             Query(f"sum by (mark) (increase(smartcloudops_marks_total{_SHOWN}))", "{{mark}}"),
             span=6,
         ),
         graph(
             "Calibration: acts that helped",
-            "Of the runs that acted, the share after which the target was well.",
+            "The share of the acting runs after which the target recovered.",
             Query(
                 f'sum(increase(smartcloudops_runs_total{{state="succeeded"}}{_SHOWN})) / '
                 f"sum(increase(smartcloudops_alert_to_action_seconds_count{_SHOWN}))",
                 "recovered",
             ),
-            unit="percentunit",
-            span=6,
+            style=Style(unit="percentunit", span=6),
         ),
         graph(
             "Drift",
-            "Population stability index of what is judged against what was learnt from.",
+            "Population stability index of recent alerts against the training data.",
             Query("max by (of) (smartcloudops_model_drift)", "{{of}}"),
-            limit=0.25,
+            style=Style(limit=0.25),
         ),
         graph(
             "The shadow disagrees",
-            "Answers of the active model and of the one that only watches, where they differ.",
+            "Verdicts of the active and the shadow model where they differ.",
             *(
                 Query(
                     "sum by (shadow) (increase(smartcloudops_shadow_verdicts_total"
-                    f'{{active="{one}", shadow!="{one}"}}{_NOW}))',
-                    f"{one}, not {{{{shadow}}}}",
+                    f'{{active="{answer}", shadow!="{answer}"}}{_NOW}))',
+                    f"{answer}, not {{{{shadow}}}}",
                 )
-                for one in ("confirmed", "refuted", "undecided")
+                for answer in ("confirmed", "refuted", "undecided")
             ),
         ),
         graph(
             "Models",
-            "Which version judges; more than one only while replicas change over.",
+            "Versions in use; more than one only during an update of the replicas.",
             Query("count by (version) (smartcloudops_model_info)", "{{version}}"),
         ),
     ]
@@ -242,17 +241,17 @@ def _health() -> list[Panel]:
     return [
         graph(
             "Deliveries",
-            "Taken and answered, in each second.",
+            "Accepted deliveries a second.",
             Query(f"sum(rate(smartcloudops_webhook_duration_seconds_count{_NOW}))", "all"),
             Query(
                 f"sum by (code) (rate(smartcloudops_webhook_rejected_total{_NOW}))",
                 "rejected {{code}}",
             ),
-            unit="reqps",
+            style=Style(unit="reqps"),
         ),
         graph(
             "Webhook latency",
-            "Until a delivery is on disk and answered.",
+            "Time until a delivery is on disk and answered.",
             *(
                 Query(
                     f"histogram_quantile({share}, sum by (le) "
@@ -261,28 +260,27 @@ def _health() -> list[Panel]:
                 )
                 for share in (0.5, 0.95, 0.99)
             ),
-            unit="s",
+            style=Style(unit="s"),
         ),
         graph(
             "Open runs by state",
-            "Where they are now.",
+            "The present state of the runs that have not ended.",
             Query(
                 "sum by (state) (max by (playbook, state) (smartcloudops_runs_open))", "{{state}}"
             ),
-            stacked=True,
+            style=Style(stacked=True),
         ),
         graph(
-            "How long runs have stood still",
-            "The oldest in each state; a run that acts or is watched moves every few seconds.",
+            "Age of the oldest run",
+            "By state; an acting or verifying run changes every few seconds.",
             Query("max by (state) (smartcloudops_oldest_run_seconds)", "{{state}}"),
-            unit="s",
-            limit=900,
+            style=Style(unit="s", limit=900),
         ),
         graph(
             "Backlog and losses",
-            "Alerts on disk that are not runs yet, and what Alertmanager left out or gave up.",
+            "Alerts on disk without a run, and alerts that Alertmanager truncated or gave up.",
             Query("max(smartcloudops_inbox_backlog)", "backlog"),
-            Query(f"sum(increase(smartcloudops_alerts_truncated_total{_NOW}))", "left out"),
+            Query(f"sum(increase(smartcloudops_alerts_truncated_total{_NOW}))", "truncated"),
             Query(
                 f'sum(increase(smartcloudops_truncated_groups_total{{outcome="lost"}}{_NOW}))',
                 "groups not fetched",
@@ -294,34 +292,34 @@ def _health() -> list[Panel]:
         ),
         graph(
             "Notifications",
-            "Whether people were told; what was left out is summed up later.",
+            "By outcome; what the rate limit drops is summarised later.",
             Query(
                 f"sum by (outcome) (increase(smartcloudops_notifications_total{_NOW}))",
                 "{{outcome}}",
             ),
-            stacked=True,
+            style=Style(stacked=True),
         ),
         graph(
             "Paused",
-            "1 while nothing acts.",
+            "1 while the kill switch is on.",
             Query("max(smartcloudops_paused)", "paused"),
         ),
         graph(
-            "Could not be read",
-            "What decisions rest on and was not answered, by where it is. Unknown counts as no.",
+            "Unreadable sources",
+            "Reads of a decision that failed, by source. Unknown facts refuse.",
             Query(
                 f"sum by (source) (increase(smartcloudops_unreadable_total{_NOW}))", "{{source}}"
             ),
-            stacked=True,
+            style=Style(stacked=True),
         ),
         graph(
             "Versions",
-            "Receivers by the version that they run.",
+            "Receivers by version.",
             Query("count by (version) (smartcloudops_build_info)", "{{version}}"),
         ),
         graph(
-            "Who acts",
-            "1 where this is the replica that acts; the others take alerts and answer people.",
+            "Leader",
+            "1 for the replica that acts; the others accept alerts and serve the API.",
             Query("max by (instance) (smartcloudops_leading)", "{{instance}}"),
         ),
     ]

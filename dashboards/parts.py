@@ -1,4 +1,4 @@
-"""The few kinds of panels that the dashboards are made of, and how a dashboard is put together."""
+"""The kinds of panels in the dashboards, and the assembly of a dashboard."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,33 +37,38 @@ Panel = timeseries.Panel | stat.Panel | bargauge.Panel | heatmap.Panel
 
 @dataclass(frozen=True)
 class Query:
-    """PromQL, and what its series are called; `{{label}}` stands for a label."""
+    """PromQL and the legend of its series; `{{label}}` stands for a label."""
 
     expr: str
     legend: str = ""
 
 
-def graph(  # noqa: PLR0913 one argument an option of the panel
-    title: str,
-    description: str,
-    *queries: Query,
-    unit: str = "short",
-    span: int = 12,
-    stacked: bool = False,
-    limit: float | None = None,
-) -> timeseries.Panel:
-    """Lines over time, or bars on one another; `limit` is where an alert fires."""
-    panel = timeseries.Panel().title(title).description(description).unit(unit).min(0)
-    panel.datasource(SOURCE).height(HEIGHT).span(span).fill_opacity(10).line_width(1)
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """`stacked` draws bars on one another; `limit` is the value at which an alert fires."""
+
+    unit: str = "short"
+    span: int = 12
+    stacked: bool = False
+    limit: float | None = None
+
+
+LINES = Style()
+
+
+def graph(title: str, description: str, *queries: Query, style: Style = LINES) -> timeseries.Panel:
+    """Values over time."""
+    panel = timeseries.Panel().title(title).description(description).unit(style.unit).min(0)
+    panel.datasource(SOURCE).height(HEIGHT).span(style.span).fill_opacity(10).line_width(1)
     legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST)
     panel.legend(legend.placement(LegendPlacement.BOTTOM).show_legend(show_legend=True))
-    if stacked:
+    if style.stacked:
         panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
         panel.draw_style(GraphDrawStyle.BARS).fill_opacity(80)
-    if limit is not None:
-        panel.thresholds(_thresholds(limit))
-        style = common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
-        panel.thresholds_style(style)
+    if style.limit is not None:
+        panel.thresholds(_thresholds(style.limit))
+        dashed = common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
+        panel.thresholds_style(dashed)
     for name, query in zip("ABCDEFGH", queries, strict=False):
         panel.with_target(_target(name, query).range())
     return panel
@@ -72,7 +77,7 @@ def graph(  # noqa: PLR0913 one argument an option of the panel
 def number(
     title: str, description: str, query: Query, *, unit: str = "short", limit: float | None = None
 ) -> stat.Panel:
-    """What is now, in one figure; red from `limit` on."""
+    """The present value; red from `limit` on."""
     panel = stat.Panel().title(title).description(description).unit(unit).datasource(SOURCE)
     panel.height(4).span(3).with_target(_target("A", query).instant())
     if limit is not None:
@@ -81,7 +86,7 @@ def number(
 
 
 def bars(title: str, description: str, *queries: Query, span: int = 12) -> bargauge.Panel:
-    """How many over the whole time that is shown, side by side."""
+    """Counts over the shown time, next to each other."""
     panel = bargauge.Panel().title(title).description(description).min(0).decimals(0)
     panel.datasource(SOURCE).height(HEIGHT).span(span).orientation(VizOrientation.HORIZONTAL)
     for name, query in zip("ABCDEFGH", queries, strict=False):
@@ -104,20 +109,20 @@ def board(
     *variables: dashboard.QueryVariable,
 ) -> dashboard.Dashboard:
     """A dashboard with its rows; it refreshes itself and links to the others."""
-    made = dashboard.Dashboard(title).uid(uid).description(description).tags(["smartcloudops"])
-    made.time("now-6h", "now").refresh("30s").timezone("browser").readonly()
+    board = dashboard.Dashboard(title).uid(uid).description(description).tags(["smartcloudops"])
+    board.time("now-6h", "now").refresh("30s").timezone("browser").readonly()
     source = dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
-    made.with_variable(source)
+    board.with_variable(source)
     for variable in variables:
-        made.with_variable(variable)
+        board.with_variable(variable)
     others = dashboard.DashboardLink("SmartCloudOps").type(DashboardLinkType.DASHBOARDS)
-    made.link(others.tags(["smartcloudops"]).keep_time(keep_time=True))
+    board.link(others.tags(["smartcloudops"]).keep_time(keep_time=True))
     ids = count(1)
     for heading, panels in rows:
-        made.with_row(dashboard.Row(heading).id(next(ids)))
+        board.with_row(dashboard.Row(heading).id(next(ids)))
         for panel in panels:
-            made.with_panel(panel.id(next(ids)))
-    return made
+            board.with_panel(panel.id(next(ids)))
+    return board
 
 
 def _target(name: str, query: Query) -> prometheus.Dataquery:

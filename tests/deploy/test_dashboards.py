@@ -9,7 +9,7 @@ import promql_parser
 import pytest
 from ruamel.yaml import YAML
 
-from dashboards.__main__ import made
+from dashboards.__main__ import render_dashboards
 from receiver.service import Metrics
 from tests.deploy.dashboard_queries import DASHBOARDS, asked, listed, panels
 
@@ -20,7 +20,7 @@ _THEIRS = {"up", "ALERTS", "alertmanager_notifications_failed_total"}
 
 def test_the_files_are_what_the_code_makes() -> None:
     """Change the code, then `make dashboards`."""
-    assert {path: path.read_text() for path in DASHBOARDS} == dict(made())
+    assert {path: path.read_text() for path in DASHBOARDS} == dict(render_dashboards())
 
 
 def _names(node: Any) -> Iterator[str]:
