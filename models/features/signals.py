@@ -1,24 +1,19 @@
-"""What is looked at: each role defined once, as PromQL over node_exporter's metrics.
+"""The table of roles, each defined once as PromQL over node_exporter's metrics.
 
 A role is a canonical name for one quantity of one machine. Its expression yields one series per
-`instance_id`, whatever exporter, device or scrape job it came from. Only ids of a known form
-enter an expression; text of a label never does.
+`instance_id`, whatever exporter, device or scrape job it came from.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from string import Template
-
-_INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
-# Narrower than AWS allows: no quote, backslash, brace or control character gets through.
-_GROUP_NAME = re.compile(r"[A-Za-z0-9_.:/@+=,() -]{1,255}")
 
 # Virtual devices repeat what the physical ones below them count.
 _DISK = 'device!~"(loop|z?ram|sr|fd|dm-|md)[0-9]*"'
 _NETWORK = 'device!~"lo|(veth|docker|br-|cali|flannel|virbr|tun|tap).*"'
 _FILESYSTEM = 'fstype!~"tmpfs|ramfs|overlay|squashfs|iso9660|autofs|nsfs"'
+# Counts below this have a decimal; larger values have a prefix for each factor of 1,000.
+_ONE_DIGIT, _KILO = 10, 1000
 
 
 class Unit(StrEnum):
@@ -30,7 +25,7 @@ class Unit(StrEnum):
     SECONDS = "s"
 
 
-# What lies beyond is a broken exporter, or a counter that was read as another one's.
+# Values beyond come from a broken exporter or a misread counter.
 _BELIEVABLE: Mapping[Unit, tuple[float, float]] = {
     Unit.RATIO: (-0.5, 1.5),
     Unit.BYTES: (0, 2.0**50),
@@ -45,9 +40,8 @@ _BELIEVABLE: Mapping[Unit, tuple[float, float]] = {
 class Role:
     """One quantity.
 
-    `noise` is a deviation below which nobody would look up, `step` the smallest change worth
-    speaking of; both in the role's unit, so that a perfectly quiet past does not turn a
-    whisper into hundreds of sigmas.
+    `noise` is the least deviation that counts, `step` the least change that counts; both in the
+    role's unit, so that after a perfectly quiet past a small change is not hundreds of sigmas.
     """
 
     name: str
@@ -57,7 +51,7 @@ class Role:
     step: float
 
     def believable(self, value: float) -> bool:
-        """Whether a machine can have this value at all, with room for a scrape that was late."""
+        """Whether a machine can have this value, with a margin for late scrapes."""
         least, most = _BELIEVABLE[self.unit]
         return least <= value <= most
 
@@ -75,22 +69,8 @@ class Role:
             case Unit.SECONDS:
                 return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
             case Unit.COUNT:
-                return f"{value:.1f}" if abs(value) < 10 else f"{value:.0f}"  # noqa: PLR2004 - digits shown
+                return f"{value:.1f}" if abs(value) < _ONE_DIGIT else f"{value:.0f}"
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How samples become a value: PromQL's function for counters, for gauges, and its range."""
-
-    counter: str
-    gauge: str
-    length: str
-
-
-# Two samples at least, also where a backfilled past has one only every 5 minutes.
-MEANS = Sampling("rate", "avg_over_time", "10m")
-# The last two scrapes: an average over a minute would hide a fault that is seconds old.
-LATEST = Sampling("irate", "last_over_time", "1m")
 
 ROLES: Mapping[str, Role] = {
     role.name: role
@@ -234,7 +214,7 @@ ROLES: Mapping[str, Role] = {
     )
 }
 
-# What the shipped rules look at. An alert under another name is judged on every role.
+# The roles of the shipped rules. An alert with another name is judged on every role.
 ROLES_OF_ALERT: Mapping[str, frozenset[str]] = {
     "HighCPU": frozenset({"cpu_busy"}),
     "HighLoad": frozenset({"load1"}),
@@ -243,52 +223,9 @@ ROLES_OF_ALERT: Mapping[str, frozenset[str]] = {
 }
 
 
-def of_instance(instance_id: str) -> str:
-    """The label matchers that select one instance. ValueError where the id has not its form."""
-    if _INSTANCE_ID.fullmatch(instance_id) is None:
-        raise ValueError("the instance id is not of the form i-0123456789abcdef0")
-    return f'instance_id="{instance_id}"'
-
-
-def of_siblings(group: str, instance_id: str) -> str:
-    """The label matchers that select a group's other members. ValueError as above."""
-    if _GROUP_NAME.fullmatch(group) is None:
-        raise ValueError("the group's name has characters that do not enter a query")
-    return f'asg="{group}",instance_id!="",{of_instance(instance_id).replace("=", "!=", 1)}'
-
-
-def query(of: str, window: Sampling, roles: Iterable[Role] = tuple(ROLES.values())) -> str:
-    """One expression for all roles; its series carry `role` and `instance_id` only.
-
-    `max by`: two scrape jobs for one host must not double its traffic.
-    """
-    parts = (
-        f'label_replace(max by (instance_id) ({_filled(role.expr, of, window)}), "role", '
-        f'"{role.name}", "", "")'
-        for role in roles
-    )
-    return " or ".join(parts)
-
-
-def while_scraped(expr: str, of: str) -> str:
-    """The expression only at moments when the exporter answered.
-
-    Functions over a range go on for a minute after a host fell silent: the last values of a dead
-    host would pass for its present ones. An instant selector ends with the failed scrape.
-    """
-    alive = f'group by (instance_id) (node_cpu_seconds_total{{mode="idle",{of}}})'
-    return f"({expr}) and on (instance_id) {alive}"
-
-
-def _filled(expr: str, of: str, window: Sampling) -> str:
-    return Template(expr).substitute(
-        of=of, window=window.length, counter=window.counter, gauge=window.gauge
-    )
-
-
 def _scaled(value: float, unit: str) -> str:
     for prefix in ("", "k", "M", "G"):
-        if abs(value) < 1000:  # noqa: PLR2004 - decimal prefixes
+        if abs(value) < _KILO:
             return f"{value:.3g} {prefix}{unit}"
-        value /= 1000
+        value /= _KILO
     return f"{value:.3g} T{unit}"

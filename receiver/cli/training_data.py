@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 
 from models.features.evidence import Evidence
-from models.features.signals import MEANS, ROLES_OF_ALERT, of_instance, query
+from models.features.promql import MEANS, of_instance, query
+from models.features.signals import ROLES_OF_ALERT
 from models.training.labelled_sets import STEP_S, RecordedTarget, assemble_target
 from receiver.db.database import Database
 from receiver.evidence.metrics_query import MetricsReader

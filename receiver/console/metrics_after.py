@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from models.features.signals import LATEST, ROLES, of_instance, query, while_scraped
+from models.features.promql import LATEST, of_instance, query, while_scraped
+from models.features.signals import ROLES
 from receiver.evidence.prometheus import Prometheus
 from receiver.evidence.prometheus_answers import PrometheusError
 

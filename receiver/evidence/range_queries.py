@@ -5,15 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from models.features.peers import TRAFFIC
-from models.features.signals import (
-    LATEST,
-    MEANS,
-    ROLES,
-    of_instance,
-    of_siblings,
-    query,
-    while_scraped,
-)
+from models.features.promql import LATEST, MEANS, of_instance, of_siblings, query, while_scraped
+from models.features.signals import ROLES
 from receiver.evidence.target import Target
 from receiver.runtime.rfc3339 import DAY_S
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from demo.stack import tools
-from models.features.signals import (
+from models.features.promql import (
     LATEST,
     MEANS,
-    ROLES,
     Sampling,
     of_instance,
     of_siblings,
     query,
     while_scraped,
 )
+from models.features.signals import ROLES
 
 TARGET = "i-0123456789abcdef0"
 SIBLING = "i-0123456789abcdef1"
