@@ -59,11 +59,11 @@ def test_who_decided_before_a_run_acted_does_not_end_it(state: Database) -> None
     """A receiver that froze in a decision: meanwhile the run has acted, and is decided on anew."""
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=False, by="test", comment="", now=_NOW)
-        intake.insert_from_inbox(connection, [one := _waiting(0, _NOW)], _NOW)
-        stale = store.get(connection, one.id)
+        intake.insert_from_inbox(connection, [alert := _waiting(0, _NOW)], _NOW)
+        stale = store.get(connection, alert.id)
         assert stale is not None
         transitions.move(connection, stale, State.ACTING, _NOW, phase="x", steps_begun=1)
-        acting = store.get(connection, one.id)
+        acting = store.get(connection, alert.id)
         assert acting is not None
         transitions.move(connection, acting, State.RECEIVED, _NOW, phase=None)
         assert not transitions.move(connection, stale, State.REFUSED, _NOW, refusal="storm")
@@ -74,10 +74,10 @@ def test_a_run_that_ends_lets_go_of_what_it_held(state: Database) -> None:
     target = "i-00000000000000000"
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=False, by="test", comment="", now=_NOW)
-        intake.insert_from_inbox(connection, [one := _waiting(0, _NOW)], _NOW)
-        read = store.get(connection, one.id)
+        intake.insert_from_inbox(connection, [alert := _waiting(0, _NOW)], _NOW)
+        read = store.get(connection, alert.id)
         assert read is not None
-        _claim(connection, one.id, target)
+        _claim(connection, alert.id, target)
         assert claims.claims_on(connection, target)[target].held
         assert transitions.move(connection, read, State.REFUSED, _NOW, refusal="storm")
         assert not claims.claims_on(connection, target)[target].held

@@ -21,10 +21,10 @@ _BOUNDS = Bounds()
 
 @pytest.fixture
 def aws(clock: Clock) -> FrozenAws:
-    made = FrozenAws(clock)
-    hosts = {one: FrozenHost(one, "us-east-1a", 0.0) for one in _HOSTS}
-    made.groups["web"] = FrozenGroup("web", hosts, 1, 8, 4, target_groups=["arn:1"])
-    return made
+    aws = FrozenAws(clock)
+    hosts = {host: FrozenHost(host, "us-east-1a", 0.0) for host in _HOSTS}
+    aws.groups["web"] = FrozenGroup("web", hosts, 1, 8, 4, target_groups=["arn:1"])
+    return aws
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def reader(aws: FrozenAws, ticks: Clock) -> Iterator[AwsReader]:
 
 
 def _scopes(reader: AwsReader, clock: Clock) -> set[str]:
-    return {one.name for one in reader.read_all(_WEB, _BOUNDS, clock())().scopes or ()}
+    return {scope.name for scope in reader.read_all(_WEB, _BOUNDS, clock())().scopes or ()}
 
 
 @pytest.mark.parametrize("looked_at", ["before", "ahead"])
@@ -55,29 +55,29 @@ def test_a_known_group_is_read_in_one_round(
 
     def trouble(operation: str, _: str) -> None:
         if operation == "DescribeAutoScalingGroups":
-            assert all(asked.wait(10) for asked in hanging.values())
+            assert all(begun.wait(10) for begun in hanging.values())
         if operation in hanging:
             hanging[operation].set()
 
     aws.trouble = trouble
-    seen = reader.read_all(_WEB, _BOUNDS, clock())()
-    assert seen.asg is not None
-    assert seen.scopes
-    assert seen.changes == []
+    state = reader.read_all(_WEB, _BOUNDS, clock())()
+    assert state.asg is not None
+    assert state.scopes
+    assert state.changes == []
 
 
 def test_the_target_groups_of_now_count(reader: AwsReader, aws: FrozenAws, clock: Clock) -> None:
     """Also where others were asked for by what was known before."""
     assert "target group arn:1" in _scopes(reader, clock)
     aws.groups["web"].target_groups = ["arn:2"]
-    found = _scopes(reader, clock)
-    assert "target group arn:2" in found
-    assert "target group arn:1" not in found
+    scopes = _scopes(reader, clock)
+    assert "target group arn:2" in scopes
+    assert "target group arn:1" not in scopes
 
 
-@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("seen_before", [False, True])
 @pytest.mark.parametrize(
-    ("silent", "unknown"),
+    ("failing", "unknown"),
     [
         ("DescribeAutoScalingGroups", {"asg", "scopes", "changes"}),
         ("DescribeTargetHealth", {"scopes"}),
@@ -87,21 +87,20 @@ def test_the_target_groups_of_now_count(reader: AwsReader, aws: FrozenAws, clock
         ("LookupEvents", {"changes"}),
     ],
 )
-def test_what_is_not_answered_is_unknown(  # noqa: PLR0913 one argument a column
-    reader: AwsReader, aws: FrozenAws, clock: Clock, silent: str, unknown: set[str], *, known: bool
+def test_only_what_is_not_answered_is_unknown(
+    reader: AwsReader, aws: FrozenAws, failing: str, unknown: set[str], *, seen_before: bool
 ) -> None:
-    """And nothing else is, whether the group was seen before or not."""
-    if known:
-        reader.read_all(_WEB, _BOUNDS, clock())()
+    """Whether the group was seen before or not."""
+    if seen_before:
+        reader.read_all(_WEB, _BOUNDS, aws.clock())()
 
     def trouble(operation: str, _: str) -> None:
-        if operation == silent:
+        if operation == failing:
             raise refusal(operation, "InternalError", 500)
 
     aws.trouble = trouble
-    clock.now += 60
-    seen = reader.read_all(_WEB, _BOUNDS, clock())()
-    assert {name for name, value in vars(seen).items() if value is None} == unknown
+    state = reader.read_all(_WEB, _BOUNDS, aws.clock() + 60)()
+    assert {name for name, value in vars(state).items() if value is None} == unknown
 
 
 def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: FrozenAws, clock: Clock) -> None:
@@ -109,15 +108,15 @@ def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: FrozenAws, cloc
     reader.read_all(_WEB, _BOUNDS, clock())()
     aws.groups["other"] = aws.groups.pop("web")
     aws.groups["other"].name = "other"
-    seen = reader.read_all(_WEB, _BOUNDS, clock())()
-    assert (seen.asg, seen.scopes, seen.changes) == (None, None, None)
+    state = reader.read_all(_WEB, _BOUNDS, clock())()
+    assert (state.asg, state.scopes, state.changes) == (None, None, None)
 
 
 def test_scopes_hold_for_a_second(reader: AwsReader, clock: Clock, ticks: Clock) -> None:
     """For the claim that follows at once; for just this target and these bounds."""
     assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
-    seen = reader.read_all(_WEB, _BOUNDS, clock())()
-    assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) == seen.scopes
+    state = reader.read_all(_WEB, _BOUNDS, clock())()
+    assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) == state.scopes
     assert reader.recent_scopes(_HOSTS[1], "web", _BOUNDS) is None
     assert reader.recent_scopes(_HOSTS[0], "web", Bounds(percent=50)) is None
     ticks.now += 1.0
@@ -147,9 +146,9 @@ def test_scopes_are_used_once(reader: AwsReader, clock: Clock) -> None:
 
 def test_what_was_only_guessed_is_not_told_as_unreadable(aws: FrozenAws, clock: Clock) -> None:
     """A target group that is the group's no more, and a group that is gone; what is wanted is."""
-    told: list[Source] = []
+    failed: list[Source] = []
     with ThreadPoolExecutor(16) as pool:
-        reader = AwsReader(aws=aws.clients(), pool=pool, trail=True, on_unreadable=told.append)
+        reader = AwsReader(aws=aws.clients(), pool=pool, trail=True, on_unreadable=failed.append)
         _scopes(reader, clock)
 
         def trouble(operation: str, _: str) -> None:
@@ -159,12 +158,12 @@ def test_what_was_only_guessed_is_not_told_as_unreadable(aws: FrozenAws, clock: 
         aws.trouble = trouble
         aws.groups["web"].target_groups = []
         assert _scopes(reader, clock)
-        assert told == []
+        assert failed == []
         aws.groups["web"].target_groups = ["arn:1"]
         assert not _scopes(reader, clock)
-        assert told == [Source.AWS]
+        assert failed == [Source.AWS]
         _scopes(reader, clock)
-        assert told == [Source.AWS] * 2
+        assert failed == [Source.AWS] * 2
 
 
 def test_more_who_ask_than_the_pool_has_threads_all_get_answers(
@@ -173,9 +172,9 @@ def test_more_who_ask_than_the_pool_has_threads_all_get_answers(
     """Nothing on the pool waits for the pool: else all would wait for ever."""
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(12) as callers:
         reader = AwsReader(aws=aws.clients(), pool=pool, trail=True)
-        asked = [callers.submit(reader.read_all, _WEB, _BOUNDS, clock()) for _ in range(12)]
-        found = [callers.submit(one.result(10)) for one in asked]
-        assert all(one.result(10).asg for one in found)
+        begun = [callers.submit(reader.read_all, _WEB, _BOUNDS, clock()) for _ in range(12)]
+        waiting = [callers.submit(future.result(10)) for future in begun]
+        assert all(future.result(10).asg for future in waiting)
 
 
 def test_scopes_that_could_not_be_read_anew_do_not_hold(

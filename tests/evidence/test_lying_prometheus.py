@@ -58,22 +58,22 @@ def level(role: str, instance: str, at: float) -> float:
     return usual + daily * math.sin(2 * math.pi * at / 86_400) + noise
 
 
-def told(form: dict[str, str], lie: Lie) -> list[dict[str, object]]:
+def answer_to(form: dict[str, str], lie: Lie) -> list[dict[str, object]]:
     """What it answers to a range query: one series a role and instance."""
     start, end, step = (float(form[key]) for key in ("start", "end", "step"))
     part = (
         "peers" if "instance_id!=" in form["query"] else {300: "history"}.get(int(step), "recent")
     )
     times = [start + number * step for number in range(int((end - start) // step) + 1)]
-    asked = [role for role in USUAL if f'"{role}"' in form["query"]]
-    found: list[dict[str, object]] = []
+    queried = [role for role in USUAL if f'"{role}"' in form["query"]]
+    series: list[dict[str, object]] = []
     for instance in SIBLINGS if part == "peers" else [TARGET]:
-        for role in asked:
+        for role in queried:
             samples = lie(part, role, [(at, level(role, instance, at)) for at in times])
             values = [[at, str(value)] for at, value in samples]
             labels = {"role": role, "instance_id": instance}
-            found += [{"metric": labels, "values": values}] if values else []
-    return found
+            series += [{"metric": labels, "values": values}] if values else []
+    return series
 
 
 def verdict(
@@ -86,7 +86,7 @@ def verdict(
 ) -> Verdict:
     def answer(request: httpx.Request) -> httpx.Response:
         form = {key: value[0] for key, value in parse_qs(request.content.decode()).items()}
-        result = told(form, lie)
+        result = answer_to(form, lie)
         data = {"resultType": "matrix", "result": result * (1 + twice)}
         body = json.dumps({"status": "success", "data": data})
         headers = {"Date": formatdate(AT + clock_off_s, usegmt=True)}
@@ -104,7 +104,7 @@ def honest(_: str, __: str, samples: list[Sample]) -> list[Sample]:
 
 
 def no_present(part: str, _: str, samples: list[Sample]) -> list[Sample]:
-    return [one for one in samples if one[0] < AT - 300] if part == "recent" else samples
+    return [sample for sample in samples if sample[0] < AT - 300] if part == "recent" else samples
 
 
 def not_a_number(part: str, _: str, samples: list[Sample]) -> list[Sample]:
@@ -129,7 +129,7 @@ def backwards(part: str, role: str, samples: list[Sample]) -> list[Sample]:
 
 
 def no_past(part: str, _: str, samples: list[Sample]) -> list[Sample]:
-    return [one for one in samples if one[0] > AT - 7200] if part == "history" else samples
+    return [sample for sample in samples if sample[0] > AT - 7200] if part == "history" else samples
 
 
 def late(_: str, __: str, samples: list[Sample]) -> list[Sample]:
@@ -141,8 +141,8 @@ def test_what_is_told_honestly_is_confirmed(
     model: artifact.Model, pool: ThreadPoolExecutor
 ) -> None:
     """The host itself is at fault, and nothing stands in the way of saying so."""
-    found = verdict(model, pool, honest)
-    assert (found.answer, found.kind) == (Answer.CONFIRMED, "runaway_process")
+    answer = verdict(model, pool, honest)
+    assert (answer.answer, answer.kind) == (Answer.CONFIRMED, "runaway_process")
 
 
 @pytest.mark.parametrize(
@@ -150,19 +150,23 @@ def test_what_is_told_honestly_is_confirmed(
 )
 def test_a_lie_is_undecided(model: artifact.Model, pool: ThreadPoolExecutor, lie: Lie) -> None:
     """Gaps, no numbers, resets, clocks: whatever is wrong with the numbers, nobody can say."""
-    found = verdict(model, pool, lie)
-    assert found.answer is Answer.UNDECIDED
-    assert found.contributions[0].text
+    answer = verdict(model, pool, lie)
+    assert answer.answer is Answer.UNDECIDED
+    assert answer.contributions[0].text
 
 
 def test_gaps_in_the_past_do_not_confirm(model: artifact.Model, pool: ThreadPoolExecutor) -> None:
     """Only one day in seven is known: too little to say what is usual."""
 
     def mostly_lost(part: str, _: str, samples: list[Sample]) -> list[Sample]:
-        return [one for one in samples if one[0] // 300 % 12 == 0] if part == "history" else samples
+        return (
+            [sample for sample in samples if sample[0] // 300 % 12 == 0]
+            if part == "history"
+            else samples
+        )
 
-    found = verdict(model, pool, mostly_lost)
-    assert found.answer is not Answer.REFUTED
+    answer = verdict(model, pool, mostly_lost)
+    assert answer.answer is not Answer.REFUTED
 
 
 def test_one_series_twice_is_undecided(model: artifact.Model, pool: ThreadPoolExecutor) -> None:
@@ -170,14 +174,14 @@ def test_one_series_twice_is_undecided(model: artifact.Model, pool: ThreadPoolEx
     assert verdict(model, pool, honest, twice=True).answer is Answer.UNDECIDED
 
 
-@pytest.mark.parametrize(("off_s", "said"), [(300.0, "ahead"), (-300.0, "behind")])
+@pytest.mark.parametrize(("off_s", "side"), [(300.0, "ahead"), (-300.0, "behind")])
 def test_a_clock_that_is_off_by_minutes_is_undecided(
-    model: artifact.Model, pool: ThreadPoolExecutor, off_s: float, said: str
+    model: artifact.Model, pool: ThreadPoolExecutor, off_s: float, side: str
 ) -> None:
     """Its present is not the alert's; the reason says so."""
-    found = verdict(model, pool, honest, clock_off_s=off_s)
-    assert found.answer is Answer.UNDECIDED
-    assert said in found.contributions[0].text
+    answer = verdict(model, pool, honest, clock_off_s=off_s)
+    assert answer.answer is Answer.UNDECIDED
+    assert side in answer.contributions[0].text
 
 
 def test_a_clock_that_is_off_by_seconds_does_not_matter(

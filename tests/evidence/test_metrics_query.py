@@ -1,4 +1,4 @@
-"""Gathering evidence: what is asked, what is kept, and what becomes of missing answers."""
+"""Gathering evidence: what is queries, what is kept, and what becomes of missing answers."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -68,70 +68,70 @@ def answers(form: Form) -> list[dict[str, object]]:
 
 def test_gathers_past_present_and_siblings(pool: ThreadPoolExecutor) -> None:
     """Each part by role, the recent past with its fine end, the siblings by instance."""
-    found = MetricsReader(prometheus=prometheus(answers), pool=pool).gather(WEB, AT)
-    assert found.problems == ()
-    assert found.target == TARGET
+    evidence = MetricsReader(prometheus=prometheus(answers), pool=pool).gather(WEB, AT)
+    assert evidence.problems == ()
+    assert evidence.target == TARGET
     last = AT // 300 * 300
-    assert found.history == {"cpu_busy": Series((last - 5, last), (0.2, 0.3))}
-    assert found.recent is not None
-    assert tuple(found.recent["cpu_busy"].times) == (NOW - 125, NOW - 120, NOW - 5, NOW)
-    assert found.peers is not None
-    assert list(found.peers) == [SIBLING]
-    assert tuple(found.peers[SIBLING]["cpu_busy"].values) == (0.2, 0.3)
+    assert evidence.history == {"cpu_busy": Series((last - 5, last), (0.2, 0.3))}
+    assert evidence.recent is not None
+    assert tuple(evidence.recent["cpu_busy"].times) == (NOW - 125, NOW - 120, NOW - 5, NOW)
+    assert evidence.peers is not None
+    assert list(evidence.peers) == [SIBLING]
+    assert tuple(evidence.peers[SIBLING]["cpu_busy"].values) == (0.2, 0.3)
 
 
 def test_asks_few_questions_about_all_roles_up_to_the_moment(pool: ThreadPoolExecutor) -> None:
     """Five queries, none beyond the alert's re-check: a week of every role, two of a few."""
-    asked: dict[str, Form] = {}
+    queries: dict[str, Form] = {}
 
     def answer(form: Form) -> object:
-        asked[part_of(form)] = form
+        queries[part_of(form)] = form
         return []
 
     reader = MetricsReader(prometheus=prometheus(answer), pool=pool)
     reader.gather(WEB, AT, ["filesystem_used"])
-    assert set(asked) == {"older", "history", "recent", "latest", "peers"}
+    assert set(queries) == {"older", "history", "recent", "latest", "peers"}
     for part in ("history", "recent", "latest"):
-        assert all(f'"role", "{role}"' in asked[part]["query"] for role in ROLES)
+        assert all(f'"role", "{role}"' in queries[part]["query"] for role in ROLES)
     for part in ("older", "peers"):
-        assert '"role", "filesystem_used"' in asked[part]["query"]
+        assert '"role", "filesystem_used"' in queries[part]["query"]
     for part in ("history", "recent", "latest", "peers"):
-        assert NOW - 300 < float(asked[part]["end"]) <= AT
-    older, week = asked["older"], float(asked["history"]["start"])
+        assert NOW - 300 < float(queries[part]["end"]) <= AT
+    older, week = queries["older"], float(queries["history"]["start"])
     assert float(older["start"]) == pytest.approx(AT - 15 * 86_400, abs=300)
     assert float(older["end"]) == week - 300
-    assert float(asked["history"]["start"]) == pytest.approx(AT - 7 * 86_400, abs=300)
-    assert float(asked["latest"]["end"]) == NOW
-    assert 'asg="web-asg"' in asked["peers"]["query"]
-    assert f'instance_id!="{TARGET}"' in asked["peers"]["query"]
+    assert float(queries["history"]["start"]) == pytest.approx(AT - 7 * 86_400, abs=300)
+    assert float(queries["latest"]["end"]) == NOW
+    assert 'asg="web-asg"' in queries["peers"]["query"]
+    assert f'instance_id!="{TARGET}"' in queries["peers"]["query"]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.4375, 0.9996])
 def test_last_step_of_a_question_is_the_present(pool: ThreadPoolExecutor, fraction: float) -> None:
     """Whole steps from start to end in whole seconds: no rounding on the way loses the last one."""
-    asked: dict[str, Form] = {}
+    queries: dict[str, Form] = {}
 
     def answer(form: Form) -> object:
-        asked[part_of(form)] = form
+        queries[part_of(form)] = form
         return []
 
     MetricsReader(prometheus=prometheus(answer), pool=pool).gather(WEB, NOW + fraction)
-    for form in asked.values():
+    for form in queries.values():
         start, end, step = (float(form[key]) for key in ("start", "end", "step"))
         assert start.is_integer()
         assert end.is_integer()
         assert (end - start) % step == 0
-    assert float(asked["peers"]["end"]) == NOW
+    assert float(queries["peers"]["end"]) == NOW
 
 
 def test_keeps_nothing_after_the_moment(pool: ThreadPoolExecutor) -> None:
-    """A server that answers beyond what it was asked does not leak the future."""
+    """A server that answers beyond what it was queries does not leak the future."""
 
     def answer(_: Form) -> object:
         return [cpu(TARGET, (AT - 60, "0.1"), (AT + 0.5, "0.9"), (AT + 600, "0.9"))]
 
-    found = MetricsReader(prometheus=prometheus(answer), pool=pool).gather(WEB, AT)
-    parts = [found.history, found.recent, (found.peers or {})[TARGET]]
+    evidence = MetricsReader(prometheus=prometheus(answer), pool=pool).gather(WEB, AT)
+    parts = [evidence.history, evidence.recent, (evidence.peers or {})[TARGET]]
     for part in parts:
         assert part is not None
         assert max(part["cpu_busy"].times) == AT - 60
@@ -155,16 +155,23 @@ def test_failed_question_costs_only_its_part(
     def answer(form: Form) -> object:
         return httpx.Response(503) if part_of(form) in broken else answers(form)
 
-    found = MetricsReader(prometheus=prometheus(answer), pool=pool).gather(WEB, AT)
-    parts = {"history": found.history, "recent": found.recent, "peers": found.peers}
+    evidence = MetricsReader(prometheus=prometheus(answer), pool=pool).gather(WEB, AT)
+    parts = {"history": evidence.history, "recent": evidence.recent, "peers": evidence.peers}
     assert {name for name, part in parts.items() if part is None} == lost
-    assert sorted(found.problems) == [f"{name}: Prometheus answered 503" for name in sorted(broken)]
+    assert sorted(evidence.problems) == [
+        f"{name}: Prometheus answered 503" for name in sorted(broken)
+    ]
 
 
 def test_answered_with_nothing_is_not_unanswered(pool: ThreadPoolExecutor) -> None:
     """A target that Prometheus has never seen: empty, without a problem."""
-    found = MetricsReader(prometheus=prometheus(lambda _: []), pool=pool).gather(WEB, AT)
-    assert (found.history, found.recent, found.peers, found.problems) == ({}, {}, {}, ())
+    evidence = MetricsReader(prometheus=prometheus(lambda _: []), pool=pool).gather(WEB, AT)
+    assert (evidence.history, evidence.recent, evidence.peers, evidence.problems) == (
+        {},
+        {},
+        {},
+        (),
+    )
 
 
 def test_slow_server_is_given_up_at_the_deadline(pool: ThreadPoolExecutor) -> None:
@@ -177,20 +184,20 @@ def test_slow_server_is_given_up_at_the_deadline(pool: ThreadPoolExecutor) -> No
         return answers(form)
 
     server = prometheus(answer)
-    found = MetricsReader(prometheus=server, pool=pool, deadline_s=0.3).gather(WEB, AT)
+    evidence = MetricsReader(prometheus=server, pool=pool, deadline_s=0.3).gather(WEB, AT)
     release.set()
-    assert found.history is None
-    assert found.recent is not None
-    assert found.problems == ("history: no answer within 0.3 s",)
+    assert evidence.history is None
+    assert evidence.recent is not None
+    assert evidence.problems == ("history: no answer within 0.3 s",)
 
 
 def test_stopped_pool_is_a_problem_not_an_exception() -> None:
-    """While the service stops nothing more is asked."""
+    """While the service stops nothing more is queries."""
     stopped = ThreadPoolExecutor(1)
     stopped.shutdown()
-    found = MetricsReader(prometheus=prometheus(answers), pool=stopped).gather(WEB, AT)
-    assert (found.history, found.recent, found.peers) == (None, None, None)
-    assert len(found.problems) == 5
+    evidence = MetricsReader(prometheus=prometheus(answers), pool=stopped).gather(WEB, AT)
+    assert (evidence.history, evidence.recent, evidence.peers) == (None, None, None)
+    assert len(evidence.problems) == 5
 
 
 @pytest.mark.parametrize(
@@ -200,40 +207,40 @@ def test_target_that_is_no_instance_id_reaches_no_query(
     pool: ThreadPoolExecutor, target: str
 ) -> None:
     """Hostile label text never becomes PromQL."""
-    asked: list[Form] = []
+    queries: list[Form] = []
 
     def answer(form: Form) -> object:
-        asked.append(form)
+        queries.append(form)
         return []
 
     server = prometheus(answer)
-    found = MetricsReader(prometheus=server, pool=pool).gather(
+    evidence = MetricsReader(prometheus=server, pool=pool).gather(
         Target(id=target, group="web-asg"), AT
     )
-    assert asked == []
-    assert found.history is None
-    assert len(found.problems) == 1
+    assert queries == []
+    assert evidence.history is None
+    assert len(evidence.problems) == 1
 
 
 @pytest.mark.parametrize("group", [None, "", 'a"} or up{b="', "a\\", "x" * 256])
 def test_unusable_group_costs_only_the_siblings(
     pool: ThreadPoolExecutor, group: str | None
 ) -> None:
-    """The target's own past and present are still asked for."""
-    found = MetricsReader(prometheus=prometheus(answers), pool=pool).gather(
+    """The target's own past and present are still queries for."""
+    evidence = MetricsReader(prometheus=prometheus(answers), pool=pool).gather(
         Target(id=TARGET, group=group), AT
     )
-    assert found.peers is None
-    assert found.history is not None
-    assert len(found.problems) == 1
-    assert found.problems[0].startswith("peers: ")
+    assert evidence.peers is None
+    assert evidence.history is not None
+    assert len(evidence.problems) == 1
+    assert evidence.problems[0].startswith("peers: ")
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [(["1"], True), (["0"], False), (["1", "0"], False), ([], None), (["NaN"], None)],
 )
-def test_condition_holds_fails_or_is_unknown(values: list[str], expected: bool | None) -> None:  # noqa: FBT001 - a table of answers
+def test_condition_holds_fails_or_is_unknown(values: list[str], *, expected: bool | None) -> None:
     """No data is not recovery, and every sample has to agree."""
     vector = [{"metric": {"n": str(n)}, "value": [AT, v]} for n, v in enumerate(values)]
     assert holds(prometheus(lambda _: vector), "x < bool 1", AT) is expected

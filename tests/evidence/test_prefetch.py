@@ -31,7 +31,7 @@ class Server:
     """Answers as ever, knows what is pending, and keeps what it was asked for."""
 
     def __init__(self, *pending: dict[str, str]) -> None:
-        self.pending, self.asked = pending, list[str]()
+        self.pending, self.queries = pending, list[str]()
         self.down = False
         self.prometheus = prometheus(self._answer)
 
@@ -39,8 +39,8 @@ class Server:
         if self.down:
             return httpx.Response(503)
         if form["query"].startswith("ALERTS"):
-            return [{"metric": one, "value": [NOW, "1"]} for one in self.pending]
-        self.asked.append(part_of(form))
+            return [{"metric": labels, "value": [NOW, "1"]} for labels in self.pending]
+        self.queries.append(part_of(form))
         start, end, step = (int(float(form[key])) for key in ("start", "end", "step"))
         if part_of(form) in {"recent", "latest"}:
             return [cpu(TARGET, *((at, f"0.{at % 7}") for at in range(start, end + 1, step)))]
@@ -58,8 +58,8 @@ def _alert(instance_id: str = TARGET, alertname: str = "HighCPU") -> dict[str, s
 
 
 def _playbook(name: str, alertname: str, **more: object) -> Playbook:
-    said = {"name": name, "match": [f'alertname="{alertname}"'], **more}
-    return Playbook.model_validate(said | {"steps": [{"action": "reboot_instance"}]})
+    fields = {"name": name, "match": [f'alertname="{alertname}"'], **more}
+    return Playbook.model_validate(fields | {"steps": [{"action": "reboot_instance"}]})
 
 
 def _prefetcher(
@@ -92,7 +92,7 @@ def test_the_evidence_is_the_same_and_only_the_present_is_asked_for(
     server = Server()
     for later in (0, 1, 7, 12.5, 44):
         prefetched = _reader(server, pool).read_past(TARGET, AT)
-        server.asked.clear()
+        server.queries.clear()
         at = AT + later
 
         def gathered(past: PastMetrics | None, at: float = at) -> dict[str, object]:
@@ -106,7 +106,7 @@ def test_the_evidence_is_the_same_and_only_the_present_is_asked_for(
             return {"history": evidence.history, "peers": evidence.peers, "problems": problems}
 
         completed = gathered(prefetched)
-        assert sorted(server.asked) == ["latest", "peers"]
+        assert sorted(server.queries) == ["latest", "peers"]
         assert completed == gathered(None)
 
 
@@ -119,9 +119,9 @@ def test_a_past_that_does_not_serve_is_read_anew(
     """Too old, of a moment to come, of another week, or without what the alert is about."""
     server = Server()
     past = _reader(server, pool).read_past(TARGET, AT)
-    server.asked.clear()
+    server.queries.clear()
     _reader(server, pool, past).gather(WEB, AT + later, roles)
-    assert set(server.asked) == {"older", "history", "recent", "latest", "peers"}
+    assert set(server.queries) == {"older", "history", "recent", "latest", "peers"}
 
 
 def test_what_is_pending_is_read_ahead(pool: ThreadPoolExecutor, clock: Clock) -> None:
@@ -137,13 +137,13 @@ def test_what_is_pending_is_read_ahead(pool: ThreadPoolExecutor, clock: Clock) -
     first = prefetcher.get(TARGET)
     assert first is not None
     assert first.serves(AT + 10, ["cpu_busy"])
-    assert sorted(server.asked) == ["history", "older", "recent"]
+    assert sorted(server.queries) == ["history", "older", "recent"]
     clock.now += 5
     prefetcher.read_pending()
     assert prefetcher.get(TARGET) is first
     clock.now += 20
     prefetcher.read_pending()
-    assert sorted(server.asked) == ["history", "older", "recent", "recent"]
+    assert sorted(server.queries) == ["history", "older", "recent", "recent"]
     again = prefetcher.get(TARGET)
     assert again is not None
     assert again.serves(clock.now + 40, ["cpu_busy"])
@@ -173,7 +173,7 @@ def test_a_storm_is_not_read_ahead(pool: ThreadPoolExecutor, clock: Clock) -> No
     clock.now = AT
     server = Server(*(_alert(f"i-{number:017x}") for number in range(17)))
     _prefetcher(server, pool, clock).read_pending()
-    assert server.asked == []
+    assert server.queries == []
 
 
 def test_without_an_answer_nothing_is_known(pool: ThreadPoolExecutor, clock: Clock) -> None:

@@ -26,36 +26,36 @@ def success(kind: str, result: object, **more: object) -> httpx.Response:
 
 def failing(answer: Answer) -> str:
     """What the error says, for both kinds of query."""
-    said = []
+    messages = []
     with client(answer) as prometheus:
         with pytest.raises(PrometheusError) as ranged:
             prometheus.range_query("up", start=0, end=60, step=15)
-        said.append(str(ranged.value))
+        messages.append(str(ranged.value))
         with pytest.raises(PrometheusError) as instant:
             prometheus.instant_query("up", at=60)
-        said.append(str(instant.value))
-    assert not any("hunter2" in text or "prometheus.example" in text for text in said)
-    return said[0]
+        messages.append(str(instant.value))
+    assert not any("hunter2" in text or "prometheus.example" in text for text in messages)
+    return messages[0]
 
 
 def test_each_query_without_an_answer_is_told() -> None:
     """One that is answered is not."""
     answers = iter([httpx.Response(503), success("vector", [])])
-    told: list[str] = []
+    failures: list[str] = []
     transport = httpx.Client(transport=httpx.MockTransport(lambda _: next(answers)))
-    with Prometheus(URL, client=transport, failed=lambda: told.append("failed")) as prometheus:
+    with Prometheus(URL, client=transport, failed=lambda: failures.append("failed")) as prometheus:
         with pytest.raises(PrometheusError):
             prometheus.instant_query("up", at=60)
         assert prometheus.instant_query("up", at=60) == ()
-    assert told == ["failed"]
+    assert failures == ["failed"]
 
 
 def test_range_query_asks_once_and_reads_series() -> None:
     """The query goes out as a form, and labels, times and values come back in order."""
-    asked: list[httpx.Request] = []
+    requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
+        requests.append(request)
         values = [[30, "2"], [0, "1.5"], [15.5, "-3e2"]]
         return success("matrix", [{"metric": {"role": "load1"}, "values": values}])
 
@@ -64,7 +64,7 @@ def test_range_query_asks_once_and_reads_series() -> None:
     assert series.labels == {"role": "load1"}
     assert list(series.times) == [0, 15.5, 30]
     assert list(series.values) == [1.5, -300, 2]
-    (request,) = asked
+    (request,) = requests
     form = {key: value[0] for key, value in parse_qs(request.content.decode()).items()}
     assert request.url.path == "/api/v1/query_range"
     assert form["query"] == 'up{a="b"}'
@@ -112,7 +112,7 @@ def test_info_annotations_are_no_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (httpx.ConnectError("refused by user:hunter2@prometheus.example"), "unreachable"),
         (httpx.ReadTimeout("slow"), "within 5.0 s"),
@@ -120,17 +120,17 @@ def test_info_annotations_are_no_failure() -> None:
         (httpx.RemoteProtocolError("closed"), "unreachable"),
     ],
 )
-def test_down_or_slow_server(error: httpx.HTTPError, said: str) -> None:
+def test_down_or_slow_server(error: httpx.HTTPError, expected: str) -> None:
     """No connection, no answer in time, a connection that broke."""
 
     def answer(_: httpx.Request) -> httpx.Response:
         raise error
 
-    assert said in failing(answer)
+    assert expected in failing(answer)
 
 
 @pytest.mark.parametrize(
-    ("response", "said"),
+    ("response", "expected"),
     [
         (httpx.Response(503, text="<html>busy"), "answered 503"),
         (httpx.Response(302, headers={"Location": "/login"}), "answered 302"),
@@ -149,14 +149,14 @@ def test_down_or_slow_server(error: httpx.HTTPError, said: str) -> None:
         (success("matrix", [{"metric": {}, "values": [[1, "two"]]}]), "does not have the form"),
     ],
 )
-def test_refusals_and_nonsense(response: httpx.Response, said: str) -> None:
+def test_refusals_and_nonsense(response: httpx.Response, expected: str) -> None:
     """Statuses, error answers and bodies of another shape."""
     content, status, headers = response.content, response.status_code, response.headers
-    assert said in failing(lambda _: httpx.Response(status, content=content, headers=headers))
+    assert expected in failing(lambda _: httpx.Response(status, content=content, headers=headers))
 
 
 def test_other_kind_of_result_is_refused() -> None:
-    """A vector where a matrix was asked for, and the other way round."""
+    """A vector where a matrix was requests for, and the other way round."""
     with client(lambda _: success("vector", [])) as prometheus, pytest.raises(PrometheusError):
         prometheus.range_query("up", start=0, end=1, step=1)
     with client(lambda _: success("matrix", [])) as prometheus, pytest.raises(PrometheusError):
