@@ -25,24 +25,27 @@ router = APIRouter(prefix="/api/v1/playbooks", route_class=GuardedRoute, tags=["
 
 
 class Justification(BaseModel):
-    """Of the runs that this very playbook planned a step for, since then; dry runs left out."""
+    """Counts of the runs since `since` in which this playbook, unchanged, planned a step.
+
+    Dry runs are not counted.
+    """
 
     since: Time | None
     planned: int
     observed: int
     acted: int
-    recovered: int = Field(description="as metrics showed")
-    failed: int = Field(description="or undone")
-    denied: int = Field(description="by a person, who was asked")
+    recovered: int = Field(description="verified by metrics")
+    failed: int = Field(description="or rolled back")
+    denied: int = Field(description="by a person, when asked for approval")
     right: int = Field(description="as people marked them")
     wrong: int = Field(description="as people marked them")
 
 
 class ArmingView(BaseModel):
-    """How far people let a playbook go; `observe` is disarmed. No `service`: all others.
+    """The mode that people allow a playbook; `observe` is disarmed. No `service`: all others.
 
-    `since` is when it reached this mode, `at` when it was last changed. `despite` is what its
-    record lacked, where somebody forced it.
+    `since` is the time of the last change of the mode, `at` of any change. `despite` lists the
+    criteria that the record did not meet when an admin forced the arming.
     """
 
     service: str | None = Field(examples=["web-asg"])
@@ -52,7 +55,9 @@ class ArmingView(BaseModel):
     comment: str = Field(examples=["two weeks of right decisions"])
     at: Time
     since: Time
-    changed: bool = Field(description="the playbook was changed since, so that it only observes")
+    changed: bool = Field(
+        description="the playbook has changed since the arming, so it only observes"
+    )
     justification: Justification | None
     despite: list[str] = Field(examples=[[]])
 
@@ -64,13 +69,13 @@ _EXAMPLE: JsonDict = {
     "canary_percent": 25,
     "comment": "two weeks of right decisions",
 }
-_NO_SUCH = documented(HTTPStatus.NOT_FOUND)
-_ARMED = answers(ArmingView, "How it is armed now.")
-_DISARMED = answers(ArmingView, "It only observes now.")
+_NOT_FOUND = documented(HTTPStatus.NOT_FOUND)
+_ARMED = answers(ArmingView, "The arming.")
+_DISARMED = answers(ArmingView, "The arming; the playbook only observes now.")
 
 
 class DisarmBody(Comment):
-    """Without a `service`, for all services, whatever was said of one of them."""
+    """Without a `service`, for all services, also those with an arming of their own."""
 
     service: _Service | None = Field(default=None, examples=["web-asg"])
 
@@ -82,19 +87,19 @@ class ArmBody(DisarmBody):
 
     mode: Literal[Mode.APPROVE, Mode.AUTO]
     canary_percent: Annotated[int, Field(ge=1, le=100)] = 100
-    force: bool = Field(default=False, description="overrule what its record says")
+    force: bool = Field(default=False, description="arm although its record does not justify it")
 
 
 @router.post(
     "/{name}/arm",
     openapi_extra=needs(Role.ADMIN),
-    responses=_ARMED | _NO_SUCH | documented(HTTPStatus.CONFLICT),
+    responses=_ARMED | _NOT_FOUND | documented(HTTPStatus.CONFLICT),
 )
 def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
-    """Let a playbook go further, or less far, on the record that it has; 409 says what it lacks."""
+    """Set a playbook's mode, if its record justifies it; 409 names the unmet criteria."""
     parts = parts_of(request)
     try:
-        made = parts.promoter.arm(
+        record = parts.promoter.arm(
             ArmRequest(
                 playbook=name,
                 service=body.service or ALL,
@@ -109,17 +114,17 @@ def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such playbook") from None
     except NotJustifiedError as error:
         raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
-    return arming_view(made, made.digest)
+    return arming_view(record, record.digest)
 
 
-@router.post("/{name}/disarm", openapi_extra=needs(Role.ADMIN), responses=_DISARMED | _NO_SUCH)
+@router.post("/{name}/disarm", openapi_extra=needs(Role.ADMIN), responses=_DISARMED | _NOT_FOUND)
 def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, Any]:
-    """Have a playbook only observe from now on; a step that is not yet sent is not sent."""
+    """Make a playbook only observe from now on. A step that is not yet sent is not sent."""
     parts = parts_of(request)
     try:
-        made = parts.promoter.disarm(
+        record = parts.promoter.disarm(
             name, body.service or ALL, by=caller(request), comment=body.comment
         )
     except NoSuchPlaybookError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such playbook") from None
-    return arming_view(made, made.digest)
+    return arming_view(record, record.digest)

@@ -1,4 +1,4 @@
-"""The audit: what happened, and whether the record of it is whole."""
+"""The audit records, and the verification of their chain."""
 
 import json
 from dataclasses import asdict
@@ -22,6 +22,9 @@ from receiver.http.tokens import Role
 from receiver.runtime.rfc3339 import rfc3339
 
 _log = structlog.get_logger()
+HEADS_UNREADABLE = (
+    "the signed heads cannot be read, or a signature is invalid: the log names the cause"
+)
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
 
 
@@ -43,9 +46,9 @@ class AuditPage(Page):
 
 
 class Verified(BaseModel):
-    """`first_bad` is the first record that does not hold, and `fault` what happened to it.
+    """`first_bad` is the first invalid record, `fault` its kind.
 
-    Up to `anchored` a signed head speaks for the chain.
+    A signed head covers the records up to `anchored`.
     """
 
     ok: bool
@@ -56,11 +59,11 @@ class Verified(BaseModel):
 
 
 _PAGE = answers(AuditPage, "A page of records, newest first.")
-_VERIFIED = answers(Verified, "Whether every record holds.")
+_VERIFIED = answers(Verified, "Whether every record is valid.")
 
 
 @router.get("", openapi_extra=needs(Role.VIEWER), responses=_PAGE)
-def page(
+def list_records(
     request: Request,
     *,
     since: AwareDatetime | None = None,
@@ -71,7 +74,7 @@ def page(
     """Audit records, newest first."""
     parts = parts_of(request)
     with parts.database.read() as connection:
-        found = log.records(
+        records = log.records(
             connection,
             since=since.timestamp() if since else None,
             run_id=run,
@@ -80,18 +83,17 @@ def page(
         )
     items = [
         dict(row) | {"at": rfc3339(row["at"]), "detail": json.loads(row["detail"])}
-        for row in found[:limit]
+        for row in records[:limit]
     ]
-    return {"items": items, "next_cursor": str(items[-1]["seq"]) if len(found) > limit else None}
+    return {"items": items, "next_cursor": str(items[-1]["seq"]) if len(records) > limit else None}
 
 
 @router.get("/verify", openapi_extra=needs(Role.VIEWER), responses=_VERIFIED)
 def verify(request: Request) -> dict[str, Any]:
-    """Walk the whole chain, against the signed heads; `first_bad` is the first that is wrong."""
+    """Verify the whole chain, and compare it with the signed heads."""
     parts = parts_of(request)
     try:
         return asdict(parts.head_signer.verify())
     except (ArchiveError, KeyFileError) as error:
         _log.error("audit_heads_unreadable", why=str(error))
-        said = "the signed heads cannot be read, or one is forged: the log says which"
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, said) from None
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, HEADS_UNREADABLE) from None

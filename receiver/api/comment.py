@@ -1,4 +1,4 @@
-"""Why somebody changes something: every call that does must say it."""
+"""The comment that every changing call requires."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ Text = Annotated[
 
 
 class Comment(BaseModel):
-    """It goes into the audit with who, from where and when."""
+    """The reason for the change. It is audited with the caller's name, role and address."""
 
     model_config = ConfigDict(extra="forbid")
 

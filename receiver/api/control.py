@@ -1,4 +1,4 @@
-"""The kill switch, the cooldowns, and the playbooks as they are loaded."""
+"""The kill switch, the cooldowns and the loaded playbooks."""
 
 from http import HTTPStatus
 from typing import Any
@@ -33,7 +33,7 @@ class SwitchView(BaseModel):
 
 
 class CooldownView(BaseModel):
-    """`held`: a run works on the target; else it may be acted on again at `until`."""
+    """`held`: a run holds the claim on the target; else the cooldown ends at `until`."""
 
     target: str = Field(examples=[INSTANCE])
     run: Id
@@ -61,7 +61,7 @@ class PlaybookView(BaseModel):
     steps: list[dict[str, Any]]
     rollback: bool
     breaker: dict[str, Any]
-    goes: Mode = Field(description="how far it may go where no service says otherwise")
+    goes: Mode = Field(description="the effective mode for a service without an arming of its own")
     armings: list[ArmingView]
 
 
@@ -69,47 +69,49 @@ class PlaybookPage(Page):
     items: list[PlaybookView]
 
 
-_SWITCH = answers(SwitchView, "The kill switch as it stands now.")
-_ENDED = answers(CooldownEnded, "It is over.") | documented(HTTPStatus.NOT_FOUND)
+_SWITCH = answers(SwitchView, "The state of the kill switch.")
+_ENDED = answers(CooldownEnded, "The cooldown has ended.") | documented(HTTPStatus.NOT_FOUND)
 _COOLDOWNS = answers(CooldownPage, "A page of cooldowns, by target.")
 _PLAYBOOKS = answers(PlaybookPage, "A page of playbooks, by name.")
 
 
 @router.post("/pause", openapi_extra=needs(Role.OPERATOR), responses=_SWITCH)
 def pause(request: Request, body: Comment) -> dict[str, Any]:
-    """Nothing acts from now on; alerts are still taken and decided."""
-    return _turn(request, body, paused=True)
+    """Stop all steps from now on. Alerts are still accepted and decided."""
+    return _set_paused(request, body, paused=True)
 
 
 @router.post("/resume", openapi_extra=needs(Role.OPERATOR), responses=_SWITCH)
 def resume(request: Request, body: Comment) -> dict[str, Any]:
     """Act again, on alerts that still fire."""
-    return _turn(request, body, paused=False)
+    return _set_paused(request, body, paused=False)
 
 
 @router.get("/cooldowns", openapi_extra=needs(Role.VIEWER), responses=_COOLDOWNS)
-def cooldowns(
+def list_cooldowns(
     request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
 ) -> dict[str, Any]:
-    """Targets that are held by a run, or were acted on a short while ago."""
+    """Targets under a run's claim or under a cooldown."""
     parts = parts_of(request)
     with parts.database.read() as connection:
-        found = claims.list_active(connection, parts.clock(), after=cursor or "", limit=limit + 1)
+        active = claims.list_active(connection, parts.clock(), after=cursor or "", limit=limit + 1)
     items = [
         {
-            "target": one.target,
-            "run": one.run_id,
-            "held": one.held,
-            "until": rfc3339(one.cooldown_until),
+            "target": claim.target,
+            "run": claim.run_id,
+            "held": claim.held,
+            "until": rfc3339(claim.cooldown_until),
         }
-        for one in found[:limit]
+        for claim in active[:limit]
     ]
-    return {"items": items, "next_cursor": items[-1]["target"] if len(found) > limit else None}
+    return {"items": items, "next_cursor": items[-1]["target"] if len(active) > limit else None}
 
 
 @router.delete("/cooldowns/{target}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
-def cool(request: Request, target: TargetPath, comment: Why | None = None) -> dict[str, Any]:
-    """End a target's cooldown; one that a run holds is left to it."""
+def clear_cooldown(
+    request: Request, target: TargetPath, comment: Why | None = None
+) -> dict[str, Any]:
+    """End a target's cooldown. A target under a run's claim stays claimed."""
     parts = parts_of(request)
     now = parts.clock()
     with parts.database.write() as connection:
@@ -119,29 +121,35 @@ def cool(request: Request, target: TargetPath, comment: Why | None = None) -> di
             event = log.Event(actor=caller(request), event="cooldown_ended", detail=detail)
             log.append(connection, now, event)
     if not ended:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "the target has no cooldown that could be ended")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "the target has no cooldown to end")
     return {"target": target}
 
 
 @router.get("/playbooks", openapi_extra=needs(Role.VIEWER), responses=_PLAYBOOKS)
-def playbooks(
+def list_playbooks(
     request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
 ) -> dict[str, Any]:
-    """As they are loaded, with how far each may go, who armed it, and its breaker."""
+    """The loaded playbooks, each with its effective mode, armings and circuit breaker."""
     parts = parts_of(request)
     with parts.database.read() as connection:
-        failed, armings = circuit_breakers.read_all(connection), arming.list_all(connection)
-    ordered = sorted(parts.playbooks.items, key=lambda one: one.name)
-    found = [one for one in ordered if one.name > (cursor or "")]
+        breakers, armings = circuit_breakers.read_all(connection), arming.list_all(connection)
+    ordered = sorted(parts.playbooks.items, key=lambda playbook: playbook.name)
+    after_cursor = [playbook for playbook in ordered if playbook.name > (cursor or "")]
     items = [
-        playbook_view(one, failed.get(one.name), known, parts.promoter.effective_mode(one, known))
-        for one in found[:limit]
-        for known in [armings.get(one.name, ())]
+        playbook_view(
+            playbook,
+            breakers.get(playbook.name),
+            records,
+            parts.promoter.effective_mode(playbook, records),
+        )
+        for playbook in after_cursor[:limit]
+        for records in [armings.get(playbook.name, ())]
     ]
-    return {"items": items, "next_cursor": items[-1]["name"] if len(found) > limit else None}
+    more = len(after_cursor) > limit
+    return {"items": items, "next_cursor": items[-1]["name"] if more else None}
 
 
-def _turn(request: Request, body: Comment, *, paused: bool) -> dict[str, Any]:
+def _set_paused(request: Request, body: Comment, *, paused: bool) -> dict[str, Any]:
     parts = parts_of(request)
     with parts.database.write() as connection:
         state = kill_switch.set_paused(

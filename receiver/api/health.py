@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it is ready, and its metrics. Open to all."""
+"""Liveness, readiness and metrics; no token is required."""
 
 from http import HTTPStatus
 from typing import Any, Literal
@@ -24,9 +24,9 @@ class Ready(BaseModel):
     checks: dict[str, str] = Field(examples=[{"database": "ok", "inbox": "ok", "dispatcher": "ok"}])
 
 
-_LONG = documented(HTTPStatus.REQUEST_URI_TOO_LONG)
-_OFTEN = documented(HTTPStatus.TOO_MANY_REQUESTS)
-_READY = answers(Ready, "All is well.") | answers(Ready, "Something is wrong.", 503)
+_URI_TOO_LONG = documented(HTTPStatus.REQUEST_URI_TOO_LONG)
+_TOO_MANY = documented(HTTPStatus.TOO_MANY_REQUESTS)
+_READY = answers(Ready, "Every check is ok.") | answers(Ready, "A check failed.", 503)
 _TEXT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Prometheus' text format.",
@@ -35,15 +35,19 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/healthz", response_model=None, responses=answers(Alive, "It lives.") | _LONG)
+@router.get(
+    "/healthz",
+    response_model=None,
+    responses=answers(Alive, "The process is alive.") | _URI_TOO_LONG,
+)
 async def healthz() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", response_model=None, responses=_READY | _LONG | _OFTEN)
+@router.get("/readyz", response_model=None, responses=_READY | _URI_TOO_LONG | _TOO_MANY)
 def readyz(request: Request) -> JSONResponse:
-    """Whether alerts can be stored and decided; each check says what is wrong, or "ok"."""
+    """Whether alerts can be stored and decided. Each check is "ok" or says what is wrong."""
     parts = parts_of(request)
     checks = parts.checks()
     ready = all(answer == "ok" for answer in checks.values())
@@ -51,7 +55,10 @@ def readyz(request: Request) -> JSONResponse:
 
 
 @router.get(
-    "/metrics", response_model=None, response_class=Response, responses=_TEXT | _LONG | _OFTEN
+    "/metrics",
+    response_model=None,
+    response_class=Response,
+    responses=_TEXT | _URI_TOO_LONG | _TOO_MANY,
 )
 def metrics(request: Request) -> Response:
     """Prometheus' text format."""

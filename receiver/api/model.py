@@ -1,4 +1,4 @@
-"""The model that judges: which one, how well it did where it was made, and its drift."""
+"""The model in use, its scores from training, and its drift."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ router = APIRouter(prefix="/api/v1/model", route_class=GuardedRoute, tags=["mode
 
 
 class Drifted(BaseModel):
-    """Population stability indices: from 0.25 a lot has changed; None is unknown."""
+    """Population stability indices; 0.25 and more is a large change, null is unknown."""
 
     features: float | None = Field(examples=[0.08])
     scores: float | None = Field(examples=[0.05])
 
 
 class ModelView(BaseModel):
-    """`problem` says why there is no model; `card` is what was written when it was made."""
+    """`problem` says why there is no model; `card` was written at its training."""
 
     version: str | None = Field(examples=["model-3f2a9c1b7d10"])
     problem: str | None
@@ -34,6 +34,6 @@ _STORY = answers(ModelView, "The model in use.")
 
 
 @router.get("", openapi_extra=needs(Role.VIEWER), responses=_STORY)
-def story(request: Request) -> dict[str, Any]:
-    """The model in use, its card, and how far today's alerts have drifted from what it knows."""
+def show_model(request: Request) -> dict[str, Any]:
+    """The model in use, its card, and the drift of today's alerts from its training data."""
     return parts_of(request).model_server.status()

@@ -1,4 +1,4 @@
-"""Overrides, shaped like Alertmanager's silences: hold alerts, or only observe them."""
+"""Overrides, shaped like Alertmanager's silences: they hold alerts, or only observe them."""
 
 from http import HTTPStatus
 from typing import Annotated, Any, Self
@@ -12,6 +12,7 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from ulid import ULID
 
@@ -32,10 +33,12 @@ router = APIRouter(prefix="/api/v1/overrides", route_class=GuardedRoute, tags=["
 
 
 class MatcherView(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
     name: str = Field(examples=["asg"])
     value: str = Field(examples=["web-asg"])
-    isRegex: bool  # noqa: N815 Alertmanager's name
-    isEqual: bool  # noqa: N815 Alertmanager's name
+    is_regex: bool
+    is_equal: bool
 
 
 class OverrideView(BaseModel):
@@ -62,28 +65,28 @@ _EXAMPLE: JsonDict = {
     "ends_at": "2026-11-23T08:00:00Z",
     "comment": "migration",
 }
-_LASTS_AT_MOST_S = 366 * DAY_S
+_DURATION_MAX_S = 366 * DAY_S
 
 
 class MatcherBody(BaseModel):
     """As in Alertmanager's API."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_:][A-Za-z0-9_:]*$", max_length=200)]
     value: Annotated[str, StringConstraints(max_length=1000)]
-    isRegex: bool = False  # noqa: N815 Alertmanager's name
-    isEqual: bool = True  # noqa: N815 Alertmanager's name
+    is_regex: bool = False
+    is_equal: bool = True
 
     def matcher(self) -> Matcher:
         """Raises MatcherError."""
         return Matcher(
-            name=self.name, value=self.value, is_regex=self.isRegex, is_equal=self.isEqual
+            name=self.name, value=self.value, is_regex=self.is_regex, is_equal=self.is_equal
         )
 
 
 class OverrideBody(BaseModel):
-    """`created_by` is who the token belongs to, whatever the body says."""
+    """`created_by` is ignored: the name of the token is recorded."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -95,46 +98,48 @@ class OverrideBody(BaseModel):
     comment: Text
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if all(one.matcher().matches({}) for one in self.matchers):
-            raise ValueError("at least one matcher must ask for a label")
+    def _validate(self) -> Self:
+        if all(matcher.matcher().matches({}) for matcher in self.matchers):
+            raise ValueError("at least one matcher must require a label")
         if self.starts_at is not None and self.starts_at >= self.ends_at:
             raise ValueError("ends_at must come after starts_at")
         return self
 
 
 _PAGE = answers(OverridePage, "A page of overrides, newest first.")
-_MADE = answers(OverrideView, "The override.", 201)
-_ENDED = answers(OverrideEnded, "It is over.") | documented(HTTPStatus.NOT_FOUND)
+_CREATED = answers(OverrideView, "The override.", 201)
+_ENDED = answers(OverrideEnded, "The override has ended.") | documented(HTTPStatus.NOT_FOUND)
 
 
 @router.get("", openapi_extra=needs(Role.VIEWER), responses=_PAGE)
-def page(request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None) -> dict[str, Any]:
-    """Those that hold, or are still to come, newest first."""
+def list_overrides(
+    request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
+) -> dict[str, Any]:
+    """Current and future overrides, newest first."""
     parts = parts_of(request)
     with parts.database.read() as connection:
-        found = overrides.list_current(connection, parts.clock(), before=cursor, limit=limit + 1)
-    items = [_shown(one) for one in found[:limit]]
-    return {"items": items, "next_cursor": items[-1]["id"] if len(found) > limit else None}
+        current = overrides.list_current(connection, parts.clock(), before=cursor, limit=limit + 1)
+    items = [_view(override) for override in current[:limit]]
+    return {"items": items, "next_cursor": items[-1]["id"] if len(current) > limit else None}
 
 
 @router.post(
-    "", status_code=HTTPStatus.CREATED, openapi_extra=needs(Role.OPERATOR), responses=_MADE
+    "", status_code=HTTPStatus.CREATED, openapi_extra=needs(Role.OPERATOR), responses=_CREATED
 )
-def add(request: Request, body: OverrideBody) -> dict[str, Any]:
-    """Hold alerts, or only observe them, for a time."""
+def create_override(request: Request, body: OverrideBody) -> dict[str, Any]:
+    """Hold alerts, or only observe them, for a period."""
     parts = parts_of(request)
     now = parts.clock()
     ends_at = body.ends_at.timestamp()
-    if not now < ends_at <= now + _LASTS_AT_MOST_S:
+    if not now < ends_at <= now + _DURATION_MAX_S:
         raise HTTPException(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "ends_at must lie ahead, by a year at most"
+            HTTPStatus.UNPROCESSABLE_ENTITY, "ends_at must be in the future, by a year at most"
         )
     override = Override(
         id=str(ULID()),
-        matchers=[one.matcher() for one in body.matchers],
+        matchers=[matcher.matcher() for matcher in body.matchers],
         effect=body.effect,
-        # What lies behind is not held any more, and some of it cannot be written down.
+        # The past cannot be held any more, and a time before year 1 cannot be stored.
         starts_at=max(now, body.starts_at.timestamp()) if body.starts_at else now,
         ends_at=ends_at,
         created_by=caller(request),
@@ -142,33 +147,35 @@ def add(request: Request, body: OverrideBody) -> dict[str, Any]:
     )
     with parts.database.write() as connection:
         overrides.add(connection, override, now)
-    return _shown(override)
+    return _view(override)
 
 
 @router.delete("/{override_id}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
-def end(request: Request, override_id: RunId, comment: Why | None = None) -> dict[str, Any]:
-    """End it now."""
+def end_override(
+    request: Request, override_id: RunId, comment: Why | None = None
+) -> dict[str, Any]:
+    """End an override now."""
     parts = parts_of(request)
     with parts.database.write() as connection:
         ended = overrides.end(
             connection, override_id, caller(request), parts.clock(), comment=comment
         )
     if not ended:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such override any more")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such current or future override")
     return {"id": override_id}
 
 
-def _shown(override: Override) -> dict[str, Any]:
+def _view(override: Override) -> dict[str, Any]:
     return {
         "id": override.id,
         "matchers": [
             {
-                "name": one.name,
-                "value": one.value,
-                "isRegex": one.is_regex,
-                "isEqual": one.is_equal,
+                "name": matcher.name,
+                "value": matcher.value,
+                "isRegex": matcher.is_regex,
+                "isEqual": matcher.is_equal,
             }
-            for one in override.matchers
+            for matcher in override.matchers
         ],
         "effect": override.effect,
         "starts_at": rfc3339(override.starts_at),

@@ -1,4 +1,4 @@
-"""What the routes take in paths and queries, each bounded before it reaches the records."""
+"""Parameters of paths and queries, each bounded before it reaches the records."""
 
 from typing import Annotated
 
@@ -12,10 +12,11 @@ RunId = Annotated[
 TargetPath = Annotated[str, Path(pattern=_TEXT, max_length=255, examples=["i-0a1b2c3d4e5f60718"])]
 PlaybookName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$", examples=["high-cpu"])]
 Name = Annotated[str, Query(pattern=_TEXT, max_length=255)]
-Limit = Annotated[int, Query(ge=1, le=1000, description="items of a page")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="most items in a page")]
 Cursor = Annotated[
-    str, Query(pattern=_TEXT, max_length=255, description="next_cursor of the page before")
+    str, Query(pattern=_TEXT, max_length=255, description="next_cursor of the previous page")
 ]
 Why = Annotated[
-    str, Query(min_length=1, max_length=1000, pattern=_TEXT, description="why, for the audit")
+    str,
+    Query(min_length=1, max_length=1000, pattern=_TEXT, description="the reason, for the audit"),
 ]

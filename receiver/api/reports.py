@@ -1,4 +1,4 @@
-"""The report: what happened in a time, and the figures of success."""
+"""The report of a period, with the figures of success."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from actions.audit.archive import ArchiveError
 from actions.audit.chain import Verification
 from actions.audit.signed_heads import KeyFileError
+from receiver.api.audit import HEADS_UNREADABLE
 from receiver.api.parts import Parts, parts_of
 from receiver.http.auth import GuardedRoute, needs
 from receiver.http.openapi import answers
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/api/v1/report", route_class=GuardedRoute, tags=["aud
 
 
 class FigureView(BaseModel):
-    """`value` is null where it is not known, and `reason` says why; `more` are its parts."""
+    """`value` is null if unknown, and `reason` says why; `more` are its parts."""
 
     title: str = Field(examples=["Time from fault to action"])
     value: float | None = Field(examples=[12.5])
@@ -34,7 +35,7 @@ class FigureView(BaseModel):
 
 
 class Report(BaseModel):
-    """Decisions of people come with the number and hash of their audit record."""
+    """People's decisions carry the number and hash of their audit record."""
 
     period: dict[str, str]
     figures: dict[str, FigureView]
@@ -55,19 +56,19 @@ _REPORT = answers(Report, "The report.")
 
 
 @router.get("", openapi_extra=needs(Role.VIEWER), responses=_REPORT)
-def of_time(
+def show_report(
     request: Request,
     *,
     since: AwareDatetime | None = None,
     manual_minutes: Annotated[float | None, Query(gt=0, le=1e6, allow_inf_nan=False)] = None,
     price: Annotated[float | None, Query(ge=0, le=1e6, allow_inf_nan=False)] = None,
 ) -> dict[str, Any]:
-    """Since then, or of the last 30 days; each figure with its definition, null if unknown."""
+    """The period since `since`, or the last 30 days. A figure that is unknown is null."""
     parts = parts_of(request)
     now = parts.clock()
     begin = min(now, since.timestamp()) if since else now - _DAYS_30_S
     available = availability(partial(ask, parts.prometheus, now), now - begin)
-    verification, why = _verified(parts)
+    verification, why = _verify(parts)
     with parts.database.read() as connection:
         asked = Asked(
             since=begin,
@@ -81,9 +82,9 @@ def of_time(
         return report(connection, asked)
 
 
-def _verified(parts: Parts) -> tuple[Verification | None, str]:
+def _verify(parts: Parts) -> tuple[Verification | None, str]:
     try:
         return parts.head_signer.verify(), ""
     except (ArchiveError, KeyFileError) as error:
         _log.error("audit_heads_unreadable", why=str(error))
-        return None, "the signed heads cannot be read, or one is forged: the log says which"
+        return None, HEADS_UNREADABLE

@@ -22,7 +22,7 @@ class AlertView(BaseModel):
 
 
 class VerdictView(BaseModel):
-    """The re-check: whether the target's own metrics show the fault."""
+    """Whether the target's metrics confirm the alert."""
 
     answer: Answer
     score: float
@@ -54,7 +54,7 @@ class StepView(BaseModel):
 
 
 class ApprovalView(BaseModel):
-    """A person's yes, or no, to the plan with this digest."""
+    """A person's approval or denial of the plan with this digest."""
 
     digest: str
     by: str = Field(examples=["alice"])
@@ -64,7 +64,7 @@ class ApprovalView(BaseModel):
 
 
 class AskedView(BaseModel):
-    """Who asked for the run, where no alert did."""
+    """Who started the run by hand."""
 
     by: str = Field(examples=["alice"])
     role: str = Field(examples=["operator"])
@@ -74,7 +74,7 @@ class AskedView(BaseModel):
 
 
 class MarkView(BaseModel):
-    """What a person said of the run afterwards."""
+    """A person's feedback on the ended run."""
 
     right: bool
     by: str = Field(examples=["alice"])
@@ -83,7 +83,7 @@ class MarkView(BaseModel):
 
 
 class RunView(BaseModel):
-    """A run; all but its evidence."""
+    """A run without its evidence."""
 
     id: Id
     state: State
@@ -108,7 +108,7 @@ class RunView(BaseModel):
 
 
 class WholeRun(RunView):
-    """`caused` are runs whose alerts this run's own acts brought about."""
+    """`caused` are runs whose alerts this run's own steps caused."""
 
     evidence: dict[str, Any] | None
     caused: list[str] = Field(examples=[[]])

@@ -1,11 +1,11 @@
-"""The runs, newest first, the whole story of one, and what people do to it."""
+"""The runs, one run in full, and the commands of people on a run."""
 
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from actions.execution import ledger
@@ -28,7 +28,7 @@ from receiver.workflow.manual_runs import NotPossibleError
 router = APIRouter(prefix="/api/v1/runs", route_class=GuardedRoute, tags=["runs"])
 
 
-_WHOLE = answers(WholeRun, "The whole story of the run.")
+_WHOLE = answers(WholeRun, "The run in full.")
 _NOT_FOUND = documented(HTTPStatus.NOT_FOUND)
 _CHANGES = _WHOLE | documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
@@ -43,7 +43,7 @@ class Start(BaseModel):
                 {
                     "playbook": "high-cpu",
                     "target": "i-0a1b2c3d4e5f60718",
-                    "comment": "it hangs, says the customer",
+                    "comment": "the customer reports a hang",
                     "dry_run": True,
                 }
             ]
@@ -56,43 +56,45 @@ class Start(BaseModel):
     dry_run: bool = False
 
 
+class RunQuery(BaseModel):
+    """The filters of a list of runs. `target` is the alert's target, or a step's."""
+
+    state: State | None = None
+    playbook: Name | None = None
+    target: Name | None = None
+    since: AwareDatetime | None = None
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
 class MarkBody(Comment):
-    """Whether the service did right: in acting, or in leaving it."""
+    """Whether the decision was correct."""
 
     right: bool = Field(examples=[True])
 
 
 @router.get("", openapi_extra=needs(Role.VIEWER), responses=answers(RunPage, "A page of runs."))
-def page(  # noqa: PLR0913 one argument a filter
-    request: Request,
-    *,
-    state: State | None = None,
-    playbook: Name | None = None,
-    target: Name | None = None,
-    since: AwareDatetime | None = None,
-    limit: Limit = 100,
-    cursor: Cursor | None = None,
-) -> dict[str, Any]:
+def list_runs(request: Request, query: Annotated[RunQuery, Query()]) -> dict[str, Any]:
     """Runs without their evidence, newest first."""
     parts = parts_of(request)
     parts.dispatcher.enqueue_runs()
     with parts.database.read() as connection:
-        found = store.list_runs(
+        runs = store.list_runs(
             connection,
             RunFilter(
-                state=state,
-                playbook=playbook,
-                target=target,
-                since=since.timestamp() if since else None,
+                state=query.state,
+                playbook=query.playbook,
+                target=query.target,
+                since=query.since.timestamp() if query.since else None,
             ),
-            before=cursor,
-            limit=limit + 1,
+            before=query.cursor,
+            limit=query.limit + 1,
         )
-        steps = ledger.intents_by_run(connection, [run.id for run in found])
-    shown = found[:limit]
+        steps = ledger.intents_by_run(connection, [run.id for run in runs])
+    shown = runs[: query.limit]
     return {
         "items": [story(run, steps.get(run.id, ())) for run in shown],
-        "next_cursor": shown[-1].id if len(found) > limit else None,
+        "next_cursor": shown[-1].id if len(runs) > query.limit else None,
     }
 
 
@@ -100,13 +102,13 @@ def page(  # noqa: PLR0913 one argument a filter
     "",
     status_code=HTTPStatus.CREATED,
     openapi_extra=needs(Role.OPERATOR),
-    responses=answers(WholeRun, "The run; Location says where to look how it goes.", 201),
+    responses=answers(WholeRun, "The run; Location is its address.", 201),
 )
-def start(request: Request, response: Response, body: Start) -> dict[str, Any]:
-    """Run a playbook by hand, through the same gates as for an alert.
+def start_run(request: Request, response: Response, body: Start) -> dict[str, Any]:
+    """Run a playbook by hand, through the same guards as for an alert.
 
-    A dry run is decided on at once and ends there, in `observed` or `refused`: its gates and plan
-    say what would be done.
+    A dry run is decided at once and ends in `observed` or `refused`; its gates and plan show what
+    a real run would do.
     """
     parts = parts_of(request)
     token: Token = request.state.token
@@ -124,12 +126,12 @@ def start(request: Request, response: Response, body: Start) -> dict[str, Any]:
     except NotPossibleError as error:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
     response.headers["Location"] = f"{router.prefix}/{run_id}"
-    return one(request, run_id)
+    return show_run(request, run_id)
 
 
 @router.get("/{run_id}", openapi_extra=needs(Role.VIEWER), responses=_WHOLE | _NOT_FOUND)
-def one(request: Request, run_id: RunId) -> dict[str, Any]:
-    """All that is known of one run."""
+def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
+    """One run in full."""
     parts = parts_of(request)
     parts.dispatcher.enqueue_runs()
     with parts.database.read() as connection:
@@ -143,33 +145,33 @@ def one(request: Request, run_id: RunId) -> dict[str, Any]:
 
 @router.post("/{run_id}/approve", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def approve(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
-    """Say yes to the plan that waits; it is decided once more, and must come out the same."""
-    return _intervened(request, run_id, body, _commands(request).approve)
+    """Approve the plan. The run is decided again, and acts if the plan is still the same."""
+    return _apply(request, run_id, body, _commands(request).approve)
 
 
 @router.post("/{run_id}/deny", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def deny(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
-    """Say no to the plan that waits: the run ends."""
-    return _intervened(request, run_id, body, _commands(request).deny)
+    """Deny the plan: the run ends."""
+    return _apply(request, run_id, body, _commands(request).deny)
 
 
 @router.post("/{run_id}/cancel", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def cancel(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
-    """End the run before its next step; what was done stays done."""
-    return _intervened(request, run_id, body, _commands(request).cancel)
+    """End the run before its next step. Steps already taken are not rolled back."""
+    return _apply(request, run_id, body, _commands(request).cancel)
 
 
 @router.post("/{run_id}/rollback", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def roll_back(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
-    """Undo all that the run did and that can be undone, the last step first."""
-    return _intervened(request, run_id, body, _commands(request).roll_back)
+    """Roll back the run's reversible steps, the last one first."""
+    return _apply(request, run_id, body, _commands(request).roll_back)
 
 
 @router.post("/{run_id}/mark", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
 def mark(request: Request, run_id: RunId, body: MarkBody) -> dict[str, Any]:
-    """Say whether the service did right, once the run is over; the model learns from it."""
-    marking = partial(_commands(request).mark, right=body.right)
-    return _intervened(request, run_id, body, marking)
+    """Give feedback on an ended run; training uses it as a label."""
+    command = partial(_commands(request).mark, right=body.right)
+    return _apply(request, run_id, body, command)
 
 
 def _commands(request: Request) -> RunCommands:
@@ -177,13 +179,13 @@ def _commands(request: Request) -> RunCommands:
     return parts.commands
 
 
-def _intervened(
-    request: Request, run_id: str, body: Comment, how: Callable[[str, str, str], None]
+def _apply(
+    request: Request, run_id: str, body: Comment, command: Callable[[str, str, str], None]
 ) -> dict[str, Any]:
     try:
-        how(run_id, caller(request), body.comment)
+        command(run_id, caller(request), body.comment)
     except NoSuchRunError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such run") from None
     except NotNowError as error:
         raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
-    return one(request, run_id)
+    return show_run(request, run_id)

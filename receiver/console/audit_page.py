@@ -21,7 +21,7 @@ _UNUSABLE = 422
 def show_audit(request: Request) -> Response:
     filters = {key: request.query_params.get(key, "") for key in ("run", "since", "cursor")}
     run = filters["run"][:255] if filters["run"].isprintable() else ""
-    records = audit.page(
+    records = audit.list_records(
         request,
         run=run or None,
         since=_since(filters["since"]),

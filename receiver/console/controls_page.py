@@ -32,8 +32,8 @@ def show_controls(request: Request) -> Response:
     return render_page(
         request,
         "controls.html",
-        overrides=overrides.page(request)["items"],
-        cooldowns=control.cooldowns(request)["items"],
+        overrides=overrides.list_overrides(request)["items"],
+        cooldowns=control.list_cooldowns(request)["items"],
         effects=list(Effect),
         durations=list(_DURATIONS_H),
         prefilled=request.query_params.get("matchers", "")[:1000],
@@ -67,13 +67,13 @@ def create_override(request: Request) -> Response:
             "comment": fields.get("comment", ""),
         }
     )
-    overrides.add(request, body)
+    overrides.create_override(request, body)
     return _redirect("/controls")
 
 
 @router.post("/controls/overrides/{override_id}/end", openapi_extra=needs(Role.OPERATOR))
 def end_override(request: Request, override_id: RunId) -> Response:
-    overrides.end(request, override_id, _comment(request).comment)
+    overrides.end_override(request, override_id, _comment(request).comment)
     return _redirect("/controls")
 
 
@@ -83,7 +83,7 @@ def end_cooldown(request: Request) -> Response:
     target = request.state.form.get("target", "")
     if not target.isprintable():
         raise HTTPException(HTTPStatus.NOT_FOUND, "Unknown target.")
-    control.cool(request, target[:_TARGET_MOST], _comment(request).comment)
+    control.clear_cooldown(request, target[:_TARGET_MOST], _comment(request).comment)
     return _redirect("/controls")
 
 

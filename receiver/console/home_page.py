@@ -44,7 +44,7 @@ def show_banner(request: Request) -> Response:
 @router.get("/runs", openapi_extra=needs(Role.VIEWER))
 def show_runs(request: Request) -> Response:
     filters = {key: request.query_params.get(key, "")[:255] for key in _FILTERS}
-    page = runs.page(request, limit=_PAGE, **_parse_filters(filters))
+    page = runs.list_runs(request, runs.RunQuery(limit=_PAGE, **_parse_filters(filters)))
     playbooks = sorted(playbook.name for playbook in parts_of(request).playbooks.items)
     return render_page(
         request,
@@ -82,10 +82,10 @@ def _home_content(request: Request) -> dict[str, Any]:
         run
         for state in State
         if state in IN_FLIGHT and state is not State.AWAITING_APPROVAL
-        for run in runs.page(request, state=state, limit=_IN_FLIGHT_MOST)["items"]
+        for run in _list(request, state=state, limit=_IN_FLIGHT_MOST)
     ]
-    waiting = runs.page(request, state=State.AWAITING_APPROVAL, limit=_WAITING_MOST)["items"]
-    latest = runs.page(request, limit=4 * _RECENT_MOST)["items"]
+    waiting = _list(request, state=State.AWAITING_APPROVAL, limit=_WAITING_MOST)
+    latest = _list(request, limit=4 * _RECENT_MOST)
     ended = [run for run in latest if run["ended_at"]]
     with parts.database.read() as connection:
         counts = stats.count_by_state(connection, parts.clock() - DAY_S)
@@ -95,3 +95,8 @@ def _home_content(request: Request) -> dict[str, Any]:
         "recent": ended[:_RECENT_MOST],
         "counts": dict(counts),
     }
+
+
+def _list(request: Request, *, state: State | None = None, limit: int) -> list[dict[str, Any]]:
+    page = runs.list_runs(request, runs.RunQuery(state=state, limit=limit))
+    return list(page["items"])

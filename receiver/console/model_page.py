@@ -14,7 +14,7 @@ router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 @router.get("/model", openapi_extra=needs(Role.VIEWER))
 def show_model(request: Request) -> Response:
-    view = model.story(request)
+    view = model.show_model(request)
     card = view["card"] if isinstance(view["card"], dict) else {}
     scores = [
         row | {"plot": calibration_plot(row.get("calibration") or ())}

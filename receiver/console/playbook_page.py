@@ -36,7 +36,7 @@ def show_playbooks(request: Request) -> Response:
         counts = stats.count_by_playbook(connection, parts.clock() - _DAYS * DAY_S)
     playbooks = [
         playbook | {"record": track_record(counts.get(playbook["name"], {}))}
-        for playbook in control.playbooks(request)["items"]
+        for playbook in control.list_playbooks(request)["items"]
     ]
     may_arm = request.state.token.role.may(Role.ADMIN)
     return render_page(request, "playbooks.html", playbooks=playbooks, days=_DAYS, may_arm=may_arm)
@@ -51,7 +51,7 @@ def start_run(request: Request, name: str) -> Response:
         comment=fields.get("comment", ""),
         dry_run=fields.get("how") != "act",
     )
-    started = runs.start(request, Response(), body)
+    started = runs.start_run(request, Response(), body)
     return RedirectResponse(f"/runs/{started['id']}", HTTPStatus.SEE_OTHER)
 
 

@@ -27,7 +27,7 @@ _AFTER_EVENT_S = 30.0
 
 @router.get("/runs/{run_id}", openapi_extra=needs(Role.VIEWER))
 def show_run(request: Request, run_id: RunId) -> Response:
-    run = runs.one(request, run_id)
+    run = runs.show_run(request, run_id)
     reversible = _is_reversible(parts_of(request), run_id)
     actions = run_actions.possible_actions(run, reversible=reversible)
     versions = {
@@ -53,7 +53,7 @@ def show_run(request: Request, run_id: RunId) -> Response:
 def show_plots(request: Request, run_id: RunId) -> Response:
     """The plots with the metrics after the decision, polled until they are complete."""
     parts = parts_of(request)
-    run, now = runs.one(request, run_id), parts.clock()
+    run, now = runs.show_run(request, run_id), parts.clock()
     plot_data = _plot_data(run)
     if not plot_data:
         polled = None if run["decided_at"] else _AGAIN
