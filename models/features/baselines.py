@@ -1,4 +1,4 @@
-"""Each role against the target's own past: where it is, how unusual that is, how it came."""
+"""Each role against the target's own past: its level, how unusual that is, and its course."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from models.features.window import DAY_SLOTS, Window
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# The newest half hour is what is judged, and no past.
+# The newest half hour is the present and not part of the past.
 NEWEST_LEFT_OUT = 6
 HOUR_SLOTS = 4
 MOVED = float(np.arcsinh(4.0))
@@ -48,10 +48,10 @@ def _none() -> Floats:
 class Levels:
     """Roles with a past and a present.
 
-    `usual` and `sigma` are those of this hour, `middle` and `scale` of the whole past; `beyond`
-    and `known` [roles, past slots] say when the past was as far out as the present, and where it
-    is known; `columns` has an entry a role for each of `NAMES`, distances in signed asinh of
-    sigmas. `ordered` is the past sorted by role.
+    `usual` and `sigma` are those of this hour, `middle` and `scale` of the whole past. `beyond`
+    [roles, past slots] is where the past was as far out as the present, `known` where it is known.
+    `columns` has an entry a role for each of `NAMES`, distances in signed asinh of sigmas.
+    `ordered` is the past sorted by role.
     """
 
     roles: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class Ages:
-    """Slots of the past by when they were: the day (0 is today), and how far from this hour."""
+    """Slots of the past: the day (0 is today), and the distance from this hour."""
 
     day: NDArray[np.int64]
     off: NDArray[np.int64]
@@ -76,13 +76,13 @@ class Ages:
 
 @lru_cache(maxsize=64)
 def ages(slots: int) -> Ages:
-    """Of a past of so many slots, without the newest that are left out."""
+    """Of a past of so many slots, without the newest half hour."""
     age = np.arange(slots) + NEWEST_LEFT_OUT + DAY_SLOTS // 2
     return Ages(age // DAY_SLOTS, np.abs(age % DAY_SLOTS - DAY_SLOTS // 2))
 
 
 def levels(window: Window) -> Levels:
-    """Of a window of which each role has a past and a present."""
+    """Of a window in which each role has a past and a present."""
     history, recent, now = window.history, window.recent, window.now
     past = history[:, NEWEST_LEFT_OUT:]
     ordered, known = SortedRows(past), ~np.isnan(past)
@@ -135,7 +135,7 @@ def levels(window: Window) -> Levels:
 
 def _sigma(ordered: SortedRows, usual: Floats, jitter: Floats, floors: Floats) -> Floats:
     """A deviation that neither a calm week nor a single outlier makes too small or too large."""
-    found: Floats = np.maximum.reduce(
+    sigma: Floats = np.maximum.reduce(
         [
             (ordered.at(0.75) - ordered.at(0.25)) / 1.349,
             (ordered.at(0.98) - ordered.at(0.02)) / 8,
@@ -146,11 +146,11 @@ def _sigma(ordered: SortedRows, usual: Floats, jitter: Floats, floors: Floats) -
             np.full(len(usual), 1e-12),
         ]
     )
-    return found
+    return sigma
 
 
 def _lasts(recent: Floats, half: Floats, sign: Floats) -> Floats:
-    """Since when more than half of the way has been gone, as a share of two hours (log10)."""
+    """Log10 of the share of two hours in which the role was beyond half of its change."""
     with np.errstate(invalid="ignore"):
         there = recent * sign[:, None] >= (half * sign)[:, None]
     known = recent.shape[1] - np.isnan(recent).sum(axis=1)
@@ -158,7 +158,7 @@ def _lasts(recent: Floats, half: Floats, sign: Floats) -> Floats:
 
 
 def _hour(history: Floats, usual: Floats, sigma: Floats) -> tuple[Floats, Floats]:
-    """Median and deviation at this hour on earlier days; of all days where that is too little."""
+    """Median and deviation at this hour on earlier days; of the whole past if those are few."""
     slots = history.shape[1]
     days = np.arange(1, slots // DAY_SLOTS + 1)[:, None] * DAY_SLOTS
     near = (days + np.arange(-HOUR_SLOTS, HOUR_SLOTS)).ravel()
@@ -173,7 +173,7 @@ def _hour(history: Floats, usual: Floats, sigma: Floats) -> tuple[Floats, Floats
 
 
 def _days(known: Flags, beyond: Flags) -> dict[str, Floats]:
-    """On which share of earlier days it was as far out, at this hour and at any, and how often."""
+    """The share of earlier days with a value as far out, at this hour and at any, and how often."""
     rows, slots = beyond.shape
     episodes = (beyond[:, :-1] & ~beyond[:, 1:]).sum(axis=1).astype(np.float64)
     days = (slots + NEWEST_LEFT_OUT - DAY_SLOTS // 2) // DAY_SLOTS

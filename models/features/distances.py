@@ -1,4 +1,4 @@
-"""How far the target is from its own past in plain deviations, where size counts as it is.
+"""The target's distance from its own past in plain deviations, not in asinh.
 
 On labels of real machines the distance to the 30th nearest moment of the own past ranked alerts
 better than any other single number (docs/model.md).
@@ -12,7 +12,7 @@ from models.features.row_stats import known_or, kth, quantile
 
 Floats = NDArray[np.float64]
 
-# More of these is never less of an incident; the others only say what the target's past is like.
+# More of these never lowers the score; the others only describe the target's past.
 RISING = (
     "far_share",
     "further_share",
@@ -62,14 +62,14 @@ def distances(past: Floats, newest: Floats, levels: Levels) -> tuple[float, ...]
 def _measured(points: Floats, now: Floats) -> tuple[float, ...]:
     """From `size` on, in the order of `NAMES`."""
     roles, slots = points.shape
-    clipped, mine = np.clip(points, -_CLIP, _CLIP), np.clip(now, -_CLIP, _CLIP)
+    clipped, own = np.clip(points, -_CLIP, _CLIP), np.clip(now, -_CLIP, _CLIP)
     sizes = np.sqrt((clipped**2).mean(axis=0))
-    size = float(np.sqrt((mine**2).mean()))
+    size = float(np.sqrt((own**2).mean()))
     high = quantile(sizes, 0.99)
     precise = np.linalg.inv(points @ points.T / slots + 0.05 * np.eye(roles))
     apart = ((precise @ points) * points).sum(axis=0)
     off = float(now @ precise @ now)
-    near = np.sqrt(((clipped - mine[:, None]) ** 2).mean(axis=0))
+    near = np.sqrt(((clipped - own[:, None]) ** 2).mean(axis=0))
     return (
         size,
         size / max(high, 1e-3),
@@ -86,9 +86,9 @@ def _measured(points: Floats, now: Floats) -> tuple[float, ...]:
     )
 
 
-def _rank(past: Floats, mine: float) -> float:
-    """How rare as much is, in -log10 of its share."""
-    return -float(np.log10((np.count_nonzero(past >= mine) + 1) / (len(past) + 1)))
+def _rank(past: Floats, value: float) -> float:
+    """-log10 of the share of the past that is at least as large."""
+    return -float(np.log10((np.count_nonzero(past >= value) + 1) / (len(past) + 1)))
 
 
 def _near(points: Floats, now: Floats, clip: float) -> float:

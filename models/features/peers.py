@@ -1,7 +1,7 @@
 """Whether the group's other members moved too, and whether they carry more traffic.
 
-Siblings have half an hour of past here. What began before that is in it already, so the target's
-own usual level stands in for theirs where it is the lower one: members of a group are alike.
+Siblings have half an hour of past here. A change that began earlier is in all of it; where the
+target's own usual level is lower it replaces theirs, because members of a group are alike.
 """
 
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ _ENOUGH_GROWTH = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Siblings:
-    """`compared` could be judged out of `seen`; `moved` as the target did; `busier` in traffic.
+class PeerComparison:
+    """Counts of siblings: `compared` out of `seen`, `moved` as the target did, `busier` in traffic.
 
-    `traffic_known` counts those whose traffic can be told; `target_busier` says whether the
-    target's own traffic grew in proportion to what moved, None is unknown.
+    `traffic_known` counts those whose traffic is known; `target_busier` says whether the target's
+    own traffic grew in proportion to the leading role, None is unknown.
     """
 
     seen: int
@@ -40,56 +40,58 @@ class Siblings:
     target_busier: bool | None
 
 
-def compare(
+def compare_peers(
     peers: Mapping[str, Mapping[str, Series]],
-    known: Mapping[str, Residual],
-    led_by: Residual,
+    residuals: Mapping[str, Residual],
+    lead: Residual,
     at: float,
-) -> Siblings:
-    moved = [_moved(series, led_by, at) for series in peers.values()]
-    busier = [_busier(series, known, led_by, at) for series in peers.values()]
-    return Siblings(
+) -> PeerComparison:
+    moved = [_moved(series, lead, at) for series in peers.values()]
+    busier = [_busier(series, residuals, lead, at) for series in peers.values()]
+    return PeerComparison(
         seen=len(peers),
-        compared=sum(one is not None for one in moved),
-        moved=sum(one is True for one in moved),
-        traffic_known=sum(one is not None for one in busier),
-        busier=sum(one is True for one in busier),
-        target_busier=_most([known[role].growth for role in TRAFFIC if role in known], led_by),
+        compared=sum(answer is not None for answer in moved),
+        moved=sum(answer is True for answer in moved),
+        traffic_known=sum(answer is not None for answer in busier),
+        busier=sum(answer is True for answer in busier),
+        target_busier=_most(
+            [residuals[role].growth for role in TRAFFIC if role in residuals], lead
+        ),
     )
 
 
-def _moved(series: Mapping[str, Series], led_by: Residual, at: float) -> bool | None:
-    level = _level(series.get(led_by.role.name), at)
+def _moved(series: Mapping[str, Series], lead: Residual, at: float) -> bool | None:
+    level = _level(series.get(lead.role.name), at)
     if level is None:
         return None
     now, before = level
-    rise = led_by.now - led_by.usual
-    return now - min(before, led_by.usual) >= _SHARE_OF_RISE * rise
+    rise = lead.now - lead.usual
+    return now - min(before, lead.usual) >= _SHARE_OF_RISE * rise
 
 
 def _busier(
-    series: Mapping[str, Series], known: Mapping[str, Residual], led_by: Residual, at: float
+    series: Mapping[str, Series], residuals: Mapping[str, Residual], lead: Residual, at: float
 ) -> bool | None:
     grown: list[float] = []
     for role in TRAFFIC:
         level = _level(series.get(role), at)
-        if level is None or role not in known:
+        if level is None or role not in residuals:
             continue
         now, before = level
-        base = min(before, known[role].usual)
-        grown.append((now - base) / max(abs(base), known[role].role.noise))
-    return _most(grown, led_by)
+        base = min(before, residuals[role].usual)
+        grown.append((now - base) / max(abs(base), residuals[role].role.noise))
+    return _most(grown, lead)
 
 
-def _most(grown: list[float], led_by: Residual) -> bool | None:
+def _most(grown: list[float], lead: Residual) -> bool | None:
     if not grown:
         return None
-    needed = min(max(_LEAST_GROWTH, _SHARE_OF_GROWTH * led_by.growth), _ENOUGH_GROWTH)
-    return 2 * sum(one >= needed for one in grown) > len(grown)
+    needed = min(max(_LEAST_GROWTH, _SHARE_OF_GROWTH * lead.growth), _ENOUGH_GROWTH)
+    return 2 * sum(growth >= needed for growth in grown) > len(grown)
 
 
 def _level(series: Series | None, at: float) -> tuple[float, float] | None:
-    """A sibling's present and its median before; None where either is not known."""
+    """A sibling's present and its median before; None if one of them is unknown."""
     times, values = samples_until(series or Series(), at)
     older = values[times < at - _BEFORE_S]
     if not len(times) or times[-1] < at - STALE_S or len(older) < _ENOUGH_SAMPLES:

@@ -1,8 +1,8 @@
 """Whether what moved now also moved at this hour on earlier days, with the same signature.
 
 High CPU alone is no signature: a runaway process in the hour of the nightly job has the CPU but
-not the job's disk work. So a day counts only where everything that is up now was up then, and
-no disk work was there that is missing now.
+not the job's disk work. A day therefore counts only if every role that is up now was up then, and
+it had no disk work that is missing now.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.features.residuals import DISK, MOVED_Z, Flags, Past, Residual
+from models.features.residuals import DISK, MOVED_Z, Flags, PastGrid, Residual
 
 # Roles that follow a job at once. Load and memory lag behind and would hide its beginning.
 _AT_ONCE = ("cpu_busy", *DISK, "net_rx_bytes", "net_tx_bytes", "tcp_established")
@@ -22,7 +22,7 @@ _SHARE_OF_CPU_RISE = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class Recurrence:
-    """Earlier days known at this hour, those alike, and those alike but with disk work besides."""
+    """Earlier days known at this hour, those alike, and those alike with additional disk work."""
 
     days: int
     alike: int
@@ -33,24 +33,26 @@ class Recurrence:
         return self.alike >= DAYS_AT_LEAST and 2 * self.alike >= self.days
 
 
-def recurrence(
-    before: Past,
+def count_recurrence(
+    before: PastGrid,
     moved: Mapping[str, Residual],
     known: Mapping[str, Residual],
     asked: Collection[str],
 ) -> Recurrence:
-    """`moved` has risen now, `known` is every role of which anything is known.
+    """`moved` are the roles that have risen now, `known` all roles with a residual.
 
-    `asked` are roles that count although they lag: the ones the alert speaks of.
+    `asked` are the alert's roles; they count although they lag.
     """
-    signature = {role: one for role, one in moved.items() if role in _AT_ONCE or role in asked}
+    signature = {
+        role: residual for role, residual in moved.items() if role in _AT_ONCE or role in asked
+    }
     alike = before.this_hour.copy()
     present = before.this_hour.copy()
-    for role, one in signature.items():
+    for role, residual in signature.items():
         share = _SHARE_OF_CPU_RISE if role == "cpu_busy" else _SHARE_OF_RISE
         values = before.values[role]
         present &= np.isfinite(values)
-        alike &= values >= one.usual + share * (one.now - one.usual)
+        alike &= values >= residual.usual + share * (residual.now - residual.usual)
     disk = (
         np.zeros_like(alike) if any(role in moved for role in DISK) else _disk_work(before, known)
     )
@@ -61,14 +63,14 @@ def recurrence(
     )
 
 
-def _disk_work(before: Past, known: Mapping[str, Residual]) -> Flags:
+def _disk_work(before: PastGrid, known: Mapping[str, Residual]) -> Flags:
     working = np.zeros_like(before.this_hour)
     for role in DISK:
-        if one := known.get(role):
-            rise = max(MOVED_Z * one.sigma, one.role.step)
-            working |= before.values[role] >= one.usual + rise
+        if residual := known.get(role):
+            rise = max(MOVED_Z * residual.sigma, residual.role.step)
+            working |= before.values[role] >= residual.usual + rise
     return working
 
 
-def _days(before: Past, slots: Flags) -> int:
+def _days(before: PastGrid, slots: Flags) -> int:
     return len(np.unique(before.days[slots]))

@@ -1,4 +1,4 @@
-"""How far each role is from what is usual for it: the target's own past, role by role.
+"""How far each role is from its usual level in the target's own past.
 
 The past is laid on a grid of 5-minute slots counted back from the alert, so that roles with
 different gaps can be compared moment by moment. A gap is NaN and takes part in nothing.
@@ -20,14 +20,14 @@ _OLDEST_S = 15 * DAY_S
 # "At this hour": this far from the alert's time of day, and how far where that is not enough.
 HOUR_S = 1_200.0
 _WIDE_HOUR_S = 7_200.0
-# The present is the median of so much. A target that is scraped has a sample at the very moment
-# of asking, so one that is older says that the target has fallen silent.
+# The present is the median of the last `NOW_S`. A scraped target has a sample at the very moment of
+# the query; if the newest is older than `STALE_S`, the target does not answer.
 NOW_S = 15.0
 STALE_S = 8.0
-# A role has moved from here on; below `NORMAL_Z` it has not; between the two nobody can say.
+# A role has moved from `MOVED_Z` on and has not below `NORMAL_Z`; in between it is unknown.
 NORMAL_Z = 3.0
 MOVED_Z = 4.0
-# A moment of the past counts as somebody's job from here on.
+# A moment of the past counts as a job from here on.
 _JOB_Z = 6.0
 _RELATIVE_NOISE = 0.05
 _SIGMA_OF_MAD = 1.4826
@@ -40,7 +40,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """One role's present against its past.
+    """A role's present against its past.
 
     `usual` is the median around this hour on earlier days, times of heavy disk work left out, or
     of all days where that leaves too little; `sigma` the robust deviation there, with a floor;
@@ -75,7 +75,7 @@ class Residual:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Past:
+class PastGrid:
     """The target's history on the grid: `values[role]` by slot, slot 0 the newest.
 
     `age` is a slot's age in seconds, `off_hour` how far it is from the alert's time of day
@@ -102,7 +102,7 @@ class Past:
         return 0.0 if values is None else float(np.count_nonzero(np.isfinite(values))) * SLOT_S
 
 
-def past(history: Mapping[str, Series], at: float) -> Past:
+def past(history: Mapping[str, Series], at: float) -> PastGrid:
     columns = {
         name: samples_until(series, at, since=at - _OLDEST_S)
         for name, series in history.items()
@@ -113,7 +113,7 @@ def past(history: Mapping[str, Series], at: float) -> Past:
     values = {name: _on_grid(*column, at, slots) for name, column in columns.items()}
     age = (np.arange(slots, dtype=np.float64) + 0.5) * np.float64(SLOT_S)
     off = np.abs((age + DAY_S / 2) % DAY_S - DAY_S / 2)
-    return Past(
+    return PastGrid(
         values=values,
         age=age,
         off_hour=np.where(age > DAY_S / 2, off, np.inf),
@@ -121,19 +121,19 @@ def past(history: Mapping[str, Series], at: float) -> Past:
     )
 
 
-def residuals(before: Past, recent: Mapping[str, Series], at: float) -> dict[str, Residual]:
-    """One entry a role of which both the present and a past are known."""
-    found: dict[str, Residual] = {}
+def residuals(before: PastGrid, recent: Mapping[str, Series], at: float) -> dict[str, Residual]:
+    """An entry for each role with a known present and a known past."""
+    by_role: dict[str, Residual] = {}
     for name, values in before.values.items():
         times, latest = samples_until(recent.get(name, Series()), at)
         if not len(times) or times[-1] < at - STALE_S or not np.isfinite(values).any():
             continue
         now = float(np.median(latest[times > times[-1] - NOW_S]))
-        found[name] = _residual(ROLES[name], now, before, latest)
-    return found
+        by_role[name] = _residual(ROLES[name], now, before, latest)
+    return by_role
 
 
-def _residual(role: Role, now: float, before: Past, latest: Floats) -> Residual:
+def _residual(role: Role, now: float, before: PastGrid, latest: Floats) -> Residual:
     values = before.values[role.name]
     chosen = values[_comparable(values, before)]
     usual = float(np.median(chosen))
@@ -146,11 +146,11 @@ def _residual(role: Role, now: float, before: Past, latest: Floats) -> Residual:
     return Residual(role=role, now=now, usual=usual, sigma=sigma, share_below=below)
 
 
-def _comparable(values: Floats, before: Past) -> Flags:
-    """The past that the present is held against, the narrowest that has enough of it.
+def _comparable(values: Floats, before: PastGrid) -> Flags:
+    """The slots that the present is compared with: the narrowest hour with enough of them.
 
     Hours of a job are left out: a runaway process in the hour of the nightly backup must not
-    pass for the backup.
+    be taken for the backup.
     """
     known = np.isfinite(values)
     calm = known & ~before.job
@@ -171,14 +171,14 @@ def _job(values: Mapping[str, Floats], slots: int) -> Flags:
         spread = _SIGMA_OF_MAD * float(np.nanmedian(np.abs(column - usual)))
         sigma = max(spread, _RELATIVE_NOISE * usual, ROLES[name].noise)
         busy |= column > usual + max(_JOB_Z * sigma, ROLES[name].step)
-    # Slots beside a job hold its beginning and its end.
+    # The slots next to a job hold its start and its end.
     busy[1:] |= busy[:-1].copy()
     busy[:-1] |= busy[1:].copy()
     return busy
 
 
 def samples_until(series: Series, at: float, *, since: float = 0.0) -> tuple[Floats, Floats]:
-    """Times and values up to a moment, in order, without what is not a number."""
+    """Times and values up to a moment, in order, without NaN and infinity."""
     times = np.asarray(series.times, dtype=np.float64)
     values = np.asarray(series.values, dtype=np.float64)
     kept = np.isfinite(values) & (times >= since) & (times <= at)

@@ -21,7 +21,7 @@ def median(values: Floats) -> Floats:
 
 
 class SortedRows:
-    """Rows in order, sorted once for all that is asked of them."""
+    """Sorts rows once for all their statistics."""
 
     def __init__(self, values: Floats) -> None:
         self._ordered = np.sort(values, axis=1)
@@ -59,5 +59,5 @@ def known_or(values: Floats, other: Floats) -> Floats:
 
 
 def share(part: Floats, whole: Floats) -> Floats:
-    """NaN where there is no whole."""
+    """NaN where the whole is 0."""
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)

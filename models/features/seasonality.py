@@ -1,4 +1,4 @@
-"""On which earlier days the same was there at this hour: what recurs is somebody's job."""
+"""The earlier days with the same change at this hour: a change that recurs is a job."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ _JOB_SLOTS = 6
 _TOGETHER = 0.6
 
 
-def repeats(levels: Levels, lead: int) -> tuple[float, ...]:
+def count_repeats(levels: Levels, lead: int) -> tuple[float, ...]:
     """`NAMES`: first of the leading role alone, then of most of what has moved together."""
     moved = np.abs(levels.columns["now"]) >= MOVED
     moved[lead] = True
@@ -28,15 +28,15 @@ def _days(hit: Flags, known: Flags) -> tuple[float, ...]:
     earlier = when.day > 0
     near = earlier & (when.off <= _JOB_SLOTS)
     days = int(when.day[-1]) + 1
-    seen = np.bincount(when.day[known & near], minlength=days)[1:] > 0
-    if not seen.any():
+    known_days = np.bincount(when.day[known & near], minlength=days)[1:] > 0
+    if not known_days.any():
         return (np.nan,) * len(_WHAT)
     at_hour = np.bincount(when.day[hit & near], minlength=days)[1:] > 0
     hits = np.count_nonzero(hit & earlier)
     return (
-        int(at_hour[:3].sum()) / max(int(seen[:3].sum()), 1),
-        int(at_hour[:7].sum()) / max(int(seen[:7].sum()), 1),
-        np.count_nonzero(at_hour) / np.count_nonzero(seen),
+        int(at_hour[:3].sum()) / max(int(known_days[:3].sum()), 1),
+        int(at_hour[:7].sum()) / max(int(known_days[:7].sum()), 1),
+        np.count_nonzero(at_hour) / np.count_nonzero(known_days),
         np.count_nonzero(hit & near) / hits if hits else 0.0,
         float(np.log10((hits + 0.3) / np.count_nonzero(known & earlier))),
         float(at_hour[6::7].any()),

@@ -1,4 +1,4 @@
-"""The target's whole state among the states of its past, and what its own traffic explains."""
+"""The target's state compared with its past states, and the part that its traffic explains."""
 
 from dataclasses import dataclass
 
@@ -36,9 +36,9 @@ class _State:
     now: Floats
 
 
-def states(past: Floats, levels: Levels, groups: dict[str, list[int]]) -> tuple[float, ...]:
+def compare_states(past: Floats, levels: Levels, groups: dict[str, list[int]]) -> tuple[float, ...]:
     """`NAMES`. `groups` are the rows of each group of roles."""
-    # The squashed scale keeps one wild role from hiding all the others.
+    # The squashed scale keeps a single extreme role from hiding all the others.
     squashed = np.arcsinh((past - levels.middle[:, None]) / levels.scale[:, None])
     state = _State(np.nan_to_num(squashed), np.nan_to_num(levels.columns["now"]))
     return (
@@ -61,10 +61,10 @@ def _residual(state: _State) -> tuple[float, float]:
     kept = min(int(np.searchsorted(shares, 0.9)) + 1, rows - 1)
     rest = vectors[:, : rows - kept].T
     off = ((rest @ centred) ** 2).sum(axis=0)
-    mine = float(((rest @ (state.now - centre)) ** 2).sum())
-    above = (np.count_nonzero(off >= mine) + 1) / (slots + 1)
+    own = float(((rest @ (state.now - centre)) ** 2).sum())
+    above = (np.count_nonzero(off >= own) + 1) / (slots + 1)
     usual = kth(off, slots // 2)
-    return -float(np.log10(above)), float(np.log10((mine + 1e-3) / (usual + 1e-3)))
+    return -float(np.log10(above)), float(np.log10((own + 1e-3) / (usual + 1e-3)))
 
 
 def _nearest(state: _State) -> tuple[float, float, float, float]:
@@ -85,16 +85,16 @@ def _nearest(state: _State) -> tuple[float, float, float, float]:
 
 
 def _unexplained(state: _State, groups: dict[str, list[int]]) -> list[float]:
-    """What is left of a group's level once the target's own traffic is taken out."""
+    """A group's level without the part that the target's own traffic explains."""
     traffic = [*groups.get("net_in", ()), *groups.get("net_out", ())]
-    found = dict.fromkeys(_EXPLAINED, np.nan)
+    unexplained = dict.fromkeys(_EXPLAINED, np.nan)
     wanted = {
         name: max(groups[name], key=lambda row: abs(state.now[row]))
         for name in _EXPLAINED
         if groups.get(name)
     }
     if not traffic or not wanted:
-        return list(found.values())
+        return list(unexplained.values())
     slots = state.past.shape[1]
     known = np.vstack([state.past[traffic], np.ones(slots)])
     rows = list(wanted.values())
@@ -102,10 +102,10 @@ def _unexplained(state: _State, groups: dict[str, list[int]]) -> list[float]:
     lines = np.linalg.solve(weights, known @ state.past[rows].T).T
     spread = (state.past[rows] - lines @ known).std(axis=1)
     off = state.now[rows] - lines @ np.append(state.now[traffic], 1.0)
-    found |= zip(wanted, np.arcsinh(off / np.maximum(spread, 0.3)).tolist(), strict=True)
-    return list(found.values())
+    unexplained |= zip(wanted, np.arcsinh(off / np.maximum(spread, 0.3)).tolist(), strict=True)
+    return list(unexplained.values())
 
 
 def _restless(state: _State) -> float:
-    """How often this target has some role far out, in log10 of the share of moments."""
+    """Log10 of the share of moments at which any role of the target was far out."""
     return float(np.log10((np.abs(state.past).max(axis=0) >= MOVED).mean() + 1e-3))

@@ -1,4 +1,4 @@
-"""How the present was reached, by role: what was started jumps, what leaks climbs for long."""
+"""The course to the present by role: a started process jumps, a leak climbs slowly."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from models.features.window import DAY_SLOTS
 
 Floats = NDArray[np.float64]
 
-# Every so many moments of the past are as good as all of them for how much a role changes.
+# Every third moment of the past is enough to measure how much a role changes.
 _EVERY = 3
 _SMOOTH = 5
 _MINUTES = (20, 45, 100)
@@ -80,7 +80,7 @@ def _turn(history: Floats, five: Floats, sigma: Floats, slots: int) -> Floats:
 
 
 def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[str, Floats]:
-    """The last minutes against the two hours before them, whatever the days were like.
+    """The last minutes against the two hours before them, independent of earlier days.
 
     How far they are, how steadily the last forty minutes led there, and how much of that was one
     step.
@@ -103,12 +103,12 @@ def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[st
 def _lines(recent: Floats, five: Floats, sigma: Floats, top: Floats) -> dict[str, Floats]:
     """A straight line through the last minutes: its rise against what it leaves unexplained.
 
-    `rise45` is that rise in sigmas, `left` the hours (log10) until the role reaches its top of
-    the past at this pace; what does not rise has a hundred.
+    `rise45` is that rise in sigmas, `left` the hours (log10) until the role reaches its past
+    maximum at this pace; 100 hours for a role that does not rise.
     """
     known = ~np.isnan(recent)
     values = np.nan_to_num((recent - five[:, None]) / sigma[:, None])
-    found: dict[str, Floats] = {}
+    columns: dict[str, Floats] = {}
     for minutes in _MINUTES:
         age = -np.arange(minutes, dtype=np.float64)
         weight, value = known[:, :minutes].astype(np.float64), values[:, :minutes]
@@ -118,10 +118,10 @@ def _lines(recent: Floats, five: Floats, sigma: Floats, top: Floats) -> dict[str
         slope = (value @ age / count - middle * mean) / spread
         off = np.maximum((value**2).sum(axis=1) / count - mean**2 - slope**2 * spread, 0)
         rise = np.where(weight.sum(axis=1) >= _LEAST_KNOWN, slope * minutes, np.nan)
-        found[f"line{minutes}"] = np.arcsinh(rise / (np.sqrt(off) + 0.02))
+        columns[f"line{minutes}"] = np.arcsinh(rise / (np.sqrt(off) + 0.02))
         if minutes == _MINUTES[1]:
-            found[f"rise{minutes}"] = np.arcsinh(rise)
+            columns[f"rise{minutes}"] = np.arcsinh(rise)
             hourly = np.maximum(np.nan_to_num(slope) * 60, 1e-3)
             hours = np.clip((top - five) / sigma, 0.01, None) / hourly
-            found["left"] = np.log10(np.clip(hours, 0.01, 100))
-    return found
+            columns["left"] = np.log10(np.clip(hours, 0.01, 100))
+    return columns

@@ -1,9 +1,9 @@
-"""What the model sees of one alert: a vector of named numbers, in training as in service.
+"""The model's input for an alert: a vector of named numbers, the same in training and service.
 
-Every number is relative to the target's own past, so that units and absolute sizes do not
-matter; what is not known is NaN, never zero. Roles are gathered into groups (`GROUPS`), so that
-a dozen roles of one exporter and three dozen of another fill the same columns. Nothing later
-than the window's moment can take part: the window holds none of it.
+Every number is relative to the target's own past, so that units and absolute sizes do not matter;
+an unknown number is NaN, never zero. Roles are collected in groups (`GROUPS`), so that a dozen
+roles of one exporter and three dozen of another fill the same columns. The window holds no sample
+later than its moment.
 """
 
 from collections.abc import Collection, Mapping
@@ -50,7 +50,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 _GROUP_OF = {role: group for group, roles in GROUPS.items() for role in roles}
 _TRAFFIC = ("net_in", "net_out")
-# What fills up for long before it hurts: there the role that climbs counts, far out or not.
+# Groups that fill up slowly: there the role that climbs the most counts, far out or not.
 _FILLING = ("memory", "swap", "space", "connections")
 
 _PER_GROUP = (
@@ -106,45 +106,45 @@ NAMES: tuple[str, ...] = (
 
 
 def features(window: Window, asked: Collection[str]) -> tuple[Floats, Levels]:
-    """The vector (`NAMES`), and the roles' levels it was made from, for the reasons.
+    """The vector (`NAMES`), and the roles' levels behind it, for the reasons of a verdict.
 
-    `asked` are the roles that the alert speaks of; where none of them is known, the role that
-    moved the most leads. A window without a single known role gives a vector of NaN.
+    `asked` are the alert's roles; if none of them is known, the role that moved the most leads. A
+    window without a known role gives a vector of NaN.
     """
     known = np.isfinite(window.now) & (np.isfinite(window.history).sum(axis=1) >= DAY_SLOTS // 8)
     if not known.any():
         return np.full(len(NAMES), np.nan), Levels()
     if not known.all():
         window = window.only(known)
-    found = baselines.levels(window)
+    levels = baselines.levels(window)
     groups: dict[str, list[int]] = {}
     for row, role in enumerate(window.roles):
         if role in _GROUP_OF:
             groups.setdefault(_GROUP_OF[role], []).append(row)
     is_asked = np.array([role in asked for role in window.roles])
-    strength = np.abs(found.columns["now"])
+    strength = np.abs(levels.columns["now"])
     lead = int(np.argmax(np.where(is_asked, strength + 1e3, strength)))
     past = window.history[:, baselines.NEWEST_LEFT_OUT :]
     vector = np.concatenate(
         [
-            _by_group(found, groups),
-            _asked_groups(found, groups, is_asked),
-            _filling(found, groups),
-            [found.columns[what][lead] for what in baselines.NAMES],
-            _counts(window, found, groups, is_asked),
-            state_space.states(past, found, groups),
-            distances.distances(past, window.history[:, 0], found),
-            seasonality.repeats(found, lead),
+            _by_group(levels, groups),
+            _asked_groups(levels, groups, is_asked),
+            _filling(levels, groups),
+            [levels.columns[what][lead] for what in baselines.NAMES],
+            _counts(window, levels, groups, is_asked),
+            state_space.compare_states(past, levels, groups),
+            distances.distances(past, window.history[:, 0], levels),
+            seasonality.count_repeats(levels, lead),
         ]
     )
-    return vector, found
+    return vector, levels
 
 
-def _by_group(found: Levels, groups: Mapping[str, list[int]]) -> Floats:
-    """Of each group the role that has moved the most."""
+def _by_group(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
+    """The columns of the role of each group that has moved the most."""
     table = np.full((len(GROUPS), len(_PER_GROUP)), np.nan)
-    columns = np.array([found.columns[what] for what in _PER_GROUP])
-    strength = np.abs(found.columns["now"]).tolist()
+    columns = np.array([levels.columns[what] for what in _PER_GROUP])
+    strength = np.abs(levels.columns["now"]).tolist()
     for line, group in enumerate(GROUPS):
         if members := groups.get(group):
             table[line] = columns[:, max(members, key=strength.__getitem__)]
@@ -152,22 +152,22 @@ def _by_group(found: Levels, groups: Mapping[str, list[int]]) -> Floats:
 
 
 def _asked_groups(
-    found: Levels, groups: Mapping[str, list[int]], is_asked: NDArray[np.bool_]
+    levels: Levels, groups: Mapping[str, list[int]], is_asked: NDArray[np.bool_]
 ) -> list[float]:
-    """1 where the alert speaks of the group's rise, -1 of its fall, 0 where it does not."""
+    """1 or -1 if a role of the alert in the group has risen or fallen, else 0."""
     flags = dict.fromkeys(GROUPS, 0.0)
     for group, members in groups.items():
         for row in members:
             if is_asked[row]:
-                flags[group] = 1.0 if found.columns["now"][row] >= 0 else -1.0
+                flags[group] = 1.0 if levels.columns["now"][row] >= 0 else -1.0
     return list(flags.values())
 
 
-def _filling(found: Levels, groups: Mapping[str, list[int]]) -> Floats:
-    """Of what fills up the role that climbs the most, and how the one that does so least does."""
+def _filling(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
+    """The role that climbs the most in each group that fills up, and the least climb."""
     table = np.full((len(_FILLING), len(_PER_FILLING) + 1), np.nan)
-    columns = np.array([found.columns[what] for what in _PER_FILLING])
-    climbs = np.nan_to_num(found.columns["line45"]).tolist()
+    columns = np.array([levels.columns[what] for what in _PER_FILLING])
+    climbs = np.nan_to_num(levels.columns["line45"]).tolist()
     for line, group in enumerate(_FILLING):
         if members := groups.get(group):
             most = max(members, key=climbs.__getitem__)
@@ -177,18 +177,18 @@ def _filling(found: Levels, groups: Mapping[str, list[int]]) -> Floats:
 
 def _counts(
     window: Window,
-    found: Levels,
+    levels: Levels,
     groups: Mapping[str, list[int]],
     is_asked: NDArray[np.bool_],
 ) -> list[float]:
-    """How many roles and groups have moved, are just turning, or have just left their level."""
-    z = found.columns["now"]
+    """Counts of roles and groups that moved, that turn, or that just left their level."""
+    z = levels.columns["now"]
     risen, fallen = z >= MOVED, z <= -MOVED
     traffic = z[[row for group in _TRAFFIC for row in groups.get(group, ())]]
-    turn = np.fmax(np.abs(found.columns["quarter"]), np.abs(found.columns["turn"]))
-    turn, off = np.nan_to_num(turn), np.abs(np.nan_to_num(found.columns["local"]))
+    turn = np.fmax(np.abs(levels.columns["quarter"]), np.abs(levels.columns["turn"]))
+    turn, off = np.nan_to_num(turn), np.abs(np.nan_to_num(levels.columns["local"]))
     turned, left = turn >= np.arcsinh(3.0), off >= np.arcsinh(6.0)
-    strongest, most, farthest = (_largest(one) for one in (np.abs(z), turn, off))
+    strongest, most, farthest = (_largest(values) for values in (np.abs(z), turn, off))
     return [
         float(len(z)),
         window.history.shape[1] / DAY_SLOTS,

@@ -1,6 +1,6 @@
-"""An alert's evidence on two grids counted back from its moment, so that roles line up.
+"""An alert's evidence on two grids counted back from its moment, the same for every role.
 
-Slot 0 is the newest. What is not known is NaN. Samples later than the moment never enter.
+Slot 0 is the newest, an unknown slot is NaN. Samples later than the moment are left out.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ MOST_SLOTS = 15 * DAY_SLOTS
 RECENT_SLOTS = 120
 _RECENT_S = 60.0
 SETTLED_SLOTS = 5
-# The present is the median of so much, and unknown where the newest sample is older than
-# `STALE_S`: a target that is scraped has a sample at the very moment of asking.
+# The present is the median of the last `NOW_S`, and unknown if the newest sample is older than
+# `STALE_S`: a scraped target has a sample at the very moment of the query.
 NOW_S = 15.0
 STALE_S = 8.0
 
@@ -29,7 +29,7 @@ STALE_S = 8.0
 class Window:
     """Rows are roles, columns slots of 5 minutes (`history`) or of a minute (`recent`).
 
-    `now` is the present, `floors` a deviation that nobody would look up for, in the role's unit.
+    `now` is the present, `floors` the least deviation that counts, in the role's unit.
     """
 
     roles: tuple[str, ...]
@@ -49,7 +49,7 @@ class Window:
 
 
 def window(evidence: Evidence) -> Window:
-    """The evidence on its grids. Roles of which nothing is known are left out."""
+    """The evidence on its grids, without roles that have no samples."""
     past, latest = evidence.history or {}, evidence.recent or {}
     roles = tuple(role for role in past if len(past[role].times))
     older = _Columns(evidence.at, MOST_SLOTS * SLOT_S)
@@ -69,8 +69,8 @@ def window(evidence: Evidence) -> Window:
         if np.isfinite(now[row]):
             recent[row, 0] = now[row]
             if not evidence.relative:
-                # Rules fire on faults that are seconds old, and the model was taught on alerts
-                # that are minutes old: it is asked what it would say if the present stayed.
+                # Rules fire on faults that are seconds old, and the model was trained on alerts
+                # that are minutes old: the present is extended to its first minutes.
                 recent[row, :SETTLED_SLOTS] = now[row]
                 history[row, 0] = now[row]
         if not evidence.relative and role in ROLES:
@@ -79,7 +79,7 @@ def window(evidence: Evidence) -> Window:
 
 
 class _Times:
-    """The ages of samples, and the work that all roles of one exporter share."""
+    """The ages of samples, shared by all roles of an exporter."""
 
     def __init__(self, age: Floats) -> None:
         self.age = age

@@ -1,8 +1,8 @@
-"""Whether what is judged today still looks like what the model was made of.
+"""Whether recent alerts still look like the training data of the model.
 
 The population stability index compares shares of ten equal parts of the reference with those
 of the present (Karakoulas, "Empirical validation of retail credit-scoring models", 2004): below
-0.1 nothing has changed, above 0.25 a lot has.
+0.1 there is no change, above 0.25 a large one.
 """
 
 from collections import deque
@@ -32,36 +32,36 @@ def stability_index(reference: Floats, now: Floats) -> float | None:
     # Many features take few values: equal edges share their part.
     steps, count = np.unique(reference, return_counts=True)
     expected = np.append(count, 1) / (len(reference) + 1)
-    found = np.bincount(np.searchsorted(steps, now, side="left"), minlength=len(steps) + 1)
-    share = np.maximum(found / len(now), _LEAST_SHARE)
+    counts = np.bincount(np.searchsorted(steps, now, side="left"), minlength=len(steps) + 1)
+    share = np.maximum(counts / len(now), _LEAST_SHARE)
     expected = np.maximum(expected, _LEAST_SHARE)
     return float(((share - expected) * np.log(share / expected)).sum())
 
 
 class Drift:
-    """The last few hundred cases of one model. Safe for several threads."""
+    """Watches the last 500 alerts of one model. Safe for several threads."""
 
     def __init__(self, features: Floats, scores: Floats) -> None:
         self._features, self._scores = features, scores
         self._lock = Lock()
-        self._seen: deque[tuple[Floats, float]] = deque(maxlen=_KEPT)
+        self._recent: deque[tuple[Floats, float]] = deque(maxlen=_KEPT)
 
-    def note(self, vector: Floats, score: float) -> None:
+    def record(self, vector: Floats, score: float) -> None:
         """`vector` holds the features of the reference, in its order."""
         with self._lock:
-            self._seen.append((vector, score))
+            self._recent.append((vector, score))
 
-    def now(self) -> tuple[float | None, float | None]:
+    def indices(self) -> tuple[float | None, float | None]:
         """(features, scores): the median index over the features, and that of the scores."""
         with self._lock:
-            seen = list(self._seen)
-        if len(seen) < _ENOUGH:
+            recent = list(self._recent)
+        if len(recent) < _ENOUGH:
             return None, None
-        vectors = np.array([vector for vector, _ in seen])
-        each = [
+        vectors = np.array([vector for vector, _ in recent])
+        by_feature = [
             stability_index(self._features[column], vectors[:, column])
             for column in range(vectors.shape[1])
         ]
-        known = [one for one in each if one is not None]
-        scores = stability_index(self._scores, np.array([score for _, score in seen]))
+        known = [index for index in by_feature if index is not None]
+        scores = stability_index(self._scores, np.array([score for _, score in recent]))
         return (float(np.median(known)) if known else None), scores

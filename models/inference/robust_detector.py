@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from models.features.evidence import Evidence
-from models.features.peers import Siblings, compare
-from models.features.recurrence import DAYS_AT_LEAST, Recurrence, recurrence
-from models.features.residuals import DAY_S, DISK, STALE_S, Past, Residual, past, residuals
+from models.features.peers import PeerComparison, compare_peers
+from models.features.recurrence import DAYS_AT_LEAST, Recurrence, count_recurrence
+from models.features.residuals import DAY_S, DISK, STALE_S, PastGrid, Residual, past, residuals
 from models.inference.verdict import Answer, Contribution, Verdict
 
 MODEL = "robust-z/1"
@@ -35,7 +35,7 @@ class _Finding:
     weight: float
     why: str
     lead: Residual | None = None
-    siblings: Siblings | None = None
+    siblings: PeerComparison | None = None
     surging: bool | None = None
 
 
@@ -56,7 +56,7 @@ def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
 
 
 def _missing(
-    evidence: Evidence, before: Past, known: Mapping[str, Residual], needed: Iterable[str]
+    evidence: Evidence, before: PastGrid, known: Mapping[str, Residual], needed: Iterable[str]
 ) -> str | None:
     """The evidence that is missing for an answer, or None."""
     problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
@@ -74,7 +74,7 @@ def _missing(
 
 
 def _on_target(
-    evidence: Evidence, before: Past, known: Mapping[str, Residual], asked: frozenset[str]
+    evidence: Evidence, before: PastGrid, known: Mapping[str, Residual], asked: frozenset[str]
 ) -> _Finding:
     scope = [known[role] for role in asked or known]
     if all(residual.normal for residual in scope):
@@ -88,7 +88,7 @@ def _on_target(
         why = "Something has moved, but not in a way that this detector can tell apart."
         return _undecided(why, max(scope, key=lambda residual: abs(residual.z)))
     lead = max(leads, key=lambda residual: residual.z)
-    recurring = recurrence(before, risen, known, asked)
+    recurring = count_recurrence(before, risen, known, asked)
     if recurring.usual:
         return _Finding(Answer.REFUTED, 0.25, _describe_usual(lead, risen, recurring), lead)
     finding = _in_group(evidence, known, lead)
@@ -108,7 +108,7 @@ def _in_group(
     if evidence.peers is None:
         problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
         return _undecided(f"Whether the siblings moved too is unknown{problems}.", lead)
-    siblings = compare(evidence.peers, known, lead, evidence.at)
+    siblings = compare_peers(evidence.peers, known, lead, evidence.at)
     if siblings.compared == 0 or 2 * siblings.compared < siblings.seen:
         why = f"Only {siblings.compared} of {siblings.seen} siblings can be compared with."
         return _undecided(why, lead, siblings)
@@ -121,7 +121,7 @@ def _in_group(
     return _one_host(siblings, known, lead)
 
 
-def _whole_group(siblings: Siblings, lead: Residual) -> _Finding:
+def _whole_group(siblings: PeerComparison, lead: Residual) -> _Finding:
     if siblings.target_busier is None or 2 * siblings.traffic_known < siblings.compared:
         why = f"{_counted(siblings)}, but whether the group carries more traffic is unknown."
         return _undecided(why, lead, siblings)
@@ -132,7 +132,7 @@ def _whole_group(siblings: Siblings, lead: Residual) -> _Finding:
     return _undecided(why, lead, siblings, surging=False)
 
 
-def _one_host(siblings: Siblings, known: Mapping[str, Residual], lead: Residual) -> _Finding:
+def _one_host(siblings: PeerComparison, known: Mapping[str, Residual], lead: Residual) -> _Finding:
     if siblings.target_busier is None:
         why = "Whether the target's own traffic explains it is unknown."
     elif siblings.target_busier:
@@ -152,7 +152,7 @@ def _one_host(siblings: Siblings, known: Mapping[str, Residual], lead: Residual)
 
 
 def _undecided(
-    why: str, lead: Residual, siblings: Siblings | None = None, *, surging: bool | None = None
+    why: str, lead: Residual, siblings: PeerComparison | None = None, *, surging: bool | None = None
 ) -> _Finding:
     return _Finding(Answer.UNDECIDED, 0.6, why, lead, siblings, surging)
 
@@ -193,5 +193,5 @@ def _describe_usual(lead: Residual, risen: Mapping[str, Residual], recurring: Re
     )
 
 
-def _counted(siblings: Siblings) -> str:
+def _counted(siblings: PeerComparison) -> str:
     return f"{siblings.moved} of {siblings.compared} siblings moved the same way"

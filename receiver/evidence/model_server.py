@@ -78,7 +78,7 @@ class ModelServer:
         loaded = self.loaded
         examined = examine(loaded.active, evidence, roles)
         if loaded.drift is not None and examined.features is not None:
-            loaded.drift.note(examined.features, examined.verdict.score)
+            loaded.drift.record(examined.features, examined.verdict.score)
         if loaded.shadow is not None and self._shadow_slots.acquire(blocking=False):
             # Skipped in a storm and while the service stops: the shadow must not delay alerts.
             try:
@@ -97,14 +97,14 @@ class ModelServer:
         metrics.info.clear()
         metrics.info.labels(version).set(1)
         metrics.usable.set(0 if loaded.active is None else 1)
-        features, scores = loaded.drift.now() if loaded.drift else (None, None)
+        features, scores = loaded.drift.indices() if loaded.drift else (None, None)
         metrics.drift.labels("features").set(features or 0)
         metrics.drift.labels("scores").set(scores or 0)
 
     def status(self) -> dict[str, Any]:
         """The loaded models, as the API shows them."""
         loaded = self.loaded
-        features, scores = loaded.drift.now() if loaded.drift else (None, None)
+        features, scores = loaded.drift.indices() if loaded.drift else (None, None)
         return {
             "version": None if loaded.active is None else loaded.active.version,
             "problem": loaded.problem,

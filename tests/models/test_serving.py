@@ -303,16 +303,16 @@ def test_drift_shows_in_what_has_moved() -> None:
     rng = np.random.default_rng(1)
     reference = rng.normal(size=(2000, 3))
     watching = drift.Drift(drift.edges(reference), drift.edges(reference[:, :1])[0])
-    assert watching.now() == (None, None)
+    assert watching.indices() == (None, None)
     for row in rng.normal(size=(300, 3)):
-        watching.note(row, float(row[0]))
-    alike, scores = watching.now()
+        watching.record(row, float(row[0]))
+    alike, scores = watching.indices()
     assert alike is not None
     assert scores is not None
     assert max(alike, scores) < 0.1
     for row in rng.normal(loc=2, size=(500, 3)):
-        watching.note(row, float(row[0]))
-    moved, _ = watching.now()
+        watching.record(row, float(row[0]))
+    moved, _ = watching.indices()
     assert moved is not None
     assert moved > 0.25
 
