@@ -1,4 +1,4 @@
-"""What stands around a target, live from AWS: who serves beside it, and who else works on it."""
+"""The surroundings of a target, read from AWS: health of its neighbours, changes by others."""
 
 import json
 import re

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,7 +172,9 @@ def _no_refresh(world: World, _: str) -> None:
     answer = world.aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=GROUP)
     states = [refresh["Status"] for refresh in answer["InstanceRefreshes"]]
     if states and states[0] in {"InProgress", "RollbackInProgress"}:
-        world.aws.autoscaling.cancel_instance_refresh(AutoScalingGroupName=GROUP)
+        # It may end between the two calls.
+        with suppress(world.aws.autoscaling.exceptions.ActiveInstanceRefreshNotFoundFault):
+            world.aws.autoscaling.cancel_instance_refresh(AutoScalingGroupName=GROUP)
 
 
 def _deregister(world: World, target: str) -> None:
