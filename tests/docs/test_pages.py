@@ -120,3 +120,11 @@ def test_every_package_has_its_line() -> None:
     folders = {init.parent.relative_to(_ROOT) for init in _ROOT.glob("[a-z]*/**/__init__.py")}
     packages = {".".join(folder.parts) for folder in folders if folder.parts[0] != "tests"}
     assert set(listed) == packages
+
+
+def test_every_log_event_that_is_named_exists() -> None:
+    """At three in the morning a log is searched by the name that a page gives."""
+    code = "".join(path.read_text() for path in (_ROOT / "receiver").rglob("*.py"))
+    for name in ("runbooks.md", "refusals.md"):
+        for event in re.findall(r"log's `(\w+)`", _page(name)):
+            assert f'"{event}"' in code, f"{name}: {event}"
