@@ -14,7 +14,7 @@ from receiver.api import arming, audit, control, health, model, overrides, repor
 from receiver.chat import endpoint as chat_routes
 from receiver.chat.wiring import Chat
 from receiver.http import problems
-from receiver.http.middleware import Edge
+from receiver.http.middleware import RequestMiddleware
 from receiver.http.problems import Problem
 from receiver.http.tokens import Tokens
 from receiver.service import Service
@@ -53,7 +53,7 @@ _SCHEMES = {
 
 
 class Api(FastAPI):
-    """`deliveries` answers the webhook, before the middlewares and routes of all else."""
+    """The application. `deliveries` answers the webhook before the middlewares and the routes."""
 
     deliveries: Deliveries
 
@@ -64,7 +64,7 @@ class Api(FastAPI):
             await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """The document, with what the routes refer to by name."""
+        """The document, with the schemas that routes refer to by name."""
         schema = super().openapi()
         components = schema.setdefault("components", {})
         components.setdefault("securitySchemes", {}).update(_SCHEMES)
@@ -84,21 +84,21 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
         finally:
             await asyncio.to_thread(service.stop)
 
-    made = Api(
+    api = Api(
         title="SmartCloudOps",
         version=version("smartcloudops"),
         description=_ABOUT,
         openapi_tags=_TAGS,
         lifespan=lifespan,
-        # Pages that load scripts from elsewhere have no place beside the operators' own.
+        # Their pages load scripts from other sites, next to the operators' console.
         docs_url=None,
         redoc_url=None,
     )
-    made.state.parts = service
-    made.state.tokens = tokens
-    made.state.chat = chat
+    api.state.parts = service
+    api.state.tokens = tokens
+    api.state.chat = chat
     settings = service.settings
-    made.deliveries = Deliveries(
+    api.deliveries = Deliveries(
         inbox=service.inbox,
         truncated=service.truncated,
         tokens=tokens,
@@ -106,10 +106,21 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
         clock=service.clock,
         per_s=settings.webhook_rate_limit,
     )
-    made.add_middleware(Edge, per_s=settings.rate_limit)
-    problems.install(made)
-    api = (webhook, runs, control, arming, overrides, audit, reports, model, chat_routes, health)
-    for module in api:
-        made.include_router(module.router)
-    console.install(made, service, tokens)
-    return made
+    api.add_middleware(RequestMiddleware, per_s=settings.rate_limit)
+    problems.install(api)
+    modules = (
+        webhook,
+        runs,
+        control,
+        arming,
+        overrides,
+        audit,
+        reports,
+        model,
+        chat_routes,
+        health,
+    )
+    for module in modules:
+        api.include_router(module.router)
+    console.install(api, service, tokens)
+    return api

@@ -15,7 +15,7 @@ from receiver.api.parts import parts_of
 from receiver.controls.arming import ALL
 from receiver.controls.promotion import ArmRequest, NoSuchPlaybookError, NotJustifiedError
 from receiver.controls.views import arming_view
-from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role
@@ -92,7 +92,7 @@ class ArmBody(DisarmBody):
 
 @router.post(
     "/{name}/arm",
-    openapi_extra=needs(Role.ADMIN),
+    openapi_extra=require_role(Role.ADMIN),
     responses=_ARMED | _NOT_FOUND | documented(HTTPStatus.CONFLICT),
 )
 def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
@@ -117,7 +117,9 @@ def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
     return arming_view(record, record.digest)
 
 
-@router.post("/{name}/disarm", openapi_extra=needs(Role.ADMIN), responses=_DISARMED | _NOT_FOUND)
+@router.post(
+    "/{name}/disarm", openapi_extra=require_role(Role.ADMIN), responses=_DISARMED | _NOT_FOUND
+)
 def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, Any]:
     """Make a playbook only observe from now on. A step that is not yet sent is not sent."""
     parts = parts_of(request)

@@ -16,7 +16,7 @@ from actions.audit.signed_heads import KeyFileError
 from receiver.api.fields import Id, Page, Time
 from receiver.api.params import Limit, Name
 from receiver.api.parts import parts_of
-from receiver.http.auth import GuardedRoute, needs
+from receiver.http.auth import GuardedRoute, require_role
 from receiver.http.openapi import answers
 from receiver.http.tokens import Role
 from receiver.runtime.rfc3339 import rfc3339
@@ -62,7 +62,7 @@ _PAGE = answers(AuditPage, "A page of records, newest first.")
 _VERIFIED = answers(Verified, "Whether every record is valid.")
 
 
-@router.get("", openapi_extra=needs(Role.VIEWER), responses=_PAGE)
+@router.get("", openapi_extra=require_role(Role.VIEWER), responses=_PAGE)
 def list_records(
     request: Request,
     *,
@@ -88,7 +88,7 @@ def list_records(
     return {"items": items, "next_cursor": str(items[-1]["seq"]) if len(records) > limit else None}
 
 
-@router.get("/verify", openapi_extra=needs(Role.VIEWER), responses=_VERIFIED)
+@router.get("/verify", openapi_extra=require_role(Role.VIEWER), responses=_VERIFIED)
 def verify(request: Request) -> dict[str, Any]:
     """Verify the whole chain, and compare it with the signed heads."""
     parts = parts_of(request)

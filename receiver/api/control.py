@@ -15,7 +15,7 @@ from receiver.api.params import Cursor, Limit, TargetPath, Why
 from receiver.api.parts import parts_of
 from receiver.controls import arming
 from receiver.controls.views import playbook_view
-from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role
@@ -75,19 +75,19 @@ _COOLDOWNS = answers(CooldownPage, "A page of cooldowns, by target.")
 _PLAYBOOKS = answers(PlaybookPage, "A page of playbooks, by name.")
 
 
-@router.post("/pause", openapi_extra=needs(Role.OPERATOR), responses=_SWITCH)
+@router.post("/pause", openapi_extra=require_role(Role.OPERATOR), responses=_SWITCH)
 def pause(request: Request, body: Comment) -> dict[str, Any]:
     """Stop all steps from now on. Alerts are still accepted and decided."""
     return _set_paused(request, body, paused=True)
 
 
-@router.post("/resume", openapi_extra=needs(Role.OPERATOR), responses=_SWITCH)
+@router.post("/resume", openapi_extra=require_role(Role.OPERATOR), responses=_SWITCH)
 def resume(request: Request, body: Comment) -> dict[str, Any]:
     """Act again, on alerts that still fire."""
     return _set_paused(request, body, paused=False)
 
 
-@router.get("/cooldowns", openapi_extra=needs(Role.VIEWER), responses=_COOLDOWNS)
+@router.get("/cooldowns", openapi_extra=require_role(Role.VIEWER), responses=_COOLDOWNS)
 def list_cooldowns(
     request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
 ) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def list_cooldowns(
     return {"items": items, "next_cursor": items[-1]["target"] if len(active) > limit else None}
 
 
-@router.delete("/cooldowns/{target}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
+@router.delete("/cooldowns/{target}", openapi_extra=require_role(Role.OPERATOR), responses=_ENDED)
 def clear_cooldown(
     request: Request, target: TargetPath, comment: Why | None = None
 ) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def clear_cooldown(
     return {"target": target}
 
 
-@router.get("/playbooks", openapi_extra=needs(Role.VIEWER), responses=_PLAYBOOKS)
+@router.get("/playbooks", openapi_extra=require_role(Role.VIEWER), responses=_PLAYBOOKS)
 def list_playbooks(
     request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
 ) -> dict[str, Any]:

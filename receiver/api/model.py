@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from receiver.api.parts import parts_of
-from receiver.http.auth import GuardedRoute, needs
+from receiver.http.auth import GuardedRoute, require_role
 from receiver.http.openapi import answers
 from receiver.http.tokens import Role
 
@@ -33,7 +33,7 @@ class ModelView(BaseModel):
 _STORY = answers(ModelView, "The model in use.")
 
 
-@router.get("", openapi_extra=needs(Role.VIEWER), responses=_STORY)
+@router.get("", openapi_extra=require_role(Role.VIEWER), responses=_STORY)
 def show_model(request: Request) -> dict[str, Any]:
     """The model in use, its card, and the drift of today's alerts from its training data."""
     return parts_of(request).model_server.status()

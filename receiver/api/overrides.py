@@ -22,7 +22,7 @@ from receiver.api.params import Cursor, Limit, RunId, Why
 from receiver.api.parts import parts_of
 from receiver.controls import overrides
 from receiver.controls.overrides import Effect, Override
-from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role
@@ -111,7 +111,7 @@ _CREATED = answers(OverrideView, "The override.", 201)
 _ENDED = answers(OverrideEnded, "The override has ended.") | documented(HTTPStatus.NOT_FOUND)
 
 
-@router.get("", openapi_extra=needs(Role.VIEWER), responses=_PAGE)
+@router.get("", openapi_extra=require_role(Role.VIEWER), responses=_PAGE)
 def list_overrides(
     request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
 ) -> dict[str, Any]:
@@ -124,7 +124,10 @@ def list_overrides(
 
 
 @router.post(
-    "", status_code=HTTPStatus.CREATED, openapi_extra=needs(Role.OPERATOR), responses=_CREATED
+    "",
+    status_code=HTTPStatus.CREATED,
+    openapi_extra=require_role(Role.OPERATOR),
+    responses=_CREATED,
 )
 def create_override(request: Request, body: OverrideBody) -> dict[str, Any]:
     """Hold alerts, or only observe them, for a period."""
@@ -150,7 +153,7 @@ def create_override(request: Request, body: OverrideBody) -> dict[str, Any]:
     return _view(override)
 
 
-@router.delete("/{override_id}", openapi_extra=needs(Role.OPERATOR), responses=_ENDED)
+@router.delete("/{override_id}", openapi_extra=require_role(Role.OPERATOR), responses=_ENDED)
 def end_override(
     request: Request, override_id: RunId, comment: Why | None = None
 ) -> dict[str, Any]:

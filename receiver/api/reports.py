@@ -12,7 +12,7 @@ from actions.audit.chain import Verification
 from actions.audit.signed_heads import KeyFileError
 from receiver.api.audit import HEADS_UNREADABLE
 from receiver.api.parts import Parts, parts_of
-from receiver.http.auth import GuardedRoute, needs
+from receiver.http.auth import GuardedRoute, require_role
 from receiver.http.openapi import answers
 from receiver.http.tokens import Role
 from receiver.reports.figures import availability
@@ -55,7 +55,7 @@ _DAYS_30_S = 30 * DAY_S
 _REPORT = answers(Report, "The report.")
 
 
-@router.get("", openapi_extra=needs(Role.VIEWER), responses=_REPORT)
+@router.get("", openapi_extra=require_role(Role.VIEWER), responses=_REPORT)
 def show_report(
     request: Request,
     *,

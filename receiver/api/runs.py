@@ -13,7 +13,7 @@ from receiver.api.comment import Comment, Text
 from receiver.api.params import Cursor, Limit, Name, RunId
 from receiver.api.parts import parts_of
 from receiver.api.run_schema import RunPage, WholeRun
-from receiver.http.auth import GuardedRoute, caller, needs
+from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role, Token
@@ -73,7 +73,9 @@ class MarkBody(Comment):
     right: bool = Field(examples=[True])
 
 
-@router.get("", openapi_extra=needs(Role.VIEWER), responses=answers(RunPage, "A page of runs."))
+@router.get(
+    "", openapi_extra=require_role(Role.VIEWER), responses=answers(RunPage, "A page of runs.")
+)
 def list_runs(request: Request, query: Annotated[RunQuery, Query()]) -> dict[str, Any]:
     """Runs without their evidence, newest first."""
     parts = parts_of(request)
@@ -101,7 +103,7 @@ def list_runs(request: Request, query: Annotated[RunQuery, Query()]) -> dict[str
 @router.post(
     "",
     status_code=HTTPStatus.CREATED,
-    openapi_extra=needs(Role.OPERATOR),
+    openapi_extra=require_role(Role.OPERATOR),
     responses=answers(WholeRun, "The run; Location is its address.", 201),
 )
 def start_run(request: Request, response: Response, body: Start) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def start_run(request: Request, response: Response, body: Start) -> dict[str, An
     return show_run(request, run_id)
 
 
-@router.get("/{run_id}", openapi_extra=needs(Role.VIEWER), responses=_WHOLE | _NOT_FOUND)
+@router.get("/{run_id}", openapi_extra=require_role(Role.VIEWER), responses=_WHOLE | _NOT_FOUND)
 def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
     """One run in full."""
     parts = parts_of(request)
@@ -143,31 +145,31 @@ def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
     return story(run, steps.get(run_id, ())) | {"evidence": run.evidence, "caused": caused}
 
 
-@router.post("/{run_id}/approve", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+@router.post("/{run_id}/approve", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
 def approve(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """Approve the plan. The run is decided again, and acts if the plan is still the same."""
     return _apply(request, run_id, body, _commands(request).approve)
 
 
-@router.post("/{run_id}/deny", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+@router.post("/{run_id}/deny", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
 def deny(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """Deny the plan: the run ends."""
     return _apply(request, run_id, body, _commands(request).deny)
 
 
-@router.post("/{run_id}/cancel", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+@router.post("/{run_id}/cancel", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
 def cancel(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """End the run before its next step. Steps already taken are not rolled back."""
     return _apply(request, run_id, body, _commands(request).cancel)
 
 
-@router.post("/{run_id}/rollback", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+@router.post("/{run_id}/rollback", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
 def roll_back(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
     """Roll back the run's reversible steps, the last one first."""
     return _apply(request, run_id, body, _commands(request).roll_back)
 
 
-@router.post("/{run_id}/mark", openapi_extra=needs(Role.OPERATOR), responses=_CHANGES)
+@router.post("/{run_id}/mark", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
 def mark(request: Request, run_id: RunId, body: MarkBody) -> dict[str, Any]:
     """Give feedback on an ended run; training uses it as a label."""
     command = partial(_commands(request).mark, right=body.right)

@@ -100,7 +100,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
 def _tokens(settings: Settings) -> dict[str, str] | None:
     """Roles by name; None where the file cannot be read."""
     try:
-        return {token.name: str(token.role) for token in tokens.every(settings.tokens_file)}
+        return {token.name: str(token.role) for token in tokens.list_tokens(settings.tokens_file)}
     except TokensError:
         return None
 

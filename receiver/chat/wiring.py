@@ -14,7 +14,7 @@ from receiver.chat.commands import ChatCommands
 from receiver.chat.llm_client import LlmClient, LlmError
 from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser, ChatUsersError, load_users
-from receiver.http.signatures import SecretFileError, Signatures, secret_of
+from receiver.http.signatures import SecretFileError, Signatures, read_secret
 from receiver.runtime.redaction import Redaction
 from receiver.settings import Settings
 
@@ -78,7 +78,7 @@ def make_chat(settings: Settings, parts: Parts, client: httpx.Client) -> Chat | 
         )
     try:
         load_users(settings.chat_users_file)
-        secrets = [secret_of(file) for file in (slack, webhook, settings.ask_key_file) if file]
+        secrets = [read_secret(file) for file in (slack, webhook, settings.ask_key_file) if file]
     except (ChatUsersError, SecretFileError) as error:
         raise ChatError(str(error)) from None
 
@@ -107,7 +107,7 @@ def _make_assistant(
 
     def key() -> str | None:
         try:
-            return secret_of(file) if file else None
+            return read_secret(file) if file else None
         except SecretFileError:
             raise LlmError("the key file cannot be read") from None
 

@@ -18,7 +18,7 @@ from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
 from receiver.http import server, tokens
 from receiver.http.server import TlsError
-from receiver.http.signatures import SecretFileError, secret_of
+from receiver.http.signatures import SecretFileError, read_secret
 from receiver.http.tokens import TokensError
 from receiver.notify.channels import Channels, NotifyFileError
 from receiver.notify.tails import TracingError
@@ -73,6 +73,6 @@ def serve() -> None:
 def _secrets(loaded: Settings) -> list[str]:
     """What must not get into the log, as far as it is known by its value."""
     files = (loaded.slack_secret_file, loaded.chat_secret_file, loaded.ask_key_file)
-    found = [secret_of(file) for file in files if file is not None]
+    found = [read_secret(file) for file in files if file is not None]
     password = make_url(loaded.database_url).password
     return [*found, *([str(password)] if password else [])]

@@ -39,7 +39,7 @@ def token_create(role: str, name: str, ttl: float | None) -> None:
 def token_list() -> None:
     """Whose tokens there are, their roles, and until when they are valid."""
     with _file() as path:
-        found = tokens.every(path)
+        found = tokens.list_tokens(path)
     for one in found:
         until = "for ever"
         if one.expires_at is not None:

@@ -8,7 +8,7 @@ from receiver.api import audit
 from receiver.console.home_page import SPANS_H
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
-from receiver.http.auth import needs
+from receiver.http.auth import require_role
 from receiver.http.tokens import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
@@ -17,7 +17,7 @@ _SEQ_LIMIT = 2**63
 _UNUSABLE = 422
 
 
-@router.get("/audit", openapi_extra=needs(Role.VIEWER))
+@router.get("/audit", openapi_extra=require_role(Role.VIEWER))
 def show_audit(request: Request) -> Response:
     filters = {key: request.query_params.get(key, "") for key in ("run", "since", "cursor")}
     run = filters["run"][:255] if filters["run"].isprintable() else ""
@@ -39,7 +39,7 @@ def show_audit(request: Request) -> Response:
     )
 
 
-@router.get("/audit/verified", openapi_extra=needs(Role.VIEWER))
+@router.get("/audit/verified", openapi_extra=require_role(Role.VIEWER))
 def show_verification(request: Request) -> Response:
     """Loaded after the page, because a long chain takes long to verify."""
     return render_page(request, "verification.html", verified=audit.verify(request))

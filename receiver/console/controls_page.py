@@ -16,7 +16,7 @@ from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.controls.overrides import Effect
-from receiver.http.auth import needs
+from receiver.http.auth import require_role
 from receiver.http.tokens import Role
 from receiver.playbooks.matchers import MatcherError, parse
 
@@ -27,7 +27,7 @@ _TARGET_MOST = 255
 _SEPARATOR = re.compile(r'[,\n](?=(?:[^"]*"[^"]*")*[^"]*$)')
 
 
-@router.get("/controls", openapi_extra=needs(Role.VIEWER))
+@router.get("/controls", openapi_extra=require_role(Role.VIEWER))
 def show_controls(request: Request) -> Response:
     return render_page(
         request,
@@ -40,19 +40,19 @@ def show_controls(request: Request) -> Response:
     )
 
 
-@router.post("/pause", openapi_extra=needs(Role.OPERATOR))
+@router.post("/pause", openapi_extra=require_role(Role.OPERATOR))
 def pause(request: Request) -> Response:
     control.pause(request, _comment(request))
     return _redirect("/")
 
 
-@router.post("/resume", openapi_extra=needs(Role.OPERATOR))
+@router.post("/resume", openapi_extra=require_role(Role.OPERATOR))
 def resume(request: Request) -> Response:
     control.resume(request, _comment(request))
     return _redirect("/")
 
 
-@router.post("/controls/overrides", openapi_extra=needs(Role.OPERATOR))
+@router.post("/controls/overrides", openapi_extra=require_role(Role.OPERATOR))
 def create_override(request: Request) -> Response:
     parts = parts_of(request)
     fields: Mapping[str, str] = request.state.form
@@ -71,13 +71,13 @@ def create_override(request: Request) -> Response:
     return _redirect("/controls")
 
 
-@router.post("/controls/overrides/{override_id}/end", openapi_extra=needs(Role.OPERATOR))
+@router.post("/controls/overrides/{override_id}/end", openapi_extra=require_role(Role.OPERATOR))
 def end_override(request: Request, override_id: RunId) -> Response:
     overrides.end_override(request, override_id, _comment(request).comment)
     return _redirect("/controls")
 
 
-@router.post("/controls/cooldowns/end", openapi_extra=needs(Role.OPERATOR))
+@router.post("/controls/cooldowns/end", openapi_extra=require_role(Role.OPERATOR))
 def end_cooldown(request: Request) -> Response:
     """The target is a form field, because a group's name may contain a slash."""
     target = request.state.form.get("target", "")

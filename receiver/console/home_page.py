@@ -10,7 +10,7 @@ from receiver.api import runs
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import content_version, render_page, switch_view
-from receiver.http.auth import needs
+from receiver.http.auth import require_role
 from receiver.http.tokens import Role
 from receiver.runs import stats
 from receiver.runs.model import IN_FLIGHT, State
@@ -22,7 +22,7 @@ _UNCHANGED = 204
 SPANS_H = {"1h": 1, "24h": 24, "7d": 168, "30d": 720}
 
 
-@router.get("/", openapi_extra=needs(Role.VIEWER))
+@router.get("/", openapi_extra=require_role(Role.VIEWER))
 def show_home(request: Request) -> Response:
     content = _home_content(request)
     version = content_version(content)
@@ -32,7 +32,7 @@ def show_home(request: Request) -> Response:
     return render_page(request, template, version=version, **content)
 
 
-@router.get("/banner", openapi_extra=needs(Role.VIEWER))
+@router.get("/banner", openapi_extra=require_role(Role.VIEWER))
 def show_banner(request: Request) -> Response:
     """The state of the kill switch, on every page."""
     version = content_version(switch_view(parts_of(request)))
@@ -41,7 +41,7 @@ def show_banner(request: Request) -> Response:
     return render_page(request, "banner.html")
 
 
-@router.get("/runs", openapi_extra=needs(Role.VIEWER))
+@router.get("/runs", openapi_extra=require_role(Role.VIEWER))
 def show_runs(request: Request) -> Response:
     filters = {key: request.query_params.get(key, "")[:255] for key in _FILTERS}
     page = runs.list_runs(request, runs.RunQuery(limit=_PAGE, **_parse_filters(filters)))

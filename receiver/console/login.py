@@ -15,8 +15,8 @@ from actions.audit.log import coming_from
 from receiver.console.session_route import ConsoleRoute, cookie_name, read_form
 from receiver.console.sessions import LIFETIME_S, Sessions, csrf_token
 from receiver.console.templating import ASSETS, render
-from receiver.http.auth import needs, origin
-from receiver.http.rate_limit import Buckets, client_of
+from receiver.http.auth import origin, require_role
+from receiver.http.rate_limit import RateLimiter, client_of
 from receiver.http.tokens import Role, Token, Tokens
 
 _log = structlog.get_logger()
@@ -27,9 +27,9 @@ open_router = APIRouter(include_in_schema=False)
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 
-def login_rate() -> Buckets:
+def login_rate() -> RateLimiter:
     """The rate limit of login attempts from one address: a burst of ten, then six a minute."""
-    return Buckets(per_s=_PER_S, burst=_BURST, clock=time.monotonic)
+    return RateLimiter(per_s=_PER_S, burst=_BURST, clock=time.monotonic)
 
 
 @open_router.get("/assets/{name}", response_model=None)
@@ -49,7 +49,7 @@ def show_login(request: Request) -> Response:
 @open_router.post("/login", response_model=None)
 async def log_in(request: Request) -> Response:
     address = request.client.host if request.client else ""
-    login_rate: Buckets = request.app.state.login_rate
+    login_rate: RateLimiter = request.app.state.login_rate
     if wait_s := login_rate.wait_s(client_of(address)):
         problem = f"Too many login attempts from your address. Retry in {int(wait_s) + 1} s."
         response = _login_page(request, HTTPStatus.TOO_MANY_REQUESTS, "/", problem)
@@ -64,7 +64,7 @@ async def log_in(request: Request) -> Response:
     return await asyncio.to_thread(_open_session, request, fields, address)
 
 
-@router.post("/logout", openapi_extra=needs(Role.VIEWER))
+@router.post("/logout", openapi_extra=require_role(Role.VIEWER))
 def log_out(request: Request) -> Response:
     sessions: Sessions = request.app.state.sessions
     token: Token = request.state.token
@@ -78,8 +78,8 @@ def _open_session(request: Request, fields: dict[str, str], address: str) -> Res
     path = _local_path(fields.get("next", "/"))
     tokens: Tokens = request.app.state.tokens
     sessions: Sessions = request.app.state.sessions
-    tokens.look()
-    token = tokens.of(fields.get("token", "").strip())
+    tokens.refresh()
+    token = tokens.find(fields.get("token", "").strip())
     if token is None or not token.role.may(Role.VIEWER):
         sessions.record_failure(address, request.state.request_id)
         name = token.name if token else "nobody"

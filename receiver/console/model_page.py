@@ -6,13 +6,13 @@ from receiver.api import model
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.html.calibration_plot import calibration_plot
-from receiver.http.auth import needs
+from receiver.http.auth import require_role
 from receiver.http.tokens import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 
-@router.get("/model", openapi_extra=needs(Role.VIEWER))
+@router.get("/model", openapi_extra=require_role(Role.VIEWER))
 def show_model(request: Request) -> Response:
     view = model.show_model(request)
     card = view["card"] if isinstance(view["card"], dict) else {}

@@ -13,7 +13,7 @@ from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.html.bar_plot import Share, strip
-from receiver.http.auth import needs
+from receiver.http.auth import require_role
 from receiver.http.tokens import Role
 from receiver.runs import stats
 from receiver.runs.model import State
@@ -29,7 +29,7 @@ _DID_NOT_ACT = frozenset({State.REFUSED, State.OBSERVED, State.CANCELLED})
 _RESOLVED = frozenset({State.RESOLVED})
 
 
-@router.get("/playbooks", openapi_extra=needs(Role.VIEWER))
+@router.get("/playbooks", openapi_extra=require_role(Role.VIEWER))
 def show_playbooks(request: Request) -> Response:
     parts = parts_of(request)
     with parts.database.read() as connection:
@@ -42,7 +42,7 @@ def show_playbooks(request: Request) -> Response:
     return render_page(request, "playbooks.html", playbooks=playbooks, days=_DAYS, may_arm=may_arm)
 
 
-@router.post("/playbooks/{name}/run", openapi_extra=needs(Role.OPERATOR))
+@router.post("/playbooks/{name}/run", openapi_extra=require_role(Role.OPERATOR))
 def start_run(request: Request, name: str) -> Response:
     fields: dict[str, str] = request.state.form
     body = runs.Start(
@@ -55,7 +55,7 @@ def start_run(request: Request, name: str) -> Response:
     return RedirectResponse(f"/runs/{started['id']}", HTTPStatus.SEE_OTHER)
 
 
-@router.post("/playbooks/{name}/arm", openapi_extra=needs(Role.ADMIN))
+@router.post("/playbooks/{name}/arm", openapi_extra=require_role(Role.ADMIN))
 def arm(request: Request, name: PlaybookName) -> Response:
     fields: dict[str, str] = request.state.form
     scope = {key: fields.get(key) or None for key in ("service", "mode", "canary_percent")}
@@ -65,7 +65,7 @@ def arm(request: Request, name: PlaybookName) -> Response:
     return RedirectResponse("/playbooks", HTTPStatus.SEE_OTHER)
 
 
-@router.post("/playbooks/{name}/disarm", openapi_extra=needs(Role.ADMIN))
+@router.post("/playbooks/{name}/disarm", openapi_extra=require_role(Role.ADMIN))
 def disarm(request: Request, name: PlaybookName) -> Response:
     fields: dict[str, str] = request.state.form
     body = arming.DisarmBody(service=fields.get("service") or None, comment=_comment(fields))

@@ -13,7 +13,7 @@ from receiver.api.comment import Comment
 from receiver.api.params import RunId
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
-from receiver.http.auth import caller, needs
+from receiver.http.auth import caller, require_role
 from receiver.http.tokens import Role
 from receiver.runs.model import State
 from receiver.workflow.commands import NoSuchRunError, NotNowError, RunCommands
@@ -43,7 +43,7 @@ def possible_actions(run: dict[str, Any], *, reversible: bool) -> list[RunAction
     return [*rollback, RunAction.MARK_RIGHT, RunAction.MARK_WRONG] if state.ended else []
 
 
-@router.post("/runs/{run_id}/{action}", openapi_extra=needs(Role.OPERATOR))
+@router.post("/runs/{run_id}/{action}", openapi_extra=require_role(Role.OPERATOR))
 def act(request: Request, run_id: RunId, action: RunAction) -> Response:
     fields: dict[str, str] = request.state.form
     comment = Comment(comment=fields.get("comment", "")).comment

@@ -15,7 +15,7 @@ from receiver.console.metrics_after import metrics_after, plot_end
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import content_version, render_page
 from receiver.html.metric_plot import Plot, Points, metric_plot, run_events
-from receiver.http.auth import needs
+from receiver.http.auth import require_role
 from receiver.http.tokens import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
@@ -25,7 +25,7 @@ _ON_LOAD, _AGAIN = "load", "every 10s"
 _AFTER_EVENT_S = 30.0
 
 
-@router.get("/runs/{run_id}", openapi_extra=needs(Role.VIEWER))
+@router.get("/runs/{run_id}", openapi_extra=require_role(Role.VIEWER))
 def show_run(request: Request, run_id: RunId) -> Response:
     run = runs.show_run(request, run_id)
     reversible = _is_reversible(parts_of(request), run_id)
@@ -49,7 +49,7 @@ def show_run(request: Request, run_id: RunId) -> Response:
     )
 
 
-@router.get("/runs/{run_id}/plots", openapi_extra=needs(Role.VIEWER))
+@router.get("/runs/{run_id}/plots", openapi_extra=require_role(Role.VIEWER))
 def show_plots(request: Request, run_id: RunId) -> Response:
     """The plots with the metrics after the decision, polled until they are complete."""
     parts = parts_of(request)

@@ -46,7 +46,7 @@ class Sessions:
             digest = connection.execute(query).scalar_one_or_none()
         if digest is None:
             return None
-        self.tokens.look()
+        self.tokens.refresh()
         return self.tokens.by_digest(digest)
 
     def close(self, secret: str, token: Token) -> None:

@@ -132,7 +132,7 @@ class Prometheus:
 
     def _read(self, response: httpx.Response, until: float, timeout_s: float) -> bytes:
         try:
-            return bounded_read.read(response, most=self.max_bytes, until=until)
+            return bounded_read.read_bounded(response, max_bytes=self.max_bytes, deadline=until)
         except TooLargeError:
             text = f"Prometheus' answer exceeds {self.max_bytes} bytes"
             raise PrometheusError(text) from None

@@ -1,4 +1,4 @@
-"""Who may call what: the role a route names is checked before its body is read."""
+"""Roles: the role that a route requires is checked before the body is read."""
 
 import base64
 import binascii
@@ -29,8 +29,8 @@ _ALWAYS = (
 _WITH_A_BODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
-def needs(role: Role) -> dict[str, Any]:
-    """`openapi_extra` of a route: the role it needs, enforced by `GuardedRoute` and documented."""
+def require_role(role: Role) -> dict[str, Any]:
+    """The `openapi_extra` of a route that requires this role; `GuardedRoute` enforces it."""
     schemes: list[dict[str, list[str]]] = (
         [{"bearer": []}, {"basic": []}] if role is Role.WEBHOOK else [{"bearer": []}]
     )
@@ -38,9 +38,9 @@ def needs(role: Role) -> dict[str, Any]:
 
 
 class GuardedRoute(APIRoute):
-    """Lets a request through to its handler once its token's role is enough.
+    """Calls the handler only if the role of the request's token suffices.
 
-    What it answers is in the document by its `responses`, and is sent as the handler gives it.
+    The document shows the route's `responses`; the handler's answer is sent unchanged.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -63,13 +63,13 @@ class GuardedRoute(APIRoute):
 
 
 def caller(request: Request) -> str:
-    """Who calls, as the audit names them."""
+    """The caller's name in the audit."""
     token: Token = request.state.token
     return token.name
 
 
 def origin(request: Request, token: Token) -> Origin:
-    """From where somebody calls, for the audit."""
+    """The origin of a call, for the audit."""
     return Origin(
         name=token.name,
         role=str(token.role),
@@ -79,33 +79,35 @@ def origin(request: Request, token: Token) -> Origin:
 
 
 def authorise(request: Request, needed: Role) -> Token:
-    """The caller's token, which the request's state then has. Raises HTTPException."""
-    given = request.headers.get("Authorization", "")
+    """Check the caller's role and store the token in the request's state. Raises HTTPException."""
+    header = request.headers.get("Authorization", "")
     address = request.client.host if request.client else ""
-    token = permitted(request.app.state.tokens, given, needed, address, request.url.path)
+    token = check_role(request.app.state.tokens, header, needed, address, request.url.path)
     request.state.token = token
     return token
 
 
-def permitted(tokens: Tokens, authorization: str, needed: Role, address: str, path: str) -> Token:
-    """Whose token the header holds, if its role is enough. Raises HTTPException."""
-    scheme, _, given = authorization.partition(" ")
-    token, ways = None, "Bearer " + _REALM
+def check_role(tokens: Tokens, authorization: str, needed: Role, address: str, path: str) -> Token:
+    """The token in the header, if its role suffices. Raises HTTPException."""
+    scheme, _, credentials = authorization.partition(" ")
+    token, challenges = None, "Bearer " + _REALM
     match scheme.lower():
         case "bearer":
-            token = tokens.of(given.strip())
+            token = tokens.find(credentials.strip())
         case "basic" if needed is Role.WEBHOOK:
-            token = _by_password(tokens, given.strip())
+            token = _by_password(tokens, credentials.strip())
     if needed is Role.WEBHOOK:
-        ways = f"{ways}, Basic {_REALM}"
+        challenges = f"{challenges}, Basic {_REALM}"
     if token is None:
         _refused("nobody", HTTPStatus.UNAUTHORIZED, address, path)
         raise HTTPException(
-            HTTPStatus.UNAUTHORIZED, "a valid bearer token is needed", {"WWW-Authenticate": ways}
+            HTTPStatus.UNAUTHORIZED,
+            "a valid bearer token is required",
+            {"WWW-Authenticate": challenges},
         )
     if not token.role.may(needed):
         _refused(token.name, HTTPStatus.FORBIDDEN, address, path)
-        raise HTTPException(HTTPStatus.FORBIDDEN, f"the role {needed} is needed")
+        raise HTTPException(HTTPStatus.FORBIDDEN, f"the role {needed} is required")
     return token
 
 
@@ -113,12 +115,12 @@ def _refused(name: str, status: HTTPStatus, address: str, path: str) -> None:
     _log.warning("caller_refused", status=int(status), name=name, address=address, path=path)
 
 
-def _by_password(tokens: Tokens, given: str) -> Token | None:
+def _by_password(tokens: Tokens, credentials: str) -> Token | None:
     """Basic authentication: the token's name as user, the token itself as password."""
     try:
-        name, _, secret = base64.b64decode(given, validate=True).decode().partition(":")
+        name, _, secret = base64.b64decode(credentials, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return None
-    token = tokens.of(secret)
-    same = token is not None and secrets.compare_digest(token.name.encode(), name.encode())
-    return token if same else None
+    token = tokens.find(secret)
+    matches = token is not None and secrets.compare_digest(token.name.encode(), name.encode())
+    return token if matches else None

@@ -1,7 +1,7 @@
-"""The body of an HTTP answer, bounded in size and in the time for all of it.
+"""Reads the body of an HTTP response, bounded in size and in total time.
 
-A client's own time-out bounds each wait: a server that drips a byte a second would hold a thread
-for ever.
+The client's own timeout bounds each wait only: a server that sends a byte a second would block a
+thread for ever.
 """
 
 import time
@@ -10,23 +10,23 @@ import httpx
 
 
 class TooLargeError(Exception):
-    """More came than may come."""
+    """The body exceeds the limit."""
 
 
 class TooSlowError(Exception):
-    """It was not all there in time."""
+    """The body was not complete at the deadline."""
 
 
-def read(response: httpx.Response, *, most: int, until: float) -> bytes:
-    """The body of a streamed answer, of at most so many bytes, by that moment (monotonic seconds).
+def read_bounded(response: httpx.Response, *, max_bytes: int, deadline: float) -> bytes:
+    """The body of a streamed response. `deadline` is in monotonic seconds.
 
     Raises TooLargeError and TooSlowError.
     """
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
-        if len(body) > most:
-            raise TooLargeError(f"its answer exceeds {most} bytes")
-        if time.monotonic() > until:
+        if len(body) > max_bytes:
+            raise TooLargeError(f"its answer exceeds {max_bytes} bytes")
+        if time.monotonic() > deadline:
             raise TooSlowError("its answer took too long")
     return bytes(body)

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: one clear line, no stack trace, nothing secret."""
+"""Errors as RFC 9457 problem details: a clear line without stack trace or secrets."""
 
 from http import HTTPStatus
 from typing import Any
@@ -13,11 +13,11 @@ from starlette.exceptions import HTTPException
 
 _log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
-_SAID_MOST = 1000
+_DETAIL_MAX = 1000
 
 
 class Problem(BaseModel):
-    """RFC 9457. `request_id` is what the log calls the request, as the header X-Request-ID does."""
+    """RFC 9457. `request_id` is the request's id in the log and in the header X-Request-ID."""
 
     type: str = Field(examples=["about:blank"])
     title: str = Field(examples=["Conflict"])
@@ -26,17 +26,17 @@ class Problem(BaseModel):
     request_id: str | None = Field(examples=["9f2c1e0b7a6d5c4f3e2d1c0b9a"])
 
 
-_SAID = {
+_DESCRIPTIONS = {
     HTTPStatus.BAD_REQUEST: "The body is not JSON.",
-    HTTPStatus.UNAUTHORIZED: "There is no valid token.",
-    HTTPStatus.FORBIDDEN: "The token's role is not enough.",
-    HTTPStatus.NOT_FOUND: "There is nothing of that name.",
-    HTTPStatus.CONFLICT: "Not in the state that it is in; the detail names it.",
+    HTTPStatus.UNAUTHORIZED: "The request has no valid token.",
+    HTTPStatus.FORBIDDEN: "The token's role does not suffice.",
+    HTTPStatus.NOT_FOUND: "Nothing has that name.",
+    HTTPStatus.CONFLICT: "Not possible in the present state; the detail names it.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
     HTTPStatus.REQUEST_URI_TOO_LONG: "The query is too long.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A value cannot be used; the detail names it.",
-    HTTPStatus.TOO_MANY_REQUESTS: "The client asks too often; Retry-After says when to go on.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The records cannot be reached, or too much comes at once.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; Retry-After says when to try again.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The database is unavailable, or too many deliveries arrive.",
 }
 
 
@@ -44,7 +44,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with these."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        int(status): {"description": _SAID[HTTPStatus(status)], "content": content}
+        int(status): {"description": _DESCRIPTIONS[HTTPStatus(status)], "content": content}
         for status in statuses
     }
 
@@ -90,10 +90,10 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if faults and faults[0]["type"] == "json_invalid":
         return _of(request, HTTPStatus.BAD_REQUEST, "the body is not JSON")
     lines = (f"{'.'.join(str(part) for part in f['loc'])}: {f['msg']}" for f in faults[:5])
-    said = " ".join("; ".join(lines).split())[:_SAID_MOST]
-    # What was sent may be no text at all; what is answered must be.
-    said = said.encode("utf-8", "replace").decode()
-    return _of(request, HTTPStatus.UNPROCESSABLE_ENTITY, said)
+    detail = " ".join("; ".join(lines).split())[:_DETAIL_MAX]
+    # The input may contain lone surrogates; the response must be UTF-8.
+    detail = detail.encode("utf-8", "replace").decode()
+    return _of(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
 async def _unstored(request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""How uvicorn serves the application, as the settings say."""
+"""The options of uvicorn."""
 
 import ssl
 from typing import Any
@@ -7,7 +7,7 @@ from receiver.settings import Settings
 
 
 class TlsError(Exception):
-    """TLS cannot be had as the settings say; the text names the setting."""
+    """A TLS setting cannot be used; the text names the setting."""
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -30,16 +30,16 @@ def _tls(settings: Settings) -> dict[str, Any]:
     if cert is None and key is None and ca is None:
         return {}
     if cert is None or key is None:
-        raise TlsError("SMARTCLOUDOPS_TLS_CERT_FILE and _TLS_KEY_FILE go together")
-    _try("SMARTCLOUDOPS_TLS_CERT_FILE, _TLS_KEY_FILE", settings)
-    found: dict[str, Any] = {"ssl_certfile": cert, "ssl_keyfile": key}
+        raise TlsError("SMARTCLOUDOPS_TLS_CERT_FILE and _TLS_KEY_FILE must both be set")
+    _check_files("SMARTCLOUDOPS_TLS_CERT_FILE, _TLS_KEY_FILE", settings)
+    tls: dict[str, Any] = {"ssl_certfile": cert, "ssl_keyfile": key}
     if ca is not None:
-        found |= {"ssl_ca_certs": ca, "ssl_cert_reqs": ssl.CERT_REQUIRED}
-    return found
+        tls |= {"ssl_ca_certs": ca, "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return tls
 
 
-def _try(names: str, settings: Settings) -> None:
-    """What uvicorn would fail at, with a stack trace, once it serves."""
+def _check_files(names: str, settings: Settings) -> None:
+    """Load the files, as uvicorn will: its own failure would be a stack trace."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(settings.tls_cert_file or "", settings.tls_key_file)

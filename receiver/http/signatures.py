@@ -1,4 +1,4 @@
-"""Requests that are signed with a shared secret, and taken once.
+"""Requests that are signed with a shared secret, each accepted once.
 
 The scheme is Slack's: `v0=` and the HMAC-SHA256 of `v0:TIMESTAMP:BODY`.
 https://docs.slack.dev/authentication/verifying-requests-from-slack
@@ -18,19 +18,19 @@ from receiver.db.tables import seen_requests
 
 _VERSION = "v0"
 WINDOW_S = 300.0
-_TIMESTAMP_MOST = 12
+_TIMESTAMP_MAX = 12
 
 
 class SignatureError(Exception):
-    """The request is not to be believed; the text says why, for the log."""
+    """The signature is not valid; the text says why, for the log."""
 
 
 class SecretFileError(Exception):
     """The file of a secret cannot be used; the text names it and quotes nothing of it."""
 
 
-def secret_of(path: Path) -> str:
-    """The secret that a file holds. Raises SecretFileError, also where it is empty."""
+def read_secret(path: Path) -> str:
+    """The secret in a file. Raises SecretFileError, also for an empty file."""
     try:
         secret = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -41,32 +41,32 @@ def secret_of(path: Path) -> str:
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
-    said = f"{_VERSION}:{timestamp}:".encode() + body
-    return f"{_VERSION}={hmac.new(secret.encode(), said, hashlib.sha256).hexdigest()}"
+    signed = f"{_VERSION}:{timestamp}:".encode() + body
+    return f"{_VERSION}={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signatures:
-    """Requests whose secret is in `file`, which is read for each, so that it can be changed."""
+    """The secret is in `file`, which is read for each request, so that it can be changed."""
 
     file: Path
     database: Database
     clock: Callable[[], float]
 
     def check(self, timestamp: str, signature: str, body: bytes) -> None:
-        """Once for each request. Raises SignatureError or SecretFileError."""
+        """Accept the request once. Raises SignatureError or SecretFileError."""
         now = self.clock()
-        if not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > _TIMESTAMP_MOST:
+        if not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > _TIMESTAMP_MAX:
             raise SignatureError("there is no timestamp")
-        expected = sign(secret_of(self.file), timestamp, body)
+        expected = sign(read_secret(self.file), timestamp, body)
         if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
             raise SignatureError("the signature is wrong")
         if abs(now - int(timestamp)) > WINDOW_S:
             raise SignatureError("the timestamp is too far from now")
-        self._take(expected, now)
+        self._record(expected, now)
 
-    def _take(self, signature: str, now: float) -> None:
-        """On record, so that a replay is known after a restart and to every replica."""
+    def _record(self, signature: str, now: float) -> None:
+        """In the database, so that every replica refuses a replay, also after a restart."""
         try:
             with self.database.write() as connection:
                 old = seen_requests.c.at < now - 2 * WINDOW_S
@@ -74,4 +74,4 @@ class Signatures:
                 row = insert(seen_requests).values(signature=signature, at=now)
                 connection.execute(row)
         except IntegrityError:
-            raise SignatureError("the request came before") from None
+            raise SignatureError("the request is a replay") from None

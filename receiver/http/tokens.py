@@ -1,6 +1,6 @@
-"""Bearer tokens and their roles. Only hashes are kept; a token is shown once, when it is made.
+"""Bearer tokens and their roles. Only hashes are stored; a token is shown once, when created.
 
-Tokens are 256 random bits, so that one round of SHA-256 keeps them as safe as a slow hash would.
+A token is 256 random bits, so one round of SHA-256 protects it as well as a slow hash would.
 """
 
 import fcntl
@@ -27,8 +27,8 @@ from pydantic import (
 )
 
 _log = structlog.get_logger()
-# How late a revoked token may still let in, in seconds.
-_LOOK_EVERY_S = 1.0
+# Seconds for which a revoked token may still be accepted.
+_CHECK_INTERVAL_S = 1.0
 
 
 class Role(StrEnum):
@@ -40,7 +40,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def may(self, needed: "Role") -> bool:
-        """Whether this role is enough where `needed` is asked for."""
+        """Whether this role suffices where `needed` is required."""
         return self is needed or needed in _INCLUDES[self]
 
 
@@ -72,10 +72,10 @@ class TokensError(Exception):
 
 
 class Tokens:
-    """Who may call. With a `path`, its file is read again soon after it has changed.
+    """The valid tokens. With a `path`, the file is read again soon after a change.
 
-    A file that cannot be used any more leaves what was read before, until it can: half a file
-    would shut everybody out, Alertmanager included. `clock` gives epoch seconds.
+    While the file is unusable, the tokens read before stay valid: half a file would refuse every
+    caller, Alertmanager included. `clock` gives epoch seconds.
     """
 
     def __init__(
@@ -86,45 +86,45 @@ class Tokens:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._entries, self._path, self._clock = entries, path, clock
-        # As the file was when it was read, and when it could not be.
-        self._seen = self._failed = _state(path)
-        self._looked = clock()
+        # The file's state at the last successful, and at the last failed, read.
+        self._read_state = self._failed_state = _state(path)
+        self._checked_at = clock()
 
-    def of(self, secret: str) -> Token | None:
-        """Whose token this is, None where it is nobody's or is over."""
+    def find(self, secret: str) -> Token | None:
+        """The token with this secret; None if it is unknown or expired."""
         return self.by_digest(_digest(secret))
 
     def by_digest(self, digest: str) -> Token | None:
-        """The same by the token's SHA-256; every entry is compared, whichever matches."""
+        """The token with this SHA-256. All entries are compared: the time reveals nothing."""
         self._refresh()
         now = self._clock()
-        found = None
+        match = None
         for entry in self._entries:
             if secrets.compare_digest(entry.sha256, digest):
-                found = entry
-        return found if found is not None and found.valid(now) else None
+                match = entry
+        return match if match is not None and match.valid(now) else None
 
     def _refresh(self) -> None:
         now = self._clock()
-        if self._path is None or 0 <= now - self._looked < _LOOK_EVERY_S:
+        if self._path is None or 0 <= now - self._checked_at < _CHECK_INTERVAL_S:
             return
-        self.look()
+        self.refresh()
 
-    def look(self) -> None:
-        """Read the file if it has changed, and not only once a while: for people, who can wait."""
-        self._looked = self._clock()
+    def refresh(self) -> None:
+        """Read the file now if it has changed, without the interval between two checks."""
+        self._checked_at = self._clock()
         state = _state(self._path)
-        if self._path is None or state == self._seen:
+        if self._path is None or state == self._read_state:
             return
         try:
             self._entries = _read(self._path)
         except TokensError as error:
-            # It is tried again until it succeeds: what cannot be read now may hold a revocation.
-            if state != self._failed:
+            # Tried again until it succeeds: the unread change may be a revocation.
+            if state != self._failed_state:
                 _log.error("tokens_unreadable", why=str(error))
-            self._failed = state
+            self._failed_state = state
         else:
-            self._seen, self._failed = state, self._seen
+            self._read_state, self._failed_state = state, self._read_state
             _log.info("tokens_read", count=len(self._entries))
 
 
@@ -135,27 +135,27 @@ def load(path: Path, *, clock: Callable[[], float] = time.time) -> Tokens:
     """Raises TokensError, also where the file holds no token."""
     entries = _read(path)
     if not entries:
-        raise TokensError(f"{path}: it holds no token")
+        raise TokensError(f"{path}: the tokens file holds no token")
     return Tokens(entries, path=path, clock=clock)
 
 
-def every(path: Path) -> Sequence[Token]:
-    """What the file holds, expired ones as well. Raises TokensError."""
+def list_tokens(path: Path) -> Sequence[Token]:
+    """All tokens of the file, expired tokens included. Raises TokensError."""
     return _read(path)
 
 
 def create(path: Path, role: Role, name: str, *, expires_at: float | None = None) -> str:
-    """Add a token to the file and return it: the one time that it can be read.
+    """Add a token to the file and return its secret, which is not stored.
 
     `expires_at` in epoch seconds. Raises TokensError, also where the name is taken.
     """
     with _locked(path):
         entries = list(_read(path)) if path.exists() else []
         if any(entry.name == name for entry in entries):
-            raise TokensError(f"{path}: there is a token named {name} already")
+            raise TokensError(f"{path}: a token named {name} exists already")
         secret = secrets.token_urlsafe(32)
         try:
-            made = Token(
+            token = Token(
                 name=name,
                 role=role,
                 sha256=_digest(secret),
@@ -164,12 +164,12 @@ def create(path: Path, role: Role, name: str, *, expires_at: float | None = None
             )
         except ValidationError:
             raise TokensError("a name has 1 to 64 letters, digits or . _ @ -") from None
-        _write(path, [*entries, made])
+        _write(path, [*entries, token])
     return secret
 
 
 def revoke(path: Path, name: str) -> None:
-    """Take a token out of the file. Raises TokensError, also where there is none of that name."""
+    """Remove a token from the file. Raises TokensError, also for an unknown name."""
     with _locked(path):
         entries = _read(path)
         kept = [entry for entry in entries if entry.name != name]
@@ -183,7 +183,7 @@ def _read(path: Path) -> Sequence[Token]:
         return _FILE.validate_json(path.read_bytes())
     except FileNotFoundError:
         hint = "smartcloudops token create --role admin --name YOU"
-        raise TokensError(f"{path}: there is no tokens file; make one: {hint}") from None
+        raise TokensError(f"{path}: no such file; create one with: {hint}") from None
     except OSError as error:
         raise TokensError(f"{path}: {error.strerror}") from None
     except ValidationError as error:
@@ -193,18 +193,18 @@ def _read(path: Path) -> Sequence[Token]:
 
 
 def _write(path: Path, entries: Sequence[Token]) -> None:
-    """In one move, so that whoever reads meanwhile finds the old file or the new one."""
-    beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Replace the file atomically: a reader sees the old file or the new one."""
+    new_path = path.with_name(f".{path.name}.new")
+    descriptor = os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        said = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
-        file.write(json.dumps(said, indent=2) + "\n")
-    beside.replace(path)
+        rows = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
+        file.write(json.dumps(rows, indent=2) + "\n")
+    new_path.replace(path)
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One change at a time: of two at once, the first one's token would be lost."""
+    """Serialise changes: of two at once, the first token would be lost."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -213,10 +213,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _state(path: Path | None) -> tuple[int, int, int] | None:
     try:
-        found = path.stat() if path else None
+        status = path.stat() if path else None
     except OSError:
         return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size) if found else None
+    return (status.st_ino, status.st_mtime_ns, status.st_size) if status else None
 
 
 def _digest(secret: str) -> str:

@@ -223,7 +223,7 @@ class Channels:
             with self._client.stream(
                 method, f"{self._url}/api/v2/{path}", json=body, follow_redirects=False
             ) as answer:
-                content = bounded_read.read(answer, most=_BYTES_MAX, until=until)
+                content = bounded_read.read_bounded(answer, max_bytes=_BYTES_MAX, deadline=until)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             sent = not isinstance(error, _NEVER_SENT)
             reason = f"Alertmanager cannot be reached: {type(error).__name__}"

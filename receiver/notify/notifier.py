@@ -10,7 +10,7 @@ import structlog
 from actions.messaging import MessengerError
 from receiver.audit.tail import Record
 from receiver.db.database import Database
-from receiver.http.rate_limit import Buckets
+from receiver.http.rate_limit import RateLimiter
 from receiver.notify.messages import Message, MessageKind, make_message
 from receiver.notify.metrics import NotifyMetrics
 from receiver.runs import store
@@ -48,7 +48,7 @@ class Notifier:
     _held_back_since: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self._bucket = Buckets(
+        self._bucket = RateLimiter(
             per_s=self.per_minute / 60, burst=float(self.per_minute), clock=self.clock
         )
 

@@ -14,19 +14,19 @@ from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from receiver.http.auth import GuardedRoute, needs, permitted
+from receiver.http.auth import GuardedRoute, check_role, require_role
 from receiver.http.middleware import (
     ID,
     BodyTooLargeError,
-    buckets,
-    dressed,
     header_of,
+    internal_error,
+    make_rate_limiter,
     request_id_of,
-    unforeseen,
+    with_headers,
 )
 from receiver.http.openapi import answers
 from receiver.http.problems import problem
-from receiver.http.rate_limit import Buckets, client_of
+from receiver.http.rate_limit import RateLimiter, client_of
 from receiver.http.tokens import Role, Tokens
 from receiver.webhook import payload
 from receiver.webhook.delivery import InboxUnavailableError, Receipt
@@ -71,10 +71,10 @@ class Deliveries:
     metrics: WebhookMetrics
     clock: Callable[[], float]
     per_s: float
-    _buckets: Buckets = field(init=False)
+    _limiter: RateLimiter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._buckets = buckets(self.per_s)
+        self._limiter = make_rate_limiter(self.per_s)
         self._firing = self.metrics.alerts_received.labels("firing")
         self._resolved = self.metrics.alerts_received.labels("resolved")
 
@@ -94,7 +94,7 @@ class Deliveries:
             refused = _refused(error, request_id)
             self.metrics.rejected.labels(refused.status_code).inc()
             status, body = refused.status_code, bytes(refused.body)
-            headers = dressed(refused.raw_headers, scope, request_id)
+            headers = with_headers(refused.raw_headers, scope, request_id)
         finally:
             self.metrics.duration.observe(time.perf_counter() - started)
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -102,7 +102,7 @@ class Deliveries:
 
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> bytes:
         address = scope["client"][0] if scope.get("client") else ""
-        if wait_s := self._buckets.wait_s(client_of(address)):
+        if wait_s := self._limiter.wait_s(client_of(address)):
             # Alertmanager tries again after 503, and gives up what it is told 429 about.
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -110,7 +110,7 @@ class Deliveries:
                 {"Retry-After": str(int(wait_s) + 1)},
             )
         given = header_of(scope, b"authorization").decode("latin-1")
-        permitted(self.tokens, given, Role.WEBHOOK, address, PATH)
+        check_role(self.tokens, given, Role.WEBHOOK, address, PATH)
         now = self.clock()
         envelope, taken, rejected = await _read(receive, now)
         receipt = await self._stored(taken, now, request_id)
@@ -142,7 +142,7 @@ def _refused(error: Exception, request_id: str) -> Response:
         _log.warning("delivery_rejected", status=int(error.status_code), why=error.detail)
         headers = dict(error.headers or {})
         return problem(error.status_code, error.detail, headers, request_id=request_id)
-    return unforeseen(error, PATH, request_id)
+    return internal_error(error, PATH, request_id)
 
 
 async def _read(receive: Receive, now: float) -> tuple[Envelope, Sequence[Alert], int]:
@@ -227,7 +227,7 @@ _BODY = {
 
 @router.post(
     PATH,
-    openapi_extra=needs(Role.WEBHOOK) | _BODY,
+    openapi_extra=require_role(Role.WEBHOOK) | _BODY,
     responses=answers(DeliveryCounts, "On disk; how many of each kind."),
 )
 async def deliver() -> None:

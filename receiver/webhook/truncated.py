@@ -106,8 +106,8 @@ class Truncated:
             if response.status_code != httpx.codes.OK:
                 raise _UnusableError(f"Alertmanager answered {response.status_code}")
             try:
-                body = bounded_read.read(
-                    response, most=_BYTES_MAX, until=time.monotonic() + _WHOLE_S
+                body = bounded_read.read_bounded(
+                    response, max_bytes=_BYTES_MAX, deadline=time.monotonic() + _WHOLE_S
                 )
             except (TooLargeError, TooSlowError) as error:
                 raise _UnusableError(str(error)) from None

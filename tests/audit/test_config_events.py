@@ -82,7 +82,7 @@ def test_a_new_token_is_recorded_once(state: Database, clock: Clock, file: Path)
     for _ in range(2):
         recorder = _recorder(state, clock, file)
         recorder.start()
-        if len(tokens.every(file)) == 1:
+        if len(tokens.list_tokens(file)) == 1:
             tokens.create(file, Role.ADMIN, "mallory")
         recorder.run_once()
         recorder.stop()

@@ -76,7 +76,7 @@ def test_an_answer_is_bounded_in_time_and_size(
         http.stream("GET", f"{hostile.url}/{path}") as answer,
         pytest.raises(error),
     ):
-        bounded_read.read(answer, most=1_000_000, until=until)
+        bounded_read.read_bounded(answer, max_bytes=1_000_000, deadline=until)
     assert time.monotonic() < until + 1
 
 

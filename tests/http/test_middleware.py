@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from demo.stack.processes import Processes
 from receiver.http import server as serving
 from receiver.http import tokens
-from receiver.http.rate_limit import Buckets, client_of
+from receiver.http.rate_limit import RateLimiter, client_of
 from receiver.http.server import TlsError
 from receiver.http.tokens import Role
 from receiver.settings import Settings
@@ -32,7 +32,7 @@ from tests.end_to_end.service_process import settings
 
 def test_a_bucket_lets_through_what_its_rate_says(clock: Clock) -> None:
     """A burst, then one for each second that passed; each client has its own."""
-    buckets = Buckets(per_s=2, burst=3, clock=clock)
+    buckets = RateLimiter(per_s=2, burst=3, clock=clock)
     assert [buckets.wait_s("a") for _ in range(4)] == [0, 0, 0, 0.5]
     assert buckets.wait_s("b") == 0
     clock.now += 0.5
@@ -43,7 +43,7 @@ def test_a_bucket_lets_through_what_its_rate_says(clock: Clock) -> None:
 
 def test_many_clients_do_not_fill_the_memory(clock: Clock) -> None:
     """Whoever was not seen for longest is forgotten."""
-    buckets = Buckets(per_s=1, burst=1, clock=clock, most=2)
+    buckets = RateLimiter(per_s=1, burst=1, clock=clock, max_clients=2)
     assert [buckets.wait_s(one) for one in "abcb"] == [0, 0, 0, 1]
     assert buckets.wait_s("a") == 0
 

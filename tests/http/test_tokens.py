@@ -39,11 +39,11 @@ def test_only_hashes_are_kept_for_the_owner_alone(file: Path) -> None:
     assert secret not in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     known = tokens.load(file)
-    found = known.of(secret)
+    found = known.find(secret)
     assert found is not None
     assert (found.name, found.role) == ("alice", Role.OPERATOR)
     for wrong in ("", secret[:-1], secret + "x", found.sha256, "ä", "\udcff"):
-        assert known.of(wrong) is None
+        assert known.find(wrong) is None
 
 
 def test_a_token_ends_with_its_time(file: Path, clock: Clock) -> None:
@@ -51,9 +51,9 @@ def test_a_token_ends_with_its_time(file: Path, clock: Clock) -> None:
     secret = tokens.create(file, Role.VIEWER, "alice", expires_at=clock.now + 60)
     known = tokens.load(file, clock=clock)
     clock.now += 59
-    assert known.of(secret) is not None
+    assert known.find(secret) is not None
     clock.now += 1
-    assert known.of(secret) is None
+    assert known.find(secret) is None
 
 
 def test_what_changes_in_the_file_counts_within_a_second(file: Path, clock: Clock) -> None:
@@ -62,14 +62,14 @@ def test_what_changes_in_the_file_counts_within_a_second(file: Path, clock: Cloc
     known = tokens.load(file, clock=clock)
     second = tokens.create(file, Role.OPERATOR, "alice-2")
     clock.now += 1
-    assert known.of(second) is not None
+    assert known.find(second) is not None
     tokens.revoke(file, "alice")
     clock.now += 1
-    assert known.of(first) is None
-    assert known.of(second) is not None
+    assert known.find(first) is None
+    assert known.find(second) is not None
     tokens.revoke(file, "alice-2")
     clock.now += 1
-    assert known.of(second) is None
+    assert known.find(second) is None
     with pytest.raises(TokensError, match="no token named bob"):
         tokens.revoke(file, "bob")
 
@@ -85,11 +85,11 @@ def test_a_revocation_that_could_not_be_read_at_once_counts_once_it_can(
     clock.now += 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
-        known.of(secret)
+        known.find(secret)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     clock.now += 1
-    assert known.of(secret) is None
+    assert known.find(secret) is None
 
 
 @pytest.mark.parametrize("broken", ["", "[", '[{"name": "x"}]', None])
@@ -102,12 +102,12 @@ def test_a_file_that_breaks_shuts_nobody_out(file: Path, clock: Clock, broken: s
         file.unlink()
     else:
         file.write_text(broken)
-    assert known.of(secret) is not None
+    assert known.find(secret) is not None
     with pytest.raises(TokensError):
         tokens.load(file)
     file.write_text(json.dumps([{**json.loads(whole)[0], "name": "renamed"}]))
     clock.now += 1
-    found = known.of(secret)
+    found = known.find(secret)
     assert found is not None
     assert found.name == "renamed"
 
@@ -117,7 +117,7 @@ def test_tokens_made_at_once_are_all_there(file: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda n: tokens.create(file, Role.VIEWER, f"n{n}"), range(16)))
     known = tokens.load(file)
-    assert all(known.of(secret) is not None for secret in made)
+    assert all(known.find(secret) is not None for secret in made)
 
 
 def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
