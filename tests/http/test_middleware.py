@@ -212,7 +212,7 @@ def test_with_a_client_ca_only_its_own_get_in(tmp_path: Path, pki: Pki) -> None:
     ("changed", "said"),
     [
         ({"tls_cert_file": "CERT"}, "TLS_KEY_FILE"),
-        ({"tls_client_ca_file": "CA"}, "go together"),
+        ({"tls_client_ca_file": "CA"}, "must both be set"),
         ({"tls_cert_file": "/nowhere", "tls_key_file": "KEY"}, "TLS_CERT_FILE"),
         ({"tls_cert_file": "CA", "tls_key_file": "KEY"}, "TLS_CERT_FILE"),
         (
