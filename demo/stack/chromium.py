@@ -1,6 +1,6 @@
-"""A browser for the console's tests: found on PATH, or unpacked from Debian's packages.
+"""A browser for the console's tests: on PATH, or unpacked from Debian's packages.
 
-Unpacked, it is found by a script that tells it where its libraries are.
+A script starts the unpacked one with the paths of its libraries.
 """
 
 import shutil
@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from demo.stack.debian import unpack
-from demo.stack.tools import FOLDER, ToolsError, alone
+from demo.stack.tools import FOLDER, ToolsError, lock
 
-# No window, no profile but a fresh one, and no talk with anybody but the page.
+# No window, a fresh profile, and no network requests except those of the page.
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",
@@ -38,24 +38,24 @@ _HINT = "install Chromium so that it is on PATH"
 
 
 def find(*, folder: Path = FOLDER) -> Path:
-    """The browser. Raises ToolsError where there is none; never fetches."""
-    if found := _look(folder):
-        return found
-    raise ToolsError("there is no Chromium here: run 'make browser'")
+    """The browser, never fetched. Raises ToolsError if it is missing."""
+    if program := _find(folder):
+        return program
+    raise ToolsError("Chromium is missing: run 'make browser'")
 
 
 def require(*, folder: Path = FOLDER) -> Path:
-    """The browser, fetched where it is missing. Raises ToolsError."""
-    if not _look(folder):
-        with alone(folder):
-            if not _look(folder):
+    """The browser, fetched if it is missing. Raises ToolsError."""
+    if not _find(folder):
+        with lock(folder):
+            if not _find(folder):
                 _fetch(folder)
     return find(folder=folder)
 
 
-def _look(folder: Path) -> Path | None:
-    if found := next(filter(None, map(shutil.which, _NAMES)), None):
-        return Path(found).absolute()
+def _find(folder: Path) -> Path | None:
+    if on_path := next(filter(None, map(shutil.which, _NAMES)), None):
+        return Path(on_path).absolute()
     fetched = folder / "chromium/run"
     return fetched if fetched.is_file() else None
 
@@ -71,7 +71,7 @@ def _write_script(root: Path) -> None:
 
 
 def main(*, folder: Path = FOLDER) -> int:
-    """`make browser`: where it is, or one line on what is missing."""
+    """`make browser`: prints the path, or one line on what is missing."""
     try:
         click.echo(f"{'chromium':14} {require(folder=folder)}")
     except ToolsError as error:

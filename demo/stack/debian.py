@@ -1,7 +1,7 @@
-"""Programs of Debian's packages, unpacked with all that they need into a folder of their own.
+"""Programs of Debian's packages, unpacked with all their dependencies into their own folder.
 
-As in `demo.stack.tools`, no root is needed and the machine's packages stay as they are: what
-apt would install is downloaded and unpacked.
+As in `demo.stack.tools`, no root is needed and the machine's packages do not change: the packages
+that apt would install are downloaded and unpacked.
 """
 
 import re
@@ -22,9 +22,9 @@ def unpack(
     hint: str,
     finish: Callable[[Path], None] = lambda _: None,
 ) -> None:
-    """What an installation of the packages would add to this machine, in the folder `into`.
+    """Unpack the packages, with those that apt would install with them, into the folder `into`.
 
-    `finish` gets the folder before it is in place. Raises ToolsError, with the `hint`.
+    `finish` gets the folder before it is moved there. Raises ToolsError, with the `hint`.
     """
     folder = into.parent
     if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
@@ -37,19 +37,19 @@ def unpack(
         for deb in sorted(debs.glob("*.deb")):
             run("dpkg-deb", "-x", str(deb), str(root), hint=hint)
         finish(root)
-        # Renamed when complete: what is in place was never interrupted.
+        # Renamed when complete, so that an interrupted unpacking leaves no folder in place.
         shutil.rmtree(into, ignore_errors=True)
         root.rename(into)
 
 
 def libraries(root: Path) -> list[str]:
-    """Where an unpacked program finds the libraries that came with it."""
-    found = (root.glob(f"{top}/*-linux-gnu") for top in ("usr/lib", "lib"))
-    return [str(path) for paths in found for path in sorted(paths)]
+    """The folders of the libraries of an unpacked program."""
+    folders = (root.glob(f"{top}/*-linux-gnu") for top in ("usr/lib", "lib"))
+    return [str(path) for paths in folders for path in sorted(paths)]
 
 
 def _download(packages: Sequence[str], into: Path, folder: Path, hint: str) -> None:
-    """By the machine's package lists or, where those are missing or old, by ours."""
+    """With the machine's package lists or, if those are missing or old, with our own."""
     apt = ("apt-get", "-qq", "-c", str(apt_config(folder)))
     try:
         _download_by(apt, packages, into, hint)
@@ -57,7 +57,7 @@ def _download(packages: Sequence[str], into: Path, folder: Path, hint: str) -> N
         lists = folder / "apt/lists"
         (lists / "partial").mkdir(parents=True, exist_ok=True)
         ours = (*apt, "-o", f"Dir::State::Lists={lists}")
-        # One source that fails must not matter while the others have the packages.
+        # A source may fail as long as the others have the packages.
         run(*ours, "update", check=False, hint=hint)
         _download_by(ours, packages, into, hint)
 

@@ -1,4 +1,4 @@
-"""HAProxy before several receivers: found on PATH, or unpacked from Debian's packages.
+"""HAProxy before several receivers: on PATH, or unpacked from Debian's packages.
 
 It runs deploy/haproxy.cfg; only the addresses differ.
 """
@@ -14,24 +14,24 @@ import click
 
 from demo.stack.debian import libraries, unpack
 from demo.stack.processes import Processes, free_port
-from demo.stack.tools import FOLDER, ToolsError, alone
+from demo.stack.tools import FOLDER, ToolsError, lock
 
 CONFIG = Path(__file__).parents[2] / "deploy/haproxy.cfg"
 _HINT = "install HAProxy so that haproxy is on PATH"
 
 
 def require(*, folder: Path = FOLDER) -> Sequence[str]:
-    """The command that runs it, fetched where it is missing. Raises ToolsError."""
+    """The command that runs it, fetched if it is missing. Raises ToolsError."""
     if on_path := shutil.which("haproxy"):
         return (on_path,)
     root = folder / "haproxy"
     program = root / "usr/sbin/haproxy"
     if not program.is_file():
-        with alone(folder):
+        with lock(folder):
             if not program.is_file():
                 unpack(("haproxy",), root, hint=_HINT)
-    theirs = ":".join(libraries(root))
-    return (*(("env", f"LD_LIBRARY_PATH={theirs}") if theirs else ()), str(program))
+    paths = ":".join(libraries(root))
+    return (*(("env", f"LD_LIBRARY_PATH={paths}") if paths else ()), str(program))
 
 
 def start(processes: Processes, *, folder: Path, receivers: Sequence[str]) -> str:
@@ -51,7 +51,7 @@ def start(processes: Processes, *, folder: Path, receivers: Sequence[str]) -> st
 
 
 def _config(receivers: Sequence[str], port: int) -> str:
-    """The shipped configuration for this machine, where there are no names to look up."""
+    """The shipped configuration for this machine, with addresses in place of names."""
     servers = "\n".join(
         f"  server receiver-{number} {urlsplit(url).netloc}"
         for number, url in enumerate(receivers, start=1)
@@ -62,7 +62,7 @@ def _config(receivers: Sequence[str], port: int) -> str:
 
 
 def main() -> int:
-    """`make proxy`: where it is, or one line on what is missing."""
+    """`make proxy`: prints the path, or one line on what is missing."""
     try:
         click.echo(f"{'haproxy':14} {require()[-1]}")
     except ToolsError as error:

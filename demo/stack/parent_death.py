@@ -1,6 +1,6 @@
-"""Ties a process to the one that started it, so that no crash leaves anything running.
+"""Ends a process with the one that started it, so that no crash leaves a process running.
 
-Run by its path, before anything else is imported, it becomes another program:
+Run by its path, before any other import, it becomes another program:
 `python -IS parent_death.py PARENT_PID PROGRAM ARGUMENTS…`. A separate program and not a
 `preexec_fn`, which may deadlock in a process that has threads.
 """
@@ -16,18 +16,18 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent(parent: int, number: signal.Signals) -> None:
     """Ask the kernel to send this process a signal when process `parent`, its parent, ends.
 
-    It is sent when the *thread* that started this process ends: start children from one that
-    lasts. Ends this process at once where the parent is gone already. Linux only; elsewhere
-    nothing is asked and a killed parent leaves its children behind.
+    The kernel sends it when the *thread* that started this process ends: start children from a
+    thread that lasts. Ends this process at once if the parent has already ended. Linux only;
+    elsewhere a killed parent leaves its children running.
     """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    # It may have ended between our start and the request, which then comes too late.
+    # The parent may have ended between the start and the request.
     if os.getppid() != parent:
         os.kill(os.getpid(), number)
 
 
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[1]), signal.SIGKILL)
-    os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 to become the program is the point
+    os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 the purpose of this module

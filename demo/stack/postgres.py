@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own, in a folder that goes with it."""
+"""A temporary PostgreSQL server in its own folder."""
 
 import os
 import pwd
@@ -16,11 +16,11 @@ import click
 
 from demo.stack.debian import libraries, unpack
 from demo.stack.processes import Child, Processes, free_port
-from demo.stack.tools import FOLDER, ToolsError, alone
+from demo.stack.tools import FOLDER, ToolsError, lock
 
 _TIMEOUT_S = 60
 _HINT = "install PostgreSQL so that initdb is on PATH"
-# It refuses to run as root.
+# PostgreSQL refuses to run as root.
 _INSTEAD_OF_ROOT = "nobody"
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
@@ -31,7 +31,7 @@ _OPTIONS = {
 
 
 class PostgresError(Exception):
-    """The server did not come up; the message says why."""
+    """The server did not start; the message says why."""
 
 
 @dataclass(kw_only=True)
@@ -54,7 +54,7 @@ class Postgres:
         until = time.monotonic() + _TIMEOUT_S
         while not self._ready():
             if not self.child.alive() or time.monotonic() > until:
-                raise PostgresError(str(self.child.failure("did not come up")))
+                raise PostgresError(str(self.child.failure("did not start")))
             time.sleep(0.05)
 
     def kill(self) -> None:
@@ -70,49 +70,49 @@ class Postgres:
         return f"{self.url.removesuffix('/postgres')}/{name}"
 
     def _ready(self) -> bool:
-        asked = [*_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return subprocess.run(asked, check=False, timeout=_TIMEOUT_S).returncode == 0
+        command = [*_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False, timeout=_TIMEOUT_S).returncode == 0
 
 
 @contextmanager
 def running(processes: Processes) -> Iterator[Postgres]:
-    """A server that is up. Raises PostgresError, ToolsError."""
+    """A running server. Raises PostgresError, ToolsError."""
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch) / "data"
         folder.mkdir(mode=0o700)
-        _give(Path(scratch), folder)
+        _give_to_postgres_user(Path(scratch), folder)
         command = [*_program("initdb"), "-D", str(folder), "-U", "app", "-A", "trust", "-N"]
-        made = subprocess.run(
+        initdb = subprocess.run(
             [*_unprivileged(), *command],
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_S,
             check=False,
         )
-        if made.returncode:
-            raise PostgresError(f"initdb failed: {(made.stderr.splitlines() or ['?'])[-1]}")
+        if initdb.returncode:
+            raise PostgresError(f"initdb failed: {(initdb.stderr.splitlines() or ['?'])[-1]}")
         server = Postgres(folder=folder, processes=processes)
         server.start()
         try:
             yield server
         finally:
-            # Nothing in it is wanted any more, and an orderly stop waits for its clients.
+            # Its data is not needed any more, and an orderly stop would wait for its clients.
             server.kill()
 
 
 def require(*, folder: Path = FOLDER) -> Path:
-    """Where its programs are, fetched where they are missing. Raises ToolsError."""
+    """The folder of its programs, fetched if they are missing. Raises ToolsError."""
     if _programs(folder) is None:
-        with alone(folder):
+        with lock(folder):
             if _programs(folder) is None:
                 unpack(("postgresql",), folder / "postgresql", hint=_HINT)
-    if found := _programs(folder):
-        return found
-    raise ToolsError(f"there is no PostgreSQL: {_HINT}")
+    if programs := _programs(folder):
+        return programs
+    raise ToolsError(f"PostgreSQL is missing: {_HINT}")
 
 
 def _programs(folder: Path) -> Path | None:
-    """On PATH, or where Debian keeps each version, off it; the newest, installed or unpacked."""
+    """On PATH, or the newest of Debian's folders, which are not on PATH; installed or unpacked."""
     if on_path := shutil.which("initdb"):
         return Path(on_path).resolve().parent
     kept = [
@@ -127,8 +127,8 @@ def _program(name: str, folder: Path = FOLDER) -> list[str]:
     programs = require(folder=folder)
     if folder not in programs.parents:
         return [str(programs / name)]
-    theirs = ":".join(libraries(folder / "postgresql"))
-    return [*(["env", f"LD_LIBRARY_PATH={theirs}"] if theirs else []), str(programs / name)]
+    paths = ":".join(libraries(folder / "postgresql"))
+    return [*(["env", f"LD_LIBRARY_PATH={paths}"] if paths else []), str(programs / name)]
 
 
 def _unprivileged() -> list[str]:
@@ -138,19 +138,19 @@ def _unprivileged() -> list[str]:
     if setpriv is None:
         raise PostgresError("PostgreSQL refuses to run as root, and setpriv is missing")
     user = pwd.getpwnam(_INSTEAD_OF_ROOT)
-    # The change of user makes the kernel forget that the server is to end with its parent.
+    # The change of user cancels the kernel's signal at the end of the parent; ask for it again.
     tie = ("--pdeathsig", "KILL")
     return [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *tie]
 
 
-def _give(*folders: Path) -> None:
+def _give_to_postgres_user(*folders: Path) -> None:
     if os.geteuid() == 0:
         for folder in folders:
             shutil.chown(folder, _INSTEAD_OF_ROOT)
 
 
 def main() -> int:
-    """`make database`: where it is, or one line on what is missing."""
+    """`make database`: prints the path, or one line on what is missing."""
     try:
         click.echo(f"{'postgresql':14} {require()}")
     except ToolsError as error:

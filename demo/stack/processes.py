@@ -20,14 +20,14 @@ import httpx
 
 from demo.stack.parent_death import end_with_parent
 
-_TETHER = Path(__file__).with_name("parent_death.py")
+_PARENT_DEATH = Path(__file__).with_name("parent_death.py")
 # Below the range that kernels give to outgoing connections, one of which could take a free port
-# between the look and the bind; random, so that two chains at once rarely meet.
+# between the check and the bind; random, so that two environments at once rarely conflict.
 _PORTS = range(20_000, 32_000)
 _POLL_S = 0.05
 _LOG_LINES_SHOWN = 10
 
-_Found = TypeVar("_Found")
+_Value = TypeVar("_Value")
 
 
 class ProcessError(Exception):
@@ -36,7 +36,7 @@ class ProcessError(Exception):
 
 @dataclass(kw_only=True)
 class Child:
-    """A process; what it writes is in `log`. `wanted` until somebody stops it here."""
+    """A process with its output in `log`; `wanted` until it is stopped here."""
 
     name: str
     command: Sequence[str | Path]
@@ -52,13 +52,13 @@ class Child:
         return self.popen.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """SIGKILL, and wait until it has ended."""
         self.wanted = False
         self.popen.kill()
         self.popen.wait()
 
     def stop(self, *, grace_s: float = 5) -> None:
-        """SIGTERM, and SIGKILL to what is still there after `grace_s`."""
+        """SIGTERM, and SIGKILL if it still runs after `grace_s`."""
         self.wanted = False
         self.popen.terminate()
         try:
@@ -67,16 +67,16 @@ class Child:
             self.kill()
 
     def failure(self, what: str) -> ProcessError:
-        """An error that says what went wrong and how the log ends."""
+        """An error with the fault and the end of the log."""
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
         return ProcessError("\n  ".join((f"{self.name} {what}; {self.log} ends with:", *lines)))
 
 
 class Processes:
-    """The processes of one chain, stopped in the reverse order of their start.
+    """The processes of one environment, stopped in the reverse order of their start.
 
-    Use from the main thread, as a context manager. Logs go to `<folder>/<name>.log`, anew with
-    each start of that name.
+    Use from the main thread, as a context manager. Logs go to `<folder>/<name>.log`, overwritten
+    by each start of that name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,13 +99,13 @@ class Processes:
     ) -> Child:
         """Start a program. `env` is the whole environment; None is this process's own."""
         if threading.current_thread() is not threading.main_thread():
-            # The kernel ends a tethered child with the thread that started it.
+            # The kernel ends a child with the thread that started it.
             raise RuntimeError("processes are started from the main thread")
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [sys.executable, "-IS", _TETHER, str(os.getpid()), *command],
+                [sys.executable, "-IS", _PARENT_DEATH, str(os.getpid()), *command],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -158,24 +158,24 @@ class Processes:
             raise child.failure(f"ended with code {code}")
 
     def check(self) -> None:
-        """Raise ProcessError where a process has ended that nobody stopped."""
+        """Raise ProcessError if a process has ended without being stopped."""
         for child in self._children:
             if child.wanted and not child.alive():
                 raise child.failure(f"has ended with code {child.popen.returncode}")
 
     def stop(self) -> None:
-        """Stop what runs, what was started last first."""
+        """Stop all processes, the last started first."""
         while self._children:
             self._children.pop().stop()
 
 
 def without_aws() -> dict[str, str]:
-    """The environment without the caller's own AWS account, which no child is to reach."""
+    """The environment without the caller's AWS account, which no child may use."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on now."""
+    """A port of 127.0.0.1 on which no server listens."""
     while True:
         port = secrets.choice(_PORTS)
         with socket.socket() as probe:
@@ -187,7 +187,7 @@ def free_port() -> int:
 
 
 def wait_ready(child: Child, url: str, *, timeout_s: float = 30) -> None:
-    """Wait until `url` answers 200. Raises ProcessError, at once where the process ends."""
+    """Wait until `url` answers 200. Raises ProcessError, at once if the process ends."""
     with httpx.Client(trust_env=False, timeout=2) as http:
 
         def answers() -> bool | None:
@@ -208,7 +208,7 @@ def wait_announced(child: Child, *, timeout_s: float = 60) -> dict[str, Any]:
 
 
 def _announced(log: Path) -> dict[str, Any] | None:
-    # What follows the last line end is not whole yet.
+    # The text after the last line end is incomplete.
     for line in log.read_text(errors="replace").split("\n")[:-1]:
         if line.startswith("{"):
             with suppress(json.JSONDecodeError):
@@ -216,20 +216,20 @@ def _announced(log: Path) -> dict[str, Any] | None:
     return None
 
 
-def _wait(child: Child, look: Callable[[], _Found | None], *, timeout_s: float) -> _Found:
+def _wait(child: Child, read: Callable[[], _Value | None], *, timeout_s: float) -> _Value:
     until = time.monotonic() + timeout_s
     while True:
-        found = look()
-        # Asked after the look: it may have been another's server that answered on a lost port.
+        value = read()
+        # Checked afterwards: another server may have answered on a lost port.
         if not child.alive():
             raise child.failure(f"ended with code {child.popen.returncode} before it was ready")
-        if found is not None:
-            return found
+        if value is not None:
+            return value
         if time.monotonic() > until:
             raise child.failure(f"was not ready within {timeout_s:.0f} s")
         time.sleep(_POLL_S)
 
 
 def end_with_make() -> None:
-    """Let this process get SIGTERM when the one that started it ends, be it killed."""
+    """Get SIGTERM when the parent of this process ends, also by a kill."""
     end_with_parent(os.getppid(), signal.SIGTERM)

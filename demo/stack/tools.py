@@ -1,7 +1,7 @@
-"""Prometheus, Alertmanager and their tools: found on PATH, or unpacked from Debian's packages.
+"""Prometheus, Alertmanager and their tools: on PATH, or unpacked from Debian's packages.
 
-`apt-get download` works in folders of its own under `.tools/`, so it needs no root, starts no
-service and leaves the machine's packages alone; only the machine's sources and keyrings are read.
+`apt-get download` works in its own folders under `.tools/`: it needs no root, starts no service and
+does not change the machine's packages; it only reads the machine's sources and keyrings.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from types import MappingProxyType
 import click
 
 FOLDER = Path(__file__).parents[2] / ".tools"
-# Packages and lists come over slow lines too; a mirror that hangs must still end.
+# Long enough for a slow connection; a mirror that hangs must not block for ever.
 _FETCH_TIMEOUT_S = 300
 _HINT = "install Prometheus, Alertmanager and node_exporter so that they are on PATH"
 
@@ -35,7 +35,7 @@ exec "$usr/libexec/{name}" "$@"
 
 
 class ToolsError(Exception):
-    """A tool is neither here nor to be had; the message says in one line what to install."""
+    """A tool is missing and cannot be fetched; the message says in one line what to install."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """The names that a program goes by on PATH, Debian's last, and the package it is in."""
+    """The names of a program on PATH, Debian's last, and its package."""
 
     names: tuple[str, ...]
     package: str
@@ -73,50 +73,50 @@ _SOURCES: Mapping[str, _Source] = MappingProxyType(
 def find(name: str, *, folder: Path = FOLDER) -> Path:
     """The program called `name` (a field of `Tools`), on PATH or already fetched.
 
-    Raises ToolsError where it is not there; never fetches.
+    Raises ToolsError if it is missing; never fetches.
     """
-    if found := _look(name, folder):
-        return found
-    raise ToolsError(f"{name} is not here: run 'make tools'")
+    if program := _find(name, folder):
+        return program
+    raise ToolsError(f"{name} is missing: run 'make tools'")
 
 
 def require(*, folder: Path = FOLDER) -> Tools:
-    """All tools, fetched where they are missing. Raises ToolsError."""
+    """All tools, fetched if any is missing. Raises ToolsError."""
     names = [field.name for field in fields(Tools)]
-    if not all(_look(name, folder) for name in names):
-        with alone(folder):
-            if not all(_look(name, folder) for name in names):
+    if not all(_find(name, folder) for name in names):
+        with lock(folder):
+            if not all(_find(name, folder) for name in names):
                 _fetch({source.package for source in _SOURCES.values()}, folder)
     return Tools(**{name: find(name, folder=folder) for name in names})
 
 
 def version(tool: Path) -> str:
-    """What `--version` says, e.g. `2.42.0+ds`; raises ToolsError where the program cannot run."""
+    """The output of `--version`, e.g. `2.42.0+ds`; raises ToolsError if the program cannot run."""
     try:
-        said = subprocess.run(
+        process = subprocess.run(
             [tool, "--version"], capture_output=True, text=True, timeout=30, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolsError(f"{tool} does not run on this machine; remove or replace it") from error
-    found = re.search(r"version (\S+)", said.stdout + said.stderr)
-    return found[1] if found else "?"
+    match = re.search(r"version (\S+)", process.stdout + process.stderr)
+    return match[1] if match else "?"
 
 
-def _look(name: str, folder: Path) -> Path | None:
+def _find(name: str, folder: Path) -> Path | None:
     names = _SOURCES[name].names
-    if found := next(filter(None, map(shutil.which, names)), None):
-        # A relative entry of PATH means something else to a child in another folder.
-        return Path(found).absolute()
+    if on_path := next(filter(None, map(shutil.which, names)), None):
+        # A child in another folder would resolve a relative entry of PATH differently.
+        return Path(on_path).absolute()
     fetched = folder / "debian/usr/bin" / names[-1]
     return fetched if fetched.is_file() else None
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Two makes at once: the second waits, and then finds everything fetched."""
+def lock(folder: Path) -> Iterator[None]:
+    """Of two makes at once the second waits, and then finds all tools fetched."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -136,15 +136,15 @@ def _fetch(packages: set[str], folder: Path) -> None:
             run("dpkg-deb", "-x", str(deb), str(root))
         for source in _SOURCES.values():
             _relocate(root, source.names[-1])
-        # Renamed when complete: what is in place was never interrupted.
+        # Renamed when complete, so that an interrupted fetch leaves no folder in place.
         shutil.rmtree(folder / "debian", ignore_errors=True)
         root.rename(folder / "debian")
 
 
 def _download(packages: set[str], into: Path, folder: Path) -> list[Path]:
-    """The .deb files, by the machine's package lists or, where those are missing or old, by ours.
+    """The .deb files, by the machine's package lists or, if those are missing or old, by our own.
 
-    apt-get itself holds what it downloads against the signed lists.
+    apt-get verifies its downloads against the signed lists.
     """
     apt = ("apt-get", "-qq", "-c", str(apt_config(folder)))
     try:
@@ -153,13 +153,13 @@ def _download(packages: set[str], into: Path, folder: Path) -> list[Path]:
         lists = folder / "apt/lists"
         (lists / "partial").mkdir(parents=True, exist_ok=True)
         ours = (*apt, "-o", f"Dir::State::Lists={lists}")
-        # One source that fails must not matter while the others have the packages.
+        # A source may fail as long as the others have the packages.
         run(*ours, "update", check=False)
         return _download_by(ours, packages, into)
 
 
 def _download_by(apt: tuple[str, ...], packages: set[str], into: Path) -> list[Path]:
-    """The packages, and the scripts and fonts of their web pages, which Debian packs apart."""
+    """The packages, and the scripts and fonts of their pages, which are packages of their own."""
     debs: set[Path] = set()
     while packages:
         run(*apt, "download", *sorted(packages), cwd=into)
@@ -172,17 +172,17 @@ def _download_by(apt: tuple[str, ...], packages: set[str], into: Path) -> list[P
 
 
 def _relocate(root: Path, name: str) -> None:
-    """Let a program that looks for its pages and templates in the machine's folder look in ours.
+    """Make a program read its pages and templates from our folder, not from the machine's.
 
-    Debian's builds name `/usr/share/prometheus` and cannot be told otherwise. A path of the same
-    length takes its place: that of an open file, which a script in the program's place provides.
+    Debian's builds contain the path `/usr/share/prometheus`. A path of the same length replaces it:
+    that of an open file, which a script in the program's place provides.
     """
     program, moved = root / "usr/bin" / name, root / "usr/libexec" / name
     with program.open("r+b") as file, mmap.mmap(file.fileno(), 0) as code:
-        found = [match.start() for match in re.finditer(_PAGES, code)]
-        for start in found:
+        positions = [match.start() for match in re.finditer(_PAGES, code)]
+        for start in positions:
             code[start : start + len(_PAGES)] = _PAGES_BY_FD
-    if found:
+    if positions:
         moved.parent.mkdir(exist_ok=True)
         program.rename(moved)
         program.write_text(_WRAPPER.format(name=name), encoding="utf-8")
@@ -190,19 +190,19 @@ def _relocate(root: Path, name: str) -> None:
 
 
 def apt_config(folder: Path) -> Path:
-    """Read after the machine's own configuration, which may name proxies and mirrors."""
+    """Apt reads it after the machine's own configuration, which may name proxies and mirrors."""
     cache = folder / "apt/cache"
     (cache / "archives/partial").mkdir(parents=True, exist_ok=True)
     config = folder / "apt/apt.conf"
     config.write_text(
         f'Dir::Cache "{cache}";\n'
-        # `_apt` may not enter a private folder; setting this aside spares root a warning.
+        # The user `_apt` may not enter a private folder; without this root gets a warning.
         'APT::Sandbox::User "root";\n'
         'Acquire::Languages "none";\n'
         'Acquire::Retries "3";\n'
-        # Descriptions of desktop applications: larger than all that is needed.
+        # Descriptions of desktop applications are larger than all needed packages.
         'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";\n'
-        # The machine's hooks speak to its services and clean its caches.
+        # The machine's hooks call its services and clean its caches.
         "#clear APT::Update::Pre-Invoke;\n"
         "#clear APT::Update::Post-Invoke;\n"
         "#clear APT::Update::Post-Invoke-Success;\n",
@@ -212,7 +212,7 @@ def apt_config(folder: Path) -> Path:
 
 
 def run(*command: str, cwd: Path | None = None, check: bool = True, hint: str = _HINT) -> str:
-    """What the command writes. Raises ToolsError, which ends in the hint."""
+    """The output of the command. Raises ToolsError, which ends with the hint."""
     try:
         return subprocess.run(
             command, cwd=cwd, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=check
@@ -220,12 +220,12 @@ def run(*command: str, cwd: Path | None = None, check: bool = True, hint: str = 
     except subprocess.TimeoutExpired as error:
         raise ToolsError(f"{command[0]} did not end within {_FETCH_TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise ToolsError(f"{command[0]} failed ({said[-1].strip()}): {hint}") from error
+        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        raise ToolsError(f"{command[0]} failed ({lines[-1].strip()}): {hint}") from error
 
 
 def main(*, folder: Path = FOLDER) -> int:
-    """`make tools`: one line a tool, or one line on what is missing."""
+    """`make tools`: prints a line for each tool, or one line on what is missing."""
     try:
         tools = require(folder=folder)
         paths = {field.name: getattr(tools, field.name) for field in fields(Tools)}
@@ -234,8 +234,8 @@ def main(*, folder: Path = FOLDER) -> int:
     except ToolsError as error:
         click.echo(f"tools: {error}", err=True)
         return 1
-    for (name, path), said in zip(paths.items(), versions, strict=True):
-        click.echo(f"{name:14} {said:12} {path}")
+    for (name, path), number in zip(paths.items(), versions, strict=True):
+        click.echo(f"{name:14} {number:12} {path}")
     return 0
 
 

@@ -93,7 +93,7 @@ def test_a_tool_on_path_is_taken(bare: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("bare")
 def test_a_missing_tool_is_named(tmp_path: Path) -> None:
     """`find` fetches nothing and says what to do."""
-    with pytest.raises(tools.ToolsError, match="promtool is not here: run 'make tools'"):
+    with pytest.raises(tools.ToolsError, match="promtool is missing: run 'make tools'"):
         tools.find("promtool", folder=tmp_path)
     assert not list(tmp_path.glob("debian"))
 
@@ -109,11 +109,11 @@ def test_another_system_is_told_what_to_install(tmp_path: Path) -> None:
 def test_packages_are_fetched_once(debian: Path, tmp_path: Path) -> None:
     """Old package lists are renewed in a private folder, and a second call does nothing."""
     good(debian)
-    found = tools.require(folder=tmp_path / "tools")
-    assert tools.version(found.amtool) == "9.9"
+    programs = tools.require(folder=tmp_path / "tools")
+    assert tools.version(programs.amtool) == "9.9"
     calls = debian.read_text()
     assert f"Dir::State::Lists={tmp_path}/tools/apt/lists update" in calls
-    assert tools.require(folder=tmp_path / "tools") == found
+    assert tools.require(folder=tmp_path / "tools") == programs
     assert debian.read_text() == calls
 
 
@@ -122,15 +122,15 @@ def test_programs_look_for_their_pages_where_they_were_unpacked(
 ) -> None:
     """Debian's builds name a folder of the machine, which is led to ours, also after a move."""
     good(debian)
-    found = tools.require(folder=tmp_path / "tools")
+    programs = tools.require(folder=tmp_path / "tools")
     (tmp_path / "tools").rename(tmp_path / "moved")
-    moved = tmp_path / "moved" / found.prometheus.relative_to(tmp_path / "tools")
-    said = subprocess.run([moved], capture_output=True, text=True, check=True)
-    assert said.stdout == "tool, version 9.9 with pages\n"
+    moved = tmp_path / "moved" / programs.prometheus.relative_to(tmp_path / "tools")
+    process = subprocess.run([moved], capture_output=True, text=True, check=True)
+    assert process.stdout == "tool, version 9.9 with pages\n"
 
 
 def test_an_interrupted_fetch_is_repeated(debian: Path, tmp_path: Path) -> None:
-    """A broken archive leaves nothing that looks like a tool, and the next try starts anew."""
+    """A broken archive leaves no tool behind, and the next try starts again."""
     folder = tmp_path / "tools"
     (folder / "unpacking-old/debian/usr/bin").mkdir(parents=True)
     with pytest.raises(tools.ToolsError, match=r"dpkg-deb failed \(unexpected end of file"):
@@ -194,10 +194,10 @@ def test_make_tools_prints_a_line_a_tool() -> None:
 def test_make_tools_fails_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A system without the tools gets one line on stderr and exit code 1."""
     assert tools.main(folder=tmp_path / "tools") == 1
-    said = capsys.readouterr()
-    assert not said.out
-    assert len(said.err.splitlines()) == 1
-    assert said.err.startswith("tools: this system has no apt-get")
+    output = capsys.readouterr()
+    assert not output.out
+    assert len(output.err.splitlines()) == 1
+    assert output.err.startswith("tools: this system has no apt-get")
 
 
 def test_a_browser_on_path_is_taken(bare: Path, tmp_path: Path) -> None:
@@ -214,9 +214,9 @@ def test_a_browser_is_unpacked_with_all_that_it_needs(
     """What apt would install, and nothing is installed."""
     (bare / "apt-get").write_text(_APT_GET_OF_A_BROWSER.format(log=debian))
     (bare / "dpkg-deb").write_text(_DPKG_DEB_OF_A_BROWSER)
-    found = chromium.require(folder=tmp_path / "tools")
-    said = subprocess.run([found, "x"], capture_output=True, text=True, check=True)
-    assert said.stdout == "browser x\n"
+    program = chromium.require(folder=tmp_path / "tools")
+    process = subprocess.run([program, "x"], capture_output=True, text=True, check=True)
+    assert process.stdout == "browser x\n"
     assert "download chromium libnss3" in debian.read_text()
 
 
