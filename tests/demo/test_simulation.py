@@ -101,20 +101,20 @@ def _healed(sim: Simulated) -> Iterator[None]:
 
 def test_two_groups_of_six_in_three_zones_serve(sim: Simulated) -> None:
     """As EC2 discovery sees them: running, tagged, with an address each."""
-    found = [
+    instances = [
         instance
         for reservation in sim.ec2.describe_instances()["Reservations"]
         for instance in reservation["Instances"]
     ]
-    assert len(found) == 12
-    assert {instance["State"]["Name"] for instance in found} == {"running"}
-    assert len({instance["PrivateIpAddress"] for instance in found}) == 12
+    assert len(instances) == 12
+    assert {instance["State"]["Name"] for instance in instances} == {"running"}
+    assert len({instance["PrivateIpAddress"] for instance in instances}) == 12
     for group in ("web-asg", "api-asg"):
         members = sim.members(group)
         assert len(members) == 6
         assert len({item["az"] for item in members}) == 3
         assert all(item["traffic"] > 0 for item in members)
-    tags = {tag["Key"]: tag["Value"] for tag in found[0]["Tags"]}
+    tags = {tag["Key"]: tag["Value"] for tag in instances[0]["Tags"]}
     assert tags["smartcloudops:remediate"] == "true"
     assert tags["aws:autoscaling:groupName"] in {"web-asg", "api-asg"}
 
@@ -178,7 +178,7 @@ def test_a_bad_fault_is_refused_in_a_line(sim: Simulated) -> None:
     assert sim.http.get(f"{sim.url}/_sim/metrics/i-none").status_code == httpx.codes.NOT_FOUND
 
 
-def test_a_reboot_clears_a_runaway_process_and_begins_anew(sim: Simulated) -> None:
+def test_a_reboot_clears_a_runaway_process_and_resets_its_counters(sim: Simulated) -> None:
     """Busy before, silent while it boots, healthy with a new boot time and empty counters after."""
     target = sim.host()
     before = sim.series(target)
@@ -206,7 +206,7 @@ def test_a_surge_is_relieved_by_members_and_not_by_reboots(sim: Simulated) -> No
     (group,) = sim.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=["api-asg"])[
         "AutoScalingGroups"
     ]
-    assert [one["LifecycleState"] for one in group["Instances"]].count("Pending") == 3
+    assert [member["LifecycleState"] for member in group["Instances"]].count("Pending") == 3
     eventually(lambda: all(item["health"] == "healthy" for item in sim.members("api-asg")))
     assert all(item["cpu"] < 0.75 for item in sim.members("api-asg"))
     sim.break_(members[1], "cpu_runaway")
@@ -217,13 +217,13 @@ def test_a_surge_is_relieved_by_members_and_not_by_reboots(sim: Simulated) -> No
 def test_a_terminated_member_is_replaced_by_a_fresh_one(sim: Simulated) -> None:
     """Gone with its fault; what comes is another instance."""
     target = sim.host()
-    known = set(sim.fleet())
+    before = set(sim.fleet())
     sim.break_(target, "cpu_runaway")
     sim.autoscaling.terminate_instance_in_auto_scaling_group(
         InstanceId=target, ShouldDecrementDesiredCapacity=False
     )
     eventually(lambda: target not in sim.fleet() and len(sim.members("web-asg")) == 6)
-    (fresh,) = set(sim.fleet()) - known
+    (fresh,) = set(sim.fleet()) - before
     eventually(lambda: sim.fleet()[fresh]["health"] == "healthy")
 
 

@@ -13,8 +13,8 @@ _VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$playbook": ".+"}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One query of a panel; `instant` is one at a point of time."""
+class PanelQuery:
+    """A query of a panel; `instant` is evaluated at one time."""
 
     panel: str
     expr: str
@@ -23,31 +23,35 @@ class Asked:
 
 def panels(path: Path) -> Sequence[dict[str, Any]]:
     """Those that show something, without the rows' headings."""
-    return [one for one in json.loads(path.read_text())["panels"] if one["type"] != "row"]
+    return [panel for panel in json.loads(path.read_text())["panels"] if panel["type"] != "row"]
 
 
-def asked() -> Sequence[Asked]:
+def panel_queries() -> Sequence[PanelQuery]:
     return [
-        Asked(f"{path.stem}: {panel['title']}", filled(target["expr"]), target["instant"])
+        PanelQuery(
+            f"{path.stem}: {panel['title']}", fill_variables(target["expr"]), target["instant"]
+        )
         for path in DASHBOARDS
         for panel in panels(path)
         for target in panel["targets"]
     ]
 
 
-def listed() -> Sequence[str]:
+def listed_metrics() -> Sequence[str]:
     """Metrics whose labels the dashboards' variables list."""
     variables = [
-        one
+        variable
         for path in DASHBOARDS
-        for one in json.loads(path.read_text())["templating"]["list"]
-        if one["type"] == "query"
+        for variable in json.loads(path.read_text())["templating"]["list"]
+        if variable["type"] == "query"
     ]
-    return [re.findall(r"label_values\((\w+), ", str(one["query"]))[0] for one in variables]
+    return [
+        re.findall(r"label_values\((\w+), ", str(variable["query"]))[0] for variable in variables
+    ]
 
 
-def filled(expr: str) -> str:
+def fill_variables(expr: str) -> str:
     for name, value in _VARIABLES.items():
         expr = expr.replace(name, value)
-    assert "$" not in expr, f"a variable that nobody fills: {expr}"
+    assert "$" not in expr, f"a variable without a value: {expr}"
     return expr

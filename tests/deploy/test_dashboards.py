@@ -11,11 +11,11 @@ from ruamel.yaml import YAML
 
 from dashboards.__main__ import render_dashboards
 from receiver.service import Metrics
-from tests.deploy.dashboard_queries import DASHBOARDS, asked, listed, panels
+from tests.deploy.dashboard_queries import DASHBOARDS, listed_metrics, panel_queries, panels
 
 ROOT = Path(__file__).parents[2]
-# What others give: Prometheus itself, and Alertmanager.
-_THEIRS = {"up", "ALERTS", "alertmanager_notifications_failed_total"}
+# Metrics of Prometheus itself and of Alertmanager.
+_EXTERNAL = {"up", "ALERTS", "alertmanager_notifications_failed_total"}
 
 
 def test_the_files_are_what_the_code_makes() -> None:
@@ -31,8 +31,8 @@ def _names(node: Any) -> Iterator[str]:
         case promql_parser.MatrixSelector():
             yield node.vector_selector.name or ""
         case promql_parser.Call():
-            for one in node.args:
-                yield from _names(one)
+            for argument in node.args:
+                yield from _names(argument)
         case promql_parser.BinaryExpr():
             yield from _names(node.lhs)
             yield from _names(node.rhs)
@@ -57,10 +57,10 @@ def _rules() -> Iterator[str]:
 
 def test_every_metric_that_is_asked_for_is_exposed() -> None:
     """By panels and by the rules on ourselves: a renamed metric would leave them silent."""
-    known = _exposed() | _THEIRS
-    exprs = [*(one.expr for one in asked()), *_rules()]
+    exposed = _exposed() | _EXTERNAL
+    exprs = [*(query.expr for query in panel_queries()), *_rules()]
     found = {name for expr in exprs for name in _names(promql_parser.parse(expr))}
-    assert found | set(listed()) <= known
+    assert found | set(listed_metrics()) <= exposed
     assert any(name.endswith("_bucket") for name in found)
 
 

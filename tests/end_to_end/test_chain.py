@@ -20,7 +20,7 @@ from demo.stack.environment import (
 )
 from demo.stack.monitoring_config import Timings
 from demo.stack.processes import Processes
-from tests.deploy.dashboard_queries import Asked, asked
+from tests.deploy.dashboard_queries import PanelQuery, panel_queries
 
 _ROOT = Path(__file__).parents[2]
 _PATIENCE_S = 60
@@ -277,21 +277,21 @@ def test_the_audit_holds_and_names_every_change(chain: Chain) -> None:
 
 
 def test_every_panel_of_the_dashboards_shows_something(chain: Chain) -> None:
-    """Asked as Grafana asks, of the Prometheus that scraped what happened above."""
+    """With the queries of Grafana, on the Prometheus that scraped the incidents above."""
     up = {"query": 'up{job="smartcloudops"} == 1'}
     url = f"{chain.stage.prometheus}/api/v1"
     # The receiver was killed above, and what a target says is gone until it is scraped again.
     eventually(lambda: chain.http.get(f"{url}/query", params=up).json()["data"]["result"])
 
-    def shows(one: Asked) -> bool:
+    def shows(query: PanelQuery) -> bool:
         now = time.time()
         over = {"start": now - 1800, "end": now, "step": 15}
-        kind, when = ("query", {"time": now}) if one.instant else ("query_range", over)
-        answer = chain.http.get(f"{url}/{kind}", params={"query": one.expr, **when}).json()
-        assert answer["status"] == "success", f"{one.panel}: {answer}"
+        kind, when = ("query", {"time": now}) if query.instant else ("query_range", over)
+        answer = chain.http.get(f"{url}/{kind}", params={"query": query.expr, **when}).json()
+        assert answer["status"] == "success", f"{query.panel}: {answer}"
         series = answer["data"]["result"]
         values = [row for each in series for row in (each.get("values") or [each["value"]])]
         return any(value != "NaN" for _, value in values)
 
-    empty = {one for one in asked() if not shows(one)}
+    empty = {query for query in panel_queries() if not shows(query)}
     assert not empty

@@ -1,6 +1,8 @@
 """A synthetic fleet: a target and five siblings, and what faults do to their metrics."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -58,30 +60,36 @@ def series(times: np.ndarray, values: dict[str, np.ndarray]) -> dict[str, Series
     return {role: Series(times.tolist(), column.tolist()) for role, column in values.items()}
 
 
-def evidence(  # noqa: PLR0913 - a scenario has this many sides
-    *,
-    seed: int = 1,
-    now: dict[str, Level] | None = None,
-    peers_now: dict[str, Level] | None = None,
-    peers_with_it: int = 5,
-    for_s: float = 12.0,
-    past_days: float = 7.0,
-    job_days: tuple[int, ...] = (),
-    job: dict[str, Level] | None = None,
-) -> Evidence:
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
     """A target and five siblings; `now` is what changed `for_s` seconds ago."""
-    rng = np.random.default_rng(seed)
-    old = np.arange(AT - past_days * DAY, AT + 1, 300.0)
+
+    seed: int = 1
+    now: dict[str, Level] | None = None
+    peers_now: dict[str, Level] | None = None
+    peers_with_it: int = 5
+    for_s: float = 12.0
+    past_days: float = 7.0
+    job_days: tuple[int, ...] = ()
+    job: dict[str, Level] = field(default_factory=lambda: BATCH)
+
+
+def evidence(**changes: Any) -> Evidence:
+    """The evidence of a `Scenario` with these fields."""
+    scenario = Scenario(**changes)
+    for_s, peers_now = scenario.for_s, scenario.peers_now
+    rng = np.random.default_rng(scenario.seed)
+    old = np.arange(AT - scenario.past_days * DAY, AT + 1, 300.0)
     history = healthy(old, rng)
-    for day in job_days:
+    for day in scenario.job_days:
         during = np.abs(old - (AT - day * DAY)) < 3_600
-        history = changed(history, during, job or BATCH)
+        history = changed(history, during, scenario.job)
     late = np.concatenate([np.arange(AT - 7_200, AT - 115, 15), np.arange(AT - 115, AT + 1, 5)])
-    recent = changed(healthy(late, rng), late >= AT - for_s, now or {})
+    recent = changed(healthy(late, rng), late >= AT - for_s, scenario.now or {})
     half_hour = np.arange(AT - 1_800, AT + 1, 30.0)
     peers = {}
     for k in range(5):
-        fault = peers_now if peers_now and k < peers_with_it else {}
+        fault = peers_now if peers_now and k < scenario.peers_with_it else {}
         values = changed(healthy(half_hour, rng), half_hour >= AT - for_s, fault)
         peers[f"i-0000000000000001{k}"] = series(half_hour, values)
     return Evidence(

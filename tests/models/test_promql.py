@@ -112,7 +112,7 @@ EXPECTED = {
 
 
 def check(
-    folder: Path, given: list[dict[str, str]], expr: str, at: str, expected: dict[str, float]
+    folder: Path, recorded: list[dict[str, str]], expr: str, at: str, expected: dict[str, float]
 ) -> None:
     """Lets promtool evaluate; `expected` maps "role instance_id" to a value, and is all of it."""
     samples = [
@@ -121,13 +121,13 @@ def check(
     ]
     # To a thousandth: Prometheus 3 sums in another order than 2 does.
     test = {"expr": f"round({expr}, 0.001)", "eval_time": at, "exp_samples": samples}
-    group = {"interval": "5s", "input_series": given, "promql_expr_test": [test]}
+    group = {"interval": "5s", "input_series": recorded, "promql_expr_test": [test]}
     file = folder / "test.yml"
     file.write_text(json.dumps({"evaluation_interval": "5s", "tests": [group]}))
-    done = subprocess.run(
+    process = subprocess.run(
         [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def of(instance_id: str, roles: dict[str, float]) -> dict[str, float]:
@@ -138,27 +138,27 @@ def of(instance_id: str, roles: dict[str, float]) -> dict[str, float]:
 def test_every_role_reads_its_quantity(tmp_path: Path, window: Sampling) -> None:
     """Each role's value from raw counters and gauges, virtual devices and other hosts left out."""
     assert set(EXPECTED) == set(ROLES)
-    given = machine(host(TARGET)) + machine(host(OTHER))
-    check(tmp_path, given, query(of_instance(TARGET), window), "10m", of(TARGET, EXPECTED))
+    recorded = machine(host(TARGET)) + machine(host(OTHER))
+    check(tmp_path, recorded, query(of_instance(TARGET), window), "10m", of(TARGET, EXPECTED))
 
 
 def test_two_scrape_jobs_do_not_double_a_host(tmp_path: Path) -> None:
     """One host scraped twice has the traffic of one."""
-    given = machine(host(TARGET)) + machine(host(TARGET, job="node-too"))
-    check(tmp_path, given, query(of_instance(TARGET), LATEST), "10m", of(TARGET, EXPECTED))
+    recorded = machine(host(TARGET)) + machine(host(TARGET, job="node-too"))
+    check(tmp_path, recorded, query(of_instance(TARGET), LATEST), "10m", of(TARGET, EXPECTED))
 
 
 def test_siblings_are_the_groups_other_members(tmp_path: Path) -> None:
     """Neither the target nor another group nor a host without an id is a sibling."""
-    given = machine(host(TARGET)) + machine(host(SIBLING))
-    given += machine(host(OTHER, asg="api-asg")) + machine(host(""))
+    recorded = machine(host(TARGET)) + machine(host(SIBLING))
+    recorded += machine(host(OTHER, asg="api-asg")) + machine(host(""))
     expr = query(of_siblings("web-asg", TARGET), LATEST)
-    check(tmp_path, given, expr, "10m", of(SIBLING, EXPECTED))
+    check(tmp_path, recorded, expr, "10m", of(SIBLING, EXPECTED))
 
 
 def test_counter_reset_does_not_show_as_a_rate(tmp_path: Path) -> None:
     """After a reboot counters start at zero: no negative traffic and no burst."""
-    given = [
+    recorded = [
         series(
             "node_network_receive_bytes_total",
             host(TARGET) | {"device": "eth0"},
@@ -167,7 +167,7 @@ def test_counter_reset_does_not_show_as_a_rate(tmp_path: Path) -> None:
     ]
     check(
         tmp_path,
-        given,
+        recorded,
         query(of_instance(TARGET), LATEST),
         "2m40s",
         of(TARGET, {"net_rx_bytes": 10.0}),
@@ -176,7 +176,7 @@ def test_counter_reset_does_not_show_as_a_rate(tmp_path: Path) -> None:
 
 def test_dead_host_has_no_present(tmp_path: Path) -> None:
     """As soon as a scrape fails nothing is known any more, though ranges still hold samples."""
-    given = machine(host(TARGET), times="x20 stale")
+    recorded = machine(host(TARGET), times="x20 stale")
     live = while_scraped(query(of_instance(TARGET), LATEST), of_instance(TARGET))
-    check(tmp_path, given, live, "1m40s", of(TARGET, EXPECTED))
-    check(tmp_path, given, live, "1m45s", {})
+    check(tmp_path, recorded, live, "1m40s", of(TARGET, EXPECTED))
+    check(tmp_path, recorded, live, "1m45s", {})

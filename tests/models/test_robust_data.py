@@ -15,22 +15,22 @@ from tests.models.robust_fixtures import AT, CPU, RUNAWAY, evidence
 def cut(part: Mapping[str, Series] | None, before: float) -> dict[str, Series]:
     """The part without what is at or after a moment."""
     kept = {}
-    for role, one in (part or {}).items():
-        n = sum(time < before for time in one.times)
-        kept[role] = Series(one.times[:n], one.values[:n])
+    for role, series in (part or {}).items():
+        n = sum(time < before for time in series.times)
+        kept[role] = Series(series.times[:n], series.values[:n])
     return kept
 
 
-def reason(given: Evidence) -> str:
-    verdict = judge(given, CPU)
+def reason(known: Evidence) -> str:
+    verdict = judge(known, CPU)
     assert verdict.answer is Answer.UNDECIDED
     return verdict.contributions[0].text
 
 
 def test_down_exporter_is_undecided_and_says_so() -> None:
     """A target that stopped answering ten seconds ago is unknown, not healthy."""
-    given = evidence()
-    assert "does not answer" in reason(replace(given, recent=cut(given.recent, AT - 10)))
+    known = evidence()
+    assert "does not answer" in reason(replace(known, recent=cut(known.recent, AT - 10)))
 
 
 def test_empty_answer_is_undecided() -> None:
@@ -41,10 +41,10 @@ def test_empty_answer_is_undecided() -> None:
 @pytest.mark.parametrize(("part", "word"), [("history", "past"), ("recent", "present")])
 def test_unanswered_question_is_undecided_with_the_cause(part: str, word: str) -> None:
     """What Prometheus said reaches the person who reads the verdict."""
-    given = replace(evidence(now=RUNAWAY), problems=(f"{part}: answered 503",))
-    given = replace(given, history=None) if part == "history" else replace(given, recent=None)
-    assert word in reason(given)
-    assert "answered 503" in reason(given)
+    known = replace(evidence(now=RUNAWAY), problems=(f"{part}: answered 503",))
+    known = replace(known, history=None) if part == "history" else replace(known, recent=None)
+    assert word in reason(known)
+    assert "answered 503" in reason(known)
 
 
 def test_short_history_is_undecided() -> None:
@@ -54,9 +54,9 @@ def test_short_history_is_undecided() -> None:
 
 def test_history_full_of_gaps_is_undecided() -> None:
     """Seven days of which less than one was recorded are less than one day."""
-    given = evidence(now=RUNAWAY)
-    thinned = {r: Series(s.times[::10], s.values[::10]) for r, s in (given.history or {}).items()}
-    assert "less than a day" in reason(replace(given, history=thinned))
+    known = evidence(now=RUNAWAY)
+    thinned = {r: Series(s.times[::10], s.values[::10]) for r, s in (known.history or {}).items()}
+    assert "less than a day" in reason(replace(known, history=thinned))
 
 
 def test_missing_role_of_the_alert_is_undecided() -> None:
@@ -67,29 +67,29 @@ def test_missing_role_of_the_alert_is_undecided() -> None:
 
 def test_gaps_and_not_a_number_do_not_change_the_answer() -> None:
     """Samples missing here and there, NaN and infinity in between: still the same verdict."""
-    given = evidence(now=RUNAWAY)
+    known = evidence(now=RUNAWAY)
     rng = np.random.default_rng(3)
 
-    def torn(one: Series) -> Series:
-        values = np.asarray(one.values, dtype=float)
+    def torn(series: Series) -> Series:
+        values = np.asarray(series.values, dtype=float)
         values[rng.random(len(values)) < 0.1] = np.nan
         values[:3] = [np.inf, -np.inf, np.nan]
-        values[-3:] = np.asarray(one.values)[-3:]
+        values[-3:] = np.asarray(series.values)[-3:]
         kept = rng.random(len(values)) < 0.8
         kept[-3:] = True
-        return Series(np.asarray(one.times)[kept].tolist(), values[kept].tolist())
+        return Series(np.asarray(series.times)[kept].tolist(), values[kept].tolist())
 
     torn_up = replace(
-        given,
-        history={role: torn(one) for role, one in (given.history or {}).items()},
-        recent={role: torn(one) for role, one in (given.recent or {}).items()},
+        known,
+        history={role: torn(one) for role, one in (known.history or {}).items()},
+        recent={role: torn(one) for role, one in (known.recent or {}).items()},
     )
     assert judge(torn_up, CPU).answer is Answer.CONFIRMED
 
 
 def test_nothing_after_the_alert_takes_part() -> None:
     """Noise after the alert's time leaves the verdict as it was, to the last digit."""
-    given = evidence(now=RUNAWAY)
+    known = evidence(now=RUNAWAY)
     rng = np.random.default_rng(4)
 
     def longer(part: Mapping[str, Series]) -> dict[str, Series]:
@@ -98,43 +98,43 @@ def test_nothing_after_the_alert_takes_part() -> None:
         return {r: Series([*s.times, *later], [*s.values, *noise]) for r, s in part.items()}
 
     noisy = replace(
-        given,
-        history=longer(given.history or {}),
-        recent=longer(given.recent or {}),
-        peers={name: longer(part) for name, part in (given.peers or {}).items()},
+        known,
+        history=longer(known.history or {}),
+        recent=longer(known.recent or {}),
+        peers={name: longer(part) for name, part in (known.peers or {}).items()},
     )
-    assert judge(noisy, CPU) == judge(given, CPU)
+    assert judge(noisy, CPU) == judge(known, CPU)
 
 
 def test_unordered_samples_read_the_same() -> None:
     """The order in which samples were handed over does not matter."""
-    given = evidence(now=RUNAWAY)
-    turned = {r: Series(s.times[::-1], s.values[::-1]) for r, s in (given.recent or {}).items()}
-    assert judge(replace(given, recent=turned), CPU) == judge(given, CPU)
+    known = evidence(now=RUNAWAY)
+    turned = {r: Series(s.times[::-1], s.values[::-1]) for r, s in (known.recent or {}).items()}
+    assert judge(replace(known, recent=turned), CPU) == judge(known, CPU)
 
 
 def test_clock_ahead_of_prometheus_is_undecided() -> None:
     """Our clock two minutes fast: the newest sample is old, so the present is unknown."""
-    given = evidence(now=RUNAWAY)
-    assert "does not answer" in reason(replace(given, at=AT + 120))
+    known = evidence(now=RUNAWAY)
+    assert "does not answer" in reason(replace(known, at=AT + 120))
 
 
 def test_samples_from_the_dawn_of_time_are_ignored() -> None:
     """A series that claims to reach back before all time costs no memory and says nothing."""
-    given = evidence(now=RUNAWAY)
+    known = evidence(now=RUNAWAY)
     history = {
-        r: Series([-1e15, *s.times], [9e9, *s.values]) for r, s in (given.history or {}).items()
+        r: Series([-1e15, *s.times], [9e9, *s.values]) for r, s in (known.history or {}).items()
     }
-    assert judge(replace(given, history=history), CPU) == judge(given, CPU)
+    assert judge(replace(known, history=history), CPU) == judge(known, CPU)
 
 
 def test_unknown_roles_are_ignored() -> None:
     """A series under a name that is no role changes nothing."""
-    given = evidence(now=RUNAWAY)
+    known = evidence(now=RUNAWAY)
     odd = {"../etc": Series([AT], [1.0])}
     more = replace(
-        given,
-        history=dict(given.history or {}) | odd,
-        recent=dict(given.recent or {}) | odd,
+        known,
+        history=dict(known.history or {}) | odd,
+        recent=dict(known.recent or {}) | odd,
     )
-    assert judge(more, CPU) == judge(given, CPU)
+    assert judge(more, CPU) == judge(known, CPU)

@@ -11,20 +11,20 @@ from models.inference.verdict import Answer
 from tests.models.robust_fixtures import BATCH, CPU, RUNAWAY, SURGE, Level, evidence
 
 
-def without(given: Evidence, *roles: str) -> Evidence:
+def without(known: Evidence, *roles: str) -> Evidence:
     def rest(part: dict[str, Series]) -> dict[str, Series]:
-        return {role: one for role, one in part.items() if role not in roles}
+        return {role: series for role, series in part.items() if role not in roles}
 
     return replace(
-        given,
-        history=rest(dict(given.history or {})),
-        recent=rest(dict(given.recent or {})),
-        peers={name: rest(dict(part)) for name, part in (given.peers or {}).items()},
+        known,
+        history=rest(dict(known.history or {})),
+        recent=rest(dict(known.recent or {})),
+        peers={name: rest(dict(part)) for name, part in (known.peers or {}).items()},
     )
 
 
-def texts(given: Evidence, *roles: str) -> str:
-    return " ".join(reason.text for reason in judge(given, roles or CPU).contributions)
+def texts(known: Evidence, *roles: str) -> str:
+    return " ".join(reason.text for reason in judge(known, roles or CPU).contributions)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -56,11 +56,11 @@ def test_surge_that_began_long_ago_still_is_the_groups() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_recurring_job_is_refuted(seed: int) -> None:
     """The same CPU and disk work at this hour on most earlier days is no incident."""
-    given = evidence(seed=seed, now=BATCH, job_days=(1, 2, 3, 5, 6))
-    assert judge(given, CPU).answer is Answer.REFUTED
-    assert "usual at this hour" in texts(given)
-    assert "5 of 7 earlier days" in texts(given)
-    assert "disk_write_bytes" in texts(given)
+    known = evidence(seed=seed, now=BATCH, job_days=(1, 2, 3, 5, 6))
+    assert judge(known, CPU).answer is Answer.REFUTED
+    assert "usual at this hour" in texts(known)
+    assert "5 of 7 earlier days" in texts(known)
+    assert "disk_write_bytes" in texts(known)
 
 
 def test_job_seen_on_too_few_days_is_undecided() -> None:
@@ -72,27 +72,27 @@ def test_job_seen_on_too_few_days_is_undecided() -> None:
 
 def test_first_job_ever_is_undecided() -> None:
     """CPU with disk work that was never seen could be a job or a fault."""
-    given = evidence(now=BATCH)
-    assert judge(given, CPU).answer is Answer.UNDECIDED
-    assert "as for a job" in texts(given)
+    known = evidence(now=BATCH)
+    assert judge(known, CPU).answer is Answer.UNDECIDED
+    assert "as for a job" in texts(known)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_runaway_in_the_jobs_hour_is_not_taken_for_the_job(seed: int) -> None:
     """CPU as high as the nightly job's, but without its disk work, is still confirmed."""
-    given = evidence(seed=seed, now=RUNAWAY, job_days=(1, 2, 3, 4, 5, 6, 7))
-    verdict = judge(given, CPU)
+    known = evidence(seed=seed, now=RUNAWAY, job_days=(1, 2, 3, 4, 5, 6, 7))
+    verdict = judge(known, CPU)
     assert verdict.answer is Answer.CONFIRMED
-    assert "usually 3" in texts(given)
-    assert "job of 7 earlier days at this hour works the disks" in texts(given)
+    assert "usually 3" in texts(known)
+    assert "job of 7 earlier days at this hour works the disks" in texts(known)
 
 
 def test_load_that_lags_behind_does_not_hide_a_recurring_job() -> None:
     """Load as of earlier days' jobs is not there yet, or is there sooner: the same job."""
     loaded = BATCH | {"load1": lambda v: v + 3}
     for now, job in ((BATCH, loaded), (loaded, BATCH)):
-        given = evidence(now=now, job=job, job_days=(1, 2, 3, 4))
-        assert judge(given, CPU).answer is Answer.REFUTED
+        known = evidence(now=now, job=job, job_days=(1, 2, 3, 4))
+        assert judge(known, CPU).answer is Answer.REFUTED
 
 
 def test_alert_whose_condition_is_gone_is_refuted() -> None:
@@ -107,14 +107,14 @@ def test_high_level_that_is_usual_is_refuted() -> None:
 
     def busy(part: Evidence) -> Evidence:
         always = {
-            role: Series(one.times, [0.9 + 0.05 * v for v in one.values])
-            for role, one in (part.history or {}).items()
+            role: Series(series.times, [0.9 + 0.05 * v for v in series.values])
+            for role, series in (part.history or {}).items()
             if role == "cpu_busy"
         }
         return replace(part, history=dict(part.history or {}) | always)
 
-    given = busy(evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.93)}))
-    assert judge(given, CPU).answer is Answer.REFUTED
+    known = busy(evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.93)}))
+    assert judge(known, CPU).answer is Answer.REFUTED
 
 
 def test_group_that_fails_without_traffic_is_left_alone() -> None:
@@ -133,9 +133,9 @@ def test_runaway_amid_a_surge_of_the_others_is_undecided() -> None:
 
 def test_slight_rise_is_undecided() -> None:
     """Beyond the usual, but not far: not enough to act on, too much to wave through."""
-    given = evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.52)})
-    assert judge(given, CPU).answer is Answer.UNDECIDED
-    assert "not far beyond" in texts(given)
+    known = evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.52)})
+    assert judge(known, CPU).answer is Answer.UNDECIDED
+    assert "not far beyond" in texts(known)
 
 
 def test_some_siblings_moved_is_undecided() -> None:
@@ -147,19 +147,19 @@ def test_some_siblings_moved_is_undecided() -> None:
 
 def test_hot_spot_is_undecided() -> None:
     """One host with its own traffic up in proportion is being used, not broken."""
-    given = evidence(now=SURGE)
-    assert judge(given, CPU).answer is Answer.UNDECIDED
-    assert "own traffic" in texts(given)
+    known = evidence(now=SURGE)
+    assert judge(known, CPU).answer is Answer.UNDECIDED
+    assert "own traffic" in texts(known)
 
 
 def test_unknown_siblings_leave_it_undecided() -> None:
     """Without the siblings nobody can say whether the group moved."""
-    given = replace(evidence(now=RUNAWAY), peers=None, problems=("peers: no answer in 5 s",))
-    verdict = judge(given, CPU)
+    known = replace(evidence(now=RUNAWAY), peers=None, problems=("peers: no answer in 5 s",))
+    verdict = judge(known, CPU)
     assert verdict.answer is Answer.UNDECIDED
     assert verdict.surging is None
     assert verdict.peers is None
-    assert "no answer in 5 s" in texts(given)
+    assert "no answer in 5 s" in texts(known)
 
 
 def test_group_of_one_is_undecided() -> None:
@@ -169,11 +169,11 @@ def test_group_of_one_is_undecided() -> None:
 
 def test_silent_siblings_do_not_count_as_unmoved() -> None:
     """Three of five siblings without fresh samples: too few are left to compare with."""
-    given = evidence(now=RUNAWAY)
-    peers = dict(given.peers or {})
+    known = evidence(now=RUNAWAY)
+    peers = dict(known.peers or {})
     for name in list(peers)[:3]:
         peers[name] = {r: Series(s.times[:-4], s.values[:-4]) for r, s in peers[name].items()}
-    assert judge(replace(given, peers=peers), CPU).answer is Answer.UNDECIDED
+    assert judge(replace(known, peers=peers), CPU).answer is Answer.UNDECIDED
 
 
 @pytest.mark.parametrize("fault", [RUNAWAY, SURGE])
@@ -189,15 +189,15 @@ def test_unknown_traffic_is_undecided(fault: dict[str, Level]) -> None:
 def test_unknown_disk_work_is_undecided() -> None:
     """A job cannot be ruled out where the disks are not measured."""
     disk = ("disk_read_bytes", "disk_write_bytes", "disk_util")
-    given = without(evidence(now=RUNAWAY), *disk)
-    assert judge(given, CPU).answer is Answer.UNDECIDED
+    known = without(evidence(now=RUNAWAY), *disk)
+    assert judge(known, CPU).answer is Answer.UNDECIDED
 
 
 def test_memory_leak_on_one_host_is_confirmed() -> None:
     """Memory far beyond its past, siblings as ever."""
     leak: dict[str, Level] = {"memory_used_effective": lambda v: v * 2.2}
-    given = evidence(now=leak, for_s=3_000)
-    assert judge(given, ("memory_used_effective",)).answer is Answer.CONFIRMED
+    known = evidence(now=leak, for_s=3_000)
+    assert judge(known, ("memory_used_effective",)).answer is Answer.CONFIRMED
 
 
 def test_role_that_no_reboot_mends_is_undecided() -> None:

@@ -55,7 +55,7 @@ def test_the_page_tells_the_figures_of_the_shipped_model() -> None:
 def test_it_knows_incidents_from_what_only_looks_like_one(
     model: artifact.Model, excerpt: LabelledSet
 ) -> None:
-    """Of recorded alerts it confirms most incidents, and of the benign hardly one."""
+    """Of recorded alerts it confirms most incidents, and of the benign hardly series."""
     answers = [
         (alert.incident, judge(model, evidence, alert.roles).answer) for alert, evidence in excerpt
     ]
@@ -76,8 +76,8 @@ def _with_noise_after(evidence: Evidence, rng: np.random.Generator) -> Evidence:
 
     return replace(
         evidence,
-        history={role: longer(one, 300) for role, one in (evidence.history or {}).items()},
-        recent={role: longer(one, 60) for role, one in (evidence.recent or {}).items()},
+        history={role: longer(series, 300) for role, series in (evidence.history or {}).items()},
+        recent={role: longer(series, 60) for role, series in (evidence.recent or {}).items()},
     )
 
 
@@ -110,8 +110,8 @@ def test_units_do_not_matter(model: artifact.Model, excerpt: LabelledSet) -> Non
 
     def scaled(parts: object) -> dict[str, Series]:
         return {
-            role: Series(one.times, (np.asarray(one.values) * 1024.0).tolist())
-            for role, one in parts.items()  # type: ignore[attr-defined]
+            role: Series(series.times, (np.asarray(series.values) * 1024.0).tolist())
+            for role, series in parts.items()  # type: ignore[attr-defined]
         }
 
     larger = replace(evidence, history=scaled(evidence.history), recent=scaled(evidence.recent))
@@ -122,9 +122,9 @@ def test_units_do_not_matter(model: artifact.Model, excerpt: LabelledSet) -> Non
 def test_one_metric_alone_is_judged_with_less_confidence(
     model: artifact.Model, excerpt: LabelledSet
 ) -> None:
-    """What is missing is unknown, not zero: an answer comes, and a more careful one."""
+    """What is missing is unknown, not zero: an answer comes, and a more careful series."""
     surer = 0
-    seen = 0
+    judged = 0
     for alert, evidence in excerpt:
         if not alert.incident or not alert.roles:
             continue
@@ -136,9 +136,9 @@ def test_one_metric_alone_is_judged_with_less_confidence(
         )
         whole, part = judge(model, evidence, alert.roles), judge(model, alone, [role])
         assert part.confidence is not None
-        seen += 1
+        judged += 1
         surer += (whole.confidence or 0) > part.confidence
-    assert surer > 0.7 * seen
+    assert surer > 0.7 * judged
 
 
 @pytest.mark.parametrize("damage", ["short", "nothing", "gaps", "not_numbers"])
@@ -149,17 +149,21 @@ def test_too_little_known_is_undecided(
     alert, evidence = next(iter(excerpt))
     history, recent = dict(evidence.history or {}), dict(evidence.recent or {})
     if damage == "short":
-        history = {role: Series(one.times[-60:], one.values[-60:]) for role, one in history.items()}
+        history = {
+            role: Series(series.times[-60:], series.values[-60:])
+            for role, series in history.items()
+        }
     elif damage == "nothing":
         history, recent = {}, {}
     elif damage == "gaps":
         history = {
-            role: Series(one.times[::200], one.values[::200]) for role, one in history.items()
+            role: Series(series.times[::200], series.values[::200])
+            for role, series in history.items()
         }
     else:
         history = {
-            role: Series(one.times, [float("nan")] * len(one.times))
-            for role, one in history.items()
+            role: Series(series.times, [float("nan")] * len(series.times))
+            for role, series in history.items()
         }
     verdict = judge(model, replace(evidence, history=history, recent=recent), alert.roles)
     assert verdict.answer is Answer.UNDECIDED
@@ -336,14 +340,14 @@ def test_evaluate_prints_figures_and_writes_a_line_an_alert(tmp_path: Path) -> N
     from click.testing import CliRunner
 
     file = tmp_path / "scores.jsonl"
-    done = CliRunner().invoke(evaluate, [str(EXCERPT), "--scores", str(file), "--json"])
-    assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
+    result = CliRunner().invoke(evaluate, [str(EXCERPT), "--scores", str(file), "--json"])
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert len(lines) == found["alerts"] == len({line["id"] for line in lines})
+    assert len(lines) == summary["alerts"] == len({line["id"] for line in lines})
     assert {line["answer"] for line in lines} <= {"confirmed", "refuted", "undecided"}
     assert all(0 <= line["score"] <= 1 for line in lines)
-    assert found["precision"] >= 0.95
-    gone = CliRunner().invoke(evaluate, [str(tmp_path / "none")])
-    assert gone.exit_code == 2
-    assert gone.stderr.startswith("error: ")
+    assert summary["precision"] >= 0.95
+    missing = CliRunner().invoke(evaluate, [str(tmp_path / "none")])
+    assert missing.exit_code == 2
+    assert missing.stderr.startswith("error: ")
