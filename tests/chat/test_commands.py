@@ -198,7 +198,7 @@ def test_commands_do_what_the_api_does(service: Live) -> None:
     assert (mark["right"], mark["by"]) == (True, "alice")
     other = service.asking(HOSTS[2])
     assert say(service, f"cancel {other['id']} mine") == f"Cancelled: run {other['id']}"
-    assert "nothing that can be undone" in say(service, f"rollback {other['id']} x")
+    assert "no step that can be rolled back" in say(service, f"rollback {other['id']} x")
 
 
 def test_another_chat_uses_the_webhook(service: Live) -> None:
