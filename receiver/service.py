@@ -24,6 +24,8 @@ from receiver.gauges import Gauges
 from receiver.metrics import new_registry
 from receiver.notify.metrics import NotifyMetrics
 from receiver.playbooks.loader import Playbooks
+from receiver.runs.manual_runs import ManualRuns
+from receiver.runs.metrics import RetentionMetrics
 from receiver.runtime.pools import Pool
 from receiver.runtime.probes import Probes
 from receiver.settings import Profile, Settings
@@ -34,8 +36,7 @@ from receiver.workflow.close_run import RunFinisher
 from receiver.workflow.commands import RunCommands
 from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import DurableQueue
-from receiver.workflow.manual_runs import ManualRuns
-from receiver.workflow.metrics import RetentionMetrics, RunMetrics, StepMetrics
+from receiver.workflow.metrics import RunMetrics, StepMetrics
 
 _log = structlog.get_logger()
 

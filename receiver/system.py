@@ -28,6 +28,8 @@ from receiver.evidence.source import Source
 from receiver.notify.channels import Channels
 from receiver.notify.tails import notification_tail, tracing_tail
 from receiver.playbooks.loader import Playbooks
+from receiver.runs.manual_runs import ManualRuns
+from receiver.runs.retention import Retention
 from receiver.runtime.pools import Pool
 from receiver.runtime.rfc3339 import DAY_S
 from receiver.service import LeaderTask, Metrics, Service
@@ -38,9 +40,7 @@ from receiver.workflow.decision_writer import DecisionWriter
 from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import DurableQueue, Phase
 from receiver.workflow.factory import Workflow
-from receiver.workflow.manual_runs import ManualRuns
 from receiver.workflow.preflight import Preflight
-from receiver.workflow.retention import Retention
 
 
 def build(
@@ -279,7 +279,7 @@ class _Builder:
             keep_s=self.settings.retention_days * DAY_S,
             database=self.database,
             inbox=self.inbox,
-            queue=self.queue,
+            delete_phases=self.queue.delete_finished,
             metrics=self.metrics.retention,
             clock=self.clock,
         )

@@ -12,11 +12,11 @@ from receiver.db.database import Database
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus import Prometheus
 from receiver.playbooks.loader import Playbooks
+from receiver.runs.manual_runs import ManualRuns
 from receiver.settings import Settings
 from receiver.workflow.close_run import RunFinisher
 from receiver.workflow.commands import RunCommands
 from receiver.workflow.dispatcher import Dispatcher
-from receiver.workflow.manual_runs import ManualRuns
 
 
 class Parts(Protocol):

@@ -19,11 +19,11 @@ from receiver.http.problems import documented
 from receiver.http.tokens import Role, Token
 from receiver.runs import store
 from receiver.runs.intake import RunRequest
+from receiver.runs.manual_runs import NotPossibleError
 from receiver.runs.model import State
 from receiver.runs.store import RunFilter
 from receiver.runs.views import story
 from receiver.workflow.commands import NoSuchRunError, NotNowError, RunCommands
-from receiver.workflow.manual_runs import NotPossibleError
 
 router = APIRouter(prefix="/api/v1/runs", route_class=GuardedRoute, tags=["runs"])
 

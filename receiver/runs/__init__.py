@@ -1,1 +1,1 @@
-"""The run: its states, storage, views, counts and feedback."""
+"""The run: its states, storage, views, counts, feedback and retention."""

@@ -1,4 +1,4 @@
-"""Metrics of runs, their steps, and the retention of ended runs."""
+"""Metrics of runs and their steps."""
 
 from collections.abc import Iterable
 
@@ -67,22 +67,5 @@ class StepMetrics:
             "smartcloudops_alert_to_action_seconds",
             "Time from the alert's startsAt to the first AWS call that changes something",
             buckets=SLOW_S,
-            registry=registry,
-        )
-
-
-class RetentionMetrics:
-    """Records that retention deleted, and its failures."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.removed = Counter(
-            "smartcloudops_retention_removed",
-            "Old records deleted, by kind",
-            ["kind"],
-            registry=registry,
-        )
-        self.failures = Counter(
-            "smartcloudops_retention_failures",
-            "Failed deletions of old records",
             registry=registry,
         )

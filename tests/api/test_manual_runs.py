@@ -13,7 +13,7 @@ from receiver.http.tokens import Role
 from receiver.playbooks.loader import load
 from receiver.runs import feedback
 from receiver.runs.feedback import FeedbackSource
-from receiver.workflow.manual_runs import NotPossibleError, labels_of
+from receiver.runs.manual_runs import NotPossibleError, labels_of
 from tests.api_fixtures import GROUP, HOSTS, PLAYBOOK, Live, live
 
 

@@ -17,11 +17,11 @@ from receiver.controls import overrides
 from receiver.controls.overrides import Effect, Override
 from receiver.playbooks.matchers import parse
 from receiver.runs.intake import RunRequest
+from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.model import State
 from receiver.settings import Mode
 from receiver.webhook.episodes import RunEnded
 from receiver.workflow.commands import NoSuchRunError, NotNowError
-from receiver.workflow.manual_runs import ManualRuns
 from tests.end_to_end.whole_fixtures import PLAYBOOK, Whole, verdict
 
 

@@ -17,12 +17,11 @@ from actions.tables import attempts, claims, intents
 from receiver.db.database import Database
 from receiver.db.tables import overrides, runs
 from receiver.metrics import start_at_zero
+from receiver.runs.metrics import RetentionMetrics
 from receiver.runs.model import IN_FLIGHT
 from receiver.runtime.periodic import Periodic
 from receiver.webhook.episodes import episodes
 from receiver.webhook.inbox import Inbox
-from receiver.workflow.durable_queue import DurableQueue
-from receiver.workflow.metrics import RetentionMetrics
 
 _log = structlog.get_logger()
 _BATCH = 200
@@ -45,12 +44,15 @@ class RecordKind(StrEnum):
 
 @dataclass(kw_only=True)
 class Retention:
-    """Its thread calls `run_once` each minute, which deletes records older than `keep_s`."""
+    """Its thread calls `run_once` each minute, which deletes records older than `keep_s`.
+
+    `delete_phases` is `DurableQueue.delete_finished`.
+    """
 
     keep_s: float
     database: Database
     inbox: Inbox
-    queue: DurableQueue
+    delete_phases: Callable[[float, int], int]
     metrics: RetentionMetrics
     clock: Callable[[], float]
     _periodic: Periodic = field(init=False)
@@ -110,7 +112,7 @@ class Retention:
                 deleted = _delete(self.database, overrides, overrides.c.ends_at < old)
             case RecordKind.WORKFLOWS:
                 # Nothing reads a finished workflow.
-                deleted = self.queue.delete_finished(now - min(self.keep_s, DAY_S), _BATCH)
+                deleted = self.delete_phases(now - min(self.keep_s, DAY_S), _BATCH)
         return deleted, deleted
 
     def _episodes(self, old: float) -> int:

@@ -22,12 +22,12 @@ from demo.stack import postgres
 from demo.stack.processes import Processes
 from receiver.db import tables
 from receiver.db.database import Database, database, inbox_url
+from receiver.runs.metrics import RetentionMetrics
 from receiver.runs.model import State
+from receiver.runs.retention import Retention
 from receiver.webhook.episodes import episodes
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
-from receiver.workflow.metrics import RetentionMetrics
-from receiver.workflow.retention import Retention
 from tests.conftest import Clock
 
 _KEEP_S = 2 * DAY_S
@@ -63,7 +63,7 @@ class Records:
             keep_s=_KEEP_S,
             database=self.state,
             inbox=self.inbox,
-            queue=self.queue,
+            delete_phases=self.queue.delete_finished,
             metrics=self.metrics,
             clock=self.clock,
         ).run_once()
