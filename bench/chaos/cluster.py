@@ -1,9 +1,7 @@
 """Several receivers on one PostgreSQL, with an emulated AWS."""
 
 import json
-import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from bench.chaos.wire import Wire
 from demo.stack import postgres
 from demo.stack.environment import begin_receiver, create_tokens, emulated_aws
 from demo.stack.postgres import Postgres
@@ -23,7 +22,6 @@ from receiver.http.tokens import Role
 # As a container engine or systemd does.
 _RESTARTED_AFTER_S = 1.0
 _EMULATOR = ("-m", "demo.aws.server", "--port", "0", "--seed", "7", "--speed", "10")
-_CHUNK = 65_536
 
 
 @dataclass(kw_only=True)
@@ -36,7 +34,7 @@ class Replica:
     processes: Processes
     tokens: Mapping[str, str]
     http: httpx.Client
-    wire: "Wire"
+    wire: Wire
     child: Child | None = None
     starts: int = 0
 
@@ -142,54 +140,6 @@ class Supervisor:
                 self._ended.pop(replica.name, None)
             elif now - self._ended.setdefault(replica.name, now) >= _RESTARTED_AFTER_S:
                 replica.begin()
-
-
-@dataclass
-class Wire:
-    """A TCP connection to the database that a test may cut: no byte passes, no socket closes."""
-
-    to: tuple[str, int]
-    port: int = field(init=False)
-    _whole: threading.Event = field(default_factory=threading.Event, init=False)
-
-    def __post_init__(self) -> None:
-        self._whole.set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self._whole.clear()
-
-    def restore(self) -> None:
-        self._whole.set()
-
-    def close(self) -> None:
-        self._whole.set()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                self._whole.wait()
-                try:
-                    far = socket.create_connection(self.to)
-                except OSError:
-                    near.close()
-                    continue
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
-
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(_CHUNK):
-                self._whole.wait()
-                sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
 
 
 @dataclass(frozen=True, kw_only=True)
