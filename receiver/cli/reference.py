@@ -5,7 +5,6 @@
 
 import inspect
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,8 +25,7 @@ from receiver.cli.reference_pages import (
 from receiver.playbooks.schema import Playbook
 
 ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")
-MODEL_PAGE = Path("docs/model.md")
-_FIGURES = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
+FIGURES_PAGE = Path("docs/model-figures.md")
 _HEAD = """# Actions
 
 What a playbook's steps can do. This page is generated from the code (`make reference`).
@@ -39,6 +37,11 @@ most once, and if the answer is lost the outcome is *unknown*, and a person is c
 
 The emulated AWS of the tests has instance refreshes and commands of its own making; everything else
 is moto's, corrected where moto errs.
+"""
+_FIGURES_HEAD = """# The model's figures
+
+This page is generated from the shipped model's card (`make reference`).
+[The model](model.md#figures) explains it.
 """
 
 
@@ -58,10 +61,9 @@ def schema() -> Mapping[str, Any]:
     return made
 
 
-def model_page(text: str) -> str:
-    """The page of the model, with the figures that the shipped model's card has now."""
-    tables = render_figures(artifact.read_card(artifact.SHIPPED))
-    return _FIGURES.sub(lambda _: f"\n{tables}\n\n", text, count=1)
+def figures_page() -> str:
+    """The page, in Markdown, from the shipped model's card."""
+    return f"{_FIGURES_HEAD}\n{render_figures(artifact.read_card(artifact.SHIPPED))}\n"
 
 
 def _params() -> Iterator[dict[str, Any]]:
@@ -94,8 +96,7 @@ def main(root: Path) -> None:
     (root / SETTINGS_PAGE).write_text(settings_page())
     (root / CALLS_PAGE).write_text(calls_page())
     (root / PACKAGES_PAGE).write_text(packages_page(root))
-    page = root / MODEL_PAGE
-    page.write_text(model_page(page.read_text()))
+    (root / FIGURES_PAGE).write_text(figures_page())
     (root / SCHEMA).write_text(json.dumps(schema(), indent=2, sort_keys=True) + "\n")
 
 

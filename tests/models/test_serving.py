@@ -45,11 +45,11 @@ def test_the_shipped_model_is_small_and_as_its_manifest_says() -> None:
 
 def test_the_page_tells_the_figures_of_the_shipped_model() -> None:
     """`make reference` writes them from the card, so the page cannot tell those of another."""
-    page = (_ROOT / reference.MODEL_PAGE).read_text()
+    page = (_ROOT / reference.FIGURES_PAGE).read_text()
     shipped = artifact.read_card(artifact.SHIPPED)
     precision = shipped["figures"][-1]["precision"]
     assert f"{precision:.3f} [" in page
-    assert page == reference.model_page(page)
+    assert page == reference.figures_page()
 
 
 def test_it_knows_incidents_from_what_only_looks_like_one(
