@@ -19,12 +19,7 @@ from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import Leadership, make_leadership
 from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
-from receiver.evidence.aws_state import AwsReader
-from receiver.evidence.metrics_query import MetricsReader
-from receiver.evidence.model_server import ModelServer
-from receiver.evidence.prefetch import Prefetcher
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.source import Source
+from receiver.evidence.factory import EvidenceReaders
 from receiver.notify.channels import Channels
 from receiver.notify.tails import notification_tail, tracing_tail
 from receiver.playbooks.loader import Playbooks
@@ -61,18 +56,27 @@ def build(
         aws=aws or clients.connect(pool=2 * settings.workers),
         channels=channels,
         clock=clock,
+        database=database(settings.database_url),
+        metrics=Metrics(playbook.name for playbook in playbooks.items),
+        workers=Pool(settings.workers, "assess"),
+        # Separate from the workers, which wait for the queries.
+        queries=Pool(4 * settings.workers, "query"),
     ).service()
 
 
 @dataclass(kw_only=True)
 class _Builder:
-    """Each part is a property, made once; a part that refers back to a later one calls it late."""
+    """Each part is a property, created once; callbacks break the cycles between parts."""
 
     settings: Settings
     playbooks: Playbooks
     aws: Aws
     channels: Channels | None
     clock: Callable[[], float]
+    database: Database
+    metrics: Metrics
+    workers: Pool
+    queries: Pool
 
     def service(self) -> Service:
         return Service(
@@ -87,8 +91,8 @@ class _Builder:
                 self.metrics.webhook,
                 self.clock,
             ),
-            prometheus=self.prometheus,
-            model_server=self.model_server,
+            prometheus=self.evidence.prometheus,
+            model_server=self.evidence.model_server,
             queue=self.queue,
             dispatcher=self.dispatcher,
             finisher=self.workflow.finisher,
@@ -122,14 +126,6 @@ class _Builder:
         )
 
     @cached_property
-    def metrics(self) -> Metrics:
-        return Metrics(playbook.name for playbook in self.playbooks.items)
-
-    @cached_property
-    def database(self) -> Database:
-        return database(self.settings.database_url)
-
-    @cached_property
     def inbox(self) -> Inbox:
         inbox = database(inbox_url(self.settings.database_url), use="inbox")
         return Inbox(inbox, self.settings.episode_gap_s, self._wake)
@@ -142,70 +138,20 @@ class _Builder:
         return make_leadership(self.database)
 
     @cached_property
-    def workers(self) -> Pool:
-        return Pool(self.settings.workers, "assess")
-
-    @cached_property
-    def queries(self) -> Pool:
-        """Separate from the workers, which wait for the queries."""
-        return Pool(4 * self.settings.workers, "query")
-
-    @cached_property
-    def prometheus(self) -> Prometheus:
-        return Prometheus(
-            str(self.settings.prometheus_url),
-            failed=lambda: self.metrics.evidence.count_failed_read(Source.PROMETHEUS),
-        )
-
-    @cached_property
-    def aws_reader(self) -> AwsReader:
-        return AwsReader(
+    def evidence(self) -> EvidenceReaders:
+        return EvidenceReaders(
+            settings=self.settings,
+            playbooks=self.playbooks,
             aws=self.aws,
             pool=self.queries,
-            trail=self.settings.cloudtrail,
-            on_unreadable=self.metrics.evidence.count_failed_read,
-        )
-
-    @cached_property
-    def model_server(self) -> ModelServer:
-        manifest = self.settings.model_manifest
-        return ModelServer(self.settings.model, manifest, lambda: self.aws, self.metrics.model)
-
-    @cached_property
-    def prefetcher(self) -> Prefetcher:
-        # Without `failed`: no decision needed a prefetch that got no answer, so it is not counted.
-        prometheus = Prometheus(str(self.settings.prometheus_url))
-        return Prefetcher(
-            reader=MetricsReader(prometheus=prometheus, pool=self.queries),
-            playbooks=self.playbooks,
+            metrics=self.metrics.evidence,
+            model_metrics=self.metrics.model,
             clock=self.clock,
-            prefetch_aws=self.aws_reader.prefetch,
-        )
-
-    @cached_property
-    def pipeline(self) -> DecisionPipeline:
-        return DecisionPipeline(
-            playbooks=self.playbooks,
-            snapshots=SnapshotReader.from_settings(
-                self.settings,
-                database=self.database,
-                aws=self.aws_reader,
-                resolved=self.inbox.resolved,
-            ),
-            prometheus=self.prometheus,
-            pool=self.queries,
-            gather=MetricsReader(
-                prometheus=self.prometheus,
-                pool=self.queries,
-                prefetched=self.prefetcher.get,
-            ).gather,
-            judge=self.model_server.judge,
         )
 
     @cached_property
     def queue(self) -> DurableQueue:
-        settings = self.settings
-        return DurableQueue(settings.database_url, settings.workers, self._handle)
+        return DurableQueue(self.settings.database_url, self.settings.workers, self._handle)
 
     def _handle(self, phase: Phase) -> None:
         self.workflow.phases.handle(phase)
@@ -219,14 +165,14 @@ class _Builder:
             queue=self.queue,
             executor=Executor(
                 aws=self.aws,
-                recent_scopes=self.aws_reader.recent_scopes,
+                recent_scopes=self.evidence.aws_reader.recent_scopes,
                 messenger=self.channels or NullMessenger(),
                 begin=self.leadership.write,
                 clock=self.clock,
                 forbids=preflight.why_denied,
                 check=self.leadership.check,
             ),
-            prometheus=self.prometheus,
+            prometheus=self.evidence.prometheus,
             run_metrics=self.metrics.run,
             step_metrics=self.metrics.step,
             verify_interval_s=self.settings.verify_interval_s,
@@ -239,7 +185,19 @@ class _Builder:
         return Dispatcher(
             database=self.database,
             inbox=self.inbox,
-            pipeline=self.pipeline,
+            pipeline=DecisionPipeline(
+                playbooks=self.playbooks,
+                snapshots=SnapshotReader.from_settings(
+                    self.settings,
+                    database=self.database,
+                    aws=self.evidence.aws_reader,
+                    resolved=self.inbox.resolved,
+                ),
+                prometheus=self.evidence.prometheus,
+                pool=self.queries,
+                gather=self.evidence.metrics_reader.gather,
+                judge=self.evidence.model_server.judge,
+            ),
             closer=self.workflow.closer,
             writer=DecisionWriter(
                 database=self.database,
@@ -267,7 +225,7 @@ class _Builder:
         )
 
     def _leader_tasks(self) -> Iterator[LeaderTask]:
-        yield from (self.queue, self.dispatcher, self.prefetcher, self.head_signer)
+        yield from (self.queue, self.dispatcher, self.evidence.prefetcher, self.head_signer)
         yield CloudTrailCheck(
             interval_s=self.settings.reconcile_interval_s,
             database=self.database,

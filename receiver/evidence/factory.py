@@ -1,0 +1,59 @@
+"""The readers of evidence, wired together for the service."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from actions.aws.clients import Aws
+from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
+from receiver.evidence.metrics_query import MetricsReader
+from receiver.evidence.model_server import ModelServer
+from receiver.evidence.prefetch import Prefetcher
+from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.source import Source
+from receiver.playbooks.loader import Playbooks
+from receiver.settings import Settings
+
+
+@dataclass(kw_only=True)
+class EvidenceReaders:
+    """Prometheus, AWS and the model, as a decision reads them; queries run in `pool`."""
+
+    settings: Settings
+    playbooks: Playbooks
+    aws: Aws
+    pool: ThreadPoolExecutor
+    metrics: EvidenceMetrics
+    model_metrics: ModelMetrics
+    clock: Callable[[], float]
+    prometheus: Prometheus = field(init=False)
+    aws_reader: AwsReader = field(init=False)
+    model_server: ModelServer = field(init=False)
+    prefetcher: Prefetcher = field(init=False)
+    metrics_reader: MetricsReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings, url = self.settings, str(self.settings.prometheus_url)
+        self.prometheus = Prometheus(
+            url, failed=lambda: self.metrics.count_failed_read(Source.PROMETHEUS)
+        )
+        self.aws_reader = AwsReader(
+            aws=self.aws,
+            pool=self.pool,
+            trail=settings.cloudtrail,
+            on_unreadable=self.metrics.count_failed_read,
+        )
+        self.model_server = ModelServer(
+            settings.model, settings.model_manifest, lambda: self.aws, self.model_metrics
+        )
+        self.prefetcher = Prefetcher(
+            # Without `failed`: no decision needed a prefetch that got no answer.
+            reader=MetricsReader(prometheus=Prometheus(url), pool=self.pool),
+            playbooks=self.playbooks,
+            clock=self.clock,
+            prefetch_aws=self.aws_reader.prefetch,
+        )
+        self.metrics_reader = MetricsReader(
+            prometheus=self.prometheus, pool=self.pool, prefetched=self.prefetcher.get
+        )
