@@ -22,23 +22,24 @@ from receiver.webhook import endpoint as webhook
 from receiver.webhook.endpoint import PATH, Deliveries
 
 _ABOUT = """
-Alerts come in at the webhook and become runs; people look at runs, and say what is to be done.
+Alertmanager delivers alerts at the webhook, and each becomes a run. People read runs, approve or
+deny their plans, and set the controls.
 
-Every call needs `Authorization: Bearer TOKEN`, but for the chat, which signs, and for health. What
-role it needs is its `x-required-role`: `viewer` < `operator` < `admin`; `webhook` may only deliver
-alerts. What changes something takes a comment, which goes into the audit with who, from where and
-when. Errors are RFC 9457 problem details; each answer carries an `X-Request-ID`. Times are RFC 3339
-in UTC. A list is `{"items": [...], "next_cursor": ...}`, and `cursor=` asks for the next page.
+Every call requires `Authorization: Bearer TOKEN`, except signed calls of a chat, and health. The
+required role is `x-required-role`: `viewer` < `operator` < `admin`; `webhook` may only deliver
+alerts. A changing call takes a comment, which is audited with the caller's name, address and time.
+Errors are RFC 9457 problem details; each response carries an `X-Request-ID`. Times are RFC 3339 in
+UTC. A list is `{"items": [...], "next_cursor": ...}`; `cursor=` selects the next page.
 """
 _TAGS = [
-    {"name": "webhook", "description": "Where Alertmanager delivers."},
-    {"name": "runs", "description": "What became of each alert, and what people do about it."},
+    {"name": "webhook", "description": "Deliveries of Alertmanager."},
+    {"name": "runs", "description": "The runs of alerts, and people's commands on them."},
     {"name": "control", "description": "The kill switch, the cooldowns, the playbooks."},
-    {"name": "overrides", "description": "Alerts that are held, or only observed, for a time."},
-    {"name": "model", "description": "What judges whether an alert is an incident."},
-    {"name": "audit", "description": "What happened, in a chain of records."},
-    {"name": "chat", "description": "What people do from a chat, signed by it."},
-    {"name": "health", "description": "For machines; open to all."},
+    {"name": "overrides", "description": "Alerts that are held, or only observed, for a period."},
+    {"name": "model", "description": "The model that confirms or refutes alerts."},
+    {"name": "audit", "description": "The chain of audit records, and the report."},
+    {"name": "chat", "description": "Commands from a chat, which signs them."},
+    {"name": "health", "description": "Health and metrics; no token is required."},
 ]
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "smartcloudops token create"},
@@ -77,7 +78,7 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # In a thread: the engine refuses to be started, and would block, on the event loop.
+        # In a thread: DBOS refuses to start on an event loop, and would block it.
         await asyncio.to_thread(service.start)
         try:
             yield

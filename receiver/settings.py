@@ -19,14 +19,14 @@ class Mode(StrEnum):
 
 
 class Profile(StrEnum):
-    """Where the service runs; it gives other defaults, and nothing else."""
+    """Where the service runs; selects defaults."""
 
     DEVELOPMENT = "development"
     STAGING = "staging"
     PRODUCTION = "production"
 
 
-# What a profile says unless a variable of its own does.
+# A variable overrides the default of the profile.
 _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
     {
         Profile.DEVELOPMENT: {"arming_required": False, "arming_evidence": 0},
@@ -144,10 +144,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_profile(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """What is not set is as the profile says; one that does not exist is refused as such."""
-        profile = given.get("profile", Profile.DEVELOPMENT)
-        return dict(_DEFAULTS.get(profile, {})) | given
+    def _apply_profile(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Add the profile's defaults. An unknown profile is left for its own field to refuse."""
+        profile = values.get("profile", Profile.DEVELOPMENT)
+        return dict(_DEFAULTS.get(profile, {})) | values
 
 
 def load() -> Settings:

@@ -70,7 +70,7 @@ def show_report(
     available = availability(partial(ask, parts.prometheus, now), now - begin)
     verification, why = _verify(parts)
     with parts.database.read() as connection:
-        asked = Asked(
+        period = Asked(
             since=begin,
             until=now,
             manual_minutes=manual_minutes,
@@ -79,7 +79,7 @@ def show_report(
             verification=verification,
             why_unverified=why,
         )
-        return report(connection, asked)
+        return report(connection, period)
 
 
 def _verify(parts: Parts) -> tuple[Verification | None, str]:

@@ -1,6 +1,6 @@
-"""Alertmanager's deliveries: on disk before they are acknowledged, acted on later.
+"""Alertmanager's deliveries: stored on disk before they are acknowledged.
 
-Answered before the application and its routes: in a storm these would cost more than the storing.
+They are answered before the middlewares and routes, which would cost more than storing them.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ from receiver.webhook.truncated import Truncated
 PATH = "/webhook/alertmanager"
 BODY_MAX = 16 * 1024 * 1024
 _log = structlog.get_logger()
-# Above this, taking a body apart would hold up every other request for too long.
-_SMALL = 64 * 1024
-# Longer than the database itself may take to say that it cannot.
-_STORED_S = 12.0
+# Bytes. A larger body is parsed in a thread: on the event loop it would delay other requests.
+_THREAD_FROM = 64 * 1024
+# Longer than the database's own timeouts, so that their errors are answered.
+_STORE_TIMEOUT_S = 12.0
 _COUNTS = b'{"accepted": %d, "duplicates": %d, "resolved": %d, "rejected": %d}'
-# What a browser would be told besides costs each delivery, and no browser delivers.
+# Without the headers for browsers: they cost each delivery, and no browser delivers.
 _JSON = (b"content-type", b"application/json")
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 
@@ -57,8 +57,8 @@ class DeliveryCounts(BaseModel):
     rejected: int
 
 
-class _GoneError(Exception):
-    """Whoever was sending has hung up."""
+class _DisconnectedError(Exception):
+    """The client disconnected."""
 
 
 @dataclass(kw_only=True)
@@ -87,14 +87,13 @@ class Deliveries:
             status, body = 200, await self._answer(scope, receive, request_id)
             length = (b"content-length", b"%d" % len(body))
             headers = [_JSON, _NO_SNIFFING, length, (ID, request_id.encode())]
-        except _GoneError:
-            # Nobody hears an answer.
+        except _DisconnectedError:
             return
-        except Exception as error:  # noqa: BLE001 the sender is told, and tries again
-            refused = _refused(error, request_id)
-            self.metrics.rejected.labels(refused.status_code).inc()
-            status, body = refused.status_code, bytes(refused.body)
-            headers = with_headers(refused.raw_headers, scope, request_id)
+        except Exception as error:  # noqa: BLE001 the client gets an error and tries again
+            refusal = _error_response(error, request_id)
+            self.metrics.rejected.labels(refusal.status_code).inc()
+            status, body = refusal.status_code, bytes(refusal.body)
+            headers = with_headers(refusal.raw_headers, scope, request_id)
         finally:
             self.metrics.duration.observe(time.perf_counter() - started)
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -103,17 +102,17 @@ class Deliveries:
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> bytes:
         address = scope["client"][0] if scope.get("client") else ""
         if wait_s := self._limiter.wait_s(client_of(address)):
-            # Alertmanager tries again after 503, and gives up what it is told 429 about.
+            # Alertmanager retries after 503, but drops the alerts after 429.
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "too many deliveries at once",
                 {"Retry-After": str(int(wait_s) + 1)},
             )
-        given = header_of(scope, b"authorization").decode("latin-1")
-        check_role(self.tokens, given, Role.WEBHOOK, address, PATH)
+        authorization = header_of(scope, b"authorization").decode("latin-1")
+        check_role(self.tokens, authorization, Role.WEBHOOK, address, PATH)
         now = self.clock()
-        envelope, taken, rejected = await _read(receive, now)
-        receipt = await self._stored(taken, now, request_id)
+        envelope, alerts, rejected = await _read(receive, now)
+        receipt = await self._store(alerts, now, request_id)
         self._firing.inc(receipt.accepted + receipt.duplicates)
         if receipt.resolved:
             self._resolved.inc(receipt.resolved)
@@ -124,20 +123,20 @@ class Deliveries:
             self.truncated.fetch(envelope)
         return _COUNTS % (receipt.accepted, receipt.duplicates, receipt.resolved, rejected)
 
-    async def _stored(self, taken: Sequence[Alert], now: float, request_id: str) -> Receipt:
+    async def _store(self, alerts: Sequence[Alert], now: float, request_id: str) -> Receipt:
         try:
-            async with asyncio.timeout(_STORED_S):
-                return await self.inbox.store(taken, now, request_id=request_id)
+            async with asyncio.timeout(_STORE_TIMEOUT_S):
+                return await self.inbox.store(alerts, now, request_id=request_id)
         except InboxUnavailableError as error:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
         except TimeoutError:
-            # If they are stored later after all, the next delivery of them is a repeat.
-            late = f"not stored within {_STORED_S:.0f} s"
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, late) from None
+            # If they are stored later, the next delivery of the same alerts is a duplicate.
+            problem_text = f"the delivery was not stored within {_STORE_TIMEOUT_S:.0f} s"
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, problem_text) from None
 
 
-def _refused(error: Exception, request_id: str) -> Response:
-    """Whatever broke, the sender is told, and tries again where that may help."""
+def _error_response(error: Exception, request_id: str) -> Response:
+    """The response to any error; Alertmanager retries after a 5xx."""
     if isinstance(error, HTTPException):
         _log.warning("delivery_rejected", status=int(error.status_code), why=error.detail)
         headers = dict(error.headers or {})
@@ -146,23 +145,23 @@ def _refused(error: Exception, request_id: str) -> Response:
 
 
 async def _read(receive: Receive, now: float) -> tuple[Envelope, Sequence[Alert], int]:
-    body = await _body(receive)
+    body = await _read_body(receive)
     try:
-        if len(body) < _SMALL:
-            return _apart(body, now)
-        return await asyncio.to_thread(_apart, body, now)
+        if len(body) < _THREAD_FROM:
+            return _parse(body, now)
+        return await asyncio.to_thread(_parse, body, now)
     except NotJsonError as error:
         raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
     except NotVersion4Error as error:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
 
-async def _body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     body, more = b"", True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _GoneError
+            raise _DisconnectedError
         body += message.get("body", b"")
         if len(body) > BODY_MAX:
             raise BodyTooLargeError(BODY_MAX)
@@ -170,17 +169,17 @@ async def _body(receive: Receive) -> bytes:
     return body
 
 
-def _apart(body: bytes, now: float) -> tuple[Envelope, Sequence[Alert], int]:
-    """The envelope, emptied, its alerts, and how many had nothing to be known by."""
+def _parse(body: bytes, now: float) -> tuple[Envelope, Sequence[Alert], int]:
+    """The envelope without its raw alerts, the parsed alerts, and the number without labels."""
     envelope = payload.envelope(body)
-    found = [payload.alert(raw, now) for raw in envelope.alerts]
-    # Of ten thousand alerts this is more than all else that is kept while they are stored.
+    parsed = [payload.alert(raw, now) for raw in envelope.alerts]
+    # Frees the raw alerts: for 10,000 they take more memory than the parsed ones.
     envelope.alerts.clear()
-    taken = [alert for alert in found if alert is not None]
-    return envelope, taken, len(found) - len(taken)
+    alerts = [alert for alert in parsed if alert is not None]
+    return envelope, alerts, len(parsed) - len(alerts)
 
 
-# The webhook in the OpenAPI document. `Deliveries` answers it, before the routes.
+# Documents the webhook in OpenAPI. `Deliveries` answers it, before the routes.
 router = APIRouter(route_class=GuardedRoute, tags=["webhook"])
 
 
@@ -228,8 +227,8 @@ _BODY = {
 @router.post(
     PATH,
     openapi_extra=require_role(Role.WEBHOOK) | _BODY,
-    responses=answers(DeliveryCounts, "On disk; how many of each kind."),
+    responses=answers(DeliveryCounts, "The alerts are stored; the counts by result."),
 )
 async def deliver() -> None:
-    """Take a delivery of Alertmanager (webhook version 4). Each alert is counted once."""
-    raise RuntimeError("the application answers deliveries before its routes are asked")
+    """Accept a delivery of Alertmanager (webhook version 4). Each alert is counted once."""
+    raise RuntimeError("unreachable: the application answers deliveries before its routes")
