@@ -22,7 +22,7 @@ from receiver.runs.intake import RunRequest
 from receiver.runs.manual_runs import NotPossibleError
 from receiver.runs.model import State
 from receiver.runs.store import RunFilter
-from receiver.runs.views import story
+from receiver.runs.views import run_view
 from receiver.workflow.commands import NoSuchRunError, NotNowError, RunCommands
 
 router = APIRouter(prefix="/api/v1/runs", route_class=GuardedRoute, tags=["runs"])
@@ -95,7 +95,7 @@ def list_runs(request: Request, query: Annotated[RunQuery, Query()]) -> dict[str
         steps = ledger.intents_by_run(connection, [run.id for run in runs])
     shown = runs[: query.limit]
     return {
-        "items": [story(run, steps.get(run.id, ())) for run in shown],
+        "items": [run_view(run, steps.get(run.id, ())) for run in shown],
         "next_cursor": shown[-1].id if len(runs) > query.limit else None,
     }
 
@@ -142,7 +142,7 @@ def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
         caused = store.caused_by(connection, run_id)
     if run is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such run")
-    return story(run, steps.get(run_id, ())) | {"evidence": run.evidence, "caused": caused}
+    return run_view(run, steps.get(run_id, ())) | {"evidence": run.evidence, "caused": caused}
 
 
 @router.post("/{run_id}/approve", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)

@@ -16,7 +16,7 @@ from receiver.chat.parts import Parts
 from receiver.runs import store
 from receiver.runs.model import Run, State
 from receiver.runs.store import RunFilter
-from receiver.runs.views import story
+from receiver.runs.views import run_view
 from receiver.runtime.redaction import Redaction
 from receiver.runtime.rfc3339 import rfc3339
 
@@ -130,7 +130,7 @@ class Tools:
         if run is None:
             return {"error": "there is no such run"}
         self.run_ids.add(run.id)
-        view = story(run, steps.get(run.id, ()))
+        view = run_view(run, steps.get(run.id, ()))
         for key in ("digest", "limits", "basis", "beside"):
             (view["plan"] or {}).pop(key, None)
         return view

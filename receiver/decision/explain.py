@@ -40,10 +40,10 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
     """
     now = time.time()
     try:
-        envelope = payload.envelope(body)
+        envelope = payload.parse_envelope(body)
     except (NotJsonError, NotVersion4Error) as error:
         raise PayloadError(str(error)) from None
-    alerts = [payload.alert(raw, now) for raw in envelope.alerts]
+    alerts = [payload.parse_alert(raw, now) for raw in envelope.alerts]
     with (
         open_or_empty(settings.database_url) as state,
         ThreadPoolExecutor(4 * settings.workers) as queries,

@@ -8,8 +8,8 @@ from receiver.runs.model import Run
 from receiver.runtime.rfc3339 import rfc3339
 
 
-def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
-    """Everything but the evidence; each key is always there, null or empty where nothing is."""
+def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
+    """All but the evidence; each key is always there, null or empty where there is no value."""
     return {
         "id": run.id,
         "state": str(run.state),
@@ -27,11 +27,11 @@ def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "verdict": run.verdict,
         "gates": run.gates,
         "plan": run.plan,
-        "approval": _dated(run.approval or (run.plan or {}).get("approval")),
+        "approval": _with_rfc3339(run.approval or (run.plan or {}).get("approval")),
         "asked": run.asked,
-        "mark": _dated(run.mark),
+        "mark": _with_rfc3339(run.mark),
         "caused_by": run.caused_by,
-        "steps": [step(one) for one in steps],
+        "steps": [step_view(step) for step in steps],
         "received_at": rfc3339(run.received_at),
         "decided_at": rfc3339(run.decided_at),
         "ended_at": rfc3339(run.ended_at),
@@ -39,11 +39,12 @@ def story(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
     }
 
 
-def _dated(said: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if said is None else {**said, "at": rfc3339(said["at"])}
+def _with_rfc3339(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A person's answer with its `at` as text."""
+    return None if answer is None else {**answer, "at": rfc3339(answer["at"])}
 
 
-def step(intent: Intent) -> dict[str, Any]:
+def step_view(intent: Intent) -> dict[str, Any]:
     return {
         "action": intent.action,
         "target": intent.target,

@@ -62,6 +62,8 @@ def refuse(deliveries: Sequence[Delivery], reason: str) -> None:
 
 def log_stored(deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> None:
     """One line for each transaction: a line for each delivery would cost more than storing it."""
+    if not deliveries:
+        return
     _log.info(
         "deliveries_taken",
         request_ids=[delivery.request_id for delivery in deliveries if delivery.request_id],

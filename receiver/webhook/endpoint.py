@@ -171,8 +171,8 @@ async def _read_body(receive: Receive) -> bytes:
 
 def _parse(body: bytes, now: float) -> tuple[Envelope, Sequence[Alert], int]:
     """The envelope without its raw alerts, the parsed alerts, and the number without labels."""
-    envelope = payload.envelope(body)
-    parsed = [payload.alert(raw, now) for raw in envelope.alerts]
+    envelope = payload.parse_envelope(body)
+    parsed = [payload.parse_alert(raw, now) for raw in envelope.alerts]
     # Frees the raw alerts: for 10,000 they take more memory than the parsed ones.
     envelope.alerts.clear()
     alerts = [alert for alert in parsed if alert is not None]

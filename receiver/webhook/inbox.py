@@ -148,8 +148,7 @@ class Inbox:
             refuse(deliveries, type(error).__name__)
             return
         answer(deliveries, receipts)
-        if deliveries:
-            log_stored(deliveries, receipts)
+        log_stored(deliveries, receipts)
         if any(receipt.accepted for receipt in receipts):
             self.arrived()
 

@@ -1,11 +1,12 @@
-"""Alertmanager's webhook, version 4: what arrives, taken apart alert by alert.
+"""Alertmanager's webhook, version 4: parses a delivery alert by alert.
 
 The shape is documented at https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
-Only the envelope can make a delivery fail; an odd alert is kept and refused as a run of its own,
-so that one of them never costs its siblings.
+Only the envelope can make a delivery fail. An odd alert is stored and refused as a run of its own,
+so that it never costs the other alerts of its delivery.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -20,16 +21,18 @@ from pydantic import (
     ValidationError,
 )
 
-_WHEN: TypeAdapter[AwareDatetime] = TypeAdapter(AwareDatetime)
+_TIME: TypeAdapter[AwareDatetime] = TypeAdapter(AwareDatetime)
+# Labels of an alert, and the length of a name or value, that are stored; later years overflow.
 _LABELS_MAX, _TEXT_MAX, _YEAR_MAX = 128, 8192, 9999
+_KEY = re.compile(r"[0-9a-f]{16}")
 
 
 class NotJsonError(Exception):
-    """The body is no JSON at all."""
+    """The body is not JSON."""
 
 
 class NotVersion4Error(Exception):
-    """The body is JSON, but no Alertmanager webhook of version 4."""
+    """The body is JSON, but not an Alertmanager webhook of version 4."""
 
 
 def _text(value: object) -> object:
@@ -41,7 +44,7 @@ def _mapping(value: object) -> object:
 
 
 class Envelope(BaseModel):
-    """The delivery; unknown fields are of a newer Alertmanager and are ignored."""
+    """A delivery; fields that a newer Alertmanager may add are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -54,6 +57,7 @@ class Envelope(BaseModel):
     ] = {}
 
 
+# By severity; 0 is decided on first.
 _PRIORITY = {"critical": 0, "warning": 1}
 _LEAST = 2
 
@@ -62,8 +66,8 @@ _LEAST = 2
 class Alert:
     """One alert as it was sent. Labels and annotations are hostile data: compared, never run.
 
-    `key` identifies the alert: its fingerprint, or a hash of one that has an odd form.
-    `odd` says why no playbook may take it.
+    `key` identifies the alert: its fingerprint, or a hash of a fingerprint of another form.
+    `odd` says why no playbook may take the alert.
     """
 
     key: str
@@ -77,12 +81,12 @@ class Alert:
 
     @property
     def priority(self) -> int:
-        """What is decided on first, from 0, by `severity`."""
+        """The order of decisions, by `severity`; 0 comes first."""
         return _PRIORITY.get(self.labels.get("severity", ""), _LEAST)
 
 
-def envelope(body: bytes) -> Envelope:
-    """Raises NotJsonError or NotVersion4Error, each with one line that quotes no value."""
+def parse_envelope(body: bytes) -> Envelope:
+    """Raises NotJsonError or NotVersion4Error, with one line that quotes no value."""
     try:
         return Envelope.model_validate_json(body)
     except ValidationError as error:
@@ -94,8 +98,8 @@ def envelope(body: bytes) -> Envelope:
         raise NotVersion4Error(shape) from None
 
 
-def alert(raw: object, received_at: float) -> Alert | None:
-    """One alert of the envelope; None where it has no labels to be known by."""
+def parse_alert(raw: object, received_at: float) -> Alert | None:
+    """An alert of the envelope; None where it has no labels, so that nothing identifies it."""
     if not isinstance(raw, dict) or not isinstance(raw.get("labels"), dict):
         return None
     oddities: list[str] = []
@@ -108,56 +112,52 @@ def alert(raw: object, received_at: float) -> Alert | None:
         oddities.append("there is no alertname")
     fingerprint = raw.get("fingerprint") or _fingerprint(labels)
     if not isinstance(fingerprint, str) or len(fingerprint) > _TEXT_MAX:
-        oddities.append("fingerprint is no text")
+        oddities.append("the fingerprint is not a string, or too long")
         fingerprint = _fingerprint(labels)
     return Alert(
-        key=fingerprint if _is_key(fingerprint) else _fingerprint({"": fingerprint}),
+        key=fingerprint if _KEY.fullmatch(fingerprint) else _fingerprint({"": fingerprint}),
         fingerprint=fingerprint,
         firing=status != "resolved",
         labels=labels,
         annotations=annotations,
-        starts_at=_when(raw, "startsAt", oddities) or received_at,
-        ends_at=_when(raw, "endsAt", oddities),
+        starts_at=_time(raw, "startsAt", oddities) or received_at,
+        ends_at=_time(raw, "endsAt", oddities),
         odd="; ".join(oddities) or None,
     )
 
 
 def _strings(raw: object, name: str, oddities: list[str]) -> dict[str, str]:
     if not isinstance(raw, dict):
-        oddities.append(f"{name} are no mapping")
+        oddities.append(f"{name} are not an object")
         return {}
     if len(raw) > _LABELS_MAX:
         oddities.append(f"more than {_LABELS_MAX} {name}")
     kept: dict[str, str] = {}
     for key, value in list(raw.items())[:_LABELS_MAX]:
         if not isinstance(value, str):
-            oddities.append(f"one of the {name} is no text")
+            oddities.append(f"a value in {name} is not a string")
         text = value if isinstance(value, str) else json.dumps(value)
         if max(len(key), len(text)) > _TEXT_MAX:
-            oddities.append(f"one of the {name} is longer than {_TEXT_MAX} characters")
+            oddities.append(f"a name or value in {name} is longer than {_TEXT_MAX} characters")
         kept[key[:_TEXT_MAX]] = text[:_TEXT_MAX]
     return kept
 
 
-def _when(raw: Mapping[str, Any], name: str, oddities: list[str]) -> float | None:
+def _time(raw: Mapping[str, Any], name: str, oddities: list[str]) -> float | None:
     if name not in raw:
         return None
     try:
-        moment = _WHEN.validate_strings(raw[name])
+        moment = _TIME.validate_strings(raw[name])
     except ValidationError:
-        oddities.append(f"{name} is no RFC 3339 time")
+        oddities.append(f"{name} is not an RFC 3339 time")
         return None
     # Go's zero time stands for "not yet".
     if moment.year <= 1:
         return None
     if moment.year >= _YEAR_MAX:
-        oddities.append(f"{name} is no time of ours")
+        oddities.append(f"{name} is after the year {_YEAR_MAX - 1}")
         return None
     return moment.timestamp()
-
-
-def _is_key(text: str) -> bool:
-    return len(text) == 16 and all(digit in "0123456789abcdef" for digit in text)  # noqa: PLR2004 64 bits in hex
 
 
 def _fingerprint(labels: Mapping[str, str]) -> str:

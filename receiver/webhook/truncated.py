@@ -28,21 +28,21 @@ _log = structlog.get_logger()
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # 10,000 alerts are 15 MB.
 _BYTES_MAX = 64 * 2**20
-# For each wait, and for all of an answer.
+# For each wait on the connection, and for a whole answer.
 _TIMEOUT_S, _WHOLE_S = 10.0, 30.0
 _TRIES, _BACKOFF_S = 3, 1.0
 _NOT_YET = "0001-01-01T00:00:00Z"
 
 
 class _UnusableError(Exception):
-    """What came is not what was asked for."""
+    """Alertmanager's answer cannot be used; the text says why."""
 
 
 @dataclass
 class Truncated:
-    """Fetches groups in the background, each once at a time; `submit` stores alerts.
+    """Fetches truncated groups from Alertmanager at `url` in the background.
 
-    `url` is Alertmanager's.
+    `submit` stores alerts.
     """
 
     url: str
@@ -54,7 +54,10 @@ class Truncated:
     _under_way: set[str] = field(default_factory=set, init=False)
 
     def fetch(self, envelope: Envelope) -> None:
-        """Have the rest of this delivery's group stored soon; what is known of it is a repeat."""
+        """Fetch all alerts of this delivery's group, unless that is under way already.
+
+        The inbox counts the alerts that it has as repeats.
+        """
         matchers = _matchers(envelope.group_labels)
         key = json.dumps([envelope.receiver, matchers])
         if key in self._under_way:
@@ -72,8 +75,8 @@ class Truncated:
         try:
             for attempt in range(_TRIES):
                 try:
-                    found = self._asked(matchers, receiver)
-                    receipt = self.submit(found, self.clock()).result(_TIMEOUT_S)
+                    alerts = self._get_alerts(matchers, receiver)
+                    receipt = self.submit(alerts, self.clock()).result(_TIMEOUT_S)
                 except (
                     httpx.HTTPError,
                     _UnusableError,
@@ -81,20 +84,22 @@ class Truncated:
                     TimeoutError,
                 ) as error:
                     _log.warning(
-                        "rest_not_fetched", error=type(error).__name__, why=str(error)[:200]
+                        "truncated_fetch_failed", error=type(error).__name__, why=str(error)[:200]
                     )
                     time.sleep(_BACKOFF_S * 2**attempt)
                 else:
-                    _log.info("rest_fetched", alerts=len(found), accepted=receipt.accepted)
+                    _log.info(
+                        "truncated_alerts_fetched", alerts=len(alerts), accepted=receipt.accepted
+                    )
                     self.metrics.truncated_groups.labels("fetched").inc()
                     return
             self.metrics.truncated_groups.labels("lost").inc()
-            _log.error("rest_lost", group=list(matchers))
+            _log.error("truncated_alerts_lost", group=list(matchers))
         finally:
             self._under_way.discard(key)
 
-    def _asked(self, matchers: Sequence[str], receiver: str) -> list[Alert]:
-        wanted: dict[str, Any] = {
+    def _get_alerts(self, matchers: Sequence[str], receiver: str) -> list[Alert]:
+        params: dict[str, Any] = {
             "filter": list(matchers),
             "active": "true",
             "silenced": "false",
@@ -102,7 +107,7 @@ class Truncated:
             "receiver": f"^(?:{re.escape(receiver)})$" if receiver else ".*",
         }
         url = f"{self.url.rstrip('/')}/api/v2/alerts"
-        with self.http.stream("GET", url, params=wanted, timeout=_TIMEOUT_S) as response:
+        with self.http.stream("GET", url, params=params, timeout=_TIMEOUT_S) as response:
             if response.status_code != httpx.codes.OK:
                 raise _UnusableError(f"Alertmanager answered {response.status_code}")
             try:
@@ -125,13 +130,13 @@ def _matchers(labels: Mapping[str, Any]) -> list[str]:
 
 def _firing(body: bytes, now: float) -> list[Alert]:
     try:
-        # As deliveries are read: a text that is none gets no further.
+        # The same parser as for deliveries, which refuses invalid Unicode.
         raw = from_json(body)
     except ValueError:
-        raise _UnusableError("its answer is not JSON") from None
+        raise _UnusableError("Alertmanager's answer is not JSON") from None
     if not isinstance(raw, list):
-        raise _UnusableError("its answer is no list")
-    known = (one for one in raw if isinstance(one, dict))
-    # The API's end is when the alert would time out; in a webhook it is the end of the alert.
-    found = (payload.alert(one | {"status": "firing", "endsAt": _NOT_YET}, now) for one in known)
-    return [one for one in found if one is not None]
+        raise _UnusableError("Alertmanager's answer is not a list")
+    # The API's endsAt is when the alert would time out; a webhook's is when it ended.
+    firing = {"status": "firing", "endsAt": _NOT_YET}
+    alerts = (payload.parse_alert(item | firing, now) for item in raw if isinstance(item, dict))
+    return [alert for alert in alerts if alert is not None]

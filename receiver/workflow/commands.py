@@ -44,9 +44,9 @@ class RunCommands:
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "approved")
         plan, now = run.plan or {}, self.clock()
         if digest is not None and plan["digest"] != digest:
-            raise NotNowError("the plan is another one by now")
+            raise NotNowError("the plan has changed since it was shown")
         if now >= (run.next_act_at or now):
-            raise NotNowError("the time to approve it is over")
+            raise NotNowError("the time to approve it has passed")
         approval = _answer(plan, by, comment, now, denied=False)
         with self.database.write() as connection:
             moved = transitions.move(

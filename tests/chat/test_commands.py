@@ -169,7 +169,7 @@ def test_a_button_approves_the_plan_that_was_shown(service: Live, replies: Repli
     _press(service, "approve", value, user="U2")
     replies.wait_for("requires the role operator")
     _press(service, "approve", f"{run['id']}:{'0' * 64}")
-    replies.wait_for("another one by now")
+    replies.wait_for("has changed since it was shown")
     assert len(service.aws.calls) == before
     _press(service, "approve", value)
     assert replies.wait_for("Approved")["replace_original"] is True

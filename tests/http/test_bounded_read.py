@@ -18,7 +18,7 @@ from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
 from receiver.notify.channels import Channels
 from receiver.webhook.metrics import WebhookMetrics
-from receiver.webhook.payload import envelope
+from receiver.webhook.payload import parse_envelope
 from receiver.webhook.truncated import Truncated
 
 
@@ -96,7 +96,7 @@ def test_no_call_goes_where_an_answer_sends_it(hostile: Hostile, tmp_path: Path)
         rest = Truncated(
             f"{hostile.url}/elsewhere", http, lambda *_: pytest.fail("stored"), metrics
         )
-        rest.fetch(envelope(b'{"version": "4", "alerts": [], "truncatedAlerts": 1}'))
+        rest.fetch(parse_envelope(b'{"version": "4", "alerts": [], "truncatedAlerts": 1}'))
         until = time.monotonic() + 20
         while not metrics.truncated_groups.labels("lost")._value.get():  # noqa: SLF001 its public reader is the text of all
             assert time.monotonic() < until

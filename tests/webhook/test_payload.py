@@ -26,14 +26,14 @@ def test_a_missing_fingerprint_is_derived_as_alertmanager_derives_it(path: Path)
     """Real deliveries, their fingerprints taken away, come to the same fingerprints."""
     for raw in json.loads(path.read_text())["alerts"]:
         bare = {key: value for key, value in raw.items() if key != "fingerprint"}
-        found = payload.alert(bare, received_at=0)
+        found = payload.parse_alert(bare, received_at=0)
         assert found is not None
         assert found.fingerprint == raw["fingerprint"]
 
 
 def test_the_zero_time_means_not_yet() -> None:
     """A firing alert's endsAt of year 1 is no time at all."""
-    found = payload.alert(_ALERT, received_at=0)
+    found = payload.parse_alert(_ALERT, received_at=0)
     assert found is not None
     assert found.ends_at is None
     assert found.starts_at == pytest.approx(1795415971.435)
@@ -57,7 +57,7 @@ def test_the_zero_time_means_not_yet() -> None:
 def test_a_body_that_is_no_delivery_is_named_as_such(body: bytes, error: type[Exception]) -> None:
     """One line, and nothing of the body in it."""
     with pytest.raises(error) as caught:
-        payload.envelope(body)
+        payload.parse_envelope(body)
     assert "\n" not in str(caught.value)
     assert "custom" not in str(caught.value)
 
@@ -66,7 +66,7 @@ def test_a_body_that_is_no_delivery_is_named_as_such(body: bytes, error: type[Ex
     ("change", "odd"),
     [
         ({"status": "burning"}, "status"),
-        ({"labels": {"alertname": "X", "n": 7}}, "no text"),
+        ({"labels": {"alertname": "X", "n": 7}}, "not a string"),
         ({"labels": {"severity": "critical"}}, "alertname"),
         ({"labels": {"alertname": "X", "big": "x" * 9000}}, "longer"),
         ({"labels": {"alertname": "X"} | {f"l{n}": "" for n in range(200)}}, "more than"),
@@ -79,7 +79,7 @@ def test_a_body_that_is_no_delivery_is_named_as_such(body: bytes, error: type[Ex
 )
 def test_an_odd_alert_is_kept_and_marked(change: dict[str, object], odd: str) -> None:
     """Odd alerts are stored with the reason why no playbook may take them."""
-    found = payload.alert(_ALERT | change, received_at=5)
+    found = payload.parse_alert(_ALERT | change, received_at=5)
     assert found is not None
     assert odd in (found.odd or "")
 
@@ -87,7 +87,7 @@ def test_an_odd_alert_is_kept_and_marked(change: dict[str, object], odd: str) ->
 @pytest.mark.parametrize("raw", [None, 7, "text", [], {}, {"labels": None}, {"labels": ["a"]}])
 def test_what_has_no_labels_is_no_alert(raw: object) -> None:
     """Without labels there is nothing to know it by."""
-    assert payload.alert(raw, received_at=0) is None
+    assert payload.parse_alert(raw, received_at=0) is None
 
 
 _JSON = st.recursive(
@@ -102,7 +102,7 @@ _JSON = st.recursive(
 )
 def test_no_alert_breaks_the_parser(raw: dict[str, object]) -> None:
     """Whatever JSON comes: an alert with a usable key, or None."""
-    found = payload.alert(raw, received_at=1)
+    found = payload.parse_alert(raw, received_at=1)
     if found is not None:
         assert len(found.key) == 16
         assert set(found.key) <= set("0123456789abcdef")

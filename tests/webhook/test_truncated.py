@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from receiver.db.database import database
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.metrics import WebhookMetrics
-from receiver.webhook.payload import envelope
+from receiver.webhook.payload import parse_envelope
 from receiver.webhook.truncated import Truncated
 
 LABELS = {"alertname": "HighCPU", "asg": 'web "blue"'}
@@ -49,7 +49,7 @@ def fetched(inbox: Inbox, answer: Callable[[httpx.Request], httpx.Response]) -> 
     http = httpx.Client(transport=httpx.MockTransport(answer))
     rest = Truncated("http://alertmanager/", http, inbox.submit, metrics)
     for _ in range(3):
-        rest.fetch(envelope(DELIVERY))
+        rest.fetch(parse_envelope(DELIVERY))
     until = time.monotonic() + 20
     while True:
         counted = {
