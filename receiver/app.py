@@ -16,6 +16,7 @@ from receiver.chat.wiring import Chat
 from receiver.http import problems
 from receiver.http.middleware import RequestMiddleware
 from receiver.http.problems import Problem
+from receiver.http.redirects import SlashRedirect
 from receiver.http.tokens import Tokens
 from receiver.service import Service
 from receiver.webhook import endpoint as webhook
@@ -94,9 +95,13 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
         # Their pages load scripts from other sites, next to the operators' console.
         docs_url=None,
         redoc_url=None,
+        # Starlette's own redirect repeats the Host header, which the client chooses.
+        redirect_slashes=False,
     )
+    api.router.default = SlashRedirect(api.router)
     api.state.parts = service
     api.state.tokens = tokens
+    service.metrics.http.watch(tokens)
     api.state.chat = chat
     settings = service.settings
     api.deliveries = Deliveries(

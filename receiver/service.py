@@ -21,6 +21,7 @@ from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus import Prometheus
 from receiver.gauges import Gauges
+from receiver.http.metrics import HttpMetrics
 from receiver.metrics import new_registry
 from receiver.notify.metrics import NotifyMetrics
 from receiver.playbooks.loader import Playbooks
@@ -47,6 +48,7 @@ class Metrics:
     def __init__(self, playbooks: Iterable[str]) -> None:
         names = tuple(playbooks)
         self.registry: CollectorRegistry = new_registry()
+        self.http = HttpMetrics(self.registry)
         self.webhook = WebhookMetrics(self.registry)
         self.evidence = EvidenceMetrics(self.registry)
         self.model = ModelMetrics(self.registry)

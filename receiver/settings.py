@@ -1,12 +1,20 @@
 """Every setting, read from the environment here and nowhere else."""
 
+import ipaddress
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import DirectoryPath, Field, HttpUrl, ValidationError, model_validator
+from pydantic import (
+    DirectoryPath,
+    Field,
+    HttpUrl,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -119,8 +127,10 @@ class Settings(BaseSettings):
     """Requests a second for each client address, with bursts of ten times as many; more get 429."""
     webhook_rate_limit: Annotated[float, Field(gt=0)] = 10_000
     """The same for deliveries; more get 503, and Alertmanager retries."""
+    max_connections: Annotated[int, Field(ge=16, le=100_000)] = 1000
+    """Open connections; a further one closes some that wait without a request, or gets 503."""
     trusted_proxies: str = ""
-    """Comma-separated addresses and networks whose `X-Forwarded-For` is believed."""
+    """Comma-separated addresses and networks whose `X-Forwarded-For` is believed; no wildcards."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     """Concurrent decisions, and concurrent phases."""
     audit_key_file: Path | None = None
@@ -141,6 +151,21 @@ class Settings(BaseSettings):
     """`json` or `console`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """`debug`, `info`, `warning` or `error`."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: str) -> str:
+        """Whoever is trusted chooses the address that rate limits and the audit see."""
+        for proxy in filter(None, map(str.strip, proxies.split(","))):
+            try:
+                network = ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(
+                    "each must be an IP address or a network without host bits"
+                ) from None
+            if network.prefixlen == 0:
+                raise ValueError("a network of all addresses is refused")
+        return proxies
 
     @model_validator(mode="before")
     @classmethod

@@ -21,6 +21,7 @@ from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost
 from receiver.app import Api, app
 from receiver.chat.wiring import make_chat
 from receiver.http import tokens
+from receiver.http.server import options as server_options
 from receiver.http.tokens import Role
 from receiver.notify.channels import Channels
 from receiver.playbooks.loader import load
@@ -189,13 +190,14 @@ def live(
             prometheus_url=answering.url,
             playbooks=folder / "playbooks",
             tokens_file=file,
+            trusted_proxies="127.0.0.1",
             **{"mode": "auto", "verify_interval_s": 0.05, **changed},
         )
         system = build(settings, load(settings.playbooks), aws=aws.clients(), channels=services)
         system.prepare()
         talking = make_chat(settings, system, client) if client else None
         application = app(system, tokens.load(file), talking)
-        with _serving(application) as url:
+        with _serving(application, settings) as url:
             service = Live(
                 folder=folder,
                 url=url,
@@ -210,8 +212,8 @@ def live(
 
 
 @contextmanager
-def _serving(application: Api) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None))
+def _serving(application: Api, settings: Settings) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(application, **(server_options(settings) | {"port": 0})))
 
     def stop() -> None:
         server.should_exit = True

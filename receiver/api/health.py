@@ -35,6 +35,7 @@ _TEXT: dict[int | str, dict[str, Any]] = {
 }
 
 
+@router.head("/healthz", include_in_schema=False, response_model=None)
 @router.get(
     "/healthz",
     response_model=None,
@@ -45,6 +46,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False, response_model=None)
 @router.get("/readyz", response_model=None, responses=_READY | _URI_TOO_LONG | _TOO_MANY)
 def readyz(request: Request) -> JSONResponse:
     """Whether alerts can be stored and decided. Each check is "ok" or says what is wrong."""
@@ -54,6 +56,7 @@ def readyz(request: Request) -> JSONResponse:
     return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
 
 
+@router.head("/metrics", include_in_schema=False, response_model=None)
 @router.get(
     "/metrics",
     response_model=None,

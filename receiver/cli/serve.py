@@ -44,14 +44,15 @@ def serve() -> None:
     """Take alerts and act on them, as far as SMARTCLOUDOPS_MODE allows."""
     loaded = settings_or_exit()
     playbooks = playbooks_or_exit(loaded.playbooks)
+    server.raise_file_limit()
     try:
         known = tokens.load(loaded.tokens_file)
-        how = server.options(loaded)
         http = httpx.Client(trust_env=False)
         channels = Channels(str(loaded.alertmanager_url), loaded.notify_file, http)
         service = build(loaded, playbooks, channels=channels)
         talking = make_chat(loaded, service, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
+        how = server.options(loaded, service.metrics.http.count_refused)
         # Before the port is bound: whoever gets a connection gets an answer.
         service.prepare()
     except _UNUSABLE as error:

@@ -51,9 +51,10 @@ def token_list() -> None:
 @token.command("revoke")
 @click.argument("name")
 def token_revoke(name: str) -> None:
-    """Take a token out of SMARTCLOUDOPS_TOKENS_FILE; a service that runs heeds it at once."""
+    """Take a token out of SMARTCLOUDOPS_TOKENS_FILE; a running service follows within a second."""
     with _file() as path:
         tokens.revoke(path, name)
+        click.echo(f"revoked {name} in {path}; a running service refuses it within a second")
 
 
 @contextmanager

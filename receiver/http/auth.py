@@ -18,6 +18,8 @@ from receiver.http.tokens import Role, Token, Tokens
 _log = structlog.get_logger()
 ROLE = "x-required-role"
 _REALM = 'realm="smartcloudops"'
+# Characters of a path in the log.
+_PATH_MAX = 256
 _ALWAYS = (
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
@@ -93,7 +95,7 @@ def check_role(tokens: Tokens, authorization: str, needed: Role, address: str, p
     token, challenges = None, "Bearer " + _REALM
     match scheme.lower():
         case "bearer":
-            token = tokens.find(credentials.strip())
+            token = tokens.find(credentials.strip(), deliveries=True)
         case "basic" if needed is Role.WEBHOOK:
             token = _by_password(tokens, credentials.strip())
     if needed is Role.WEBHOOK:
@@ -108,10 +110,17 @@ def check_role(tokens: Tokens, authorization: str, needed: Role, address: str, p
     if not token.role.may(needed):
         _refused(token.name, HTTPStatus.FORBIDDEN, address, path)
         raise HTTPException(HTTPStatus.FORBIDDEN, f"the role {needed} is required")
+    if needed is not Role.WEBHOOK and tokens.outdated:
+        _refused(token.name, HTTPStatus.SERVICE_UNAVAILABLE, address, path)
+        raise HTTPException(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the tokens file is unreadable, so people are refused; the log has the cause",
+        )
     return token
 
 
 def _refused(name: str, status: HTTPStatus, address: str, path: str) -> None:
+    path = path[:_PATH_MAX]
     _log.warning("caller_refused", status=int(status), name=name, address=address, path=path)
 
 
@@ -121,6 +130,6 @@ def _by_password(tokens: Tokens, credentials: str) -> Token | None:
         name, _, secret = base64.b64decode(credentials, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return None
-    token = tokens.find(secret)
+    token = tokens.find(secret, deliveries=True)
     matches = token is not None and secrets.compare_digest(token.name.encode(), name.encode())
     return token if matches else None

@@ -9,14 +9,15 @@ from http import HTTPStatus
 
 import structlog
 from fastapi import HTTPException, Response
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.http.problems import problem
+from receiver.http.protocol import REQUEST_LINE_MAX
 from receiver.http.rate_limit import RateLimiter, client_of
 
 _log = structlog.get_logger()
 _BODY_MAX = 64 * 1024
-_QUERY_MAX = 8 * 1024
 # A client may send the requests of this many seconds at once.
 _BURST_S = 10.0
 # A health check is cheap, and must not fail because of other requests from its address.
@@ -76,8 +77,9 @@ class RequestMiddleware:
         await answer(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> tuple[HTTPStatus, str, float] | None:
-        if len(scope.get("query_string", b"")) > _QUERY_MAX:
-            return HTTPStatus.REQUEST_URI_TOO_LONG, f"the query exceeds {_QUERY_MAX} bytes", 0.0
+        if len(scope["path"]) + len(scope.get("query_string", b"")) > REQUEST_LINE_MAX:
+            detail = f"path and query exceed {REQUEST_LINE_MAX} bytes"
+            return HTTPStatus.REQUEST_URI_TOO_LONG, detail, 0.0
         if scope["path"] in _UNLIMITED:
             return None
         wait_s = self._limiter.wait_s(client_of(scope["client"][0] if scope.get("client") else ""))
@@ -100,6 +102,9 @@ class _Exchange:
 
         try:
             await self._middleware.forward(self._scope, receive, send_with_headers)
+        except ClientDisconnect:
+            # Nobody reads an answer.
+            return
         except Exception as error:
             answer = internal_error(error, self._scope["path"], self._request_id)
             if self._started:

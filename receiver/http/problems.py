@@ -33,7 +33,7 @@ _DESCRIPTIONS = {
     HTTPStatus.NOT_FOUND: "Nothing has that name.",
     HTTPStatus.CONFLICT: "Not possible in the present state; the detail names it.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
-    HTTPStatus.REQUEST_URI_TOO_LONG: "The query is too long.",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "The path or the query is too long.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A value cannot be used; the detail names it.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; Retry-After says when to try again.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database is unavailable, or too many deliveries arrive.",

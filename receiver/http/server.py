@@ -1,18 +1,43 @@
 """The options of uvicorn."""
 
+import resource
 import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
+import structlog
+
+from receiver.http.protocol import BoundedProtocol, Connections
 from receiver.settings import Settings
+
+_log = structlog.get_logger()
+# Open files that are no client's connections: databases, clients of AWS and Prometheus, the log.
+_OTHER_FILES = 256
 
 
 class TlsError(Exception):
     """A TLS setting cannot be used; the text names the setting."""
 
 
-def options(settings: Settings) -> dict[str, Any]:
-    """The keyword arguments of `uvicorn.run`. Raises TlsError."""
+def raise_file_limit() -> None:
+    """Allow this process as many open files as its hard limit; systemd's soft one is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The kernel's own maximum can be lower than a hard limit that is unlimited.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def options(settings: Settings, count: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """The keyword arguments of `uvicorn.run`. Raises TlsError.
+
+    `count` is called with the reason of each connection that is refused.
+    """
+    connections = Connections(_connections_max(settings), count=count)
     return {
+        "http": partial(BoundedProtocol, connections=connections),
+        "ws": "none",
         "host": settings.host,
         "port": settings.port,
         "log_config": None,
@@ -23,6 +48,16 @@ def options(settings: Settings) -> dict[str, Any]:
         "forwarded_allow_ips": settings.trusted_proxies,
         **_tls(settings),
     }
+
+
+def _connections_max(settings: Settings) -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = settings.max_connections
+    if files == resource.RLIM_INFINITY or files - _OTHER_FILES >= most:
+        return most
+    fewer = max(1, files - _OTHER_FILES)
+    _log.warning("connections_limited", most=fewer, files=files, wanted=most)
+    return fewer
 
 
 def _tls(settings: Settings) -> dict[str, Any]:

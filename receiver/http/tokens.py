@@ -8,13 +8,14 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import structlog
 from pydantic import (
@@ -29,6 +30,9 @@ from pydantic import (
 _log = structlog.get_logger()
 # Seconds for which a revoked token may still be accepted.
 _CHECK_INTERVAL_S = 1.0
+# How long people's tokens stay valid while the file is unreadable: it may hold a revocation. Long
+# enough to replace the file by hand.
+PEOPLE_GRACE_S = 300.0
 
 
 class Role(StrEnum):
@@ -74,8 +78,9 @@ class TokensError(Exception):
 class Tokens:
     """The valid tokens. With a `path`, the file is read again soon after a change.
 
-    While the file is unusable, the tokens read before stay valid: half a file would refuse every
-    caller, Alertmanager included. `clock` gives epoch seconds.
+    While the file is unusable, the tokens read before stay valid: for deliveries without end, since
+    half a file would refuse Alertmanager, for people during `PEOPLE_GRACE_S`. `clock` gives epoch
+    seconds, `monotonic` seconds that no change of the time moves.
     """
 
     def __init__(
@@ -84,59 +89,80 @@ class Tokens:
         *,
         path: Path | None = None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._entries, self._path, self._clock = entries, path, clock
+        self._entries, self._path, self._clock, self._monotonic = entries, path, clock, monotonic
         # The file's state at the last successful, and at the last failed, read.
         self._read_state = self._failed_state = _state(path)
-        self._checked_at = clock()
+        self._checked_at = monotonic()
+        self._unreadable_since: float | None = None
 
-    def find(self, secret: str) -> Token | None:
-        """The token with this secret; None if it is unknown or expired."""
-        return self.by_digest(_digest(secret))
+    def find(self, secret: str, *, deliveries: bool = False) -> Token | None:
+        """The token with this secret; None if it is unknown or expired, or the file is outdated.
 
-    def by_digest(self, digest: str) -> Token | None:
+        With `deliveries` the caller delivers alerts, for which an outdated file still counts.
+        """
+        return self.by_digest(_digest(secret), deliveries=deliveries)
+
+    def by_digest(self, digest: str, *, deliveries: bool = False) -> Token | None:
         """The token with this SHA-256. All entries are compared: the time reveals nothing."""
-        self._refresh()
-        now = self._clock()
+        if self._monotonic() - self._checked_at >= _CHECK_INTERVAL_S:
+            self.refresh()
         match = None
         for entry in self._entries:
             if secrets.compare_digest(entry.sha256, digest):
                 match = entry
-        return match if match is not None and match.valid(now) else None
+        if match is None or not match.valid(self._clock()):
+            return None
+        return None if self.outdated and not deliveries else match
 
-    def _refresh(self) -> None:
-        now = self._clock()
-        if self._path is None or 0 <= now - self._checked_at < _CHECK_INTERVAL_S:
-            return
-        self.refresh()
+    @property
+    def unreadable(self) -> bool:
+        """Whether the latest attempt to read the file failed."""
+        return self._unreadable_since is not None
 
-    def refresh(self) -> None:
+    @property
+    def outdated(self) -> bool:
+        """Whether the file has been unreadable for so long that people are refused."""
+        since = self._unreadable_since
+        return since is not None and self._monotonic() - since >= PEOPLE_GRACE_S
+
+    def refresh(self) -> Self:
         """Read the file now if it has changed, without the interval between two checks."""
-        self._checked_at = self._clock()
+        self._checked_at = self._monotonic()
         state = _state(self._path)
-        if self._path is None or state == self._read_state:
-            return
+        if self._path is None or (state == self._read_state and not self.unreadable):
+            return self
         try:
             self._entries = _read(self._path)
         except TokensError as error:
             # Tried again until it succeeds: the unread change may be a revocation.
-            if state != self._failed_state:
-                _log.error("tokens_unreadable", why=str(error))
+            if state != self._failed_state or not self.unreadable:
+                _log.error("tokens_unreadable", why=str(error), people_until_s=PEOPLE_GRACE_S)
             self._failed_state = state
+            if self._unreadable_since is None:
+                self._unreadable_since = self._checked_at
         else:
             self._read_state, self._failed_state = state, self._read_state
+            self._unreadable_since = None
             _log.info("tokens_read", count=len(self._entries))
+        return self
 
 
 _FILE = TypeAdapter(list[Token])
 
 
-def load(path: Path, *, clock: Callable[[], float] = time.time) -> Tokens:
+def load(
+    path: Path,
+    *,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Tokens:
     """Raises TokensError, also where the file holds no token."""
     entries = _read(path)
     if not entries:
         raise TokensError(f"{path}: the tokens file holds no token")
-    return Tokens(entries, path=path, clock=clock)
+    return Tokens(entries, path=path, clock=clock, monotonic=monotonic)
 
 
 def list_tokens(path: Path) -> Sequence[Token]:
@@ -193,18 +219,47 @@ def _read(path: Path) -> Sequence[Token]:
 
 
 def _write(path: Path, entries: Sequence[Token]) -> None:
-    """Replace the file atomically: a reader sees the old file or the new one."""
-    new_path = path.with_name(f".{path.name}.new")
-    descriptor = os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        rows = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
-        file.write(json.dumps(rows, indent=2) + "\n")
-    new_path.replace(path)
+    """Replace the file atomically: a reader sees the old file or the new one, with its old rights.
+
+    A link stays a link to the file. Raises TokensError where the owner cannot be kept.
+    """
+    path = path.resolve()
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            _keep_rights(path, file.fileno())
+            rows = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
+            file.write(json.dumps(rows, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _keep_rights(path: Path, descriptor: int) -> None:
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        return
+    own = os.fstat(descriptor)
+    if (own.st_uid, own.st_gid) != (old.st_uid, old.st_gid):
+        try:
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        except PermissionError:
+            raise TokensError(
+                f"{path}: nothing was changed, because its owner {old.st_uid}:{old.st_gid} cannot "
+                "be kept; run this as root or as the owner"
+            ) from None
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Serialise changes: of two at once, the first token would be lost."""
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import ipaddress
+import resource
 import ssl
 import sys
 import time
@@ -24,7 +25,8 @@ from receiver.http import tokens
 from receiver.http.rate_limit import RateLimiter, client_of
 from receiver.http.server import TlsError
 from receiver.http.tokens import Role
-from receiver.settings import Settings
+from receiver.settings import Settings, SettingsError
+from receiver.settings import load as load_settings
 from tests.api_fixtures import Live, live
 from tests.conftest import Clock
 from tests.end_to_end.service_process import settings
@@ -106,6 +108,65 @@ def test_a_delivery_that_breaks_the_service_is_counted(tmp_path: Path) -> None:
     assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
     code = {"code": "500"}
     assert metrics.get_sample_value("smartcloudops_webhook_rejected_total", code) == 1
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_a_probe_may_ask_for_the_headers_alone(tmp_path: Path, path: str) -> None:
+    """Load balancers do."""
+    with live(tmp_path) as service:
+        answer = service.call("HEAD", path)
+    assert (answer.status_code, answer.content) == (HTTPStatus.OK, b"")
+
+
+def test_a_long_path_stalls_nobody(tmp_path: Path) -> None:
+    """Redaction of the log line for it took ten seconds, and all others waited."""
+    with live(tmp_path) as service:
+        path = "/api/v1/runs/" + "a." * 3_500
+        begun = time.monotonic()
+        answers = [service.call("GET", path).status_code for _ in range(5)]
+        longer = service.call("GET", path * 8).status_code
+        assert time.monotonic() - begun < 5
+    assert set(answers) == {HTTPStatus.UNAUTHORIZED}
+    assert longer == HTTPStatus.REQUEST_URI_TOO_LONG
+
+
+@pytest.mark.parametrize(
+    ("proxies", "valid"),
+    [
+        ("", True),
+        ("10.0.0.1, 10.1.0.0/16,2001:db8::/32", True),
+        ("*", False),
+        ("not-an-address", False),
+        ("10.0.0.1,*", False),
+        ("0.0.0.0/0", False),
+        ("::/0", False),
+        ("10.0.0.1/8", False),
+    ],
+)
+def test_only_addresses_are_trusted_as_proxies(proxies: str, *, valid: bool) -> None:
+    """Else every client chooses the address that rate limits and the audit see."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SMARTCLOUDOPS_TRUSTED_PROXIES", proxies)
+        if valid:
+            assert load_settings().trusted_proxies == proxies
+        else:
+            with pytest.raises(SettingsError, match="TRUSTED_PROXIES"):
+                load_settings()
+
+
+def test_open_files_are_raised_and_bound_the_connections() -> None:
+    """The soft limit of systemd, 1,024, would be full with a thousand strangers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (600, hard))
+        factory = serving.options(Settings())["http"]
+        assert factory.keywords["connections"].most == 600 - 256
+        serving.raise_file_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+        factory = serving.options(Settings(max_connections=300))["http"]
+        assert factory.keywords["connections"].most == 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_query_that_goes_on_and_on_is_cut_short(slow: Live) -> None:

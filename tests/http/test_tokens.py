@@ -1,10 +1,12 @@
 """Tokens: hashes on disk, expiry, and a file that is read again when it changes."""
 
 import json
+import os
 import resource
 import stat
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from receiver.http import tokens
-from receiver.http.tokens import Role, TokensError
+from receiver.http.tokens import PEOPLE_GRACE_S, Role, TokensError
 from tests.conftest import Clock
 from tests.end_to_end.service_process import settings
 
@@ -49,7 +51,7 @@ def test_only_hashes_are_kept_for_the_owner_alone(file: Path) -> None:
 def test_a_token_ends_with_its_time(file: Path, clock: Clock) -> None:
     """To the second, without anybody doing anything."""
     secret = tokens.create(file, Role.VIEWER, "alice", expires_at=clock.now + 60)
-    known = tokens.load(file, clock=clock)
+    known = tokens.load(file, clock=clock, monotonic=clock)
     clock.now += 59
     assert known.find(secret) is not None
     clock.now += 1
@@ -59,7 +61,7 @@ def test_a_token_ends_with_its_time(file: Path, clock: Clock) -> None:
 def test_what_changes_in_the_file_counts_within_a_second(file: Path, clock: Clock) -> None:
     """A new token lets in, a revoked one no more; the last one as well."""
     first = tokens.create(file, Role.OPERATOR, "alice")
-    known = tokens.load(file, clock=clock)
+    known = tokens.load(file, clock=clock, monotonic=clock)
     second = tokens.create(file, Role.OPERATOR, "alice-2")
     clock.now += 1
     assert known.find(second) is not None
@@ -79,7 +81,7 @@ def test_a_revocation_that_could_not_be_read_at_once_counts_once_it_can(
 ) -> None:
     """No file could be opened for a moment; the token's does not change any more."""
     secret = tokens.create(file, Role.OPERATOR, "alice")
-    known = tokens.load(file, clock=clock)
+    known = tokens.load(file, clock=clock, monotonic=clock)
     tokens.revoke(file, "alice")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     clock.now += 1
@@ -96,7 +98,7 @@ def test_a_revocation_that_could_not_be_read_at_once_counts_once_it_can(
 def test_a_file_that_breaks_shuts_nobody_out(file: Path, clock: Clock, broken: str | None) -> None:
     """What was read before holds until it can be read again."""
     secret = tokens.create(file, Role.WEBHOOK, "alertmanager")
-    known, whole = tokens.load(file, clock=clock), file.read_text()
+    known, whole = tokens.load(file, clock=clock, monotonic=clock), file.read_text()
     clock.now += 1
     if broken is None:
         file.unlink()
@@ -110,6 +112,79 @@ def test_a_file_that_breaks_shuts_nobody_out(file: Path, clock: Clock, broken: s
     found = known.find(secret)
     assert found is not None
     assert found.name == "renamed"
+
+
+@pytest.mark.parametrize("back", ["read again", "another"])
+def test_people_are_refused_while_the_file_stays_unreadable(
+    file: Path, clock: Clock, back: str
+) -> None:
+    """It may hold a revocation. The webhook goes on; all is well once the file can be read."""
+    secret = tokens.create(file, Role.OPERATOR, "alice")
+    machine = tokens.create(file, Role.WEBHOOK, "alertmanager")
+    known, whole = tokens.load(file, clock=clock, monotonic=clock), file.read_text()
+    kept = file.rename(file.with_name("kept"))
+    clock.now += 1
+    assert known.refresh().unreadable
+    clock.now += PEOPLE_GRACE_S - 1
+    assert known.find(secret) is not None
+    clock.now += 1
+    assert known.outdated
+    assert known.find(secret) is None
+    assert known.find(machine) is None
+    assert known.find(machine, deliveries=True) is not None
+    _ = kept.rename(file) if back == "read again" else file.write_text(whole)
+    clock.now += 1
+    assert known.find(secret) is not None
+    assert not known.unreadable
+
+
+def test_a_changed_wall_clock_delays_no_revocation(file: Path, clock: Clock) -> None:
+    """NTP may set it back by hours."""
+    secret = tokens.create(file, Role.OPERATOR, "alice")
+    wall = Clock(clock.now)
+    known = tokens.load(file, clock=wall, monotonic=clock)
+    tokens.revoke(file, "alice")
+    wall.now -= 7200
+    clock.now += 1
+    assert known.find(secret) is None
+
+
+def test_a_changed_file_keeps_owner_group_and_mode(file: Path) -> None:
+    """Root revokes, and the service reads the file by its group; a link stays a link."""
+    tokens.create(file, Role.OPERATOR, "alice")
+    tokens.create(file, Role.OPERATOR, "bob")
+    file.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(file, 12345, 54321)
+    before = file.stat()
+    link = file.with_name("link.json")
+    link.symlink_to(file)
+    tokens.revoke(link, "alice")
+    after = file.stat()
+    assert link.is_symlink()
+    assert after.st_ino != before.st_ino
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+    assert stat.S_IMODE(after.st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_change_that_would_lose_the_owner_is_refused() -> None:
+    """The service could not read the file any more, and a revoked token would stay valid."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tokens.json"
+        tokens.create(file, Role.OPERATOR, "alice")
+        file.chmod(0o644)
+        Path(folder).chmod(0o777)
+        (Path(folder) / ".tokens.json.lock").chmod(0o666)
+        before = file.read_text()
+        os.seteuid(12345)
+        try:
+            with pytest.raises(TokensError, match="cannot be kept"):
+                tokens.revoke(file, "alice")
+        finally:
+            os.seteuid(0)
+        assert file.read_text() == before
+        assert not file.with_name(".tokens.json.new").exists()
 
 
 def test_tokens_made_at_once_are_all_there(file: Path) -> None:
@@ -131,7 +206,10 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
     listed = _run(tmp_path, "list").stdout
     assert listed == f"alice  operator  until {expires:%FT%TZ}\n"
     assert secret not in listed
-    assert _run(tmp_path, "revoke", "alice").returncode == 0
+    revoked = _run(tmp_path, "revoke", "alice")
+    assert revoked.returncode == 0
+    assert revoked.stdout.startswith("revoked alice in ")
+    assert "within a second" in revoked.stdout
     assert _run(tmp_path, "list").stdout == ""
 
 

@@ -1,0 +1,270 @@
+"""Bounds on a connection before the application, or anything else, looks at its request.
+
+uvicorn's httptools protocol limits neither the request line nor the headers, nor the time for
+them (uvicorn/protocols/http/httptools_impl.py, 0.54), so this one counts the bytes that go into the
+parser. Deliveries pay for it: no callback for each header, no timer for each request.
+"""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, cast
+
+import httptools
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from receiver.http.problems import MEDIA_TYPE, problem
+
+_log = structlog.get_logger()
+REQUEST_LINE_MAX = 8 * 1024
+HEAD_MAX = 32 * 1024
+# 32 KB of the shortest headers would become a megabyte of objects.
+HEADERS_MAX = 100
+# Unfinished heads of all connections together; beyond it only small heads may be unfinished.
+_UNFINISHED_MAX = 4 * 1024 * 1024
+_SMALL_HEAD = 4 * 1024
+# A delivery of 16 MB at this rate takes five minutes; a form of 64 KB that drips ends in 12 s.
+_BODY_BYTES_PER_S = 50_000
+# Requests that wait in one connection for the answer to an earlier one.
+_PIPELINE_MAX = 16
+_SWEEP_S = 1.0
+_REPORT_S = 60.0
+# What is read and dropped after a refusal, so that the client reads the answer and no reset.
+_DRAIN_S, _DRAIN_MAX = 2.0, 1024 * 1024
+# The share of the connections that makes room at once: each search costs time for all of them.
+_EVICTED_SHARE = 20
+
+_DETAILS = {
+    HTTPStatus.BAD_REQUEST: "this is no valid HTTP request",
+    HTTPStatus.REQUEST_TIMEOUT: "the request did not arrive in time",
+    HTTPStatus.REQUEST_URI_TOO_LONG: f"the request line exceeds {REQUEST_LINE_MAX} bytes",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
+        f"the headers exceed {HEAD_MAX} bytes or {HEADERS_MAX} in number"
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE: "too many connections",
+}
+EVICTED = "evicted"
+REASONS = (EVICTED, *(str(int(status)) for status in _DETAILS))
+
+
+class _OverLimitError(Exception):
+    """Stops the parser in the middle of a request."""
+
+
+@dataclass(eq=False)
+class Connections:
+    """The connections of one server: at most `most`, each with `head_s` seconds for its headers.
+
+    `count` is called with one of `REASONS` for each connection that was refused or closed.
+    """
+
+    most: int
+    head_s: float = 10.0
+    count: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        # Bytes of unfinished heads.
+        self.unfinished = 0
+        self._open: set[BoundedProtocol] = set()
+        self._refused: Counter[str] = Counter()
+        self._report_at = self._swept_at = 0.0
+        self._sweeping = False
+
+    def admit(self, connection: "BoundedProtocol") -> bool:
+        """Whether there is room for one more; connections without a request make room."""
+        self._sweep_soon(connection.loop)
+        if len(self._open) >= self.most and not self._evict():
+            self.refused(str(int(HTTPStatus.SERVICE_UNAVAILABLE)))
+            return False
+        self._open.add(connection)
+        return True
+
+    def remove(self, connection: "BoundedProtocol") -> None:
+        self._open.discard(connection)
+
+    def refused(self, reason: str) -> None:
+        self._refused[reason] += 1
+        self.count(reason)
+
+    def _evict(self) -> bool:
+        waiting = sorted(
+            (connection for connection in self._open if connection.waits),
+            key=lambda connection: connection.due,
+        )
+        for connection in waiting[: max(1, self.most // _EVICTED_SHARE)]:
+            self.refused(EVICTED)
+            self.remove(connection)
+            connection.transport.abort()
+        return bool(waiting)
+
+    def _sweep_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._sweeping:
+            self._sweeping, self._swept_at = True, loop.time()
+            loop.call_later(_SWEEP_S, self._sweep, loop)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what is overdue. After a standstill bytes may be there and unread: not then."""
+        now = loop.time()
+        if now - self._swept_at < 2 * _SWEEP_S:
+            overdue = [connection for connection in self._open if connection.due < now]
+            for connection in overdue:
+                connection.expire()
+        if self._refused and now >= self._report_at:
+            _log.warning("connections_refused", open=len(self._open), **self._refused)
+            self._refused.clear()
+            self._report_at = now + _REPORT_S
+        self._sweeping = False
+        if self._open or self._refused:
+            self._sweep_soon(loop)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection, under the bounds of its server's `connections`."""
+
+    def __init__(self, *, connections: Connections, **options: Any) -> None:
+        super().__init__(**options)
+        self.url, self.headers = b"", []
+        self._bounds = connections
+        # Bytes that may still come before the head is complete, or the body goes on.
+        self._left = HEAD_MAX
+        self._unfinished = self._drained = 0
+        self._fault = HTTPStatus.BAD_REQUEST
+        self._refused = False
+        # When the head or the body has to be complete, in the loop's time.
+        self.due = math.inf
+
+    @property
+    def waits(self) -> bool:
+        """Whether nobody works on a request of it."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        if not self._bounds.admit(self):
+            self._refused = True
+            self.transport.write(_ANSWERS[HTTPStatus.SERVICE_UNAVAILABLE])
+            self.transport.close()
+            return
+        super().connection_made(self.transport)
+        self.due = self.loop.time() + self._bounds.head_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._bounds.remove(self)
+        self._forget()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            self._drain(len(data))
+            return
+        self._unset_keepalive_if_required()
+        if self.due == math.inf:
+            self.due = self.loop.time() + self._bounds.head_s
+        while data and not self._refused:
+            part, data = data[: self._left], data[self._left :]
+            self._left -= len(part)
+            self._feed(part)
+            if self._left != HEAD_MAX or self._unfinished:
+                self._check_unfinished()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No upgrade is supported; the request was answered as it is.
+            pass
+        except httptools.HttpParserError:
+            self._refuse(self._fault)
+
+    def _check_unfinished(self) -> None:
+        """Also of trailers and of an endless chunk extension, which no callback shows."""
+        if self._refused:
+            return
+        unfinished = HEAD_MAX - self._left
+        self._bounds.unfinished += unfinished - self._unfinished
+        self._unfinished = unfinished
+        crowded = self._bounds.unfinished > _UNFINISHED_MAX and unfinished > _SMALL_HEAD
+        if unfinished and (crowded or not self._left or self._is_over()):
+            self._refuse(self._fault_of_head())
+
+    def _is_over(self) -> bool:
+        return len(self.url) > REQUEST_LINE_MAX or len(self.headers) > HEADERS_MAX
+
+    def _fault_of_head(self) -> HTTPStatus:
+        if len(self.url) > REQUEST_LINE_MAX:
+            return HTTPStatus.REQUEST_URI_TOO_LONG
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+    def on_headers_complete(self) -> None:
+        if self._is_over() or len(self.pipeline) >= _PIPELINE_MAX:
+            self._fault = (
+                self._fault_of_head() if self._is_over() else HTTPStatus.SERVICE_UNAVAILABLE
+            )
+            raise _OverLimitError
+        self._left = HEAD_MAX
+        self.due += self._bounds.head_s
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._left = HEAD_MAX
+        self.due += len(body) / _BODY_BYTES_PER_S
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.due = math.inf
+        super().on_message_complete()
+
+    def expire(self) -> None:
+        """Called where `due` has passed."""
+        if self._refused:
+            self.transport.abort()
+        elif not self.waits and not self.cycle.more_body:
+            # The next request is late, and the one before it is still being answered.
+            self.due += self._bounds.head_s
+        else:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+
+    def _forget(self) -> None:
+        """Free what came of an unfinished request; the parser is not used again."""
+        self._bounds.unfinished -= self._unfinished
+        self._unfinished = 0
+        self.url, self.headers = b"", []
+        self.parser = None  # type: ignore[assignment] # as uvicorn does at the end
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self._refused = True
+        self._forget()
+        self._bounds.refused(str(int(status)))
+        if not self.waits or not self.transport.can_write_eof():
+            # An answer now would be taken for that to the request before it; TLS has no half close.
+            if self.waits:
+                self.transport.write(_ANSWERS[status])
+            self.transport.close()
+            return
+        self.transport.write(_ANSWERS[status])
+        self.transport.write_eof()
+        self.due = self.loop.time() + _DRAIN_S
+
+    def _drain(self, length: int) -> None:
+        self._drained += length
+        if self._drained > _DRAIN_MAX:
+            self.transport.abort()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: strangers would fill the log, with advice to install something."""
+
+
+def _answer(status: HTTPStatus) -> bytes:
+    body = bytes(problem(status, _DETAILS[status]).body)
+    head = (
+        f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_ANSWERS = {status: _answer(status) for status in _DETAILS}
