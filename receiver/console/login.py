@@ -28,7 +28,7 @@ router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
 
 def login_rate() -> RateLimiter:
-    """The rate limit of login attempts from one address: a burst of ten, then six a minute."""
+    """The rate limit of failed logins from one address: a burst of ten, then six a minute."""
     return RateLimiter(per_s=_PER_S, burst=_BURST, clock=time.monotonic)
 
 
@@ -48,20 +48,20 @@ def show_login(request: Request) -> Response:
 
 @open_router.post("/login", response_model=None)
 async def log_in(request: Request) -> Response:
-    address = request.client.host if request.client else ""
-    login_rate: RateLimiter = request.app.state.login_rate
-    if wait_s := login_rate.wait_s(client_of(address)):
-        problem = f"Too many login attempts from your address. Retry in {int(wait_s) + 1} s."
-        response = _login_page(request, HTTPStatus.TOO_MANY_REQUESTS, "/", problem)
-        response.headers["Retry-After"] = str(int(wait_s) + 1)
-        return response
     # Without the cookie of the login page, no form matches this secret.
     secret = request.cookies.get(_login_cookie(request)) or secrets.token_urlsafe(32)
     try:
         fields = await read_form(request, csrf_token(secret))
     except HTTPException as error:
         return _login_page(request, error.status_code, "/", error.detail)
-    return await asyncio.to_thread(_open_session, request, fields, address)
+    path = _local_path(fields.get("next", "/"))
+    tokens: Tokens = request.app.state.tokens
+    given = fields.get("token", "").strip()
+    token = await asyncio.to_thread(lambda: tokens.refresh().find(given))
+    # A valid token gets in whatever others did from the same address: only failures count.
+    if token is not None and token.role.may(Role.VIEWER):
+        return await asyncio.to_thread(_open_session, request, token, path)
+    return await _refuse_login(request, token, path)
 
 
 @router.post("/logout", openapi_extra=require_role(Role.VIEWER))
@@ -74,23 +74,34 @@ def log_out(request: Request) -> Response:
     return response
 
 
-def _open_session(request: Request, fields: dict[str, str], address: str) -> Response:
-    path = _local_path(fields.get("next", "/"))
-    tokens: Tokens = request.app.state.tokens
+def _open_session(request: Request, token: Token, path: str) -> Response:
     sessions: Sessions = request.app.state.sessions
-    tokens.refresh()
-    token = tokens.find(fields.get("token", "").strip())
-    if token is None or not token.role.may(Role.VIEWER):
-        sessions.record_failure(address, request.state.request_id)
-        name = token.name if token else "nobody"
-        _log.warning("console_login_failed", name=name, address=address)
-        problem = "This token cannot log in: it is unknown, revoked, expired, or for webhooks only."
-        return _login_page(request, HTTPStatus.UNAUTHORIZED, path, problem)
     with coming_from(origin(request, token)):
         secret = sessions.open(token)
     response = RedirectResponse(path, HTTPStatus.SEE_OTHER)
     _set_cookie(response, request, cookie_name(request), secret, int(LIFETIME_S))
     return response
+
+
+async def _refuse_login(request: Request, token: Token | None, path: str) -> Response:
+    """A failure beyond the rate is neither logged nor recorded: it would fill both."""
+    address = request.client.host if request.client else ""
+    login_rate: RateLimiter = request.app.state.login_rate
+    if wait_s := login_rate.wait_s(client_of(address)):
+        problem = f"Too many failed logins from your address. Retry in {int(wait_s) + 1} s."
+        response = _login_page(request, HTTPStatus.TOO_MANY_REQUESTS, path, problem)
+        response.headers["Retry-After"] = str(int(wait_s) + 1)
+        return response
+    sessions: Sessions = request.app.state.sessions
+    await asyncio.to_thread(sessions.record_failure, address, request.state.request_id)
+    name = token.name if token else "nobody"
+    _log.warning("console_login_failed", name=name, address=address)
+    tokens: Tokens = request.app.state.tokens
+    if tokens.outdated:
+        problem = "The service cannot read its tokens file, so nobody can log in."
+        return _login_page(request, HTTPStatus.SERVICE_UNAVAILABLE, path, problem)
+    problem = "This token cannot log in: it is unknown, revoked, expired, or for webhooks only."
+    return _login_page(request, HTTPStatus.UNAUTHORIZED, path, problem)
 
 
 def _login_page(request: Request, status: int, path: str, problem: str = "") -> Response:

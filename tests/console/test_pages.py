@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import text
 
@@ -78,13 +79,39 @@ def test_a_login_is_audited(visitor: Visitor) -> None:
     assert record["detail"]["origin"]["address"] == "127.0.0.1"
 
 
-def test_login_attempts_are_rate_limited(visitor: Visitor) -> None:
-    """Also with a valid token."""
+def test_failed_logins_are_rate_limited(visitor: Visitor) -> None:
+    """Beyond the rate they are refused with the time to wait, and not recorded."""
     for _ in range(10):
         assert visitor.log_in("guess").status_code == HTTPStatus.UNAUTHORIZED
-    answer = visitor.log_in(Role.ADMIN)
+    recorded = len(visitor.service.audit())
+    answer = visitor.log_in("guess")
     assert answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
     assert int(answer.headers["retry-after"]) > 0
+    assert len(visitor.service.audit()) == recorded
+
+
+def test_a_valid_token_gets_in_whatever_strangers_did(visitor: Visitor) -> None:
+    """They may share the address: a NAT, a proxy. Logins that succeed do not count."""
+    for _ in range(15):
+        visitor.post("/login", {"token": "guess"})
+        visitor.log_in("guess")
+    for _ in range(12):
+        assert visitor.log_in(Role.OPERATOR).status_code == HTTPStatus.OK
+        visitor.http.cookies.clear()
+
+
+def test_a_redirect_names_no_host_of_the_client(visitor: Visitor) -> None:
+    """Another's cache or mail would keep it."""
+    for path, target in (
+        ("/login/", "/login"),
+        ("/api/v1/runs/?limit=1", "/api/v1/runs?limit=1"),
+        ("//evil.example/login/", None),
+        ("/nothing/", None),
+    ):
+        url = httpx.URL(visitor.service.url).copy_with(raw_path=path.encode())
+        answer = visitor.http.get(url, headers={"Host": "evil.example"}, follow_redirects=False)
+        assert answer.headers.get("location") == target
+        assert answer.status_code == (307 if target else 404)
 
 
 def test_a_revoked_token_ends_its_session_at_once(visitor: Visitor) -> None:
@@ -317,7 +344,7 @@ def test_a_dry_run_from_the_page(visitor: Visitor) -> None:
     _operator(visitor).get("/playbooks")
     page = visitor.submit("/playbooks/acting/run", target=HOSTS[5], comment="would it", how="dry")
     assert page.url.path.startswith("/runs/")
-    assert "it is a dry run" in page.text
+    assert "this is a dry run" in page.text
     assert len(visitor.service.aws.calls) == before
     visitor.get("/playbooks")
     answer = visitor.submit("/playbooks/acting/run", target="../etc", comment="x", how="dry")
