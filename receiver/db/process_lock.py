@@ -56,27 +56,34 @@ def _lock(descriptor: int) -> None:
 
 
 class ProcessLock:
-    """Lets one receiver use a SQLite file; a second one would repeat the first one's runs."""
+    """Lets one receiver use a SQLite file; a second one would repeat the first one's runs.
+
+    The database file itself is locked, by flock, so that every path and hard link to it counts.
+    SQLite's own locks are of another kind (fcntl) and are not disturbed, as long as the file stays
+    open: closing any descriptor of it would release them (https://sqlite.org/howtocorrupt.html).
+    """
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
-        sqlite = parsed.get_backend_name() == "sqlite" and parsed.database
-        self._path = Path(f"{parsed.database}.lock") if sqlite else None
-        self._descriptor: int | None = None
+        name = parsed.database if parsed.get_backend_name() == "sqlite" else None
+        self._path = Path(name) if name and name != ":memory:" else None
+        self._descriptors: list[int] = []
 
     def acquire(self) -> Self:
-        """Lock the file next to the database. Raises AlreadyRunningError."""
+        """Lock the database, which is created if need be. Raises AlreadyRunningError."""
         if self._path is None:
             return self
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            raise AlreadyRunningError(f"another receiver runs on {self._path.name[:-5]}") from None
+        # A receiver of an earlier version locks only a file next to the database.
+        for path, mode in ((Path(f"{self._path}.lock"), 0o600), (self._path, 0o644)):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+            self._descriptors.append(descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.release()
+                raise AlreadyRunningError(f"another receiver runs on {self._path.name}") from None
         return self
 
     def release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        while self._descriptors:
+            os.close(self._descriptors.pop())
