@@ -16,7 +16,7 @@ from receiver.http.auth import GuardedRoute, require_role
 from receiver.http.openapi import answers
 from receiver.http.tokens import Role
 from receiver.reports.figures import availability
-from receiver.reports.report import Asked, ask, report
+from receiver.reports.report import ReportInput, make_report, query_number
 from receiver.runtime.rfc3339 import DAY_S
 
 _log = structlog.get_logger()
@@ -67,10 +67,10 @@ def show_report(
     parts = parts_of(request)
     now = parts.clock()
     begin = min(now, since.timestamp()) if since else now - _DAYS_30_S
-    available = availability(partial(ask, parts.prometheus, now), now - begin)
+    available = availability(partial(query_number, parts.prometheus, now), now - begin)
     verification, why = _verify(parts)
     with parts.database.read() as connection:
-        period = Asked(
+        inputs = ReportInput(
             since=begin,
             until=now,
             manual_minutes=manual_minutes,
@@ -79,7 +79,7 @@ def show_report(
             verification=verification,
             why_unverified=why,
         )
-        return report(connection, period)
+        return make_report(connection, inputs)
 
 
 def _verify(parts: Parts) -> tuple[Verification | None, str]:

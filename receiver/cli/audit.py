@@ -1,38 +1,32 @@
-"""`smartcloudops audit`: whether the record of what happened is whole, copies of it, and its end.
-
-What is bad input is a click exception, which the command line tells in one line.
-"""
+"""`smartcloudops audit`: verifies, exports, prunes and reconciles the audit log."""
 
 import getpass
 import json
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy.exc import SQLAlchemyError
 
 from actions.assurance import cloudtrail, reconcile
-from actions.assurance.cloudtrail import TrailError
-from actions.assurance.reconcile import Reconciliation
+from actions.assurance.reconcile import Finding, Reconciliation
 from actions.audit import export, log, prune, signed_heads
-from actions.audit.archive import Archive, ArchiveError, archive_at
+from actions.audit.archive import Archive, archive_at
 from actions.audit.chain import Verification
 from actions.aws import clients
-from actions.aws.clients import AWS_ERRORS
 from actions.execution import ledger
 from receiver import settings
 from receiver.audit import head_signer
 from receiver.cli.durations import Duration
-from receiver.db.database import DatabaseUrlError, database, describe_error
-from receiver.db.process_lock import AlreadyExportingError, export_lock
+from receiver.cli.error_translation import translate_errors
+from receiver.cli.errors import BadInputError, FailedError, FindingsError
+from receiver.db.database import database
+from receiver.db.process_lock import export_lock
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.settings import Settings, SettingsError
+from receiver.settings import Settings
 
 _ARCHIVE = click.option(
     "--to", "where", help="A folder, or s3://bucket/prefix; else SMARTCLOUDOPS_AUDIT_ARCHIVE."
@@ -41,7 +35,7 @@ _ARCHIVE = click.option(
 
 @click.group("audit")
 def audit_group() -> None:
-    """The record of what happened."""
+    """The audit log: verify, export, prune and reconcile it."""
 
 
 @audit_group.command("verify")
@@ -49,74 +43,73 @@ def audit_group() -> None:
     "--file",
     "copies",
     multiple=True,
-    help="A file of an export, its folder, or s3://bucket/prefix, in place of the database; "
-    "several are read in this order.",
+    help="A file of an export, its folder, or s3://bucket/prefix, instead of the database; "
+    "several are read in the given order.",
 )
 @click.option(
     "--public-key",
     "public_keys",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="What signed heads are checked with; else the key of SMARTCLOUDOPS_AUDIT_KEY_FILE.",
+    help="Public key that checks signed heads; default: SMARTCLOUDOPS_AUDIT_KEY_FILE's.",
 )
 def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
-    """Walk the audit chain and name the first record that does not hold."""
-    with told_in_a_line():
+    """Verify the audit chain, and name the first record that fails."""
+    with translate_errors():
         loaded = settings.load()
-        checked_with = [
-            signed_heads.load_public_key(one) for one in public_keys
-        ] or head_signer.public_keys(loaded)
-        result = _of_copies(copies, checked_with) if copies else _of_database(loaded, checked_with)
+        keys = [signed_heads.load_public_key(file) for file in public_keys]
+        keys = keys or [*head_signer.public_keys(loaded)]
+        result = _verify_copies(copies, keys) if copies else _verify_database(loaded, keys)
     if not result.ok:
-        said = f"record {result.first_bad} does not hold: {result.fault}"
-        _fail(f"{said}; {result.records} were read")
-    if checked_with and result.anchored is None and result.records:
-        _fail(f"{result.records} records, and no signed head speaks for any of them")
-    until = (
-        "no signed head was asked" if result.anchored is None else f"signed to {result.anchored}"
+        failure = f"record {result.first_bad} fails verification: {result.fault}"
+        raise FailedError(f"{failure}; {result.records} records were read")
+    if keys and result.anchored is None and result.records:
+        raise FailedError(f"{result.records} records, and no signed head covers any of them")
+    signed = (
+        "no signed head was checked" if result.anchored is None else f"signed to {result.anchored}"
     )
-    click.echo(f"{result.records} records, the chain holds, {until}")
+    click.echo(f"{result.records} records, the chain is intact, {signed}")
 
 
 @audit_group.command("export")
 @_ARCHIVE
 def audit_export(where: str | None) -> None:
-    """Copy what is new as JSON Lines, and sign its end where there is a key."""
-    with told_in_a_line():
+    """Copy new records as JSON Lines, and sign the last one if a key is set."""
+    with translate_errors():
         loaded, now = settings.load(), time.time()
-        kept = _archive(loaded, where)
-        records = database(loaded.database_url)
-        with export_lock(records):
-            done = export.export(records.read, kept, now)
-        signed = loaded.audit_key_file is not None and done.last.seq > 0
+        target = _archive(loaded, where)
+        state = database(loaded.database_url)
+        with export_lock(state):
+            exported = export.export(state.read, target, now)
+        last = exported.last
+        signed = loaded.audit_key_file is not None and last.seq > 0
         if loaded.audit_key_file is not None and signed:
-            signed_heads.sign(
-                kept, signed_heads.load_private_key(loaded.audit_key_file), done.last, now
-            )
-    said = "and signed for" if signed else "not signed for: there is no key"
-    click.echo(f"{done.records} records were copied; {done.last.seq} are there, {said}")
+            key = signed_heads.load_private_key(loaded.audit_key_file)
+            signed_heads.sign(target, key, last, now)
+    signature = "signed" if signed else "not signed: there is no key"
+    click.echo(f"{exported.records} records copied; the export has {last.seq}, {signature}")
 
 
 @audit_group.command("prune")
 @click.option(
-    "--older-than", required=True, type=Duration(), help="How old a record must be, as 400d."
+    "--older-than", required=True, type=Duration(), help="Minimum age of a removed record, as 400d."
 )
 @_ARCHIVE
 def audit_prune(older_than: float, where: str | None) -> None:
-    """Remove old records that were exported and signed for; the chain goes on from them."""
-    with told_in_a_line():
+    """Remove old records that are exported and signed; the chain continues after them."""
+    with translate_errors():
         loaded, now = settings.load(), time.time()
         if loaded.audit_key_file is None:
-            raise click.UsageError("SMARTCLOUDOPS_AUDIT_KEY_FILE is needed: nothing is signed")
-        state, kept = database(loaded.database_url), _archive(loaded, where)
-        known = head_signer.public_keys(loaded)
-        last = prune.last_prunable(state.read, kept, known, now - older_than)
+            raise BadInputError("set SMARTCLOUDOPS_AUDIT_KEY_FILE: only signed records are pruned")
+        state, source = database(loaded.database_url), _archive(loaded, where)
+        keys = head_signer.public_keys(loaded)
+        last = prune.last_prunable(state.read, source, keys, now - older_than)
         if last is None:
-            click.echo("nothing is old enough, exported and signed for")
+            click.echo("no record is old enough, exported and signed")
             return
         with state.write() as connection:
-            gone = prune.prune(connection, last, getpass.getuser(), now)
-    click.echo(f"{gone} records were removed, up to {last.seq}")
+            removed = prune.prune(connection, last, getpass.getuser(), now)
+    click.echo(f"{removed} records removed, up to {last.seq}")
 
 
 @audit_group.command("reconcile")
@@ -126,94 +119,91 @@ def audit_prune(older_than: float, where: str | None) -> None:
     "files",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="CloudTrail's files, or JSON Lines of calls; else CloudTrail itself is asked.",
+    help="CloudTrail's files, or JSON Lines of calls, instead of CloudTrail itself.",
 )
 @click.option(
     "--role",
     "roles",
     multiple=True,
-    help="ARN of the role, or user, that the service acts with; else whoever made a call that "
-    "names a run.",
+    help="ARN of the service's role or user; default: every caller whose session names a run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def audit_reconcile(
     *, since: float, files: Sequence[Path], roles: Sequence[str], as_json: bool
 ) -> None:
-    """Compare the ledger with the calls that AWS saw; what only one of them has is a finding."""
-    with told_in_a_line():
+    """Compare the ledger with CloudTrail; a call or entry found in only one is a finding."""
+    with translate_errors():
         loaded, now = settings.load(), time.time()
-        found = reconciled(loaded, files, roles, since=now - since, now=now)
+        result = reconcile_ledger(loaded, files, roles, since=now - since, now=now)
     if as_json:
-        click.echo(json.dumps(reconciliation_told(found), indent=2))
+        click.echo(json.dumps(reconciliation_json(result), indent=2))
     else:
-        _say(found)
-    if found.findings:
-        sys.exit(1)
+        late = f", {result.pending} too young for CloudTrail" if result.pending else ""
+        counts = f"{result.calls} calls, {result.entries} entries, {len(result.findings)} findings"
+        click.echo(counts + late)
+    if result.findings:
+        raise FindingsError(() if as_json else map(_finding_line, result.findings))
 
 
-def reconciled(
+def reconcile_ledger(
     loaded: Settings, files: Sequence[Path], roles: Sequence[str], *, since: float, now: float
 ) -> Reconciliation:
     """Raises TrailError, and the errors of AWS and of the database."""
     if files:
-        seen = [one for file in files for one in cloudtrail.read_file(file)]
+        calls = [call for file in files for call in cloudtrail.read_file(file)]
     else:
-        seen = list(cloudtrail.look_up_calls(clients.connect(), since, now))
+        calls = list(cloudtrail.look_up_calls(clients.connect(), since, now))
     with database(loaded.database_url).read() as connection:
         entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
-    late = not files or any(one.late for one in seen)
-    # What was sent after a file was written cannot be in it.
+    late = not files or any(call.late for call in calls)
+    # A file cannot have calls sent after it was written.
     until = min(now, max((file.stat().st_mtime for file in files), default=now))
-    mine = reconcile.select_own(seen, roles)
-    return reconcile.reconcile(entries, mine, since=since, until=until, late=late)
+    own_calls = reconcile.select_own(calls, roles)
+    return reconcile.reconcile(entries, own_calls, since=since, until=until, late=late)
 
 
-def reconciliation_told(found: Reconciliation) -> dict[str, Any]:
+def reconciliation_json(result: Reconciliation) -> dict[str, Any]:
     findings = [
-        {**vars(one), "kind": str(one.kind), "at": rfc3339(one.at), "names": list(one.names)}
-        for one in found.findings
+        {**vars(finding), "kind": str(finding.kind), "at": rfc3339(finding.at)}
+        | {"names": list(finding.names)}
+        for finding in result.findings
     ]
-    return {"ok": not findings, **vars(found), "findings": findings}
+    return {"ok": not findings, **vars(result), "findings": findings}
 
 
-def _say(found: Reconciliation) -> None:
-    for one in found.findings:
-        run = f" of run {one.run_id}" if one.run_id else ""
-        who = f" by {one.who}" if one.who else ""
-        said = str(one.kind).replace("_", " ")
-        click.echo(
-            f"{rfc3339(one.at)} {said}: {one.what}{run}{who}: {', '.join(one.names)}", err=True
-        )
-    told = f"{found.calls} calls, {found.entries} entries, {len(found.findings)} findings"
-    late = f", {found.pending} too young for CloudTrail" if found.pending else ""
-    click.echo(told + late)
+def _finding_line(finding: Finding) -> str:
+    run = f" of run {finding.run_id}" if finding.run_id else ""
+    caller = f" by {finding.who}" if finding.who else ""
+    kind = str(finding.kind).replace("_", " ")
+    names = ", ".join(finding.names)
+    return f"{rfc3339(finding.at)} {kind}: {finding.what}{run}{caller}: {names}"
 
 
-def _of_database(loaded: Settings, checked_with: Collection[Ed25519PublicKey]) -> Verification:
-    found = head_signer.signed_hashes(loaded, clients.connect, checked_with)
+def _verify_database(loaded: Settings, keys: Collection[Ed25519PublicKey]) -> Verification:
+    heads = head_signer.signed_hashes(loaded, clients.connect, keys)
     with database(loaded.database_url).read() as connection:
-        return log.verify(connection, found)
+        return log.verify(connection, heads)
 
 
-def _of_copies(copies: Sequence[str], checked_with: Collection[Ed25519PublicKey]) -> Verification:
-    found: dict[int, str] = {}
+def _verify_copies(copies: Sequence[str], keys: Collection[Ed25519PublicKey]) -> Verification:
+    heads: dict[int, str] = {}
     parts: list[Callable[[], Iterator[bytes]]] = []
     for copy in copies:
         if Path(copy).is_file():
             parts.append(partial(_lines, Path(copy)))
             continue
         if not copy.startswith("s3://") and not Path(copy).is_dir():
-            raise click.UsageError(f"{copy}: there is no such file or folder")
-        kept = archive_at(copy, clients.connect)
-        parts.append(partial(export.read_lines, kept))
-        if checked_with:
-            found |= signed_heads.read_heads(kept, checked_with)
+            raise BadInputError(f"{copy}: there is no such file or folder")
+        source = archive_at(copy, clients.connect)
+        parts.append(partial(export.read_lines, source))
+        if keys:
+            heads |= signed_heads.read_heads(source, keys)
 
     def lines() -> Iterator[bytes]:
         for part in parts:
             yield from part()
 
-    return export.verify(lines, found)
+    return export.verify(lines, heads)
 
 
 def _lines(file: Path) -> Iterator[bytes]:
@@ -223,27 +213,6 @@ def _lines(file: Path) -> Iterator[bytes]:
 
 
 def _archive(loaded: Settings, where: str | None) -> Archive:
-    named = where or loaded.audit_archive
-    return archive_at(named, clients.connect, lock_days=loaded.audit_lock_days)
-
-
-@contextmanager
-def told_in_a_line() -> Iterator[None]:
-    """Errors as the command line tells them: one line, 2 for bad input, 1 for the rest."""
-    try:
-        yield
-    except (SettingsError, DatabaseUrlError, signed_heads.KeyFileError) as error:
-        raise click.UsageError(str(error)) from None
-    except TrailError as error:
-        raise click.UsageError(str(error)) from None
-    except (ArchiveError, AlreadyExportingError, OSError) as error:
-        _fail(str(error))
-    except AWS_ERRORS as error:
-        raise click.UsageError(f"AWS cannot be asked: {error}") from None
-    except SQLAlchemyError as error:
-        _fail(f"the audit cannot be read: {describe_error(error)}")
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"smartcloudops: {message}", err=True)
-    sys.exit(1)
+    return archive_at(
+        where or loaded.audit_archive, clients.connect, lock_days=loaded.audit_lock_days
+    )

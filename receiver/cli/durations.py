@@ -1,16 +1,17 @@
-"""Durations on the command line: 90d, 12h, 30m."""
+"""The type of durations on the command line."""
 
 from typing import Any
 
 import click
 
-DAY_S = 86_400.0
-_UNITS_S = {"m": 60.0, "h": 3600.0, "d": DAY_S}
-_AT_MOST_S = 10 * 366 * DAY_S
+from receiver.playbooks.durations import parse_duration
+from receiver.runtime.rfc3339 import DAY_S
+
+_MIN_S, _MAX_S = 60.0, 10 * 366 * DAY_S
 
 
 class Duration(click.ParamType[float]):
-    """Seconds, between a minute and ten years."""
+    """Seconds, between a minute and ten years, from a text such as 90d, 12h or 30m."""
 
     name = "duration"
 
@@ -20,10 +21,10 @@ class Duration(click.ParamType[float]):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
-        number, unit = str(value)[:-1], str(value)[-1:]
-        if not number.isascii() or not number.isdigit() or unit not in _UNITS_S:
-            self.fail(f"{value!r} is no duration such as 90d, 12h or 30m", param, ctx)
-        seconds = int(number) * _UNITS_S[unit]
-        if not 0 < seconds <= _AT_MOST_S:
+        try:
+            seconds = parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not _MIN_S <= seconds <= _MAX_S:
             self.fail(f"{value!r} is not between a minute and ten years", param, ctx)
         return seconds

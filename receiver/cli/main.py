@@ -5,13 +5,13 @@ import importlib
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-_FAILED, _BAD_INPUT = 1, 2
-# Where each command is. What one of them needs may take seconds to load, and is, when it is asked
-# for.
+from receiver.cli.errors import BAD_INPUT, FailedError, show_line
+
+# Where each command is. A command's imports may take seconds, so each is loaded when it is called.
 _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "audit": ("receiver.cli.audit", "audit_group"),
@@ -37,12 +37,12 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
         module, name = _COMMANDS[cmd_name]
-        # What is loaded stays: looking for garbage among it is a fifth of the time that it takes.
+        # Collecting garbage while modules load takes a fifth of the time and frees nothing.
         gc.disable()
-        found: click.Command = getattr(importlib.import_module(module), name)
+        command: click.Command = getattr(importlib.import_module(module), name)
         gc.freeze()
         gc.enable()
-        return found
+        return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,27 +52,28 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--once", is_flag=True, help="End after the scripted incidents.")
+@click.option("--once", is_flag=True, help="Exit after the scripted incidents.")
 def demo(*, once: bool) -> None:
     """Break a real chain on this machine and watch it heal."""
     try:
-        # By name: production installs none of its dependencies, and receiver stands below demo.
+        # Imported by name: production installs none of its packages, and receiver may not import
+        # demo.
         driver = importlib.import_module("demo.driver")
     except ImportError as error:
-        _fail(f"the demo is not installed ({error.name}): pip install 'smartcloudops[demo]'", 1)
+        hint = "pip install 'smartcloudops[demo]'"
+        raise FailedError(f"the demo is not installed ({error.name}): {hint}") from None
     sys.exit(driver.run(once=once))
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"smartcloudops: {message}", err=True)
-    sys.exit(code)
-
-
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; a usage error is one line, too."""
+    """Run the command line; every error, usage errors included, is one line and an exit status."""
     try:
         return cli.main(arguments, prog_name="smartcloudops", standalone_mode=False)
+    except FailedError as error:
+        error.show()
+        sys.exit(error.exit_code)
     except click.ClickException as error:
-        _fail(error.format_message().replace("\n", " "), _BAD_INPUT)
+        show_line(error.format_message())
+        sys.exit(BAD_INPUT)
     except click.Abort:
         sys.exit(130)

@@ -1,6 +1,6 @@
 """Generates the reference pages, the playbooks' JSON Schema and the model's figures.
 
-`python -m receiver.cli.reference` writes them; tests say when they are out of date.
+`python -m receiver.cli.reference` writes them; tests fail when they are out of date.
 """
 
 import inspect
@@ -35,7 +35,7 @@ What a playbook's steps can do. This page is generated from the code (`make refe
 back. An action that is *idempotent* may be called twice with one effect; all others are called at
 most once, and if the answer is lost the outcome is *unknown*, and a person is called.
 
-The emulated AWS of the tests has instance refreshes and commands of its own making; everything else
+The emulated AWS of the tests has instance refreshes and commands of its own; everything else
 is moto's, corrected where moto errs.
 """
 _FIGURES_HEAD = """# The model's figures
@@ -50,15 +50,15 @@ def actions_page() -> str:
     return "\n".join([_HEAD, *(_section(CATALOG[name]) for name in sorted(CATALOG))])
 
 
-def schema() -> Mapping[str, Any]:
+def playbook_schema() -> Mapping[str, Any]:
     """The JSON Schema of a playbook, with each action's own parameters."""
-    made = Playbook.model_json_schema(by_alias=True)
-    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    made["title"] = "SmartCloudOps playbook"
+    schema = Playbook.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "SmartCloudOps playbook"
     for part in ("Step", "EscalationStep"):
-        made["$defs"][part]["properties"]["action"]["enum"] = sorted(CATALOG)
-        made["$defs"][part]["allOf"] = list(_params())
-    return made
+        schema["$defs"][part]["properties"]["action"]["enum"] = sorted(CATALOG)
+        schema["$defs"][part]["allOf"] = list(_params())
+    return schema
 
 
 def figures_page() -> str:
@@ -85,10 +85,10 @@ def _section(action: Action) -> str:
     ]
     if action.needs_approval:
         facts.append("- a person must approve each one")
-    names = ", ".join(f"`{one}`" for one in sorted(action.permissions)) or "none"
+    names = ", ".join(f"`{name}`" for name in sorted(action.permissions)) or "none"
     facts.append(f"- permissions: {names}")
-    said = inspect.getdoc(module) or ""
-    return f"## {action.name}\n\n{said}\n\n" + "\n".join(facts) + "\n"
+    text = inspect.getdoc(module) or ""
+    return f"## {action.name}\n\n{text}\n\n" + "\n".join(facts) + "\n"
 
 
 def main(root: Path) -> None:
@@ -97,7 +97,7 @@ def main(root: Path) -> None:
     (root / CALLS_PAGE).write_text(calls_page())
     (root / PACKAGES_PAGE).write_text(packages_page(root))
     (root / FIGURES_PAGE).write_text(figures_page())
-    (root / SCHEMA).write_text(json.dumps(schema(), indent=2, sort_keys=True) + "\n")
+    (root / SCHEMA).write_text(json.dumps(playbook_schema(), indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from actions.aws.clients import AWS_ERRORS
 from receiver.app import app
 from receiver.chat.wiring import ChatError, make_chat
-from receiver.cli.playbooks import BAD_INPUT, FAILED, fail, playbooks_or_exit, settings_or_exit
+from receiver.cli.errors import BadInputError, FailedError
+from receiver.cli.playbooks import load_playbooks, load_settings
 from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
 from receiver.http import server, tokens
@@ -42,38 +43,38 @@ _UNUSABLE = (
 @click.command()
 def serve() -> None:
     """Take alerts and act on them, as far as SMARTCLOUDOPS_MODE allows."""
-    loaded = settings_or_exit()
-    playbooks = playbooks_or_exit(loaded.playbooks)
+    loaded = load_settings()
+    playbooks = load_playbooks(loaded.playbooks)
     server.raise_file_limit()
     try:
-        known = tokens.load(loaded.tokens_file)
+        api_tokens = tokens.load(loaded.tokens_file)
         http = httpx.Client(trust_env=False)
         channels = Channels(str(loaded.alertmanager_url), loaded.notify_file, http)
         service = build(loaded, playbooks, channels=channels)
-        talking = make_chat(loaded, service, http)
+        chat_routes = make_chat(loaded, service, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
-        how = server.options(loaded, service.metrics.http.count_refused)
-        # Before the port is bound: whoever gets a connection gets an answer.
+        options = server.options(loaded, service.metrics.http.count_refused)
+        # Before the port is bound, so that every accepted connection gets an answer.
         service.prepare()
     except _UNUSABLE as error:
-        fail(str(error), BAD_INPUT)
+        raise BadInputError(str(error)) from None
     except AWS_ERRORS as error:
-        fail(f"AWS clients cannot be made: {error}", BAD_INPUT)
+        raise BadInputError(f"AWS clients cannot be created: {error}") from None
     except SQLAlchemyError as error:
-        fail(f"the database cannot be used: {describe_error(error)}", FAILED)
+        raise FailedError(f"the database cannot be used: {describe_error(error)}") from None
     except OSError as error:
-        fail(f"{error.filename or 'the database'}: {error.strerror}", FAILED)
-    # uvicorn stops in order, and then sends itself the signal again, which would be the status.
+        raise FailedError(f"{error.filename or 'the database'}: {error.strerror}") from None
+    # uvicorn shuts down and then sends itself the signal again, which would be the exit status.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # What is loaded stays: looking through it for garbage would hold up deliveries.
+    # Loaded modules stay for ever: collecting garbage among them would delay deliveries.
     gc.collect()
     gc.freeze()
-    uvicorn.run(app(service, known, talking), **how)
+    uvicorn.run(app(service, api_tokens, chat_routes), **options)
 
 
 def _secrets(loaded: Settings) -> list[str]:
-    """What must not get into the log, as far as it is known by its value."""
+    """Configured secrets, to keep out of the log by value."""
     files = (loaded.slack_secret_file, loaded.chat_secret_file, loaded.ask_key_file)
-    found = [read_secret(file) for file in files if file is not None]
+    secrets = [read_secret(file) for file in files if file is not None]
     password = make_url(loaded.database_url).password
-    return [*found, *([str(password)] if password else [])]
+    return [*secrets, *([str(password)] if password else [])]

@@ -1,7 +1,4 @@
-"""`smartcloudops token`: who may call, from the command line.
-
-What is bad input is a click exception, which the command line tells in one line.
-"""
+"""`smartcloudops token`: creates, lists and revokes API tokens."""
 
 import time
 from collections.abc import Iterator
@@ -12,6 +9,7 @@ import click
 
 from receiver import settings
 from receiver.cli.durations import Duration
+from receiver.cli.errors import BadInputError
 from receiver.http import tokens
 from receiver.http.tokens import Role, TokensError
 from receiver.settings import SettingsError
@@ -24,42 +22,44 @@ def token() -> None:
 
 @token.command("create")
 @click.option("--role", required=True, type=click.Choice([str(role) for role in Role]))
-@click.option("--name", required=True, help="Whose it is, as the audit will name them.")
+@click.option("--name", required=True, help="The holder, as named in the audit.")
 @click.option(
-    "--ttl", type=Duration(), help="How long it is valid, as 90d or 12h; without, for ever."
+    "--ttl",
+    type=Duration(),
+    help="How long the token is valid, as 90d or 12h; without it, for ever.",
 )
 def token_create(role: str, name: str, ttl: float | None) -> None:
-    """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it: it cannot be read again."""
+    """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it; it cannot be shown again."""
     expires_at = None if ttl is None else time.time() + ttl
-    with _file() as path:
+    with _tokens_file() as path:
         click.echo(tokens.create(path, Role(role), name, expires_at=expires_at))
 
 
 @token.command("list")
 def token_list() -> None:
-    """Whose tokens there are, their roles, and until when they are valid."""
-    with _file() as path:
-        found = tokens.list_tokens(path)
-    for one in found:
-        until = "for ever"
-        if one.expires_at is not None:
-            said = "until" if one.valid(time.time()) else "expired"
-            until = f"{said} {one.expires_at:%FT%TZ}"
-        click.echo(f"{one.name}  {one.role}  {until}")
+    """List each token's holder, role and expiry."""
+    with _tokens_file() as path:
+        entries = tokens.list_tokens(path)
+    for entry in entries:
+        validity = "for ever"
+        if entry.expires_at is not None:
+            label = "until" if entry.valid(time.time()) else "expired"
+            validity = f"{label} {entry.expires_at:%FT%TZ}"
+        click.echo(f"{entry.name}  {entry.role}  {validity}")
 
 
 @token.command("revoke")
 @click.argument("name")
 def token_revoke(name: str) -> None:
-    """Take a token out of SMARTCLOUDOPS_TOKENS_FILE; a running service follows within a second."""
-    with _file() as path:
+    """Remove a token from SMARTCLOUDOPS_TOKENS_FILE; a running service refuses it in a second."""
+    with _tokens_file() as path:
         tokens.revoke(path, name)
         click.echo(f"revoked {name} in {path}; a running service refuses it within a second")
 
 
 @contextmanager
-def _file() -> Iterator[Path]:
+def _tokens_file() -> Iterator[Path]:
     try:
         yield settings.load().tokens_file
     except (SettingsError, TokensError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+        raise BadInputError(str(error)) from None

@@ -1,4 +1,4 @@
-"""A user's own data to learn from: the fleet's history, and what people said of runs."""
+"""Training data from the fleet's own history and from people's feedback on runs."""
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -15,7 +15,7 @@ from receiver.runs.feedback import Feedback, list_feedback
 from receiver.runtime.rfc3339 import DAY_S
 
 # Prometheus answers at most 11,000 points a series.
-_PART_S = 7 * DAY_S
+_QUERY_S = 7 * DAY_S
 _PAGE = 200
 _INSTANCES = 'group by (instance_id, asg) (node_load1{instance_id!=""})'
 
@@ -23,14 +23,12 @@ _INSTANCES = 'group by (instance_id, asg) (node_load1{instance_id!=""})'
 def fleet(
     prometheus: Prometheus, *, now: float, days: int, most: int
 ) -> Iterator[tuple[RecordedTarget, str]]:
-    """Instances with their group and their last days, a row a minute.
+    """Instances with their last days of metrics, a row a minute, and their group.
 
     Roles with large gaps are left out. Raises PrometheusError.
     """
-    found = prometheus.instant_query(
-        'group by (instance_id, asg) (node_load1{instance_id!=""})', at=now
-    )
-    for sample in found[:most]:
+    samples = prometheus.instant_query(_INSTANCES, at=now)
+    for sample in samples[:most]:
         name, group = sample.labels.get("instance_id", ""), sample.labels.get("asg", "")
         try:
             of = of_instance(name)
@@ -47,11 +45,11 @@ def _target(
     start = end - days * DAY_S
     parts = [
         (series.labels.get("role", ""), series.times, series.values)
-        for part in range(start, end, _PART_S)
+        for part in range(start, end, _QUERY_S)
         for series in prometheus.range_query(
             query(of, MEANS),
             start=part,
-            end=min(part + _PART_S - STEP_S, end),
+            end=min(part + _QUERY_S - STEP_S, end),
             step=STEP_S,
             timeout_s=60,
         )
@@ -62,32 +60,32 @@ def _target(
 def outcomes(
     database: Database, prometheus: Prometheus, pool: Executor
 ) -> Iterator[tuple[Feedback, Evidence, frozenset[str], bool]]:
-    """What people judged: the evidence of that moment, the alert's roles, whether an incident.
+    """Judged runs: the evidence at that time, the alert's roles, and whether it was an incident.
 
-    Left out is what Prometheus no longer knows, and what was said of an undecided verdict.
+    Runs without metrics in Prometheus and runs with an undecided verdict are left out.
     """
     reader, before = MetricsReader(prometheus=prometheus, pool=pool), None
     while True:
         with database.read() as connection:
             page = list_feedback(connection, before=before, limit=_PAGE)
-        for one in page:
-            incident = _incident(one)
-            if incident is None or one.target is None:
+        for feedback in page:
+            incident = _was_incident(feedback)
+            if incident is None or feedback.target is None:
                 continue
-            roles = ROLES_OF_ALERT.get(one.labels.get("alertname", ""), frozenset())
-            target = AlertTarget(id=one.target, group=one.group)
-            evidence = reader.gather(target, one.starts_at, roles)
+            roles = ROLES_OF_ALERT.get(feedback.labels.get("alertname", ""), frozenset())
+            target = AlertTarget(id=feedback.target, group=feedback.group)
+            evidence = reader.gather(target, feedback.starts_at, roles)
             if evidence.history and evidence.recent:
-                yield one, evidence, roles, incident
+                yield feedback, evidence, roles, incident
         if len(page) < _PAGE:
             return
         before = page[-1].run_id
 
 
-def _incident(one: Feedback) -> bool | None:
-    """Agreeing with an act says that there was an incident, and so does disagreeing with none."""
-    if one.verdict == "confirmed":
-        return one.right
-    if one.verdict == "refuted":
-        return not one.right
+def _was_incident(feedback: Feedback) -> bool | None:
+    """Whether the person's feedback on the verdict means that there was an incident."""
+    if feedback.verdict == "confirmed":
+        return feedback.right
+    if feedback.verdict == "refuted":
+        return not feedback.right
     return None

@@ -9,24 +9,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from actions.base import Impact
 from actions.catalog.registry import CATALOG
 from receiver.playbooks.conditions import Condition, condition
+from receiver.playbooks.durations import parse_duration
 from receiver.playbooks.matchers import Matcher, parse
 from receiver.playbooks.placeholders import check_placeholders
 
-_DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 _PERCENT = re.compile(r"(\d{1,2}|100)%")
 # A longer duration is a mistake, and a time that far ahead cannot be represented.
 _LONGEST_S = 31 * 86_400.0
 
 
 def _to_seconds(value: object) -> object:
-    """Prometheus' durations ("90s", "5m", "1h30m") in seconds."""
-    if not isinstance(value, str):
-        return value
-    match = _DURATION.fullmatch(value)
-    if not value or match is None:
-        raise ValueError(f"{value!r} is not a duration; write one such as 90s, 5m or 1h30m")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(hours * 3600 + minutes * 60 + seconds)
+    return parse_duration(value) if isinstance(value, str) else value
 
 
 def _to_percent(value: object) -> object:

@@ -1,4 +1,4 @@
-"""Which critical services would be remediated, and what is missing for those that would not."""
+"""Which critical services the service would remediate, and what the others lack."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -17,15 +17,15 @@ from receiver.playbooks.schema import Playbook
 from receiver.settings import Mode
 
 _MEASURED = 'group by (asg) (up{asg!=""})'
-_OF_GROUP = re.compile(r'\basg\s*(?:=~|!~|!=|=)\s*"(?:[^"\\]|\\.)*"')
+_ASG_SELECTOR = re.compile(r'\basg\s*(?:=~|!~|!=|=)\s*"(?:[^"\\]|\\.)*"')
 _ORDER = list(Mode)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A critical service: an Auto Scaling group. `missing` says what it lacks, in words.
+    """A critical service: an Auto Scaling group. `missing` lists in words what it lacks.
 
-    `mode` is how far the most capable of its playbooks may go, None without a playbook.
+    `mode` is the highest mode of its playbooks, None without a playbook.
     """
 
     name: str
@@ -39,111 +39,98 @@ class Service:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """All that a service is judged by."""
+class Policy:
+    """How far the configuration lets playbooks go."""
 
-    rules: Collection[AlertingRule]
-    measured: Collection[str]
     playbooks: Playbooks
     mode: Mode
     armings: Mapping[str, Sequence[Arming]]
     arming_required: bool
 
+    def mode_of(self, playbook: Playbook, group: str) -> Mode:
+        """The mode of a playbook for a group, the lowest of the three that apply."""
+        records = self.armings.get(playbook.name, ())
+        arming = armed_mode(records, group, playbook.digest, required=self.arming_required)
+        return min(self.mode, playbook.mode, arming.mode, key=_ORDER.index)
 
-def coverage(  # noqa: PLR0913 one argument a source
-    aws: Aws,
-    prometheus: Prometheus,
-    playbooks: Playbooks,
-    mode: Mode,
-    armings: Mapping[str, Sequence[Arming]],
-    *,
-    arming_required: bool,
-    named: Collection[str],
-    now: float,
+
+@dataclass(frozen=True, kw_only=True)
+class CoverageInput:
+    """The facts that decide whether a service is covered."""
+
+    rules: Collection[AlertingRule]
+    measured: Collection[str]
+    policy: Policy
+
+
+def find_coverage(
+    aws: Aws, prometheus: Prometheus, policy: Policy, *, named: Collection[str], now: float
 ) -> Sequence[Service]:
-    """The services `named`; else those that are tagged as critical; else all.
+    """The services `named`; without names, the groups tagged as critical, or all if none is.
 
-    Raises PrometheusError, NotActionableError for a name that there is not, botocore's errors.
+    Raises PrometheusError, botocore's errors, and NotActionableError for an unknown name.
     """
-    known = Known(
-        rules=[one for one in prometheus.alerting_rules() if one.healthy],
-        measured={one.labels["asg"] for one in prometheus.instant_query(_MEASURED, at=now)},
-        playbooks=playbooks,
-        mode=mode,
-        armings=armings,
-        arming_required=arming_required,
+    facts = CoverageInput(
+        rules=[rule for rule in prometheus.alerting_rules() if rule.healthy],
+        measured={sample.labels["asg"] for sample in prometheus.instant_query(_MEASURED, at=now)},
+        policy=policy,
     )
-    found = [inventory.read_group(aws, name) for name in named] or inventory.read_groups(aws)
-    tagged = [one for one in found if one.tags.get(CRITICAL_TAG) == "true"]
-    critical = found if named or not tagged else tagged
-    return [service(one, inventory.read_group_instances(aws, one.name), known) for one in critical]
-
-
-def service(group: Group, instances: Sequence[Instance], known: Known) -> Service:
-    rules = [one for one in known.rules if _may_tell_of(one, group.name)]
-    labels = [{**one.labels, "alertname": one.name, "asg": group.name} for one in rules]
-    mine = {one.name: one for alert in labels for one in known.playbooks.matching(alert)}
-    answered = [
-        rule.name
-        for rule, alert in zip(rules, labels, strict=True)
-        if known.playbooks.matching(alert)
+    groups = [inventory.read_group(aws, name) for name in named] or inventory.read_groups(aws)
+    tagged = [group for group in groups if group.tags.get(CRITICAL_TAG) == "true"]
+    critical = groups if named or not tagged else tagged
+    return [
+        service_coverage(group, inventory.read_group_instances(aws, group.name), facts)
+        for group in critical
     ]
-    modes = [_goes(one, group.name, known) for one in mine.values()]
+
+
+def service_coverage(group: Group, instances: Sequence[Instance], facts: CoverageInput) -> Service:
+    policy = facts.policy
+    rules = [rule for rule in facts.rules if _may_select(rule, group.name)]
+    alerts = [{**rule.labels, "alertname": rule.name, "asg": group.name} for rule in rules]
+    matches = [policy.playbooks.matching(alert) for alert in alerts]
+    playbooks = {playbook.name: playbook for matching in matches for playbook in matching}
+    answered = {rule.name for rule, matching in zip(rules, matches, strict=True) if matching}
+    modes = [policy.mode_of(playbook, group.name) for playbook in playbooks.values()]
     mode = max(modes, key=_ORDER.index, default=None)
-    untagged = [one.id for one in instances if one.tags.get(OPT_IN_TAG) != "true"]
+    untagged = [instance.id for instance in instances if instance.tags.get(OPT_IN_TAG) != "true"]
     if group.tags.get(OPT_IN_TAG) != "true":
         untagged.insert(0, group.name)
-    measured = group.name in known.measured
-    return Service(
-        name=group.name,
-        instances=len(instances),
-        measured=measured,
-        rules=sorted({*answered}),
-        playbooks=sorted(mine),
-        mode=mode,
-        untagged=untagged,
-        missing=_missing(measured, rules, mine, mode, untagged),
-    )
-
-
-def _goes(playbook: Playbook, group: str, known: Known) -> Mode:
-    found = known.armings.get(playbook.name, ())
-    let = armed_mode(found, group, playbook.digest, required=known.arming_required).mode
-    return min(known.mode, playbook.mode, let, key=_ORDER.index)
-
-
-def _missing(
-    measured: bool,  # noqa: FBT001 one of the facts
-    rules: Collection[AlertingRule],
-    playbooks: Mapping[str, Playbook],
-    mode: Mode | None,
-    untagged: Collection[str],
-) -> list[str]:
-    facts = {
-        "Prometheus measures none of it": not measured,
-        "no alerting rule is about it": not rules,
+    measured = group.name in facts.measured
+    lacks = {
+        "Prometheus has no metrics of it": not measured,
+        "no alerting rule selects it": not rules,
         "no playbook matches its alerts": not playbooks,
         "its playbooks only observe": mode is Mode.OBSERVE,
         f"{len(untagged)} without the opt-in tag": bool(untagged),
     }
-    return [said for said, lacks in facts.items() if lacks]
+    return Service(
+        name=group.name,
+        instances=len(instances),
+        measured=measured,
+        rules=sorted(answered),
+        playbooks=sorted(playbooks),
+        mode=mode,
+        untagged=untagged,
+        missing=[text for text, is_missing in lacks.items() if is_missing],
+    )
 
 
-def _may_tell_of(rule: AlertingRule, group: str) -> bool:
-    """Whether no selector of the rule leaves the group out, as far as its text tells."""
-    named = rule.labels.get("asg", group)
-    selectors = {text.replace(" ", "") for text in _OF_GROUP.findall(rule.expr)}
-    return named == group and all(parse(one).matches({"asg": group}) for one in selectors)
+def _may_select(rule: AlertingRule, group: str) -> bool:
+    """Whether no selector in the rule's text excludes the group."""
+    label = rule.labels.get("asg", group)
+    selectors = {text.replace(" ", "") for text in _ASG_SELECTOR.findall(rule.expr)}
+    return label == group and all(parse(text).matches({"asg": group}) for text in selectors)
 
 
-def told(services: Sequence[Service]) -> dict[str, Any]:
-    """As JSON; the share is null where there is no critical service."""
-    covered = sum(not one.missing for one in services)
+def coverage_json(services: Sequence[Service]) -> dict[str, Any]:
+    """As JSON values; the share is null where there is no critical service."""
+    covered = sum(not service.missing for service in services)
     return {
         "services": [
-            {**vars(one), "mode": None if one.mode is None else str(one.mode)}
-            | {"covered": not one.missing}
-            for one in services
+            {**vars(service), "mode": None if service.mode is None else str(service.mode)}
+            | {"covered": not service.missing}
+            for service in services
         ],
         "critical": len(services),
         "covered": covered,

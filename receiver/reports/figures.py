@@ -1,4 +1,4 @@
-"""The figures of success, each computed from records, with its definition; never made up."""
+"""The figures of success, each computed from records, with its definition."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """A run with its steps, those that undo included."""
+    """A run with its steps, those of a rollback included."""
 
     run: Run
     steps: Sequence[Intent]
@@ -31,14 +31,14 @@ class Incident:
 
     @property
     def first_sent(self) -> float | None:
-        """When the first call was sent that changes something in AWS; epoch seconds."""
-        sent = (one.dispatched_at for one in self.steps if _acts(one))
-        return min((at for at in sent if at is not None), default=None)
+        """Time of the first call that changes something in AWS; epoch seconds."""
+        times = (step.dispatched_at for step in self.steps if _changes_aws(step))
+        return min((time for time in times if time is not None), default=None)
 
     @property
     def acted(self) -> bool:
         """Whether a step changed something in AWS, or may have."""
-        return any(_acts(one) and one.outcome in _MAY_HAVE_CHANGED for one in self.steps)
+        return any(_changes_aws(step) and step.outcome in _MAY_HAVE_CHANGED for step in self.steps)
 
     @property
     def approval(self) -> Mapping[str, Any] | None:
@@ -46,8 +46,8 @@ class Incident:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
-    """`value` is None where it is not known; then `reason` says why. `more` are its parts."""
+class Metric:
+    """`value` is None where it is unknown, and `reason` says why; `more` has its parts."""
 
     title: str
     value: float | None
@@ -57,13 +57,13 @@ class Figure:
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def time_to_action(incidents: Sequence[Incident]) -> Figure:
+def time_to_action(incidents: Sequence[Incident]) -> Metric:
     times = [
-        max(0.0, one.first_sent - one.run.starts_at)
-        for one in incidents
-        if one.by_alert and one.first_sent is not None
+        max(0.0, incident.first_sent - incident.run.starts_at)
+        for incident in incidents
+        if incident.by_alert and incident.first_sent is not None
     ]
-    return Figure(
+    return Metric(
         title="Time from fault to action",
         value=_percentile(times, 0.5),
         unit="s",
@@ -74,55 +74,55 @@ def time_to_action(incidents: Sequence[Incident]) -> Figure:
             "runs": len(times),
             "p50_s": _percentile(times, 0.5),
             "p95_s": _percentile(times, 0.95),
-            "share_within_30_s": _share(sum(one <= QUICK_S for one in times), len(times)),
+            "share_within_30_s": _share(sum(time <= QUICK_S for time in times), len(times)),
             "times_s": sorted(times),
         },
     )
 
 
-def correct_actions(incidents: Sequence[Incident]) -> Figure:
-    acted = [one for one in incidents if one.acted and one.run.state.ended]
-    judged = [(one, _right(one)) for one in acted]
-    known = [right for _, right in judged if right is not None]
-    marked = [one.run.mark["right"] for one in acted if one.run.mark is not None]
-    share = _share(sum(known), len(known))
-    return Figure(
+def correct_actions(incidents: Sequence[Incident]) -> Metric:
+    acted = [incident for incident in incidents if incident.acted and incident.run.state.ended]
+    answers = [_was_right(incident) for incident in acted]
+    judged = [right for right in answers if right is not None]
+    marks = [incident.run.mark["right"] for incident in acted if incident.run.mark is not None]
+    share = _share(sum(judged), len(judged))
+    return Metric(
         title="Correct actions",
         value=share,
         unit="share",
-        definition="Of the ended runs that acted: a person's mark, where there is one; else right "
-        "where the target was verified to have recovered, wrong where the run failed or was "
-        "undone. What people cut short counts as neither.",
-        reason=None if known else "no run acted and ended",
+        definition="Of the ended runs that acted: a person's feedback, where there is any; "
+        "else right where the target was verified to have recovered, wrong where the run failed "
+        "or was rolled back. Runs that people cancelled count as neither.",
+        reason=None if judged else "no run acted and ended",
         more={
-            "right": sum(known),
-            "wrong": len(known) - sum(known),
-            "neither": len(judged) - len(known),
-            "marked_right": sum(marked),
-            "marked_wrong": len(marked) - sum(marked),
+            "right": sum(judged),
+            "wrong": len(judged) - sum(judged),
+            "neither": len(answers) - len(judged),
+            "marked_right": sum(marks),
+            "marked_wrong": len(marks) - sum(marks),
             "wanted": WANTED,
             "met": None if share is None else share >= WANTED,
         },
     )
 
 
-def time_to_recovery(incidents: Sequence[Incident], manual_minutes: float | None) -> Figure:
+def time_to_recovery(incidents: Sequence[Incident], manual_minutes: float | None) -> Metric:
     times = [
-        max(0.0, (one.run.ended_at or 0.0) - one.run.starts_at)
-        for one in incidents
-        if one.by_alert and one.acted and one.run.state is State.SUCCEEDED
+        max(0.0, (incident.run.ended_at or 0.0) - incident.run.starts_at)
+        for incident in incidents
+        if incident.by_alert and incident.acted and incident.run.state is State.SUCCEEDED
     ]
     median, manual = _percentile(times, 0.5), None
     if manual_minutes is not None:
         manual = manual_minutes * 60
     faster = None if median is None or not manual else 1 - median / manual
-    return Figure(
+    return Metric(
         title="Time to recovery",
         value=median,
         unit="s",
         definition="From the alert's startsAt to the verified recovery, for runs of alerts that "
         "acted and succeeded; the value is the median. It is compared with the minutes that a "
-        "person took before, as whoever asked for the report says.",
+        "manual recovery took, as given for the report.",
         reason=None if times else "no run of an alert acted and succeeded",
         more={
             "runs": len(times),
@@ -135,31 +135,31 @@ def time_to_recovery(incidents: Sequence[Incident], manual_minutes: float | None
     )
 
 
-def interventions_avoided(incidents: Sequence[Incident]) -> Figure:
-    found = [one for one in incidents if _alone(one)]
-    return Figure(
+def interventions_avoided(incidents: Sequence[Incident]) -> Metric:
+    avoided = [incident for incident in incidents if _without_people(incident)]
+    return Metric(
         title="Manual interventions avoided",
-        value=len(found),
+        value=len(avoided),
         unit="runs",
-        definition="Runs of alerts that acted and succeeded, for which no person approved, and "
-        "which no person marked as wrong.",
+        definition="Runs of alerts that acted and succeeded, without a person's approval, and "
+        "without a person's feedback that they were wrong.",
     )
 
 
-def hours_saved(incidents: Sequence[Incident], until: float, price: float | None) -> Figure:
-    """`price` of an instance-hour, in whatever currency."""
+def hours_saved(incidents: Sequence[Incident], until: float, price: float | None) -> Metric:
+    """`price` of an instance-hour, in any currency."""
     steps = sorted(
-        (one for incident in incidents for one in incident.steps if _resized(one)),
-        key=lambda one: one.dispatched_at or 0.0,
+        (step for incident in incidents for step in incident.steps if _resized(step)),
+        key=lambda step: step.dispatched_at or 0.0,
     )
-    hours = sum(_hours(one, steps, until) for one in steps)
-    return Figure(
+    hours = sum(_hours(step, steps, until) for step in steps)
+    return Metric(
         title="Instance-hours saved",
         value=hours,
         unit="h",
-        definition="Instances that our scaling in took from a group, times the hours until our "
-        "next change of that group's size or the report's end; undoings save nothing. What others "
-        "changed meanwhile is not known to us, so this is the most that it can be.",
+        definition="Instances that the service removed from a group by scaling in, times the hours "
+        "until its next change of that group's size or the report's end; rollbacks save nothing. "
+        "Changes by others are not known, so this is an upper bound.",
         more={
             "price_of_an_hour": price,
             "money": None if price is None else hours * price,
@@ -168,47 +168,48 @@ def hours_saved(incidents: Sequence[Incident], until: float, price: float | None
     )
 
 
-def availability(ask: Callable[[str], float | None] | None, seconds: float) -> Figure:
-    """`ask` answers a PromQL expression with one number; it may raise ValueError with a reason."""
+def availability(query: Callable[[str], float | None] | None, seconds: float) -> Metric:
+    """`query` evaluates a PromQL expression to one number, or raises ValueError with a reason."""
     span = f"[{int(seconds)}s]"
     total = f"sum(increase(smartcloudops_webhook_duration_seconds_count{span}))"
     failed = f'sum(increase(smartcloudops_webhook_rejected_total{{code=~"5.."}}{span}))'
-    share, reason = None, "Prometheus was not asked"
+    share, reason = None, "Prometheus was not queried"
     try:
-        if ask is not None:
-            answered, refused = ask(total), ask(failed)
-            reason = "Prometheus knows of no delivery"
+        if query is not None:
+            answered, refused = query(total), query(failed)
+            reason = "Prometheus has counted no delivery"
             if answered and refused is not None:
                 share = max(0.0, 1 - refused / answered)
     except ValueError as error:
         reason = str(error)
-    return Figure(
+    return Metric(
         title="Availability of the webhook",
         value=share,
         unit="share",
-        definition="Deliveries that were not answered with a 5xx, of all that were answered, as "
-        "Prometheus counted them. A time in which nothing answered at all is not in it.",
+        definition="Deliveries answered without a 5xx, of all answered deliveries, as counted by "
+        "Prometheus. Times in which no receiver answered are not included.",
         reason=None if share is not None else reason,
         more={"queries": [total, failed]},
     )
 
 
-def _acts(step: Intent) -> bool:
-    """Telling people is no act."""
+def _changes_aws(step: Intent) -> bool:
+    """False for notifications and pages."""
     return CATALOG[step.action].impact is not Impact.HARMLESS
 
 
-def _right(one: Incident) -> bool | None:
-    if one.run.mark is not None:
-        return bool(one.run.mark["right"])
-    if one.run.state is State.SUCCEEDED:
+def _was_right(incident: Incident) -> bool | None:
+    run = incident.run
+    if run.mark is not None:
+        return bool(run.mark["right"])
+    if run.state is State.SUCCEEDED:
         return True
-    return False if one.run.state in _WRONG else None
+    return False if run.state in _WRONG else None
 
 
-def _alone(one: Incident) -> bool:
-    succeeded = one.by_alert and one.acted and one.run.state is State.SUCCEEDED
-    return succeeded and one.approval is None and _right(one) is True
+def _without_people(incident: Incident) -> bool:
+    succeeded = incident.by_alert and incident.acted and incident.run.state is State.SUCCEEDED
+    return succeeded and incident.approval is None and _was_right(incident) is True
 
 
 def _resized(step: Intent) -> bool:
@@ -216,13 +217,13 @@ def _resized(step: Intent) -> bool:
 
 
 def _hours(step: Intent, steps: Iterable[Intent], until: float) -> float:
-    fewer = step.before.get("desired", 0) - step.params.get("desired", 0)
+    removed = step.before.get("desired", 0) - step.params.get("desired", 0)
     begun = step.ended_at or step.dispatched_at or until
-    if fewer <= 0 or step.undoes is not None:
+    if removed <= 0 or step.undoes is not None:
         return 0.0
-    later = (one.dispatched_at or 0.0 for one in steps if one.target == step.target)
-    ended = min((at for at in later if at > begun), default=until)
-    return float(fewer) * max(0.0, ended - begun) / _HOUR_S
+    changes = (other.dispatched_at or 0.0 for other in steps if other.target == step.target)
+    ended = min((time for time in changes if time > begun), default=until)
+    return float(removed) * max(0.0, ended - begun) / _HOUR_S
 
 
 def _percentile(values: Sequence[float], share: float) -> float | None:

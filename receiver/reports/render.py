@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else, and as CSV."""
+"""Renders a report as one self-contained HTML file, and as CSV."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from receiver.html.templates import html_environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _EDGES = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300)
-# A spreadsheet takes what begins so for a formula, and alerts say what they like.
+# A spreadsheet runs a cell with such a first character as a formula, and alerts may hold any text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -24,42 +24,42 @@ def html(report: Mapping[str, Any]) -> str:
     return templates.get_template("report.html.j2").render(
         report=report,
         days=bar_plot(days, "Incidents by day") if days else None,
-        times=bar_plot(_spread(times), "Runs by time from fault to action") if times else None,
+        times=bar_plot(_histogram(times), "Runs by time from fault to action") if times else None,
     )
 
 
 def csv_text(report: Mapping[str, Any]) -> str:
-    """An incident a line, with a heading."""
+    """A heading, and one line an incident."""
     items: Sequence[Mapping[str, Any]] = report["incidents"]["items"]
     out = io.StringIO()
-    written = csv.writer(out, lineterminator="\r\n")
+    writer = csv.writer(out, lineterminator="\r\n")
     names = list(items[0]) if items else ["run"]
-    written.writerow(names)
-    written.writerows([_cell(one[name]) for name in names] for one in items)
+    writer.writerow(names)
+    writer.writerows([_cell(item[name]) for name in names] for item in items)
     return out.getvalue()
 
 
 def _cell(value: object) -> str:
-    many = value if isinstance(value, list) else [] if value is None else [value]
-    text = "; ".join(map(str, many))
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    text = "; ".join(map(str, values))
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _days(report: Mapping[str, Any]) -> Mapping[str, int]:
-    """Incidents of each day of the period, those without any included."""
-    first, last = (date.fromisoformat(report["period"][one][:10]) for one in ("since", "until"))
-    every = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    found = report["incidents"]["by_day"]
-    return {str(day): found.get(str(day), 0) for day in every}
+    """Number of incidents by day, for every day of the period."""
+    first, last = (date.fromisoformat(report["period"][end][:10]) for end in ("since", "until"))
+    all_days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    counts = report["incidents"]["by_day"]
+    return {str(day): counts.get(str(day), 0) for day in all_days}
 
 
-def _spread(times: Sequence[float]) -> Mapping[str, int]:
-    """How many took how long."""
-    found, low = {}, 0.0
+def _histogram(times: Sequence[float]) -> Mapping[str, int]:
+    """Number of times by range."""
+    counts, low = {}, 0.0
     for edge in _EDGES:
-        found[f"{low:g}-{edge} s"] = sum(low < one <= edge or one == low == 0 for one in times)
+        counts[f"{low:g}-{edge} s"] = sum(low < time <= edge or time == low == 0 for time in times)
         low = float(edge)
-    return found | {f"over {low:g} s": sum(one > low for one in times)}
+    return counts | {f"over {low:g} s": sum(time > low for time in times)}
 
 
 def _value(figure: Mapping[str, Any]) -> str:

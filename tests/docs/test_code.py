@@ -205,7 +205,7 @@ def test_a_backup_that_is_restored_holds_and_is_paused(shared: Database, tmp_pat
     text = section(page, "Watch it") + section(page, "Back up and restore")
     said = _run_commands(text, tmp_path, URL=shown, RESTORED=restored)
     assert " audit " in said
-    assert "20 records, the chain holds" in said
+    assert "20 records, the chain is intact" in said
     copy = database(restored)
     with copy.read() as connection:
         assert kill_switch.is_paused(connection)

@@ -350,4 +350,4 @@ def test_evaluate_prints_figures_and_writes_a_line_an_alert(tmp_path: Path) -> N
     assert summary["precision"] >= 0.95
     missing = CliRunner().invoke(evaluate, [str(tmp_path / "none")])
     assert missing.exit_code == 2
-    assert missing.stderr.startswith("error: ")
+    assert missing.stderr.startswith("smartcloudops: ")

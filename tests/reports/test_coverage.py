@@ -1,4 +1,4 @@
-"""Which critical services would be remediated, by what Prometheus and AWS say."""
+"""Which critical services would be remediated, from Prometheus and an emulated AWS."""
 
 import json
 import sys
@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from actions.aws import clients
 from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
 from demo.stack.processes import Processes, wait_announced
 from receiver.cli.main import main
 from receiver.evidence.prometheus_answers import AlertingRule
 from receiver.playbooks.loader import load
-from receiver.reports.coverage import Known, service
+from receiver.reports.coverage import CoverageInput, Policy, service_coverage
 from receiver.settings import Mode
 
 _PLAYBOOKS = load(Path(__file__).parents[2] / "playbooks")
@@ -39,59 +40,56 @@ _RULE = AlertingRule(
     labels={"severity": "critical"},
     healthy=True,
 )
-_KNOWN = Known(
-    rules=[_RULE],
-    measured={"web-asg"},
-    playbooks=_PLAYBOOKS,
-    mode=Mode.AUTO,
-    armings={},
-    arming_required=False,
-)
+_POLICY = Policy(playbooks=_PLAYBOOKS, mode=Mode.AUTO, armings={}, arming_required=False)
+_FACTS = CoverageInput(rules=[_RULE], measured={"web-asg"}, policy=_POLICY)
 
 
 def test_a_service_with_everything_is_covered() -> None:
     """A rule, a playbook for its alerts, a mode that acts, and the tag everywhere."""
-    found = service(_WEB, _HOSTS, _KNOWN)
-    assert (found.missing, found.mode) == ([], Mode.AUTO)
-    assert (found.rules, found.playbooks) == (["ServiceDown"], ["service-down"])
+    coverage = service_coverage(_WEB, _HOSTS, _FACTS)
+    assert (coverage.missing, coverage.mode) == ([], Mode.AUTO)
+    assert (coverage.rules, coverage.playbooks) == (["ServiceDown"], ["service-down"])
 
 
 @pytest.mark.parametrize(
-    ("known", "said"),
+    ("facts", "text"),
     [
-        (replace(_KNOWN, measured={"other-asg"}), "measures none"),
-        (replace(_KNOWN, rules=[]), "no alerting rule"),
+        (replace(_FACTS, measured={"other-asg"}), "no metrics"),
+        (replace(_FACTS, rules=[]), "no alerting rule"),
         (
-            replace(_KNOWN, rules=[replace(_RULE, expr='service_up{asg="api-asg"} == 0')]),
+            replace(_FACTS, rules=[replace(_RULE, expr='service_up{asg="api-asg"} == 0')]),
             "no alerting rule",
         ),
         (
-            replace(_KNOWN, rules=[replace(_RULE, expr='service_up{asg !~ "web.*"} == 0')]),
+            replace(_FACTS, rules=[replace(_RULE, expr='service_up{asg !~ "web.*"} == 0')]),
             "no alerting rule",
         ),
-        (replace(_KNOWN, rules=[replace(_RULE, name="Unheard")]), "no playbook"),
-        (replace(_KNOWN, mode=Mode.OBSERVE), "only observe"),
-        (replace(_KNOWN, arming_required=True), "only observe"),
+        (replace(_FACTS, rules=[replace(_RULE, name="Unheard")]), "no playbook"),
+        (replace(_FACTS, policy=replace(_POLICY, mode=Mode.OBSERVE)), "only observe"),
+        (replace(_FACTS, policy=replace(_POLICY, arming_required=True)), "only observe"),
     ],
 )
-def test_what_a_service_lacks_is_said(known: Known, said: str) -> None:
+def test_what_a_service_lacks_is_named(facts: CoverageInput, text: str) -> None:
     """One thing at a time."""
-    missing = service(_WEB, _HOSTS, known).missing
-    assert any(said in one for one in missing), missing
+    missing = service_coverage(_WEB, _HOSTS, facts).missing
+    assert any(text in reason for reason in missing), missing
 
 
-def test_a_rule_that_names_the_group_is_about_it() -> None:
+def test_a_rule_that_names_the_group_selects_it() -> None:
     """Exactly, or by a pattern."""
     for expr in ('up{asg="web-asg"} == 0', 'up{asg=~"web-.*|api"} == 0'):
-        known = replace(_KNOWN, rules=[replace(_RULE, expr=expr)])
-        assert service(_WEB, _HOSTS, known).missing == []
+        facts = replace(_FACTS, rules=[replace(_RULE, expr=expr)])
+        assert service_coverage(_WEB, _HOSTS, facts).missing == []
 
 
 def test_each_untagged_member_is_named() -> None:
     """The group itself as well."""
     hosts = [_HOSTS[0], replace(_HOSTS[1], tags={})]
-    assert service(_WEB, hosts, _KNOWN).untagged == [hosts[1].id]
-    assert service(replace(_WEB, tags={}), hosts, _KNOWN).untagged == ["web-asg", hosts[1].id]
+    assert service_coverage(_WEB, hosts, _FACTS).untagged == [hosts[1].id]
+    assert service_coverage(replace(_WEB, tags={}), hosts, _FACTS).untagged == [
+        "web-asg",
+        hosts[1].id,
+    ]
 
 
 class _Prometheus(BaseHTTPRequestHandler):
@@ -113,7 +111,7 @@ class _Prometheus(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -143,11 +141,9 @@ def test_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All groups, one by name, the tagged one, and the share in a report."""
-    from actions.aws import clients  # noqa: PLC0415 after the environment
-
     main(["coverage", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert (found["critical"], found["covered"], found["covered_share"]) == (2, 1, 0.5)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["critical"], result["covered"], result["covered_share"]) == (2, 1, 0.5)
     main(["coverage", "--critical", "web-asg"])
     assert "1 of 1 critical services: 100.0 %" in capsys.readouterr().out
     tag = {
@@ -159,7 +155,7 @@ def test_from_the_command_line(
     }
     clients.connect().autoscaling.create_or_update_tags(Tags=[tag])  # type: ignore[list-item] # it fits
     main(["coverage"])
-    assert "measures none" in capsys.readouterr().out
+    assert "no metrics" in capsys.readouterr().out
     monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", f"sqlite:///{tmp_path}/new.db")
     with pytest.raises(SystemExit) as ended:
         main(["coverage", "--critical", "none-asg"])

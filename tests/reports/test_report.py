@@ -1,4 +1,4 @@
-"""The report says what the records say: figures worked out by hand for a known month."""
+"""The report's figures and lists, compared with a month worked out by hand."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ from receiver.db.tables import runs as table
 from receiver.http.tokens import Role
 from receiver.reports.figures import availability
 from receiver.reports.render import csv_text, html
-from receiver.reports.report import Asked, report
+from receiver.reports.report import ReportInput, make_report
 from receiver.runs.model import State
 from tests.api_fixtures import live
 
@@ -35,7 +35,7 @@ _HOSTILE = "<script>alert(1)</script>"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Past:
+class _RunSpec:
     """A run of the known month. `acted_s` and `ended_s` are seconds after the alert began."""
 
     state: State
@@ -54,86 +54,86 @@ class _Past:
 
 
 _MONTH = (
-    _Past(state=State.SUCCEEDED, acted_s=5, ended_s=65),
-    _Past(state=State.SUCCEEDED, acted_s=10, ended_s=130, approver="bob"),
-    _Past(state=State.SUCCEEDED, acted_s=20, ended_s=120, mark=False),
-    _Past(state=State.FAILED, acted_s=45, ended_s=600),
-    _Past(state=State.FAILED, acted_s=29, ended_s=600, mark=True, outcome=Outcome.UNKNOWN),
-    _Past(state=State.ROLLED_BACK, acted_s=40, ended_s=300),
-    _Past(state=State.CANCELLED, acted_s=12),
-    _Past(state=State.SUCCEEDED, acted_s=1, ended_s=50, asked="carol", approver="bob"),
-    _Past(state=State.SUCCEEDED, acted_s=2, action="page"),
-    _Past(state=State.REFUSED, refusal="cooldown", alert=_HOSTILE),
-    _Past(state=State.REFUSED, refusal="cooldown"),
-    _Past(state=State.REFUSED, refusal="paused", alert="=cmd()"),
-    _Past(state=State.OBSERVED, asked="carol", dry=True, acted_s=None),
-    _Past(state=State.SUCCEEDED, acted_s=3, ended_s=9, days_ago=31),
-    _Past(
+    _RunSpec(state=State.SUCCEEDED, acted_s=5, ended_s=65),
+    _RunSpec(state=State.SUCCEEDED, acted_s=10, ended_s=130, approver="bob"),
+    _RunSpec(state=State.SUCCEEDED, acted_s=20, ended_s=120, mark=False),
+    _RunSpec(state=State.FAILED, acted_s=45, ended_s=600),
+    _RunSpec(state=State.FAILED, acted_s=29, ended_s=600, mark=True, outcome=Outcome.UNKNOWN),
+    _RunSpec(state=State.ROLLED_BACK, acted_s=40, ended_s=300),
+    _RunSpec(state=State.CANCELLED, acted_s=12),
+    _RunSpec(state=State.SUCCEEDED, acted_s=1, ended_s=50, asked="carol", approver="bob"),
+    _RunSpec(state=State.SUCCEEDED, acted_s=2, action="page"),
+    _RunSpec(state=State.REFUSED, refusal="cooldown", alert=_HOSTILE),
+    _RunSpec(state=State.REFUSED, refusal="cooldown"),
+    _RunSpec(state=State.REFUSED, refusal="paused", alert="=cmd()"),
+    _RunSpec(state=State.OBSERVED, asked="carol", dry=True, acted_s=None),
+    _RunSpec(state=State.SUCCEEDED, acted_s=3, ended_s=9, days_ago=31),
+    _RunSpec(
         state=State.SUCCEEDED, acted_s=30, ended_s=90, action="scale_in", resize=(6, 4), days_ago=1
     ),
 )
 
 
-def _keep(state: Database, number: int, past: _Past) -> None:
-    began = _NOW - past.days_ago * _DAY
+def _insert(state: Database, number: int, spec: _RunSpec) -> None:
+    began = _NOW - spec.days_ago * _DAY
     run_id = f"{number:026}"
-    said = {"by": past.approver, "comment": "fine", "at": began, "digest": "d", "denied": False}
+    approval = {"by": spec.approver, "comment": "fine", "at": began, "digest": "d", "denied": False}
     row = {column.name: None for column in table.c} | {
         "id": run_id,
-        "state": past.state,
-        "refusal": past.refusal,
+        "state": spec.state,
+        "refusal": spec.refusal,
         "fingerprint": "f",
-        "labels": json.dumps({"alertname": past.alert, "severity": "critical"}),
+        "labels": json.dumps({"alertname": spec.alert, "severity": "critical"}),
         "annotations": "{}",
         "starts_at": began,
         "received_at": began + 1,
         "priority": 0,
         "lane": "web",
-        "target": "web-asg" if past.resize else "i-0123456789abcdef0",
+        "target": "web-asg" if spec.resize else "i-0123456789abcdef0",
         "gates": "[]",
         "steps_begun": 1,
         "next_rung": 0,
-        "approval": json.dumps(said) if past.approver else None,
+        "approval": json.dumps(approval) if spec.approver else None,
         "updated_at": began,
-        "ended_at": began + past.ended_s,
+        "ended_at": began + spec.ended_s,
     }
-    if past.asked:
-        asked = {"by": past.asked, "role": "operator", "comment": "c", "dry_run": past.dry}
+    if spec.asked:
+        asked = {"by": spec.asked, "role": "operator", "comment": "c", "dry_run": spec.dry}
         row["asked"] = json.dumps(asked)
-    if past.mark is not None:
-        row["mark"] = json.dumps({"right": past.mark, "by": "dora", "comment": "", "at": began})
+    if spec.mark is not None:
+        row["mark"] = json.dumps({"right": spec.mark, "by": "dora", "comment": "", "at": began})
     with state.write() as connection:
         connection.execute(insert(table).values(row))
-        if past.acted_s is not None:
-            connection.execute(insert(intents).values(_step(run_id, past, began)))
+        if spec.acted_s is not None:
+            connection.execute(insert(intents).values(_step(run_id, spec, began)))
         for who, event in (
-            (past.asked, "run_started_by_a_person"),
-            (past.approver, "run_approved_by_a_person"),
+            (spec.asked, "run_started_by_a_person"),
+            (spec.approver, "run_approved_by_a_person"),
         ):
             if who:
-                _say(connection, who, event, run_id, began)
+                _append(connection, who, event, run_id, began)
 
 
-def _say(connection: Any, who: str, event: str, run_id: str | None, at: float) -> None:
+def _append(connection: Any, who: str, event: str, run_id: str | None, at: float) -> None:
     origin = Origin(name=who, role="operator", address="10.0.0.1", request_id="r")
     with coming_from(origin):
-        told = Event(actor=who, event=event, run_id=run_id, detail={"comment": "fine"})
-        log.append(connection, at, told)
+        record = Event(actor=who, event=event, run_id=run_id, detail={"comment": "fine"})
+        log.append(connection, at, record)
 
 
-def _step(run_id: str, past: _Past, began: float) -> dict[str, Any]:
-    before, after = past.resize or (0, 0)
-    acted = began + (past.acted_s or 0.0)
+def _step(run_id: str, spec: _RunSpec, began: float) -> dict[str, Any]:
+    before, after = spec.resize or (0, 0)
+    acted = began + (spec.acted_s or 0.0)
     return {
         "run_id": run_id,
         "step": 0,
-        "action": past.action,
-        "target": "web-asg" if past.resize else "i-0123456789abcdef0",
-        "params": json.dumps({"desired": after} if past.resize else {}),
-        "before": json.dumps({"desired": before} if past.resize else {}),
+        "action": spec.action,
+        "target": "web-asg" if spec.resize else "i-0123456789abcdef0",
+        "params": json.dumps({"desired": after} if spec.resize else {}),
+        "before": json.dumps({"desired": before} if spec.resize else {}),
         "fence": 1,
         "stage": "observed",
-        "outcome": past.outcome,
+        "outcome": spec.outcome,
         "started_at": acted,
         "dispatched_at": acted,
         "ended_at": acted,
@@ -142,28 +142,28 @@ def _step(run_id: str, past: _Past, began: float) -> dict[str, Any]:
 
 @pytest.fixture
 def month(state: Database) -> Database:
-    for number, past in enumerate(_MONTH):
-        _keep(state, number, past)
+    for number, spec in enumerate(_MONTH):
+        _insert(state, number, spec)
     with state.write() as connection:
-        _say(connection, "erin", "paused", None, _NOW - _DAY)
+        _append(connection, "erin", "paused", None, _NOW - _DAY)
     return state
 
 
 def _report(
     state: Database,
-    ask: Callable[[str], float | None] | None = None,
+    query: Callable[[str], float | None] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    available = availability(ask, _NOW - _SINCE)
+    available = availability(query, _NOW - _SINCE)
     with state.read() as connection:
         verification = log.verify(connection)
-        asked = Asked(
+        inputs = ReportInput(
             since=_SINCE, until=_NOW, availability=available, verification=verification, **more
         )
-        return report(connection, asked)
+        return make_report(connection, inputs)
 
 
-def test_the_figures_are_those_of_the_records(month: Database) -> None:
+def test_the_figures_match_the_records(month: Database) -> None:
     """Each worked out here by hand."""
     figures = _report(month, manual_minutes=10, price=0.5)["figures"]
     times = [5, 10, 12, 20, 29, 30, 40, 45]
@@ -171,7 +171,7 @@ def test_the_figures_are_those_of_the_records(month: Database) -> None:
     assert action["more"]["times_s"] == times
     assert (action["value"], action["more"]["p95_s"]) == (20, 45)
     assert action["more"]["share_within_30_s"] == 6 / 8
-    # Right: 65 s, 130 s, the mark over a failure, by hand, scaled in. Wrong: the mark, two ends.
+    # Right: 65 s, 130 s, a failure marked right, manual, scaled in. Wrong: marked, two failures.
     correct = figures["correct_actions"]
     assert (correct["more"]["right"], correct["more"]["wrong"]) == (5, 3)
     assert (correct["more"]["neither"], correct["value"]) == (1, 5 / 8)
@@ -186,31 +186,35 @@ def test_the_figures_are_those_of_the_records(month: Database) -> None:
     assert saved["more"]["money"] == pytest.approx(hours / 2)
 
 
-def test_the_lists_are_those_of_the_records(month: Database) -> None:
+def test_the_lists_match_the_records(month: Database) -> None:
     """Refusals by reason, approvals with who and the record that proves it, pauses."""
-    found = _report(month)
-    assert found["refusals"] == {"cooldown": 2, "paused": 1}
-    assert found["incidents"]["total"] == len(_MONTH) - 2
+    result = _report(month)
+    assert result["refusals"] == {"cooldown": 2, "paused": 1}
+    assert result["incidents"]["total"] == len(_MONTH) - 2
     with month.read() as connection:
         in_time = select(table.c.state).where(table.c.received_at >= _SINCE)
         states = [*connection.scalars(in_time.where(table.c.state != State.OBSERVED))]
-    assert found["incidents"]["by_state"] == {one: states.count(one) for one in sorted({*states})}
-    by_hand, by_alert = found["approvals"]
+    assert result["incidents"]["by_state"] == {
+        name: states.count(name) for name in sorted({*states})
+    }
+    by_hand, by_alert = result["approvals"]
     assert (by_hand["people"], by_hand["four_eyes"]) == (["bob", "carol"], True)
     assert (by_alert["people"], by_alert["four_eyes"]) == (["bob"], False)
-    (said,) = by_alert["decisions"]
+    (decision,) = by_alert["decisions"]
     with month.read() as connection:
         (record,) = [
-            one for one in log.records(connection, run_id=by_alert["run"]) if one["actor"] == "bob"
+            record
+            for record in log.records(connection, run_id=by_alert["run"])
+            if record["actor"] == "bob"
         ]
-    assert (said["record"], said["hash"]) == (record["seq"], record["hash"])
-    assert (said["who"], said["role"]) == ("bob", "operator")
-    assert [one["who"] for one in found["overrides"]] == ["erin"]
-    assert found["audit"]["ok"] is True
+    assert (decision["record"], decision["hash"]) == (record["seq"], record["hash"])
+    assert (decision["who"], decision["role"]) == ("bob", "operator")
+    assert [record["who"] for record in result["overrides"]] == ["erin"]
+    assert result["audit"]["ok"] is True
 
 
 def test_what_is_not_known_is_null_with_a_reason(state: Database) -> None:
-    """An installation without a past invents none."""
+    """An installation without records has no values."""
     figures = _report(state)["figures"]
     for name in ("time_to_action", "correct_actions", "time_to_recovery", "availability"):
         assert figures[name]["value"] is None
@@ -225,45 +229,45 @@ def _answers(total: float | None, failed: float | None) -> Callable[[str], float
 
 
 def test_availability_is_what_prometheus_counted(state: Database) -> None:
-    """Null where it knows of no delivery, or does not answer."""
-    assert _report(state, ask=_answers(200, 1))["figures"]["availability"]["value"] == 0.995
-    none = _report(state, ask=_answers(None, None))["figures"]["availability"]
-    assert (none["value"], none["reason"]) == (None, "Prometheus knows of no delivery")
+    """Null where it has counted no delivery, or does not answer."""
+    assert _report(state, query=_answers(200, 1))["figures"]["availability"]["value"] == 0.995
+    none = _report(state, query=_answers(None, None))["figures"]["availability"]
+    assert (none["value"], none["reason"]) == (None, "Prometheus has counted no delivery")
 
     def broken(_: str) -> float | None:
         raise ValueError("Prometheus: it is down")
 
-    down = _report(state, ask=broken)["figures"]["availability"]
+    down = _report(state, query=broken)["figures"]["availability"]
     assert (down["value"], down["reason"]) == (None, "Prometheus: it is down")
 
 
 class _Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
 
 
 def test_the_page_is_one_file_in_which_alerts_are_only_text(month: Database) -> None:
-    """With its plots inside, and nothing loaded from elsewhere."""
+    """Plots are inside, and nothing is loaded from elsewhere."""
     page = html(_report(month))
-    tags = _Tags()
-    tags.feed(page)
-    names = [tag for tag, _ in tags.seen]
+    parser = _Tags()
+    parser.feed(page)
+    names = [tag for tag, _ in parser.tags]
     assert names.count("svg") == 2
     # A bar for each day, those without an incident included, and one for each span of seconds.
     assert names.count("rect") == 31 + 11
     assert not {"script", "link", "img", "iframe"} & {*names}
-    assert not [attrs for _, attrs in tags.seen if {"src", "href"} & attrs.keys()]
+    assert not [attrs for _, attrs in parser.tags if {"src", "href"} & attrs.keys()]
     assert "&lt;script&gt;" in page
     assert "@media print" in page
     assert html(_report(month, manual_minutes=10, price=1, reconciliation=None))
 
 
 def test_a_cell_is_no_formula(month: Database) -> None:
-    """Whatever an alert is called; an incident a line."""
+    """Whatever the alert's name; one line an incident."""
     rows = list(csv.DictReader(io.StringIO(csv_text(_report(month)))))
     assert len(rows) == len(_MONTH) - 2
     assert "'=cmd()" in {row["alert"] for row in rows}
@@ -271,11 +275,11 @@ def test_a_cell_is_no_formula(month: Database) -> None:
 
 
 def test_a_zero_is_no_empty_cell(month: Database) -> None:
-    """An act within the same moment took no time; what never acted took an unknown one."""
-    found = _report(month)
-    first, second = found["incidents"]["items"][:2]
+    """Zero seconds to the action is a value; a run that never acted has none."""
+    result = _report(month)
+    first, second = result["incidents"]["items"][:2]
     first["seconds_to_action"], second["seconds_to_action"] = 0.0, None
-    rows = list(csv.DictReader(io.StringIO(csv_text(found))))
+    rows = list(csv.DictReader(io.StringIO(csv_text(result))))
     assert [row["seconds_to_action"] for row in rows[:2]] == ["0.0", ""]
 
 
@@ -283,7 +287,7 @@ def test_a_zero_is_no_empty_cell(month: Database) -> None:
 def test_from_the_command_line(
     state: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    """Into a file, with what the ledger and a log of calls have in common."""
+    """Into a file, with the ledger reconciled with a log of calls."""
     monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", str(state.engine.url))
     monkeypatch.setenv("SMARTCLOUDOPS_PROMETHEUS_URL", "http://127.0.0.1:9")
     calls, out = tmp_path / "calls.jsonl", tmp_path / "report"
@@ -292,21 +296,21 @@ def test_from_the_command_line(
     main([*arguments, "--since", "7d", "--manual-minutes", "42"])
     text = out.read_text()
     if form == "json":
-        told = json.loads(text)
-        assert told["reconciliation"]["ok"] is True
-        assert told["figures"]["time_to_recovery"]["more"]["manual_s"] == 2520
-        assert "Prometheus" in told["figures"]["availability"]["reason"]
+        result = json.loads(text)
+        assert result["reconciliation"]["ok"] is True
+        assert result["figures"]["time_to_recovery"]["more"]["manual_s"] == 2520
+        assert "Prometheus" in result["figures"]["availability"]["reason"]
     assert re.match({"html": "<!doctype", "json": "{", "csv": "run"}[form], text)
 
 
 def test_over_http(tmp_path: Path) -> None:
-    """What the service did a moment ago is in it."""
+    """A run that ended a moment ago is in it."""
     with live(tmp_path) as service:
         run = service.start("acting", "i-00000000000000001")
         service.until(run["id"], "succeeded", "failed")
         answer = service.call("GET", "/api/v1/report?manual_minutes=42", Role.VIEWER)
         assert answer.status_code == httpx.codes.OK
-        found = answer.json()
-        assert run["id"] in {one["run"] for one in found["incidents"]["items"]}
-        assert found["audit"]["ok"] is True
+        result = answer.json()
+        assert run["id"] in {item["run"] for item in result["incidents"]["items"]}
+        assert result["audit"]["ok"] is True
         assert service.call("GET", "/api/v1/report", Role.WEBHOOK).status_code == 403

@@ -247,13 +247,13 @@ def test_from_the_command_line(
     fill(state, 6)
     assert _ran(capsys, "verify") == (
         1,
-        "smartcloudops: 6 records, and no signed head speaks for any of them\n",
+        "smartcloudops: 6 records, and no signed head covers any of them\n",
     )
     assert _ran(capsys, "export")[0] == 0
-    assert _ran(capsys, "verify") == (0, "6 records, the chain holds, signed to 6\n")
+    assert _ran(capsys, "verify") == (0, "6 records, the chain is intact, signed to 6\n")
     offline = ("verify", "--file", str(tmp_path / "archive"), "--public-key", str(public))
-    assert _ran(capsys, *offline) == (0, "6 records, the chain holds, signed to 6\n")
-    assert _ran(capsys, "prune", "--older-than", "1d") == (0, "6 records were removed, up to 6\n")
+    assert _ran(capsys, *offline) == (0, "6 records, the chain is intact, signed to 6\n")
+    assert _ran(capsys, "prune", "--older-than", "1d") == (0, "6 records removed, up to 6\n")
     assert _ran(capsys, "verify")[0] == 0
     (file,) = (tmp_path / "archive" / "records").iterdir()
     lines = file.read_bytes().splitlines(keepends=True)
@@ -262,12 +262,15 @@ def test_from_the_command_line(
     second.write_bytes(b"".join(lines[2:]))
     monkeypatch.delenv("SMARTCLOUDOPS_AUDIT_KEY_FILE")
     both = ("verify", "--file", str(first), "--file", str(second))
-    assert _ran(capsys, *both) == (0, "6 records, the chain holds, no signed head was asked\n")
+    assert _ran(capsys, *both) == (
+        0,
+        "6 records, the chain is intact, no signed head was checked\n",
+    )
     assert _ran(capsys, "verify", "--file", str(second))[0] == 1
     file.write_bytes(b"".join(lines[:4]))
     status, text = _ran(capsys, *offline)
     assert (status, text) == (
         1,
-        "smartcloudops: record 5 does not hold: truncated; 4 were read\n",
+        "smartcloudops: record 5 fails verification: truncated; 4 records were read\n",
     )
     assert _ran(capsys, "verify", "--file", str(tmp_path / "none"))[0] == 2

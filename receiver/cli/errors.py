@@ -1,0 +1,42 @@
+"""How a command fails: one line on stderr, exit 2 for bad input, 1 for a failed check."""
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+import click
+
+FAILED, BAD_INPUT = 1, 2
+
+
+class FailedError(click.ClickException):
+    """A check failed, or something that the command needs does not work."""
+
+    exit_code = FAILED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        del file
+        show_line(self.format_message())
+
+
+class BadInputError(FailedError):
+    """An argument, a setting or a file cannot be used."""
+
+    exit_code = BAD_INPUT
+
+
+class FindingsError(FailedError):
+    """A check has findings; each is printed as a line of its own."""
+
+    def __init__(self, findings: Iterable[object]) -> None:
+        self.findings = [str(finding) for finding in findings]
+        super().__init__("\n".join(self.findings))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        del file
+        for finding in self.findings:
+            click.echo(finding, err=True)
+
+
+def show_line(message: str) -> None:
+    """Print an error on stderr as one line."""
+    click.echo("smartcloudops: " + message.replace("\n", " "), err=True)
