@@ -4,7 +4,6 @@ A stored object is never written again. With Object Lock not even this program's
 it before its time.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from actions.atomic_file import write_atomically
 from actions.aws.clients import AWS_ERRORS, Aws
 
 # The error of S3 for a key that exists already.
@@ -45,12 +45,7 @@ class FolderArchive:
             if file.exists():
                 return
             file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = file.with_name(f".{file.name}.new")
-            with temporary.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(file)
+            write_atomically(file, data)
         except OSError as error:
             raise ArchiveError(f"{file}: {error.strerror}") from None
 

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from actions.tables import breakers
+from actions.tables import breakers, insert_into
 
 FAILURES = 3
 # How long an open breaker stays open before its trial run.
@@ -79,7 +78,6 @@ def end_trial(connection: Connection, playbook: str, run_id: str) -> None:
 
 
 def _write(connection: Connection, breaker: Breaker) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = vars(breaker)
-    statement = dialect.insert(breakers).values(values)
+    statement = insert_into(connection, breakers).values(values)
     connection.execute(statement.on_conflict_do_update(index_elements=["playbook"], set_=values))

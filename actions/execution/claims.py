@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from actions.execution import circuit_breakers, disruption_budget, kill_switch, rate_limits
 from actions.execution.disruption_budget import Scope
 from actions.execution.rate_limits import Attempt, Rates
 from actions.reasons import Reason
-from actions.tables import claims
+from actions.tables import claims, insert_into
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +125,8 @@ def _upsert(connection: Connection, request: ClaimRequest, now: float) -> int | 
     longer = case(
         (and_(own, claims.c.cooldown_until > until), claims.c.cooldown_until), else_=until
     )
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = (
-        dialect.insert(claims)
+        insert_into(connection, claims)
         .values(target=request.target, fence=1, **values)
         .on_conflict_do_update(
             index_elements=[claims.c.target],

@@ -16,9 +16,8 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from actions.tables import attempts
+from actions.tables import attempts, insert_into
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 
@@ -108,8 +107,7 @@ def record(connection: Connection, attempt: Attempt) -> None:
         "playbook": attempt.playbook,
         "at": attempt.at,
     }
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(attempts).values(row).on_conflict_do_nothing())
+    connection.execute(insert_into(connection, attempts).values(row).on_conflict_do_nothing())
 
 
 def is_recorded(connection: Connection, run_id: str, step: int | None = None) -> bool:

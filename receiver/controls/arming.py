@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from actions.audit import log
 from actions.audit.log import canonical
+from actions.tables import insert_into
 from receiver.db.tables import armings as table
 from receiver.settings import Mode
 
@@ -117,8 +117,7 @@ def save(connection: Connection, arming: Arming) -> None:
         connection.execute(delete(table).where(*armed))
     fields = vars(arming)
     values = fields | {name: canonical(fields[name]) for name in ("figures", "despite")}
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(values)
+    statement = insert_into(connection, table).values(values)
     connection.execute(
         statement.on_conflict_do_update(index_elements=["playbook", "service"], set_=values)
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -26,6 +27,8 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
+
+from actions.atomic_file import write_atomically
 
 _log = structlog.get_logger()
 # Seconds for which a revoked token may still be accepted.
@@ -223,20 +226,9 @@ def _write(path: Path, entries: Sequence[Token]) -> None:
 
     A link stays a link to the file. Raises TokensError where the owner cannot be kept.
     """
-    path = path.resolve()
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            _keep_rights(path, file.fileno())
-            rows = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
-            file.write(json.dumps(rows, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    rows = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
+    data = (json.dumps(rows, indent=2) + "\n").encode()
+    write_atomically(path, data, mode=0o600, prepare=partial(_keep_rights, path))
 
 
 def _keep_rights(path: Path, descriptor: int) -> None:
