@@ -1,4 +1,4 @@
-"""Exporter one trace a run, from the webhook to the verified recovery, over OTLP.
+"""Exports one trace a run, from the webhook to the verified recovery, over OTLP.
 
 Spans are built from the records once the run has ended, so that nothing is measured twice, a crash
 splits no trace, and a collector that is down blocks no run. The trace's id is the run's.

@@ -38,16 +38,16 @@ _IN_URL = re2.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@")
 
 
 class Redaction:
-    """`known` are secrets by their value; those shorter than 8 characters are left."""
+    """`secrets` are values to remove; those shorter than 8 characters are kept."""
 
-    def __init__(self, known: Collection[str] = ()) -> None:
-        secrets = (secret for secret in known if len(secret) >= _SHORTEST)
-        self._known = sorted(secrets, key=len, reverse=True)
+    def __init__(self, secrets: Collection[str] = ()) -> None:
+        long_enough = (secret for secret in secrets if len(secret) >= _SHORTEST)
+        self._secrets = sorted(long_enough, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         # RE2 takes no subclass of str, and reads UTF-8, which has no lone surrogates.
         text = text.encode("utf-8", "replace").decode()
-        for secret in self._known:
+        for secret in self._secrets:
             text = text.replace(secret, _GONE)
         text = _IN_URL.sub(rf"\1{_GONE}@", text)
         text = _NAMED.sub(rf"\1{_GONE}", text)

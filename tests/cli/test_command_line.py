@@ -1,4 +1,4 @@
-"""The console script: what it says, on which stream, and how it exits."""
+"""The console script: its output, streams and exit status."""
 
 import json
 import os
@@ -31,21 +31,21 @@ def _run(
     )
 
 
-def _one_line(done: "subprocess.CompletedProcess[str]", code: int) -> str:
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+def _one_line(ran: "subprocess.CompletedProcess[str]", code: int) -> str:
+    assert ran.returncode == code, ran.stderr
+    assert ran.stdout == ""
+    (line,) = ran.stderr.splitlines()
     return line
 
 
 def test_the_shipped_playbooks_have_no_findings() -> None:
     """Without settings, network or credentials."""
-    done = _run("check", env={"PATH": os.environ["PATH"]})
-    assert (done.returncode, done.stderr) == (0, "")
+    ran = _run("check", env={"PATH": os.environ["PATH"]})
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "at", "said"),
+    ("old", "new", "at", "text"),
     [
         ("action: reboot_instance", "action: reboot_instanse", "instanse", "mean reboot_instance"),
         ('{desired: "+50%"}', "{}", "params", "desired"),
@@ -63,9 +63,9 @@ def test_the_shipped_playbooks_have_no_findings() -> None:
     ],
 )
 def test_check_names_file_and_line_of_a_fault(
-    tmp_path: Path, old: str, new: str, at: str, said: str
+    tmp_path: Path, old: str, new: str, at: str, text: str
 ) -> None:
-    """And what is wrong there, in one line."""
+    """And the fault, in one line."""
     folder = tmp_path / "playbooks"
     folder.mkdir()
     text = _GOOD.replace(old, new, 1)
@@ -75,11 +75,11 @@ def test_check_names_file_and_line_of_a_fault(
     file.write_text(text)
     first = _one_line(_run("check", str(folder)), 1)
     assert first.startswith(f"{file}:{line}: "), first
-    assert said in first
+    assert text in first
 
 
 def test_serve_refuses_broken_playbooks_in_the_words_of_check(tmp_path: Path) -> None:
-    """Whatever check finds keeps the service from starting."""
+    """Every finding of check keeps the service from starting."""
     folder = tmp_path / "playbooks"
     folder.mkdir()
     (folder / "broken.yaml").write_text(_GOOD.replace("reboot_instance", "format_disk"))
@@ -94,8 +94,8 @@ def test_every_fault_of_every_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text("name: One\nmatch: []\nsteps: []\n")
     (tmp_path / "two.yaml").write_bytes(b"name: \xff\n")
     (tmp_path / "three.yml").write_text(_GOOD)
-    done = _run("check", str(tmp_path))
-    files = [line.split(":")[0].rsplit("/", 1)[1] for line in done.stderr.splitlines()]
+    ran = _run("check", str(tmp_path))
+    files = [line.split(":")[0].rsplit("/", 1)[1] for line in ran.stderr.splitlines()]
     assert files == ["one.yaml", "one.yaml", "one.yaml", "three.yml", "two.yaml"]
 
 
@@ -103,9 +103,9 @@ def test_every_fault_of_every_file_is_reported(tmp_path: Path) -> None:
 def test_explain_gives_a_decision_and_its_gates(tmp_path: Path, payload: Path) -> None:
     """For each alert of a real delivery, also where the service never ran."""
     env = settings(tmp_path, SMARTCLOUDOPS_MODE="auto")
-    done = _run("explain", "--json", str(payload), env=env)
-    assert done.returncode == 0, done.stderr
-    answers = json.loads(done.stdout)
+    ran = _run("explain", "--json", str(payload), env=env)
+    assert ran.returncode == 0, ran.stderr
+    answers = json.loads(ran.stdout)
     assert len(answers) == len(json.loads(payload.read_text())["alerts"])
     for answer in answers:
         assert answer["decision"] == "refuse"
@@ -115,41 +115,41 @@ def test_explain_gives_a_decision_and_its_gates(tmp_path: Path, payload: Path) -
 
 
 def test_explain_says_why_a_target_is_not_confirmed(tmp_path: Path) -> None:
-    """Without credentials nothing is; the error is named on stderr."""
+    """Without credentials no target is confirmed; stderr names the error."""
     env = {**settings(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
     bare = {name: value for name, value in env.items() if "ACCESS_KEY" not in name}
     payload = tmp_path / "payload.json"
     labels = {"alertname": "InstanceDown", "instance_id": "i-0123456789abcdef0", "asg": "web-asg"}
     payload.write_text(json.dumps({"version": "4", "alerts": [{"labels": labels}]}))
-    done = _run("explain", str(payload), env=bare)
-    assert "refuse target_unproven" in done.stdout
-    assert "NoCredentialsError" in done.stderr
+    ran = _run("explain", str(payload), env=bare)
+    assert "refuse target_unproven" in ran.stdout
+    assert "NoCredentialsError" in ran.stderr
 
 
 def test_explain_reads_the_services_own_records(tmp_path: Path) -> None:
-    """A switch that is thrown there shows here; nothing is changed."""
+    """A pause recorded there refuses here; nothing is changed."""
     env = settings(tmp_path)
     state = database(env["SMARTCLOUDOPS_DATABASE_URL"])
     state.migrate("state")
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=True, by="alice", comment="stop", now=0)
-    done = _run("explain", str(_PAYLOADS[0]), env=env)
-    assert "refuse paused" in done.stdout
-    assert "STOP  paused" in done.stdout
+    ran = _run("explain", str(_PAYLOADS[0]), env=env)
+    assert "refuse paused" in ran.stdout
+    assert "STOP  paused" in ran.stdout
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "text"),
     [(None, "No such file"), ("{", "not JSON"), ('{"version": "3"}', "version 4")],
 )
 def test_explain_says_what_is_wrong_with_a_payload(
-    tmp_path: Path, body: str | None, said: str
+    tmp_path: Path, body: str | None, text: str
 ) -> None:
     """One line, exit 2."""
     file = tmp_path / "payload.json"
     if body is not None:
         file.write_text(body)
-    assert said in _one_line(_run("explain", str(file), env=settings(tmp_path)), 2)
+    assert text in _one_line(_run("explain", str(file), env=settings(tmp_path)), 2)
 
 
 @pytest.mark.parametrize(
@@ -171,25 +171,25 @@ def test_a_bad_setting_is_named_and_its_value_is_not(
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "text"),
     [
         ({"SMARTCLOUDOPS_TOKENS_FILE": "/nowhere/tokens.json"}, "token create"),
         ({"SMARTCLOUDOPS_DATABASE_URL": "mysql://u:secret@h/d"}, "neither a SQLite"),
-        ({"SMARTCLOUDOPS_DATABASE_URL": "no url"}, "cannot be read"),
+        ({"SMARTCLOUDOPS_DATABASE_URL": "no url"}, "cannot be parsed"),
     ],
 )
-def test_serve_says_in_a_line_why_it_cannot_start(
-    tmp_path: Path, changed: dict[str, str], said: str
+def test_serve_names_in_one_line_why_it_cannot_start(
+    tmp_path: Path, changed: dict[str, str], text: str
 ) -> None:
-    """No trace of the program, no secret."""
+    """No traceback, no secret."""
     _run("token", "create", "--role", "admin", "--name", "a", env=settings(tmp_path))
     line = _one_line(_run("serve", env=settings(tmp_path, **changed)), 2)
-    assert said in line
+    assert text in line
     assert "secret" not in line
 
 
 def test_serve_without_a_region_says_so(tmp_path: Path) -> None:
-    """As boto3 does, in a line."""
+    """With boto3's reason, in one line."""
     env = settings(tmp_path, AWS_CONFIG_FILE="/nowhere")
     _run("token", "create", "--role", "admin", "--name", "a", env=env)
     del env["AWS_DEFAULT_REGION"]
@@ -197,7 +197,7 @@ def test_serve_without_a_region_says_so(tmp_path: Path) -> None:
 
 
 def test_a_second_service_on_the_same_file_is_refused(tmp_path: Path) -> None:
-    """One engine, one process; and a port that is taken is said in a line, too."""
+    """One process a SQLite file; a port in use is reported in one line, too."""
     with Processes(tmp_path / "logs") as processes:
         first = Service.make(tmp_path, processes)
         assert "another receiver" in _one_line(_run("serve", env=first.env), 2)
@@ -215,18 +215,18 @@ def test_a_second_service_on_the_same_file_is_refused(tmp_path: Path) -> None:
 def test_a_token_is_shown_once_and_kept_as_a_hash(tmp_path: Path) -> None:
     """The file is for its owner only; a name is given once."""
     env = settings(tmp_path)
-    made = _run("token", "create", "--role", "viewer", "--name", "eve", env=env)
-    secret = made.stdout.strip()
+    created = _run("token", "create", "--role", "viewer", "--name", "eve", env=env)
+    secret = created.stdout.strip()
     file = tmp_path / "tokens.json"
     assert len(secret) >= 40
     assert secret not in file.read_text()
     assert file.stat().st_mode & 0o077 == 0
-    again = _run("token", "create", "--role", "admin", "--name", "eve", env=env)
-    assert "already" in _one_line(again, 2)
+    repeated = _run("token", "create", "--role", "admin", "--name", "eve", env=env)
+    assert "already" in _one_line(repeated, 2)
 
 
 def test_a_broken_audit_fails_the_check(tmp_path: Path) -> None:
-    """Nothing there is no proof."""
+    """A missing database is a failed check."""
     line = _one_line(_run("audit", "verify", env=settings(tmp_path)), 1)
     assert "cannot be read" in line
 
@@ -244,6 +244,6 @@ def test_a_usage_error_is_one_line(arguments: tuple[str, ...]) -> None:
 )
 def test_help_is_everywhere(command: tuple[str, ...]) -> None:
     """On standard output, exit 0."""
-    done = _run(*command, "--help")
-    assert done.returncode == 0
-    assert "Usage: smartcloudops" in done.stdout
+    ran = _run(*command, "--help")
+    assert ran.returncode == 0
+    assert "Usage: smartcloudops" in ran.stdout

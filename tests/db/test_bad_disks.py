@@ -1,6 +1,6 @@
-"""A database that is damaged, full, read-only, locked or of a newer release: a clear state, no act.
+"""A database that is damaged, full, read-only, locked or of a newer release stops all actions.
 
-And where the cause can be lifted, the service goes on by itself.
+Readiness names the cause, and the service recovers by itself once it is gone.
 """
 
 import os
@@ -63,10 +63,10 @@ def _start(folder: Path) -> subprocess.CompletedProcess[str]:
 def _migrated(folder: Path) -> tuple[Path, Path]:
     """The two files, with what a service has in them."""
     url = f"sqlite:///{folder}/state.db"
-    for one, history in ((url, "state"), (inbox_url(url), "inbox")):
-        made = database(one)
-        made.migrate(history)
-        made.engine.dispose()
+    for file_url, history in ((url, "state"), (inbox_url(url), "inbox")):
+        opened = database(file_url)
+        opened.migrate(history)
+        opened.engine.dispose()
     return folder / "state.db", folder / "state-inbox.db"
 
 
@@ -103,7 +103,7 @@ def _newer(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "reason"),
     [
         (_not_a_database, "file is not a database"),
         (_truncated, "malformed"),
@@ -112,25 +112,25 @@ def _newer(folder: Path) -> Path:
         (_newer, "newer release"),
     ],
 )
-def test_a_start_on_a_file_that_cannot_be_used_says_so_in_a_line(
-    tmp_path: Path, harm: Callable[[Path], Path], said: str
+def test_a_start_on_an_unusable_file_fails_in_one_line(
+    tmp_path: Path, harm: Callable[[Path], Path], reason: str
 ) -> None:
-    """An exit status, one line, no stack trace; the file is left as it is."""
+    """An exit status, one line, no stack trace; the file is unchanged."""
     harmed = harm(tmp_path)
     before = harmed.stat().st_size
     ended = _start(tmp_path)
     assert ended.returncode in {1, 2}
     assert len(ended.stderr.splitlines()) == 1
-    assert said in ended.stderr
+    assert reason in ended.stderr
     assert harmed.stat().st_size == before
 
 
-def test_a_full_disk_is_told_and_passes(service: Service) -> None:
-    """No delivery is acknowledged, readiness names it; with room again all is well."""
+def test_a_full_disk_is_reported_until_it_has_room(service: Service) -> None:
+    """No delivery is acknowledged and readiness names it; with room again the service recovers."""
     assert service.deliver(_alert(0)).json()["accepted"] == 1
     assert service.child is not None
     pid, files = service.child.pid, (service.folder.glob("state*.db*"))
-    least = min(one.stat().st_size for one in files if one.stat().st_size)
+    least = min(file.stat().st_size for file in files if file.stat().st_size)
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (least, before[1]))
     _refused(service, "inbox", ("disk I/O error", "full"))
@@ -138,8 +138,8 @@ def test_a_full_disk_is_told_and_passes(service: Service) -> None:
     _recovers(service)
 
 
-def test_a_locked_file_is_told_and_passes(service: Service) -> None:
-    """Another program holds it: 503 within the time that Alertmanager waits."""
+def test_a_locked_file_is_reported_until_it_is_unlocked(service: Service) -> None:
+    """Another program holds the lock: 503 within the time that Alertmanager waits."""
     lock = sqlite3.connect(service.folder / "state-inbox.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     _refused(service, "inbox", ("locked", "no answer"))
@@ -167,8 +167,8 @@ def test_a_read_only_file_is_refused_at_the_start(tmp_path: Path) -> None:
     assert "readonly" in ended.stderr
 
 
-def test_a_read_only_postgresql_is_told_and_passes(tmp_path: Path) -> None:
-    """As a standby is, or a disk that filled up: nobody leads, nothing is taken."""
+def test_a_read_only_postgresql_is_reported_until_it_is_writable(tmp_path: Path) -> None:
+    """As a standby, or with a full disk: no receiver leads, no delivery is taken."""
     with Processes(tmp_path / "logs") as processes, postgres.running(processes) as server:
         url = server.create("service")
         service = Service.make(tmp_path, processes, SMARTCLOUDOPS_DATABASE_URL=url)
@@ -195,32 +195,32 @@ def _leads(service: Service) -> bool:
     return "smartcloudops_leading 1.0" in service.call("GET", "/metrics").text
 
 
-def _refused(service: Service, check: str, said: tuple[str, ...]) -> None:
+def _refused(service: Service, check: str, reasons: tuple[str, ...]) -> None:
     """Deliveries get 503, and readiness says what is wrong."""
     number = time.monotonic_ns()
     _eventually(
         lambda: service.deliver(_alert(number)).status_code == HTTPStatus.SERVICE_UNAVAILABLE
     )
 
-    def told() -> bool:
+    def reported() -> bool:
         answer = service.call("GET", "/readyz")
         checks = answer.json()["checks"]
-        named = any(one in checks[check] for one in said)
+        named = any(reason in checks[check] for reason in reasons)
         return answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and named
 
-    _eventually(told)
+    _eventually(reported)
     assert service.call("GET", "/healthz").status_code == HTTPStatus.OK
 
 
 def _recovers(service: Service) -> None:
-    """By itself: ready, and deliveries are taken, and decided on."""
+    """Without a restart: ready, and deliveries are taken and decided."""
     _eventually(lambda: service.call("GET", "/readyz").status_code == HTTPStatus.OK)
     number = time.monotonic_ns()
     assert service.deliver(_alert(number)).json()["accepted"] == 1
 
     def decided() -> bool:
-        found = service.call("GET", "/api/v1/runs?limit=500", Role.VIEWER).json()["items"]
-        ended = {one["alert"]["labels"]["n"] for one in found if one["ended_at"]}
+        runs = service.call("GET", "/api/v1/runs?limit=500", Role.VIEWER).json()["items"]
+        ended = {run["alert"]["labels"]["n"] for run in runs if run["ended_at"]}
         return str(number) in ended
 
     _eventually(decided)

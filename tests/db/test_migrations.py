@@ -82,7 +82,7 @@ def test_rows_of_every_revision_are_kept_by_the_newest(
 
 @pytest.mark.parametrize("history", ["state", "inbox"])
 def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path, history: str) -> None:
-    """Whoever goes back a release is told so."""
+    """The older release refuses to start."""
     migrated = database(f"sqlite:///{tmp_path}/{history}.db")
     migrated.migrate(history)
     with migrated.write() as connection:
@@ -135,11 +135,11 @@ def test_an_alert_with_any_character_becomes_a_run(empty: Database, name: str) -
     """PostgreSQL keeps no NUL in a text: one such alert must not stop all others."""
     empty.migrate("state")
     labels = {"alertname": "x", name: "a\x00b"}
-    found = payload.parse_alert({"labels": labels}, 1.0)
-    assert found is not None
+    alert = payload.alert({"labels": labels}, 1.0)
+    assert alert is not None
     with empty.write() as connection:
         intake.insert_from_inbox(
-            connection, [episodes.QueuedAlert(id=_ID, received_at=1.0, alert=found)], 1.0
+            connection, [episodes.QueuedAlert(id=_ID, received_at=1.0, alert=alert)], 1.0
         )
     with empty.read() as connection:
         run = store.get(connection, _ID)
@@ -165,9 +165,9 @@ def _rows(migrated: Database, history: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def _tables(migrated: Database, history: str) -> list[Table]:
-    found = MetaData()
-    found.reflect(migrated.engine)
-    return [one for one in found.sorted_tables if one.name != f"schema_{history}"]
+    reflected = MetaData()
+    reflected.reflect(migrated.engine)
+    return [table for table in reflected.sorted_tables if table.name != f"schema_{history}"]
 
 
 def _value(column: Column[Any]) -> Any:
