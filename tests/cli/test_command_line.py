@@ -45,7 +45,7 @@ def test_the_shipped_playbooks_have_no_findings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "at", "text"),
+    ("old", "new", "at", "expected"),
     [
         ("action: reboot_instance", "action: reboot_instanse", "instanse", "mean reboot_instance"),
         ('{desired: "+50%"}', "{}", "params", "desired"),
@@ -63,7 +63,7 @@ def test_the_shipped_playbooks_have_no_findings() -> None:
     ],
 )
 def test_check_names_file_and_line_of_a_fault(
-    tmp_path: Path, old: str, new: str, at: str, text: str
+    tmp_path: Path, old: str, new: str, at: str, expected: str
 ) -> None:
     """And the fault, in one line."""
     folder = tmp_path / "playbooks"
@@ -75,7 +75,7 @@ def test_check_names_file_and_line_of_a_fault(
     file.write_text(text)
     first = _one_line(_run("check", str(folder)), 1)
     assert first.startswith(f"{file}:{line}: "), first
-    assert text in first
+    assert expected in first
 
 
 def test_serve_refuses_broken_playbooks_in_the_words_of_check(tmp_path: Path) -> None:
