@@ -135,7 +135,7 @@ def test_an_alert_with_any_character_becomes_a_run(empty: Database, name: str) -
     """PostgreSQL keeps no NUL in a text: one such alert must not stop all others."""
     empty.migrate("state")
     labels = {"alertname": "x", name: "a\x00b"}
-    alert = payload.alert({"labels": labels}, 1.0)
+    alert = payload.parse_alert({"labels": labels}, 1.0)
     assert alert is not None
     with empty.write() as connection:
         intake.insert_from_inbox(
