@@ -15,9 +15,9 @@ def playbook_view(
     playbook: Playbook,
     breaker: Breaker | None,
     armings: Sequence[Arming],
-    goes: Mode,
+    effective_mode: Mode,
 ) -> dict[str, Any]:
-    """A playbook as it is loaded, with how far it goes, and who has said so."""
+    """A playbook as it is loaded, with its effective mode and its armings."""
     return {
         "name": playbook.name,
         "description": playbook.description.strip(),
@@ -41,13 +41,13 @@ def playbook_view(
             "failures": breaker.failures if breaker else 0,
             "opened_at": rfc3339(breaker.opened_at) if breaker else None,
         },
-        "goes": str(goes),
-        "armings": [arming_view(one, playbook.digest) for one in armings],
+        "goes": str(effective_mode),
+        "armings": [arming_view(arming, playbook.digest) for arming in armings],
     }
 
 
 def arming_view(arming: Arming, digest: str) -> dict[str, Any]:
-    """An arming of the playbook that has this digest now."""
+    """An arming of a playbook; `digest` is the playbook's now."""
     figures = arming.figures
     return {
         "service": arming.service or None,

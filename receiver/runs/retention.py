@@ -23,7 +23,7 @@ from receiver.runtime.periodic import Periodic
 from receiver.webhook.episodes import episodes
 from receiver.webhook.inbox import Inbox
 
-_log = structlog.get_logger()
+_logger = structlog.get_logger()
 _BATCH = 200
 _EVERY_S, _STOP_S = 60.0, 15.0
 # Pause between two batches, for other writers.
@@ -72,9 +72,10 @@ class Retention:
         try:
             for kind in RecordKind:
                 self._remove(kind, self.clock())
-        except Exception as error:  # noqa: BLE001 the thread must live to try again
+        except Exception:
+            # The thread must live to try again.
             self.metrics.failures.inc()
-            _log.error("retention_failed", error=type(error).__name__)
+            _logger.exception("retention_failed")
 
     def _remove(self, kind: RecordKind, now: float) -> None:
         removed = skipped = 0
@@ -87,7 +88,7 @@ class Retention:
             self.inbox.yield_to_deliveries()
             self._periodic.stopping.wait(_PAUSE_S)
         if removed:
-            _log.info("retention_removed", kind=str(kind), count=removed)
+            _logger.info("retention_removed", kind=str(kind), count=removed)
 
     def _delete_batch(self, kind: RecordKind, now: float, skipped: int) -> tuple[int, int]:
         """Delete one batch, past the `skipped` records: how many were read and deleted."""
@@ -144,6 +145,6 @@ class Retention:
 def _delete(database: Database, table: Table, *where: ColumnElement[bool]) -> int:
     """Delete one batch of the rows; how many."""
     key = table.primary_key.columns.values()
-    some = select(*key).where(*where).limit(_BATCH)
+    batch = select(*key).where(*where).limit(_BATCH)
     with database.write() as connection:
-        return connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount
+        return connection.execute(delete(table).where(tuple_(*key).in_(batch))).rowcount

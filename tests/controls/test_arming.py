@@ -44,7 +44,7 @@ def _arming(mode: Mode, service: str = ALL, digest: str = _DIGEST, percent: int 
 
 
 @pytest.mark.parametrize(
-    ("found", "service", "required", "mode"),
+    ("armings", "service", "required", "mode"),
     [
         ([], ASG, True, Mode.OBSERVE),
         ([], ASG, False, Mode.AUTO),
@@ -60,18 +60,18 @@ def _arming(mode: Mode, service: str = ALL, digest: str = _DIGEST, percent: int 
     ],
 )
 def test_what_was_said_of_the_service_itself_counts_most(
-    found: list[Arming], service: str, mode: Mode, *, required: bool
+    armings: list[Arming], service: str, mode: Mode, *, required: bool
 ) -> None:
     """And only of this very playbook; what nobody said anything of is as the profile wants."""
-    assert armed_mode(found, service, _DIGEST, required=required).mode is mode
+    assert armed_mode(armings, service, _DIGEST, required=required).mode is mode
 
 
 @given(_NAMES, _NAMES, st.integers(0, 100), st.integers(0, 100))
 def test_a_target_in_the_canary_stays_in_as_the_share_grows(
-    playbook: str, target: str, one: int, other: int
+    playbook: str, target: str, percent: int, other: int
 ) -> None:
     """Asked again, the answer is the same; 0 % is nobody and 100 % everybody."""
-    small, large = sorted((one, other))
+    small, large = sorted((percent, other))
     assert in_canary(playbook, target, small) == in_canary(playbook, target, small)
     assert in_canary(playbook, target, small) <= in_canary(playbook, target, large)
     assert not in_canary(playbook, target, 0)
@@ -98,14 +98,16 @@ def test_the_canary_is_the_same_in_every_process() -> None:
     )
 
 
-def _decided(found: ArmedMode | None, *, surging: bool = False) -> Decision:
-    verdict, snapshot = replace(VERDICT, surging=surging), replace(SNAPSHOT, arming=found)
+def _decided(armed: ArmedMode | None, *, surging: bool = False) -> Decision:
+    verdict, snapshot = replace(VERDICT, surging=surging), replace(SNAPSHOT, arming=armed)
     return decide(replace(INPUTS, verdict=verdict, snapshot=snapshot))
 
 
 def _percent(target: str, *, takes: bool) -> int:
     """A share that takes the target, or does not, and is neither none nor all."""
-    return next(one for one in range(1, 100) if in_canary("high-cpu", target, one) == takes)
+    return next(
+        percent for percent in range(1, 100) if in_canary("high-cpu", target, percent) == takes
+    )
 
 
 def test_an_arming_lowers_and_never_raises() -> None:
@@ -113,7 +115,7 @@ def test_an_arming_lowers_and_never_raises() -> None:
     for mode, becomes in ((Mode.OBSERVE, Observe), (Mode.APPROVE, Ask), (Mode.AUTO, Act)):
         assert isinstance(_decided(ArmedMode(mode=mode, why="so")), becomes)
     for low in (Mode.OBSERVE, Mode.APPROVE):
-        playbooks = [one.model_copy(update={"mode": low}) for one in PLAYBOOKS]
+        playbooks = [playbook.model_copy(update={"mode": low}) for playbook in PLAYBOOKS]
         assert not isinstance(decide(replace(INPUTS, playbooks=playbooks)), Act)
         lowered = replace(SNAPSHOT, mode=low, arming=FREE)
         assert not isinstance(decide(replace(INPUTS, snapshot=lowered)), Act)
@@ -149,9 +151,9 @@ def test_outside_of_the_canary_is_only_observed(target: str, *, surging: bool) -
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Iterator[Whole]:
-    made = Whole(tmp_path)
-    yield made
-    made.close()
+    whole = Whole(tmp_path)
+    yield whole
+    whole.close()
 
 
 def _arm(whole: Whole, mode: Mode, service: str = ALL, percent: int = 100) -> None:
@@ -161,9 +163,9 @@ def _arm(whole: Whole, mode: Mode, service: str = ALL, percent: int = 100) -> No
 
 
 def _disarm(whole: Whole, service: str = ALL) -> None:
-    said = disarmed("high-cpu", service, by="bob", comment="stop", now=whole.now)
+    disarming = disarmed("high-cpu", service, by="bob", comment="stop", now=whole.now)
     with whole.state.write() as connection:
-        arming.save(connection, said)
+        arming.save(connection, disarming)
 
 
 def _operations(whole: Whole) -> list[str]:
@@ -267,10 +269,10 @@ def test_the_breaker_disarms_what_was_armed(tmp_path: Path) -> None:
     assert len(_operations(whole)) == 3
     with whole.state.read() as connection:
         (only,) = arming.armings_of(connection, "high-cpu")
-        told = [one for one in log.records(connection) if one["event"] == "playbook_disarmed"]
+        events = [record["event"] for record in log.records(connection)]
     assert (only.mode, only.service) == (Mode.OBSERVE, ALL)
     assert "breaker" in only.comment
-    assert len(told) == 1
+    assert events.count("playbook_disarmed") == 1
     Gauges(whole.registry, ["high-cpu"]).refresh(whole.state, whole.inbox, whole.now)
     labels = {"playbook": "high-cpu", "mode": "auto"}
     value = whole.registry.get_sample_value("smartcloudops_playbook_armed", labels)

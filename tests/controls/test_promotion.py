@@ -14,18 +14,19 @@ from tests.console.console_fixtures import Visitor
 
 @pytest.fixture
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(tmp_path_factory.mktemp("rollout"), profile="production", arming_evidence=1) as made:
-        yield made
+    folder = tmp_path_factory.mktemp("promotion")
+    with live(folder, profile="production", arming_evidence=1) as service:
+        yield service
 
 
-def _say(service: Live, verb: str, playbook: str = "acting", /, **said: Any) -> httpx.Response:
-    body = {"comment": "why", **said}
+def _say(service: Live, verb: str, playbook: str = "acting", /, **fields: Any) -> httpx.Response:
+    body = {"comment": "why", **fields}
     return service.call("POST", f"/api/v1/playbooks/{playbook}/{verb}", Role.ADMIN, json=body)
 
 
 def _shown(service: Live, playbook: str = "acting") -> dict[str, Any]:
     items = service.call("GET", "/api/v1/playbooks", Role.VIEWER).json()["items"]
-    return next(one for one in items if one["name"] == playbook)
+    return next(item for item in items if item["name"] == playbook)
 
 
 def _ended(service: Live, target: str, *, approve: bool = False) -> dict[str, Any]:
@@ -52,26 +53,26 @@ def test_a_playbook_goes_from_observe_to_auto_on_its_record_and_back(service: Li
     run = _ended(service, HOSTS[0])
     assert run["state"] == "observed"
     assert "nobody has armed it" in run["gates"][-1]["detail"]
-    made = _say(service, "arm", mode="approve").json()
-    assert (made["mode"], made["by"], made["despite"]) == ("approve", "admin", [])
-    assert made["justification"].items() >= {"planned": 1, "observed": 1, "acted": 0}.items()
+    arming = _say(service, "arm", mode="approve").json()
+    assert (arming["mode"], arming["by"], arming["despite"]) == ("approve", "admin", [])
+    assert arming["justification"].items() >= {"planned": 1, "observed": 1, "acted": 0}.items()
     assert "0 verified recoveries" in _say(service, "arm", mode="auto").json()["detail"]
 
     assert _ended(service, HOSTS[1], approve=True)["state"] == "succeeded"
-    made = _say(service, "arm", mode="auto", service=GROUP).json()
+    arming = _say(service, "arm", mode="auto", service=GROUP).json()
     # What was observed before is not counted again.
-    assert made["justification"].items() >= {"observed": 0, "acted": 1, "recovered": 1}.items()
-    assert made["justification"]["since"] is not None
+    assert arming["justification"].items() >= {"observed": 0, "acted": 1, "recovered": 1}.items()
+    assert arming["justification"]["since"] is not None
     assert _ended(service, HOSTS[2])["state"] == "succeeded"
-    assert [one["service"] for one in _shown(service)["armings"]] == [None, GROUP]
+    assert [arming["service"] for arming in _shown(service)["armings"]] == [None, GROUP]
     metrics = service.call("GET", "/metrics").text
     assert 'smartcloudops_playbook_armed{mode="auto",playbook="acting"} 1.0' in metrics
     assert 'smartcloudops_playbook_armed{mode="auto",playbook="asking"} 0.0' in metrics
 
     assert _say(service, "disarm").json()["mode"] == "observe"
     assert _ended(service, HOSTS[3])["state"] == "observed"
-    assert [one["service"] for one in _shown(service)["armings"]] == [None]
-    events = [(one["event"], one["actor"]) for one in service.audit()]
+    assert [arming["service"] for arming in _shown(service)["armings"]] == [None]
+    events = [(record["event"], record["actor"]) for record in service.audit()]
     assert events.count(("playbook_armed", "admin")) == 2
     assert events.count(("playbook_disarmed", "admin")) == 1
     assert service.call("GET", "/api/v1/audit/verify", Role.VIEWER).json()["ok"]
@@ -89,7 +90,7 @@ def test_what_people_marked_wrong_stands_in_the_way(service: Live) -> None:
         "it is at observe, and approve comes first",
         "0 verified recoveries, and 1 are needed",
     ]
-    record = next(one for one in service.audit() if one["event"] == "playbook_armed")
+    record = next(record for record in service.audit() if record["event"] == "playbook_armed")
     assert record["detail"]["despite"] == forced["despite"]
     assert record["detail"]["figures"]["wrong"] == 1
 
@@ -97,9 +98,9 @@ def test_what_people_marked_wrong_stands_in_the_way(service: Live) -> None:
 def test_a_canary_leaves_the_others_observed(service: Live) -> None:
     """Which targets it takes is the same each time."""
     assert _say(service, "arm", mode="auto", canary_percent=50, force=True).status_code == 200
-    states = {one: _ended(service, one)["state"] for one in HOSTS}
+    states = {host: _ended(service, host)["state"] for host in HOSTS}
     assert set(states.values()) == {"succeeded", "observed"}
-    left = next(one for one, state in states.items() if state == "observed")
+    left = next(host for host, state in states.items() if state == "observed")
     run = _ended(service, left)
     assert "not among the 50 % of targets" in run["gates"][-1]["detail"]
 
@@ -152,8 +153,8 @@ def test_the_console_arms_and_disarms_with_one_click(service: Live) -> None:
         assert "approve comes first" in visitor.submit("/playbooks/acting/arm", **fields).text
         visitor.get("/playbooks")
         page = visitor.submit("/playbooks/acting/arm", **fields, force="yes").text
-        for said in ("Armed in mode auto", "canary: 25 %", "go &lt;b&gt;", "forced", "observed"):
-            assert said in page
+        for text in ("Armed in mode auto", "canary: 25 %", "go &lt;b&gt;", "forced", "observed"):
+            assert text in page
         assert f"Disarm for {GROUP}" in page
         visitor.post("/playbooks/acting/disarm", {"comment": "without the page's own secret"})
         assert visitor.page.status_code == HTTPStatus.FORBIDDEN

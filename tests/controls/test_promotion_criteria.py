@@ -50,16 +50,16 @@ def _run(state: Database, to: State, *, at: float = _NOW, **changes: Any) -> Non
 def test_each_run_counts_for_what_became_of_it(kind: str, request: pytest.FixtureRequest) -> None:
     """Only those of this very playbook that came to a plan, and were no dry run."""
     state: Database = request.getfixturevalue(kind)
-    said = {"by": "alice", "comment": 'not "right":true', "at": _NOW}
-    _run(state, State.OBSERVED, at=_NOW - 100, mark={**said, "right": False})
+    answer = {"by": "alice", "comment": 'not "right":true', "at": _NOW}
+    _run(state, State.OBSERVED, at=_NOW - 100, mark={**answer, "right": False})
     _run(state, State.OBSERVED, group="api-asg")
-    _run(state, State.SUCCEEDED, steps_begun=1, mark={**said, "right": True})
+    _run(state, State.SUCCEEDED, steps_begun=1, mark={**answer, "right": True})
     _run(state, State.FAILED, steps_begun=2)
     _run(state, State.ROLLED_BACK, steps_begun=1, group="api-asg")
-    _run(state, State.CANCELLED, approval={**said, "denied": True})
+    _run(state, State.CANCELLED, approval={**answer, "denied": True})
     _run(state, State.OBSERVED, asked={"by": "alice", "dry_run": True})
     _run(state, State.OBSERVED, plan={"version": "of another"})
-    _run(state, State.REFUSED, plan=None, mark={**said, "right": False})
+    _run(state, State.REFUSED, plan=None, mark={**answer, "right": False})
     _run(state, State.OBSERVED, playbook="another")
     with state.read() as connection:
         everything = figures(connection, _PLAYBOOK, ALL, None)

@@ -185,13 +185,13 @@ def records(url: str, clock: Clock) -> Iterator[Records]:
     state, kept = database(url), database(inbox_url(url), use="inbox")
     state.migrate("state")
     kept.migrate("inbox")
-    made: list[Records] = []
-    queue = DurableQueue(url, 1, lambda _: made[0].done())
-    made.append(Records(state, Inbox(kept, 360.0, lambda: None), queue, clock))
+    built: list[Records] = []
+    queue = DurableQueue(url, 1, lambda _: built[0].done())
+    built.append(Records(state, Inbox(kept, 360.0, lambda: None), queue, clock))
     queue.start()
     queue.connect()
     try:
-        yield made[0]
+        yield built[0]
     finally:
         queue.stop()
         queue.disconnect()
@@ -304,17 +304,17 @@ def test_a_database_that_is_away_is_counted_and_waited_for(records: Records) -> 
 
 def test_a_log_that_grew_in_a_storm_is_cut_afterwards(tmp_path: Path) -> None:
     """SQLite's write-ahead log, which grows for as long as somebody reads, and never shrank."""
-    made = database(f"sqlite:///{tmp_path}/one.db")
-    with made.write() as connection:
+    state = database(f"sqlite:///{tmp_path}/state.db")
+    with state.write() as connection:
         connection.exec_driver_sql("CREATE TABLE many (some BLOB)")
-    log = tmp_path / "one.db-wal"
-    with made.read() as reader:
+    log = tmp_path / "state.db-wal"
+    with state.read() as reader:
         reader.exec_driver_sql("SELECT count(*) FROM many").fetchone()
         for _ in range(25):
-            with made.write() as connection:
+            with state.write() as connection:
                 connection.exec_driver_sql("INSERT INTO many VALUES (randomblob(1000000))")
         assert log.stat().st_size > 20 * 2**20
     for _ in range(5):
-        with made.write() as connection:
+        with state.write() as connection:
             connection.exec_driver_sql("INSERT INTO many VALUES (randomblob(1000))")
     assert log.stat().st_size <= 16 * 2**20

@@ -26,17 +26,17 @@ def test_a_missing_fingerprint_is_derived_as_alertmanager_derives_it(path: Path)
     """Real deliveries, their fingerprints taken away, come to the same fingerprints."""
     for raw in json.loads(path.read_text())["alerts"]:
         bare = {key: value for key, value in raw.items() if key != "fingerprint"}
-        found = payload.parse_alert(bare, received_at=0)
-        assert found is not None
-        assert found.fingerprint == raw["fingerprint"]
+        alert = payload.parse_alert(bare, received_at=0)
+        assert alert is not None
+        assert alert.fingerprint == raw["fingerprint"]
 
 
 def test_the_zero_time_means_not_yet() -> None:
     """A firing alert's endsAt of year 1 is no time at all."""
-    found = payload.parse_alert(_ALERT, received_at=0)
-    assert found is not None
-    assert found.ends_at is None
-    assert found.starts_at == pytest.approx(1795415971.435)
+    alert = payload.parse_alert(_ALERT, received_at=0)
+    assert alert is not None
+    assert alert.ends_at is None
+    assert alert.starts_at == pytest.approx(1795415971.435)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_a_body_that_is_no_delivery_is_named_as_such(body: bytes, error: type[Ex
 )
 def test_an_odd_alert_is_kept_and_marked(change: dict[str, object], odd: str) -> None:
     """Odd alerts are stored with the reason why no playbook may take them."""
-    found = payload.parse_alert(_ALERT | change, received_at=5)
-    assert found is not None
-    assert odd in (found.odd or "")
+    alert = payload.parse_alert(_ALERT | change, received_at=5)
+    assert alert is not None
+    assert odd in (alert.odd or "")
 
 
 @pytest.mark.parametrize("raw", [None, 7, "text", [], {}, {"labels": None}, {"labels": ["a"]}])
@@ -102,8 +102,8 @@ _JSON = st.recursive(
 )
 def test_no_alert_breaks_the_parser(raw: dict[str, object]) -> None:
     """Whatever JSON comes: an alert with a usable key, or None."""
-    found = payload.parse_alert(raw, received_at=1)
-    if found is not None:
-        assert len(found.key) == 16
-        assert set(found.key) <= set("0123456789abcdef")
-        assert all(isinstance(v, str) for v in (*found.labels.values(), found.fingerprint))
+    alert = payload.parse_alert(raw, received_at=1)
+    if alert is not None:
+        assert len(alert.key) == 16
+        assert set(alert.key) <= set("0123456789abcdef")
+        assert all(isinstance(v, str) for v in (*alert.labels.values(), alert.fingerprint))

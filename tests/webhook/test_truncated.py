@@ -35,11 +35,11 @@ def active(number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Iterator[Inbox]:
-    made = Inbox(database(f"sqlite:///{tmp_path}/inbox.db"), 360, lambda: None)
-    made.database.migrate("inbox")
-    made.start()
-    yield made
-    made.stop()
+    inbox = Inbox(database(f"sqlite:///{tmp_path}/inbox.db"), 360, lambda: None)
+    inbox.database.migrate("inbox")
+    inbox.start()
+    yield inbox
+    inbox.stop()
 
 
 def fetched(inbox: Inbox, answer: Callable[[httpx.Request], httpx.Response]) -> dict[str, float]:
@@ -67,22 +67,22 @@ def fetched(inbox: Inbox, answer: Callable[[httpx.Request], httpx.Response]) -> 
 
 
 def test_the_rest_of_a_group_is_stored(inbox: Inbox) -> None:
-    """It is asked for by the group's labels, quoted, and once however many deliveries say so."""
-    asked: list[httpx.Request] = []
+    """It is requests for by the group's labels, quoted, and once however many deliveries say so."""
+    requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
+        requests.append(request)
         time.sleep(0.1)
         return httpx.Response(200, json=[active(1), active(2), "no alert"])
 
     assert fetched(inbox, answer) == {"fetched": 1, "lost": 0}
-    assert len(asked) == 1
-    query = asked[0].url.params
+    assert len(requests) == 1
+    query = requests[0].url.params
     assert query.get_list("filter") == ['alertname="HighCPU"', r'asg="web \"blue\""']
     assert query["receiver"] == "^(?:smartcloudops)$"
     waiting = inbox.queued()
-    assert [one.alert.fingerprint for one in waiting] == [f"{1:016x}", f"{2:016x}"]
-    assert all(one.alert.firing and one.alert.ends_at is None for one in waiting)
+    assert [queued.alert.fingerprint for queued in waiting] == [f"{1:016x}", f"{2:016x}"]
+    assert all(queued.alert.firing and queued.alert.ends_at is None for queued in waiting)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_a_start_that_failed_leaves_nothing_in_the_way_of_the_next(tmp_path: Pat
     queue.connect()
     try:
         with state.write() as connection:
-            queue.enqueue(connection, Phase(run_id="one", kind=PhaseKind.ACT, number=1))
+            queue.enqueue(connection, Phase(run_id="run", kind=PhaseKind.ACT, number=1))
         assert handled.wait(20)
     finally:
         queue.stop()
@@ -41,16 +41,16 @@ def test_what_an_earlier_release_left_is_finished(tmp_path: Path) -> None:
     queue = DurableQueue(url, 1, handle)
     queue.start()
     queue.stop()
-    left = Phase(run_id="one", kind=PhaseKind.VERIFY, number=7)
+    left = Phase(run_id="run", kind=PhaseKind.VERIFY, number=7)
     earlier = DBOSClient(system_database_url=url)
     earlier.enqueue(
         {
             "workflow_name": "phase",
             "queue_name": "runs",
-            "workflow_id": "one:verify:7:0",
+            "workflow_id": "run:verify:7:0",
             "app_version": "1",
         },
-        "one:verify:7:0",
+        "run:verify:7:0",
     )
     earlier.destroy()
     queue.start()

@@ -47,13 +47,13 @@ class FakePrometheus:
 
     value: str | None = "1"
     status: int = 200
-    asked: list[str] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
 
     def client(self) -> httpx.Client:
         return httpx.Client(transport=httpx.MockTransport(self._answer))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request.content.decode())
+        self.queries.append(request.content.decode())
         result = [] if self.value is None else [{"metric": {}, "value": [1, self.value]}]
         data = {"resultType": "vector", "result": result}
         return httpx.Response(self.status, json={"status": "success", "data": data})
@@ -180,10 +180,10 @@ class Service:
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    made = Service(folder=tmp_path_factory.mktemp("phases"))
-    made.start()
-    yield made
-    made.stop()
+    service = Service(folder=tmp_path_factory.mktemp("phases"))
+    service.start()
+    yield service
+    service.stop()
 
 
 @pytest.fixture
@@ -197,12 +197,12 @@ def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> N
     service.begin()
     run = service.until(State.SUCCEEDED)
     assert service.aws.calls.count("RebootInstances") == 1
-    assert any("node_boot_time_seconds" in query for query in service.prometheus.asked)
+    assert any("node_boot_time_seconds" in query for query in service.prometheus.queries)
     assert run.phase is None
     with service.state.read() as connection:
         assert not claims.claims_on(connection, HOST)[HOST].held
         assert log.verify(connection).ok
-        events = [one["event"] for one in log.records(connection, run_id=service.run_id)]
+        events = [record["event"] for record in log.records(connection, run_id=service.run_id)]
     assert "step_verified" in events
     labels = {"playbook": "high-cpu", "state": "succeeded"}
     assert service.registry.get_sample_value("smartcloudops_runs_total", labels) == 1
@@ -212,7 +212,7 @@ def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> N
 def test_no_recovery_no_data_and_no_answer_lead_to_the_next_step(
     service: Service, value: str | None, status: int
 ) -> None:
-    """None of them is a recovery; the dispatcher is asked for the next rung."""
+    """None of them is a recovery; the dispatcher is queries for the next rung."""
     service.prometheus.value, service.prometheus.status = value, status
     service.begin()
     run = service.until(State.DECIDING)
