@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # The Python that the tests run on.
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.11.15-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 RUN python -m venv /opt/smartcloudops
@@ -10,12 +10,15 @@ RUN /opt/smartcloudops/bin/pip install --require-hashes --only-binary :all: -r r
 COPY pyproject.toml README.md LICENSE ./
 COPY actions/ actions/
 COPY demo/ demo/
+COPY deploy/systemd/ deploy/systemd/
 COPY models/ models/
+COPY playbooks/ playbooks/
+COPY prometheus_rules/ prometheus_rules/
 COPY receiver/ receiver/
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /opt/smartcloudops/bin/pip install --no-deps --no-index dist/*.whl
 
-FROM python:3.11-slim-bookworm
+FROM python:3.11.15-slim-bookworm
 RUN groupadd --system --gid 10001 smartcloudops \
  && useradd --system --uid 10001 --gid 10001 --no-create-home \
       --home-dir /srv/smartcloudops --shell /usr/sbin/nologin smartcloudops \

@@ -79,12 +79,23 @@ lock: $(STAMP) ## renew the lock files
 audit-deps: $(STAMP) ## known weaknesses of what production installs (asks PyPI)
 	$(BIN)/uvx --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
+dist: $(STAMP) ## wheel, sdist and lock into dist/, installed into an empty environment and tried
+	rm -rf dist build/installed
+	$(BIN)/uv build -q --offline --no-build-isolation --python $(BIN)/python --out-dir dist .
+	cp requirements.lock dist/
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/pip install -q --disable-pip-version-check --require-hashes --only-binary :all: -r dist/requirements.lock
+	build/installed/bin/pip install -q --disable-pip-version-check --no-deps --no-index dist/*.whl
+	build/installed/bin/pip check --disable-pip-version-check
+	INSTALLED=$(CURDIR)/build/installed $(BIN)/pytest -q tests/deploy/test_dist.py
+	cd dist && sha256sum smartcloudops-* requirements.lock > SHA256SUMS
+
 sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
 	@mkdir -p build
 	$(BIN)/uvx --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o build/sbom.json requirements.lock
 
 clean: ## remove what the targets made
-	rm -rf .venv .tools .demo build
+	rm -rf .venv .tools .demo build dist
 
-.PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps sbom clean
+.PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean
