@@ -28,7 +28,7 @@ data "aws_iam_policy_document" "own" {
     resources = [aws_s3_bucket.audit.arn, aws_s3_bucket.models.arn]
   }
   statement {
-    sid       = "ReadModels"
+    sid       = "ReadModelsAndPackages"
     actions   = ["s3:GetObject"]
     resources = ["${aws_s3_bucket.models.arn}/*"]
   }

@@ -33,13 +33,14 @@ resource "aws_instance" "service" {
     mode             = var.mode
     models_bucket    = aws_s3_bucket.models.id
     name             = var.name
-    package          = var.package
     profile          = var.profile
     prometheus_url   = var.prometheus_url
     region           = var.region
     volume           = replace(aws_ebs_volume.data.id, "-", "")
+    wheel            = aws_s3_object.wheel.key
+    wheel_sha256     = filesha256(var.wheel)
   })
-  # Without the role's credentials for whoever can make it fetch a URL.
+  # A URL that somebody makes it fetch, or a container, must not get the role's credentials.
   metadata_options {
     http_tokens                 = "required"
     http_put_response_hop_limit = 1
@@ -47,6 +48,8 @@ resource "aws_instance" "service" {
   root_block_device {
     encrypted = true
   }
+  # The first boot reads the wheel and the secrets with this policy.
+  depends_on = [aws_iam_role_policy.own]
   # It is replaced when somebody says so, not when a new image is out.
   lifecycle {
     ignore_changes = [ami]

@@ -3,6 +3,14 @@ resource "aws_s3_bucket" "models" {
   bucket_prefix = "${var.name}-models-"
 }
 
+# The program. The instance compares the SHA-256 in its user data, so a changed object stops the boot.
+resource "aws_s3_object" "wheel" {
+  bucket      = aws_s3_bucket.models.id
+  key         = "packages/${basename(var.wheel)}"
+  source      = var.wheel
+  source_hash = filesha256(var.wheel)
+}
+
 # Signed heads and exports of the audit. Object Lock can only be switched on for a new bucket.
 resource "aws_s3_bucket" "audit" {
   bucket_prefix       = "${var.name}-audit-"

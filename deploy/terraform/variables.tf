@@ -14,9 +14,13 @@ variable "policy_file" {
   type        = string
 }
 
-variable "package" {
-  description = "What pip installs: a wheel's URL or `smartcloudops==VERSION`."
+variable "wheel" {
+  description = "The wheel from `make dist`, under its own name; it contains the hashed lock of its packages."
   type        = string
+  validation {
+    condition     = can(regex("^smartcloudops-[0-9a-z.+]+-py3-none-any\\.whl$", basename(var.wheel)))
+    error_message = "The path of smartcloudops-VERSION-py3-none-any.whl."
+  }
 }
 
 variable "mode" {
