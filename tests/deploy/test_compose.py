@@ -1,9 +1,10 @@
-"""The compose file and the image: no engine builds or starts them here, so all else is held to.
+"""The compose file and the image. No engine builds or starts them here; the rest is checked.
 
 The schema is that of the Compose specification, as check-jsonschema brings it.
 """
 
 import fnmatch
+import json
 import re
 import subprocess
 import sys
@@ -35,8 +36,8 @@ BOUND = [
 
 
 def _run(program: str | Path, *arguments: str | Path) -> None:
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def _mounted(service: str) -> Mapping[str, Path]:
@@ -45,7 +46,7 @@ def _mounted(service: str) -> Mapping[str, Path]:
 
 
 def _names() -> set[str]:
-    """What a service can be reached by."""
+    """The host names of all services."""
     aliases = [
         alias
         for service in SERVICES.values()
@@ -56,8 +57,8 @@ def _names() -> set[str]:
     return {*SERVICES, *aliases}
 
 
-def test_the_compose_file_is_one() -> None:
-    """As the specification's own schema says."""
+def test_the_compose_file_matches_its_schema() -> None:
+    """The schema of the Compose specification."""
     check = ("-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec")
     _run(sys.executable, *check, FILE)
 
@@ -76,8 +77,8 @@ def test_each_service_has_few_rights(name: str) -> None:
 
 
 @pytest.mark.parametrize(("service", "outside", "inside", "mode"), BOUND)
-def test_what_is_mounted_is_there(service: str, outside: str, inside: str, mode: str) -> None:
-    """And is only read."""
+def test_mounted_files_exist(service: str, outside: str, inside: str, mode: str) -> None:
+    """And are mounted read-only."""
     assert (ROOT / outside).exists(), service
     assert inside.startswith("/")
     assert mode == "ro"
@@ -98,15 +99,15 @@ def test_each_volume_and_secret_is_declared_and_used() -> None:
 
 def _secrets(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each secret of the service, and the path it has inside."""
-    for one in service.get("secrets", []):
-        if isinstance(one, str):
-            yield one, f"/run/secrets/{one}"
+    for secret in service.get("secrets", []):
+        if isinstance(secret, str):
+            yield secret, f"/run/secrets/{secret}"
         else:
-            yield one["source"], one["target"]
+            yield secret["source"], secret["target"]
 
 
 def test_secrets_are_files_that_are_not_committed() -> None:
-    """No environment variable holds one; what names a file names one that is mounted."""
+    """No environment variable holds a secret; one that names a file names a mounted file."""
     ignored = (ROOT / ".gitignore").read_text().split()
     for secret in COMPOSE["secrets"].values():
         assert f"/{Path(secret['file']).parent}/" in ignored
@@ -115,6 +116,21 @@ def test_secrets_are_files_that_are_not_committed() -> None:
         for name, value in service.get("environment", {}).items():
             if re.search(r"PASSWORD|SECRET|TOKEN|KEY|CREDENTIALS", name):
                 assert value in paths | {"/run/secrets"}, name
+
+
+def test_only_the_receiver_has_credentials_that_act() -> None:
+    """Prometheus, which has no login, has its own, with a policy that only describes."""
+    credentials = {
+        name: {secret for secret, _ in _secrets(service) if "aws" in secret}
+        for name, service in SERVICES.items()
+    }
+    holders = {name: secrets for name, secrets in credentials.items() if secrets}
+    receivers = {"receiver": {"aws-credentials"}, "receiver-2": {"aws-credentials"}}
+    assert holders == {**receivers, "prometheus": {"prometheus-aws-credentials"}}
+    (statement,) = json.loads((ROOT / "deploy" / "prometheus-policy.json").read_text())["Statement"]
+    assert statement["Effect"] == "Allow"
+    assert all(action.startswith("ec2:Describe") for action in statement["Action"])
+    assert not [action for action in statement["Action"] if "*" in action]
 
 
 def test_alertmanager_finds_its_secrets() -> None:
@@ -126,7 +142,7 @@ def test_alertmanager_finds_its_secrets() -> None:
         assert {path for _, path in _secrets(SERVICES[service])} == named
 
 
-def test_the_shipped_configurations_are_taken() -> None:
+def test_programs_accept_the_shipped_configurations() -> None:
     """Prometheus, its rules and Alertmanager as they are mounted, by their own tools."""
     for service in ("alertmanager-1", "alertmanager-2"):
         config = _mounted(service)["/etc/alertmanager/alertmanager.yml"]
@@ -136,9 +152,9 @@ def test_the_shipped_configurations_are_taken() -> None:
     _run(tools.find("promtool"), "check", "config", "--syntax-only", config)
     (rules,) = YAML(typ="safe").load(config)["rule_files"]
     folder, _, pattern = rules.rpartition("/")
-    found = sorted(mounted[folder].glob(pattern))
-    assert found
-    _run(tools.find("promtool"), "check", "rules", *found)
+    files = sorted(mounted[folder].glob(pattern))
+    assert files
+    _run(tools.find("promtool"), "check", "rules", *files)
     (config,) = _mounted("proxy").values()
     _run(*haproxy.require(), "-c", "-f", config)
 
@@ -148,13 +164,13 @@ def test_the_shipped_configurations_are_taken() -> None:
     [("prometheus", "prometheus"), ("alertmanager-1", "alertmanager")],
 )
 def test_the_programs_know_their_flags(service: str, program: str) -> None:
-    """A flag that is unknown keeps a program from starting; asked of the real one."""
-    answer = subprocess.run(
+    """An unknown flag keeps a program from starting; the real program is asked."""
+    usage = subprocess.run(
         [tools.find(program), "--help"], capture_output=True, text=True, check=False
     )
-    told = answer.stdout + answer.stderr
+    text = usage.stdout + usage.stderr
     for flag in SERVICES[service]["command"]:
-        assert flag.split("=")[0] in told, flag
+        assert flag.split("=")[0] in text, flag
     assert f"--config.file={_config(program)}" in SERVICES[service]["command"]
     assert _config(program) in _mounted(service)
 
@@ -163,18 +179,19 @@ def _config(program: str) -> str:
     return f"/etc/{program}/{program}.yml"
 
 
-def test_whoever_is_called_is_there() -> None:
+def test_called_hosts_are_services() -> None:
     """Each host in a configuration or a setting is the name of a service on a common network."""
     yaml = YAML(typ="safe")
     prometheus = yaml.load(ROOT / "deploy" / "prometheus.yml")
-    asked = [*prometheus["alerting"]["alertmanagers"], *prometheus["scrape_configs"]]
-    looked_up = [dns for one in asked for dns in one.get("dns_sd_configs", [])]
-    hosts = {name for dns in looked_up for name in dns["names"]}
+    sources = [*prometheus["alerting"]["alertmanagers"], *prometheus["scrape_configs"]]
+    lookups = [lookup for source in sources for lookup in source.get("dns_sd_configs", [])]
+    hosts = {name for lookup in lookups for name in lookup["names"]}
     provisioning = _mounted("grafana")["/etc/grafana/provisioning"]
-    (source,) = yaml.load(provisioning / "datasources" / "prometheus.yml")["datasources"]
+    (datasource,) = yaml.load(provisioning / "datasources" / "prometheus.yml")["datasources"]
     receivers = yaml.load(ROOT / "alertmanager" / "alertmanager.yml")["receivers"]
-    (webhook,) = next(one for one in receivers if one["name"] == "smartcloudops")["webhook_configs"]
-    urls = [source["url"], webhook["url"], *_urls(SERVICES["receiver"])]
+    names = [receiver["name"] for receiver in receivers]
+    (webhook,) = receivers[names.index("smartcloudops")]["webhook_configs"]
+    urls = [datasource["url"], webhook["url"], *_urls(SERVICES["receiver"])]
     hosts |= {urlsplit(url).hostname or "" for url in urls}
     servers = re.findall(r"server-template \S+ \d+ (\S+):8080", haproxy.CONFIG.read_text())
     hosts |= set(servers)
@@ -188,29 +205,29 @@ def _urls(service: Mapping[str, Any]) -> Sequence[str]:
     return [value for value in service["environment"].values() if value.startswith("http")]
 
 
-def test_dashboards_are_where_grafana_is_told_to_look() -> None:
-    """And the folder has some."""
+def test_grafana_finds_the_dashboards() -> None:
+    """The folder of its provider has some."""
     mounted = _mounted("grafana")
     provisioning = mounted["/etc/grafana/provisioning"] / "dashboards" / "smartcloudops.yml"
     (provider,) = YAML(typ="safe").load(provisioning)["providers"]
     assert list(mounted[provider["options"]["path"]].glob("*.json"))
 
 
-def test_settings_are_known() -> None:
-    """By the program: a variable or a secret that is misspelt would be ignored."""
-    told = set(re.findall(r"SMARTCLOUDOPS_(\w+)[:=]", DOCKERFILE))
-    told |= set(re.findall(r"SMARTCLOUDOPS_(\w+): ", FILE.read_text()))
-    told |= {
+def test_settings_exist() -> None:
+    """The program would ignore a misspelt variable or secret."""
+    names = set(re.findall(r"SMARTCLOUDOPS_(\w+)[:=]", DOCKERFILE))
+    names |= set(re.findall(r"SMARTCLOUDOPS_(\w+): ", FILE.read_text()))
+    names |= {
         name.removeprefix("smartcloudops_").upper()
         for name, _ in _secrets(SERVICES["receiver"])
         if name.startswith("smartcloudops_")
     }
-    assert "DATABASE_URL" in told
-    assert told <= {name.upper() for name in Settings.model_fields}
+    assert "DATABASE_URL" in names
+    assert names <= {name.upper() for name in Settings.model_fields}
 
 
 def test_replicas_are_alike() -> None:
-    """The second is the first without its port, and only there where it is asked for."""
+    """The second is the first without its port, in a profile of its own."""
     second = SERVICES["receiver-2"]
     assert second["profiles"] == ["replicas"]
     assert {**second, "ports": SERVICES["receiver"]["ports"]} == {
@@ -219,27 +236,30 @@ def test_replicas_are_alike() -> None:
     }
 
 
-def test_the_image_runs_as_nobody_and_says_how_it_is() -> None:
-    """The user that compose names, and a health check at a route that is there."""
+def test_the_image_runs_as_its_own_user_with_a_health_check() -> None:
+    """The user that compose names; the route of the check exists; the base image is exact."""
     instructions = re.findall(r"^([A-Z]+) (.*)$", DOCKERFILE, re.MULTILINE)
     assert [text for name, text in instructions if name == "USER"] == [SERVICES["receiver"]["user"]]
     (path,) = re.findall(r"http://127\.0\.0\.1:8080(/\w+)", DOCKERFILE)
-    assert path in {one.path for one in health.router.routes if isinstance(one, APIRoute)}
+    assert path in {route.path for route in health.router.routes if isinstance(route, APIRoute)}
     assert instructions[-1] == ("CMD", '["serve"]')
     for name, text in instructions:
         if name == "FROM":
-            assert re.match(r"python:3\.1[1-9]-slim-\w+", text)
+            assert re.match(r"python:3\.11\.\d+-slim-bookworm\b", text)
 
 
-def test_the_image_is_made_of_locked_packages_and_files_that_it_gets() -> None:
-    """Each package by its hash; each file that is copied is there, and not kept out."""
-    assert DOCKERFILE.count("--require-hashes") == DOCKERFILE.count(" -r ")
+def test_the_image_contains_locked_packages_and_existing_files() -> None:
+    """Each package by its hash; each file that it copies exists, and .dockerignore admits it."""
+    installs = re.findall(r"\bpip install\b[^&\n]*", DOCKERFILE)
+    assert len(installs) == DOCKERFILE.count("pip install")
+    for install in installs:
+        assert "--require-hashes" in install or {"--no-deps", "--no-index"} <= set(install.split())
     ignored = (ROOT / ".dockerignore").read_text().split("\n")
-    kept = [one.removeprefix("!").rstrip("/") for one in ignored if one.startswith("!")]
+    admitted = [line.removeprefix("!").rstrip("/") for line in ignored if line.startswith("!")]
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     for source in " ".join(copied).split():
         assert (ROOT / source).exists()
-        assert any(fnmatch.fnmatch(source.rstrip("/"), one) for one in kept), source
+        assert any(fnmatch.fnmatch(source.rstrip("/"), pattern) for pattern in admitted), source
     required = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     pinned = (ROOT / "requirements-build.lock").read_text()
-    assert all(f"{one} \\" in pinned for one in required)
+    assert all(f"{requirement} \\" in pinned for requirement in required)
