@@ -212,7 +212,7 @@ def test_a_disarming_after_the_claim_stops_the_call(whole: Whole) -> None:
 
 
 def test_what_waits_for_a_person_does_not_act_once_disarmed(whole: Whole) -> None:
-    """Whoever approves it then approves what is only observed."""
+    """An approval after the disarming leads to an observed run."""
     _arm(whole, Mode.APPROVE)
     whole.deliver(whole.group()[0])
     whole.work()
@@ -241,7 +241,7 @@ def test_an_arming_that_was_lowered_asks_again(whole: Whole) -> None:
 
 
 def test_a_disarmed_playbook_still_gives_back_what_it_took(whole: Whole) -> None:
-    """A scaling that did not help is undone, and only that is done any more."""
+    """A scaling that did not help is rolled back, and no other step is performed."""
     _arm(whole, Mode.AUTO)
     target = whole.group()[0]
     whole.recovered = "0"

@@ -79,7 +79,7 @@ def test_a_playbook_goes_from_observe_to_auto_on_its_record_and_back(service: Li
 
 
 def test_what_people_marked_wrong_stands_in_the_way(service: Live) -> None:
-    """Until it is answered: by marking it anew, or by force, which is on record."""
+    """Until it is answered: by marking it again, or by force, which is on record."""
     run = _ended(service, HOSTS[0])
     path = f"/api/v1/runs/{run['id']}/mark"
     service.call("POST", path, Role.OPERATOR, json={"right": False, "comment": "a batch job"})

@@ -56,7 +56,7 @@ def _claim(connection: Connection, run_id: str, target: str) -> None:
 
 
 def test_who_decided_before_a_run_acted_does_not_end_it(state: Database) -> None:
-    """A receiver that froze in a decision: meanwhile the run has acted, and is decided on anew."""
+    """A receiver that froze in a decision: meanwhile the run has acted, and is decided on again."""
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=False, by="test", comment="", now=_NOW)
         intake.insert_from_inbox(connection, [alert := _waiting(0, _NOW)], _NOW)

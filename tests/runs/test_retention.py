@@ -43,7 +43,7 @@ _TABLES = (
 
 @dataclass
 class Records:
-    """Records of a service that does nothing but let go; ages are in seconds before now."""
+    """Records of a service that only runs retention; ages are in seconds before now."""
 
     state: Database
     inbox: Inbox
@@ -51,7 +51,7 @@ class Records:
     clock: Clock
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     metrics: RetentionMetrics = field(init=False)
-    # Called for each phase that the engine runs.
+    # Called for each phase that the queue runs.
     done: Callable[[], None] = lambda: None
     _numbers: Iterator[int] = field(default_factory=count)
 
@@ -282,7 +282,7 @@ def test_workflows_that_are_done_go_and_those_that_wait_stay(
     assert records.removed("workflows") == 0
     clock.now += 2 * DAY_S
     until = time.monotonic() + 20
-    # What a phase did is done before the engine has noted that it is.
+    # A phase has run before DBOS has recorded that it finished.
     while records.removed("workflows") != 3:
         assert time.monotonic() < until
         records.let_go()

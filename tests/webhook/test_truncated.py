@@ -95,7 +95,7 @@ def test_the_rest_of_a_group_is_stored(inbox: Inbox) -> None:
     ],
 )
 def test_what_cannot_be_fetched_is_counted_as_lost(inbox: Inbox, answer: httpx.Response) -> None:
-    """Three tries; the next delivery of the group tries anew."""
+    """Three tries; the next delivery of the group tries again."""
     tries = []
 
     def refuse(_: httpx.Request) -> httpx.Response:

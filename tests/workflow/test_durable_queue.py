@@ -1,4 +1,4 @@
-"""The durable engine starts again after a failed start, and after another release."""
+"""The durable queue starts again after a failed start, and after another release."""
 
 import threading
 from pathlib import Path

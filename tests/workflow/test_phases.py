@@ -1,4 +1,4 @@
-"""A run that acts, from its first phase to its end, on the real engine."""
+"""A run that acts, from its first phase to its end, on the real durable queue."""
 
 import time
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ class FakePrometheus:
 
 @dataclass(kw_only=True)
 class Service:
-    """The part of the service that carries runs; no dispatcher decides here."""
+    """The workflow without the dispatcher: the tests decide."""
 
     folder: Path
     aws: FakeAws = field(default_factory=FakeAws)
@@ -104,7 +104,7 @@ class Service:
         self.inbox.stop()
 
     def forget(self) -> None:
-        """Be as new, but for the engine, which takes seconds to start."""
+        """Forget all earlier runs; the queue keeps running, since a start takes seconds."""
         self.aws.__dict__.update(vars(FakeAws()))
         self.prometheus.__dict__.update(vars(FakePrometheus()))
         self.woken.clear()
@@ -112,7 +112,7 @@ class Service:
         with self.state.write() as connection:
             for table in (tables.claims, tables.attempts, tables.breakers):
                 connection.execute(delete(table))
-            kill_switch.set_paused(connection, paused=False, by="test", comment="anew", now=0)
+            kill_switch.set_paused(connection, paused=False, by="test", comment="reset", now=0)
 
     def begin(
         self,
@@ -146,7 +146,7 @@ class Service:
         self.act(self.run(), decided_ago_s=decided_ago_s)
 
     def act(self, run: Run, *, decided_ago_s: float = 0.0) -> None:
-        """Decide on the run, for the first time or anew."""
+        """Decide on the run, for the first time or again."""
         now = time.time()
         phase = Phase.first(run.id, PhaseKind.ACT, now)
         with self.state.write() as connection:
@@ -248,7 +248,7 @@ def test_a_refused_call_leads_to_the_next_step(service: Service) -> None:
     assert (run.next_rung, run.steps_begun) == (1, 1)
 
 
-def test_a_decision_that_waited_too_long_is_made_anew(service: Service) -> None:
+def test_a_decision_that_waited_too_long_is_made_again(service: Service) -> None:
     """The world has moved on: nothing is called."""
     service.begin(decided_ago_s=61)
     run = service.until(State.DECIDING)
