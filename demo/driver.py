@@ -24,6 +24,7 @@ from demo.stack.environment import (
 )
 from demo.stack.processes import ProcessError, Processes, end_with_make
 from demo.watcher import Watcher
+from receiver.runtime.printable import printable
 
 _FOLDER = Path(".demo")
 _FIGURES = Path("build/demo.json")
@@ -51,7 +52,7 @@ class Timeline:
         colour = _COLOURS.get(component, "white")
         elapsed = time.monotonic() - self._started
         self.console.print(
-            f"[dim]{elapsed:6.1f} s[/]  [{colour}]{component:<10}[/]  {escape(text)}"
+            f"[dim]{elapsed:6.1f} s[/]  [{colour}]{component:<10}[/]  {escape(printable(text))}"
         )
 
     def waiting(self, text: str) -> None:
@@ -80,7 +81,7 @@ def run(*, once: bool) -> int:
             return _play(processes, timeline, once=once)
     except (ProcessError, tools.ToolsError, httpx.HTTPError) as error:
         timeline.stop_waiting()
-        timeline.console.print(f"[red]the demo failed:[/] {escape(str(error))}")
+        timeline.console.print(f"[red]the demo failed:[/] {escape(printable(str(error)))}")
         return 1
     except KeyboardInterrupt:
         timeline.stop_waiting()

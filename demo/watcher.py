@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -36,12 +36,14 @@ class Watcher:
     http: httpx.Client
     say: Callable[[str, str], None]
     waiting: Callable[[str], None]
+    _started: float = field(default=0.0, init=False)
 
     def play(self, incident: Incident, used: set[str]) -> Observed:
         """Inject the fault, watch until it ends, and compare with the expected outcome."""
         target = incident.group if incident.whole_group else self._healthy(incident.group, used)
         used.add(target)
         observed = Observed(fault=incident.fault, target=target, fault_at=time.time())
+        self._started = time.monotonic()
         answer = self.http.post(
             f"{self.environment.aws}/_sim/fleet/faults",
             json={"target": target, "fault": incident.fault},
@@ -49,7 +51,7 @@ class Watcher:
         answer.raise_for_status()
         self.say("fleet", f"{incident.fault} on {target}")
         reported: set[str] = set()
-        while time.time() < observed.fault_at + incident.limit_s:
+        while time.monotonic() < self._started + incident.limit_s:
             members = self._members(incident, target)
             ids = {member["instance_id"] for member in members}
             self._report_alerts(ids, reported)
@@ -181,7 +183,7 @@ class Watcher:
             for member in members
         )
         if members and well:
-            observed.recovered_s = time.time() - observed.fault_at
+            observed.recovered_s = time.monotonic() - self._started
             self.say("fleet", f"{observed.target} is healthy again")
 
     def _get(

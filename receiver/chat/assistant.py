@@ -4,13 +4,13 @@ The model's answer is untrusted text: secrets and links are removed from it, and
 that the model has not read.
 """
 
-import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import re2
 import structlog
 
 from receiver.chat.assistant_tools import Tools, tool_schemas
@@ -24,8 +24,8 @@ _QUESTION_CHARS_MOST, _ANSWER_CHARS_MOST = 1000, 3000
 # A round is one request to the model, and the tool calls that it asks for.
 _ROUNDS_MOST = 6
 _CONCURRENT_QUESTIONS = 2
-_RUN_ID = re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b", re.IGNORECASE)
-_LINK = re.compile(r"(?i)\b(?:[a-z][a-z0-9+.-]{0,20}://|www\.|mailto:)\S+")
+_RUN_ID = re2.compile(r"(?i)\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
+_LINK = re2.compile(r"(?i)\b(?:[a-z][a-z0-9+.-]{0,20}://|www\.|mailto:)\S+")
 _INSTRUCTIONS = """You answer questions about SmartCloudOps, which remediates alerts on AWS.
 Look things up with the tools. Name the ids of the runs that you rely on. Say so if you do not know.
 You cannot change anything. If you are asked to, say that people use the chat commands for that.
@@ -91,7 +91,7 @@ class Assistant:
         text = _LINK.sub("(link removed)", self.redact(text))
         text = "".join(char for char in text if char.isprintable() or char == "\n")
 
-        def cite(match: re.Match[str]) -> str:
+        def cite(match: "re2._Match") -> str:
             run_id = match[0].upper()
             return run_id if run_id in run_ids else "(a run that the assistant has not read)"
 

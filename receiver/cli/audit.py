@@ -23,6 +23,7 @@ from receiver.audit import head_signer
 from receiver.cli.durations import Duration
 from receiver.cli.error_translation import translate_errors
 from receiver.cli.errors import BadInputError, FailedError, FindingsError
+from receiver.cli.output import echo
 from receiver.db.database import database
 from receiver.db.process_lock import export_lock
 from receiver.runtime.rfc3339 import rfc3339
@@ -68,7 +69,7 @@ def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
     signed = (
         "no signed head was checked" if result.anchored is None else f"signed to {result.anchored}"
     )
-    click.echo(f"{result.records} records, the chain is intact, {signed}")
+    echo(f"{result.records} records, the chain is intact, {signed}")
 
 
 @audit_group.command("export")
@@ -87,7 +88,7 @@ def audit_export(where: str | None) -> None:
             key = signed_heads.load_private_key(loaded.audit_key_file)
             signed_heads.sign(target, key, last, now)
     signature = "signed" if signed else "not signed: there is no key"
-    click.echo(f"{exported.records} records copied; the export has {last.seq}, {signature}")
+    echo(f"{exported.records} records copied; the export has {last.seq}, {signature}")
 
 
 @audit_group.command("prune")
@@ -105,11 +106,11 @@ def audit_prune(older_than: float, where: str | None) -> None:
         keys = head_signer.public_keys(loaded)
         last = prune.last_prunable(state.read, source, keys, now - older_than)
         if last is None:
-            click.echo("no record is old enough, exported and signed")
+            echo("no record is old enough, exported and signed")
             return
         with state.write() as connection:
             removed = prune.prune(connection, last, getpass.getuser(), now)
-    click.echo(f"{removed} records removed, up to {last.seq}")
+    echo(f"{removed} records removed, up to {last.seq}")
 
 
 @audit_group.command("reconcile")
@@ -136,11 +137,11 @@ def audit_reconcile(
         loaded, now = settings.load(), time.time()
         result = reconcile_ledger(loaded, files, roles, since=now - since, now=now)
     if as_json:
-        click.echo(json.dumps(reconciliation_json(result), indent=2))
+        echo(json.dumps(reconciliation_json(result), indent=2))
     else:
         late = f", {result.pending} too young for CloudTrail" if result.pending else ""
         counts = f"{result.calls} calls, {result.entries} entries, {len(result.findings)} findings"
-        click.echo(counts + late)
+        echo(counts + late)
     if result.findings:
         raise FindingsError(() if as_json else map(_finding_line, result.findings))
 

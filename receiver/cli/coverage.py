@@ -12,6 +12,7 @@ from actions.aws.inventory import NotActionableError
 from receiver import settings
 from receiver.cli.error_translation import translate_errors
 from receiver.cli.errors import FailedError
+from receiver.cli.output import echo
 from receiver.controls import arming
 from receiver.db.database import open_or_empty
 from receiver.evidence.prometheus import Prometheus
@@ -35,17 +36,17 @@ def coverage_command(critical: Sequence[str], *, as_json: bool) -> None:
     with translate_errors():
         result = coverage_of(settings.load(), critical)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        echo(json.dumps(result, indent=2))
         return
     for service in result["services"]:
-        click.echo(
+        echo(
             f"{service['name']}  {service['instances']} instances  {len(service['rules'])} rules  "
             f"{', '.join(service['playbooks']) or '-'}  {service['mode']}  "
             f"{', '.join(service['missing']) or 'covered'}"
         )
     share = result["covered_share"]
     percent = "unknown: there is no critical service" if share is None else f"{100 * share:.1f} %"
-    click.echo(f"{result['covered']} of {result['critical']} critical services: {percent}")
+    echo(f"{result['covered']} of {result['critical']} critical services: {percent}")
 
 
 def coverage_of(loaded: Settings, critical: Sequence[str] = ()) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import IO, Any
 
 import click
 
+from receiver.cli.output import echo
+
 FAILED, BAD_INPUT = 1, 2
 
 
@@ -34,9 +36,9 @@ class FindingsError(FailedError):
     def show(self, file: IO[Any] | None = None) -> None:
         del file
         for finding in self.findings:
-            click.echo(finding, err=True)
+            echo(finding, err=True)
 
 
 def show_line(message: str) -> None:
     """Print an error on stderr as one line."""
-    click.echo("smartcloudops: " + message.replace("\n", " "), err=True)
+    echo("smartcloudops: " + message.replace("\n", " "), err=True)

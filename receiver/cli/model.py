@@ -19,6 +19,7 @@ from models.training.labelled_sets import RecordedTarget, SetError, read_set
 from receiver import settings
 from receiver.cli import training_data
 from receiver.cli.errors import BadInputError
+from receiver.cli.output import echo, echo_progress
 from receiver.db.database import DatabaseUrlError, database
 from receiver.evidence.prometheus import Prometheus
 from receiver.evidence.prometheus_answers import PrometheusError
@@ -75,8 +76,8 @@ def train(**options: Unpack[_TrainOptions]) -> None:
         model = pipeline.train(training_set, training_options, _progress)
         entry = pipeline.write_model(model, out)
     for summary in (*model.figures, *model.rehearsal):
-        click.echo(evaluation.format_table(summary) + "\n")
-    click.echo(f"{out / entry.file}: {entry.version}")
+        echo(evaluation.format_table(summary) + "\n")
+    echo(f"{out / entry.file}: {entry.version}")
 
 
 def _read_fleet(days: int, most: int) -> Sequence[tuple[RecordedTarget, str]]:
@@ -121,16 +122,14 @@ def evaluate(*, folder: Path, scores: Path | None, as_json: bool, where: Path | 
             lines = [json.dumps(alert.line()) for alert in scored]
             scores.write_text("\n".join(lines) + "\n", encoding="utf-8")
     summary = evaluation.summarise(labelled.name, model.version, scored, took)
-    click.echo(
-        json.dumps(summary.as_dict(), indent=2) if as_json else evaluation.format_table(summary)
-    )
+    echo(json.dumps(summary.as_dict(), indent=2) if as_json else evaluation.format_table(summary))
 
 
 def _progress(name: str, at: int, of: int) -> None:
     """Overwrite one line of progress; print none where stderr is no terminal."""
     if not sys.stderr.isatty():
         return
-    click.echo(f"\r{name} {at}/{of}" + (" " * 10 if at < of else "\n"), nl=False, err=True)
+    echo_progress(f"{name} {at}/{of}" + (" " * 10 if at < of else "\n"))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from models.inference.artifact import ModelError, load_shipped
 from models.inference.detector import judge
 from receiver import settings
 from receiver.cli.errors import BadInputError, FailedError, FindingsError
+from receiver.cli.output import echo
 from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
 from receiver.playbook_testing import runner
@@ -36,7 +37,7 @@ def check(folder: Path | None, *, role: bool) -> None:
     playbooks = load_playbooks(folder or load_settings().playbooks)
     if role:
         _check_role(playbooks)
-    click.echo(f"{len(playbooks.items)} playbooks, no findings")
+    echo(f"{len(playbooks.items)} playbooks, no findings")
 
 
 def _check_role(playbooks: Playbooks) -> None:
@@ -47,10 +48,10 @@ def _check_role(playbooks: Playbooks) -> None:
         excess = own_role.find_excess(*clients.connect_identity(), granted)
     except AWS_ERRORS as error:
         name, _ = aws_errors.classify(error)
-        click.echo(f"the role was not checked: {name} (iam:SimulatePrincipalPolicy is needed)")
+        echo(f"the role was not checked: {name} (iam:SimulatePrincipalPolicy is needed)")
         return
     for name in excess:
-        click.echo(f"warning: the role may {name}, which no playbook needs", err=True)
+        echo(f"warning: the role may {name}, which no playbook needs", err=True)
 
 
 @click.command("test")
@@ -67,7 +68,7 @@ def test_playbooks(folder: Path | None) -> None:
         raise FindingsError(report.findings)
     if not report.passed:
         raise FailedError(f"{folder / 'tests'}: there are no tests")
-    click.echo(f"{report.passed} tests passed")
+    echo(f"{report.passed} tests passed")
 
 
 @click.command()
@@ -88,9 +89,9 @@ def explain(payload: Path, *, as_json: bool) -> None:
     except AWS_ERRORS as error:
         raise BadInputError(f"AWS clients cannot be created: {error}") from None
     if as_json:
-        click.echo(json.dumps(decisions, indent=2))
+        echo(json.dumps(decisions, indent=2))
     else:
-        click.echo("\n\n".join(explaining.as_text(decision) for decision in decisions))
+        echo("\n\n".join(explaining.as_text(decision) for decision in decisions))
 
 
 @click.command("iam-policy")
@@ -112,7 +113,7 @@ def iam_policy(
         policy = iam_scope.narrowed_policy(loaded, region=region, account=account, groups=groups)
     except iam_scope.ScopeError as error:
         raise BadInputError(str(error)) from None
-    click.echo(json.dumps(policy, indent=2))
+    echo(json.dumps(policy, indent=2))
 
 
 def load_settings() -> Settings:

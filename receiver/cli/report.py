@@ -17,6 +17,7 @@ from receiver.cli.audit import reconcile_ledger, reconciliation_json
 from receiver.cli.coverage import coverage_of
 from receiver.cli.durations import Duration
 from receiver.cli.error_translation import translate_errors
+from receiver.cli.output import echo
 from receiver.db.database import database
 from receiver.evidence.prometheus import Prometheus
 from receiver.reports.figures import availability
@@ -98,7 +99,7 @@ def report_command(**options: Unpack[_Options]) -> None:
             )
             text = _FORMATS[options["form"]](make_report(connection, inputs))
         if options["out"] is None:
-            click.echo(text)
+            echo(text)
         else:
             options["out"].write_text(text, encoding="utf-8", newline="")
 

@@ -10,6 +10,7 @@ import click
 from receiver import settings
 from receiver.cli.durations import Duration
 from receiver.cli.errors import BadInputError
+from receiver.cli.output import echo
 from receiver.http import tokens
 from receiver.http.tokens import Role, TokensError
 from receiver.settings import SettingsError
@@ -32,7 +33,7 @@ def token_create(role: str, name: str, ttl: float | None) -> None:
     """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it; it cannot be shown again."""
     expires_at = None if ttl is None else time.time() + ttl
     with _tokens_file() as path:
-        click.echo(tokens.create(path, Role(role), name, expires_at=expires_at))
+        echo(tokens.create(path, Role(role), name, expires_at=expires_at))
 
 
 @token.command("list")
@@ -45,7 +46,7 @@ def token_list() -> None:
         if entry.expires_at is not None:
             label = "until" if entry.valid(time.time()) else "expired"
             validity = f"{label} {entry.expires_at:%FT%TZ}"
-        click.echo(f"{entry.name}  {entry.role}  {validity}")
+        echo(f"{entry.name}  {entry.role}  {validity}")
 
 
 @token.command("revoke")
@@ -54,7 +55,7 @@ def token_revoke(name: str) -> None:
     """Remove a token from SMARTCLOUDOPS_TOKENS_FILE; a running service refuses it in a second."""
     with _tokens_file() as path:
         tokens.revoke(path, name)
-        click.echo(f"revoked {name} in {path}; a running service refuses it within a second")
+        echo(f"revoked {name} in {path}; a running service refuses it within a second")
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """The kill switch, overrides and cooldowns."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+import re2
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
@@ -23,8 +23,8 @@ from receiver.playbooks.matchers import MatcherError, parse
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _DURATIONS_H = {"1 hour": 1, "4 hours": 4, "1 day": 24, "1 week": 168, "30 days": 720}
 _TARGET_MOST = 255
-# Commas and line breaks outside of quotes.
-_SEPARATOR = re.compile(r'[,\n](?=(?:[^"]*"[^"]*")*[^"]*$)')
+# What stands between commas and line breaks outside of quotes.
+_MATCHER = re2.compile(r'(?:[^",\n]|"(?:[^"\\]|\\.)*"?)+')
 
 
 @router.get("/controls", openapi_extra=require_role(Role.VIEWER))
@@ -89,7 +89,7 @@ def end_cooldown(request: Request) -> Response:
 
 def _matchers(text: str) -> list[dict[str, Any]]:
     try:
-        matchers = [parse(part) for part in _SEPARATOR.split(text) if part.strip()]
+        matchers = [parse(part) for part in _MATCHER.findall(text) if part.strip()]
     except MatcherError as error:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
     return [

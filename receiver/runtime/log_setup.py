@@ -9,12 +9,15 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor
 
+from receiver.runtime.printable import printable
 from receiver.runtime.redaction import Redaction
 
 # Keys that this service sets itself; their values are never secret.
 _TRUSTED = frozenset(
     {"timestamp", "level", "run", "request_id", "request_ids", "_record", "_from_structlog"}
 )
+
+_TRACEBACKS = frozenset({"exception", "stack"})
 
 
 class Redactor:
@@ -41,6 +44,19 @@ class Redactor:
         return value
 
 
+def escape_controls(_: object, __: str, event: EventDict) -> EventDict:
+    """Escape control characters; only a traceback has lines. JSON escapes them itself."""
+    return {
+        key: value if not isinstance(value, str) else _escape(value, lines=key in _TRACEBACKS)
+        for key, value in event.items()
+    }
+
+
+def _escape(text: str, *, lines: bool) -> str:
+    text = printable(text)
+    return text if lines else text.replace("\n", "\\n").replace("\t", "\\t")
+
+
 def configure(form: Literal["json", "console"], level: str, secrets: Collection[str] = ()) -> None:
     """Send this service's and the libraries' events to stderr, in one form.
 
@@ -53,12 +69,11 @@ def configure(form: Literal["json", "console"], level: str, secrets: Collection[
     ]
     # Tracebacks are rendered to text first, so that secrets in them are redacted too.
     last: list[Processor] = [structlog.processors.format_exc_info, Redactor(Redaction(secrets))]
-    rendering: list[Processor] = [
-        *last,
-        structlog.processors.JSONRenderer(default=str)
+    rendering: list[Processor] = (
+        [*last, structlog.processors.JSONRenderer(default=str)]
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-    ]
+        else [*last, escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

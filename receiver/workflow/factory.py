@@ -40,9 +40,7 @@ class Workflow:
     commands: RunCommands = field(init=False)
 
     def __post_init__(self) -> None:
-        step_runner = StepRunner(
-            executor=self.executor, metrics=self.step_metrics, clock=self.clock
-        )
+        step_runner = StepRunner(executor=self.executor, metrics=self.step_metrics)
         self.closer = RunCloser(
             database=self.database,
             inbox=self.inbox,

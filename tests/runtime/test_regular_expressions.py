@@ -1,0 +1,110 @@
+"""Text that others choose is matched in linear time: by RE2, or by a form that cannot backtrack.
+
+Python's `re` backtracks and holds the interpreter's lock meanwhile: a path of 60 KB once stalled
+the whole service for ten seconds.
+"""
+
+import ast
+import importlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_OWN = "the operator's own files and settings"
+# Each use of `re`, and why it may stay. Those on text of others are timed below.
+_USES: Mapping[str, str] = {
+    "actions/assurance/cloudtrail.py": "a fixed word comes first",
+    "actions/assurance/role_check.py": "a role's ARN, from AWS",
+    "actions/aws/context.py": "a fixed word comes first",
+    "actions/aws/inventory.py": "fullmatch of bounded runs",
+    "actions/catalog/autoscaling/scale_in.py": _OWN,
+    "actions/catalog/autoscaling/set_desired_capacity.py": _OWN,
+    "models/features/promql.py": "fullmatch of one class, bounded",
+    "receiver/console/login.py": "fullmatch of one class",
+    "receiver/http/middleware.py": "fullmatch of one class, bounded",
+    "receiver/notify/channels.py": "a fixed word comes first",
+    "receiver/playbook_testing/series.py": _OWN,
+    "receiver/playbooks/conditions.py": _OWN,
+    "receiver/playbooks/durations.py": _OWN,
+    "receiver/playbooks/field_types.py": _OWN,
+    "receiver/playbooks/iam_scope.py": _OWN,
+    "receiver/playbooks/matchers.py": "fullmatch, possessive",
+    "receiver/playbooks/yaml_source.py": _OWN,
+    "receiver/reports/coverage.py": "a fixed word comes first",
+    "receiver/webhook/payload.py": "fullmatch of one class, bounded",
+    "receiver/webhook/truncated.py": "fullmatch of one class",
+}
+_UNITS = (
+    "a", "a.", "a-", "A", "1", " ", "\t", '"', "\\", '\\"', ",", "/", "//", "_", "x=", 'a="b",',
+    'asg="', "asg ", "error=12", "i-", "us-east-", "smartcloudops-run/", "arn:aws:sts::", "=~ ",
+)  # fmt: skip
+_LENGTH = 20_000
+
+
+def _uses() -> Iterator[str]:
+    for folder in ("actions", "models", "receiver"):
+        for file in sorted((_ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
+                    yield str(file.relative_to(_ROOT))
+
+
+def test_every_use_of_re_is_listed() -> None:
+    """A new one is RE2, or has a reason here."""
+    assert set(_uses()) <= _USES.keys()
+
+
+def _matches() -> Iterator[tuple[str, Callable[[str], Any]]]:
+    """Each compiled pattern on text of others, as its module uses it."""
+    for file, reason in _USES.items():
+        if reason == _OWN:
+            continue
+        module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+        source = (_ROOT / file).read_text()
+        for name, pattern in vars(module).items():
+            if isinstance(pattern, re.Pattern):
+                method = "search" if f"{name}.search" in source else "fullmatch"
+                yield f"{file}:{name}.{method}", _matcher(pattern, method)
+
+
+def _matcher(pattern: "re.Pattern[Any]", method: str) -> Callable[[str], Any]:
+    def match(text: str) -> Any:
+        subject = text.encode() if isinstance(pattern.pattern, bytes) else text
+        return getattr(pattern, method)(subject)
+
+    return match
+
+
+_MATCHES = dict(_matches())
+
+
+@pytest.mark.parametrize("name", _MATCHES)
+def test_twice_the_text_takes_at_most_thrice_the_time(name: str) -> None:
+    """A quadratic form takes four times as long, and seconds for the longer text."""
+    match = _MATCHES[name]
+    for unit in _UNITS:
+        for end in ("", "!"):
+            once, twice = (unit * (length // len(unit)) + end for length in (_LENGTH, 2 * _LENGTH))
+            assert _seconds(match, twice) < 3 * _seconds(match, once) + 0.02, (unit, end)
+
+
+def test_the_measure_notices_a_quadratic_form() -> None:
+    """Else it would show nothing."""
+    match = _matcher(re.compile(r"\b([a-z][a-z0-9+.-]*://)"), "search")
+    once, twice = "a." * 3_000, "a." * 6_000
+    assert _seconds(match, twice) > 3 * _seconds(match, once) + 0.02
+
+
+def _seconds(match: Callable[[str], Any], text: str) -> float:
+    """The best of three: other work on the machine only adds to it."""
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        match(text)
+        times.append(time.perf_counter() - started)
+    return min(times)
