@@ -21,7 +21,8 @@ from receiver.http import server, tokens
 from receiver.http.server import TlsError
 from receiver.http.signatures import SecretFileError, read_secret
 from receiver.http.tokens import TokensError
-from receiver.notify.channels import Channels, NotifyFileError
+from receiver.notify.channels import Channels
+from receiver.notify.recipients import NotifyFileError
 from receiver.notify.tails import TracingError
 from receiver.runtime import log_setup
 from receiver.settings import Settings

@@ -1,29 +1,23 @@
 """A report of a period from the records: incidents, approvals, figures, and audit evidence."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from actions.audit.chain import Verification
 from actions.execution import ledger
-from actions.tables import audit
 from receiver.evidence.prometheus import Prometheus
 from receiver.evidence.prometheus_answers import PrometheusError
-from receiver.reports import figures
+from receiver.reports import commands, figures
 from receiver.reports.figures import Incident, Metric
 from receiver.runs import store
-from receiver.runs.model import State
 from receiver.runs.store import RunFilter
 from receiver.runtime.rfc3339 import rfc3339
 
 _PAGE = 500
-_APPROVED, _DENIED = "run_approved_by_a_person", "run_denied_by_a_person"
-_STARTED, _ROLLED_BACK = "run_started_by_a_person", "run_rolled_back_by_a_person"
-_CONTROL = ("override_added", "override_ended", "paused", "resumed", "cooldown_ended")
 _NOT_REQUESTED = "it was not requested"
 
 
@@ -48,7 +42,7 @@ class ReportInput:
 def make_report(connection: Connection, inputs: ReportInput) -> dict[str, Any]:
     """The report as JSON values, from one snapshot of the records."""
     incidents = list(_incidents(connection, inputs))
-    records = _records_of_people(connection, inputs)
+    records = commands.read_commands(connection, inputs.since)
     return {
         "period": {"since": rfc3339(inputs.since), "until": rfc3339(inputs.until)},
         "figures": {name: asdict(metric) for name, metric in _figures(incidents, inputs).items()},
@@ -62,10 +56,10 @@ def make_report(connection: Connection, inputs: ReportInput) -> dict[str, Any]:
             "items": [_incident_row(incident) for incident in incidents],
         },
         "actions": _actions(incidents),
-        "approvals": _approvals(incidents, records),
+        "approvals": commands.approvals(incidents, records),
         "refusals": _count(incident.run.refusal for incident in incidents if incident.run.refusal),
-        "rollbacks": _rollbacks(incidents, records),
-        "overrides": [_record_json(record) for record in records if record["event"] in _CONTROL],
+        "rollbacks": commands.rollbacks(incidents, records),
+        "overrides": commands.overrides(records),
         "audit": _audit(inputs),
         "reconciliation": inputs.reconciliation,
         "reconciliation_reason": None if inputs.reconciliation else _NOT_REQUESTED,
@@ -96,14 +90,6 @@ def _incidents(connection: Connection, inputs: ReportInput) -> Iterator[Incident
         if len(page) < _PAGE:
             return
         before = page[-1].id
-
-
-def _records_of_people(connection: Connection, inputs: ReportInput) -> Sequence[Mapping[str, Any]]:
-    """Audit records of people's commands, oldest first."""
-    events = (_APPROVED, _DENIED, _STARTED, _ROLLED_BACK, *_CONTROL)
-    query = select(audit).where(audit.c.at >= inputs.since, audit.c.event.in_(events))
-    rows = connection.execute(query.order_by(audit.c.seq)).mappings()
-    return [dict(row) | {"detail": json.loads(row["detail"])} for row in rows]
 
 
 def _figures(incidents: Sequence[Incident], inputs: ReportInput) -> Mapping[str, Metric]:
@@ -179,76 +165,11 @@ def _actions(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
     ]
 
 
-def _approvals(
-    incidents: Sequence[Incident], records: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Approvals and denials of each run, with the records that prove them.
-
-    Four eyes: at least two people agreed, counting the person who requested the run.
-    """
-    approvals = []
-    for incident in incidents:
-        run = incident.run
-        of_run = [record for record in records if record["run_id"] == run.id]
-        decisions = [record for record in of_run if record["event"] in {_APPROVED, _DENIED}]
-        if not decisions:
-            continue
-        people = {record["actor"] for record in of_run if record["event"] in {_APPROVED, _STARTED}}
-        approvals.append(
-            {
-                "run": run.id,
-                "asked_by": run.asked["by"] if run.asked else "alertmanager",
-                "plan": (run.plan or {}).get("digest"),
-                "decisions": [_record_json(record) for record in decisions],
-                "people": sorted(people),
-                "four_eyes": len(people) > 1,
-            }
-        )
-    return approvals
-
-
-def _rollbacks(
-    incidents: Sequence[Incident], records: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    by = {
-        record["run_id"]: record["actor"] for record in records if record["event"] == _ROLLED_BACK
-    }
-    return [
-        {
-            "run": incident.run.id,
-            "by": by.get(incident.run.id, "smartcloudops"),
-            "undone": [
-                f"{step.action} on {step.target}: {step.outcome}"
-                for step in incident.steps
-                if step.undoes is not None
-            ],
-            "outcome": incident.run.outcome,
-        }
-        for incident in incidents
-        if incident.run.state is State.ROLLED_BACK
-        or any(step.undoes is not None for step in incident.steps)
-    ]
-
-
 def _audit(inputs: ReportInput) -> dict[str, Any]:
     verification = inputs.verification
     if verification is None:
         return {"ok": None, "reason": inputs.why_unverified}
     return {**asdict(verification), "reason": None}
-
-
-def _record_json(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as evidence, with the number and hash that identify it in the audit."""
-    detail = {key: value for key, value in record["detail"].items() if key != "origin"}
-    return {
-        "record": record["seq"],
-        "hash": record["hash"],
-        "at": rfc3339(record["at"]),
-        "who": record["actor"],
-        "role": record["detail"].get("origin", {}).get("role"),
-        "what": record["event"],
-        "detail": detail,
-    }
 
 
 def _count(values: Iterator[str | None]) -> dict[str, int]:

@@ -108,7 +108,7 @@ def _newer(folder: Path) -> Path:
         (_not_a_database, "file is not a database"),
         (_truncated, "malformed"),
         (_overwritten, "malformed"),
-        (_a_folder_for_a_file, "unable to open database file"),
+        (_a_folder_for_a_file, "Is a directory"),
         (_newer, "newer release"),
     ],
 )

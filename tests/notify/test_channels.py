@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from actions.messaging import MessengerError
-from receiver.notify.channels import Channels, NotifyFileError
+from receiver.notify.channels import Channels
+from receiver.notify.recipients import NotifyFileError
 
 _SECRET = "hush-hush"
 _COMMENT = "01K9ZZZZZZZZZZZZZZZZZZZZZZ/0"

@@ -1,0 +1,126 @@
+"""Recipients of notifications, through Apprise.
+
+Apprise logs lines of its file with their secrets, and its plug-ins log addresses that are secrets:
+its log records are kept out of ours. https://github.com/caronc/apprise/wiki/config
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import apprise
+
+from actions.messaging import MessengerError
+
+_STATUS = re.compile(r"\berror=(\d{3})\b")
+
+
+class NotifyFileError(Exception):
+    """The notification file is invalid; the text names the file and quotes none of it."""
+
+
+class _WarningCounter(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        del record
+        self.count += 1
+
+
+class Recipients:
+    """The recipients of an Apprise configuration file, by tag; none without a file.
+
+    A file with any unusable line is refused: a recipient lost to a typing error would be missed
+    only in an emergency. Raises NotifyFileError.
+    """
+
+    def __init__(self, path: Path | None, *, timeout_s: float = 20.0) -> None:
+        self._timeout_s = timeout_s
+        # No templates: only the settings read environment variables. No redirects: the file names
+        # each address that is called.
+        asset = apprise.AppriseAsset(
+            app_id="SmartCloudOps", app_url="", allow_templates=False, http_redirects=False
+        )
+        self._apprise = apprise.Apprise(asset=asset)
+        if path is not None:
+            self._read(path, asset)
+
+    def has(self, tag: str) -> bool:
+        """Whether a recipient has this tag; every recipient has the tag `all`."""
+        return any(True for _ in self._apprise.find(tag=tag, match_always=False))
+
+    def notify(self, tag: str, title: str, text: str) -> None:
+        """Send to the recipients with this tag or `always`. Raises MessengerError."""
+        if not self.has(tag):
+            raise MessengerError(f"no recipient is tagged {tag!r} in the notify file", sent=False)
+        result = self._apprise.notify(
+            body=text,
+            title=title,
+            notify_type=apprise.NotifyType.WARNING,
+            body_format=apprise.NotifyFormat.TEXT,
+            tag=tag,
+            timeout=self._timeout_s,
+        )
+        if not result:
+            failed = [_failure(attempt) for attempt in result.results if not attempt]
+            reason = ", ".join(failed) or "it could not be sent"
+            # Some may have it, and a recipient whose answer was lost may have it too.
+            text = f"not every recipient tagged {tag!r} was notified: {reason}"
+            raise MessengerError(text, sent=bool(result.results))
+
+    def announce(self, tags: Sequence[str], title: str, text: str) -> None:
+        """Send to the recipients with any of the tags; there may be none.
+
+        Raises MessengerError, with `sent` where some of them have it.
+        """
+        if not any(self.has(tag) for tag in tags):
+            return
+        result = self._apprise.notify(
+            body=text,
+            title=title,
+            notify_type=apprise.NotifyType.INFO,
+            body_format=apprise.NotifyFormat.TEXT,
+            tag=list(tags),
+            timeout=self._timeout_s,
+        )
+        if not result:
+            failed = [_failure(attempt) for attempt in result.results if not attempt]
+            reason = ", ".join(failed) or "it could not be sent"
+            sent = any(bool(attempt) for attempt in result.results)
+            raise MessengerError(f"not every recipient was notified: {reason}", sent=sent)
+
+    def _read(self, path: Path, asset: apprise.AppriseAsset) -> None:
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise NotifyFileError(f"{path}: {error.strerror}") from None
+        log, warnings = logging.getLogger("apprise"), _WarningCounter()
+        log.propagate = False
+        log.setLevel(logging.WARNING)
+        # It logs the path of each request, which is the secret of a webhook.
+        logging.getLogger("urllib3").setLevel(logging.WARNING)
+        log.addHandler(warnings)
+        try:
+            config = apprise.AppriseConfig(asset=asset, recursion=1)
+            # A name with a character that means something in an address must be quoted.
+            config.add(f"file://{quote(str(path.absolute()))}")
+            self._apprise.add(config)
+            recipients = len(self._apprise)
+        finally:
+            log.removeHandler(warnings)
+        if warnings.count or not recipients:
+            command = f"apprise --config {path} --dry-run --tag all -b test"
+            raise NotifyFileError(
+                f"{path}: a line is invalid or no recipient is given; run {command}"
+            )
+
+
+def _failure(result: apprise.NotifyResult) -> str:
+    """The service's name and HTTP status; the rest of its log may hold secrets."""
+    codes = [match[1] for entry in result.logs() if (match := _STATUS.search(entry.message))]
+    status = f"answered {codes[-1]}" if codes else result.status.name.lower()
+    return f"{result.name} {status}"
