@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Connection, Engine, MetaData, Table, Text, insert
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -143,10 +143,7 @@ def database(url: str, *, use: Literal["state", "inbox"] = "state") -> Database:
 
     Raises DatabaseUrlError.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise DatabaseUrlError("the database URL cannot be parsed") from None
+    parsed = _parse(url)
     if parsed.get_backend_name() == "postgresql":
         return Database(postgresql_engine(parsed, use))
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
@@ -157,9 +154,12 @@ def database(url: str, *, use: Literal["state", "inbox"] = "state") -> Database:
 
 @contextmanager
 def open_or_empty(url: str) -> Iterator[Database]:
-    """The service's database, or an empty one where the service never ran."""
-    parsed = make_url(url) if "://" in url else None
-    file = parsed.database if parsed and parsed.get_backend_name() == "sqlite" else None
+    """The service's database, or an empty one where the service never ran.
+
+    Raises DatabaseUrlError.
+    """
+    parsed = _parse(url)
+    file = parsed.database if parsed.get_backend_name() == "sqlite" else None
     if file is None or Path(file).exists():
         yield database(url)
         return
@@ -168,6 +168,13 @@ def open_or_empty(url: str) -> Iterator[Database]:
         empty.migrate("state")
         yield empty
         empty.engine.dispose()
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise DatabaseUrlError("the database URL cannot be parsed") from None
 
 
 def inbox_url(url: str) -> str:

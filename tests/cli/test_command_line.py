@@ -188,6 +188,15 @@ def test_serve_names_in_one_line_why_it_cannot_start(
     assert "secret" not in line
 
 
+@pytest.mark.parametrize("url", ["no url", "://secret"])
+def test_explain_names_a_bad_database_url(tmp_path: Path, url: str) -> None:
+    """In one line, without the URL."""
+    env = settings(tmp_path, SMARTCLOUDOPS_DATABASE_URL=url)
+    line = _one_line(_run("explain", str(_PAYLOADS[0]), env=env), 2)
+    assert "the database URL cannot be parsed" in line
+    assert "secret" not in line
+
+
 def test_serve_without_a_region_says_so(tmp_path: Path) -> None:
     """With boto3's reason, in one line."""
     env = settings(tmp_path, AWS_CONFIG_FILE="/nowhere")
