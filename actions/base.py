@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.messaging import Messenger
 
 

@@ -1,5 +1,6 @@
 """Why an alert is not acted on: one vocabulary for the guards and for the claim."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -33,3 +34,17 @@ class Reason(StrEnum):
     PLAN_CHANGED = "plan_changed"
     DISARMED = "disarmed"
     INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a guard, or the claim, does not let a run go on.
+
+    `retry_at` is when a repeat of the alert is decided again at the earliest, `caused_by` the run
+    whose action caused the alert.
+    """
+
+    reason: Reason
+    detail: str
+    retry_at: float | None = None
+    caused_by: str | None = None

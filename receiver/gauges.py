@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions.execution import circuit_breakers, kill_switch
+from actions.execution import circuit_breakers, kill_switch, rules
 from actions.tables import claims
 from receiver.controls import arming
 from receiver.db.database import Database
@@ -62,7 +62,7 @@ class Gauges:
             self._refresh_breakers(connection, now)
             self._refresh_armings(connection)
             self._refresh_runs(store.count_in_flight(connection), now)
-            paused = kill_switch.is_paused(connection)
+            paused = kill_switch.read_paused(connection) is not False
         self.paused.set(int(paused))
         with suppress(SQLAlchemyError):
             self._inbox_backlog.set(inbox.count_queued())
@@ -71,7 +71,9 @@ class Gauges:
         breakers = circuit_breakers.read_all(connection)
         for playbook in self._playbooks:
             breaker = breakers.get(playbook)
-            is_open = breaker is not None and breaker.why_open(None, now) is not None
+            is_open = (
+                breaker is not None and rules.require_breaker_closed(breaker, None, now) is not None
+            )
             self._breaker_open.labels(playbook).set(int(is_open))
 
     def _refresh_armings(self, connection: Connection) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 import httpx
 
 from actions.aws import clients
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.execution.executor import Executor
 from actions.messaging import NullMessenger
 from receiver.audit.cloudtrail_check import CloudTrailCheck

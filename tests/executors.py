@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection
 
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.execution.executor import Executor
 from actions.messaging import Messenger, NullMessenger
 

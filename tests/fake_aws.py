@@ -12,9 +12,8 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ReadTimeoutError
 
-from actions.aws.clients import Aws, add_run_to_user_agent
-from actions.execution.claims import ClaimRequest
-from actions.execution.rate_limits import Rates
+from actions.aws.client_set import Aws, add_run_to_user_agent
+from actions.execution.records import ClaimRequest, Rates
 
 HOST = "i-0123456789abcdef0"
 _EC2 = "http://ec2.amazonaws.com/doc/2016-11-15/"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from actions.execution import circuit_breakers, kill_switch
+from actions.execution import circuit_breakers, kill_switch, rules
 from receiver.db.database import Database, database
 from receiver.gauges import Gauges
 from receiver.metrics import NO_PLAYBOOK
@@ -108,7 +108,7 @@ def test_a_breaker_is_open_while_it_lets_nothing_through(
         scrape.refresh(clock.now)
         assert scrape.value("breaker_open", playbook="high-cpu") == (failures == 3)
     assert scrape.value("breaker_open", playbook="memory") == 0
-    scrape.refresh(clock.now + circuit_breakers.OPEN_S)
+    scrape.refresh(clock.now + rules.OPEN_S)
     assert scrape.value("breaker_open", playbook="high-cpu") == 0
 
 

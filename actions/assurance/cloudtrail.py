@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 
 if TYPE_CHECKING:
     from types_boto3_cloudtrail.type_defs import LookupEventsRequestTypeDef

@@ -8,7 +8,7 @@ from enum import StrEnum
 from actions.assurance.cloudtrail import DELIVERY_DELAY_S, ApiCall
 from actions.assurance.iam_policy import is_read
 from actions.base import Outcome
-from actions.catalog.registry import CATALOG
+from actions.catalog.registry import CATALOG, find_action
 from actions.execution.ledger import Intent
 
 # How far the clock here may differ from the clock that dates the calls.
@@ -50,8 +50,10 @@ class Reconciliation:
 
 
 def write_operations(action: str) -> frozenset[str]:
-    """The operations with which an action changes something."""
-    names = (name for name in CATALOG[action].permissions if not is_read(name))
+    """The operations with which an action changes something; for a retired action, all known."""
+    if action not in CATALOG:
+        return _WRITES
+    names = (name for name in find_action(action).permissions if not is_read(name))
     return frozenset(name.partition(":")[2] for name in names)
 
 
@@ -90,7 +92,7 @@ def reconcile(
         accepted[key] += not call.refused
         times[*key, call.operation, call.names] += 1
         repeated = times[*key, call.operation, call.names] > 1
-        if repeated and not CATALOG[entry.action].idempotent:
+        if repeated and not find_action(entry.action).idempotent:
             findings.append(_of_call(FindingKind.REPEATED_CALL, call, entry))
     without_call = [entry for entry in sent if _lacks_call(entry, accepted, since=since, late=late)]
     complete_to = until - DELIVERY_DELAY_S - TOLERANCE_S if late else until + _WRITTEN_S
@@ -145,7 +147,8 @@ def _lacks_call(
     entry: Intent, accepted: Mapping[tuple[str, int], int], *, since: float, late: bool
 ) -> bool:
     """Whether the entry records a change, and no accepted call made it."""
-    unseen = late and write_operations(entry.action) <= _UNSEEN
+    # Of a retired action it is unknown which calls it made, and whether CloudTrail shows them.
+    unseen = entry.action not in CATALOG or (late and write_operations(entry.action) <= _UNSEEN)
     in_range = (entry.dispatched_at or 0.0) - TOLERANCE_S >= since
     changed = entry.outcome is Outcome.CHANGED
     return changed and in_range and not unseen and not accepted.get((entry.run_id, entry.step))

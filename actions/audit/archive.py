@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from actions.atomic_file import write_atomically
-from actions.aws.clients import AWS_ERRORS, Aws
+from actions.aws.client_set import Aws
+from actions.aws.clients import AWS_ERRORS
 
 # The error of S3 for a key that exists already.
 _EXISTS = "PreconditionFailed"

@@ -25,7 +25,6 @@ __all__ = [
     "Origin",
     "Verification",
     "append",
-    "canonical",
     "coming_from",
     "last_checkpoint",
     "records",

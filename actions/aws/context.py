@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
 
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.aws.inventory import Group
 
 # States of an instance refresh that has ended.
@@ -16,24 +16,6 @@ _ENDED = frozenset({"Successful", "Failed", "Cancelled", "RollbackFailed", "Roll
 _OWN_CALL = re.compile(r"\bsmartcloudops-run/")
 # How far back CloudTrail is asked for changes by others.
 _RECENT_S = 900.0
-# Health states of targets that get no new connections.
-UNREGISTERED = frozenset({"unused", "draining"})
-
-
-def read_target_states(aws: Aws, arn: str) -> Mapping[str, str]:
-    """Health state by instance id, of a target group. Raises botocore's errors."""
-    answer = aws.elbv2.describe_target_health(TargetGroupArn=arn)
-    return {
-        target.get("Target", {}).get("Id", ""): target.get("TargetHealth", {}).get("State", "")
-        for target in answer.get("TargetHealthDescriptions", [])
-    }
-
-
-def read_target_health(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Registered instances of a target group, and the healthy among them."""
-    states = read_target_states(aws, arn)
-    registered = frozenset(target for target, state in states.items() if state not in UNREGISTERED)
-    return registered, frozenset(target for target in registered if states[target] == "healthy")
 
 
 def active_refreshes(aws: Aws, group: str) -> Sequence[str]:

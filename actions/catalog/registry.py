@@ -30,6 +30,7 @@ from actions.catalog.people.create_silence import CreateSilence
 from actions.catalog.people.expire_silence import ExpireSilence
 from actions.catalog.people.notify import Notify
 from actions.catalog.people.page import PagePeople
+from actions.catalog.retired import RetiredAction
 from actions.catalog.ssm.restart_service import RestartService
 from actions.catalog.ssm.run_document import RunDocument
 
@@ -65,3 +66,8 @@ _ACTIONS: tuple[Action, ...] = (
 )
 
 CATALOG: Mapping[str, Action] = MappingProxyType({action.name: action for action in _ACTIONS})
+
+
+def find_action(name: str) -> Action:
+    """The action that a record names; a RetiredAction where the catalogue no longer has it."""
+    return CATALOG.get(name) or RetiredAction(name)

@@ -5,36 +5,14 @@ failure opens it again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
+from actions.execution.records import Breaker
 from actions.tables import breakers, insert_into
 
 FAILURES = 3
-# How long an open breaker stays open before its trial run.
-OPEN_S = 1_800.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Breaker:
-    """`probe` is the trial run of a half-open breaker."""
-
-    playbook: str
-    failures: int = 0
-    opened_at: float | None = None
-    probe: str | None = None
-
-    def why_open(self, run_id: str | None, now: float) -> str | None:
-        """Why the run may not act, in words; None where it may."""
-        if self.opened_at is None:
-            return None
-        if now < self.opened_at + OPEN_S:
-            left = self.opened_at + OPEN_S - now
-            return f"{self.failures} runs in a row failed; the next may try in {left:.0f} s"
-        if self.probe is not None and self.probe != run_id:
-            return f"{self.failures} runs in a row failed, and run {self.probe} is the trial now"
-        return None
 
 
 def read_breaker(connection: Connection, playbook: str) -> Breaker:

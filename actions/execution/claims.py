@@ -1,53 +1,21 @@
 """The right to act on a target, held by one run at a time, with the cooldown that follows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, or_, select, update
 
-from actions.execution import circuit_breakers, disruption_budget, kill_switch, rate_limits
-from actions.execution.disruption_budget import Scope
-from actions.execution.rate_limits import Attempt, Rates
-from actions.reasons import Reason
+from actions.execution import (
+    circuit_breakers,
+    disruption_budget,
+    kill_switch,
+    rate_limits,
+    rules,
+)
+from actions.execution.rate_limits import Attempt
+from actions.execution.records import Claim, ClaimRequest
+from actions.reasons import Reason, Refusal
 from actions.tables import claims, insert_into
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    target: str
-    run_id: str
-    fence: int
-    cooldown_until: float
-    held: bool
-
-    def why_not(self, run_id: str | None, now: float) -> Reason | None:
-        """Why the run may not act on this target now, or None."""
-        if self.run_id == run_id:
-            return None
-        if self.held:
-            return Reason.TARGET_BUSY
-        return Reason.COOLDOWN if now < self.cooldown_until else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClaimRequest:
-    """The target that a run wants to claim, and the limits of the claim.
-
-    No other run may hold one of `must_be_free`. `counts`: the rate limits and the circuit breaker
-    apply. `scopes` are the scopes in which the target would be out of service.
-    """
-
-    run_id: str
-    step: int
-    target: str
-    group: str
-    playbook: str
-    cooldown_s: float
-    rates: Rates
-    counts: bool
-    must_be_free: Sequence[str] = ()
-    scopes: Sequence[Scope] = ()
 
 
 def claims_on(connection: Connection, *targets: str) -> Mapping[str, Claim]:
@@ -56,23 +24,20 @@ def claims_on(connection: Connection, *targets: str) -> Mapping[str, Claim]:
     return {row.target: _claim(row) for row in rows}
 
 
-def acquire(connection: Connection, request: ClaimRequest, now: float) -> int | Reason:
+def acquire(connection: Connection, request: ClaimRequest, now: float) -> int | Refusal:
     """Claim the target, with all limits checked in the same transaction.
 
     The fence of the claim, or why not. Claims are serialised.
     """
-    if kill_switch.is_paused(connection, lock=True):
-        return Reason.PAUSED
-    others = claims_on(connection, *request.must_be_free).values()
-    if any(claim.held and claim.run_id != request.run_id for claim in others):
-        return Reason.TARGET_BUSY
-    reason = _why_over_limit(connection, request, now)
-    if reason is not None:
-        return reason
+    refusal = _why_not_claimable(connection, request, now)
+    if refusal is not None:
+        return refusal
     fence = _upsert(connection, request, now)
     if fence is None:
-        claim = claims_on(connection, request.target)[request.target]
-        return claim.why_not(request.run_id, now) or Reason.TARGET_BUSY
+        claim = claims_on(connection, request.target).get(request.target)
+        return rules.require_claimable(claim, request.run_id, now) or Refusal(
+            Reason.TARGET_BUSY, f"another run claimed {request.target} at the same time"
+        )
     disruption_budget.reserve(
         connection, request.run_id, request.target, [scope.name for scope in request.scopes]
     )
@@ -90,12 +55,25 @@ def acquire(connection: Connection, request: ClaimRequest, now: float) -> int | 
     return fence
 
 
-def _why_over_limit(connection: Connection, request: ClaimRequest, now: float) -> Reason | None:
+def _why_not_claimable(connection: Connection, request: ClaimRequest, now: float) -> Refusal | None:
+    """The guards of `rules`, checked again on rows that nobody changes until the claim is made."""
+    refusal = rules.require_not_paused(paused=kill_switch.read_paused(connection, lock=True))
+    if refusal is not None:
+        return refusal
+    for claim in claims_on(connection, *request.must_be_free).values():
+        refusal = rules.require_not_held(claim, request.run_id)
+        if refusal is not None:
+            return refusal
+    return _why_over_limit(connection, request, now)
+
+
+def _why_over_limit(connection: Connection, request: ClaimRequest, now: float) -> Refusal | None:
     """The limit that the step would break, or None."""
     if request.counts:
         breaker = circuit_breakers.read_breaker(connection, request.playbook)
-        if breaker.why_open(request.run_id, now):
-            return Reason.BREAKER_OPEN
+        refusal = rules.require_breaker_closed(breaker, request.run_id, now)
+        if refusal is not None:
+            return refusal
         attempts = rate_limits.count(
             connection,
             target=request.target,
@@ -103,18 +81,15 @@ def _why_over_limit(connection: Connection, request: ClaimRequest, now: float) -
             playbook=request.playbook,
             now=now,
         )
-        if attempts.exceeds(request.rates) and not rate_limits.is_recorded(
+        refusal = rules.require_within_rates(attempts, request.rates)
+        if refusal is not None and not rate_limits.is_recorded(
             connection, request.run_id, request.step
         ):
-            return Reason.RATE_LIMIT
-    reserved: Mapping[str, frozenset[str]] = {}
-    if request.scopes:
-        reserved = disruption_budget.reserved_by_others(connection, request.run_id)
-    for scope in request.scopes:
-        reason = scope.harm(request.target, reserved.get(scope.name, ()))
-        if reason is not None:
-            return reason
-    return None
+            return refusal
+    if not request.scopes:
+        return None
+    reserved = disruption_budget.reserved_by_others(connection, request.run_id)
+    return rules.require_disruption_budget(request.scopes, reserved, request.target)
 
 
 def _upsert(connection: Connection, request: ClaimRequest, now: float) -> int | None:
@@ -138,13 +113,15 @@ def _upsert(connection: Connection, request: ClaimRequest, now: float) -> int | 
     return connection.execute(statement).scalar_one_or_none()
 
 
-def why_lost(connection: Connection, target: str, run_id: str, fence: int) -> Reason | None:
+def why_lost(connection: Connection, target: str, run_id: str, fence: int) -> Refusal | None:
     """Why the claim with this fence may no longer act, or None."""
-    if kill_switch.is_paused(connection):
-        return Reason.PAUSED
+    paused = rules.require_not_paused(paused=kill_switch.read_paused(connection))
+    if paused is not None:
+        return paused
     claim = claims_on(connection, target).get(target)
     if claim is None or not claim.held or (claim.run_id, claim.fence) != (run_id, fence):
-        return Reason.TARGET_BUSY
+        detail = f"the claim on {target} ended, or was made again"
+        return rules.require_not_held(claim, run_id) or Refusal(Reason.TARGET_BUSY, detail)
     return None
 
 

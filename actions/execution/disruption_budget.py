@@ -1,63 +1,17 @@
 """How many instances may be out of service at once, and how many must stay."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, insert, select
 
-from actions.aws import context, inventory
-from actions.aws.clients import Aws
+from actions.aws import inventory, target_health
+from actions.aws.client_set import Aws
 from actions.aws.inventory import Group
-from actions.reasons import Reason
+from actions.execution.records import Bounds, Scope, share
 from actions.tables import reservations
 
 # Lifecycle states of members that are leaving their group for good.
 _LEAVING = ("Terminating", "Terminated", "Detach")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """How much of a group may be out of service at once.
-
-    `percent` of its instances, and never less than one; `min_healthy` instances must stay, by
-    default the group's own minimum.
-    """
-
-    percent: float = 10.0
-    min_healthy: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scope:
-    """Instances that are counted together: of a group, of one of its zones, of a target group.
-
-    `out` are members that AWS does not count as serving. At most `limit` may be out after an act,
-    and at least `floor` must serve.
-    """
-
-    name: str
-    members: frozenset[str]
-    out: frozenset[str]
-    limit: int
-    floor: int
-
-    def harm(self, target: str, reserved: Collection[str]) -> Reason | None:
-        """Why the target may not leave service while others reserve `reserved`, or None."""
-        acting = {target, *reserved}
-        if len(acting) > self.limit:
-            return Reason.BLAST_RADIUS
-        # An instance out of service cannot be taken out again.
-        if target in self.out:
-            return None
-        out = self.out | acting
-        if len(self.members - out) < self.floor:
-            return Reason.MIN_HEALTHY
-        return Reason.BLAST_RADIUS if len(out) > self.limit else None
-
-
-def share(percent: float, size: int) -> int:
-    """The percentage of `size` instances, and never less than one."""
-    return max(1, int(size * percent / 100))
 
 
 def read_scopes(aws: Aws, target: str, group: str, bounds: Bounds) -> Sequence[Scope]:
@@ -68,7 +22,7 @@ def read_scopes(aws: Aws, target: str, group: str, bounds: Bounds) -> Sequence[S
     if not group:
         return ()
     asg = inventory.read_group(aws, group)
-    health = {arn: context.read_target_health(aws, arn) for arn in asg.target_groups}
+    health = {arn: target_health.read_target_health(aws, arn) for arn in asg.target_groups}
     return scopes_of(target, asg, bounds, health)
 
 

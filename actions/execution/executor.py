@@ -15,15 +15,16 @@ from sqlalchemy import Connection
 
 from actions.audit import log
 from actions.aws import errors
-from actions.aws.clients import Aws, on_behalf_of
+from actions.aws.client_set import Aws, on_behalf_of
 from actions.aws.inventory import NotActionableError
 from actions.base import Call, CallResult, Outcome
 from actions.execution import claims, ledger
-from actions.execution.disruption_budget import Bounds, Scope, read_scopes
+from actions.execution.disruption_budget import read_scopes
 from actions.execution.ledger import Intent, Stage
+from actions.execution.records import Bounds, Scope
 from actions.execution.step import Step, token_of
 from actions.messaging import Messenger, MessengerError
-from actions.reasons import Reason
+from actions.reasons import Refusal
 
 # The scopes of a target in a group, or None.
 RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
@@ -46,11 +47,11 @@ class Executor:
     messenger: Messenger
     begin: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
-    forbids: Callable[[Connection, Step], Reason | None]
+    forbids: Callable[[Connection, Step], Refusal | None]
     check: Callable[[], None]
     recent_scopes: RecentScopes
 
-    def execute(self, step: Step) -> Intent | Reason:
+    def execute(self, step: Step) -> Intent | Refusal:
         """The intent with its outcome, or why the step may not begin.
 
         Raises botocore's errors where reading failed before anything was sent: try again later.
@@ -59,7 +60,7 @@ class Executor:
             intent = ledger.read_intent(connection, step.run_id, step.index)
         if intent is None:
             prepared = self._prepare(step)
-            return prepared if isinstance(prepared, Reason) else self._start(step, prepared)
+            return prepared if isinstance(prepared, Refusal) else self._start(step, prepared)
         if intent.stage is Stage.DISPATCHED:
             return self._resume(step, intent)
         return intent
@@ -82,10 +83,10 @@ class Executor:
             return intent
         return self._settle(intent, *self._settle_after_crash(step, intent))
 
-    def _prepare(self, step: Step) -> Intent | Reason:
+    def _prepare(self, step: Step) -> Intent | Refusal:
         """Claim the target and observe it: the intent, settled where nothing is to be sent."""
         fence = self._claim(step)
-        if isinstance(fence, Reason):
+        if isinstance(fence, Refusal):
             return fence
         now = self.clock()
         stage, outcome, error = Stage.INTENT, None, None
@@ -106,8 +107,8 @@ class Executor:
             before = dict(observation.before)
             if observation.already:
                 stage, outcome = Stage.OBSERVED, Outcome.NOOP
-        except (NotActionableError, MessengerError) as refusal:
-            stage, outcome, error = Stage.OBSERVED, Outcome.FAILED, str(refusal)
+        except (NotActionableError, MessengerError) as reason:
+            stage, outcome, error = Stage.OBSERVED, Outcome.FAILED, str(reason)
         return Intent(
             run_id=step.run_id,
             step=step.index,
@@ -124,15 +125,15 @@ class Executor:
             ended_at=self.clock() if outcome else None,
         )
 
-    def _claim(self, step: Step) -> int | Reason:
+    def _claim(self, step: Step) -> int | Refusal:
         scopes: Sequence[Scope] = ()
         if step.action.removes_capacity and step.reverses is None:
             scopes = self._scopes(step)
         with self.begin() as connection:
             now = self.clock()
-            reason = self.forbids(connection, step)
-            fence = reason or claims.acquire(connection, step.claim_request(scopes), now)
-            if not isinstance(fence, Reason):
+            refusal = self.forbids(connection, step)
+            fence = refusal or claims.acquire(connection, step.claim_request(scopes), now)
+            if not isinstance(fence, Refusal):
                 log.append(connection, now, _claimed(step, fence))
         return fence
 
@@ -154,22 +155,22 @@ class Executor:
                 f"{step.target} is not as {reverses.intent.action} left it: somebody changed it"
             )
 
-    def _start(self, step: Step, intent: Intent) -> Intent | Reason:
+    def _start(self, step: Step, intent: Intent) -> Intent | Refusal:
         """Record the new step, and call AWS where there is something to send."""
         if intent.stage is not Stage.INTENT:
             with self.begin() as connection:
                 ledger.record(connection, intent)
             return intent
-        reason = self._record_dispatch(step, intent)
-        return reason or self._settle(intent, *self._call(step, intent))
+        refusal = self._record_dispatch(step, intent)
+        return refusal or self._settle(intent, *self._call(step, intent))
 
-    def _record_dispatch(self, step: Step, intent: Intent) -> Reason | None:
+    def _record_dispatch(self, step: Step, intent: Intent) -> Refusal | None:
         """Record the intent and its dispatch in one transaction, or why it may not be sent."""
         with self.begin() as connection:
-            reason, now = self._why_not_any_more(connection, step, intent), self.clock()
+            refusal, now = self._why_not_any_more(connection, step, intent), self.clock()
             after = (
                 replace(intent, stage=Stage.DISPATCHED, dispatched_at=now)
-                if reason is None
+                if refusal is None
                 else replace(
                     intent,
                     stage=Stage.OBSERVED,
@@ -179,11 +180,11 @@ class Executor:
                 )
             )
             ledger.record(connection, intent, after)
-        return reason
+        return refusal
 
     def _why_not_any_more(
         self, connection: Connection, step: Step, intent: Intent
-    ) -> Reason | None:
+    ) -> Refusal | None:
         return self.forbids(connection, step) or claims.why_lost(
             connection, intent.target, intent.run_id, intent.fence
         )
@@ -193,8 +194,8 @@ class Executor:
         result, error = self._settle_after_crash(step, intent)
         if result.outcome is not Outcome.CHANGED and step.action.idempotent:
             with self.begin() as connection:
-                reason = self._why_not_any_more(connection, step, intent)
-            if reason is None:
+                refusal = self._why_not_any_more(connection, step, intent)
+            if refusal is None:
                 result, error = self._call(step, intent)
         return self._settle(intent, result, error)
 

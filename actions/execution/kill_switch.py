@@ -29,14 +29,13 @@ def read_switch(connection: Connection) -> Switch | None:
     )
 
 
-def is_paused(connection: Connection, *, lock: bool = False) -> bool:
-    """Whether the switch is on; unknown counts as paused.
+def read_paused(connection: Connection, *, lock: bool = False) -> bool | None:
+    """Whether the switch is on; None is unknown, and counts as paused.
 
     `lock` keeps the row locked to the end of the transaction: claims are serialised by it.
     """
     query = select(switch.c.paused)
-    paused = connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
-    return paused is None or paused
+    return connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
 
 
 def set_paused(

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from actions.audit import log
+from actions.audit.chain import canonical
 from actions.base import CallResult, Outcome
 from actions.tables import intents
 
@@ -85,9 +86,9 @@ def record(connection: Connection, *stages: Intent) -> None:
     """Store a new step as it is at the last of these stages; each gets its audit record."""
     intent = stages[-1]
     values = vars(intent) | {
-        "params": log.canonical(intent.params),
-        "before": log.canonical(intent.before),
-        "made": log.canonical(intent.made),
+        "params": canonical(intent.params),
+        "before": canonical(intent.before),
+        "made": canonical(intent.made),
     }
     connection.execute(insert(intents).values(values))
     log.append(connection, intent.dispatched_at or intent.started_at, *map(_event, stages))
@@ -100,7 +101,7 @@ def settle(
     values = {
         "stage": Stage.OBSERVED,
         "outcome": result.outcome,
-        "made": log.canonical(result.made),
+        "made": canonical(result.made),
         "error": error,
         "ended_at": now,
     }

@@ -17,6 +17,7 @@ from sqlalchemy import (
     select,
 )
 
+from actions.execution.records import Attempts
 from actions.tables import attempts, insert_into
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
@@ -35,39 +36,6 @@ _COUNTS = select(
     _since(attempts.c.group_name, "hour").label("group_hour"),
     _since(attempts.c.playbook, "hour").label("playbook_hour"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rates:
-    """The most attempts in any hour or day."""
-
-    target_per_hour: int = 3
-    target_per_day: int = 7
-    group_per_hour: int = 10
-    playbook_per_hour: int = 30
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempts:
-    """How many attempts there were in the last hour and day."""
-
-    target_hour: int
-    target_day: int
-    group_hour: int
-    playbook_hour: int
-
-    def exceeds(self, rates: Rates) -> str | None:
-        """The limit that one more attempt would break, in words; None where it breaks none."""
-        counted = (
-            (self.target_hour, rates.target_per_hour, "an hour on this target"),
-            (self.target_day, rates.target_per_day, "a day on this target"),
-            (self.group_hour, rates.group_per_hour, "an hour in this group"),
-            (self.playbook_hour, rates.playbook_per_hour, "an hour by this playbook"),
-        )
-        for count, limit, where in counted:
-            if count >= limit:
-                return f"{count} of {limit} {where} are used up"
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actions.base import Action, Impact
-from actions.execution.claims import ClaimRequest
-from actions.execution.disruption_budget import Bounds, Scope
 from actions.execution.ledger import Intent
-from actions.execution.rate_limits import Rates
+from actions.execution.records import Bounds, ClaimRequest, Rates, Scope
 
 
 @dataclass(frozen=True)

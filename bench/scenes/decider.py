@@ -17,7 +17,7 @@ from demo.stack.processes import Processes
 from models.inference.artifact import load_shipped
 from models.inference.detector import judge
 from receiver.db.database import database
-from receiver.decision.model import Act, Ask, Refusal
+from receiver.decision.model import Act, Ask, Refuse
 from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.aws_state import AwsReader
@@ -139,7 +139,7 @@ def _decide(pipeline: DecisionPipeline, waiting: QueuedAlert, now: float) -> Dec
         last_seen_at=now - 1,
     )
     decision = pipeline.decide(run, lambda: episode, now).decision
-    if isinstance(decision, Refusal):
+    if isinstance(decision, Refuse):
         return DecidedAlert(
             NOTHING, "", approval=False, reason=f"{decision.reason}: {decision.detail}"
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.aws.inventory import OPT_IN_TAG
 
 _TAGS = {OPT_IN_TAG: "true"}

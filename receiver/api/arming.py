@@ -12,8 +12,8 @@ from receiver.api.comment import Comment
 from receiver.api.fields import Time
 from receiver.api.params import PlaybookName
 from receiver.api.parts import parts_of
-from receiver.controls.arming import ALL
 from receiver.controls.promotion import ArmRequest, NoSuchPlaybookError, NotJustifiedError
+from receiver.controls.records import ALL
 from receiver.controls.views import arming_view
 from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers

@@ -21,7 +21,7 @@ from receiver.api.fields import Id, Page, Time
 from receiver.api.params import Cursor, Limit, RunId, Why
 from receiver.api.parts import parts_of
 from receiver.controls import overrides
-from receiver.controls.overrides import Effect, Override
+from receiver.controls.records import Effect, Override
 from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented

@@ -7,7 +7,7 @@ import structlog
 
 from actions.assurance import cloudtrail, reconcile
 from actions.assurance.reconcile import FindingKind
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.execution import ledger
 from receiver.audit.metrics import ReconcileMetrics
 from receiver.db.database import Database

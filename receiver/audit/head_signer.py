@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actions.audit import log, signed_heads
 from actions.audit.archive import Archive, ArchiveError, archive_at
 from actions.audit.chain import Checkpoint, Verification
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from receiver.audit.metrics import HeadMetrics
 from receiver.db.database import Database
 from receiver.runtime.periodic import Periodic

@@ -15,7 +15,7 @@ from receiver.api.params import RunId
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
-from receiver.controls.overrides import Effect
+from receiver.controls.records import Effect
 from receiver.http.auth import require_role
 from receiver.http.tokens import Role
 from receiver.playbooks.matchers import MatcherError, parse

@@ -2,37 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from actions.audit import log
-from actions.audit.log import canonical
+from actions.audit.chain import canonical
+from receiver.controls.records import Effect, Override
 from receiver.db.tables import overrides
-from receiver.playbooks.matchers import Matcher, parse
-
-
-class Effect(StrEnum):
-    HOLD = "hold"
-    OBSERVE = "observe"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Override:
-    """Applies to alerts that all matchers match, from `starts_at` to `ends_at` (epoch seconds)."""
-
-    id: str
-    matchers: Sequence[Matcher]
-    effect: Effect
-    starts_at: float
-    ends_at: float
-    created_by: str
-    comment: str
-
-    def applies_to(self, labels: Mapping[str, str], now: float) -> bool:
-        in_time = self.starts_at <= now < self.ends_at
-        return in_time and all(matcher.matches(labels) for matcher in self.matchers)
+from receiver.playbooks.matchers import parse
 
 
 def add(connection: Connection, override: Override, now: float) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from receiver.controls import arming
-from receiver.controls.arming import ArmedMode, Arming, armed_mode
 from receiver.controls.promotion_criteria import Figures, figures, shortfalls
+from receiver.controls.records import ALL, ArmedMode, Arming, active, armed_mode
 from receiver.db.database import Database
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
@@ -26,7 +26,7 @@ class NotJustifiedError(Exception):
 class ArmRequest:
     """An admin's request to arm a playbook up to `mode`.
 
-    `service` is a group's name, or `arming.ALL`. `by` is who, `comment` why. `force` overrules the
+    `service` is a group's name, or `ALL`. `by` is who, `comment` why. `force` overrules the
     shortfalls, on record.
     """
 
@@ -56,7 +56,7 @@ class Promoter:
         with self.database.write() as connection:
             armings = arming.armings_of(connection, request.playbook)
             present = armed_mode(armings, service, playbook.digest, required=True)
-            last = arming.active(armings, service)
+            last = active(armings, service)
             since = last.since if last else None
             record = figures(connection, playbook, service, since)
             against = self._shortfalls(present, request, record)
@@ -87,7 +87,7 @@ class Promoter:
         return new
 
     def effective_mode(
-        self, playbook: Playbook, armings: Sequence[Arming], service: str = arming.ALL
+        self, playbook: Playbook, armings: Sequence[Arming], service: str = ALL
     ) -> Mode:
         """The lowest of the service's mode, the playbook's mode and what its armings allow."""
         required = self.settings.arming_required

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
-from receiver.controls.arming import ALL, ArmedMode
+from receiver.controls.records import ALL, ArmedMode
 from receiver.db.tables import runs
 from receiver.playbooks.schema import Playbook
 from receiver.runs.model import State

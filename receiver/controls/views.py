@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from actions.catalog.registry import CATALOG
-from actions.execution.circuit_breakers import Breaker
-from receiver.controls.arming import Arming
+from actions.catalog.registry import find_action
+from actions.execution.records import Breaker
+from receiver.controls.records import Arming
 from receiver.playbooks.schema import Playbook
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode
@@ -32,7 +32,7 @@ def playbook_view(
                 "action": step.action,
                 "params": step.params,
                 "when": str(step.when) if step.when else None,
-                "ask": step.ask or CATALOG[step.action].needs_approval,
+                "ask": step.ask or find_action(step.action).needs_approval,
             }
             for step in playbook.steps
         ],

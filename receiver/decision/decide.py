@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from actions.reasons import Reason
-from receiver.controls.overrides import Effect
+from receiver.controls.limits import override_modes
 from receiver.decision.guards.base import GuardInput, Guards
 from receiver.decision.guards.order import EARLY, KNOWN, LATE
 from receiver.decision.guards.verdict import approval_reasons
@@ -16,7 +16,7 @@ from receiver.decision.model import (
     GuardResult,
     Observe,
     Plan,
-    Refusal,
+    Refuse,
 )
 from receiver.settings import Mode
 
@@ -24,7 +24,7 @@ from receiver.settings import Mode
 RETRY_AFTER_S = 60.0
 
 
-def screen(inputs: GuardInput, guards: Guards = EARLY) -> Refusal | None:
+def screen(inputs: GuardInput, guards: Guards = EARLY) -> Refuse | None:
     """A refusal by some of the guards, whose facts are all read; None where all of them pass."""
     _, refusal = _check(inputs, guards)
     return refusal
@@ -40,11 +40,7 @@ def _limit_by_mode(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> 
     """Act, ask or observe: the weakest mode of the service, the playbook and people."""
     snapshot, request = inputs.snapshot, inputs.trigger.request
     limits = [(snapshot.mode, "the service"), (plan.playbook.mode, "the playbook")]
-    limits += [
-        (Mode.OBSERVE, f"override {override.id}")
-        for override in snapshot.overrides or ()
-        if override.effect is Effect.OBSERVE
-    ]
+    limits += override_modes(snapshot.overrides or ())
     # Where the arming is unknown, a guard has refused before.
     if snapshot.arming is not None:
         limits.append(snapshot.arming.limit(plan.playbook.name, plan.target))
@@ -78,12 +74,12 @@ def _check_approval(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) ->
         detail = f"{approval.by} approved another plan than this one"
         gates.append(GuardResult(name="approval", passed=False, detail=detail))
         retry_at = inputs.now + RETRY_AFTER_S
-        return Refusal(reason=Reason.PLAN_CHANGED, detail=detail, gates=gates, retry_at=retry_at)
+        return Refuse(reason=Reason.PLAN_CHANGED, detail=detail, gates=gates, retry_at=retry_at)
     gates.append(GuardResult(name="approval", passed=True, detail=f"approved by {approval.by}"))
     return Act(plan=plan, gates=gates)
 
 
-def _check(inputs: GuardInput, guards: Guards) -> tuple[list[GuardResult], Refusal | None]:
+def _check(inputs: GuardInput, guards: Guards) -> tuple[list[GuardResult], Refuse | None]:
     """Ask the guards until one refuses."""
     gates: list[GuardResult] = []
     for name, guard in guards:
@@ -95,7 +91,7 @@ def _check(inputs: GuardInput, guards: Guards) -> tuple[list[GuardResult], Refus
         retry_at = None
         if answer.reason not in LASTING:
             retry_at = max(answer.retry_at or 0.0, inputs.now + RETRY_AFTER_S)
-        return gates, Refusal(
+        return gates, Refuse(
             reason=answer.reason,
             detail=answer.detail,
             gates=gates,

@@ -10,7 +10,7 @@ from ulid import ULID
 
 from actions.aws import clients as aws
 from receiver.db.database import open_or_empty
-from receiver.decision.model import Act, Ask, Observe, Refusal
+from receiver.decision.model import Act, Ask, Observe, Refuse
 from receiver.decision.pipeline import DecisionPipeline, PipelineResult
 from receiver.decision.snapshot import SnapshotReader
 from receiver.decision.stored_plan import to_stored
@@ -112,7 +112,7 @@ def _decided(result: PipelineResult, alert: Alert) -> dict[str, Any]:
             plan = to_stored(decision.plan, "", alert.labels)
             detail = f"{plan['action']} on {plan['target']}"
             return {"decision": name, "refusal": None, "detail": detail, "plan": plan}
-        case Refusal():
+        case Refuse():
             reason = str(decision.reason)
             return {
                 "decision": "refuse",

@@ -5,9 +5,9 @@ from typing import Any
 
 from actions.aws.inventory import Group
 from actions.base import Impact, TargetKind
-from actions.catalog.registry import CATALOG
-from actions.reasons import Reason
-from receiver.decision.guards.base import GuardInput, Refused
+from actions.catalog.registry import find_action
+from actions.reasons import Reason, Refusal
+from receiver.decision.guards.base import GuardInput
 from receiver.decision.model import Plan, Snapshot
 from receiver.playbooks.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
 from receiver.playbooks.schema import Step
@@ -22,25 +22,25 @@ def remaining_steps(inputs: GuardInput) -> Sequence[Step]:
 
 
 def changes_something(step: Step) -> bool:
-    return CATALOG[step.action].impact is not Impact.HARMLESS
+    return find_action(step.action).impact is not Impact.HARMLESS
 
 
 def changes_instance(step: Step) -> bool:
-    return changes_something(step) and CATALOG[step.action].target is TargetKind.INSTANCE
+    return changes_something(step) and find_action(step.action).target is TargetKind.INSTANCE
 
 
-def choose(inputs: GuardInput) -> Plan | Refused:
+def choose(inputs: GuardInput) -> Plan | Refusal:
     """The first remaining step of the ladder whose condition holds."""
     facts = _condition_facts(inputs)
     for rung, step in enumerate(remaining_steps(inputs), inputs.snapshot.rung):
         holds = True if step.when is None else step.when.evaluate(facts)
         if holds is None:
             detail = f"unknown whether the step's condition holds: {step.when}"
-            return Refused(Reason.CONDITION_UNKNOWN, detail)
+            return Refusal(Reason.CONDITION_UNKNOWN, detail)
         if holds:
             return _plan(inputs, rung, step)
     which = "further step" if inputs.snapshot.rung else "step"
-    return Refused(Reason.NO_STEP, f"the condition of no {which} holds")
+    return Refusal(Reason.NO_STEP, f"the condition of no {which} holds")
 
 
 def chosen_plan(inputs: GuardInput) -> Plan:
@@ -48,13 +48,13 @@ def chosen_plan(inputs: GuardInput) -> Plan:
     match choose(inputs):
         case Plan() as plan:
             return plan
-        case Refused(detail=detail):
+        case Refusal(detail=detail):
             raise RuntimeError(f"unreachable: the step guard refuses this: {detail}")
 
 
-def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refused:
+def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
     snapshot = inputs.snapshot
-    kind = CATALOG[step.action].target
+    kind = find_action(step.action).target
     target = {
         TargetKind.GROUP: snapshot.group,
         TargetKind.INSTANCE: _instance_id(snapshot),
@@ -62,7 +62,7 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refused:
     }[kind]
     if target is None:
         detail = f"{step.action} needs a target of kind {kind}, and the alert names none"
-        return Refused(Reason.NO_TARGET, detail)
+        return Refusal(Reason.NO_TARGET, detail)
     return Plan(
         playbook=inputs.playbooks[0],
         rung=rung,

@@ -5,16 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions.audit.log import canonical
+from actions.audit.chain import canonical
 from actions.aws.inventory import Group, Instance
 from actions.base import TargetKind
-from actions.execution.circuit_breakers import Breaker
-from actions.execution.claims import Claim
-from actions.execution.disruption_budget import Scope, share
-from actions.execution.rate_limits import Attempts
+from actions.execution.records import Attempts, Breaker, Claim, Scope, share
 from actions.reasons import Reason
-from receiver.controls.arming import ArmedMode
-from receiver.controls.overrides import Override
+from receiver.controls.records import ArmedMode, Override
 from receiver.playbooks.schema import Playbook, Step
 from receiver.settings import Mode
 
@@ -187,7 +183,7 @@ class Observe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class Refuse:
     """`retry_at` is when a repeat of the alert is decided again; None for never.
 
     `caused_by` is the run whose action caused the alert.
@@ -200,4 +196,4 @@ class Refusal:
     caused_by: str | None = None
 
 
-Decision = Act | Ask | Observe | Refusal
+Decision = Act | Ask | Observe | Refuse

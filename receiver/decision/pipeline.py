@@ -13,7 +13,7 @@ from receiver.decision.decide import decide, screen
 from receiver.decision.guards.base import GuardInput, Guards
 from receiver.decision.guards.order import EARLY, KNOWN, PLAIN, STORM
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.model import Decision, Refusal, Request, Snapshot, Trigger
+from receiver.decision.model import Decision, Refuse, Request, Snapshot, Trigger
 from receiver.decision.snapshot import MANY, SnapshotReader
 from receiver.evidence.prometheus import Prometheus
 from receiver.evidence.promql_recheck import read_facts, recheck
@@ -171,7 +171,7 @@ class DecisionPipeline:
 
     def _remember(self, candidate: _Candidate, result: PipelineResult) -> PipelineResult:
         decision = result.decision
-        fleeting = isinstance(decision, Refusal) and decision.reason in _FLEETING
+        fleeting = isinstance(decision, Refuse) and decision.reason in _FLEETING
         # Overrides match labels, which other alerts of the target may not have.
         if not result.snapshot.overrides and not fleeting:
             # Without the evidence, which is large, and which the run has.
@@ -197,7 +197,7 @@ class DecisionPipeline:
         if refusal is None and judged:
             verdict = recent.verdict
             decision = decide(candidate.inputs(snapshot, verdict))
-            refusal = decision if isinstance(decision, Refusal) else None
+            refusal = decision if isinstance(decision, Refuse) else None
         if refusal is None:
             return None
         if refusal.reason not in _BY_EPISODE:

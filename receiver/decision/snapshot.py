@@ -16,7 +16,7 @@ from actions.execution import (
     ledger,
     rate_limits,
 )
-from receiver.controls import arming, overrides
+from receiver.controls import arming, overrides, records
 from receiver.db.database import Database
 from receiver.decision.model import Approval, RecentAction, Snapshot
 from receiver.evidence.aws_state import AwsReader
@@ -106,9 +106,9 @@ class SnapshotReader:
             with self.database.read() as connection:
                 recorded = replace(
                     _with_records(connection, snapshot, run, playbook.name, now),
-                    arming=arming.armed_mode(
+                    arming=records.armed_mode(
                         arming.armings_of(connection, playbook.name),
-                        snapshot.group or arming.ALL,
+                        snapshot.group or records.ALL,
                         playbook.digest,
                         required=self.arming_required,
                     ),

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 import structlog
 
-from actions.aws import context, errors, inventory
-from actions.aws.clients import AWS_ERRORS, Aws
+from actions.aws import context, errors, inventory, target_health
+from actions.aws.client_set import Aws
+from actions.aws.clients import AWS_ERRORS
 from actions.aws.inventory import Group, Instance, NotActionableError
 from receiver.evidence.source import Source
 from receiver.runtime.cache import BoundedCache
@@ -48,7 +49,7 @@ class AwsReads:
         return self._read(lambda: context.is_termination_protected(self.aws, instance_id))
 
     def target_health(self, arn: str, *, guess: bool = False) -> TargetHealth | None:
-        return self._read(lambda: context.read_target_health(self.aws, arn), guess=guess)
+        return self._read(lambda: target_health.read_target_health(self.aws, arn), guess=guess)
 
     def refreshes(self, group: str, *, guess: bool = False) -> Sequence[str] | None:
         return self._read(lambda: context.active_refreshes(self.aws, group), guess=guess)

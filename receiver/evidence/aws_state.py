@@ -11,7 +11,7 @@ from actions.aws import context, inventory
 from actions.aws.inventory import Group, Instance
 from actions.base import TargetKind
 from actions.execution import disruption_budget
-from actions.execution.disruption_budget import Bounds, Scope
+from actions.execution.records import Bounds, Scope
 from receiver.evidence.aws_reads import AwsReads, TargetHealth
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target, private_address

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from actions.aws.clients import AWS_ERRORS, Aws
+from actions.aws.client_set import Aws
+from actions.aws.clients import AWS_ERRORS
 from models.features.evidence import Evidence
 from models.inference import artifact
 from models.inference.artifact import Manifest, Model, ModelError

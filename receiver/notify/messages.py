@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from actions.base import Impact, Outcome
-from actions.catalog.registry import CATALOG
+from actions.catalog.registry import find_action
 from receiver.audit.tail import Record
 from receiver.runs.model import Run
 from receiver.runtime.redaction import plain
@@ -109,7 +109,7 @@ def _kind(record: Record) -> MessageKind | None:
         return _KINDS.get(record.event)
     if record.detail.get("undoes") is not None:
         return None
-    if CATALOG[record.detail["action"]].impact is Impact.HARMLESS:
+    if find_action(record.detail["action"]).impact is Impact.HARMLESS:
         return MessageKind.ESCALATED
     acted = record.detail.get("outcome") in {Outcome.CHANGED, Outcome.UNKNOWN}
     return MessageKind.ACTED if acted else None

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from actions.reasons import Reason
 from models.inference.parameters import FaultKind
 from models.inference.verdict import Answer
-from receiver.controls.overrides import Effect
+from receiver.controls.records import Effect
 from receiver.playbook_testing.series import expand
 from receiver.settings import Mode
 

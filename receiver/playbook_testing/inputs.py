@@ -4,15 +4,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from actions.aws.inventory import INSTANCE_ID, OPT_IN_TAG, Group, Instance, Member
 from actions.base import TargetKind
-from actions.execution.circuit_breakers import FAILURES, Breaker
-from actions.execution.claims import Claim
-from actions.execution.disruption_budget import Bounds, scopes_of
-from actions.execution.rate_limits import Attempts
+from actions.execution.circuit_breakers import FAILURES
+from actions.execution.disruption_budget import scopes_of
+from actions.execution.records import Attempts, Bounds, Breaker, Claim
 from models.features.evidence import Evidence, Series
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Contribution, Verdict
-from receiver.controls.arming import FREE
-from receiver.controls.overrides import Override
+from receiver.controls.records import FREE, Override
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.model import Snapshot, Trigger
 from receiver.playbook_testing.cases import (

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from receiver.decision.decide import decide
-from receiver.decision.model import Decision, Refusal
+from receiver.decision.model import Decision, Refuse
 from receiver.playbook_testing.cases import TestCase, TestFile
 from receiver.playbook_testing.inputs import Judge, guard_input
 from receiver.playbooks.loader import Finding, Playbooks, findings
@@ -53,11 +53,11 @@ def run(folder: Path, playbooks: Playbooks, judge: Judge) -> Report:
 
 def _differences(case: TestCase, playbooks: Playbooks, judge: Judge) -> Iterator[str]:
     decision, expect = decide(guard_input(case, playbooks, judge)), case.expect
-    name = "refuse" if isinstance(decision, Refusal) else type(decision).__name__.lower()
+    name = "refuse" if isinstance(decision, Refuse) else type(decision).__name__.lower()
     if name != expect.decision:
         yield f"expected {expect.decision}, got {name}: {_describe(decision)}"
         return
-    if isinstance(decision, Refusal):
+    if isinstance(decision, Refuse):
         if expect.refusal is not None and decision.reason is not expect.refusal:
             yield f"expected {expect.refusal}, got {decision.reason}: {decision.detail}"
         return
@@ -72,6 +72,6 @@ def _differences(case: TestCase, playbooks: Playbooks, judge: Judge) -> Iterator
 
 
 def _describe(decision: Decision) -> str:
-    if isinstance(decision, Refusal):
+    if isinstance(decision, Refuse):
         return f"{decision.reason}, {decision.detail}"
     return f"{decision.plan.step.action} on {decision.plan.target}"

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from actions.audit.log import canonical
+from actions.audit.chain import canonical
 from actions.base import Impact
-from actions.execution.disruption_budget import Bounds
-from actions.execution.rate_limits import Rates
+from actions.execution.records import Bounds, Rates
 from receiver.playbooks.field_types import (
     ActionName,
     AlertMatcher,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from actions.aws import inventory
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
-from receiver.controls.arming import Arming, armed_mode
+from receiver.controls.records import Arming, armed_mode
 from receiver.evidence.prometheus import Prometheus
 from receiver.evidence.prometheus_answers import AlertingRule
 from receiver.playbooks.loader import Playbooks

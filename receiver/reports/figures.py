@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actions.base import Impact, Outcome
-from actions.catalog.registry import CATALOG
+from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
 from receiver.runs.model import Run, State
 
@@ -195,7 +195,7 @@ def availability(query: Callable[[str], float | None] | None, seconds: float) ->
 
 def _changes_aws(step: Intent) -> bool:
     """False for notifications and pages."""
-    return CATALOG[step.action].impact is not Impact.HARMLESS
+    return find_action(step.action).impact is not Impact.HARMLESS
 
 
 def _was_right(incident: Incident) -> bool | None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from actions.audit import log
-from actions.audit.log import canonical
+from actions.audit.chain import canonical
 from receiver.db.tables import runs as table
 from receiver.runs import store
 from receiver.runs.model import Run

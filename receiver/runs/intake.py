@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select
 from ulid import ULID
 
 from actions.audit import log
-from actions.audit.log import canonical
+from actions.audit.chain import canonical
 from actions.aws.inventory import GROUP_NAME, INSTANCE_ID
 from receiver.db.tables import runs
 from receiver.runs.model import Run, State

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, update
 
 from actions.audit import log
-from actions.audit.log import canonical
+from actions.audit.chain import canonical
 from actions.execution import claims
 from receiver.db.tables import runs
 from receiver.runs.model import Run, State

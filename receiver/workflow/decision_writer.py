@@ -14,7 +14,7 @@ from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
 from receiver.db.database import Database
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.model import Act, Ask, Observe, Plan, Refusal
+from receiver.decision.model import Act, Ask, Observe, Plan, Refuse
 from receiver.decision.pipeline import PipelineResult
 from receiver.decision.stored_plan import to_stored
 from receiver.evidence.plot_data import plot_series
@@ -133,7 +133,7 @@ class DecisionWriter:
         )
 
 
-def failure_text(decision: Observe | Refusal) -> str:
+def failure_text(decision: Observe | Refuse) -> str:
     """Why a run that acted, and whose target did not recover, takes no further step."""
     observing = isinstance(decision, Observe)
     reason = "the mode is observe" if observing else decision.gates[-1].detail
@@ -142,7 +142,7 @@ def failure_text(decision: Observe | Refusal) -> str:
     )
 
 
-def final_state(run: Run, decision: Observe | Refusal) -> tuple[State, dict[str, Any]]:
+def final_state(run: Run, decision: Observe | Refuse) -> tuple[State, dict[str, Any]]:
     """The state in which a run ends that did nothing, and the columns to set."""
     if isinstance(decision, Observe):
         plan = to_stored(decision.plan, run.id, run.labels)

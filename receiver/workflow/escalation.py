@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import structlog
 
 from actions.base import Outcome
-from actions.catalog.registry import CATALOG
-from actions.reasons import Reason
+from actions.catalog.registry import find_action
+from actions.reasons import Refusal
 from receiver.runs.model import Run
 from receiver.workflow.steps import ESCALATE_FROM, StepRunner, plan_of, step_of
 
@@ -24,7 +24,7 @@ class Escalation:
     def escalate(self, run: Run) -> None:
         """Perform each step; a denial or failure is logged, and the run ends all the same."""
         for number, stored in enumerate(plan_of(run)["escalate"]):
-            action = CATALOG[stored["action"]]
+            action = find_action(stored["action"])
             step = replace(
                 step_of(run),
                 index=ESCALATE_FROM + number,
@@ -34,6 +34,6 @@ class Escalation:
                 cooldown_s=0.0,
             )
             result = self.step_runner.run_step(run, step)
-            if isinstance(result, Reason) or result.outcome is not Outcome.CHANGED:
-                error = str(result) if isinstance(result, Reason) else result.error
+            if isinstance(result, Refusal) or result.outcome is not Outcome.CHANGED:
+                error = str(result.reason) if isinstance(result, Refusal) else result.error
                 _log.error("escalation_failed", run=run.id, action=action.name, error=error)

@@ -13,17 +13,17 @@ from structlog.contextvars import bound_contextvars
 
 from actions.aws.errors import NOT_AUTHORIZED, TRANSIENT
 from actions.base import Outcome, Progress
-from actions.catalog.registry import CATALOG
+from actions.catalog.registry import find_action
 from actions.execution import ledger
 from actions.execution.ledger import Intent
-from actions.reasons import Reason
+from actions.reasons import Reason, Refusal
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import store, transitions
 from receiver.runs.model import Run, State
 from receiver.workflow.close_run import RunFinisher
 from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
-from receiver.workflow.steps import DENIAL_TEXTS, StepRunner, plan_of, step_of
+from receiver.workflow.steps import StepRunner, plan_of, step_of
 from receiver.workflow.verification import Verification
 
 _logger = structlog.get_logger()
@@ -110,7 +110,7 @@ class Phases:
             self._redecide(run, run.next_rung - 1, run.steps_begun - (not on_record))
             return
         result = self.step_runner.run_before_steps(run) or self.step_runner.run_step(run, step)
-        if isinstance(result, Reason):
+        if isinstance(result, Refusal):
             self._denied(run, result)
             return
         if result.outcome is Outcome.FAILED:
@@ -141,9 +141,9 @@ class Phases:
         else:
             self._redecide(run, run.next_rung, run.steps_begun)
 
-    def _denied(self, run: Run, reason: Reason) -> None:
+    def _denied(self, run: Run, refusal: Refusal) -> None:
         """The claim is the authority: a change since the decision refuses the step."""
-        detail = DENIAL_TEXTS[reason]
+        detail = refusal.detail
         gates = [*run.gates, {"name": "claim", "passed": False, "detail": detail}]
         if run.steps_begun > 1:
             outcome = f"the next step was refused: {detail}; a person is needed"
@@ -153,7 +153,7 @@ class Phases:
         self.finisher.finish(
             run,
             State.REFUSED,
-            refusal=reason,
+            refusal=refusal.reason,
             outcome=detail,
             gates=gates,
             next_act_at=self.clock() + RETRY_AFTER_S,
@@ -197,7 +197,7 @@ class Phases:
         self.finisher.finish(run, State.SUCCEEDED, outcome=outcome)
 
     def _not_recovered(self, run: Run, intent: Intent) -> None:
-        if intent.outcome is Outcome.UNKNOWN and not CATALOG[intent.action].idempotent:
+        if intent.outcome is Outcome.UNKNOWN and not find_action(intent.action).idempotent:
             outcome = (
                 f"it is unknown whether {intent.action} happened, and {intent.target} did not "
                 "recover; a person is needed"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from actions.execution.step import Step
-from actions.reasons import Reason
-from receiver.controls import arming, overrides
+from actions.reasons import Reason, Refusal
+from receiver.controls import arming, limits, overrides
+from receiver.controls.records import ALL, armed_mode
 from receiver.runs import store
 from receiver.runs.model import Run
-from receiver.settings import Mode
 from receiver.workflow.steps import ROLLBACK_FROM, plan_of
 
 
@@ -21,30 +21,29 @@ class Preflight:
     arming_required: bool
     clock: Callable[[], float]
 
-    def why_denied(self, connection: Connection, step: Step) -> Reason | None:
+    def why_denied(self, connection: Connection, step: Step) -> Refusal | None:
         """Why the step may not be performed after all, or None.
 
         Disarming does not block rollback or escalation: both limit the damage of earlier steps.
         """
         run = store.get(connection, step.run_id)
         if run is None:
-            return Reason.OVERRIDE_HOLD
-        if overrides.in_effect(connection, run.labels, self.clock(), group=run.group_name):
-            return Reason.OVERRIDE_HOLD
-        if step.index < ROLLBACK_FROM and self._disarmed(connection, run):
-            return Reason.DISARMED
-        return None
+            return Refusal(Reason.OVERRIDE_HOLD, f"the run {step.run_id} no longer exists")
+        current = overrides.in_effect(connection, run.labels, self.clock(), group=run.group_name)
+        refusal = limits.require_no_hold(current) or limits.require_no_observe(current)
+        if refusal is None and step.index < ROLLBACK_FROM:
+            refusal = self._why_disarmed(connection, run)
+        return refusal
 
-    def _disarmed(self, connection: Connection, run: Run) -> bool:
-        """Whether the playbook's arming no longer allows what the run does."""
+    def _why_disarmed(self, connection: Connection, run: Run) -> Refusal | None:
+        """Why the playbook's arming no longer allows what the run does, or None."""
         plan = plan_of(run)
-        playbook, service = plan["playbook"], plan["group"] or arming.ALL
-        armed = arming.armed_mode(
+        playbook = plan["playbook"]
+        armed = armed_mode(
             arming.armings_of(connection, playbook),
-            service,
+            plan["group"] or ALL,
             plan["version"],
             required=self.arming_required,
         )
-        mode, _ = armed.limit(playbook, plan["target"])
         approved = plan.get("approval") is not None
-        return mode is Mode.OBSERVE or (mode is Mode.APPROVE and not approved)
+        return limits.require_armed(armed, playbook, plan["target"], approved=approved)

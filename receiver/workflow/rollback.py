@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from actions.base import Outcome
-from actions.catalog.registry import CATALOG
+from actions.catalog.registry import CATALOG, find_action
 from actions.execution.ledger import Intent
 from actions.execution.step import ReversedStep
-from actions.reasons import Reason
+from actions.reasons import Reason, Refusal
 from receiver.runs.model import Run
-from receiver.workflow.steps import DENIAL_TEXTS, ROLLBACK_FROM, StepRunner, step_of
+from receiver.workflow.steps import BEFORE_FROM, ROLLBACK_FROM, StepRunner, step_of
 
-_BY_PEOPLE = frozenset({Reason.PAUSED, Reason.OVERRIDE_HOLD})
+# An unknown kill switch counts as paused.
+_BLOCKING = frozenset({Reason.PAUSED, Reason.OVERRIDE_HOLD, Reason.STATE_UNKNOWN})
 _MAY_HAVE_HAPPENED = frozenset({Outcome.CHANGED, Outcome.UNKNOWN})
 
 
@@ -39,9 +40,16 @@ class Rollback:
             if step.step < ROLLBACK_FROM
             and step.step not in reversed_steps
             and step.outcome in _MAY_HAVE_HAPPENED
-            and (everything or CATALOG[step.action].released_at_end)
-            and CATALOG[step.action].undo(self.step_runner.executor.call(step)) is not None
+            and self._must_be_reversed(step, everything=everything)
         ]
+
+    def _must_be_reversed(self, step: Intent, *, everything: bool) -> bool:
+        """A retired action's steps count as reversible, so that a person hears of them."""
+        action = find_action(step.action)
+        if step.action not in CATALOG:
+            return everything or step.step >= BEFORE_FROM
+        undo = action.undo(self.step_runner.executor.call(step))
+        return undo is not None and (everything or action.released_at_end)
 
     def roll_back(self, run: Run, steps: Sequence[Intent]) -> Sequence[str]:
         """Roll the steps back in this order; in words, which could not be, and why.
@@ -50,24 +58,27 @@ class Rollback:
         """
         problems = []
         for step in steps:
+            if step.action not in CATALOG:
+                problems.append(f"{step.action} was not rolled back: the catalogue lacks it now")
+                continue
             result = self._reverse(run, step)
-            if isinstance(result, Reason) and result in _BY_PEOPLE:
+            if isinstance(result, Refusal) and result.reason in _BLOCKING:
                 raise BlockedError
-            if isinstance(result, Reason):
-                problems.append(f"{step.action} was not rolled back: {DENIAL_TEXTS[result]}")
+            if isinstance(result, Refusal):
+                problems.append(f"{step.action} was not rolled back: {result.detail}")
             elif result.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
                 problems.append(f"{step.action} was not rolled back: {result.error}")
         return problems
 
-    def _reverse(self, run: Run, intent: Intent) -> Intent | Reason:
-        action = CATALOG[intent.action]
+    def _reverse(self, run: Run, intent: Intent) -> Intent | Refusal:
+        action = find_action(intent.action)
         undo = action.undo(self.step_runner.executor.call(intent))
         if undo is None:
             raise LookupError(f"{intent.action} cannot be rolled back")
         step = replace(
             step_of(run),
             index=ROLLBACK_FROM + intent.step,
-            action=CATALOG[undo.action],
+            action=find_action(undo.action),
             target=intent.target,
             params=undo.params,
             reverses=ReversedStep(action, intent),

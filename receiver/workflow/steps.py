@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actions.base import Impact, Outcome, TargetKind
-from actions.catalog.registry import CATALOG
+from actions.catalog.registry import find_action
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
-from actions.reasons import Reason
+from actions.reasons import Refusal
 from receiver.playbooks.schema import Limits
 from receiver.runs.model import Run
 from receiver.workflow.metrics import StepMetrics
@@ -19,17 +19,6 @@ from receiver.workflow.metrics import StepMetrics
 BEFORE_FROM, ROLLBACK_FROM, ESCALATE_FROM = 100, 1_000, 2_000
 # Numbers reserved for the `before` steps of each step; a playbook may have fewer.
 _BEFORE_MAX = 10
-DENIAL_TEXTS = {
-    Reason.PAUSED: "a person paused it before it could act",
-    Reason.TARGET_BUSY: "another run took the target first",
-    Reason.COOLDOWN: "another run acted on the target first",
-    Reason.OVERRIDE_HOLD: "a person added an override that holds it",
-    Reason.DISARMED: "the playbook was disarmed before it could act",
-    Reason.RATE_LIMIT: "other runs have used up the rate limit meanwhile",
-    Reason.BREAKER_OPEN: "the playbook's circuit breaker opened meanwhile",
-    Reason.BLAST_RADIUS: "too many other instances are out of service by now",
-    Reason.MIN_HEALTHY: "too few other instances serve by now",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +28,7 @@ class StepRunner:
     executor: Executor
     metrics: StepMetrics
 
-    def run_step(self, run: Run, step: Step) -> Intent | Reason:
+    def run_step(self, run: Run, step: Step) -> Intent | Refusal:
         """As `Executor.execute`, and counted."""
         started = time.perf_counter()
         result = self.executor.execute(step)
@@ -47,11 +36,11 @@ class StepRunner:
             self._count(run, result, time.perf_counter() - started)
         return result
 
-    def run_before_steps(self, run: Run) -> Intent | Reason | None:
+    def run_before_steps(self, run: Run) -> Intent | Refusal | None:
         """The denial or failure that stops the run's next step, or None where all went well."""
         for step in before_steps(run):
             result = self.run_step(run, step)
-            if isinstance(result, Reason):
+            if isinstance(result, Refusal):
                 return result
             harmless = step.action.impact is Impact.HARMLESS
             if not harmless and result.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
@@ -91,7 +80,7 @@ def step_of(run: Run) -> Step:
     return Step(
         run_id=run.id,
         index=run.steps_begun - 1,
-        action=CATALOG[plan["action"]],
+        action=find_action(plan["action"]),
         target=plan["target"],
         params=plan["params"],
         playbook=plan["playbook"],
@@ -107,7 +96,7 @@ def before_steps(run: Run) -> Iterator[Step]:
     """The steps to perform before the one that the run is at."""
     plan, step = plan_of(run), step_of(run)
     for number, stored in enumerate(plan["before"]):
-        action = CATALOG[stored["action"]]
+        action = find_action(stored["action"])
         of_group = action.target is TargetKind.GROUP
         yield replace(
             step,

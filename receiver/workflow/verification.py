@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from actions.aws.clients import AWS_ERRORS, on_behalf_of
+from actions.aws.client_set import on_behalf_of
+from actions.aws.clients import AWS_ERRORS
 from actions.aws.inventory import NotActionableError
 from actions.base import Outcome, Progress
-from actions.catalog.registry import CATALOG
+from actions.catalog.registry import find_action
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.messaging import MessengerError
@@ -30,7 +31,7 @@ class Verification:
         """How far AWS says the effect got; UNDERWAY where AWS does not answer."""
         try:
             with on_behalf_of(run.id):
-                return CATALOG[step.action].progress(self.executor.call(step))
+                return find_action(step.action).progress(self.executor.call(step))
         except (*AWS_ERRORS, NotActionableError, MessengerError) as error:
             _log.warning("progress_read_failed", run=run.id, error=type(error).__name__)
             return Progress.UNDERWAY
@@ -39,7 +40,7 @@ class Verification:
         """Whether metrics show recovery; no data, and no answer, is no recovery."""
         expressions = [plan_of(run)["verify"]["expr"]]
         if step.outcome is Outcome.CHANGED and step.dispatched_at is not None:
-            recovery = CATALOG[step.action].recovery_expr(
+            recovery = find_action(step.action).recovery_expr(
                 self.executor.call(step), step.dispatched_at
             )
             expressions += [recovery] if recovery else []

@@ -14,9 +14,10 @@ from sqlalchemy import text
 from actions.audit import log
 from actions.reasons import Reason
 from receiver.controls import arming
-from receiver.controls.arming import ALL, FREE, ArmedMode, Arming, armed_mode, disarmed, in_canary
+from receiver.controls.arming import disarmed
+from receiver.controls.records import ALL, FREE, ArmedMode, Arming, armed_mode, in_canary
 from receiver.decision.decide import decide
-from receiver.decision.model import Act, Ask, Decision, Observe, Refusal
+from receiver.decision.model import Act, Ask, Decision, Observe, Refuse
 from receiver.gauges import Gauges
 from receiver.runs.model import State
 from receiver.settings import Mode
@@ -89,7 +90,7 @@ def test_the_canary_is_about_as_large_as_was_said(playbook: str, percent: int) -
 def test_the_canary_is_the_same_in_every_process() -> None:
     """A restart, or another replica, takes the very same targets."""
     program = (
-        "from receiver.controls.arming import in_canary;"
+        "from receiver.controls.records import in_canary;"
         "print([in_canary('high-cpu', f'i-{n}', 30) for n in range(50)])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
@@ -132,7 +133,7 @@ def test_what_is_not_armed_is_decided_in_full_and_observed() -> None:
 def test_without_the_armings_nothing_is_done() -> None:
     """Unknown refuses."""
     decision = _decided(None)
-    assert isinstance(decision, Refusal)
+    assert isinstance(decision, Refuse)
     assert (decision.reason, decision.gates[-1].name) == (Reason.STATE_UNKNOWN, "arming")
 
 

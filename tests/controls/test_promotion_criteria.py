@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from ulid import ULID
 
-from receiver.controls.arming import ALL, ArmedMode
 from receiver.controls.promotion_criteria import Figures, figures, shortfalls
+from receiver.controls.records import ALL, ArmedMode
 from receiver.db.database import Database
 from receiver.runs import intake, store, transitions
 from receiver.runs.model import Run, State

@@ -10,16 +10,13 @@ from hypothesis import strategies as st
 
 from actions.aws.inventory import OPT_IN_TAG, Group, Instance, Member
 from actions.base import TargetKind
-from actions.execution.circuit_breakers import Breaker
-from actions.execution.claims import Claim
-from actions.execution.disruption_budget import Scope
-from actions.execution.rate_limits import Attempts
+from actions.execution.records import Attempts, Breaker, Claim, Scope
 from actions.reasons import Reason
 from models.inference.verdict import Answer, Verdict
-from receiver.controls.arming import FREE
+from receiver.controls.records import FREE
 from receiver.decision.decide import RETRY_AFTER_S, decide, screen
 from receiver.decision.guards.base import GuardInput
-from receiver.decision.model import Act, Ask, Decision, Observe, Refusal, Snapshot, Trigger
+from receiver.decision.model import Act, Ask, Decision, Observe, Refuse, Snapshot, Trigger
 from receiver.playbooks.loader import load
 from receiver.settings import Mode
 
@@ -128,7 +125,7 @@ def test_a_groups_cooldown_spares_the_group_and_not_its_members() -> None:
     cooling = replace(SNAPSHOT, claims=_claim(ASG, held=False, left_s=9))
     assert isinstance(decide(replace(INPUTS, snapshot=cooling)), Act)
     surging = decide(replace(INPUTS, snapshot=cooling, verdict=replace(VERDICT, surging=True)))
-    assert isinstance(surging, Refusal)
+    assert isinstance(surging, Refuse)
     assert surging.reason is Reason.COOLDOWN
 
 
@@ -162,7 +159,7 @@ def test_whatever_speaks_against_it_refuses_by_name(
 ) -> None:
     """Each guard, also where what it needs is not known."""
     decision = _decided(**changes)
-    assert isinstance(decision, Refusal)
+    assert isinstance(decision, Refuse)
     assert decision.reason is reason
     assert [gate.passed for gate in decision.gates][-1] is False
     assert decision.gates[-1].detail == decision.detail
@@ -180,7 +177,7 @@ def test_whatever_speaks_against_it_refuses_by_name(
 def test_without_a_clear_verdict_nothing_is_done(verdict: Verdict | None, reason: Reason) -> None:
     """Also where it is not known whether the group surges."""
     decision = decide(replace(INPUTS, verdict=verdict))
-    assert isinstance(decision, Refusal)
+    assert isinstance(decision, Refuse)
     assert decision.reason is reason
 
 
@@ -188,14 +185,14 @@ def test_no_playbook_and_two_playbooks_are_refused() -> None:
     """Nothing is guessed."""
     for playbooks, reason in (([], Reason.NO_PLAYBOOK), ([*PLAYBOOKS] * 2, "ambiguous_playbook")):
         decision = decide(replace(INPUTS, playbooks=playbooks))
-        assert isinstance(decision, Refusal)
+        assert isinstance(decision, Refuse)
         assert decision.reason == reason
 
 
 def test_a_malformed_alert_is_refused_before_anything_else() -> None:
     """Whatever its labels say."""
     decision = decide(replace(INPUTS, trigger=replace(TRIGGER, malformed="no text")))
-    assert isinstance(decision, Refusal)
+    assert isinstance(decision, Refuse)
     assert decision.reason is Reason.MALFORMED_ALERT
 
 
@@ -217,9 +214,9 @@ def test_a_refusal_that_time_may_lift_says_when() -> None:
     """A cooldown's end, or a minute; never for what stays as it is."""
     cooling = _decided(claims=_claim(HOST, held=False, left_s=200))
     paused, lost = _decided(paused=True), _decided(target=None, kind=None)
-    assert isinstance(cooling, Refusal)
-    assert isinstance(paused, Refusal)
-    assert isinstance(lost, Refusal)
+    assert isinstance(cooling, Refuse)
+    assert isinstance(paused, Refuse)
+    assert isinstance(lost, Refuse)
     assert cooling.retry_at == NOW + 200
     assert paused.retry_at == NOW + RETRY_AFTER_S
     assert lost.retry_at is None
@@ -250,7 +247,7 @@ def test_whatever_is_unknown_nothing_is_done(unknown: set[str], answer: Answer) 
     verdict = replace(VERDICT, answer=answer)
     lost: dict[str, Any] = dict.fromkeys(unknown)
     inputs = replace(INPUTS, verdict=verdict, snapshot=replace(SNAPSHOT, **lost))
-    assert isinstance(decide(inputs), Refusal)
+    assert isinstance(decide(inputs), Refuse)
 
 
 @given(

@@ -4,8 +4,7 @@ from sqlalchemy import Connection
 from ulid import ULID
 
 from actions.execution import claims, kill_switch
-from actions.execution.claims import ClaimRequest
-from actions.execution.rate_limits import Rates
+from actions.execution.records import ClaimRequest, Rates
 from receiver.db.database import Database
 from receiver.runs import intake, store, transitions
 from receiver.runs.model import State

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
-from actions.aws.clients import add_run_to_user_agent, on_behalf_of
+from actions.aws.client_set import add_run_to_user_agent, on_behalf_of
 from demo.stack import tools
 from demo.stack.processes import Processes, wait_announced
 

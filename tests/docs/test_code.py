@@ -208,5 +208,5 @@ def test_a_backup_that_is_restored_holds_and_is_paused(shared: Database, tmp_pat
     assert "20 records, the chain is intact" in said
     copy = database(restored)
     with copy.read() as connection:
-        assert kill_switch.is_paused(connection)
+        assert kill_switch.read_paused(connection)
     copy.engine.dispose()

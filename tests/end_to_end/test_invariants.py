@@ -24,7 +24,7 @@ from actions.execution import kill_switch
 from bench.scenes.frozen_aws import FrozenCall, refusal
 from models.inference.verdict import Answer
 from receiver.controls import overrides
-from receiver.controls.overrides import Effect, Override
+from receiver.controls.records import Effect, Override
 from receiver.playbooks.matchers import parse
 from receiver.runs.model import State
 from receiver.workflow.commands import NotNowError

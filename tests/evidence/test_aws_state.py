@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from actions.base import TargetKind
-from actions.execution.disruption_budget import Bounds
+from actions.execution.records import Bounds
 from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost, refusal
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.source import Source

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import StringConstraints
 
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.aws.inventory import NotActionableError, read_group
 from actions.base import (
     Action,

@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from actions.aws.clients import Aws
-from actions.aws.context import UNREGISTERED, read_target_states
+from actions.aws.client_set import Aws
+from actions.aws.target_health import UNREGISTERED, read_target_states
 from actions.base import (
     Action,
     Call,

@@ -11,8 +11,8 @@ replace an instance that is registered nowhere: use `enter_standby` there.
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.context import read_target_states
 from actions.aws.inventory import NotActionableError, read_member
+from actions.aws.target_health import read_target_states
 from actions.base import Call, Observation
 from actions.catalog.load_balancing._registration import ChangesRegistration, registered
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from actions.reasons import Reason
+from actions.reasons import Refusal
 from models.inference.verdict import Verdict
 from receiver.decision.model import Snapshot, Trigger
 from receiver.playbooks.schema import Playbook
@@ -20,16 +20,6 @@ class GuardInput:
     now: float
 
 
-@dataclass(frozen=True)
-class Refused:
-    """`retry_at` and `caused_by` as in `Refusal`."""
-
-    reason: Reason
-    detail: str
-    retry_at: float | None = None
-    caused_by: str | None = None
-
-
-Guard = Callable[[GuardInput], str | Refused]
+Guard = Callable[[GuardInput], str | Refusal]
 # Pairs of a gate's name and its guard, in the order in which they are checked.
 Guards = Sequence[tuple[str, Guard]]

@@ -1,29 +1,29 @@
 """Guards for a storm: where a whole group alerts, no single instance is touched."""
 
-from actions.reasons import Reason
-from receiver.decision.guards.base import GuardInput, Refused
+from actions.reasons import Reason, Refusal
+from receiver.decision.guards.base import GuardInput
 from receiver.decision.ladder import changes_instance, chosen_plan, remaining_steps
 
 
-def require_step_beyond_instances(inputs: GuardInput) -> str | Refused:
+def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
     """In a storm, some remaining step must be on the group, whatever the verdict will be."""
     storm = inputs.snapshot.storm
     if storm is None:
         detail = "unknown how many instances of the group alert"
-        return Refused(Reason.STATE_UNKNOWN, detail)
+        return Refusal(Reason.STATE_UNKNOWN, detail)
     if storm and all(changes_instance(step) for step in remaining_steps(inputs)):
         return _refuse(inputs)
     return "storm: no step on a single instance" if storm else "no storm"
 
 
-def require_step_off_instances(inputs: GuardInput) -> str | Refused:
+def require_step_off_instances(inputs: GuardInput) -> str | Refusal:
     """In a storm, the chosen step must not be on a single instance."""
     if inputs.snapshot.storm and changes_instance(chosen_plan(inputs).step):
         return _refuse(inputs)
     return "no step on a single instance in a storm"
 
 
-def _refuse(inputs: GuardInput) -> Refused:
+def _refuse(inputs: GuardInput) -> Refusal:
     alerting, asg = inputs.snapshot.alerting or (), inputs.snapshot.asg
     size = len(asg.members) if asg else 0
-    return Refused(Reason.STORM, f"{len(alerting)} of {size} instances of the group alert")
+    return Refusal(Reason.STORM, f"{len(alerting)} of {size} instances of the group alert")

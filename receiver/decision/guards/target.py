@@ -2,12 +2,12 @@
 
 from actions.aws.inventory import OPT_IN_TAG, Instance
 from actions.base import TargetKind
-from actions.reasons import Reason
-from receiver.decision.guards.base import GuardInput, Refused
+from actions.reasons import Reason, Refusal
+from receiver.decision.guards.base import GuardInput
 from receiver.decision.guards.recent_acts import why_caused_by_us
 
 
-def require_proven_target(inputs: GuardInput) -> str | Refused:
+def require_proven_target(inputs: GuardInput) -> str | Refusal:
     snapshot, instance = inputs.snapshot, inputs.snapshot.instance
     if snapshot.group is not None and snapshot.asg is None:
         return _unproven(f"AWS did not confirm the group {snapshot.group}")
@@ -38,7 +38,7 @@ def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:
     return None
 
 
-def require_membership(inputs: GuardInput) -> str | Refused:
+def require_membership(inputs: GuardInput) -> str | Refusal:
     """The group, even as it was read a moment ago, must have the target as a member."""
     snapshot, asg = inputs.snapshot, inputs.snapshot.asg
     if asg is None:
@@ -48,7 +48,7 @@ def require_membership(inputs: GuardInput) -> str | Refused:
     return f"member of {asg.name}"
 
 
-def require_not_newborn(inputs: GuardInput) -> str | Refused:
+def require_not_newborn(inputs: GuardInput) -> str | Refusal:
     """An instance that a scaling action of ours launched is expected to be busy at first."""
     if inputs.trigger.request is not None:
         return "requested by a person"
@@ -65,5 +65,5 @@ def require_not_newborn(inputs: GuardInput) -> str | Refused:
     return "not launched by a recent action of ours"
 
 
-def _unproven(detail: str) -> Refused:
-    return Refused(Reason.TARGET_UNPROVEN, detail)
+def _unproven(detail: str) -> Refusal:
+    return Refusal(Reason.TARGET_UNPROVEN, detail)

@@ -3,48 +3,48 @@
 from collections.abc import Iterator
 from typing import assert_never
 
-from actions.catalog.registry import CATALOG
-from actions.reasons import Reason
+from actions.catalog.registry import find_action
+from actions.reasons import Reason, Refusal
 from models.inference.verdict import Answer
-from receiver.decision.guards.base import GuardInput, Refused
+from receiver.decision.guards.base import GuardInput
 from receiver.decision.ladder import chosen_plan
 from receiver.decision.model import Plan
 
 
-def require_not_refuted(inputs: GuardInput) -> str | Refused:
+def require_not_refuted(inputs: GuardInput) -> str | Refusal:
     """An undecided verdict passes where the playbook allows some step on it."""
     verdict = inputs.verdict
     if verdict is None:
-        return Refused(Reason.VERDICT_UNDECIDED, "the re-check gave no verdict")
+        return Refusal(Reason.VERDICT_UNDECIDED, "the re-check gave no verdict")
     reasons = "; ".join(reason.text for reason in verdict.contributions) or "no reasons given"
     match verdict.answer:
         case Answer.CONFIRMED:
             return reasons
         case Answer.REFUTED:
-            return Refused(Reason.VERDICT_REFUTED, reasons)
+            return Refusal(Reason.VERDICT_REFUTED, reasons)
         case Answer.UNDECIDED:
             policy = inputs.playbooks[0].undecided
             if policy.reversible == policy.destructive == "refuse":
-                return Refused(Reason.VERDICT_UNDECIDED, reasons)
+                return Refusal(Reason.VERDICT_UNDECIDED, reasons)
             return f"undecided: {reasons}"
     assert_never(verdict.answer)
 
 
-def require_certainty(inputs: GuardInput) -> str | Refused:
+def require_certainty(inputs: GuardInput) -> str | Refusal:
     """The playbook must allow the chosen step on an undecided verdict."""
     if inputs.verdict is None or inputs.verdict.answer is not Answer.UNDECIDED:
         return "confirmed"
     plan = chosen_plan(inputs)
-    policy = plan.playbook.undecided.of(CATALOG[plan.step.action].impact)
+    policy = plan.playbook.undecided.of(find_action(plan.step.action).impact)
     if policy == "refuse":
         detail = f"an undecided verdict is not enough for {plan.step.action}"
-        return Refused(Reason.VERDICT_UNDECIDED, detail)
+        return Refusal(Reason.VERDICT_UNDECIDED, detail)
     return f"undecided; the playbook's policy for that is: {policy}"
 
 
 def approval_reasons(inputs: GuardInput, plan: Plan) -> Iterator[str]:
     """Why a person must approve this step, whatever the mode; nothing where nobody must."""
-    action = CATALOG[plan.step.action]
+    action = find_action(plan.step.action)
     if plan.step.ask:
         yield "the step"
     if action.needs_approval:

@@ -16,12 +16,13 @@ from ulid import ULID
 
 from actions.assurance.iam_policy import READS, PolicyScope, build_policy, is_read, with_reversals
 from actions.aws import clients as aws
+from actions.aws.client_set import Aws
 from actions.aws.inventory import OPT_IN_TAG, QUARANTINE_TAG
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger
-from actions.execution.disruption_budget import Bounds
 from actions.execution.ledger import Intent
+from actions.execution.records import Bounds
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
 from receiver.cli.main import main
@@ -136,7 +137,7 @@ class _Guarded:
 
     world: World
     iam: Any
-    acting: aws.Aws
+    acting: Aws
 
     def allow(self, document: Mapping[str, Any]) -> None:
         self.iam.put_user_policy(

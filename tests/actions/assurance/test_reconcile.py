@@ -17,11 +17,12 @@ from ulid import ULID
 from actions.assurance import cloudtrail, reconcile
 from actions.assurance.reconcile import FindingKind, Reconciliation
 from actions.aws import clients
+from actions.aws.client_set import on_behalf_of
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger
-from actions.execution.disruption_budget import Bounds
 from actions.execution.ledger import Intent
+from actions.execution.records import Bounds
 from actions.execution.step import Step
 from demo.stack.processes import Processes, wait_announced
 from receiver.audit.cloudtrail_check import CloudTrailCheck
@@ -292,7 +293,7 @@ def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database
         clock=time.time,
     )
     before = _count(registry, "smartcloudops_reconcile_findings", FindingKind.CALL_WITHOUT_ENTRY)
-    with clients.on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
+    with on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
         world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[5]])
     check.run_once()
     counts = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.aws.inventory import QUARANTINE_TAG
 from tests.fake_messenger import FakeMessenger
 

@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from actions.base import Call
 from tests.fake_messenger import FakeMessenger
 

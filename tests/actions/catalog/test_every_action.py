@@ -17,11 +17,11 @@ from actions.aws import clients
 from actions.base import Action, Outcome, Progress, TargetKind
 from actions.catalog.registry import CATALOG
 from actions.execution import claims
-from actions.execution.disruption_budget import Bounds
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent, Stage
+from actions.execution.records import Bounds
 from actions.execution.step import ReversedStep, Step
-from actions.reasons import Reason
+from actions.reasons import Refusal
 from demo.stack.processes import Processes, wait_announced
 from receiver.db.database import Database
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World, eventually
@@ -115,7 +115,7 @@ def _prepared(case: Case, world: World) -> Iterator[str]:
         case.after(world, target)
 
 
-def _intent(result: Intent | Reason) -> Intent:
+def _intent(result: Intent | Refusal) -> Intent:
     assert isinstance(result, Intent), result
     return result
 

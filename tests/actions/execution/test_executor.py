@@ -11,12 +11,12 @@ from actions.audit import log
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, kill_switch, ledger, rate_limits
-from actions.execution.disruption_budget import Scope
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent, Stage
-from actions.execution.rate_limits import Attempt, Attempts
+from actions.execution.rate_limits import Attempt
+from actions.execution.records import Attempts, Scope
 from actions.execution.step import Step
-from actions.reasons import Reason
+from actions.reasons import Reason, Refusal
 from receiver.db.database import Database
 from tests.conftest import Clock
 from tests.executors import executor
@@ -59,7 +59,11 @@ def _scale(desired: int | str, run_id: str = "A" * 26) -> Step:
     )
 
 
-def _executed(result: Intent | Reason) -> Intent:
+def _reason(result: Intent | Refusal) -> Reason | None:
+    return result.reason if isinstance(result, Refusal) else None
+
+
+def _executed(result: Intent | Refusal) -> Intent:
     assert isinstance(result, Intent)
     return result
 
@@ -95,14 +99,14 @@ def test_another_run_meets_the_hold_and_then_the_cooldown(
     """A held target stays held however long it takes; released, its cooldown goes on."""
     acting.execute(_reboot())
     clock.now += 10_000
-    assert acting.execute(_reboot("B" * 26)) is Reason.TARGET_BUSY
+    assert _reason(acting.execute(_reboot("B" * 26))) is Reason.TARGET_BUSY
     with state.write() as connection:
         claims.release(connection, "A" * 26)
     assert isinstance(acting.execute(_reboot("B" * 26)), Intent)
     with state.write() as connection:
         claims.release(connection, "B" * 26)
     clock.now += 299
-    assert acting.execute(_reboot("C" * 26)) is Reason.COOLDOWN
+    assert _reason(acting.execute(_reboot("C" * 26))) is Reason.COOLDOWN
     clock.now += 1
     assert isinstance(acting.execute(_reboot("C" * 26)), Intent)
     assert fake.calls.count("RebootInstances") == 3
@@ -111,7 +115,7 @@ def test_another_run_meets_the_hold_and_then_the_cooldown(
 def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: Clock) -> None:
     """Check and claim are one transaction."""
     acting = executor(fake.clients(), state.write, clock)
-    results: list[Intent | Reason] = []
+    results: list[Intent | Refusal] = []
 
     def race(number: int) -> None:
         results.append(acting.execute(_reboot(f"{number:026d}")))
@@ -122,7 +126,7 @@ def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: 
     for thread in threads:
         thread.join()
     assert fake.calls.count("RebootInstances") == 1
-    assert results.count(Reason.TARGET_BUSY) == 199
+    assert [_reason(result) for result in results].count(Reason.TARGET_BUSY) == 199
 
 
 @pytest.mark.parametrize(
@@ -182,7 +186,7 @@ def test_a_group_and_its_instances_are_not_held_by_two(acting: Executor, fake: F
     """While one run holds the group, no other reboots a member; nor the other way round."""
     acting.execute(_scale("+2", "A" * 26))
     member = replace(_reboot("B" * 26), must_be_free=("web",))
-    assert acting.execute(member) is Reason.TARGET_BUSY
+    assert _reason(acting.execute(member)) is Reason.TARGET_BUSY
     assert "RebootInstances" not in fake.calls
 
 
@@ -303,7 +307,7 @@ class _Interrupted(FakeAws):
 
 def _refused(state: Database, clock: Clock, fake: FakeAws) -> Reason:
     result = executor(fake.clients(), state.write, clock).execute(_reboot())
-    assert isinstance(result, Reason)
+    assert isinstance(result, Refusal)
     assert "RebootInstances" not in fake.calls
     with state.read() as connection:
         intent = ledger.read_intent(connection, "A" * 26, 0)
@@ -315,7 +319,7 @@ def _refused(state: Database, clock: Clock, fake: FakeAws) -> Reason:
         None,
     )
     assert events == ["step_observed", "step_intent", "claimed"]
-    return result
+    return result.reason
 
 
 def test_a_pause_stops_a_claimed_step_before_its_call(state: Database, clock: Clock) -> None:
@@ -334,7 +338,7 @@ def test_a_pause_stops_a_step_before_its_claim(
     """Nothing of the step is on record then."""
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=True, by="alice", comment="stop", now=clock())
-    assert acting.execute(_reboot()) is Reason.PAUSED
+    assert _reason(acting.execute(_reboot())) is Reason.PAUSED
     assert "RebootInstances" not in fake.calls
 
 
@@ -362,7 +366,7 @@ def test_scopes_read_a_moment_ago_are_not_read_again(acting: Executor, fake: Fak
     )
     recent = replace(acting, recent_scopes=lambda *_: [full])
     step = replace(_reboot(), group="web-asg")
-    assert recent.execute(step) is Reason.MIN_HEALTHY
+    assert _reason(recent.execute(step)) is Reason.MIN_HEALTHY
     assert "DescribeAutoScalingGroups" not in fake.calls
 
 

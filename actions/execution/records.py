@@ -1,0 +1,95 @@
+"""What limits a step, as records: claims, attempts, circuit breakers, disruption budgets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    target: str
+    run_id: str
+    fence: int
+    cooldown_until: float
+    held: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """The most attempts in any hour or day."""
+
+    target_per_hour: int = 3
+    target_per_day: int = 7
+    group_per_hour: int = 10
+    playbook_per_hour: int = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempts:
+    """How many attempts there were in the last hour and day."""
+
+    target_hour: int
+    target_day: int
+    group_hour: int
+    playbook_hour: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breaker:
+    """The circuit breaker of a playbook. `probe` is the trial run of a half-open one."""
+
+    playbook: str
+    failures: int = 0
+    opened_at: float | None = None
+    probe: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How much of a group may be out of service at once.
+
+    `percent` of its instances, and never less than one; `min_healthy` instances must stay, by
+    default the group's own minimum.
+    """
+
+    percent: float = 10.0
+    min_healthy: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Instances that are counted together: of a group, of one of its zones, of a target group.
+
+    `out` are members that AWS does not count as serving. At most `limit` may be out after an act,
+    and at least `floor` must serve.
+    """
+
+    name: str
+    members: frozenset[str]
+    out: frozenset[str]
+    limit: int
+    floor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimRequest:
+    """The target that a run wants to claim, and the limits of the claim.
+
+    No other run may hold one of `must_be_free`. `counts`: the rate limits and the circuit breaker
+    apply. `scopes` are the scopes in which the target would be out of service.
+    """
+
+    run_id: str
+    step: int
+    target: str
+    group: str
+    playbook: str
+    cooldown_s: float
+    rates: Rates
+    counts: bool
+    must_be_free: Sequence[str] = ()
+    scopes: Sequence[Scope] = ()
+
+
+def share(percent: float, size: int) -> int:
+    """The percentage of `size` instances, and never less than one."""
+    return max(1, int(size * percent / 100))

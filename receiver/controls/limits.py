@@ -1,0 +1,44 @@
+"""How people limit a playbook on a target: checked by the decision, and again before each call."""
+
+from collections.abc import Iterator, Sequence
+
+from actions.reasons import Reason, Refusal
+from receiver.controls.records import ArmedMode, Effect, Override
+from receiver.settings import Mode
+
+
+def require_no_hold(overrides: Sequence[Override] | None) -> Refusal | None:
+    """No override that applies may be a hold; None is unknown, and refuses."""
+    if overrides is None:
+        return Refusal(Reason.STATE_UNKNOWN, "the overrides cannot be read")
+    for override in overrides:
+        if override.effect is Effect.HOLD:
+            detail = f"{override.created_by} set a hold: {override.comment}"
+            return Refusal(Reason.OVERRIDE_HOLD, detail, override.ends_at)
+    return None
+
+
+def override_modes(overrides: Sequence[Override]) -> Iterator[tuple[Mode, str]]:
+    """The modes to which overrides limit a run, each with its source."""
+    for override in overrides:
+        if override.effect is Effect.OBSERVE:
+            yield Mode.OBSERVE, f"override {override.id}"
+
+
+def require_no_observe(overrides: Sequence[Override]) -> Refusal | None:
+    """No override that applies may limit the run to observe."""
+    for mode, source in override_modes(overrides):
+        return Refusal(Reason.OVERRIDE_HOLD, f"{mode}, set by {source}")
+    return None
+
+
+def require_armed(
+    arming: ArmedMode | None, playbook: str, target: str, *, approved: bool
+) -> Refusal | None:
+    """The arming must allow the step on this target, with a person's approval or without."""
+    if arming is None:
+        return Refusal(Reason.STATE_UNKNOWN, "unknown whether the playbook is armed")
+    mode, source = arming.limit(playbook, target)
+    if mode is Mode.OBSERVE or (mode is Mode.APPROVE and not approved):
+        return Refusal(Reason.DISARMED, f"{mode}, set by {source}")
+    return None

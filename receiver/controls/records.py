@@ -1,0 +1,107 @@
+"""What people set, as records: overrides and armings, and the mode that armings allow."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from receiver.playbooks.matchers import Matcher
+from receiver.settings import Mode
+
+# Instead of a service's name: every service that has no arming of its own.
+ALL = ""
+_WHOLE = 1 << 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arming:
+    """The latest arming of a playbook for a service, by a person or the breaker.
+
+    The mode `observe` means disarmed. It holds for the playbook with this `digest` alone. `since`
+    is when it reached this mode, `at` when it last changed, in epoch seconds. `figures` justified
+    it; `despite` lists the shortfalls that a person overruled.
+    """
+
+    playbook: str
+    service: str
+    mode: Mode
+    canary_percent: int
+    digest: str
+    by: str
+    comment: str
+    at: float
+    since: float
+    figures: Mapping[str, Any]
+    despite: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmedMode:
+    """The mode that the armings allow a playbook for a service, and why, in words."""
+
+    mode: Mode
+    why: str
+    canary_percent: int = 100
+
+    def limit(self, playbook: str, target: str) -> tuple[Mode, str]:
+        """The mode allowed on this target, and what limits it."""
+        if self.mode is not Mode.OBSERVE and not in_canary(playbook, target, self.canary_percent):
+            share = f"{target} is not among the {self.canary_percent} % of targets"
+            return Mode.OBSERVE, f"the canary: {share}"
+        return self.mode, f"the arming: {self.why}"
+
+
+FREE = ArmedMode(mode=Mode.AUTO, why="it need not be armed")
+
+
+def armed_mode(
+    armings: Sequence[Arming], service: str, digest: str, *, required: bool
+) -> ArmedMode:
+    """The mode that a playbook's armings allow for a service; `digest` is the playbook's now."""
+    arming = active(armings, service)
+    if arming is None:
+        return ArmedMode(mode=Mode.OBSERVE, why="nobody has armed it") if required else FREE
+    if arming.mode is Mode.OBSERVE:
+        return ArmedMode(mode=Mode.OBSERVE, why=f"{arming.by} disarmed it: {arming.comment}")
+    if arming.digest != digest:
+        return ArmedMode(mode=Mode.OBSERVE, why="the playbook was changed since it was armed")
+    return ArmedMode(
+        mode=arming.mode,
+        why=f"{arming.by} armed it: {arming.comment}",
+        canary_percent=arming.canary_percent,
+    )
+
+
+def active(armings: Sequence[Arming], service: str) -> Arming | None:
+    """The arming that counts for a service: its own, else the one for all."""
+    by_service = {arming.service: arming for arming in armings}
+    return by_service.get(service) or by_service.get(ALL)
+
+
+def in_canary(playbook: str, target: str, percent: int) -> bool:
+    """Whether a target belongs to the canary; it stays in as the percentage grows."""
+    digest = hashlib.sha256(f"{playbook}\n{target}".encode()).digest()
+    return int.from_bytes(digest[:8]) * 100 < percent * _WHOLE
+
+
+class Effect(StrEnum):
+    HOLD = "hold"
+    OBSERVE = "observe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """Applies to alerts that all matchers match, from `starts_at` to `ends_at` (epoch seconds)."""
+
+    id: str
+    matchers: Sequence[Matcher]
+    effect: Effect
+    starts_at: float
+    ends_at: float
+    created_by: str
+    comment: str
+
+    def applies_to(self, labels: Mapping[str, str], now: float) -> bool:
+        in_time = self.starts_at <= now < self.ends_at
+        return in_time and all(matcher.matches(labels) for matcher in self.matchers)
