@@ -14,7 +14,8 @@ from actions.execution import (
 )
 from actions.execution.rate_limits import Attempt
 from actions.execution.records import Claim, ClaimRequest
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from actions.tables import claims, insert_into
 
 

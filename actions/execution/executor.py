@@ -24,7 +24,7 @@ from actions.execution.ledger import Intent, Stage
 from actions.execution.records import Bounds, Scope
 from actions.execution.step import Step, token_of
 from actions.messaging import Messenger, MessengerError
-from actions.reasons import Refusal
+from actions.refusal import Refusal
 
 # The scopes of a target in a group, or None.
 RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]

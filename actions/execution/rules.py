@@ -2,32 +2,89 @@
 
 Each gets the facts and returns the refusal, or None where the step may be done. A fact that is
 None is unknown, and refuses.
+
+## state_unknown
+
+Our records, or AWS' data about the group, could not be read; the gate names which.
+
+```console
+$ curl $S/readyz
+$ curl $S/metrics | grep smartcloudops_unreadable_total
+```
+
+**Do:** [RemediatorBlind](runbooks.md#remediatorblind).
+**To lift it:** fix that; the next repeat is decided again.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 
 from actions.execution.records import Attempts, Breaker, Claim, Rates, Scope
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 
 # How long an open breaker stays open before its trial run.
 OPEN_S = 1_800.0
 
 
 def require_not_paused(*, paused: bool | None) -> Refusal | None:
+    """A person's stop comes before every other record.
+
+    ## paused
+
+    A person paused the service. See who, when and why:
+
+    ```console
+    $ curl -H "$H" "$S/api/v1/audit?limit=1000" | jq 'first(.items[] | select(.event == "paused"))'
+    ```
+
+    **To lift it:** ask that person, then resume. Alerts that still fire are decided again.
+
+    ```console
+    $ curl -H "$H" -H 'Content-Type: application/json' -d '{"comment": "over"}' $S/api/v1/resume
+    ```
+    """
     if paused is None:
         return Refusal(Reason.STATE_UNKNOWN, "the kill switch cannot be read")
     return Refusal(Reason.PAUSED, "a person paused the service") if paused else None
 
 
 def require_not_held(claim: Claim | None, run_id: str) -> Refusal | None:
-    """Another run must not hold the claim; None is a target that was never claimed."""
+    r"""Another run must not hold the claim; None is a target that was never claimed.
+
+    ## target_busy
+
+    Another run, named in `outcome`, holds this target or its group.
+
+    ```console
+    $ curl -H "$H" "$S/api/v1/runs?target=$INSTANCE&limit=5" \
+        | jq '.items[] | {id, state, playbook, steps}'
+    ```
+
+    **To lift it:** wait for that run. If it does not move:
+    [RemediatorRunsStuck](runbooks.md#remediatorrunsstuck).
+    """
     if claim is None or not claim.held or claim.run_id == run_id:
         return None
     return Refusal(Reason.TARGET_BUSY, f"run {claim.run_id} holds the claim on {claim.target}")
 
 
 def require_claimable(claim: Claim | None, run_id: str, now: float) -> Refusal | None:
-    """As `require_not_held`, and the cooldown of another run must be over."""
+    """As `require_not_held`, and the cooldown of another run must be over.
+
+    ## cooldown
+
+    The named run acted on the target recently; its effect is not known yet.
+
+    ```console
+    $ curl -H "$H" $S/api/v1/cooldowns | jq .items
+    ```
+
+    **To lift it:** it ends at `next_act_at`. If you know that the act did not help:
+
+    ```console
+    $ curl -X DELETE -H "$H" "$S/api/v1/cooldowns/$INSTANCE?comment=not+over"
+    ```
+    """
     refusal = require_not_held(claim, run_id)
     cooling = claim is not None and claim.run_id != run_id and now < claim.cooldown_until
     if refusal is not None or claim is None or not cooling:
@@ -38,7 +95,21 @@ def require_claimable(claim: Claim | None, run_id: str, now: float) -> Refusal |
 
 
 def require_within_rates(attempts: Attempts | None, rates: Rates) -> Refusal | None:
-    """One more attempt must not exceed a rate limit."""
+    r"""One more attempt must not exceed a rate limit.
+
+    ## rate_limit
+
+    The target, its group or the playbook reached its `limits` for an hour or a day.
+
+    ```console
+    $ curl -H "$H" "$S/api/v1/runs?target=$INSTANCE&limit=20" \
+        | jq '.items[] | {received_at, playbook, state, outcome}'
+    ```
+
+    **Do:** find the cause; the acts only hide it. If it hurts, take the instance out by hand.
+    **To lift it:** wait. Raise `limits` of [the playbook](playbooks.md#the-file) only if every one
+    of these acts was right.
+    """
     if attempts is None:
         return Refusal(Reason.STATE_UNKNOWN, "the recent attempts cannot be counted")
     counted = (
@@ -56,7 +127,16 @@ def require_within_rates(attempts: Attempts | None, rates: Rates) -> Refusal | N
 def require_breaker_closed(
     breaker: Breaker | None, run_id: str | None, now: float
 ) -> Refusal | None:
-    """The breaker must be closed, or half open with this run as its trial, or with none yet."""
+    """The breaker must be closed, or half open with this run as its trial, or with none yet.
+
+    ## breaker_open
+
+    Three runs of the playbook in a row failed. After half an hour one run may try; its success
+    closes the circuit breaker. An [armed playbook](rollout.md#disarm) is disarmed as well, and
+    waits for a person.
+    **Do:** [RemediatorBreakerOpen](runbooks.md#remediatorbreakeropen).
+    **To lift it:** no button does, and a manual run passes the same guard.
+    """
     if breaker is None:
         return Refusal(Reason.STATE_UNKNOWN, "the circuit breaker cannot be read")
     if breaker.opened_at is None:
@@ -75,7 +155,30 @@ def require_disruption_budget(
     reserved: Mapping[str, frozenset[str]] | None,
     target: str,
 ) -> Refusal | None:
-    """The target may leave service in all scopes; `reserved` has other runs' targets by scope."""
+    r"""The target may leave service in all scopes; `reserved` has other runs' targets by scope.
+
+    ## blast_radius
+
+    Too many instances of the group, zone or target group would be out of service, those of other
+    runs included. `outcome` has the count and the limit.
+
+    ```sh
+    aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$ASG" \
+        --output text --query \
+        'AutoScalingGroups[].Instances[].[InstanceId,AvailabilityZone,LifecycleState,HealthStatus]'
+    ```
+
+    **To lift it:** bring back the instances that are out. `limits.blast_radius` is 10 % by default,
+    and at least one instance.
+
+    ## min_healthy
+
+    Too few instances of the group, zone or target group would remain. The minimum is the group's
+    own, or `limits.min_healthy`. `outcome` has the count; [blast_radius](#blast_radius) has the
+    command.
+    **To lift it:** raise the desired capacity above the minimum. A group with both equal never has
+    an instance taken out.
+    """
     if scopes is None or reserved is None:
         return Refusal(Reason.STATE_UNKNOWN, "unknown how many instances are out of service")
     for scope in scopes:

@@ -22,6 +22,7 @@ from receiver.cli.reference_pages import (
     packages_page,
     settings_page,
 )
+from receiver.cli.refusals_page import REASONS, REFUSALS_PAGE, reasons_module, refusals_page
 from receiver.playbooks.schema import Playbook
 
 ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")
@@ -97,6 +98,8 @@ def main(root: Path) -> None:
     (root / CALLS_PAGE).write_text(calls_page())
     (root / PACKAGES_PAGE).write_text(packages_page(root))
     (root / FIGURES_PAGE).write_text(figures_page())
+    (root / REFUSALS_PAGE).write_text(refusals_page(root))
+    (root / REASONS).write_text(reasons_module(root))
     (root / SCHEMA).write_text(json.dumps(playbook_schema(), indent=2, sort_keys=True) + "\n")
 
 

@@ -2,13 +2,31 @@
 
 from collections.abc import Iterator, Sequence
 
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.controls.records import ArmedMode, Effect, Override
 from receiver.settings import Mode
 
 
 def require_no_hold(overrides: Sequence[Override] | None) -> Refusal | None:
-    """No override that applies may be a hold; None is unknown, and refuses."""
+    r"""No override that applies may be a hold; None is unknown, and refuses.
+
+    ## override_hold
+
+    A person set an override for these alerts. `outcome` has the name and comment, `next_act_at` the
+    end.
+
+    ```console
+    $ curl -H "$H" $S/api/v1/overrides \
+        | jq '.items[] | {id, effect, matchers, ends_at, created_by, comment}'
+    ```
+
+    **To lift it:** wait for its end, or ask its author and end it:
+
+    ```console
+    $ curl -X DELETE -H "$H" "$S/api/v1/overrides/$OVERRIDE?comment=over"
+    ```
+    """
     if overrides is None:
         return Refusal(Reason.STATE_UNKNOWN, "the overrides cannot be read")
     for override in overrides:
@@ -35,7 +53,15 @@ def require_no_observe(overrides: Sequence[Override]) -> Refusal | None:
 def require_armed(
     arming: ArmedMode | None, playbook: str, target: str, *, approved: bool
 ) -> Refusal | None:
-    """The arming must allow the step on this target, with a person's approval or without."""
+    """The arming must allow the step on this target, with a person's approval or without.
+
+    ## disarmed
+
+    After the decision and before the call, the playbook was [disarmed](rollout.md#disarm), its
+    arming lowered, or its file changed. The audit (`/api/v1/audit?run=…`) and `arming` of
+    `/api/v1/playbooks` have who, when and why.
+    **To lift it:** the next repeat follows the new mode.
+    """
     if arming is None:
         return Refusal(Reason.STATE_UNKNOWN, "unknown whether the playbook is armed")
     mode, source = arming.limit(playbook, target)

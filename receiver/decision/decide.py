@@ -65,6 +65,14 @@ def _limit_by_mode(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> 
 
 
 def _check_approval(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> Decision:
+    """The approval must be of this plan.
+
+    ## plan_changed
+
+    A person approved a plan, but the plan is different now: the playbook, the instance or the group
+    has changed. Compare the run's `plan` with the approval in its audit (`/api/v1/audit?run=…`).
+    **To lift it:** approve the new plan at the next repeat.
+    """
     approval = inputs.snapshot.approval
     if approval is None:
         detail = "waiting for a person's approval"

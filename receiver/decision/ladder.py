@@ -6,7 +6,8 @@ from typing import Any
 from actions.aws.inventory import Group
 from actions.base import Impact, TargetKind
 from actions.catalog.registry import find_action
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.model import Plan, Snapshot
 from receiver.playbooks.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
@@ -30,7 +31,21 @@ def changes_instance(step: Step) -> bool:
 
 
 def choose(inputs: GuardInput) -> Plan | Refusal:
-    """The first remaining step of the ladder whose condition holds."""
+    """The first remaining step of the ladder whose condition holds.
+
+    ## condition_unknown
+
+    A step's `when`, quoted in `outcome`, needs an unknown value: usually a `fact` whose query
+    returns no single value, or siblings that cannot be compared.
+    **To lift it:** run the playbook's `facts` in Prometheus with this target's id, fix the query
+    (`or vector(0)` only if nothing really is zero), and run `smartcloudops test`.
+
+    ## no_step
+
+    No step's `when` holds, or all of them were tried.
+    **To lift it:** handle the alert by hand; add a test with this verdict and these labels, then
+    the step.
+    """
     facts = _condition_facts(inputs)
     for rung, step in enumerate(remaining_steps(inputs), inputs.snapshot.rung):
         holds = True if step.when is None else step.when.evaluate(facts)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from actions.aws.clients import Aws
+from actions.aws.client_set import Aws
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
 from receiver.evidence.metrics_query import MetricsReader

@@ -197,7 +197,14 @@ class Dispatcher:
         return self.inbox.episodes_of([run_id]).get(run_id)
 
     def _record_failure(self, run: Run, error: Exception) -> Transition | None:
-        """Let the run rest, twice as long each time; after the last try, its end."""
+        """Let the run rest, twice as long each time; after the last try, its end.
+
+        ## internal_error
+
+        The decision failed three times. This is a bug.
+        **Do:** handle the alert by hand, then
+        [RemediatorDecisionsBreak](runbooks.md#remediatordecisionsbreak).
+        """
         tries = self._tries.get(run.id, 0) + 1
         self._tries[run.id] = tries
         self._resting[run.id] = time.monotonic() + 2.0**tries

@@ -10,7 +10,7 @@ import structlog
 
 from actions.base import Outcome
 from actions.catalog.registry import find_action
-from actions.reasons import Refusal
+from actions.refusal import Refusal
 from receiver.runs.model import Run
 from receiver.workflow.steps import ESCALATE_FROM, StepRunner, plan_of, step_of
 

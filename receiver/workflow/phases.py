@@ -16,7 +16,8 @@ from actions.base import Outcome, Progress
 from actions.catalog.registry import find_action
 from actions.execution import ledger
 from actions.execution.ledger import Intent
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import store, transitions

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from actions.execution.step import Step
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.controls import arming, limits, overrides
 from receiver.controls.records import ALL, armed_mode
 from receiver.runs import store

@@ -11,7 +11,8 @@ from actions.base import Outcome
 from actions.catalog.registry import CATALOG, find_action
 from actions.execution.ledger import Intent
 from actions.execution.step import ReversedStep
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.runs.model import Run
 from receiver.workflow.steps import BEFORE_FROM, ROLLBACK_FROM, StepRunner, step_of
 

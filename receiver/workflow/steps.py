@@ -10,7 +10,7 @@ from actions.catalog.registry import find_action
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
-from actions.reasons import Refusal
+from actions.refusal import Refusal
 from receiver.playbooks.schema import Limits
 from receiver.runs.model import Run
 from receiver.workflow.metrics import StepMetrics

@@ -4,13 +4,14 @@ import re
 from pathlib import Path
 
 import click
+import pytest
 from fastapi.routing import APIRoute
 from ruamel.yaml import YAML
 
 from actions.reasons import Reason
 from receiver.api import arming, audit, control, health, model, overrides, reports, runs
 from receiver.chat import endpoint
-from receiver.cli import reference_pages
+from receiver.cli import reference_pages, refusals_page
 from receiver.cli.main import cli
 from receiver.http.auth import ROLE
 from receiver.playbooks.loader import load
@@ -25,8 +26,25 @@ def _page(name: str) -> str:
 
 
 def test_every_refusal_has_its_paragraph() -> None:
-    """And no other."""
+    """And no other; the page and the enumeration are generated from the code that refuses."""
+    assert _page("refusals.md") == refusals_page.refusals_page(_ROOT)
+    assert (_ROOT / refusals_page.REASONS).read_text() == refusals_page.reasons_module(_ROOT)
     assert set(re.findall(r"^## (\w+)$", _page("refusals.md"), re.MULTILINE)) == set(Reason)
+
+
+def test_a_guard_can_refuse_for_a_reason_of_its_own(tmp_path: Path) -> None:
+    """Its file, its line in order.py and its test are all that is written by hand."""
+    folder = tmp_path / "receiver/decision/guards"
+    folder.mkdir(parents=True)
+    (folder / "calendar.py").write_text(
+        'def guard():\n    """Why.\n\n    ## freeze\n\n    Nobody may act.\n    """\n'
+    )
+    assert refusals_page.reason_texts(tmp_path) == {"freeze": "Nobody may act."}
+    assert refusals_page.refusals_page(tmp_path).endswith("## freeze\n\nNobody may act.\n")
+    assert refusals_page.reasons_module(tmp_path).endswith('    FREEZE = "freeze"\n')
+    (folder / "other.py").write_text('"""Why.\n\n## freeze\n\nAgain.\n"""\n')
+    with pytest.raises(ValueError, match="freeze is described twice"):
+        refusals_page.reason_texts(tmp_path)
 
 
 def test_every_setting_is_described() -> None:

@@ -12,7 +12,7 @@ from actions.execution import ledger
 from receiver.audit.tail import Record
 from receiver.notify.messages import MessageKind, make_message
 from receiver.reports.figures import availability
-from receiver.reports.report import Asked, report
+from receiver.reports.report import ReportInput, make_report
 from receiver.runs import views
 from receiver.runs.model import State
 from tests.end_to_end.whole_fixtures import Whole
@@ -92,11 +92,11 @@ def test_all_readers_of_history_take_it(whole: Whole) -> None:
 
     with whole.state.read() as connection:
         steps = ledger.intents_by_run(connection, [run.id])[run.id]
-        figures = report(
+        figures = make_report(
             connection,
-            Asked(since=0, until=whole.now + 1, availability=availability(None, 1)),
+            ReportInput(since=0, until=whole.now + 1, availability=availability(None, 1)),
         )
-    assert views.story(run, steps)["steps"][0]["action"] == "power_cycle"
+    assert views.run_view(run, steps)["steps"][0]["action"] == "power_cycle"
     assert [row["action"] for row in figures["actions"]] == ["power_cycle"]
     assert figures["figures"]["interventions_avoided"]["value"] == 1
 

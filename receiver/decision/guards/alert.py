@@ -1,15 +1,46 @@
 """Guards on the alert itself: its form, its playbook, its target, and whether it still fires."""
 
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 
 
 def require_well_formed(inputs: GuardInput) -> str | Refusal:
+    """The alert's labels and times have the form that all other guards rely on.
+
+    ## malformed_alert
+
+    The alert has no `alertname`, a label that is not a string, or an invalid timestamp. It is
+    stored unchanged.
+    **To lift it:** fix the rule, or the program that posts to Alertmanager. This alert stays
+    refused.
+    """
     malformed = inputs.trigger.malformed
     return "well-formed" if malformed is None else Refusal(Reason.MALFORMED_ALERT, malformed)
 
 
 def require_one_playbook(inputs: GuardInput) -> str | Refusal:
+    """Limits and steps of all later guards come from the one playbook.
+
+    ## no_playbook
+
+    No playbook's matchers fit the alert's labels. Compare them with the loaded matchers:
+
+    ```console
+    $ curl -H "$H" $S/api/v1/playbooks | jq '.items[] | {name, match}'
+    ```
+
+    **To lift it:** [write a playbook](playbooks.md#from-an-alert-to-a-playbook), or remove the
+    label `remediation` from the rule. If its file is in the folder: `smartcloudops check`, and
+    restart the receiver.
+
+    ## ambiguous_playbook
+
+    Several playbooks match; `outcome` names them.
+    **To lift it:** make their matchers exclude each other (`severity="critical"`,
+    `severity!="critical"`), add a test with the alert's labels, run `smartcloudops check &&
+    smartcloudops test`, and restart the receiver.
+    """
     names = [playbook.name for playbook in inputs.playbooks]
     if not names:
         return Refusal(Reason.NO_PLAYBOOK, "no playbook matches the alert's labels")
@@ -20,12 +51,48 @@ def require_one_playbook(inputs: GuardInput) -> str | Refusal:
 
 
 def require_target(inputs: GuardInput) -> str | Refusal:
+    r"""Claims, overrides and AWS are looked up by the target.
+
+    ## no_target
+
+    The labels name no instance (`instance_id`, or in `instance` the private address of exactly one
+    running instance) and no group (`asg`), or the step needs the other kind. Did an aggregation
+    drop the labels?
+
+    ```console
+    $ curl -G $P/api/v1/query --data-urlencode 'query=ALERTS{remediation!=""}' \
+        | jq '.data.result[].metric'
+    ```
+
+    **To lift it:** keep `instance_id` and `asg` in every `by (...)` of the rule and [in the
+    scrape's `relabel_configs`](install.md#3-let-prometheus-name-the-instances).
+    """
     if inputs.snapshot.target is None:
         return Refusal(Reason.NO_TARGET, "the labels identify no instance and no group")
     return inputs.snapshot.target
 
 
 def require_firing(inputs: GuardInput) -> str | Refusal:
+    """There must be something left to act on.
+
+    ## stale
+
+    The alert was last seen firing longer ago than `SMARTCLOUDOPS_EPISODE_GAP_S`, so its situation
+    has changed. Check for a backlog (`RemediatorBacklog`, `RemediatorNobodyActs`):
+
+    ```console
+    $ curl $S/readyz
+    $ curl $S/metrics | grep -E 'inbox_backlog|runs_open'
+    ```
+
+    **To lift it:** an alert that still fires repeats by itself. If this happens without a backlog,
+    raise `SMARTCLOUDOPS_EPISODE_GAP_S` above your `repeat_interval` plus `group_interval`.
+
+    ## resolved
+
+    The alert resolved before anything was done. The run ends as `resolved`, not as `refused`.
+    **Do:** nothing. If it flaps, raise the rule's `for`.
+    """
     snapshot, request = inputs.snapshot, inputs.trigger.request
     if snapshot.resolved is None or snapshot.last_seen_at is None:
         return Refusal(Reason.STATE_UNKNOWN, "unknown whether the alert still fires")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from actions.reasons import Refusal
+from actions.refusal import Refusal
 from models.inference.verdict import Verdict
 from receiver.decision.model import Snapshot, Trigger
 from receiver.playbooks.schema import Playbook

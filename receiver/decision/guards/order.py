@@ -4,7 +4,9 @@ A run passes all of EARLY, KNOWN and LATE before anything is done. What costs no
 so that a storm of alerts is refused without asking AWS or the model. Where several guards would
 refuse, the first one names the reason. A guard refuses where a fact that it needs is unknown.
 
-A new guard is a function in the file of its topic and a line here.
+A new guard is a function in the file of its topic and a line here. Where it refuses for a new
+reason, its docstring has a section `## reason`, and `make reference` adds both to the page and to
+the enumeration.
 """
 
 from receiver.decision.guards import alert, people, recent_acts, step, storm, target, verdict

@@ -1,7 +1,8 @@
 """Guards on what people have set: the kill switch, overrides and arming."""
 
 from actions.execution import rules
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.controls import limits
 from receiver.decision.guards.base import GuardInput
 

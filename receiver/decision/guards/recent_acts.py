@@ -2,7 +2,8 @@
 
 from actions.catalog.registry import find_action
 from actions.execution import rules
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.ladder import changes_something, remaining_steps
 from receiver.decision.model import RecentAction
@@ -13,7 +14,15 @@ _ONLY_NOTIFIES = "the remaining steps only notify people"
 
 
 def require_not_self_inflicted(inputs: GuardInput) -> str | Refusal:
-    """An alert that an action of ours caused is no reason for another action."""
+    """An alert that an action of ours caused is no reason for another action.
+
+    ## self_inflicted
+
+    An act of ours caused the alert: a rebooting host does not answer, a new instance is busy. The
+    run names the other run (`caused_by`), which lists it in turn (`caused`).
+    **To lift it:** wait five minutes from the act. If boots always take longer, raise the rule's
+    `for`.
+    """
     snapshot = inputs.snapshot
     if snapshot.recent_actions is None:
         return Refusal(Reason.STATE_UNKNOWN, "the recent actions cannot be read")

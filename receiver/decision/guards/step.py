@@ -3,7 +3,8 @@
 from actions.base import Impact, TargetKind
 from actions.catalog.registry import find_action
 from actions.execution import rules
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.guards.recent_acts import why_not_claimable, why_over_rate
 from receiver.decision.ladder import changes_something, choose, chosen_plan
@@ -24,6 +25,25 @@ def require_step_target_free(inputs: GuardInput) -> str | Refusal:
 
 
 def require_no_other_change(inputs: GuardInput) -> str | Refusal:
+    r"""Two changes at once would interfere.
+
+    ## change_in_progress
+
+    Somebody else changes the target or its group. `outcome` names it: an instance refresh, a member
+    out of service, the tag `smartcloudops:deploying`, or a foreign call in CloudTrail within 15
+    minutes.
+
+    ```sh
+    aws autoscaling describe-instance-refreshes --auto-scaling-group-name "$ASG" --max-records 3
+    aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$ASG" \
+        --query 'AutoScalingGroups[].Tags'
+    aws cloudtrail lookup-events \
+        --lookup-attributes "AttributeKey=ResourceName,AttributeValue=$INSTANCE" --max-results 10
+    ```
+
+    **To lift it:** let it end, or cancel it; remove a dead pipeline's tag. A program that changes
+    the group all day needs a group of its own.
+    """
     action, changes = find_action(chosen_plan(inputs).step.action), inputs.snapshot.changes
     if action.allowed_during_changes or action.impact is Impact.HARMLESS:
         return f"{action.name} is allowed during other changes"
@@ -36,6 +56,14 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
 
 
 def require_unprotected(inputs: GuardInput) -> str | Refusal:
+    """An instance with termination protection is not destroyed.
+
+    ## protected
+
+    The step would destroy an instance with termination protection. Ask its owner why.
+    **To lift it:** remove the protection in EC2 (`disableApiTermination`) or in the group, or
+    replace the instance by hand.
+    """
     action, protected = find_action(chosen_plan(inputs).step.action), inputs.snapshot.protected
     if action.target is not TargetKind.INSTANCE or action.impact is not Impact.DESTRUCTIVE:
         return "the step destroys no instance"

@@ -1,12 +1,29 @@
 """Guards for a storm: where a whole group alerts, no single instance is touched."""
 
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.ladder import changes_instance, chosen_plan, remaining_steps
 
 
 def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
-    """In a storm, some remaining step must be on the group, whatever the verdict will be."""
+    r"""In a storm, some remaining step must be on the group, whatever the verdict will be.
+
+    ## storm
+
+    At least three and a fifth of the group's instances alert at once: no single instance is the
+    cause. Steps for the whole group still run.
+
+    ```console
+    $ curl -G $P/api/v1/query \
+        --data-urlencode \
+        'query=count by (asg, alertname) (ALERTS{alertstate="firing",instance_id!=""})' \
+        | jq '.data.result[] | {metric, value}'
+    ```
+
+    **Do:** find what they share: a release, a zone, a database, the network.
+    **To lift it:** wait until five minutes after fewer alert.
+    """
     storm = inputs.snapshot.storm
     if storm is None:
         detail = "unknown how many instances of the group alert"

@@ -2,12 +2,31 @@
 
 from actions.aws.inventory import OPT_IN_TAG, Instance
 from actions.base import TargetKind
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.guards.recent_acts import why_caused_by_us
 
 
 def require_proven_target(inputs: GuardInput) -> str | Refusal:
+    r"""AWS must confirm the target as the one meant, and as opted in.
+
+    ## target_unproven
+
+    AWS did not confirm the target. `outcome` says why: it does not exist or answer, is not running,
+    was launched after the alert began, is in another group or none, or lacks the tag
+    `smartcloudops:remediate=true` (on itself or its group).
+
+    ```sh
+    aws sts get-caller-identity
+    aws ec2 describe-instances --instance-ids "$INSTANCE" \
+        --query 'Reservations[].Instances[].[State.Name,LaunchTime,Tags]'
+    ```
+
+    **To lift it:** *did not confirm*: check credentials, region and permissions. *No tag*: [opt
+    in](install.md#2-allow-it-to-read-aws) the instance and its group. *Launched after*, *not a
+    member*: it was replaced, and the alert will resolve.
+    """
     snapshot, instance = inputs.snapshot, inputs.snapshot.instance
     if snapshot.group is not None and snapshot.asg is None:
         return _unproven(f"AWS did not confirm the group {snapshot.group}")

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from actions.catalog.registry import find_action
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from models.inference.verdict import Answer
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.ladder import chosen_plan
@@ -12,7 +13,39 @@ from receiver.decision.model import Plan
 
 
 def require_not_refuted(inputs: GuardInput) -> str | Refusal:
-    """An undecided verdict passes where the playbook allows some step on it."""
+    r"""An undecided verdict passes where the playbook allows some step on it.
+
+    ## verdict_refuted
+
+    The re-check found no fault, or a pattern usual at this hour.
+
+    ```console
+    $ curl -H "$H" $S/api/v1/runs/$RUN | jq '.verdict | {answer, score, contributions}'
+    ```
+
+    **Do:** if it is right, the rule is too sensitive. If it is wrong, fix the fault by hand and
+    give feedback:
+
+    ```console
+    $ curl -H "$H" -H 'Content-Type: application/json' \
+        -d '{"right": false, "comment": "it was down"}' $S/api/v1/runs/$RUN/mark
+    ```
+
+    ## verdict_undecided
+
+    The re-check could not decide. The contributions say why: a history under a day (a new label, a
+    new instance), missing roles, no answer from Prometheus, or an unknown pattern. Check the model
+    too:
+
+    ```console
+    $ curl -H "$H" $S/api/v1/model | jq '{version, problem, drift}'
+    $ curl $P/-/ready
+    ```
+
+    **To lift it:** the history grows by itself. Meanwhile a playbook can ask a person
+    (`undecided`), or use `recheck` for faults that [the model does not
+    know](model.md#what-it-does-not-know).
+    """
     verdict = inputs.verdict
     if verdict is None:
         return Refusal(Reason.VERDICT_UNDECIDED, "the re-check gave no verdict")

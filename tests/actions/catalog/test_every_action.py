@@ -21,7 +21,7 @@ from actions.execution.executor import Executor
 from actions.execution.ledger import Intent, Stage
 from actions.execution.records import Bounds
 from actions.execution.step import ReversedStep, Step
-from actions.reasons import Refusal
+from actions.refusal import Refusal
 from demo.stack.processes import Processes, wait_announced
 from receiver.db.database import Database
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World, eventually

@@ -16,7 +16,8 @@ from actions.execution.ledger import Intent, Stage
 from actions.execution.rate_limits import Attempt
 from actions.execution.records import Attempts, Scope
 from actions.execution.step import Step
-from actions.reasons import Reason, Refusal
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from receiver.db.database import Database
 from tests.conftest import Clock
 from tests.executors import executor

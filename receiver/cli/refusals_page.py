@@ -1,0 +1,100 @@
+"""The page of refusals, and the reasons: generated from the docstrings of what refuses.
+
+A docstring of a guard, or of a rule that guards use, has a section `## reason` for each reason that
+it introduces: what it means, what to check, how to lift it. The source is only parsed: a reason
+exists once this has run.
+"""
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+REFUSALS_PAGE, REASONS = Path("docs/refusals.md"), Path("actions/reasons.py")
+# What may refuse, in the order of the page.
+_SOURCES = (
+    "receiver/decision/guards/*.py",
+    "receiver/decision/*.py",
+    "receiver/controls/limits.py",
+    "actions/execution/rules.py",
+    "receiver/workflow/dispatcher.py",
+)
+_REASONS = '''"""Why an alert is not acted on: one vocabulary for the guards and for the claim.
+
+This module is generated from the docstrings of what refuses (`make reference`).
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A closed set: each member has its paragraph in docs/refusals.md."""
+
+'''
+_HEAD = r"""# Refusals
+
+A `refused` run names its reason in `refusal`. Each reason has a heading here: what it means, what
+to check, how to lift it. The commands need a token of the role `viewer` to look, `operator` to
+lift.
+
+```console
+$ export S=http://localhost:8080 P=http://localhost:9090
+$ export H="Authorization: Bearer $TOKEN"
+```
+
+**Start here:** the run, with every gate.
+
+```console
+$ curl -H "$H" $S/api/v1/runs/$RUN \
+    | jq '{alert: .alert.labels, target, playbook, refusal, outcome, next_act_at, gates}'
+```
+
+The most frequent refusals:
+
+```console
+$ curl -H "$H" "$S/api/v1/runs?state=refused&limit=200" \
+    | jq '[.items[].refusal] | group_by(.) | map({(.[0]): length}) | add'
+```
+
+**A refusal is not final.** If time or a person can lift the reason, the alert's next repeat
+(`repeat_interval`, five minutes as shipped) is decided again once `next_act_at` has passed. A
+resolved alert is left alone. No one can override a guard: if it is urgent, act by hand in AWS; the
+service sees the change and stays away.
+"""
+
+
+def reason_texts(root: Path) -> Mapping[str, str]:
+    """The paragraph of each reason, in the order of the page.
+
+    Raises ValueError where two docstrings describe the same reason.
+    """
+    texts: dict[str, str] = {}
+    for pattern in _SOURCES:
+        for path in sorted(root.glob(pattern)):
+            for reason, text in _sections(ast.parse(path.read_text())):
+                if reason in texts:
+                    raise ValueError(f"{reason} is described twice; the second time in {path}")
+                texts[reason] = text
+    return texts
+
+
+def refusals_page(root: Path) -> str:
+    """The page, in Markdown."""
+    sections = (f"## {reason}\n\n{text}\n" for reason, text in reason_texts(root).items())
+    return "\n".join([_HEAD, *sections])
+
+
+def reasons_module(root: Path) -> str:
+    """The module with the enumeration, in Python."""
+    members = (f'    {reason.upper()} = "{reason}"\n' for reason in reason_texts(root))
+    return _REASONS + "".join(members)
+
+
+def _sections(module: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Module | ast.FunctionDef):
+            text = inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
+            _, *sections = f"\n{text}".split("\n## ")
+            for section in sections:
+                reason, _, paragraph = section.partition("\n")
+                yield reason, paragraph.strip()
