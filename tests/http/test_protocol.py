@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
+import structlog
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
@@ -264,3 +265,17 @@ def test_a_standstill_of_the_process_closes_nothing() -> None:
         return at_once, client.expired
 
     assert asyncio.run(run()) == (0, 1)
+
+
+def test_strangers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """An upgrade is answered as any request; refusals are counted in one line a minute."""
+    upgrade = _GET + b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    with _serve() as server, structlog.testing.capture_logs() as events:
+        for _ in range(20):
+            assert _status(server.ask(upgrade)) == 200
+            assert _status(server.ask(b"no HTTP\r\n\r\n")) == 400
+        _wait(lambda: bool(events))
+        server.ask(b"no HTTP\r\n\r\n")
+        time.sleep(2.5)
+    assert [event["event"] for event in events] == ["connections_refused"]
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
