@@ -1,4 +1,4 @@
-"""The dashboards' queries, as Grafana would ask them."""
+"""The dashboards' queries, as Grafana sends them."""
 
 import json
 import re
@@ -22,7 +22,7 @@ class PanelQuery:
 
 
 def panels(path: Path) -> Sequence[dict[str, Any]]:
-    """Those that show something, without the rows' headings."""
+    """Panels with data, without the rows' headings."""
     return [panel for panel in json.loads(path.read_text())["panels"] if panel["type"] != "row"]
 
 

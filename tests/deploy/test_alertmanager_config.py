@@ -32,7 +32,7 @@ def alert_rules() -> list[dict[str, Any]]:
 
 
 def test_config_is_well_formed() -> None:
-    """Alertmanager takes the configuration as it is shipped."""
+    """Alertmanager accepts the shipped configuration."""
     checked = amtool("check-config", CONFIG)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -50,7 +50,7 @@ def test_config_is_well_formed() -> None:
     ],
 )
 def test_an_alert_reaches_its_receivers(labels: str, receivers: str) -> None:
-    """What can be healed goes to the remediator, what is critical or has no class to people."""
+    """Remediable alerts reach the remediator; critical or unclassified ones reach people."""
     tested = amtool(
         "config",
         "routes",
@@ -63,7 +63,7 @@ def test_an_alert_reaches_its_receivers(labels: str, receivers: str) -> None:
 
 
 def test_every_shipped_alert_is_healed_or_read_by_people() -> None:
-    """Each rule says how bad it is, and its class leads it to the remediator.
+    """Each rule has a severity, and its class routes it to the remediator.
 
     But for the one that always fires, which only the heartbeat gets.
     """
@@ -82,8 +82,8 @@ def test_every_shipped_alert_is_healed_or_read_by_people() -> None:
 
 
 def test_inhibitions_name_alerts_that_exist() -> None:
-    """A renamed rule must not leave an inhibition behind that does nothing."""
-    known = {rule["alert"] for rule in alert_rules()}
+    """An inhibition that names a renamed rule would do nothing."""
+    rule_names = {rule["alert"] for rule in alert_rules()}
     named = {
         name
         for rule in load(CONFIG)["inhibit_rules"]
@@ -93,7 +93,7 @@ def test_inhibitions_name_alerts_that_exist() -> None:
         for name in matcher.split('"')[1].split("|")
     }
     assert named
-    assert named <= known
+    assert named <= rule_names
 
 
 def test_delivery_settings_lose_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Grafana's dashboards are what the code says, and ask for metrics that there are."""
+"""Grafana's dashboards are those that the code generates, and query metrics that exist."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def test_the_files_are_what_the_code_makes() -> None:
 
 
 def _names(node: Any) -> Iterator[str]:
-    """Metrics that an expression asks for."""
+    """The metrics of an expression."""
     match node:
         case promql_parser.VectorSelector():
             yield node.name or ""
@@ -56,12 +56,12 @@ def _rules() -> Iterator[str]:
 
 
 def test_every_metric_that_is_asked_for_is_exposed() -> None:
-    """By panels and by the rules on ourselves: a renamed metric would leave them silent."""
+    """Panels and the rules on the service itself: with a renamed metric they would stay silent."""
     exposed = _exposed() | _EXTERNAL
     exprs = [*(query.expr for query in panel_queries()), *_rules()]
-    found = {name for expr in exprs for name in _names(promql_parser.parse(expr))}
-    assert found | set(listed_metrics()) <= exposed
-    assert any(name.endswith("_bucket") for name in found)
+    queried = {name for expr in exprs for name in _names(promql_parser.parse(expr))}
+    assert queried | set(listed_metrics()) <= exposed
+    assert any(name.endswith("_bucket") for name in queried)
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""The shipped HAProxy configuration before receivers that are away, or die over a delivery."""
+"""The shipped HAProxy configuration, with receivers that are down or die during a delivery."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ from demo.stack.processes import Processes, free_port, wait_ready
 
 
 class _Answers(BaseHTTPRequestHandler):
-    """Ready, and takes whatever is delivered."""
+    """A receiver that is ready and accepts each delivery."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -30,18 +30,18 @@ class _Answers(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Write no access log."""
 
 
 class _Dies(_Answers):
-    """Reads a delivery and is gone."""
+    """A receiver that reads a delivery and dies."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
 
 
 class _Hangs(_Answers):
-    """Takes a delivery, and answers nothing from then on."""
+    """A receiver that reads a delivery and never answers again."""
 
     def do_POST(self) -> None:
         self.server.hung = True  # type: ignore[attr-defined]
@@ -103,14 +103,14 @@ def address(tmp_path: Path, urls: tuple[str, str]) -> Iterator[str]:
 
 
 def _delivered(address: str) -> int:
-    """The status. As much as a hundred alerts."""
+    """The status of a delivery as large as a hundred alerts."""
     body = b"x" * 200_000
     url = f"{address}/webhook/alertmanager"
     return httpx.post(url, content=body, timeout=20, trust_env=False).status_code
 
 
 async def _status(address: str) -> str:
-    """Of a small delivery, as soon as the connection ends; empty where there was no answer."""
+    """The answer to a small delivery; empty if the connection ended without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
     head = b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Length: 800\r\n\r\n"
     writer.write(head + b"x" * 800)
@@ -120,7 +120,7 @@ async def _status(address: str) -> str:
 
 
 def test_a_delivery_waits_for_a_receiver(address: str, urls: tuple[str, str]) -> None:
-    """All are away: it is taken as soon as one is back, at the first try."""
+    """While no receiver answers it waits; the first one that answers gets it, without a retry."""
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(_delivered, address)
         sleep(1)
@@ -130,7 +130,7 @@ def test_a_delivery_waits_for_a_receiver(address: str, urls: tuple[str, str]) ->
 
 
 def test_a_storm_waits_for_a_receiver(address: str, urls: tuple[str, str]) -> None:
-    """More than the proxy has connections for: none is in another one's way."""
+    """More than the proxy has connections for: none blocks another."""
 
     async def delivered() -> set[int]:
         async with httpx.AsyncClient(timeout=20, trust_env=False, limits=httpx.Limits()) as client:
@@ -146,14 +146,14 @@ def test_a_storm_waits_for_a_receiver(address: str, urls: tuple[str, str]) -> No
 
 
 def test_a_delivery_goes_to_another_receiver(address: str, urls: tuple[str, str]) -> None:
-    """Where the first one dies over it, each time."""
+    """The first receiver dies during each delivery."""
     with receiver(urls[0], _Dies), receiver(urls[1]):
         sleep(1)
         assert {_delivered(address) for _ in range(6)} == {200}
 
 
 def test_a_killed_receiver_costs_no_delivery(tmp_path: Path) -> None:
-    """What it had taken goes to another one, while those refused say that it is gone."""
+    """Another receiver gets its deliveries, while refused connections show that it is down."""
     urls = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
     with Processes(tmp_path / "logs") as processes:
         address = haproxy.start(processes, folder=tmp_path / "proxy", receivers=urls)
@@ -164,11 +164,11 @@ def test_a_killed_receiver_costs_no_delivery(tmp_path: Path) -> None:
         sleep(1)
 
         async def delivered() -> Counter[str]:
-            async def one(number: int) -> str:
+            async def post(number: int) -> str:
                 await asyncio.sleep(number * 0.003)
                 return await _status(address)
 
-            posts = [asyncio.create_task(one(number)) for number in range(600)]
+            posts = [asyncio.create_task(post(number)) for number in range(600)]
             await asyncio.sleep(0.6)
             first.kill()
             await asyncio.sleep(0.6)
@@ -180,7 +180,7 @@ def test_a_killed_receiver_costs_no_delivery(tmp_path: Path) -> None:
 
 
 def test_a_receiver_that_hangs_is_left_alone(address: str, urls: tuple[str, str]) -> None:
-    """What it took goes to another one, long before Alertmanager gives it up; the rest at once."""
+    """Another receiver gets its delivery long before Alertmanager gives up; others do not wait."""
     with receiver(urls[0], _Hangs), receiver(urls[1]), ThreadPoolExecutor() as pool:
         sleep(1)
         taken = [pool.submit(_delivered, address) for _ in range(4)]
@@ -188,11 +188,11 @@ def test_a_receiver_that_hangs_is_left_alone(address: str, urls: tuple[str, str]
         began = monotonic()
         assert {_delivered(address) for _ in range(4)} == {200}
         assert monotonic() - began < 2
-        assert {one.result() for one in taken} == {200}
+        assert {post.result() for post in taken} == {200}
 
 
 def test_connections_are_not_kept(address: str, urls: tuple[str, str]) -> None:
-    """Those of an Alertmanager that keeps many would be in the way of those that wait outside."""
+    """An Alertmanager's idle connections would keep out those that wait to be accepted."""
     with receiver(urls[0]), receiver(urls[1]):
         sleep(1)
         began = monotonic()
@@ -201,7 +201,7 @@ def test_connections_are_not_kept(address: str, urls: tuple[str, str]) -> None:
 
 
 def test_nothing_else_passes(address: str, urls: tuple[str, str]) -> None:
-    """Neither the API nor the console."""
+    """The proxy refuses the API and the console."""
     with receiver(urls[0]), receiver(urls[1]):
         for path in ("/", "/metrics", "/api/v1/pause"):
             assert httpx.post(f"{address}{path}", trust_env=False).status_code == 403

@@ -19,32 +19,32 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_rules_are_well_formed() -> None:
-    """Prometheus takes every rule file, and the linter has nothing to say."""
+    """Prometheus accepts every rule file, and its linter finds nothing."""
     checked = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
 def test_rules_fire_when_they_should(path: Path) -> None:
-    """The rules' own timelines hold: what fires, when, with which labels, and what never does."""
+    """By the rules' timelines: which alerts fire, when, with which labels, and which never."""
     tested = promtool("test", "rules", path)
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def test_every_rule_file_has_its_timelines() -> None:
-    """No alert is shipped that was never seen to fire and to stay silent."""
-    told = {path.name.removesuffix("_test.yml") for path in RULE_TESTS}
-    assert {path.stem for path in RULES} <= told
+    """Each shipped alert has tests in which it fires and stays silent."""
+    tested = {path.name.removesuffix("_test.yml") for path in RULE_TESTS}
+    assert {path.stem for path in RULES} <= tested
 
 
 def test_production_config_is_well_formed() -> None:
-    """Prometheus takes the configuration that users start from."""
+    """Prometheus accepts the configuration that users start from."""
     checked = promtool("check", "config", "--syntax-only", ROOT / "deploy" / "prometheus.yml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_alerts_on_ourselves_are_for_people() -> None:
-    """No playbook takes up what the remediator's own rules or the model's say."""
+    """No playbook matches an alert of the remediator's own rules or of the model's."""
     playbooks = load(ROOT / "playbooks")
     for name in ("remediator", "model"):
         (group,) = YAML(typ="safe").load(ROOT / "prometheus_rules" / f"{name}.yml")["groups"]

@@ -23,8 +23,8 @@ _HOSTILE = ("a; reboot", "$(reboot)", "`reboot`", "a'b", 'a"b', "a b", "a\nb", "
 
 
 def _read(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = YAML(typ="safe").load(file.read_text())
-    return found
+    document: dict[str, Any] = YAML(typ="safe").load(file.read_text())
+    return document
 
 
 def _script(name: str) -> str:
@@ -33,7 +33,7 @@ def _script(name: str) -> str:
     return str(script)
 
 
-def _run(script: str, folder: Path, **given: str) -> "subprocess.CompletedProcess[str]":
+def _run(script: str, folder: Path, **parameters: str) -> "subprocess.CompletedProcess[str]":
     """On a host whose folders and commands are those below `folder`."""
     for path in ("/run/", "/var/log", "/var/cache"):
         script = script.replace(path, f"{folder}{path}")
@@ -45,13 +45,13 @@ def _run(script: str, folder: Path, **given: str) -> "subprocess.CompletedProces
             link.symlink_to(str(shutil.which(tool)))
     # This machine's own docker or apt-get must not be found.
     env = {"PATH": str(folder / "bin")}
-    env |= {f"SSM_{name}": value for name, value in given.items()}
+    env |= {f"SSM_{name}": value for name, value in parameters.items()}
     command = ["/bin/sh", "-c", script]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 def _command(folder: Path, name: str, script: str) -> Path:
-    """A command that notes how it was called, and then runs `script`. The notes."""
+    """Add a command that writes its arguments to a file and runs `script`; returns the file."""
     (folder / "bin").mkdir(exist_ok=True)
     notes = folder / f"{name}.called"
     file = folder / "bin" / name
@@ -71,35 +71,35 @@ def _file(path: Path, *, days: float = 0) -> Path:
 @pytest.mark.parametrize("file", _FILES, ids=lambda file: file.stem)
 def test_a_document_is_what_systems_manager_takes(file: Path) -> None:
     """Of the schema, each parameter declared with a pattern, none handed over by a command line."""
-    found = _read(file)
-    assert found["schemaVersion"] == "2.2"
-    (step,) = found["mainSteps"]
+    document = _read(file)
+    assert document["schemaVersion"] == "2.2"
+    (step,) = document["mainSteps"]
     assert step["action"] == "aws:runShellScript"
     (script,) = step["inputs"]["runCommand"]
     used = re.findall(r"\{\{\s*(.*?)\s*\}\}", script)
-    assert sorted(used) == sorted(found["parameters"])
-    for name, declared in found["parameters"].items():
+    assert sorted(used) == sorted(document["parameters"])
+    for name, declared in document["parameters"].items():
         assert declared["interpolationType"] == "ENV_VAR"
         pattern = re.compile(declared["allowedPattern"])
         assert pattern.pattern.startswith("^")
         assert pattern.pattern.endswith("$")
-        assert not [one for one in _HOSTILE if pattern.fullmatch(one)]
+        assert not [value for value in _HOSTILE if pattern.fullmatch(value)]
         # The one place for older agents, in quotes that no value can end.
         assert f"[ -n \"${{SSM_{name}+x}}\" ] || SSM_{name}='{{{{{name}}}}}'" in script
-    assert re.fullmatch(found["parameters"]["Token"]["allowedPattern"], _TOKEN)
+    assert re.fullmatch(document["parameters"]["Token"]["allowedPattern"], _TOKEN)
 
 
 @pytest.mark.parametrize("file", _FILES, ids=lambda file: file.stem)
 @pytest.mark.parametrize("shell", ["bash", "sh"])
 def test_a_script_is_a_shells(file: Path, shell: str) -> None:
-    """Whichever shell the host has."""
+    """In each shell that a host may have."""
     script = _script(file.stem.removeprefix("SmartCloudOps-"))
     assert script.startswith("#!/bin/sh\n")
     subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=20)
 
 
 def test_what_the_actions_send_is_what_the_documents_take() -> None:
-    """Their names, and the values that both allow."""
+    """Names, and the values that both allow."""
     documents = {file.stem for file in _FILES}
     assert DOCUMENT in documents
     for document in documents:
@@ -118,7 +118,7 @@ def test_what_the_actions_send_is_what_the_documents_take() -> None:
 )
 @pytest.mark.parametrize("document", ["CleanDisk", "ClearCache"])
 def test_nothing_else_can_be_cleaned(document: str, path: str) -> None:
-    """Only folders of files that are made again."""
+    """Only folders whose files programs write again."""
     pattern = _read(_FOLDER / f"SmartCloudOps-{document}.yaml")["parameters"]["Path"]
     assert not re.fullmatch(pattern["allowedPattern"], path)
 
@@ -137,7 +137,7 @@ def test_a_service_is_restarted_once_for_each_token(tmp_path: Path) -> None:
 
 
 def test_a_failure_stays_one_and_a_lost_run_is_unknown(tmp_path: Path) -> None:
-    """Neither is tried again, and neither is called a success."""
+    """Neither is repeated, and neither counts as a success."""
     called = _command(tmp_path, "systemctl", "exit 5")
     script = _script("RestartService")
     for _ in range(2):
@@ -158,7 +158,7 @@ def test_an_older_agent_gets_the_same_done(tmp_path: Path) -> None:
 
 
 def test_a_disk_is_cleaned_of_what_is_over(tmp_path: Path) -> None:
-    """Rotated logs of some age go; what is written to, is new, or lies behind a link stays."""
+    """It deletes old rotated logs, and no log that is open, new or behind a link."""
     _command(tmp_path, "journalctl", "exit 1")
     called = _command(tmp_path, "apt-get", "exit 0")
     log, elsewhere = tmp_path / "var" / "log", tmp_path / "elsewhere"
@@ -172,10 +172,10 @@ def test_a_disk_is_cleaned_of_what_is_over(tmp_path: Path) -> None:
     ]
     (log / "linked").symlink_to(elsewhere)
     script = _script("CleanDisk")
-    done = _run(script, tmp_path, Path=str(log), Days="1", Token=_TOKEN)
-    assert done.returncode == 0, done.stderr
-    assert [one.exists() for one in gone] == [False] * 3
-    assert [one.exists() for one in kept] == [True] * 3
+    result = _run(script, tmp_path, Path=str(log), Days="1", Token=_TOKEN)
+    assert result.returncode == 0, result.stderr
+    assert [file.exists() for file in gone] == [False] * 3
+    assert [file.exists() for file in kept] == [True] * 3
     assert called.read_text().split() == ["clean"]
     through = _run(script, tmp_path, Path=str(log / "linked"), Days="1", Token=f"{_TOKEN}4")
     assert through.returncode == 1
@@ -183,33 +183,33 @@ def test_a_disk_is_cleaned_of_what_is_over(tmp_path: Path) -> None:
 
 
 def test_a_cache_is_emptied_and_nothing_behind_a_link(tmp_path: Path) -> None:
-    """The folder stays, for whoever writes there again."""
+    """The folder stays, for programs that write there again."""
     cache, elsewhere = tmp_path / "var" / "cache" / "app", tmp_path / "elsewhere"
     _file(cache / "a" / "b")
     kept = _file(elsewhere / "c")
     (cache / "linked").symlink_to(elsewhere)
-    done = _run(_script("ClearCache"), tmp_path, Path=str(cache), Token=_TOKEN)
-    assert done.returncode == 0, done.stderr
+    result = _run(_script("ClearCache"), tmp_path, Path=str(cache), Token=_TOKEN)
+    assert result.returncode == 0, result.stderr
     assert list(cache.iterdir()) == []
     assert kept.exists()
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
 def test_a_container_is_restarted(tmp_path: Path, engine: str) -> None:
-    """By whichever of the two the host has."""
+    """By Docker or Podman, as the host has it."""
     called = _command(tmp_path, engine, """echo '"Running": true'""")
-    done = _run(_script("RestartContainer"), tmp_path, Container="web", Token=_TOKEN)
-    assert done.returncode == 0, done.stderr
+    result = _run(_script("RestartContainer"), tmp_path, Container="web", Token=_TOKEN)
+    assert result.returncode == 0, result.stderr
     assert called.read_text().splitlines() == ["restart web", "inspect web"]
 
 
 def test_the_guard_against_a_second_run_is_the_same_everywhere() -> None:
-    """What was found wrong in one would be wrong in all."""
+    """A fault in one copy is a fault in all."""
     guards: Mapping[str, list[str]] = {
         file.stem: re.findall(
             r"^done_dir=.*?EXIT$", _script(file.stem[14:]), re.DOTALL | re.MULTILINE
         )
         for file in _FILES
     }
-    assert len({tuple(one) for one in guards.values()}) == 1
+    assert len({tuple(guard) for guard in guards.values()}) == 1
     assert all(guards.values())
