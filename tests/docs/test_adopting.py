@@ -22,7 +22,7 @@ _PAGE = section(_ROOT / "docs" / "install.md", "Trial")
 # What a reader waits for, or does again after a moment.
 _AGAIN = re.compile(r"curl|read|RUN=")
 _EXPORTER_STOPS = """curl -fsS -d '{"target": "'$INSTANCE'", "fault": "instance_down"}' $AWS_ENDPOINT_URL/_sim/fleet/faults"""  # noqa: E501
-_AFTERWARDS = """curl -fsS -H "Authorization: Bearer $TOKEN" $S/api/v1/runs > runs.json
+_AFTERWARDS = """curl -fsS -H @header $S/api/v1/runs > runs.json
 smartcloudops coverage --json > coverage.json
 kill %1"""
 

@@ -20,8 +20,19 @@ _KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target", "$
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(tmp_path_factory.mktemp("curl")) as made:
-        yield made
+    with live(tmp_path_factory.mktemp("curl")) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def folder(service: Live, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reader's folder, with the files from which curl reads tokens."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name, role in (("", Role.OPERATOR), ("admin-", Role.ADMIN), ("webhook-", Role.WEBHOOK)):
+        (folder / f"{name}header").write_text(f"Authorization: Bearer {service.tokens[role]}\n")
+    login = f'user = "webhook:{service.tokens[Role.WEBHOOK]}"\n'
+    (folder / "webhook-login").write_text(login)
+    return folder
 
 
 def _lines(page: str) -> list[str]:
@@ -48,10 +59,10 @@ _AT_NIGHT = [
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(("page", "line"), _ALL, ids=[f"{p}-{n}" for n, (p, _) in enumerate(_ALL)])
-def test_a_curl_line_works_as_it_stands(service: Live, page: str, line: str) -> None:
+def test_a_curl_line_works_as_it_stands(service: Live, folder: Path, page: str, line: str) -> None:
     """With nothing but the address, the tokens and the ids of this service put in."""
     del page
-    said = _said(service, line.replace(_HERE, service.url.removeprefix("http://")))
+    said = _said(service, folder, line.replace(_HERE, service.url.removeprefix("http://")))
     if "metrics" not in line:
         json.loads(said)
 
@@ -60,10 +71,12 @@ def test_a_curl_line_works_as_it_stands(service: Live, page: str, line: str) -> 
 @pytest.mark.parametrize(
     ("page", "line"), _AT_NIGHT, ids=[f"{p}-{n}" for n, (p, _) in enumerate(_AT_NIGHT)]
 )
-def test_a_line_that_is_copied_at_night_works(service: Live, page: str, line: str) -> None:
+def test_a_line_that_is_copied_at_night_works(
+    service: Live, folder: Path, page: str, line: str
+) -> None:
     """Of the refusals and the runbooks, with its pipe; it picks what the answers have."""
     del page
-    assert _said(service, line).strip() != "null"
+    assert _said(service, folder, line).strip() != "null"
     picked = re.findall(
         r"[{,] (?:\w+: \.)?(\w+)(?=[,}. ])", line.replace("{", "{ ").partition("jq")[2]
     )
@@ -71,10 +84,11 @@ def test_a_line_that_is_copied_at_night_works(service: Live, page: str, line: st
     assert set(picked) <= {name for one in schemas for name in one.get("properties", ())}
 
 
-def _said(service: Live, line: str) -> str:
+def _said(service: Live, folder: Path, line: str) -> str:
     command = re.sub(r"\bcurl ", "curl -sS --fail-with-body ", line)
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],  # noqa: S607 whichever there is
+        cwd=folder,
         env={**os.environ, **_variables(service, line)},
         capture_output=True,
         text=True,
@@ -83,6 +97,13 @@ def _said(service: Live, line: str) -> str:
     )
     assert done.returncode == 0, (line, done.stdout, done.stderr)
     return done.stdout
+
+
+@pytest.mark.parametrize("page", [*(_ROOT / "docs").glob("*.md"), _ROOT / "README.md"], ids=str)
+def test_no_command_has_a_token_as_an_argument(page: Path) -> None:
+    """Every user of a machine sees the arguments of its processes."""
+    for block in re.findall(r"```(?:console|sh)\n(.*?)```", page.read_text(), re.DOTALL):
+        assert not re.findall(r"Bearer \$|\$\{?\w*TOKEN|\$\(cat ", block)
 
 
 def test_every_call_has_its_curl_line(service: Live) -> None:
@@ -104,11 +125,8 @@ def test_every_call_has_its_curl_line(service: Live) -> None:
 def _variables(service: Live, line: str) -> dict[str, str]:
     """What a reader would put in."""
     found = {
-        "TOKEN": service.tokens[Role.OPERATOR],
-        "ADMIN_TOKEN": service.tokens[Role.ADMIN],
-        "WEBHOOK_TOKEN": service.tokens[Role.WEBHOOK],
         "S": service.url,
-        "H": f"Authorization: Bearer {service.tokens[Role.OPERATOR]}",
+        "H": "@header",
         "STATE": "verifying",
         "PLAYBOOK": "acting",
         "INSTANCE": HOSTS[0],
