@@ -80,14 +80,14 @@ audit-deps: $(STAMP) ## known weaknesses of what production installs (asks PyPI)
 	$(BIN)/uvx --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 dist: $(STAMP) ## wheel, sdist and lock into dist/, installed into an empty environment and tried
-	rm -rf dist build/installed
+	rm -rf dist .installed
 	$(BIN)/uv build -q --offline --no-build-isolation --python $(BIN)/python --out-dir dist .
 	cp requirements.lock dist/
-	$(PYTHON) -m venv build/installed
-	build/installed/bin/pip install -q --disable-pip-version-check --require-hashes --only-binary :all: -r dist/requirements.lock
-	build/installed/bin/pip install -q --disable-pip-version-check --no-deps --no-index dist/*.whl
-	build/installed/bin/pip check --disable-pip-version-check
-	INSTALLED=$(CURDIR)/build/installed $(BIN)/pytest -q tests/deploy/test_dist.py
+	$(PYTHON) -m venv .installed
+	.installed/bin/pip install -q --disable-pip-version-check --require-hashes --only-binary :all: -r dist/requirements.lock
+	.installed/bin/pip install -q --disable-pip-version-check --no-deps --no-index dist/*.whl
+	.installed/bin/pip check --disable-pip-version-check
+	INSTALLED=$(CURDIR)/.installed $(BIN)/pytest -q tests/deploy/test_dist.py
 	cd dist && sha256sum smartcloudops-* requirements.lock > SHA256SUMS
 
 sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
@@ -96,6 +96,6 @@ sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
 	  --output-reproducible --of JSON -o build/sbom.json requirements.lock
 
 clean: ## remove what the targets made
-	rm -rf .venv .tools .demo build dist
+	rm -rf .venv .tools .demo .installed build dist
 
 .PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean

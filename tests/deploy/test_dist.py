@@ -42,6 +42,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ".venv",
         ".tools",
         ".demo",
+        ".installed",
         ".git",
         "build",
         "dist",
