@@ -35,11 +35,11 @@ _HEAD = r"""# Refusals
 
 A `refused` run names its reason in `refusal`. Each reason has a heading here: what it means, what
 to check, how to lift it. The commands need a token of the role `viewer` to look, `operator` to
-lift.
+lift. This page is generated from the docstrings of the guards (`make reference`).
 
 ```console
 $ export S=http://localhost:8080 P=http://localhost:9090
-$ export H="Authorization: Bearer $TOKEN"
+$ sed 's/^/Authorization: Bearer /' my-token > header && export H=@$PWD/header
 ```
 
 **Start here:** the run, with every gate.
