@@ -27,7 +27,7 @@ _USES: Mapping[str, str] = {
     "models/features/promql.py": "fullmatch of one class, bounded",
     "receiver/console/login.py": "fullmatch of one class",
     "receiver/http/middleware.py": "fullmatch of one class, bounded",
-    "receiver/notify/channels.py": "a fixed word comes first",
+    "receiver/notify/recipients.py": "a fixed word comes first",
     "receiver/playbook_testing/series.py": _OWN,
     "receiver/playbooks/conditions.py": _OWN,
     "receiver/playbooks/durations.py": _OWN,
