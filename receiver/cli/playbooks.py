@@ -19,7 +19,7 @@ from receiver.cli.output import echo
 from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
 from receiver.playbook_testing import runner
-from receiver.playbooks import iam_scope, loader
+from receiver.playbooks import alert_rules, iam_scope, loader, rule_check
 from receiver.playbooks.loader import InvalidPlaybooksError, Playbooks
 from receiver.runtime import log_setup
 from receiver.settings import Settings, SettingsError
@@ -32,12 +32,27 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--role", is_flag=True, help="Ask IAM what the current role may do that no playbook needs."
 )
-def check(folder: Path | None, *, role: bool) -> None:
+@click.option("--rules", type=_PATH, help="A folder of Prometheus' rules; re-checks imply theirs.")
+def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
     """Lint the settings and the playbooks; needs neither network nor credentials without --role."""
-    playbooks = load_playbooks(folder or load_settings().playbooks)
+    folder = folder or load_settings().playbooks
+    playbooks = load_playbooks(folder)
+    if rules:
+        _check_rules(folder, rules)
     if role:
         _check_role(playbooks)
     echo(f"{len(playbooks.items)} playbooks, no findings")
+
+
+def _check_rules(folder: Path, rules: Path) -> None:
+    """Print a line for each conjunct of a rule that its playbook's re-check lacks; exit 1 for any."""
+    result = rule_check.check_rules(folder, alert_rules.load_rules(rules))
+    for warning in result.warnings:
+        echo(f"{warning.file}:{warning.line}: warning: {warning.message}", err=True)
+    for finding in result.findings:
+        echo(str(finding), err=True)
+    if result.findings:
+        sys.exit(FAILED)
 
 
 def _check_role(playbooks: Playbooks) -> None:

@@ -78,7 +78,7 @@ def load(folder: Path) -> Playbooks:
                 Finding(file=file, line=1, message="only *.yaml is loaded; rename the file")
             )
             continue
-        playbook, lines, faults = _load(file)
+        playbook, lines, faults = load_file(file)
         findings += faults
         if playbook is None:
             continue
@@ -94,7 +94,8 @@ def load(folder: Path) -> Playbooks:
     return Playbooks(items)
 
 
-def _load(file: Path) -> tuple[Playbook | None, Lines, list[Finding]]:
+def load_file(file: Path) -> tuple[Playbook | None, Lines, list[Finding]]:
+    """The playbook of a file, or None, with the file's lines and its faults."""
     try:
         value, lines = read(file)
     except YamlError as error:
