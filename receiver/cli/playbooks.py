@@ -45,14 +45,12 @@ def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
 
 
 def _check_rules(folder: Path, rules: Path) -> None:
-    """Print a line for each conjunct of a rule that its playbook's re-check lacks; exit 1 for any."""
+    """Print the warnings. Raises FindingsError for what a re-check lacks of its rule."""
     result = rule_check.check_rules(folder, alert_rules.load_rules(rules))
     for warning in result.warnings:
         echo(f"{warning.file}:{warning.line}: warning: {warning.message}", err=True)
-    for finding in result.findings:
-        echo(str(finding), err=True)
     if result.findings:
-        sys.exit(FAILED)
+        raise FindingsError(result.findings)
 
 
 def _check_role(playbooks: Playbooks) -> None:

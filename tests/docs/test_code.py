@@ -174,7 +174,8 @@ def _run_commands(text: str, folder: Path, *paths: Path, **variables: str) -> st
 def test_the_way_from_an_alert_to_a_playbook_leads_there(tmp_path: Path) -> None:
     """The page's files under their names, then its commands, among the playbooks there are."""
     page = _ROOT / "docs" / "playbooks.md"
-    shutil.copytree(_ROOT / "playbooks", tmp_path / "playbooks")
+    for name in ("playbooks", "prometheus_rules"):
+        shutil.copytree(_ROOT / name, tmp_path / name)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "promtool").symlink_to(tools.find("promtool"))
     _write_files(page, tmp_path)

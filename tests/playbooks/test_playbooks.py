@@ -176,28 +176,48 @@ def test_the_shipped_playbooks_pass_their_own_tests() -> None:
     assert {playbook.name for playbook in loaded.items} == tested
 
 
+_SERVES, _STANDS, _STOPPED = "0+50x40", "5000x40", "0+50x12 600x28"
+
+
 @pytest.mark.parametrize(
-    ("up", "requests", "expected"),
-    [("1", "5000", 1), ("0", "5000", 1), ("0", None, 1), ("1", "0+50", 0), (None, None, None)],
+    ("up", "requests", "siblings", "expected"),
+    [
+        ("1x40", _STOPPED, _SERVES, 1),
+        ("0x40", _STANDS, _SERVES, 1),
+        ("0x40", None, None, 1),
+        ("1x40", _SERVES, _SERVES, 0),
+        # An idle group, and a host that never had traffic: nothing hangs.
+        ("1x40", _STANDS, _STANDS, 0),
+        ("1x40", _STOPPED, _STOPPED, 0),
+        ("1x40", _STANDS, _SERVES, 0),
+        ("1x40", None, _SERVES, None),
+        (None, None, None, None),
+    ],
 )
 def test_a_service_that_is_down_or_hangs_is_confirmed(
-    tmp_path: Path, up: str | None, requests: str | None, expected: int | None
+    tmp_path: Path,
+    up: str | None,
+    requests: str | None,
+    siblings: str | None,
+    expected: int | None,
 ) -> None:
-    """By the shipped playbook's own re-check, as Prometheus reads it: no request is enough."""
+    """By the shipped playbook's own re-check, as Prometheus reads it."""
     playbooks = load(_ROOT / "playbooks").items
     ((recheck,),) = (book.recheck for book in playbooks if book.name == "service-down")
-    metrics = {"service_up": up, "service_requests_total": requests}
+    host = EXAMPLES["instance_id"]
+    series = [
+        ("service_up", host, up),
+        ("service_requests_total", host, requests),
+        ("service_requests_total", "i-1", siblings),
+    ]
     samples = [] if expected is None else [{"labels": "{}", "value": expected}]
     query = {"expr": render(recheck, EXAMPLES), "eval_time": "2m", "exp_samples": samples}
     case = {
         "interval": "5s",
         "input_series": [
-            {
-                "series": f'{name}{{instance_id="{EXAMPLES["instance_id"]}"}}',
-                "values": f"{value}x40",
-            }
-            for name, value in metrics.items()
-            if value is not None
+            {"series": f'{name}{{instance_id="{instance}",asg="web-asg"}}', "values": values}
+            for name, instance, values in series
+            if values is not None
         ],
         "promql_expr_test": [query],
     }

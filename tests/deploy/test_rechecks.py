@@ -1,0 +1,229 @@
+"""A re-check implies its rule: where the rule is silent, no shipped playbook's re-check confirms.
+
+By promtool, over timelines of a host and its siblings; the re-checks are recorded by rules that
+the test makes of the shipped playbooks.
+"""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.stack import tools
+from receiver.playbooks.alert_rules import load_rules
+from receiver.playbooks.loader import load
+from receiver.playbooks.placeholders import EXAMPLES, render
+from receiver.playbooks.rule_check import check_rules
+from receiver.playbooks.schema import Playbook
+
+_ROOT = Path(__file__).parents[2]
+_RULES = _ROOT / "prometheus_rules"
+_HOST = EXAMPLES["instance_id"]
+_RECHECKED = [playbook for playbook in load(_ROOT / "playbooks").items if playbook.recheck]
+_LABELS = 'asg="web-asg",az="a",region="r"'
+
+
+def _series(name: str, host: str, values: str, job: str = "node", more: str = "") -> dict[str, str]:
+    labels = f'job="{job}",instance_id="{host}",instance="{host}:9100",{_LABELS}{more}'
+    return {"series": f"{name}{{{labels}}}", "values": values}
+
+
+def _sibling(requests: str = "0+500x400") -> list[dict[str, str]]:
+    return [
+        _series("up", "i-1", "1x400"),
+        _series("service_up", "i-1", "1x400"),
+        _series("service_requests_total", "i-1", requests),
+    ]
+
+
+def _host(
+    up: str | None = "1x400",
+    service_up: str | None = "1x400",
+    requests: str | None = "0+500x400",
+    errors: str | None = None,
+    job: str = "node",
+) -> list[dict[str, str]]:
+    named = {
+        "service_up": service_up,
+        "service_requests_total": requests,
+        "service_errors_total": errors,
+    }
+    series = [_series(name, _HOST, values, job) for name, values in named.items() if values]
+    return [*series, *([_series("up", _HOST, up)] if up else [])]
+
+
+def _disk(free: int) -> list[dict[str, str]]:
+    more = ',device="/dev/sda1",fstype="ext4",mountpoint="/"'
+    return [
+        _series("node_filesystem_avail_bytes", _HOST, f"{free}x400", more=more),
+        _series("node_filesystem_size_bytes", _HOST, "100x400", more=more),
+    ]
+
+
+def _idle(members: int, idle_cpu: float) -> list[dict[str, str]]:
+    more = ',cpu="0",mode="idle"'
+    names = [_HOST, *(f"i-{number}" for number in range(1, members))]
+    counter = f"0+{idle_cpu * 5}x1000"
+    return [_series("up", name, "1x1000") for name in names] + [
+        _series("node_cpu_seconds_total", name, counter, more=more) for name in names
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Timeline:
+    """`confirms` are the playbooks whose re-check holds at the end; their rule fires there."""
+
+    series: Sequence[Mapping[str, str]]
+    at: str = "4m"
+    confirms: Sequence[str] = ()
+
+
+_TIMELINES = {
+    "a busy group without a fault": _Timeline(series=[*_host(), *_sibling()]),
+    "an idle group without a fault": _Timeline(
+        series=[*_host(requests="5000x400"), *_sibling("7000x400")]
+    ),
+    "a group whose traffic left": _Timeline(
+        series=[*_host(requests="0+500x30 15000x370"), *_sibling("0+500x30 15000x370")]
+    ),
+    "a host that hangs among siblings that serve": _Timeline(
+        series=[*_host(requests="0+500x30 15000x370"), *_sibling()], confirms=["service-down"]
+    ),
+    "a host that never had traffic, such as a standby": _Timeline(
+        series=[*_host(requests="5000x400"), *_sibling()], at="8m"
+    ),
+    "a service that is down": _Timeline(
+        series=[*_host(service_up="1x20 0x380", requests=None), *_sibling()],
+        confirms=["service-down"],
+    ),
+    "a service that was down on a host that is gone": _Timeline(
+        series=[*_host(None, "1x20 0x25 stale", None), *_sibling()]
+    ),
+    "an instance that is down": _Timeline(
+        series=[*_host("1x40 0x360", "1x40 stale", "0+500x40 stale"), *_sibling()],
+        confirms=["instance-down"],
+    ),
+    "an instance that has been down for long": _Timeline(
+        series=[*_host("1x40 0x360", "1x40 stale", "0+500x40 stale"), *_sibling()],
+        at="15m",
+        confirms=["instance-down"],
+    ),
+    "an exporter that is down on a host that serves": _Timeline(
+        series=[*_host("1x20 0x380", job="service"), *_sibling()]
+    ),
+    "a new instance that has not answered yet": _Timeline(
+        series=[*_host("_x35 0x365", None, None), *_sibling()]
+    ),
+    "an instance that was down and is gone": _Timeline(
+        series=[*_host("1x20 0x25 stale", None, None), *_sibling()]
+    ),
+    "wrong answers": _Timeline(
+        series=[*_host(requests="0+10x400", errors="0+90x400"), *_sibling()],
+        confirms=["critical-failure", "slo-burn"],
+    ),
+    "wrong answers of a service that is down as well": _Timeline(
+        series=[*_host("1x400", "0x400", "0+10x400", "0+90x400"), *_sibling()],
+        confirms=["service-down", "slo-burn"],
+    ),
+    "errors of a minute": _Timeline(
+        series=[
+            *_host(requests="0+500x400", errors="0x210 0+90x6 540x190"),
+            *_sibling("0+500x400"),
+        ],
+        at="18m",
+    ),
+    "a disk that is full": _Timeline(series=_disk(5), confirms=["disk-full"]),
+    "a disk that is half full": _Timeline(series=_disk(50)),
+    "three idle members": _Timeline(series=_idle(3, 0.9), at="80m", confirms=["idle-capacity"]),
+    "two idle members": _Timeline(series=_idle(2, 0.9), at="80m"),
+    "three busy members": _Timeline(series=_idle(3, 0.4), at="80m"),
+}
+
+
+def _records(playbook: Playbook) -> list[str]:
+    name = playbook.name.replace("-", "_")
+    return [f"recheck_{name}_{number}" for number in range(len(playbook.recheck))]
+
+
+def _confirmed(playbook: Playbook) -> str:
+    """An expression with a value where the service would take the re-check as confirmed."""
+    parts = [f"(count({record} != 0) unless count({record} == 0))" for record in _records(playbook)]
+    return " and ".join(parts)
+
+
+def _alerts(playbook: Playbook) -> str:
+    """The playbook's alerts that are pending or fire."""
+    (matcher,) = playbook.match
+    return f'ALERTS{{{matcher},asg="web-asg",instance_id=~"{_HOST}|"}}'
+
+
+def _expect(expr: str, at: str, *, holds: bool) -> dict[str, Any]:
+    samples = [{"labels": "{}", "value": 1}] if holds else []
+    return {"expr": f"count({expr})", "eval_time": at, "exp_samples": samples}
+
+
+def _promtool(folder: Path, timeline: _Timeline, playbooks: Sequence[Playbook]) -> str:
+    """What promtool says of the timeline; empty where all holds."""
+    recorded = [
+        {"record": record, "expr": render(expr, EXAMPLES)}
+        for playbook in playbooks
+        for record, expr in zip(_records(playbook), playbook.recheck, strict=True)
+    ]
+    rules = folder / "rechecks.yml"
+    rules.write_text(json.dumps({"groups": [{"name": "z", "interval": "5s", "rules": recorded}]}))
+    expected = [
+        test
+        for playbook in playbooks
+        for test in (
+            _expect(_confirmed(playbook), timeline.at, holds=playbook.name in timeline.confirms),
+            _expect(
+                f"({_confirmed(playbook)}) unless on () {_alerts(playbook)}",
+                timeline.at,
+                holds=False,
+            ),
+        )
+    ]
+    case = {
+        "interval": "5s",
+        "input_series": list(timeline.series),
+        "promql_expr_test": expected,
+    }
+    file = folder / "test.yml"
+    files = [str(_RULES / "node.yml"), str(_RULES / "service.yml"), str(rules)]
+    file.write_text(json.dumps({"rule_files": files, "evaluation_interval": "5s", "tests": [case]}))
+    done = subprocess.run(
+        [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", _TIMELINES)
+def test_a_silent_rule_is_not_confirmed(tmp_path: Path, name: str) -> None:
+    """Each timeline confirms just the playbooks whose alert is there."""
+    assert _promtool(tmp_path, _TIMELINES[name], _RECHECKED) == ""
+
+
+def test_every_recheck_is_seen_to_confirm() -> None:
+    """Or its silence in the other timelines would prove nothing."""
+    confirmed = {name for timeline in _TIMELINES.values() for name in timeline.confirms}
+    assert confirmed == {playbook.name for playbook in _RECHECKED}
+
+
+def test_a_weaker_recheck_is_seen_in_an_idle_group(tmp_path: Path) -> None:
+    """The same test with a re-check that ignores the siblings: an idle group's host confirms."""
+    (playbook,) = (book for book in _RECHECKED if book.name == "service-down")
+    weak = 'sum(rate(service_requests_total{instance_id="$instance_id"}[20s])) == bool 0'
+    weaker = playbook.model_copy(update={"recheck": [weak]})
+    timeline = _TIMELINES["an idle group without a fault"]
+    assert "recheck_service_down_0" in _promtool(tmp_path, timeline, [weaker])
+
+
+def test_shipped_rechecks_imply_their_rules() -> None:
+    """And every `verify` reads the alert's series and names its target."""
+    result = check_rules(_ROOT / "playbooks", load_rules(_RULES))
+    assert list(map(str, result.findings)) == []
+    assert list(map(str, result.warnings)) == []
