@@ -78,6 +78,21 @@ def test_check_names_file_and_line_of_a_fault(
     assert expected in first
 
 
+def test_check_names_what_a_recheck_lacks_of_its_rule(tmp_path: Path) -> None:
+    """Exit 1, with the line of the re-check; the shipped playbooks and rules have no findings."""
+    rules = str(ROOT / "prometheus_rules")
+    shipped = _run("check", str(ROOT / "playbooks"), "--rules", rules)
+    assert (shipped.returncode, shipped.stderr) == (0, "")
+    file = tmp_path / "weak.yaml"
+    file.write_text(
+        'name: weak\nmatch: [alertname="SLOBurn"]\nrecheck:\n'
+        '  - asg:service_error:ratio1m{asg="$asg"} > bool 14.4 * 0.005\n'
+        "steps: [{action: set_desired_capacity, params: {desired: +1}}]\n"
+    )
+    line = _one_line(_run("check", str(tmp_path), "--rules", rules), 1)
+    assert line.startswith(f"{file}:3: recheck: lacks of SLOBurn: asg:service_error:ratio5m")
+
+
 def test_serve_refuses_broken_playbooks_in_the_words_of_check(tmp_path: Path) -> None:
     """Every finding of check keeps the service from starting."""
     folder = tmp_path / "playbooks"
