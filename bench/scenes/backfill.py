@@ -58,6 +58,9 @@ def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator
         head = ",".join(filter(None, (own.removesuffix("}"), labels)))
         keep = scraped if name in _OLD or name == "service_up" else recent
         yield _lines(f"{name}{{{head}}}", counted, at, keep)
+        if name == "service_up" and member.silent_s:
+            # For the staleness marker of a failed scrape, which cannot be backfilled.
+            yield f"{name}{{{head}}} NaN {at[at > now - member.silent_s][0]:.0f}\n"
     up = np.where(at > now - member.silent_s, float(member.up and member.silent_s == 0), 1.0)
     yield _lines(f"up{{{labels}}}", up, at, at >= now - _PEERS_FOR_S)
     ratios = {
@@ -79,6 +82,15 @@ def _of_group(scene: Scene, at: Moments, now: float) -> Iterator[str]:
     keep = at >= now - _PEERS_FOR_S
     ratio = errors / np.maximum(errors + answers, 1e-9)
     yield _lines(f'asg:service_error:ratio1m{{asg="{scene.name}"}}', ratio, at, keep)
+    long_ratio = _mean(errors, at, 300) / np.maximum(_mean(errors + answers, at, 300), 1e-9)
+    yield _lines(f'asg:service_error:ratio5m{{asg="{scene.name}"}}', long_ratio, at, keep)
+
+
+def _mean(values: Moments, at: Moments, seconds: float) -> Moments:
+    """The mean over the seconds before each moment."""
+    total = np.concatenate(([0.0], np.cumsum(values * np.diff(at, prepend=at[0]))))
+    since = np.searchsorted(at, at - seconds, side="right")
+    return np.asarray((total[1:] - total[since]) / seconds)
 
 
 def _lines(series: str, values: Moments, at: Moments, keep: NDArray[np.bool_]) -> str:

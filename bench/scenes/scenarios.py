@@ -118,17 +118,17 @@ def _down(setting: Setting, scene: Scene) -> None:
     _expect(scene, "InstanceDown", "reboot_instance")
 
 
-def _surge(setting: Setting, scene: Scene, least: float = 1.0) -> None:
+def _surge(setting: Setting, scene: Scene, least: float = 1.0, since_s: float = 120) -> None:
     more = setting.chance.uniform(least, 1.3) * CAPACITY
     for member in scene.members:
-        member.requests = np.where(_since(setting, 120) > 0, more, member.requests)
+        member.requests = np.where(_since(setting, since_s) > 0, more, member.requests)
     scene.alerts = [("HighCPU", _id(scene, position)) for position in range(HOSTS)]
     scene.expect = frozenset({("set_desired_capacity", scene.name)})
 
 
 def _overload(setting: Setting, scene: Scene) -> None:
-    # Below this there are too few errors for the rule to fire.
-    _surge(setting, scene, least=1.15)
+    # Below this there are too few errors for the rule to fire, in its window of five minutes, too.
+    _surge(setting, scene, least=1.15, since_s=240)
     scene.alerts = [("SLOBurn", scene.name)]
 
 
