@@ -129,7 +129,7 @@ class Service:
         self.leadership.start(self._lead, self._stand_down)
         settings = self.settings
         if settings.profile is Profile.PRODUCTION and settings.audit_key_file is None:
-            _log.warning("audit_unsigned", set="SMARTCLOUDOPS_AUDIT_KEY_FILE")
+            _log.warning("audit_unsigned", missing_setting="SMARTCLOUDOPS_AUDIT_KEY_FILE")
         _log.info("started", profile=str(settings.profile), mode=str(settings.mode))
 
     def _lead(self) -> None:

@@ -168,8 +168,8 @@ def require_disruption_budget(
         'AutoScalingGroups[].Instances[].[InstanceId,AvailabilityZone,LifecycleState,HealthStatus]'
     ```
 
-    **To lift it:** bring back the instances that are out. `limits.blast_radius` is 10 % by default,
-    and at least one instance.
+    **To lift it:** bring back the instances that are out. `limits.blast_radius` is 10 % by default.
+    One instance may always be out.
 
     ## min_healthy
 

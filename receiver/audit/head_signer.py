@@ -82,7 +82,7 @@ class HeadSigner:
 
     def _failed(self, reason: str) -> None:
         self.metrics.failures.inc()
-        _log.error("head_signing_failed", reason=reason)
+        _log.error("audit_head_signing_failed", reason=reason)
 
 
 def open_archive(settings: Settings, clients: Callable[[], Aws]) -> Archive:

@@ -165,7 +165,7 @@ class ChatCommands:
                 "The assistant is off: set SMARTCLOUDOPS_ASK_URL and SMARTCLOUDOPS_ASK_MODEL."
             )
         if not text:
-            raise _RefusedError("Write a question after ask.")
+            raise _RefusedError("Write your question after `ask`.")
         return Reply(self.ask(text))
 
     def _switch(self, request: ChatRequest, text: str, *, paused: bool) -> Reply:

@@ -76,5 +76,7 @@ def labels_of(playbook: Playbook, target: str) -> Mapping[str, str]:
         raise NotPossibleError("the target is neither an instance id nor the name of a group")
     for matcher in exact:
         if labels.get(matcher.name) != matcher.value:
-            raise NotPossibleError(f"the playbook is only for {matcher}")
+            raise NotPossibleError(
+                f"the playbook takes only alerts with {matcher}, and {target} has no such label"
+            )
     return labels

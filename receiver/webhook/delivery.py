@@ -65,7 +65,7 @@ def log_stored(deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> N
     if not deliveries:
         return
     _log.info(
-        "deliveries_taken",
+        "deliveries_stored",
         request_ids=[delivery.request_id for delivery in deliveries if delivery.request_id],
         accepted=sum(receipt.accepted for receipt in receipts),
         duplicates=sum(receipt.duplicates for receipt in receipts),

@@ -98,7 +98,7 @@ def test_the_service_names_run_and_request_in_its_log(
             pass
         lines = [json.loads(line) for line in service.log().splitlines()]
     events = {line["event"]: line for line in lines}
-    assert events["deliveries_taken"]["request_ids"] == [answer.headers["x-request-id"]]
+    assert events["deliveries_stored"]["request_ids"] == [answer.headers["x-request-id"]]
     assert events["run_ended"]["run"] == run["id"]
     # This read of AWS ran in a thread of a pool.
     assert events["aws_read_failed"]["run"] == run["id"]

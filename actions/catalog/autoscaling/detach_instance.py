@@ -31,7 +31,9 @@ class DetachInstance(Action):
     def observe(self, call: Call) -> Observation:
         group, member = read_member(call.aws, call.target)
         if member.lifecycle != "InService":
-            raise NotActionableError(f"{call.target} is {member.lifecycle}")
+            raise NotActionableError(
+                f"{call.target} is {member.lifecycle}: only a member in service can be detached"
+            )
         if group.desired - 1 < group.minimum:
             raise NotActionableError(f"{group.name} is at its minimum of {group.minimum}")
         return Observation(already=False, before={"group": group.name, "desired": group.desired})

@@ -48,7 +48,9 @@ class ReplaceInstance(Action):
     def observe(self, call: Call) -> Observation:
         group, member = read_member(call.aws, call.target)
         if member.lifecycle != "InService":
-            raise NotActionableError(f"{call.target} is {member.lifecycle}")
+            raise NotActionableError(
+                f"{call.target} is {member.lifecycle}: only a member in service can be replaced"
+            )
         if member.protected:
             raise NotActionableError(f"{call.target} is protected from scale-in")
         if group.suspended & _NEEDED:

@@ -57,7 +57,9 @@ class EmergencyShutdown(Action):
         check_isolates(call)
         instance = read_instance(call.aws, call.target)
         if instance.state not in STOPPED | {"running"}:
-            raise NotActionableError(f"{call.target} is {instance.state}")
+            raise NotActionableError(
+                f"{call.target} is {instance.state}: only a running instance is shut down"
+            )
         already = instance.state in STOPPED and is_isolated(call)
         before = {
             "groups": security_groups(call),

@@ -32,7 +32,9 @@ class StopInstance(ChangesPower):
     def observe(self, call: Call) -> Observation:
         instance = read_instance(call.aws, call.target)
         if instance.state not in STOPPED | {"running"}:
-            raise NotActionableError(f"{call.target} is {instance.state}")
+            raise NotActionableError(
+                f"{call.target} is {instance.state}: only a running instance can be stopped"
+            )
         if instance.group is not None:
             group, member = read_member(call.aws, call.target)
             if "ReplaceUnhealthy" not in group.suspended and member.lifecycle != "Standby":

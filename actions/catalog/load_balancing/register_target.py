@@ -29,7 +29,9 @@ class RegisterTarget(ChangesRegistration):
     def observe(self, call: Call) -> Observation:
         instance = read_instance(call.aws, call.target)
         if instance.state != "running":
-            raise NotActionableError(f"{call.target} is {instance.state}")
+            raise NotActionableError(
+                f"{call.target} is {instance.state}: only a running instance can be registered"
+            )
         arns = call.params.get("target_groups") or (
             list(read_group(call.aws, instance.group).target_groups) if instance.group else []
         )

@@ -1,6 +1,6 @@
 """Silence alerts about the target that the run itself is expected to cause, while the run lasts.
 
-One silence for each alert name, with exactly that name and the target as its matchers. It ends with
+It creates one silence for each alert name, which matches that name and this target. It ends with
 the run, or by itself after `duration_s`.
 
 ```yaml
