@@ -227,3 +227,55 @@ def test_shipped_rechecks_imply_their_rules() -> None:
     result = check_rules(_ROOT / "playbooks", load_rules(_RULES))
     assert list(map(str, result.findings)) == []
     assert list(map(str, result.warnings)) == []
+
+
+def _member(name: str, before: str) -> list[Any]:
+    """A member from some time on (`_x20 ` is the time before), with all that a `verify` reads."""
+    more = ',mountpoint="/"'
+    up, requests = before + "1x300", before + "0+500x300"
+    return [
+        _series("up", name, up),
+        _series("service_up", name, up),
+        _series("service_requests_total", name, requests),
+        _series("instance:node_cpu_utilisation:irate", name, f"{before}0.3x300"),
+        _series("instance:node_memory_utilisation:ratio", name, f"{before}0.3x300"),
+        _series("instance:node_filesystem_utilisation:ratio", name, f"{before}0.3x300", more=more),
+    ]
+
+
+_GONE = _series("up", _HOST, "1x110 stale"), _series("service_up", _HOST, "1x110 stale")
+_LATE = "_x120 "
+
+
+@pytest.mark.parametrize(
+    ("series", "recovered"),
+    [
+        ([*_GONE, *_member("i-1", ""), *_member("i-9", _LATE)], True),
+        ([*_GONE, *_member("i-1", "")], False),
+        ([*_member(_HOST, ""), *_member("i-1", ""), *_member("i-9", _LATE)], False),
+    ],
+    ids=["replaced", "without a replacement", "the old instance is still there"],
+)
+def test_a_replacement_is_verified_by_its_own_series(
+    tmp_path: Path, *, series: list[Any], recovered: bool
+) -> None:
+    """Of every shipped `replace_instance`: the group alone proves nothing."""
+    exprs = [
+        step.verify.expr
+        for playbook in load(_ROOT / "playbooks").items
+        for step in playbook.steps
+        if step.action == "replace_instance" and step.verify
+    ]
+    assert len(exprs) == 5
+    samples = [{"labels": "{}", "value": 1}] if recovered else []
+    tests = [
+        {"expr": f"({render(expr, EXAMPLES)}) != 0", "eval_time": "15m", "exp_samples": samples}
+        for expr in exprs
+    ]
+    case = {"interval": "5s", "input_series": series, "promql_expr_test": tests}
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"evaluation_interval": "5s", "tests": [case]}))
+    done = subprocess.run(
+        [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
