@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -33,6 +34,8 @@ switch = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("paused", Boolean, nullable=False),
+    # An admin's pause that stops rollbacks and escalations as well.
+    Column("everything", Boolean, nullable=False, server_default=false()),
     Column("comment", Text, nullable=False),
     Column("changed_by", String(200), nullable=False),
     Column("changed_at", Double, nullable=False),

@@ -9,6 +9,8 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
+# The errors that a call through boto3 raises.
+AWS_ERRORS = (ClientError, BotoCoreError)
 # Errors of requests that certainly never reached the service.
 _NEVER_SENT = (
     ConnectTimeoutError,

@@ -58,7 +58,7 @@ def acquire(connection: Connection, request: ClaimRequest, now: float) -> int | 
 
 def _why_not_claimable(connection: Connection, request: ClaimRequest, now: float) -> Refusal | None:
     """The guards of `rules`, checked again on rows that nobody changes until the claim is made."""
-    refusal = rules.require_not_paused(paused=kill_switch.read_paused(connection, lock=True))
+    refusal = _why_paused(connection, reverses=request.reverses, lock=True)
     if refusal is not None:
         return refusal
     for claim in claims_on(connection, *request.must_be_free).values():
@@ -114,9 +114,11 @@ def _upsert(connection: Connection, request: ClaimRequest, now: float) -> int | 
     return connection.execute(statement).scalar_one_or_none()
 
 
-def why_lost(connection: Connection, target: str, run_id: str, fence: int) -> Refusal | None:
+def why_lost(
+    connection: Connection, target: str, run_id: str, fence: int, *, reverses: bool = False
+) -> Refusal | None:
     """Why the claim with this fence may no longer act, or None."""
-    paused = rules.require_not_paused(paused=kill_switch.read_paused(connection))
+    paused = _why_paused(connection, reverses=reverses)
     if paused is not None:
         return paused
     claim = claims_on(connection, target).get(target)
@@ -124,6 +126,15 @@ def why_lost(connection: Connection, target: str, run_id: str, fence: int) -> Re
         detail = f"the claim on {target} ended, or was made again"
         return rules.require_not_held(claim, run_id) or Refusal(Reason.TARGET_BUSY, detail)
     return None
+
+
+def _why_paused(connection: Connection, *, reverses: bool, lock: bool = False) -> Refusal | None:
+    """A step that reverses another one is stopped only by a pause of everything."""
+    # A rollback locks the switch as well: by it claims are serialised.
+    paused = kill_switch.read_paused(connection, lock=lock)
+    if reverses:
+        paused = kill_switch.stops_everything(connection)
+    return rules.require_not_paused(paused=paused)
 
 
 def release(connection: Connection, *run_ids: str) -> None:

@@ -18,7 +18,7 @@ from actions.aws import errors
 from actions.aws.client_set import Aws, on_behalf_of
 from actions.aws.inventory import NotActionableError
 from actions.base import Call, CallResult, Outcome
-from actions.execution import claims, ledger
+from actions.execution import claims, kill_switch, ledger, rules
 from actions.execution.disruption_budget import read_scopes
 from actions.execution.ledger import Intent, Stage
 from actions.execution.records import Bounds, Scope
@@ -31,6 +31,8 @@ RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
 
 # Longer than a call takes to connect and to be answered: a younger call may still arrive at AWS.
 _MAY_ARRIVE_S = 15.0
+# The fence of a step that takes no claim; those of claims count from 1.
+_NO_FENCE = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,9 @@ class Executor:
         )
 
     def _claim(self, step: Step) -> int | Refusal:
+        if step.escalates:
+            with self.begin() as connection:
+                return _why_not_escalated(connection) or _NO_FENCE
         scopes: Sequence[Scope] = ()
         if step.action.removes_capacity and step.reverses is None:
             scopes = self._scopes(step)
@@ -185,8 +190,14 @@ class Executor:
     def _why_not_any_more(
         self, connection: Connection, step: Step, intent: Intent
     ) -> Refusal | None:
+        if step.escalates:
+            return _why_not_escalated(connection)
         return self.forbids(connection, step) or claims.why_lost(
-            connection, intent.target, intent.run_id, intent.fence
+            connection,
+            intent.target,
+            intent.run_id,
+            intent.fence,
+            reverses=step.reverses is not None,
         )
 
     def _resume(self, step: Step, intent: Intent) -> Intent:
@@ -241,6 +252,10 @@ class Executor:
     def _settle(self, intent: Intent, result: CallResult, error: str | None) -> Intent:
         with self.begin() as connection:
             return ledger.settle(connection, intent, result, error, self.clock())
+
+
+def _why_not_escalated(connection: Connection) -> Refusal | None:
+    return rules.require_not_paused(paused=kill_switch.stops_everything(connection))
 
 
 def _claimed(step: Step, fence: int) -> log.Event:

@@ -1,4 +1,8 @@
-"""The kill switch: while it is on, no step is executed."""
+"""The kill switch: while it is on, no new step is executed.
+
+A rollback and an escalation limit the damage of earlier steps: only an admin's pause of everything
+stops them.
+"""
 
 from dataclasses import dataclass
 
@@ -11,6 +15,7 @@ from actions.tables import switch
 @dataclass(frozen=True, kw_only=True)
 class Switch:
     paused: bool
+    everything: bool = False
     comment: str
     changed_by: str
     changed_at: float
@@ -23,6 +28,7 @@ def read_switch(connection: Connection) -> Switch | None:
         return None
     return Switch(
         paused=row.paused,
+        everything=row.everything,
         comment=row.comment,
         changed_by=row.changed_by,
         changed_at=row.changed_at,
@@ -38,12 +44,39 @@ def read_paused(connection: Connection, *, lock: bool = False) -> bool | None:
     return connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
 
 
+def stops_everything(connection: Connection) -> bool:
+    """Whether an admin has stopped rollbacks and escalations, too."""
+    query = select(switch.c.paused, switch.c.everything)
+    row = connection.execute(query).one_or_none()
+    return row is not None and row.paused and row.everything
+
+
 def set_paused(
     connection: Connection, *, paused: bool, by: str, comment: str, now: float
 ) -> Switch:
-    """Pause or resume, with its audit record."""
-    state = Switch(paused=paused, comment=comment, changed_by=by, changed_at=now)
+    """Pause or resume, with its audit record. Only resuming ends a pause of everything."""
+    everything = paused and stops_everything(connection)
+    return _store(
+        connection,
+        Switch(
+            paused=paused, everything=everything, comment=comment, changed_by=by, changed_at=now
+        ),
+    )
+
+
+def pause_everything(connection: Connection, *, by: str, comment: str, now: float) -> Switch:
+    """Pause, and stop rollbacks and escalations, too, with its audit record."""
+    return _store(
+        connection,
+        Switch(paused=True, everything=True, comment=comment, changed_by=by, changed_at=now),
+    )
+
+
+def _store(connection: Connection, state: Switch) -> Switch:
     connection.execute(update(switch).values(vars(state)))
-    event = "paused" if paused else "resumed"
-    log.append(connection, now, log.Event(actor=by, event=event, detail={"comment": comment}))
+    detail = {"comment": state.comment} | ({"everything": True} if state.everything else {})
+    event = "paused" if state.paused else "resumed"
+    log.append(
+        connection, state.changed_at, log.Event(actor=state.changed_by, event=event, detail=detail)
+    )
     return state

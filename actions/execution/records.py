@@ -75,7 +75,8 @@ class ClaimRequest:
     """The target that a run wants to claim, and the limits of the claim.
 
     No other run may hold one of `must_be_free`. `counts`: the rate limits and the circuit breaker
-    apply. `scopes` are the scopes in which the target would be out of service.
+    apply. `scopes` are the scopes in which the target would be out of service. A pause does not
+    refuse a claim that `reverses` a step, a pause of everything does.
     """
 
     run_id: str
@@ -86,6 +87,7 @@ class ClaimRequest:
     cooldown_s: float
     rates: Rates
     counts: bool
+    reverses: bool = False
     must_be_free: Sequence[str] = ()
     scopes: Sequence[Scope] = ()
 

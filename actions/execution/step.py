@@ -23,7 +23,8 @@ class Step:
 
     No other run may hold one of `must_be_free`: an instance's group, a group's instances. No limit
     applies to a step that `reverses` another one: a rollback must not be stopped by them. A step
-    that does not `count` uses up no rate limit, as it belongs to a step that does.
+    that does not `count` uses up no rate limit, as it belongs to a step that does. A step that
+    `escalates` calls people: it needs no claim, and only a pause of everything stops it.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class Step:
     must_be_free: Sequence[str] = ()
     reverses: ReversedStep | None = None
     counts: bool = True
+    escalates: bool = False
 
     @property
     def token(self) -> str:
@@ -57,6 +59,7 @@ class Step:
             cooldown_s=self.cooldown_s,
             rates=self.rates,
             counts=self.counts and self.reverses is None and not harmless,
+            reverses=self.reverses is not None,
             must_be_free=self.must_be_free,
             scopes=scopes,
         )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from actions.audit import log
 from actions.execution import circuit_breakers, claims, kill_switch
+from actions.execution.kill_switch import Switch
 from receiver.api.arming import ArmingView
 from receiver.api.comment import Comment
 from receiver.api.fields import INSTANCE, Id, Page, Time
@@ -18,15 +19,22 @@ from receiver.controls.views import playbook_view
 from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
-from receiver.http.tokens import Role
+from receiver.http.tokens import Role, Token
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])
 
 
+class Pause(Comment):
+    everything: bool = Field(
+        default=False, description="stop rollbacks and escalations, too; for the role admin only"
+    )
+
+
 class SwitchView(BaseModel):
     paused: bool
+    everything: bool = Field(description="rollbacks and escalations are stopped, too")
     comment: str = Field(examples=["deploying"])
     changed_by: str = Field(examples=["alice"])
     changed_at: Time
@@ -76,9 +84,23 @@ _PLAYBOOKS = answers(PlaybookPage, "A page of playbooks, by name.")
 
 
 @router.post("/pause", openapi_extra=require_role(Role.OPERATOR), responses=_SWITCH)
-def pause(request: Request, body: Comment) -> dict[str, Any]:
-    """Stop all steps from now on. Alerts are still accepted and decided."""
-    return _set_paused(request, body, paused=True)
+def pause(request: Request, body: Pause) -> dict[str, Any]:
+    """Start no new step from now on. Alerts are still accepted and decided.
+
+    Steps taken before are verified and, where they must be, rolled back; people are notified. An
+    admin's pause of `everything` stops that as well, until it is resumed.
+    """
+    token: Token = request.state.token
+    if not body.everything:
+        return _set_paused(request, body, paused=True)
+    if not token.role.may(Role.ADMIN):
+        raise HTTPException(HTTPStatus.FORBIDDEN, "a pause of everything needs the role admin")
+    parts = parts_of(request)
+    with parts.database.write() as connection:
+        state = kill_switch.pause_everything(
+            connection, by=token.name, comment=body.comment, now=parts.clock()
+        )
+    return _switch_view(state)
 
 
 @router.post("/resume", openapi_extra=require_role(Role.OPERATOR), responses=_SWITCH)
@@ -159,8 +181,13 @@ def _set_paused(request: Request, body: Comment, *, paused: bool) -> dict[str, A
             comment=body.comment,
             now=parts.clock(),
         )
+    return _switch_view(state)
+
+
+def _switch_view(state: Switch) -> dict[str, Any]:
     return {
         "paused": state.paused,
+        "everything": state.everything,
         "comment": state.comment,
         "changed_by": state.changed_by,
         "changed_at": rfc3339(state.changed_at),

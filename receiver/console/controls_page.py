@@ -42,7 +42,7 @@ def show_controls(request: Request) -> Response:
 
 @router.post("/pause", openapi_extra=require_role(Role.OPERATOR))
 def pause(request: Request) -> Response:
-    control.pause(request, _comment(request))
+    control.pause(request, control.Pause(comment=_comment(request).comment))
     return _redirect("/")
 
 

@@ -1,6 +1,6 @@
 """Moves runs from state to state, each time with an audit record."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,15 @@ ACTOR = "smartcloudops"
 
 @dataclass(frozen=True)
 class Transition:
-    """A run's next state; `changes` are columns of runs."""
+    """A run's next state; `changes` are columns of runs.
+
+    `command` is the audit record of the person who ordered it.
+    """
 
     run: Run
     state: State
     changes: Mapping[str, Any]
+    command: log.Event | None = None
 
 
 def move(
@@ -30,13 +34,15 @@ def move(
     run: Run,
     state: State,
     now: float,
+    *,
+    command: log.Event | None = None,
     **changes: Any,
 ) -> bool:
     """Transition a run on, with its audit record; False where it has moved on from what `run` says.
 
     An ended run gives up its claims in the same transaction.
     """
-    return bool(move_all(connection, [Transition(run, state, changes)], now))
+    return bool(move_all(connection, [Transition(run, state, changes, command)], now))
 
 
 def move_all(
@@ -47,7 +53,9 @@ def move_all(
     claims.release(
         connection, *(transition.run.id for transition in made if transition.state.ended)
     )
-    log.append(connection, now, *(_event(transition, now) for transition in made))
+    log.append(
+        connection, now, *(event for transition in made for event in _events(transition, now))
+    )
     return made
 
 
@@ -80,6 +88,12 @@ def _values(transition: Transition, now: float) -> dict[str, Any]:
     state = transition.state
     ended: Mapping[str, Any] = {"ended_at": now, "phase": None} if state.ended else {}
     return {"state": state, "updated_at": now, **transition.changes, **ended}
+
+
+def _events(transition: Transition, now: float) -> Iterator[log.Event]:
+    yield _event(transition, now)
+    if transition.command is not None:
+        yield transition.command
 
 
 def _event(transition: Transition, now: float) -> log.Event:

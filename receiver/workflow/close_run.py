@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from actions.audit import log
 from actions.execution import circuit_breakers, ledger, rate_limits
 from receiver.controls import arming
 from receiver.db.database import Database
@@ -20,10 +21,10 @@ from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
 from receiver.workflow.escalation import Escalation
 from receiver.workflow.metrics import RunMetrics
 from receiver.workflow.rollback import BlockedError, Rollback
-from receiver.workflow.steps import plan_of
+from receiver.workflow.steps import RunStoppedError, plan_of
 
 _log = structlog.get_logger()
-# Retry interval of a rollback that a pause or an override blocks.
+# Retry interval of a rollback or an escalation that a pause of everything blocks.
 _BLOCKED_RETRY_S = 30.0
 
 
@@ -36,12 +37,15 @@ class RunCloser:
     metrics: RunMetrics
     clock: Callable[[], float]
 
-    def close(self, run: Run, state: State, **changes: Any) -> bool:
+    def close(
+        self, run: Run, state: State, *, command: log.Event | None = None, **changes: Any
+    ) -> bool:
         """End the run; its alert may open a new one from `next_act_at`.
 
-        False where the run has moved on since it was read.
+        `command` is the audit record of the person who ended it. False where the run has moved on
+        since it was read.
         """
-        return bool(self.close_all([Transition(run, state, changes)]))
+        return bool(self.close_all([Transition(run, state, changes, command)]))
 
     def close_all(self, endings: Sequence[Transition]) -> int:
         """End runs in one transaction; how many of them had not moved on."""
@@ -71,8 +75,8 @@ class RunCloser:
             recovery_s = max(0.0, now - run.starts_at)
             self.metrics.time_to_recovery.labels(playbook).observe(recovery_s)
         reasons = {key: changes[key] for key in ("refusal", "outcome") if changes.get(key)}
-        log = _log.error if state is State.FAILED else _log.info
-        log("run_ended", run=run.id, state=str(state), playbook=playbook, **reasons)
+        write = _log.error if state is State.FAILED else _log.info
+        write("run_ended", run=run.id, state=str(state), playbook=playbook, **reasons)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +91,12 @@ class RunFinisher:
     clock: Callable[[], float]
 
     def finish(
-        self,
-        run: Run,
-        state: State,
-        **changes: Any,
+        self, run: Run, state: State, *, command: log.Event | None = None, **changes: Any
     ) -> bool:
         """Close the run, after a FINISH phase where there is something to roll back or escalate.
 
-        False where the run has moved on since it was read.
+        `command` is the audit record of the person who ends it. False where the run has moved on
+        since it was read.
         """
         failed, plan = state is State.FAILED, run.plan or {}
         everything = state is State.ROLLED_BACK or (failed and plan.get("rollback", False))
@@ -103,7 +105,7 @@ class RunFinisher:
         reversible = self.rollback.reversible_steps(steps, everything=everything)
         escalate = failed and bool(plan.get("escalate"))
         if not reversible and not escalate:
-            return self.closer.close(run, state, **changes)
+            return self.closer.close(run, state, command=command, **changes)
         ending = {
             "state": state,
             "roll_back": [step.step for step in reversible],
@@ -114,41 +116,68 @@ class RunFinisher:
         phase = Phase.first(run.id, PhaseKind.FINISH, now)
         until = State.ROLLING_BACK if reversible else State.ACTING
         with self.database.write() as connection:
-            moved = transitions.move(connection, run, until, now, phase=phase.id, ending=ending)
+            moved = transitions.move(
+                connection, run, until, now, command=command, phase=phase.id, ending=ending
+            )
             if moved:
                 self.queue.enqueue(connection, phase)
         return moved
 
     def run(self, run: Run, phase: Phase) -> None:
-        """The FINISH phase: roll back, escalate, then close as decided, or as failed."""
-        ending = run.ending or {}
+        """The FINISH phase: roll back, escalate, then close as decided, or as failed.
+
+        An escalation that reached nobody has the phase run again, without the rollback.
+        """
+        ending = dict(run.ending or {})
         with self.database.read() as connection:
-            steps = {
-                step.step: step for step in ledger.intents_by_run(connection, [run.id])[run.id]
-            }
+            intents = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
+        steps = {intent.step: intent for intent in intents}
         try:
             reversible = [steps[number] for number in ending["roll_back"]]
             problems = self.rollback.roll_back(run, reversible)
+            ending |= {
+                "roll_back": [],
+                "rolled_back": ending.get("rolled_back") or bool(reversible),
+                "problems": [*ending.get("problems", ()), *problems],
+            }
+            if ending["escalate"]:
+                result = self.escalation.escalate(run, steps)
+                if result.retry_after_s is not None:
+                    self._run_again(run, phase, ending, result.retry_after_s)
+                    return
+                ending["unreached"] = [f"{action} reached nobody" for action in result.abandoned]
         except BlockedError:
-            self._retry_later(run, phase)
+            self._run_again(run, phase, ending, _BLOCKED_RETRY_S)
             return
-        if ending["escalate"]:
-            self.escalation.escalate(run)
-        self._close(run, ending, problems)
+        except RunStoppedError:
+            return
+        self._close(run, ending)
 
-    def _retry_later(self, run: Run, phase: Phase) -> None:
+    def skip_rollback(self, run: Run, phase: Phase, problem: str) -> None:
+        """Go on to the escalation after a rollback that fails again and again, or close the run."""
+        ending = run.ending or {}
+        ending = {**ending, "problems": [*ending.get("problems", ()), problem]}
+        if ending["roll_back"] and ending["escalate"]:
+            self._run_again(run, phase, {**ending, "roll_back": []}, 0.0)
+        else:
+            self._close(run, ending)
+
+    def _run_again(self, run: Run, phase: Phase, ending: Mapping[str, Any], delay_s: float) -> None:
         following = Phase(run_id=run.id, kind=PhaseKind.FINISH, number=phase.number + 1)
+        now = self.clock()
         with self.database.write() as connection:
-            if transitions.move(connection, run, run.state, self.clock(), phase=following.id):
-                self.queue.enqueue(connection, following, delay_s=_BLOCKED_RETRY_S)
+            if transitions.move(connection, run, run.state, now, phase=following.id, ending=ending):
+                self.queue.enqueue(connection, following, delay_s=delay_s)
 
-    def _close(self, run: Run, ending: Mapping[str, Any], problems: Sequence[str]) -> None:
+    def _close(self, run: Run, ending: Mapping[str, Any]) -> None:
         state, changes = State(ending["state"]), dict(ending["changes"])
+        changes["outcome"] = "; ".join((changes["outcome"], *ending.get("unreached", ())))
+        problems = ending.get("problems", ())
         if problems:
             outcome = "; ".join((changes["outcome"], *problems, "a person is needed"))
             self.closer.close(run, State.FAILED, **changes | {"outcome": outcome})
             return
-        if state is State.FAILED and plan_of(run)["rollback"] and ending["roll_back"]:
+        if state is State.FAILED and plan_of(run)["rollback"] and ending.get("rolled_back"):
             state = State.ROLLED_BACK
             changes["outcome"] += "; its steps were rolled back"
         self.closer.close(run, state, **changes)

@@ -12,7 +12,7 @@ from receiver.runs.model import Run, State
 from receiver.workflow.close_run import RunFinisher
 
 _BEFORE_ACTING = frozenset({State.RECEIVED, State.DECIDING, State.AWAITING_APPROVAL})
-_CANCELLABLE = _BEFORE_ACTING | {State.VERIFYING}
+_CANCELLABLE = _BEFORE_ACTING | {State.VERIFYING, State.ROLLING_BACK}
 _ENDED = frozenset(state for state in State if state.ended)
 
 
@@ -54,12 +54,11 @@ class RunCommands:
                 run,
                 State.DECIDING,
                 now,
+                command=_event(run, "approved", by, comment),
                 phase=None,
                 next_act_at=None,
                 approval=approval,
             )
-            if moved:
-                log.append(connection, now, _event(run, "approved", by, comment))
         if not moved:
             raise NotNowError("the run has just moved on")
         self.wake()
@@ -71,9 +70,20 @@ class RunCommands:
         self._end(run, State.CANCELLED, "denied", by, comment, approval=denial)
 
     def cancel(self, run_id: str, by: str, comment: str) -> None:
-        """End the run before its next step; the steps that it took are not rolled back."""
+        """End the run before its next step; the steps that it took are not rolled back.
+
+        A run that is being rolled back, or that calls people, stops with that: the rollback can be
+        ordered again.
+        """
         run = self._run(run_id, _CANCELLABLE, "cancelled")
-        self._end(run, State.CANCELLED, "cancelled", by, comment)
+        if run.state is not State.ROLLING_BACK:
+            self._end(run, State.CANCELLED, "cancelled", by, comment)
+            return
+        command = _event(run, "cancelled", by, comment)
+        outcome = f"cancelled by {by}, and its rollback stopped: {comment}"
+        closer = self.finisher.closer
+        if not closer.close(run, State.CANCELLED, command=command, outcome=outcome):
+            raise NotNowError("the run has just moved on")
 
     def roll_back(self, run_id: str, by: str, comment: str) -> None:
         """Roll back all steps of the run, the last one first, also where the run has ended."""
@@ -101,13 +111,11 @@ class RunCommands:
         comment: str,
         **changes: Any,
     ) -> None:
-        now = self.clock()
         participle = event.replace("_", " ")
         outcome = f"{participle} by {by}: {comment}"
-        if not self.finisher.finish(run, state, outcome=outcome, **changes):
+        command = _event(run, event, by, comment)
+        if not self.finisher.finish(run, state, command=command, outcome=outcome, **changes):
             raise NotNowError("the run has just moved on")
-        with self.database.write() as connection:
-            log.append(connection, now, _event(run, event, by, comment))
 
     def _run(self, run_id: str, states: frozenset[State], participle: str) -> Run:
         with self.database.read() as connection:

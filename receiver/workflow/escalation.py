@@ -1,39 +1,95 @@
 """Escalates a failed run: performs the playbook's `escalate` steps, which notify or page people.
 
-These steps have numbers of their own in the ledger, far above the ladder's, so that a crash finds
-them again.
+A step that reaches nobody is tried again with back-off: a second message is better than none, so
+an attempt without an answer counts as one that did not arrive. Each attempt has a number of its own
+in the ledger, far above the ladder's, so that a crash finds it again.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
 from actions.base import Outcome
 from actions.catalog.registry import find_action
+from actions.execution.ledger import Intent
 from actions.refusal import Refusal
 from receiver.runs.model import Run
+from receiver.workflow.metrics import EscalationOutcome
+from receiver.workflow.rollback import BlockedError
 from receiver.workflow.steps import ESCALATE_FROM, StepRunner, plan_of, step_of
 
 _log = structlog.get_logger()
+# Numbers reserved for each attempt; a playbook has at most five escalation steps.
+_STEPS_MAX = 10
+# Pauses between the attempts, together more than four minutes. None may be so long that
+# `Recovery` would take the phase for lost.
+_BACK_OFF_S = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
+_REACHED = frozenset({Outcome.CHANGED, Outcome.NOOP})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EscalationResult:
+    """The seconds until the next attempt, or None, and the steps that reached nobody at all."""
+
+    retry_after_s: float | None
+    abandoned: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Escalation:
     step_runner: StepRunner
 
-    def escalate(self, run: Run) -> None:
-        """Perform each step; a denial or failure is logged, and the run ends all the same."""
+    def escalate(self, run: Run, recorded: Mapping[int, Intent]) -> EscalationResult:
+        """Attempt each step that has reached nobody; `recorded` are the steps in the ledger.
+
+        Raises BlockedError.
+        """
+        retry_after_s, abandoned = None, []
         for number, stored in enumerate(plan_of(run)["escalate"]):
-            action = find_action(stored["action"])
-            step = replace(
-                step_of(run),
-                index=ESCALATE_FROM + number,
-                action=action,
-                target=run.target or plan_of(run)["target"],
-                params=stored["params"],
-                cooldown_s=0.0,
+            attempts = [
+                intent
+                for index, intent in sorted(recorded.items())
+                if index >= ESCALATE_FROM and index % _STEPS_MAX == number
+            ]
+            if any(intent.outcome in _REACHED for intent in attempts):
+                continue
+            unsettled = bool(attempts) and attempts[-1].outcome is None
+            attempt = len(attempts) - unsettled
+            if attempt <= len(_BACK_OFF_S) and self._attempt(run, number, stored, attempt):
+                continue
+            if attempt < len(_BACK_OFF_S):
+                retry_after_s = min(retry_after_s or _BACK_OFF_S[attempt], _BACK_OFF_S[attempt])
+            else:
+                abandoned.append(str(stored["action"]))
+        return EscalationResult(retry_after_s=retry_after_s, abandoned=abandoned)
+
+    def _attempt(self, run: Run, number: int, stored: Mapping[str, Any], attempt: int) -> bool:
+        """Whether people were reached."""
+        step = replace(
+            step_of(run),
+            index=ESCALATE_FROM + _STEPS_MAX * attempt + number,
+            action=find_action(stored["action"]),
+            target=run.target or plan_of(run)["target"],
+            params=stored["params"],
+            cooldown_s=0.0,
+            escalates=True,
+        )
+        result = self.step_runner.run_step(run, step)
+        if isinstance(result, Refusal):
+            raise BlockedError
+        last = attempt == len(_BACK_OFF_S)
+        outcome = EscalationOutcome.ABANDONED if last else EscalationOutcome.FAILED
+        if result.outcome in _REACHED:
+            outcome = EscalationOutcome.DELIVERED
+        else:
+            _log.error(
+                "escalation_failed",
+                run=run.id,
+                action=step.action.name,
+                error=result.error,
+                abandoned=last,
             )
-            result = self.step_runner.run_step(run, step)
-            if isinstance(result, Refusal) or result.outcome is not Outcome.CHANGED:
-                error = str(result.reason) if isinstance(result, Refusal) else result.error
-                _log.error("escalation_failed", run=run.id, action=action.name, error=error)
+        self.step_runner.metrics.escalations.labels(outcome).inc()
+        return outcome is EscalationOutcome.DELIVERED

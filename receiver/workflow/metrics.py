@@ -1,6 +1,7 @@
 """Metrics of runs and their steps."""
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -9,6 +10,14 @@ from actions.catalog.registry import CATALOG
 from actions.reasons import Reason
 from receiver.metrics import FAST_S, NO_PLAYBOOK, SLOW_S, start_at_zero
 from receiver.runs.model import Mark, State
+
+
+class EscalationOutcome(StrEnum):
+    """The outcome of one attempt to call people; after an abandoned one there is no other."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
 
 
 class RunMetrics:
@@ -45,7 +54,7 @@ class RunMetrics:
 
 
 class StepMetrics:
-    """Outcomes and durations of steps."""
+    """Outcomes and durations of steps, and whether escalations reached people."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.outcomes = Counter(
@@ -55,6 +64,13 @@ class StepMetrics:
             registry=registry,
         )
         start_at_zero(self.outcomes, CATALOG, Outcome)
+        self.escalations = Counter(
+            "smartcloudops_escalations",
+            "Attempts to call people about a failed run, by outcome",
+            ["outcome"],
+            registry=registry,
+        )
+        start_at_zero(self.escalations, EscalationOutcome)
         self.duration = Histogram(
             "smartcloudops_action_duration_seconds",
             "Time from a step's claim to its outcome",

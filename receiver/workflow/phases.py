@@ -94,7 +94,7 @@ class Phases:
         steps = self._recorded_steps(run)
         closer, outcome = self.finisher.closer, f"{reason}; a person is needed"
         if phase.kind is PhaseKind.FINISH:
-            closer.close(run, State.FAILED, outcome=outcome)
+            self.finisher.skip_rollback(run, phase, reason)
         elif steps:
             self.finisher.finish(run, State.FAILED, outcome=outcome)
         else:

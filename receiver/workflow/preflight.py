@@ -12,7 +12,7 @@ from receiver.controls import arming, limits, overrides
 from receiver.controls.records import ALL, armed_mode
 from receiver.runs import store
 from receiver.runs.model import Run
-from receiver.workflow.steps import ROLLBACK_FROM, plan_of
+from receiver.workflow.steps import RunStoppedError, plan_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +25,19 @@ class Preflight:
     def why_denied(self, connection: Connection, step: Step) -> Refusal | None:
         """Why the step may not be performed after all, or None.
 
-        Disarming does not block rollback or escalation: both limit the damage of earlier steps.
+        Overrides and disarming do not block a rollback: it limits the damage of earlier steps.
+        Raises RunStoppedError where a person has stopped the rollback.
         """
         run = store.get(connection, step.run_id)
         if run is None:
             return Refusal(Reason.OVERRIDE_HOLD, f"the run {step.run_id} no longer exists")
+        if step.reverses is not None:
+            if run.state.ended:
+                raise RunStoppedError(f"run {run.id} is {run.state}")
+            return None
         current = overrides.in_effect(connection, run.labels, self.clock(), group=run.group_name)
         refusal = limits.require_no_hold(current) or limits.require_no_observe(current)
-        if refusal is None and step.index < ROLLBACK_FROM:
-            refusal = self._why_disarmed(connection, run)
-        return refusal
+        return refusal or self._why_disarmed(connection, run)
 
     def _why_disarmed(self, connection: Connection, run: Run) -> Refusal | None:
         """Why the playbook's arming no longer allows what the run does, or None."""

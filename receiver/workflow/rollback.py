@@ -7,6 +7,7 @@ so that a crash finds it again.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from actions.aws.errors import AWS_ERRORS
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG, find_action
 from actions.execution.ledger import Intent
@@ -16,13 +17,11 @@ from actions.refusal import Refusal
 from receiver.runs.model import Run
 from receiver.workflow.steps import BEFORE_FROM, ROLLBACK_FROM, StepRunner, step_of
 
-# An unknown kill switch counts as paused.
-_BLOCKING = frozenset({Reason.PAUSED, Reason.OVERRIDE_HOLD, Reason.STATE_UNKNOWN})
 _MAY_HAVE_HAPPENED = frozenset({Outcome.CHANGED, Outcome.UNKNOWN})
 
 
 class BlockedError(Exception):
-    """A pause or an override blocks the rollback for now."""
+    """A pause of everything blocks rollback and escalation for now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +54,29 @@ class Rollback:
     def roll_back(self, run: Run, steps: Sequence[Intent]) -> Sequence[str]:
         """Roll the steps back in this order; in words, which could not be, and why.
 
-        Raises BlockedError. Calling it again is safe: the ledger knows which are done.
+        Raises BlockedError, RunStoppedError, and, once all were tried, the first error of a read
+        from AWS. Calling it again is safe: the ledger knows which are done.
         """
         problems = []
+        unreadable: Exception | None = None
         for step in steps:
             if step.action not in CATALOG:
                 problems.append(f"{step.action} was not rolled back: the catalogue lacks it now")
                 continue
-            result = self._reverse(run, step)
-            if isinstance(result, Refusal) and result.reason in _BLOCKING:
+            try:
+                result = self._reverse(run, step)
+            except AWS_ERRORS as error:
+                # The steps before it must not wait for AWS to answer about this one.
+                unreadable = unreadable or error
+                continue
+            if isinstance(result, Refusal) and result.reason is Reason.PAUSED:
                 raise BlockedError
             if isinstance(result, Refusal):
                 problems.append(f"{step.action} was not rolled back: {result.detail}")
             elif result.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
                 problems.append(f"{step.action} was not rolled back: {result.error}")
+        if unreadable is not None:
+            raise unreadable
         return problems
 
     def _reverse(self, run: Run, intent: Intent) -> Intent | Refusal:

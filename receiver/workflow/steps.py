@@ -21,6 +21,10 @@ BEFORE_FROM, ROLLBACK_FROM, ESCALATE_FROM = 100, 1_000, 2_000
 _BEFORE_MAX = 10
 
 
+class RunStoppedError(Exception):
+    """A person has ended the run while it was rolled back."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepRunner:
     """Performs and counts steps."""

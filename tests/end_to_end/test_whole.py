@@ -651,13 +651,14 @@ def test_what_a_person_changed_is_not_rolled_back(whole: Whole) -> None:
     assert "somebody changed it" in (run.outcome or "")
 
 
-def test_a_pause_holds_a_rollback_back_until_it_is_over(whole: Whole) -> None:
-    """Nothing acts while paused; what was to be undone is undone afterwards."""
+def test_a_pause_of_everything_holds_a_rollback_back_until_it_is_over(whole: Whole) -> None:
+    """Nothing acts meanwhile, also over a restart; the step is rolled back afterwards."""
     members = whole.group()
     whole.verdicts[members[0]] = verdict(surging=True)
     whole.deliver(members[0])
     whole.pass_time(60)
-    _pause(whole, paused=True)
+    with whole.state.write() as connection:
+        kill_switch.pause_everything(connection, by="root", comment="why", now=whole.now)
     whole.commands.roll_back(whole.only().id, "alice", "too many")
     whole.pass_time(60)
     assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLING_BACK, 9)
@@ -780,7 +781,7 @@ def test_a_step_that_cannot_be_prepared_is_not_taken(tmp_path: Path) -> None:
 def test_a_step_refused_after_its_preparation_gives_back_what_it_was_lent(
     tmp_path: Path, said: str
 ) -> None:
-    """Somebody pauses or holds right between the two; what they said is kept to meanwhile."""
+    """Somebody pauses or holds right between the two: the lease ends at once, nothing is begun."""
     whole = Whole(tmp_path, playbook=_LEASING)
 
     def done(call: FrozenCall) -> None:
@@ -792,10 +793,6 @@ def test_a_step_refused_after_its_preparation_gives_back_what_it_was_lent(
     whole.aws.on_call = done
     whole.deliver(whole.group()[0])
     whole.pass_time(50)
-    assert _operations(whole) == ["SuspendProcesses"]
-    if said == "pause":
-        _pause(whole, paused=False)
-    whole.pass_time(100)
     assert (whole.only().state, _operations(whole)) == (
         State.REFUSED,
         ["SuspendProcesses", "ResumeProcesses"],

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
 from actions.execution.executor import Executor
-from actions.messaging import NullMessenger
+from actions.messaging import Messenger, NullMessenger
 from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost
 from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
@@ -93,6 +93,7 @@ class Whole:
     mode: Mode = Mode.AUTO
     recovered: str | None = "1"
     arming_required: bool = False
+    messenger: Messenger = field(default_factory=NullMessenger)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -128,7 +129,7 @@ class Whole:
             executor=Executor(
                 aws=clients,
                 recent_scopes=aws_reader.recent_scopes,
-                messenger=NullMessenger(),
+                messenger=self.messenger,
                 begin=self.state.write,
                 clock=self.clock,
                 forbids=self.preflight.why_denied,
