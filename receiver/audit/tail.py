@@ -61,8 +61,7 @@ class AuditTail:
 
     def catch_up(self) -> None:
         """Pass on all new records, then call `on_idle`."""
-        with self.database.write() as connection:
-            position = self._position(connection)
+        position = self._position()
         while records := self._read(position):
             for record in records:
                 if self._periodic.stopping.is_set():
@@ -80,14 +79,22 @@ class AuditTail:
         except Exception as error:  # noqa: BLE001 the next interval tries again, whatever failed
             _log.error("audit_tail_failed", name=self.name, error=type(error).__name__)
 
-    def _position(self, connection: Connection) -> int:
+    def _position(self) -> int:
         """The stored position; a new tail starts at the end, as past records are no news."""
+        with self.database.read() as connection:
+            position = self._stored_position(connection)
+        if position is not None:
+            return position
+        with self.database.write() as connection:
+            position = self._stored_position(connection)
+            if position is None:
+                position = int(connection.execute(select(audit_head.c.seq)).scalar_one())
+                connection.execute(insert(followers).values(name=self.name, seq=position))
+        return position
+
+    def _stored_position(self, connection: Connection) -> int | None:
         query = select(followers.c.seq).where(followers.c.name == self.name)
-        position = connection.execute(query).scalar_one_or_none()
-        if position is None:
-            position = connection.execute(select(audit_head.c.seq)).scalar_one()
-            connection.execute(insert(followers).values(name=self.name, seq=position))
-        return int(position)
+        return connection.execute(query).scalar_one_or_none()
 
     def _read(self, position: int) -> Sequence[Record]:
         since = max(position, self._read_to)
