@@ -178,3 +178,16 @@ def test_records_that_cannot_be_reached_are_a_503(
         answer = own.call("GET", "/api/v1/overrides", Role.VIEWER)
         assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         assert answer.json()["detail"] == "the records cannot be reached"
+
+
+def test_only_an_admin_pauses_everything(service: Service) -> None:
+    """An operator's pause starts nothing new; rollbacks and escalations need an admin's word."""
+    body = {"comment": "stop", "everything": True}
+    refused = service.call("POST", "/api/v1/pause", Role.OPERATOR, json=body)
+    assert refused.status_code == HTTPStatus.FORBIDDEN
+    paused = service.call("POST", "/api/v1/pause", Role.ADMIN, json=body).json()
+    assert (paused["paused"], paused["everything"]) == (True, True)
+    again = service.call("POST", "/api/v1/pause", Role.OPERATOR, json={"comment": "too"}).json()
+    assert (again["paused"], again["everything"]) == (True, True)
+    resumed = service.call("POST", "/api/v1/resume", Role.OPERATOR, json={"comment": "go"}).json()
+    assert (resumed["paused"], resumed["everything"]) == (False, False)
