@@ -66,7 +66,7 @@ model: $(STAMP) ## make the shipped model again (DATA=folder of labelled sets)
 	  $(foreach set,$(wildcard $(DATA)/*/alerts.jsonl),--data $(patsubst %/,%,$(dir $(set))))
 
 reference: $(STAMP) ## write the pages and schemas that are generated from the code
-	$(BIN)/python -m receiver.cli.reference
+	$(BIN)/python -m receiver.cli.reference.generate
 
 dashboards: $(STAMP) ## write Grafana's dashboards
 	$(BIN)/python -m dashboards

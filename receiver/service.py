@@ -19,7 +19,7 @@ from receiver.db.process_lock import ProcessLock
 from receiver.decision.metrics import DecisionMetrics
 from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
 from receiver.evidence.model_server import ModelServer
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.gauges import Gauges
 from receiver.http.metrics import HttpMetrics
 from receiver.metrics import new_registry

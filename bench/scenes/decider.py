@@ -22,7 +22,7 @@ from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics_query import MetricsReader
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import load
 from receiver.runs import intake
 from receiver.settings import Mode

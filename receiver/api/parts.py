@@ -10,7 +10,7 @@ from receiver.audit.head_signer import HeadSigner
 from receiver.controls.promotion import Promoter
 from receiver.db.database import Database
 from receiver.evidence.model_server import ModelServer
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.settings import Settings

@@ -15,8 +15,8 @@ from receiver.cli.errors import FailedError
 from receiver.cli.output import echo
 from receiver.controls import arming
 from receiver.db.database import open_or_empty
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import PrometheusError
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import InvalidPlaybooksError, load
 from receiver.reports.coverage import Policy, coverage_json, find_coverage
 from receiver.settings import Settings

@@ -21,8 +21,8 @@ from receiver.cli import training_data
 from receiver.cli.errors import BadInputError
 from receiver.cli.output import echo, echo_progress
 from receiver.db.database import DatabaseUrlError, database
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import PrometheusError
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.settings import SettingsError
 
 _PATH = click.Path(path_type=Path)

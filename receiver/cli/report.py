@@ -19,7 +19,7 @@ from receiver.cli.durations import Duration
 from receiver.cli.error_translation import translate_errors
 from receiver.cli.output import echo
 from receiver.db.database import database
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.reports.figures import availability
 from receiver.reports.render import csv_text, html
 from receiver.reports.report import ReportInput, make_report, query_number

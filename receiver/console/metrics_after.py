@@ -6,8 +6,8 @@ from typing import Any
 
 from models.features.promql import LATEST, of_instance, query, while_scraped
 from models.features.signals import ROLES
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import PrometheusError
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
 
 # A plot ends ten minutes after the end of the run, and at most an hour after the decision.
 _AFTER_END_S, _AFTER_DECISION_MOST_S = 600.0, 3_600.0

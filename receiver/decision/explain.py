@@ -17,7 +17,7 @@ from receiver.decision.stored_plan import to_stored
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.model_server import ModelServer
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import Playbooks
 from receiver.runs import intake
 from receiver.settings import Settings

@@ -15,7 +15,7 @@ from receiver.decision.guards.order import EARLY, KNOWN, PLAIN, STORM
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Decision, Refuse, Request, Snapshot, Trigger
 from receiver.decision.snapshot import MANY, SnapshotReader
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.promql_recheck import read_facts, recheck
 from receiver.evidence.target import Target
 from receiver.playbooks.loader import Playbooks

@@ -10,7 +10,7 @@ from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prefetch import Prefetcher
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.source import Source
 from receiver.playbooks.loader import Playbooks
 from receiver.settings import Settings

@@ -6,8 +6,8 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
 from models.features.evidence import Evidence, Series
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import PrometheusError
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.range_queries import (
     RangeQuery,
     end_of_history,

@@ -13,7 +13,7 @@ import structlog
 
 from models.features.signals import ROLES_OF_ALERT
 from receiver.evidence.metrics_query import MetricsReader, PastMetrics
-from receiver.evidence.prometheus_answers import PrometheusError
+from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.playbooks.loader import Playbooks
 from receiver.runtime.periodic import Periodic
 

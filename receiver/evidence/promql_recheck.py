@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 from models.inference.verdict import Answer, Contribution, Verdict
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import PrometheusError
-from receiver.evidence.promql_condition import holds
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.condition import holds
 from receiver.evidence.target import Target
 from receiver.playbooks.placeholders import render
 from receiver.playbooks.schema import Playbook

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from models.features.evidence import Series
 from models.features.signals import ROLES
-from receiver.evidence.prometheus_answers import LabelledSeries
+from receiver.evidence.prometheus.answers import LabelledSeries
 
 Answer = tuple[LabelledSeries, ...]
 

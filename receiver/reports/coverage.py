@@ -9,8 +9,8 @@ from actions.aws import inventory
 from actions.aws.client_set import Aws
 from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
 from receiver.controls.records import Arming, armed_mode
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import AlertingRule
+from receiver.evidence.prometheus.answers import AlertingRule
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.matchers import parse
 from receiver.playbooks.schema import Playbook

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from actions.audit.chain import Verification
 from actions.execution import ledger
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import PrometheusError
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.reports import commands, figures
 from receiver.reports.figures import Incident, Metric
 from receiver.runs import store

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from actions.execution.executor import Executor
 from receiver.db.database import Database
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.close_run import RunCloser, RunFinisher
 from receiver.workflow.commands import RunCommands

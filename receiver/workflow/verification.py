@@ -12,8 +12,8 @@ from actions.catalog.registry import find_action
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.messaging import MessengerError
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.promql_condition import holds
+from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.condition import holds
 from receiver.runs.model import Run
 from receiver.workflow.steps import plan_of
 

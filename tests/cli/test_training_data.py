@@ -3,7 +3,7 @@
 import httpx
 
 from receiver.cli.training_data import fleet
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 
 
 def test_a_fleets_own_history_becomes_targets() -> None:

@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 from actions.reasons import Reason
 from receiver.api import arming, audit, control, health, model, overrides, reports, runs
 from receiver.chat import endpoint
-from receiver.cli import reference_pages, refusals_page
 from receiver.cli.main import cli
+from receiver.cli.reference import pages, refusals
 from receiver.http.auth import ROLE
 from receiver.playbooks.loader import load
 from receiver.settings import Settings
@@ -27,8 +27,8 @@ def _page(name: str) -> str:
 
 def test_every_refusal_has_its_paragraph() -> None:
     """And no other; the page and the enumeration are generated from the code that refuses."""
-    assert _page("refusals.md") == refusals_page.refusals_page(_ROOT)
-    assert (_ROOT / refusals_page.REASONS).read_text() == refusals_page.reasons_module(_ROOT)
+    assert _page("refusals.md") == refusals.refusals_page(_ROOT)
+    assert (_ROOT / refusals.REASONS).read_text() == refusals.reasons_module(_ROOT)
     assert set(re.findall(r"^## (\w+)$", _page("refusals.md"), re.MULTILINE)) == set(Reason)
 
 
@@ -39,24 +39,24 @@ def test_a_guard_can_refuse_for_a_reason_of_its_own(tmp_path: Path) -> None:
     (folder / "calendar.py").write_text(
         'def guard():\n    """Why.\n\n    ## freeze\n\n    Nobody may act.\n    """\n'
     )
-    assert refusals_page.reason_texts(tmp_path) == {"freeze": "Nobody may act."}
-    assert refusals_page.refusals_page(tmp_path).endswith("## freeze\n\nNobody may act.\n")
-    assert refusals_page.reasons_module(tmp_path).endswith('    FREEZE = "freeze"\n')
+    assert refusals.reason_texts(tmp_path) == {"freeze": "Nobody may act."}
+    assert refusals.refusals_page(tmp_path).endswith("## freeze\n\nNobody may act.\n")
+    assert refusals.reasons_module(tmp_path).endswith('    FREEZE = "freeze"\n')
     (folder / "other.py").write_text('"""Why.\n\n## freeze\n\nAgain.\n"""\n')
     with pytest.raises(ValueError, match="freeze is described twice"):
-        refusals_page.reason_texts(tmp_path)
+        refusals.reason_texts(tmp_path)
 
 
 def test_every_setting_is_described() -> None:
     """On a generated page, in the words of the code."""
-    assert _page("settings.md") == reference_pages.settings_page()
+    assert _page("settings.md") == pages.settings_page()
     assert all(setting.description for setting in Settings.model_fields.values())
 
 
 def test_every_call_is_described_with_its_role() -> None:
     """On a generated page, and no other."""
     page = _page("calls.md")
-    assert page == reference_pages.calls_page()
+    assert page == pages.calls_page()
     rows = re.findall(r"^\| `(\w+) (\S+)` \| (\w+) \|", page, re.MULTILINE)
     found = {
         (method, route.path, (route.openapi_extra or {}).get(ROLE, "none"))
@@ -133,7 +133,7 @@ def test_every_call_of_the_runbooks_exists() -> None:
 def test_every_package_has_its_line() -> None:
     """On a generated page; a package is a folder with an `__init__.py`."""
     page = _page("packages.md")
-    assert page == reference_pages.packages_page(_ROOT)
+    assert page == pages.packages_page(_ROOT)
     listed = re.findall(r"^\| `([\w.]+)` \| \S", page, re.MULTILINE)
     folders = {init.parent.relative_to(_ROOT) for init in _ROOT.glob("[a-z]*/**/__init__.py")}
     packages = {".".join(folder.parts) for folder in folders if folder.parts[0] != "tests"}

@@ -22,7 +22,7 @@ _ROOT = Path(__file__).parents[2]
 _OF_PLAYBOOKS = {
     "actions/catalog/registry.py",
     "actions/assurance/iam_policy.py",
-    "receiver/cli/reference.py",
+    "receiver/cli/reference/generate.py",
     "receiver/playbooks/loader.py",
 }
 

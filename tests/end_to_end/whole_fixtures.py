@@ -24,7 +24,7 @@ from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.aws_state import AwsReader
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.target import Target
 from receiver.playbooks.loader import load
 from receiver.runs import store

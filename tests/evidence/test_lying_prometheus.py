@@ -14,7 +14,7 @@ from models.inference import artifact
 from models.inference.detector import judge
 from models.inference.verdict import Answer, Verdict
 from receiver.evidence.metrics_query import MetricsReader
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.target import Target
 
 AT = 1_800_000_000.0

@@ -11,8 +11,8 @@ import pytest
 from models.features.evidence import Series
 from models.features.signals import ROLES
 from receiver.evidence.metrics_query import MetricsReader
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.promql_condition import holds
+from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.condition import holds
 from receiver.evidence.target import Target
 
 AT = 1_760_000_123.4

@@ -7,8 +7,8 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import LabelledSample, PrometheusError
+from receiver.evidence.prometheus.answers import LabelledSample, PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
 
 URL = "http://user:hunter2@prometheus.example:9090/"
 Answer = Callable[[httpx.Request], httpx.Response]

@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from actions.messaging import MessengerError
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import PrometheusError
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
 from receiver.notify.channels import Channels

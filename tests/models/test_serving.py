@@ -18,8 +18,8 @@ from models.inference.detector import judge
 from models.inference.tree_ensemble import Forest, from_boosting, never
 from models.inference.verdict import Answer
 from models.training.labelled_sets import LabelledSet, SetError, read_set
-from receiver.cli import reference
 from receiver.cli.model import evaluate
+from receiver.cli.reference import generate
 
 _ROOT = Path(__file__).parents[2]
 EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"
@@ -45,11 +45,11 @@ def test_the_shipped_model_is_small_and_as_its_manifest_says() -> None:
 
 def test_the_page_tells_the_figures_of_the_shipped_model() -> None:
     """`make reference` writes them from the card, so the page cannot tell those of another."""
-    page = (_ROOT / reference.FIGURES_PAGE).read_text()
+    page = (_ROOT / generate.FIGURES_PAGE).read_text()
     shipped = artifact.read_card(artifact.SHIPPED)
     precision = shipped["figures"][-1]["precision"]
     assert f"{precision:.3f} [" in page
-    assert page == reference.figures_page()
+    assert page == generate.figures_page()
 
 
 def test_it_knows_incidents_from_what_only_looks_like_one(

@@ -15,7 +15,7 @@ from actions.aws.inventory import OPT_IN_TAG
 from actions.catalog.registry import CATALOG
 from demo.stack import tools
 from models.inference import robust_detector
-from receiver.cli import reference
+from receiver.cli.reference import generate
 from receiver.playbook_testing import runner
 from receiver.playbooks.conditions import (
     ConditionError,
@@ -341,9 +341,9 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
 
 def test_generated_pages_are_current() -> None:
     """`make reference` writes them."""
-    assert (_ROOT / reference.ACTIONS_PAGE).read_text() == reference.actions_page()
-    written = json.loads((_ROOT / reference.SCHEMA).read_text())
-    assert written == json.loads(json.dumps(reference.playbook_schema()))
+    assert (_ROOT / generate.ACTIONS_PAGE).read_text() == generate.actions_page()
+    written = json.loads((_ROOT / generate.SCHEMA).read_text())
+    assert written == json.loads(json.dumps(generate.playbook_schema()))
 
 
 @pytest.mark.parametrize("name", sorted(CATALOG))

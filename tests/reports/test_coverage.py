@@ -15,7 +15,7 @@ from actions.aws import clients
 from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
 from demo.stack.processes import Processes, wait_announced
 from receiver.cli.main import main
-from receiver.evidence.prometheus_answers import AlertingRule
+from receiver.evidence.prometheus.answers import AlertingRule
 from receiver.playbooks.loader import load
 from receiver.reports.coverage import CoverageInput, Policy, service_coverage
 from receiver.settings import Mode

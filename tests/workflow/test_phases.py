@@ -17,7 +17,7 @@ from actions import tables
 from actions.audit import log
 from actions.execution import claims, kill_switch
 from receiver.db.database import Database, database
-from receiver.evidence.prometheus import Prometheus
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.schema import Limits
 from receiver.runs import intake, store, transitions
 from receiver.runs.model import Run, State

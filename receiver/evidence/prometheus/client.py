@@ -13,7 +13,7 @@ from typing import Self
 
 import httpx
 
-from receiver.evidence.prometheus_answers import (
+from receiver.evidence.prometheus.answers import (
     AlertingRule,
     LabelledSample,
     LabelledSeries,

@@ -1,6 +1,6 @@
 """Generates the reference pages, the playbooks' JSON Schema and the model's figures.
 
-`python -m receiver.cli.reference` writes them; tests fail when they are out of date.
+`python -m receiver.cli.reference.generate` writes them; tests fail when they are out of date.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from actions.base import Action
 from actions.catalog.registry import CATALOG
 from models.inference import artifact
 from models.training.model_card import render_figures
-from receiver.cli.reference_pages import (
+from receiver.cli.reference.pages import (
     CALLS_PAGE,
     PACKAGES_PAGE,
     SETTINGS_PAGE,
@@ -22,7 +22,7 @@ from receiver.cli.reference_pages import (
     packages_page,
     settings_page,
 )
-from receiver.cli.refusals_page import REASONS, REFUSALS_PAGE, reasons_module, refusals_page
+from receiver.cli.reference.refusals import REASONS, REFUSALS_PAGE, reasons_module, refusals_page
 from receiver.playbooks.schema import Playbook
 
 ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")

@@ -1,7 +1,7 @@
 """PromQL conditions: whether one holds now, or is unknown."""
 
-from receiver.evidence.prometheus import Prometheus
-from receiver.evidence.prometheus_answers import PrometheusError
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
 
 
 def holds(prometheus: Prometheus, expr: str, at: float) -> bool | None:

@@ -1,0 +1,1 @@
+"""Generates the pages and schemas that follow from the code: `make reference`."""

@@ -1,0 +1,1 @@
+"""Prometheus: its HTTP client, its answers, and conditions in PromQL."""
