@@ -37,7 +37,7 @@ lint: $(STAMP) ## ruff, mypy and the import layers
 	$(BIN)/lint-imports
 
 test: lint tools browser database proxy ## everything that must hold before a change lands
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.haproxy

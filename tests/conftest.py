@@ -17,6 +17,28 @@ from receiver.db.database import Database, database
 settings.register_profile("fuzz", max_examples=10_000)
 
 
+# Files of few, long tests. Two workers take files in this order, so that neither ends alone.
+_LONG = (
+    "end_to_end/test_invariants.py",
+    "bench/test_chaos.py",
+    "docs/test_adopting.py",
+    "end_to_end/test_chain.py",
+    "end_to_end/test_replicas.py",
+    "api/test_schema.py",
+    "console/test_browser.py",
+    "bench/test_soak.py",
+    "end_to_end/test_fuzz.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((n for n, name in enumerate(_LONG) if path.endswith(name)), len(_LONG))
+
+    items.sort(key=place)
+
+
 @dataclass
 class Clock:
     """Epoch seconds that pass only when a test says so."""
