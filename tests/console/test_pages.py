@@ -203,7 +203,7 @@ def test_only_the_plan_on_the_page_is_approved(visitor: Visitor) -> None:
     _operator(visitor).get(f"/runs/{run['id']}")
     answer = visitor.submit(f"/runs/{run['id']}/approve", digest="0" * 64, comment="go")
     assert answer.status_code == HTTPStatus.CONFLICT
-    assert "another one" in answer.text
+    assert "the plan has changed since it was shown" in answer.text
     assert visitor.service.until(run["id"], "awaiting_approval")
 
 
