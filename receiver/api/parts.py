@@ -14,9 +14,9 @@ from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.settings import Settings
+from receiver.webhook.inbox import Inbox
 from receiver.workflow.close_run import RunFinisher
 from receiver.workflow.commands import RunCommands
-from receiver.workflow.dispatcher import Dispatcher
 
 
 class Parts(Protocol):
@@ -25,7 +25,7 @@ class Parts(Protocol):
     database: Database
     prometheus: Prometheus
     model_server: ModelServer
-    dispatcher: Dispatcher
+    inbox: Inbox
     finisher: RunFinisher
     commands: RunCommands
     manual_runs: ManualRuns

@@ -17,7 +17,7 @@ from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role, Token
-from receiver.runs import store
+from receiver.runs import listing, store
 from receiver.runs.intake import RunRequest
 from receiver.runs.manual_runs import NotPossibleError
 from receiver.runs.model import State
@@ -79,10 +79,10 @@ class MarkBody(Comment):
 def list_runs(request: Request, query: Annotated[RunQuery, Query()]) -> dict[str, Any]:
     """Runs without their evidence, newest first."""
     parts = parts_of(request)
-    parts.dispatcher.enqueue_runs()
-    with parts.database.read() as connection:
-        runs = store.list_runs(
+    with parts.inbox.database.read() as inbox, parts.database.read() as connection:
+        runs = listing.list_runs(
             connection,
+            inbox,
             RunFilter(
                 state=query.state,
                 playbook=query.playbook,
@@ -135,9 +135,8 @@ def start_run(request: Request, response: Response, body: Start) -> dict[str, An
 def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
     """One run in full."""
     parts = parts_of(request)
-    parts.dispatcher.enqueue_runs()
-    with parts.database.read() as connection:
-        run = store.get(connection, run_id)
+    with parts.inbox.database.read() as inbox, parts.database.read() as connection:
+        run = listing.get(connection, inbox, run_id)
         steps = ledger.intents_by_run(connection, [run_id])
         caused = store.caused_by(connection, run_id)
     if run is None:

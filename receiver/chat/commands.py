@@ -12,7 +12,7 @@ from actions.execution import kill_switch, ledger
 from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser
 from receiver.http.tokens import Role
-from receiver.runs import store
+from receiver.runs import listing, store
 from receiver.runs.model import IN_FLIGHT, Mark, Run, State
 from receiver.runs.store import RunFilter
 from receiver.runtime.redaction import plain
@@ -139,8 +139,9 @@ class ChatCommands:
         return Reply("\n".join([*lines, *map(_line, awaiting)]), tuple(awaiting))
 
     def _latest(self, _: ChatRequest, __: str) -> Reply:
-        with self.parts.database.read() as connection:
-            latest = store.list_runs(connection, limit=_LATEST_MOST)
+        parts = self.parts
+        with parts.inbox.database.read() as inbox, parts.database.read() as connection:
+            latest = listing.list_runs(connection, inbox, limit=_LATEST_MOST)
         return Reply("\n".join(map(_line, latest)) or "There are no runs.")
 
     def _why(self, _: ChatRequest, text: str) -> Reply:
@@ -198,9 +199,9 @@ class ChatCommands:
         return Reply(f"Marked as {mark}: run {plain(run_id.upper())}")
 
     def _run(self, run_id: str) -> Run | None:
-        self.parts.dispatcher.enqueue_runs()
-        with self.parts.database.read() as connection:
-            return store.get(connection, run_id)
+        parts = self.parts
+        with parts.inbox.database.read() as inbox, parts.database.read() as connection:
+            return listing.get(connection, inbox, run_id)
 
 
 def _comment(text: str) -> str:

@@ -6,15 +6,15 @@ from typing import Protocol
 from receiver.db.database import Database
 from receiver.playbooks.loader import Playbooks
 from receiver.settings import Settings
+from receiver.webhook.inbox import Inbox
 from receiver.workflow.commands import RunCommands
-from receiver.workflow.dispatcher import Dispatcher
 
 
 class Parts(Protocol):
     settings: Settings
     playbooks: Playbooks
     database: Database
-    dispatcher: Dispatcher
+    inbox: Inbox
     commands: RunCommands
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 from ulid import ULID
 
 from actions.audit import log
@@ -13,7 +13,7 @@ from actions.audit.chain import canonical
 from actions.aws.inventory import GROUP_NAME, INSTANCE_ID
 from receiver.db.tables import runs
 from receiver.runs.model import Run, State
-from receiver.runs.store import from_row
+from receiver.runs.store import existing_ids, from_row
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert
 
@@ -23,8 +23,7 @@ _LANES_WITHOUT_GROUP = 4
 
 def insert_from_inbox(connection: Connection, queued: Sequence[QueuedAlert], now: float) -> None:
     """Insert a run for each alert that has none yet, with its audit record."""
-    ids = [alert.id for alert in queued]
-    existing = set(connection.scalars(select(runs.c.id).where(runs.c.id.in_(ids))))
+    existing = existing_ids(connection, [alert.id for alert in queued])
     new = [alert for alert in queued if alert.id not in existing]
     if not new:
         return
@@ -112,7 +111,7 @@ def _row(queued: QueuedAlert, now: float) -> Mapping[str, Any]:
         "received_at": queued.received_at,
         "priority": alert.priority,
         "lane": _lane(queued),
-        **_target_of(alert),
+        **target_of(alert),
         "gates": "[]",
         "steps_begun": 0,
         "next_rung": 0,
@@ -120,7 +119,7 @@ def _row(queued: QueuedAlert, now: float) -> Mapping[str, Any]:
     }
 
 
-def _target_of(alert: Alert) -> Mapping[str, str | None]:
+def target_of(alert: Alert) -> Mapping[str, str | None]:
     """The target and its group as far as the labels alone name them."""
     instance_id, asg = alert.labels.get("instance_id", ""), alert.labels.get("asg", "")
     group = asg if GROUP_NAME.fullmatch(asg) else None

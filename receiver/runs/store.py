@@ -80,6 +80,11 @@ def by_ids(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Run]:
     return {row["id"]: from_row(row) for row in rows}
 
 
+def existing_ids(connection: Connection, run_ids: Sequence[str]) -> frozenset[str]:
+    """The ids among these that runs have."""
+    return frozenset(connection.scalars(select(runs.c.id).where(runs.c.id.in_(run_ids))))
+
+
 def alerting_instances(connection: Connection, group: str, since: float) -> Mapping[str, str]:
     """Instances of the group with an alert since then (epoch seconds), by run.
 

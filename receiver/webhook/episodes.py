@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic_core import to_json
 from sqlalchemy import (
@@ -20,6 +20,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Row,
     String,
     Table,
     Text,
@@ -187,11 +188,23 @@ def runs_without_end(connection: Connection, limit: int) -> Sequence[str]:
 def queued(connection: Connection, limit: int) -> Sequence[QueuedAlert]:
     """Alerts without a run yet, the most severe first, then the oldest."""
     query = select(received).order_by(received.c.priority, received.c.id).limit(limit)
-    rows = connection.execute(query)
-    return [
-        QueuedAlert(id=row.id, received_at=row.received_at, alert=Alert(**json.loads(row.alert)))
-        for row in rows
-    ]
+    return [_from_row(row) for row in connection.execute(query)]
+
+
+def newest_queued(
+    connection: Connection, *, before: str | None, limit: int
+) -> Sequence[QueuedAlert]:
+    """Alerts without a run yet, by id, the highest first, below id `before`."""
+    query = select(received).order_by(received.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(received.c.id < before)
+    return [_from_row(row) for row in connection.execute(query)]
+
+
+def queued_alert(connection: Connection, run_id: str) -> QueuedAlert | None:
+    """The alert that will become this run."""
+    row = connection.execute(select(received).where(received.c.id == run_id)).one_or_none()
+    return None if row is None else _from_row(row)
 
 
 def still_queued(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
@@ -218,6 +231,11 @@ def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 def _json(value: object) -> str:
     return to_json(value).decode()
+
+
+def _from_row(row: Row[Any]) -> QueuedAlert:
+    alert = Alert(**json.loads(row.alert))
+    return QueuedAlert(id=row.id, received_at=row.received_at, alert=alert)
 
 
 def _row(queued: QueuedAlert) -> list[object]:

@@ -220,6 +220,11 @@ class Inbox:
         with self.database.read() as connection:
             return episodes.queued(connection, limit)
 
+    def queued_alert(self, run_id: str) -> QueuedAlert | None:
+        """The alert that will become this run."""
+        with self.database.read() as connection:
+            return episodes.queued_alert(connection, run_id)
+
     def still_queued(self, ids: Sequence[str]) -> frozenset[str]:
         """The ids among these whose alerts have no run yet."""
         with self.database.read() as connection:

@@ -7,8 +7,9 @@ from typing import Any
 from actions.audit import log
 from actions.execution import ledger
 from receiver.db.database import Database
-from receiver.runs import feedback, store, transitions
+from receiver.runs import feedback, intake, store, transitions
 from receiver.runs.model import Run, State
+from receiver.webhook.inbox import Inbox
 from receiver.workflow.close_run import RunFinisher
 
 _BEFORE_ACTING = frozenset({State.RECEIVED, State.DECIDING, State.AWAITING_APPROVAL})
@@ -32,6 +33,7 @@ class RunCommands:
     """
 
     database: Database
+    inbox: Inbox
     finisher: RunFinisher
     clock: Callable[[], float]
     wake: Callable[[], None]
@@ -121,9 +123,21 @@ class RunCommands:
         with self.database.read() as connection:
             run = store.get(connection, run_id)
         if run is None:
-            raise NoSuchRunError
+            run = self._insert_from_inbox(run_id)
         if run.state not in states:
             raise NotNowError(f"a run that is {run.state} cannot be {participle}")
+        return run
+
+    def _insert_from_inbox(self, run_id: str) -> Run:
+        """Insert the run of an alert that the dispatcher has not taken yet."""
+        queued = self.inbox.queued_alert(run_id)
+        with self.database.write() if queued else self.database.read() as connection:
+            if queued is not None:
+                intake.insert_from_inbox(connection, [queued], self.clock())
+            # It may have left the inbox since the run was looked for.
+            run = store.get(connection, run_id)
+        if run is None:
+            raise NoSuchRunError
         return run
 
 

@@ -34,8 +34,6 @@ _logger = structlog.get_logger()
 _LANES = 16
 _LANE_BATCH = 64
 _INBOX_BATCH = 200
-# How long a caller waits, in a storm, until acknowledged alerts are listed as runs.
-_ENQUEUE_S = 2.0
 # Also how late this notices an alert that another receiver stored.
 _IDLE_S = 0.5
 _TRIES = 3
@@ -63,7 +61,6 @@ class Dispatcher:
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: bool = field(default=False, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
-    _intake: threading.Lock = field(default_factory=threading.Lock, init=False)
     _recover_at: float = field(default=0.0, init=False)
 
     def start(self) -> None:
@@ -86,28 +83,20 @@ class Dispatcher:
     def alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def enqueue_runs(self) -> None:
-        """Insert runs for the alerts in the inbox, so that acknowledged alerts are listed."""
-        until, more = time.monotonic() + _ENQUEUE_S, True
-        while more and time.monotonic() < until:
-            with self._inserted() as run_ids:
-                more = len(run_ids) == _INBOX_BATCH
-
     @contextmanager
     def _inserted(self) -> Iterator[Sequence[str]]:
         """Insert runs for the most severe queued alerts, which leave the inbox at the end.
 
         An alert that a crash leaves there has the id of its run, so it becomes no second one.
         """
-        with self._intake:
-            queued = self.inbox.queued(_INBOX_BATCH)
-            run_ids = [alert.id for alert in queued]
-            if run_ids:
-                with self.database.write() as connection:
-                    intake.insert_from_inbox(connection, queued, self.clock())
-            yield run_ids
-            if run_ids:
-                self.inbox.remove(run_ids)
+        queued = self.inbox.queued(_INBOX_BATCH)
+        run_ids = [alert.id for alert in queued]
+        if run_ids:
+            with self.database.write() as connection:
+                intake.insert_from_inbox(connection, queued, self.clock())
+        yield run_ids
+        if run_ids:
+            self.inbox.remove(run_ids)
 
     def _loop(self) -> None:
         while not self._stopping:

@@ -69,5 +69,9 @@ class Workflow:
             database=self.database, inbox=self.inbox, queue=self.queue, clock=self.clock
         )
         self.commands = RunCommands(
-            database=self.database, finisher=self.finisher, clock=self.clock, wake=self.wake
+            database=self.database,
+            inbox=self.inbox,
+            finisher=self.finisher,
+            clock=self.clock,
+            wake=self.wake,
         )

@@ -27,7 +27,7 @@ from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.target import Target
 from receiver.playbooks.loader import load
-from receiver.runs import store
+from receiver.runs import intake, store
 from receiver.runs.model import Run, State
 from receiver.settings import Mode
 from receiver.webhook.inbox import Inbox
@@ -216,7 +216,10 @@ class Whole:
             ends_at=None if firing else self.now,
         )
         self.inbox.submit([alert], self.now).result()
-        self.dispatcher.enqueue_runs()
+        queued = self.inbox.queued()
+        with self.state.write() as connection:
+            intake.insert_from_inbox(connection, queued, self.now)
+        self.inbox.remove([alert.id for alert in queued])
 
     def work(self) -> None:
         """Decide on what waits, and run what is due, until neither is left."""

@@ -1,0 +1,76 @@
+"""Reads runs together with the alerts of the inbox, which have no run yet.
+
+An alert is shown as `received` under the id that its run will have, and nothing is written. Both
+connections are snapshots without a statement yet. The inbox is read first: an alert gets its run
+before it leaves the inbox, so one that leaves it in between is found among the runs.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from sqlalchemy import Connection
+
+from receiver.runs import intake, store
+from receiver.runs.model import Run, State
+from receiver.runs.store import RunFilter
+from receiver.webhook import episodes
+from receiver.webhook.episodes import QueuedAlert
+
+# Alerts of the inbox, the newest, that a list looks at: a filter by target parses each of them,
+# about 10 µs an alert.
+_ALERTS_MAX = 5000
+# Alerts that one query reads where the first ones do not suffice.
+_CHUNK = 500
+_ANY = RunFilter()
+
+
+def get(connection: Connection, inbox: Connection, run_id: str) -> Run | None:
+    """The run, or the run that an alert of the inbox will become."""
+    queued = episodes.queued_alert(inbox, run_id)
+    run = store.get(connection, run_id)
+    return _preview(queued) if run is None and queued is not None else run
+
+
+def list_runs(
+    connection: Connection,
+    inbox: Connection,
+    wanted: RunFilter = _ANY,
+    *,
+    before: str | None = None,
+    limit: int = 100,
+) -> Sequence[Run]:
+    """Like `store.list_runs`, with the alerts of the inbox."""
+    queued: list[QueuedAlert] = []
+    # Only a decision sets the playbook and any other state.
+    if wanted.playbook is None and wanted.state in {None, State.RECEIVED}:
+        queued = list(islice(_without_run(connection, inbox, wanted, before, limit), limit))
+    runs = [
+        *map(_preview, queued),
+        *store.list_runs(connection, wanted, before=before, limit=limit),
+    ]
+    return sorted(runs, key=lambda run: run.id, reverse=True)[:limit]
+
+
+def _without_run(
+    connection: Connection, inbox: Connection, wanted: RunFilter, before: str | None, limit: int
+) -> Iterator[QueuedAlert]:
+    """The wanted alerts without a run, newest first, of the newest `_ALERTS_MAX`."""
+    size, seen = limit, 0
+    while seen < _ALERTS_MAX:
+        chunk = episodes.newest_queued(inbox, before=before, limit=size)
+        matching = [alert for alert in chunk if _matches(alert, wanted)]
+        existing = store.existing_ids(connection, [alert.id for alert in matching])
+        yield from (alert for alert in matching if alert.id not in existing)
+        if len(chunk) < size:
+            return
+        before, seen, size = chunk[-1].id, seen + size, max(size, _CHUNK)
+
+
+def _matches(queued: QueuedAlert, wanted: RunFilter) -> bool:
+    if wanted.since is not None and queued.received_at < wanted.since:
+        return False
+    return wanted.target in {None, intake.target_of(queued.alert)["target"]}
+
+
+def _preview(queued: QueuedAlert) -> Run:
+    return intake.preview(queued, queued.received_at)
