@@ -258,5 +258,5 @@ def test_a_playbook_for_one_group_is_for_no_other(tmp_path: Path) -> None:
     assert labels_of(playbook, "web-asg") == {"alertname": "one", "asg": "web-asg"}
     labels = labels_of(playbook, HOSTS[0])
     assert labels == {"alertname": "one", "asg": "web-asg", "instance_id": HOSTS[0]}
-    with pytest.raises(NotPossibleError, match="only for"):
+    with pytest.raises(NotPossibleError, match="takes only alerts with"):
         labels_of(playbook, "api-asg")

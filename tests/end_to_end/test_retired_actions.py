@@ -24,6 +24,7 @@ _OF_PLAYBOOKS = {
     "actions/assurance/iam_policy.py",
     "receiver/cli/reference/generate.py",
     "receiver/playbooks/loader.py",
+    "receiver/playbooks/rule_check.py",
 }
 
 

@@ -7,7 +7,6 @@ the whole service for ten seconds.
 import ast
 import importlib
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 _OWN = "the operator's own files and settings"
-# Each use of `re`, and why it may stay. Those on text of others are timed below.
+# Each use of `re`, and why it may stay. Those on text of others are tried below.
 _USES: Mapping[str, str] = {
     "actions/assurance/cloudtrail.py": "a fixed word comes first",
     "actions/assurance/role_check.py": "a role's ARN, from AWS",
@@ -43,7 +42,7 @@ _UNITS = (
     "a", "a.", "a-", "A", "1", " ", "\t", '"', "\\", '\\"', ",", "/", "//", "_", "x=", 'a="b",',
     'asg="', "asg ", "error=12", "i-", "us-east-", "smartcloudops-run/", "arn:aws:sts::", "=~ ",
 )  # fmt: skip
-_LENGTH = 20_000
+_LENGTH = 1_000_000
 
 
 def _uses() -> Iterator[str]:
@@ -84,27 +83,8 @@ _MATCHES = dict(_matches())
 
 
 @pytest.mark.parametrize("name", _MATCHES)
-def test_twice_the_text_takes_at_most_thrice_the_time(name: str) -> None:
-    """A quadratic form takes four times as long, and seconds for the longer text."""
-    match = _MATCHES[name]
+def test_a_long_text_is_read_once(name: str) -> None:
+    """A quadratic form takes hours for a megabyte: the suite's time limit notices."""
     for unit in _UNITS:
         for end in ("", "!"):
-            once, twice = (unit * (length // len(unit)) + end for length in (_LENGTH, 2 * _LENGTH))
-            assert _seconds(match, twice) < 3 * _seconds(match, once) + 0.02, (unit, end)
-
-
-def test_the_measure_notices_a_quadratic_form() -> None:
-    """Else it would show nothing."""
-    match = _matcher(re.compile(r"\b([a-z][a-z0-9+.-]*://)"), "search")
-    once, twice = "a." * 3_000, "a." * 6_000
-    assert _seconds(match, twice) > 3 * _seconds(match, once) + 0.02
-
-
-def _seconds(match: Callable[[str], Any], text: str) -> float:
-    """The best of three: other work on the machine only adds to it."""
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        match(text)
-        times.append(time.perf_counter() - started)
-    return min(times)
+            _MATCHES[name](unit * (_LENGTH // len(unit)) + end)
