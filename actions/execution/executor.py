@@ -222,7 +222,7 @@ class Executor:
         self.check()
         try:
             with on_behalf_of(intent.run_id):
-                made = step.action.act(self.call(intent))
+                created = step.action.act(self.call(intent))
         except NotActionableError as refusal:
             return self._refused(step, intent, str(refusal))
         except MessengerError as error:
@@ -232,7 +232,7 @@ class Executor:
             name, refused = errors.classify(error)
             settle = self._refused if refused else self._read_back
             return settle(step, intent, name)
-        return CallResult(Outcome.CHANGED, made), None
+        return CallResult(Outcome.CHANGED, created), None
 
     def _refused(self, step: Step, intent: Intent, why: str) -> tuple[CallResult, str | None]:
         """A refused call changed nothing; but of several attempts an earlier one may have."""

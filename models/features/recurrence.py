@@ -36,15 +36,17 @@ class Recurrence:
 def count_recurrence(
     before: PastGrid,
     moved: Mapping[str, Residual],
-    known: Mapping[str, Residual],
-    asked: Collection[str],
+    residuals: Mapping[str, Residual],
+    alert_roles: Collection[str],
 ) -> Recurrence:
-    """`moved` are the roles that have risen now, `known` all roles with a residual.
+    """`moved` are the roles that have risen now, `residuals` all roles with a residual.
 
-    `asked` are the alert's roles; they count although they lag.
+    `alert_roles` are the alert's roles; they count although they lag.
     """
     signature = {
-        role: residual for role, residual in moved.items() if role in _AT_ONCE or role in asked
+        role: residual
+        for role, residual in moved.items()
+        if role in _AT_ONCE or role in alert_roles
     }
     alike = before.this_hour.copy()
     present = before.this_hour.copy()
@@ -54,7 +56,9 @@ def count_recurrence(
         present &= np.isfinite(values)
         alike &= values >= residual.usual + share * (residual.now - residual.usual)
     disk = (
-        np.zeros_like(alike) if any(role in moved for role in DISK) else _disk_work(before, known)
+        np.zeros_like(alike)
+        if any(role in moved for role in DISK)
+        else _disk_work(before, residuals)
     )
     return Recurrence(
         days=_days(before, present),
@@ -63,10 +67,10 @@ def count_recurrence(
     )
 
 
-def _disk_work(before: PastGrid, known: Mapping[str, Residual]) -> Flags:
+def _disk_work(before: PastGrid, residuals: Mapping[str, Residual]) -> Flags:
     working = np.zeros_like(before.this_hour)
     for role in DISK:
-        if residual := known.get(role):
+        if residual := residuals.get(role):
             rise = max(MOVED_Z * residual.sigma, residual.role.step)
             working |= before.values[role] >= residual.usual + rise
     return working

@@ -96,11 +96,11 @@ def _unexplained(state: _State, groups: dict[str, list[int]]) -> list[float]:
     if not traffic or not wanted:
         return list(unexplained.values())
     slots = state.past.shape[1]
-    known = np.vstack([state.past[traffic], np.ones(slots)])
+    regressors = np.vstack([state.past[traffic], np.ones(slots)])
     rows = list(wanted.values())
-    weights = known @ known.T + np.eye(len(known)) * (0.01 * slots)
-    lines = np.linalg.solve(weights, known @ state.past[rows].T).T
-    spread = (state.past[rows] - lines @ known).std(axis=1)
+    weights = regressors @ regressors.T + np.eye(len(regressors)) * (0.01 * slots)
+    lines = np.linalg.solve(weights, regressors @ state.past[rows].T).T
+    spread = (state.past[rows] - lines @ regressors).std(axis=1)
     off = state.now[rows] - lines @ np.append(state.now[traffic], 1.0)
     unexplained |= zip(wanted, np.arcsinh(off / np.maximum(spread, 0.3)).tolist(), strict=True)
     return list(unexplained.values())

@@ -105,11 +105,11 @@ NAMES: tuple[str, ...] = (
 )
 
 
-def features(window: Window, asked: Collection[str]) -> tuple[Floats, Levels]:
+def features(window: Window, alert_roles: Collection[str]) -> tuple[Floats, Levels]:
     """The vector (`NAMES`), and the roles' levels behind it, for the reasons of a verdict.
 
-    `asked` are the alert's roles; if none of them is known, the role that moved the most leads. A
-    window without a known role gives a vector of NaN.
+    If none of the `alert_roles` is known, the role that moved the most leads. A window
+    without a known role gives a vector of NaN.
     """
     known = np.isfinite(window.now) & (np.isfinite(window.history).sum(axis=1) >= DAY_SLOTS // 8)
     if not known.any():
@@ -121,17 +121,17 @@ def features(window: Window, asked: Collection[str]) -> tuple[Floats, Levels]:
     for row, role in enumerate(window.roles):
         if role in _GROUP_OF:
             groups.setdefault(_GROUP_OF[role], []).append(row)
-    is_asked = np.array([role in asked for role in window.roles])
+    of_alert = np.array([role in alert_roles for role in window.roles])
     strength = np.abs(levels.columns["now"])
-    lead = int(np.argmax(np.where(is_asked, strength + 1e3, strength)))
+    lead = int(np.argmax(np.where(of_alert, strength + 1e3, strength)))
     past = window.history[:, baselines.NEWEST_LEFT_OUT :]
     vector = np.concatenate(
         [
             _by_group(levels, groups),
-            _asked_groups(levels, groups, is_asked),
+            _asked_groups(levels, groups, of_alert),
             _filling(levels, groups),
             [levels.columns[what][lead] for what in baselines.NAMES],
-            _counts(window, levels, groups, is_asked),
+            _counts(window, levels, groups, of_alert),
             state_space.compare_states(past, levels, groups),
             distances.distances(past, window.history[:, 0], levels),
             seasonality.count_repeats(levels, lead),
@@ -152,13 +152,13 @@ def _by_group(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
 
 
 def _asked_groups(
-    levels: Levels, groups: Mapping[str, list[int]], is_asked: NDArray[np.bool_]
+    levels: Levels, groups: Mapping[str, list[int]], of_alert: NDArray[np.bool_]
 ) -> list[float]:
     """1 or -1 if a role of the alert in the group has risen or fallen, else 0."""
     flags = dict.fromkeys(GROUPS, 0.0)
     for group, members in groups.items():
         for row in members:
-            if is_asked[row]:
+            if of_alert[row]:
                 flags[group] = 1.0 if levels.columns["now"][row] >= 0 else -1.0
     return list(flags.values())
 
@@ -179,7 +179,7 @@ def _counts(
     window: Window,
     levels: Levels,
     groups: Mapping[str, list[int]],
-    is_asked: NDArray[np.bool_],
+    of_alert: NDArray[np.bool_],
 ) -> list[float]:
     """Counts of roles and groups that moved, that turn, or that just left their level."""
     z = levels.columns["now"]
@@ -192,7 +192,7 @@ def _counts(
     return [
         float(len(z)),
         window.history.shape[1] / DAY_SLOTS,
-        float(np.count_nonzero(is_asked)),
+        float(np.count_nonzero(of_alert)),
         float(np.count_nonzero(risen)),
         float(np.count_nonzero(fallen)),
         np.count_nonzero(risen) / len(z),

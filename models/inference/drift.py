@@ -62,6 +62,6 @@ class Drift:
             stability_index(self._features[column], vectors[:, column])
             for column in range(vectors.shape[1])
         ]
-        known = [index for index in by_feature if index is not None]
+        indices = [index for index in by_feature if index is not None]
         scores = stability_index(self._scores, np.array([score for _, score in recent]))
-        return (float(np.median(known)) if known else None), scores
+        return (float(np.median(indices)) if indices else None), scores

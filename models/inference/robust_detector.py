@@ -47,16 +47,16 @@ def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
     `evidence.at` takes part.
     """
     before = past(evidence.history or {}, evidence.at)
-    known = residuals(before, evidence.recent or {}, evidence.at)
-    missing = _missing(evidence, before, known, roles or ("cpu_busy",))
+    by_role = residuals(before, evidence.recent or {}, evidence.at)
+    missing = _missing(evidence, before, by_role, roles or ("cpu_busy",))
     if missing is not None:
         finding = _Finding(Answer.UNDECIDED, 0.0, missing)
-        return replace(_verdict(finding, known), lacking=True)
-    return _verdict(_on_target(evidence, before, known, frozenset(roles)), known)
+        return replace(_verdict(finding, by_role), lacking=True)
+    return _verdict(_on_target(evidence, before, by_role, frozenset(roles)), by_role)
 
 
 def _missing(
-    evidence: Evidence, before: PastGrid, known: Mapping[str, Residual], needed: Iterable[str]
+    evidence: Evidence, before: PastGrid, by_role: Mapping[str, Residual], needed: Iterable[str]
 ) -> str | None:
     """The evidence that is missing for an answer, or None."""
     problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
@@ -65,7 +65,7 @@ def _missing(
     if evidence.history is None:
         return f"The target's past is unknown{problems}."
     for role in needed:
-        if role not in known and before.covered_s(role) > 0:
+        if role not in by_role and before.covered_s(role) > 0:
             return f"No sample of {role} in the last {STALE_S:.0f} s: the target does not answer."
         if before.covered_s(role) < DAY_S:
             hours = before.covered_s(role) / 3600
@@ -74,24 +74,27 @@ def _missing(
 
 
 def _on_target(
-    evidence: Evidence, before: PastGrid, known: Mapping[str, Residual], asked: frozenset[str]
+    evidence: Evidence,
+    before: PastGrid,
+    by_role: Mapping[str, Residual],
+    alert_roles: frozenset[str],
 ) -> _Finding:
-    scope = [known[role] for role in asked or known]
+    scope = [by_role[role] for role in alert_roles or by_role]
     if all(residual.normal for residual in scope):
         names = ", ".join(sorted(residual.role.name for residual in scope))
         why = f"Nothing is out of its usual range at this hour: {names}."
         most = max(scope, key=lambda residual: abs(residual.z))
         return _Finding(Answer.REFUTED, 0.1, why, most)
-    risen = {role: residual for role, residual in known.items() if residual.direction > 0}
-    leads = [risen[role] for role in asked or _LEADS if role in risen]
+    risen = {role: residual for role, residual in by_role.items() if residual.direction > 0}
+    leads = [risen[role] for role in alert_roles or _LEADS if role in risen]
     if not leads:
         why = "Something has moved, but not in a way that this detector can tell apart."
         return _undecided(why, max(scope, key=lambda residual: abs(residual.z)))
     lead = max(leads, key=lambda residual: residual.z)
-    recurring = count_recurrence(before, risen, known, asked)
+    recurring = count_recurrence(before, risen, by_role, alert_roles)
     if recurring.usual:
         return _Finding(Answer.REFUTED, 0.25, _describe_usual(lead, risen, recurring), lead)
-    finding = _in_group(evidence, known, lead)
+    finding = _in_group(evidence, by_role, lead)
     if recurring.with_disk_work >= DAYS_AT_LEAST:
         also = (
             f"The job of {recurring.with_disk_work} earlier days at this hour works the disks too."
@@ -102,13 +105,13 @@ def _on_target(
 
 def _in_group(
     evidence: Evidence,
-    known: Mapping[str, Residual],
+    by_role: Mapping[str, Residual],
     lead: Residual,
 ) -> _Finding:
     if evidence.peers is None:
         problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
         return _undecided(f"Whether the siblings moved too is unknown{problems}.", lead)
-    siblings = compare_peers(evidence.peers, known, lead, evidence.at)
+    siblings = compare_peers(evidence.peers, by_role, lead, evidence.at)
     if siblings.compared == 0 or 2 * siblings.compared < siblings.seen:
         why = f"Only {siblings.compared} of {siblings.seen} siblings can be compared with."
         return _undecided(why, lead, siblings)
@@ -118,7 +121,7 @@ def _in_group(
     if share > _FEW:
         why = f"{_counted(siblings)}: neither one host alone nor the whole group."
         return _undecided(why, lead, siblings)
-    return _one_host(siblings, known, lead)
+    return _one_host(siblings, by_role, lead)
 
 
 def _whole_group(siblings: PeerComparison, lead: Residual) -> _Finding:
@@ -132,14 +135,16 @@ def _whole_group(siblings: PeerComparison, lead: Residual) -> _Finding:
     return _undecided(why, lead, siblings, surging=False)
 
 
-def _one_host(siblings: PeerComparison, known: Mapping[str, Residual], lead: Residual) -> _Finding:
+def _one_host(
+    siblings: PeerComparison, by_role: Mapping[str, Residual], lead: Residual
+) -> _Finding:
     if siblings.target_busier is None:
         why = "Whether the target's own traffic explains it is unknown."
     elif siblings.target_busier:
         why = f"{_counted(siblings)}, but the target's own traffic grew in proportion."
-    elif not any(role in known for role in DISK):
+    elif not any(role in by_role for role in DISK):
         why = "Whether a job is at work is unknown: nothing is known of the disks."
-    elif any(role in known and known[role].direction > 0 for role in DISK):
+    elif any(role in by_role and by_role[role].direction > 0 for role in DISK):
         why = "Disk work rose with it, as for a job; none was seen at this hour before."
     elif lead.role.name not in _LEADS:
         why = f"{lead.role.name} has risen, of which this detector cannot tell what would help."
@@ -157,12 +162,12 @@ def _undecided(
     return _Finding(Answer.UNDECIDED, 0.6, why, lead, siblings, surging)
 
 
-def _verdict(finding: _Finding, known: Mapping[str, Residual]) -> Verdict:
+def _verdict(finding: _Finding, by_role: Mapping[str, Residual]) -> Verdict:
     lead = finding.lead
-    strongest = sorted(known.values(), key=lambda each: (each is not lead, -abs(each.z)))
+    strongest = sorted(by_role.values(), key=lambda each: (each is not lead, -abs(each.z)))
     moved = [residual for residual in strongest if residual is lead or residual.direction != 0]
     reason = Contribution(role=lead.role.name if lead else "", sigma=None, text=finding.why)
-    sizes = (abs(residual.z) for residual in known.values())
+    sizes = (abs(residual.z) for residual in by_role.values())
     z = max(0.0, lead.z) if lead else max(sizes, default=0.0)
     return Verdict(
         answer=finding.answer,

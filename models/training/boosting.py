@@ -69,10 +69,10 @@ def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
     natural, judged = rows.origin == Origin.NATURAL, rows.kind == JUDGED
     # Labels of published sets are no signatures of faults; feedback of this fleet's people is.
     usable = ~(natural & rows.incident) | judged
-    made = (rows.source == MADE) & ~judged
+    synthetic = (rows.source == MADE) & ~judged
     models = []
     for number in range(_MODELS):
-        kept = usable & (~made | (rng.random(len(rows)) < _MADE_SHARE))
+        kept = usable & (~synthetic | (rng.random(len(rows)) < _MADE_SHARE))
         model = HistGradientBoostingClassifier(
             max_iter=250,
             learning_rate=0.06,

@@ -140,15 +140,15 @@ def judged_rows(judged: Sequence[JudgedAlert]) -> Rows:
     return builder.rows()
 
 
-def _fewer(grids: Window, asked: tuple[str, ...], rng: np.random.Generator) -> Window:
+def _fewer(grids: Window, alert_roles: tuple[str, ...], rng: np.random.Generator) -> Window:
     """Only the roles of node_exporter, only the alert's first role, or a random sample."""
     how = rng.random()
     if how < _NODE_EXPORTER_UP_TO:
-        kept = np.array([role in ROLES or role in asked for role in grids.roles])
+        kept = np.array([role in ROLES or role in alert_roles for role in grids.roles])
     elif how < _ONE_ROLE_UP_TO:
-        kept = np.array([role in asked[:1] for role in grids.roles])
+        kept = np.array([role in alert_roles[:1] for role in grids.roles])
     else:
-        kept = np.array([role in asked or rng.random() < _KEEP_ROLE for role in grids.roles])
+        kept = np.array([role in alert_roles or rng.random() < _KEEP_ROLE for role in grids.roles])
     return grids.only(kept)
 
 
@@ -208,12 +208,12 @@ def _add_natural(
 def _vector(
     target: RecordedTarget,
     row: int,
-    asked: tuple[str, ...],
+    alert_roles: tuple[str, ...],
     rng: np.random.Generator,
     patches: tuple[Patch, ...] = (),
 ) -> NDArray[np.float64]:
     evidence = evidence_at(target, target.start + row * target.step_s, patches)
     grids = window(evidence)
     if rng.random() < _ALSO_FEWER:
-        grids = _fewer(grids, asked, rng)
-    return features(grids, asked)[0]
+        grids = _fewer(grids, alert_roles, rng)
+    return features(grids, alert_roles)[0]

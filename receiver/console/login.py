@@ -56,8 +56,8 @@ async def log_in(request: Request) -> Response:
         return _login_page(request, error.status_code, "/", error.detail)
     path = _local_path(fields.get("next", "/"))
     tokens: Tokens = request.app.state.tokens
-    given = fields.get("token", "").strip()
-    token = await asyncio.to_thread(lambda: tokens.refresh().find(given))
+    presented = fields.get("token", "").strip()
+    token = await asyncio.to_thread(lambda: tokens.refresh().find(presented))
     # A valid token gets in whatever others did from the same address: only failures count.
     if token is not None and token.role.may(Role.VIEWER):
         return await asyncio.to_thread(_open_session, request, token, path)

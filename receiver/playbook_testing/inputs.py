@@ -41,17 +41,17 @@ def guard_input(case: TestCase, playbooks: Playbooks, judge: Judge) -> GuardInpu
     )
 
 
-def _verdict(given: VerdictInput) -> Verdict:
+def _verdict(verdict: VerdictInput) -> Verdict:
     return Verdict(
-        answer=given.answer,
-        score=given.score,
-        confidence=given.confidence,
-        kind=given.kind,
+        answer=verdict.answer,
+        score=verdict.score,
+        confidence=verdict.confidence,
+        kind=verdict.kind,
         model="given",
         contributions=(Contribution(role="", sigma=None, text="given by the test"),),
-        peers=given.peers,
-        peers_moved=given.peers_moved,
-        surging=given.surging,
+        peers=verdict.peers,
+        peers_moved=verdict.peers_moved,
+        surging=verdict.surging,
     )
 
 

@@ -22,8 +22,8 @@ def check_placeholders(value: object) -> object:
     if isinstance(value, str):
         template = string.Template(value)
         if not template.is_valid() or set(template.get_identifiers()) - EXAMPLES.keys():
-            known = ", ".join(f"${name}" for name in sorted(EXAMPLES))
-            raise ValueError(f"the only placeholders are {known}; write $$ for a dollar sign")
+            names = ", ".join(f"${name}" for name in sorted(EXAMPLES))
+            raise ValueError(f"the only placeholders are {names}; write $$ for a dollar sign")
     elif isinstance(value, Mapping):
         for item in value.values():
             check_placeholders(item)

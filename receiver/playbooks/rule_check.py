@@ -55,11 +55,11 @@ def check_rules(folder: Path, rules: AlertRules) -> RuleCheck:
 
 def _may_match(playbook: Playbook, rule: AlertRule) -> bool:
     """Whether an alert of the rule may be one of the playbook's; labels of series are unknown."""
-    known = {**rule.labels, "alertname": rule.name}
+    labels = {**rule.labels, "alertname": rule.name}
     return all(
-        matcher.matches(known)
+        matcher.matches(labels)
         for matcher in playbook.match
-        if matcher.name in known and "{{" not in known[matcher.name]
+        if matcher.name in labels and "{{" not in labels[matcher.name]
     )
 
 

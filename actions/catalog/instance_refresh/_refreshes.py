@@ -79,12 +79,12 @@ class EndsRefresh(Action):
         return Observation(already=already, before={"refresh_id": running})
 
     def read_back(self, call: Call) -> CallResult:
-        done = self._status(call) in self.states
-        return CallResult(Outcome.CHANGED if done else Outcome.FAILED)
+        reached = self._status(call) in self.states
+        return CallResult(Outcome.CHANGED if reached else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
-        underway, done = self.states
-        states = {underway: Progress.UNDERWAY, done: Progress.DONE}
+        underway, finished = self.states
+        states = {underway: Progress.UNDERWAY, finished: Progress.DONE}
         return states.get(self._status(call) or "", Progress.FAILED)
 
     def _status(self, call: Call) -> str | None:

@@ -62,8 +62,8 @@ class ChangesRegistration(Action):
 
     def progress(self, call: Call) -> Progress:
         states = (read_target_states(call.aws, arn) for arn in call.before["target_groups"])
-        done = all(state.get(call.target, "unused") == self.final for state in states)
-        return Progress.DONE if done else Progress.UNDERWAY
+        finished = all(state.get(call.target, "unused") == self.final for state in states)
+        return Progress.DONE if finished else Progress.UNDERWAY
 
     def undo(self, call: Call) -> Undo | None:
         params = {"target_groups": call.before["target_groups"]}
