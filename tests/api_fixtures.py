@@ -129,10 +129,10 @@ class Live:
         for state in ("received", "deciding", "acting", "verifying", "rolling_back"):
             for run in self.call("GET", f"/api/v1/runs?state={state}", Role.VIEWER).json()["items"]:
                 self.until(run["id"], *_OVER)
-        for one in self.call("GET", "/api/v1/overrides", Role.VIEWER).json()["items"]:
-            self.call("DELETE", f"/api/v1/overrides/{one['id']}", Role.OPERATOR)
-        for one in self.call("GET", "/api/v1/cooldowns", Role.VIEWER).json()["items"]:
-            self.call("DELETE", f"/api/v1/cooldowns/{one['target']}", Role.OPERATOR)
+        for override in self.call("GET", "/api/v1/overrides", Role.VIEWER).json()["items"]:
+            self.call("DELETE", f"/api/v1/overrides/{override['id']}", Role.OPERATOR)
+        for cooldown in self.call("GET", "/api/v1/cooldowns", Role.VIEWER).json()["items"]:
+            self.call("DELETE", f"/api/v1/cooldowns/{cooldown['target']}", Role.OPERATOR)
 
 
 @contextmanager
@@ -142,8 +142,8 @@ def prometheus() -> Iterator[Answering]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            one = {"metric": {}, "value": [1, answering.value]}
-            result = [] if answering.value is None else [one]
+            sample = {"metric": {}, "value": [1, answering.value]}
+            result = [] if answering.value is None else [sample]
             data = {"resultType": "vector", "result": result}
             body = json.dumps({"status": "success", "data": data}).encode()
             self.send_response(httpx.codes.OK)
@@ -174,8 +174,8 @@ def live(
     """
     aws = FrozenAws(time.time)
     hosts = {
-        one: FrozenHost(one, f"us-east-1{zone}", time.time() - 86_400)
-        for one, zone in zip(HOSTS, "abcabc", strict=True)
+        instance_id: FrozenHost(instance_id, f"us-east-1{zone}", time.time() - 86_400)
+        for instance_id, zone in zip(HOSTS, "abcabc", strict=True)
     }
     aws.groups[GROUP] = FrozenGroup(GROUP, hosts, 2, 12, len(hosts))
     (folder / "playbooks").mkdir()
@@ -183,7 +183,7 @@ def live(
         text = PLAYBOOK.replace("NAME", name).replace("STEP", step)
         (folder / "playbooks" / f"{name}.yaml").write_text(text)
     file = folder / "tokens.json"
-    made = {role: tokens.create(file, role, str(role)) for role in Role}
+    secrets = {role: tokens.create(file, role, str(role)) for role in Role}
     with prometheus() as answering:
         settings = Settings(
             database_url=f"sqlite:///{folder}/state.db",
@@ -205,7 +205,7 @@ def live(
                 aws=aws,
                 application=application,
                 prometheus=answering,
-                tokens=made,
+                tokens=secrets,
             )
             with service.http:
                 yield service

@@ -57,10 +57,10 @@ def clock() -> Clock:
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Database]:
     """The service's records, empty, on a real SQLite file."""
-    made = database(f"sqlite:///{tmp_path}/state.db")
-    made.migrate("state")
-    yield made
-    made.engine.dispose()
+    state = database(f"sqlite:///{tmp_path}/state.db")
+    state.migrate("state")
+    yield state
+    state.engine.dispose()
 
 
 @pytest.fixture(scope="module")
@@ -68,23 +68,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A real PostgreSQL."""
     with (
         Processes(tmp_path_factory.mktemp("postgres")) as processes,
-        postgres.running(processes) as made,
+        postgres.running(processes) as server,
     ):
-        yield made
+        yield server
 
 
 @pytest.fixture(scope="module")
 def shared(server: Postgres) -> Iterator[Database]:
     """The records on a real PostgreSQL, which several processes may share."""
-    made = database(server.create("shared"))
-    made.migrate("state")
-    yield made
-    made.engine.dispose()
+    records = database(server.create("shared"))
+    records.migrate("state")
+    yield records
+    records.engine.dispose()
 
 
 @pytest.fixture
 def empty(server: Postgres) -> Iterator[Database]:
     """A database of its own on a real PostgreSQL, with nothing in it."""
-    made = database(server.create(f"empty_{secrets.token_hex(4)}"))
-    yield made
-    made.engine.dispose()
+    records = database(server.create(f"empty_{secrets.token_hex(4)}"))
+    yield records
+    records.engine.dispose()

@@ -31,11 +31,11 @@ ALERT = Alert(
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Iterator[Inbox]:
-    made = Inbox(database(f"sqlite:///{tmp_path}/inbox.db"), 360.0, lambda: None)
-    made.database.migrate("inbox")
-    made.start()
-    yield made
-    made.stop()
+    inbox = Inbox(database(f"sqlite:///{tmp_path}/inbox.db"), 360.0, lambda: None)
+    inbox.database.migrate("inbox")
+    inbox.start()
+    yield inbox
+    inbox.stop()
 
 
 @dataclass

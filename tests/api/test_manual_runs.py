@@ -19,8 +19,8 @@ from tests.api_fixtures import GROUP, HOSTS, PLAYBOOK, Live, live
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(tmp_path_factory.mktemp("by-hand")) as made:
-        yield made
+    with live(tmp_path_factory.mktemp("by-hand")) as service:
+        yield service
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_a_run_by_hand_acts_once_and_says_who_asked(service: Live) -> None:
     assert {"paused", "override", "free", "proven", "verdict", "blast_radius"} <= {
         gate["name"] for gate in run["gates"]
     }
-    (started,) = [one for one in service.audit(run["id"]) if "started" in one["event"]]
+    (started,) = [record for record in service.audit(run["id"]) if "started" in record["event"]]
     origin = started["detail"]["origin"]
     assert (started["actor"], origin["address"], origin["role"]) == (
         "operator",
@@ -72,8 +72,8 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(service: Live) -> None:
 
 def test_what_cannot_be_read_is_counted(service: Live) -> None:
     """By who did not answer, so that somebody is told; the run itself is refused."""
-    told = 'smartcloudops_unreadable_total{source="aws"}'
-    assert f"{told} 0.0" in service.call("GET", "/metrics").text
+    series = 'smartcloudops_unreadable_total{source="aws"}'
+    assert f"{series} 0.0" in service.call("GET", "/metrics").text
 
     def denied(operation: str, _: str) -> None:
         raise refusal(operation, "UnauthorizedOperation", 403)
@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_counted(service: Live) -> None:
         service.aws.trouble = trouble
     assert answer["refusal"] == "target_unproven"
     text = service.call("GET", "/metrics").text
-    assert f"{told} 0.0" not in text
+    assert f"{series} 0.0" not in text
     assert 'smartcloudops_unreadable_total{source="records"} 0.0' in text
 
 
@@ -93,8 +93,8 @@ def test_location_says_where_the_run_is(service: Live) -> None:
     """As HTTP has it for what was created."""
     body = {"playbook": "acting", "target": HOSTS[1], "comment": "try", "dry_run": True}
     answer = service.call("POST", "/api/v1/runs", Role.OPERATOR, json=body)
-    found = service.call("GET", answer.headers["location"], Role.VIEWER)
-    assert found.json()["id"] == answer.json()["id"]
+    run = service.call("GET", answer.headers["location"], Role.VIEWER)
+    assert run.json()["id"] == answer.json()["id"]
 
 
 def test_a_pause_stops_it(service: Live) -> None:
@@ -127,32 +127,32 @@ def test_a_cooldown_and_the_blast_radius_stop_it(service: Live) -> None:
     assert again["refusal"] == "cooldown"
     group = service.aws.groups[GROUP]
     try:
-        for one in HOSTS[3:]:
-            group.hosts[one].healthy = False
+        for instance_id in HOSTS[3:]:
+            group.hosts[instance_id].healthy = False
         harmful = service.until(service.start("acting", HOSTS[0])["id"], "refused")
         assert harmful["refusal"] in {"blast_radius", "min_healthy"}
     finally:
-        for one in HOSTS[3:]:
-            group.hosts[one].healthy = True
+        for instance_id in HOSTS[3:]:
+            group.hosts[instance_id].healthy = True
     assert _operations(service) == [("RebootInstances", HOSTS[2])]
 
 
 def test_a_hold_on_the_group_stops_it(service: Live) -> None:
     """Though whoever asked named the instance alone."""
-    made = service.hold(GROUP)
+    override = service.hold(GROUP)
     try:
         begun = service.start("acting", HOSTS[1])
         assert service.until(begun["id"], "refused")["refusal"] == "override_hold"
     finally:
-        service.call("DELETE", f"/api/v1/overrides/{made['id']}?comment=over", Role.OPERATOR)
-    ended = next(one for one in service.audit() if one["event"] == "override_ended")
+        service.call("DELETE", f"/api/v1/overrides/{override['id']}?comment=over", Role.OPERATOR)
+    ended = next(record for record in service.audit() if record["event"] == "override_ended")
     assert ended["detail"]["comment"] == "over"
 
 
 def test_asking_does_not_make_a_storm(service: Live) -> None:
     """What people ask for is no alert of the group."""
-    for one in HOSTS[:4]:
-        service.start("acting", one, dry_run=True)
+    for instance_id in HOSTS[:4]:
+        service.start("acting", instance_id, dry_run=True)
     assert service.start("acting", HOSTS[4], dry_run=True)["state"] == "observed"
 
 
@@ -223,9 +223,9 @@ def test_a_mark_is_kept_counted_and_a_label(service: Live) -> None:
         "it was a batch job",
     )
     assert list(older) == others
-    assert {one.source for one in others} <= {FeedbackSource.DENIAL}
-    told = [one["event"] for one in service.audit(run["id"])]
-    assert told.count("run_marked_by_a_person") == 2
+    assert {label.source for label in others} <= {FeedbackSource.DENIAL}
+    events = [record["event"] for record in service.audit(run["id"])]
+    assert events.count("run_marked_by_a_person") == 2
 
 
 def test_of_two_who_approve_at_once_one_is_too_late(service: Live) -> None:

@@ -52,16 +52,16 @@ def _ended(service: Service, labels: dict[str, str]) -> dict[str, Any]:
 
 def test_a_hold_stops_what_it_names_until_it_is_ended(service: Service) -> None:
     """Shaped like a silence; who made it is who the token belongs to."""
-    made = _add(service, created_by="somebody else")
-    assert made.status_code == HTTPStatus.CREATED
-    body = made.json()
+    added = _add(service, created_by="somebody else")
+    assert added.status_code == HTTPStatus.CREATED
+    body = added.json()
     assert (body["created_by"], body["effect"], body["matchers"]) == (
         "operator",
         "hold",
         [_MATCHER],
     )
     listed = service.call("GET", "/api/v1/overrides", Role.VIEWER).json()
-    assert [one["id"] for one in listed["items"]] == [body["id"]]
+    assert [override["id"] for override in listed["items"]] == [body["id"]]
     labels = {"alertname": "HighCPU", "severity": "warning", "asg": "web-asg"}
     held = _ended(service, {**labels, "instance_id": "i-0123456789abcdef0"})
     assert (held["refusal"], "migration" in held["outcome"]) == ("override_hold", True)
@@ -72,8 +72,8 @@ def test_a_hold_stops_what_it_names_until_it_is_ended(service: Service) -> None:
     assert service.call("DELETE", path, Role.OPERATOR).status_code == HTTPStatus.NOT_FOUND
     assert service.call("GET", "/api/v1/overrides", Role.VIEWER).json()["items"] == []
     audit = service.call("GET", "/api/v1/audit?limit=1000", Role.VIEWER).json()["items"]
-    said = {(one["event"], one["actor"]) for one in audit}
-    assert {("override_added", "operator"), ("override_ended", "operator")} <= said
+    events = {(record["event"], record["actor"]) for record in audit}
+    assert {("override_added", "operator"), ("override_ended", "operator")} <= events
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_an_override_that_is_none_is_refused_in_a_line(
 @pytest.mark.parametrize("begun", ["0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z"])
 def test_an_override_that_began_long_ago_begins_now(service: Service, begun: str) -> None:
     """No moment that cannot be shown again gets in."""
-    made = _add(service, starts_at=begun)
-    assert made.status_code == HTTPStatus.CREATED, made.text
-    assert made.json()["starts_at"] > "2026"
+    added = _add(service, starts_at=begun)
+    assert added.status_code == HTTPStatus.CREATED, added.text
+    assert added.json()["starts_at"] > "2026"
     listed = service.call("GET", "/api/v1/overrides", Role.VIEWER)
-    assert [one["id"] for one in listed.json()["items"]] == [made.json()["id"]]
-    path = f"/api/v1/overrides/{made.json()['id']}"
+    assert [override["id"] for override in listed.json()["items"]] == [added.json()["id"]]
+    path = f"/api/v1/overrides/{added.json()['id']}"
     assert service.call("DELETE", path, Role.OPERATOR).status_code == HTTPStatus.OK
 
 
@@ -139,7 +139,10 @@ def test_a_cooldown_is_shown_and_can_be_ended(service: Service) -> None:
             row = (target, "0" * 26, 1, 0.0, until, held)
             records.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?)", row)
     listed = service.call("GET", "/api/v1/cooldowns", Role.VIEWER).json()["items"]
-    assert [(one["target"][-1], one["held"]) for one in listed] == [("7", False), ("8", True)]
+    assert [(cooldown["target"][-1], cooldown["held"]) for cooldown in listed] == [
+        ("7", False),
+        ("8", True),
+    ]
     assert "smartcloudops_cooldowns_active 2.0" in service.call("GET", "/metrics").text
     for target, status in (
         ("7", HTTPStatus.OK),
@@ -153,7 +156,7 @@ def test_a_cooldown_is_shown_and_can_be_ended(service: Service) -> None:
 def test_playbooks_are_shown_as_they_are_loaded(service: Service) -> None:
     """With mode, limits and breaker."""
     items = service.call("GET", "/api/v1/playbooks", Role.VIEWER).json()["items"]
-    by_name = {one["name"]: one for one in items}
+    by_name = {playbook["name"]: playbook for playbook in items}
     assert by_name["high-cpu"]["mode"] == "auto"
     assert by_name["high-cpu"]["limits"]["target_per_hour"] == 3
     assert by_name["critical-failure"]["steps"][0]["ask"] is True

@@ -55,17 +55,19 @@ _TURNED_AWAY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live(tmp_path_factory.mktemp("roles")) as made:
-        yield made
+    with live(tmp_path_factory.mktemp("roles")) as service:
+        yield service
 
 
 def test_the_table_has_every_route(service: Live) -> None:
     """And no other."""
     paths = service.call("GET", "/openapi.json").json()["paths"]
-    assert _TABLE.keys() == {(m.upper(), path) for path, found in paths.items() for m in found}
+    assert _TABLE.keys() == {(m.upper(), path) for path, methods in paths.items() for m in methods}
 
 
-@pytest.mark.parametrize(("method", "path"), list(_TABLE), ids=[" ".join(one) for one in _TABLE])
+@pytest.mark.parametrize(
+    ("method", "path"), list(_TABLE), ids=[" ".join(route) for route in _TABLE]
+)
 def test_a_route_lets_in_whom_the_table_says(service: Live, method: str, path: str) -> None:
     """Whatever the body is: it is read only after that."""
     needed = _TABLE[method, path]

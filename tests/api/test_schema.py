@@ -38,10 +38,10 @@ _EXAMPLES = 25
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("schema")
-    with live(folder, rate_limit=1e6, webhook_rate_limit=1e6) as made:
-        made.asking(HOSTS[0])
-        made.start("acting", HOSTS[1], dry_run=True)
-        yield made
+    with live(folder, rate_limit=1e6, webhook_rate_limit=1e6) as service:
+        service.asking(HOSTS[0])
+        service.start("acting", HOSTS[1], dry_run=True)
+        yield service
 
 
 # Schemathesis' own, which is about how its failures repeat.
@@ -57,8 +57,8 @@ def test_requests_from_the_document_find_nothing_that_it_leaves_out(
     tried = set()
     listed = service.call("GET", "/api/v1/runs", Role.VIEWER).json()["items"]
     runs = cycle([*(run["id"] for run in listed), "0" * 26])
-    for found in schema.get_all_operations():
-        operation: Any = found.ok()  # type: ignore[union-attr] # it says so where it is none
+    for result in schema.get_all_operations():
+        operation: Any = result.ok()  # type: ignore[union-attr] # it says so where it is none
 
         @settings(
             max_examples=_EXAMPLES,
@@ -91,9 +91,11 @@ def test_the_document_reads_well(service: Live) -> None:
             assert operation["summary"], where
             assert operation["description"].endswith("."), where
             assert operation["tags"], where
-            successes = [one for code, one in operation["responses"].items() if code[0] == "2"]
+            successes = [
+                response for code, response in operation["responses"].items() if code[0] == "2"
+            ]
             assert successes, where
-            assert all(one["content"] for one in successes), where
+            assert all(response["content"] for response in successes), where
             if operation.get(ROLE, SIGNATURE) != SIGNATURE:
                 assert {"401", "403"} <= operation["responses"].keys(), where
             for code, answer in operation["responses"].items():

@@ -93,8 +93,8 @@ def test_the_canary_is_the_same_in_every_process() -> None:
         "from receiver.controls.records import in_canary;"
         "print([in_canary('high-cpu', f'i-{n}', 30) for n in range(50)])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert done.stdout.decode().strip() == str(
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert result.stdout.decode().strip() == str(
         [in_canary("high-cpu", f"i-{number}", 30) for number in range(50)]
     )
 

@@ -13,7 +13,7 @@ def test_deciding_loads_no_client_store_or_queue() -> None:
         f"import sys, {', '.join(_PURE)}\n"
         f"print(*sorted(name for name in {_IMPURE!r} if name in sys.modules))"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.split() == []
+    assert result.stdout.split() == []

@@ -195,10 +195,10 @@ def _promtool(folder: Path, timeline: _Timeline, playbooks: Sequence[Playbook]) 
     file = folder / "test.yml"
     files = [str(_RULES / "node.yml"), str(_RULES / "service.yml"), str(rules)]
     file.write_text(json.dumps({"rule_files": files, "evaluation_interval": "5s", "tests": [case]}))
-    done = subprocess.run(
+    result = subprocess.run(
         [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
     )
-    return "" if done.returncode == 0 else done.stdout + done.stderr
+    return "" if result.returncode == 0 else result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("name", _TIMELINES)
@@ -275,7 +275,7 @@ def test_a_replacement_is_verified_by_its_own_series(
     case = {"interval": "5s", "input_series": series, "promql_expr_test": tests}
     file = tmp_path / "test.yml"
     file.write_text(json.dumps({"evaluation_interval": "5s", "tests": [case]}))
-    done = subprocess.run(
+    result = subprocess.run(
         [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr

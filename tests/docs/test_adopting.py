@@ -30,16 +30,16 @@ kill %1"""
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A checkout, as far as the page needs one, after all that the page says was done in it."""
-    made = tmp_path_factory.mktemp("adopting")
-    (made / "playbooks").symlink_to(_ROOT / "playbooks")
+    folder = tmp_path_factory.mktemp("adopting")
+    (folder / "playbooks").symlink_to(_ROOT / "playbooks")
     for name, config in rule_files(Timings(evaluation="1s")):
-        write(made / "prometheus_rules" / name, config)
-    (made / "bin").mkdir()
+        write(folder / "prometheus_rules" / name, config)
+    (folder / "bin").mkdir()
     for name in ("promtool", "amtool"):
-        (made / "bin" / name).symlink_to(tools.find(name))
-    with Processes(made / "logs") as processes:
-        _follow(made, processes)
-        yield made
+        (folder / "bin" / name).symlink_to(tools.find(name))
+    with Processes(folder / "logs") as processes:
+        _follow(folder, processes)
+        yield folder
 
 
 def _follow(folder: Path, processes: Processes) -> None:
@@ -52,10 +52,10 @@ def _follow(folder: Path, processes: Processes) -> None:
     _write(etc, aws, _replaced(_PAGE, here))
     script = folder / "page.sh"
     script.write_text(_script(_replaced(_PAGE, here)))
-    found = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = {
         **without_aws(),
-        "PATH": found,
+        "PATH": path,
         "AWS_ENDPOINT_URL": aws,
         "AWS_ACCESS_KEY_ID": "emulated",
         "AWS_SECRET_ACCESS_KEY": "emulated",
@@ -134,8 +134,8 @@ def _script(page: str) -> str:
     lines = ["set -veuo pipefail"]
     for kind, block in re.findall(r"^```(console|sh)\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
         if kind == "console":
-            found = re.findall(r"^\$ (.*?)(?=^\$ |\Z)", block, re.DOTALL | re.MULTILINE)
-            lines += [_patient(one.rstrip()) for one in found]
+            commands = re.findall(r"^\$ (.*?)(?=^\$ |\Z)", block, re.DOTALL | re.MULTILINE)
+            lines += [_patient(command.rstrip()) for command in commands]
         elif "systemctl stop node_exporter" in block:
             lines.append(_EXPORTER_STOPS)
     return "\n".join([*lines, _AFTERWARDS, ""])
@@ -150,22 +150,24 @@ def _patient(command: str) -> str:
 def test_the_first_alert_is_refused_with_its_reason(folder: Path) -> None:
     """A fleet that was just given its labels has no past to be compared with."""
     runs = json.loads((folder / "runs.json").read_text())["items"]
-    (first,) = [one for one in runs if one["playbook"] == "high-cpu"]
+    (first,) = [run for run in runs if run["playbook"] == "high-cpu"]
     assert (first["state"], first["refusal"]) == ("refused", "verdict_undecided")
 
 
 def test_an_exporter_that_stops_is_observed_and_nothing_is_done(folder: Path) -> None:
     """The plan is told, and AWS got nothing but questions."""
     runs = json.loads((folder / "runs.json").read_text())["items"]
-    (down,) = [one for one in runs if one["playbook"] == "instance-down"]
+    (down,) = [run for run in runs if run["playbook"] == "instance-down"]
     assert down["state"] == "observed"
     assert down["plan"]["action"] == "reboot_instance"
-    calls = [json.loads(one) for one in (folder / "calls.jsonl").read_text().splitlines()]
-    asked = {one["operation"] for one in calls if one["session"]}
-    assert all(one.startswith(("Describe", "Lookup", "List", "Get")) for one in asked)
+    calls = [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
+    operations = {call["operation"] for call in calls if call["session"]}
+    assert all(
+        operation.startswith(("Describe", "Lookup", "List", "Get")) for operation in operations
+    )
 
 
 def test_coverage_says_that_only_the_mode_is_missing(folder: Path) -> None:
     """As the page says."""
-    for one in json.loads((folder / "coverage.json").read_text())["services"]:
-        assert one["missing"] == ["its playbooks only observe"]
+    for service in json.loads((folder / "coverage.json").read_text())["services"]:
+        assert service["missing"] == ["its playbooks only observe"]

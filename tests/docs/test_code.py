@@ -51,16 +51,17 @@ def _blocks_of(text: str, *kinds: str) -> list[str]:
 def _spans(page: Path) -> list[str]:
     """What stands between single backticks."""
     return [
-        " ".join(one.split()) for one in re.findall(r"`([^`]+)`", _BLOCK.sub("", page.read_text()))
+        " ".join(span.split())
+        for span in re.findall(r"`([^`]+)`", _BLOCK.sub("", page.read_text()))
     ]
 
 
 def _commands(texts: list[str]) -> Iterator[list[str]]:
     """The arguments of each `smartcloudops …` in these, up to where the shell takes over."""
     for text in texts:
-        for told in _COMMAND.findall(text.replace("\\\n", " ")):
-            (mine, *_) = re.split(r"[)\s]*(?:[|&;<#]|\d?>)", told)
-            yield shlex.split(re.sub(r"[\[\]…]|\.\.\.", "", mine))
+        for line in _COMMAND.findall(text.replace("\\\n", " ")):
+            (arguments, *_) = re.split(r"[)\s]*(?:[|&;<#]|\d?>)", line)
+            yield shlex.split(re.sub(r"[\[\]…]|\.\.\.", "", arguments))
 
 
 def _parse(arguments: list[str]) -> None:
@@ -69,9 +70,9 @@ def _parse(arguments: list[str]) -> None:
     context = click.Context(cli, info_name="smartcloudops")
     rest = arguments
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        name, found, rest = command.resolve_command(context, rest)
-        assert found is not None
-        command = found
+        name, resolved, rest = command.resolve_command(context, rest)
+        assert resolved is not None
+        command = resolved
         context = click.Context(command, info_name=name, parent=context)
     command.parse_args(context, rest)
 
@@ -93,8 +94,8 @@ def test_every_make_target_is_there(page: Path) -> None:
     """In lines to copy, and in sentences."""
     targets = set(re.findall(r"^([a-z-]+):", (_ROOT / "Makefile").read_text(), re.MULTILINE))
     code = [*_spans(page), *_blocks(page, "console", "sh")]
-    told = {name for text in code for name in re.findall(r"(?:^|\$ )make ([a-z-]+)", text)}
-    assert told <= targets
+    named = {name for text in code for name in re.findall(r"(?:^|\$ )make ([a-z-]+)", text)}
+    assert named <= targets
 
 
 @every_page
@@ -113,8 +114,8 @@ def test_every_link_leads_to_a_heading(page: Path) -> None:
     for target, heading in re.findall(r"\]\(([^)#: ]*)#([^)]+)\)", page.read_text()):
         other = (page.parent / target) if target else page
         titles = re.findall(r"^#+ (.+)$", _BLOCK.sub("", other.read_text()), re.MULTILINE)
-        known = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-        assert heading in known, f"{target}#{heading}"
+        anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert heading in anchors, f"{target}#{heading}"
 
 
 @every_page
@@ -122,13 +123,13 @@ def test_every_setting_and_metric_is_there(page: Path) -> None:
     """None that was renamed, and none that never was."""
     text = page.read_text()
     settings = set(Settings.model_fields)
-    assert {one.lower() for one in re.findall(r"SMARTCLOUDOPS_([A-Z_]+[A-Z])", text)} <= settings
+    assert {name.lower() for name in re.findall(r"SMARTCLOUDOPS_([A-Z_]+[A-Z])", text)} <= settings
     families = [family.name for family in Metrics(()).registry.collect()]
-    known = {
+    metrics = {
         f"{name}{end}" for name in families for end in ("", "_total", "_bucket", "_sum", "_count")
     }
     for name in set(re.findall(r"\b(smartcloudops_\w+)", text)):
-        assert name in known or name.removeprefix("smartcloudops_") in settings, name
+        assert name in metrics or name.removeprefix("smartcloudops_") in settings, name
 
 
 @every_page
@@ -142,7 +143,7 @@ def test_every_block_of_data_can_be_read(page: Path, tmp_path: Path) -> None:
             folder = tmp_path / str(number)
             folder.mkdir()
             (folder / f"{data['name']}.yaml").write_text(text)
-            assert [one.name for one in load(folder).items] == [data["name"]]
+            assert [playbook.name for playbook in load(folder).items] == [data["name"]]
 
 
 def _write_files(page: Path, folder: Path) -> None:
@@ -158,7 +159,7 @@ def _run_commands(text: str, folder: Path, *paths: Path, **variables: str) -> st
     """The output of the lines of the text's console blocks, run unchanged."""
     commands = re.sub(r"^\$ ", "", "".join(_blocks_of(text, "console")), flags=re.MULTILINE)
     path = ":".join(map(str, (*paths, Path(sys.executable).parent, os.environ["PATH"])))
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-euc", commands],  # noqa: S607 whichever there is
         cwd=folder,
         env={**os.environ, **variables, "PATH": path},
@@ -167,8 +168,8 @@ def _run_commands(text: str, folder: Path, *paths: Path, **variables: str) -> st
         check=False,
         timeout=120,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def test_the_way_from_an_alert_to_a_playbook_leads_there(tmp_path: Path) -> None:
@@ -179,15 +180,15 @@ def test_the_way_from_an_alert_to_a_playbook_leads_there(tmp_path: Path) -> None
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "promtool").symlink_to(tools.find("promtool"))
     _write_files(page, tmp_path)
-    said = _run_commands(page.read_text(), tmp_path, tmp_path / "bin")
+    output = _run_commands(page.read_text(), tmp_path, tmp_path / "bin")
     yaml = YAML(typ="safe")
     tests = [
         case
         for file in (tmp_path / "playbooks" / "tests").glob("*.yaml")
         for case in yaml.load(file)["tests"]
     ]
-    assert "1 rules found" in said
-    assert f"{len(tests)} tests passed" in said
+    assert "1 rules found" in output
+    assert f"{len(tests)} tests passed" in output
     assert "worker-stuck" in {playbook.name for playbook in load(tmp_path / "playbooks").items}
 
 
@@ -204,9 +205,9 @@ def test_a_backup_that_is_restored_holds_and_is_paused(shared: Database, tmp_pat
     restored = url.set(database="restored").render_as_string(hide_password=False)
     page = _ROOT / "docs" / "install.md"
     text = section(page, "Watch it") + section(page, "Back up and restore")
-    said = _run_commands(text, tmp_path, URL=shown, RESTORED=restored)
-    assert " audit " in said
-    assert "20 records, the chain is intact" in said
+    output = _run_commands(text, tmp_path, URL=shown, RESTORED=restored)
+    assert " audit " in output
+    assert "20 records, the chain is intact" in output
     copy = database(restored)
     with copy.read() as connection:
         assert kill_switch.read_paused(connection)

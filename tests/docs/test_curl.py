@@ -40,7 +40,7 @@ def _lines(page: str) -> list[str]:
     text = (_ROOT / page).read_text()
     blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     command = re.compile(r"^\$ (curl .*?)(?=^\$|\Z)", re.MULTILINE | re.DOTALL)
-    return [one for block in blocks for one in command.findall(block)]
+    return [line for block in blocks for line in command.findall(block)]
 
 
 _ALL = [
@@ -62,9 +62,9 @@ _AT_NIGHT = [
 def test_a_curl_line_works_as_it_stands(service: Live, folder: Path, page: str, line: str) -> None:
     """With nothing but the address, the tokens and the ids of this service put in."""
     del page
-    said = _said(service, folder, line.replace(_HERE, service.url.removeprefix("http://")))
+    answer = _output(service, folder, line.replace(_HERE, service.url.removeprefix("http://")))
     if "metrics" not in line:
-        json.loads(said)
+        json.loads(answer)
 
 
 @pytest.mark.skipif(not all(map(shutil.which, ("curl", "jq"))), reason="curl or jq is missing")
@@ -76,17 +76,17 @@ def test_a_line_that_is_copied_at_night_works(
 ) -> None:
     """Of the refusals and the runbooks, with its pipe; it picks what the answers have."""
     del page
-    assert _said(service, folder, line).strip() != "null"
+    assert _output(service, folder, line).strip() != "null"
     picked = re.findall(
         r"[{,] (?:\w+: \.)?(\w+)(?=[,}. ])", line.replace("{", "{ ").partition("jq")[2]
     )
     schemas = service.call("GET", "/openapi.json").json()["components"]["schemas"].values()
-    assert set(picked) <= {name for one in schemas for name in one.get("properties", ())}
+    assert set(picked) <= {name for schema in schemas for name in schema.get("properties", ())}
 
 
-def _said(service: Live, folder: Path, line: str) -> str:
+def _output(service: Live, folder: Path, line: str) -> str:
     command = re.sub(r"\bcurl ", "curl -sS --fail-with-body ", line)
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],  # noqa: S607 whichever there is
         cwd=folder,
         env={**os.environ, **_variables(service, line)},
@@ -95,8 +95,8 @@ def _said(service: Live, folder: Path, line: str) -> str:
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, (line, done.stdout, done.stderr)
-    return done.stdout
+    assert result.returncode == 0, (line, result.stdout, result.stderr)
+    return result.stdout
 
 
 @pytest.mark.parametrize("page", [*(_ROOT / "docs").glob("*.md"), _ROOT / "README.md"], ids=str)
@@ -109,7 +109,7 @@ def test_no_command_has_a_token_as_an_argument(page: Path) -> None:
 def test_every_call_has_its_curl_line(service: Live) -> None:
     """Of the API's page: none is only described."""
     paths = service.call("GET", "/openapi.json").json()["paths"]
-    calls = {(method.upper(), path) for path, found in paths.items() for method in found}
+    calls = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     shown = set()
     for page, line in _ALL:
         method = "DELETE" if "-X DELETE" in line else "POST" if " -d " in line else "GET"
@@ -124,7 +124,7 @@ def test_every_call_has_its_curl_line(service: Live) -> None:
 
 def _variables(service: Live, line: str) -> dict[str, str]:
     """What a reader would put in."""
-    found = {
+    variables = {
         "S": service.url,
         "H": "@header",
         "STATE": "verifying",
@@ -132,13 +132,13 @@ def _variables(service: Live, line: str) -> dict[str, str]:
         "INSTANCE": HOSTS[0],
     }
     if "$RUN" in line:
-        found["RUN"] = _run(service, line)
+        variables["RUN"] = _run(service, line)
     if "$OVERRIDE" in line:
-        found["OVERRIDE"] = service.hold("other")["id"]
+        variables["OVERRIDE"] = service.hold("other")["id"]
     if "cooldowns/" in line:
         service.forget()
         service.until(service.start("acting", HOSTS[0])["id"], "succeeded")
-    return found
+    return variables
 
 
 def _run(service: Live, line: str) -> str:

@@ -58,7 +58,7 @@ def test_every_call_is_described_with_its_role() -> None:
     page = _page("calls.md")
     assert page == pages.calls_page()
     rows = re.findall(r"^\| `(\w+) (\S+)` \| (\w+) \|", page, re.MULTILINE)
-    found = {
+    routes = {
         (method, route.path, (route.openapi_extra or {}).get(ROLE, "none"))
         for module in (
             webhook,
@@ -76,7 +76,7 @@ def test_every_call_is_described_with_its_role() -> None:
         if isinstance(route, APIRoute) and route.include_in_schema
         for method in route.methods or ()
     }
-    assert set(rows) == found
+    assert set(rows) == routes
 
 
 def test_every_page_that_is_linked_is_there() -> None:
@@ -93,13 +93,13 @@ def test_the_playbook_of_the_page_loads(tmp_path: Path) -> None:
         r"```yaml\n(# yaml-language-server.*?)```", _page("playbooks.md"), re.DOTALL
     )
     (tmp_path / "memory.yaml").write_text(text)
-    assert [one.name for one in load(tmp_path).items] == ["memory"]
+    assert [playbook.name for playbook in load(tmp_path).items] == ["memory"]
 
 
 def test_every_command_that_is_told_exists() -> None:
     """In the README's shell lines."""
-    told = set(re.findall(r"smartcloudops ([a-z-]+)", (_ROOT / "README.md").read_text()))
-    assert told <= set(cli.list_commands(click.Context(cli)))
+    commands = set(re.findall(r"smartcloudops ([a-z-]+)", (_ROOT / "README.md").read_text()))
+    assert commands <= set(cli.list_commands(click.Context(cli)))
 
 
 def test_every_alert_has_its_runbook() -> None:
@@ -119,15 +119,15 @@ def test_every_alert_has_its_runbook() -> None:
 
 def test_every_call_of_the_runbooks_exists() -> None:
     """At three in the morning a command is copied, not read."""
-    told = set(re.findall(r"\$S(/[^\s\"?;|]*)", _page("runbooks.md")))
-    known = {
+    named = set(re.findall(r"\$S(/[^\s\"?;|]*)", _page("runbooks.md")))
+    paths = {
         re.sub(r"{\w+}", "$RUN", route.path)
         for module in (runs, control, overrides, audit, model, health)
         for route in module.router.routes
         if isinstance(route, APIRoute) and route.include_in_schema
     }
-    assert told
-    assert told <= known
+    assert named
+    assert named <= paths
 
 
 def test_every_package_has_its_line() -> None:

@@ -47,8 +47,8 @@ class Service:
     @classmethod
     def make(cls, folder: Path, processes: Processes, **changed: str) -> "Service":
         env = settings(folder, **changed)
-        made = {role: tokens.create(folder / "tokens.json", role, str(role)) for role in Role}
-        service = cls(folder=folder, processes=processes, env=env, tokens=made)
+        secrets = {role: tokens.create(folder / "tokens.json", role, str(role)) for role in Role}
+        service = cls(folder=folder, processes=processes, env=env, tokens=secrets)
         service.start()
         return service
 

@@ -47,13 +47,13 @@ class Chain:
 
     def fresh(self) -> str:
         """A member that has a past, is well, and was not acted on; best one that never alerted."""
-        runs = {one: self.runs(one) for one in self.fleet()}
+        runs = {target: self.runs(target) for target in self.fleet()}
         fit = [
-            (bool(runs[one]), item["launched_at"], one)
-            for one, item in self.fleet().items()
+            (bool(runs[target]), item["launched_at"], target)
+            for target, item in self.fleet().items()
             if _well(item)
             and item["launched_at"] < time.time() - _PAST_S
-            and not any(run["steps"] for run in runs[one])
+            and not any(run["steps"] for run in runs[target])
         ]
         return min(fit)[2]
 
@@ -81,9 +81,9 @@ class Chain:
         """Runs of the targets, once there are some and all have ended."""
 
         def all_ended() -> list[dict[str, Any]]:
-            found = {run["id"]: run for run in self.runs(*targets)}
-            over = found and not any(run["state"] in _IN_FLIGHT for run in found.values())
-            return list(found.values()) if over else []
+            by_id = {run["id"]: run for run in self.runs(*targets)}
+            over = by_id and not any(run["state"] in _IN_FLIGHT for run in by_id.values())
+            return list(by_id.values()) if over else []
 
         runs: list[dict[str, Any]] = eventually(all_ended)
         return runs
@@ -92,7 +92,7 @@ class Chain:
         """Calls that changed one of the targets, as the emulated AWS saw them."""
         lines = self.http.get(f"{self.stage.aws}/_sim/calls").text.splitlines()
         changing = [call for call in map(json.loads, lines) if call["operation"] in _CHANGING]
-        return [call for call in changing if any(one in str(call) for one in targets)]
+        return [call for call in changing if any(target in str(call) for target in targets)]
 
 
 _CHANGING = (
@@ -106,10 +106,10 @@ _CHANGING = (
 def eventually(look: Any) -> Any:
     """What `look` gives, once that is something."""
     until = time.monotonic() + _PATIENCE_S
-    while not (found := look()):
+    while not (result := look()):
         assert time.monotonic() < until, "it did not come"
         time.sleep(0.2)
-    return found
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -200,8 +200,8 @@ def test_a_batch_job_of_this_hour_is_left_alone(chain: Chain) -> None:
 
 def test_a_host_without_a_past_is_left_to_people(chain: Chain) -> None:
     """The CPU that ends in a reboot elsewhere: of a host minutes old nobody can say."""
-    launched = {one: item["launched_at"] for one, item in chain.fleet().items()}
-    target = max(launched, key=lambda one: launched[one])
+    launched = {instance_id: item["launched_at"] for instance_id, item in chain.fleet().items()}
+    target = max(launched, key=lambda instance_id: launched[instance_id])
     chain.break_(target, "cpu_runaway")
     (run,) = chain.ended(target)
     assert (run["state"], run["refusal"]) == ("refused", "verdict_undecided")
@@ -226,7 +226,7 @@ def test_each_fault_gets_its_own_remedy(chain: Chain, fault: str, action: str, c
     acted = chain.acted(target)
     assert [run["state"] for run in acted] == ["succeeded"], acted
     assert [step["action"] for step in acted[0]["steps"]] == [action]
-    assert [one["operation"] for one in chain.calls(target)][-1:] == [call]
+    assert [sent["operation"] for sent in chain.calls(target)][-1:] == [call]
     assert _well(chain.fleet()[target])
 
 
@@ -261,7 +261,7 @@ def test_copies_two_alertmanagers_and_a_kill_still_make_one_reboot(chain: Chain)
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(post, range(50)))
     assert {answer.json()["duplicates"] for answer in answers} == {1}
-    assert [one["state"] for one in chain.acted(target)] == ["succeeded"]
+    assert [run["state"] for run in chain.acted(target)] == ["succeeded"]
     assert len(chain.calls(target)) == 1
     assert service.alive()
 
@@ -271,7 +271,9 @@ def test_the_audit_holds_and_names_every_change(chain: Chain) -> None:
     assert chain.get("/api/v1/audit/verify")["ok"]
     calls = chain.calls(*chain.fleet(), "web-asg", "api-asg")
     for call in calls:
-        events = [one["event"] for one in chain.get("/api/v1/audit", run=call["session"])["items"]]
+        events = [
+            record["event"] for record in chain.get("/api/v1/audit", run=call["session"])["items"]
+        ]
         assert events.count("step_dispatched") == 1
     assert len(calls) == 7
 

@@ -42,9 +42,10 @@ from tests.conftest import Clock
 
 _ROOT = Path(__file__).parents[2]
 _PAYLOADS = [
-    json.loads(one.read_text()) for one in sorted((_ROOT / "tests/webhook/payloads").glob("*.json"))
+    json.loads(path.read_text())
+    for path in sorted((_ROOT / "tests/webhook/payloads").glob("*.json"))
 ]
-_PLAYBOOKS = [one.read_text() for one in sorted((_ROOT / "playbooks").glob("*.yaml"))]
+_PLAYBOOKS = [path.read_text() for path in sorted((_ROOT / "playbooks").glob("*.yaml"))]
 _ANSWERS = {200, 400, 413, 422}
 _NUMBERS = itertools.count()
 _ANY = st.recursive(
@@ -64,9 +65,9 @@ _quick = settings(deadline=None)
 def _paths(value: object, inside: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """To all that is in it, however deep."""
     pairs: Any = value.items() if isinstance(value, dict) else ()
-    for key, one in enumerate(value) if isinstance(value, list) else pairs:
+    for key, item in enumerate(value) if isinstance(value, list) else pairs:
         yield (*inside, key)
-        yield from _paths(one, (*inside, key))
+        yield from _paths(item, (*inside, key))
 
 
 @st.composite
@@ -93,21 +94,21 @@ def deliver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deliver]:
     """To the application that answers the webhook, which stores on a real disk."""
     folder = tmp_path_factory.mktemp("webhook")
     secret = tokens.create(folder / "tokens.json", Role.WEBHOOK, "alertmanager")
-    known = tokens.load(folder / "tokens.json")
-    made = Settings(
+    accepted = tokens.load(folder / "tokens.json")
+    configured = Settings(
         database_url=f"sqlite:///{folder}/state.db",
         prometheus_url="http://127.0.0.1:1",
         alertmanager_url="http://127.0.0.1:1",
         playbooks=_ROOT / "playbooks",
         tokens_file=folder / "tokens.json",
     )
-    system = build(made, load(made.playbooks), aws=FrozenAws(lambda: 0.0).clients())
+    system = build(configured, load(configured.playbooks), aws=FrozenAws(lambda: 0.0).clients())
     system.prepare()
     system.inbox.start()
     application = Deliveries(
         inbox=system.inbox,
         truncated=system.truncated,
-        tokens=known,
+        tokens=accepted,
         metrics=system.metrics.webhook,
         clock=system.clock,
         per_s=1e9,
@@ -164,7 +165,9 @@ def _found(folder: Path, text: bytes) -> None:
     else:
         return
     assert findings
-    assert all(1 <= one.line <= len(text.splitlines()) + 1 and one.message for one in findings)
+    assert all(
+        1 <= finding.line <= len(text.splitlines()) + 1 and finding.message for finding in findings
+    )
 
 
 @_quick
@@ -236,7 +239,7 @@ def test_a_condition_is_refused_or_true_or_false_or_unknown(
 ) -> None:
     """And never takes seconds, whatever a label or a metric holds."""
     try:
-        found = condition(text)
+        parsed = condition(text)
     except ConditionError:
         return
     facts = Facts(
@@ -247,17 +250,17 @@ def test_a_condition_is_refused_or_true_or_false_or_unknown(
         facts={"cpu": number},
         run=RunFacts(rung=0),
     )
-    assert found.evaluate(facts) in (True, False, None)
+    assert parsed.evaluate(facts) in (True, False, None)
 
 
 @pytest.fixture(scope="module")
 def signatures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signatures]:
     folder = tmp_path_factory.mktemp("signatures")
     (folder / "secret").write_text("8f742231b10e8888")
-    made = database(f"sqlite:///{folder}/state.db")
-    made.migrate("state")
-    yield Signatures(file=folder / "secret", database=made, clock=Clock())
-    made.engine.dispose()
+    store = database(f"sqlite:///{folder}/state.db")
+    store.migrate("state")
+    yield Signatures(file=folder / "secret", database=store, clock=Clock())
+    store.engine.dispose()
 
 
 @_quick
@@ -276,18 +279,18 @@ def test_a_changed_request_is_not_believed(
     # So that this request is not one that came in an earlier try.
     clock.now += 1000
     timestamp = f"{int(clock.now) + off}"
-    asked: dict[str, Any] = {"timestamp": timestamp, "body": body}
-    asked["signature"] = sign("8f742231b10e8888", **asked)
+    request: dict[str, Any] = {"timestamp": timestamp, "body": body}
+    request["signature"] = sign("8f742231b10e8888", **request)
     what, put = changed
-    whole = asked[what]
+    whole = request[what]
     other = put.encode("utf-8", "surrogatepass") if what == "body" else put
-    for one in (other, whole[:at] + other, whole[:at] + other + whole[at:], whole[:at]):
-        if one != whole:
+    for forged in (other, whole[:at] + other, whole[:at] + other + whole[at:], whole[:at]):
+        if forged != whole:
             with pytest.raises(SignatureError):
-                signatures.check(**asked | {what: one})
-    signatures.check(**asked)
+                signatures.check(**request | {what: forged})
+    signatures.check(**request)
     with pytest.raises(SignatureError, match="replay"):
-        signatures.check(**asked)
+        signatures.check(**request)
 
 
 _PRESSED = {
@@ -300,16 +303,18 @@ _PRESSED = {
 
 
 @_quick
-@given(st.binary(max_size=100) | _mutated([_PRESSED]).map(lambda one: _form(json.dumps(one))))
+@given(
+    st.binary(max_size=100) | _mutated([_PRESSED]).map(lambda payload: _form(json.dumps(payload)))
+)
 def test_a_form_is_slacks_or_no_form(body: bytes) -> None:
     """What cannot be read is refused by name."""
     for read in (slack.parse_command, slack.parse_button):
         try:
-            said = read(body)
+            parsed = read(body)
         except FormError:
             continue
-        assert said.user.startswith("slack:")
-        assert said.response_url is None or said.response_url.startswith(slack.RESPONSE_URLS)
+        assert parsed.user.startswith("slack:")
+        assert parsed.response_url is None or parsed.response_url.startswith(slack.RESPONSE_URLS)
 
 
 def _form(payload: str) -> bytes:

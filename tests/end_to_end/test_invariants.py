@@ -48,8 +48,8 @@ class Receiver(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.whole = Whole(Path(self.folder.name))
         self.hosts = [
-            *((one, "web-asg") for one in self.whole.group("web-asg")),
-            *((one, "api-asg") for one in self.whole.group("api-asg")),
+            *((instance_id, "web-asg") for instance_id in self.whole.group("web-asg")),
+            *((instance_id, "api-asg") for instance_id in self.whole.group("api-asg")),
         ]
         self.booting: dict[str, float] = {}
         self.ids = itertools.count()
@@ -90,18 +90,22 @@ class Receiver(RuleBasedStateMachine):
         group = dict(self.hosts)[call.target]
         assert group not in self.held
         assert self.whole.verdicts.get(call.target, verdict()).answer is Answer.CONFIRMED
-        out = [one for one, of in self.hosts if of == group and one in self.booting]
+        out = [member for member, of in self.hosts if of == group and member in self.booting]
         assert not set(out) - {call.target}, "two of a group are out"
-        earlier = [one for one in self.whole.aws.calls[:-1] if one.target == call.target]
+        earlier = [
+            earlier_call
+            for earlier_call in self.whole.aws.calls[:-1]
+            if earlier_call.target == call.target
+        ]
         runs = {run.id: run for run in self.whole.runs()}
-        mine = [
+        acting = [
             run for run in runs.values() if run.target == call.target and run.state is State.ACTING
         ]
-        assert len(mine) == 1, "two runs act on a target"
-        for one in earlier:
-            same_run = one.at >= mine[0].received_at
-            assert same_run or call.at - one.at >= _COOLDOWN_S, "within the cooldown"
-            assert one.operation != call.operation or not same_run, "one step twice"
+        assert len(acting) == 1, "two runs act on a target"
+        for earlier_call in earlier:
+            same_run = earlier_call.at >= acting[0].received_at
+            assert same_run or call.at - earlier_call.at >= _COOLDOWN_S, "within the cooldown"
+            assert earlier_call.operation != call.operation or not same_run, "one step twice"
         self.booting[call.target] = call.at + _BOOT_S
         host = self.whole.aws.host(call.target)
         assert host is not None
@@ -120,8 +124,8 @@ class Receiver(RuleBasedStateMachine):
     @rule(host=_HOSTS, surging=st.booleans())
     def fire(self, host: int, *, surging: bool) -> None:
         instance_id, group = self.hosts[host]
-        known = self.whole.verdicts.get(instance_id)
-        if surging and (known is None or known.answer is Answer.CONFIRMED):
+        current = self.whole.verdicts.get(instance_id)
+        if surging and (current is None or current.answer is Answer.CONFIRMED):
             self.whole.verdicts[instance_id] = verdict(surging=True)
         self.whole.deliver(instance_id, group=group)
         self._work()
@@ -144,10 +148,10 @@ class Receiver(RuleBasedStateMachine):
         until = self.whole.now + seconds
         while self.whole.now < until:
             self.whole.now = min(until, self.whole.now + 5)
-            for one, at in list(self.booting.items()):
-                host = self.whole.aws.host(one)
+            for instance_id, at in list(self.booting.items()):
+                host = self.whole.aws.host(instance_id)
                 if at <= self.whole.now and host is not None:
-                    del self.booting[one]
+                    del self.booting[instance_id]
                     host.healthy = True
             self._work()
 
@@ -203,8 +207,8 @@ class Receiver(RuleBasedStateMachine):
     def let_go(self) -> None:
         self.held.clear()
         with self.whole.state.write() as connection:
-            for one in overrides.list_current(connection, self.whole.now):
-                overrides.end(connection, one.id, "alice", self.whole.now)
+            for override in overrides.list_current(connection, self.whole.now):
+                overrides.end(connection, override.id, "alice", self.whole.now)
 
     @precondition(lambda self: self.whole.in_flight())
     @rule(how=st.sampled_from(["cancel", "roll_back"]))

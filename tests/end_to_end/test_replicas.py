@@ -36,53 +36,53 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
                 settings={"SMARTCLOUDOPS_VERIFY_INTERVAL_S": "0.2"},
             ),
             lambda *_: answering.url,
-        ) as made,
+        ) as cluster,
     ):
-        yield made
+        yield cluster
 
 
 @pytest.fixture
 def two(both: Cluster) -> Iterator[Cluster]:
     """The cluster as a test wants it: both up, one of them leads, AWS answers."""
     both.heal()
-    for one in both.replicas:
-        one.wire.restore()
-        if not one.alive:
-            one.start()
+    for replica in both.replicas:
+        replica.wire.restore()
+        if not replica.alive:
+            replica.start()
     eventually(both.leader)
     yield both
-    for one in both.replicas:
-        if one.child is not None and one.child.alive():
-            one.child.popen.send_signal(signal.SIGCONT)
+    for replica in both.replicas:
+        if replica.child is not None and replica.child.alive():
+            replica.child.popen.send_signal(signal.SIGCONT)
 
 
 def eventually(look: Callable[[], Any], *, within_s: float = _TAKEOVER_S) -> Any:
     until = time.monotonic() + within_s
-    while not (found := look()):
+    while not (result := look()):
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.05)
-    return found
+    return result
 
 
 def pair(two: Cluster) -> tuple[Replica, Replica]:
     """The one that leads, and the other one."""
     leader = eventually(two.leader)
-    (other,) = [one for one in two.replicas if one is not leader]
+    (other,) = [replica for replica in two.replicas if replica is not leader]
     return leader, other
 
 
 def fresh(two: Cluster) -> str:
     """An instance that no run was about, in the group that suffered least."""
     leader = eventually(two.leader)
-    known = leader.call("GET", "/api/v1/runs?limit=500", Role.VIEWER).json()["items"]
-    touched = {one["target"] for one in known}
-    left = [one for one in two.fleet() if one["instance_id"] not in touched]
-    groups = [one["asg"] for one in left]
-    return str(max(left, key=lambda one: groups.count(one["asg"]))["instance_id"])
+    runs = leader.call("GET", "/api/v1/runs?limit=500", Role.VIEWER).json()["items"]
+    touched = {run["target"] for run in runs}
+    left = [instance for instance in two.fleet() if instance["instance_id"] not in touched]
+    groups = [instance["asg"] for instance in left]
+    return str(max(left, key=lambda instance: groups.count(instance["asg"]))["instance_id"])
 
 
 def alert(two: Cluster, target: str) -> dict[str, Any]:
-    (group,) = [one["asg"] for one in two.fleet() if one["instance_id"] == target]
+    (group,) = [instance["asg"] for instance in two.fleet() if instance["instance_id"] == target]
     return {
         "status": "firing",
         "labels": {"alertname": "acting", "instance_id": target, "asg": group},
@@ -96,12 +96,12 @@ def story(replica: Replica, target: str, *states: str) -> dict[str, Any]:
     """The target's only run, once it is in one of the states."""
 
     def look() -> dict[str, Any] | None:
-        found = replica.call("GET", f"/api/v1/runs?target={target}", Role.VIEWER).json()["items"]
-        assert len(found) <= 1
-        return found[0] if found and found[0]["state"] in states else None
+        runs = replica.call("GET", f"/api/v1/runs?target={target}", Role.VIEWER).json()["items"]
+        assert len(runs) <= 1
+        return runs[0] if runs and runs[0]["state"] in states else None
 
-    found: dict[str, Any] = eventually(look)
-    return found
+    run: dict[str, Any] = eventually(look)
+    return run
 
 
 def reboots(two: Cluster, target: str) -> int:
@@ -113,12 +113,12 @@ def test_any_takes_an_alert_and_one_acts(two: Cluster) -> None:
     target = fresh(two)
     body = alert(two, target)
     with ThreadPoolExecutor(16) as pool:
-        taken = [pool.submit(one.deliver, body) for one in two.replicas * 20]
-    answers = [one.result() for one in taken]
-    assert {one.status_code for one in answers} == {200}
-    assert sum(one.json()["accepted"] for one in answers) == 1
-    for one in two.replicas:
-        assert story(one, target, "succeeded")["steps"][0]["outcome"] == "changed"
+        taken = [pool.submit(replica.deliver, body) for replica in two.replicas * 20]
+    answers = [delivery.result() for delivery in taken]
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(answer.json()["accepted"] for answer in answers) == 1
+    for replica in two.replicas:
+        assert story(replica, target, "succeeded")["steps"][0]["outcome"] == "changed"
     assert reboots(two, target) == 1
 
 
@@ -218,10 +218,10 @@ def test_a_database_that_restarts_costs_nothing(two: Cluster) -> None:
     two.database.kill()
     assert leader.deliver(body).status_code == 503
     with ThreadPoolExecutor() as pool:
-        waiting = [pool.submit(one.deliver, body) for one in two.replicas]
+        waiting = [pool.submit(replica.deliver, body) for replica in two.replicas]
         time.sleep(0.5)
         two.database.start()
-    assert {one.result().status_code for one in waiting} == {200}
+    assert {delivery.result().status_code for delivery in waiting} == {200}
     ended = story(other, target, "succeeded", "failed")
     assert ended["steps"][0]["outcome"] in {"changed", "unknown"}
     assert reboots(two, target) == 1

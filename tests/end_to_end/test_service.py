@@ -69,14 +69,14 @@ def own(tmp_path: Path) -> Iterator[Service]:
 
 def _runs(service: Service, query: str = "") -> list[dict[str, Any]]:
     """All runs, newest first, page by page."""
-    found: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
     cursor = ""
     while True:
         path = f"/api/v1/runs?limit=500{query}{cursor}"
         page = service.call("GET", path, Role.VIEWER).json()
-        found += page["items"]
+        runs += page["items"]
         if page["next_cursor"] is None:
-            return found
+            return runs
         cursor = f"&cursor={page['next_cursor']}"
 
 
@@ -242,9 +242,11 @@ def test_the_kill_switch_needs_a_reason_and_is_on_record(service: Service) -> No
     resumed = service.call("POST", "/api/v1/resume", Role.OPERATOR, json={"comment": "done"})
     assert resumed.json()["paused"] is False
     records = service.call("GET", "/api/v1/audit?limit=1000", Role.VIEWER).json()["items"]
-    said = [(one["event"], one["actor"], one["detail"].get("comment")) for one in records]
-    assert ("paused", "operator", "deploy") in said
-    assert ("resumed", "operator", "done") in said
+    entries = [
+        (record["event"], record["actor"], record["detail"].get("comment")) for record in records
+    ]
+    assert ("paused", "operator", "deploy") in entries
+    assert ("resumed", "operator", "done") in entries
     assert service.call("GET", "/api/v1/audit/verify", Role.VIEWER).json()["ok"]
 
 

@@ -27,9 +27,9 @@ from tests.end_to_end.whole_fixtures import PLAYBOOK, Whole, verdict
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Iterator[Whole]:
-    made = Whole(tmp_path)
-    yield made
-    made.close()
+    whole = Whole(tmp_path)
+    yield whole
+    whole.close()
 
 
 def _operations(whole: Whole) -> list[str]:
@@ -140,7 +140,7 @@ def test_a_lost_answer_is_never_a_second_reboot(whole: Whole, recovered: str) ->
 def test_a_capacity_shortage_is_rolled_back_and_reported(whole: Whole) -> None:
     """More capacity does not help, nor does any later step: the group gets its capacity back."""
     members = whole.group()
-    whole.verdicts = {one: verdict(surging=True) for one in members}
+    whole.verdicts = {member: verdict(surging=True) for member in members}
     whole.recovered = "0"
     whole.deliver(members[0])
     whole.pass_time(400)
@@ -169,8 +169,8 @@ def test_without_an_answer_of_aws_nothing_is_done(whole: Whole, operation: str) 
     """Each question that a guard rests on."""
     target = whole.group()[0]
 
-    def trouble(asked: str, when: str) -> None:
-        if (asked, when) == (operation, "before"):
+    def trouble(called: str, when: str) -> None:
+        if (called, when) == (operation, "before"):
             raise ReadTimeoutError(endpoint_url="x")
 
     whole.aws.trouble = trouble
@@ -183,12 +183,12 @@ def test_without_an_answer_of_aws_nothing_is_done(whole: Whole, operation: str) 
 
 def test_the_trail_is_believed_for_half_a_minute(whole: Whole) -> None:
     """It is minutes late, and may be asked twice a second; without an answer it is asked again."""
-    asked: list[str] = []
+    lookups: list[str] = []
     silent = True
 
     def trouble(operation: str, when: str) -> None:
         if (operation, when) == ("LookupEvents", "before"):
-            asked.append(operation)
+            lookups.append(operation)
             if silent:
                 raise ReadTimeoutError(endpoint_url="x")
 
@@ -199,7 +199,7 @@ def test_the_trail_is_believed_for_half_a_minute(whole: Whole) -> None:
     counts = []
     for later in (0.0, 29.0, 31.0):
         reader.prefetch(["web-asg"], now + later)
-        counts.append(len(asked))
+        counts.append(len(lookups))
     assert counts == [2, 2, 3]
 
 
@@ -266,8 +266,8 @@ def test_two_of_a_group_are_not_taken_out_together(whole: Whole) -> None:
 
 def test_a_storm_touches_no_instance(whole: Whole) -> None:
     """Half a group alerts: whoever was first may have been helped, nobody after it."""
-    for one in whole.group(size=12)[:6]:
-        whole.deliver(one)
+    for member in whole.group(size=12)[:6]:
+        whole.deliver(member)
     whole.pass_time(60)
     assert len(_operations(whole)) <= 1
     assert {run.refusal for run in whole.runs() if run.refusal} == {"storm"}
@@ -275,36 +275,36 @@ def test_a_storm_touches_no_instance(whole: Whole) -> None:
 
 def _read(whole: Whole) -> list[str]:
     """Filled with what AWS is asked from now on."""
-    asked: list[str] = []
-    whole.aws.trouble = lambda operation, _: asked.append(operation)
-    return asked
+    operations: list[str] = []
+    whole.aws.trouble = lambda operation, _: operations.append(operation)
+    return operations
 
 
 def test_in_a_storm_a_target_is_read_every_ten_seconds(whole: Whole) -> None:
     """What refuses one alert refuses the next of the same target, and AWS is not asked for each."""
     targets = whole.group(size=12)[:4]
-    whole.verdicts |= {one: verdict(Answer.REFUTED) for one in targets}
-    asked = _read(whole)
+    whole.verdicts |= {target: verdict(Answer.REFUTED) for target in targets}
+    operations = _read(whole)
     for cpu in "abcde":
-        for one in targets:
-            whole.deliver(one, cpu=cpu)
+        for target in targets:
+            whole.deliver(target, cpu=cpu)
     whole.work()
     assert [run.refusal for run in whole.runs()] == ["verdict_refuted"] * 20
-    assert asked.count("DescribeInstances") <= len(targets)
-    asked.clear()
+    assert operations.count("DescribeInstances") <= len(targets)
+    operations.clear()
     whole.now += 11
-    for one in targets:
-        whole.deliver(one, cpu="f")
+    for target in targets:
+        whole.deliver(target, cpu="f")
     whole.work()
-    assert "DescribeInstances" in asked
+    assert "DescribeInstances" in operations
 
 
 def _storming(whole: Whole) -> str:
     """Three hosts of a large group alert, of whom nothing can be told; another one's id."""
     first, *others = whole.group(size=40)[:4]
-    whole.verdicts |= {one: verdict(Answer.UNDECIDED) for one in others}
-    for one in others:
-        whole.deliver(one)
+    whole.verdicts |= {target: verdict(Answer.UNDECIDED) for target in others}
+    for target in others:
+        whole.deliver(target)
     whole.work()
     return first
 
@@ -392,10 +392,10 @@ def test_who_left_meanwhile_is_counted_at_the_claim(tmp_path: Path) -> None:
 def test_what_was_known_of_a_target_refuses_no_one_who_asks(whole: Whole) -> None:
     """Nor a run that has acted already: only what is new, and may come again."""
     targets = whole.group(size=12)[:4]
-    whole.verdicts |= {one: verdict(Answer.REFUTED) for one in targets}
-    for one in targets:
-        whole.deliver(one)
-        whole.deliver(one, cpu="a")
+    whole.verdicts |= {target: verdict(Answer.REFUTED) for target in targets}
+    for target in targets:
+        whole.deliver(target)
+        whole.deliver(target, cpu="a")
     whole.work()
     whole.verdicts.clear()
     manual_runs = ManualRuns(
@@ -435,21 +435,21 @@ def test_a_storm_is_told_once_a_target_and_borrowed_by_its_next_alerts(
     assert left_out in PLAYBOOK
     whole = Whole(tmp_path, playbook=PLAYBOOK.replace(left_out, "") if left_out else PLAYBOOK)
     targets = whole.group(size=12)[:9]
-    for one in targets:
-        whole.deliver(one, cpu="a")
+    for target in targets:
+        whole.deliver(target, cpu="a")
     whole.work()
     whole.now += 4
-    for one in targets[1:]:
-        whole.deliver(one, cpu="b")
+    for target in targets[1:]:
+        whole.deliver(target, cpu="b")
     whole.work()
     whole.now += 11
     whole.deliver(targets[1], cpu="c")
     whole.work()
     ends = {(run.target, run.labels["cpu"]): run for run in whole.runs()}
-    for one in targets[1:]:
-        assert (ends[one, "a"].refusal, ends[one, "b"].refusal) == ("storm", "storm")
-        lender = ends[one, "a"].id
-        assert f"(as read 4 s before, for run {lender})" in (ends[one, "b"].outcome or "")
+    for target in targets[1:]:
+        assert (ends[target, "a"].refusal, ends[target, "b"].refusal) == ("storm", "storm")
+        lender = ends[target, "a"].id
+        assert f"(as read 4 s before, for run {lender})" in (ends[target, "b"].outcome or "")
     assert ends[targets[1], "c"].refusal == "storm"
     assert "as read" not in (ends[targets[1], "c"].outcome or "")
     whole.close()
@@ -535,11 +535,11 @@ def test_an_override_to_observe_decides_only(whole: Whole) -> None:
 
 @pytest.fixture
 def asking(tmp_path: Path) -> Iterator[Whole]:
-    made = Whole(tmp_path, mode=Mode.APPROVE)
-    made.deliver(made.group()[0])
-    made.work()
-    yield made
-    made.close()
+    whole = Whole(tmp_path, mode=Mode.APPROVE)
+    whole.deliver(whole.group()[0])
+    whole.work()
+    yield whole
+    whole.close()
 
 
 def test_an_approved_plan_is_carried_out_once(asking: Whole) -> None:
@@ -777,20 +777,20 @@ def test_a_step_that_cannot_be_prepared_is_not_taken(tmp_path: Path) -> None:
     whole.close()
 
 
-@pytest.mark.parametrize("said", ["pause", "hold"])
+@pytest.mark.parametrize("command", ["pause", "hold"])
 def test_a_step_refused_after_its_preparation_gives_back_what_it_was_lent(
-    tmp_path: Path, said: str
+    tmp_path: Path, command: str
 ) -> None:
     """Somebody pauses or holds right between the two: the lease ends at once, nothing is begun."""
     whole = Whole(tmp_path, playbook=_LEASING)
 
-    def done(call: FrozenCall) -> None:
-        if call.operation == "SuspendProcesses" and said == "pause":
+    def on_call(call: FrozenCall) -> None:
+        if call.operation == "SuspendProcesses" and command == "pause":
             _pause(whole, paused=True)
         elif call.operation == "SuspendProcesses":
             _hold(whole, lasts_s=100)
 
-    whole.aws.on_call = done
+    whole.aws.on_call = on_call
     whole.deliver(whole.group()[0])
     whole.pass_time(50)
     assert (whole.only().state, _operations(whole)) == (
@@ -838,15 +838,15 @@ def test_a_preparation_cut_off_for_long_is_given_back(
         whole.deliver(target, firing=False)
     suspended: list[set[str]] = []
 
-    def done(call: FrozenCall) -> None:
+    def on_call(call: FrozenCall) -> None:
         if call.operation.startswith("Terminate"):
             suspended.append(set(whole.aws.groups["web-asg"].suspended))
 
-    whole.aws.on_call = done
+    whole.aws.on_call = on_call
     whole.start()
     whole.pass_time(300)
     assert whole.only().state.ended
-    assert all("AZRebalance" in found for found in suspended)
+    assert all("AZRebalance" in processes for processes in suspended)
     assert len(suspended) == (not over)
     assert whole.aws.groups["web-asg"].suspended == set()
     whole.close()

@@ -187,10 +187,10 @@ class Whole:
     def group(self, name: str = "web-asg", size: int = 6) -> list[str]:
         """Make a group; its members' ids."""
         number = 100 * len(self.aws.groups)
-        ids = [f"i-{number + one:017x}" for one in range(size)]
+        ids = [f"i-{number + offset:017x}" for offset in range(size)]
         hosts = {
-            one: FrozenHost(one, f"us-east-1{zone}", self.now - 86_400)
-            for one, zone in zip(ids, "abc" * size, strict=False)
+            instance_id: FrozenHost(instance_id, f"us-east-1{zone}", self.now - 86_400)
+            for instance_id, zone in zip(ids, "abc" * size, strict=False)
         }
         self.aws.groups[name] = FrozenGroup(name, hosts, 2, 12, size)
         return ids

@@ -174,10 +174,10 @@ def test_warnings_mean_an_incomplete_answer() -> None:
 
 def test_duplicate_series_are_refused() -> None:
     """One series twice with other values: either could be the wrong one."""
-    one = {"metric": {"role": "load1", "instance_id": "i-1"}, "values": [[0, "1"]]}
-    two = {"metric": {"instance_id": "i-1", "role": "load1"}, "values": [[0, "2"]]}
+    first = {"metric": {"role": "load1", "instance_id": "i-1"}, "values": [[0, "1"]]}
+    second = {"metric": {"instance_id": "i-1", "role": "load1"}, "values": [[0, "2"]]}
     with (
-        client(lambda _: success("matrix", [one, two])) as prometheus,
+        client(lambda _: success("matrix", [first, second])) as prometheus,
         pytest.raises(PrometheusError, match="twice"),
     ):
         prometheus.range_query("up", start=0, end=1, step=1)

@@ -34,10 +34,10 @@ class Hostile:
 def hostile() -> Iterator[Hostile]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            made.seen.append(self.path)
+            hostile.seen.append(self.path)
             if self.path.startswith("/elsewhere"):
                 self.send_response(302)
-                self.send_header("Location", f"{made.url}/secret")
+                self.send_header("Location", f"{hostile.url}/secret")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
@@ -58,9 +58,9 @@ def hostile() -> Iterator[Hostile]:
             """Not into the tests' output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Hostile(f"http://127.0.0.1:{server.server_address[1]}")
+    hostile = Hostile(f"http://127.0.0.1:{server.server_address[1]}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield made
+    yield hostile
     server.shutdown()
     server.server_close()
 

@@ -46,12 +46,12 @@ def test_a_bucket_lets_through_what_its_rate_says(clock: Clock) -> None:
 def test_many_clients_do_not_fill_the_memory(clock: Clock) -> None:
     """Whoever was not seen for longest is forgotten."""
     buckets = RateLimiter(per_s=1, burst=1, clock=clock, max_clients=2)
-    assert [buckets.wait_s(one) for one in "abcb"] == [0, 0, 0, 1]
+    assert [buckets.wait_s(client) for client in "abcb"] == [0, 0, 0, 1]
     assert buckets.wait_s("a") == 0
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("first", "other", "same"),
     [
         ("10.0.0.1", "10.0.0.2", False),
         ("2001:db8::1", "2001:db8::2:3", True),
@@ -59,16 +59,16 @@ def test_many_clients_do_not_fill_the_memory(clock: Clock) -> None:
         ("odd:address", "odd:address", True),
     ],
 )
-def test_an_ipv6_network_is_one_client(one: str, other: str, *, same: bool) -> None:
+def test_an_ipv6_network_is_one_client(first: str, other: str, *, same: bool) -> None:
     """Its owner has all of its addresses."""
-    assert (client_of(one) == client_of(other)) is same
+    assert (client_of(first) == client_of(other)) is same
 
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("limits")
-    with live(folder, rate_limit=0.5, webhook_rate_limit=0.5) as made:
-        yield made
+    with live(folder, rate_limit=0.5, webhook_rate_limit=0.5) as service:
+        yield service
 
 
 def test_who_asks_too_often_is_told_when_to_go_on(slow: Live) -> None:
@@ -192,8 +192,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     signed = ca.sign(key, hashes.SHA256())
     (folder / "ca.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    made = {role: _issued(folder, role, key) for role in ("server", "client")}
-    return Pki(ca=folder / "ca.pem", **made)
+    pairs = {role: _issued(folder, role, key) for role in ("server", "client")}
+    return Pki(ca=folder / "ca.pem", **pairs)
 
 
 def _issued(folder: Path, role: str, ca_key: ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
@@ -253,15 +253,15 @@ def test_with_a_client_ca_only_its_own_get_in(tmp_path: Path, pki: Pki) -> None:
     )
     with Processes(tmp_path / "logs") as processes:
         child = processes.start("receiver", [sys.executable, "-m", "receiver", "serve"], env=env)
-        until, found = time.monotonic() + 30, ""
-        while not found:
+        until, address = time.monotonic() + 30, ""
+        while not address:
             assert time.monotonic() < until, child.log.read_text()
-            lines = [one for one in child.log.read_text().splitlines() if "https://" in one]
-            found = lines[0].partition("https://")[2].partition(" ")[0] if lines else ""
-        url = f"https://{found}"
-        known = ssl.create_default_context(cafile=str(pki.ca))
-        known.load_cert_chain(*pki.client)
-        answer = _answer(url, known)
+            lines = [line for line in child.log.read_text().splitlines() if "https://" in line]
+            address = lines[0].partition("https://")[2].partition(" ")[0] if lines else ""
+        url = f"https://{address}"
+        context = ssl.create_default_context(cafile=str(pki.ca))
+        context.load_cert_chain(*pki.client)
+        answer = _answer(url, context)
         assert (answer.status_code, answer.json()) == (HTTPStatus.OK, {"status": "ok"})
         assert "max-age" in answer.headers["strict-transport-security"]
         stranger = ssl.create_default_context(cafile=str(pki.ca))
@@ -270,7 +270,7 @@ def test_with_a_client_ca_only_its_own_get_in(tmp_path: Path, pki: Pki) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"tls_cert_file": "CERT"}, "TLS_KEY_FILE"),
         ({"tls_client_ca_file": "CA"}, "must both be set"),
@@ -282,9 +282,9 @@ def test_with_a_client_ca_only_its_own_get_in(tmp_path: Path, pki: Pki) -> None:
         ),
     ],
 )
-def test_tls_that_cannot_be_had_is_named(pki: Pki, changed: dict[str, str], said: str) -> None:
+def test_tls_that_cannot_be_had_is_named(pki: Pki, changed: dict[str, str], message: str) -> None:
     """Before the port is bound, and not silently left out."""
     files = {"CERT": pki.server[0], "KEY": pki.server[1], "CA": pki.ca}
     chosen = {key: files.get(value, Path(value)) for key, value in changed.items()}
-    with pytest.raises(TlsError, match=said):
+    with pytest.raises(TlsError, match=message):
         serving.options(Settings.model_validate(chosen))

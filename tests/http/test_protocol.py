@@ -67,13 +67,13 @@ class _Server:
 
 @contextmanager
 def _serve(most: int = 50, head_s: float = _HEAD_S) -> Iterator[_Server]:
-    made = _Server()
-    made.connections = Connections(
-        most, head_s=head_s, count=lambda one: made.refused.update([one])
+    listening = _Server()
+    listening.connections = Connections(
+        most, head_s=head_s, count=lambda reason: listening.refused.update([reason])
     )
     options = serving.options(Settings()) | {
         "port": 0,
-        "http": partial(BoundedProtocol, connections=made.connections),
+        "http": partial(BoundedProtocol, connections=listening.connections),
         "lifespan": "off",
     }
     server = uvicorn.Server(uvicorn.Config(_application, **options))
@@ -81,8 +81,8 @@ def _serve(most: int = 50, head_s: float = _HEAD_S) -> Iterator[_Server]:
     thread.start()
     try:
         _wait(lambda: server.started)
-        made.port = server.servers[0].sockets[0].getsockname()[1]
-        yield made
+        listening.port = server.servers[0].sockets[0].getsockname()[1]
+        yield listening
     finally:
         server.should_exit = True
         thread.join()
@@ -90,8 +90,8 @@ def _serve(most: int = 50, head_s: float = _HEAD_S) -> Iterator[_Server]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[_Server]:
-    with _serve() as made:
-        yield made
+    with _serve() as server:
+        yield server
 
 
 def _wait(holds: Callable[[], bool]) -> None:
@@ -215,7 +215,7 @@ def test_when_all_connections_work_a_further_one_is_told() -> None:
         clients = [stack.enter_context(server.connect()) for _ in range(3)]
         for client in clients:
             client.sendall(unfinished)
-        _wait(lambda: all(not one.waits for one in server.connections._open))  # noqa: SLF001
+        _wait(lambda: all(not connection.waits for connection in server.connections._open))  # noqa: SLF001
         assert _status(server.ask(b"")) == 503
         clients[0].sendall(b"x")
         assert _status(clients[0].recv(4096)) == 200

@@ -40,38 +40,38 @@ def test_only_hashes_are_kept_for_the_owner_alone(file: Path) -> None:
     secret = tokens.create(file, Role.OPERATOR, "alice")
     assert secret not in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    known = tokens.load(file)
-    found = known.find(secret)
-    assert found is not None
-    assert (found.name, found.role) == ("alice", Role.OPERATOR)
-    for wrong in ("", secret[:-1], secret + "x", found.sha256, "ä", "\udcff"):
-        assert known.find(wrong) is None
+    accepted = tokens.load(file)
+    token = accepted.find(secret)
+    assert token is not None
+    assert (token.name, token.role) == ("alice", Role.OPERATOR)
+    for wrong in ("", secret[:-1], secret + "x", token.sha256, "ä", "\udcff"):
+        assert accepted.find(wrong) is None
 
 
 def test_a_token_ends_with_its_time(file: Path, clock: Clock) -> None:
     """To the second, without anybody doing anything."""
     secret = tokens.create(file, Role.VIEWER, "alice", expires_at=clock.now + 60)
-    known = tokens.load(file, clock=clock, monotonic=clock)
+    accepted = tokens.load(file, clock=clock, monotonic=clock)
     clock.now += 59
-    assert known.find(secret) is not None
+    assert accepted.find(secret) is not None
     clock.now += 1
-    assert known.find(secret) is None
+    assert accepted.find(secret) is None
 
 
 def test_what_changes_in_the_file_counts_within_a_second(file: Path, clock: Clock) -> None:
     """A new token lets in, a revoked one no more; the last one as well."""
     first = tokens.create(file, Role.OPERATOR, "alice")
-    known = tokens.load(file, clock=clock, monotonic=clock)
+    accepted = tokens.load(file, clock=clock, monotonic=clock)
     second = tokens.create(file, Role.OPERATOR, "alice-2")
     clock.now += 1
-    assert known.find(second) is not None
+    assert accepted.find(second) is not None
     tokens.revoke(file, "alice")
     clock.now += 1
-    assert known.find(first) is None
-    assert known.find(second) is not None
+    assert accepted.find(first) is None
+    assert accepted.find(second) is not None
     tokens.revoke(file, "alice-2")
     clock.now += 1
-    assert known.find(second) is None
+    assert accepted.find(second) is None
     with pytest.raises(TokensError, match="no token named bob"):
         tokens.revoke(file, "bob")
 
@@ -81,37 +81,37 @@ def test_a_revocation_that_could_not_be_read_at_once_counts_once_it_can(
 ) -> None:
     """No file could be opened for a moment; the token's does not change any more."""
     secret = tokens.create(file, Role.OPERATOR, "alice")
-    known = tokens.load(file, clock=clock, monotonic=clock)
+    accepted = tokens.load(file, clock=clock, monotonic=clock)
     tokens.revoke(file, "alice")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     clock.now += 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
-        known.find(secret)
+        accepted.find(secret)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     clock.now += 1
-    assert known.find(secret) is None
+    assert accepted.find(secret) is None
 
 
 @pytest.mark.parametrize("broken", ["", "[", '[{"name": "x"}]', None])
 def test_a_file_that_breaks_shuts_nobody_out(file: Path, clock: Clock, broken: str | None) -> None:
     """What was read before holds until it can be read again."""
     secret = tokens.create(file, Role.WEBHOOK, "alertmanager")
-    known, whole = tokens.load(file, clock=clock, monotonic=clock), file.read_text()
+    accepted, whole = tokens.load(file, clock=clock, monotonic=clock), file.read_text()
     clock.now += 1
     if broken is None:
         file.unlink()
     else:
         file.write_text(broken)
-    assert known.find(secret) is not None
+    assert accepted.find(secret) is not None
     with pytest.raises(TokensError):
         tokens.load(file)
     file.write_text(json.dumps([{**json.loads(whole)[0], "name": "renamed"}]))
     clock.now += 1
-    found = known.find(secret)
-    assert found is not None
-    assert found.name == "renamed"
+    token = accepted.find(secret)
+    assert token is not None
+    assert token.name == "renamed"
 
 
 @pytest.mark.parametrize("back", ["read again", "another"])
@@ -121,32 +121,32 @@ def test_people_are_refused_while_the_file_stays_unreadable(
     """It may hold a revocation. The webhook goes on; all is well once the file can be read."""
     secret = tokens.create(file, Role.OPERATOR, "alice")
     machine = tokens.create(file, Role.WEBHOOK, "alertmanager")
-    known, whole = tokens.load(file, clock=clock, monotonic=clock), file.read_text()
+    accepted, whole = tokens.load(file, clock=clock, monotonic=clock), file.read_text()
     kept = file.rename(file.with_name("kept"))
     clock.now += 1
-    assert known.refresh().unreadable
+    assert accepted.refresh().unreadable
     clock.now += PEOPLE_GRACE_S - 1
-    assert known.find(secret) is not None
+    assert accepted.find(secret) is not None
     clock.now += 1
-    assert known.outdated
-    assert known.find(secret) is None
-    assert known.find(machine) is None
-    assert known.find(machine, deliveries=True) is not None
+    assert accepted.outdated
+    assert accepted.find(secret) is None
+    assert accepted.find(machine) is None
+    assert accepted.find(machine, deliveries=True) is not None
     _ = kept.rename(file) if back == "read again" else file.write_text(whole)
     clock.now += 1
-    assert known.find(secret) is not None
-    assert not known.unreadable
+    assert accepted.find(secret) is not None
+    assert not accepted.unreadable
 
 
 def test_a_changed_wall_clock_delays_no_revocation(file: Path, clock: Clock) -> None:
     """NTP may set it back by hours."""
     secret = tokens.create(file, Role.OPERATOR, "alice")
     wall = Clock(clock.now)
-    known = tokens.load(file, clock=wall, monotonic=clock)
+    accepted = tokens.load(file, clock=wall, monotonic=clock)
     tokens.revoke(file, "alice")
     wall.now -= 7200
     clock.now += 1
-    assert known.find(secret) is None
+    assert accepted.find(secret) is None
 
 
 def test_a_changed_file_keeps_owner_group_and_mode(file: Path) -> None:
@@ -190,16 +190,16 @@ def test_a_change_that_would_lose_the_owner_is_refused() -> None:
 def test_tokens_made_at_once_are_all_there(file: Path) -> None:
     """Two people at two terminals."""
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda n: tokens.create(file, Role.VIEWER, f"n{n}"), range(16)))
-    known = tokens.load(file)
-    assert all(known.find(secret) is not None for secret in made)
+        secrets = list(pool.map(lambda n: tokens.create(file, Role.VIEWER, f"n{n}"), range(16)))
+    accepted = tokens.load(file)
+    assert all(accepted.find(secret) is not None for secret in secrets)
 
 
 def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
     """The token alone is on stdout; a list shows no secret."""
-    made = _run(tmp_path, "create", "--role", "operator", "--name", "alice", "--ttl", "90d")
-    assert (made.returncode, made.stderr) == (0, "")
-    (secret,) = made.stdout.splitlines()
+    result = _run(tmp_path, "create", "--role", "operator", "--name", "alice", "--ttl", "90d")
+    assert (result.returncode, result.stderr) == (0, "")
+    (secret,) = result.stdout.splitlines()
     (entry,) = json.loads((tmp_path / "tokens.json").read_text())
     expires = datetime.fromisoformat(entry["expires_at"])
     assert 89 <= (expires - datetime.now(UTC)).days <= 90
@@ -227,8 +227,8 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
 )
 def test_bad_input_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """On stderr, with status 2, and nothing is made."""
-    done = _run(tmp_path, *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+    result = _run(tmp_path, *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
     assert line.startswith("smartcloudops: ")
     assert not (tmp_path / "tokens.json").exists()

@@ -21,16 +21,16 @@ def cut(part: Mapping[str, Series] | None, before: float) -> dict[str, Series]:
     return kept
 
 
-def reason(known: Evidence) -> str:
-    verdict = judge(known, CPU)
+def reason(metrics: Evidence) -> str:
+    verdict = judge(metrics, CPU)
     assert verdict.answer is Answer.UNDECIDED
     return verdict.contributions[0].text
 
 
 def test_down_exporter_is_undecided_and_says_so() -> None:
     """A target that stopped answering ten seconds ago is unknown, not healthy."""
-    known = evidence()
-    assert "does not answer" in reason(replace(known, recent=cut(known.recent, AT - 10)))
+    metrics = evidence()
+    assert "does not answer" in reason(replace(metrics, recent=cut(metrics.recent, AT - 10)))
 
 
 def test_empty_answer_is_undecided() -> None:
@@ -41,10 +41,10 @@ def test_empty_answer_is_undecided() -> None:
 @pytest.mark.parametrize(("part", "word"), [("history", "past"), ("recent", "present")])
 def test_unanswered_question_is_undecided_with_the_cause(part: str, word: str) -> None:
     """What Prometheus said reaches the person who reads the verdict."""
-    known = replace(evidence(now=RUNAWAY), problems=(f"{part}: answered 503",))
-    known = replace(known, history=None) if part == "history" else replace(known, recent=None)
-    assert word in reason(known)
-    assert "answered 503" in reason(known)
+    metrics = replace(evidence(now=RUNAWAY), problems=(f"{part}: answered 503",))
+    metrics = replace(metrics, history=None) if part == "history" else replace(metrics, recent=None)
+    assert word in reason(metrics)
+    assert "answered 503" in reason(metrics)
 
 
 def test_short_history_is_undecided() -> None:
@@ -54,9 +54,9 @@ def test_short_history_is_undecided() -> None:
 
 def test_history_full_of_gaps_is_undecided() -> None:
     """Seven days of which less than one was recorded are less than one day."""
-    known = evidence(now=RUNAWAY)
-    thinned = {r: Series(s.times[::10], s.values[::10]) for r, s in (known.history or {}).items()}
-    assert "less than a day" in reason(replace(known, history=thinned))
+    metrics = evidence(now=RUNAWAY)
+    thinned = {r: Series(s.times[::10], s.values[::10]) for r, s in (metrics.history or {}).items()}
+    assert "less than a day" in reason(replace(metrics, history=thinned))
 
 
 def test_missing_role_of_the_alert_is_undecided() -> None:
@@ -67,7 +67,7 @@ def test_missing_role_of_the_alert_is_undecided() -> None:
 
 def test_gaps_and_not_a_number_do_not_change_the_answer() -> None:
     """Samples missing here and there, NaN and infinity in between: still the same verdict."""
-    known = evidence(now=RUNAWAY)
+    metrics = evidence(now=RUNAWAY)
     rng = np.random.default_rng(3)
 
     def torn(series: Series) -> Series:
@@ -80,16 +80,16 @@ def test_gaps_and_not_a_number_do_not_change_the_answer() -> None:
         return Series(np.asarray(series.times)[kept].tolist(), values[kept].tolist())
 
     torn_up = replace(
-        known,
-        history={role: torn(one) for role, one in (known.history or {}).items()},
-        recent={role: torn(one) for role, one in (known.recent or {}).items()},
+        metrics,
+        history={role: torn(series) for role, series in (metrics.history or {}).items()},
+        recent={role: torn(series) for role, series in (metrics.recent or {}).items()},
     )
     assert judge(torn_up, CPU).answer is Answer.CONFIRMED
 
 
 def test_nothing_after_the_alert_takes_part() -> None:
     """Noise after the alert's time leaves the verdict as it was, to the last digit."""
-    known = evidence(now=RUNAWAY)
+    metrics = evidence(now=RUNAWAY)
     rng = np.random.default_rng(4)
 
     def longer(part: Mapping[str, Series]) -> dict[str, Series]:
@@ -98,43 +98,43 @@ def test_nothing_after_the_alert_takes_part() -> None:
         return {r: Series([*s.times, *later], [*s.values, *noise]) for r, s in part.items()}
 
     noisy = replace(
-        known,
-        history=longer(known.history or {}),
-        recent=longer(known.recent or {}),
-        peers={name: longer(part) for name, part in (known.peers or {}).items()},
+        metrics,
+        history=longer(metrics.history or {}),
+        recent=longer(metrics.recent or {}),
+        peers={name: longer(part) for name, part in (metrics.peers or {}).items()},
     )
-    assert judge(noisy, CPU) == judge(known, CPU)
+    assert judge(noisy, CPU) == judge(metrics, CPU)
 
 
 def test_unordered_samples_read_the_same() -> None:
     """The order in which samples were handed over does not matter."""
-    known = evidence(now=RUNAWAY)
-    turned = {r: Series(s.times[::-1], s.values[::-1]) for r, s in (known.recent or {}).items()}
-    assert judge(replace(known, recent=turned), CPU) == judge(known, CPU)
+    metrics = evidence(now=RUNAWAY)
+    turned = {r: Series(s.times[::-1], s.values[::-1]) for r, s in (metrics.recent or {}).items()}
+    assert judge(replace(metrics, recent=turned), CPU) == judge(metrics, CPU)
 
 
 def test_clock_ahead_of_prometheus_is_undecided() -> None:
     """Our clock two minutes fast: the newest sample is old, so the present is unknown."""
-    known = evidence(now=RUNAWAY)
-    assert "does not answer" in reason(replace(known, at=AT + 120))
+    metrics = evidence(now=RUNAWAY)
+    assert "does not answer" in reason(replace(metrics, at=AT + 120))
 
 
 def test_samples_from_the_dawn_of_time_are_ignored() -> None:
     """A series that claims to reach back before all time costs no memory and says nothing."""
-    known = evidence(now=RUNAWAY)
+    metrics = evidence(now=RUNAWAY)
     history = {
-        r: Series([-1e15, *s.times], [9e9, *s.values]) for r, s in (known.history or {}).items()
+        r: Series([-1e15, *s.times], [9e9, *s.values]) for r, s in (metrics.history or {}).items()
     }
-    assert judge(replace(known, history=history), CPU) == judge(known, CPU)
+    assert judge(replace(metrics, history=history), CPU) == judge(metrics, CPU)
 
 
 def test_unknown_roles_are_ignored() -> None:
     """A series under a name that is no role changes nothing."""
-    known = evidence(now=RUNAWAY)
+    metrics = evidence(now=RUNAWAY)
     odd = {"../etc": Series([AT], [1.0])}
     more = replace(
-        known,
-        history=dict(known.history or {}) | odd,
-        recent=dict(known.recent or {}) | odd,
+        metrics,
+        history=dict(metrics.history or {}) | odd,
+        recent=dict(metrics.recent or {}) | odd,
     )
-    assert judge(more, CPU) == judge(known, CPU)
+    assert judge(more, CPU) == judge(metrics, CPU)

@@ -11,20 +11,20 @@ from models.inference.verdict import Answer
 from tests.models.robust_fixtures import BATCH, CPU, RUNAWAY, SURGE, Level, evidence
 
 
-def without(known: Evidence, *roles: str) -> Evidence:
+def without(metrics: Evidence, *roles: str) -> Evidence:
     def rest(part: dict[str, Series]) -> dict[str, Series]:
         return {role: series for role, series in part.items() if role not in roles}
 
     return replace(
-        known,
-        history=rest(dict(known.history or {})),
-        recent=rest(dict(known.recent or {})),
-        peers={name: rest(dict(part)) for name, part in (known.peers or {}).items()},
+        metrics,
+        history=rest(dict(metrics.history or {})),
+        recent=rest(dict(metrics.recent or {})),
+        peers={name: rest(dict(part)) for name, part in (metrics.peers or {}).items()},
     )
 
 
-def texts(known: Evidence, *roles: str) -> str:
-    return " ".join(reason.text for reason in judge(known, roles or CPU).contributions)
+def texts(metrics: Evidence, *roles: str) -> str:
+    return " ".join(reason.text for reason in judge(metrics, roles or CPU).contributions)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -56,11 +56,11 @@ def test_surge_that_began_long_ago_still_is_the_groups() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_recurring_job_is_refuted(seed: int) -> None:
     """The same CPU and disk work at this hour on most earlier days is no incident."""
-    known = evidence(seed=seed, now=BATCH, job_days=(1, 2, 3, 5, 6))
-    assert judge(known, CPU).answer is Answer.REFUTED
-    assert "usual at this hour" in texts(known)
-    assert "5 of 7 earlier days" in texts(known)
-    assert "disk_write_bytes" in texts(known)
+    metrics = evidence(seed=seed, now=BATCH, job_days=(1, 2, 3, 5, 6))
+    assert judge(metrics, CPU).answer is Answer.REFUTED
+    assert "usual at this hour" in texts(metrics)
+    assert "5 of 7 earlier days" in texts(metrics)
+    assert "disk_write_bytes" in texts(metrics)
 
 
 def test_job_seen_on_too_few_days_is_undecided() -> None:
@@ -72,27 +72,27 @@ def test_job_seen_on_too_few_days_is_undecided() -> None:
 
 def test_first_job_ever_is_undecided() -> None:
     """CPU with disk work that was never seen could be a job or a fault."""
-    known = evidence(now=BATCH)
-    assert judge(known, CPU).answer is Answer.UNDECIDED
-    assert "as for a job" in texts(known)
+    metrics = evidence(now=BATCH)
+    assert judge(metrics, CPU).answer is Answer.UNDECIDED
+    assert "as for a job" in texts(metrics)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_runaway_in_the_jobs_hour_is_not_taken_for_the_job(seed: int) -> None:
     """CPU as high as the nightly job's, but without its disk work, is still confirmed."""
-    known = evidence(seed=seed, now=RUNAWAY, job_days=(1, 2, 3, 4, 5, 6, 7))
-    verdict = judge(known, CPU)
+    metrics = evidence(seed=seed, now=RUNAWAY, job_days=(1, 2, 3, 4, 5, 6, 7))
+    verdict = judge(metrics, CPU)
     assert verdict.answer is Answer.CONFIRMED
-    assert "usually 3" in texts(known)
-    assert "job of 7 earlier days at this hour works the disks" in texts(known)
+    assert "usually 3" in texts(metrics)
+    assert "job of 7 earlier days at this hour works the disks" in texts(metrics)
 
 
 def test_load_that_lags_behind_does_not_hide_a_recurring_job() -> None:
     """Load as of earlier days' jobs is not there yet, or is there sooner: the same job."""
     loaded = BATCH | {"load1": lambda v: v + 3}
     for now, job in ((BATCH, loaded), (loaded, BATCH)):
-        known = evidence(now=now, job=job, job_days=(1, 2, 3, 4))
-        assert judge(known, CPU).answer is Answer.REFUTED
+        metrics = evidence(now=now, job=job, job_days=(1, 2, 3, 4))
+        assert judge(metrics, CPU).answer is Answer.REFUTED
 
 
 def test_alert_whose_condition_is_gone_is_refuted() -> None:
@@ -113,8 +113,8 @@ def test_high_level_that_is_usual_is_refuted() -> None:
         }
         return replace(part, history=dict(part.history or {}) | always)
 
-    known = busy(evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.93)}))
-    assert judge(known, CPU).answer is Answer.REFUTED
+    metrics = busy(evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.93)}))
+    assert judge(metrics, CPU).answer is Answer.REFUTED
 
 
 def test_group_that_fails_without_traffic_is_left_alone() -> None:
@@ -133,9 +133,9 @@ def test_runaway_amid_a_surge_of_the_others_is_undecided() -> None:
 
 def test_slight_rise_is_undecided() -> None:
     """Beyond the usual, but not far: not enough to act on, too much to wave through."""
-    known = evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.52)})
-    assert judge(known, CPU).answer is Answer.UNDECIDED
-    assert "not far beyond" in texts(known)
+    metrics = evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.52)})
+    assert judge(metrics, CPU).answer is Answer.UNDECIDED
+    assert "not far beyond" in texts(metrics)
 
 
 def test_some_siblings_moved_is_undecided() -> None:
@@ -147,19 +147,19 @@ def test_some_siblings_moved_is_undecided() -> None:
 
 def test_hot_spot_is_undecided() -> None:
     """One host with its own traffic up in proportion is being used, not broken."""
-    known = evidence(now=SURGE)
-    assert judge(known, CPU).answer is Answer.UNDECIDED
-    assert "own traffic" in texts(known)
+    metrics = evidence(now=SURGE)
+    assert judge(metrics, CPU).answer is Answer.UNDECIDED
+    assert "own traffic" in texts(metrics)
 
 
 def test_unknown_siblings_leave_it_undecided() -> None:
     """Without the siblings nobody can say whether the group moved."""
-    known = replace(evidence(now=RUNAWAY), peers=None, problems=("peers: no answer in 5 s",))
-    verdict = judge(known, CPU)
+    metrics = replace(evidence(now=RUNAWAY), peers=None, problems=("peers: no answer in 5 s",))
+    verdict = judge(metrics, CPU)
     assert verdict.answer is Answer.UNDECIDED
     assert verdict.surging is None
     assert verdict.peers is None
-    assert "no answer in 5 s" in texts(known)
+    assert "no answer in 5 s" in texts(metrics)
 
 
 def test_group_of_one_is_undecided() -> None:
@@ -169,11 +169,11 @@ def test_group_of_one_is_undecided() -> None:
 
 def test_silent_siblings_do_not_count_as_unmoved() -> None:
     """Three of five siblings without fresh samples: too few are left to compare with."""
-    known = evidence(now=RUNAWAY)
-    peers = dict(known.peers or {})
+    metrics = evidence(now=RUNAWAY)
+    peers = dict(metrics.peers or {})
     for name in list(peers)[:3]:
         peers[name] = {r: Series(s.times[:-4], s.values[:-4]) for r, s in peers[name].items()}
-    assert judge(replace(known, peers=peers), CPU).answer is Answer.UNDECIDED
+    assert judge(replace(metrics, peers=peers), CPU).answer is Answer.UNDECIDED
 
 
 @pytest.mark.parametrize("fault", [RUNAWAY, SURGE])
@@ -189,15 +189,15 @@ def test_unknown_traffic_is_undecided(fault: dict[str, Level]) -> None:
 def test_unknown_disk_work_is_undecided() -> None:
     """A job cannot be ruled out where the disks are not measured."""
     disk = ("disk_read_bytes", "disk_write_bytes", "disk_util")
-    known = without(evidence(now=RUNAWAY), *disk)
-    assert judge(known, CPU).answer is Answer.UNDECIDED
+    metrics = without(evidence(now=RUNAWAY), *disk)
+    assert judge(metrics, CPU).answer is Answer.UNDECIDED
 
 
 def test_memory_leak_on_one_host_is_confirmed() -> None:
     """Memory far beyond its past, siblings as ever."""
     leak: dict[str, Level] = {"memory_used_effective": lambda v: v * 2.2}
-    known = evidence(now=leak, for_s=3_000)
-    assert judge(known, ("memory_used_effective",)).answer is Answer.CONFIRMED
+    metrics = evidence(now=leak, for_s=3_000)
+    assert judge(metrics, ("memory_used_effective",)).answer is Answer.CONFIRMED
 
 
 def test_role_that_no_reboot_mends_is_undecided() -> None:

@@ -29,10 +29,10 @@ def test_either_a_signature_or_a_distance_that_counts_ranks_an_alert_high() -> N
 
 def test_a_signature_counts_for_less_on_an_everyday_alert() -> None:
     """The same signature ranks lower where the alert is like none that was injected."""
-    known, everyday = _scores(fault=(0.6, 0.6), injected=(0.9, 0.001), genuine=(0.1, 0.1)).combine(
-        WEIGHTS
-    )
-    assert known > everyday
+    injected, everyday = _scores(
+        fault=(0.6, 0.6), injected=(0.9, 0.001), genuine=(0.1, 0.1)
+    ).combine(WEIGHTS)
+    assert injected > everyday
 
 
 def test_confidence_is_that_of_alerts_of_the_same_origin() -> None:

@@ -275,8 +275,8 @@ def test_a_reading_that_fails_fails_for_whoever_asked(model: artifact.Model) -> 
     """It is raised where it was asked for, and the next one is read all the same."""
     with pytest.raises(ValueError, match="features are needed"):
         model.batcher.predict(np.zeros(3))
-    known = np.full(len(NAMES), np.nan)
-    assert model.batcher.predict(known) == model.parameters.predict(known[None, :])[0]
+    vector = np.full(len(NAMES), np.nan)
+    assert model.batcher.predict(vector) == model.parameters.predict(vector[None, :])[0]
 
 
 @pytest.mark.parametrize(

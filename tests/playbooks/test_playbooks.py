@@ -223,10 +223,10 @@ def test_a_service_that_is_down_or_hangs_is_confirmed(
     }
     file = tmp_path / "test.yml"
     file.write_text(json.dumps({"evaluation_interval": "5s", "tests": [case]}))
-    done = subprocess.run(
+    result = subprocess.run(
         [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_every_alert_that_may_be_healed_has_one_playbook() -> None:

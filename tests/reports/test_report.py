@@ -46,7 +46,7 @@ class _RunSpec:
     refusal: str | None = None
     mark: bool | None = None
     approver: str | None = None
-    asked: str | None = None
+    requested_by: str | None = None
     dry: bool = False
     alert: str = "HighCPU"
     resize: tuple[int, int] | None = None
@@ -61,12 +61,12 @@ _MONTH = (
     _RunSpec(state=State.FAILED, acted_s=29, ended_s=600, mark=True, outcome=Outcome.UNKNOWN),
     _RunSpec(state=State.ROLLED_BACK, acted_s=40, ended_s=300),
     _RunSpec(state=State.CANCELLED, acted_s=12),
-    _RunSpec(state=State.SUCCEEDED, acted_s=1, ended_s=50, asked="carol", approver="bob"),
+    _RunSpec(state=State.SUCCEEDED, acted_s=1, ended_s=50, requested_by="carol", approver="bob"),
     _RunSpec(state=State.SUCCEEDED, acted_s=2, action="page"),
     _RunSpec(state=State.REFUSED, refusal="cooldown", alert=_HOSTILE),
     _RunSpec(state=State.REFUSED, refusal="cooldown"),
     _RunSpec(state=State.REFUSED, refusal="paused", alert="=cmd()"),
-    _RunSpec(state=State.OBSERVED, asked="carol", dry=True, acted_s=None),
+    _RunSpec(state=State.OBSERVED, requested_by="carol", dry=True, acted_s=None),
     _RunSpec(state=State.SUCCEEDED, acted_s=3, ended_s=9, days_ago=31),
     _RunSpec(
         state=State.SUCCEEDED, acted_s=30, ended_s=90, action="scale_in", resize=(6, 4), days_ago=1
@@ -97,9 +97,9 @@ def _insert(state: Database, number: int, spec: _RunSpec) -> None:
         "updated_at": began,
         "ended_at": began + spec.ended_s,
     }
-    if spec.asked:
-        asked = {"by": spec.asked, "role": "operator", "comment": "c", "dry_run": spec.dry}
-        row["asked"] = json.dumps(asked)
+    if spec.requested_by:
+        request = {"by": spec.requested_by, "role": "operator", "comment": "c", "dry_run": spec.dry}
+        row["asked"] = json.dumps(request)
     if spec.mark is not None:
         row["mark"] = json.dumps({"right": spec.mark, "by": "dora", "comment": "", "at": began})
     with state.write() as connection:
@@ -107,7 +107,7 @@ def _insert(state: Database, number: int, spec: _RunSpec) -> None:
         if spec.acted_s is not None:
             connection.execute(insert(intents).values(_step(run_id, spec, began)))
         for who, event in (
-            (spec.asked, "run_started_by_a_person"),
+            (spec.requested_by, "run_started_by_a_person"),
             (spec.approver, "run_approved_by_a_person"),
         ):
             if who:

@@ -52,7 +52,7 @@ class Records:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     metrics: RetentionMetrics = field(init=False)
     # Called for each phase that the queue runs.
-    done: Callable[[], None] = lambda: None
+    on_phase: Callable[[], None] = lambda: None
     _numbers: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
@@ -186,7 +186,7 @@ def records(url: str, clock: Clock) -> Iterator[Records]:
     state.migrate("state")
     kept.migrate("inbox")
     built: list[Records] = []
-    queue = DurableQueue(url, 1, lambda _: built[0].done())
+    queue = DurableQueue(url, 1, lambda _: built[0].on_phase())
     built.append(Records(state, Inbox(kept, 360.0, lambda: None), queue, clock))
     queue.start()
     queue.connect()
@@ -269,15 +269,15 @@ def test_workflows_that_are_done_go_and_those_that_wait_stay(
 ) -> None:
     """The engine's own rows tell nothing after a day; a phase that is delayed is to come."""
     clock.now = time.time()
-    done = threading.Semaphore(0)
-    records.done = done.release
+    phases = threading.Semaphore(0)
+    records.on_phase = phases.release
     with records.state.write() as connection:
         for number in range(3):
             records.queue.enqueue(connection, Phase(run_id="a", kind=PhaseKind.ACT, number=number))
         waits = Phase(run_id="b", kind=PhaseKind.EXPIRE, number=0)
         records.queue.enqueue(connection, waits, delay_s=3_600)
     for _ in range(3):
-        assert done.acquire(timeout=20)
+        assert phases.acquire(timeout=20)
     records.let_go()
     assert records.removed("workflows") == 0
     clock.now += 2 * DAY_S

@@ -40,10 +40,10 @@ text = {_HOSTILE!r} + "\\nforged line"
 structlog.get_logger().warning("event " + text, value=text, more={{"key": [text]}})
 logging.getLogger("other").warning("foreign %s", text)
 """
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, check=True, timeout=60
     )
-    lines = done.stderr.decode().splitlines()
+    lines = result.stderr.decode().splitlines()
     assert len(lines) == 2, lines
     assert all(line.isprintable() for line in lines), lines
 

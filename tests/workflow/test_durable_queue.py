@@ -32,11 +32,11 @@ def test_what_an_earlier_release_left_is_finished(tmp_path: Path) -> None:
     """Under the names that all releases share: a change of one would strand what is in flight."""
     url = f"sqlite:///{tmp_path}/state.db"
     handled: list[Phase] = []
-    done = threading.Event()
+    finished = threading.Event()
 
     def handle(phase: Phase) -> None:
         handled.append(phase)
-        done.set()
+        finished.set()
 
     queue = DurableQueue(url, 1, handle)
     queue.start()
@@ -55,7 +55,7 @@ def test_what_an_earlier_release_left_is_finished(tmp_path: Path) -> None:
     earlier.destroy()
     queue.start()
     try:
-        assert done.wait(20)
+        assert finished.wait(20)
         assert handled == [left]
     finally:
         queue.stop()
