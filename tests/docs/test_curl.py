@@ -21,6 +21,10 @@ _KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target", "$
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with live(tmp_path_factory.mktemp("curl")) as service:
+        # The lines that list refused runs need one.
+        service.hold(GROUP)
+        service.until(service.start("acting", HOSTS[4])["id"], "refused")
+        service.forget()
         yield service
 
 
