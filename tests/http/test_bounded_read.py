@@ -34,10 +34,10 @@ class Hostile:
 def hostile() -> Iterator[Hostile]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            hostile.seen.append(self.path)
+            host.seen.append(self.path)
             if self.path.startswith("/elsewhere"):
                 self.send_response(302)
-                self.send_header("Location", f"{hostile.url}/secret")
+                self.send_header("Location", f"{host.url}/secret")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
@@ -58,9 +58,9 @@ def hostile() -> Iterator[Hostile]:
             """Not into the tests' output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    hostile = Hostile(f"http://127.0.0.1:{server.server_address[1]}")
+    host = Hostile(f"http://127.0.0.1:{server.server_address[1]}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield hostile
+    yield host
     server.shutdown()
     server.server_close()
 
