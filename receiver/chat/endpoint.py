@@ -114,7 +114,7 @@ async def action(request: Request) -> dict[str, Any]:
 
 @router.post("/webhook", response_model=None, openapi_extra=_SIGNED | _JSON, responses=_TEXT)
 async def webhook(request: Request) -> dict[str, str]:
-    """The same commands from any other chat, as JSON, signed in the way of Slack."""
+    """The same commands from any other chat, as JSON, signed as Slack's requests are."""
     chat = _chat(request)
     names = ("X-SmartCloudOps-Timestamp", "X-SmartCloudOps-Signature")
     body = await _verified_body(request, chat.webhook, *names)

@@ -21,7 +21,7 @@ from receiver.playbooks.yaml_source import Lines
 
 @dataclass(frozen=True, kw_only=True)
 class RuleCheck:
-    """`findings` must be mended; `warnings` are for a person to judge."""
+    """`findings` must be fixed; `warnings` are for a person to judge."""
 
     findings: Sequence[Finding]
     warnings: Sequence[Finding]
