@@ -5,15 +5,15 @@ None is unknown, and refuses.
 
 ## state_unknown
 
-Our records, or AWS' data about the group, could not be read; the gate names which.
+The service could not read its own records, or AWS' data about the group. The gate says which.
 
 ```console
 $ curl $S/readyz
 $ curl $S/metrics | grep smartcloudops_unreadable_total
 ```
 
-**Do:** [RemediatorBlind](runbooks.md#remediatorblind).
-**To lift it:** fix that; the next repeat is decided again.
+**Do:** follow [RemediatorBlind](runbooks.md#remediatorblind).
+**To lift it:** make the source readable. Then the alert's next repeat is decided again.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,13 +31,14 @@ def require_not_paused(*, paused: bool | None) -> Refusal | None:
 
     ## paused
 
-    A person paused the service. See who, when and why:
+    A person paused the service. This shows who did it, when and why:
 
     ```console
     $ curl -H "$H" "$S/api/v1/audit?limit=1000" | jq 'first(.items[] | select(.event == "paused"))'
     ```
 
-    **To lift it:** ask that person, then resume. Alerts that still fire are decided again.
+    **To lift it:** ask that person, then resume. The service decides again on alerts that still
+    fire.
 
     ```console
     $ curl -H "$H" -H 'Content-Type: application/json' -d '{"comment": "over"}' $S/api/v1/resume
@@ -53,14 +54,14 @@ def require_not_held(claim: Claim | None, run_id: str) -> Refusal | None:
 
     ## target_busy
 
-    Another run, named in `outcome`, holds this target or its group.
+    Another run, named in `outcome`, holds the claim on this target or its group.
 
     ```console
     $ curl -H "$H" "$S/api/v1/runs?target=$INSTANCE&limit=5" \
         | jq '.items[] | {id, state, playbook, steps}'
     ```
 
-    **To lift it:** wait for that run. If it does not move:
+    **To lift it:** wait until that run ends. If it does not, follow
     [RemediatorRunsStuck](runbooks.md#remediatorrunsstuck).
     """
     if claim is None or not claim.held or claim.run_id == run_id:
@@ -73,13 +74,15 @@ def require_claimable(claim: Claim | None, run_id: str, now: float) -> Refusal |
 
     ## cooldown
 
-    The named run acted on the target recently; its effect is not known yet.
+    The run that `outcome` names acted on the target recently. Whether the act helps is not known
+    yet.
 
     ```console
     $ curl -H "$H" $S/api/v1/cooldowns | jq .items
     ```
 
-    **To lift it:** it ends at `next_act_at`. If you know that the act did not help:
+    **To lift it:** wait until `next_act_at`. If you know that the act did not help, end the
+    cooldown:
 
     ```console
     $ curl -X DELETE -H "$H" "$S/api/v1/cooldowns/$INSTANCE?comment=not+over"
@@ -99,16 +102,18 @@ def require_within_rates(attempts: Attempts | None, rates: Rates) -> Refusal | N
 
     ## rate_limit
 
-    The target, its group or the playbook reached its `limits` for an hour or a day.
+    The service has acted on the target, in its group or by the playbook as often as the playbook's
+    `limits` allow in an hour or a day.
 
     ```console
     $ curl -H "$H" "$S/api/v1/runs?target=$INSTANCE&limit=20" \
         | jq '.items[] | {received_at, playbook, state, outcome}'
     ```
 
-    **Do:** find the cause; the acts only hide it. If it hurts, take the instance out by hand.
-    **To lift it:** wait. Raise `limits` of [the playbook](playbooks.md#the-file) only if every one
-    of these acts was right.
+    **Do:** find the cause, because the acts do not remove it. If users are affected, take the
+    instance out of service by hand.
+    **To lift it:** wait. Raise `limits` of [the playbook](playbooks.md#the-file) only if each of
+    these acts was right.
     """
     if attempts is None:
         return Refusal(Reason.STATE_UNKNOWN, "the recent attempts cannot be counted")
@@ -131,11 +136,12 @@ def require_breaker_closed(
 
     ## breaker_open
 
-    Three runs of the playbook in a row failed. After half an hour one run may try; its success
-    closes the circuit breaker. An [armed playbook](rollout.md#disarm) is disarmed as well, and
-    waits for a person.
-    **Do:** [RemediatorBreakerOpen](runbooks.md#remediatorbreakeropen).
-    **To lift it:** no button does, and a manual run passes the same guard.
+    Three runs of the playbook in a row failed, so its circuit breaker opened. After half an hour
+    one run may try; if it succeeds, the circuit breaker closes. If the playbook was
+    [armed](rollout.md#disarm), it is also disarmed until a person arms it.
+    **Do:** follow [RemediatorBreakerOpen](runbooks.md#remediatorbreakeropen).
+    **To lift it:** wait. No button closes the circuit breaker, and a manual run passes the same
+    guard.
     """
     if breaker is None:
         return Refusal(Reason.STATE_UNKNOWN, "the circuit breaker cannot be read")
@@ -159,8 +165,9 @@ def require_disruption_budget(
 
     ## blast_radius
 
-    Too many instances of the group, zone or target group would be out of service, those of other
-    runs included. `outcome` has the count and the limit.
+    The step would leave too many instances of the group, zone or target group out of service.
+    Instances that other runs are about to take out count too. `outcome` has the count and the
+    limit.
 
     ```sh
     aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$ASG" \
@@ -168,16 +175,16 @@ def require_disruption_budget(
         'AutoScalingGroups[].Instances[].[InstanceId,AvailabilityZone,LifecycleState,HealthStatus]'
     ```
 
-    **To lift it:** bring back the instances that are out. `limits.blast_radius` is 10 % by default.
-    One instance may always be out.
+    **To lift it:** bring the instances that are out back into service. By default
+    `limits.blast_radius` is 10 %; one instance may always be out.
 
     ## min_healthy
 
-    Too few instances of the group, zone or target group would remain. The minimum is the group's
-    own, or `limits.min_healthy`. `outcome` has the count; [blast_radius](#blast_radius) has the
-    command.
-    **To lift it:** raise the desired capacity above the minimum. A group with both equal never has
-    an instance taken out.
+    The step would leave too few instances of the group, zone or target group in service. The
+    minimum is the group's own, or `limits.min_healthy`. `outcome` has the count. To list the
+    instances, use the command of [blast_radius](#blast_radius).
+    **To lift it:** raise the group's desired capacity above its minimum. While both are equal, no
+    instance can be taken out.
     """
     if scopes is None or reserved is None:
         return Refusal(Reason.STATE_UNKNOWN, "unknown how many instances are out of service")

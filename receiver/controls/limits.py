@@ -13,15 +13,15 @@ def require_no_hold(overrides: Sequence[Override] | None) -> Refusal | None:
 
     ## override_hold
 
-    A person set an override for these alerts. `outcome` has the name and comment, `next_act_at` the
-    end.
+    A person set an override that matches this alert. `outcome` has the person's name and comment,
+    `next_act_at` the override's end.
 
     ```console
     $ curl -H "$H" $S/api/v1/overrides \
         | jq '.items[] | {id, effect, matchers, ends_at, created_by, comment}'
     ```
 
-    **To lift it:** wait for its end, or ask its author and end it:
+    **To lift it:** wait for the override's end, or ask the person who set it and end it:
 
     ```console
     $ curl -X DELETE -H "$H" "$S/api/v1/overrides/$OVERRIDE?comment=over"
@@ -57,10 +57,10 @@ def require_armed(
 
     ## disarmed
 
-    After the decision and before the call, the playbook was [disarmed](rollout.md#disarm), its
-    arming lowered, or its file changed. The audit (`/api/v1/audit?run=…`) and `arming` of
-    `/api/v1/playbooks` have who, when and why.
-    **To lift it:** the next repeat follows the new mode.
+    After the decision and before the call, somebody [disarmed](rollout.md#disarm) the playbook,
+    lowered its arming or changed its file. `arming` in `/api/v1/playbooks` and the audit
+    (`/api/v1/audit?run=…`) have the person, the time and the comment.
+    **To lift it:** nothing to do: the alert's next repeat is decided in the new mode.
     """
     if arming is None:
         return Refusal(Reason.STATE_UNKNOWN, "unknown whether the playbook is armed")

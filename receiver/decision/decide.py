@@ -69,9 +69,10 @@ def _check_approval(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) ->
 
     ## plan_changed
 
-    A person approved a plan, but the plan is different now: the playbook, the instance or the group
-    has changed. Compare the run's `plan` with the approval in its audit (`/api/v1/audit?run=…`).
-    **To lift it:** approve the new plan at the next repeat.
+    A person approved a plan, but the playbook, the instance or the group has changed since, and
+    with it the plan. Compare the run's `plan` with the approval in its audit
+    (`/api/v1/audit?run=…`).
+    **To lift it:** approve the new plan, which the alert's next repeat makes.
     """
     approval = inputs.snapshot.approval
     if approval is None:

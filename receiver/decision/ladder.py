@@ -35,16 +35,16 @@ def choose(inputs: GuardInput) -> Plan | Refusal:
 
     ## condition_unknown
 
-    A step's `when`, quoted in `outcome`, needs an unknown value: usually a `fact` whose query
-    returns no single value, or siblings that cannot be compared.
-    **To lift it:** run the playbook's `facts` in Prometheus with this target's id, fix the query
-    (`or vector(0)` only if nothing really is zero), and run `smartcloudops test`.
+    `outcome` quotes a step's `when` that needs an unknown value. Usually the query of a `fact`
+    returns no value or several, or the siblings cannot be compared.
+    **To lift it:** run the playbook's `facts` in Prometheus with this target's id, fix the query,
+    and run `smartcloudops test`. Add `or vector(0)` to a query only if no data really means zero.
 
     ## no_step
 
-    No step's `when` holds, or all of them were tried.
-    **To lift it:** handle the alert by hand; add a test with this verdict and these labels, then
-    the step.
+    No step's `when` holds, or the run has tried all steps.
+    **To lift it:** handle the alert by hand. If the playbook should handle it, add a test with this
+    verdict and these labels, then a step.
     """
     facts = _condition_facts(inputs)
     for rung, step in enumerate(remaining_steps(inputs), inputs.snapshot.rung):

@@ -191,7 +191,7 @@ class Dispatcher:
         ## internal_error
 
         The decision failed three times. This is a bug.
-        **Do:** handle the alert by hand, then
+        **Do:** handle the alert by hand, then follow
         [RemediatorDecisionsBreak](runbooks.md#remediatordecisionsbreak).
         """
         tries = self._tries.get(run.id, 0) + 1

@@ -33,33 +33,34 @@ class Reason(StrEnum):
 '''
 _HEAD = r"""# Refusals
 
-A `refused` run names its reason in `refusal`. Each reason has a heading here: what it means, what
-to check, how to lift it. The commands need a token of the role `viewer` to look, `operator` to
-lift. This page is generated from the docstrings of the guards (`make reference`).
+A `refused` run names its reason in `refusal`. Each reason has a heading here, with its meaning,
+what to check, and how to lift it. Commands that read need a token of the role `viewer`, commands
+that change something one of the role `operator`. This page is generated from the docstrings of the
+guards (`make reference`).
 
 ```console
 $ export S=http://localhost:8080 P=http://localhost:9090
 $ sed 's/^/Authorization: Bearer /' my-token > header && export H=@$PWD/header
 ```
 
-**Start here:** the run, with every gate.
+**Start here:** read the run with every gate:
 
 ```console
 $ curl -H "$H" $S/api/v1/runs/$RUN \
     | jq '{alert: .alert.labels, target, playbook, refusal, outcome, next_act_at, gates}'
 ```
 
-The most frequent refusals:
+This counts the last refusals by reason:
 
 ```console
 $ curl -H "$H" "$S/api/v1/runs?state=refused&limit=200" \
     | jq '[.items[].refusal] | group_by(.) | map({(.[0]): length}) | add'
 ```
 
-**A refusal is not final.** If time or a person can lift the reason, the alert's next repeat
-(`repeat_interval`, five minutes as shipped) is decided again once `next_act_at` has passed. A
-resolved alert is left alone. No one can override a guard: if it is urgent, act by hand in AWS; the
-service sees the change and stays away.
+**A refusal is not final.** Alertmanager repeats a firing alert (`repeat_interval`, five minutes as
+shipped). If time or a person can lift the reason, the service decides again on the first repeat
+after `next_act_at`. No one can override a guard. If it is urgent, act by hand in AWS: the service
+sees the change and does not interfere.
 """
 
 

@@ -10,8 +10,8 @@ def require_well_formed(inputs: GuardInput) -> str | Refusal:
 
     ## malformed_alert
 
-    The alert has no `alertname`, a label that is not a string, or an invalid timestamp. It is
-    stored unchanged.
+    The alert has no `alertname`, a label that is not a string, or an invalid timestamp. The service
+    stores it unchanged.
     **To lift it:** fix the rule, or the program that posts to Alertmanager. This alert stays
     refused.
     """
@@ -24,19 +24,20 @@ def require_one_playbook(inputs: GuardInput) -> str | Refusal:
 
     ## no_playbook
 
-    No playbook's matchers fit the alert's labels. Compare them with the loaded matchers:
+    No playbook matches the alert's labels. Compare the labels with the matchers of the loaded
+    playbooks:
 
     ```console
     $ curl -H "$H" $S/api/v1/playbooks | jq '.items[] | {name, match}'
     ```
 
     **To lift it:** [write a playbook](playbooks.md#from-an-alert-to-a-playbook), or remove the
-    label `remediation` from the rule. If its file is in the folder: `smartcloudops check`, and
-    restart the receiver.
+    label `remediation` from the rule. If the playbook's file exists already, run `smartcloudops
+    check` and restart the receiver.
 
     ## ambiguous_playbook
 
-    Several playbooks match; `outcome` names them.
+    Several playbooks match the alert's labels; `outcome` names them.
     **To lift it:** make their matchers exclude each other (`severity="critical"`,
     `severity!="critical"`), add a test with the alert's labels, run `smartcloudops check &&
     smartcloudops test`, and restart the receiver.
@@ -55,9 +56,9 @@ def require_target(inputs: GuardInput) -> str | Refusal:
 
     ## no_target
 
-    The labels name no instance (`instance_id`, or in `instance` the private address of exactly one
-    running instance) and no group (`asg`), or the step needs the other kind. Did an aggregation
-    drop the labels?
+    The labels name neither an instance (`instance_id`, or in `instance` the private address of
+    exactly one running instance) nor a group (`asg`), or not the kind that the step needs. Check
+    whether an aggregation in the rule drops the labels:
 
     ```console
     $ curl -G $P/api/v1/query --data-urlencode 'query=ALERTS{remediation!=""}' \
@@ -77,21 +78,23 @@ def require_firing(inputs: GuardInput) -> str | Refusal:
 
     ## stale
 
-    The alert was last seen firing longer ago than `SMARTCLOUDOPS_EPISODE_GAP_S`, so its situation
-    has changed. Check for a backlog (`RemediatorBacklog`, `RemediatorNobodyActs`):
+    Alertmanager has not repeated the alert for longer than `SMARTCLOUDOPS_EPISODE_GAP_S`, so it may
+    no longer fire. Check whether the service has a backlog (`RemediatorBacklog`,
+    `RemediatorNobodyActs`):
 
     ```console
     $ curl $S/readyz
     $ curl $S/metrics | grep -E 'inbox_backlog|runs_open'
     ```
 
-    **To lift it:** an alert that still fires repeats by itself. If this happens without a backlog,
-    raise `SMARTCLOUDOPS_EPISODE_GAP_S` above your `repeat_interval` plus `group_interval`.
+    **To lift it:** wait for the next repeat, if the alert still fires. If alerts become stale
+    without a backlog, raise `SMARTCLOUDOPS_EPISODE_GAP_S` above your `repeat_interval` plus
+    `group_interval`.
 
     ## resolved
 
-    The alert resolved before anything was done. The run ends as `resolved`, not as `refused`.
-    **Do:** nothing. If it flaps, raise the rule's `for`.
+    The alert resolved before the service acted. The run ends as `resolved`, not as `refused`.
+    **Do:** nothing. If the alert flaps, raise the rule's `for`.
     """
     snapshot, request = inputs.snapshot, inputs.trigger.request
     if snapshot.resolved is None or snapshot.last_seen_at is None:

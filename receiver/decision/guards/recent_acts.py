@@ -18,9 +18,10 @@ def require_not_self_inflicted(inputs: GuardInput) -> str | Refusal:
 
     ## self_inflicted
 
-    An act of ours caused the alert: a rebooting host does not answer, a new instance is busy. The
-    run names the other run (`caused_by`), which lists it in turn (`caused`).
-    **To lift it:** wait five minutes from the act. If boots always take longer, raise the rule's
+    An act of SmartCloudOps caused the alert: for example, a host that reboots does not answer, and
+    a new instance is busy. The run names the run that acted in `caused_by`; that run lists this one
+    in `caused`.
+    **To lift it:** wait until five minutes after the act. If a boot takes longer, raise the rule's
     `for`.
     """
     snapshot = inputs.snapshot

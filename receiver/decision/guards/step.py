@@ -29,9 +29,9 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
 
     ## change_in_progress
 
-    Somebody else changes the target or its group. `outcome` names it: an instance refresh, a member
-    out of service, the tag `smartcloudops:deploying`, or a foreign call in CloudTrail within 15
-    minutes.
+    Somebody else is changing the target or its group. `outcome` names the sign of it: an instance
+    refresh, a member that is not in service, the tag `smartcloudops:deploying`, or a call of
+    somebody else in CloudTrail within the last 15 minutes.
 
     ```sh
     aws autoscaling describe-instance-refreshes --auto-scaling-group-name "$ASG" --max-records 3
@@ -41,8 +41,8 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
         --lookup-attributes "AttributeKey=ResourceName,AttributeValue=$INSTANCE" --max-results 10
     ```
 
-    **To lift it:** let it end, or cancel it; remove a dead pipeline's tag. A program that changes
-    the group all day needs a group of its own.
+    **To lift it:** wait until the change ends, or cancel it. If a pipeline died, remove its tag. If
+    a program changes the group all day, SmartCloudOps cannot act on that group.
     """
     action, changes = find_action(chosen_plan(inputs).step.action), inputs.snapshot.changes
     if action.allowed_during_changes or action.impact is Impact.HARMLESS:
@@ -60,7 +60,8 @@ def require_unprotected(inputs: GuardInput) -> str | Refusal:
 
     ## protected
 
-    The step would destroy an instance with termination protection. Ask its owner why.
+    The step would destroy an instance that has termination protection. Ask the instance's owner for
+    the reason.
     **To lift it:** remove the protection in EC2 (`disableApiTermination`) or in the group, or
     replace the instance by hand.
     """

@@ -11,8 +11,8 @@ def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
 
     ## storm
 
-    At least three and a fifth of the group's instances alert at once: no single instance is the
-    cause. Steps for the whole group still run.
+    At least three instances, and at least a fifth of the group, alert at once, so no single
+    instance is the cause. Steps on the whole group are still allowed.
 
     ```console
     $ curl -G $P/api/v1/query \
@@ -21,8 +21,8 @@ def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
         | jq '.data.result[] | {metric, value}'
     ```
 
-    **Do:** find what they share: a release, a zone, a database, the network.
-    **To lift it:** wait until five minutes after fewer alert.
+    **Do:** find what the instances share: a release, a zone, a database, the network.
+    **To lift it:** nothing to do: the storm ends five minutes after fewer instances alert.
     """
     storm = inputs.snapshot.storm
     if storm is None:

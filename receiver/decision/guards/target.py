@@ -13,9 +13,9 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
 
     ## target_unproven
 
-    AWS did not confirm the target. `outcome` says why: it does not exist or answer, is not running,
-    was launched after the alert began, is in another group or none, or lacks the tag
-    `smartcloudops:remediate=true` (on itself or its group).
+    AWS did not confirm the target. `outcome` says why: AWS did not answer, or the target does not
+    exist, is not running, was launched after the alert began, is in another group or in none, or
+    lacks the tag `smartcloudops:remediate=true`.
 
     ```sh
     aws sts get-caller-identity
@@ -23,9 +23,10 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
         --query 'Reservations[].Instances[].[State.Name,LaunchTime,Tags]'
     ```
 
-    **To lift it:** *did not confirm*: check credentials, region and permissions. *No tag*: [opt
-    in](install.md#2-allow-it-to-read-aws) the instance and its group. *Launched after*, *not a
-    member*: it was replaced, and the alert will resolve.
+    **To lift it:** if `outcome` has *did not confirm*, check credentials, region and permissions.
+    If it has *no tag*, [opt in](install.md#2-allow-it-to-read-aws) the instance and its group. If
+    it has *was launched after* or *not a member*, the instance was replaced, and the alert will
+    resolve.
     """
     snapshot, instance = inputs.snapshot, inputs.snapshot.instance
     if snapshot.group is not None and snapshot.asg is None:

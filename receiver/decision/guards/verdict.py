@@ -17,14 +17,14 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
 
     ## verdict_refuted
 
-    The re-check found no fault, or a pattern usual at this hour.
+    The re-check found no fault, or a pattern that is usual at this hour.
 
     ```console
     $ curl -H "$H" $S/api/v1/runs/$RUN | jq '.verdict | {answer, score, contributions}'
     ```
 
-    **Do:** if it is right, the rule is too sensitive. If it is wrong, fix the fault by hand and
-    give feedback:
+    **Do:** if the re-check is right, make the alert rule less sensitive. If it is wrong, fix the
+    fault by hand and give feedback:
 
     ```console
     $ curl -H "$H" -H 'Content-Type: application/json' \
@@ -33,18 +33,18 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
 
     ## verdict_undecided
 
-    The re-check could not decide. The contributions say why: a history under a day (a new label, a
-    new instance), missing roles, no answer from Prometheus, or an unknown pattern. Check the model
-    too:
+    The re-check could not decide. `contributions` in the verdict says why: the history is shorter
+    than a day (a new label, a new instance), metrics are missing, Prometheus did not answer, or the
+    pattern is unknown. Also check the model and Prometheus:
 
     ```console
     $ curl -H "$H" $S/api/v1/model | jq '{version, problem, drift}'
     $ curl $P/-/ready
     ```
 
-    **To lift it:** the history grows by itself. Meanwhile a playbook can ask a person
-    (`undecided`), or use `recheck` for faults that [the model does not
-    know](model.md#what-it-does-not-know).
+    **To lift it:** wait until the history is long enough. Meanwhile a playbook can ask a person
+    (`undecided`). For faults that [the model does not know](model.md#what-it-does-not-know), it can
+    use `recheck`.
     """
     verdict = inputs.verdict
     if verdict is None:
