@@ -1,4 +1,4 @@
-"""Writes a file in one move, so that a reader sees the old content or the new one."""
+"""Writes a file atomically: a reader sees the old content or the new content, never a part."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def write_atomically(
     """Write to a new file next to it, flush it to disk, and rename it. Raises OSError.
 
     `prepare` gets the new file's descriptor before the data; the file is removed if it raises. A
-    link stays a link to the file.
+    symbolic link is kept, and its target replaced.
     """
     path = path.resolve()
     new = path.with_name(f".{path.name}.new")

@@ -1,4 +1,4 @@
-"""The interface of an action: by it the executor and the guards treat all actions alike."""
+"""The interface of an action, through which the executor and the guards use every action."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class TargetKind(StrEnum):
 
 
 class Impact(StrEnum):
-    """The cost of an action to its target, least first."""
+    """The harm that an action does to its target, least first."""
 
     HARMLESS = "harmless"  # nothing in AWS changes
     REVERSIBLE = "reversible"  # it can be rolled back, and nothing is lost
@@ -45,7 +45,7 @@ class Progress(StrEnum):
 
 
 class Params(BaseModel):
-    """Base of an action's parameters: nothing unknown, nothing coerced."""
+    """Base of an action's parameters; unknown keys and coerced types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -54,9 +54,9 @@ class Params(BaseModel):
 class Call:
     """One step of a run, as its action sees it.
 
-    `token` ("RUN/STEP", at most 64 ASCII characters) names this step for ever: it goes into
-    whatever AWS lets us name. At least `min_healthy` instances of a group must stay. `before` is
-    what `observe` saw, `made` what `act` returned.
+    `token` ("RUN/STEP", at most 64 ASCII characters) names this step for ever; it is sent as client
+    token, comment or tag. At least `min_healthy` instances of a group must stay. `before` is what
+    `observe` saw, `made` what `act` returned.
     """
 
     aws: Aws
@@ -71,7 +71,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Observation:
-    """The target before the call; `already`: it is in the wished state."""
+    """The target before the call; `already`: it is already in the wanted state."""
 
     already: bool
     before: Mapping[str, Any]
@@ -79,7 +79,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class CallResult:
-    """The outcome of a call; `made` as `act` returns it."""
+    """The outcome of a call; `made` is what `act` returns."""
 
     outcome: Outcome
     made: Mapping[str, Any] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Undo:
 class Action(ABC):
     """One action. Its module's docstring explains it and shows a playbook step in YAML.
 
-    - `removes_capacity`: the target serves nothing for a while, or never again.
+    - `removes_capacity`: the target serves nothing for a while, or for good.
     - `released_at_end`: it is rolled back when its run ends.
     - `needs_approval`: a person must approve each step, whatever the mode.
     - `allowed_during_changes`: it may run while others change the target, as it ends or reports
@@ -122,7 +122,7 @@ class Action(ABC):
     undone_by: ClassVar[str | None] = None
 
     def bind(self, call: Call) -> Mapping[str, Any]:
-        """Parameters made absolute, once, inside the claim ("+2" becomes a number)."""
+        """Make parameters absolute, once, inside the claim: "+2" becomes a number."""
         return call.params
 
     @abstractmethod
@@ -143,16 +143,16 @@ class Action(ABC):
         return Progress.DONE
 
     def recovery_expr(self, call: Call, dispatched_at: float) -> str | None:
-        """PromQL that holds once the effect shows; None where AWS shows it."""
+        """PromQL that is true once the call has taken effect; None where AWS shows the effect."""
         del call, dispatched_at
         return None
 
     def undo(self, call: Call) -> Undo | None:
-        """The step that rolls it back, or None. It reads nothing."""
+        """The step that rolls the call back, or None. It reads nothing."""
         del call
         return None
 
     def unchanged_since(self, call: Call) -> bool:
-        """Whether the target is as the call left it: a person's change is not rolled back."""
+        """Whether the target is as the call left it: no rollback overwrites a person's change."""
         del call
         return False

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class MessengerError(Exception):
-    """A channel or Alertmanager refused, or did not answer. `sent`: it may have acted."""
+    """A channel or Alertmanager refused or did not answer; if `sent`, it may have acted."""
 
     def __init__(self, text: str, *, sent: bool) -> None:
         super().__init__(text)
@@ -20,7 +20,7 @@ class Messenger(Protocol):
         ...
 
     def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
-        """Silence alerts with exactly these labels; the id of the silence."""
+        """Silence alerts with exactly these labels. Returns the id of the silence."""
         ...
 
     def find_silences(self, comment: str) -> Sequence[str]:
@@ -37,9 +37,7 @@ class NullMessenger:
 
     def notify(self, to: str, title: str, text: str) -> None:
         del title, text
-        raise MessengerError(
-            f"no notification file is configured: {to!r} has no recipient", sent=False
-        )
+        raise MessengerError(f"{to!r} has no recipient: set SMARTCLOUDOPS_NOTIFY_FILE", sent=False)
 
     def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         del matchers, lasts_s, comment

@@ -7,9 +7,9 @@ from actions.reasons import Reason
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a guard, or the claim, does not let a run go on.
+    """The reason why a guard, or the claim, stops a run.
 
-    `retry_at` is when a repeat of the alert is decided again at the earliest, `caused_by` the run
+    A repeat of the alert is decided again at `retry_at` at the earliest; `caused_by` is the run
     whose action caused the alert.
     """
 

@@ -90,7 +90,7 @@ breakers = Table(
     Column("probe", String(26)),
 )
 
-# The write-ahead ledger: one row a step of a run. `undoes` is the step that this one reverses.
+# The write-ahead ledger: one row for each step. `undoes` is the step that this one reverses.
 intents = Table(
     "intents",
     metadata,
@@ -126,7 +126,7 @@ audit = Table(
     Index(None, "run_id"),
 )
 
-# The chain's end, locked for each append: it shows that a last record was cut off. Triggers allow
+# The chain's end, locked for each append, reveals the removal of the last records. Triggers allow
 # only records up to `pruned` to be removed, and none to be changed.
 audit_head = Table(
     "audit_head",

@@ -22,9 +22,9 @@ from actions.aws.client_set import Aws
 if TYPE_CHECKING:
     from types_boto3_cloudtrail.type_defs import LookupEventsRequestTypeDef
 
-# How late CloudTrail may show an event.
+# CloudTrail shows an event at most this long after its call.
 DELIVERY_DELAY_S = 900.0
-# How long LookupEvents returns an event.
+# LookupEvents returns the events of the last 90 days.
 EVENTS_KEPT_S = 90 * 86_400.0
 _PAUSE_S = 0.5
 _RUN = re.compile(r"\bsmartcloudops-run/([0-9A-Za-z]+)")
@@ -32,15 +32,15 @@ _REFUSED, _BROKEN = 400, 500
 
 
 class TrailError(Exception):
-    """A file of events cannot be used; the text says which file, and where in it."""
+    """A file of events cannot be read; the text has the file and the line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiCall:
-    """One call to AWS. `names` are all texts of its parameters.
+    """One call to AWS; `names` are all strings in its parameters.
 
-    `who` is the identity of its credentials, None where the source does not say. `late`: the source
-    may not show recent calls yet. `refused`: AWS did nothing.
+    `who` is the identity of its credentials, None where the source lacks it. `late`: the source may
+    not show recent calls yet. `refused`: AWS did nothing.
     """
 
     at: float
@@ -55,7 +55,7 @@ class ApiCall:
 def look_up_calls(
     aws: Aws, since: float, until: float, wait: Callable[[float], object] = time.sleep
 ) -> Iterator[ApiCall]:
-    """Changing calls in this region, from CloudTrail. Raises botocore's errors."""
+    """Calls that changed something in this region, from CloudTrail. Raises botocore's errors."""
     query: LookupEventsRequestTypeDef = {
         "LookupAttributes": [{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
         "StartTime": datetime.fromtimestamp(since, UTC),
@@ -146,7 +146,7 @@ def _of_emulator(call: Mapping[str, Any]) -> ApiCall:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Every text in a call's parameters."""
+    """Every string in a call's parameters."""
     if isinstance(value, Mapping):
         for item in value.values():
             yield from _texts(item)

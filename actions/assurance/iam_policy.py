@@ -1,4 +1,4 @@
-"""The IAM policy that a set of actions needs, and nothing more.
+"""The least IAM policy that a set of actions needs.
 
 Reads cannot be narrowed in IAM; changes are narrowed to resources with the opt-in tag where AWS has
 a condition for it. Source: the service authorization reference,
@@ -13,7 +13,7 @@ from actions.aws.inventory import OPT_IN_TAG, QUARANTINE_TAG
 from actions.base import Action
 from actions.catalog.registry import CATALOG
 
-# The reads of every decision, whatever the playbooks do.
+# Every decision makes these reads, with any playbooks.
 READS = (
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeInstanceRefreshes",
@@ -27,7 +27,7 @@ _TAGGED = {
     "autoscaling": {"StringEquals": {f"autoscaling:ResourceTag/{OPT_IN_TAG}": "true"}},
     "ec2": {"StringEquals": {f"aws:ResourceTag/{OPT_IN_TAG}": "true"}},
 }
-# Their resources never have the opt-in tag: created by the call, or no instances.
+# Resources of these calls have no opt-in tag: the call creates them, or they are no instances.
 _UNTAGGED = frozenset(
     {
         "ec2:CreateSnapshot",
@@ -137,7 +137,7 @@ def _changes(
 def _of_elastic_load_balancing(
     writes: Iterable[str], scope: PolicyScope
 ) -> Iterator[dict[str, Any]]:
-    """Targets are registered in target groups; weights belong to a listener's rule."""
+    """Registration changes a target group; weights change a listener's rule."""
     service = "elasticloadbalancing"
     for sid, suffix, kind in (
         ("ChangeTargets", "Targets", "targetgroup/*/*"),
@@ -162,7 +162,7 @@ def _of_systems_manager(writes: Iterable[str], scope: PolicyScope) -> Iterator[d
 
 
 def _marks(writes: Sequence[str], scope: PolicyScope) -> Iterator[dict[str, Any]]:
-    """Only the quarantine tag can be set: otherwise the role could opt in any instance."""
+    """Only the quarantine tag may be set: with other tags the role could opt in any instance."""
     if writes:
         own = {
             "ForAllValues:StringEquals": {"aws:TagKeys": [QUARANTINE_TAG]},

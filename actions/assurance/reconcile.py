@@ -11,9 +11,9 @@ from actions.base import Outcome
 from actions.catalog.registry import CATALOG, find_action
 from actions.execution.ledger import Intent
 
-# How far the clock here may differ from the clock that dates the calls.
+# Greatest difference allowed between this host's clock and the clock that dates the calls.
 TOLERANCE_S = 120.0
-# A file is dated with the last clock tick before its write.
+# A file's modification time may be one kernel clock tick before its write.
 _WRITTEN_S = 0.1
 # A data event, which LookupEvents does not return.
 # https://docs.aws.amazon.com/sns/latest/dg/logging-using-cloudtrail.html
@@ -50,7 +50,7 @@ class Reconciliation:
 
 
 def write_operations(action: str) -> frozenset[str]:
-    """The operations with which an action changes something; for a retired action, all known."""
+    """The AWS operations by which an action changes something; those of all for a retired one."""
     if action not in CATALOG:
         return _WRITES
     names = (name for name in find_action(action).permissions if not is_read(name))
@@ -72,7 +72,7 @@ def reconcile(
 ) -> Reconciliation:
     """Compare entries of the ledger with this service's own calls from `since` to `until`.
 
-    Entries may be older than `since`, for the calls right after it. `late`: calls of the last
+    Include entries from before `since`: they match calls right after it. `late`: calls of the last
     quarter of an hour before `until` may be missing.
     """
     sent = [
@@ -108,7 +108,7 @@ def reconcile(
 
 
 def _entry(call: ApiCall, sent: Iterable[Intent]) -> Intent | None:
-    """The step nearest in time of those that may have made this call."""
+    """Of the steps that may have made this call, the one sent nearest to its time."""
     fitting = (entry for entry in sent if _fits(call, entry))
     return min(fitting, key=lambda entry: abs(call.at - (entry.dispatched_at or 0.0)), default=None)
 
@@ -126,7 +126,7 @@ def _fits(call: ApiCall, entry: Intent) -> bool:
 
 
 def _names(entry: Intent) -> set[str]:
-    """The target, the token, and every text in the step's params and results."""
+    """The target, the token, and every string in the step's params and results."""
     token = f"{entry.run_id}/{entry.step}"
     return {entry.target, token, *_texts([entry.params, entry.before, entry.made])}
 
@@ -146,8 +146,8 @@ def _texts(value: object) -> Iterator[str]:
 def _lacks_call(
     entry: Intent, accepted: Mapping[tuple[str, int], int], *, since: float, late: bool
 ) -> bool:
-    """Whether the entry records a change, and no accepted call made it."""
-    # Of a retired action it is unknown which calls it made, and whether CloudTrail shows them.
+    """Whether the entry records a change that no accepted call made."""
+    # The calls of a retired action are unknown, so a missing one cannot be noticed.
     unseen = entry.action not in CATALOG or (late and write_operations(entry.action) <= _UNSEEN)
     in_range = (entry.dispatched_at or 0.0) - TOLERANCE_S >= since
     changed = entry.outcome is Outcome.CHANGED

@@ -9,7 +9,7 @@ from typing import Any
 
 from actions.catalog.registry import CATALOG
 
-# Permissions that would serve a thief of the role best, and that no playbook ever needs.
+# Permissions that no playbook needs and that a thief of the role would use first.
 _DANGEROUS = (
     "autoscaling:DeleteAutoScalingGroup",
     "autoscaling:UpdateAutoScalingGroup",
@@ -30,15 +30,15 @@ _DANGEROUS = (
     "sts:AssumeRole",
 )
 _SESSION = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
-# Names in one request of the simulation, which AWS pages at 100.
+# Permissions in one request: AWS pages the results of the simulation at 100.
 _AT_ONCE = 50
 
 
 def find_excess(sts: Any, iam: Any, granted: Collection[str]) -> Sequence[str]:
     """Permissions that IAM gives the caller and that are not in `granted`.
 
-    It tries dangerous permissions, and all that any playbook could need. Raises botocore's errors,
-    also where the caller may not run the simulation.
+    It simulates dangerous permissions, and all that any playbook could need. Raises botocore's
+    errors, also where the caller may not run the simulation.
     """
     needed = {permission for action in CATALOG.values() for permission in action.permissions}
     tried = sorted({*_DANGEROUS, *needed} - set(granted))

@@ -20,14 +20,14 @@ _EXISTS = "PreconditionFailed"
 
 
 class ArchiveError(Exception):
-    """The archive cannot be used, or its content is wrong; the text says which object and why."""
+    """The archive cannot be used, or its content is wrong; the text has object and cause."""
 
 
 class Archive(Protocol):
-    """Names have parts, separated by slashes. Each method may raise ArchiveError."""
+    """Objects by name, with slashes between its parts. Each method may raise ArchiveError."""
 
     def put(self, name: str, data: bytes, now: float) -> None:
-        """Store it; an object that has this name already is not changed."""
+        """Store the data, unless an object with this name exists."""
 
     def get(self, name: str) -> bytes: ...
 
@@ -78,7 +78,7 @@ class BucketArchive:
             until = datetime.fromtimestamp(now, UTC) + timedelta(days=self.lock_days)
             lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
         try:
-            # Otherwise a newer version would hide the locked one.
+            # Without this condition a newer version would hide the locked one.
             self.aws.s3.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", **lock)
         except AWS_ERRORS as error:
             if _code(error) != _EXISTS:

@@ -1,4 +1,4 @@
-"""The audit chain and its verification: pure, for a database and a file alike.
+"""The audit chain and its verification, for rows of a database or of a file; no input or output.
 
 Each record's SHA-256 covers the whole record and the hash of the record before. An attacker who can
 write everywhere can forge a whole new chain; a signed head (`actions.audit.signed_heads`) exposes
@@ -19,14 +19,14 @@ PRUNED = "audit_pruned"
 
 
 class ChainFault(StrEnum):
-    """What happened to the first record that does not hold."""
+    """The damage that the first invalid record shows."""
 
     ALTERED = "altered"
     REMOVED = "removed"
     INSERTED = "inserted"
     REORDERED = "reordered"
     TRUNCATED = "truncated"
-    REWRITTEN = "rewritten"  # the chain holds, but the signed head belongs to another
+    REWRITTEN = "rewritten"  # the chain is valid, but a signed head belongs to another chain
     HEAD_LOST = "head_lost"
 
 
@@ -40,7 +40,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Verification:
-    """`first_bad` is the sequence number of the first record that does not hold.
+    """`first_bad` is the sequence number of the first invalid record.
 
     `anchored` is the last record that a signed head covers.
     """
@@ -57,7 +57,8 @@ class Verifier:
     """Verifies one chain, in constant memory.
 
     `after` is the checkpoint before the first record. `end` is where the chain should end, or None
-    for unknown. `heads` are the hashes of signed heads by number: they outweigh the chain itself.
+    for unknown. `heads` are the hashes of signed heads by number: where they differ from the chain,
+    the chain is wrong.
     """
 
     after: Checkpoint = field(default_factory=lambda: Checkpoint(0, GENESIS))
@@ -67,17 +68,17 @@ class Verifier:
     _anchored: int | None = field(default=None, init=False)
 
     def verify(self, rows: Iterable[Row]) -> Verification:
-        """Read the rows in their order, up to the first that does not hold."""
+        """Verify the rows, in the order of their numbers, up to the first invalid record."""
         before, rest, place = self.after, iter(rows), self.after
         signed = self.heads.get(before.seq) == before.hash
         self._anchored = before.seq if signed else None
-        # No record is missing before the first; otherwise a later one may prove the pruning.
+        # True if no record is missing before the first; a later record may still prove the pruning.
         proven = before.seq == 0 or signed
         for row in rest:
             here = Checkpoint(before.seq + 1, before.hash)
             if not _holds(row, here):
                 if row.get("hash") != here.hash and _holds({**row, "seq": place.seq}, place):
-                    # Two rows for one number: the row before, which fits too, has no successor.
+                    # Two rows have one number: both fit, and no row follows the first of them.
                     return self._bad(place.seq, ChainFault.INSERTED)
                 return self._bad(here.seq, self._fault(row, here, rest))
             before, place = Checkpoint(here.seq, row["hash"]), here
@@ -109,7 +110,7 @@ class Verifier:
         )
 
     def _fault(self, row: Row, here: Checkpoint, rest: Iterator[Row]) -> ChainFault:
-        """What happened to the record that should stand here, where `row` does."""
+        """The damage, where `row` stands in place of the expected record."""
         seq, digest = row.get("seq"), row.get("hash")
         linked, twice, elsewhere = self.end is not None and self.end.hash == digest, False, False
         for other in rest:
@@ -149,7 +150,7 @@ def _whole(row: Row) -> bool:
 
 
 def _proves_pruning(row: Row, checkpoint: Checkpoint) -> bool:
-    """Whether this record says that all records up to the checkpoint were pruned."""
+    """Whether this record proves that all records up to the checkpoint were pruned."""
     if row.get("event") != PRUNED or checkpoint.seq == 0:
         return False
     try:

@@ -1,7 +1,7 @@
-"""Copies of the audit as JSON Lines: extended by each export, verified without the database.
+"""Copies of the audit as JSON Lines, which are verified without the database.
 
-One record a line, exactly as its hash covers it. A file has up to ten thousand records, its name
-says which, and it is never written again.
+Each export adds the new records, one a line, exactly as its hash covers it. A file has up to ten
+thousand records, has the first and last number in its name, and is never written again.
 """
 
 import json
@@ -33,7 +33,7 @@ class Exported:
 def export(read: Reading, archive: Archive, now: float) -> Exported:
     """Copy the records that the archive lacks; `read` opens a snapshot, one for each file.
 
-    Raises ArchiveError, also where the chain does not continue the archive.
+    Raises ArchiveError, also where the chain does not continue the archived one.
     """
     last, records = last_exported(archive), 0
     while chunk := _next(read, last):
@@ -48,7 +48,7 @@ def export(read: Reading, archive: Archive, now: float) -> Exported:
 
 
 def _next(read: Reading, last: Checkpoint) -> list[Row]:
-    # Closed before the archive is written: a database ends transactions that idle.
+    # Closed before the archive is written: a database aborts a transaction that idles.
     with read() as connection:
         return list(islice(log.rows(connection, last.seq), _RECORDS_A_FILE))
 
@@ -77,9 +77,9 @@ def verify(lines: Lines, heads: Mapping[int, str]) -> Verification:
 
 
 def _before(rows: Iterable[Row]) -> Checkpoint:
-    """The checkpoint before the lowest number; zero if a row follows no other.
+    """The checkpoint before the lowest number; zero if a row is the first of its chain.
 
-    A row that does not hold may lie about its number, but it had a place where it is now.
+    An invalid row may have any number, so its place in the file is counted instead.
     """
     lowest, broken = 0, 0
     before = GENESIS
@@ -98,7 +98,7 @@ def _before(rows: Iterable[Row]) -> Checkpoint:
 
 
 def _row(line: bytes) -> Row:
-    """A record from its canonical line; any other text is an empty row, which never holds."""
+    """A record from its canonical line; any other text gives an empty row, which is invalid."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

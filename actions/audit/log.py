@@ -1,4 +1,4 @@
-"""The audit log: who did what, in a chain of records that shows every later change."""
+"""The audit log: who did what, in a chain of records that reveals every later change."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,9 +47,9 @@ _ORIGIN: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 @contextmanager
 def coming_from(origin: Origin) -> Iterator[None]:
-    """Audit records of this person, written inside, get their origin.
+    """Add the origin to every audit record of this person that is written inside the block.
 
-    Set once where a call comes in, so that no write below can forget it.
+    The entry of the call sets it once, so that no write below can omit it.
     """
     token = _ORIGIN.set(origin)
     try:
@@ -60,7 +60,7 @@ def coming_from(origin: Origin) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Who did what. `detail` explains it: it must be JSON, and must not have secrets."""
+    """Who did what. `detail` must be JSON without secrets."""
 
     actor: str
     event: str
@@ -78,7 +78,7 @@ def append(connection: Connection, now: float, *events: Event) -> None:
         seq += 1
         row = {
             "seq": seq,
-            # As the database returns it: a whole number would be hashed without its ".0".
+            # A float, as the database returns it: an int would be hashed without its ".0".
             "at": float(now),
             "actor": event.actor,
             "event": event.event,
@@ -95,7 +95,7 @@ def append(connection: Connection, now: float, *events: Event) -> None:
 def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Verification:
     """Verify the whole chain, oldest record first, in constant memory.
 
-    `heads` are the hashes of records by number, as signed heads have them.
+    `heads` are the hashes of records by number, from signed heads.
     """
     head = connection.execute(select(audit_head)).one_or_none()
     if head is None:
@@ -110,7 +110,7 @@ def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Ve
 
 
 def last_checkpoint(connection: Connection, earlier: Checkpoint | None) -> Checkpoint | None:
-    """The end of the chain; None where it no longer has `earlier`, an end of before."""
+    """The chain's last record. None if `earlier`, once the last, was removed or changed."""
     head = connection.execute(select(audit_head)).one()
     if earlier is not None and earlier.seq >= head.pruned:
         query = select(audit.c.hash).where(audit.c.seq == earlier.seq)

@@ -20,10 +20,10 @@ def last_prunable(
     keys: Collection[Ed25519PublicKey],
     before: float,
 ) -> Checkpoint | None:
-    """The last record that may be removed: older than `before`, exported, and covered by a head.
+    """The last record that may be removed: older than `before`, exported, and under a signed head.
 
     `read` opens a snapshot; `before` is in epoch seconds. None where no record may be removed.
-    Raises ArchiveError, also where the export does not hold.
+    Raises ArchiveError, also where the export is invalid.
     """
     with read() as connection:
         pruned, old = _old(connection, before)
@@ -36,13 +36,13 @@ def last_prunable(
         partial(export.read_lines, archive), {checkpoint.seq: checkpoint.hash}
     )
     if not verification.ok:
-        why = f"record {verification.first_bad} does not hold: {verification.fault}"
-        raise ArchiveError(f"nothing is pruned, as the export is not whole: {why}")
+        why = f"record {verification.first_bad} is invalid ({verification.fault})"
+        raise ArchiveError(f"nothing was pruned: verifying the export failed: {why}")
     query = select(records.c.hash).where(records.c.seq == checkpoint.seq)
     with read() as connection:
         if connection.execute(query).scalar_one_or_none() != checkpoint.hash:
             raise ArchiveError(
-                f"nothing is pruned: record {checkpoint.seq} differs from its signed head"
+                f"nothing was pruned: record {checkpoint.seq} differs from its signed head"
             )
     return checkpoint
 
@@ -56,7 +56,7 @@ def _old(connection: Connection, before: float) -> tuple[int, int]:
 
 
 def prune(connection: Connection, last: Checkpoint, actor: str, now: float) -> int:
-    """Remove all records up to this one, and record its hash; the number removed."""
+    """Remove all records up to `last`, and record its hash. Returns the number removed."""
     connection.execute(select(audit_head).with_for_update()).one()
     connection.execute(update(audit_head).values(pruned=last.seq))
     removed = connection.execute(delete(records).where(records.c.seq <= last.seq)).rowcount

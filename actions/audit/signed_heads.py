@@ -24,16 +24,16 @@ from actions.audit.chain import Checkpoint, canonical
 
 _FOLDER = "heads/"
 _PURPOSE = "smartcloudops audit head 1\n"
-# The newest head covers all before it; some older ones show where a forged chain begins.
+# The newest head covers all records; older heads show where a forged chain begins.
 _READ_MOST = 100
 
 
 class UnsignedError(ArchiveError):
-    """A file of a head has no signature by any of the keys."""
+    """A signed head has no signature by any of the keys."""
 
 
 class KeyFileError(Exception):
-    """The file of a key cannot be used; the text names the file and quotes nothing of it."""
+    """A key file cannot be used; the text has its path and none of its content."""
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:
@@ -88,7 +88,7 @@ def read_heads(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Mapping[
 
 
 def read_newest_head(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Checkpoint | None:
-    """The newest head signed by one of the keys; None if it is not a recent one.
+    """The newest head signed by one of the keys; None if none of the newest heads is.
 
     Raises ArchiveError.
     """
@@ -108,7 +108,7 @@ def read_head(archive: Archive, keys: Collection[Ed25519PublicKey], number: int)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise UnsignedError(f"{name}: this is not a signed head") from None
     if head.seq != number or not any(_signed_by(key, signature, fields) for key in keys):
-        raise UnsignedError(f"{name}: the signature does not hold")
+        raise UnsignedError(f"{name}: no given key signed this head")
     return head
 
 

@@ -1,4 +1,4 @@
-"""The clients as the rest of the program holds them; this module does not load boto3."""
+"""The AWS clients as the rest of the program takes them; this module does not load boto3."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -36,7 +36,7 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
 
 
 def connect_identity(*, timeout: float = 5) -> tuple[Any, Any]:
-    """Clients of STS and IAM, for questions about the caller itself."""
+    """Clients of STS and IAM, which describe the caller itself."""
     session = boto3.Session()
     config = Config(connect_timeout=timeout, read_timeout=timeout)
     return session.client("sts", config=config), session.client("iam", config=config)

@@ -1,4 +1,4 @@
-"""The surroundings of a target, read from AWS: health of its neighbours, changes by others."""
+"""Changes that others make to a target or its group, read from AWS."""
 
 import json
 import re
@@ -12,14 +12,14 @@ from actions.aws.inventory import Group
 
 # States of an instance refresh that has ended.
 _ENDED = frozenset({"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"})
-# In the user agent of this service's own calls.
+# The user agent of this service's own calls contains it.
 _OWN_CALL = re.compile(r"\bsmartcloudops-run/")
-# How far back CloudTrail is asked for changes by others.
+# CloudTrail is read this far back for changes by others.
 _RECENT_S = 900.0
 
 
 def active_refreshes(aws: Aws, group: str) -> Sequence[str]:
-    """Instance refreshes of the group that have not ended, in words. Raises botocore's errors."""
+    """A sentence for each unfinished instance refresh. Raises botocore's errors."""
     answer = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=10)
     return [
         f"an instance refresh of {group} is {refresh.get('Status')}"
@@ -29,7 +29,7 @@ def active_refreshes(aws: Aws, group: str) -> Sequence[str]:
 
 
 def ongoing_changes(target: str, group: Group) -> Sequence[str]:
-    """Signs in the group itself that others are changing it or its member, in words."""
+    """A sentence for each sign in the group's data that others are changing it or its member."""
     signs = []
     if group.tags.get("smartcloudops:deploying", "false") != "false":
         signs.append(f"{group.name} has the tag smartcloudops:deploying")
@@ -41,7 +41,7 @@ def ongoing_changes(target: str, group: Group) -> Sequence[str]:
 
 
 def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str]:
-    """Changes that others made to this resource in the last quarter of an hour, in words.
+    """A sentence for each change that others made to this resource in the last 15 minutes.
 
     From CloudTrail; calls by this service and by AWS itself are left out. CloudTrail shows events
     minutes late, so an empty list proves nothing. Raises botocore's errors.

@@ -1,4 +1,4 @@
-"""Errors of AWS, classified: whether anything was done, and whether to try again."""
+"""Classifies errors of AWS: whether the call changed anything, and whether to try again."""
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -19,11 +19,11 @@ _NEVER_SENT = (
     PartialCredentialsError,
 )
 _SERVER_ERROR = 500
-# EC2 answers these with a 503, and yet nothing was done.
+# EC2 sends these with a 503 although it did nothing.
 _THROTTLED = frozenset(
     {"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"}
 )
-# Nothing was done, and the same call may succeed in a moment.
+# The call changed nothing, and may succeed when repeated.
 TRANSIENT = frozenset(
     {
         "ConnectTimeoutError",
@@ -39,7 +39,7 @@ TRANSIENT = frozenset(
         "Unavailable",
     }
 )
-# Nothing was done for lack of a permission: a heavier step would fail alike.
+# The role lacks a permission, so the call changed nothing; a heavier step would fail as well.
 NOT_AUTHORIZED = frozenset(
     {
         "AccessDenied",
@@ -60,7 +60,7 @@ NOT_AUTHORIZED = frozenset(
 
 
 def classify(error: ClientError | BotoCoreError) -> tuple[str, bool]:
-    """The error's name, and whether it says that nothing was done."""
+    """The error's name, and whether it proves that the call changed nothing."""
     if not isinstance(error, ClientError):
         return type(error).__name__, isinstance(error, _NEVER_SENT)
     code = error.response["Error"]["Code"]

@@ -1,4 +1,4 @@
-"""Instances and Auto Scaling groups, read by id; an answer about anything else is refused."""
+"""Instances and Auto Scaling groups, read by id; an answer about another resource is refused."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
-# Only an instance or group with this tag, as "true", is ever acted on.
+# Actions change only instances and groups whose tag has the value "true".
 OPT_IN_TAG = "smartcloudops:remediate"
 # Marks an instance in quarantine, and the snapshots of its disks.
 QUARANTINE_TAG = "smartcloudops:quarantined"
 GROUP_TAG = "aws:autoscaling:groupName"
-# A group with this tag, as "true", is a critical service.
+# The value "true" marks a group as a critical service.
 CRITICAL_TAG = "smartcloudops:critical"
 
 
 class NotActionableError(Exception):
-    """The target does not exist, or its state does not allow the action: nothing was done."""
+    """The target does not exist, or its state does not allow the action; nothing was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """An instance as its group sees it; `version` is that of its launch template.
+    """An instance as its group sees it; `version` is the version of its launch template.
 
     `protected`: its group may not choose it when it scales in.
     """
@@ -80,12 +80,14 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
 
     Raises NotActionableError where it does not exist; botocore's errors pass through.
     """
-    # AWS takes an empty filter for all instances: only a valid id is sent.
+    # Only a valid id is sent: an empty filter would match all instances.
     if not INSTANCE_ID.fullmatch(instance_id):
-        raise NotActionableError(f"{instance_id!r} is not an instance id")
+        raise NotActionableError(
+            f"{instance_id!r} is not an instance id: expected i- and hex digits"
+        )
     instances = _described(aws, Filters=[{"Name": "instance-id", "Values": [instance_id]}])
     if len(instances) != 1:
-        raise NotActionableError(f"{instance_id} does not exist")
+        raise NotActionableError(f"instance {instance_id} does not exist")
     return instances[0]
 
 
@@ -143,10 +145,10 @@ def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
     """
     name = read_instance(aws, instance_id).group
     if name is None:
-        raise NotActionableError(f"{instance_id} is in no Auto Scaling group")
+        raise NotActionableError(f"instance {instance_id} belongs to no Auto Scaling group")
     group = read_group(aws, name)
     if instance_id not in group.members:
-        raise NotActionableError(f"{instance_id} is not a member of {name} any more")
+        raise NotActionableError(f"instance {instance_id} has left Auto Scaling group {name}")
     return group, group.members[instance_id]
 
 
@@ -179,7 +181,7 @@ def _member(answer: "MemberTypeDef") -> Member:
 
 
 def _described(aws: Aws, **query: list[dict[str, str | list[str]]]) -> list[Instance]:
-    answer = aws.ec2.describe_instances(**query)  # type: ignore[arg-type] # the stubs want literals
+    answer = aws.ec2.describe_instances(**query)  # type: ignore[arg-type] # the stubs take only literals
     return [
         _instance(instance)
         for reservation in answer["Reservations"]

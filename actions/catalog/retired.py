@@ -1,6 +1,6 @@
 """An action of an earlier release that the catalogue no longer has.
 
-Records outlive the code: the ledger, runs under way and the audit log still name it.
+The ledger, unfinished runs and the audit log may still name it.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from actions.base import Action, Call, CallResult, Impact, Observation, Outcome,
 
 
 class RetiredAction(Action):
-    """Counts as disruptive, as nobody knows what it did; it never calls AWS."""
+    """Counts as disruptive, because its effect is unknown; it never calls AWS."""
 
     target = TargetKind.ANY
     impact = Impact.DISRUPTIVE
@@ -21,7 +21,7 @@ class RetiredAction(Action):
     permissions = ()
 
     def __init__(self, name: str) -> None:
-        self.name = name  # type: ignore[misc] # one class for all names that left
+        self.name = name  # type: ignore[misc] # one class for all removed names
 
     def observe(self, call: Call) -> Observation:
         self._refuse(call)
@@ -34,5 +34,5 @@ class RetiredAction(Action):
         return CallResult(Outcome.UNKNOWN)
 
     def _refuse(self, call: Call) -> Never:
-        text = f"{self.name} on {call.target} cannot be performed: it is no longer in the catalogue"
+        text = f"cannot perform {self.name} on {call.target}: this action was removed"
         raise NotActionableError(text)

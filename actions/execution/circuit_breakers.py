@@ -29,7 +29,7 @@ def read_all(connection: Connection) -> Mapping[str, Breaker]:
 
 
 def start_half_open_trial(connection: Connection, playbook: str, run_id: str) -> None:
-    """Make the run the trial of the breaker, if the breaker is open."""
+    """Make the run the trial of the breaker, where the breaker is open."""
     breaker = read_breaker(connection, playbook)
     if breaker.opened_at is not None:
         _write(connection, replace(breaker, probe=run_id))
@@ -41,7 +41,7 @@ def record_success(connection: Connection, playbook: str) -> None:
 
 
 def record_failure(connection: Connection, playbook: str, now: float) -> bool:
-    """Count one more failure; whether the breaker is open now."""
+    """Count one more failure. Returns whether the breaker is open now."""
     failures = read_breaker(connection, playbook).failures + 1
     opened_at = now if failures >= FAILURES else None
     _write(connection, Breaker(playbook=playbook, failures=failures, opened_at=opened_at))
@@ -49,7 +49,7 @@ def record_failure(connection: Connection, playbook: str, now: float) -> bool:
 
 
 def end_trial(connection: Connection, playbook: str, run_id: str) -> None:
-    """The run ended without a success or a failure: another run may be the trial."""
+    """Let another run be the trial, because this one ended without a success or a failure."""
     breaker = read_breaker(connection, playbook)
     if breaker.probe == run_id:
         _write(connection, replace(breaker, probe=None))

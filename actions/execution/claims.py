@@ -20,15 +20,15 @@ from actions.tables import claims, insert_into
 
 
 def claims_on(connection: Connection, *targets: str) -> Mapping[str, Claim]:
-    """Claims by target; a target that was never claimed is left out."""
+    """Claims by target, without targets that were never claimed."""
     rows = connection.execute(select(claims).where(claims.c.target.in_(targets)))
     return {row.target: _claim(row) for row in rows}
 
 
 def acquire(connection: Connection, request: ClaimRequest, now: float) -> int | Refusal:
-    """Claim the target, with all limits checked in the same transaction.
+    """Claim the target, and check all limits in the same transaction.
 
-    The fence of the claim, or why not. Claims are serialised.
+    Returns the claim's fence, or the refusal. Claims are serialised.
     """
     refusal = _why_not_claimable(connection, request, now)
     if refusal is not None:
@@ -57,7 +57,7 @@ def acquire(connection: Connection, request: ClaimRequest, now: float) -> int | 
 
 
 def _why_not_claimable(connection: Connection, request: ClaimRequest, now: float) -> Refusal | None:
-    """The guards of `rules`, checked again on rows that nobody changes until the claim is made."""
+    """The refusal by `rules`, on rows that stay locked until the claim is made."""
     refusal = _why_paused(connection, reverses=request.reverses, lock=True)
     if refusal is not None:
         return refusal
@@ -69,7 +69,7 @@ def _why_not_claimable(connection: Connection, request: ClaimRequest, now: float
 
 
 def _why_over_limit(connection: Connection, request: ClaimRequest, now: float) -> Refusal | None:
-    """The limit that the step would break, or None."""
+    """The refusal by a limit that the step would exceed, or None."""
     if request.counts:
         breaker = circuit_breakers.read_breaker(connection, request.playbook)
         refusal = rules.require_breaker_closed(breaker, request.run_id, now)
@@ -123,14 +123,16 @@ def why_lost(
         return paused
     claim = claims_on(connection, target).get(target)
     if claim is None or not claim.held or (claim.run_id, claim.fence) != (run_id, fence):
-        detail = f"the claim on {target} ended, or was made again"
+        detail = (
+            f"this run no longer holds the claim on {target}: the claim ended, or was made again"
+        )
         return rules.require_not_held(claim, run_id) or Refusal(Reason.TARGET_BUSY, detail)
     return None
 
 
 def _why_paused(connection: Connection, *, reverses: bool, lock: bool = False) -> Refusal | None:
-    """A step that reverses another one is stopped only by a pause of everything."""
-    # A rollback locks the switch as well: by it claims are serialised.
+    """The refusal by the kill switch; a rollback is stopped by a pause of everything alone."""
+    # A rollback locks the switch as well: that lock serialises claims.
     paused = kill_switch.read_paused(connection, lock=lock)
     if reverses:
         paused = kill_switch.stops_everything(connection)
@@ -138,7 +140,7 @@ def _why_paused(connection: Connection, *, reverses: bool, lock: bool = False) -
 
 
 def release(connection: Connection, *run_ids: str) -> None:
-    """End the holds of the runs; their cooldowns continue."""
+    """End the claims of the runs; their cooldowns continue."""
     if run_ids:
         connection.execute(update(claims).where(claims.c.run_id.in_(run_ids)).values(held=False))
         disruption_budget.release(connection, *run_ids)
@@ -147,7 +149,7 @@ def release(connection: Connection, *run_ids: str) -> None:
 def list_active(
     connection: Connection, now: float, *, after: str = "", limit: int | None = None
 ) -> Sequence[Claim]:
-    """Claims that are held or still cooling down, sorted by target, from the one after `after`."""
+    """Claims that are held or still cooling down, sorted by target, after the target `after`."""
     query = (
         select(claims)
         .where(or_(claims.c.held, claims.c.cooldown_until > now), claims.c.target > after)

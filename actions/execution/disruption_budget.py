@@ -10,7 +10,7 @@ from actions.aws.inventory import Group
 from actions.execution.records import Bounds, Scope, share
 from actions.tables import reservations
 
-# Lifecycle states of members that are leaving their group for good.
+# Lifecycle states of members that leave their group for good.
 _LEAVING = ("Terminating", "Terminated", "Detach")
 
 
@@ -61,7 +61,7 @@ def _scope(
 
 
 def reserved_by_others(connection: Connection, run_id: str) -> Mapping[str, frozenset[str]]:
-    """Targets that other runs have reserved, by scope; a scope without any is left out."""
+    """Targets that other runs have reserved, by scope, without empty scopes."""
     query = select(reservations.c.scope, reservations.c.target)
     reserved: dict[str, set[str]] = {}
     for scope, target in connection.execute(query.where(reservations.c.run_id != run_id)):

@@ -1,8 +1,9 @@
-"""Execute one step effectively once: claim, intent, call, outcome, each on disk before the next.
+"""Executes one step effectively once, with each record on disk before the next.
 
-A crash between any two leaves a record from which `execute`, called again, continues: before the
-call it starts over, after the call the action's `read_back` asks AWS what happened. An outcome that
-cannot be known is `unknown`. An idempotent action is then called again, any other never.
+The records are claim, intent, call and outcome. After a crash `execute`, called again, continues
+from the last: before the call it starts over, after the call the action's `read_back` asks AWS what
+happened. An outcome that cannot be known is `unknown`; then only an idempotent action is called
+again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,10 +27,10 @@ from actions.execution.step import Step, token_of
 from actions.messaging import Messenger, MessengerError
 from actions.refusal import Refusal
 
-# The scopes of a target in a group, or None.
+# Returns the scopes of a target in a group, or None.
 RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
 
-# Longer than a call takes to connect and to be answered: a younger call may still arrive at AWS.
+# A call connects and is answered within this time: a younger call may still arrive at AWS.
 _MAY_ARRIVE_S = 15.0
 # The fence of a step that takes no claim; those of claims count from 1.
 _NO_FENCE = 0
@@ -39,10 +40,10 @@ _NO_FENCE = 0
 class Executor:
     """`begin` opens a write transaction; `clock` gives epoch seconds.
 
-    `begin`, and `check`, which runs right before the call, raise where this process may not act
-    any more; another process then continues the step. `forbids` says why people's latest orders
-    do not allow the step: it runs in the transaction of the claim, and again in the one right
-    before the call. `recent_scopes` returns scopes that were read moments ago, or None.
+    `begin`, and `check`, which runs right before the call, raise where this process may no longer
+    act; another process then continues the step. `forbids` returns the refusal by people's latest
+    orders: it runs in the transaction of the claim, and again in the one right before the call.
+    `recent_scopes` returns recently read scopes, or None.
     """
 
     aws: Aws
@@ -54,7 +55,7 @@ class Executor:
     recent_scopes: RecentScopes
 
     def execute(self, step: Step) -> Intent | Refusal:
-        """The intent with its outcome, or why the step may not begin.
+        """Returns the intent with its outcome, or the refusal of the step.
 
         Raises botocore's errors where reading failed before anything was sent: try again later.
         """
@@ -80,13 +81,13 @@ class Executor:
         )
 
     def settle_unfinished(self, step: Step, intent: Intent) -> Intent:
-        """Settle an abandoned step, by what AWS shows of a call that may have been sent."""
+        """Settle an abandoned step by reading back a call that may have been sent."""
         if intent.stage is not Stage.DISPATCHED:
             return intent
         return self._settle(intent, *self._settle_after_crash(step, intent))
 
     def _prepare(self, step: Step) -> Intent | Refusal:
-        """Claim the target and observe it: the intent, settled where nothing is to be sent."""
+        """Claim the target and observe it: returns the intent, settled where no call is needed."""
         fence = self._claim(step)
         if isinstance(fence, Refusal):
             return fence
@@ -157,11 +158,12 @@ class Executor:
         reverses = step.reverses
         if reverses is not None and not reverses.action.unchanged_since(self.call(reverses.intent)):
             raise NotActionableError(
-                f"{step.target} is not as {reverses.intent.action} left it: somebody changed it"
+                f"{step.target} was changed after {reverses.intent.action}: "
+                "a rollback would overwrite that change"
             )
 
     def _start(self, step: Step, intent: Intent) -> Intent | Refusal:
-        """Record the new step, and call AWS where there is something to send."""
+        """Record the new step, and call AWS where a call is needed."""
         if intent.stage is not Stage.INTENT:
             with self.begin() as connection:
                 ledger.record(connection, intent)
@@ -170,7 +172,7 @@ class Executor:
         return refusal or self._settle(intent, *self._call(step, intent))
 
     def _record_dispatch(self, step: Step, intent: Intent) -> Refusal | None:
-        """Record the intent and its dispatch in one transaction, or why it may not be sent."""
+        """Record the intent and its dispatch, or the refusal to send it, in one transaction."""
         with self.begin() as connection:
             refusal, now = self._why_not_any_more(connection, step, intent), self.clock()
             after = (
@@ -211,7 +213,7 @@ class Executor:
         return self._settle(intent, result, error)
 
     def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
-        """The result of a call whose sender has died: a young call may still arrive at AWS."""
+        """The result of a call whose sender has died; a young call may still arrive at AWS."""
         result, error = self._read_back(step, intent, "no answer was recorded")
         young = self.clock() - (intent.dispatched_at or 0.0) < _MAY_ARRIVE_S
         if result.outcome is Outcome.FAILED and young:
@@ -235,7 +237,7 @@ class Executor:
         return CallResult(Outcome.CHANGED, created), None
 
     def _refused(self, step: Step, intent: Intent, why: str) -> tuple[CallResult, str | None]:
-        """A refused call changed nothing; but of several attempts an earlier one may have."""
+        """The result of a refused call: it changed nothing, but an earlier attempt may have."""
         if step.action.idempotent:
             return self._read_back(step, intent, why)
         return CallResult(Outcome.FAILED), why

@@ -15,7 +15,7 @@ from actions.tables import intents
 
 
 class Stage(StrEnum):
-    """How far a step got. The intent is recorded together with the stage that follows it."""
+    """The progress of a step. The intent is recorded together with the next stage."""
 
     INTENT = "intent"  # nothing was sent
     DISPATCHED = "dispatched"  # the call may have been sent
@@ -53,7 +53,7 @@ def read_intent(connection: Connection, run_id: str, step: int) -> Intent | None
 def intents_by_run(
     connection: Connection, run_ids: Sequence[str]
 ) -> Mapping[str, Sequence[Intent]]:
-    """Steps in their order by run id; a run without steps is left out."""
+    """Ordered steps by run id, without runs that have none."""
     query = select(intents).where(intents.c.run_id.in_(run_ids)).order_by(intents.c.step)
     by_run: dict[str, list[Intent]] = {}
     for row in connection.execute(query).mappings():
@@ -62,7 +62,7 @@ def intents_by_run(
 
 
 def dispatched_to(connection: Connection, targets: Sequence[str], since: float) -> Sequence[Intent]:
-    """Steps sent to AWS for these targets since then, and not refused; latest first."""
+    """Steps that were sent to AWS for these targets since `since` and not refused; latest first."""
     query = select(intents).where(
         intents.c.target.in_(targets),
         intents.c.dispatched_at >= since,
@@ -73,7 +73,7 @@ def dispatched_to(connection: Connection, targets: Sequence[str], since: float) 
 
 
 def sent_since(connection: Connection, since: float) -> Sequence[Intent]:
-    """Every step that may have been sent to AWS and had not ended by then; oldest first."""
+    """Every step that may have been sent to AWS and had not ended by `since`; oldest first."""
     query = select(intents).where(
         intents.c.dispatched_at.is_not(None),
         or_(intents.c.ended_at.is_(None), intents.c.ended_at >= since),
@@ -83,7 +83,7 @@ def sent_since(connection: Connection, since: float) -> Sequence[Intent]:
 
 
 def record(connection: Connection, *stages: Intent) -> None:
-    """Store a new step as it is at the last of these stages; each gets its audit record."""
+    """Store a new step at the last of these stages, with an audit record for each stage."""
     intent = stages[-1]
     values = vars(intent) | {
         "params": canonical(intent.params),
@@ -97,7 +97,7 @@ def record(connection: Connection, *stages: Intent) -> None:
 def settle(
     connection: Connection, intent: Intent, result: CallResult, error: str | None, now: float
 ) -> Intent:
-    """Record the outcome of the call; the intent as it is stored now."""
+    """Record the outcome of the call. Returns the intent as stored."""
     values = {
         "stage": Stage.OBSERVED,
         "outcome": result.outcome,
@@ -119,7 +119,7 @@ def _update(
     connection.execute(update(intents).where(*key).values(values))
     intent = read_intent(connection, run_id, step)
     if intent is None:
-        raise LookupError(f"step {step} of run {run_id} has no intent")
+        raise LookupError(f"the ledger has no intent for step {step} of run {run_id}")
     log.append(connection, now, _event(intent))
     return intent
 

@@ -29,7 +29,7 @@ def _since(column: Column[Any], moment: str) -> ScalarSelect[int]:
     return query.where(matches, attempts.c.at > bindparam(moment, type_=Double)).scalar_subquery()
 
 
-# One statement for all four counts: every step waits for it twice.
+# One statement for all four counts, because every step waits for it twice.
 _COUNTS = select(
     _since(attempts.c.target, "hour").label("target_hour"),
     _since(attempts.c.target, "day").label("target_day"),
@@ -56,7 +56,7 @@ def count(
     """Attempts of the last hour and day; a target without a group has no group attempts."""
     values = {
         "target": target,
-        # NULL equals nothing: otherwise all targets without a group would count together.
+        # NULL equals nothing, so that targets without a group are not counted together.
         "group_name": group or None,
         "playbook": playbook,
         "hour": now - HOUR_S,
@@ -79,7 +79,7 @@ def record(connection: Connection, attempt: Attempt) -> None:
 
 
 def is_recorded(connection: Connection, run_id: str, step: int | None = None) -> bool:
-    """Whether the run made an attempt that counts, with this step or with any."""
+    """Whether the run's step, or with None any of its steps, was counted as an attempt."""
     query = select(attempts.c.step).where(attempts.c.run_id == run_id)
     if step is not None:
         query = query.where(attempts.c.step == step)

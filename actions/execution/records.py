@@ -1,4 +1,4 @@
-"""What limits a step, as records: claims, attempts, circuit breakers, disruption budgets."""
+"""Records of what limits a step: claims, attempts, circuit breakers, disruption budgets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """The most attempts in any hour or day."""
+    """The most attempts allowed in any hour or day."""
 
     target_per_hour: int = 3
     target_per_day: int = 7
@@ -25,7 +25,7 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempts:
-    """How many attempts there were in the last hour and day."""
+    """The number of attempts in the last hour and day."""
 
     target_hour: int
     target_day: int
@@ -47,8 +47,8 @@ class Breaker:
 class Bounds:
     """How much of a group may be out of service at once.
 
-    `percent` of its instances, and never less than one; `min_healthy` instances must stay, by
-    default the group's own minimum.
+    `percent` of its instances, but at least one; `min_healthy` instances must stay, by default the
+    group's own minimum.
     """
 
     percent: float = 10.0

@@ -1,7 +1,7 @@
-"""Rules that the guards check on a snapshot, and the claim again on rows that it has locked.
+"""Rules that the guards check on a snapshot, and that the claim checks again on locked rows.
 
-Each gets the facts and returns the refusal, or None where the step may be done. A fact that is
-None is unknown, and refuses.
+Each takes the facts and returns the refusal, or None where it allows the step. A fact that is None
+is unknown, and is refused.
 
 ## state_unknown
 
@@ -50,7 +50,7 @@ def require_not_paused(*, paused: bool | None) -> Refusal | None:
 
 
 def require_not_held(claim: Claim | None, run_id: str) -> Refusal | None:
-    r"""Another run must not hold the claim; None is a target that was never claimed.
+    r"""No other run may hold the claim; None is a target that was never claimed.
 
     ## target_busy
 

@@ -23,7 +23,7 @@ class Step:
 
     No other run may hold one of `must_be_free`: an instance's group, a group's instances. No limit
     applies to a step that `reverses` another one: a rollback must not be stopped by them. A step
-    that does not `count` uses up no rate limit, as it belongs to a step that does. A step that
+    without `counts` uses up no rate limit: it belongs to a step that has it. A step that
     `escalates` calls people: it needs no claim, and only a pause of everything stops it.
     """
 
@@ -48,7 +48,7 @@ class Step:
         return token_of(self.run_id, self.index)
 
     def claim_request(self, scopes: Sequence[Scope]) -> ClaimRequest:
-        """The claim it needs; `scopes` are those in which the target would be out of service."""
+        """The claim that the step needs; in each of `scopes` the target would be out of service."""
         harmless = self.action.impact is Impact.HARMLESS
         return ClaimRequest(
             run_id=self.run_id,

@@ -648,7 +648,7 @@ def test_what_a_person_changed_is_not_rolled_back(whole: Whole) -> None:
     whole.pass_time(10)
     run = whole.only()
     assert (run.state, whole.aws.groups["web-asg"].desired) == (State.FAILED, 11)
-    assert "somebody changed it" in (run.outcome or "")
+    assert "a rollback would overwrite that change" in (run.outcome or "")
 
 
 def test_a_pause_of_everything_holds_a_rollback_back_until_it_is_over(whole: Whole) -> None:

@@ -8,7 +8,7 @@ from actions.base import Action, Call, CallResult, Observation, Outcome, TargetK
 
 
 class SetsCapacity(Action):
-    """The base of raising and lowering it: two calls set the same number."""
+    """Base of the actions that raise or lower it; a repeated call sets the same number."""
 
     target = TargetKind.GROUP
     idempotent = True

@@ -1,4 +1,4 @@
-"""The processes of Auto Scaling that can be suspended: the base of suspending and resuming.
+"""The processes of Auto Scaling that can be suspended: base of suspending and resuming them.
 
 Source: https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html
 """
@@ -36,13 +36,13 @@ Process = Literal[
 
 
 class ProcessesParams(Params):
-    """At least one: AWS takes an empty list for all processes."""
+    """At least one process: AWS reads an empty list as all processes."""
 
     processes: Annotated[list[Process], Field(min_length=1, max_length=9)]
 
 
 class ChangesProcesses(Action):
-    """Only processes that are not yet in the wished state are changed, and rolled back later."""
+    """Changes, and later rolls back, only processes that are not yet in the wanted state."""
 
     target = TargetKind.GROUP
     impact = Impact.REVERSIBLE
@@ -51,7 +51,7 @@ class ChangesProcesses(Action):
 
     @abstractmethod
     def missing(self, wanted: AbstractSet[str], suspended: AbstractSet[str]) -> AbstractSet[str]:
-        """Those of the wanted processes that are not yet in the wished state."""
+        """The requested processes that are not yet in the wanted state."""
 
     def observe(self, call: Call) -> Observation:
         suspended = read_group(call.aws, call.target).suspended

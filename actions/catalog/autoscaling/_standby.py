@@ -18,7 +18,7 @@ from actions.base import (
 class ChangesStandby(Action):
     """A member goes from the lifecycle state `start` to one of `reached`.
 
-    `difference` is what the call adds to the desired capacity, as AWS does it itself.
+    `difference` is the number that AWS adds to the desired capacity in the same call.
     """
 
     target = TargetKind.INSTANCE
@@ -34,12 +34,14 @@ class ChangesStandby(Action):
         if member.lifecycle in self.reached:
             return Observation(already=True, before=before)
         if member.lifecycle != self.start:
-            raise NotActionableError(f"{call.target} is {member.lifecycle}")
+            raise NotActionableError(
+                f"{call.target} is {member.lifecycle}: {self.name} needs a member in {self.start}"
+            )
         desired = group.desired + self.difference
         if self.difference < 0 and desired < group.minimum:
-            raise NotActionableError(f"{group.name} is at its minimum of {group.minimum}")
+            raise NotActionableError(f"{group.name} is at its minimum of {group.minimum} instances")
         if self.difference > 0 and desired > group.maximum:
-            raise NotActionableError(f"{group.name} is at its maximum of {group.maximum}")
+            raise NotActionableError(f"{group.name} is at its maximum of {group.maximum} instances")
         return Observation(already=False, before=before)
 
     def read_back(self, call: Call) -> CallResult:

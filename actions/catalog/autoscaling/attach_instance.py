@@ -49,9 +49,11 @@ class AttachInstance(Action):
         if call.target in group.members:
             return Observation(already=True, before=before)
         if state != "running":
-            raise NotActionableError(f"{call.target} is {state}")
+            raise NotActionableError(
+                f"{call.target} is {state}: only a running instance can be attached"
+            )
         if group.desired + 1 > group.maximum:
-            raise NotActionableError(f"{group.name} is at its maximum of {group.maximum}")
+            raise NotActionableError(f"{group.name} is at its maximum of {group.maximum} instances")
         return Observation(already=False, before=before)
 
     def act(self, call: Call) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ class DetachInstance(Action):
                 f"{call.target} is {member.lifecycle}: only a member in service can be detached"
             )
         if group.desired - 1 < group.minimum:
-            raise NotActionableError(f"{group.name} is at its minimum of {group.minimum}")
+            raise NotActionableError(f"{group.name} is at its minimum of {group.minimum} instances")
         return Observation(already=False, before={"group": group.name, "desired": group.desired})
 
     def act(self, call: Call) -> Mapping[str, Any]:

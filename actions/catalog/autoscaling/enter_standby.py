@@ -1,4 +1,4 @@
-"""Put one member of an Auto Scaling group into standby: it serves nothing, and can be examined.
+"""Put one member of an Auto Scaling group into standby, without traffic, for examination.
 
 The desired capacity is lowered by one, so that nothing is launched in its place, and must not fall
 below the group's minimum.

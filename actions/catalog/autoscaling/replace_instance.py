@@ -1,6 +1,6 @@
 """Terminate one member of an Auto Scaling group, so that the group launches another.
 
-The desired capacity stays. The instance, its memory and its disks are gone. A member that is
+The desired capacity stays. The instance, its memory and its disks are lost. A member that is
 protected from scale-in is refused, and so is a group whose launch process is suspended.
 
 ```yaml
@@ -10,8 +10,7 @@ protected from scale-in is refused, and so is a group whose launch process is su
     expr: count(up{asg="$asg"} == 1) >= bool 6
 ```
 
-Metrics of the old instance prove nothing after the replacement: such a step needs a verification
-of the group, as above.
+After the replacement, metrics of the old instance prove nothing: verify the group, as above.
 """
 
 from collections.abc import Mapping
@@ -37,7 +36,7 @@ class ReplaceInstance(Action):
     target = TargetKind.INSTANCE
     impact = Impact.DESTRUCTIVE
     removes_capacity = True
-    # By id, and without decrement: a second call cannot terminate another member.
+    # The call has the member's id and no decrement: a second call terminates no other member.
     idempotent = True
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
@@ -55,7 +54,7 @@ class ReplaceInstance(Action):
             raise NotActionableError(f"{call.target} is protected from scale-in")
         if group.suspended & _NEEDED:
             which = ", ".join(sorted(group.suspended & _NEEDED))
-            raise NotActionableError(f"{group.name} has suspended {which}")
+            raise NotActionableError(f"{group.name} has suspended {which}: resume it first")
         before = {"group": group.name, "desired": group.desired}
         return Observation(already=False, before=before)
 

@@ -43,9 +43,11 @@ class SetDesiredCapacity(SetsCapacity):
         wanted = _absolute(call.params["desired"], group.desired)
         desired = max(group.minimum, min(group.maximum, wanted))
         if desired == group.desired and wanted != group.desired:
-            raise NotActionableError(f"{call.target} is at its bound of {group.desired}")
+            raise NotActionableError(f"{call.target} is at its bound of {group.desired} instances")
         if desired < group.desired:
-            raise NotActionableError(f"{desired} is fewer than {call.target} has: use scale_in")
+            raise NotActionableError(
+                f"{call.target} has {group.desired} instances, more than {desired}: use scale_in"
+            )
         return {"desired": desired}
 
 

@@ -1,4 +1,4 @@
-"""An instance behind a security group without rules, its disks kept for forensics."""
+"""Isolates an instance by a security group without rules, and keeps its disks for forensics."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -31,14 +31,14 @@ GroupId = Annotated[str, StringConstraints(pattern=r"^sg-(?:[0-9a-f]{8}|[0-9a-f]
 
 
 class IsolationParams(Params):
-    """`security_group` has no rules, and lies in the instance's VPC."""
+    """`security_group` has no rules and belongs to the instance's VPC."""
 
     security_group: GroupId
     snapshot: bool = True
 
 
 def security_groups(call: Call) -> dict[str, list[str]]:
-    """Security groups by network interface of the instance."""
+    """Ids of security groups by id of the instance's network interface."""
     return {
         interface.get("NetworkInterfaceId", ""): sorted(
             group.get("GroupId", "") for group in interface.get("Groups", [])
@@ -55,29 +55,29 @@ def check_isolates(call: Call) -> None:
     )
     matches = answer.get("SecurityGroups", [])
     if len(matches) != 1:
-        raise NotActionableError(f"the security group {wanted} does not exist")
+        raise NotActionableError(f"security group {wanted} does not exist")
     group = matches[0]
     if group.get("IpPermissions"):
-        raise NotActionableError(f"the security group {wanted} lets something in")
-    # A security group is created with a rule that lets everything out.
+        raise NotActionableError(f"security group {wanted} has inbound rules: remove them")
+    # AWS creates each security group with a rule that allows all outbound traffic.
     if group.get("IpPermissionsEgress"):
-        raise NotActionableError(f"the security group {wanted} lets something out")
-    # Checked now: refused only at the assignment, the instance would be tagged and not isolated.
+        raise NotActionableError(f"security group {wanted} has outbound rules: remove them")
+    # Checked before any change: AWS refuses another VPC only after the instance was tagged.
     if any(interface.get("VpcId") != group.get("VpcId") for interface in _interfaces(call)):
-        raise NotActionableError(f"the security group {wanted} lies in another VPC")
+        raise NotActionableError(f"security group {wanted} is in another VPC than {call.target}")
 
 
 def is_isolated(call: Call) -> bool:
-    """Whether every interface has the isolating group alone."""
+    """Whether every interface has only the isolating group."""
     by_interface = security_groups(call)
     isolating = [call.params["security_group"]]
     return bool(by_interface) and all(ids == isolating for ids in by_interface.values())
 
 
 def isolate(call: Call) -> None:
-    """Tag the instance, keep its disks, and assign the isolating group; each safe to repeat."""
+    """Tag the instance, keep its disks, and assign the isolating group; each may be repeated."""
     tags = [{"Key": QUARANTINE_TAG, "Value": call.token}]
-    call.aws.ec2.create_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # it fits
+    call.aws.ec2.create_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # a dict of the same keys
     if call.params.get("snapshot", True):
         _keep_disks(call)
     isolating = [call.params["security_group"]]
@@ -85,7 +85,7 @@ def isolate(call: Call) -> None:
 
 
 def assign(call: Call, wanted: Mapping[str, Sequence[str]]) -> None:
-    """Give interfaces their security groups."""
+    """Set the security groups of the interfaces."""
     for interface, ids in wanted.items():
         call.aws.ec2.modify_network_interface_attribute(
             NetworkInterfaceId=interface, Groups=list(ids)

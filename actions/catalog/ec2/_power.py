@@ -1,4 +1,4 @@
-"""Whether an instance runs: the base of starting and stopping it."""
+"""Base of the actions that start or stop an instance."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ STOPPED = frozenset({"stopping", "stopped"})
 
 
 class ChangesPower(Action):
-    """`reached` are the states of an instance that goes to `final`, and `final` itself."""
+    """`reached` are the state `final` and the states on the way to it."""
 
     target = TargetKind.INSTANCE
     idempotent = True

@@ -33,7 +33,7 @@ class EndEmergencyShutdown(Action):
     def observe(self, call: Call) -> Observation:
         state = read_instance(call.aws, call.target).state
         if state not in RUNNING | {"stopped"}:
-            raise NotActionableError(f"{call.target} is {state}")
+            raise NotActionableError(f"{call.target} is {state}: it must be stopped or running")
         released = _release.observe(call)
         already = released.already and state in RUNNING
         return Observation(already=already, before={**released.before, "state": state})

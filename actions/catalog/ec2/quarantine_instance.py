@@ -1,6 +1,6 @@
 """Cut one instance off from the network, and keep its disks for forensics; it keeps running.
 
-Every interface gets the isolating security group alone; the instance is tagged
+Every interface gets only the isolating security group; the instance is tagged
 `smartcloudops:quarantined`, and a snapshot of each disk is taken first.
 
 ```yaml
@@ -50,7 +50,10 @@ class QuarantineInstance(Action):
         state = read_instance(call.aws, call.target).state
         groups = security_groups(call)
         if state not in {"running", "stopped"} or not groups:
-            raise NotActionableError(f"{call.target} is {state}, with {len(groups)} interfaces")
+            raise NotActionableError(
+                f"{call.target} is {state} with {len(groups)} interfaces: "
+                "only a running or stopped instance with an interface can be quarantined"
+            )
         return Observation(already=is_isolated(call), before={"groups": groups})
 
     def act(self, call: Call) -> Mapping[str, Any]:

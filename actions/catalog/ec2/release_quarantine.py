@@ -49,13 +49,16 @@ class ReleaseQuarantine(Action):
     def observe(self, call: Call) -> Observation:
         groups = security_groups(call)
         if groups.keys() != call.params["groups"].keys():
-            raise NotActionableError(f"{call.target} has other interfaces than before")
+            raise NotActionableError(
+                f"{call.target} has other interfaces than before its quarantine: "
+                "set its security groups by hand"
+            )
         return Observation(already=self._released(call), before={"groups": groups})
 
     def act(self, call: Call) -> Mapping[str, Any]:
         assign(call, call.params["groups"])
         tags = [{"Key": QUARANTINE_TAG}]
-        call.aws.ec2.delete_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # it fits
+        call.aws.ec2.delete_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # a dict of the same keys
         return {}
 
     def read_back(self, call: Call) -> CallResult:

@@ -38,7 +38,9 @@ class StopInstance(ChangesPower):
         if instance.group is not None:
             group, member = read_member(call.aws, call.target)
             if "ReplaceUnhealthy" not in group.suspended and member.lifecycle != "Standby":
-                raise NotActionableError(f"{group.name} would replace a stopped member")
+                raise NotActionableError(
+                    f"{group.name} would replace {call.target}: suspend ReplaceUnhealthy first"
+                )
         return Observation(already=instance.state in STOPPED, before={"state": instance.state})
 
     def act(self, call: Call) -> Mapping[str, Any]:

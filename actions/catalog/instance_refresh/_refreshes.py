@@ -1,4 +1,4 @@
-"""Instance refreshes of a group: the base of cancelling and rolling one back.
+"""Instance refreshes of a group, and the base of cancelling or rolling one back.
 
 States: https://docs.aws.amazon.com/autoscaling/ec2/userguide/check-status-instance-refresh.html
 """
@@ -60,7 +60,7 @@ class EndRefreshParams(Params):
 
 
 class EndsRefresh(Action):
-    """`states` are the status of a refresh that is being ended, and its status then."""
+    """`states` are the status of a refresh while it is being ended, and its final status."""
 
     target = TargetKind.GROUP
     impact = Impact.DISRUPTIVE
@@ -74,7 +74,9 @@ class EndsRefresh(Action):
         running = find_active(call.aws, group.name)
         wanted = call.params.get("refresh_id")
         if running is None or wanted not in {None, running}:
-            raise NotActionableError(f"{group.name} has no such unfinished instance refresh")
+            raise NotActionableError(
+                f"{group.name} has no unfinished instance refresh {wanted or 'of any id'}"
+            )
         already = read_statuses(call.aws, group.name)[running] in self.states
         return Observation(already=already, before={"refresh_id": running})
 

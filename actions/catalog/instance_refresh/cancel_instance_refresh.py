@@ -1,6 +1,7 @@
 """Cancel the unfinished instance refresh of an Auto Scaling group: no more members are replaced.
 
-Members already replaced stay so. Use it where AWS cannot roll back, as with the version `$Latest`.
+Members already replaced keep the new version. Use it where AWS cannot roll back, for example with
+the version `$Latest`.
 
 ```yaml
 - action: cancel_instance_refresh

@@ -1,4 +1,4 @@
-"""Replace the members of an Auto Scaling group a few at a time, by its launch template's version.
+"""Replace an Auto Scaling group's members by instances of its launch template, a few at a time.
 
 AWS keeps `min_healthy_percentage` of them serving. A group has at most one unfinished refresh. A
 refresh takes minutes: set the timeout of the playbook's verification to match.
@@ -59,7 +59,9 @@ class StartInstanceRefresh(Action):
         group = read_group(call.aws, call.target)
         statuses = read_statuses(call.aws, group.name)
         if ACTIVE & set(statuses.values()):
-            raise NotActionableError(f"{group.name} has an unfinished instance refresh")
+            raise NotActionableError(
+                f"{group.name} has an unfinished instance refresh: wait for it, or cancel it"
+            )
         return Observation(already=False, before={"refreshes": sorted(statuses)})
 
     def act(self, call: Call) -> Mapping[str, Any]:
@@ -76,7 +78,7 @@ class StartInstanceRefresh(Action):
         return {"refresh_id": answer.get("InstanceRefreshId", "")}
 
     def read_back(self, call: Call) -> CallResult:
-        """A refresh that was not listed before is this step's own, if it is the only new one."""
+        """Takes the only refresh that `observe` did not list as this step's own."""
         statuses = read_statuses(call.aws, call.target)
         new = [id_ for id_ in statuses if id_ not in call.before["refreshes"]]
         if len(new) == 1:

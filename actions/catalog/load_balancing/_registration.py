@@ -1,4 +1,4 @@
-"""Registration of an instance in target groups: the base of registering and deregistering it."""
+"""Base of registering an instance in target groups and deregistering it."""
 
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
@@ -36,7 +36,7 @@ class RegistrationParams(Params):
 
 
 def registered(aws: Aws, instance_id: str, arns: Sequence[str]) -> list[str]:
-    """Those of the target groups that send traffic to the instance."""
+    """The given target groups that send traffic to the instance."""
     return [
         arn
         for arn in arns
@@ -45,7 +45,7 @@ def registered(aws: Aws, instance_id: str, arns: Sequence[str]) -> list[str]:
 
 
 class ChangesRegistration(Action):
-    """`registers`: into the target groups, or out of them; `final` is the health state then."""
+    """`registers` says whether to add or to remove; `final` is the health state after that."""
 
     target = TargetKind.INSTANCE
     impact = Impact.REVERSIBLE

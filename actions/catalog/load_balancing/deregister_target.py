@@ -1,7 +1,7 @@
 """Take one instance out of its load balancer's target groups, after its connections are drained.
 
-The last healthy target is never taken out. A group with health checks by its load balancer may
-replace an instance that is registered nowhere: use `enter_standby` there.
+The last healthy target is never taken out. A group that uses its load balancer's health checks may
+replace an instance without registration: use `enter_standby` there.
 
 ```yaml
 - action: deregister_target
@@ -38,7 +38,7 @@ class DeregisterTarget(ChangesRegistration):
             states = read_target_states(call.aws, arn)
             healthy = {target for target, state in states.items() if state == "healthy"}
             if not healthy - {call.target}:
-                raise NotActionableError(f"no other healthy target is left in {arn}")
+                raise NotActionableError(f"no healthy target but {call.target} is left in {arn}")
         return Observation(already=not present, before={"target_groups": present})
 
     def act(self, call: Call) -> Mapping[str, Any]:

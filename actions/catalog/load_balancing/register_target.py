@@ -36,7 +36,9 @@ class RegisterTarget(ChangesRegistration):
             list(read_group(call.aws, instance.group).target_groups) if instance.group else []
         )
         if not arns:
-            raise NotActionableError(f"{call.target} belongs to no target group")
+            raise NotActionableError(
+                f"{call.target} belongs to no target group: name some in `target_groups`"
+            )
         present = registered(call.aws, call.target, arns)
         missing = [arn for arn in arns if arn not in present]
         return Observation(already=not missing, before={"target_groups": missing})

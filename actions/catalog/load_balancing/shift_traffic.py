@@ -73,7 +73,8 @@ class ShiftTraffic(Action):
         weights, wanted = _weights(_forward(call)), call.params["weights"]
         if weights.keys() != wanted.keys():
             raise NotActionableError(
-                "the rule forwards to other target groups than those of `weights`"
+                f"rule {call.params['rule']} forwards to other target groups "
+                "than those of `weights`"
             )
         return Observation(already=weights == wanted, before={"weights": weights})
 
@@ -93,7 +94,7 @@ class ShiftTraffic(Action):
                 actions.append(changed)
             else:
                 actions.append(_writable(action))
-        call.aws.elbv2.modify_rule(RuleArn=call.params["rule"], Actions=actions)  # type: ignore[arg-type] # as it was read
+        call.aws.elbv2.modify_rule(RuleArn=call.params["rule"], Actions=actions)  # type: ignore[arg-type] # in the form that AWS returned
         return {}
 
     def read_back(self, call: Call) -> CallResult:
@@ -113,15 +114,15 @@ class ShiftTraffic(Action):
 def _actions(call: Call) -> "list[ActionOutputTypeDef]":
     rules = call.aws.elbv2.describe_rules(RuleArns=[call.params["rule"]]).get("Rules", [])
     if len(rules) != 1:
-        raise NotActionableError(f"there is no such rule: {call.params['rule']}")
+        raise NotActionableError(f"rule {call.params['rule']} does not exist")
     return rules[0].get("Actions", [])
 
 
 def _writable(action: "ActionOutputTypeDef") -> dict[str, Any]:
-    """An action of the rule as AWS takes it, from the form in which AWS returns it."""
+    """Convert an action of the rule from the form AWS returns to the form AWS takes."""
     written: dict[str, Any] = dict(action)
     if "AuthenticateOidcConfig" in written:
-        # AWS never returns the client secret, and without this refuses the rule.
+        # AWS never returns the client secret, and refuses the rule without this flag.
         written["AuthenticateOidcConfig"] |= {"UseExistingClientSecret": True}
     return written
 
@@ -129,7 +130,9 @@ def _writable(action: "ActionOutputTypeDef") -> dict[str, Any]:
 def _forward(call: Call) -> "ActionOutputTypeDef":
     forwards = [action for action in _actions(call) if action["Type"] == "forward"]
     if len(forwards) != 1:
-        raise NotActionableError("the rule does not forward to target groups")
+        raise NotActionableError(
+            f"rule {call.params['rule']} needs exactly one forward action, and has {len(forwards)}"
+        )
     return forwards[0]
 
 

@@ -1,4 +1,4 @@
-"""The base of actions whose effect nothing shows afterwards, as whether a message arrived."""
+"""Base of actions whose effect cannot be read back, such as a sent message."""
 
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
 

@@ -1,7 +1,7 @@
 """Silence alerts about the target that the run itself is expected to cause, while the run lasts.
 
-It creates one silence for each alert name, which matches that name and this target. It ends with
-the run, or by itself after `duration_s`.
+It creates one silence for each alert name, which matches that name and this target. The silences
+end with the run, or after `duration_s` at the latest.
 
 ```yaml
 - action: reboot_instance
@@ -64,8 +64,8 @@ class CreateSilence(Action):
                 )
                 created.append(silence_id)
         except MessengerError as error:
-            # Reported as failed, the step would never be rolled back, and the silences before this
-            # one would outlive the run.
+            # Not reported as failed: a failed step is not rolled back, and the silences already
+            # created would outlive the run.
             raise MessengerError(str(error), sent=error.sent or bool(created)) from error
         return {"silences": created}
 

@@ -1,4 +1,6 @@
-"""Page people through a topic of SNS. A lost call is repeated: two pages are better than none.
+"""Page people through a topic of SNS.
+
+A call without an answer is repeated: two pages are better than none.
 
 ```yaml
 escalate:

@@ -1,7 +1,7 @@
-"""Commands that Systems Manager runs on an instance: the base of the actions that send one.
+"""Base of the actions that run a command on an instance through Systems Manager.
 
-SendCommand has no client token: the command's comment names the step, and before each send the
-step's command is looked up by it.
+SendCommand has no client token: the command's comment names the step, and each send first looks for
+a command with that comment.
 """
 
 from actions.aws.inventory import NotActionableError, read_instance
@@ -26,7 +26,7 @@ _PROGRESS = {
     "DeliveryTimedOut": Progress.FAILED,
     "ExecutionTimedOut": Progress.FAILED,
 }
-# How long the agent may take to fetch a command: later than this it would surprise people.
+# The agent must fetch a command within this time: a later run would surprise people.
 _DELIVERY_S = 60
 
 
@@ -46,7 +46,9 @@ class SendsCommand(Action):
         """Raises NotActionableError where the agent would not fetch a command now."""
         instance = read_instance(call.aws, call.target)
         if instance.state != "running":
-            raise NotActionableError(f"{call.target} is {instance.state}: it runs no command")
+            raise NotActionableError(
+                f"{call.target} is {instance.state}: only a running instance can run a command"
+            )
         answer = call.aws.ssm.describe_instance_information(
             Filters=[{"Key": "InstanceIds", "Values": [call.target]}]
         )
@@ -70,7 +72,7 @@ class SendsCommand(Action):
             answer = call.aws.ssm.get_command_invocation(
                 CommandId=command_id, InstanceId=call.target
             )
-        # SSM lists the invocation some time after it accepted the command.
+        # SSM lists the invocation a moment after it accepted the command.
         except call.aws.ssm.exceptions.InvocationDoesNotExist:
             return Progress.UNDERWAY
         return _PROGRESS.get(answer["Status"], Progress.UNDERWAY)

@@ -1,9 +1,9 @@
 """Run a document of Systems Manager on one instance: clean a disk, clear a cache.
 
 Only documents whose name begins with `SmartCloudOps-` are run: that prefix is the allow-list, here
-and in the IAM policy. `deploy/ssm/` has some; give your own the same prefix. A document gets each
-parameter as a document parameter, never as part of a command line, and a `Token` that names the
-step, by which it can refuse to run twice.
+and in the IAM policy. `deploy/ssm/` has examples; give your own documents the same prefix. A
+document gets each parameter as a document parameter, never as part of a command line. Its parameter
+`Token` names the step, so that the document can refuse to run twice.
 
 ```yaml
 - action: run_document

@@ -220,7 +220,7 @@ def test_the_last_healthy_target_stays(stubbed: Stubbed) -> None:
         stubbed.group(HOST, OTHER, target_groups=(BLUE,))
         for _ in range(2):
             stubbed.health(BLUE, host="unhealthy", other=other)
-        assert f"no other healthy target is left in {BLUE}" in _refused(_deregister, stubbed)
+        assert f"no healthy target but {HOST} is left in {BLUE}" in _refused(_deregister, stubbed)
 
 
 def test_a_target_is_taken_out_of_where_it_is_and_put_back_there(stubbed: Stubbed) -> None:
@@ -376,9 +376,9 @@ def test_a_rule_that_is_another_is_not_changed(stubbed: Stubbed) -> None:
     assert "other target groups" in _refused(_shift, stubbed, **params)
     redirect = {"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301"}}
     stubbed.answer("elbv2", "describe_rules", {"Rules": [{"Actions": [redirect]}]})
-    assert "does not forward" in _refused(_shift, stubbed, **params)
+    assert "needs exactly one forward action" in _refused(_shift, stubbed, **params)
     stubbed.answer("elbv2", "describe_rules", {"Rules": []})
-    assert "no such rule" in _refused(_shift, stubbed, **params)
+    assert "does not exist" in _refused(_shift, stubbed, **params)
     stubbed.fail("elbv2", "describe_rules", "RuleNotFound")
     with pytest.raises(ClientError):
         _shift.observe(stubbed.call(GROUP, **params))
@@ -397,10 +397,10 @@ def test_a_group_that_would_not_isolate_is_refused(action: Action, stubbed: Stub
     stubbed.answer("ec2", "describe_security_groups", {"SecurityGroups": []})
     assert "does not exist" in _refused(action, stubbed, **params)
     _security_group(stubbed, IpPermissions=[{"IpProtocol": "-1"}])
-    assert "lets something in" in _refused(action, stubbed, **params)
+    assert "has inbound rules" in _refused(action, stubbed, **params)
     _security_group(stubbed)
     stubbed.interfaces(_USUAL, vpc="vpc-0123456789abcdef1")
-    assert "lies in another VPC" in _refused(action, stubbed, **params)
+    assert "is in another VPC than" in _refused(action, stubbed, **params)
 
 
 @pytest.mark.parametrize("state", ["pending", "stopping", "shutting-down", "terminated"])
