@@ -7,19 +7,15 @@ parser. Deliveries pay for it: no callback for each header, no timer for each re
 
 import asyncio
 import math
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
-import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from receiver.http.connections import EVICTED, Connections
 from receiver.http.problems import MEDIA_TYPE, problem
 
-_log = structlog.get_logger()
 REQUEST_LINE_MAX = 8 * 1024
 HEAD_MAX = 32 * 1024
 # 32 KB of the shortest headers would become a megabyte of objects.
@@ -31,12 +27,8 @@ _SMALL_HEAD = 4 * 1024
 _BODY_BYTES_PER_S = 50_000
 # Requests that wait in one connection for the answer to an earlier one.
 _PIPELINE_MAX = 16
-_SWEEP_S = 1.0
-_REPORT_S = 60.0
 # What is read and dropped after a refusal, so that the client reads the answer and no reset.
 _DRAIN_S, _DRAIN_MAX = 2.0, 1024 * 1024
-# The share of the connections that makes room at once: each search costs time for all of them.
-_EVICTED_SHARE = 20
 
 _DETAILS = {
     HTTPStatus.BAD_REQUEST: "this is no valid HTTP request",
@@ -47,79 +39,11 @@ _DETAILS = {
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: "too many connections",
 }
-EVICTED = "evicted"
 REASONS = (EVICTED, *(str(int(status)) for status in _DETAILS))
 
 
 class _OverLimitError(Exception):
     """Stops the parser in the middle of a request."""
-
-
-@dataclass(eq=False)
-class Connections:
-    """The connections of one server: at most `most`, each with `head_s` seconds for its headers.
-
-    `count` is called with one of `REASONS` for each connection that was refused or closed.
-    """
-
-    most: int
-    head_s: float = 10.0
-    count: Callable[[str], None] = lambda _: None
-
-    def __post_init__(self) -> None:
-        # Bytes of unfinished heads.
-        self.unfinished = 0
-        self._open: set[BoundedProtocol] = set()
-        self._refused: Counter[str] = Counter()
-        self._report_at = self._swept_at = 0.0
-        self._sweeping = False
-
-    def admit(self, connection: "BoundedProtocol") -> bool:
-        """Whether there is room for one more; connections without a request make room."""
-        self._sweep_soon(connection.loop)
-        if len(self._open) >= self.most and not self._evict():
-            self.refused(str(int(HTTPStatus.SERVICE_UNAVAILABLE)))
-            return False
-        self._open.add(connection)
-        return True
-
-    def remove(self, connection: "BoundedProtocol") -> None:
-        self._open.discard(connection)
-
-    def refused(self, reason: str) -> None:
-        self._refused[reason] += 1
-        self.count(reason)
-
-    def _evict(self) -> bool:
-        waiting = sorted(
-            (connection for connection in self._open if connection.waits),
-            key=lambda connection: connection.due,
-        )
-        for connection in waiting[: max(1, self.most // _EVICTED_SHARE)]:
-            self.refused(EVICTED)
-            self.remove(connection)
-            connection.transport.abort()
-        return bool(waiting)
-
-    def _sweep_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._sweeping:
-            self._sweeping, self._swept_at = True, loop.time()
-            loop.call_later(_SWEEP_S, self._sweep, loop)
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what is overdue. After a standstill bytes may be there and unread: not then."""
-        now = loop.time()
-        if now - self._swept_at < 2 * _SWEEP_S:
-            overdue = [connection for connection in self._open if connection.due < now]
-            for connection in overdue:
-                connection.expire()
-        if self._refused and now >= self._report_at:
-            _log.warning("connections_refused", open=len(self._open), **self._refused)
-            self._refused.clear()
-            self._report_at = now + _REPORT_S
-        self._sweeping = False
-        if self._open or self._refused:
-            self._sweep_soon(loop)
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 
-from receiver.http.protocol import BoundedProtocol, Connections
+from receiver.http.connections import Connections
+from receiver.http.protocol import BoundedProtocol
 from receiver.settings import Settings
 
 _log = structlog.get_logger()

@@ -18,13 +18,12 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from receiver.http import server as serving
+from receiver.http.connections import EVICTED, Connections
 from receiver.http.protocol import (
-    EVICTED,
     HEAD_MAX,
     HEADERS_MAX,
     REQUEST_LINE_MAX,
     BoundedProtocol,
-    Connections,
 )
 from receiver.settings import Settings
 

@@ -1,0 +1,97 @@
+"""The connections of one server together: how many, and which are overdue."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+import structlog
+
+_log = structlog.get_logger()
+_SWEEP_S = 1.0
+_REPORT_S = 60.0
+# The share of the connections that makes room at once: each search costs time for all of them.
+_EVICTED_SHARE = 20
+EVICTED = "evicted"
+
+
+class Connection(Protocol):
+    """`due` is in the loop's time; `waits` is whether nobody works on a request of it."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    due: float
+
+    @property
+    def waits(self) -> bool: ...
+
+    def expire(self) -> None: ...
+
+
+@dataclass(eq=False)
+class Connections:
+    """The connections of one server: at most `most`, each with `head_s` seconds for its headers.
+
+    `count` is called with the reason (`protocol.REASONS`) for each connection refused or closed.
+    """
+
+    most: int
+    head_s: float = 10.0
+    count: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        # Bytes of unfinished heads.
+        self.unfinished = 0
+        self._open: set[Connection] = set()
+        self._refused: Counter[str] = Counter()
+        self._report_at = self._swept_at = 0.0
+        self._sweeping = False
+
+    def admit(self, connection: Connection) -> bool:
+        """Whether there is room for one more; connections without a request make room."""
+        self._sweep_soon(connection.loop)
+        if len(self._open) >= self.most and not self._evict():
+            self.refused(str(int(HTTPStatus.SERVICE_UNAVAILABLE)))
+            return False
+        self._open.add(connection)
+        return True
+
+    def remove(self, connection: Connection) -> None:
+        self._open.discard(connection)
+
+    def refused(self, reason: str) -> None:
+        self._refused[reason] += 1
+        self.count(reason)
+
+    def _evict(self) -> bool:
+        waiting = sorted(
+            (connection for connection in self._open if connection.waits),
+            key=lambda connection: connection.due,
+        )
+        for connection in waiting[: max(1, self.most // _EVICTED_SHARE)]:
+            self.refused(EVICTED)
+            self.remove(connection)
+            connection.transport.abort()
+        return bool(waiting)
+
+    def _sweep_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._sweeping:
+            self._sweeping, self._swept_at = True, loop.time()
+            loop.call_later(_SWEEP_S, self._sweep, loop)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what is overdue. After a standstill bytes may be there and unread: not then."""
+        now = loop.time()
+        if now - self._swept_at < 2 * _SWEEP_S:
+            overdue = [connection for connection in self._open if connection.due < now]
+            for connection in overdue:
+                connection.expire()
+        if self._refused and now >= self._report_at:
+            _log.warning("connections_refused", open=len(self._open), **self._refused)
+            self._refused.clear()
+            self._report_at = now + _REPORT_S
+        self._sweeping = False
+        if self._open or self._refused:
+            self._sweep_soon(loop)
