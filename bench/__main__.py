@@ -1,4 +1,4 @@
-"""`make bench`: one table of all figures, and `build/bench.json` for machines."""
+"""`make bench`: prints a table of all figures, and writes `build/bench.json`."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from bench.load.webhook_to_aws import webhook_to_aws
 
 _OUT, _PAGE = Path("build/bench.json"), Path("build/bench.md")
 _DATABASES = ("sqlite", "postgres")
-# The figures that are always in the file; null if one could not be measured.
+# The figures that the file always has; null if one could not be measured.
 _NAMED = (
     "ack_ratio_sqlite_c1",
     "ack_ratio_sqlite_c32",
@@ -38,7 +38,7 @@ _NAMED = (
 
 
 def main() -> int:
-    """0 if every figure was measured."""
+    """Measure all figures. Returns 0 if every figure was measured."""
     unrelated = Path(tempfile.mkdtemp(prefix="bench-"))
     (unrelated / "none.yaml").write_text(
         "name: none\nmatch: ['alertname=\"Other\"']\nsteps: [{action: reboot_instance}]\n"
@@ -58,7 +58,7 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="bench-"))
         try:
             figures |= measure(folder)
-        except Exception as error:  # noqa: BLE001 measure the other figures all the same
+        except Exception as error:  # noqa: BLE001 measure the remaining figures
             click.echo(f"{name}: {type(error).__name__}: {error}", err=True)
             failed = True
         finally:

@@ -41,7 +41,7 @@ _COLOURS = {
 
 
 class Timeline:
-    """One line an event with the seconds since the start, and a status line while waiting."""
+    """Prints one line for each event, with the seconds since the start, and a status line."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
@@ -56,7 +56,7 @@ class Timeline:
         )
 
     def waiting(self, text: str) -> None:
-        """A status line, on a terminal only, until `stop_waiting`."""
+        """Show a status line until `stop_waiting`, on a terminal only."""
         if not self.console.is_terminal:
             return
         if self._status is None:
@@ -71,7 +71,7 @@ class Timeline:
 
 
 def run(*, once: bool) -> int:
-    """The exit status: 0 only if every incident ended as expected."""
+    """Run the demo. Returns 0 only if every incident ended as expected."""
     end_with_make()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)

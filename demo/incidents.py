@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """`action` is the expected one; None expects the `refusal`."""
+    """`action` is the expected action; None expects the `refusal` instead."""
 
     fault: str
     group: str

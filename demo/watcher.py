@@ -1,4 +1,4 @@
-"""Plays a scripted incident and watches what every part of the demo does about it."""
+"""Plays a scripted incident and watches how every part of the demo reacts."""
 
 import json
 import time
@@ -177,7 +177,7 @@ class Watcher:
     def _note_recovery(
         self, members: Sequence[dict[str, Any]], incident: Incident, observed: Observed
     ) -> None:
-        # A surge continues: the group has recovered when it carries the traffic.
+        # A surge does not end: the group has recovered when it carries the traffic.
         well = all(
             member["health"] == "healthy" and (incident.whole_group or not member["faults"])
             for member in members

@@ -19,7 +19,7 @@ from demo.stack.postgres import Postgres
 from demo.stack.processes import Child, Processes, free_port, wait_announced, wait_ready
 from receiver.http.tokens import Role
 
-# As a container engine or systemd does.
+# A container engine or systemd waits as long.
 _RESTARTED_AFTER_S = 1.0
 _EMULATOR = ("-m", "demo.aws.server", "--port", "0", "--seed", "7", "--speed", "10")
 
@@ -49,13 +49,13 @@ class Replica:
         return False
 
     def start(self) -> None:
-        """Start it and wait until it is ready. Raises ProcessError."""
+        """Start the receiver and wait until it is ready. Raises ProcessError."""
         self.begin()
         self.ready()
 
     def begin(self) -> None:
         self.starts += 1
-        # Each start has its own log, so that the reason of the last end is kept.
+        # Each start has its own log, so that the log of a crash is kept.
         name = f"{self.name}.{self.starts}"
         self.child = begin_receiver(self.processes, self.env, name=name)
 
@@ -74,13 +74,13 @@ class Replica:
         return self.call("POST", "/webhook/alertmanager", Role.WEBHOOK, json=body)
 
     def gauge(self, name: str) -> float:
-        """A metric without labels."""
+        """The value of a metric without labels."""
         lines = self.call("GET", "/metrics").text.splitlines()
         (line,) = [line for line in lines if line.startswith(f"smartcloudops_{name} ")]
         return float(line.split()[1])
 
     def runs(self, since: float) -> list[dict[str, Any]]:
-        """All runs since then."""
+        """All runs since `since`."""
         runs: list[dict[str, Any]] = []
         cursor: str | None = ""
         start = datetime.fromtimestamp(since, UTC).isoformat()
@@ -99,7 +99,7 @@ class Replica:
 
 @dataclass(kw_only=True)
 class Cluster:
-    """`aws` is the URL of the emulated one."""
+    """`aws` is the URL of the emulated AWS."""
 
     aws: str
     database: Postgres
@@ -107,7 +107,7 @@ class Cluster:
     http: httpx.Client
 
     def leader(self) -> Replica | None:
-        """The replica that acts; None unless exactly one reports that it leads."""
+        """The leading replica; None unless exactly one reports that it leads."""
         leaders = [replica for replica in self.replicas if replica.alive and replica.leads()]
         return leaders[0] if len(leaders) == 1 else None
 
@@ -128,7 +128,7 @@ class Cluster:
 
 @dataclass
 class Supervisor:
-    """Starts a receiver again a second after it ended."""
+    """Restarts each receiver one second after it ended."""
 
     replicas: Sequence[Replica]
     _ended: dict[str, float] = field(default_factory=dict, init=False)
@@ -156,10 +156,10 @@ class ClusterSpec:
 def run_cluster(
     processes: Processes, spec: ClusterSpec, prometheus: Callable[[str, Sequence[str]], str]
 ) -> Iterator[Cluster]:
-    """The cluster when all its receivers are ready. Raises ProcessError, PostgresError, ToolsError.
+    """Run the cluster inside the block, which begins when all receivers are ready.
 
-    `prometheus` gets the URL of AWS and those of the receivers, and returns the URL that the
-    receivers query for metrics.
+    Raises ProcessError, PostgresError, ToolsError. `prometheus` is called with the URL of AWS and
+    the URLs of the receivers, and returns the URL that the receivers query for metrics.
     """
     emulator = processes.start("aws", [sys.executable, *_EMULATOR])
     tokens = create_tokens(spec.folder)

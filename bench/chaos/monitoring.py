@@ -1,4 +1,4 @@
-"""Prometheus, Alertmanager and the load balancer around the receivers of the chaos."""
+"""Prometheus, Alertmanager and the load balancer of `make chaos`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,20 +33,20 @@ class Deliveries:
         )
 
     def share_without(self, count: int) -> float | None:
-        """The share of the deliveries that are not among `count`; None where there are none."""
+        """The share of the deliveries other than `count` of them; None without deliveries."""
         return 1 - count / self.total if self.total else None
 
 
 @dataclass
 class ChaosMonitoring:
-    """Started with the first call of `start`; Prometheus can be killed and started again."""
+    """The parts around the receivers; `start` starts them, and Prometheus can be restarted."""
 
     processes: Processes
     folder: Path
     _running: Monitoring | None = field(default=None, init=False)
 
     def start(self, aws: str, receivers: Sequence[str]) -> str:
-        """Start all around the receivers; the URL of Prometheus."""
+        """Start all parts. Returns the URL of Prometheus."""
         proxy = haproxy.start(self.processes, folder=self.folder / "proxy", receivers=receivers)
         self._running = start_monitoring(
             self.processes,
@@ -68,7 +68,7 @@ class ChaosMonitoring:
     @property
     def running(self) -> Monitoring:
         if self._running is None:
-            raise RuntimeError("monitoring was not started")
+            raise RuntimeError("Prometheus cannot be restarted before `start`")
         return self._running
 
     def send(self, http: httpx.Client, alerts: Sequence[Mapping[str, Any]]) -> None:
@@ -76,7 +76,7 @@ class ChaosMonitoring:
         http.post(url, json=alerts).raise_for_status()
 
     def restart_prometheus(self) -> None:
-        """Kill it and start it again, without waiting for it."""
+        """Kill Prometheus and start it again, without waiting until it is ready."""
         prometheus = self.running.prometheus
         prometheus.kill()
         again = self.processes.start("prometheus", prometheus.command)
@@ -86,13 +86,13 @@ class ChaosMonitoring:
         wait_ready(self.running.prometheus, f"{self.running.prometheus_url}/-/ready")
 
     def deliveries(self, http: httpx.Client) -> Deliveries:
-        """All until now."""
+        """Alertmanager's counts so far."""
         counts: Counter[str] = Counter()
         for line in http.get(f"{self.running.alertmanager_urls[0]}/metrics").text.splitlines():
             for name in ("total", "failed_total"):
                 if line.startswith(f'alertmanager_notifications_{name}{{integration="webhook"'):
                     counts[name] += int(float(line.rpartition(" ")[2]))
-        # Alertmanager logs a success only where it was not the first try.
+        # Alertmanager logs a success only if an earlier try failed.
         log = self.running.alertmanagers[0].log
         tried_again = sum(
             "integration=webhook" in line and "Notify success" in line

@@ -1,4 +1,4 @@
-"""The report on the chaos: AWS's log of calls compared with the records."""
+"""The report of `make chaos`: compares AWS's log of calls with the records."""
 
 import json
 import subprocess
@@ -20,16 +20,16 @@ from demo.stack.processes import without_aws
 
 _REBOOT = "RebootInstances"
 _ROGUE = "ROGUE"
-# Of a group of six: a tenth, but at least one member, may be out at the same time.
+# A tenth of a group, but at least one member, may be out at once: one of six.
 _OUT_AT_MOST = 1
 _HOUR_S = 3600.0
-# A step is recorded this long after its claim at most; the cooldown starts at the claim.
+# The cooldown starts at the claim, and a step is recorded at most this long after it.
 _ON_RECORD_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caps:
-    """The most acts in any hour, and the least seconds between two acts on one target."""
+    """The most actions in any hour, and the least seconds between two actions on one target."""
 
     target: int
     group: int
@@ -39,11 +39,11 @@ class Caps:
 
 @dataclass(frozen=True, kw_only=True)
 class ChaosReport:
-    """Counts; `availability` and `taken` are shares in [0, 1].
+    """The counts of `make chaos`; `availability` and `taken` are shares in [0, 1].
 
     `availability` is the share of Alertmanager's deliveries that were answered 2xx at the first
-    try, `taken` the share that was answered 2xx after its retries. `planted_found`: a call that is
-    added to the log and one that is removed are found, and no other.
+    try, `taken` the share that was answered 2xx after its retries. `planted_found` says whether the
+    reconciliation finds one call added to the log and one removed from it, and no other.
     """
 
     rounds: int
@@ -71,7 +71,7 @@ class ChaosReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ChaosFacts:
-    """What the chaos did: the alerts that it sent, its limits, its deliveries and disasters."""
+    """The input of the report: alerts sent, limits, deliveries and disasters."""
 
     sent: AbstractSet[str]
     caps: Caps
@@ -83,7 +83,7 @@ class ChaosFacts:
 def evaluate(
     cluster: Cluster, runs: Sequence[Mapping[str, Any]], facts: ChaosFacts, folder: Path
 ) -> ChaosReport:
-    """Compares the alerts that were sent with the runs, and all calls with the records."""
+    """Compare the alerts that were sent with the runs, and all calls with the records."""
     of_chaos = [run for run in runs if "n" in run["alert"]["labels"]]
     acked = {run["alert"]["labels"]["n"] for run in of_chaos}
     calls = [call for call in cluster.calls(_REBOOT) if call["status"] in (0, 200)]
@@ -116,7 +116,7 @@ def _explained(run: Mapping[str, Any]) -> bool:
 
 
 def count_together(runs: Sequence[Mapping[str, Any]]) -> int:
-    """How often more members of a group were out at the same time than allowed."""
+    """Count the moments at which more members of a group were out than allowed."""
     spans: defaultdict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
     for run in runs:
         begun = [step for step in run["steps"] if step["outcome"] != "failed"]
@@ -133,7 +133,7 @@ def count_together(runs: Sequence[Mapping[str, Any]]) -> int:
 def count_over_caps(
     calls: Sequence[Mapping[str, Any]], fleet: Sequence[Mapping[str, Any]], caps: Caps
 ) -> int:
-    """How often AWS' own log has more acts in an hour than the caps allow."""
+    """Count the actions in AWS' own log beyond the caps for any hour."""
     groups = {instance["instance_id"]: instance["asg"] for instance in fleet}
     times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for call in calls:
@@ -148,7 +148,7 @@ def count_over_caps(
 
 
 def count_in_cooldown(runs: Sequence[Mapping[str, Any]], cooldown_s: float) -> int:
-    """How often a target was acted on again within its cooldown."""
+    """Count the actions on a target within its cooldown."""
     times: defaultdict[str, list[float]] = defaultdict(list)
     for run in runs:
         for step in run["steps"]:
@@ -201,7 +201,7 @@ def _command(cluster: Cluster, *arguments: str) -> "subprocess.CompletedProcess[
         env={**without_aws(), **cluster.replicas[0].env},
         capture_output=True,
         text=True,
-        # A whole hour's records.
+        # Reads the records of one hour.
         timeout=900,
         check=False,
     )

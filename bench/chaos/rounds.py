@@ -1,9 +1,9 @@
 """`make chaos`: kills receivers, database and Prometheus at random in a storm while AWS fails.
 
-Two receivers share one PostgreSQL; each is started again a second after it ended. A real HAProxy is
-before them, and a real Alertmanager retries and repeats by itself. Afterwards the log of the
-emulated AWS is compared with the records: nothing lost, nothing done twice, no limit exceeded, no
-call without a record and no record without a call.
+Two receivers share one PostgreSQL behind a real HAProxy; each is restarted one second after it
+ended. A real Alertmanager retries and repeats its deliveries. Afterwards the log of the emulated
+AWS is compared with the records: no alert lost, no action done twice, no limit exceeded, no call
+without a record and no record without a call.
 """
 
 import json
@@ -27,7 +27,7 @@ from bench.chaos.report import Caps, ChaosFacts, ChaosReport, evaluate
 from demo.stack.processes import Processes
 
 _OUT = Path("build/chaos.json")
-# Over 60 rounds some of them are reached, towards the end.
+# Chosen so that 60 rounds reach some of them towards the end.
 _CAPS = Caps(target=15, group=100, playbook=190, cooldown_s=20.0)
 _PLAYBOOK = f"""
 name: chaos
@@ -43,9 +43,9 @@ recheck: ['up{{instance_id="$instance_id"}} == bool 1']
 steps: [{{action: reboot_instance}}]
 verify: {{expr: 'up{{instance_id="$instance_id"}} == bool 1', for: 0s, timeout: 30s}}
 """
-# Instances of each group that alert in a round: a third would make it a storm without acts.
+# Instances of each group that alert in a round: a third of them would start the storm guard.
 _ALERTING = 2
-# Alertmanager sends a resolve at the next `group_interval`.
+# Alertmanager sends a resolved alert at the next `group_interval`.
 _ROUND_S, _ENDS_S, _CALM_S, _PATIENCE_S = 10.0, 20.0, 15.0, 150.0
 _CHUNKS = 20
 _RARELY = 0.2
@@ -68,7 +68,7 @@ _FAULTS: Sequence[Mapping[str, object]] = (
 
 @dataclass
 class _Chaos:
-    """The rounds of one run, and what they sent."""
+    """The rounds of one `make chaos`, and the alerts that they sent."""
 
     cluster: Cluster
     monitoring: ChaosMonitoring
@@ -79,7 +79,7 @@ class _Chaos:
     turn: int = 0
 
     def round(self, incidents: int) -> list[str]:
-        """One storm with its disasters, until every run has ended; the names of the disasters."""
+        """Play one storm with disasters until every run has ended. Returns the disasters' names."""
         began, started = time.time(), time.monotonic()
         alerts = self._alerts(self._next_instances(), incidents)
         size = -(-incidents // _CHUNKS)
@@ -98,7 +98,7 @@ class _Chaos:
         return [name for _, (name, _) in events if name != "send"]
 
     def wait(self, until: float) -> None:
-        """Let time pass, in which a receiver that ended is started again."""
+        """Let time pass, and restart receivers that ended."""
         while (left := until - time.monotonic()) > 0:
             self.supervisor.restart_ended()
             time.sleep(min(left, _POLL_S))
@@ -153,7 +153,7 @@ class _Chaos:
             name = f"{self.turn}-{number}"
             self.sent.add(name)
             labels = {
-                # Alertmanager groups by the name, so that each alert is a delivery of its own.
+                # Alertmanager groups by the name, so each alert is its own delivery.
                 "alertname": f"Chaos-{name}",
                 "remediation": "chaos",
                 "severity": self.chance.choice(("warning", "info")),
@@ -167,7 +167,7 @@ class _Chaos:
         return alerts
 
     def _restore(self) -> None:
-        """Wait until all parts are ready; a receiver may end in the meantime without a database."""
+        """Wait until all parts are ready; without a database a receiver may end meanwhile."""
         self.cluster.heal()
         until = time.monotonic() + _PATIENCE_S
         while not all(replica.serves for replica in self.cluster.replicas):
@@ -177,7 +177,7 @@ class _Chaos:
         self.monitoring.wait_ready()
 
     def _wait_ended(self, names: set[str], since: float) -> None:
-        """Wait until each alert has a run that has ended; after the timeout it counts as lost."""
+        """Wait until each alert has an ended run; after the timeout an alert counts as lost."""
         until = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until:
             runs = self.cluster.replicas[0].runs(since)
@@ -188,7 +188,7 @@ class _Chaos:
 
 
 def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> ChaosReport:
-    """Rounds of so many incidents each. The same seed strikes at the same moments."""
+    """Play the rounds, each with `incidents`. One seed gives disasters at the same moments."""
     (folder / "playbooks").mkdir()
     (folder / "playbooks/chaos.yaml").write_text(_PLAYBOOK)
     began = time.time()
@@ -207,7 +207,7 @@ def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> ChaosRepor
                 started, before = time.monotonic(), monitoring.deliveries(cluster.http)
                 disasters = run.round(incidents)
                 if number + 1 < rounds:
-                    # Alertmanager sends the resolves before the next storm begins.
+                    # Alertmanager sends the resolved alerts before the next storm begins.
                     run.wait(started + _ROUND_S + _ENDS_S + _CALM_S)
                 took = time.monotonic() - started
                 deliveries = monitoring.deliveries(cluster.http) - before
@@ -228,7 +228,7 @@ def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> ChaosRepor
 
 
 def main() -> int:
-    """0 if nothing was lost, doubled, exceeded or missing."""
+    """Run the rounds. Returns 0 if nothing was lost, doubled, exceeded or missing."""
     rounds, incidents, seed = (int(value) for value in (*sys.argv[1:], "60", "500", "1")[:3])
     with tempfile.TemporaryDirectory(prefix="chaos-") as scratch:
         report = chaos(Path(scratch), rounds=rounds, incidents=incidents, seed=seed)

@@ -10,7 +10,7 @@ _CHUNK = 65_536
 
 @dataclass
 class Wire:
-    """A TCP connection to the database that a test may cut: no byte passes, no socket closes."""
+    """A TCP connection to the database that can be cut: no byte passes, no socket closes."""
 
     to: tuple[str, int]
     port: int = field(init=False)

@@ -1,6 +1,6 @@
-"""Deliveries that are on disk before they are acknowledged, against an endpoint that does nothing.
+"""Compares durable acknowledgements with those of an endpoint that does nothing.
 
-Both are loaded in turn in each round of one process; a figure is the median of the rounds' ratios.
+Each round loads both in turn; a figure is the median of the rounds' ratios.
 """
 
 import statistics
@@ -13,15 +13,15 @@ from demo.stack import postgres
 from demo.stack.processes import Processes
 from receiver.http.tokens import Role
 
-# Rounds of the shapes with a goal, of all others, and seconds of each.
+# Rounds of load shapes that have a goal, rounds of all others, and seconds of a round.
 _ROUNDS, _FEWER, _SECONDS = 5, 3, 3.0
 _WANTED = ("sqlite_c1", "sqlite_c32", "sqlite_c200", "postgres_c32")
-# Connections and alerts a delivery.
+# Connections, and alerts in each delivery.
 _SHAPES = ((1, 1), (32, 1), (200, 1), (1, 100), (32, 100), (200, 100))
 
 
 def measure_acks(folder: Path, *, playbooks: Path) -> Mapping[str, float]:
-    """Ratios to the baseline's requests a second, and to its p99 at 32 connections."""
+    """Ratios to the baseline's requests per second, and to its p99 at 32 connections."""
     figures: dict[str, float] = {}
     with Processes(folder / "logs") as processes, postgres.running(processes) as database:
         bare = serve_baseline(processes, folder)

@@ -1,4 +1,4 @@
-"""Posts deliveries over kept-alive connections, one at a time on each, and times the answers."""
+"""Posts deliveries over keep-alive connections, one at a time on each, and times the answers."""
 
 import asyncio
 import statistics
@@ -20,7 +20,7 @@ _GROUPS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class LoadResult:
-    """The answers within `seconds`; latencies in seconds, ascending."""
+    """The result of a load of `seconds`; latencies in seconds, ascending."""
 
     seconds: float
     latencies: Sequence[float]
@@ -40,7 +40,7 @@ class LoadResult:
 
 @dataclass
 class _Counter:
-    """Numbers the alerts of all loads, so that none is a copy."""
+    """Numbers the alerts of all loads, so that no two are equal."""
 
     last: int = 0
 
@@ -57,7 +57,7 @@ NUMBERS = _Counter()
 
 @dataclass
 class _Connection(asyncio.Protocol):
-    """One request at a time. Answers have a Content-Length, as uvicorn's do."""
+    """A connection with one request at a time; it needs answers with a Content-Length."""
 
     head: bytes
     bodies: Iterator[bytes]
@@ -109,7 +109,7 @@ class _Connection(asyncio.Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LoadSpec:
-    """Deliveries of `alerts` each for about `seconds`; or only `bodies`, if there are any."""
+    """Deliveries of `alerts` each for about `seconds`; or each of `bodies` once, if given."""
 
     connections: int
     alerts: int = 1
@@ -118,7 +118,7 @@ class LoadSpec:
 
 
 def run_load(url: str, token: str, spec: LoadSpec) -> LoadResult:
-    """Put the load on the receiver at `url`."""
+    """Send the load to the receiver at `url`."""
     return asyncio.run(_run(url, token, spec))
 
 
@@ -137,7 +137,7 @@ async def _run(url: str, token: str, spec: LoadSpec) -> LoadResult:
         connection = _Connection(head, bodies, latencies, asyncio.Event(), until=until)
         loop = asyncio.get_running_loop()
         host, port = parts.hostname or "", parts.port or 0
-        transport, _ = await loop.create_connection(lambda each=connection: each, host, port)  # type: ignore[misc] # the default binds it
+        transport, _ = await loop.create_connection(lambda each=connection: each, host, port)  # type: ignore[misc] # the default argument binds the loop variable
         connections.append((transport, connection))
     for transport, connection in connections:
         await connection.ended.wait()

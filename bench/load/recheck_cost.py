@@ -1,4 +1,4 @@
-"""The CPU time of a re-check on metrics that are already read."""
+"""The CPU time of a re-check whose metrics were already read."""
 
 import time
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _AT = 1_800_000_000.0
 
 
 def measure_recheck() -> Mapping[str, float]:
-    """Milliseconds of CPU a decision, for so many roles of so many days."""
+    """CPU milliseconds of one decision, by numbers of roles and days."""
     model, rng = load_shipped(), np.random.default_rng(1)
     names = list(ROLES)[:_ROLES]
     past = _AT - 300.0 * np.arange(_DAYS * 288, 0, -1, dtype=np.float64)

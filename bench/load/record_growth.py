@@ -1,4 +1,4 @@
-"""The cost of a decision as records and playbooks grow; it should stay constant."""
+"""The cost of a decision as runs and playbooks grow in number; it should stay constant."""
 
 import sqlite3
 import time
@@ -23,7 +23,7 @@ verify: {{expr: up, for: 0s, timeout: 60s}}
 
 
 def measure_growth(folder: Path) -> Mapping[str, float]:
-    """Milliseconds of CPU a decision by stored runs and by playbooks, and seconds for a page."""
+    """CPU milliseconds of a decision by stored runs and by playbooks, and seconds for a page."""
     figures: dict[str, float] = {}
     with Processes(folder / "logs") as processes:
         for stored in _STORED:
@@ -55,12 +55,13 @@ def _with_playbooks(folder: Path, count: int) -> Path:
 
 
 def _decide(service: Served, alerts: int) -> float:
-    """Milliseconds of CPU each."""
+    """CPU milliseconds of each decision."""
     before = service.cpu_s()
     body = next(NUMBERS.bodies(alerts))
     run_load(service.url, service.tokens[Role.WEBHOOK], LoadSpec(connections=1, bodies=[body]))
     until = time.monotonic() + _PATIENCE_S
-    # Metrics have a line for each playbook and state: to poll them would cost more than to decide.
+    # Not polled through metrics: with a line for each playbook and state, they cost more than a
+    # decision.
     while any(_remaining(service, state) for state in ("received", "deciding")):
         if time.monotonic() > until:
             raise RuntimeError(f"not decided within {_PATIENCE_S:.0f} s")

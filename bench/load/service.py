@@ -15,13 +15,13 @@ from receiver.http.tokens import Role
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-# No server listens there: every connection is refused at once.
+# No server listens on this port: every connection is refused at once.
 _NOWHERE = "http://127.0.0.1:1"
 
 
 @dataclass(kw_only=True)
 class Served:
-    """A running process; `tokens` are secrets by role."""
+    """A running service; `tokens` are secrets by role."""
 
     url: str
     child: Child
@@ -48,9 +48,9 @@ class Served:
 
 
 def serve(processes: Processes, folder: Path, name: str, **changed: str) -> Served:
-    """A receiver with its database in `folder`; `changed` are settings without SMARTCLOUDOPS_."""
+    """Start a receiver with its database in `folder`; `changed` are settings without prefix."""
     file = folder / "tokens.json"
-    # An earlier service may have written one.
+    # An earlier service may have written this file.
     file.unlink(missing_ok=True)
     secrets = {role: tokens.create(file, role, str(role)) for role in Role}
     defaults = {
@@ -65,7 +65,7 @@ def serve(processes: Processes, folder: Path, name: str, **changed: str) -> Serv
 
 
 def serve_baseline(processes: Processes, folder: Path) -> Served:
-    """An endpoint that reads the same bodies and does nothing, on the same server."""
+    """Start an endpoint that reads the same bodies and does nothing, on the same server."""
     return _start(
         processes,
         "baseline",

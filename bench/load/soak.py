@@ -1,8 +1,8 @@
-"""`make soak`: a receiver under a steady load for minutes; none of its resources may grow.
+"""`make soak`: loads a receiver steadily for minutes; none of its resources may grow.
 
-Alerts fire, are repeated and resolved; most are refused, some make the receiver read AWS, a few
-reboot a host of the emulated AWS. Records are kept for the shortest retention, and the audit is
-exported and pruned as by an operator's timer.
+Alerts fire, repeat and resolve; most are refused, some make the receiver read AWS, a few reboot a
+host of the emulated AWS. Retention is the shortest possible, and the audit is exported and pruned
+regularly, as operators do.
 """
 
 import json
@@ -27,7 +27,7 @@ from demo.stack.processes import Processes, wait_announced
 from receiver.http.tokens import Role
 
 _OUT = Path("build/soak.json")
-# The shortest retention of records, also for lower settings.
+# The shortest retention: lower settings are raised to it.
 KEPT_S = 600.0
 _SAMPLES, _EXPORT_EVERY_S, _PATIENCE_S = 120, 150.0, 120.0
 _PLAYBOOK = """
@@ -43,7 +43,7 @@ verify: {expr: 'up{instance_id="$instance_id"} == bool 1', for: 0s, timeout: 30s
 
 
 def soak(folder: Path, minutes: float) -> SoakReport:
-    """Load a receiver for so long. Raises ProcessError."""
+    """Load a receiver for `minutes`. Raises ProcessError."""
     (folder / "playbooks").mkdir()
     (folder / "playbooks/soak.yaml").write_text(_PLAYBOOK)
     key = Ed25519PrivateKey.generate()
@@ -86,7 +86,7 @@ def soak(folder: Path, minutes: float) -> SoakReport:
 def _watch(
     processes: Processes, folder: Path, service: Served, seconds: float, audit: Mapping[str, str]
 ) -> list[Sample]:
-    """Samples over the time, with the audit exported and pruned."""
+    """Take samples for `seconds`, and export and prune the audit meanwhile."""
     samples, began = list[Sample](), time.monotonic()
     last_export = began
     for number in range(1, _SAMPLES + 1):
@@ -110,7 +110,7 @@ def _sample(folder: Path, service: Served) -> Sample:
 
 
 def _used(file: Path) -> int:
-    """Bytes in use by records: the file itself never shrinks."""
+    """Bytes in use by records; the file's size never shrinks."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
         pages, free, size = (
             connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -120,7 +120,7 @@ def _used(file: Path) -> int:
 
 
 def _export_and_prune(processes: Processes, folder: Path, audit: Mapping[str, str]) -> None:
-    """The commands of an operator's timer."""
+    """Run the export and prune commands that an operator would schedule."""
     settings = {"DATABASE_URL": f"sqlite:///{folder}/state.db", **audit}
     env = [f"SMARTCLOUDOPS_{name}={value}" for name, value in settings.items()]
     for command in (["export"], ["prune", "--older-than", f"{KEPT_S / 60:.0f}m"]):
@@ -135,7 +135,7 @@ def _wait_ended(service: Served, accepted: int) -> None:
 
 
 def main() -> int:
-    """0 if no resource grew and no run was lost."""
+    """Run the soak. Returns 0 if no resource grew and no run was lost."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         report = soak(Path(scratch), minutes)

@@ -1,21 +1,21 @@
-"""Whether the resources of a process stay constant: samples over a time, and their growth."""
+"""Decides from samples over time whether the resources of a process stay constant."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-# The most that the fitted line over the last two thirds, and over their second half, may rise as a
-# share of the mean: a pool that opens one more connection is no leak, a leak continues.
+# The most that the fitted line over the last two thirds, and over their second half, may rise, as a
+# share of the mean. Both must rise: a pool that opens one more connection is not a leak.
 GROWS_AT_MOST = 0.05
-# The most by which the p99 of the last third may exceed the better of the two thirds before.
+# The most by which the p99 of the last third may exceed the lower of the first two thirds'.
 SLOWER_AT_MOST = 1.5
-# After so many retention times as many records are deleted as are added.
+# After this many retention periods, as many records are deleted as are added.
 _SETTLED = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """`at` in monotonic seconds."""
+    """One measurement of the process; `at` is in monotonic seconds."""
 
     at: float
     rss_mb: float
@@ -28,7 +28,7 @@ class Sample:
 class SoakReport:
     """Growths are shares over the last two thirds: the lower of the whole and its second half.
 
-    None is a growth that could not be measured.
+    None means not measured.
     """
 
     minutes: float
@@ -51,7 +51,7 @@ class SoakReport:
 
     @property
     def sound(self) -> bool:
-        """No run lost, no resource growing, no answers slower."""
+        """Whether no run was lost, no resource grew, and answers did not slow down."""
         growths = (self.rss_growth, self.handles_growth, self.threads_growth)
         flat = max(*growths, self.database_growth or 0.0) <= GROWS_AT_MOST
         *before, last = self.ack_p99_ms_by_third
@@ -73,7 +73,7 @@ class Acknowledgement:
 
 @dataclass(frozen=True, kw_only=True)
 class SoakCounts:
-    """What the receiver counted over the whole soak."""
+    """The receiver's own counts over the whole soak."""
 
     accepted: int
     failed: int
@@ -90,11 +90,11 @@ def evaluate(
     *,
     kept_s: float,
 ) -> SoakReport:
-    """The report on samples and answers; `kept_s` is how long records are kept."""
+    """The report on samples and answers; `kept_s` is the retention of records."""
     began, over = answers[0].at, samples[-1].at
     third = (over - began) / 3
     late = [sample for sample in samples if sample.at >= began + third]
-    # The database only grows until the first records are deleted, and for some time after.
+    # The database grows until retention deletes the first records, and for some time after.
     settled = [sample for sample in late if sample.at >= began + _SETTLED * kept_s]
     long_enough = bool(settled) and over - settled[0].at >= third
 

@@ -1,4 +1,4 @@
-"""A steady traffic of alerts, as an Alertmanager with many groups delivers them."""
+"""Steady deliveries, as from an Alertmanager with many groups."""
 
 import json
 import random
@@ -16,7 +16,7 @@ import httpx
 from bench.load.steady_load import Acknowledgement
 
 _SENDERS, _EVERY_S = 4, 0.2
-# The most alerts of a sender that fire at a time; beyond that one is resolved.
+# The most firing alerts of a sender; beyond this it resolves one.
 _FIRING = 40
 _NEW, _UNKNOWN_HOST, _REAL_HOST = 0.3, 0.15, 0.03
 _OPEN = "0001-01-01T00:00:00Z"
@@ -24,7 +24,7 @@ _OPEN = "0001-01-01T00:00:00Z"
 
 @dataclass
 class _Sender:
-    """Delivers new alerts, copies and resolves in turn."""
+    """Delivers new alerts, repeated alerts and resolved alerts in turn."""
 
     url: str
     token: str
@@ -38,7 +38,7 @@ class _Sender:
     _sent: int = 0
 
     def run(self) -> None:
-        # The same traffic each time.
+        # Seeded, so that each soak has the same traffic.
         chance = random.Random(self.number)
         headers = {"Authorization": f"Bearer {self.token}"}
         with httpx.Client(trust_env=False, timeout=30, headers=headers) as http:
@@ -59,7 +59,7 @@ class _Sender:
         self.accepted += answer.json()["accepted"]
 
     def _alerts(self, chance: random.Random) -> Sequence[Mapping[str, Any]]:
-        """Sometimes a new alert, up to four copies, and a resolve when too many fire."""
+        """Sometimes a new alert, up to four repeats, and a resolved alert when too many fire."""
         now = datetime.now(UTC).isoformat()
         alerts = chance.sample(self._firing, min(4, len(self._firing)))
         if len(self._firing) >= _FIRING:
@@ -87,7 +87,7 @@ class _Sender:
 
 
 class Traffic:
-    """Twenty deliveries a second while it is open. `hosts`: instances with their groups."""
+    """Twenty deliveries per second inside the block; `hosts` are instances with their groups."""
 
     def __init__(self, url: str, token: str, hosts: Sequence[tuple[str, str]]) -> None:
         self._over = threading.Event()
@@ -122,7 +122,7 @@ class Traffic:
 
 @contextmanager
 def all_up() -> Iterator[str]:
-    """The URL of a Prometheus that answers every query with 1."""
+    """Serve a Prometheus that answers every query with 1. Gives its URL."""
     result = [{"metric": {}, "value": [1, "1"]}]
     data = {"resultType": "vector", "result": result}
     body = json.dumps({"status": "success", "data": data}).encode()

@@ -1,6 +1,6 @@
-"""From a delivery to the AWS call in the whole environment, against the bare call.
+"""The time from a delivery to the AWS call, compared with a bare call.
 
-Also the decisions a second in a storm of alerts that a playbook matches.
+It also measures the decisions per second in a storm of alerts that a playbook matches.
 """
 
 import json
@@ -42,7 +42,7 @@ class _Client:
         return items
 
     def calls(self, target: str) -> list[dict[str, Any]]:
-        """Those that name the target, oldest first."""
+        """Calls that name the target, oldest first."""
         lines = self.http.get(f"{self.environment.aws}/_sim/calls").text.splitlines()
         return [call for call in map(json.loads, lines) if target in str(call["parameters"])]
 
@@ -70,7 +70,7 @@ class _Client:
         self.http.post(url, json=body, headers=headers).raise_for_status()
 
     def bare_s(self, target: str) -> float:
-        """Seconds of a call to AWS from a client that does nothing else."""
+        """Seconds that a call to AWS takes from a client that does nothing else."""
         session = boto3.Session("emulated", "emulated", region_name="us-east-1")
         client = session.client(
             "ec2",
@@ -87,7 +87,7 @@ class _Client:
 
 
 def webhook_to_aws(folder: Path) -> Mapping[str, float]:
-    """Milliseconds; medians over incidents, each with its own host and a runaway process."""
+    """Medians in milliseconds over incidents, each a runaway process on its own host."""
     with Processes(folder / "logs") as processes, httpx.Client(trust_env=False, timeout=30) as http:
         environment = start_environment(
             processes,
@@ -119,7 +119,7 @@ def _measure_incident(client: _Client, target: str) -> tuple[float, float, float
     fault = {"target": target, "fault": "cpu_runaway"}
     client.http.post(f"{client.environment.aws}/_sim/fleet/faults", json=fault).raise_for_status()
     called_at = _eventually(client, target, lambda: client.rebooted_at(target))
-    # Only one member of a group is acted on at a time.
+    # The service acts on one member of a group at a time.
     _eventually(client, target, lambda: all(run["ended_at"] for run in client.runs(target)) or None)
     run = next(run for run in reversed(client.runs(target)) if run["steps"])
     received, decided = (
@@ -130,7 +130,7 @@ def _measure_incident(client: _Client, target: str) -> tuple[float, float, float
 
 
 def _measure_storm(client: _Client) -> float:
-    """Decisions a second in a storm on one group's hosts; a playbook matches every alert."""
+    """Decisions per second in a storm on one group's hosts; a playbook matches every alert."""
     fleet = client.fleet()
     hosts = [host["instance_id"] for host in fleet if host["asg"] == fleet[0]["asg"]]
     labels = {"alertname": "HighCPU", "severity": "warning", "asg": fleet[0]["asg"]}

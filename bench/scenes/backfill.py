@@ -13,19 +13,19 @@ from models.features.signals import ROLES
 
 _COARSE_S, _FINE_S, _FINEST_S = 300.0, 15.0, 5.0
 _FINE_FOR_S, _FINEST_FOR_S, _PEERS_FOR_S = 7_200.0, 420.0, 2_400.0
-# The metrics that the model reads; earlier days have only these.
+# The metrics that the model reads: the only ones of earlier days.
 _OLD = frozenset(name for role in ROLES.values() for name in re.findall(r"node_\w+", role.expr))
 
 
 def moments(now: float) -> Moments:
-    """Each 5 minutes for a week, each 15 s for two hours, each 5 s for the last minutes."""
+    """Moments: every 5 min for a week, every 15 s for two hours, every 5 s for the last minutes."""
     coarse = np.arange(now - 7 * DAY_S, now - _FINE_FOR_S, _COARSE_S)
     fine = np.arange(now - _FINE_FOR_S, now - _FINEST_FOR_S, _FINE_S)
     return np.concatenate([coarse, fine, np.arange(now - _FINEST_FOR_S, now + 1, _FINEST_S)])
 
 
 def openmetrics(scenes: Sequence[Scene], at: Moments, now: float) -> Iterator[str]:
-    """Every sample of the scenes, and the end mark."""
+    """Every sample of the scenes as OpenMetrics lines, and the end mark."""
     for scene in scenes:
         alerting = {target for _, target in scene.alerts}
         for member in scene.members:
@@ -59,7 +59,7 @@ def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator
         keep = scraped if name in _OLD or name == "service_up" else recent
         yield _lines(f"{name}{{{head}}}", counted, at, keep)
         if name == "service_up" and member.silent_s:
-            # For the staleness marker of a failed scrape, which cannot be backfilled.
+            # Stands for the staleness marker of a failed scrape, which cannot be backfilled.
             yield f"{name}{{{head}}} NaN {at[at > now - member.silent_s][0]:.0f}\n"
     up = np.where(at > now - member.silent_s, float(member.up and member.silent_s == 0), 1.0)
     yield _lines(f"up{{{labels}}}", up, at, at >= now - _PEERS_FOR_S)
@@ -87,7 +87,7 @@ def _of_group(scene: Scene, at: Moments, now: float) -> Iterator[str]:
 
 
 def _mean(values: Moments, at: Moments, seconds: float) -> Moments:
-    """The mean over the seconds before each moment."""
+    """The mean of `values` over the `seconds` before each moment."""
     total = np.concatenate(([0.0], np.cumsum(values * np.diff(at, prepend=at[0]))))
     since = np.searchsorted(at, at - seconds, side="right")
     return np.asarray((total[1:] - total[since]) / seconds)

@@ -1,4 +1,4 @@
-"""Decides on scenes with the code of the service: a real Prometheus, records, a frozen AWS."""
+"""Decides on scenes with the service's code, a real Prometheus, records and a frozen AWS."""
 
 import tempfile
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class DecidedAlert:
 
 
 def decide_scenes(scenes: Sequence[Scene], setting: Setting) -> list[Sequence[DecidedAlert]]:
-    """What the service would decide on each alert of the scenes, by scene."""
+    """The service's decision on each alert of the scenes, by scene."""
     with tempfile.TemporaryDirectory() as name, Processes(Path(name) / "logs") as processes:
         folder, programs = Path(name), tools.require()
         text = folder / "history.om"

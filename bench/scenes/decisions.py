@@ -1,8 +1,8 @@
 """The share of right decisions: `make bench-decisions SEED=n`.
 
-The code of the service decides on labelled incidents of many kinds, their metrics in a real
-Prometheus: records, AWS (as plain data), evidence, verdict, guards. Prints the confusion matrix,
-writes build/decisions.json, and fails below 95 % or with any harmful act.
+The service's code decides on labelled incidents of many kinds, with records, evidence from a real
+Prometheus, AWS as plain data, verdict and guards. It prints the confusion matrix, writes
+build/decisions.json, and fails below 95 % right decisions or with any harmful action.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10, help="incidents of each kind")
     parser.add_argument("--verbose", action="store_true", help="print each wrong decision")
     options = parser.parse_args()
-    # A whole hour in the past: Prometheus accepts no samples of the future.
+    # A full hour in the past: Prometheus accepts no samples of the future.
     now = time.time() // 3_600 * 3_600 - 3_600
     at = moments(now)
     setting = Setting(at=at, now=now, chance=random.Random(options.seed))
@@ -48,14 +48,14 @@ def main() -> None:
 
 
 def _right(scene: Scene, alerts: Sequence[DecidedAlert]) -> bool:
-    """Every expected act was decided, and no other."""
+    """Whether exactly the expected actions were decided."""
     acts = [alert for alert in alerts if alert.action != NOTHING]
     approval = all(act.approval is scene.approval for act in acts)
     return {(act.action, act.target) for act in acts} == scene.expect and approval
 
 
 def _harm(scene: Scene, alerts: Sequence[DecidedAlert]) -> bool:
-    """An unexpected disruptive act was decided without approval."""
+    """Whether an unexpected disruptive action was decided without approval."""
     return any(
         alert.action != NOTHING
         and not alert.approval

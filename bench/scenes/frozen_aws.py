@@ -1,7 +1,7 @@
 """An AWS as plain data, groups and hosts, behind clients with boto3's methods.
 
-For decisions on thousands of snapshots, where an emulator over HTTP would be too slow. It has the
-reads of a decision and a few acts; each call can be made to fail before or after its effect.
+It serves decisions on thousands of snapshots, for which an emulator over HTTP is too slow. It has
+the reads of a decision and a few writes; each call can be made to fail before or after its effect.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ class FrozenCall:
 
 @dataclass
 class FrozenAws:
-    """`trouble` gets each operation and its phase ("before", "after"), and may raise."""
+    """`trouble` is called with each operation and its phase ("before", "after"), and may raise."""
 
     clock: Callable[[], float]
     groups: dict[str, FrozenGroup] = field(default_factory=dict)

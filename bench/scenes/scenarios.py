@@ -1,4 +1,4 @@
-"""Labelled incidents for measuring decisions: hosts, their faults, and the expected actions.
+"""Labelled incidents that measure decisions: hosts, their faults, and the expected actions.
 
 All happen at the same moment, each in its own Auto Scaling group, so that one Prometheus holds the
 metrics of all of them.
@@ -66,12 +66,12 @@ def _blank(setting: Setting, kind: str, index: int, number: int) -> Scene:
 
 
 def _since(setting: Setting, seconds: float) -> Moments:
-    """1 over the last so many seconds, 0 before."""
+    """1 over the last `seconds`, 0 before."""
     return np.asarray((setting.at >= setting.now - seconds).astype(float))
 
 
 def _ramp(setting: Setting, seconds: float, peak: float = 1.0) -> Moments:
-    """From 0 to `peak` over the last so many seconds."""
+    """A rise from 0 to `peak` over the last `seconds`."""
     return np.clip((setting.at - (setting.now - seconds)) / seconds, 0, 1) * peak
 
 
@@ -127,7 +127,7 @@ def _surge(setting: Setting, scene: Scene, least: float = 1.0, since_s: float = 
 
 
 def _overload(setting: Setting, scene: Scene) -> None:
-    # Below this there are too few errors for the rule to fire, in its window of five minutes, too.
+    # With less load, the rule's window of five minutes has too few errors to fire.
     _surge(setting, scene, least=1.15, since_s=240)
     scene.alerts = [("SLOBurn", scene.name)]
 
@@ -180,7 +180,7 @@ def _broken_idly(setting: Setting, scene: Scene) -> None:
 
 
 def _daily(setting: Setting, lasted_s: float) -> Moments:
-    """A job at this hour of every day, and for so long today."""
+    """A job at this hour of every day, which has run for `lasted_s` today."""
     ago = np.floor((setting.now + DAY_S / 2 - setting.at) / DAY_S)
     since = setting.at - (setting.now - ago * DAY_S)
     earlier = (since >= -lasted_s - 300) & (since < _JOB_S) & (ago >= 1)
@@ -200,7 +200,7 @@ def _deploy(setting: Setting, scene: Scene) -> None:
 
 
 def _warm_up(setting: Setting, scene: Scene) -> None:
-    """A cache that fills: more disk reads than ever before, and a busy CPU."""
+    """A cache that fills: the most disk reads in the history, and a busy CPU."""
     scene.members[0].forces["batch"] = setting.chance.uniform(0.9, 1.0) * _since(setting, 150)
     scene.alerts = [("HighCPU", _id(scene))]
 
@@ -213,20 +213,20 @@ def _cold_start(setting: Setting, scene: Scene) -> None:
 
 
 def _gap(setting: Setting, scene: Scene) -> None:
-    """The host is up and has had no samples for minutes."""
+    """The host is up, but has had no samples for minutes."""
     scene.members[0].forces["runaway"] = _since(setting, 900)
     scene.members[0].silent_s = setting.chance.uniform(180, 600)
     scene.alerts = [("HighCPU", _id(scene))]
 
 
 def _counters_reset(setting: Setting, scene: Scene) -> None:
-    """The exporter was restarted; the host is as before."""
+    """The exporter restarted; the host did not."""
     scene.members[0].reset_s = setting.chance.uniform(20, 90)
     scene.alerts = [("HighCPU", _id(scene))]
 
 
 def _skewed(setting: Setting, scene: Scene) -> None:
-    """The alert is about an earlier time: the clock of the host or of Prometheus is minutes off."""
+    """The alert has an earlier time: the clock of the host or of Prometheus is minutes off."""
     scene.members[0].forces["runaway"] = _since(setting, 900) - _since(setting, 400)
     scene.alerts = [("HighCPU", _id(scene))]
 

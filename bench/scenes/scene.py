@@ -1,4 +1,4 @@
-"""A scene: the hosts of one labelled incident, their faults, and the expected actions."""
+"""One labelled incident: its hosts, their faults, and the expected actions."""
 
 import random
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ _FORCES = ("runaway", "batch", "leak", "fill", "hang", "wrong")
 
 @dataclass(kw_only=True)
 class Member:
-    """A host, the faults on it (shares of their full force over the moments), and its gaps.
+    """A host, its faults (each with its effect from 0 to 1 over the moments), and its gaps.
 
-    `silent_s` is how long before the end its samples stop, `history` whether it has a past,
-    `reset_s` how long ago its counters were reset.
+    Its samples stop `silent_s` before the end and its counters were reset `reset_s` before;
+    `history` says whether it has a past.
     """
 
     host: Host
@@ -33,9 +33,9 @@ class Member:
 
 @dataclass(kw_only=True)
 class Scene:
-    """`expect` are the right acts by action and target; empty expects none.
+    """`expect` are the right actions with their targets, empty if none is right.
 
-    `approval` says that a person must approve first. `alerts` are names of alerts with targets.
+    With `approval` a person must approve first. `alerts` are names of alerts with targets.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """The inputs of every scene: moments that end at `now`, and a source of chance."""
+    """The inputs of every scene: moments that end at `now`, and a random generator."""
 
     at: Moments
     now: float

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-# The status of a call that got no answer.
+# The logged status of a call without an answer.
 DROPPED = 0
 # A credential scope is KEY/DATE/REGION/SERVICE/aws4_request.
 _SERVICE, _SCOPE_PARTS = 3, 5

@@ -13,7 +13,7 @@ _READS = ("Describe", "Get", "List", "Lookup")
 def lookup_events(
     parameters: Mapping[str, Any], calls: Iterable[Call], since: float
 ) -> dict[str, Any]:
-    """Events about one resource, or of one kind, latest first; none from before `since`."""
+    """Events about one resource, or of one kind, latest first, from `since` on."""
     wanted = {
         attribute["AttributeKey"]: attribute["AttributeValue"]
         for attribute in parameters["LookupAttributes"]
@@ -58,7 +58,7 @@ def _event(call: Call) -> dict[str, Any]:
 
 
 def _texts(parameters: object) -> set[str]:
-    """Every text in a call's parameters."""
+    """Every string in a call's parameters."""
     if isinstance(parameters, Mapping):
         return {text for value in parameters.values() for text in _texts(value)}
     if isinstance(parameters, list):

@@ -1,4 +1,4 @@
-"""The gate in front of moto: it logs each call, injects faults, and refuses what moto would allow.
+"""A gate before moto: it logs calls, injects faults, and refuses what only AWS refuses.
 
 It also answers the operations that moto lacks: instance refreshes, SSM commands, CloudTrail, and
 the health of targets.
@@ -40,7 +40,7 @@ _LOG_MAX = 200_000
 
 
 class InjectedFault(BaseModel):
-    """How calls of an operation (`*` for all) fail, `times` times; None is without end."""
+    """The failure of an operation's calls (`*` for all), `times` times or, with None, always."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,7 +65,7 @@ class Gate:
     refreshes: Refreshes
     commands: Commands
     health: Callable[[str], Mapping[str, str]]
-    # The time from which on CloudTrail shows calls.
+    # CloudTrail shows calls from this time on.
     trail_from: float = 0.0
     _calls: deque[Call] = field(default_factory=lambda: deque(maxlen=_LOG_MAX), init=False)
     _faults: list[InjectedFault] = field(default_factory=list, init=False)
@@ -121,7 +121,7 @@ class Gate:
         return call_app(self.app, environ)
 
     def log(self, since: float) -> str:
-        """The calls since then as JSON Lines, oldest first."""
+        """The calls from `since` on as JSON Lines, oldest first."""
         with self._lock:
             calls = [call for call in self._calls if call.time >= since]
         return "".join(json.dumps(asdict(call)) + "\n" for call in calls)
@@ -140,7 +140,7 @@ class Gate:
             self._calls.append(call)
 
     def _take_fault(self, call: Call) -> InjectedFault | None:
-        """The first fault that fits; counts as one of its times."""
+        """The first matching fault, with one of its `times` used up."""
         with self._lock:
             for index, fault in enumerate(self._faults):
                 if fault.fits(call.service, call.operation):
@@ -153,7 +153,7 @@ class Gate:
 
 
 def _why_refused(call: Call, environ: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Code and message where AWS would refuse and moto would not, else None."""
+    """Error code and message of a call that AWS refuses and moto allows, else None."""
     if _is_ours(call) and is_denied(environ, call.operation, call.parameters):
         return "AccessDenied", "IAM does not allow it"
     if call.operation == "RebootInstances":

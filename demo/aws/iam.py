@@ -13,7 +13,7 @@ from demo.aws.registry import REGION
 
 
 def is_denied(environ: Mapping[str, Any], operation: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether the caller's policies deny the operation; False while IAM is switched off."""
+    """Whether the caller's policies deny the operation; always False while IAM is off."""
     if ActionAuthenticatorMixin.request_count < settings.INITIAL_NO_AUTH_ACTION_COUNT:
         return False
     headers = {"Authorization": environ.get("HTTP_AUTHORIZATION", "")}

@@ -45,14 +45,14 @@ class _Refresh:
 
 @dataclass
 class Refreshes:
-    """All refreshes; `speed` shortens them."""
+    """All refreshes; they run `speed` times as fast as in AWS."""
 
     speed: float = 1.0
     _all: list[_Refresh] = field(default_factory=list, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def answer(self, operation: str, parameters: Mapping[str, str], size: int) -> str:
-        """The XML of an answer. Raises RefreshError."""
+        """The answer to the operation, as XML. Raises RefreshError."""
         now, group = time.time(), parameters.get("AutoScalingGroupName", "")
         with self._lock:
             of_group = [refresh for refresh in self._all if refresh.group == group]

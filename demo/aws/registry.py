@@ -1,8 +1,8 @@
-"""The fleet's instances as moto's own state holds them, corrected where moto differs from AWS.
+"""The fleet's instances in moto's state, corrected where moto differs from AWS.
 
-In moto a new instance runs and is in service at once, and a whole group is in its first zone. Here
-it is pending first, and the zones take turns, as in AWS. A member is registered with its load
-balancer once, when it comes into service.
+In moto a new instance is in service at once, and a whole group is in its first zone. Here, as in
+AWS, an instance is pending first, and a group's instances are spread over its zones. A member is
+registered with its load balancer once, when it comes into service.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ MINIMUM, DESIRED, MAXIMUM = 4, 6, 12
 _ZONES = tuple(f"{REGION}{letter}" for letter in "abc")
 _GROUP_TAG = "aws:autoscaling:groupName"
 _PENDING, _RUNNING = (0, "pending"), (16, "running")
-# The age of the instances at the start.
+# The age of the first instances, in seconds.
 _AGE = timedelta(days=20)
 _STARTING_S = 3.0
 _IN_SERVICE_S = 10.0
@@ -43,21 +43,21 @@ class RegisteredInstance:
 
 @dataclass
 class Registry:
-    """`speed` shortens launches. The first instances are in service at once."""
+    """Launches are `speed` times as fast as in AWS; the first instances are in service at once."""
 
     speed: float
     _known: set[str] = field(default_factory=set, init=False)
     _launching: dict[str, float] = field(default_factory=dict, init=False)
     _begun: bool = field(default=False, init=False)
-    # Members that their group has registered with its target groups.
+    # Members that are registered with their group's target groups.
     _serving: dict[str, str] = field(default_factory=dict, init=False)
 
     def create(self, endpoint: str) -> None:
         """Make the network, both groups and the target group, through the API itself."""
-        # moto would register all members again at each change, and raise for one that is stopped.
+        # moto registers all members again at each change, and raises for a stopped member.
         type(_autoscaling()).update_attached_target_groups = lambda *_: None
-        # moto would launch another instance for each that is still launching.
-        FakeAutoScalingGroup.active_instances = _active  # type: ignore[assignment,method-assign] # it fits
+        # moto launches a second instance for each that is still launching.
+        FakeAutoScalingGroup.active_instances = _active  # type: ignore[assignment,method-assign] # the same signature
         session = boto3.Session("emulated", "emulated", region_name=REGION)
         config = Config(retries={"total_max_attempts": 1}, read_timeout=60)
         ec2 = session.client("ec2", endpoint_url=endpoint, config=config)
@@ -153,7 +153,7 @@ class Registry:
                         _target_groups()[arn].targets.pop(instance_id, None)
 
     def usual_size(self, group: str) -> int:
-        """The number of members that the group's usual traffic is made for."""
+        """The number of members for which the group's usual traffic is sized."""
         return DESIRED if group in GROUPS else 1
 
     def _launch(self, instance: Any, state: Any, now: float) -> None:
@@ -206,7 +206,7 @@ def group_size(group: str) -> int:
 
 
 def targets_of(arn: str) -> Sequence[str]:
-    """The instances that are registered with a target group."""
+    """The ids of the instances that are registered with a target group."""
     state = _target_groups().get(arn)
     return [] if state is None else list(state.targets)
 

@@ -1,4 +1,4 @@
-"""Answers of the emulated AWS as WSGI sends them, errors in the form of each service's protocol."""
+"""The emulated AWS's answers over WSGI; errors have the form of each service's protocol."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ def success(text: str, content_type: str) -> Answer:
 
 
 def call_app(app: WsgiApp, environ: dict[str, Any]) -> Answer:
-    """The whole answer of a WSGI application."""
+    """Call a WSGI application and collect its whole answer."""
     started: list[tuple[str, Sequence[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: Sequence[tuple[str, str]], *_: object) -> None:
@@ -36,7 +36,7 @@ def call_app(app: WsgiApp, environ: dict[str, Any]) -> Answer:
 def send_error(
     call: Call, start_response: Callable[..., Any], status: int, code: str, message: str
 ) -> Iterable[bytes]:
-    """An error in the form of the service's protocol."""
+    """Send an error in the form of the service's protocol."""
     code, message = escape(code), escape(message)
     inner = f"<Code>{code}</Code><Message>{message}</Message>"
     if call.service == "ec2":
@@ -58,7 +58,7 @@ def send_error(
 def drop_connection(
     environ: Mapping[str, Any], start_response: Callable[..., Any]
 ) -> Iterable[bytes]:
-    """Close the connection without an answer; the client gets nothing that is written later."""
+    """Close the connection without an answer; later writes do not reach the client."""
     connection = environ["werkzeug.socket"]
     with suppress(OSError):
         connection.shutdown(2)

@@ -38,7 +38,7 @@ class FleetFault(BaseModel):
 
 
 class FleetRepair(BaseModel):
-    """None is every target."""
+    """`target` None removes the faults of every target."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,7 +49,7 @@ class _Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_request(self, *_: object) -> None:
-        """Calls are logged by the gate."""
+        """Log nothing: the gate logs calls."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Simulation:
     _began: float = field(default=0.0, init=False)
 
     def begin(self, now: float) -> None:
-        """Start the fleet with its past."""
+        """Start the fleet with a simulated past."""
         self._past, self._began = self.fleet.begin(now), now
         # CloudTrail must not show the calls that created the fleet.
         self.gate.trail_from = now

@@ -1,7 +1,6 @@
 """Systems Manager's commands, which change the simulated hosts.
 
-As in AWS they take a moment, and GetCommandInvocation does not know a command right after it was
-sent.
+As in AWS, a command takes a moment, and GetCommandInvocation fails right after it was sent.
 """
 
 import threading
@@ -43,7 +42,7 @@ class _Command:
 
 @dataclass
 class Commands:
-    """`run` runs a document on a host, False if it cannot; `online` is the state of its agent."""
+    """`run` runs a document on a host, False if it fails; `online` says whether its agent is."""
 
     run: Callable[[str, str, Mapping[str, Any]], bool]
     online: Callable[[str], bool]
@@ -52,7 +51,7 @@ class Commands:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The JSON of an answer. Raises CommandError."""
+        """The answer to the operation, as JSON. Raises CommandError."""
         match operation:
             case "SendCommand":
                 return {"Command": self._send(parameters)}

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class FaultError(ValueError):
-    """A fault cannot be injected; the text says why."""
+    """A fault cannot be injected; the text has the reason."""
 
 
 class Fault(StrEnum):
@@ -29,13 +29,13 @@ class ActiveFault:
 
 OF_GROUP = frozenset({Fault.TRAFFIC_SURGE})
 BENIGN = frozenset({Fault.TRAFFIC_SURGE, Fault.BATCH_JOB})
-# The faults that a document repairs; it has no other effect.
+# The faults that each document repairs.
 REPAIRS = {
     "SmartCloudOps-RestartService": frozenset({Fault.SERVICE_HANG, Fault.MEMORY_LEAK}),
     "SmartCloudOps-CleanDisk": frozenset({Fault.DISK_FULL}),
     "SmartCloudOps-ClearCache": frozenset[Fault](),
 }
-# The content of the disk survives a reboot.
+# A full disk survives a reboot.
 OUTLIVES_REBOOT = frozenset({Fault.DISK_FULL, Fault.WRONG_ANSWERS})
 
 

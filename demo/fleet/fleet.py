@@ -1,7 +1,7 @@
 """The simulated fleet: hosts that follow the emulated AWS, carry traffic and break.
 
-The emulator's own state says which instances exist; the fleet reads it after every call. A reboot
-leaves no trace there, so that the emulator reports it to the fleet.
+The emulator's state lists the instances; the fleet reads it after every call. It does not show a
+reboot, so the emulator reports reboots to the fleet.
 """
 
 import itertools
@@ -21,14 +21,14 @@ from demo.fleet.node_exporter import Exporter, exposition
 from demo.fleet.workload import CAPACITY, Host, usual_requests
 
 _BOOT_S, _LAUNCH_S, _BATCH_S, _SURGE_S, _DRAINED_S = 8.0, 10.0, 180.0, 1_800.0, 5.0
-# The traffic of a surge, in members that are fully busy.
+# The traffic of a surge, as the number of members that it keeps fully busy.
 _SURGE_MEMBERS = 6
 _TICK_S = 0.5
 
 
 @dataclass
 class Fleet:
-    """Thread-safe. `speed` shortens boots, launches and jobs."""
+    """The hosts. Boots, launches and jobs are `speed` times as fast as in AWS. Thread-safe."""
 
     registry: Registry
     seed: int
@@ -42,13 +42,13 @@ class Fleet:
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
     def run(self) -> None:
-        """Let time pass, without end."""
+        """Call `tick` in a loop for ever."""
         while True:
             time.sleep(_TICK_S)
             self.tick()
 
     def tick(self) -> None:
-        """Follow the emulator's state, and simulate every host up to now."""
+        """Take over the emulator's instances, and simulate every host up to now."""
         with self._lock:
             now = self.clock()
             registered = {
@@ -66,7 +66,7 @@ class Fleet:
                     member.exporter.at = now
 
     def rebooted(self, instance_ids: Sequence[str]) -> None:
-        """The hosts go down, their processes end, and their counters restart at zero."""
+        """Reboot the hosts: their processes end, and their counters restart at zero."""
         with self._lock:
             for member in map(self._members.get, instance_ids):
                 if member is not None:
@@ -80,7 +80,7 @@ class Fleet:
             return member is not None and member.answers(self.clock())
 
     def run_document(self, instance_id: str, document: str, parameters: Mapping[str, Any]) -> bool:
-        """Run a document on the host; False where it cannot."""
+        """Run a document on the host. Returns False where the host cannot run it."""
         del parameters
         with self._lock:
             member = self._members.get(instance_id)
@@ -111,7 +111,7 @@ class Fleet:
         return "unused" if member is None else member.target_state(now)
 
     def begin(self, now: float) -> history.PastSeries:
-        """Give the registered instances a past, and continue from its end."""
+        """Simulate a past of the registered instances, and continue from its end."""
         with self._lock:
             registered = self.registry.instances(now)
             hosts = [new_host(instance, self.seed, next(self._births)) for instance in registered]
@@ -137,18 +137,18 @@ class Fleet:
             now = self.clock()
             if fault in OF_GROUP:
                 if target not in {member.host.group for member in self._members.values()}:
-                    raise FaultError(f"{fault} needs an Auto Scaling group; {target!r} is none")
+                    raise FaultError(f"{fault} needs a group of the fleet: {target!r} is none")
                 self._surges[target] = now + _SURGE_S
                 self._apply_surges()
                 return
             member = self._members.get(target)
             if member is None:
-                raise FaultError(f"{fault} needs an instance; {target!r} is none")
+                raise FaultError(f"{fault} needs an instance of the fleet: {target!r} is none")
             lasts = _BATCH_S / self.speed if fault is Fault.BATCH_JOB else NEVER
             member.faults[fault] = ActiveFault(now, now + lasts)
 
     def repair(self, target: str | None) -> None:
-        """Remove all faults of a target; None is every target."""
+        """Remove all faults of a target; `target` None removes the faults of every target."""
         with self._lock:
             for group in list(self._surges):
                 if target in (None, group):
@@ -159,7 +159,7 @@ class Fleet:
                     member.faults.clear()
 
     def metrics(self, instance_id: str) -> str | None:
-        """The exporter's text; empty while the host does not answer, None if it does not exist."""
+        """The exporter's text; empty while the host is down, None if the host does not exist."""
         self.tick()
         with self._lock:
             now, member = self.clock(), self._members.get(instance_id)
@@ -170,7 +170,7 @@ class Fleet:
             return exposition(member.exporter.samples(member.levels(now)))
 
     def truth(self) -> Sequence[dict[str, Any]]:
-        """The state of the hosts, independent of any metric."""
+        """The hosts' true state, independent of metrics."""
         self.tick()
         with self._lock:
             now = self.clock()

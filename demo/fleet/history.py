@@ -19,14 +19,14 @@ PastSeries = Mapping[str, Sequence[tuple[str, Moments]]]
 
 
 def moments(now: float) -> Moments:
-    """Each 5 minutes for a week, and each 15 seconds for the last two hours."""
+    """Moments every 5 minutes for a week, and every 15 seconds for the last two hours."""
     fine_from = now - _FINE_FOR_S
     coarse = np.arange(now - _DAYS * _DAY_S, fine_from, _COARSE_S)
     return np.concatenate([coarse, np.arange(fine_from, now, _FINE_S)])
 
 
 def simulate_past(hosts: Sequence[Host], now: float) -> tuple[Mapping[str, Exporter], PastSeries]:
-    """The exporters at the end of their past, and their series in it, by instance id."""
+    """Simulate a week. Returns the exporters at its end, and their series, by instance id."""
     at = moments(now)
     exporters, series = {}, {}
     for host in hosts:
@@ -42,7 +42,7 @@ def simulate_past(hosts: Sequence[Host], now: float) -> tuple[Mapping[str, Expor
 
 
 def openmetrics(hosts: Sequence[Host], series: PastSeries, now: float) -> Iterator[str]:
-    """The past in OpenMetrics' text format, with the labels that discovery would give."""
+    """The past in OpenMetrics' text format, with the labels that service discovery adds."""
     stamps = [f"{moment:.3f}\n" for moment in moments(now).tolist()]
     for host in hosts:
         up = [("up", np.ones(len(stamps)))]
@@ -58,7 +58,7 @@ def openmetrics(hosts: Sequence[Host], series: PastSeries, now: float) -> Iterat
 
 
 def _batch(host: Host, at: Moments, now: float) -> Moments:
-    """The job's force: each day a little different, and never on the last day."""
+    """The job's load from 0 to 1, slightly different each day; 0 on the last day."""
     days_ago = np.floor((now + _DAY_S / 2 - at) / _DAY_S)
     since = at - (now - days_ago * _DAY_S)
     runs = (since >= _BATCH_FROM_S) & (since < _BATCH_TO_S) & (days_ago >= 1)

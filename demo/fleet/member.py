@@ -1,4 +1,4 @@
-"""A living instance of the simulated fleet: its faults, its workload, its exporter."""
+"""One instance of the simulated fleet: its faults, its workload, its exporter."""
 
 import random
 from collections.abc import Mapping
@@ -14,14 +14,15 @@ from demo.fleet.node_exporter import Exporter
 from demo.fleet.workload import Host, Workload, levels
 
 NEVER = float("inf")
-# How long a leak and a filling disk take to their full force, and a balancer to see a hung target.
+# Seconds until a leak or a filling disk has its full effect, and until a load balancer notices a
+# hung target.
 _LEAK_S, _FILL_S, _NOTICED_S = 90.0, 40.0, 10.0
 _STRAINED = 0.9
 
 
 @dataclass
 class Member:
-    """`up_at` is when it answers again, `speed` how much faster than in AWS faults grow."""
+    """The host is up from `up_at` on; faults grow `speed` times as fast as in AWS."""
 
     host: Host
     exporter: Exporter
@@ -30,19 +31,19 @@ class Member:
     speed: float
     faults: dict[Fault, ActiveFault] = field(default_factory=dict)
     requests: float = 0.0
-    # The end of a traffic surge of its group.
+    # When a traffic surge of its group ends.
     surge_until: float = 0.0
 
     def answers(self, now: float) -> bool:
         return now >= self.up_at and Fault.INSTANCE_DOWN not in self.faults
 
     def hung(self, now: float) -> bool:
-        """Whether a load balancer has noticed that the service is silent."""
+        """Whether the load balancer has noticed that the service hangs."""
         hang = self.faults.get(Fault.SERVICE_HANG)
         return hang is not None and now - hang.began > _NOTICED_S / self.speed
 
     def boot(self, now: float, seconds: float) -> None:
-        """Down for so long, then up with empty counters and without faults that a boot clears."""
+        """Reboot for `seconds`, which sets counters to zero and clears some faults."""
         self.up_at = now + seconds / self.speed
         self.faults = {
             fault: active for fault, active in self.faults.items() if fault in OUTLIVES_REBOOT
@@ -50,7 +51,7 @@ class Member:
         self.exporter = Exporter(booted_at=now + 0.3 * seconds / self.speed, at=now)
 
     def target_state(self, now: float) -> str:
-        """The state as a load balancer shows it."""
+        """The target's state, as a load balancer shows it."""
         if not self.answers(now):
             return "initial" if now < self.up_at < NEVER else "unhealthy"
         return "unhealthy" if self.hung(now) else "healthy"
@@ -75,7 +76,7 @@ class Member:
         return present
 
     def truth(self, now: float) -> dict[str, Any]:
-        """The state of the host, independent of any metric."""
+        """The host's true state, independent of metrics."""
         at = self.levels(now)
         faults = sorted(self.present_faults(now))
         up = now >= self.up_at
@@ -101,13 +102,13 @@ class Member:
         }
 
     def _force(self, fault: Fault, lasts_s: float, now: float) -> float:
-        """How far a growing fault has grown, from 0 to 1."""
+        """The effect of a growing fault, from 0 to 1."""
         active = self.faults.get(fault)
         return 0.0 if active is None else min(1.0, (now - active.began) * self.speed / lasts_s)
 
 
 def new_host(instance: RegisteredInstance, seed: int, number: int) -> Host:
-    """A host with its own character, the same for the same seed and order of launch."""
+    """A host whose random parameters depend on the seed and the order of launch alone."""
     chance = random.Random(f"{seed} {number}")
     return Host(
         instance_id=instance.instance_id,

@@ -1,4 +1,4 @@
-"""A host's metrics in the form of node_exporter and of its service."""
+"""A host's metrics, as node_exporter and the host's service expose them."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ import numpy as np
 
 from demo.fleet.workload import CPUS, DISK_BYTES, MEMORY_BYTES, Moments
 
-# Counter by the level whose time integral it is, and the factor between them.
+# A counter, the level that it integrates over time, and a factor.
 _INTEGRALS: tuple[tuple[str, str, float], ...] = (
     *(
         (f'node_cpu_seconds_total{{cpu="{cpu}",mode="{mode}"}}', f"cpu_{mode}", 1.0)
@@ -59,7 +59,7 @@ class Exporter:
             self.loads.setdefault(name, 0.0)
 
     def advance(self, levels: Mapping[str, Moments], to: float) -> None:
-        """Let the time up to `to` pass at these levels (scalars)."""
+        """Advance the counters to time `to`, at `levels` (scalars) since the last call."""
         seconds = max(0.0, to - self.at)
         self.at += seconds
         for name, level, factor in _INTEGRALS:
@@ -72,7 +72,7 @@ class Exporter:
             self.loads[name] += (float(levels["runnable"]) - self.loads[name]) * weight
 
     def samples(self, levels: Mapping[str, Moments]) -> Iterator[tuple[str, float]]:
-        """Series and value, as they are now."""
+        """Series and their present values."""
         yield from self.counters.items()
         yield from self.loads.items()
         yield from ((name, float(value)) for name, value in gauges(levels))
@@ -81,7 +81,7 @@ class Exporter:
 
 
 def gauges(levels: Mapping[str, Moments]) -> Iterator[tuple[str, Moments]]:
-    """Metrics that are levels, not counters."""
+    """The gauges: metrics that are levels, not counters."""
     free, disk = MEMORY_BYTES - levels["memory_used"], DISK_BYTES - levels["disk_used"]
     nothing, established = np.zeros(()), levels["established"]
     yield "node_memory_MemTotal_bytes", nothing + MEMORY_BYTES
@@ -102,14 +102,14 @@ def gauges(levels: Mapping[str, Moments]) -> Iterator[tuple[str, Moments]]:
 
 
 def exposition(samples: Iterator[tuple[str, float]]) -> str:
-    """Prometheus' text format."""
+    """Render the samples in Prometheus' text format."""
     return "".join(f"{series} {value!r}\n" for series, value in samples)
 
 
 def past(
     levels: Mapping[str, Moments], at: Moments, booted_at: float
 ) -> tuple[Exporter, list[tuple[str, Moments]]]:
-    """The exporter after a past at these levels (arrays over `at`), and its series in that time."""
+    """Simulate a past at these levels (arrays over `at`). Returns the exporter and its series."""
     lasted = np.diff(at, prepend=at[0])
     exporter = Exporter(booted_at=booted_at, at=float(at[-1]))
     series: list[tuple[str, Moments]] = []

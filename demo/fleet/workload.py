@@ -1,7 +1,7 @@
-"""The workload of a simulated host: rates and levels at a moment, from which its counters follow.
+"""The workload of a simulated host: the rates and levels at a moment that drive its counters.
 
-All are functions of time, so that the same seed gives the same history and the same present. A
-moment is epoch seconds, a scalar or an array.
+All are functions of time, so that one seed always gives the same history and present. A moment is
+epoch seconds, a scalar or an array.
 """
 
 import math
@@ -29,7 +29,7 @@ _RUNAWAY_BUSY = 0.985
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """One instance's own character; `phase` and `lean` come from the fleet's seed."""
+    """The random parameters of one instance; `phase` and `lean` come from the fleet's seed."""
 
     instance_id: str
     group: str
@@ -41,7 +41,7 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """The load of a host: requests a second, and shares from 0 to 1 of a fault's full force."""
+    """The load of a host: requests a second, and for each fault its effect from 0 to 1."""
 
     requests: Moments
     runaway: Moments
@@ -62,17 +62,17 @@ def usual_requests(group: str, at: Moments) -> Moments:
 
 
 def served(host: Host, requests: Moments, at: Moments) -> Moments:
-    """The host's own share: a little more or less than its siblings, and never quite even."""
+    """The requests that this host serves: a little more or less than its siblings, with noise."""
     ripple = np.sin(2 * math.pi * at / 97 + host.phase) + np.sin(2 * math.pi * at / 331 + host.lean)
     return np.asarray(requests * (1 + 0.03 * host.lean + 0.025 * ripple))
 
 
 def levels(host: Host, workload: Workload, at: Moments) -> Mapping[str, Moments]:
-    """Rates a second and levels by name; `cpu_*` are shares of all CPUs."""
+    """Levels and rates (per second) by name; `cpu_*` are shares of all CPUs."""
     requests = served(host, workload.requests, at)
     hang, leak, fill = workload.hang, workload.leak, workload.fill
     own = requests * (1 - hang)
-    # Beyond its memory a host swaps, and waits for its disk.
+    # A host that lacks memory swaps, and waits for its disk.
     swapping = np.maximum(leak - 0.85, 0) / 0.15
     wanted = _IDLE_BUSY + 0.92 * own / CAPACITY
     serving = np.minimum(wanted, _BUSY_MAX)

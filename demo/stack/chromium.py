@@ -1,6 +1,6 @@
 """A browser for the console's tests: on PATH, or unpacked from Debian's packages.
 
-A script starts the unpacked one with the paths of its libraries.
+A script sets the library paths and starts the unpacked browser.
 """
 
 import shutil
@@ -38,14 +38,14 @@ _HINT = "install Chromium so that it is on PATH"
 
 
 def find(*, folder: Path = FOLDER) -> Path:
-    """The browser, never fetched. Raises ToolsError if it is missing."""
+    """The path of the browser. Raises ToolsError if it is missing; never fetches it."""
     if program := _find(folder):
         return program
     raise ToolsError("Chromium is missing: run 'make browser'")
 
 
 def require(*, folder: Path = FOLDER) -> Path:
-    """The browser, fetched if it is missing. Raises ToolsError."""
+    """The path of the browser, fetched if missing. Raises ToolsError."""
     if not _find(folder):
         with lock(folder):
             if not _find(folder):
@@ -71,7 +71,7 @@ def _write_script(root: Path) -> None:
 
 
 def main(*, folder: Path = FOLDER) -> int:
-    """`make browser`: prints the path, or one line on what is missing."""
+    """`make browser`: print the path, or one line that names the missing program."""
     try:
         click.echo(f"{'chromium':14} {require(folder=folder)}")
     except ToolsError as error:

@@ -1,7 +1,7 @@
-"""Programs of Debian's packages, unpacked with all their dependencies into their own folder.
+"""Unpacks Debian packages with all their dependencies into a folder of their own.
 
-As in `demo.stack.tools`, no root is needed and the machine's packages do not change: the packages
-that apt would install are downloaded and unpacked.
+As in `demo.stack.tools`, this needs no root and leaves the machine's packages alone: it downloads
+and unpacks the packages that apt would install.
 """
 
 import re
@@ -22,9 +22,10 @@ def unpack(
     hint: str,
     finish: Callable[[Path], None] = lambda _: None,
 ) -> None:
-    """Unpack the packages, with those that apt would install with them, into the folder `into`.
+    """Unpack the packages and their missing dependencies into the folder `into`.
 
-    `finish` gets the folder before it is moved there. Raises ToolsError, with the `hint`.
+    `finish` is called with the complete folder before it is moved to `into`. Raises ToolsError,
+    with the `hint`.
     """
     folder = into.parent
     if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
@@ -43,13 +44,13 @@ def unpack(
 
 
 def libraries(root: Path) -> list[str]:
-    """The folders of the libraries of an unpacked program."""
+    """The library folders of an unpacked program."""
     folders = (root.glob(f"{top}/*-linux-gnu") for top in ("usr/lib", "lib"))
     return [str(path) for paths in folders for path in sorted(paths)]
 
 
 def _download(packages: Sequence[str], into: Path, folder: Path, hint: str) -> None:
-    """With the machine's package lists or, if those are missing or old, with our own."""
+    """Download by the machine's package lists or, if those are missing or old, by fresh ones."""
     apt = ("apt-get", "-qq", "-c", str(apt_config(folder)))
     try:
         _download_by(apt, packages, into, hint)
@@ -57,7 +58,7 @@ def _download(packages: Sequence[str], into: Path, folder: Path, hint: str) -> N
         lists = folder / "apt/lists"
         (lists / "partial").mkdir(parents=True, exist_ok=True)
         ours = (*apt, "-o", f"Dir::State::Lists={lists}")
-        # A source may fail as long as the others have the packages.
+        # One source may fail if the others have the packages.
         run(*ours, "update", check=False, hint=hint)
         _download_by(ours, packages, into, hint)
 

@@ -1,4 +1,4 @@
-"""The environment of the demo: every part started on loopback, connected, and reachable."""
+"""Starts every part of the demo on loopback, and connects them."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ from receiver.http import tokens
 from receiver.http.tokens import Role
 
 _ROOT = Path(__file__).parents[2]
-# The file, in a folder of the environment, with the token of Alertmanager's webhook.
+# The file with the token of Alertmanager's webhook, in the tokens' folder.
 CREDENTIALS_FILE = "webhook-token"
 
 
@@ -48,10 +48,10 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentOptions:
-    """`folder` is emptied first. `seed` gives the hosts their characters.
+    """Options of `start_environment`; it empties `folder` first.
 
-    `settings` are SMARTCLOUDOPS_* variables that differ from the demo's own, `speed` is how much
-    faster than in AWS hosts boot.
+    `seed` determines the hosts' random parameters. `settings` are SMARTCLOUDOPS_* variables that
+    override the demo's; hosts boot `speed` times as fast as in AWS.
     """
 
     folder: Path
@@ -123,7 +123,7 @@ def start_environment(
 
 
 def emulated_aws(url: str) -> dict[str, str]:
-    """The variables with which boto3 reaches the emulated AWS at `url`."""
+    """The environment variables by which boto3 reaches the emulated AWS at `url`."""
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "emulated",
@@ -133,7 +133,7 @@ def emulated_aws(url: str) -> dict[str, str]:
 
 
 def start_receiver(processes: Processes, url: str, env: Mapping[str, str]) -> Child:
-    """Start the service, also after a kill, and wait until it is ready. Raises ProcessError."""
+    """Start the service, again after a kill, and wait until it is ready. Raises ProcessError."""
     child = begin_receiver(processes, env)
     wait_ready(child, f"{url}/readyz")
     return child
@@ -162,7 +162,7 @@ def _download(url: str, path: Path) -> None:
 
 
 def create_tokens(folder: Path, *, label: str = "{}") -> dict[str, str]:
-    """A token for each role, in `folder`; that of the webhook also in CREDENTIALS_FILE."""
+    """Create a token for each role, in `folder`; the webhook's is also in CREDENTIALS_FILE."""
     secrets = {
         str(role): tokens.create(folder / "tokens.json", role, label.format(role)) for role in Role
     }
@@ -173,6 +173,6 @@ def create_tokens(folder: Path, *, label: str = "{}") -> dict[str, str]:
 
 
 def publish(environment: Environment, path: Path) -> None:
-    """Write endpoints and tokens for people and programs that use the running demo."""
+    """Write the endpoints and tokens of the running demo to `path`."""
     path.touch(mode=0o600)
     path.write_text(json.dumps(environment.endpoints(), indent=2) + "\n")

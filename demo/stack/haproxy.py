@@ -21,7 +21,7 @@ _HINT = "install HAProxy so that haproxy is on PATH"
 
 
 def require(*, folder: Path = FOLDER) -> Sequence[str]:
-    """The command that runs it, fetched if it is missing. Raises ToolsError."""
+    """The command that runs HAProxy, fetched if missing. Raises ToolsError."""
     if on_path := shutil.which("haproxy"):
         return (on_path,)
     root = folder / "haproxy"
@@ -35,7 +35,7 @@ def require(*, folder: Path = FOLDER) -> Sequence[str]:
 
 
 def start(processes: Processes, *, folder: Path, receivers: Sequence[str]) -> str:
-    """Start it, before the receivers are up or after; its URL.
+    """Start HAProxy; receivers may start later. Returns its URL.
 
     Raises ProcessError, ToolsError.
     """
@@ -51,7 +51,7 @@ def start(processes: Processes, *, folder: Path, receivers: Sequence[str]) -> st
 
 
 def _config(receivers: Sequence[str], port: int) -> str:
-    """The shipped configuration for this machine, with addresses in place of names."""
+    """The shipped configuration, with loopback addresses in place of host names."""
     servers = "\n".join(
         f"  server receiver-{number} {urlsplit(url).netloc}"
         for number, url in enumerate(receivers, start=1)
@@ -62,7 +62,7 @@ def _config(receivers: Sequence[str], port: int) -> str:
 
 
 def main() -> int:
-    """`make proxy`: prints the path, or one line on what is missing."""
+    """`make proxy`: print the path, or one line that names the missing program."""
     try:
         click.echo(f"{'haproxy':14} {require()[-1]}")
     except ToolsError as error:

@@ -16,7 +16,7 @@ from demo.stack.monitoring_config import (
 from demo.stack.processes import Child, Processes, free_port, without_aws
 from demo.stack.tools import Tools
 
-# promtool reads its whole input once a block: one block of a week takes a quarter of the time.
+# promtool reads its whole input for each block: one block of a week takes a quarter of the time.
 _BLOCK = "168h"
 _IMPORT_TIMEOUT_S = 120
 
@@ -68,7 +68,7 @@ def start_monitoring(processes: Processes, tools: Tools, spec: MonitoringSpec) -
             f"--storage.tsdb.path={_data(state)}",
             "--storage.tsdb.retention.time=15d",
             *_web(port),
-            # By default Prometheus sends an alert that Alertmanager missed again after a minute.
+            # The default of a minute delays an alert that Alertmanager missed.
             "--rules.alert.resend-delay=5s",
         )
 
@@ -119,10 +119,9 @@ def _data(state: Path) -> Path:
 
 
 def _import(processes: Processes, tools: Tools, *, history: Path, data: Path) -> None:
-    """Turn OpenMetrics text into blocks of Prometheus' store.
+    """Convert OpenMetrics text into blocks of Prometheus' store.
 
-    They end with their last sample, and the live ones begin after the newest block, so that the
-    two never overlap.
+    Live blocks begin after the newest imported block, so that the two never overlap.
     """
     command = (
         tools.promtool,

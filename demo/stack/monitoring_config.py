@@ -29,7 +29,7 @@ class Timings:
     evaluation: str | None = None
     hold: str | None = None
     group_interval: str | None = None
-    # More often than shipped, so that a launched instance is seen as soon as it runs.
+    # Shorter than shipped, so that a launched instance is discovered as soon as it runs.
     discovery: str = "5s"
 
 
@@ -41,8 +41,8 @@ FAST = Timings(scrape="1s", evaluation="1s", hold="1s", group_interval="1s", dis
 class Connections:
     """Base URLs of the other parts, and the file with the webhook's token.
 
-    The file must exist before the first alert. `replicas` are further receivers, `proxy` is the
-    load balancer before all receivers.
+    The token's file must exist before the first alert. `replicas` are further receivers, `proxy` is
+    the load balancer before all receivers.
     """
 
     aws: str
@@ -60,7 +60,7 @@ def prometheus_config(
     alertmanagers: Sequence[str],
     port: int,
 ) -> dict[str, Any]:
-    """deploy/prometheus.yml for this machine. `rules` is a folder, `alertmanagers` are URLs."""
+    """deploy/prometheus.yml on loopback; `rules` is a folder, `alertmanagers` are URLs."""
     config = _load(_PROMETHEUS)
     if timings.scrape:
         config["global"] |= {"scrape_interval": timings.scrape, "scrape_timeout": timings.scrape}
@@ -83,13 +83,13 @@ def prometheus_config(
 
 
 def _set_addresses(targets: dict[str, Any], addresses: Sequence[str]) -> None:
-    """Static addresses in place of names: on loopback there is no DNS for them."""
+    """Replace host names by addresses, because no DNS on loopback resolves them."""
     targets.pop("dns_sd_configs", None)
     targets["static_configs"] = [{"targets": list(addresses)}]
 
 
 def discover(job: dict[str, Any], aws: str, every: str) -> None:
-    """Discover instances at the emulated EC2; each exporter is a path on the same server."""
+    """A scrape job that discovers instances at the emulated EC2; exporters are paths there."""
     job["ec2_sd_configs"][0] |= {
         "endpoint": aws,
         "access_key": "emulated",
@@ -113,7 +113,7 @@ def discover(job: dict[str, Any], aws: str, every: str) -> None:
 
 
 def alertmanager_config(connections: Connections, timings: Timings) -> dict[str, Any]:
-    """alertmanager/alertmanager.yml with this receiver and token, and without recipients."""
+    """alertmanager/alertmanager.yml with the receiver's URL and token, and no other recipients."""
     config = _load(_ALERTMANAGER)
     receivers = {receiver["name"]: receiver for receiver in config["receivers"]}
     (webhook,) = receivers["smartcloudops"]["webhook_configs"]

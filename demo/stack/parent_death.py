@@ -1,4 +1,4 @@
-"""Ends a process with the one that started it, so that no crash leaves a process running.
+"""Ends a process when its parent ends, so that no crash leaves a process running.
 
 Run by its path, before any other import, it becomes another program:
 `python -IS parent_death.py PARENT_PID PROGRAM ARGUMENTS…`. A separate program and not a

@@ -31,12 +31,12 @@ _OPTIONS = {
 
 
 class PostgresError(Exception):
-    """The server did not start; the message says why."""
+    """The server did not start; the message has the cause."""
 
 
 @dataclass(kw_only=True)
 class Postgres:
-    """`url` names its database, as the service takes it; it keeps its port over restarts."""
+    """`url` is the service's database URL; restarts keep the port."""
 
     folder: Path
     processes: Processes
@@ -58,13 +58,13 @@ class Postgres:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """As if the machine lost power: all its processes at once."""
+        """Kill all processes of the server at once, like a power failure."""
         if self.child is not None:
             self.child.kill()
             self.child = None
 
     def create(self, name: str) -> str:
-        """The URL of another database of this server, empty."""
+        """Create an empty database on this server. Returns its URL."""
         command = [*_program("psql"), "-qc", f"create database {name}", self.url]
         subprocess.run(command, check=True, timeout=_TIMEOUT_S)
         return f"{self.url.removesuffix('/postgres')}/{name}"
@@ -76,7 +76,7 @@ class Postgres:
 
 @contextmanager
 def running(processes: Processes) -> Iterator[Postgres]:
-    """A running server. Raises PostgresError, ToolsError."""
+    """Run a server inside the block. Raises PostgresError, ToolsError."""
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch) / "data"
         folder.mkdir(mode=0o700)
@@ -96,12 +96,12 @@ def running(processes: Processes) -> Iterator[Postgres]:
         try:
             yield server
         finally:
-            # Its data is not needed any more, and an orderly stop would wait for its clients.
+            # Killed: the data is temporary, and an orderly stop would wait for clients.
             server.kill()
 
 
 def require(*, folder: Path = FOLDER) -> Path:
-    """The folder of its programs, fetched if they are missing. Raises ToolsError."""
+    """The folder of PostgreSQL's programs, fetched if missing. Raises ToolsError."""
     if _programs(folder) is None:
         with lock(folder):
             if _programs(folder) is None:
@@ -112,7 +112,7 @@ def require(*, folder: Path = FOLDER) -> Path:
 
 
 def _programs(folder: Path) -> Path | None:
-    """On PATH, or the newest of Debian's folders, which are not on PATH; installed or unpacked."""
+    """PostgreSQL's program folder: from PATH, or the newest of Debian's, installed or unpacked."""
     if on_path := shutil.which("initdb"):
         return Path(on_path).resolve().parent
     kept = [
@@ -123,7 +123,7 @@ def _programs(folder: Path) -> Path | None:
 
 
 def _program(name: str, folder: Path = FOLDER) -> list[str]:
-    """The command that runs it."""
+    """The command that runs a program of the server, not as root."""
     programs = require(folder=folder)
     if folder not in programs.parents:
         return [str(programs / name)]
@@ -138,7 +138,7 @@ def _unprivileged() -> list[str]:
     if setpriv is None:
         raise PostgresError("PostgreSQL refuses to run as root, and setpriv is missing")
     user = pwd.getpwnam(_INSTEAD_OF_ROOT)
-    # The change of user cancels the kernel's signal at the end of the parent; ask for it again.
+    # The change of user cancels the kernel's parent-death signal: request it again.
     tie = ("--pdeathsig", "KILL")
     return [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *tie]
 
@@ -150,7 +150,7 @@ def _give_to_postgres_user(*folders: Path) -> None:
 
 
 def main() -> int:
-    """`make database`: prints the path, or one line on what is missing."""
+    """`make database`: print the path, or one line that names the missing program."""
     try:
         click.echo(f"{'postgresql':14} {require()}")
     except ToolsError as error:

@@ -1,4 +1,4 @@
-"""Child processes on loopback that end with this one, however it ends."""
+"""Child processes on loopback that end with this process, even if it is killed."""
 
 import json
 import os
@@ -21,8 +21,8 @@ import httpx
 from demo.stack.parent_death import end_with_parent
 
 _PARENT_DEATH = Path(__file__).with_name("parent_death.py")
-# Below the range that kernels give to outgoing connections, one of which could take a free port
-# between the check and the bind; random, so that two environments at once rarely conflict.
+# Ports below the kernel's range for outgoing connections, which could take a free port between the
+# check and the bind; random, so that two environments at once rarely conflict.
 _PORTS = range(20_000, 32_000)
 _POLL_S = 0.05
 _LOG_LINES_SHOWN = 10
@@ -36,7 +36,7 @@ class ProcessError(Exception):
 
 @dataclass(kw_only=True)
 class Child:
-    """A process with its output in `log`; `wanted` until it is stopped here."""
+    """A process with its output in `log`; `wanted` until this program stops it."""
 
     name: str
     command: Sequence[str | Path]
@@ -52,13 +52,13 @@ class Child:
         return self.popen.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it has ended."""
+        """Send SIGKILL, and wait until the process has ended."""
         self.wanted = False
         self.popen.kill()
         self.popen.wait()
 
     def stop(self, *, grace_s: float = 5) -> None:
-        """SIGTERM, and SIGKILL if it still runs after `grace_s`."""
+        """Send SIGTERM, and after `grace_s` SIGKILL."""
         self.wanted = False
         self.popen.terminate()
         try:
@@ -67,7 +67,7 @@ class Child:
             self.kill()
 
     def failure(self, what: str) -> ProcessError:
-        """An error with the fault and the end of the log."""
+        """An error with `what` happened and the end of the log."""
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
         return ProcessError("\n  ".join((f"{self.name} {what}; {self.log} ends with:", *lines)))
 
@@ -99,8 +99,10 @@ class Processes:
     ) -> Child:
         """Start a program. `env` is the whole environment; None is this process's own."""
         if threading.current_thread() is not threading.main_thread():
-            # The kernel ends a child with the thread that started it.
-            raise RuntimeError("processes are started from the main thread")
+            # See `end_with_parent`.
+            raise RuntimeError(
+                "start processes from the main thread: the kernel ends a child with its thread"
+            )
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
@@ -128,7 +130,7 @@ class Processes:
     ) -> tuple[Child, str]:
         """Start a server on a free port and wait until `ready`, a path, answers 200.
 
-        Returns it and its URL. A port that was taken in the meantime costs another try. Raises
+        Returns it and its URL. Tries another port if the port was taken in the meantime. Raises
         ProcessError.
         """
         for last_try in (False, False, True):
@@ -146,7 +148,7 @@ class Processes:
         raise AssertionError("the last try returns or raises")
 
     def run(self, name: str, command: Sequence[str | Path], *, timeout_s: float) -> None:
-        """Run a program to its end. Raises ProcessError where it fails or takes too long."""
+        """Run a program to its end. Raises ProcessError if it fails or takes over `timeout_s`."""
         child = self.start(name, command)
         try:
             code = child.popen.wait(timeout_s)
@@ -170,7 +172,7 @@ class Processes:
 
 
 def without_aws() -> dict[str, str]:
-    """The environment without the caller's AWS account, which no child may use."""
+    """The environment without the caller's AWS credentials, which no child may use."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
@@ -200,7 +202,7 @@ def wait_ready(child: Child, url: str, *, timeout_s: float = 30) -> None:
 
 
 def wait_announced(child: Child, *, timeout_s: float = 60) -> dict[str, Any]:
-    """Wait for the first line that is a JSON object in what a process writes, and return it.
+    """Wait for the first JSON object that a process writes on a line, and return it.
 
     Raises ProcessError as `wait_ready`.
     """
@@ -208,7 +210,7 @@ def wait_announced(child: Child, *, timeout_s: float = 60) -> dict[str, Any]:
 
 
 def _announced(log: Path) -> dict[str, Any] | None:
-    # The text after the last line end is incomplete.
+    # The text after the last newline is incomplete.
     for line in log.read_text(errors="replace").split("\n")[:-1]:
         if line.startswith("{"):
             with suppress(json.JSONDecodeError):
@@ -220,7 +222,7 @@ def _wait(child: Child, read: Callable[[], _Value | None], *, timeout_s: float) 
     until = time.monotonic() + timeout_s
     while True:
         value = read()
-        # Checked afterwards: another server may have answered on a lost port.
+        # Checked after the answer: another server may have taken the port and answered.
         if not child.alive():
             raise child.failure(f"ended with code {child.popen.returncode} before it was ready")
         if value is not None:
@@ -231,5 +233,5 @@ def _wait(child: Child, read: Callable[[], _Value | None], *, timeout_s: float) 
 
 
 def end_with_make() -> None:
-    """Get SIGTERM when the parent of this process ends, also by a kill."""
+    """Ask for SIGTERM when this process' parent ends, even by a kill."""
     end_with_parent(os.getppid(), signal.SIGTERM)

@@ -1,7 +1,7 @@
 """Prometheus, Alertmanager and their tools: on PATH, or unpacked from Debian's packages.
 
-`apt-get download` works in its own folders under `.tools/`: it needs no root, starts no service and
-does not change the machine's packages; it only reads the machine's sources and keyrings.
+`apt-get download` works in folders under `.tools/`. It needs no root, starts no service and changes
+no package of the machine; it reads the machine's sources and keyrings.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from types import MappingProxyType
 import click
 
 FOLDER = Path(__file__).parents[2] / ".tools"
-# Long enough for a slow connection; a mirror that hangs must not block for ever.
+# Enough for a slow connection; a hanging mirror must not block for ever.
 _FETCH_TIMEOUT_S = 300
 _HINT = "install Prometheus, Alertmanager and node_exporter so that they are on PATH"
 
@@ -35,7 +35,7 @@ exec "$usr/libexec/{name}" "$@"
 
 
 class ToolsError(Exception):
-    """A tool is missing and cannot be fetched; the message says in one line what to install."""
+    """A tool is missing and cannot be fetched; the one-line message names what to install."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """The names of a program on PATH, Debian's last, and its package."""
+    """A program's possible names on PATH, Debian's last, and its package."""
 
     names: tuple[str, ...]
     package: str
@@ -105,7 +105,8 @@ def version(tool: Path) -> str:
 def _find(name: str, folder: Path) -> Path | None:
     names = _SOURCES[name].names
     if on_path := next(filter(None, map(shutil.which, names)), None):
-        # A child in another folder would resolve a relative entry of PATH differently.
+        # Absolute, because a child in another folder would resolve a relative entry of PATH
+        # differently.
         return Path(on_path).absolute()
     fetched = folder / "debian/usr/bin" / names[-1]
     return fetched if fetched.is_file() else None
@@ -113,7 +114,7 @@ def _find(name: str, folder: Path) -> Path | None:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Of two makes at once the second waits, and then finds all tools fetched."""
+    """Let a second `make` wait until the first has fetched the tools."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -142,7 +143,7 @@ def _fetch(packages: set[str], folder: Path) -> None:
 
 
 def _download(packages: set[str], into: Path, folder: Path) -> list[Path]:
-    """The .deb files, by the machine's package lists or, if those are missing or old, by our own.
+    """The .deb files, by the machine's package lists or, where these fail, by fresh ones.
 
     apt-get verifies its downloads against the signed lists.
     """
@@ -153,13 +154,13 @@ def _download(packages: set[str], into: Path, folder: Path) -> list[Path]:
         lists = folder / "apt/lists"
         (lists / "partial").mkdir(parents=True, exist_ok=True)
         ours = (*apt, "-o", f"Dir::State::Lists={lists}")
-        # A source may fail as long as the others have the packages.
+        # One source may fail if the others have the packages.
         run(*ours, "update", check=False)
         return _download_by(ours, packages, into)
 
 
 def _download_by(apt: tuple[str, ...], packages: set[str], into: Path) -> list[Path]:
-    """The packages, and the scripts and fonts of their pages, which are packages of their own."""
+    """Download the packages, and those with the scripts and fonts of their web pages."""
     debs: set[Path] = set()
     while packages:
         run(*apt, "download", *sorted(packages), cwd=into)
@@ -172,10 +173,10 @@ def _download_by(apt: tuple[str, ...], packages: set[str], into: Path) -> list[P
 
 
 def _relocate(root: Path, name: str) -> None:
-    """Make a program read its pages and templates from our folder, not from the machine's.
+    """Make a program read its pages and templates from `root`, not from the machine.
 
-    Debian's builds contain the path `/usr/share/prometheus`. A path of the same length replaces it:
-    that of an open file, which a script in the program's place provides.
+    Debian's builds contain the path `/usr/share/prometheus`. It is replaced by the path of an open
+    file descriptor, which has the same length; a script that starts the program opens it.
     """
     program, moved = root / "usr/bin" / name, root / "usr/libexec" / name
     with program.open("r+b") as file, mmap.mmap(file.fileno(), 0) as code:
@@ -190,19 +191,19 @@ def _relocate(root: Path, name: str) -> None:
 
 
 def apt_config(folder: Path) -> Path:
-    """Apt reads it after the machine's own configuration, which may name proxies and mirrors."""
+    """Write a configuration that apt reads after the machine's own, with its proxies."""
     cache = folder / "apt/cache"
     (cache / "archives/partial").mkdir(parents=True, exist_ok=True)
     config = folder / "apt/apt.conf"
     config.write_text(
         f'Dir::Cache "{cache}";\n'
-        # The user `_apt` may not enter a private folder; without this root gets a warning.
+        # The user `_apt` may not enter a private folder: without this line apt warns root.
         'APT::Sandbox::User "root";\n'
         'Acquire::Languages "none";\n'
         'Acquire::Retries "3";\n'
-        # Descriptions of desktop applications are larger than all needed packages.
+        # Skipped, because descriptions of desktop applications are larger than all needed packages.
         'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";\n'
-        # The machine's hooks call its services and clean its caches.
+        # Cleared, because the machine's hooks call its services and clean its caches.
         "#clear APT::Update::Pre-Invoke;\n"
         "#clear APT::Update::Post-Invoke;\n"
         "#clear APT::Update::Post-Invoke-Success;\n",
@@ -225,7 +226,7 @@ def run(*command: str, cwd: Path | None = None, check: bool = True, hint: str = 
 
 
 def main(*, folder: Path = FOLDER) -> int:
-    """`make tools`: prints a line for each tool, or one line on what is missing."""
+    """`make tools`: print a line for each tool, or one line that names the missing program."""
     try:
         tools = require(folder=folder)
         paths = {field.name: getattr(tools, field.name) for field in fields(Tools)}
