@@ -135,7 +135,7 @@ def _decide(pipeline: DecisionPipeline, waiting: QueuedAlert, now: float) -> Dec
     episode = Episode(
         key=waiting.alert.key,
         run_id=run.id,
-        starts_at=waiting.alert.starts_at,
+        starts_at=waiting.starts_at,
         last_seen_at=now - 1,
     )
     decision = pipeline.decide(run, lambda: episode, now).decision

@@ -86,11 +86,12 @@ def _answer(alert: Alert | None, pipeline: DecisionPipeline, now: float) -> dict
             "verdict": None,
             "gates": [],
         }
-    run = intake.preview(QueuedAlert(id=str(ULID()), received_at=now, alert=alert), now)
+    queued = QueuedAlert(id=str(ULID()), received_at=now, alert=alert)
+    run = intake.preview(queued, now)
     episode = Episode(
         key=alert.key,
         run_id=run.id,
-        starts_at=alert.starts_at,
+        starts_at=queued.starts_at,
         last_seen_at=now,
         resolved_at=None if alert.firing else now,
     )

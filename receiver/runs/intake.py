@@ -107,7 +107,7 @@ def _row(queued: QueuedAlert, now: float) -> Mapping[str, Any]:
         "labels": canonical(alert.labels),
         "annotations": canonical(alert.annotations),
         "odd": alert.odd,
-        "starts_at": alert.starts_at,
+        "starts_at": queued.starts_at,
         "received_at": queued.received_at,
         "priority": alert.priority,
         "lane": _lane(queued),

@@ -52,7 +52,7 @@ received = Table(
 episodes = Table(
     "inbox_episodes",
     metadata,
-    Column("key", String(16), primary_key=True),
+    Column("key", String(32), primary_key=True),
     Column("run_id", String(26), nullable=False, index=True),
     Column("starts_at", Double, nullable=False),
     Column("last_seen_at", Double, nullable=False),
@@ -71,6 +71,11 @@ class QueuedAlert:
     id: str
     received_at: float
     alert: Alert
+
+    @property
+    def starts_at(self) -> float:
+        """When the alert began; without a usable time, when it was first seen."""
+        return self.received_at if self.alert.starts_at is None else self.alert.starts_at
 
 
 @dataclass(frozen=True, kw_only=True)

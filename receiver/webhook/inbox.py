@@ -188,6 +188,9 @@ class Inbox:
         for alert in delivery.alerts:
             episode = current.get(alert.key)
             starts_at = alert.starts_at
+            if starts_at is None:
+                # It says nothing of a new beginning.
+                starts_at = delivery.at if episode is None else episode.starts_at
             new = episode is None or episode.closed(starts_at, delivery.at, self.gap_s)
             if not alert.firing:
                 resolved += 1
@@ -210,7 +213,7 @@ class Inbox:
                 current[alert.key] = Episode(
                     key=alert.key,
                     run_id=queued.id,
-                    starts_at=starts_at,
+                    starts_at=queued.starts_at,
                     last_seen_at=delivery.at,
                 )
         return Receipt(accepted=accepted, duplicates=duplicates, resolved=resolved)

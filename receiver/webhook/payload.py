@@ -5,8 +5,8 @@ Only the envelope can make a delivery fail. An odd alert is stored and refused a
 so that it never costs the other alerts of its delivery.
 """
 
+import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -24,7 +24,6 @@ from pydantic import (
 _TIME: TypeAdapter[AwareDatetime] = TypeAdapter(AwareDatetime)
 # Labels of an alert, and the length of a name or value, that are stored; later years overflow.
 _LABELS_MAX, _TEXT_MAX, _YEAR_MAX = 128, 8192, 9999
-_KEY = re.compile(r"[0-9a-f]{16}")
 
 
 class NotJsonError(Exception):
@@ -66,8 +65,9 @@ _LEAST = 2
 class Alert:
     """One alert as it was sent. Labels and annotations are hostile data: compared, never run.
 
-    `key` identifies the alert: its fingerprint, or a hash of a fingerprint of another form.
-    `odd` says why no playbook may take the alert.
+    `key` is a hash of the labels and decides which alert it is: whoever delivers may send any
+    `fingerprint`, which is only shown. `starts_at` is None where no usable time was sent. `odd`
+    says why no playbook may take the alert.
     """
 
     key: str
@@ -75,7 +75,7 @@ class Alert:
     firing: bool
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    starts_at: float
+    starts_at: float | None
     ends_at: float | None
     odd: str | None = None
 
@@ -103,7 +103,10 @@ def parse_alert(raw: object, received_at: float) -> Alert | None:
     if not isinstance(raw, dict) or not isinstance(raw.get("labels"), dict):
         return None
     oddities: list[str] = []
-    labels = _strings(raw["labels"], "labels", oddities)
+    # Prometheus takes a label with an empty value as absent.
+    labels = {
+        name: text for name, text in _strings(raw["labels"], "labels", oddities).items() if text
+    }
     annotations = _strings(raw.get("annotations") or {}, "annotations", oddities)
     status = raw.get("status", "firing")
     if status not in ("firing", "resolved"):
@@ -114,14 +117,16 @@ def parse_alert(raw: object, received_at: float) -> Alert | None:
     if not isinstance(fingerprint, str) or len(fingerprint) > _TEXT_MAX:
         oddities.append("the fingerprint is not a string, or too long")
         fingerprint = _fingerprint(labels)
+    starts_at = _time(raw, "startsAt", oddities)
+    ends_at = _time(raw, "endsAt", oddities)
     return Alert(
-        key=fingerprint if _KEY.fullmatch(fingerprint) else _fingerprint({"": fingerprint}),
+        key=_key(labels, odd=bool(oddities)),
         fingerprint=fingerprint,
         firing=status != "resolved",
         labels=labels,
         annotations=annotations,
-        starts_at=_time(raw, "startsAt", oddities) or received_at,
-        ends_at=_time(raw, "endsAt", oddities),
+        starts_at=None if starts_at is None or starts_at > received_at else starts_at,
+        ends_at=ends_at,
         odd="; ".join(oddities) or None,
     )
 
@@ -157,7 +162,21 @@ def _time(raw: Mapping[str, Any], name: str, oddities: list[str]) -> float | Non
     if moment.year >= _YEAR_MAX:
         oddities.append(f"{name} is after the year {_YEAR_MAX - 1}")
         return None
-    return moment.timestamp()
+    # Unix' zero time is a value that nobody set.
+    return moment.timestamp() or None
+
+
+def _key(labels: Mapping[str, str], *, odd: bool) -> str:
+    """The identity of an alert. An odd one never shares that of an alert whose labels it imitates.
+
+    Unlike Alertmanager's 64-bit FNV, nobody can find other labels with the same hash.
+    """
+    digest = hashlib.blake2b(digest_size=16, person=b"odd" if odd else b"")
+    for name in sorted(labels):
+        for part in (name, labels[name]):
+            # No UTF-8 has this byte: labels that differ are hashed as different bytes.
+            digest.update(part.encode("utf-8", "surrogatepass") + b"\xff")
+    return digest.hexdigest()
 
 
 def _fingerprint(labels: Mapping[str, str]) -> str:

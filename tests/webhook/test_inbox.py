@@ -128,6 +128,17 @@ def test_an_alert_that_began_again_after_its_run_is_a_new_episode(
     assert _submit(inbox, _alert(), again, at=clock() + 5) == Receipt(accepted=1, duplicates=1)
 
 
+def test_an_alert_without_a_start_began_when_it_was_first_seen(inbox: Inbox, clock: Clock) -> None:
+    """Its copies are no new beginning, also after its run has ended."""
+    alert = replace(_alert(), starts_at=None)
+    _submit(inbox, alert, at=clock())
+    (queued,) = inbox.queued()
+    assert queued.starts_at == clock()
+    _end(inbox)
+    assert _submit(inbox, alert, at=clock() + 5) == Receipt(duplicates=1)
+    assert inbox.episodes_of([queued.id])[queued.id].starts_at == clock()
+
+
 def test_a_caller_that_was_cut_off_stops_nobody(inbox: Inbox, clock: Clock) -> None:
     """Its alerts are stored, and the next delivery is taken."""
     for _ in range(20):

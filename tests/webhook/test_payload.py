@@ -33,10 +33,50 @@ def test_a_missing_fingerprint_is_derived_as_alertmanager_derives_it(path: Path)
 
 def test_the_zero_time_means_not_yet() -> None:
     """A firing alert's endsAt of year 1 is no time at all."""
-    alert = payload.parse_alert(_ALERT, received_at=0)
+    alert = payload.parse_alert(_ALERT, received_at=1.8e9)
     assert alert is not None
     assert alert.ends_at is None
     assert alert.starts_at == pytest.approx(1795415971.435)
+
+
+def _parsed(**changes: object) -> payload.Alert:
+    alert = payload.parse_alert(_ALERT | changes, received_at=1.8e9)
+    assert alert is not None
+    return alert
+
+
+def test_the_labels_alone_tell_which_alert_it_is() -> None:
+    """Not what was sent as its fingerprint; a label without a value is none."""
+    alert, labels = _parsed(), {"alertname": "HighCPU", "instance_id": "i-0123456789abcdef0"}
+    forged = _parsed(fingerprint="0" * 16, startsAt="2100-01-01T00:00:00Z")
+    assert forged.key == alert.key
+    assert forged.fingerprint == "0" * 16
+    assert _parsed(labels=labels | {"asg": ""}).key == alert.key
+    assert _parsed(labels=labels | {"asg": ""}).labels == labels
+    assert _parsed(labels=labels | {"asg": "web-asg"}).key != alert.key
+
+
+@pytest.mark.parametrize(
+    ("odd", "imitated"),
+    [
+        ({"alertname": "X", "n": 7}, {"alertname": "X", "n": "7"}),
+        ({"alertname": "X", "n": "x" * 9000}, {"alertname": "X", "n": "x" * 8192}),
+        ({"alertname": "X", "n": "\x00m\x00"}, {"alertname": "X", "m": "", "n": "\x00"}),
+    ],
+)
+def test_an_odd_alert_is_never_taken_for_the_one_that_it_imitates(
+    odd: dict[str, object], imitated: dict[str, object]
+) -> None:
+    """It is refused for good: as a copy of the other one it would hide it."""
+    assert _parsed(labels=odd).key != _parsed(labels=imitated).key
+
+
+@pytest.mark.parametrize(
+    "starts_at", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z"]
+)
+def test_a_start_that_cannot_be_is_none(starts_at: str) -> None:
+    """Zero in Go, zero in Unix, and ahead of our clock."""
+    assert _parsed(startsAt=starts_at).starts_at is None
 
 
 @pytest.mark.parametrize(
@@ -104,6 +144,6 @@ def test_no_alert_breaks_the_parser(raw: dict[str, object]) -> None:
     """Whatever JSON comes: an alert with a usable key, or None."""
     alert = payload.parse_alert(raw, received_at=1)
     if alert is not None:
-        assert len(alert.key) == 16
+        assert len(alert.key) == 32
         assert set(alert.key) <= set("0123456789abcdef")
         assert all(isinstance(v, str) for v in (*alert.labels.values(), alert.fingerprint))

@@ -10,7 +10,7 @@ down_revision = None
 def upgrade() -> None:
     op.create_table(
         "inbox_episodes",
-        sa.Column("key", sa.String(length=16), nullable=False),
+        sa.Column("key", sa.String(length=32), nullable=False),
         sa.Column("run_id", sa.String(length=26), nullable=False),
         sa.Column("starts_at", sa.Double(), nullable=False),
         sa.Column("last_seen_at", sa.Double(), nullable=False),
