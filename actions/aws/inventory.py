@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
+# The region that the name of a zone begins with, that of a Local Zone as well ("us-west-2-lax-1a").
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
 # Actions change only instances and groups whose tag has the value "true".
 OPT_IN_TAG = "smartcloudops:remediate"
 # Marks an instance in quarantine, and the snapshots of its disks.
@@ -35,6 +37,20 @@ class Instance:
     group: str | None
     az: str
     tags: dict[str, str]
+    account: str = ""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What it is, in labels like those of its metrics; empty ones are left out."""
+        region = _REGION.match(self.az)
+        return _labels(
+            self.tags,
+            instance_id=self.id,
+            asg=self.group or "",
+            az=self.az,
+            region=region[0] if region else "",
+            account=self.account,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +84,24 @@ class Group:
     target_groups: tuple[str, ...] = ()
     suspended: frozenset[str] = frozenset()
     tags: Mapping[str, str] = field(default_factory=dict)
+    region: str = ""
+    account: str = ""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """As those of an instance."""
+        return _labels(self.tags, asg=self.name, region=self.region, account=self.account)
 
     @property
     def in_service(self) -> frozenset[str]:
         """Ids of the members that AWS counts as in service and healthy."""
         return frozenset(member.id for member in self.members.values() if member.serves)
+
+
+def _labels(tags: Mapping[str, str], **known: str) -> Mapping[str, str]:
+    """A tag is named as by EC2's service discovery: `tag_`, other characters as underscores."""
+    by_tag = {f"tag_{re.sub(r'[^A-Za-z0-9_]', '_', key)}": value for key, value in tags.items()}
+    return {name: value for name, value in (by_tag | known).items() if value}
 
 
 def read_instance(aws: Aws, instance_id: str) -> Instance:
@@ -154,6 +183,8 @@ def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
 
 def _group(answer: "GroupTypeDef") -> Group:
     members = [_member(member) for member in answer.get("Instances", [])]
+    # arn:aws:autoscaling:REGION:ACCOUNT:autoScalingGroup:…
+    _, _, _, region, account, *_ = [*answer.get("AutoScalingGroupARN", "").split(":"), *[""] * 5]
     return Group(
         name=answer["AutoScalingGroupName"],
         minimum=answer["MinSize"],
@@ -165,6 +196,8 @@ def _group(answer: "GroupTypeDef") -> Group:
             process.get("ProcessName", "") for process in answer.get("SuspendedProcesses", [])
         ),
         tags={tag.get("Key", ""): tag.get("Value", "") for tag in answer.get("Tags", [])},
+        region=region,
+        account=account,
     )
 
 
@@ -183,13 +216,13 @@ def _member(answer: "MemberTypeDef") -> Member:
 def _described(aws: Aws, **query: list[dict[str, str | list[str]]]) -> list[Instance]:
     answer = aws.ec2.describe_instances(**query)  # type: ignore[arg-type] # the stubs take only literals
     return [
-        _instance(instance)
+        _instance(instance, reservation.get("OwnerId", ""))
         for reservation in answer["Reservations"]
         for instance in reservation.get("Instances", [])
     ]
 
 
-def _instance(answer: "InstanceTypeDef") -> Instance:
+def _instance(answer: "InstanceTypeDef", account: str) -> Instance:
     tags = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
     return Instance(
         id=answer["InstanceId"],
@@ -198,4 +231,5 @@ def _instance(answer: "InstanceTypeDef") -> Instance:
         group=tags.get(GROUP_TAG),
         az=answer["Placement"]["AvailabilityZone"],
         tags=tags,
+        account=account,
     )

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from actions.aws.client_set import Aws
 from actions.aws.inventory import OPT_IN_TAG
 
+ACCOUNT = "123456789012"
 _TAGS = {OPT_IN_TAG: "true"}
 
 
@@ -28,6 +29,7 @@ class FrozenHost:
     lifecycle: str = "InService"
     healthy: bool = True
     protected: bool = False
+    address: str = ""
     tags: dict[str, str] = field(default_factory=lambda: dict(_TAGS))
 
 
@@ -102,19 +104,15 @@ class FrozenAws:
 
     def _describe_instances(self, Filters: Sequence[Mapping[str, Any]]) -> Any:
         self.trouble("DescribeInstances", "before")
-        wanted = {
-            instance_id
-            for condition in Filters
-            if condition["Name"] == "instance-id"
-            for instance_id in condition["Values"]
-        }
-        instances = [
-            _instance(host, group.name)
-            for group in self.groups.values()
-            for host in group.hosts.values()
-            if host.id in wanted
+        hosts = [
+            (host, group.name) for group in self.groups.values() for host in group.hosts.values()
         ]
-        return {"Reservations": [{"Instances": instances}]}
+        instances = [
+            _instance(host, group)
+            for host, group in hosts
+            if all(_matches(host, condition) for condition in Filters)
+        ]
+        return {"Reservations": [{"OwnerId": ACCOUNT, "Instances": instances}]}
 
     def _describe_attribute(self, InstanceId: str, Attribute: str) -> Any:
         self.trouble("DescribeInstanceAttribute", "before")
@@ -192,6 +190,15 @@ def refusal(operation: str, code: str, status: int) -> ClientError:
     return ClientError(response, operation)
 
 
+def _matches(host: FrozenHost, condition: Mapping[str, Any]) -> bool:
+    values = {
+        "instance-id": host.id,
+        "private-ip-address": host.address,
+        "instance-state-name": host.state,
+    }
+    return values[condition["Name"]] in condition["Values"]
+
+
 def _instance(host: FrozenHost, group: str) -> dict[str, Any]:
     tags = {**host.tags, "aws:autoscaling:groupName": group}
     return {
@@ -206,6 +213,7 @@ def _instance(host: FrozenHost, group: str) -> dict[str, Any]:
 def _group(group: FrozenGroup) -> dict[str, Any]:
     return {
         "AutoScalingGroupName": group.name,
+        "AutoScalingGroupARN": f"arn:aws:autoscaling:us-east-1:{ACCOUNT}:autoScalingGroup",
         "MinSize": group.minimum,
         "MaxSize": group.maximum,
         "DesiredCapacity": group.desired,

@@ -1,13 +1,13 @@
 """Overrides: people's orders on alerts to come, to hold (never act on them) or only observe."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from actions.audit import log
 from actions.audit.chain import canonical
-from receiver.controls.records import Effect, Override
+from receiver.controls.records import Effect, Identity, Override
 from receiver.db.tables import overrides
 from receiver.playbooks.matchers import parse
 
@@ -45,13 +45,10 @@ def list_current(
     return [_override(row) for row in connection.execute(query)]
 
 
-def in_effect(
-    connection: Connection, labels: Mapping[str, str], now: float, *, group: str | None = None
-) -> Sequence[Override]:
-    """Overrides that apply to these labels now; a `group` that AWS named counts as `asg`, too."""
-    labels = {"asg": group, **labels} if group else labels
+def in_effect(connection: Connection, identity: Identity, now: float) -> Sequence[Override]:
+    """Overrides that apply to a target and its alert now."""
     current = list_current(connection, now)
-    return [override for override in current if override.applies_to(labels, now)]
+    return [override for override in current if override.applies_to(identity, now)]
 
 
 def _override(row: Row[tuple[object, ...]]) -> Override:

@@ -1,7 +1,7 @@
 """What people set, as records: overrides and armings, and the mode that armings allow."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -90,9 +90,25 @@ class Effect(StrEnum):
     OBSERVE = "observe"
 
 
+# The values of each label, of the alert and of what AWS says that its target is.
+Identity = Mapping[str, Collection[str]]
+
+
+def identity_of(*labels: Mapping[str, str]) -> Identity:
+    """All values by name. An empty value is none: whoever sends it names nothing."""
+    identity: dict[str, set[str]] = {}
+    for name, value in (item for part in labels for item in part.items()):
+        if value:
+            identity.setdefault(name, set()).add(value)
+    return identity
+
+
 @dataclass(frozen=True, kw_only=True)
 class Override:
-    """Applies to alerts that all matchers match, from `starts_at` to `ends_at` (epoch seconds)."""
+    """Applies to alerts that all matchers match, from `starts_at` to `ends_at` (epoch seconds).
+
+    A matcher matches if it does so by the alert's labels or by what its target is in AWS.
+    """
 
     id: str
     matchers: Sequence[Matcher]
@@ -102,6 +118,9 @@ class Override:
     created_by: str
     comment: str
 
-    def applies_to(self, labels: Mapping[str, str], now: float) -> bool:
+    def applies_to(self, identity: Identity, now: float) -> bool:
         in_time = self.starts_at <= now < self.ends_at
-        return in_time and all(matcher.matches(labels) for matcher in self.matchers)
+        return in_time and all(
+            any(matcher.matches_value(value) for value in identity.get(matcher.name, ("",)))
+            for matcher in self.matchers
+        )

@@ -40,7 +40,7 @@ def _limit_by_mode(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> 
     """Act, ask or observe: the weakest mode of the service, the playbook and people."""
     snapshot, request = inputs.snapshot, inputs.trigger.request
     limits = [(snapshot.mode, "the service"), (plan.playbook.mode, "the playbook")]
-    limits += override_modes(snapshot.overrides or ())
+    limits += override_modes(inputs.overrides or ())
     # Where the arming is unknown, a guard has refused before.
     if snapshot.arming is not None:
         limits.append(snapshot.arming.limit(plan.playbook.name, plan.target))

@@ -86,6 +86,7 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
         instance_id=_instance_id(snapshot) or "",
         group=snapshot.group or "",
         members=sorted(snapshot.asg.members) if snapshot.asg else (),
+        identity=inputs.identity,
         basis=_basis(snapshot, target),
     )
 

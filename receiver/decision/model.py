@@ -10,7 +10,7 @@ from actions.aws.inventory import Group, Instance
 from actions.base import TargetKind
 from actions.execution.records import Attempts, Breaker, Claim, Scope, share
 from actions.reasons import Reason
-from receiver.controls.records import ArmedMode, Override
+from receiver.controls.records import ArmedMode, Identity, Override
 from receiver.playbooks.schema import Playbook, Step
 from receiver.settings import Mode
 
@@ -78,10 +78,10 @@ class Snapshot:
     `target` is an instance id or a group's name, `group` the name of the group it belongs to.
     `rung` is the first step of the ladder that may still be taken.
 
-    From our own records: `overrides` that match the alert now, `attempts` by target, the mode that
-    the playbook's `arming` allows, `recent_actions` on the target and its group, instances of the
-    group that were `alerting` within the last minutes, `reserved` instances by scope. `facts` are
-    the playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
+    From our own records: all current `overrides`, `attempts` by target, the mode that the
+    playbook's `arming` allows, `recent_actions` on the target and its group, instances of the group
+    that were `alerting` within the last minutes, `reserved` instances by scope. `facts` are the
+    playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
     `changes` that others make, and whether the instance is `protected` from termination.
     """
 
@@ -135,8 +135,8 @@ class Plan:
     """The step that would be taken.
 
     `instance_id` and `group` come from the alert, and are empty where it names none; `members` are
-    the ids of the group's instances. `basis` are the facts about the target that the plan was made
-    for: another basis makes another plan.
+    the ids of the group's instances. `identity` is what overrides match. `basis` are the facts
+    about the target that the plan was made for: another basis makes another plan.
     """
 
     playbook: Playbook
@@ -146,6 +146,7 @@ class Plan:
     instance_id: str
     group: str
     members: Sequence[str]
+    identity: Identity
     basis: Mapping[str, Any]
 
     @property

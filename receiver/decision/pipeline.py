@@ -172,8 +172,7 @@ class DecisionPipeline:
     def _remember(self, candidate: _Candidate, result: PipelineResult) -> PipelineResult:
         decision = result.decision
         fleeting = isinstance(decision, Refuse) and decision.reason in _FLEETING
-        # Overrides match labels, which other alerts of the target may not have.
-        if not result.snapshot.overrides and not fleeting:
+        if not fleeting:
             # Without the evidence, which is large, and which the run has.
             kept = replace(result, evidence=None)
             self._recent[candidate.key] = candidate.now, candidate.trigger.run_id, kept

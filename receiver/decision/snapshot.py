@@ -167,7 +167,7 @@ def _with_records(
         snapshot,
         paused=kill_switch_state.paused if kill_switch_state else None,
         claims=claims.claims_on(connection, *names),
-        overrides=overrides.in_effect(connection, run.labels, now, group=snapshot.group),
+        overrides=overrides.list_current(connection, now),
         attempts=attempts,
         breaker=circuit_breakers.read_breaker(connection, playbook),
         recent_actions=[

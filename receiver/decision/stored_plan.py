@@ -31,6 +31,7 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, A
         "group": plan.group,
         "params": render(step.params, values),
         "basis": dict(plan.basis),
+        "identity": {name: sorted(values) for name, values in plan.identity.items()},
         "before": [
             {"action": before.action, "params": render(before.params, values)}
             for before in step.before

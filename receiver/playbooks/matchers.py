@@ -55,7 +55,9 @@ class Matcher:
         return f'{self.name}{sign}"{value}"'
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        text = labels.get(self.name, "")
+        return self.matches_value(labels.get(self.name, ""))
+
+    def matches_value(self, text: str) -> bool:
         if self._pattern is None:
             return (text == self.value) is self.is_equal
         # RE2 reads UTF-8: a text that cannot be encoded is matched with question marks in it.

@@ -35,7 +35,7 @@ class Preflight:
             if run.state.ended:
                 raise RunStoppedError(f"run {run.id} is {run.state}")
             return None
-        current = overrides.in_effect(connection, run.labels, self.clock(), group=run.group_name)
+        current = overrides.in_effect(connection, plan_of(run)["identity"], self.clock())
         refusal = limits.require_no_hold(current) or limits.require_no_observe(current)
         return refusal or self._why_disarmed(connection, run)
 

@@ -4,7 +4,7 @@ Real records, decisions, guards, claims, phases and endings; only Prometheus, AW
 engine and the clock are stood in for, at the edge.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +29,10 @@ from receiver.evidence.target import Target
 from receiver.playbooks.loader import load
 from receiver.runs import intake, store
 from receiver.runs.model import Run, State
+from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode
 from receiver.webhook.inbox import Inbox
-from receiver.webhook.payload import Alert
+from receiver.webhook.payload import parse_alert
 from receiver.workflow.decision_writer import DecisionWriter
 from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import Phase
@@ -189,8 +190,13 @@ class Whole:
         number = 100 * len(self.aws.groups)
         ids = [f"i-{number + offset:017x}" for offset in range(size)]
         hosts = {
-            instance_id: FrozenHost(instance_id, f"us-east-1{zone}", self.now - 86_400)
-            for instance_id, zone in zip(ids, "abc" * size, strict=False)
+            instance_id: FrozenHost(
+                instance_id,
+                f"us-east-1{zone}",
+                self.now - 86_400,
+                address=f"10.0.{number // 100}.{offset + 1}",
+            )
+            for offset, (instance_id, zone) in enumerate(zip(ids, "abc" * size, strict=False))
         }
         self.aws.groups[name] = FrozenGroup(name, hosts, 2, 12, size)
         return ids
@@ -205,16 +211,20 @@ class Whole:
         began_s: float = 20,
     ) -> None:
         """An alert, or its end, as Alertmanager sends it; about one `cpu` where it is named."""
-        alert = Alert(
-            key=f"{cpu}{instance_id[-16:]}",
-            fingerprint=instance_id[-16:],
-            firing=firing,
-            labels={"alertname": "HighCPU", "instance_id": instance_id, "asg": group}
-            | ({"cpu": cpu} if cpu else {}),
-            annotations={},
-            starts_at=self.now - began_s,
-            ends_at=None if firing else self.now,
-        )
+        labels = {"alertname": "HighCPU", "instance_id": instance_id, "asg": group, "cpu": cpu}
+        self.deliver_labels(labels, firing=firing, began_s=began_s)
+
+    def deliver_labels(
+        self, labels: Mapping[str, str], *, firing: bool = True, began_s: float = 20
+    ) -> None:
+        """An alert with just these labels, as whoever has a token of the webhook may send it."""
+        times = {"startsAt": rfc3339(self.now - began_s)}
+        if not firing:
+            times["endsAt"] = rfc3339(self.now)
+        status = "firing" if firing else "resolved"
+        raw = {"status": status, "labels": labels, "annotations": {}, **times}
+        alert = parse_alert(raw, self.now)
+        assert alert is not None
         self.inbox.submit([alert], self.now).result()
         queued = self.inbox.queued()
         with self.state.write() as connection:

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from actions.base import TargetKind
 from actions.refusal import Refusal
 from models.inference.verdict import Verdict
+from receiver.controls.records import Identity, Override, identity_of
 from receiver.decision.model import Snapshot, Trigger
 from receiver.playbooks.schema import Playbook
 
@@ -18,6 +20,24 @@ class GuardInput:
     playbooks: Sequence[Playbook]
     snapshot: Snapshot
     now: float
+
+    @property
+    def identity(self) -> Identity:
+        """What the alert says of its target, and what the target is, as far as it was read."""
+        snapshot = self.snapshot
+        named = {"asg": snapshot.group or ""}
+        if snapshot.kind is TargetKind.INSTANCE:
+            named["instance_id"] = snapshot.target or ""
+        read = (part.labels for part in (snapshot.instance, snapshot.asg) if part is not None)
+        return identity_of(self.trigger.labels, named, *read)
+
+    @property
+    def overrides(self) -> Sequence[Override] | None:
+        """The overrides that apply; None is unknown."""
+        current, identity = self.snapshot.overrides, self.identity
+        if current is None:
+            return None
+        return [override for override in current if override.applies_to(identity, self.now)]
 
 
 Guard = Callable[[GuardInput], str | Refusal]

@@ -12,7 +12,7 @@ def require_not_paused(inputs: GuardInput) -> str | Refusal:
 
 
 def require_no_hold(inputs: GuardInput) -> str | Refusal:
-    return limits.require_no_hold(inputs.snapshot.overrides) or "no hold"
+    return limits.require_no_hold(inputs.overrides) or "no hold"
 
 
 def require_arming_known(inputs: GuardInput) -> str | Refusal:
