@@ -15,7 +15,7 @@ variable "policy_file" {
 }
 
 variable "wheel" {
-  description = "The wheel from `make dist`, under its own name; it contains the hashed lock of its packages."
+  description = "The wheel from `make dist`, under its own name; it contains requirements.lock, the hashes of its packages."
   type        = string
   validation {
     condition     = can(regex("^smartcloudops-[0-9a-z.+]+-py3-none-any\\.whl$", basename(var.wheel)))
