@@ -1,8 +1,8 @@
 """The wheel and the sdist: what is in them, and that the program runs from the wheel.
 
-`make dist` runs the same tests on a wheel installed with requirements.lock into an empty environment,
-whose folder `INSTALLED` names. Without it the wheel is unpacked, and runs on this environment's
-packages.
+`make dist` runs the same tests on a wheel installed with requirements.lock into an empty
+environment, whose folder `INSTALLED` names. Without it the wheel is unpacked, and runs on this
+environment's packages.
 """
 
 import os
