@@ -1,1 +1,1 @@
-"""From metrics to a vector, in training and in service."""
+"""Turns metrics into the model's vector, in training and in service."""

@@ -1,4 +1,4 @@
-"""Each role against the target's own past: its level, how unusual that is, and its course."""
+"""Compares each role with the target's own past: its level, how unusual it is, its course."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,9 +49,9 @@ class Levels:
     """Roles with a past and a present.
 
     `usual` and `sigma` are those of this hour, `middle` and `scale` of the whole past. `beyond`
-    [roles, past slots] is where the past was as far out as the present, `known` where it is known.
-    `columns` has an entry a role for each of `NAMES`, distances in signed asinh of sigmas.
-    `ordered` is the past sorted by role.
+    [roles, past slots] marks slots as far out as the present, `known` slots with a value. `columns`
+    has an array over roles for each of `NAMES`; distances are in signed asinh of sigmas. `ordered`
+    is the past, sorted for each role.
     """
 
     roles: tuple[str, ...] = ()
@@ -76,13 +76,13 @@ class Ages:
 
 @lru_cache(maxsize=64)
 def ages(slots: int) -> Ages:
-    """Of a past of so many slots, without the newest half hour."""
+    """The ages of `slots` slots of the past, without the newest half hour."""
     age = np.arange(slots) + NEWEST_LEFT_OUT + DAY_SLOTS // 2
     return Ages(age // DAY_SLOTS, np.abs(age % DAY_SLOTS - DAY_SLOTS // 2))
 
 
 def levels(window: Window) -> Levels:
-    """Of a window in which each role has a past and a present."""
+    """The levels of a window in which each role has a past and a present."""
     history, recent, now = window.history, window.recent, window.now
     past = history[:, NEWEST_LEFT_OUT:]
     ordered, known = SortedRows(past), ~np.isnan(past)
@@ -134,7 +134,7 @@ def levels(window: Window) -> Levels:
 
 
 def _sigma(ordered: SortedRows, usual: Floats, jitter: Floats, floors: Floats) -> Floats:
-    """A deviation that neither a calm week nor a single outlier makes too small or too large."""
+    """A robust deviation: a calm week does not make it too small, nor an outlier too large."""
     sigma: Floats = np.maximum.reduce(
         [
             (ordered.at(0.75) - ordered.at(0.25)) / 1.349,
@@ -150,7 +150,7 @@ def _sigma(ordered: SortedRows, usual: Floats, jitter: Floats, floors: Floats) -
 
 
 def _lasts(recent: Floats, half: Floats, sign: Floats) -> Floats:
-    """Log10 of the share of two hours in which the role was beyond half of its change."""
+    """Log10 of the share of the last two hours in which the role exceeded half of its change."""
     with np.errstate(invalid="ignore"):
         there = recent * sign[:, None] >= (half * sign)[:, None]
     known = recent.shape[1] - np.isnan(recent).sum(axis=1)
@@ -173,7 +173,7 @@ def _hour(history: Floats, usual: Floats, sigma: Floats) -> tuple[Floats, Floats
 
 
 def _days(known: Flags, beyond: Flags) -> dict[str, Floats]:
-    """The share of earlier days with a value as far out, at this hour and at any, and how often."""
+    """Shares of earlier days with a value as far out, at this hour and at any, and episodes."""
     rows, slots = beyond.shape
     episodes = (beyond[:, :-1] & ~beyond[:, 1:]).sum(axis=1).astype(np.float64)
     days = (slots + NEWEST_LEFT_OUT - DAY_SLOTS // 2) // DAY_SLOTS

@@ -12,7 +12,7 @@ from models.features.row_stats import known_or, kth, quantile
 
 Floats = NDArray[np.float64]
 
-# More of these never lowers the score; the others only describe the target's past.
+# A larger value of these never lowers the score; the others only describe the past.
 RISING = (
     "far_share",
     "further_share",
@@ -36,7 +36,7 @@ _CLIP = 8.0
 
 
 def distances(past: Floats, newest: Floats, levels: Levels) -> tuple[float, ...]:
-    """`NAMES`. `past` [roles, slots] and the `newest` slot, by role, as recorded."""
+    """The features `NAMES`, from `past` [roles, slots] and the `newest` slot of each role."""
     ordered, usual = levels.ordered, levels.middle
     bottom, top = ordered.at(0), ordered.at(1)
     still = past.std(axis=1) if levels.known.all() else np.nanstd(past, axis=1)
@@ -60,7 +60,7 @@ def distances(past: Floats, newest: Floats, levels: Levels) -> tuple[float, ...]
 
 
 def _measured(points: Floats, now: Floats) -> tuple[float, ...]:
-    """From `size` on, in the order of `NAMES`."""
+    """The features from `size` on, in the order of `NAMES`."""
     roles, slots = points.shape
     clipped, own = np.clip(points, -_CLIP, _CLIP), np.clip(now, -_CLIP, _CLIP)
     sizes = np.sqrt((clipped**2).mean(axis=0))

@@ -28,9 +28,9 @@ class Evidence:
 
     Keys of the inner mappings are roles (`models.features.signals`). `history` holds 5-minute means
     of up to 15 days, `recent` the last 2 hours at 15 s and their last 2 minutes at 5 s, `peers` the
-    siblings' last 30 minutes at 30 s by instance id (the target itself is not among them).
-    `None` is a query that Prometheus did not answer, an empty mapping an answer without series.
-    `relative` says that values have no units, as in published sets: absolute sizes mean nothing.
+    siblings' last 30 minutes at 30 s by instance id (the target itself is not among them). `None`
+    is a query that Prometheus did not answer, an empty mapping an answer without series. `relative`
+    says that values have no units, as in published sets: so absolute sizes are not compared.
     """
 
     target: str

@@ -1,7 +1,7 @@
-"""Whether the group's other members moved too, and whether they carry more traffic.
+"""Counts the group's other members that moved too, and those that carry more traffic.
 
-Siblings have half an hour of past here. A change that began earlier is in all of it; where the
-target's own usual level is lower it replaces theirs, because members of a group are alike.
+Siblings have a past of half an hour here. A change that began earlier fills all of it, so a lower
+usual level of the target replaces theirs: members of a group are alike.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,11 @@ _BEFORE_S = 180.0
 _ENOUGH_SAMPLES = 10
 # Moved the same way: by at least half of the target's own change.
 _SHARE_OF_RISE = 0.5
-# In proportion: CPU has a floor that traffic has not, and saturates where traffic does not.
+# Traffic growth over CPU growth from which load explains CPU; below 1, as idle CPU is not zero and
+# CPU saturates.
 _SHARE_OF_GROWTH = 0.3
 _LEAST_GROWTH = 0.3
-# Load grows without bound once CPU is saturated; traffic need not follow it that far.
+# Load grows without bound once CPU is saturated; traffic need not grow as far.
 _ENOUGH_GROWTH = 0.6
 
 
@@ -91,7 +92,7 @@ def _most(grown: list[float], lead: Residual) -> bool | None:
 
 
 def _level(series: Series | None, at: float) -> tuple[float, float] | None:
-    """A sibling's present and its median before; None if one of them is unknown."""
+    """A sibling's present and its earlier median; None if one of them is unknown."""
     times, values = samples_until(series or Series(), at)
     older = values[times < at - _BEFORE_S]
     if not len(times) or times[-1] < at - STALE_S or len(older) < _ENOUGH_SAMPLES:

@@ -1,6 +1,6 @@
 """PromQL over the roles: selectors of an instance and of its siblings, and one query for all.
 
-Only ids of a known form enter an expression; other text of a label never does.
+Only ids of a known form enter an expression; no other label text does.
 """
 
 import re
@@ -11,27 +11,27 @@ from string import Template
 from models.features.signals import ROLES, Role
 
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
-# Narrower than AWS allows: no quote, backslash, brace or control character gets through.
+# Narrower than AWS allows: without quotes, backslashes, braces and control characters.
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_.:/@+=,() -]{1,255}")
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How samples become a value: the PromQL functions for counters and gauges, and the range."""
+    """The PromQL functions that reduce counters and gauges to a value, and their range."""
 
     counter: str
     gauge: str
     length: str
 
 
-# Two samples at least, also where a backfilled past has one only every 5 minutes.
+# Long enough for two samples where a backfilled past has one every 5 minutes.
 MEANS = Sampling("rate", "avg_over_time", "10m")
 # The last two scrapes: an average over a minute would hide a fault that is seconds old.
 LATEST = Sampling("irate", "last_over_time", "1m")
 
 
 def of_instance(instance_id: str) -> str:
-    """The label matchers that select one instance. Raises ValueError on another form of id."""
+    """The label matchers that select one instance. Raises ValueError if the id is malformed."""
     if _INSTANCE_ID.fullmatch(instance_id) is None:
         raise ValueError("the instance id is not of the form i-0123456789abcdef0")
     return f'instance_id="{instance_id}"'
@@ -40,7 +40,7 @@ def of_instance(instance_id: str) -> str:
 def of_siblings(group: str, instance_id: str) -> str:
     """The label matchers that select a group's other members. Raises ValueError as above."""
     if _GROUP_NAME.fullmatch(group) is None:
-        raise ValueError("the group's name has characters that do not enter a query")
+        raise ValueError("the group's name has a character that a query may not contain")
     return f'asg="{group}",instance_id!="",{of_instance(instance_id).replace("=", "!=", 1)}'
 
 
@@ -58,10 +58,10 @@ def query(selector: str, sampling: Sampling, roles: Iterable[Role] = tuple(ROLES
 
 
 def while_scraped(expr: str, selector: str) -> str:
-    """The expression only at moments when the exporter answered.
+    """The expression, limited to moments at which the exporter answered.
 
-    Functions over a range have values for a minute after a host stopped answering: the last values
-    of a dead host would count as its present ones. An instant selector ends with the failed scrape.
+    Functions over a range return values for a minute after the last scrape, so a dead host would
+    seem alive. An instant selector ends with the failed scrape.
     """
     alive = f'group by (instance_id) (node_cpu_seconds_total{{mode="idle",{selector}}})'
     return f"({expr}) and on (instance_id) {alive}"

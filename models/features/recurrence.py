@@ -1,8 +1,8 @@
-"""Whether what moved now also moved at this hour on earlier days, with the same signature.
+"""Whether the same roles moved at this hour on earlier days, with the same signature.
 
-High CPU alone is no signature: a runaway process in the hour of the nightly job has the CPU but
-not the job's disk work. A day therefore counts only if every role that is up now was up then, and
-it had no disk work that is missing now.
+High CPU alone is not enough: a runaway process in the hour of the nightly job lacks the job's disk
+work. A day therefore counts only if every role that is up now was up then, and it had no disk work
+that is missing now.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,17 +12,17 @@ import numpy as np
 
 from models.features.residuals import DISK, MOVED_Z, Flags, PastGrid, Residual
 
-# Roles that follow a job at once. Load and memory lag behind and would hide its beginning.
+# Roles that follow a job at once; load and memory lag behind it.
 _AT_ONCE = ("cpu_busy", *DISK, "net_rx_bytes", "net_tx_bytes", "tcp_established")
 DAYS_AT_LEAST = 3
-# How much of today's rise an earlier day must show; CPU saturates and so compares closely.
+# The share of today's rise that an earlier day must show; higher for CPU, which saturates.
 _SHARE_OF_RISE = 0.4
 _SHARE_OF_CPU_RISE = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recurrence:
-    """Earlier days known at this hour, those alike, and those alike with additional disk work."""
+    """Counts of earlier days: with data at this hour, alike, and alike with more disk work."""
 
     days: int
     alike: int
@@ -39,9 +39,10 @@ def count_recurrence(
     residuals: Mapping[str, Residual],
     alert_roles: Collection[str],
 ) -> Recurrence:
-    """`moved` are the roles that have risen now, `residuals` all roles with a residual.
+    """Count the earlier days on which the roles in `moved`, which have risen, rose too.
 
-    `alert_roles` are the alert's roles; they count although they lag.
+    `residuals` are those of all roles. The alert's own roles, `alert_roles`, count even if they
+    lag.
     """
     signature = {
         role: residual

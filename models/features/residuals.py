@@ -1,7 +1,7 @@
-"""How far each role is from its usual level in the target's own past.
+"""The distance of each role from its usual level in the target's own past.
 
-The past is laid on a grid of 5-minute slots counted back from the alert, so that roles with
-different gaps can be compared moment by moment. A gap is NaN and takes part in nothing.
+The past lies on a grid of 5-minute slots counted back from the alert, so that roles with different
+gaps can be compared. A gap is NaN and is left out of every statistic.
 """
 
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from models.features.signals import ROLES, Role
 
 SLOT_S = 300.0
 DAY_S = 86_400.0
-# Bounds the grid's size, whatever times an answer may carry.
+# Bounds the grid's size, because an answer may have any times.
 _OLDEST_S = 15 * DAY_S
-# "At this hour": this far from the alert's time of day, and how far where that is not enough.
+# "At this hour" means this far from the alert's time of day; the wider one if data is short.
 HOUR_S = 1_200.0
 _WIDE_HOUR_S = 7_200.0
 # The present is the median of the last `NOW_S`. A scraped target has a sample at the very moment of
 # the query; if the newest is older than `STALE_S`, the target does not answer.
 NOW_S = 15.0
 STALE_S = 8.0
-# A role has moved from `MOVED_Z` on and has not below `NORMAL_Z`; in between it is unknown.
+# From `MOVED_Z` on a role has moved, below `NORMAL_Z` it has not; in between is unknown.
 NORMAL_Z = 3.0
 MOVED_Z = 4.0
-# A moment of the past counts as a job from here on.
+# From this deviation on, disk work in the past counts as a job.
 _JOB_Z = 6.0
 _RELATIVE_NOISE = 0.05
 _SIGMA_OF_MAD = 1.4826
@@ -40,11 +40,11 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """A role's present against its past.
+    """A role's present compared with its past.
 
-    `usual` is the median around this hour on earlier days, times of heavy disk work left out, or
-    of all days where that leaves too little; `sigma` the robust deviation there, with a floor;
-    `share_below` the part of the whole past that lay below the present.
+    `usual` is the median around this hour on earlier days without times of heavy disk work, or of
+    all days if that leaves too little. `sigma` is the robust deviation there, with a floor.
+    `share_below` is the share of the whole past below the present.
     """
 
     role: Role
@@ -68,7 +68,7 @@ class Residual:
 
     @property
     def direction(self) -> int:
-        """1 has risen, -1 has fallen, 0 has not moved."""
+        """1 if the role has risen, -1 if it has fallen, 0 if it has not moved."""
         if abs(self.z) < MOVED_Z or self.normal:
             return 0
         return 1 if self.z > 0 else -1
@@ -78,8 +78,8 @@ class Residual:
 class PastGrid:
     """The target's history on the grid: `values[role]` by slot, slot 0 the newest.
 
-    `age` is a slot's age in seconds, `off_hour` how far it is from the alert's time of day
-    (infinite for today), `job` marks times of heavy disk work.
+    `age` is a slot's age in seconds, `off_hour` its distance from the alert's time of day (infinite
+    for today), `job` marks times of heavy disk work.
     """
 
     values: Mapping[str, Floats]
@@ -93,11 +93,11 @@ class PastGrid:
 
     @property
     def days(self) -> NDArray[np.int64]:
-        """Which earlier day a slot near this hour belongs to: 1 is yesterday."""
+        """The earlier day of each slot near this hour: 1 is yesterday."""
         return np.rint(self.age / DAY_S).astype(np.int64)
 
     def covered_s(self, role: str) -> float:
-        """Seconds of the past of which one role is known, gaps not counted."""
+        """Seconds of the past in which the role has values."""
         values = self.values.get(role)
         return 0.0 if values is None else float(np.count_nonzero(np.isfinite(values))) * SLOT_S
 
@@ -122,7 +122,7 @@ def past(history: Mapping[str, Series], at: float) -> PastGrid:
 
 
 def residuals(before: PastGrid, recent: Mapping[str, Series], at: float) -> dict[str, Residual]:
-    """An entry for each role with a known present and a known past."""
+    """The residual of each role with a known present and a known past."""
     by_role: dict[str, Residual] = {}
     for name, values in before.values.items():
         times, latest = samples_until(recent.get(name, Series()), at)
@@ -138,7 +138,7 @@ def _residual(role: Role, now: float, before: PastGrid, latest: Floats) -> Resid
     chosen = values[_comparable(values, before)]
     usual = float(np.median(chosen))
     spread = _SIGMA_OF_MAD * float(np.median(np.abs(chosen - usual)))
-    # Means over minutes are smoother than the last scrapes; their own jitter is the other floor.
+    # Means over minutes are smoother than single scrapes, so the scrapes' jitter is a floor too.
     jitter = _SIGMA_OF_MAD * float(np.median(np.abs(np.diff(latest)))) if len(latest) > 1 else 0.0
     sigma = max(spread, jitter, _RELATIVE_NOISE * abs(usual), role.noise)
     known = values[np.isfinite(values)]
@@ -149,8 +149,8 @@ def _residual(role: Role, now: float, before: PastGrid, latest: Floats) -> Resid
 def _comparable(values: Floats, before: PastGrid) -> Flags:
     """The slots that the present is compared with: the narrowest hour with enough of them.
 
-    Hours of a job are left out: a runaway process in the hour of the nightly backup must not
-    be taken for the backup.
+    Hours of a job are left out, so that a runaway process in the hour of the nightly backup is not
+    taken for the backup.
     """
     known = np.isfinite(values)
     calm = known & ~before.job
@@ -171,7 +171,7 @@ def _job(values: Mapping[str, Floats], slots: int) -> Flags:
         spread = _SIGMA_OF_MAD * float(np.nanmedian(np.abs(column - usual)))
         sigma = max(spread, _RELATIVE_NOISE * usual, ROLES[name].noise)
         busy |= column > usual + max(_JOB_Z * sigma, ROLES[name].step)
-    # The slots next to a job hold its start and its end.
+    # The slots next to a job contain its start and its end.
     busy[1:] |= busy[:-1].copy()
     busy[:-1] |= busy[1:].copy()
     return busy

@@ -1,4 +1,4 @@
-"""Order statistics by row where NaN is a gap: none of them counts it."""
+"""Order statistics of each row, without its gaps, which are NaN."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +8,12 @@ Flags = NDArray[np.bool_]
 
 
 def median(values: Floats) -> Floats:
-    """Over the last axis; NaN where nothing is known."""
+    """The median over the last axis; NaN for a row of NaN."""
     ordered = np.sort(values, axis=-1)
     length = values.shape[-1]
     if not np.isnan(ordered[..., -1]).any():
         return np.asarray((ordered[..., (length - 1) // 2] + ordered[..., length // 2]) / 2)
-    # NaN is sorted behind all numbers.
+    # Sorting places NaN after all numbers.
     count = length - np.isnan(ordered).sum(axis=-1)
     low = np.take_along_axis(ordered, (np.maximum(count - 1, 0) // 2)[..., None], axis=-1)
     high = np.take_along_axis(ordered, np.minimum(count // 2, length - 1)[..., None], axis=-1)
@@ -40,7 +40,7 @@ class SortedRows:
 
 
 def quantile(values: Floats, share: float) -> float:
-    """Of one row without gaps, between the nearest ranks."""
+    """The quantile of one row without gaps, interpolated between the nearest ranks."""
     at = (len(values) - 1) * share
     low = int(at)
     high = min(low + 1, len(values) - 1)
@@ -49,7 +49,7 @@ def quantile(values: Floats, share: float) -> float:
 
 
 def kth(values: Floats, rank: int) -> float:
-    """The value of a rank (0 is the least), or of the last where there are fewer."""
+    """The value of a rank (0 is the least), or the largest if there are fewer values."""
     rank = min(rank, len(values) - 1)
     return float(np.partition(values, rank)[rank])
 
@@ -59,5 +59,5 @@ def known_or(values: Floats, other: Floats) -> Floats:
 
 
 def share(part: Floats, whole: Floats) -> Floats:
-    """NaN where the whole is 0."""
+    """`part` / `whole`; NaN where `whole` is 0."""
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)

@@ -1,4 +1,4 @@
-"""The earlier days with the same change at this hour: a change that recurs is a job."""
+"""Counts earlier days with the same change at this hour: a change that recurs is a job."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +9,13 @@ Flags = NDArray[np.bool_]
 
 _WHAT = ("of_3_days", "of_7_days", "of_days", "focus", "rate", "weekly")
 NAMES = tuple(f"{who}_{what}" for who in ("lead", "all") for what in _WHAT)
-# A job starts a little earlier or later each day.
+# A job may start this much earlier or later each day.
 _JOB_SLOTS = 6
 _TOGETHER = 0.6
 
 
 def count_repeats(levels: Levels, lead: int) -> tuple[float, ...]:
-    """`NAMES`: first of the leading role alone, then of most of what has moved together."""
+    """The features `NAMES`: for the leading role alone, then for most of the roles that moved."""
     moved = np.abs(levels.columns["now"]) >= MOVED
     moved[lead] = True
     together = np.asarray(levels.beyond[moved].mean(axis=0) >= _TOGETHER)

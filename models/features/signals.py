@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Virtual devices repeat what the physical ones below them count.
+# Virtual devices count the work of the physical devices again.
 _DISK = 'device!~"(loop|z?ram|sr|fd|dm-|md)[0-9]*"'
 _NETWORK = 'device!~"lo|(veth|docker|br-|cali|flannel|virbr|tun|tap).*"'
 _FILESYSTEM = 'fstype!~"tmpfs|ramfs|overlay|squashfs|iso9660|autofs|nsfs"'
-# Counts below this have a decimal; larger values have a prefix for each factor of 1,000.
+# Below this a count is shown with a decimal, above it with a prefix for each factor of 1,000.
 _ONE_DIGIT, _KILO = 10, 1000
 
 
@@ -25,7 +25,7 @@ class Unit(StrEnum):
     SECONDS = "s"
 
 
-# Values beyond come from a broken exporter or a misread counter.
+# A larger value comes from a broken exporter or a misread counter.
 _BELIEVABLE: Mapping[Unit, tuple[float, float]] = {
     Unit.RATIO: (-0.5, 1.5),
     Unit.BYTES: (0, 2.0**50),
@@ -41,7 +41,7 @@ class Role:
     """One quantity.
 
     `noise` is the least deviation that counts, `step` the least change that counts; both in the
-    role's unit, so that after a perfectly quiet past a small change is not hundreds of sigmas.
+    role's unit, so that a small change after a quiet past is not hundreds of sigmas.
     """
 
     name: str
@@ -214,7 +214,7 @@ ROLES: Mapping[str, Role] = {
     )
 }
 
-# The roles of the shipped rules. An alert with another name is judged on every role.
+# The roles of the shipped rules. For any other alert name every role is compared.
 ROLES_OF_ALERT: Mapping[str, frozenset[str]] = {
     "HighCPU": frozenset({"cpu_busy"}),
     "HighLoad": frozenset({"load1"}),

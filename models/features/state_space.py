@@ -1,4 +1,4 @@
-"""The target's state compared with its past states, and the part that its traffic explains."""
+"""Compares the target's state with its past states, and finds what its traffic explains."""
 
 from dataclasses import dataclass
 
@@ -30,15 +30,15 @@ _ALIKE = 0.35
 
 @dataclass(frozen=True)
 class _State:
-    """Moments as points: `past` [roles, slots] and `now` [roles], in asinh of sigmas."""
+    """States as points: `past` [roles, slots] and `now` [roles], in asinh of sigmas."""
 
     past: Floats
     now: Floats
 
 
 def compare_states(past: Floats, levels: Levels, groups: dict[str, list[int]]) -> tuple[float, ...]:
-    """`NAMES`. `groups` are the rows of each group of roles."""
-    # The squashed scale keeps a single extreme role from hiding all the others.
+    """The features `NAMES`; `groups` has the row numbers of each group of roles."""
+    # On the asinh scale one extreme role cannot hide all others.
     squashed = np.arcsinh((past - levels.middle[:, None]) / levels.scale[:, None])
     state = _State(np.nan_to_num(squashed), np.nan_to_num(levels.columns["now"]))
     return (
@@ -50,7 +50,7 @@ def compare_states(past: Floats, levels: Levels, groups: dict[str, list[int]]) -
 
 
 def _residual(state: _State) -> tuple[float, float]:
-    """How unusual the present is off the past's main directions: tail and size."""
+    """The present's distance from the past's main directions: its rank and its size."""
     rows, slots = state.past.shape
     if rows < _LEAST_ROLES:
         return np.nan, np.nan
@@ -68,7 +68,7 @@ def _residual(state: _State) -> tuple[float, float]:
 
 
 def _nearest(state: _State) -> tuple[float, float, float, float]:
-    """How far the most similar moments of the past are, and on how many days they were."""
+    """The distance of the most similar moments of the past, and the number of their days."""
     distance = np.sqrt(((state.past - state.now[:, None]) ** 2).mean(axis=0))
     size = float(np.sqrt((state.now**2).mean()))
     near = kth(distance, 10)
@@ -85,7 +85,7 @@ def _nearest(state: _State) -> tuple[float, float, float, float]:
 
 
 def _unexplained(state: _State, groups: dict[str, list[int]]) -> list[float]:
-    """A group's level without the part that the target's own traffic explains."""
+    """Each group's level without the part that the target's own traffic explains."""
     traffic = [*groups.get("net_in", ()), *groups.get("net_out", ())]
     unexplained = dict.fromkeys(_EXPLAINED, np.nan)
     wanted = {

@@ -1,4 +1,4 @@
-"""The course to the present by role: a started process jumps, a leak climbs slowly."""
+"""The course of each role up to the present: a new process jumps, a leak climbs slowly."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from models.features.window import DAY_SLOTS
 
 Floats = NDArray[np.float64]
 
-# Every third moment of the past is enough to measure how much a role changes.
+# Every third moment of the past suffices to measure a role's usual changes.
 _EVERY = 3
 _SMOOTH = 5
 _MINUTES = (20, 45, 100)
@@ -35,7 +35,7 @@ NAMES = (
 def trends(
     history: Floats, recent: Floats, now: Floats, sigma: Floats, ordered: SortedRows
 ) -> dict[str, Floats]:
-    """Columns `NAMES`, an entry a role. `history` and `recent` are a window's, newest first."""
+    """The columns `NAMES`, an entry for each role; `history` and `recent` are newest first."""
     five = known_or(median(recent[:, :_SMOOTH]), now)
     top, bottom = ordered.at(0.999), ordered.at(0.001)
     course = _course(history, recent, now, sigma)
@@ -50,9 +50,9 @@ def trends(
 
 
 def _course(history: Floats, recent: Floats, now: Floats, sigma: Floats) -> dict[str, Floats]:
-    """The way since six hours ago, how straight it was, and the share of its largest step.
+    """The change since six hours ago, its straightness, and the share of its largest step.
 
-    A straight way (1) is without a step back. Steps are of 5 minutes and of minutes.
+    Straightness 1 means no step back. Steps are of 5 minutes and of one minute.
     """
     hours = np.column_stack([now, history[:, 1:73]])
     steps = np.nan_to_num(hours[:, :-1] - hours[:, 1:])
@@ -71,7 +71,7 @@ def _course(history: Floats, recent: Floats, now: Floats, sigma: Floats) -> dict
 
 
 def _turn(history: Floats, five: Floats, sigma: Floats, slots: int) -> Floats:
-    """The change over so many slots, against how much the role usually changes in that time."""
+    """The change over `slots`, relative to the role's usual change in that time."""
     if history.shape[1] <= slots + DAY_SLOTS // 8:
         return np.full(len(five), np.nan)
     changes = SortedRows(np.abs(history[:, 1:-slots:_EVERY] - history[:, 1 + slots :: _EVERY]))
@@ -80,10 +80,9 @@ def _turn(history: Floats, five: Floats, sigma: Floats, slots: int) -> Floats:
 
 
 def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[str, Floats]:
-    """The last minutes against the two hours before them, independent of earlier days.
+    """Compares the last minutes with the two hours before them, independent of earlier days.
 
-    How far they are, how steadily the last forty minutes led there, and how much of that was one
-    step.
+    Returns their distance, the steadiness of the last forty minutes, and the share of one step.
     """
     before = recent[:, 40:]
     usual = known_or(median(before), median(recent))
@@ -101,7 +100,7 @@ def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[st
 
 
 def _lines(recent: Floats, five: Floats, sigma: Floats, top: Floats) -> dict[str, Floats]:
-    """A straight line through the last minutes: its rise against what it leaves unexplained.
+    """Fits a straight line to the last minutes: its rise relative to its residuals.
 
     `rise45` is that rise in sigmas, `left` the hours (log10) until the role reaches its past
     maximum at this pace; 100 hours for a role that does not rise.

@@ -1,9 +1,8 @@
 """The model's input for an alert: a vector of named numbers, the same in training and service.
 
-Every number is relative to the target's own past, so that units and absolute sizes do not matter;
-an unknown number is NaN, never zero. Roles are collected in groups (`GROUPS`), so that a dozen
-roles of one exporter and three dozen of another fill the same columns. The window holds no sample
-later than its moment.
+Every number is relative to the target's own past, so units and absolute sizes have no effect; an
+unknown number is NaN, never zero. Roles are collected in groups (`GROUPS`), so that exporters with
+different roles fill the same columns. The window holds no sample later than its moment.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +15,7 @@ from models.features import baselines, distances, seasonality, state_space
 from models.features.baselines import MOVED, Levels
 from models.features.window import DAY_SLOTS, Window
 
-# Matrices of a few dozen rows: more threads only wait for each other, and burn a second core.
+# The matrices have a few dozen rows: further threads would burn a core and gain no time.
 threadpool_limits(1, "blas")
 
 Floats = NDArray[np.float64]
@@ -50,7 +49,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 _GROUP_OF = {role: group for group, roles in GROUPS.items() for role in roles}
 _TRAFFIC = ("net_in", "net_out")
-# Groups that fill up slowly: there the role that climbs the most counts, far out or not.
+# Groups that fill up slowly: their fastest climbing role counts, at any distance.
 _FILLING = ("memory", "swap", "space", "connections")
 
 _PER_GROUP = (
@@ -106,10 +105,10 @@ NAMES: tuple[str, ...] = (
 
 
 def features(window: Window, alert_roles: Collection[str]) -> tuple[Floats, Levels]:
-    """The vector (`NAMES`), and the roles' levels behind it, for the reasons of a verdict.
+    """The vector (`NAMES`), and the levels of the roles, which give a verdict its reasons.
 
-    If none of the `alert_roles` is known, the role that moved the most leads. A window
-    without a known role gives a vector of NaN.
+    The leading role is one of `alert_roles` or, if none is known, the role that moved the most. A
+    window without a known role gives a vector of NaN.
     """
     known = np.isfinite(window.now) & (np.isfinite(window.history).sum(axis=1) >= DAY_SLOTS // 8)
     if not known.any():
@@ -141,7 +140,7 @@ def features(window: Window, alert_roles: Collection[str]) -> tuple[Floats, Leve
 
 
 def _by_group(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
-    """The columns of the role of each group that has moved the most."""
+    """The columns of each group, taken from its role that moved the most."""
     table = np.full((len(GROUPS), len(_PER_GROUP)), np.nan)
     columns = np.array([levels.columns[what] for what in _PER_GROUP])
     strength = np.abs(levels.columns["now"]).tolist()
@@ -154,7 +153,7 @@ def _by_group(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
 def _asked_groups(
     levels: Levels, groups: Mapping[str, list[int]], of_alert: NDArray[np.bool_]
 ) -> list[float]:
-    """1 or -1 if a role of the alert in the group has risen or fallen, else 0."""
+    """For each group 1 or -1 if one of its alert roles has risen or fallen, else 0."""
     flags = dict.fromkeys(GROUPS, 0.0)
     for group, members in groups.items():
         for row in members:
@@ -164,7 +163,7 @@ def _asked_groups(
 
 
 def _filling(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
-    """The role that climbs the most in each group that fills up, and the least climb."""
+    """The fastest climb in each group that fills up, and the slowest of these."""
     table = np.full((len(_FILLING), len(_PER_FILLING) + 1), np.nan)
     columns = np.array([levels.columns[what] for what in _PER_FILLING])
     climbs = np.nan_to_num(levels.columns["line45"]).tolist()
@@ -216,6 +215,6 @@ def _groups_in(flags: NDArray[np.bool_], groups: Mapping[str, list[int]]) -> flo
 
 
 def _largest(values: Floats) -> tuple[float, float]:
-    """The largest and the second; NaN where there is none."""
+    """The largest and the second largest value; NaN where missing."""
     ordered = np.sort(values)
     return float(ordered[-1]), float(ordered[-2]) if len(ordered) > 1 else np.nan

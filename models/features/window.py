@@ -1,4 +1,4 @@
-"""An alert's evidence on two grids counted back from its moment, the same for every role.
+"""An alert's evidence on two grids of slots counted back from its moment.
 
 Slot 0 is the newest, an unknown slot is NaN. Samples later than the moment are left out.
 """
@@ -69,8 +69,8 @@ def window(evidence: Evidence) -> Window:
         if np.isfinite(now[row]):
             recent[row, 0] = now[row]
             if not evidence.relative:
-                # Rules fire on faults that are seconds old, and the model was trained on alerts
-                # that are minutes old: the present is extended to its first minutes.
+                # Rules fire on faults that are seconds old, but the model was trained on alerts
+                # that are minutes old: the present value is copied to the newest minutes.
                 recent[row, :SETTLED_SLOTS] = now[row]
                 history[row, 0] = now[row]
         if not evidence.relative and role in ROLES:
@@ -79,7 +79,7 @@ def window(evidence: Evidence) -> Window:
 
 
 class _Times:
-    """The ages of samples, shared by all roles of an exporter."""
+    """The ages of samples, which all roles of an exporter share."""
 
     def __init__(self, age: Floats) -> None:
         self.age = age
@@ -90,12 +90,12 @@ class _Times:
         self._slots: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def newest(self, values: Floats) -> float:
-        """The present; NaN where the newest sample is too old for one."""
+        """The present value; NaN if the newest sample is too old."""
         late = sorted(values[self._late].tolist())
         return (late[(len(late) - 1) // 2] + late[len(late) // 2]) / 2 if late else np.nan
 
     def means(self, values: Floats, slot_s: float, row: Floats) -> None:
-        """By slot, into `row`, which stays as it is where nothing is known."""
+        """Write the mean of each slot into `row`; slots without samples keep their content."""
         if self._slots is None:
             index = np.minimum((self.age // slot_s).astype(np.int64), len(row) - 1)
             self._slots = index, np.bincount(index, minlength=len(row))
@@ -116,7 +116,7 @@ class _Columns:
     def read(self, series: Series) -> tuple[_Times, Floats]:
         times = np.asarray(series.times, dtype=np.float64)
         values = np.asarray(series.values, dtype=np.float64)
-        # Most roles come from one scrape and have the times of the one before.
+        # Most roles come from one scrape and have the times of the previous role.
         if not np.array_equal(times, self._at_times):
             age = self._at - times
             self._at_times, self._kept = times, (age >= 0) & (age < self._length_s)

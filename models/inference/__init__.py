@@ -1,1 +1,1 @@
-"""From a vector to a verdict."""
+"""Turns a vector into a verdict."""

@@ -27,7 +27,7 @@ MOST_BYTES = 32 * 1024 * 1024
 
 
 class ModelError(ValueError):
-    """A model cannot be loaded; the text names the file and the fault in one line."""
+    """A model cannot be loaded; the text is one line with the file and the fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """`batcher` predicts with `parameters`, for several threads at once."""
+    """One version of the model; `batcher` predicts with `parameters`, and is thread-safe."""
 
     version: str
     parameters: Parameters
@@ -59,7 +59,7 @@ class Model:
 
 
 def features_hash() -> str:
-    """Identifies the features and their order: another model would read the wrong columns."""
+    """A hash of the features and their order; a model with another one would read wrong columns."""
     return hashlib.sha256("\n".join(NAMES).encode()).hexdigest()[:16]
 
 
@@ -93,9 +93,13 @@ def load_version(manifest: Manifest, version: str, fetch: Callable[[str], bytes]
     if entry is None:
         raise ModelError(f"version {version} is not in the manifest")
     if Path(entry.file).name != entry.file:
-        raise ModelError(f"{entry.file}: not a file name")
+        raise ModelError(
+            f"the manifest's file {entry.file!r} is not a file name: it may have no folder"
+        )
     if (entry.format, entry.features) != (FORMAT, features_hash()):
-        raise ModelError(f"{entry.file}: made for other features or another format")
+        raise ModelError(
+            f"{entry.file}: made for other features or another format; train the model again"
+        )
     try:
         data = fetch(entry.file)
     except OSError as error:
@@ -113,7 +117,7 @@ def load_version(manifest: Manifest, version: str, fetch: Callable[[str], bytes]
 
 
 def to_bytes(parameters: Parameters) -> bytes:
-    """The same bytes for the same parameters, independent of the time."""
+    """Serialise the parameters; equal parameters give equal bytes at any time."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in sorted(parameters.arrays().items()):
@@ -126,7 +130,7 @@ def to_bytes(parameters: Parameters) -> bytes:
 
 
 def save(folder: Path, version: str, parameters: Parameters) -> Entry:
-    """Writes the model and makes it the active one in the folder's manifest; others stay."""
+    """Write the model, and make it the manifest's active version; other versions stay."""
     data = to_bytes(parameters)
     entry = Entry(
         version=version,
@@ -151,7 +155,7 @@ def save(folder: Path, version: str, parameters: Parameters) -> Entry:
 
 
 def load_folder(folder: Path) -> Model:
-    """The active model of a folder with its manifest. Raises ModelError."""
+    """Load the active model of a folder, and its manifest. Raises ModelError."""
     try:
         manifest = parse_manifest((folder / MANIFEST).read_bytes())
     except OSError as error:
@@ -160,7 +164,7 @@ def load_folder(folder: Path) -> Model:
 
 
 def read_card(folder: Path) -> Any:
-    """The card with which the model was written; None where there is none."""
+    """The model's card, or None if the folder has none."""
     try:
         return json.loads((folder / CARD).read_bytes())
     except (OSError, ValueError):
@@ -168,5 +172,5 @@ def read_card(folder: Path) -> Any:
 
 
 def load_shipped() -> Model:
-    """The model that comes with the package. Raises ModelError."""
+    """Load the model that the package ships. Raises ModelError."""
     return load_folder(SHIPPED)

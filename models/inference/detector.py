@@ -1,8 +1,8 @@
 """The re-check: one verdict from the group's present, the target's past, and the learned model.
 
-The group comes first: when most siblings moved, no single host is at fault, whatever its own
-metrics look like. The learned model judges a host that moved alone; it confirms only alerts that
-look like its training examples. Without a model the verdict is undecided.
+The group is compared first: if most siblings moved, no single host is at fault, with any metrics of
+its own. The learned model decides on a host that moved alone; it confirms only alerts that resemble
+its training examples. Without a model the verdict is undecided.
 """
 
 from collections.abc import Collection
@@ -34,18 +34,18 @@ class Examined:
 
 
 def judge(model: Model | None, evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
-    """Whether a remediation would help the target of an alert on these roles.
+    """Decide whether a remediation would help the target of an alert on these roles.
 
-    Pure: the same model and evidence give the same verdict; nothing later than `evidence.at`
-    takes part.
+    Pure: the same model and evidence give the same verdict; samples after `evidence.at` have no
+    effect.
     """
     return examine(model, evidence, roles).verdict
 
 
 def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()) -> Examined:
-    """As `judge`, with the features behind the verdict."""
+    """As `judge`, and return the features as well."""
     if model is None:
-        return Examined(_undecided(NO_MODEL, "There is no model to judge with."))
+        return Examined(_undecided(NO_MODEL, "There is no model, so the re-check cannot decide."))
     group = None if evidence.relative else robust_detector.judge(evidence, roles)
     if group is not None and group.lacking:
         return Examined(replace(group, model=model.version))
@@ -55,7 +55,9 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
         return Examined(_undecided(model.version, lacking))
     vector, levels = features(grids, roles)
     if not levels.roles:
-        return Examined(_undecided(model.version, "No role has both a past and a present."))
+        return Examined(
+            _undecided(model.version, "No metric of the target has both a past and a present.")
+        )
     prediction = model.batcher.predict(vector)
     used = vector[model.parameters.used]
     alone = _alone(prediction, model.parameters.thresholds)
@@ -66,7 +68,7 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
 
 
 def _with_group(version: str, group: Verdict, prediction: Prediction, alone: Answer) -> Verdict:
-    """The verdict of both; the model's confidence is about the host alone, not about the group."""
+    """Combine the group's verdict with the model's; confidence concerns the host alone."""
     answer = _weigh(group, alone)
     outweighed = answer is not alone
     reason = _explain_outweighed(prediction, alone) if outweighed else _explain(prediction)
@@ -85,10 +87,12 @@ def _with_group(version: str, group: Verdict, prediction: Prediction, alone: Ans
 def _lacking(evidence: Evidence, history: Floats, roles: int) -> str | None:
     problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
     if not roles:
-        return f"Nothing is known of the target{problems}."
+        return f"The target has no metrics{problems}."
     if history.shape[1] < DAY_SLOTS:
         hours = history.shape[1] * 24 / DAY_SLOTS
-        return f"Only {hours:.0f} h of the target are known, less than a day: no telling usual."
+        return (
+            f"Only {hours:.0f} h of the target are recorded; less than a day shows no usual level."
+        )
     return None
 
 
@@ -111,7 +115,7 @@ def _weigh(group: Verdict, alone: Answer) -> Answer:
     if group.answer is Answer.REFUTED:
         return Answer.UNDECIDED if alone is Answer.CONFIRMED else group.answer
     if not group.peers or group.peers_moved is None or group.peers_moved / group.peers > _FEW:
-        # Most of the group moved, or nothing is known of it: no single host is at fault.
+        # Most of the group moved, or its state is unknown: no single host is at fault.
         return group.answer
     return alone
 
@@ -141,19 +145,19 @@ def _undecided(version: str, why: str) -> Verdict:
 
 def _explain(prediction: Prediction) -> Contribution:
     looks = f"looks like {prediction.kind.value.replace('_', ' ')}"
-    unlike = "; unlike what the model was trained on" if prediction.strange > 1 else ""
-    text = f"The model puts an incident at {prediction.confidence:.0%}, {looks}{unlike}."
+    unlike = ", but is far from all training examples" if prediction.strange > 1 else ""
+    text = f"Probability of an incident {prediction.confidence:.0%} by the model: {looks}{unlike}."
     return Contribution(role="", sigma=None, text=text)
 
 
 def _explain_outweighed(prediction: Prediction, alone: Answer) -> Contribution:
-    probability = f"an incident at {prediction.confidence:.0%}"
-    text = f"Of the host alone the model would say: {alone}, {probability}."
+    probability = f"with a probability of {prediction.confidence:.0%} for an incident"
+    text = f"For the host alone the model answers {alone}, {probability}."
     return Contribution(role="", sigma=None, text=text)
 
 
 def _reasons(levels: Levels) -> tuple[Contribution, ...]:
-    """The roles farthest from their level at this hour, and on how many days they were as far."""
+    """The roles farthest from their level at this hour, and the share of days as far from it."""
     sigma = np.sinh(levels.columns["hour"])
     again = levels.columns["again"]
     reasons: list[Contribution] = []

@@ -1,4 +1,4 @@
-"""Whether recent alerts still look like the training data of the model.
+"""Measures whether recent alerts still resemble the training data of the model.
 
 The population stability index compares shares of ten equal parts of the reference with those
 of the present (Karakoulas, "Empirical validation of retail credit-scoring models", 2004): below
@@ -20,16 +20,16 @@ _LEAST_SHARE = 1e-3
 
 
 def edges(values: Floats) -> Floats:
-    """[columns, 9]: where ten equal parts of each column meet; NaN is left out."""
+    """The nine bounds of ten equal parts of each column [columns, 9]; NaN is left out."""
     return np.asarray(np.nanquantile(values, np.linspace(0, 1, PARTS + 1)[1:-1], axis=0).T)
 
 
 def stability_index(reference: Floats, now: Floats) -> float | None:
-    """Of one column, against its `edges`; None where too little is known."""
+    """The index of one column, by its `edges`; None if it has too few values."""
     now = now[np.isfinite(now)]
     if len(now) < _ENOUGH or not np.isfinite(reference).all():
         return None
-    # Many features take few values: equal edges share their part.
+    # A feature with few values has equal edges: these parts are counted together.
     steps, count = np.unique(reference, return_counts=True)
     expected = np.append(count, 1) / (len(reference) + 1)
     counts = np.bincount(np.searchsorted(steps, now, side="left"), minlength=len(steps) + 1)
@@ -39,7 +39,7 @@ def stability_index(reference: Floats, now: Floats) -> float | None:
 
 
 class Drift:
-    """Watches the last 500 alerts of one model. Safe for several threads."""
+    """The last 500 alerts of one model. Thread-safe."""
 
     def __init__(self, features: Floats, scores: Floats) -> None:
         self._features, self._scores = features, scores
@@ -52,7 +52,7 @@ class Drift:
             self._recent.append((vector, score))
 
     def indices(self) -> tuple[float | None, float | None]:
-        """(features, scores): the median index over the features, and that of the scores."""
+        """The median index over the features, and the index of the scores."""
         with self._lock:
             recent = list(self._recent)
         if len(recent) < _ENOUGH:

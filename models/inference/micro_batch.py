@@ -1,7 +1,7 @@
 """Combines predictions that are requested at the same time, as in a storm.
 
-A tree ensemble walks a hundred alerts in hardly more time than one. A request that arrives while
-another one is being computed waits for it; then one thread predicts for all that wait.
+A tree ensemble predicts a hundred alerts in hardly more time than one. Requests that arrive during
+a prediction wait for its end; then one thread predicts for all of them.
 """
 
 import threading
@@ -14,7 +14,7 @@ from models.inference.tree_ensemble import Floats
 
 
 class MicroBatcher:
-    """Safe for several threads."""
+    """Predicts for all waiting threads at once. Thread-safe."""
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
@@ -23,7 +23,7 @@ class MicroBatcher:
         self._waiting: list[tuple[Floats, Future[Prediction]]] = []
 
     def predict(self, vector: Floats) -> Prediction:
-        """As `Parameters.predict`, of one vector of features."""
+        """As `Parameters.predict`, for one vector of features."""
         own: Future[Prediction] = Future()
         with self._queue:
             self._waiting.append((vector, own))

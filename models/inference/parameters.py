@@ -1,4 +1,4 @@
-"""The learned parameters: from a vector of features to the probability and kind of an incident."""
+"""The learned parameters, which turn a vector into the probability and kind of an incident."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Prediction:
 
     `score` in [0, 1] orders alerts, `confidence` is the calibrated probability of an incident.
     `fault` is the probability of a fault by the signature alone. `strange` is the distance to the
-    training examples (1 is the distance of their farthest percent).
+    training examples; 99 % of them are within 1.
     """
 
     score: float
@@ -45,10 +45,10 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Where answers change.
+    """The bounds of the answers.
 
-    Confirmed from `confirm` of `Prediction.fault` on, refuted up to `refute` of
-    `Prediction.score`, undecided beyond `strange`.
+    An alert is confirmed if `Prediction.fault` is at least `confirm`, refuted if `Prediction.score`
+    is at most `refute`, undecided beyond `strange`.
     """
 
     confirm: float
@@ -58,7 +58,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Parameters:
-    """All that a model has learned; `arrays` and `from_arrays` are its form on disk."""
+    """All that a model has learned; `arrays` and `from_arrays` convert it for the disk."""
 
     scorers: Scorers
     kinds: Forest
@@ -74,7 +74,7 @@ class Parameters:
     score_edges: Floats
 
     def predict(self, vectors: Floats) -> list[Prediction]:
-        """[rows, features] as `models.features.vector.NAMES`, NaN is unknown."""
+        """Predict for [rows, features], with features as in `vector.NAMES`; NaN is unknown."""
         rows = prepare_rows(vectors)
         scores = self.scorers.score(rows)
         combined = scores.combine(self.weights)
@@ -120,7 +120,7 @@ class Parameters:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Raises KeyError and ValueError on arrays that are no model."""
+        """Raises KeyError and ValueError if the arrays are not a model."""
         confirm, refute, strange = (float(value) for value in arrays["limits"])
         return cls(
             scorers=Scorers.from_arrays(arrays),
@@ -141,7 +141,7 @@ class Parameters:
 def standardise(
     rows: NDArray[np.floating[Any]], centre: Floats, spread: Floats
 ) -> NDArray[np.float32]:
-    """Rows in units of the training rows' spread; 0 where a feature is unknown."""
+    """Rows in units of the training rows' spread; an unknown feature is 0."""
     unknown = rows <= UNKNOWN
     return np.where(unknown, 0.0, (rows - centre) / spread).astype(np.float32)
 

@@ -1,9 +1,8 @@
 """A detector without a model: robust deviations from the target's past and its group's present.
 
-An anomaly is not yet an incident: a traffic surge and a nightly job are anomalies too. A verdict
-therefore depends on whether the same happened at this hour on earlier days, whether the siblings
-moved, and whether traffic explains it. No parameter is learned or calibrated, so a verdict has no
-confidence.
+An anomaly alone is not an incident: a traffic surge and a nightly job are anomalies too. A verdict
+therefore depends on earlier days at this hour, on the siblings, and on traffic. No parameter is
+learned or calibrated, so a verdict has no confidence.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,9 +15,9 @@ from models.features.residuals import DAY_S, DISK, STALE_S, PastGrid, Residual, 
 from models.inference.verdict import Answer, Contribution, Verdict
 
 MODEL = "robust-z/1"
-# Roles that show the fault of one host, and that a remediation can bring down.
+# Roles that show the fault of one host, and that a remediation can lower.
 _LEADS = ("cpu_busy", "load1", "memory_used_effective")
-# From here on a role is far above the target's own past.
+# From this deviation on a role is far above the target's own past.
 _FAR_Z = 6.0
 _FAR_SHARE = 0.9
 _MOST = 0.6
@@ -29,7 +28,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class _Finding:
-    """An answer with the sentence behind it. `weight` scales the score of a given deviation."""
+    """An answer with its reason. `weight` scales the score of a given deviation."""
 
     answer: Answer
     weight: float
@@ -40,11 +39,11 @@ class _Finding:
 
 
 def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
-    """Whether a remediation would help the target of an alert.
+    """Decide whether a remediation would help the target of an alert.
 
-    `roles` are the alert's (`ROLES_OF_ALERT` in `models.features.signals`); without them every
-    role is compared. Pure: the same evidence gives the same verdict, and no sample later than
-    `evidence.at` takes part.
+    `roles` are the alert's (`ROLES_OF_ALERT` in `models.features.signals`); without them every role
+    is compared. Pure: the same evidence gives the same verdict, and samples after `evidence.at`
+    have no effect.
     """
     before = past(evidence.history or {}, evidence.at)
     by_role = residuals(before, evidence.recent or {}, evidence.at)
@@ -58,7 +57,7 @@ def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
 def _missing(
     evidence: Evidence, before: PastGrid, by_role: Mapping[str, Residual], needed: Iterable[str]
 ) -> str | None:
-    """The evidence that is missing for an answer, or None."""
+    """The sentence about missing evidence, or None if it suffices."""
     problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
     if evidence.recent is None:
         return f"The target's present is unknown{problems}."
@@ -69,7 +68,9 @@ def _missing(
             return f"No sample of {role} in the last {STALE_S:.0f} s: the target does not answer."
         if before.covered_s(role) < DAY_S:
             hours = before.covered_s(role) / 3600
-            return f"Only {hours:.0f} h of {role} are known, less than a day: no telling usual."
+            return (
+                f"Only {hours:.0f} h of {role} are recorded; less than a day shows no usual level."
+            )
     return None
 
 
@@ -88,7 +89,7 @@ def _on_target(
     risen = {role: residual for role, residual in by_role.items() if residual.direction > 0}
     leads = [risen[role] for role in alert_roles or _LEADS if role in risen]
     if not leads:
-        why = "Something has moved, but not in a way that this detector can tell apart."
+        why = "Some metric has moved, but in no pattern that this detector knows."
         return _undecided(why, max(scope, key=lambda residual: abs(residual.z)))
     lead = max(leads, key=lambda residual: residual.z)
     recurring = count_recurrence(before, risen, by_role, alert_roles)
@@ -96,9 +97,7 @@ def _on_target(
         return _Finding(Answer.REFUTED, 0.25, _describe_usual(lead, risen, recurring), lead)
     finding = _in_group(evidence, by_role, lead)
     if recurring.with_disk_work >= DAYS_AT_LEAST:
-        also = (
-            f"The job of {recurring.with_disk_work} earlier days at this hour works the disks too."
-        )
+        also = f"On {recurring.with_disk_work} earlier days a job at this hour also did disk work."
         return replace(finding, why=f"{finding.why} {also}")
     return finding
 
@@ -113,13 +112,13 @@ def _in_group(
         return _undecided(f"Whether the siblings moved too is unknown{problems}.", lead)
     siblings = compare_peers(evidence.peers, by_role, lead, evidence.at)
     if siblings.compared == 0 or 2 * siblings.compared < siblings.seen:
-        why = f"Only {siblings.compared} of {siblings.seen} siblings can be compared with."
+        why = f"Only {siblings.compared} of {siblings.seen} siblings have metrics to compare."
         return _undecided(why, lead, siblings)
     share = siblings.moved / siblings.compared
     if share >= _MOST:
         return _whole_group(siblings, lead)
     if share > _FEW:
-        why = f"{_counted(siblings)}: neither one host alone nor the whole group."
+        why = f"{_counted(siblings)}: more than one host, but not the whole group."
         return _undecided(why, lead, siblings)
     return _one_host(siblings, by_role, lead)
 
@@ -131,7 +130,7 @@ def _whole_group(siblings: PeerComparison, lead: Residual) -> _Finding:
     if siblings.target_busier and siblings.busier >= _MOST * siblings.traffic_known:
         why = f"{_counted(siblings)}, and traffic grew in proportion: the group is overloaded."
         return _Finding(Answer.CONFIRMED, 0.9, why, lead, siblings, surging=True)
-    why = f"{_counted(siblings)} without more traffic: a failure of the group, no host's own."
+    why = f"{_counted(siblings)} without more traffic: the group fails, not one host."
     return _undecided(why, lead, siblings, surging=False)
 
 
@@ -139,19 +138,21 @@ def _one_host(
     siblings: PeerComparison, by_role: Mapping[str, Residual], lead: Residual
 ) -> _Finding:
     if siblings.target_busier is None:
-        why = "Whether the target's own traffic explains it is unknown."
+        why = "The target's own traffic is unknown, so it may explain the change."
     elif siblings.target_busier:
         why = f"{_counted(siblings)}, but the target's own traffic grew in proportion."
     elif not any(role in by_role for role in DISK):
-        why = "Whether a job is at work is unknown: nothing is known of the disks."
+        why = "Disk work is unknown, so a job may explain the change."
     elif any(role in by_role and by_role[role].direction > 0 for role in DISK):
-        why = "Disk work rose with it, as for a job; none was seen at this hour before."
+        why = "Disk work rose too, as for a job, but no job ran at this hour before."
     elif lead.role.name not in _LEADS:
-        why = f"{lead.role.name} has risen, of which this detector cannot tell what would help."
+        why = f"{lead.role.name} has risen, which no remedy known here would lower."
     elif lead.z < _FAR_Z or lead.share_below < _FAR_SHARE:
         why = f"{lead.role.name} is up, but not far beyond the target's own past."
     else:
-        why = f"{_counted(siblings)} and no traffic or disk work explains it: this host alone."
+        why = (
+            f"{_counted(siblings)} and no traffic or disk work explains it: this host is at fault."
+        )
         return _Finding(Answer.CONFIRMED, 1.0, why, lead, siblings, surging=False)
     return _undecided(why, lead, siblings, surging=False)
 

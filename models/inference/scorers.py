@@ -1,9 +1,9 @@
-"""The scorers of the ensemble, and how their scores become one.
+"""The scorers of the ensemble, and the combination of their scores.
 
 A scorer is a forest that gives a probability. `fault` knows the signatures of faults and of their
-look-alikes. `distant` and `genuine` know how incidents that were labelled on real machines differ:
-`distant` by distance alone, from everyday alerts; `genuine` by all features, from look-alikes as
-well. `injected` and `alike` say how close an alert is to injected faults and look-alikes.
+look-alikes. `distant` and `genuine` are trained on incidents of real machines: `distant` tells them
+from everyday alerts by distance alone, `genuine` from look-alikes as well, by all features.
+`injected` and `alike` say how close an alert is to injected faults and look-alikes.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from models.inference.tree_ensemble import Floats, Forest
 UNKNOWN = -100.0
 _FAR = 30.0
 _LEAST_SHARE = 1e-3
-# How steeply an alert stops counting as one that was injected, in log-odds.
+# Steepness, per log-odds, of the change from injected to everyday alerts.
 _STEEP = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleWeights:
-    """How scores are combined, all in log-odds.
+    """The weights of the scores' combination, in log-odds.
 
     `slope` and `offset` scale the distance. `gate`, `gate_offset` and `alike` open or close it: it
     counts where `genuine` is high and `alike` is low. `doubt` is subtracted from a signature on an
@@ -45,7 +45,7 @@ class EnsembleWeights:
 
     @classmethod
     def from_array(cls, values: Floats) -> Self:
-        """Raises ValueError where the number of weights is another."""
+        """Raises ValueError if the number of weights differs."""
         names = [field.name for field in fields(cls)]
         if values.shape != (len(names),):
             raise ValueError(f"{len(names)} ensemble weights are needed, not {values.size}")
@@ -54,7 +54,7 @@ class EnsembleWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Probabilities by scorer, an entry an alert."""
+    """Probabilities by scorer, with an entry for each alert."""
 
     fault: Floats
     distant: Floats
@@ -63,7 +63,7 @@ class Scores:
     alike: Floats
 
     def combine(self, weights: EnsembleWeights) -> Floats:
-        """One score in log-odds: a signature is enough, and so is a distance that counts."""
+        """One score per alert, in log-odds: high for a signature, or a distance with open gate."""
         injected = log_odds(self.injected)
         doubt = weights.doubt / (1 + np.exp(_STEEP * (injected - weights.everyday)))
         open_by = weights.gate * (log_odds(self.genuine) - weights.alike * log_odds(self.alike))
@@ -75,7 +75,8 @@ class Scores:
         """The probability of an incident at `combined` scores.
 
         `curves` [3, knots] are combined scores, and the share of incidents at each among alerts
-        like the injected ones and among everyday ones: the same score means more on the first.
+        like the injected ones and among everyday ones: an equal score means a higher probability
+        among the first.
         """
         at, among_injected, among_everyday = curves
         return np.asarray(
@@ -98,7 +99,7 @@ class Scorers:
     alike: Forest
 
     def score(self, rows: NDArray[np.float32]) -> Scores:
-        """`rows` as `prepare_rows` gives them."""
+        """The scores of `rows`, as `prepare_rows` returns them."""
         names = [field.name for field in fields(self)]
         return Scores(**{name: probability(getattr(self, name)(rows)) for name in names})
 
@@ -110,14 +111,14 @@ class Scorers:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Raises KeyError and ValueError on arrays that are no forests."""
+        """Raises KeyError and ValueError if the arrays are not forests."""
         return cls(
             **{field.name: Forest.from_arrays(arrays, f"{field.name}_") for field in fields(cls)}
         )
 
 
 def prepare_rows(vectors: Floats) -> NDArray[np.float32]:
-    """As the trees take them: bounded, and `UNKNOWN` in place of NaN. Raises ValueError."""
+    """Bound the vectors and replace NaN by `UNKNOWN`, for the trees. Raises ValueError."""
     if vectors.shape != (len(vectors), len(NAMES)):
         raise ValueError(f"{len(NAMES)} features are needed")
     bounded = np.clip(vectors, -_FAR, _FAR)
@@ -130,5 +131,5 @@ def log_odds(share: Floats) -> Floats:
 
 
 def probability(raw: Floats) -> Floats:
-    """Of the raw scores of a boosting with one output."""
+    """The probabilities for raw scores of a boosting with one output."""
     return np.asarray(1 / (1 + np.exp(-raw[:, 0])))

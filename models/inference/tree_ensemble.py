@@ -1,7 +1,7 @@
-"""Tree ensembles as plain arrays: loaded without running code, walked one row at a time.
+"""Tree ensembles as plain arrays, loaded without running code and fast for single rows.
 
-scikit-learn takes 9 to 20 ms for one row of an ensemble, most of it overhead. Here all trees
-take their next step at once. The walk gives what scikit-learn gives (the tests compare both).
+scikit-learn takes 9 to 20 ms for one row of an ensemble, most of it overhead. Here all trees take
+their next step at once, with the results of scikit-learn (the tests compare both).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _ARRAYS = ("feature", "threshold", "left", "value", "roots", "scale", "base")
-# Kept as small as they can be, and walked as numpy's own index, which is twice as fast.
+# Stored in the smallest type, and converted to numpy's index type, which walks twice as fast.
 _KEPT_AS = {"feature": np.int16, "left": np.int32, "roots": np.int32}
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Nodes of all trees in one row.
+    """The nodes of all trees in flat arrays.
 
-    `left` is the number of a node's left child, the right one comes right after it; a leaf is its
-    own left child, and nothing is above its `threshold`. `value` [nodes, outputs] counts at
-    leaves; an answer is `base` + `scale` x their sum.
+    `left` is the number of a node's left child, and the right child follows it; a leaf is its own
+    left child, with a `threshold` above every value. `value` [nodes, outputs] is used at leaves;
+    the result is `base` + `scale` x their sum.
     """
 
     feature: NDArray[np.intp]
@@ -35,7 +35,7 @@ class Forest:
     base: Floats
 
     def __call__(self, rows: NDArray[np.float32]) -> Floats:
-        """[rows, features], no NaN -> [rows, outputs]."""
+        """Map [rows, features] without NaN to [rows, outputs]."""
         rows = np.ascontiguousarray(rows)
         values, begins = rows.ravel(), np.arange(len(rows))[:, None] * rows.shape[1]
         at = np.broadcast_to(self.roots, (len(rows), len(self.roots)))
@@ -49,12 +49,12 @@ class Forest:
         return np.asarray(self.base + self.scale * total)
 
     def splits(self, features: int) -> NDArray[np.int64]:
-        """How many nodes split on each feature."""
+        """The number of nodes that split on each feature."""
         inner = self.left != np.arange(len(self.left))
         return np.bincount(self.feature[inner], minlength=features)
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """The input of `from_arrays`; each name is `prefix` + the field's name."""
+        """The arrays for `from_arrays`; each name is `prefix` + the field's name."""
         return {
             f"{prefix}{name}": np.asarray(getattr(self, name), dtype=_KEPT_AS.get(name))
             for name in _ARRAYS
@@ -62,7 +62,7 @@ class Forest:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Self:
-        """Raises KeyError and ValueError on arrays that are no forest."""
+        """Raises KeyError and ValueError if the arrays are not a forest."""
         own = {name: arrays[f"{prefix}{name}"] for name in _ARRAYS}
         nodes = len(own["feature"])
         shapes = {name: own[name].shape[0] for name in ("threshold", "left", "value")}
@@ -88,7 +88,7 @@ class Forest:
 
 
 def never() -> Forest:
-    """One leaf: every row gets a probability of almost 0."""
+    """A forest of one leaf, which gives every row a probability near 0."""
     return _joined(
         [(np.array([-2]), np.zeros(1), np.array([-1]), np.array([-1]))],
         [np.zeros((1, 1))],
@@ -98,7 +98,7 @@ def never() -> Forest:
 
 
 def from_boosting(*models: Any, columns: NDArray[np.int64] | None = None) -> Forest:
-    """HistGradientBoosting classifiers; outputs are their mean raw scores, one or one a class.
+    """Convert HistGradientBoosting classifiers; outputs are their mean raw scores.
 
     `columns` are the features that the models were trained on, where those are not all.
     """
@@ -155,7 +155,7 @@ def _joined(
 def _side_by_side(
     lefts: NDArray[np.int64], rights: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The nodes level by level, siblings together, and where each one's left child is then."""
+    """Order the nodes by level with siblings together; also the new position of left children."""
     order: list[int] = [0]
     first: list[int] = []
     for node in order:

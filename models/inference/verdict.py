@@ -12,7 +12,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Contribution:
-    """One reason behind an answer, as a person reads it."""
+    """One reason of an answer, as text for people."""
 
     role: str
     sigma: float | None
@@ -21,14 +21,13 @@ class Contribution:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer, and how it was reached.
+    """The answer, and its reasons.
 
-    `score` in [0, 1] orders alerts, larger is more likely an incident. `confidence` in [0, 1]
-    is the probability that the alert is an incident, None where it cannot be said.
-    `peers` counts the siblings that could be compared and `peers_moved` those that moved the
-    same way; `surging` says that the group as a whole carries more traffic. `kind` is the
-    `FaultKind` that the alert looks like. None is unknown. `lacking` says that too little is known
-    for a verdict.
+    `score` in [0, 1] orders alerts, larger is more likely an incident. `confidence` in [0, 1] is
+    the probability that the alert is an incident, None where it is unknown. `peers` counts the
+    siblings that could be compared and `peers_moved` those that moved the same way; `surging` says
+    that the group as a whole carries more traffic. `kind` is the `FaultKind` that the alert looks
+    like. None is unknown. `lacking` says that the evidence is too small for a verdict.
     """
 
     answer: Answer

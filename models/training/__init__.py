@@ -1,1 +1,1 @@
-"""Making and judging a model; serving never imports it."""
+"""Trains and evaluates a model; serving never imports it."""

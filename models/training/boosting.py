@@ -11,15 +11,15 @@ from models.inference.scorers import Scorers, prepare_rows
 from models.inference.tree_ensemble import Forest, from_boosting, never
 from models.training.dataset import JUDGED, MADE, Origin, Rows
 
-# Shares of rows that each model of a scorer is trained on. Weights would have the same effect, and
-# scikit-learn takes ten times as long with them.
+# The share of rows on which each model of a scorer is trained. Row weights have the same effect,
+# but take scikit-learn ten times as long.
 _MADE_SHARE = 0.6
 _ALIKE_SHARE = 0.5
 _MODELS = 3
-# Few labels: any one model of them is a matter of chance.
+# More models, because a single model of few labels depends on chance.
 _DISTANT_MODELS = 8
 _LEAST_LABELLED = 30
-# Labels of real machines rank by how far a machine is from its own past; more is never less.
+# On real machines a larger distance from the past never lowers the score.
 RISING = (*distances.RISING, "load_now", "load_hour", "load_five")
 KIND_OF: dict[str, FaultKind] = {
     **dict.fromkeys(
@@ -42,7 +42,7 @@ Flags = NDArray[np.bool_]
 def fit(rows: Rows, seed: int) -> Scorers:
     x = prepare_rows(rows.vectors.astype(np.float64))
     injected = rows.origin == Origin.INJECTED
-    # Only alerts of the sets: the far more numerous injections of this repository are left out.
+    # Only alerts of the sets, without this repository's far more numerous injections.
     own = rows.source != MADE
     return Scorers(
         fault=_faults(x, rows, seed),
@@ -67,7 +67,7 @@ def fit_kinds(rows: Rows, seed: int) -> Forest:
 def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
     rng = np.random.default_rng(seed)
     natural, judged = rows.origin == Origin.NATURAL, rows.kind == JUDGED
-    # Labels of published sets are no signatures of faults; feedback of this fleet's people is.
+    # Labels of published sets show no signature of a fault; feedback on this fleet's alerts does.
     usable = ~(natural & rows.incident) | judged
     synthetic = (rows.source == MADE) & ~judged
     models = []
@@ -86,7 +86,7 @@ def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
 
 
 def _distant(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
-    """Trained only on labelled alerts that nobody injected; with too few of them always about 0."""
+    """Trained only on labelled alerts without injection; with too few of them always near 0."""
     kept = rows.labelled_as_it_happened
     if rows.incident[kept].sum() < _LEAST_LABELLED:
         return never()
@@ -131,7 +131,7 @@ def _genuine(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
 
 
 def _origins(x: NDArray[np.float32], injected: Flags, kept: Flags, seed: int) -> Forest:
-    """Whether an alert was injected; always about 0 where all or none of them were."""
+    """Whether an alert was injected; always near 0 if all or none were."""
     if injected[kept].all() or not injected[kept].any():
         return never()
     models = [

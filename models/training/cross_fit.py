@@ -1,7 +1,7 @@
 """Cross-fitting and calibration of the model from labelled rows, seeded and by group.
 
-A threshold or a probability is never taken from rows that a model was trained on: each comes from
-models that were trained without the row's group.
+No threshold or probability comes from a model's own training rows: each comes from models that were
+trained without the row's group.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ _USED = 60
 _KNOTS = 60
 _USUAL_SHARE = 0.99
 _STRANGE = 1.3
-# Chosen once across machines: a wider gate orders labelled incidents better, and injected ones
+# Chosen once for all machines: a wider gate ranks labelled incidents better and injected ones
 # worse.
 WEIGHTS = EnsembleWeights(
     slope=1.5, offset=2.5, gate=10, gate_offset=2, alike=0.3, doubt=4, everyday=-3
@@ -39,7 +39,7 @@ WEIGHTS = EnsembleWeights(
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """An entry a row; `confidence` is None where it was not calibrated."""
+    """The answers, with an entry for each row; `confidence` is None if not calibrated."""
 
     answers: list[Answer]
     score: Floats
@@ -54,7 +54,7 @@ def cross_fit(
     progress: Callable[[int, int], None],
     without: NDArray[np.bool_] | None = None,
 ) -> Scores:
-    """Scores of each row by models that were trained on the other folds.
+    """The scores of each row by models that were trained on the other folds.
 
     Groups are dealt to the folds in turn, the largest first. Rows `without` are scored, but no
     model is trained on them.
@@ -132,7 +132,7 @@ def answer_rows(rows: Rows, scores: Scores) -> Answers:
 def _examples(
     rows: Rows, columns: NDArray[np.int16], seed: int
 ) -> tuple[Floats, Floats, NDArray[np.float32]]:
-    """Centre, spread and a sample of the rows, for the distance to the training examples."""
+    """Centre, spread and a sample of the rows, which give the distance to training examples."""
     x = prepare_rows(rows.vectors.astype(np.float64))[:, columns].astype(np.float64)
     known = np.where(x <= UNKNOWN, np.nan, x)
     centre = np.nan_to_num(np.nanmedian(known, axis=0))
@@ -143,7 +143,7 @@ def _examples(
 
 
 def _curves(scores: Scores, incident: NDArray[np.bool_]) -> Floats:
-    """As `Scores.confidence` takes them."""
+    """The calibration curves that `Scores.confidence` takes."""
     combined = scores.combine(WEIGHTS)
     at = np.unique(np.quantile(combined, np.linspace(0, 1, _KNOTS)))
     near = np.median(np.diff(at)) / 2
@@ -157,7 +157,7 @@ def _curves(scores: Scores, incident: NDArray[np.bool_]) -> Floats:
 
 
 def _thresholds(rows: Rows, scores: Scores, combined: Floats) -> Thresholds:
-    """Confirmed from the lowest score with enough precision; refuted where few incidents lie."""
+    """Confirms from the lowest score with enough precision on; refutes where incidents are rare."""
     kept = (rows.source != MADE) & np.isin(
         rows.source, np.unique(rows.source[rows.origin == Origin.INJECTED])
     )

@@ -20,13 +20,13 @@ _LEAST_PAST_ROWS = 4 * 1440
 _TRIES = 4
 _QUIET_SHARE = 0.003
 _ALSO_FEWER = 0.4
-# Of the rows that are seen with fewer roles: with those of node_exporter, with one, with a sample.
+# Shares of rows with fewer roles: only node_exporter's, only one, or a random sample.
 _NODE_EXPORTER_UP_TO, _ONE_ROLE_UP_TO, _KEEP_ROLE = 0.6, 0.8, 0.5
-# A series with less deviation never moves.
+# A series with less deviation counts as constant.
 _LEAST_DEVIATION = 1e-4
-# The source of rows that train and count in no figure.
+# The set name of rows that are used for training but not for figures.
 MADE = "made"
-# The kind of alerts with a person's feedback.
+# The kind of alerts that have a person's feedback.
 JUDGED = "judged"
 
 
@@ -37,11 +37,11 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Arrays of one length, an entry an alert.
+    """Arrays of equal length, with an entry for each alert.
 
-    `vectors` [rows, features], whether it was an incident, its kind, its group (never split
-    between training and test), its origin, and the name of its set, or `MADE`: such rows train
-    and count in no figure.
+    They are `vectors` [rows, features], whether it was an incident, its kind, its group (never
+    split between training and test), its origin, and its set; rows of the set `MADE` are left out
+    of figures.
     """
 
     vectors: NDArray[np.float32]
@@ -56,7 +56,7 @@ class Rows:
 
     @property
     def labelled_as_it_happened(self) -> NDArray[np.bool_]:
-        """Rows of those sets that hold incidents that nobody injected."""
+        """Marks rows of sets that have incidents without injection."""
         natural = self.origin == Origin.NATURAL
         with_incidents = np.unique(self.source[natural & self.incident])
         return np.asarray(np.isin(self.source, with_incidents) & (self.source != MADE) & natural)
@@ -105,7 +105,7 @@ class _RowsBuilder:
 
 
 def rows_of_set(labelled: LabelledSet, *, seed: int) -> Rows:
-    """One row an alert of a labelled set; some alerts have a second row with fewer roles."""
+    """A row for each alert of a labelled set; some alerts have a second row with fewer roles."""
     rng = np.random.default_rng(seed)
     own = _RowsBuilder(source=labelled.name, vectors=[], labels=[])
     fewer = _RowsBuilder(source=MADE, vectors=[], labels=[])
@@ -130,7 +130,7 @@ class JudgedAlert:
 
 
 def judged_rows(judged: Sequence[JudgedAlert]) -> Rows:
-    """One row an alert. They count in no figure: they are few, and chosen by people."""
+    """A row for each alert. Figures leave them out: they are few, and people chose them."""
     builder = _RowsBuilder(source=MADE, vectors=[], labels=[])
     for alert in judged:
         label = _Label(
@@ -141,7 +141,7 @@ def judged_rows(judged: Sequence[JudgedAlert]) -> Rows:
 
 
 def _fewer(grids: Window, alert_roles: tuple[str, ...], rng: np.random.Generator) -> Window:
-    """Only the roles of node_exporter, only the alert's first role, or a random sample."""
+    """Keep only the roles of node_exporter, only the alert's first role, or a random sample."""
     how = rng.random()
     if how < _NODE_EXPORTER_UP_TO:
         kept = np.array([role in ROLES or role in alert_roles for role in grids.roles])
@@ -153,7 +153,7 @@ def _fewer(grids: Window, alert_roles: tuple[str, ...], rng: np.random.Generator
 
 
 def injected_rows(target: RecordedTarget, group: str, *, each: int, seed: int) -> Rows:
-    """`each` injections a kind, and everyday alerts.
+    """Rows of `each` injections for every kind, and of everyday alerts.
 
     An everyday alert is a moment of the first half at which a threshold would have fired.
     """

@@ -54,7 +54,7 @@ class KindLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The figures of one set; shares in [0, 1], None where there is nothing to count."""
+    """The figures of one set; shares are in [0, 1], None if undefined."""
 
     set: str
     model: str
@@ -83,7 +83,7 @@ class Summary:
 def score_set(
     model: Model | None, labelled: LabelledSet, progress: Callable[[int, int], None]
 ) -> tuple[list[Scored], list[float]]:
-    """Each alert's answer, and the seconds of CPU that each decision took."""
+    """Each alert's answer, and the CPU seconds of each decision."""
     scored: list[Scored] = []
     took: list[float] = []
     for number, (alert, evidence) in enumerate(labelled):

@@ -1,8 +1,8 @@
 """Injects faults and look-alikes into recorded metrics, for training.
 
-A signature says which kinds of metrics move, which way, and how fast. It is laid over the
-target's own recorded values, noise included, so that only the change itself separates an
-injection from the recording. Metrics that are not in a signature stay as recorded.
+A signature says which kinds of metrics move, which way, and how fast. It is added to the target's
+own recorded values with their noise, so that an injection differs from the recording only by the
+change itself. Metrics that are not in a signature stay as recorded.
 """
 
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ _PAST_ROWS = 7 * _DAY_ROWS
 _LAG_ROWS = {"load5": 5.0, "load15": 15.0}
 _FIRES_Z = 3.0
 _MOST_FIRED = 3
-# Shares: of days without the job, of roles that an injection does not move.
+# The share of days without the job, and of roles that an injection does not move.
 _LEFT_OUT = 0.15
 _UNMOVED = 0.08
-# A series with less deviation never moves.
+# A series with less deviation counts as constant.
 _LEAST_DEVIATION = 1e-4
 ONE_METRIC = "one_metric"
 _RISING_ONLY = frozenset({"cpu", "space", "memory", "disk_busy"})
@@ -45,7 +45,7 @@ class Injection:
 
 
 def inject(target: RecordedTarget, kind: str, row: int, rng: Rng) -> Injection | None:
-    """A fault that an alert at `row` would see; None where no alert would have fired."""
+    """Inject a fault before an alert at `row`; None if no alert would have fired."""
     signature = _one_metric(target, rng) if kind == ONE_METRIC else SIGNATURES[kind]
     length = int(rng.integers(signature.minutes[0], signature.minutes[1] + 1))
     course = _course(signature.course, length, rng)
@@ -56,7 +56,7 @@ def inject(target: RecordedTarget, kind: str, row: int, rng: Rng) -> Injection |
     for day in (0, *days):
         late = 0 if day == 0 else int(rng.integers(-16, 17))
         end = row + 1 - day * _DAY_ROWS + late
-        # A job of an earlier day ran to its end.
+        # The job of an earlier day ran to its end.
         more = 0 if day == 0 else ran
         if end - length < 0:
             continue
@@ -81,7 +81,7 @@ def _earlier_days(signature: Signature, rng: Rng) -> list[int]:
 
 
 def _one_metric(target: RecordedTarget, rng: Rng) -> Signature:
-    """A single series that jumps while nothing else does: a faulty sensor, not a fault."""
+    """A jump of one series alone: a faulty sensor, not a fault of the machine."""
     moving = [
         role
         for column, role in enumerate(target.roles)
@@ -147,7 +147,7 @@ class _Overlay:
                 now = before + way * size * spread * daily
             else:
                 now = before * (1 + way * (size - 1) * daily)
-            # Shares end at one; larger values have a unit.
+            # A share is at most one; a series with larger values has a unit.
             share = top <= 1 and _GROUP_OF.get(role) in _RISING_ONLY
             most = 1.0 if share else max(3 * top, 1.0)
             now = np.clip(now, 0.0, max(most, top))
@@ -166,7 +166,7 @@ def _lagged(course: Floats, minutes: float) -> Floats:
 
 
 def _fired(target: RecordedTarget, patches: list[Patch], row: int) -> tuple[str, ...]:
-    """The roles that a threshold on the past would have fired on, the farthest first."""
+    """The roles whose threshold on the past would have fired, the farthest first."""
     past = target.values[max(0, row - _PAST_ROWS) : row - 180]
     far: list[tuple[float, str]] = []
     for patch in patches:

@@ -1,7 +1,7 @@
 """Labelled alerts on recorded metrics, read as the evidence of each alert.
 
-A set is a folder with `alerts.jsonl`, `patches.npz` and the series of its targets. Labels are
-for training and scoring; the evidence holds nothing of them.
+A set is a folder with `alerts.jsonl`, `patches.npz` and the series of its targets. Labels are for
+training and scoring; the evidence does not contain them.
 """
 
 import json
@@ -29,7 +29,7 @@ class SetError(ValueError):
 class RecordedTarget:
     """The recorded series of one machine.
 
-    `values` [rows, roles], a row each `step_s` from `start` (epoch seconds).
+    `values` [rows, roles] has a row every `step_s` from `start` on (epoch seconds).
     """
 
     name: str
@@ -39,7 +39,7 @@ class RecordedTarget:
     step_s: int
 
     def row(self, time: float) -> int:
-        """The newest row at or before a moment."""
+        """The number of the newest row at or before a moment."""
         return int((time - self.start) // self.step_s)
 
 
@@ -56,7 +56,7 @@ class LabelledAlert:
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """Values written over a target's series from a row on, in one column."""
+    """Values that replace a target's series in one column, from a row on."""
 
     column: int
     row: int
@@ -115,7 +115,7 @@ def evidence_at(target: RecordedTarget, time: float, patches: tuple[Patch, ...] 
     means = values[len(values) - whole :].reshape(-1, each, values.shape[1]).mean(axis=1)
     newest = times[len(values) - whole :].reshape(-1, each)[:, -1]
     late = RECENT_SLOTS * STEP_S // target.step_s
-    # A copy with roles as rows: each series then lies in one piece.
+    # A copy with roles as rows, so that each series is contiguous.
     past, recent = np.ascontiguousarray(means.T), np.ascontiguousarray(values[-late:].T)
     return Evidence(
         target=target.name,
@@ -133,9 +133,9 @@ def assemble_target(
     start: int,
     end: int,
 ) -> RecordedTarget | None:
-    """A target of recorded parts (role, epoch seconds, values), a row a minute.
+    """Build a target from recorded parts (role, epoch seconds, values), with a row every minute.
 
-    Short gaps become straight lines; a role of which a fifth is missing is left out.
+    Short gaps are interpolated; a role that lacks a fifth of its values is left out.
     """
     rows = (end - start) // STEP_S + 1
     columns: dict[str, NDArray[np.float64]] = {}
@@ -159,7 +159,7 @@ def assemble_target(
 
 
 def _series(times: NDArray[np.float64], values: NDArray[np.float64]) -> Series:
-    return Series(times, values)  # type: ignore[arg-type] # arrays spare a list of a million
+    return Series(times, values)  # type: ignore[arg-type] # arrays avoid a list of a million items
 
 
 def _alert(line: dict[str, Any]) -> LabelledAlert:

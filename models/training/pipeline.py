@@ -1,4 +1,4 @@
-"""From labelled sets to a model in its folder, with its card: what it learned, and its figures."""
+"""Trains a model from labelled sets and writes it to a folder, with a card of its figures."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """`each` injections a kind and target; `rehearse` leaves kinds out in turn."""
+    """`each` injections for every kind and target; `rehearse` leaves out kinds in turn."""
 
     seed: int
     each: int
@@ -71,7 +71,7 @@ class TrainedModel:
 
 
 def train(data: TrainingData, options: TrainingOptions, progress: Progress) -> TrainedModel:
-    """A model of all the data, with figures on groups that were held out.
+    """Train a model on all data, with figures from held-out groups.
 
     Raises models.training.labelled_sets.SetError.
     """
@@ -99,7 +99,7 @@ def train(data: TrainingData, options: TrainingOptions, progress: Progress) -> T
 
 
 def write_model(model: TrainedModel, folder: Path, version: str | None = None) -> Entry:
-    """Writes model, manifest and card; by default the version is a hash of the model's bytes."""
+    """Write model, manifest and card; by default the version is a hash of the model's bytes."""
     data = to_bytes(model.parameters)
     version = version or f"model-{hashlib.sha256(data).hexdigest()[:12]}"
     entry = save(folder, version, model.parameters)
@@ -131,7 +131,7 @@ def _rows(
 ) -> Rows:
     targets = {target.name: target for labelled in sets for target in labelled.targets.values()}
     group = {alert.target: alert.group for labelled in sets for alert in labelled.alerts}
-    # Injections count in minutes.
+    # Fault injection works with rows of a minute.
     fine = [(target, group[name]) for name, target in targets.items() if target.step_s == _MINUTE_S]
     work = [delayed(rows_of_set)(labelled, seed=options.seed) for labelled in sets]
     work += [
@@ -148,7 +148,7 @@ def _rows(
 
 
 def _figures(rows: Rows, scores: Scores) -> tuple[Summary, ...]:
-    """By set; thresholds and calibration of each group are made from the other groups."""
+    """Figures by set; each group's thresholds and calibration come from the other groups."""
     answers = answer_rows(rows, scores)
     return tuple(
         summarise(str(name), "cross-fitted", _scored(rows, answers, rows.source == name))
@@ -202,7 +202,7 @@ def _set_kinds(rows: Rows) -> list[str]:
 
 
 def _hash(folder: Path) -> str:
-    """Over the names and bytes of all the files of a set."""
+    """A hash of the names and bytes of all files of a set."""
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():

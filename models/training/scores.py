@@ -1,4 +1,4 @@
-"""The figures that measure answers: precision, calibration, suppression."""
+"""Figures of a model's answers: precision, calibration, suppression."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Bin:
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927); (0, 1) where nothing was counted."""
+    """The 95 % interval of a share (Wilson 1927); (0, 1) if `count` is 0."""
     if not count:
         return 0.0, 1.0
     share = right / count
@@ -32,19 +32,19 @@ def wilson(right: int, count: int) -> tuple[float, float]:
 
 
 def average_precision(incident: Flags, score: Floats) -> float | None:
-    """The area under precision over recall, a step a score; None without incidents."""
+    """The area under precision over recall, with a step for each score; None without incidents."""
     if not incident.any():
         return None
     order = np.argsort(-score, kind="stable")
     right = np.cumsum(incident[order])
-    # Equal scores are one step: their order means nothing.
+    # Equal scores are one step, because their order is arbitrary.
     last = np.append(np.diff(score[order]) != 0, True)
     right, count = right[last], (np.flatnonzero(last) + 1)
     return float((np.diff(right, prepend=0) * right / count).sum() / incident.sum())
 
 
 def suppressed(incident: Flags, score: Floats, recall: float = 0.95) -> float | None:
-    """The share of benign alerts below the score that still finds `recall` of the incidents."""
+    """The share of benign alerts below the score that finds `recall` of the incidents."""
     if not incident.any() or incident.all():
         return None
     ordered = np.sort(score[incident])
@@ -53,7 +53,7 @@ def suppressed(incident: Flags, score: Floats, recall: float = 0.95) -> float | 
 
 
 def recall_at(incident: Flags, score: Floats, precision: float) -> float | None:
-    """The most incidents that can be found at a precision."""
+    """The largest recall of incidents at a precision."""
     if not incident.any():
         return None
     order = np.argsort(-score, kind="stable")
@@ -63,7 +63,7 @@ def recall_at(incident: Flags, score: Floats, precision: float) -> float | None:
 
 
 def reliability(incident: Flags, confidence: Floats) -> tuple[Bin, ...]:
-    """Ten bins of equal width, without the empty ones; confidence that is not known is left out."""
+    """Ten bins of equal width, without empty ones and without unknown confidence."""
     known = np.isfinite(confidence)
     incident, confidence = incident[known], confidence[known]
     bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
@@ -78,7 +78,7 @@ def reliability(incident: Flags, confidence: Floats) -> tuple[Bin, ...]:
 
 
 def calibration_error(bins: tuple[Bin, ...]) -> float | None:
-    """Expected calibration error; None where nothing is known."""
+    """The expected calibration error; None without bins."""
     alerts = sum(part.alerts for part in bins)
     if not alerts:
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """Which metrics move, which way and how fast.
+    """The metrics that a fault moves, their direction and their speed.
 
     `add` moves by multiples of a role's own spread, `scale` multiplies; both by group of roles,
     as (least, most). `minutes` is the age of the change when the alert is sent, `course` its shape:
@@ -31,7 +31,7 @@ def _all(groups: tuple[str, ...], span: tuple[float, float]) -> dict[str, tuple[
 
 
 SIGNATURES: Mapping[str, Signature] = {
-    # A process that burns CPU and serves nobody.
+    # A process that burns CPU and serves no request.
     "runaway": Signature(
         incident=True,
         add={"cpu": (3, 8), "load": (2, 8)},

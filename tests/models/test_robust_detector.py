@@ -84,7 +84,7 @@ def test_runaway_in_the_jobs_hour_is_not_taken_for_the_job(seed: int) -> None:
     verdict = judge(metrics, CPU)
     assert verdict.answer is Answer.CONFIRMED
     assert "usually 3" in texts(metrics)
-    assert "job of 7 earlier days at this hour works the disks" in texts(metrics)
+    assert "On 7 earlier days a job at this hour also did disk work" in texts(metrics)
 
 
 def test_load_that_lags_behind_does_not_hide_a_recurring_job() -> None:
