@@ -102,18 +102,24 @@ def address(tmp_path: Path, urls: tuple[str, str]) -> Iterator[str]:
         yield haproxy.start(processes, folder=tmp_path / "proxy", receivers=urls)
 
 
+_TOKEN = {"Authorization": "Bearer x"}
+
+
 def _delivered(address: str) -> int:
     """The status of a delivery as large as a hundred alerts."""
     body = b"x" * 200_000
     url = f"{address}/webhook/alertmanager"
-    return httpx.post(url, content=body, timeout=20, trust_env=False).status_code
+    answer = httpx.post(url, content=body, headers=_TOKEN, timeout=20, trust_env=False)
+    return answer.status_code
+
+
+_HEAD = b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
 
 
 async def _status(address: str) -> str:
     """The answer to a small delivery; empty if the connection ended without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
-    head = b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Length: 800\r\n\r\n"
-    writer.write(head + b"x" * 800)
+    writer.write(_HEAD % 800 + b"Authorization: Bearer x\r\n\r\n" + b"x" * 800)
     answer = await reader.read()
     writer.close()
     return answer[9:12].decode()
@@ -135,7 +141,7 @@ def test_a_storm_waits_for_a_receiver(address: str, urls: tuple[str, str]) -> No
     async def delivered() -> set[int]:
         async with httpx.AsyncClient(timeout=20, trust_env=False, limits=httpx.Limits()) as client:
             url = f"{address}/webhook/alertmanager"
-            posts = [client.post(url, content=b"x" * 800) for _ in range(300)]
+            posts = [client.post(url, content=b"x" * 800, headers=_TOKEN) for _ in range(300)]
             return {answer.status_code for answer in await asyncio.gather(*posts)}
 
     with ThreadPoolExecutor() as pool:
@@ -198,6 +204,37 @@ def test_connections_are_not_kept(address: str, urls: tuple[str, str]) -> None:
         began = monotonic()
         assert asyncio.run(_status(address)) == "200"
         assert monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        _HEAD % 100 + b"\r\nx",
+        _HEAD % 100 + b"Authorization: Bearer x\r\n\r\nx",
+        _HEAD % 100,
+    ],
+)
+def test_strangers_delay_no_delivery(address: str, urls: tuple[str, str], sent: bytes) -> None:
+    """Three hundred send requests that they never end, and are turned away in seconds."""
+
+    async def delivered() -> float:
+        host, port = "127.0.0.1", int(address.rpartition(":")[2])
+        strangers = [await asyncio.open_connection(host, port) for _ in range(300)]
+        for _, writer in strangers:
+            writer.write(sent)
+        await asyncio.sleep(0.5)
+        began = monotonic()
+        assert await _status(address) == "200"
+        took = monotonic() - began
+        answers = await asyncio.wait_for(asyncio.gather(*(r.read() for r, _ in strangers)), 10)
+        assert {answer[9:12] for answer in answers} <= {b"401", b"408"}
+        for _, writer in strangers:
+            writer.close()
+        return took
+
+    with receiver(urls[0]), receiver(urls[1]):
+        sleep(1)
+        assert asyncio.run(delivered()) < 1
 
 
 def test_nothing_else_passes(address: str, urls: tuple[str, str]) -> None:
