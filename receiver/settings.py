@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     DirectoryPath,
     Field,
     HttpUrl,
@@ -16,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from receiver.durations import parse_duration
 
 
 class Mode(StrEnum):
@@ -42,6 +45,13 @@ _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
         Profile.PRODUCTION: {"arming_required": True, "arming_evidence": 10},
     }
 )
+
+
+def _to_seconds(value: object) -> object:
+    """A number is a count of seconds, any other text a duration such as 10m."""
+    if isinstance(value, str) and not value.replace(".", "", 1).isdecimal():
+        return parse_duration(value)
+    return value
 
 
 class SettingsError(Exception):
@@ -113,6 +123,9 @@ class Settings(BaseSettings):
     episode_gap_s: Annotated[float, Field(gt=0)] = 360
     """Seconds of silence that close an alert's episode: a little more than Alertmanager's
     `repeat_interval` + `group_interval`."""
+    unhandled_after: Annotated[float, BeforeValidator(_to_seconds), Field(ge=1)] = 600
+    """Seconds, or a duration such as 10m, that an alert may fire without remedy before people are
+    [notified](configuration.md#notifications)."""
     verify_interval_s: Annotated[float, Field(gt=0)] = 5
     """Seconds between two checks for recovery."""
     cloudtrail: bool = True

@@ -21,7 +21,7 @@ from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.factory import EvidenceReaders
 from receiver.notify.channels import Channels
-from receiver.notify.tails import notification_tail, tracing_tail
+from receiver.notify.tails import NotifyTasks
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.retention import Retention
@@ -241,9 +241,11 @@ class _Builder:
             metrics=self.metrics.retention,
             clock=self.clock,
         )
-        if self.channels is not None:
-            yield notification_tail(
-                self.settings, self.database, self.channels, self.metrics.notify, self.clock
-            )
-        if self.settings.otlp_url is not None:
-            yield tracing_tail(str(self.settings.otlp_url), self.database)
+        yield from NotifyTasks(
+            settings=self.settings,
+            database=self.database,
+            inbox=self.inbox,
+            channels=self.channels,
+            metrics=self.metrics.notify,
+            clock=self.clock,
+        ).make()

@@ -1,7 +1,7 @@
 """Follows the audit log as it grows and passes on records of chosen events.
 
-A tail blocks no run and misses no record. Its position is stored: each record is passed on once,
-by one process, and at most once over a crash.
+A tail blocks no run and misses no record. Its position moves in the transaction that handles the
+record, so what that transaction stores is stored once, by one process, also over a crash.
 """
 
 import json
@@ -11,13 +11,14 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from actions.tables import audit, audit_head
 from receiver.db.database import Database
 from receiver.db.tables import followers
 from receiver.runtime.periodic import Periodic
 
-_log = structlog.get_logger()
+_logger = structlog.get_logger()
 _INTERVAL_S = 1.0
 _BATCH = 50
 # A tail without a matching event stores its position after this many records.
@@ -38,12 +39,15 @@ class Record:
 
 @dataclass
 class AuditTail:
-    """Calls `on_record` with each record of `events`, and `on_idle` when there are no more."""
+    """Calls `on_record` with each record of `events`, and `on_idle` after each handful of them.
+
+    `on_record` gets the connection of the transaction that moves the position.
+    """
 
     database: Database
     name: str
     events: Collection[str]
-    on_record: Callable[[Record], None]
+    on_record: Callable[[Connection, Record], None]
     on_idle: Callable[[], None] = lambda: None
     _periodic: Periodic = field(init=False)
     # The last record this process has read; the stored position is the last one passed on.
@@ -60,24 +64,37 @@ class AuditTail:
         self._periodic.stop()
 
     def catch_up(self) -> None:
-        """Pass on all new records, then call `on_idle`."""
+        """Pass on all new records."""
         position = self._position()
-        while records := self._read(position):
+        records: Sequence[Record] | None = None
+        while records is None or records:
+            records = self._read(position)
             for record in records:
                 if self._periodic.stopping.is_set():
                     return
-                claimed = self._claim(record.seq)
+                self._handle(record)
                 self._read_to = record.seq
-                if claimed:
-                    self.on_record(record)
-        self.on_idle()
+            self.on_idle()
+
+    def _handle(self, record: Record) -> None:
+        try:
+            with self.database.write() as connection:
+                if self._claim(connection, record.seq):
+                    self.on_record(connection, record)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            # One record that cannot be handled must not keep back those after it.
+            _logger.exception("audit_record_failed", name=self.name, seq=record.seq)
+            with self.database.write() as connection:
+                self._claim(connection, record.seq)
 
     def run_once(self) -> None:
         """Catch up; a failure is logged, and the next interval tries again."""
         try:
             self.catch_up()
-        except Exception as error:  # noqa: BLE001 the next interval tries again, whatever failed
-            _log.error("audit_tail_failed", name=self.name, error=type(error).__name__)
+        except Exception:
+            _logger.exception("audit_tail_failed", name=self.name)
 
     def _position(self) -> int:
         """The stored position; a new tail starts at the end, as past records are no news."""
@@ -106,14 +123,14 @@ class AuditTail:
         if not records:
             self._read_to = head
             if head - position > _SKIPPED_MAX:
-                self._claim(head)
+                with self.database.write() as connection:
+                    self._claim(connection, head)
         return records
 
-    def _claim(self, seq: int) -> bool:
+    def _claim(self, connection: Connection, seq: int) -> bool:
         """Move the position to this record; False where another process did."""
         behind = (followers.c.name == self.name, followers.c.seq < seq)
-        with self.database.write() as connection:
-            moved = connection.execute(update(followers).where(*behind).values(seq=seq))
+        moved = connection.execute(update(followers).where(*behind).values(seq=seq))
         return moved.rowcount == 1
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from receiver.playbooks.durations import parse_duration
+from receiver.durations import parse_duration
 from receiver.runtime.rfc3339 import DAY_S
 
 _MIN_S, _MAX_S = 60.0, 10 * 366 * DAY_S

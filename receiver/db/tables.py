@@ -1,10 +1,11 @@
-"""Tables of the receiver: runs, overrides, armings, audit readers, the lease and sessions.
+"""Tables of the receiver: runs, overrides, armings, audit readers, outbox, lease and sessions.
 
 A run is one row an episode of an alert; its steps and audit records are in `actions.tables`.
 """
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -111,6 +112,26 @@ followers = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("seq", BigInteger, nullable=False),
+)
+
+# Messages to people. A sent one stays for a day, so that equal ones are recognised; a `held` one
+# waits for the summary.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("created_at", Double, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("same_as", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    # Recipients that have it.
+    Column("reached", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("held", Boolean, nullable=False),
+    Column("sent_at", Double),
+    Index("ix_outbox_sent_at", "sent_at"),
 )
 
 # Signatures of accepted requests; the same signature again is a replay.

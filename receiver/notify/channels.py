@@ -4,7 +4,7 @@ https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, Validatio
 from actions.messaging import MessengerError
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
-from receiver.notify.recipients import Recipients
+from receiver.notify.recipients import Delivery, Recipients
 
 # Errors after which the request surely never reached the service.
 _NEVER_SENT = (
@@ -74,9 +74,11 @@ class Channels:
     def notify(self, to: str, title: str, text: str) -> None:
         self._recipients.notify(to, title, text)
 
-    def announce(self, tags: Sequence[str], title: str, text: str) -> None:
-        """Send to the recipients with any of the tags. Raises MessengerError."""
-        self._recipients.announce(tags, title, text)
+    def announce(
+        self, tags: Sequence[str], title: str, text: str, reached: Collection[str] = ()
+    ) -> Delivery:
+        """Send to the recipients with any of the tags but those in `reached`."""
+        return self._recipients.announce(tags, title, text, reached)
 
     def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         now = self._clock()

@@ -33,6 +33,7 @@ class MessageKind(StrEnum):
     FAILED = "failed"
     ROLLED_BACK = "rolled_back"
     ESCALATED = "escalated"
+    UNHANDLED = "unhandled"
     PAUSED = "paused"
     ARMING = "arming"
 

@@ -16,4 +16,9 @@ class NotifyMetrics:
             ["kind", "outcome"],
             registry=registry,
         )
+        self.unhandled = Counter(
+            "smartcloudops_unhandled",
+            "Alerts reported to people as unhandled",
+            registry=registry,
+        )
         start_at_zero(self.notifications, MessageKind, ("sent", "failed", "left_out"))

@@ -1,29 +1,36 @@
-"""Sends notifications of audit records, deduplicated and limited to a rate people can read."""
+"""Sends notifications of the outbox, deduplicated and limited to a rate people can read.
 
-import threading
+Each is sent at least once: a crash between the sending and its record repeats it.
+"""
+
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from sqlalchemy import Connection
 
-from actions.messaging import MessengerError
 from receiver.audit.tail import Record
 from receiver.db.database import Database
 from receiver.http.rate_limit import RateLimiter
-from receiver.notify.messages import Message, MessageKind, make_message
+from receiver.notify import outbox
+from receiver.notify.messages import make_message
 from receiver.notify.metrics import NotifyMetrics
+from receiver.notify.outbox import StoredMessage
+from receiver.notify.recipients import Delivery
 from receiver.runs import store
+from receiver.runtime.rfc3339 import rfc3339
 
 _log = structlog.get_logger()
 # Recipients with this tag get every notification.
 ALL = "events"
 # Of equal messages within this time only the first is sent; a summary follows after it.
 _DEDUPLICATE_S = 300.0
-# Records older than this, from before a restart, are not sent.
-_AGE_MAX_S = 3600.0
-_TRIES = 3
-_BACKOFF_S = 2.0
+# A message that reached not everybody is sent again to the others, and counted as failed once.
+_BACKOFF_S, _BACKOFF_MAX_S, _FAILED_AFTER = 2.0, 600.0, 3
+# A message that is sent later than this says when it happened.
+_LATE_S = 600.0
+_BATCH, _SUMMARY_MAX = 50, 10_000
 _BUCKET = "all"
 # A recipient reads 20 notifications a minute; a chat service takes one a second.
 _PER_MINUTE = 20
@@ -31,83 +38,86 @@ _PER_MINUTE = 20
 
 @dataclass
 class Notifier:
-    """Used by one thread. `announce(tags, title, text)` sends, or raises MessengerError.
+    """Used by one thread. `announce(tags, title, text, reached)` sends to all but `reached`.
 
     `public_url` is the console's address for links; `clock` gives epoch seconds.
     """
 
     database: Database
-    announce: Callable[[Sequence[str], str, str], None]
+    announce: Callable[[Sequence[str], str, str, Collection[str]], Delivery]
     metrics: NotifyMetrics
     public_url: str | None
     clock: Callable[[], float]
     per_minute: int = _PER_MINUTE
-    pause: Callable[[float], object] = threading.Event().wait
-    _sent_at: dict[tuple[str, ...], float] = field(default_factory=dict, init=False)
-    _held_back: Counter[MessageKind] = field(default_factory=Counter, init=False)
-    _held_back_since: float = field(default=0.0, init=False)
+    _summary_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._bucket = RateLimiter(
             per_s=self.per_minute / 60, burst=float(self.per_minute), clock=self.clock
         )
 
-    def on_record(self, record: Record) -> None:
-        """Send a message about the record, hold it back for a summary, or ignore it."""
-        now = self.clock()
-        if now - record.at > _AGE_MAX_S:
+    def on_record(self, connection: Connection, record: Record) -> None:
+        """Store the message about the record, if it needs one."""
+        if self.clock() - record.at > outbox.AGE_MAX_S:
             return
-        with self.database.read() as connection:
-            run = store.get(connection, record.run_id) if record.run_id else None
+        run = store.get(connection, record.run_id) if record.run_id else None
         message = make_message(record, run, self.public_url)
-        if message is None:
-            return
-        if self._is_repeat(message, now) or self._bucket.wait_s(_BUCKET):
-            self._hold_back(message.kind, now)
-        else:
-            self._send([message.kind], message.title, message.text, message.kind)
+        if message is not None:
+            outbox.add(connection, message, record.at)
 
     def on_idle(self) -> None:
-        """Send a summary of the messages held back, at most every 5 minutes."""
+        """Send what is due, and at most every 5 minutes a summary of what is held back."""
         now = self.clock()
-        if not self._held_back or now - self._held_back_since < _DEDUPLICATE_S:
-            return
+        with self.database.read() as connection:
+            due = outbox.due(connection, now, _BATCH)
+            sent = outbox.sent_keys(connection, now - _DEDUPLICATE_S)
+            held = outbox.held(connection, _SUMMARY_MAX)
+        repeats = []
+        for message in due:
+            again = message.same_as in sent and not message.attempts
+            if again or self._bucket.wait_s(_BUCKET):
+                repeats.append(message)
+            elif self._send(message, now):
+                sent.add(message.same_as)
+        if repeats:
+            with self.database.write() as connection:
+                outbox.hold(connection, [message.id for message in repeats])
+            for message in repeats:
+                self.metrics.notifications.labels(message.kind, "left_out").inc()
+        if held and now - held[0].created_at >= _DEDUPLICATE_S and now >= self._summary_at:
+            self._summarise(held, now)
+
+    def _send(self, message: StoredMessage, now: float) -> bool:
+        text = message.text
+        if now - message.created_at > _LATE_S:
+            text = f"{text}\nThis happened at {rfc3339(message.created_at)}."
+        tags = [str(message.kind), ALL]
+        delivery = self.announce(tags, message.title, text, message.reached)
+        if not delivery.failures:
+            with self.database.write() as connection:
+                outbox.mark_sent(connection, [message.id], now)
+            self.metrics.notifications.labels(message.kind, "sent").inc()
+            return True
+        attempt = message.attempts + 1
+        _log.error("notification_failed", to=tags, reason=delivery.failures, attempt=attempt)
+        if attempt == _FAILED_AFTER:
+            self.metrics.notifications.labels(message.kind, "failed").inc()
+        later = now + min(_BACKOFF_S * 4**message.attempts, _BACKOFF_MAX_S)
+        with self.database.write() as connection:
+            outbox.retry(connection, message, message.reached | delivery.reached, later)
+        return False
+
+    def _summarise(self, held: Sequence[StoredMessage], now: float) -> None:
         if self._bucket.wait_s(_BUCKET):
             return
-        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(self._held_back.items()))
-        kinds = sorted(self._held_back)
-        self._held_back.clear()
-        text = "\n".join(filter(None, (f"Not sent one by one: {counts}", self.public_url)))
-        self._send(kinds, "SmartCloudOps: similar notifications", text, None)
-
-    def _is_repeat(self, message: Message, now: float) -> bool:
-        self._sent_at = {key: at for key, at in self._sent_at.items() if now - at < _DEDUPLICATE_S}
-        is_repeat = message.same_as in self._sent_at
-        if not is_repeat:
-            self._sent_at[message.same_as] = now
-        return is_repeat
-
-    def _hold_back(self, kind: MessageKind, now: float) -> None:
-        if not self._held_back:
-            self._held_back_since = now
-        self._held_back[kind] += 1
-        self.metrics.notifications.labels(kind, "left_out").inc()
-
-    def _send(
-        self, kinds: Sequence[MessageKind], title: str, text: str, counted: MessageKind | None
-    ) -> None:
-        tags = [*map(str, kinds), ALL]
-        for attempt in range(_TRIES):
-            try:
-                self.announce(tags, title, text)
-            except MessengerError as error:
-                _log.error("notification_failed", to=tags, reason=str(error), attempt=attempt + 1)
-                if error.sent:
-                    break
-                self.pause(_BACKOFF_S * 4**attempt)
-            else:
-                if counted is not None:
-                    self.metrics.notifications.labels(counted, "sent").inc()
-                return
-        if counted is not None:
-            self.metrics.notifications.labels(counted, "failed").inc()
+        self._summary_at = now + _DEDUPLICATE_S
+        counts = Counter(message.kind for message in held)
+        counted = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        text = "\n".join(filter(None, (f"Not sent one by one: {counted}", self.public_url)))
+        tags = [*map(str, sorted(counts)), ALL]
+        delivery = self.announce(tags, "SmartCloudOps: similar notifications", text, ())
+        if delivery.failures:
+            _log.error("notification_failed", to=tags, reason=delivery.failures)
+            return
+        with self.database.write() as connection:
+            outbox.mark_sent(connection, [message.id for message in held], now)

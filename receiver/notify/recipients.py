@@ -6,8 +6,10 @@ its log records are kept out of ours. https://github.com/caronc/apprise/wiki/con
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import apprise
@@ -19,6 +21,14 @@ _STATUS = re.compile(r"\berror=(\d{3})\b")
 
 class NotifyFileError(Exception):
     """The notification file is invalid; the text names the file and quotes none of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """The recipients that have the message now; `failures` says why others do not, or is empty."""
+
+    reached: frozenset[str] = frozenset()
+    failures: str = ""
 
 
 class _WarningCounter(logging.Handler):
@@ -72,26 +82,28 @@ class Recipients:
             text = f"not every recipient tagged {tag!r} was notified: {reason}"
             raise MessengerError(text, sent=bool(result.results))
 
-    def announce(self, tags: Sequence[str], title: str, text: str) -> None:
-        """Send to the recipients with any of the tags; there may be none.
-
-        Raises MessengerError, with `sent` where some of them have it.
-        """
-        if not any(self.has(tag) for tag in tags):
-            return
-        result = self._apprise.notify(
+    def announce(
+        self, tags: Sequence[str], title: str, text: str, reached: Collection[str]
+    ) -> Delivery:
+        """Send to the recipients with any of the tags but those in `reached`; there may be none."""
+        waiting = apprise.Apprise(asset=self._apprise.asset)
+        for recipient in self._apprise.find(tag=list(tags)):
+            if _identity(recipient) not in reached:
+                waiting.add(recipient)
+        if not len(waiting):
+            return Delivery()
+        result = waiting.notify(
             body=text,
             title=title,
             notify_type=apprise.NotifyType.INFO,
             body_format=apprise.NotifyFormat.TEXT,
-            tag=list(tags),
             timeout=self._timeout_s,
         )
-        if not result:
-            failed = [_failure(attempt) for attempt in result.results if not attempt]
-            reason = ", ".join(failed) or "it could not be sent"
-            sent = any(bool(attempt) for attempt in result.results)
-            raise MessengerError(f"not every recipient was notified: {reason}", sent=sent)
+        failures = [_failure(attempt) for attempt in result.results if not attempt]
+        if not result and not failures:
+            failures = ["it could not be sent"]
+        reached_now = (attempt.url_id or attempt.url for attempt in result.results if attempt)
+        return Delivery(reached=frozenset(reached_now), failures=", ".join(failures))
 
     def _read(self, path: Path, asset: apprise.AppriseAsset) -> None:
         try:
@@ -117,6 +129,11 @@ class Recipients:
             raise NotifyFileError(
                 f"{path}: a line is invalid or no recipient is given; run {command}"
             )
+
+
+def _identity(recipient: Any) -> str:
+    """As `NotifyResult` names it, without the secrets of its address."""
+    return str(recipient.url_id() or recipient.url(privacy=True))
 
 
 def _failure(result: apprise.NotifyResult) -> str:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from ulid import ULID
 
 from actions.base import Outcome
@@ -26,13 +26,11 @@ from actions.execution import ledger
 from actions.execution.ledger import Intent
 from actions.tables import audit
 from receiver.audit.tail import Record
-from receiver.db.database import Database
 from receiver.runs import store
 from receiver.runs.model import Run, State
 
 _log = structlog.get_logger()
 EVENTS = tuple(f"run_{state}" for state in State if state.ended)
-_BATCH = 512
 _TIMEOUT_S = 5.0
 _NS = 1_000_000_000
 
@@ -66,7 +64,6 @@ class _Span:
 class TraceExporter:
     """Exports a trace for each ended run. Used by one thread."""
 
-    database: Database
     exporter: Exporter
     _waiting: list[ReadableSpan] = field(default_factory=list, init=False)
 
@@ -75,19 +72,16 @@ class TraceExporter:
             {"service.name": "smartcloudops", "service.version": version("smartcloudops")}
         )
 
-    def on_record(self, record: Record) -> None:
+    def on_record(self, connection: Connection, record: Record) -> None:
         if record.run_id is None:
             return
-        with self.database.read() as connection:
-            run = store.get(connection, record.run_id)
-            steps = ledger.intents_by_run(connection, [record.run_id]).get(record.run_id, ())
-            of_run = (audit.c.run_id == record.run_id, audit.c.event.like("run\\_%", escape="\\"))
-            query = select(audit.c.at, audit.c.event).where(*of_run).order_by(audit.c.seq)
-            transitions = [(row.at, row.event) for row in connection.execute(query)]
+        run = store.get(connection, record.run_id)
+        steps = ledger.intents_by_run(connection, [record.run_id]).get(record.run_id, ())
+        of_run = (audit.c.run_id == record.run_id, audit.c.event.like("run\\_%", escape="\\"))
+        query = select(audit.c.at, audit.c.event).where(*of_run).order_by(audit.c.seq)
+        transitions = [(row.at, row.event) for row in connection.execute(query)]
         if run is not None:
             self._waiting += self._spans(run, steps, transitions)
-        if len(self._waiting) >= _BATCH:
-            self.on_idle()
 
     def on_idle(self) -> None:
         """Export the collected spans; spans that do not arrive are lost, and logged."""

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from actions.base import Impact
 from actions.catalog.registry import CATALOG
+from receiver.durations import parse_duration
 from receiver.playbooks.conditions import Condition, condition
-from receiver.playbooks.durations import parse_duration
 from receiver.playbooks.matchers import Matcher, parse
 from receiver.playbooks.placeholders import check_placeholders
 

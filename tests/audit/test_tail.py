@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
-from receiver.audit.tail import AuditTail
+from actions.audit import log
+from actions.execution import kill_switch
+from receiver.audit.tail import AuditTail, Record
 from receiver.db.database import Database, database
 
 
@@ -15,7 +19,7 @@ def test_a_tail_without_news_takes_no_write_lock(
     state = database(f"sqlite:///{tmp_path}/state.db")
     state.migrate("state")
     idle: list[str] = []
-    tail = AuditTail(state, "test", {"paused"}, lambda _: None, lambda: idle.append("idle"))
+    tail = AuditTail(state, "test", {"paused"}, lambda _, __: None, lambda: idle.append("idle"))
     tail.catch_up()
 
     def refused(_: Database) -> None:
@@ -24,3 +28,32 @@ def test_a_tail_without_news_takes_no_write_lock(
     monkeypatch.setattr(Database, "write", refused)
     tail.catch_up()
     assert idle == ["idle", "idle"]
+
+
+def test_a_record_that_cannot_be_handled_holds_up_no_other(state: Database) -> None:
+    """And what is stored with a record is stored with the position, or not at all."""
+    handled: list[str] = []
+
+    def handle(connection: Connection, record: Record) -> None:
+        if record.detail["comment"] == "poison":
+            raise KeyError("action")
+        handled.append(record.detail["comment"])
+        kill_switch.set_paused(
+            connection, paused=False, by="x", comment=f"after {handled[-1]}", now=0
+        )
+        if handled.count("broken") == 1:
+            raise OperationalError("x", {}, Exception("the disk is full"))
+
+    tail = AuditTail(state, "test", {"paused"}, handle)
+    tail.catch_up()
+    for comment in ("poison", "broken"):
+        with state.write() as connection:
+            kill_switch.set_paused(connection, paused=True, by="x", comment=comment, now=0)
+    tail.run_once()
+    with state.read() as connection:
+        assert [record["event"] for record in log.records(connection)] == ["paused", "paused"]
+    tail.run_once()
+    assert handled == ["broken", "broken"]
+    with state.read() as connection:
+        events = [record["event"] for record in log.records(connection)]
+    assert events == ["resumed", "paused", "paused"]

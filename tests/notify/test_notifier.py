@@ -1,11 +1,11 @@
-"""Notifications: sent once, at a limited rate, without secrets or hostile text."""
+"""Notifications: sent at least once, at a limited rate, without secrets or hostile text."""
 
 import io
 import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +17,6 @@ from prometheus_client import CollectorRegistry
 
 from actions.audit import log
 from actions.execution import kill_switch
-from actions.messaging import MessengerError
 from receiver.audit.tail import AuditTail, Record
 from receiver.db.database import Database
 from receiver.http.tokens import Role
@@ -25,7 +24,9 @@ from receiver.notify.channels import Channels
 from receiver.notify.messages import EVENTS, MessageKind, make_message
 from receiver.notify.metrics import NotifyMetrics
 from receiver.notify.notifier import Notifier
+from receiver.notify.recipients import Delivery
 from receiver.runtime.redaction import plain
+from receiver.runtime.rfc3339 import rfc3339
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.conftest import Clock
 
@@ -144,15 +145,21 @@ def test_a_channel_that_hangs_holds_up_no_run(service: Live, events: Channel) ->
 
 @dataclass
 class Recipients:
-    """Receives announcements; raises each of `errors` first."""
+    """Two that receive announcements; the second one is `down` for a while."""
 
     received: list[tuple[Sequence[str], str, str]] = field(default_factory=list)
-    errors: list[MessengerError] = field(default_factory=list)
+    down: bool = False
+    second: list[str] = field(default_factory=list)
 
-    def announce(self, tags: Sequence[str], title: str, text: str) -> None:
-        if self.errors:
-            raise self.errors.pop()
-        self.received.append((tags, title, text))
+    def announce(
+        self, tags: Sequence[str], title: str, text: str, reached: Collection[str]
+    ) -> Delivery:
+        if "first" not in reached:
+            self.received.append((tags, title, text))
+        if self.down:
+            return Delivery(reached=frozenset({"first"}), failures="JSON answered 503")
+        self.second.append(title)
+        return Delivery(reached=frozenset({"first", "second"}))
 
 
 @dataclass
@@ -173,7 +180,6 @@ class NotifierUnderTest:
             public_url=None,
             per_minute=self.per_minute,
             clock=self.clock,
-            pause=lambda _: None,
         )
         self.tail = self.again()
         self.tail.catch_up()
@@ -205,12 +211,23 @@ def _fail(notifying: NotifierUnderTest, number: int, target: str = HOSTS[0]) -> 
 
 
 def test_old_records_are_not_sent(notifying: NotifierUnderTest) -> None:
-    """A new tail starts at the end, and after a long stop old records are skipped."""
+    """A new tail starts at the end, and after a stop of a day old records are skipped."""
     assert notifying.recipients.received == []
     _fail(notifying, 1)
-    notifying.clock.now += 4000
+    notifying.clock.now += 86_500
     notifying.again().catch_up()
     assert notifying.recipients.received == []
+
+
+def test_a_late_message_says_when_it_happened(notifying: NotifierUnderTest) -> None:
+    """After a stop of hours people still hear of what failed before it."""
+    _fail(notifying, 1)
+    happened = rfc3339(notifying.clock())
+    notifying.clock.now += 4000
+    notifying.again().catch_up()
+    ((_, title, text),) = notifying.recipients.received
+    assert title == f"Failed: {HOSTS[0]}"
+    assert f"This happened at {happened}." in text
 
 
 def test_equal_messages_are_sent_once_and_summarised(notifying: NotifierUnderTest) -> None:
@@ -256,17 +273,34 @@ def test_each_record_is_passed_on_once(notifying: NotifierUnderTest) -> None:
     assert len(notifying.recipients.received) == 1
 
 
-@pytest.mark.parametrize(("sent", "times"), [(False, 3), (True, 1)])
-def test_a_channel_that_fails_is_tried_again_unless_some_have_it(
-    notifying: NotifierUnderTest, times: int, *, sent: bool
-) -> None:
-    """And the message after it is sent."""
-    notifying.recipients.errors = [MessengerError("it is down", sent=sent) for _ in range(times)]
+def test_a_message_outlives_a_crash_before_it_is_sent(notifying: NotifierUnderTest) -> None:
+    """It is on disk with the tail's position: the next process sends it."""
     _fail(notifying, 1)
+    crashed = AuditTail(notifying.state, "test", EVENTS, notifying.notifier.on_record)
+    crashed.catch_up()
+    assert notifying.recipients.received == []
+    notifying.again().catch_up()
+    assert [title for _, title, _ in notifying.recipients.received] == [f"Failed: {HOSTS[0]}"]
+
+
+def test_a_recipient_that_is_down_gets_it_later(notifying: NotifierUnderTest) -> None:
+    """However long it takes; who has the message gets it once, and the next one is not delayed."""
+    notifying.recipients.down = True
+    _fail(notifying, 1)
+    for _ in range(6):
+        notifying.tail.catch_up()
+        notifying.clock.now += 601
     _fail(notifying, 2, HOSTS[1])
     notifying.tail.catch_up()
-    assert [title for _, title, _ in notifying.recipients.received] == [f"Failed: {HOSTS[1]}"]
+    titles = [title for _, title, _ in notifying.recipients.received]
+    assert titles == [f"Failed: {HOSTS[0]}", f"Failed: {HOSTS[1]}"]
     assert notifying.counted(MessageKind.FAILED, "failed") == 1
+    notifying.recipients.down = False
+    notifying.clock.now += 601
+    notifying.again().catch_up()
+    assert notifying.recipients.second == titles
+    assert len(notifying.recipients.received) == len(titles)
+    assert notifying.counted(MessageKind.FAILED, "sent") == 2
 
 
 def test_a_step_is_an_act_an_escalation_or_nothing(clock: Clock) -> None:
@@ -321,10 +355,9 @@ def test_no_address_of_the_file_gets_into_the_log(tmp_path: Path) -> None:
     try:
         channels = Channels("http://alertmanager", file, httpx.Client())
         channels.announce(["nobody"], "title", "text")
-        with pytest.raises(MessengerError) as failed:
-            channels.announce(["failed", "events"], "title", "text")
+        delivery = channels.announce(["failed", "events"], "title", "text")
     finally:
         root.setLevel(level)
         root.removeHandler(handler)
-    assert not failed.value.sent
-    assert _SECRET not in text.getvalue() + str(failed.value)
+    assert delivery.failures
+    assert _SECRET not in text.getvalue() + str(delivery)

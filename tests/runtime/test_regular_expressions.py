@@ -29,7 +29,7 @@ _USES: Mapping[str, str] = {
     "receiver/notify/recipients.py": "a fixed word comes first",
     "receiver/playbook_testing/series.py": _OWN,
     "receiver/playbooks/conditions.py": _OWN,
-    "receiver/playbooks/durations.py": _OWN,
+    "receiver/durations.py": _OWN,
     "receiver/playbooks/field_types.py": _OWN,
     "receiver/playbooks/iam_scope.py": _OWN,
     "receiver/playbooks/matchers.py": "fullmatch, possessive",

@@ -150,6 +150,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_leadership")),
     )
     op.create_table(
+        "outbox",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("same_as", sa.Text(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("reached", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.Double(), nullable=False),
+        sa.Column("held", sa.Boolean(), nullable=False),
+        sa.Column("sent_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+    )
+    op.create_index("ix_outbox_sent_at", "outbox", ["sent_at"])
+    op.create_table(
         "overrides",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("matchers", sa.Text(), nullable=False),

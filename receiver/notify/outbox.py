@@ -1,0 +1,113 @@
+"""Messages to people on disk, stored in the transaction of what they are about.
+
+The sender removes nothing before it was sent, so a crash repeats a message and loses none.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+from ulid import ULID
+
+from receiver.db.tables import outbox
+from receiver.notify.messages import Message, MessageKind
+
+# An older message is no news: it is not sent, and a sent one is deleted.
+AGE_MAX_S = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredMessage:
+    """`reached` are the recipients that have it."""
+
+    id: str
+    created_at: float
+    kind: MessageKind
+    same_as: str
+    title: str
+    text: str
+    reached: frozenset[str]
+    attempts: int
+
+
+def add(connection: Connection, message: Message, at: float) -> None:
+    row = {
+        "id": str(ULID()),
+        "created_at": at,
+        "kind": message.kind,
+        "same_as": json.dumps(message.same_as),
+        "title": message.title,
+        "text": message.text,
+        "reached": "[]",
+        "attempts": 0,
+        "next_at": at,
+        "held": False,
+    }
+    connection.execute(insert(outbox).values(row))
+
+
+def is_repeat(connection: Connection, message: Message, since: float) -> bool:
+    """Whether an equal message was stored since then."""
+    same = (outbox.c.same_as == json.dumps(message.same_as), outbox.c.created_at >= since)
+    return connection.execute(select(outbox.c.id).where(*same).limit(1)).first() is not None
+
+
+def due(connection: Connection, now: float, limit: int) -> Sequence[StoredMessage]:
+    """Messages to send, oldest first."""
+    unsent = (outbox.c.sent_at.is_(None), outbox.c.held.is_(False), outbox.c.next_at <= now)
+    return _read(connection, *unsent, limit=limit)
+
+
+def held(connection: Connection, limit: int) -> Sequence[StoredMessage]:
+    """Messages that wait for the summary, oldest first."""
+    return _read(connection, outbox.c.sent_at.is_(None), outbox.c.held.is_(True), limit=limit)
+
+
+def sent_keys(connection: Connection, since: float) -> set[str]:
+    """`same_as` of the messages that were sent one by one since then."""
+    query = select(outbox.c.same_as).where(outbox.c.sent_at >= since, outbox.c.held.is_(False))
+    return set(connection.scalars(query))
+
+
+def hold(connection: Connection, message_ids: Collection[str]) -> None:
+    connection.execute(update(outbox).where(outbox.c.id.in_(message_ids)).values(held=True))
+
+
+def mark_sent(connection: Connection, message_ids: Collection[str], now: float) -> None:
+    connection.execute(update(outbox).where(outbox.c.id.in_(message_ids)).values(sent_at=now))
+
+
+def retry(
+    connection: Connection, message: StoredMessage, reached: Collection[str], next_at: float
+) -> None:
+    values = {
+        "reached": json.dumps(sorted(reached)),
+        "attempts": message.attempts + 1,
+        "next_at": next_at,
+    }
+    connection.execute(update(outbox).where(outbox.c.id == message.id).values(values))
+
+
+def prune(connection: Connection, now: float) -> int:
+    """Delete old messages; how many of them were never sent."""
+    old = outbox.c.created_at < now - AGE_MAX_S
+    unsent = connection.execute(delete(outbox).where(old, outbox.c.sent_at.is_(None))).rowcount
+    connection.execute(delete(outbox).where(old))
+    return unsent
+
+
+def _read(connection: Connection, *where: object, limit: int) -> Sequence[StoredMessage]:
+    names = StoredMessage.__dataclass_fields__
+    query = select(*(outbox.c[name] for name in names)).where(*where)  # type: ignore[arg-type]
+    rows = connection.execute(query.order_by(outbox.c.id).limit(limit)).mappings()
+    return [
+        StoredMessage(
+            **{
+                **row,
+                "kind": MessageKind(row["kind"]),
+                "reached": frozenset(json.loads(row["reached"])),
+            }
+        )
+        for row in rows
+    ]
