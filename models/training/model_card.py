@@ -17,6 +17,10 @@ _TITLES = {
 }
 _INJECTED = "stream-dev"
 EVERY_KIND = "every kind left out"
+_UNSEEN = """\
+Share of alerts confirmed, by what the training had of their kind. *No kind known*: no injected
+alert of the sets. *This one unknown*: no alert of this kind. *Known*: alerts of all kinds.
+`smartcloudops train --rehearse` measures the first two on machines that were not in training."""
 
 Figures = Mapping[str, Any]
 
@@ -65,7 +69,7 @@ def _unseen(rehearsal: Sequence[Figures], trained: Mapping[str, Figures]) -> str
         compared = (kind, alone.get(name), trained.get(name))
         lines.append([name, _label(kind), *map(_confirmed, compared)])
     lines += list(_whole(every["kinds"]))
-    return "Confirmed, by what the model had been taught of the kind:\n\n" + _table(lines)
+    return f"{_UNSEEN}\n\n{_table(lines)}"
 
 
 def _whole(kinds: Sequence[Figures]) -> Iterator[list[str]]:

@@ -29,20 +29,25 @@ ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")
 FIGURES_PAGE = Path("docs/model-figures.md")
 _HEAD = """# Actions
 
-What a playbook's steps can do. This page is generated from the code (`make reference`).
+These are the actions that a playbook's steps can use. This page is generated from the code
+(`make reference`).
 
-*Impact*: **harmless** changes nothing in AWS; **reversible** can be undone and loses nothing;
-**disruptive** takes the target out of service for a while; **destructive** loses what does not come
-back. An action that is *idempotent* may be called twice with one effect; all others are called at
-most once, and if the answer is lost the outcome is *unknown*, and a person is called.
+The *impact* of an action is one of four. A **harmless** action changes nothing in AWS. A
+**reversible** one can be rolled back and loses nothing. A **disruptive** one takes the target out
+of service for a while. A **destructive** one loses something for ever. Two calls of an *idempotent*
+action have the effect of one. Any other action is called at most once: if the answer is lost and
+AWS does not show the effect, the outcome is `unknown`, and the run escalates unless the target
+recovers.
 
-The emulated AWS of the tests has instance refreshes and commands of its own; everything else
-is moto's, corrected where moto errs.
+The tests use moto as AWS, corrected where it differs from AWS, with instance refreshes and commands
+of our own.
 """
 _FIGURES_HEAD = """# The model's figures
 
-This page is generated from the shipped model's card (`make reference`).
-[The model](model.md#figures) explains it.
+This page is generated from the shipped model's card (`make reference`). The figures are
+cross-fitted by machine in six folds: training, thresholds and calibration use only other machines.
+The weights that combine the scorers were chosen on all machines, so expect slightly lower figures.
+[The model](model.md#figures) names the goal that is missed.
 """
 
 
@@ -85,7 +90,7 @@ def _section(action: Action) -> str:
         f"- undone by: {undone}{', when the run ends' * action.released_at_end}",
     ]
     if action.needs_approval:
-        facts.append("- a person must approve each one")
+        facts.append("- a person must approve each use")
     names = ", ".join(f"`{name}`" for name in sorted(action.permissions)) or "none"
     facts.append(f"- permissions: {names}")
     text = inspect.getdoc(module) or ""
