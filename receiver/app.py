@@ -1,4 +1,4 @@
-"""The HTTP side: routes, roles, limits and errors around one service."""
+"""The HTTP application: routes, roles, limits and errors of one service."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -66,7 +66,7 @@ class Api(FastAPI):
             await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """The document, with the schemas that routes refer to by name."""
+        """The OpenAPI document, with the schemas to which routes refer by name."""
         schema = super().openapi()
         components = schema.setdefault("components", {})
         components.setdefault("securitySchemes", {}).update(_SCHEMES)
@@ -75,11 +75,11 @@ class Api(FastAPI):
 
 
 def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
-    """The application; the service starts and stops with it."""
+    """Build the application, which starts and stops the service."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # In a thread: DBOS refuses to start on an event loop, and would block it.
+        # In a thread, because DBOS refuses to start on an event loop, and would block it.
         await asyncio.to_thread(service.start)
         try:
             yield
@@ -92,7 +92,7 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
         description=_ABOUT,
         openapi_tags=_TAGS,
         lifespan=lifespan,
-        # Their pages load scripts from other sites, next to the operators' console.
+        # Off: these pages load scripts from other sites onto the console's origin.
         docs_url=None,
         redoc_url=None,
         # Starlette's own redirect repeats the Host header, which the client chooses.

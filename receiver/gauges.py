@@ -1,4 +1,4 @@
-"""Gauges that are read from the records right before each scrape."""
+"""Gauges that are computed from the records right before each scrape."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ from receiver.webhook.inbox import Inbox
 
 
 class Gauges:
-    """What is open, armed, paused and waiting now."""
+    """Gauges of open, armed, paused and waiting work."""
 
     def __init__(self, registry: CollectorRegistry, playbooks: Iterable[str]) -> None:
         self._playbooks = (*playbooks, NO_PLAYBOOK)
@@ -84,7 +84,7 @@ class Gauges:
                 self._playbook_armed.labels(playbook, mode).set(counts[mode])
 
     def _refresh_runs(self, counts: Sequence[store.InFlightCount], now: float) -> None:
-        """A playbook that is no longer loaded counts as none, so that its label disappears."""
+        """Set the runs' gauges; a playbook that is no longer loaded counts as none."""
         open_runs: Counter[tuple[str, State]] = Counter()
         since = dict.fromkeys(IN_FLIGHT, now)
         for count in counts:

@@ -1,4 +1,4 @@
-"""Arming playbooks, and disarming them at once."""
+"""Arms playbooks, and disarms them at once."""
 
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -42,10 +42,11 @@ class Justification(BaseModel):
 
 
 class ArmingView(BaseModel):
-    """The mode that people allow a playbook; `observe` is disarmed. No `service`: all others.
+    """The mode that people allow a playbook; `observe` means disarmed.
 
-    `since` is the time of the last change of the mode, `at` of any change. `despite` lists the
-    criteria that the record did not meet when an admin forced the arming.
+    Without a `service` it applies to all services that have no arming of their own. `since` is the
+    time of the last change of the mode, `at` of any change. `despite` lists the criteria that the
+    record did not meet when an admin forced the arming.
     """
 
     service: str | None = Field(examples=["web-asg"])
@@ -75,19 +76,21 @@ _DISARMED = answers(ArmingView, "The arming; the playbook only observes now.")
 
 
 class DisarmBody(Comment):
-    """Without a `service`, for all services, also those with an arming of their own."""
+    """Without a `service` it disarms all services, including those with an arming of their own."""
 
     service: _Service | None = Field(default=None, examples=["web-asg"])
 
 
 class ArmBody(DisarmBody):
-    """Without a `service`, for all services that have no arming of their own."""
+    """Without a `service` it arms all services that have no arming of their own."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     mode: Literal[Mode.APPROVE, Mode.AUTO]
     canary_percent: Annotated[int, Field(ge=1, le=100)] = 100
-    force: bool = Field(default=False, description="arm although its record does not justify it")
+    force: bool = Field(
+        default=False, description="arm even if its track record does not justify it"
+    )
 
 
 @router.post(
@@ -96,7 +99,7 @@ class ArmBody(DisarmBody):
     responses=_ARMED | _NOT_FOUND | documented(HTTPStatus.CONFLICT),
 )
 def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
-    """Set a playbook's mode, if its record justifies it; 409 names the unmet criteria."""
+    """Set a playbook's mode, if its track record justifies it; 409 names the unmet criteria."""
     parts = parts_of(request)
     try:
         record = parts.promoter.arm(
@@ -121,7 +124,7 @@ def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
     "/{name}/disarm", openapi_extra=require_role(Role.ADMIN), responses=_DISARMED | _NOT_FOUND
 )
 def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, Any]:
-    """Make a playbook only observe from now on. A step that is not yet sent is not sent."""
+    """Make a playbook only observe from now on. Steps that were not yet sent are not sent."""
     parts = parts_of(request)
     try:
         record = parts.promoter.disarm(

@@ -29,7 +29,7 @@ router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audi
 
 
 class AuditView(BaseModel):
-    """A record; `hash` covers all of it and `previous`, the hash of the record before."""
+    """A record; `hash` covers the whole record and `previous`, the hash of the preceding record."""
 
     seq: int
     at: Time
@@ -48,7 +48,7 @@ class AuditPage(Page):
 class Verified(BaseModel):
     """`first_bad` is the first invalid record, `fault` its kind.
 
-    A signed head covers the records up to `anchored`.
+    Signed heads cover the records up to `anchored`.
     """
 
     ok: bool

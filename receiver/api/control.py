@@ -41,7 +41,7 @@ class SwitchView(BaseModel):
 
 
 class CooldownView(BaseModel):
-    """`held`: a run holds the claim on the target; else the cooldown ends at `until`."""
+    """`held`: a run holds the claim on the target; otherwise the cooldown ends at `until`."""
 
     target: str = Field(examples=[INSTANCE])
     run: Id
@@ -88,7 +88,7 @@ def pause(request: Request, body: Pause) -> dict[str, Any]:
     """Start no new step from now on. Alerts are still accepted and decided.
 
     Steps taken before are verified and, where they must be, rolled back; people are notified. An
-    admin's pause of `everything` stops that as well, until it is resumed.
+    admin's pause of `everything` stops these as well, until people resume.
     """
     token: Token = request.state.token
     if not body.everything:
@@ -105,7 +105,7 @@ def pause(request: Request, body: Pause) -> dict[str, Any]:
 
 @router.post("/resume", openapi_extra=require_role(Role.OPERATOR), responses=_SWITCH)
 def resume(request: Request, body: Comment) -> dict[str, Any]:
-    """Act again, on alerts that still fire."""
+    """Resume: alerts that still fire are decided again."""
     return _set_paused(request, body, paused=False)
 
 

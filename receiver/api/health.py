@@ -42,14 +42,14 @@ _TEXT: dict[int | str, dict[str, Any]] = {
     responses=answers(Alive, "The process is alive.") | _URI_TOO_LONG,
 )
 async def healthz() -> dict[str, str]:
-    """The process answers."""
+    """Answer as soon as the process can."""
     return {"status": "ok"}
 
 
 @router.head("/readyz", include_in_schema=False, response_model=None)
 @router.get("/readyz", response_model=None, responses=_READY | _URI_TOO_LONG | _TOO_MANY)
 def readyz(request: Request) -> JSONResponse:
-    """Whether alerts can be stored and decided. Each check is "ok" or says what is wrong."""
+    """Whether alerts can be stored and decided. Each check is "ok" or has the failure."""
     parts = parts_of(request)
     checks = parts.checks()
     ready = all(answer == "ok" for answer in checks.values())

@@ -1,4 +1,4 @@
-"""Overrides, shaped like Alertmanager's silences: they hold alerts, or only observe them."""
+"""Overrides, in the form of Alertmanager's silences: hold alerts, or only observe them."""
 
 from http import HTTPStatus
 from typing import Annotated, Any, Self
@@ -69,7 +69,7 @@ _DURATION_MAX_S = 366 * DAY_S
 
 
 class MatcherBody(BaseModel):
-    """As in Alertmanager's API."""
+    """A matcher, as in Alertmanager's API."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
@@ -142,7 +142,7 @@ def create_override(request: Request, body: OverrideBody) -> dict[str, Any]:
         id=str(ULID()),
         matchers=[matcher.matcher() for matcher in body.matchers],
         effect=body.effect,
-        # The past cannot be held any more, and a time before year 1 cannot be stored.
+        # An earlier start would have no effect, and a time before year 1 cannot be stored.
         starts_at=max(now, body.starts_at.timestamp()) if body.starts_at else now,
         ends_at=ends_at,
         created_by=caller(request),

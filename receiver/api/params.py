@@ -1,10 +1,10 @@
-"""Parameters of paths and queries, each bounded before it reaches the records."""
+"""Parameters of paths and queries, with bounds that are checked before any query."""
 
 from typing import Annotated
 
 from fastapi import Path, Query
 
-# Every character that a name or an id may have; PostgreSQL keeps no NUL in a text.
+# A name or an id has no control characters; PostgreSQL cannot store NUL.
 _TEXT = r"^[^\x00-\x1f]+$"
 RunId = Annotated[
     str, Path(pattern=r"^[0-9A-Za-z]{1,64}$", examples=["01KAR0SZ1PCQSD8SGKXR6D7C9P"])

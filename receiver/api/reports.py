@@ -1,4 +1,4 @@
-"""The report of a period, with the figures of success."""
+"""The report of a period, with its success figures."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/v1/report", route_class=GuardedRoute, tags=["aud
 
 
 class FigureView(BaseModel):
-    """`value` is null if unknown, and `reason` says why; `more` are its parts."""
+    """`value` is null if unknown, with the `reason`; `more` has its parts."""
 
     title: str = Field(examples=["Time from fault to action"])
     value: float | None = Field(examples=[12.5])

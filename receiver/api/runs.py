@@ -57,7 +57,7 @@ class Start(BaseModel):
 
 
 class RunQuery(BaseModel):
-    """The filters of a list of runs. `target` is the alert's target, or a step's."""
+    """The filters of a list of runs. `target` matches the alert's target and the steps' targets."""
 
     state: State | None = None
     playbook: Name | None = None

@@ -1,1 +1,1 @@
-"""Followers of the audit log: tail, signed heads, configuration events, CloudTrail check."""
+"""Audit tail, signed heads, configuration events, comparison with CloudTrail."""

@@ -14,7 +14,7 @@ from receiver.db.database import Database
 from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
-# CloudTrail delivers late; each run reads the end of the previous interval again.
+# CloudTrail delivers late, so each comparison covers the end of the previous interval again.
 _OVERLAP_S = 2 * cloudtrail.DELIVERY_DELAY_S
 
 
@@ -40,7 +40,7 @@ class CloudTrailCheck:
         self._periodic.stop()
 
     def run_once(self) -> None:
-        """Compare the last interval. A failure is counted; the next interval tries again."""
+        """Compare the last interval. A failure is counted, and the next interval tries again."""
         now = self.clock()
         since = now - (self.interval_s or 0.0) - _OVERLAP_S
         try:

@@ -1,6 +1,6 @@
-"""Audit records of the configuration at each start, and of each change, tokens included.
+"""Audits the configuration at each start, and each change to it, tokens included.
 
-A value that could hold a secret (text, address, path) is recorded only as set.
+A value that may be a secret (text, address, path) is recorded as set, without the value.
 """
 
 import json
@@ -27,7 +27,7 @@ _log = structlog.get_logger()
 _ACTOR = "smartcloudops"
 _STARTED, _STOPPED, _CHANGED = "service_started", "service_stopped", "configuration_changed"
 _INTERVAL_S = 1.0
-# Types whose values are no secret.
+# Types whose values cannot be secrets.
 _OPEN_TYPES = (bool, int, float, Profile)
 
 
@@ -114,7 +114,7 @@ def _file_state(settings: Settings) -> tuple[int, int, int] | None:
 
 
 def _last_recorded(connection: Connection) -> Mapping[str, Any] | None:
-    """The configuration of the last start, with the changes since; None at the first start."""
+    """The configuration as last recorded; None at the first start."""
     started = select(audit.c.seq, audit.c.detail).where(audit.c.event == _STARTED)
     last = connection.execute(started.order_by(audit.c.seq.desc()).limit(1)).one_or_none()
     if last is None:
@@ -127,7 +127,7 @@ def _last_recorded(connection: Connection) -> Mapping[str, Any] | None:
 
 
 def _differences(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[Event]:
-    """One event a part that differs."""
+    """One event for each part that differs."""
     return [
         Event(
             actor=_ACTOR,

@@ -1,4 +1,4 @@
-"""Signs the head of the audit chain at an interval, so that cutting off its end is noticed."""
+"""Signs the head of the audit chain at an interval, so that removal of its end is detected."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from receiver.runtime.periodic import Periodic
 from receiver.settings import Settings
 
 _log = structlog.get_logger()
-# A rewrite of records after the last signed head goes unnoticed: those of 5 minutes at most.
+# A rewrite of records after the last signed head is not detected: at most 5 minutes of them.
 _INTERVAL_S = 300.0
 
 
@@ -51,8 +51,8 @@ class HeadSigner:
     def run_once(self) -> None:
         """Sign the head, if there are new records. A failure is logged and tried again.
 
-        Only a chain that contains the last signed head is signed: a chain that replaced it would
-        else get valid heads, until nobody reads the ones that disagree.
+        Only a chain that contains the last signed head is signed: otherwise a replaced chain would
+        get valid heads, and readers of recent heads would not notice.
         """
         key_file = self.settings.audit_key_file
         if key_file is None:
@@ -91,7 +91,7 @@ def open_archive(settings: Settings, clients: Callable[[], Aws]) -> Archive:
 
 
 def public_keys(settings: Settings) -> Collection[Ed25519PublicKey]:
-    """The keys that check signatures, from the settings. Raises KeyFileError."""
+    """The public keys of the settings, which check signatures. Raises KeyFileError."""
     if settings.audit_key_file is None:
         return ()
     return (signed_heads.load_private_key(settings.audit_key_file).public_key(),)

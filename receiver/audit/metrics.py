@@ -17,7 +17,7 @@ class HeadMetrics:
         )
         self.failures = Counter(
             "smartcloudops_audit_anchor_failures",
-            "Heads of the audit chain that were not signed and stored",
+            "Failed attempts to sign and store the head of the audit chain",
             registry=registry,
         )
 

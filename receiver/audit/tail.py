@@ -1,7 +1,7 @@
-"""Follows the audit log as it grows and passes on records of chosen events.
+"""Follows the audit log and passes on new records of chosen events.
 
 A tail blocks no run and misses no record. Its position moves in the transaction that handles the
-record, so what that transaction stores is stored once, by one process, also over a crash.
+record, so one process stores the result once, even if it crashes.
 """
 
 import json
@@ -21,7 +21,7 @@ from receiver.runtime.periodic import Periodic
 _logger = structlog.get_logger()
 _INTERVAL_S = 1.0
 _BATCH = 50
-# A tail without a matching event stores its position after this many records.
+# After this many records a tail stores its position, even without a matching event.
 _SKIPPED_MAX = 10_000
 
 
@@ -60,7 +60,7 @@ class AuditTail:
         self._periodic.start()
 
     def stop(self) -> None:
-        """Stop after the current record; the rest is passed on after the next start."""
+        """Stop after the current record; the next start passes on the rest."""
         self._periodic.stop()
 
     def catch_up(self) -> None:
@@ -97,7 +97,7 @@ class AuditTail:
             _logger.exception("audit_tail_failed", name=self.name)
 
     def _position(self) -> int:
-        """The stored position; a new tail starts at the end, as past records are no news."""
+        """The stored position. A new tail starts at the end: it does not pass on past records."""
         with self.database.read() as connection:
             position = self._stored_position(connection)
         if position is not None:
@@ -128,7 +128,7 @@ class AuditTail:
         return records
 
     def _claim(self, connection: Connection, seq: int) -> bool:
-        """Move the position to this record; False where another process did."""
+        """Move the position to this record. Returns False where another process did."""
         behind = (followers.c.name == self.name, followers.c.seq < seq)
         moved = connection.execute(update(followers).where(*behind).values(seq=seq))
         return moved.rowcount == 1

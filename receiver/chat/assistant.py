@@ -21,7 +21,7 @@ from receiver.runtime.rfc3339 import DAY_S
 
 _log = structlog.get_logger()
 _QUESTION_CHARS_MOST, _ANSWER_CHARS_MOST = 1000, 3000
-# A round is one request to the model, and the tool calls that it asks for.
+# A round is one request to the model with the tool calls that it returns.
 _ROUNDS_MOST = 6
 _CONCURRENT_QUESTIONS = 2
 _RUN_ID = re2.compile(r"(?i)\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
@@ -38,7 +38,7 @@ without links.
 
 @dataclass
 class Assistant:
-    """`timeout_s` limits one answer, `tokens_per_day` all answers of a UTC day.
+    """`timeout_s` limits one answer, `tokens_per_day` the answers of a UTC day.
 
     `clock` gives epoch seconds.
     """
@@ -87,7 +87,7 @@ class Assistant:
         raise LlmError(f"the model used tools {_ROUNDS_MOST} times without answering")
 
     def _redacted(self, text: str, run_ids: set[str]) -> str:
-        """The answer as it may be shown, with links to the runs that it cites."""
+        """The answer without secrets, with links to the runs that it cites."""
         text = _LINK.sub("(link removed)", self.redact(text))
         text = "".join(char for char in text if char.isprintable() or char == "\n")
 

@@ -1,7 +1,7 @@
 """Read-only tools of the assistant: runs, their evidence, and the alerts that playbooks match.
 
-Each result is redacted and limited in size. It contains untrusted alert text, which can have no
-effect because no tool changes anything.
+Each result is redacted and limited in size. It contains untrusted alert text, which does no harm
+because no tool changes anything.
 """
 
 import json
@@ -83,14 +83,14 @@ def tool_schemas() -> Sequence[Mapping[str, Any]]:
 
 @dataclass
 class Tools:
-    """The tools for one question; `run_ids` are the runs that it has read."""
+    """The tools for one question; `run_ids` are the runs that they have read."""
 
     parts: Parts
     redact: Redaction
     run_ids: set[str] = field(default_factory=set)
 
     def call(self, name: str, arguments: str) -> str:
-        """The result as JSON, which is an object with `error` for an invalid call."""
+        """The result as JSON: for an invalid call an object with `error`."""
         model = _TOOLS.get(name)
         if model is None:
             return json.dumps({"error": "unknown tool"})

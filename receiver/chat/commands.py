@@ -1,6 +1,6 @@
 """The commands of the chat, each with the role that it requires.
 
-A command calls the function that the API calls, and is recorded in the same audit.
+A command calls the same function as the API, which records it in the audit.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ ask QUESTION: a question in plain language"""
 
 @dataclass(frozen=True)
 class Reply:
-    """Plain text, and the runs to show approval buttons for."""
+    """Plain text, and the runs that get approval buttons."""
 
     text: str
     awaiting: tuple[Run, ...] = ()
@@ -90,7 +90,7 @@ class ChatCommands:
     def handle_approval(
         self, request: ChatRequest, *, approve: bool, run_id: str, digest: str
     ) -> Reply:
-        """A button. It approves only the plan with this digest."""
+        """Approve or deny by a button, only for the plan with this digest."""
         commands = self.parts.commands
         intervene = partial(commands.approve, digest=digest) if approve else commands.deny
         command = self._intervention(intervene, "Approved" if approve else "Denied")

@@ -1,4 +1,4 @@
-"""Endpoints of the chats: a request is signed, and from a user of the chat users file."""
+"""Endpoints of the chats; a request is signed, and its user is in the chat users file."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class WebhookReply(BaseModel):
 
 
 class SlackMessage(BaseModel):
-    """A message of Slack; empty where the reply is posted to the response URL."""
+    """Slack's message; empty where the reply goes to the response URL."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -96,7 +96,7 @@ async def command(request: Request) -> dict[str, Any]:
 
 @router.post("/slack/actions", response_model=None, openapi_extra=_SIGNED | _FORM, responses=_SLACK)
 async def action(request: Request) -> dict[str, Any]:
-    """A pressed button of Slack. It approves or denies the plan that it was shown with."""
+    """A pressed button of Slack, which approves or denies the plan that its message showed."""
     chat = _chat(request)
     body = await _verified_body(
         request, chat.slack, "X-Slack-Request-Timestamp", "X-Slack-Signature"
@@ -114,7 +114,7 @@ async def action(request: Request) -> dict[str, Any]:
 
 @router.post("/webhook", response_model=None, openapi_extra=_SIGNED | _JSON, responses=_TEXT)
 async def webhook(request: Request) -> dict[str, str]:
-    """The same commands from any other chat, as JSON, signed as Slack's requests are."""
+    """The same commands from any other chat, as JSON, with Slack's signature scheme."""
     chat = _chat(request)
     names = ("X-SmartCloudOps-Timestamp", "X-SmartCloudOps-Signature")
     body = await _verified_body(request, chat.webhook, *names)

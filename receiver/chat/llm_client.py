@@ -1,4 +1,4 @@
-"""A client for OpenAI-compatible chat completions, also of vLLM, Ollama and llama.cpp.
+"""A client for OpenAI-compatible chat completions, such as those of vLLM, Ollama and llama.cpp.
 
 https://platform.openai.com/docs/api-reference/chat/create
 """
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 _ANSWER_BYTES_MOST = 256 * 1024
 _ANSWER_TOKENS_MOST = 800
-# An estimate for answers that do not say how many tokens they used.
+# The token count assumed for an answer that does not report one.
 _BYTES_PER_TOKEN = 3
 
 
@@ -36,7 +36,7 @@ class ToolCall(BaseModel):
 
 
 class AssistantMessage(BaseModel):
-    """Text of the model, or the tools that it wants to call."""
+    """The model's text, or the tools that it calls."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -79,7 +79,7 @@ class LlmClient:
         *,
         until: float,
     ) -> Completion:
-        """`until` is a time of the monotonic clock. Raises LlmError."""
+        """Ask the model; `until` is in monotonic seconds. Raises LlmError."""
         body = {
             "model": self.model,
             "messages": messages,

@@ -13,19 +13,22 @@ from urllib.parse import parse_qs
 from receiver.chat.commands import Reply
 from receiver.runs.model import Run
 
-# The only host that delayed replies go to: a form could name any URL.
+# Delayed replies go to this host alone, because a form could name any URL.
 RESPONSE_URLS = "https://hooks.slack.com/"
 _TEXT_CHARS_MOST, _BLOCK_CHARS_MOST = 3500, 2900
 _FIELDS_MOST = 50
 
 
 class FormError(Exception):
-    """The request body is none that Slack sends."""
+    """The request body is not one of Slack's forms."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatMessage:
-    """A command or a button. `user` is `slack:TEAM/USER`; delayed replies go to `response_url`."""
+    """A command or a pressed button; `user` is `slack:TEAM/USER`.
+
+    Delayed replies go to `response_url`.
+    """
 
     user: str
     text: str = ""
@@ -65,7 +68,7 @@ def parse_button(body: bytes) -> ChatMessage:
 
 
 def render_reply(reply: Reply, *, replace: bool = False) -> dict[str, Any]:
-    """A message that only the sender of the command sees, with buttons to approve or deny."""
+    """A message for the sender of the command alone, with buttons to approve or deny."""
     text = _escaped(reply.text)[:_TEXT_CHARS_MOST]
     blocks: list[dict[str, Any]] = [_section(text)]
     for run in reply.awaiting:
@@ -93,7 +96,7 @@ def _button(run: Run, action: str) -> dict[str, Any]:
 
 
 def _escaped(text: str) -> str:
-    """Escaped as Slack documents it, so that no text becomes markup, a mention or a link."""
+    """Escape text as Slack documents, so that it becomes no markup, mention or link."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

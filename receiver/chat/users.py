@@ -25,7 +25,7 @@ _FILE = TypeAdapter(dict[_Key, ChatUser])
 
 
 def load_users(path: Path) -> Mapping[str, ChatUser]:
-    """By `slack:TEAM/USER` or `webhook:NAME`. Raises ChatUsersError."""
+    """The chat users by `slack:TEAM/USER` or `webhook:NAME`. Raises ChatUsersError."""
     try:
         return _FILE.validate_json(path.read_bytes())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Builds the chat that the settings ask for."""
+"""Builds the chats that the settings configure."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -49,13 +49,13 @@ class Chat:
             return None
 
     def in_background(self, url: str, work: Callable[[], dict[str, Any]]) -> None:
-        """Post the message that `work` returns, from another thread."""
+        """Run `work` in another thread, and post the message that it returns."""
         self.pool.submit(self._post, url, work)
 
     def _post(self, url: str, work: Callable[[], dict[str, Any]]) -> None:
         try:
             message = work()
-            # The body of the response is not read: its size is unknown.
+            # The response body is not read, because its size is unbounded.
             with self.client.stream(
                 "POST", url, json=message, timeout=_REPLY_TIMEOUT_S, follow_redirects=False
             ) as response:
@@ -68,7 +68,7 @@ class Chat:
 
 
 def make_chat(settings: Settings, parts: Parts, client: httpx.Client) -> Chat | None:
-    """None where no kind of chat is configured. Raises ChatError."""
+    """Build the chats, or None where none is configured. Raises ChatError."""
     slack, webhook = settings.slack_secret_file, settings.chat_secret_file
     if slack is None and webhook is None:
         return None

@@ -93,7 +93,10 @@ def audit_export(where: str | None) -> None:
 
 @audit_group.command("prune")
 @click.option(
-    "--older-than", required=True, type=Duration(), help="Minimum age of a removed record, as 400d."
+    "--older-than",
+    required=True,
+    type=Duration(),
+    help="Minimum age of a removed record, such as 400d.",
 )
 @_ARCHIVE
 def audit_prune(older_than: float, where: str | None) -> None:
@@ -114,13 +117,19 @@ def audit_prune(older_than: float, where: str | None) -> None:
 
 
 @audit_group.command("reconcile")
-@click.option("--since", default="24h", show_default=True, type=Duration(), help="As 24h or 7d.")
+@click.option(
+    "--since",
+    default="24h",
+    show_default=True,
+    type=Duration(),
+    help="Length of the period, such as 24h or 7d.",
+)
 @click.option(
     "--events",
     "files",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="CloudTrail's files, or JSON Lines of calls, instead of CloudTrail itself.",
+    help="Files of CloudTrail, or JSON Lines of calls, instead of queries to CloudTrail.",
 )
 @click.option(
     "--role",
@@ -149,7 +158,7 @@ def audit_reconcile(
 def reconcile_ledger(
     loaded: Settings, files: Sequence[Path], roles: Sequence[str], *, since: float, now: float
 ) -> Reconciliation:
-    """Raises TrailError, and the errors of AWS and of the database."""
+    """Compare the ledger with CloudTrail. Raises TrailError, and errors of AWS and the database."""
     if files:
         calls = [call for file in files for call in cloudtrail.read_file(file)]
     else:
@@ -157,7 +166,7 @@ def reconcile_ledger(
     with database(loaded.database_url).read() as connection:
         entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
     late = not files or any(call.late for call in calls)
-    # A file cannot have calls sent after it was written.
+    # A file has no calls that were sent after it was written.
     until = min(now, max((file.stat().st_mtime for file in files), default=now))
     own_calls = reconcile.select_own(calls, roles)
     return reconcile.reconcile(entries, own_calls, since=since, until=until, late=late)

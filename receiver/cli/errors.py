@@ -1,4 +1,4 @@
-"""How a command fails: one line on stderr, exit 2 for bad input, 1 for a failed check."""
+"""Failures of a command: one line on stderr, exit 2 for bad input, 1 for a failed check."""
 
 from collections.abc import Iterable
 from typing import IO, Any
@@ -11,7 +11,7 @@ FAILED, BAD_INPUT = 1, 2
 
 
 class FailedError(click.ClickException):
-    """A check failed, or something that the command needs does not work."""
+    """A check failed, or a service that the command needs failed."""
 
     exit_code = FAILED
 

@@ -11,7 +11,7 @@ import click
 
 from receiver.cli.errors import BAD_INPUT, FailedError, show_line
 
-# Where each command is. A command's imports may take seconds, so each is loaded when it is called.
+# The module of each command. Imports may take seconds, so a module is loaded at the call.
 _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "audit": ("receiver.cli.audit", "audit_group"),
@@ -37,7 +37,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
         module, name = _COMMANDS[cmd_name]
-        # Collecting garbage while modules load takes a fifth of the time and frees nothing.
+        # Garbage collection while modules load takes a fifth of the time and frees nothing.
         gc.disable()
         command: click.Command = getattr(importlib.import_module(module), name)
         gc.freeze()
@@ -56,8 +56,7 @@ def cli() -> None:
 def demo(*, once: bool) -> None:
     """Break a real chain on this machine and watch it heal."""
     try:
-        # Imported by name: production installs none of its packages, and receiver may not import
-        # demo.
+        # Imported by name, because production lacks its packages, and receiver may not import demo.
         driver = importlib.import_module("demo.driver")
     except ImportError as error:
         hint = "pip install 'smartcloudops[demo]'"

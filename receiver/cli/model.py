@@ -45,8 +45,8 @@ class _TrainOptions(TypedDict):
 @click.command()
 @click.option("--data", "data", multiple=True, required=True, type=_PATH, help="A labelled set.")
 @click.option("--fleet", is_flag=True, help="Add faults injected into this fleet's history.")
-@click.option("--days", default=15, show_default=True, help="Days of that history.")
-@click.option("--most", default=20, show_default=True, help="Maximum number of its instances.")
+@click.option("--days", default=15, show_default=True, help="Days of the fleet's history to use.")
+@click.option("--most", default=20, show_default=True, help="Maximum number of instances to use.")
 @click.option("--outcomes", is_flag=True, help="Add the feedback that people gave on runs.")
 @click.option("--out", required=True, type=_PATH, help="Folder for the model and its card.")
 @click.option("--seed", default=7, show_default=True)
@@ -58,7 +58,7 @@ class _TrainOptions(TypedDict):
 def train(**options: Unpack[_TrainOptions]) -> None:
     """Train a model on labelled sets, on faults injected into them, and on the service's records.
 
-    Prometheus and the database are those of the settings.
+    It reads the Prometheus and the database of the settings.
     """
     out = options["out"]
     with _bad_input():
@@ -105,7 +105,7 @@ def _read_feedback() -> Sequence[JudgedAlert]:
 
 @click.command()
 @click.argument("folder", metavar="SET", type=_PATH)
-@click.option("--scores", type=_PATH, help="Write one JSON line an alert.")
+@click.option("--scores", type=_PATH, help="Write one JSON line for each alert.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option(
     "--model", "where", type=_PATH, help="Folder of the model; default: the shipped model."
@@ -126,7 +126,7 @@ def evaluate(*, folder: Path, scores: Path | None, as_json: bool, where: Path | 
 
 
 def _progress(name: str, at: int, of: int) -> None:
-    """Overwrite one line of progress; print none where stderr is no terminal."""
+    """Overwrite one line of progress; print nothing where stderr is not a terminal."""
     if not sys.stderr.isatty():
         return
     echo_progress(f"{name} {at}/{of}" + (" " * 10 if at < of else "\n"))

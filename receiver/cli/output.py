@@ -1,4 +1,4 @@
-"""The one way of the commands to a terminal: what they print may hold text of an alert."""
+"""The commands' output: it may contain text of an alert, so control characters are escaped."""
 
 import click
 
@@ -11,5 +11,5 @@ def echo(text: object, *, err: bool = False) -> None:
 
 
 def echo_progress(text: str) -> None:
-    """Overwrite the line on stderr with a text of our own."""
+    """Overwrite the line on stderr; `text` must not contain text of an alert."""
     click.echo(f"\r{text}", nl=False, err=True)

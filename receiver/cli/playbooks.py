@@ -30,9 +30,13 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("folder", required=False, type=_PATH)
 @click.option(
-    "--role", is_flag=True, help="Ask IAM what the current role may do that no playbook needs."
+    "--role", is_flag=True, help="Ask IAM which permissions of the current role no playbook needs."
 )
-@click.option("--rules", type=_PATH, help="A folder of Prometheus' rules; re-checks imply theirs.")
+@click.option(
+    "--rules",
+    type=_PATH,
+    help="A folder of Prometheus' alert rules; each re-check must imply its rule.",
+)
 def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
     """Lint the settings and the playbooks; needs neither network nor credentials without --role."""
     folder = folder or load_settings().playbooks
@@ -45,7 +49,7 @@ def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
 
 
 def _check_rules(folder: Path, rules: Path) -> None:
-    """Print the warnings. Raises FindingsError for what a re-check lacks of its rule."""
+    """Print the warnings. Raises FindingsError where a re-check is weaker than its rule."""
     result = rule_check.check_rules(folder, alert_rules.load_rules(rules))
     for warning in result.warnings:
         echo(f"{warning.file}:{warning.line}: warning: {warning.message}", err=True)
@@ -54,7 +58,7 @@ def _check_rules(folder: Path, rules: Path) -> None:
 
 
 def _check_role(playbooks: Playbooks) -> None:
-    """Print a line for each excess permission, or one saying that the role cannot be checked."""
+    """Print a line for each excess permission, or one line if IAM does not allow the check."""
     needed = iam_scope.narrowed_policy(playbooks, region=None, account=None, groups=())
     granted = {name for statement in needed["Statement"] for name in statement["Action"]}
     try:
@@ -90,7 +94,7 @@ def test_playbooks(folder: Path | None) -> None:
 def explain(payload: Path, *, as_json: bool) -> None:
     """Show the decision for each alert of a webhook body, and why; act on nothing."""
     loaded = load_settings()
-    # Failed reads are logged: they are why a gate says "not confirmed".
+    # Failed reads are logged, because they explain a gate's "not confirmed".
     log_setup.configure("console", "warning")
     try:
         body = payload.read_bytes()
@@ -120,7 +124,7 @@ def explain(payload: Path, *, as_json: bool) -> None:
 def iam_policy(
     folder: Path | None, region: str | None, account: str | None, groups: Sequence[str]
 ) -> None:
-    """Print the IAM policy that the loaded playbooks need; needs no network nor credentials."""
+    """Print the IAM policy that the playbooks need; needs neither network nor credentials."""
     loaded = load_playbooks(folder or load_settings().playbooks)
     try:
         policy = iam_scope.narrowed_policy(loaded, region=region, account=account, groups=groups)

@@ -50,7 +50,7 @@ class _Options(TypedDict):
     default="30d",
     show_default=True,
     type=Duration(),
-    help="Length of the period, as 30d or 12h.",
+    help="Length of the period, such as 30d or 12h.",
 )
 @click.option("--format", "form", default="html", show_default=True, type=click.Choice([*_FORMATS]))
 @click.option(
@@ -72,7 +72,7 @@ class _Options(TypedDict):
 )
 @click.option("--coverage", is_flag=True, help="Add the coverage, from Prometheus and AWS.")
 def report_command(**options: Unpack[_Options]) -> None:
-    """Report incidents, actions, approvals and the figures of success with their definitions."""
+    """Report incidents, actions, approvals, and success figures with their definitions."""
     with translate_errors():
         loaded, now = settings.load(), time.time()
         since = now - options["since"]

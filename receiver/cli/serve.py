@@ -43,7 +43,7 @@ _UNUSABLE = (
 
 @click.command()
 def serve() -> None:
-    """Take alerts and act on them, as far as SMARTCLOUDOPS_MODE allows."""
+    """Take alerts and act on them, within SMARTCLOUDOPS_MODE."""
     loaded = load_settings()
     playbooks = load_playbooks(loaded.playbooks)
     server.raise_file_limit()
@@ -55,7 +55,7 @@ def serve() -> None:
         chat_routes = make_chat(loaded, service, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
         options = server.options(loaded, service.metrics.http.count_refused)
-        # Before the port is bound, so that every accepted connection gets an answer.
+        # Prepared before the port is bound, so that every accepted connection gets an answer.
         service.prepare()
     except _UNUSABLE as error:
         raise BadInputError(str(error)) from None
@@ -65,16 +65,16 @@ def serve() -> None:
         raise FailedError(f"the database cannot be used: {describe_error(error)}") from None
     except OSError as error:
         raise FailedError(f"{error.filename or 'the database'}: {error.strerror}") from None
-    # uvicorn shuts down and then sends itself the signal again, which would be the exit status.
+    # After its shutdown uvicorn sends itself the signal again, which would change the exit status.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # Loaded modules stay for ever: collecting garbage among them would delay deliveries.
+    # Loaded modules are never freed: garbage collection among them would delay deliveries.
     gc.collect()
     gc.freeze()
     uvicorn.run(app(service, api_tokens, chat_routes), **options)
 
 
 def _secrets(loaded: Settings) -> list[str]:
-    """Configured secrets, to keep out of the log by value."""
+    """The values of configured secrets, which the log redacts."""
     files = (loaded.slack_secret_file, loaded.chat_secret_file, loaded.ask_key_file)
     secrets = [read_secret(file) for file in files if file is not None]
     password = make_url(loaded.database_url).password

@@ -23,11 +23,11 @@ def token() -> None:
 
 @token.command("create")
 @click.option("--role", required=True, type=click.Choice([str(role) for role in Role]))
-@click.option("--name", required=True, help="The holder, as named in the audit.")
+@click.option("--name", required=True, help="The holder's name in the audit.")
 @click.option(
     "--ttl",
     type=Duration(),
-    help="How long the token is valid, as 90d or 12h; without it, for ever.",
+    help="Validity of the token, such as 90d or 12h; default: until revoked.",
 )
 def token_create(role: str, name: str, ttl: float | None) -> None:
     """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it; it cannot be shown again."""
@@ -52,7 +52,7 @@ def token_list() -> None:
 @token.command("revoke")
 @click.argument("name")
 def token_revoke(name: str) -> None:
-    """Remove a token from SMARTCLOUDOPS_TOKENS_FILE; a running service refuses it in a second."""
+    """Remove a token from SMARTCLOUDOPS_TOKENS_FILE; a service refuses it within a second."""
     with _tokens_file() as path:
         tokens.revoke(path, name)
         echo(f"revoked {name} in {path}; a running service refuses it within a second")

@@ -14,7 +14,7 @@ from receiver.evidence.target import Target as AlertTarget
 from receiver.runs.feedback import Feedback, list_feedback
 from receiver.runtime.rfc3339 import DAY_S
 
-# Prometheus answers at most 11,000 points a series.
+# Prometheus returns at most 11,000 points for each series.
 _QUERY_S = 7 * DAY_S
 _PAGE = 200
 _INSTANCES = 'group by (instance_id, asg) (node_load1{instance_id!=""})'
@@ -23,7 +23,7 @@ _INSTANCES = 'group by (instance_id, asg) (node_load1{instance_id!=""})'
 def fleet(
     prometheus: Prometheus, *, now: float, days: int, most: int
 ) -> Iterator[tuple[RecordedTarget, str]]:
-    """Instances with their last days of metrics, a row a minute, and their group.
+    """Instances with their group and their last days of metrics, with a row every minute.
 
     Roles with large gaps are left out. Raises PrometheusError.
     """
@@ -60,7 +60,7 @@ def _target(
 def outcomes(
     database: Database, prometheus: Prometheus, pool: Executor
 ) -> Iterator[tuple[Feedback, Evidence, frozenset[str], bool]]:
-    """Judged runs: the evidence at that time, the alert's roles, and whether it was an incident.
+    """Runs with feedback: evidence at the decision, the alert's roles, whether it was an incident.
 
     Runs without metrics in Prometheus and runs with an undecided verdict are left out.
     """
@@ -83,7 +83,7 @@ def outcomes(
 
 
 def _was_incident(feedback: Feedback) -> bool | None:
-    """Whether the person's feedback on the verdict means that there was an incident."""
+    """Whether the person's feedback means that there was an incident."""
     if feedback.verdict == "confirmed":
         return feedback.right
     if feedback.verdict == "refuted":

@@ -1,4 +1,4 @@
-"""The audit records, and whether their chain holds."""
+"""The audit records, and the verification of their chain."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -41,7 +41,7 @@ def show_audit(request: Request) -> Response:
 
 @router.get("/audit/verified", openapi_extra=require_role(Role.VIEWER))
 def show_verification(request: Request) -> Response:
-    """Loaded after the page, because a long chain takes long to verify."""
+    """Verify the chain, in a request after the page, because a long chain takes time."""
     return render_page(request, "verification.html", verified=audit.verify(request))
 
 

@@ -23,7 +23,7 @@ from receiver.playbooks.matchers import MatcherError, parse
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _DURATIONS_H = {"1 hour": 1, "4 hours": 4, "1 day": 24, "1 week": 168, "30 days": 720}
 _TARGET_MOST = 255
-# What stands between commas and line breaks outside of quotes.
+# Matches each text between commas and line breaks that are outside of quotes.
 _MATCHER = re2.compile(r'(?:[^",\n]|"(?:[^"\\]|\\.)*"?)+')
 
 
@@ -79,7 +79,7 @@ def end_override(request: Request, override_id: RunId) -> Response:
 
 @router.post("/controls/cooldowns/end", openapi_extra=require_role(Role.OPERATOR))
 def end_cooldown(request: Request) -> Response:
-    """The target is a form field, because a group's name may contain a slash."""
+    """End a cooldown. The target is a form field, because a group's name may contain a slash."""
     target = request.state.form.get("target", "")
     if not target.isprintable():
         raise HTTPException(HTTPStatus.NOT_FOUND, "Unknown target.")

@@ -38,7 +38,7 @@ _STATES = {
 _VERDICTS = {
     "confirmed": Label("confirmed (an incident)", "bad"),
     "refuted": Label("refuted (not an incident)", "good"),
-    "undecided": Label("undecided (the metrics do not say)", "wait"),
+    "undecided": Label("undecided (the metrics do not tell)", "wait"),
 }
 _OUTCOMES = {
     "changed": Label("done", "good"),
@@ -61,14 +61,14 @@ def outcome_label(name: str | None) -> Label:
 
 
 def drift_label(index: float) -> Label:
-    """For a population stability index, with the limits of `models.inference.drift`."""
+    """The label of a population stability index, by the limits of `models.inference.drift`."""
     if index < _DRIFTING:
         return Label("stable", "good")
     return Label("drifting", "wait") if index < _DRIFTED else Label("drifted", "bad")
 
 
 def words(name: str) -> str:
-    """A reason, an action or a guard, with spaces for underscores."""
+    """The name of a reason, action or guard, with spaces for underscores."""
     return name.replace("_", " ")
 
 
@@ -80,7 +80,7 @@ def run_title(run: Mapping[str, Any]) -> str:
 
 
 def record_summary(detail: Mapping[str, Any]) -> str:
-    """The most telling part of an audit record: the comment, else the outcome, else the action."""
+    """A summary of an audit record: its comment, else its outcome, else its action."""
     if detail.get("comment"):
         return f"“{detail['comment']}”"
     if detail.get("action"):
@@ -94,7 +94,7 @@ def record_summary(detail: Mapping[str, Any]) -> str:
 
 
 def value_text(name: str, value: object) -> str:
-    """A parameter of a step, or a value that AWS gave; a number named `*_at` is shown as a time."""
+    """A step's parameter or a value from AWS as text; a number named `*_at` is shown as a time."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and name.endswith("_at"):

@@ -1,4 +1,4 @@
-"""Logging in with an API token, logging out, and the static files of the pages."""
+"""Login with an API token, logout, and the static files of the pages."""
 
 import asyncio
 import re
@@ -48,7 +48,7 @@ def show_login(request: Request) -> Response:
 
 @open_router.post("/login", response_model=None)
 async def log_in(request: Request) -> Response:
-    # Without the cookie of the login page, no form matches this secret.
+    # A secret that no form matches, for a browser without the login page's cookie.
     secret = request.cookies.get(_login_cookie(request)) or secrets.token_urlsafe(32)
     try:
         fields = await read_form(request, csrf_token(secret))
@@ -58,7 +58,7 @@ async def log_in(request: Request) -> Response:
     tokens: Tokens = request.app.state.tokens
     presented = fields.get("token", "").strip()
     token = await asyncio.to_thread(lambda: tokens.refresh().find(presented))
-    # A valid token gets in whatever others did from the same address: only failures count.
+    # Only failures count: a valid token logs in despite failures of others from its address.
     if token is not None and token.role.may(Role.VIEWER):
         return await asyncio.to_thread(_open_session, request, token, path)
     return await _refuse_login(request, token, path)
@@ -84,7 +84,7 @@ def _open_session(request: Request, token: Token, path: str) -> Response:
 
 
 async def _refuse_login(request: Request, token: Token | None, path: str) -> Response:
-    """A failure beyond the rate is neither logged nor recorded: it would fill both."""
+    """Refuse a login. A failure beyond the rate is not logged or audited, to limit both in size."""
     address = request.client.host if request.client else ""
     login_rate: RateLimiter = request.app.state.login_rate
     if wait_s := login_rate.wait_s(client_of(address)):
@@ -105,7 +105,7 @@ async def _refuse_login(request: Request, token: Token | None, path: str) -> Res
 
 
 def _login_page(request: Request, status: int, path: str, problem: str = "") -> Response:
-    """The form and its cookie belong together, so that another site cannot log a browser in."""
+    """The login form with its own cookie, so that another site cannot log a browser in."""
     secret = request.cookies.get(_login_cookie(request)) or secrets.token_urlsafe(32)
     context = {"csrf": csrf_token(secret), "next": _local_path(path), "problem": problem}
     response = render("login.html", status, **context)
@@ -127,5 +127,5 @@ def _set_cookie(
 
 
 def _local_path(path: str) -> str:
-    """The path where it leads to a page of the console, else the home page."""
+    """The path if it is a page of the console, otherwise the home page."""
     return path if _LOCAL_PATH.fullmatch(path) else "/"

@@ -1,4 +1,4 @@
-"""The metrics of a run's target after the decision, queried when the run page is open."""
+"""The metrics of a run's target after the decision, queried while the run page is open."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

@@ -78,7 +78,7 @@ def _comment(fields: Mapping[str, str]) -> str:
 
 
 def track_record(counts: Mapping[str, int]) -> dict[str, Any]:
-    """How many runs ended in which way; `rate` is None where no run acted."""
+    """The number of runs by ending; `rate` is None where no run acted."""
 
     def share(text: str, tone: str, states: frozenset[State]) -> Share:
         return Share(text, tone, sum(counts.get(state, 0) for state in states))

@@ -1,4 +1,4 @@
-"""The buttons of the run page. Each calls the function that the API calls."""
+"""The buttons of the run page. Each calls the same function as the API."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -62,7 +62,7 @@ def _command(
 ) -> Callable[[str, str, str], None]:
     match action:
         case RunAction.APPROVE:
-            # Only the plan that the page showed is approved.
+            # Approves only the plan that the page showed.
             return partial(commands.approve, digest=fields.get("digest", ""))
         case RunAction.DENY:
             return commands.deny

@@ -39,8 +39,8 @@ def show_run(request: Request, run_id: RunId) -> Response:
         return Response(status_code=_UNCHANGED)
     context: dict[str, Any] = {"run": run, "actions": actions, "versions": versions}
     if "hx-request" in request.headers:
-        # Replacing the form would delete a comment that is being typed, so it is only replaced
-        # where the offered actions have changed.
+        # A new form would delete a comment that is being typed, so the form is only replaced if the
+        # possible actions changed.
         replace_form = query.get("actions") != versions["actions"]
         return render_page(request, "run_live.html", live=True, oob=replace_form, **context)
     plots = _plots(run, {}, 0.0)
@@ -67,7 +67,10 @@ def show_plots(request: Request, run_id: RunId) -> Response:
 
 
 def _plots(run: dict[str, Any], after: Mapping[str, Points], end_s: float) -> list[Plot]:
-    """`after` is by role. Plots end `end_s` seconds after the decision, or after the last event."""
+    """The plots of a run; `after` has the later metrics by role.
+
+    Plots end `end_s` seconds after the decision, or after the last event.
+    """
     plot_data = _plot_data(run)
     if not plot_data:
         return []
@@ -86,7 +89,7 @@ def _is_reversible(parts: Parts, run_id: str) -> bool:
 
 
 def _plot_data(run: dict[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Without those of a role that an update has removed."""
+    """The run's plot data, without roles that an update has removed."""
     evidence = run["evidence"]
     return (
         [metric for metric in evidence["sketches"] if metric["role"] in ROLES] if evidence else []

@@ -1,4 +1,4 @@
-"""Routes of the console: a session cookie, a role, and a form that this console rendered."""
+"""Routes of the console, which check session cookie, role and the form's CSRF token."""
 
 import asyncio
 import secrets
@@ -20,8 +20,8 @@ from receiver.http.auth import ROLE, origin
 from receiver.http.tokens import Role
 
 _FIELDS_MOST = 64
-# A browser follows a link from another site without the cookie, which is SameSite=Strict. A reload
-# by this page sends it.
+# A browser that follows a link from another site omits the cookie, which is SameSite=Strict. A
+# reload by this page sends it.
 _RELOAD = HTMLResponse(
     '<!doctype html><html lang="en"><title>SmartCloudOps</title>'
     '<meta http-equiv="refresh" content="0"><p>One moment.</p>'
@@ -29,10 +29,10 @@ _RELOAD = HTMLResponse(
 
 
 class ConsoleRoute(APIRoute):
-    """Calls the handler where the session's role is sufficient.
+    """Calls the handler if the session's role suffices.
 
-    The handler sees the caller's token and origin as in a call of the API, and the fields of a form
-    in `request.state.form`. Errors become pages.
+    The handler gets the caller's token and origin as in an API call, and a form's fields in
+    `request.state.form`. Errors become pages.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -68,12 +68,12 @@ class ConsoleRoute(APIRoute):
 
 
 def cookie_name(request: Request) -> str:
-    """With TLS a name that browsers accept from this host over TLS only."""
+    """The cookie's name; with TLS one that browsers accept only over TLS and from this host."""
     return "__Host-smartcloudops" if request.url.scheme == "https" else "smartcloudops"
 
 
 async def read_form(request: Request, csrf: str) -> dict[str, str]:
-    """The fields of a form. Raises HTTPException where its CSRF token is not `csrf`."""
+    """The fields of a form. Raises HTTPException if its CSRF token is not `csrf`."""
     body = (await request.body()).decode("utf-8", "replace")
     try:
         fields = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=_FIELDS_MOST))
@@ -94,7 +94,7 @@ def _require_role(role: Role, needed: Role) -> None:
 
 def _redirect_to_login(request: Request, *, had_cookie: bool) -> Response:
     if "hx-request" in request.headers:
-        # htmx would put the login page into the part that it polls; this header replaces the page.
+        # htmx would insert the login page into the polled part; this header makes it load the page.
         login = f"/login?next={quote(request.url.path)}"
         return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": login})
     if request.method != "GET":

@@ -38,7 +38,7 @@ class Sessions:
         return secret
 
     def find_token(self, secret: str) -> Token | None:
-        """The token that opened the session; None once either has expired or was revoked."""
+        """The token that opened the session; None if either has expired or was revoked."""
         query = select(sessions.c.token_sha256).where(
             sessions.c.sha256 == _digest(secret), sessions.c.expires_at > self.clock()
         )
@@ -64,7 +64,7 @@ class Sessions:
 
 
 def csrf_token(secret: str) -> str:
-    """The value that a form must contain; it can only be computed from the cookie's secret."""
+    """The value that a form must contain; only the cookie's secret yields it."""
     return hashlib.sha256(f"csrf:{secret}".encode()).hexdigest()
 
 

@@ -35,7 +35,7 @@ class Asset:
 
 
 def _assets() -> Mapping[str, Asset]:
-    """By a name that contains a hash of the content, so that browsers may cache it forever."""
+    """The static files, by names with a hash of the content that let browsers cache them."""
     assets = {}
     for path in (_HERE / "assets").iterdir():
         if path.suffix in _TYPES:
@@ -65,7 +65,7 @@ _templates = html_environment(
 
 
 def render(template: str, status: int = HTTPStatus.OK, **context: Any) -> HTMLResponse:
-    """A page, or a part of one, without a session."""
+    """Render a page, or a part of one, without a session."""
     text = _templates.get_template(template).render(context)
     return HTMLResponse(text, status, headers=_HEADERS)
 
@@ -76,7 +76,7 @@ def render_page(
     status: int = HTTPStatus.OK,
     **context: Any,
 ) -> HTMLResponse:
-    """A page, or a part of one, for the token of the session."""
+    """Render a page, or a part of one, for the session's token."""
     parts = parts_of(request)
     token: Token = request.state.token
     switch = switch_view(parts)
@@ -119,5 +119,5 @@ def switch_view(parts: Parts) -> dict[str, Any]:
 
 
 def content_version(content: object) -> str:
-    """A hash of what a page shows. A poll that sends it back gets 204 while nothing has changed."""
+    """A hash of a page's content; a poll that sends it gets 204 while the content is the same."""
     return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]

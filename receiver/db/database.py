@@ -1,4 +1,4 @@
-"""A database with its two kinds of transaction: reads of one snapshot, and serialised writes."""
+"""A database with two kinds of transaction: snapshot reads, and serialised writes."""
 
 import secrets
 import sqlite3
@@ -30,20 +30,20 @@ from receiver.db.engines import postgresql_engine, sqlite_engine
 
 # Size of the test write that detects a full disk.
 _TEST_WRITE_BYTES = 65_536
-# Bounds the check for damage: a large file is checked as far as this allows.
+# Time limit of the check for damage, which may not reach the end of a large file.
 _DAMAGE_CHECK_S = 1.0
-# SQLSTATE prefixes: connection failure; connection ended, or none accepted yet.
+# SQLSTATE prefixes: connection failure; server shutting down or starting.
 _CONNECTION_LOST = ("08", "57P")
 # Errors caused by the statement, not by the connection or the disk.
 _STATEMENT_ERRORS = (DataError, IntegrityError, ProgrammingError)
 
 
 class DatabaseUrlError(Exception):
-    """The URL cannot be used; the text holds no password."""
+    """The URL cannot be used; the text has no password."""
 
 
 class SchemaError(Exception):
-    """A newer release migrated the database; this one must not touch it."""
+    """A newer release migrated the database; this release must not use it."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Database:
         """One consistent snapshot; never waits for a writer."""
         options: dict[str, Any] = {"snapshot": True}
         if self.engine.dialect.name == "postgresql":
-            # The default isolation level shows each statement what others committed before it.
+            # At the default level each statement would see later commits.
             options["isolation_level"] = "REPEATABLE READ"
         with self._note_failure(), self.engine.connect().execution_options(**options) as connection:
             yield connection
@@ -78,10 +78,10 @@ class Database:
             raise
 
     def ping(self) -> None:
-        """Test that the database can be read, and after a failure that it can be written.
+        """Test a read and, after a failure, a write.
 
-        A read alone does not notice a disk that is full or read-only, or a damaged file.
-        Raises SQLAlchemyError.
+        A read alone does not detect a full or read-only disk, or a damaged file. Raises
+        SQLAlchemyError.
         """
         if self.failing:
             self.check_writable()
@@ -94,7 +94,7 @@ class Database:
         with self.engine.connect() as connection, connection.begin():
             if self.engine.dialect.name == "sqlite":
                 _check_for_damage(connection)
-            # A name of its own: two receivers that check at once must not collide.
+            # A unique name, so that two receivers can check at once.
             name = f"smartcloudops_trial_{secrets.token_hex(4)}"
             trial = Table(name, MetaData(), Column("room", Text))
             trial.create(connection)
@@ -118,23 +118,23 @@ class Database:
 
 
 def is_connection_lost(error: SQLAlchemyError) -> bool:
-    """Whether a server did not answer, as while it restarts; never true of a SQLite file."""
+    """Whether the server did not answer, for example during a restart; never true for SQLite."""
     state = getattr(getattr(error, "orig", None), "sqlstate", "")
     if state is None:
-        # The driver raised it, not the server: a lost connection, or values it could not send.
+        # Raised by the driver, not the server: a lost connection, or values that it cannot send.
         return isinstance(error, OperationalError)
     return state.startswith(_CONNECTION_LOST)
 
 
 def describe_error(error: SQLAlchemyError) -> str:
-    """The failure in a few words that name no host, user or password."""
+    """A short text about the failure, without host, user or password."""
     cause = getattr(error, "orig", None) or error
-    # SQLite's own texts are a closed set; PostgreSQL's may name hosts and users.
+    # SQLite's texts are a closed set; PostgreSQL's may contain hosts and users.
     if isinstance(cause, sqlite3.Error):
         return str(cause)
     by_driver = getattr(cause, "sqlstate", "") is None
     if by_driver and is_connection_lost(error):
-        return "PostgreSQL takes no connection"
+        return "PostgreSQL accepts no connection"
     return type(cause).__name__
 
 
@@ -154,7 +154,7 @@ def database(url: str, *, use: Literal["state", "inbox"] = "state") -> Database:
 
 @contextmanager
 def open_or_empty(url: str) -> Iterator[Database]:
-    """The service's database, or an empty one where the service never ran.
+    """Open the service's database, or an empty one if the service never ran.
 
     Raises DatabaseUrlError.
     """
@@ -178,7 +178,7 @@ def _parse(url: str) -> URL:
 
 
 def inbox_url(url: str) -> str:
-    """On SQLite the inbox is a file of its own, so that an ack never waits for another writer."""
+    """The URL of the inbox; on SQLite its own file, so that an ack waits for no other writer."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return url
@@ -196,7 +196,7 @@ def _check_for_damage(connection: Connection) -> None:
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise DatabaseError("PRAGMA quick_check", None, error) from error
-        # The time ran out before any damage was seen.
+        # The time limit ended the check before it found damage.
         return
     finally:
         driver.set_progress_handler(None, 0)
@@ -211,4 +211,6 @@ def _refuse_newer(connection: Connection, config: Config, history: str) -> None:
     options = {"version_table": f"schema_{history}"}
     heads = MigrationContext.configure(connection, opts=options).get_current_heads()
     if newer := sorted(set(heads) - known_revisions):
-        raise SchemaError(f"the database is of a newer release: its schema is {newer[0]}")
+        raise SchemaError(
+            f"a newer release migrated the database (schema {newer[0]}): run that release"
+        )

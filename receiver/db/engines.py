@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 _BUSY_TIMEOUT_S = 10
-# A write-ahead log that grew in a storm is cut to 16 MiB afterwards.
+# After a storm the write-ahead log is truncated to 16 MiB.
 _PRAGMAS = (
     "journal_mode=WAL",
     "journal_size_limit=16777216",
@@ -18,7 +18,7 @@ _PRAGMAS = (
 # The write lock of each use of a PostgreSQL database; SQLite has one for each file. The numbers
 # are arbitrary, and must not change while receivers of two releases share a database.
 _LOCKS: Mapping[str, int] = MappingProxyType({"state": 728_001, "inbox": 728_002})
-# A receiver that froze, or lost its network, in a transaction must not block the others.
+# A receiver that freezes or loses its network in a transaction must not block the others.
 _POSTGRESQL = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -35,7 +35,7 @@ def sqlite_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
-        # The driver would begin late and without the lock; "begin" below does it instead.
+        # The driver would begin late and without the lock, so "begin" below begins transactions.
         connection.isolation_level = None
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")

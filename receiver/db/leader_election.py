@@ -1,8 +1,9 @@
-"""Leader election: several receivers share a database, and a lease in it lets one of them act.
+"""Leader election among receivers that share a database, by a lease in it.
 
 All of them take alerts and answer people; the leader decides and acts. A leader that cannot renew
-its lease stops before another receiver may take it: by this process's own clock, which goes on
-while the machine sleeps, and again by the database's in every transaction before an effect.
+its lease stops before another receiver may take it. It checks the lease by its own clock, which
+also runs while the machine sleeps, and by the database's clock in every transaction before an
+effect.
 """
 
 import os
@@ -25,14 +26,14 @@ from receiver.db.tables import leadership
 _log = structlog.get_logger()
 _LEASE_S = 10.0
 _RENEW_EVERY_S = 2.0
-# This process counts its lease as expired this much earlier than the others: clocks drift.
+# Clocks drift, so this process counts its lease as expired this much earlier than others do.
 _MARGIN_S = 2.0
-# The term recorded after a start or a stop that raised half-way.
+# The term recorded after a start or a stop that raised before its end.
 _INCOMPLETE = -1
 
 
 class NotLeadingError(Exception):
-    """Raised where this receiver is not the leader, or not any more."""
+    """The receiver does not lead, or no longer leads."""
 
 
 class Leadership(Protocol):
@@ -48,12 +49,12 @@ class Leadership(Protocol):
     def write(self) -> AbstractContextManager[Connection]: ...
 
     def check(self) -> None:
-        """Called right before an effect. Raises NotLeadingError."""
+        """Raises NotLeadingError; call it right before an effect."""
 
 
 @dataclass
 class SingleWriter:
-    """Leadership of the only receiver, which a lock on its SQLite file ensures."""
+    """Leadership of a single receiver; a lock on its SQLite file keeps others out."""
 
     database: Database
     _stand_down: Callable[[], None] | None = field(default=None, init=False)
@@ -143,7 +144,7 @@ class LeaseElector:
                 return
 
     def _acquire(self) -> bool:
-        """Take the lease, or renew it; False while another receiver holds it."""
+        """Take or renew the lease. Returns False while another receiver holds it."""
         with self.database.write() as connection:
             row, now = connection.execute(select(leadership)).one(), _clock(connection)
             expired = now > row.until
@@ -167,8 +168,8 @@ class LeaseElector:
     def _follow_lease(self, lead: Callable[[], None], stand_down: Callable[[], None]) -> None:
         """Start and stop acting as the lease is acquired and lost.
 
-        A start of an earlier term, or one that failed half-way, is stopped before the next start:
-        another receiver may have acted in between, and only a start picks up what it left.
+        A start of an earlier term, or one that failed before its end, is stopped before the next
+        start. Only a start resumes the runs that another receiver left in between.
         """
         acting_term: int | None = None
         while not self._stopping.is_set():
@@ -195,7 +196,7 @@ class LeaseElector:
 
 
 def _now() -> float:
-    """Seconds of a clock that runs on while this process is frozen or its machine sleeps."""
+    """Seconds of a clock that also runs while the process is frozen or the machine sleeps."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
@@ -208,7 +209,7 @@ def _clock(connection: Connection) -> float:
 
 
 def make_leadership(state: Database) -> Leadership:
-    """The leadership of these records: SQLite has a single writer, PostgreSQL elects a leader."""
+    """The leadership for this database: a single writer on SQLite, election on PostgreSQL."""
     if state.engine.dialect.name == "sqlite":
         return SingleWriter(state)
     name = f"{socket.gethostname()[:64]}/{os.getpid()}/{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""Locks between processes: one receiver a SQLite file, one audit export a database."""
+"""Locks between processes: one receiver per SQLite file, one audit export per database."""
 
 import fcntl
 import os
@@ -11,16 +11,16 @@ from sqlalchemy.engine import make_url
 
 from receiver.db.database import Database
 
-# Arbitrary, and none of the lock numbers in `receiver.db.engines`.
+# Arbitrary, but different from the lock numbers in `receiver.db.engines`.
 _EXPORT = 728_003
 
 
 class AlreadyRunningError(Exception):
-    """Another receiver uses the same SQLite file, which only one may."""
+    """Another receiver uses the same SQLite file."""
 
 
 class AlreadyExportingError(Exception):
-    """Another export is under way; two would write overlapping files."""
+    """Another export is running; two would write overlapping files."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def export_lock(database: Database) -> Iterator[None]:
         finally:
             os.close(descriptor)
         return
-    # The session holds it outside a transaction: PostgreSQL ends idle transactions.
+    # The session holds the lock outside a transaction, because PostgreSQL ends idle transactions.
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         acquired = connection.exec_driver_sql(
             f"SELECT pg_try_advisory_lock({_EXPORT})"
@@ -56,11 +56,11 @@ def _lock(descriptor: int) -> None:
 
 
 class ProcessLock:
-    """Lets one receiver use a SQLite file; a second one would repeat the first one's runs.
+    """Lets only one receiver use a SQLite file; a second one would repeat the first one's runs.
 
-    The database file itself is locked, by flock, so that every path and hard link to it counts.
-    SQLite's own locks are of another kind (fcntl) and are not disturbed, as long as the file stays
-    open: closing any descriptor of it would release them (https://sqlite.org/howtocorrupt.html).
+    The database file itself is locked by flock, which applies to every path and hard link to it.
+    SQLite's own locks (fcntl) are independent of it as long as the file stays open: closing any
+    descriptor of the file would release them (https://sqlite.org/howtocorrupt.html).
     """
 
     def __init__(self, url: str) -> None:
@@ -70,7 +70,7 @@ class ProcessLock:
         self._descriptors: list[int] = []
 
     def acquire(self) -> Self:
-        """Lock the database, which is created if need be. Raises AlreadyRunningError."""
+        """Lock the database file, creating it if missing. Raises AlreadyRunningError."""
         if self._path is None:
             return self
         # A receiver of an earlier version locks only a file next to the database.
@@ -81,7 +81,9 @@ class ProcessLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self.release()
-                raise AlreadyRunningError(f"another receiver runs on {self._path.name}") from None
+                raise AlreadyRunningError(
+                    f"another receiver runs on {self._path.name}: stop it, or use PostgreSQL"
+                ) from None
         return self
 
     def release(self) -> None:

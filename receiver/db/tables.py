@@ -1,6 +1,6 @@
 """Tables of the receiver: runs, overrides, armings, audit readers, outbox, lease and sessions.
 
-A run is one row an episode of an alert; its steps and audit records are in `actions.tables`.
+A run has one row for each episode of an alert; its steps and audit records are in `actions.tables`.
 """
 
 from sqlalchemy import (
@@ -33,7 +33,7 @@ runs = Table(
     Column("starts_at", Double, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("priority", Integer, nullable=False),
-    # Runs of one lane are decided one after the other.
+    # Runs of one lane are decided one at a time.
     Column("lane", String(255), nullable=False),
     Column("target", String(255)),
     Column("group_name", String(255)),
@@ -52,10 +52,10 @@ runs = Table(
     Column("verdict", Text),
     Column("gates", Text, nullable=False),
     Column("evidence", Text),
-    # Progress on the ladder: the number of steps begun, and the rung the next step needs.
+    # Progress on the ladder: the number of steps begun, and the least rung of the next step.
     Column("steps_begun", Integer, nullable=False),
     Column("next_rung", Integer, nullable=False),
-    # The durable queue's workflow of the current phase; where they differ, this row is right.
+    # The durable queue's workflow of the current phase; if they differ, this row is authoritative.
     Column("phase", String(128)),
     Column("recovered_since", Double),
     Column("verify_until", Double),

@@ -149,6 +149,6 @@ def test_the_password_of_an_unreachable_database_is_not_shown(tmp_path: Path, co
         check=False,
     )
     assert ran.returncode != 0
-    assert ran.stderr.endswith(": PostgreSQL takes no connection\n")
+    assert ran.stderr.endswith(": PostgreSQL accepts no connection\n")
     assert ran.stderr.count("\n") == 1
     assert _SECRET not in ran.stdout + ran.stderr

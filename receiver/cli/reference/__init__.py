@@ -1,1 +1,1 @@
-"""Generates the pages and schemas that follow from the code: `make reference`."""
+"""Generates the pages and schemas that derive from the code: `make reference`."""

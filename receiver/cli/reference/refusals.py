@@ -1,8 +1,8 @@
-"""The page of refusals, and the reasons: generated from the docstrings of what refuses.
+"""Generates the page of refusals, and the reasons, from the docstrings of guards and rules.
 
 A docstring of a guard, or of a rule that guards use, has a section `## reason` for each reason that
-it introduces: what it means, what to check, how to lift it. The source is only parsed: a reason
-exists once this has run.
+it introduces: what it means, what to check, how to lift it. The source is only parsed, since the
+enumeration of reasons may not exist yet.
 """
 
 import ast
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 REFUSALS_PAGE, REASONS = Path("docs/refusals.md"), Path("actions/reasons.py")
-# What may refuse, in the order of the page.
+# The modules that refuse, in the order of the page.
 _SOURCES = (
     "receiver/decision/guards/*.py",
     "receiver/decision/*.py",
