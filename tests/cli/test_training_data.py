@@ -4,6 +4,7 @@ import httpx
 
 from receiver.cli.training_data import fleet
 from receiver.evidence.prometheus.client import Prometheus
+from tests import fake_prometheus
 
 
 def test_a_fleets_own_history_becomes_targets() -> None:
@@ -28,7 +29,7 @@ def test_a_fleets_own_history_becomes_targets() -> None:
         ]
         return httpx.Response(200, json=_answer("matrix", result))
 
-    client = httpx.Client(transport=httpx.MockTransport(respond))
+    client = fake_prometheus.client(respond)
     with Prometheus("http://p", client=client) as prometheus:
         ((target, group),) = fleet(prometheus, now=1_760_000_000.0, days=8, most=5)
     assert (group, target.roles) == ("web", ("cpu_busy",))

@@ -39,6 +39,7 @@ from receiver.workflow.durable_queue import Phase
 from receiver.workflow.factory import Workflow
 from receiver.workflow.metrics import RunMetrics, StepMetrics
 from receiver.workflow.preflight import Preflight
+from tests import fake_prometheus
 
 PLAYBOOK = """
 name: high-cpu
@@ -118,7 +119,9 @@ class Whole:
         decision_metrics = DecisionMetrics(self.registry)
         clients = self.aws.clients()
         prometheus = Prometheus(
-            "http://prometheus", client=httpx.Client(transport=httpx.MockTransport(self._answer))
+            "http://prometheus",
+            client=fake_prometheus.client(self._answer, self.clock),
+            clock=self.clock,
         )
         self.playbooks = load(self.folder / "playbooks")
         self.preflight = Preflight(arming_required=self.arming_required, clock=self.clock)

@@ -14,6 +14,7 @@ from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.condition import holds
 from receiver.evidence.target import Target
+from tests import fake_prometheus
 
 AT = 1_760_000_123.4
 NOW = 1_760_000_123.0
@@ -41,7 +42,7 @@ def prometheus(answer: Callable[[Form], object]) -> Prometheus:
         data = {"resultType": kind, "result": result}
         return httpx.Response(200, json={"status": "success", "data": data})
 
-    return Prometheus("http://p", client=httpx.Client(transport=httpx.MockTransport(respond)))
+    return Prometheus("http://p", client=fake_prometheus.client(respond))
 
 
 def part_of(form: Form) -> str:

@@ -9,13 +9,15 @@ import pytest
 
 from receiver.evidence.prometheus.answers import LabelledSample, PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.condition import holds
+from tests import fake_prometheus
 
 URL = "http://user:hunter2@prometheus.example:9090/"
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def client(answer: Answer, *, max_bytes: int = 10_000, timeout_s: float = 5.0) -> Prometheus:
-    transport = httpx.Client(transport=httpx.MockTransport(answer))
+    transport = fake_prometheus.client(answer)
     return Prometheus(URL, client=transport, max_bytes=max_bytes, timeout_s=timeout_s)
 
 
@@ -42,7 +44,7 @@ def test_each_query_without_an_answer_is_told() -> None:
     """One that is answered is not."""
     answers = iter([httpx.Response(503), success("vector", [])])
     failures: list[str] = []
-    transport = httpx.Client(transport=httpx.MockTransport(lambda _: next(answers)))
+    transport = fake_prometheus.client(lambda _: next(answers))
     with Prometheus(URL, client=transport, failed=lambda: failures.append("failed")) as prometheus:
         with pytest.raises(PrometheusError):
             prometheus.instant_query("up", at=60)
@@ -229,3 +231,19 @@ def test_address_that_is_none_is_an_error_of_its_kind() -> None:
     prometheus = Prometheus("not a url")
     with prometheus, pytest.raises(PrometheusError):
         prometheus.instant_query("up", at=1)
+
+
+@pytest.mark.parametrize("date", [None, "", "now", "Thu, 32 Foo 2026 25:00:00 GMT"])
+def test_a_server_whose_time_is_unknown_is_not_believed(date: str | None) -> None:
+    """Its present may be hours old, as behind a cache: the answer is unknown, not fine."""
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        response = success("vector", [{"metric": {}, "value": [60, "1"]}])
+        response.headers.update({} if date is None else {"Date": date})
+        return response
+
+    transport = httpx.Client(transport=httpx.MockTransport(answer))
+    with Prometheus(URL, client=transport) as prometheus:
+        with pytest.raises(PrometheusError, match="no valid Date"):
+            prometheus.instant_query("up", at=60)
+        assert holds(prometheus, "up", 60) is None

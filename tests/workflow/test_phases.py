@@ -27,6 +27,7 @@ from receiver.webhook.payload import Alert
 from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 from receiver.workflow.factory import Workflow
 from receiver.workflow.metrics import RunMetrics, StepMetrics
+from tests import fake_prometheus
 from tests.executors import executor
 from tests.fake_aws import HOST, FakeAws, claim_request
 
@@ -50,7 +51,7 @@ class FakePrometheus:
     queries: list[str] = field(default_factory=list)
 
     def client(self) -> httpx.Client:
-        return httpx.Client(transport=httpx.MockTransport(self._answer))
+        return fake_prometheus.client(self._answer)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.queries.append(request.content.decode())

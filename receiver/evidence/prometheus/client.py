@@ -121,11 +121,15 @@ class Prometheus:
         return body
 
     def _check_clock(self, date: str) -> None:
-        """With its clock off, its present is not ours: its data is late, or yet to come."""
+        """With its clock off, its present is not ours: its data is late, or yet to come.
+
+        A server that has a clock sends its time: https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1
+        """
         try:
             ahead_s = parsedate_to_datetime(date).timestamp() - self.clock()
-        except ValueError:
-            return
+        except (ValueError, OverflowError):
+            text = "Prometheus' answer has no valid Date: whether its clock is right is unknown"
+            raise PrometheusError(text) from None
         if abs(ahead_s) > _CLOCK_OFF_MAX_S:
             side = "ahead of" if ahead_s > 0 else "behind"
             raise PrometheusError(f"Prometheus' clock is {abs(ahead_s):.0f} s {side} ours")
