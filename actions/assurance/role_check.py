@@ -45,12 +45,14 @@ def find_excess(sts: Any, iam: Any, granted: Collection[str]) -> Sequence[str]:
     principal = _principal(sts.get_caller_identity()["Arn"])
     allowed: list[str] = []
     for start in range(0, len(tried), _AT_ONCE):
-        answer = iam.simulate_principal_policy(
+        # IAM may cut off any answer, whatever its length.
+        pages = iam.get_paginator("simulate_principal_policy").paginate(
             PolicySourceArn=principal, ActionNames=tried[start : start + _AT_ONCE]
         )
         allowed += [
             result["EvalActionName"]
-            for result in answer["EvaluationResults"]
+            for page in pages
+            for result in page["EvaluationResults"]
             if result["EvalDecision"] == "allowed"
         ]
     return sorted(allowed)

@@ -18,7 +18,7 @@ _MAY = {"ec2:TerminateInstances", "iam:PassRole", "ec2:RebootInstances"}
 
 
 class _Identity(BaseHTTPRequestHandler):
-    """STS and IAM as they answer; `refused` is whether nobody may ask."""
+    """STS and IAM as they answer, IAM a few at a time; `refused` is whether nobody may ask."""
 
     refused: ClassVar[bool] = False
     principals: ClassVar[list[str]] = []
@@ -38,12 +38,15 @@ class _Identity(BaseHTTPRequestHandler):
             return
         self.principals.append(form["PolicySourceArn"])
         names = [value for key, value in form.items() if key.startswith("ActionNames")]
+        first = int(form.get("Marker", "0"))
+        names, more = names[first : first + 9], len(names) > first + 9
         inner = "".join(
             f"<member><EvalActionName>{name}</EvalActionName><EvalDecision>"
             f"{'allowed' if name in _MAY else 'implicitDeny'}</EvalDecision></member>"
             for name in names
         )
-        self._reply(200, action, f"<EvaluationResults>{inner}</EvaluationResults>")
+        marker = f"<IsTruncated>true</IsTruncated><Marker>{first + 9}</Marker>" if more else ""
+        self._reply(200, action, f"<EvaluationResults>{inner}</EvaluationResults>{marker}")
 
     def _reply(self, status: int, action: str, inner: str) -> None:
         self._answer(
