@@ -110,7 +110,8 @@ class FakeAws:
             f'<DescribeAutoScalingGroupsResponse xmlns="{_ASG}"><DescribeAutoScalingGroupsResult>'
             "<AutoScalingGroups><member><AutoScalingGroupName>web</AutoScalingGroupName>"
             f"<MinSize>4</MinSize><MaxSize>12</MaxSize><DesiredCapacity>{self.desired}"
-            "</DesiredCapacity></member></AutoScalingGroups></DescribeAutoScalingGroupsResult>"
+            "</DesiredCapacity><Instances/><TargetGroupARNs/><SuspendedProcesses/><Tags/></member>"
+            "</AutoScalingGroups></DescribeAutoScalingGroupsResult>"
             "</DescribeAutoScalingGroupsResponse>"
         )
 

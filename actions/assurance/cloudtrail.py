@@ -29,6 +29,7 @@ EVENTS_KEPT_S = 90 * 86_400.0
 _PAUSE_S = 0.5
 _RUN = re.compile(r"\bsmartcloudops-run/([0-9A-Za-z]+)")
 _REFUSED, _BROKEN = 400, 500
+_NOT_A_CALL = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 class TrailError(Exception):
@@ -55,7 +56,10 @@ class ApiCall:
 def look_up_calls(
     aws: Aws, since: float, until: float, wait: Callable[[float], object] = time.sleep
 ) -> Iterator[ApiCall]:
-    """Calls that changed something in this region, from CloudTrail. Raises botocore's errors."""
+    """Calls that changed something in this region, from CloudTrail.
+
+    Raises TrailError and botocore's errors.
+    """
     query: LookupEventsRequestTypeDef = {
         "LookupAttributes": [{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
         "StartTime": datetime.fromtimestamp(since, UTC),
@@ -64,8 +68,12 @@ def look_up_calls(
     }
     while True:
         answer = aws.cloudtrail.lookup_events(**query)
-        for event in answer.get("Events", []):
-            yield _of_cloudtrail(json.loads(event.get("CloudTrailEvent") or "{}"))
+        for event in answer["Events"]:
+            try:
+                call = _of_cloudtrail(json.loads(event["CloudTrailEvent"]))
+            except _NOT_A_CALL:
+                raise TrailError("CloudTrail answered with an event that is not a call") from None
+            yield call
         if not answer.get("NextToken"):
             return
         query["NextToken"] = answer["NextToken"]
@@ -87,7 +95,7 @@ def read_file(path: Path) -> Iterator[ApiCall]:
         try:
             for record in _records(value):
                 yield _of_emulator(record) if "operation" in record else _of_cloudtrail(record)
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        except _NOT_A_CALL:
             raise TrailError(f"{path}:{number}: this is not a call") from None
 
 

@@ -4,18 +4,22 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from actions.aws.client_set import Aws
-from actions.aws.inventory import Group
+from actions.aws.inventory import REFRESH_ENDED, Group, NotActionableError
 
-# States of an instance refresh that has ended.
-_ENDED = frozenset({"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"})
+if TYPE_CHECKING:
+    from types_boto3_cloudtrail.type_defs import EventTypeDef, LookupEventsRequestTypeDef
+
 # The user agent of this service's own calls contains it.
 _OWN_CALL = re.compile(r"\bsmartcloudops-run/")
 # CloudTrail is read this far back for changes by others.
 _RECENT_S = 900.0
+# Pages of 50 events that a decision reads: CloudTrail answers twice a second.
+_PAGES_MAX = 4
 
 
 def active_refreshes(aws: Aws, group: str) -> Sequence[str]:
@@ -24,7 +28,7 @@ def active_refreshes(aws: Aws, group: str) -> Sequence[str]:
     return [
         f"an instance refresh of {group} is {refresh.get('Status')}"
         for refresh in answer.get("InstanceRefreshes", [])
-        if refresh.get("Status") not in _ENDED
+        if refresh.get("Status") not in REFRESH_ENDED
     ]
 
 
@@ -40,36 +44,53 @@ def ongoing_changes(target: str, group: Group) -> Sequence[str]:
     return signs
 
 
-def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str]:
+def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str] | None:
     """A sentence for each change that others made to this resource in the last 15 minutes.
 
     From CloudTrail; calls by this service and by AWS itself are left out. CloudTrail shows events
-    minutes late, so an empty list proves nothing. Raises botocore's errors.
+    minutes late, so an empty list proves nothing. None where it has more events than 200 without
+    such a change. Raises botocore's errors.
     """
-    answer = aws.cloudtrail.lookup_events(
-        LookupAttributes=[{"AttributeKey": "ResourceName", "AttributeValue": name}],
-        StartTime=datetime.fromtimestamp(now - _RECENT_S, UTC),
-        MaxResults=50,
-    )
-    changes = []
-    for event in answer.get("Events", []):
+    query: LookupEventsRequestTypeDef = {
+        "LookupAttributes": [{"AttributeKey": "ResourceName", "AttributeValue": name}],
+        "StartTime": datetime.fromtimestamp(now - _RECENT_S, UTC),
+        "MaxResults": 50,
+    }
+    for _ in range(_PAGES_MAX):
+        answer = aws.cloudtrail.lookup_events(**query)
+        changes = [_describe(event, name) for event in answer["Events"] if _is_foreign(event)]
+        if changes or not answer.get("NextToken"):
+            return changes
+        query["NextToken"] = answer["NextToken"]
+    return None
+
+
+def _is_foreign(event: "EventTypeDef") -> bool:
+    """Whether others changed something; an event that does not say is counted."""
+    try:
         detail = json.loads(event.get("CloudTrailEvent") or "{}")
         by_aws = detail.get("userIdentity", {}).get("type") == "AWSService"
         own = _OWN_CALL.search(detail.get("userAgent", ""))
-        if event.get("ReadOnly") == "false" and not by_aws and not own:
-            who = event.get("Username") or "somebody"
-            changes.append(f"{who} called {event.get('EventName')} on {name}")
-    return changes
+    except (ValueError, TypeError, AttributeError):
+        return True
+    return event.get("ReadOnly") != "true" and not by_aws and not own
 
 
-def is_termination_protected(aws: Aws, instance_id: str) -> bool:
-    """Whether the instance is protected from termination. Raises botocore's errors."""
+def _describe(event: "EventTypeDef", name: str) -> str:
+    return f"{event.get('Username') or 'somebody'} called {event.get('EventName')} on {name}"
+
+
+def is_termination_protected(aws: Aws, instance_id: str) -> bool | None:
+    """Whether the instance is protected from termination; None where AWS does not say.
+
+    Raises NotActionableError where it does not exist, and botocore's errors.
+    """
     try:
         answer = aws.ec2.describe_instance_attribute(
             InstanceId=instance_id, Attribute="disableApiTermination"
         )
     except ClientError as error:
         if error.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
-            return False
+            raise NotActionableError(f"{instance_id} does not exist") from None
         raise
-    return bool(answer.get("DisableApiTermination", {}).get("Value", False))
+    return answer.get("DisableApiTermination", {}).get("Value")

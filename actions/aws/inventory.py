@@ -1,7 +1,8 @@
 """Instances and Auto Scaling groups, read by id; an answer about another resource is refused."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,11 @@ from actions.aws.client_set import Aws
 if TYPE_CHECKING:
     from types_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef as GroupTypeDef
     from types_boto3_autoscaling.type_defs import InstanceTypeDef as MemberTypeDef
-    from types_boto3_ec2.type_defs import InstanceTypeDef
+    from types_boto3_ec2.type_defs import (
+        DescribeInstancesRequestTypeDef,
+        FilterTypeDef,
+        InstanceTypeDef,
+    )
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
@@ -23,6 +28,10 @@ QUARANTINE_TAG = "smartcloudops:quarantined"
 GROUP_TAG = "aws:autoscaling:groupName"
 # The value "true" marks a group as a critical service.
 CRITICAL_TAG = "smartcloudops:critical"
+# States of an instance refresh that has ended; every other one is active.
+REFRESH_ENDED = frozenset(
+    {"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"}
+)
 
 
 class NotActionableError(Exception):
@@ -114,7 +123,7 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
         raise NotActionableError(
             f"{instance_id!r} is not an instance id: expected i- and hex digits"
         )
-    instances = _described(aws, Filters=[{"Name": "instance-id", "Values": [instance_id]}])
+    instances = _described(aws, {"Name": "instance-id", "Values": [instance_id]})
     if len(instances) != 1:
         raise NotActionableError(f"instance {instance_id} does not exist")
     return instances[0]
@@ -125,10 +134,8 @@ def find_by_private_address(aws: Aws, address: str) -> Instance | None:
     live = ["pending", "running", "stopping", "stopped"]
     instances = _described(
         aws,
-        Filters=[
-            {"Name": "private-ip-address", "Values": [address]},
-            {"Name": "instance-state-name", "Values": live},
-        ],
+        {"Name": "private-ip-address", "Values": [address]},
+        {"Name": "instance-state-name", "Values": live},
     )
     return instances[0] if len(instances) == 1 else None
 
@@ -160,10 +167,8 @@ def read_group_instances(aws: Aws, name: str) -> Sequence[Instance]:
     live = ["pending", "running", "stopping", "stopped"]
     return _described(
         aws,
-        Filters=[
-            {"Name": f"tag:{GROUP_TAG}", "Values": [name]},
-            {"Name": "instance-state-name", "Values": live},
-        ],
+        {"Name": f"tag:{GROUP_TAG}", "Values": [name]},
+        {"Name": "instance-state-name", "Values": live},
     )
 
 
@@ -181,24 +186,34 @@ def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
     return group, group.members[instance_id]
 
 
+@contextmanager
+def _complete(what: str) -> Iterator[None]:
+    """Raises NotActionableError where AWS leaves out an attribute: none of them has a default."""
+    try:
+        yield
+    except KeyError as missing:
+        raise NotActionableError(f"AWS's answer about {what} lacks {missing}") from None
+
+
 def _group(answer: "GroupTypeDef") -> Group:
-    members = [_member(member) for member in answer.get("Instances", [])]
+    """AWS sends each list of a group, also an empty one."""
+    name = answer["AutoScalingGroupName"]
     # arn:aws:autoscaling:REGION:ACCOUNT:autoScalingGroup:…
     _, _, _, region, account, *_ = [*answer.get("AutoScalingGroupARN", "").split(":"), *[""] * 5]
-    return Group(
-        name=answer["AutoScalingGroupName"],
-        minimum=answer["MinSize"],
-        maximum=answer["MaxSize"],
-        desired=answer["DesiredCapacity"],
-        members={member.id: member for member in members},
-        target_groups=tuple(answer.get("TargetGroupARNs", [])),
-        suspended=frozenset(
-            process.get("ProcessName", "") for process in answer.get("SuspendedProcesses", [])
-        ),
-        tags={tag.get("Key", ""): tag.get("Value", "") for tag in answer.get("Tags", [])},
-        region=region,
-        account=account,
-    )
+    with _complete(name):
+        members = [_member(member) for member in answer["Instances"]]
+        return Group(
+            name=name,
+            minimum=answer["MinSize"],
+            maximum=answer["MaxSize"],
+            desired=answer["DesiredCapacity"],
+            members={member.id: member for member in members},
+            target_groups=tuple(answer["TargetGroupARNs"]),
+            suspended=frozenset(process["ProcessName"] for process in answer["SuspendedProcesses"]),
+            tags={tag["Key"]: tag["Value"] for tag in answer["Tags"]},
+            region=region,
+            account=account,
+        )
 
 
 def _member(answer: "MemberTypeDef") -> Member:
@@ -209,27 +224,35 @@ def _member(answer: "MemberTypeDef") -> Member:
         lifecycle=answer["LifecycleState"],
         healthy=answer["HealthStatus"].lower() == "healthy",
         version=template.get("Version"),
-        protected=answer.get("ProtectedFromScaleIn", False),
+        protected=answer["ProtectedFromScaleIn"],
     )
 
 
-def _described(aws: Aws, **query: list[dict[str, str | list[str]]]) -> list[Instance]:
-    answer = aws.ec2.describe_instances(**query)  # type: ignore[arg-type] # the stubs take only literals
-    return [
-        _instance(instance, reservation.get("OwnerId", ""))
-        for reservation in answer["Reservations"]
-        for instance in reservation.get("Instances", [])
-    ]
+def _described(aws: Aws, *filters: "FilterTypeDef") -> list[Instance]:
+    instances: list[Instance] = []
+    query: DescribeInstancesRequestTypeDef = {"Filters": filters}
+    while True:
+        answer = aws.ec2.describe_instances(**query)
+        instances += [
+            _instance(instance, reservation.get("OwnerId", ""))
+            for reservation in answer["Reservations"]
+            for instance in reservation.get("Instances", [])
+        ]
+        if not answer.get("NextToken"):
+            return instances
+        query["NextToken"] = answer["NextToken"]
 
 
 def _instance(answer: "InstanceTypeDef", account: str) -> Instance:
+    # AWS leaves them out where the instance has none.
     tags = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
-    return Instance(
-        id=answer["InstanceId"],
-        state=answer["State"]["Name"],
-        launched_at=answer["LaunchTime"].timestamp(),
-        group=tags.get(GROUP_TAG),
-        az=answer["Placement"]["AvailabilityZone"],
-        tags=tags,
-        account=account,
-    )
+    with _complete(answer["InstanceId"]):
+        return Instance(
+            id=answer["InstanceId"],
+            state=answer["State"]["Name"],
+            launched_at=answer["LaunchTime"].timestamp(),
+            group=tags.get(GROUP_TAG),
+            az=answer["Placement"]["AvailabilityZone"],
+            tags=tags,
+            account=account,
+        )

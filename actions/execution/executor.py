@@ -25,6 +25,7 @@ from actions.execution.ledger import Intent, Stage
 from actions.execution.records import Bounds, Scope
 from actions.execution.step import Step, token_of
 from actions.messaging import Messenger, MessengerError
+from actions.reasons import Reason
 from actions.refusal import Refusal
 
 # Returns the scopes of a target in a group, or None.
@@ -134,7 +135,10 @@ class Executor:
                 return _why_not_escalated(connection) or _NO_FENCE
         scopes: Sequence[Scope] = ()
         if step.action.removes_capacity and step.reverses is None:
-            scopes = self._scopes(step)
+            try:
+                scopes = self._scopes(step)
+            except NotActionableError as error:
+                return Refusal(Reason.STATE_UNKNOWN, str(error))
         with self.begin() as connection:
             now = self.clock()
             refusal = self.forbids(connection, step)
@@ -147,11 +151,7 @@ class Executor:
         scopes = self.recent_scopes(step.target, step.group, step.bounds)
         if scopes is not None:
             return scopes
-        try:
-            return read_scopes(self.aws, step.target, step.group, step.bounds)
-        except NotActionableError:
-            # The action's own `observe` refuses such a target, with a better text.
-            return ()
+        return read_scopes(self.aws, step.target, step.group, step.bounds)
 
     def _check_unchanged(self, step: Step) -> None:
         """Raises NotActionableError where a person changed the result of the step to reverse."""

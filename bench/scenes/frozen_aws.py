@@ -118,7 +118,9 @@ class FrozenAws:
         self.trouble("DescribeInstanceAttribute", "before")
         del Attribute
         host = self.host(InstanceId)
-        return {"DisableApiTermination": {"Value": bool(host and host.protected)}}
+        if host is None:
+            raise refusal("DescribeInstanceAttribute", "InvalidInstanceID.NotFound", 400)
+        return {"DisableApiTermination": {"Value": host.protected}}
 
     def _describe_groups(self, AutoScalingGroupNames: Sequence[str]) -> Any:
         self.trouble("DescribeAutoScalingGroups", "before")
@@ -145,9 +147,18 @@ class FrozenAws:
         ]
         return {"TargetHealthDescriptions": targets}
 
-    def _lookup(self, LookupAttributes: Sequence[Mapping[str, str]], **_: object) -> Any:
+    def _lookup(
+        self,
+        LookupAttributes: Sequence[Mapping[str, str]],
+        MaxResults: int,
+        NextToken: str = "0",
+        **_: object,
+    ) -> Any:
         self.trouble("LookupEvents", "before")
-        return {"Events": self.events.get(LookupAttributes[0]["AttributeValue"], [])}
+        events = self.events.get(LookupAttributes[0]["AttributeValue"], [])
+        first, last = int(NextToken), int(NextToken) + MaxResults
+        more = {"NextToken": str(last)} if last < len(events) else {}
+        return {"Events": events[first:last], **more}
 
     def _reboot(self, InstanceIds: Sequence[str]) -> Any:
         return self._change("RebootInstances", InstanceIds[0])
@@ -226,6 +237,7 @@ def _group(group: FrozenGroup) -> dict[str, Any]:
                 "AvailabilityZone": host.az,
                 "LifecycleState": host.lifecycle,
                 "HealthStatus": "Healthy" if host.healthy else "Unhealthy",
+                "ProtectedFromScaleIn": False,
                 "LaunchTemplate": {"Version": host.version},
             }
             for host in group.hosts.values()

@@ -160,6 +160,11 @@ def _in_common(asg: Group | None, alerting: frozenset[str] | None, name: str) ->
     members = asg.members.values()
     of_alerting = {getattr(member, name) for member in members if member.id in alerting}
     of_others = {getattr(member, name) for member in members if member.id not in alerting}
+    every = of_alerting | of_others
+    # A group without a launch template has no versions; where only some members have none, which
+    # version they run is unknown.
+    if None in every and every != {None}:
+        return None
     several = len(alerting & asg.members.keys()) >= _SEVERAL
     elsewhere = bool(of_others - of_alerting) and not of_alerting & of_others
     return several and len(of_alerting) == 1 and elsewhere

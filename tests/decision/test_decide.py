@@ -17,6 +17,7 @@ from receiver.controls.records import FREE
 from receiver.decision.decide import RETRY_AFTER_S, decide, screen
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse, Snapshot, Trigger
+from receiver.playbooks.conditions import condition
 from receiver.playbooks.loader import load
 from receiver.settings import Mode
 
@@ -267,3 +268,37 @@ def test_what_the_early_guards_refuse_the_whole_row_refuses_alike(changes: dict[
     early = screen(inputs)
     if early is not None:
         assert decide(inputs) == early
+
+
+@pytest.mark.parametrize(
+    ("versions", "reason"),
+    [
+        (("2", "2", "1", "1", "1", "1"), None),
+        (("2", "2", "2", "1", "1", "1"), Reason.NO_STEP),
+        ((None, None, "1", "1", "1", "1"), Reason.CONDITION_UNKNOWN),
+        (("2", "2", None, "1", "1", "1"), Reason.CONDITION_UNKNOWN),
+        ((None,) * 6, Reason.NO_STEP),
+    ],
+)
+def test_a_version_that_is_unknown_is_not_one_in_common(
+    versions: tuple[str | None, ...], reason: Reason | None
+) -> None:
+    """Two of six alert; a group without any version has none in common."""
+    members = {
+        host: replace(member, version=version)
+        for (host, member), version in zip(GROUP.members.items(), versions, strict=True)
+    }
+    step = PLAYBOOKS[0].steps[1].model_copy(update={"when": condition("group.one_version")})
+    playbook = PLAYBOOKS[0].model_copy(update={"steps": [step]})
+    decision = decide(
+        replace(
+            INPUTS,
+            playbooks=(playbook,),
+            snapshot=replace(
+                SNAPSHOT,
+                alerting=frozenset(HOSTS[:2]),
+                asg=replace(GROUP, members=members),
+            ),
+        )
+    )
+    assert getattr(decision, "reason", None) is reason

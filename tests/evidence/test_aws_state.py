@@ -1,8 +1,12 @@
 """What AWS says of a target is asked for at once, and believed for as long as it may be."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -190,3 +194,93 @@ def test_scopes_that_could_not_be_read_anew_do_not_hold(
     aws.trouble = trouble
     reader.read_all(_WEB, _BOUNDS, clock())()
     assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
+
+
+def _event(user_agent: str, *, read_only: str | None = "false", **fields: str) -> dict[str, str]:
+    detail = json.dumps({"userIdentity": {"type": "IAMUser"}, "userAgent": user_agent})
+    event = {"EventName": "DetachInstances", "Username": "alice", "CloudTrailEvent": detail}
+    return event | ({} if read_only is None else {"ReadOnly": read_only}) | fields
+
+
+_OWN, _THEIRS = _event("Boto3 smartcloudops-run/A"), _event("aws-cli")
+
+
+@pytest.mark.parametrize(
+    ("own", "changes"),
+    [
+        (0, ["alice called DetachInstances on web"]),
+        (50, ["alice called DetachInstances on web"]),
+        (199, ["alice called DetachInstances on web"]),
+        (200, None),
+    ],
+    ids=["first page", "second page", "last page that is read", "after it"],
+)
+def test_a_persons_change_counts_on_any_page_of_cloudtrail(
+    reader: AwsReader, aws: FrozenAws, clock: Clock, own: int, changes: list[str] | None
+) -> None:
+    """Where there is more than is read, it is unknown whether somebody changed the group."""
+    aws.events["web"] = [*[_OWN] * own, _THEIRS]
+    assert reader.read_all(_WEB, _BOUNDS, clock())().changes == changes
+
+
+def test_pages_of_our_own_calls_are_no_change(
+    reader: AwsReader, aws: FrozenAws, clock: Clock
+) -> None:
+    aws.events["web"] = [_OWN] * 120
+    assert reader.read_all(_WEB, _BOUNDS, clock())().changes == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        _event("aws-cli", read_only=None),
+        _event("aws-cli", CloudTrailEvent=""),
+        _event("aws-cli", CloudTrailEvent="{"),
+        _event("aws-cli", CloudTrailEvent="null"),
+        _event("aws-cli", CloudTrailEvent='{"userIdentity": null}'),
+    ],
+    ids=["no ReadOnly", "no detail", "not JSON", "null", "no identity"],
+)
+def test_an_event_that_lacks_attributes_counts_as_a_change(
+    reader: AwsReader, aws: FrozenAws, clock: Clock, event: dict[str, str]
+) -> None:
+    aws.events["web"] = [event]
+    assert reader.read_all(_WEB, _BOUNDS, clock())().changes
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"DisableApiTermination": {}}])
+def test_protection_is_unknown_where_aws_does_not_say(
+    aws: FrozenAws, clock: Clock, answer: dict[str, Any] | None
+) -> None:
+    """Of an instance that does not exist, and in an answer without the attribute."""
+    clients = aws.clients()
+    if answer is None:
+        aws.groups["web"].hosts.pop(_HOSTS[0])
+    else:
+        vars(clients.ec2)["describe_instance_attribute"] = lambda **_: answer
+    with ThreadPoolExecutor(8) as pool:
+        reader = AwsReader(aws=clients, pool=pool, trail=True)
+        assert reader.read_all(_WEB, _BOUNDS, clock())().protected is None
+
+
+@pytest.mark.parametrize(
+    "missing", ["Instances", "TargetGroupARNs", "SuspendedProcesses", "Tags", "DesiredCapacity"]
+)
+def test_a_group_without_one_of_its_attributes_is_unknown(
+    aws: FrozenAws, clock: Clock, missing: str
+) -> None:
+    """No list has a default: an absent one is not an empty one."""
+    clients = aws.clients()
+    whole = clients.autoscaling.describe_auto_scaling_groups
+
+    def describe(**query: Any) -> Any:
+        groups = whole(**query)["AutoScalingGroups"]
+        return {"AutoScalingGroups": [{k: v for k, v in g.items() if k != missing} for g in groups]}
+
+    partial: Any = SimpleNamespace(
+        **vars(clients.autoscaling) | {"describe_auto_scaling_groups": describe}
+    )
+    with ThreadPoolExecutor(8) as pool:
+        reader = AwsReader(aws=replace(clients, autoscaling=partial), pool=pool, trail=True)
+        state = reader.read_all(_WEB, _BOUNDS, clock())()
+    assert (state.asg, state.scopes, state.changes) == (None, None, None)

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import StringConstraints
 
 from actions.aws.client_set import Aws
-from actions.aws.inventory import NotActionableError, read_group
+from actions.aws.inventory import REFRESH_ENDED, NotActionableError, read_group
 from actions.base import (
     Action,
     Call,
@@ -23,14 +23,7 @@ from actions.base import (
 )
 
 UNFINISHED = frozenset({"Pending", "InProgress", "Baking"})
-ACTIVE = UNFINISHED | {"Cancelling", "RollbackInProgress"}
-_PROGRESS = {
-    "Successful": Progress.DONE,
-    "Failed": Progress.FAILED,
-    "Cancelled": Progress.FAILED,
-    "RollbackFailed": Progress.FAILED,
-    "RollbackSuccessful": Progress.FAILED,
-}
+_PROGRESS = dict.fromkeys(REFRESH_ENDED, Progress.FAILED) | {"Successful": Progress.DONE}
 
 
 def read_statuses(aws: Aws, name: str) -> Mapping[str, str]:
@@ -45,7 +38,7 @@ def read_statuses(aws: Aws, name: str) -> Mapping[str, str]:
 def find_active(aws: Aws, name: str) -> str | None:
     """The id of the unfinished refresh, or None: a group has at most one."""
     statuses = read_statuses(aws, name)
-    return next((id_ for id_, status in statuses.items() if status in ACTIVE), None)
+    return next((id_ for id_, status in statuses.items() if status not in REFRESH_ENDED), None)
 
 
 def progress_of(status: str | None) -> Progress:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from actions.aws.inventory import NotActionableError, read_group
+from actions.aws.inventory import REFRESH_ENDED, NotActionableError, read_group
 from actions.base import (
     Action,
     Call,
@@ -29,7 +29,6 @@ from actions.base import (
     Undo,
 )
 from actions.catalog.instance_refresh._refreshes import (
-    ACTIVE,
     UNFINISHED,
     progress_of,
     read_statuses,
@@ -58,7 +57,7 @@ class StartInstanceRefresh(Action):
     def observe(self, call: Call) -> Observation:
         group = read_group(call.aws, call.target)
         statuses = read_statuses(call.aws, group.name)
-        if ACTIVE & set(statuses.values()):
+        if set(statuses.values()) - REFRESH_ENDED:
             raise NotActionableError(
                 f"{group.name} has an unfinished instance refresh: wait for it, or cancel it"
             )

@@ -76,6 +76,8 @@ class Stubbed:
             "HealthCheckType": "ELB",
             "CreatedTime": datetime(2026, 1, 1, tzinfo=UTC),
             "TargetGroupARNs": list(target_groups),
+            "SuspendedProcesses": [],
+            "Tags": [],
             "Instances": [
                 {
                     "InstanceId": member,

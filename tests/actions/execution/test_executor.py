@@ -371,6 +371,24 @@ def test_scopes_read_a_moment_ago_are_not_read_again(acting: Executor, fake: Fak
     assert "DescribeAutoScalingGroups" not in fake.calls
 
 
+class _WithoutGroup(FakeAws):
+    def _describe_auto_scaling_groups(self) -> str:
+        return super()._describe_auto_scaling_groups().replace("<TargetGroupARNs/>", "")
+
+
+def test_a_group_that_aws_does_not_show_whole_is_no_free_pass(
+    state: Database, clock: Clock
+) -> None:
+    """How many of it are out of service is unknown: the step takes none out."""
+    fake = _WithoutGroup()
+    step = replace(_reboot(), group="web")
+    result = executor(fake.clients(), state.write, clock).execute(step)
+    assert isinstance(result, Refusal)
+    assert result.reason is Reason.STATE_UNKNOWN
+    assert "lacks 'TargetGroupARNs'" in result.detail
+    assert "RebootInstances" not in fake.calls
+
+
 def test_every_stage_is_in_the_audit(acting: Executor, state: Database) -> None:
     """Claim, intent, call and outcome, in this order, under the run's id."""
     acting.execute(_reboot())
