@@ -1,7 +1,10 @@
 """Tables of the executor and the audit: kill switch, claims, intents, audit chain.
 
-Times are epoch seconds, UTC. JSON is stored as text, exactly as it was hashed.
+Times are epoch seconds, UTC.
 """
+
+import json
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -9,6 +12,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
+    Dialect,
     Double,
     Index,
     Integer,
@@ -16,9 +20,31 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     false,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+
+from actions.canonical_json import canonical
+
+
+class Json(TypeDecorator[Any]):
+    """Any value as canonical JSON text, exactly as it was hashed; null is SQL's NULL.
+
+    The reader of a row validates what comes out of it.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        del dialect
+        return None if value is None else canonical(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        del dialect
+        return None if value is None else json.loads(value)
+
 
 metadata = MetaData(
     naming_convention={
@@ -98,9 +124,9 @@ intents = Table(
     Column("step", Integer, primary_key=True, autoincrement=False),
     Column("action", String(64), nullable=False),
     Column("target", String(255), nullable=False),
-    Column("params", Text, nullable=False),
-    Column("before", Text, nullable=False),
-    Column("made", Text, nullable=False, server_default="{}"),
+    Column("params", Json, nullable=False),
+    Column("before", Json, nullable=False),
+    Column("made", Json, nullable=False),
     Column("undoes", Integer),
     Column("fence", BigInteger, nullable=False),
     Column("stage", String(16), nullable=False),

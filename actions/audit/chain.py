@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from actions.canonical_json import canonical
+
 Row = Mapping[str, Any]
 GENESIS = "0" * 64
 # The event of the record that keeps the hash of the last pruned record.
@@ -127,11 +129,6 @@ class Verifier:
             return ChainFault.INSERTED
         in_place = not row or seq == here.seq or row.get("previous") == here.hash
         return ChainFault.ALTERED if in_place else ChainFault.REMOVED
-
-
-def canonical(value: object) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, ASCII only (no NUL, no surrogate)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def hash_of(row: Row) -> str:

@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from actions.audit import log
 from actions.audit.archive import Archive, ArchiveError
-from actions.audit.chain import GENESIS, Checkpoint, Row, Verification, Verifier, canonical, hash_of
+from actions.audit.chain import GENESIS, Checkpoint, Row, Verification, Verifier, hash_of
+from actions.canonical_json import canonical
 
 _FOLDER = "records/"
 _RECORDS_A_FILE = 10_000

@@ -15,9 +15,9 @@ from actions.audit.chain import (
     Row,
     Verification,
     Verifier,
-    canonical,
     hash_of,
 )
+from actions.canonical_json import canonical
 from actions.tables import audit, audit_head
 
 __all__ = [

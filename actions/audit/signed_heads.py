@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from actions.audit.archive import Archive, ArchiveError
-from actions.audit.chain import Checkpoint, canonical
+from actions.audit.chain import Checkpoint
+from actions.canonical_json import canonical
 
 _FOLDER = "heads/"
 _PURPOSE = "smartcloudops audit head 1\n"

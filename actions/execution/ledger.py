@@ -1,15 +1,14 @@
 """The write-ahead ledger: each call to AWS is on disk before it is sent."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from actions.audit import log
-from actions.audit.chain import canonical
 from actions.base import CallResult, Outcome
 from actions.tables import intents
 
@@ -42,6 +41,9 @@ class Intent:
     started_at: float
     dispatched_at: float | None = None
     ended_at: float | None = None
+
+
+_INTENT = TypeAdapter(Intent)
 
 
 def read_intent(connection: Connection, run_id: str, step: int) -> Intent | None:
@@ -85,12 +87,7 @@ def sent_since(connection: Connection, since: float) -> Sequence[Intent]:
 def record(connection: Connection, *stages: Intent) -> None:
     """Store a new step at the last of these stages, with an audit record for each stage."""
     intent = stages[-1]
-    values = vars(intent) | {
-        "params": canonical(intent.params),
-        "before": canonical(intent.before),
-        "made": canonical(intent.made),
-    }
-    connection.execute(insert(intents).values(values))
+    connection.execute(insert(intents).values(vars(intent)))
     log.append(connection, intent.dispatched_at or intent.started_at, *map(_event, stages))
 
 
@@ -101,7 +98,7 @@ def settle(
     values = {
         "stage": Stage.OBSERVED,
         "outcome": result.outcome,
-        "made": canonical(result.made),
+        "made": result.made,
         "error": error,
         "ended_at": now,
     }
@@ -134,13 +131,4 @@ def _event(intent: Intent) -> log.Event:
 
 
 def _intent(row: RowMapping) -> Intent:
-    return Intent(
-        **{
-            **row,
-            "params": json.loads(row["params"]),
-            "before": json.loads(row["before"]),
-            "made": json.loads(row["made"]),
-            "stage": Stage(row["stage"]),
-            "outcome": None if row["outcome"] is None else Outcome(row["outcome"]),
-        }
-    )
+    return _INTENT.validate_python(dict(row))

@@ -61,6 +61,7 @@ class ApprovalView(BaseModel):
     comment: str
     at: Time
     denied: bool
+    used: bool = Field(description="the run has acted on it")
 
 
 class AskedView(BaseModel):
@@ -70,6 +71,7 @@ class AskedView(BaseModel):
     role: str = Field(examples=["operator"])
     comment: str
     playbook: str = Field(examples=["high-cpu"])
+    target: str = Field(examples=[INSTANCE])
     dry_run: bool
 
 

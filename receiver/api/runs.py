@@ -18,9 +18,8 @@ from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.http.tokens import Role, Token
 from receiver.runs import listing, store
-from receiver.runs.intake import RunRequest
 from receiver.runs.manual_runs import NotPossibleError
-from receiver.runs.model import State
+from receiver.runs.model import RunRequest, State
 from receiver.runs.store import RunFilter
 from receiver.runs.views import run_view
 from receiver.workflow.commands import NoSuchRunError, NotNowError, RunCommands

@@ -131,7 +131,7 @@ class Tools:
             return {"error": "there is no such run"}
         self.run_ids.add(run.id)
         view = run_view(run, steps.get(run.id, ()))
-        for key in ("digest", "limits", "basis", "beside"):
+        for key in ("digest", "rates", "bounds", "basis", "must_be_free"):
             (view["plan"] or {}).pop(key, None)
         return view
 

@@ -152,9 +152,9 @@ class ChatCommands:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         lines = [_line(run), plain(run.outcome or "")]
         lines += [
-            f"stopped at gate {gate['name']}: {plain(gate['detail'])}"
+            f"stopped at gate {gate.name}: {plain(gate.detail)}"
             for gate in run.gates
-            if not gate["passed"]
+            if not gate.passed
         ]
         lines += [f"{step.action} on {step.target}: {step.outcome or step.stage}" for step in steps]
         awaiting = (run,) if run.state is State.AWAITING_APPROVAL else ()
@@ -213,7 +213,7 @@ def _comment(text: str) -> str:
 
 def _line(run: Run) -> str:
     """A summary without any text of the alert."""
-    action = f", {run.plan['action']}" if run.plan else ""
+    action = f", {run.plan.action}" if run.plan else ""
     reason = f" ({run.refusal})" if run.refusal else ""
     target = plain(run.target or "no target")
     return f"{run.id} {run.state}{reason}: {run.playbook or 'no playbook'} on {target}{action}"

@@ -85,7 +85,7 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def _button(run: Run, action: str) -> dict[str, Any]:
-    digest = (run.plan or {}).get("digest", "")
+    digest = run.plan.digest if run.plan else ""
     return {
         "type": "button",
         "action_id": action,

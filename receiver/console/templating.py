@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from actions.audit.chain import canonical
+from actions.canonical_json import canonical
 from actions.execution import kill_switch
 from receiver.api.parts import Parts, parts_of
 from receiver.console import labels

@@ -1,12 +1,10 @@
 """Armings: up to which mode people allow a playbook, for one service or for all."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, RowMapping, delete, select
 
 from actions.audit import log
-from actions.audit.chain import canonical
 from actions.tables import insert_into
 from receiver.controls.records import ALL, Arming
 from receiver.db.tables import armings as table
@@ -39,10 +37,9 @@ def save(connection: Connection, arming: Arming) -> None:
         armed = (table.c.playbook == arming.playbook, table.c.mode != Mode.OBSERVE)
         connection.execute(delete(table).where(*armed))
     fields = vars(arming)
-    values = fields | {name: canonical(fields[name]) for name in ("figures", "despite")}
-    statement = insert_into(connection, table).values(values)
+    statement = insert_into(connection, table).values(fields)
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["playbook", "service"], set_=values)
+        statement.on_conflict_do_update(index_elements=["playbook", "service"], set_=fields)
     )
     detail = {name: value for name, value in fields.items() if name not in {"by", "at"}}
     detail["service"] = arming.service or None
@@ -75,5 +72,4 @@ def disarm_on_failure(connection: Connection, playbook: str, by: str, now: float
 
 
 def _arming(row: RowMapping) -> Arming:
-    parsed = {name: json.loads(row[name]) for name in ("figures", "despite")}
-    return Arming(**(dict(row) | parsed | {"mode": Mode(row["mode"])}))
+    return Arming(**(dict(row) | {"mode": Mode(row["mode"])}))

@@ -1,12 +1,10 @@
 """Overrides: people's orders on alerts to come, to hold (never act on them) or only observe."""
 
-import json
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from actions.audit import log
-from actions.audit.chain import canonical
 from receiver.controls.records import Effect, Identity, Override
 from receiver.db.tables import overrides
 from receiver.playbooks.matchers import parse
@@ -14,7 +12,7 @@ from receiver.playbooks.matchers import parse
 
 def add(connection: Connection, override: Override, now: float) -> None:
     """Store it, with its audit record."""
-    row = vars(override) | {"matchers": canonical([str(matcher) for matcher in override.matchers])}
+    row = vars(override) | {"matchers": [str(matcher) for matcher in override.matchers]}
     connection.execute(insert(overrides).values(row))
     detail = {key: value for key, value in row.items() if key != "created_by"}
     event = log.Event(actor=override.created_by, event="override_added", detail=detail)
@@ -54,7 +52,7 @@ def in_effect(connection: Connection, identity: Identity, now: float) -> Sequenc
 def _override(row: Row[tuple[object, ...]]) -> Override:
     return Override(
         id=row.id,
-        matchers=[parse(text) for text in json.loads(row.matchers)],
+        matchers=[parse(text) for text in row.matchers],
         effect=Effect(row.effect),
         starts_at=row.starts_at,
         ends_at=row.ends_at,

@@ -45,15 +45,15 @@ def figures(
         "acted": acted,
         "recovered": and_(acted, runs.c.state == State.SUCCEEDED),
         "failed": and_(acted, runs.c.state.in_((State.FAILED, State.ROLLED_BACK))),
-        "denied": runs.c.approval.contains('"denied":true', autoescape=True),
-        "right": runs.c.mark.contains('"right":true', autoescape=True),
-        "wrong": runs.c.mark.contains('"right":false', autoescape=True),
+        "denied": runs.c.approved.is_(False),
+        "right": runs.c.marked_right.is_(True),
+        "wrong": runs.c.marked_right.is_(False),
     }
     sums = (_count(condition).label(name) for name, condition in counted.items())
     query = select(func.count().label("planned"), *sums).where(
         runs.c.playbook == playbook.name,
-        runs.c.plan.contains(f'"version":"{playbook.digest}"', autoescape=True),
-        func.coalesce(runs.c.asked, "").not_like('%"dry_run":true%'),
+        runs.c.playbook_digest == playbook.digest,
+        runs.c.dry_run.is_(False),
     )
     if service != ALL:
         query = query.where(runs.c.group_name == service)

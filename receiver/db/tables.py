@@ -14,10 +14,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
+    or_,
     text,
 )
 
-from actions.tables import metadata
+from actions.tables import Json, metadata
 
 runs = Table(
     "runs",
@@ -26,9 +28,9 @@ runs = Table(
     Column("state", String(24), nullable=False),
     Column("refusal", String(64)),
     Column("outcome", Text),
-    Column("fingerprint", Text, nullable=False),
-    Column("labels", Text, nullable=False),
-    Column("annotations", Text, nullable=False),
+    Column("fingerprint", Json, nullable=False),
+    Column("labels", Json, nullable=False),
+    Column("annotations", Json, nullable=False),
     Column("odd", Text),
     Column("starts_at", Double, nullable=False),
     Column("received_at", Double, nullable=False),
@@ -38,20 +40,25 @@ runs = Table(
     Column("target", String(255)),
     Column("group_name", String(255)),
     Column("playbook", String(128)),
-    Column("plan", Text),
-    # A person's approval of this plan.
-    Column("approval", Text),
+    Column("plan", Json),
+    # Of the plan: the digest of its playbook.
+    Column("playbook_digest", String(64)),
+    # A person's last answer on a plan of the run, and whether it was an approval.
+    Column("approval", Json),
+    Column("approved", Boolean),
     # The final state, kept until rollback and escalation are done.
-    Column("ending", Text),
+    Column("ending", Json),
     # For a manual run: who requested it, how, and why. Null for an alert's run.
-    Column("asked", Text),
-    # A person's feedback on the ended run: right or wrong.
-    Column("mark", Text),
+    Column("request", Json),
+    Column("dry_run", Boolean, nullable=False, server_default=false()),
+    # A person's feedback on the ended run, and whether it was right.
+    Column("mark", Json),
+    Column("marked_right", Boolean),
     # The run whose action caused this alert.
     Column("caused_by", String(26)),
-    Column("verdict", Text),
-    Column("gates", Text, nullable=False),
-    Column("evidence", Text),
+    Column("verdict", Json),
+    Column("gates", Json, nullable=False),
+    Column("evidence", Json),
     # Progress on the ladder: the number of steps begun, and the least rung of the next step.
     Column("steps_begun", Integer, nullable=False),
     Column("next_rung", Integer, nullable=False),
@@ -69,15 +76,18 @@ runs = Table(
     Index("ix_runs_target", "target"),
     Index("ix_runs_group_name_received_at", "group_name", "received_at"),
     Index("ix_runs_caused_by", "caused_by"),
-    Index("ix_runs_playbook", "playbook"),
+    Index("ix_runs_playbook", "playbook", "playbook_digest"),
     Index("ix_runs_received_at", "received_at"),
 )
+# A person approved, denied or marked the run.
+has_feedback = or_(runs.c.approved.is_not(None), runs.c.marked_right.is_not(None))
+Index("ix_runs_feedback", runs.c.id, sqlite_where=has_feedback, postgresql_where=has_feedback)
 
 overrides = Table(
     "overrides",
     metadata,
     Column("id", String(26), primary_key=True),
-    Column("matchers", Text, nullable=False),
+    Column("matchers", Json, nullable=False),
     Column("effect", String(16), nullable=False),
     Column("starts_at", Double, nullable=False),
     Column("ends_at", Double, nullable=False),
@@ -102,8 +112,8 @@ armings = Table(
     # Time at which the arming reached this mode.
     Column("since", Double, nullable=False),
     # Criteria that were met, and criteria that were overruled.
-    Column("figures", Text, nullable=False),
-    Column("despite", Text, nullable=False),
+    Column("figures", Json, nullable=False),
+    Column("despite", Json, nullable=False),
 )
 
 # Position of each audit tail: the last record that it has handled.

@@ -13,11 +13,11 @@ from receiver.decision.model import (
     Act,
     Ask,
     Decision,
-    GuardResult,
     Observe,
     Plan,
     Refuse,
 )
+from receiver.runs.model import GuardResult
 from receiver.settings import Mode
 
 # How long after a refusal a repeat of the alert is decided again, unless the refusal is lasting.

@@ -111,8 +111,8 @@ def _decided(result: PipelineResult, alert: Alert) -> dict[str, Any]:
         case Act() | Ask() | Observe():
             name = type(decision).__name__.lower()
             plan = to_stored(decision.plan, "", alert.labels)
-            detail = f"{plan['action']} on {plan['target']}"
-            return {"decision": name, "refusal": None, "detail": detail, "plan": plan}
+            detail = f"{plan.action} on {plan.target}"
+            return {"decision": name, "refusal": None, "detail": detail, "plan": asdict(plan)}
         case Refuse():
             reason = str(decision.reason)
             return {

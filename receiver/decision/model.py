@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions.audit.chain import canonical
 from actions.aws.inventory import Group, Instance
 from actions.base import TargetKind
+from actions.canonical_json import canonical
 from actions.execution.records import Attempts, Breaker, Claim, Scope, share
 from actions.reasons import Reason
 from receiver.controls.records import ArmedMode, Identity, Override
 from receiver.playbooks.schema import Playbook, Step
+from receiver.runs.model import Approval, GuardResult, RunRequest
 from receiver.settings import Mode
 
 # Refusals that no later look at the same alert can lift.
@@ -32,14 +33,6 @@ _STORM_PERCENT, _STORM_LEAST = 20.0, 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """A person asks for a run without an alert; a dry run only shows what would be done."""
-
-    by: str
-    dry_run: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trigger:
     """What started the run: an alert, or a person's request in its place.
 
@@ -50,15 +43,7 @@ class Trigger:
     labels: Mapping[str, str]
     starts_at: float
     malformed: str | None
-    request: Request | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Approval:
-    """A person's approval of the plan with this digest."""
-
-    digest: str
-    by: str
+    request: RunRequest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,15 +104,6 @@ class Snapshot:
             return None
         threshold = max(_STORM_LEAST, share(_STORM_PERCENT, len(self.asg.members)))
         return len(self.alerting) >= threshold
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuardResult:
-    """A guard's answer, as the run's `gates` record it."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from receiver.decision.decide import decide, screen
 from receiver.decision.guards.base import GuardInput, Guards
 from receiver.decision.guards.order import EARLY, KNOWN, PLAIN, STORM
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.model import Decision, Refuse, Request, Snapshot, Trigger
+from receiver.decision.model import Decision, Refuse, Snapshot, Trigger
 from receiver.decision.snapshot import MANY, SnapshotReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.promql_recheck import read_facts, recheck
@@ -155,9 +155,9 @@ class DecisionPipeline:
         return self._remember(candidate, result) if many else result
 
     def _candidate(self, run: Run, now: float) -> _Candidate:
-        request = run.asked
+        request = run.request
         playbooks = (
-            self.playbooks.named(request["playbook"])
+            self.playbooks.named(request.playbook)
             if request
             else self.playbooks.matching(run.labels)
         )
@@ -223,15 +223,14 @@ class DecisionPipeline:
 
 def _is_new(run: Run) -> bool:
     """No person requested or approved it, and it has not acted: a refusal loses nothing."""
-    return run.asked is None and run.approval is None and not run.steps_begun
+    return run.request is None and run.approval is None and not run.steps_begun
 
 
 def _trigger(run: Run) -> Trigger:
-    request = Request(by=run.asked["by"], dry_run=run.asked["dry_run"]) if run.asked else None
     return Trigger(
         run_id=run.id,
         labels=run.labels,
         starts_at=run.starts_at,
         malformed=run.odd,
-        request=request,
+        request=run.request,
     )

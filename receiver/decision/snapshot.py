@@ -18,13 +18,13 @@ from actions.execution import (
 )
 from receiver.controls import arming, overrides, records
 from receiver.db.database import Database
-from receiver.decision.model import Approval, RecentAction, Snapshot
+from receiver.decision.model import RecentAction, Snapshot
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
 from receiver.playbooks.schema import Playbook
 from receiver.runs import store
-from receiver.runs.model import Run
+from receiver.runs.model import Approval, Run
 from receiver.runtime.cache import BoundedCache
 from receiver.settings import Mode, Settings
 from receiver.webhook.episodes import Episode
@@ -185,22 +185,21 @@ def _with_records(
 
 
 def _resolved(run: Run, episode: Episode | None) -> bool | None:
-    if run.asked:
+    if run.request:
         return False
     return episode.resolved_at is not None if episode else None
 
 
 def _last_seen(run: Run, episode: Episode | None) -> float | None:
     """When the alert last fired, or when a person last requested or approved the run."""
-    if run.asked:
+    if run.request:
         return run.updated_at
     return episode.last_seen_at if episode else None
 
 
 def _approval(run: Run, now: float) -> Approval | None:
     """The approval, for as long as a person had to give it: then they are asked again."""
-    if run.approval is None or run.plan is None or run.approval.get("denied"):
+    approval, plan = run.approval, run.plan
+    if approval is None or plan is None or approval.denied or approval.used:
         return None
-    if now >= run.approval["at"] + run.plan["approval_s"]:
-        return None
-    return Approval(digest=run.approval["digest"], by=run.approval["by"])
+    return approval if now < approval.at + plan.approval_s else None

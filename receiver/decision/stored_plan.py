@@ -1,17 +1,18 @@
-"""A plan as the run stores it: all that acting and verifying need, even if playbooks change."""
+"""Makes of a plan what the run stores."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from receiver.decision.model import Plan
 from receiver.playbooks.placeholders import render
+from receiver.playbooks.schema import BeforeStep, EscalationStep
+from receiver.runs.model import PlannedAction, PlannedVerification, StoredPlan
 
 _VERIFY_FOR_S, _VERIFY_TIMEOUT_S = 15.0, 180.0
 _IDENTITY = ("alertname", "instance_id", "asg")
 
 
-def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The plan as JSON, with its placeholders rendered for this target."""
+def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
+    """The plan with its placeholders rendered for this target."""
     playbook, step = plan.playbook, plan.step
     verify = step.verify or playbook.verify
     values = {
@@ -21,42 +22,44 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> dict[str, A
         "playbook": playbook.name,
     }
     quoted = {name: _quotable(value) for name, value in values.items()}
-    return {
-        "playbook": playbook.name,
-        "version": playbook.digest,
-        "digest": plan.digest,
-        "rung": plan.rung,
-        "action": step.action,
-        "target": plan.target,
-        "group": plan.group,
-        "params": render(step.params, values),
-        "basis": dict(plan.basis),
-        "identity": {name: sorted(values) for name, values in plan.identity.items()},
-        "before": [
-            {"action": before.action, "params": render(before.params, values)}
-            for before in step.before
-        ],
-        "beside": _beside(plan),
-        "cooldown_s": playbook.cooldown_s,
-        "limits": playbook.limits.model_dump(),
-        "rollback": playbook.rollback,
-        "approval_s": playbook.approval_s,
-        "escalate": [
-            {"action": escalation.action, "params": render(escalation.params, values)}
-            for escalation in playbook.escalate
-        ],
-        "verify": {
-            "expr": render(verify.expr, quoted) if verify else alert_cleared_expr(labels),
-            "worse": render(verify.worse, quoted) if verify and verify.worse else None,
-            "for_s": verify.for_s if verify else _VERIFY_FOR_S,
-            "timeout_s": verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
-        },
-    }
+    return StoredPlan(
+        playbook=playbook.name,
+        playbook_digest=playbook.digest,
+        digest=plan.digest,
+        rung=plan.rung,
+        action=step.action,
+        target=plan.target,
+        group=plan.group,
+        params=render(step.params, values),
+        basis=plan.basis,
+        identity={name: sorted(values) for name, values in plan.identity.items()},
+        before=_planned(step.before, values),
+        must_be_free=_must_be_free(plan),
+        cooldown_s=playbook.cooldown_s,
+        rates=playbook.limits.rates,
+        bounds=playbook.limits.bounds,
+        rollback=playbook.rollback,
+        approval_s=playbook.approval_s,
+        escalate=_planned(playbook.escalate, values),
+        verify=PlannedVerification(
+            expr=render(verify.expr, quoted) if verify else alert_cleared_expr(labels),
+            worse=render(verify.worse, quoted) if verify and verify.worse else None,
+            for_s=verify.for_s if verify else _VERIFY_FOR_S,
+            timeout_s=verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
+        ),
+    )
 
 
-def _beside(plan: Plan) -> list[str]:
+def _planned(
+    steps: Sequence[BeforeStep | EscalationStep], values: Mapping[str, str]
+) -> Sequence[PlannedAction]:
+    return [PlannedAction(action=step.action, params=render(step.params, values)) for step in steps]
+
+
+def _must_be_free(plan: Plan) -> Sequence[str]:
+    """A group's instances, an instance's group."""
     if plan.target == plan.group:
-        return list(plan.members)
+        return plan.members
     return [plan.group] if plan.group else []
 
 

@@ -31,6 +31,7 @@ from receiver.runs.model import Run, State
 
 _log = structlog.get_logger()
 EVENTS = tuple(f"run_{state}" for state in State if state.ended)
+_STATES = {f"run_{state}": str(state) for state in State if not state.ended}
 _TIMEOUT_S = 5.0
 _NS = 1_000_000_000
 
@@ -77,9 +78,9 @@ class TraceExporter:
             return
         run = store.get(connection, record.run_id)
         steps = ledger.intents_by_run(connection, [record.run_id]).get(record.run_id, ())
-        of_run = (audit.c.run_id == record.run_id, audit.c.event.like("run\\_%", escape="\\"))
+        of_run = (audit.c.run_id == record.run_id, audit.c.event.in_(_STATES))
         query = select(audit.c.at, audit.c.event).where(*of_run).order_by(audit.c.seq)
-        transitions = [(row.at, row.event) for row in connection.execute(query)]
+        transitions = [(row.at, _STATES[row.event]) for row in connection.execute(query)]
         if run is not None:
             self._waiting += self._spans(run, steps, transitions)
 
@@ -96,7 +97,7 @@ class TraceExporter:
         failed = run.state is State.FAILED
         server = SpanKind.SERVER
         yield self._span(run, None, _Span("alert", run.received_at, ended, server, failed=failed))
-        states = [(run.received_at, "received"), *_states(transitions), (ended, "")]
+        states = [(run.received_at, "received"), *transitions, (ended, "")]
         for number, ((begun, name), (over, _)) in enumerate(pairwise(states)):
             yield self._span(run, f"state {number}", _Span(name, begun, over))
         for step in steps:
@@ -131,14 +132,6 @@ class TraceExporter:
             start_time=int(span.begun * _NS),
             end_time=int(max(span.begun, span.ended) * _NS),
         )
-
-
-def _states(transitions: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]]:
-    """Time and state of each transition; records of people's commands are no states."""
-    states = {f"run_{state}": str(state) for state in State if not state.ended}
-    for at, event in transitions:
-        if event in states:
-            yield at, states[event]
 
 
 def _attributes(run: Run) -> Mapping[str, str]:

@@ -1,6 +1,5 @@
 """Reports alerts that still fire though their runs have ended without remedy: people take over."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -114,7 +113,7 @@ def _without_remedy(connection: Connection, run_ids: Sequence[str]) -> Iterator[
     for row in connection.execute(query.order_by(runs.c.id)):
         yield _Run(
             id=row.id,
-            alertname=json.loads(row.labels).get("alertname", ""),
+            alertname=row.labels.get("alertname", ""),
             where=row.group_name or row.target or "",
             end=row.refusal or row.state,
         )

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from actions.audit.chain import canonical
 from actions.base import Impact
+from actions.canonical_json import canonical
 from actions.execution.records import Bounds, Rates
 from receiver.playbooks.field_types import (
     ActionName,

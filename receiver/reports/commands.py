@@ -42,8 +42,8 @@ def approvals(
         rows.append(
             {
                 "run": run.id,
-                "asked_by": run.asked["by"] if run.asked else "alertmanager",
-                "plan": (run.plan or {}).get("digest"),
+                "asked_by": run.request.by if run.request else "alertmanager",
+                "plan": run.plan.digest if run.plan else None,
                 "decisions": [_record_json(record) for record in decisions],
                 "people": sorted(people),
                 "four_eyes": len(people) > 1,

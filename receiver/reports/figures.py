@@ -27,7 +27,7 @@ class Incident:
 
     @property
     def by_alert(self) -> bool:
-        return self.run.asked is None
+        return self.run.request is None
 
     @property
     def first_sent(self) -> float | None:
@@ -39,10 +39,6 @@ class Incident:
     def acted(self) -> bool:
         """Whether a step changed something in AWS, or may have."""
         return any(_changes_aws(step) and step.outcome in _MAY_HAVE_CHANGED for step in self.steps)
-
-    @property
-    def approval(self) -> Mapping[str, Any] | None:
-        return self.run.approval or (self.run.plan or {}).get("approval")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +80,7 @@ def correct_actions(incidents: Sequence[Incident]) -> Metric:
     acted = [incident for incident in incidents if incident.acted and incident.run.state.ended]
     answers = [_was_right(incident) for incident in acted]
     judged = [right for right in answers if right is not None]
-    marks = [incident.run.mark["right"] for incident in acted if incident.run.mark is not None]
+    marks = [incident.run.mark.right for incident in acted if incident.run.mark is not None]
     share = _share(sum(judged), len(judged))
     return Metric(
         title="Correct actions",
@@ -201,7 +197,7 @@ def _changes_aws(step: Intent) -> bool:
 def _was_right(incident: Incident) -> bool | None:
     run = incident.run
     if run.mark is not None:
-        return bool(run.mark["right"])
+        return run.mark.right
     if run.state is State.SUCCEEDED:
         return True
     return False if run.state in _WRONG else None
@@ -209,7 +205,7 @@ def _was_right(incident: Incident) -> bool | None:
 
 def _without_people(incident: Incident) -> bool:
     succeeded = incident.by_alert and incident.acted and incident.run.state is State.SUCCEEDED
-    return succeeded and incident.approval is None and _was_right(incident) is True
+    return succeeded and incident.run.approval is None and _was_right(incident) is True
 
 
 def _resized(step: Intent) -> bool:

@@ -84,7 +84,7 @@ def _incidents(connection: Connection, inputs: ReportInput) -> Iterator[Incident
         )
         steps = ledger.intents_by_run(connection, [run.id for run in page])
         for run in page:
-            dry_run = run.asked is not None and run.asked["dry_run"]
+            dry_run = run.request is not None and run.request.dry_run
             if run.received_at < inputs.until and not dry_run:
                 yield Incident(run=run, steps=steps.get(run.id, ()))
         if len(page) < _PAGE:
@@ -138,19 +138,14 @@ def _incident_row(incident: Incident) -> dict[str, Any]:
         "started_at": rfc3339(run.starts_at),
         "received_at": rfc3339(run.received_at),
         "ended_at": rfc3339(run.ended_at),
-        "verdict": run.verdict["answer"] if run.verdict else None,
+        "verdict": run.verdict.answer if run.verdict else None,
         "steps": [f"{step.action} {step.outcome or step.stage}" for step in incident.steps],
         "seconds_to_action": None if sent is None else max(0.0, sent - run.starts_at),
-        "asked_by": run.asked["by"] if run.asked else None,
-        "approved_by": _approver(incident),
-        "mark": None if run.mark is None else ("right" if run.mark["right"] else "wrong"),
-        "marked_by": run.mark["by"] if run.mark else None,
+        "asked_by": run.request.by if run.request else None,
+        "approved_by": run.approval.by if run.approval and not run.approval.denied else None,
+        "mark": None if run.mark is None else ("right" if run.mark.right else "wrong"),
+        "marked_by": run.mark.by if run.mark else None,
     }
-
-
-def _approver(incident: Incident) -> str | None:
-    approval = incident.approval
-    return None if approval is None or approval.get("denied") else approval["by"]
 
 
 def _actions(incidents: Sequence[Incident]) -> list[dict[str, Any]]:

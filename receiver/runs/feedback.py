@@ -3,15 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import Connection, update
 
 from actions.audit import log
-from actions.audit.chain import canonical
 from receiver.db.tables import runs as table
 from receiver.runs import store
-from receiver.runs.model import Run
+from receiver.runs.model import Approval, FeedbackMark, Run
 
 
 class FeedbackSource(StrEnum):
@@ -45,15 +43,13 @@ class Feedback:
     state: str
 
 
-def set_feedback(connection: Connection, run: Run, given: Mapping[str, Any], now: float) -> None:
-    """Store feedback on the run (`right`, `by`, `comment`, `at`), with its audit record."""
+def set_feedback(connection: Connection, run: Run, mark: FeedbackMark) -> None:
+    """Store feedback on the run, with its audit record."""
     statement = update(table).where(table.c.id == run.id)
-    connection.execute(statement.values(mark=canonical(given)))
-    detail = {"right": given["right"], "comment": given["comment"]}
-    event = log.Event(
-        actor=given["by"], event="run_marked_by_a_person", run_id=run.id, detail=detail
-    )
-    log.append(connection, now, event)
+    connection.execute(statement.values(store.to_row({"mark": mark})))
+    detail = {"right": mark.right, "comment": mark.comment}
+    event = log.Event(actor=mark.by, event="run_marked_by_a_person", run_id=run.id, detail=detail)
+    log.append(connection, mark.at, event)
 
 
 def list_feedback(
@@ -68,26 +64,25 @@ def list_feedback(
 
 
 def _feedback_on(run: Run) -> Iterator[Feedback]:
-    approval = run.approval or (run.plan or {}).get("approval")
+    approval = run.approval
     if run.mark is not None:
-        yield _feedback(run, run.mark, FeedbackSource.MARK, right=run.mark["right"])
+        yield _feedback(run, run.mark, FeedbackSource.MARK, right=run.mark.right)
     elif approval is not None:
-        denied = approval.get("denied", False)
-        source = FeedbackSource.DENIAL if denied else FeedbackSource.APPROVAL
-        yield _feedback(run, approval, source, right=not denied)
+        source = FeedbackSource.DENIAL if approval.denied else FeedbackSource.APPROVAL
+        yield _feedback(run, approval, source, right=not approval.denied)
 
 
 def _feedback(
-    run: Run, given: Mapping[str, Any], source: FeedbackSource, *, right: bool
+    run: Run, given: FeedbackMark | Approval, source: FeedbackSource, *, right: bool
 ) -> Feedback:
     return Feedback(
         run_id=run.id,
         right=right,
         source=source,
-        by=given["by"],
-        at=given["at"],
-        comment=given["comment"],
-        verdict=run.verdict["answer"] if run.verdict else None,
+        by=given.by,
+        at=given.at,
+        comment=given.comment,
+        verdict=run.verdict.answer if run.verdict else None,
         labels=run.labels,
         starts_at=run.starts_at,
         target=run.target,

@@ -2,18 +2,16 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, insert
 from ulid import ULID
 
 from actions.audit import log
-from actions.audit.chain import canonical
 from actions.aws.inventory import GROUP_NAME, INSTANCE_ID
 from receiver.db.tables import runs
-from receiver.runs.model import Run, State
-from receiver.runs.store import existing_ids, from_row
+from receiver.runs.model import Run, RunRequest, State
+from receiver.runs.store import existing_ids, from_row, to_row
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert
 
@@ -36,18 +34,6 @@ def preview(queued: QueuedAlert, now: float) -> Run:
     return _as_stored(_row(queued, now))
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunRequest:
-    """A person's request to run a playbook on a target."""
-
-    by: str
-    role: str
-    comment: str
-    playbook: str
-    target: str
-    dry_run: bool
-
-
 def insert_manual(
     connection: Connection,
     request: RunRequest,
@@ -62,7 +48,6 @@ def insert_manual(
     (epoch seconds).
     """
     run_id = str(ULID())
-    asked = {key: value for key, value in vars(request).items() if key != "target"}
     alert = Alert(
         key="",
         fingerprint="",
@@ -74,19 +59,23 @@ def insert_manual(
     )
     row = {
         **_row(QueuedAlert(id=run_id, received_at=now, alert=alert), now),
-        "asked": canonical(asked),
+        **to_row({"request": request}),
         "playbook": request.playbook,
         # A person waits for it.
         "priority": 0,
         "next_act_at": not_before,
     }
     connection.execute(insert(runs).values(row))
-    detail = {key: value for key, value in asked.items() if key not in {"by", "role"}}
     event = log.Event(
         actor=request.by,
         event="run_started_by_a_person",
         run_id=run_id,
-        detail=detail | {"labels": dict(labels)},
+        detail={
+            "comment": request.comment,
+            "playbook": request.playbook,
+            "dry_run": request.dry_run,
+            "labels": dict(labels),
+        },
     )
     log.append(connection, now, event)
     return _as_stored(row)
@@ -103,16 +92,16 @@ def _row(queued: QueuedAlert, now: float) -> Mapping[str, Any]:
     return {
         "id": queued.id,
         "state": State.RECEIVED,
-        "fingerprint": canonical(alert.fingerprint)[1:-1],
-        "labels": canonical(alert.labels),
-        "annotations": canonical(alert.annotations),
+        "fingerprint": alert.fingerprint,
+        "labels": alert.labels,
+        "annotations": alert.annotations,
         "odd": alert.odd,
         "starts_at": queued.starts_at,
         "received_at": queued.received_at,
         "priority": alert.priority,
         "lane": _lane(queued),
         **target_of(alert),
-        "gates": "[]",
+        "gates": [],
         "steps_begun": 0,
         "next_rung": 0,
         "updated_at": now,

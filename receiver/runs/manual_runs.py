@@ -12,8 +12,7 @@ from receiver.db.database import Database
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 from receiver.runs import intake
-from receiver.runs.intake import RunRequest
-from receiver.runs.model import Run
+from receiver.runs.model import Run, RunRequest
 
 # The caller of a dry run decides on it; after a crash the dispatcher takes it after these seconds.
 _DRY_RUN_RESERVED_S = 60.0

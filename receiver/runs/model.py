@@ -1,9 +1,16 @@
-"""A run and its states."""
+"""A run, its states, and the records that it stores as JSON.
+
+`receiver.runs.store` validates a record when it is read. A record outlives the code that wrote it:
+actions are names, and a key that this release does not know is ignored.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from actions.execution.records import Bounds, Rates
+from models.inference.verdict import Verdict
 
 
 class State(StrEnum):
@@ -47,8 +54,118 @@ IN_FLIGHT = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """A person's request to run a playbook on a target; a dry run only shows what would be done."""
+
+    by: str
+    role: str
+    comment: str
+    playbook: str
+    target: str
+    dry_run: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardResult:
+    """A guard's answer, as the run's `gates` record it."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedAction:
+    """An action of the catalogue, with its params for this target."""
+
+    action: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedVerification:
+    """The PromQL conditions of recovery and of getting worse, for this target."""
+
+    expr: str
+    worse: str | None
+    for_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPlan:
+    """All that acting on a plan and verifying it need, even if playbooks change.
+
+    `playbook_digest` is that of the playbook, `digest` that of all that a person approves. `basis`
+    are the facts about the target that the plan was made for. `identity` is what overrides match.
+    No other run may hold one of `must_be_free`.
+    """
+
+    playbook: str
+    playbook_digest: str
+    digest: str
+    rung: int
+    action: str
+    target: str
+    group: str
+    params: Mapping[str, Any]
+    basis: Mapping[str, Any]
+    identity: Mapping[str, Sequence[str]]
+    before: Sequence[PlannedAction]
+    must_be_free: Sequence[str]
+    cooldown_s: float
+    rates: Rates
+    bounds: Bounds
+    rollback: bool
+    approval_s: float
+    escalate: Sequence[PlannedAction]
+    verify: PlannedVerification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """A person's answer on the plan with this digest; `used` once the run has acted on it."""
+
+    digest: str
+    by: str
+    comment: str
+    at: float
+    denied: bool
+    used: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedbackMark:
+    """A person's feedback on the ended run."""
+
+    right: bool
+    by: str
+    comment: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a run will end once its steps `roll_back` are rolled back, and people are called.
+
+    `problems` of the rollback are left to a person. `unreached` are the escalation steps that
+    reached nobody.
+    """
+
+    state: State
+    outcome: str
+    refusal: str | None = None
+    next_act_at: float | None = None
+    roll_back: Sequence[int]
+    rolled_back: bool = False
+    escalate: bool
+    problems: Sequence[str] = ()
+    unreached: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """A row of `runs`; JSON columns as their values."""
+    """A row of `runs`, without the columns that are parts of its records."""
 
     id: str
     state: State
@@ -65,12 +182,12 @@ class Run:
     target: str | None
     group_name: str | None
     playbook: str | None
-    plan: Mapping[str, Any] | None
-    approval: Mapping[str, Any] | None
-    ending: Mapping[str, Any] | None
+    plan: StoredPlan | None
+    approval: Approval | None
+    ending: Ending | None
     caused_by: str | None
-    verdict: Mapping[str, Any] | None
-    gates: Sequence[Mapping[str, Any]]
+    verdict: Verdict | None
+    gates: Sequence[GuardResult]
     evidence: Mapping[str, Any] | None
     steps_begun: int
     next_rung: int
@@ -81,5 +198,5 @@ class Run:
     next_act_at: float | None
     updated_at: float
     ended_at: float | None
-    asked: Mapping[str, Any] | None
-    mark: Mapping[str, Any] | None
+    request: RunRequest | None
+    mark: FeedbackMark | None

@@ -1,30 +1,19 @@
 """Reads stored runs: by id, by state, by filter."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, Select, exists, func, or_, select
 
 from actions.tables import intents
-from receiver.db.tables import runs
+from receiver.db.tables import has_feedback, runs
 from receiver.runs.model import IN_FLIGHT, Run, State
 
-JSON_COLUMNS = (
-    "labels",
-    "annotations",
-    "plan",
-    "approval",
-    "ending",
-    "asked",
-    "mark",
-    "verdict",
-    "gates",
-    "evidence",
-)
 _ALERTING_MAX = 1000
 _UNDECIDED = (State.RECEIVED, State.DECIDING)
+_RUN = TypeAdapter(Run)
 
 
 def get(connection: Connection, run_id: str) -> Run | None:
@@ -99,7 +88,7 @@ def alerting_instances(connection: Connection, group: str, since: float) -> Mapp
         runs.c.received_at >= since,
         runs.c.target != group,
         # A manual run is no sign of a fault.
-        runs.c.asked.is_(None),
+        runs.c.request.is_(None),
         runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
         runs.c.refusal.is_distinct_from("verdict_refuted"),
     )
@@ -193,19 +182,7 @@ def with_human_verdict(
     connection: Connection, *, since: float | None = None, before: str | None = None, limit: int
 ) -> Sequence[Run]:
     """Runs with feedback, an approval or a denial, newest first, below run id `before`."""
-    query = (
-        select(runs)
-        .where(
-            or_(
-                runs.c.mark.is_not(None),
-                runs.c.approval.is_not(None),
-                # A used approval is kept in the plan.
-                runs.c.plan.contains('"approval":{', autoescape=True),
-            )
-        )
-        .order_by(runs.c.id.desc())
-        .limit(limit)
-    )
+    query = select(runs).where(has_feedback).order_by(runs.c.id.desc()).limit(limit)
     if since is not None:
         query = query.where(runs.c.received_at >= since)
     if before is not None:
@@ -214,7 +191,18 @@ def with_human_verdict(
 
 
 def from_row(row: RowMapping | Mapping[str, Any]) -> Run:
-    """The run of a row of `runs`, with its JSON columns parsed."""
-    loaded = {key: json.loads(text) for key in JSON_COLUMNS if (text := row[key]) is not None}
-    fingerprint = json.loads(f'"{row["fingerprint"]}"')
-    return Run(**(dict(row) | loaded | {"state": State(row["state"]), "fingerprint": fingerprint}))
+    return _RUN.validate_python(dict(row))
+
+
+def to_row(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns to store, among them the parts of records by which runs are searched."""
+    row = dict(changes)
+    if "plan" in row:
+        row["playbook_digest"] = row["plan"] and row["plan"].playbook_digest
+    if "approval" in row:
+        row["approved"] = row["approval"] and not row["approval"].denied
+    if "mark" in row:
+        row["marked_right"] = row["mark"] and row["mark"].right
+    if "request" in row:
+        row["dry_run"] = row["request"].dry_run
+    return row

@@ -7,11 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, update
 
 from actions.audit import log
-from actions.audit.chain import canonical
 from actions.execution import claims
 from receiver.db.tables import runs
 from receiver.runs.model import Run, State
-from receiver.runs.store import JSON_COLUMNS
+from receiver.runs.store import to_row
 
 ACTOR = "smartcloudops"
 
@@ -71,10 +70,7 @@ _UPDATE_UNMOVED = update(runs).where(
 
 def _update(connection: Connection, transition: Transition, now: float) -> bool:
     run = transition.run
-    row = {
-        name: canonical(value) if name in JSON_COLUMNS and value is not None else value
-        for name, value in _values(transition, now).items()
-    }
+    row = to_row(_values(transition, now))
     was = {
         "was_id": run.id,
         "was_state": run.state,

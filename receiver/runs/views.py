@@ -1,10 +1,12 @@
 """A run as the API shows it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from actions.execution.ledger import Intent
-from receiver.runs.model import Run
+from receiver.runs.model import Approval, FeedbackMark, Run
 from receiver.runtime.rfc3339 import rfc3339
 
 
@@ -24,11 +26,11 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "target": run.target,
         "group": run.group_name,
         "playbook": run.playbook,
-        "verdict": run.verdict,
-        "gates": run.gates,
-        "plan": run.plan,
-        "approval": _with_rfc3339(run.approval or (run.plan or {}).get("approval")),
-        "asked": run.asked,
+        "verdict": to_jsonable_python(run.verdict),
+        "gates": to_jsonable_python(run.gates),
+        "plan": to_jsonable_python(run.plan),
+        "approval": _with_rfc3339(run.approval),
+        "asked": to_jsonable_python(run.request),
         "mark": _with_rfc3339(run.mark),
         "caused_by": run.caused_by,
         "steps": [step_view(step) for step in steps],
@@ -39,9 +41,9 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
     }
 
 
-def _with_rfc3339(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _with_rfc3339(answer: Approval | FeedbackMark | None) -> dict[str, Any] | None:
     """A person's answer with its `at` as text."""
-    return None if answer is None else {**answer, "at": rfc3339(answer["at"])}
+    return None if answer is None else {**vars(answer), "at": rfc3339(answer.at)}
 
 
 def step_view(intent: Intent) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How a run ends: rolled back and escalated where it must be, then recorded, counted and logged."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -13,7 +13,7 @@ from receiver.controls import arming
 from receiver.db.database import Database
 from receiver.metrics import NO_PLAYBOOK
 from receiver.runs import transitions
-from receiver.runs.model import Mark, Run, State
+from receiver.runs.model import Ending, Mark, Run, State
 from receiver.runs.transitions import Transition
 from receiver.webhook.episodes import RunEnded
 from receiver.webhook.inbox import Inbox
@@ -91,33 +91,48 @@ class RunFinisher:
     clock: Callable[[], float]
 
     def finish(
-        self, run: Run, state: State, *, command: log.Event | None = None, **changes: Any
+        self,
+        run: Run,
+        state: State,
+        outcome: str,
+        *,
+        command: log.Event | None = None,
+        **changes: Any,
     ) -> bool:
         """Close the run, after a FINISH phase where there is something to roll back or escalate.
 
         `command` is the audit record of the person who ends it. False where the run has moved on
         since it was read.
         """
-        failed, plan = state is State.FAILED, run.plan or {}
-        everything = state is State.ROLLED_BACK or (failed and plan.get("rollback", False))
+        failed, plan = state is State.FAILED, run.plan
+        everything = state is State.ROLLED_BACK or (failed and plan is not None and plan.rollback)
         with self.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         reversible = self.rollback.reversible_steps(steps, everything=everything)
-        escalate = failed and bool(plan.get("escalate"))
+        escalate = failed and plan is not None and bool(plan.escalate)
         if not reversible and not escalate:
-            return self.closer.close(run, state, command=command, **changes)
-        ending = {
-            "state": state,
-            "roll_back": [step.step for step in reversible],
-            "escalate": escalate,
-            "changes": changes,
-        }
+            return self.closer.close(run, state, command=command, outcome=outcome, **changes)
+        ending = Ending(
+            state=state,
+            outcome=outcome,
+            refusal=changes.pop("refusal", None),
+            next_act_at=changes.pop("next_act_at", None),
+            roll_back=[step.step for step in reversible],
+            escalate=escalate,
+        )
         now = self.clock()
         phase = Phase.first(run.id, PhaseKind.FINISH, now)
         until = State.ROLLING_BACK if reversible else State.ACTING
         with self.database.write() as connection:
             moved = transitions.move(
-                connection, run, until, now, command=command, phase=phase.id, ending=ending
+                connection,
+                run,
+                until,
+                now,
+                command=command,
+                phase=phase.id,
+                ending=ending,
+                **changes,
             )
             if moved:
                 self.queue.enqueue(connection, phase)
@@ -128,24 +143,25 @@ class RunFinisher:
 
         An escalation that reached nobody has the phase run again, without the rollback.
         """
-        ending = dict(run.ending or {})
+        ending = _ending_of(run)
         with self.database.read() as connection:
             intents = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         steps = {intent.step: intent for intent in intents}
         try:
-            reversible = [steps[number] for number in ending["roll_back"]]
+            reversible = [steps[number] for number in ending.roll_back]
             problems = self.rollback.roll_back(run, reversible)
-            ending |= {
-                "roll_back": [],
-                "rolled_back": ending.get("rolled_back") or bool(reversible),
-                "problems": [*ending.get("problems", ()), *problems],
-            }
-            if ending["escalate"]:
+            ending = replace(
+                ending,
+                roll_back=(),
+                rolled_back=ending.rolled_back or bool(reversible),
+                problems=[*ending.problems, *problems],
+            )
+            if ending.escalate:
                 result = self.escalation.escalate(run, steps)
                 if result.retry_after_s is not None:
                     self._run_again(run, phase, ending, result.retry_after_s)
                     return
-                ending["unreached"] = [f"{action} reached nobody" for action in result.abandoned]
+                ending = replace(ending, unreached=result.abandoned)
         except BlockedError:
             self._run_again(run, phase, ending, _BLOCKED_RETRY_S)
             return
@@ -155,32 +171,42 @@ class RunFinisher:
 
     def skip_rollback(self, run: Run, phase: Phase, problem: str) -> None:
         """Go on to the escalation after a rollback that fails again and again, or close the run."""
-        ending = run.ending or {}
-        ending = {**ending, "problems": [*ending.get("problems", ()), problem]}
-        if ending["roll_back"] and ending["escalate"]:
-            self._run_again(run, phase, {**ending, "roll_back": []}, 0.0)
+        ending = _ending_of(run)
+        ending = replace(ending, problems=[*ending.problems, problem])
+        if ending.roll_back and ending.escalate:
+            self._run_again(run, phase, replace(ending, roll_back=()), 0.0)
         else:
             self._close(run, ending)
 
-    def _run_again(self, run: Run, phase: Phase, ending: Mapping[str, Any], delay_s: float) -> None:
+    def _run_again(self, run: Run, phase: Phase, ending: Ending, delay_s: float) -> None:
         following = Phase(run_id=run.id, kind=PhaseKind.FINISH, number=phase.number + 1)
         now = self.clock()
         with self.database.write() as connection:
             if transitions.move(connection, run, run.state, now, phase=following.id, ending=ending):
                 self.queue.enqueue(connection, following, delay_s=delay_s)
 
-    def _close(self, run: Run, ending: Mapping[str, Any]) -> None:
-        state, changes = State(ending["state"]), dict(ending["changes"])
-        changes["outcome"] = "; ".join((changes["outcome"], *ending.get("unreached", ())))
-        problems = ending.get("problems", ())
-        if problems:
-            outcome = "; ".join((changes["outcome"], *problems, "a person is needed"))
-            self.closer.close(run, State.FAILED, **changes | {"outcome": outcome})
-            return
-        if state is State.FAILED and plan_of(run)["rollback"] and ending.get("rolled_back"):
+    def _close(self, run: Run, ending: Ending) -> None:
+        state = ending.state
+        outcome = [ending.outcome, *(f"{action} reached nobody" for action in ending.unreached)]
+        if ending.problems:
+            state = State.FAILED
+            outcome += [*ending.problems, "a person is needed"]
+        elif state is State.FAILED and plan_of(run).rollback and ending.rolled_back:
             state = State.ROLLED_BACK
-            changes["outcome"] += "; its steps were rolled back"
-        self.closer.close(run, state, **changes)
+            outcome.append("its steps were rolled back")
+        self.closer.close(
+            run,
+            state,
+            outcome="; ".join(outcome),
+            refusal=ending.refusal,
+            next_act_at=ending.next_act_at,
+        )
+
+
+def _ending_of(run: Run) -> Ending:
+    if run.ending is None:
+        raise LookupError("the run is not ending")
+    return run.ending
 
 
 def _update_breaker(connection: Connection, ending: Transition, now: float) -> None:

@@ -1,6 +1,6 @@
 """People's commands on a run: approve, deny, cancel, roll back, give feedback; all audited."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +8,10 @@ from actions.audit import log
 from actions.execution import ledger
 from receiver.db.database import Database
 from receiver.runs import feedback, intake, store, transitions
-from receiver.runs.model import Run, State
+from receiver.runs.model import Approval, FeedbackMark, Run, State, StoredPlan
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.close_run import RunFinisher
+from receiver.workflow.steps import plan_of
 
 _BEFORE_ACTING = frozenset({State.RECEIVED, State.DECIDING, State.AWAITING_APPROVAL})
 _CANCELLABLE = _BEFORE_ACTING | {State.VERIFYING, State.ROLLING_BACK}
@@ -44,8 +45,8 @@ class RunCommands:
         With a `digest`, only the plan with this digest is approved.
         """
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "approved")
-        plan, now = run.plan or {}, self.clock()
-        if digest is not None and plan["digest"] != digest:
+        plan, now = plan_of(run), self.clock()
+        if digest is not None and plan.digest != digest:
             raise NotNowError("the plan has changed since it was shown")
         if now >= (run.next_act_at or now):
             raise NotNowError("the time to approve it has passed")
@@ -68,7 +69,7 @@ class RunCommands:
     def deny(self, run_id: str, by: str, comment: str) -> None:
         """Deny the plan that waits: the run ends."""
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "denied")
-        denial = _answer(run.plan or {}, by, comment, self.clock(), denied=True)
+        denial = _answer(plan_of(run), by, comment, self.clock(), denied=True)
         self._end(run, State.CANCELLED, "denied", by, comment, approval=denial)
 
     def cancel(self, run_id: str, by: str, comment: str) -> None:
@@ -99,9 +100,9 @@ class RunCommands:
     def mark(self, run_id: str, by: str, comment: str, *, right: bool) -> None:
         """Set a person's feedback on an ended run; it replaces earlier feedback."""
         run, now = self._run(run_id, _ENDED, "marked"), self.clock()
-        given = {"right": right, "by": by, "comment": comment, "at": now}
+        given = FeedbackMark(right=right, by=by, comment=comment, at=now)
         with self.database.write() as connection:
-            feedback.set_feedback(connection, run, given, now)
+            feedback.set_feedback(connection, run, given)
         self.finisher.closer.count_feedback(run, right=right)
 
     def _end(
@@ -141,10 +142,8 @@ class RunCommands:
         return run
 
 
-def _answer(
-    plan: Mapping[str, Any], by: str, comment: str, now: float, *, denied: bool
-) -> dict[str, Any]:
-    return {"digest": plan["digest"], "by": by, "comment": comment, "at": now, "denied": denied}
+def _answer(plan: StoredPlan, by: str, comment: str, now: float, *, denied: bool) -> Approval:
+    return Approval(digest=plan.digest, by=by, comment=comment, at=now, denied=denied)
 
 
 def _event(run: Run, event: str, by: str, comment: str) -> log.Event:

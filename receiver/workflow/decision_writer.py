@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -59,7 +59,7 @@ class DecisionWriter:
         if not run.steps_begun:
             state, ending = final_state(run, decision)
             return Transition(run, state, changes | ending)
-        self.finisher.finish(run, State.FAILED, **changes, outcome=failure_text(decision))
+        self.finisher.finish(run, State.FAILED, outcome=failure_text(decision), **changes)
         return None
 
     def wait(self) -> None:
@@ -72,11 +72,11 @@ class DecisionWriter:
             "target": result.target.id,
             "group_name": result.target.group,
             "playbook": result.playbooks[0].name if len(result.playbooks) == 1 else None,
-            "gates": [asdict(gate) for gate in decision.gates],
+            "gates": decision.gates,
             "decided_at": self.clock(),
         }
         if verdict is not None:
-            changes["verdict"] = asdict(verdict)
+            changes["verdict"] = verdict
         if verdict is not None and not result.reused:
             self.metrics.verdicts.labels(verdict.answer).inc()
             self.metrics.verdict_score.observe(verdict.score)
@@ -88,8 +88,8 @@ class DecisionWriter:
         now = changes["decided_at"]
         phase = Phase.first(run.id, PhaseKind.ACT, now)
         changes |= {
-            "plan": to_stored(plan, run.id, run.labels) | {"approval": run.approval},
-            "approval": None,
+            "plan": to_stored(plan, run.id, run.labels),
+            "approval": replace(run.approval, used=True) if run.approval else None,
             "phase": phase.id,
             "next_rung": plan.rung + 1,
             "steps_begun": run.steps_begun + 1,
@@ -121,6 +121,7 @@ class DecisionWriter:
         phase = Phase.first(run.id, PhaseKind.EXPIRE, now)
         changes |= {
             "plan": to_stored(plan, run.id, run.labels),
+            "approval": None,
             "phase": phase.id,
             "next_rung": plan.rung,
             "next_act_at": now + lasts_s,
@@ -146,7 +147,7 @@ def final_state(run: Run, decision: Observe | Refuse) -> tuple[State, dict[str, 
     """The state in which a run ends that did nothing, and the columns to set."""
     if isinstance(decision, Observe):
         plan = to_stored(decision.plan, run.id, run.labels)
-        dry_run = run.asked is not None and run.asked["dry_run"]
+        dry_run = run.request is not None and run.request.dry_run
         reason = "this is a dry run" if dry_run else "the mode is observe"
         return State.OBSERVED, {"plan": plan, "outcome": f"it would have acted, but {reason}"}
     if decision.reason is Reason.RESOLVED:

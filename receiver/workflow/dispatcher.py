@@ -21,7 +21,7 @@ from receiver.decision.decide import RETRY_AFTER_S
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.pipeline import DecisionPipeline
 from receiver.runs import intake, store
-from receiver.runs.model import Run, State
+from receiver.runs.model import GuardResult, Run, State
 from receiver.runs.transitions import Transition
 from receiver.webhook.episodes import Episode
 from receiver.webhook.inbox import Inbox
@@ -200,7 +200,7 @@ class Dispatcher:
         if tries < _TRIES:
             return None
         del self._tries[run.id]
-        gates = [{"name": "assessment", "passed": False, "detail": type(error).__name__}]
+        gates = [GuardResult(name="assessment", passed=False, detail=type(error).__name__)]
         changes = {
             "refusal": Reason.INTERNAL_ERROR,
             "outcome": f"the decision failed {_TRIES} times: {type(error).__name__}",

@@ -7,7 +7,6 @@ in the ledger, far above the ladder's, so that a crash finds it again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import structlog
 
@@ -15,7 +14,7 @@ from actions.base import Outcome
 from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
 from actions.refusal import Refusal
-from receiver.runs.model import Run
+from receiver.runs.model import PlannedAction, Run
 from receiver.workflow.metrics import EscalationOutcome
 from receiver.workflow.rollback import BlockedError
 from receiver.workflow.steps import ESCALATE_FROM, StepRunner, plan_of, step_of
@@ -47,7 +46,7 @@ class Escalation:
         Raises BlockedError.
         """
         retry_after_s, abandoned = None, []
-        for number, stored in enumerate(plan_of(run)["escalate"]):
+        for number, stored in enumerate(plan_of(run).escalate):
             attempts = [
                 intent
                 for index, intent in sorted(recorded.items())
@@ -62,17 +61,17 @@ class Escalation:
             if attempt < len(_BACK_OFF_S):
                 retry_after_s = min(retry_after_s or _BACK_OFF_S[attempt], _BACK_OFF_S[attempt])
             else:
-                abandoned.append(str(stored["action"]))
+                abandoned.append(stored.action)
         return EscalationResult(retry_after_s=retry_after_s, abandoned=abandoned)
 
-    def _attempt(self, run: Run, number: int, stored: Mapping[str, Any], attempt: int) -> bool:
+    def _attempt(self, run: Run, number: int, stored: PlannedAction, attempt: int) -> bool:
         """Whether people were reached."""
         step = replace(
             step_of(run),
             index=ESCALATE_FROM + _STEPS_MAX * attempt + number,
-            action=find_action(stored["action"]),
-            target=run.target or plan_of(run)["target"],
-            params=stored["params"],
+            action=find_action(stored.action),
+            target=run.target or plan_of(run).target,
+            params=stored.params,
             cooldown_s=0.0,
             escalates=True,
         )

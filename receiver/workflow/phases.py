@@ -21,7 +21,7 @@ from actions.refusal import Refusal
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import store, transitions
-from receiver.runs.model import Run, State
+from receiver.runs.model import GuardResult, Run, State
 from receiver.workflow.close_run import RunFinisher
 from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
 from receiver.workflow.steps import StepRunner, plan_of, step_of
@@ -117,7 +117,7 @@ class Phases:
         if result.outcome is Outcome.FAILED:
             self._step_failed(run, result)
             return
-        until = self.clock() + plan_of(run)["verify"]["timeout_s"]
+        until = self.clock() + plan_of(run).verify.timeout_s
         self._schedule(
             run,
             State.VERIFYING,
@@ -145,7 +145,7 @@ class Phases:
     def _denied(self, run: Run, refusal: Refusal) -> None:
         """The claim is the authority: a change since the decision refuses the step."""
         detail = refusal.detail
-        gates = [*run.gates, {"name": "claim", "passed": False, "detail": detail}]
+        gates = [*run.gates, GuardResult(name="claim", passed=False, detail=detail)]
         if run.steps_begun > 1:
             outcome = f"the next step was refused: {detail}; a person is needed"
             self.finisher.finish(run, State.FAILED, outcome=outcome, gates=gates)
@@ -169,7 +169,7 @@ class Phases:
             self.finisher.closer.close(run, State.EXPIRED, outcome=outcome, next_act_at=again)
 
     def _verify(self, run: Run, phase: Phase) -> None:
-        now, verify = self.clock(), plan_of(run)["verify"]
+        now, verify = self.clock(), plan_of(run).verify
         intent = self._recorded_steps(run)[run.steps_begun - 1]
         progress = self.verification.progress(run, intent)
         since = None
@@ -177,7 +177,7 @@ class Phases:
             # Time without a verification, such as while this receiver was down, does not count.
             watched = now - run.updated_at <= 3 * self.interval_s + _SLACK_S
             since = run.recovered_since if run.recovered_since and watched else now
-            if now - since >= verify["for_s"]:
+            if now - since >= verify.for_s:
                 self._succeeded(run, now)
                 return
         elif (

@@ -35,19 +35,19 @@ class Preflight:
             if run.state.ended:
                 raise RunStoppedError(f"run {run.id} is {run.state}")
             return None
-        current = overrides.in_effect(connection, plan_of(run)["identity"], self.clock())
+        current = overrides.in_effect(connection, plan_of(run).identity, self.clock())
         refusal = limits.require_no_hold(current) or limits.require_no_observe(current)
         return refusal or self._why_disarmed(connection, run)
 
     def _why_disarmed(self, connection: Connection, run: Run) -> Refusal | None:
         """Why the playbook's arming no longer allows what the run does, or None."""
         plan = plan_of(run)
-        playbook = plan["playbook"]
         armed = armed_mode(
-            arming.armings_of(connection, playbook),
-            plan["group"] or ALL,
-            plan["version"],
+            arming.armings_of(connection, plan.playbook),
+            plan.group or ALL,
+            plan.playbook_digest,
             required=self.arming_required,
         )
-        approved = plan.get("approval") is not None
-        return limits.require_armed(armed, playbook, plan["target"], approved=approved)
+        # An approval of an earlier step has another digest.
+        approved = run.approval is not None and run.approval.digest == plan.digest
+        return limits.require_armed(armed, plan.playbook, plan.target, approved=approved)

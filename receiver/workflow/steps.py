@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from actions.base import Impact, Outcome, TargetKind
 from actions.catalog.registry import find_action
@@ -11,8 +10,7 @@ from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from actions.refusal import Refusal
-from receiver.playbooks.schema import Limits
-from receiver.runs.model import Run
+from receiver.runs.model import Run, StoredPlan
 from receiver.workflow.metrics import StepMetrics
 
 # Ledger numbers: the ladder's steps count from 0, all other steps from one of these.
@@ -70,7 +68,7 @@ class StepRunner:
             self.metrics.alert_to_action.observe(max(0.0, intent.dispatched_at - run.starts_at))
 
 
-def plan_of(run: Run) -> Mapping[str, Any]:
+def plan_of(run: Run) -> StoredPlan:
     """Raises LookupError where the run has none."""
     if run.plan is None:
         raise LookupError("the run has no plan")
@@ -80,34 +78,33 @@ def plan_of(run: Run) -> Mapping[str, Any]:
 def step_of(run: Run) -> Step:
     """The step of the ladder that the run is at."""
     plan = plan_of(run)
-    limits = Limits.model_construct(**plan["limits"])
     return Step(
         run_id=run.id,
         index=run.steps_begun - 1,
-        action=find_action(plan["action"]),
-        target=plan["target"],
-        params=plan["params"],
-        playbook=plan["playbook"],
-        group=plan["group"],
-        cooldown_s=plan["cooldown_s"],
-        rates=limits.rates,
-        bounds=limits.bounds,
-        must_be_free=plan["beside"],
+        action=find_action(plan.action),
+        target=plan.target,
+        params=plan.params,
+        playbook=plan.playbook,
+        group=plan.group,
+        cooldown_s=plan.cooldown_s,
+        rates=plan.rates,
+        bounds=plan.bounds,
+        must_be_free=plan.must_be_free,
     )
 
 
 def before_steps(run: Run) -> Iterator[Step]:
     """The steps to perform before the one that the run is at."""
     plan, step = plan_of(run), step_of(run)
-    for number, stored in enumerate(plan["before"]):
-        action = find_action(stored["action"])
+    for number, stored in enumerate(plan.before):
+        action = find_action(stored.action)
         of_group = action.target is TargetKind.GROUP
         yield replace(
             step,
             index=BEFORE_FROM + _BEFORE_MAX * step.index + number,
             action=action,
-            target=plan["group"] if of_group else plan["target"],
-            params=stored["params"],
+            target=plan.group if of_group else plan.target,
+            params=stored.params,
             cooldown_s=0.0,
             must_be_free=(),
             counts=False,

@@ -38,7 +38,7 @@ class Verification:
 
     def recovered(self, run: Run, step: Intent, now: float) -> bool:
         """Whether metrics show recovery; no data, and no answer, is no recovery."""
-        expressions = [plan_of(run)["verify"]["expr"]]
+        expressions = [plan_of(run).verify.expr]
         if step.outcome is Outcome.CHANGED and step.dispatched_at is not None:
             recovery = find_action(step.action).recovery_expr(
                 self.executor.call(step), step.dispatched_at
@@ -48,5 +48,5 @@ class Verification:
 
     def worse(self, run: Run, now: float) -> bool:
         """Whether metrics show that the target got worse, so that waiting longer is pointless."""
-        worse = plan_of(run)["verify"].get("worse")
-        return bool(worse) and holds(self.prometheus, worse, now) is True
+        worse = plan_of(run).verify.worse
+        return worse is not None and holds(self.prometheus, worse, now) is True

@@ -1,6 +1,5 @@
 """A client of the console that keeps cookies and submits the forms of its pages."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ def store_plot_data(service: Live, run_id: str) -> None:
     }
     with service.system.database.write() as connection:
         this_run = update(runs).where(runs.c.id == run_id)
-        connection.execute(this_run.values(evidence=json.dumps(stored)))
+        connection.execute(this_run.values(evidence=stored))
 
 
 @dataclass(kw_only=True)

@@ -10,11 +10,12 @@ from receiver.controls.promotion_criteria import Figures, figures, shortfalls
 from receiver.controls.records import ALL, ArmedMode
 from receiver.db.database import Database
 from receiver.runs import intake, store, transitions
-from receiver.runs.model import Run, State
+from receiver.runs.model import Approval, FeedbackMark, Run, RunRequest, State
 from receiver.settings import Mode
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert
 from tests.decision.test_decide import PLAYBOOKS
+from tests.plans import stored_plan
 
 _PLAYBOOK = PLAYBOOKS[0]
 _NOW = 1_800_000_000.0
@@ -40,7 +41,7 @@ def _run(state: Database, to: State, *, at: float = _NOW, **changes: Any) -> Non
         )
         run = store.get(connection, run_id)
         assert isinstance(run, Run)
-        plan = {"version": _PLAYBOOK.digest}
+        plan = stored_plan(playbook_digest=_PLAYBOOK.digest)
         assert transitions.move(
             connection, run, to, at, **{"playbook": _PLAYBOOK.name, "plan": plan, **changes}
         )
@@ -50,16 +51,20 @@ def _run(state: Database, to: State, *, at: float = _NOW, **changes: Any) -> Non
 def test_each_run_counts_for_what_became_of_it(kind: str, request: pytest.FixtureRequest) -> None:
     """Only those of this very playbook that came to a plan, and were no dry run."""
     state: Database = request.getfixturevalue(kind)
-    answer = {"by": "alice", "comment": 'not "right":true', "at": _NOW}
-    _run(state, State.OBSERVED, at=_NOW - 100, mark={**answer, "right": False})
+    mark = FeedbackMark(right=True, by="alice", comment="wrong", at=_NOW)
+    denial = Approval(digest="d", by="alice", comment="right", at=_NOW, denied=True)
+    dry_run = RunRequest(
+        by="alice", role="operator", comment="", playbook="p", target="web-asg", dry_run=True
+    )
+    _run(state, State.OBSERVED, at=_NOW - 100, mark=replace(mark, right=False))
     _run(state, State.OBSERVED, group="api-asg")
-    _run(state, State.SUCCEEDED, steps_begun=1, mark={**answer, "right": True})
+    _run(state, State.SUCCEEDED, steps_begun=1, mark=mark)
     _run(state, State.FAILED, steps_begun=2)
     _run(state, State.ROLLED_BACK, steps_begun=1, group="api-asg")
-    _run(state, State.CANCELLED, approval={**answer, "denied": True})
-    _run(state, State.OBSERVED, asked={"by": "alice", "dry_run": True})
-    _run(state, State.OBSERVED, plan={"version": "of another"})
-    _run(state, State.REFUSED, plan=None, mark={**answer, "right": False})
+    _run(state, State.CANCELLED, approval=denial)
+    _run(state, State.OBSERVED, request=dry_run)
+    _run(state, State.OBSERVED, plan=stored_plan(playbook_digest="of another"))
+    _run(state, State.REFUSED, plan=None, mark=replace(mark, right=False))
     _run(state, State.OBSERVED, playbook="another")
     with state.read() as connection:
         everything = figures(connection, _PLAYBOOK, ALL, None)

@@ -16,9 +16,8 @@ from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
 from receiver.playbooks.matchers import parse
-from receiver.runs.intake import RunRequest
 from receiver.runs.manual_runs import ManualRuns
-from receiver.runs.model import State
+from receiver.runs.model import RunRequest, State
 from receiver.settings import Mode
 from receiver.webhook.episodes import RunEnded
 from receiver.workflow.commands import NoSuchRunError, NotNowError
@@ -530,7 +529,8 @@ def test_an_override_to_observe_decides_only(whole: Whole) -> None:
     whole.pass_time(5)
     run = whole.only()
     assert (run.state, _operations(whole)) == (State.OBSERVED, [])
-    assert (run.plan or {})["action"] == "reboot_instance"
+    assert run.plan is not None
+    assert run.plan.action == "reboot_instance"
 
 
 @pytest.fixture
@@ -552,7 +552,8 @@ def test_an_approved_plan_is_carried_out_once(asking: Whole) -> None:
     asking.pass_time(60)
     run = asking.only()
     assert (run.state, _operations(asking)) == (State.SUCCEEDED, ["RebootInstances"])
-    assert (run.plan or {})["approval"]["by"] == "alice"
+    assert run.approval is not None
+    assert (run.approval.by, run.approval.used) == ("alice", True)
 
 
 def test_an_approval_is_for_this_very_target(asking: Whole) -> None:

@@ -25,7 +25,8 @@ from receiver.http.tokens import Role
 from receiver.reports.figures import availability
 from receiver.reports.render import csv_text, html
 from receiver.reports.report import ReportInput, make_report
-from receiver.runs.model import State
+from receiver.runs.model import FeedbackMark, RunRequest, State
+from receiver.runs.store import to_row
 from tests.api_fixtures import live
 
 _DAY = 86_400.0
@@ -78,30 +79,38 @@ def _insert(state: Database, number: int, spec: _RunSpec) -> None:
     began = _NOW - spec.days_ago * _DAY
     run_id = f"{number:026}"
     approval = {"by": spec.approver, "comment": "fine", "at": began, "digest": "d", "denied": False}
-    row = {column.name: None for column in table.c} | {
+    row: dict[str, Any] = dict.fromkeys((column.name for column in table.c), None) | {
         "id": run_id,
         "state": spec.state,
         "refusal": spec.refusal,
         "fingerprint": "f",
-        "labels": json.dumps({"alertname": spec.alert, "severity": "critical"}),
-        "annotations": "{}",
+        "labels": {"alertname": spec.alert, "severity": "critical"},
+        "annotations": {},
         "starts_at": began,
         "received_at": began + 1,
         "priority": 0,
         "lane": "web",
         "target": "web-asg" if spec.resize else "i-0123456789abcdef0",
-        "gates": "[]",
+        "dry_run": False,
+        "gates": [],
         "steps_begun": 1,
         "next_rung": 0,
-        "approval": json.dumps(approval) if spec.approver else None,
+        "approval": approval if spec.approver else None,
         "updated_at": began,
         "ended_at": began + spec.ended_s,
     }
     if spec.requested_by:
-        request = {"by": spec.requested_by, "role": "operator", "comment": "c", "dry_run": spec.dry}
-        row["asked"] = json.dumps(request)
+        request = RunRequest(
+            by=spec.requested_by,
+            role="operator",
+            comment="c",
+            playbook="high-cpu",
+            target="web-asg",
+            dry_run=spec.dry,
+        )
+        row |= to_row({"request": request})
     if spec.mark is not None:
-        row["mark"] = json.dumps({"right": spec.mark, "by": "dora", "comment": "", "at": began})
+        row["mark"] = FeedbackMark(right=spec.mark, by="dora", comment="", at=began)
     with state.write() as connection:
         connection.execute(insert(table).values(row))
         if spec.acted_s is not None:
@@ -129,8 +138,9 @@ def _step(run_id: str, spec: _RunSpec, began: float) -> dict[str, Any]:
         "step": 0,
         "action": spec.action,
         "target": "web-asg" if spec.resize else "i-0123456789abcdef0",
-        "params": json.dumps({"desired": after} if spec.resize else {}),
-        "before": json.dumps({"desired": before} if spec.resize else {}),
+        "params": {"desired": after} if spec.resize else {},
+        "before": {"desired": before} if spec.resize else {},
+        "made": {},
         "fence": 1,
         "stage": "observed",
         "outcome": spec.outcome,

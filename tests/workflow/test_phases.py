@@ -18,9 +18,8 @@ from actions.audit import log
 from actions.execution import claims, kill_switch
 from receiver.db.database import Database, database
 from receiver.evidence.prometheus.client import Prometheus
-from receiver.playbooks.schema import Limits
 from receiver.runs import intake, store, transitions
-from receiver.runs.model import Run, State
+from receiver.runs.model import Run, State, StoredPlan
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import Alert
@@ -30,6 +29,7 @@ from receiver.workflow.metrics import RunMetrics, StepMetrics
 from tests import fake_prometheus
 from tests.executors import executor
 from tests.fake_aws import HOST, FakeAws, claim_request
+from tests.plans import stored_plan
 
 _ALERT = Alert(
     key="a" * 16,
@@ -69,7 +69,7 @@ class Service:
     prometheus: FakePrometheus = field(default_factory=FakePrometheus)
     woken: list[str] = field(default_factory=list)
     run_id: str = ""
-    plan: dict[str, object] = field(default_factory=dict)
+    plan: StoredPlan | None = None
 
     def start(self) -> None:
         url = f"sqlite:///{self.folder}/state.db"
@@ -124,26 +124,17 @@ class Service:
     ) -> None:
         """Record a decision to act, as the dispatcher does."""
         now = time.time()
-        target = HOST if action == "reboot_instance" else "web"
-        plan = {
-            "playbook": "high-cpu",
-            "group": "",
-            "limits": Limits().model_dump(),
-            "rollback": False,
-            "escalate": [],
-            "before": [],
-            "action": action,
-            "target": target,
-            "params": {} if action == "reboot_instance" else {"desired": "+2"},
-            "cooldown_s": 300,
-            "beside": [],
-            "verify": {"expr": "recovered", "worse": None, "for_s": 0.2, "timeout_s": timeout_s},
-        }
+        reboots = action == "reboot_instance"
+        self.plan = stored_plan(
+            action=action,
+            target=HOST if reboots else "web",
+            params={} if reboots else {"desired": "+2"},
+            verify=replace(stored_plan().verify, timeout_s=timeout_s),
+        )
         with self.state.write() as connection:
             intake.insert_from_inbox(
                 connection, [QueuedAlert(id=self.run_id, received_at=now, alert=_ALERT)], now
             )
-        self.plan = plan
         self.act(self.run(), decided_ago_s=decided_ago_s)
 
     def act(self, run: Run, *, decided_ago_s: float = 0.0) -> None:
@@ -267,7 +258,7 @@ def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
     service.begin()
     run = service.until(State.REFUSED)
     assert run.refusal == "paused"
-    assert run.gates[-1]["name"] == "claim"
+    assert run.gates[-1].name == "claim"
     assert "RebootInstances" not in service.aws.calls
 
 

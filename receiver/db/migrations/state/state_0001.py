@@ -128,7 +128,7 @@ def upgrade() -> None:
         sa.Column("target", sa.String(length=255), nullable=False),
         sa.Column("params", sa.Text(), nullable=False),
         sa.Column("before", sa.Text(), nullable=False),
-        sa.Column("made", sa.Text(), server_default="{}", nullable=False),
+        sa.Column("made", sa.Text(), nullable=False),
         sa.Column("undoes", sa.Integer(), nullable=True),
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("stage", sa.String(length=16), nullable=False),
@@ -203,10 +203,14 @@ def upgrade() -> None:
         sa.Column("group_name", sa.String(length=255), nullable=True),
         sa.Column("playbook", sa.String(length=128), nullable=True),
         sa.Column("plan", sa.Text(), nullable=True),
+        sa.Column("playbook_digest", sa.String(length=64), nullable=True),
         sa.Column("approval", sa.Text(), nullable=True),
+        sa.Column("approved", sa.Boolean(), nullable=True),
         sa.Column("ending", sa.Text(), nullable=True),
-        sa.Column("asked", sa.Text(), nullable=True),
+        sa.Column("request", sa.Text(), nullable=True),
+        sa.Column("dry_run", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("mark", sa.Text(), nullable=True),
+        sa.Column("marked_right", sa.Boolean(), nullable=True),
         sa.Column("caused_by", sa.String(length=26), nullable=True),
         sa.Column("verdict", sa.Text(), nullable=True),
         sa.Column("gates", sa.Text(), nullable=False),
@@ -227,7 +231,11 @@ def upgrade() -> None:
     op.create_index("ix_runs_lane_state", "runs", ["lane", "state"])
     order = [*map(sa.text, ("state", "priority", "received_at desc", "lane"))]
     op.create_index("ix_runs_pending", "runs", order)
-    op.create_index("ix_runs_playbook", "runs", ["playbook"])
+    op.create_index("ix_runs_playbook", "runs", ["playbook", "playbook_digest"])
+    answered = sa.text("approved IS NOT NULL OR marked_right IS NOT NULL")
+    op.create_index(
+        "ix_runs_feedback", "runs", ["id"], sqlite_where=answered, postgresql_where=answered
+    )
     op.create_index("ix_runs_received_at", "runs", ["received_at"])
     op.create_index("ix_runs_target", "runs", ["target"])
     op.create_table(
@@ -249,6 +257,7 @@ def upgrade() -> None:
         "switch",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("everything", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("comment", sa.Text(), nullable=False),
         sa.Column("changed_by", sa.String(length=200), nullable=False),
         sa.Column("changed_at", sa.Double(), nullable=False),
