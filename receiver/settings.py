@@ -70,48 +70,48 @@ class Settings(BaseSettings):
     )
 
     secrets_dir: DirectoryPath | None = None
-    """A folder, such as `/run/secrets`; a file in it sets any setting, named after its variable in
-    lower case: `smartcloudops_database_url`. The variable wins."""
+    """A folder of secrets, such as `/run/secrets`. A file in it, named after a variable in lower
+    case, sets that variable: `smartcloudops_database_url`. A variable that is set wins."""
     host: str = "127.0.0.1"
     """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """The port to listen on; 0 takes a free one."""
+    """The port to listen on; 0 takes a free port."""
     database_url: str = "sqlite:///data/smartcloudops.db"
-    """The records. SQLite keeps the inbox in a second file and allows one receiver;
+    """The database of the records. SQLite keeps the inbox in a second file and allows one receiver;
     `postgresql://user@host/name` allows [several](architecture.md#several-receivers). Give its
     password by `PGPASSFILE` or as a secret's file."""
     prometheus_url: HttpUrl = HttpUrl("http://127.0.0.1:9090")
-    """The source of evidence and verification."""
+    """The Prometheus that evidence and verification are read from."""
     alertmanager_url: HttpUrl = HttpUrl("http://127.0.0.1:9093")
-    """The Alertmanager for silences and truncated groups."""
+    """The Alertmanager that takes silences and returns truncated groups."""
     playbooks: Path = Path("playbooks")
     """The folder of playbooks."""
     tokens_file: Path = Path("data/tokens.json")
-    """The hashes of [tokens](configuration.md#tokens)."""
+    """The file with the hashes of the [tokens](configuration.md#tokens)."""
     notify_file: Path | None = None
-    """[Recipients](configuration.md#notifications) by tag; holds secrets."""
+    """The file with the [recipients](configuration.md#notifications) by tag. It holds secrets."""
     public_url: HttpUrl | None = None
-    """The console's address in notifications."""
+    """The console's address, for links in notifications."""
     slack_secret_file: Path | None = None
     """A file with Slack's signing secret; enables [Slack](chatops.md)."""
     chat_secret_file: Path | None = None
-    """A file with another chat's signing secret; enables its webhook."""
+    """A file with the signing secret of another chat; enables its webhook."""
     chat_users_file: Path | None = None
-    """Names and roles of chat users."""
+    """A file with names and roles of the chat's users."""
     ask_url: HttpUrl | None = None
     """The base URL of an OpenAI-compatible API; enables `ask`."""
     ask_model: str = ""
     """The name of the assistant's model."""
     ask_key_file: Path | None = None
-    """A file with that API's key."""
+    """A file with the key of the assistant's API."""
     ask_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30
-    """Seconds for a whole answer."""
+    """Seconds within which the assistant must answer."""
     ask_tokens_per_day: Annotated[int, Field(ge=0)] = 200_000
-    """Tokens for all answers of a day, counted from the start of the process."""
+    """Model tokens for all of the assistant's answers in a day, counted from the process' start."""
     model: str | None = None
     """A folder or `s3://bucket/prefix` of models: [in service](model.md#in-service)."""
     model_manifest: Path | None = None
-    """The valid versions, by SHA-256; required for a model in S3."""
+    """The file that lists the model's valid versions by SHA-256; required for a model in S3."""
     profile: Profile = Profile.DEVELOPMENT
     """`development`, `staging` or `production`: the [defaults](rollout.md#profiles) of arming."""
     mode: Mode = Mode.OBSERVE
@@ -119,10 +119,10 @@ class Settings(BaseSettings):
     arming_required: bool = False
     """Whether an unarmed playbook only observes."""
     arming_evidence: Annotated[int, Field(ge=0)] = 0
-    """Observed decisions, then verified recoveries, needed to arm the next mode."""
+    """Observed decisions needed to arm `approve`; verified recoveries needed to arm `auto`."""
     episode_gap_s: Annotated[float, Field(gt=0)] = 360
-    """Seconds of silence that close an alert's episode: a little more than Alertmanager's
-    `repeat_interval` + `group_interval`."""
+    """Seconds without a repeat after which an alert's episode ends: set a little more than
+    Alertmanager's `repeat_interval` + `group_interval`."""
     unhandled_after: Annotated[float, BeforeValidator(_to_seconds), Field(ge=1)] = 600
     """Seconds, or a duration such as 10m, that an alert may fire without remedy before people are
     [notified](configuration.md#notifications)."""
@@ -133,25 +133,28 @@ class Settings(BaseSettings):
     tls_cert_file: Path | None = None
     """A certificate chain (PEM) to serve HTTPS with."""
     tls_key_file: Path | None = None
-    """Its private key (PEM)."""
+    """The private key (PEM) of `SMARTCLOUDOPS_TLS_CERT_FILE`."""
     tls_client_ca_file: Path | None = None
-    """Require a client certificate of this CA, in addition to a token."""
+    """A CA (PEM); clients must have a certificate of it, in addition to a token."""
     rate_limit: Annotated[float, Field(gt=0)] = 100
-    """Requests a second for each client address, with bursts of ten times as many; more get 429."""
+    """Requests a second from one address, with bursts of ten times as many; more get 429."""
     webhook_rate_limit: Annotated[float, Field(gt=0)] = 10_000
-    """The same for deliveries; more get 503, and Alertmanager retries."""
+    """Deliveries a second from one address, with bursts of ten times as many; more get 503, and
+    Alertmanager retries."""
     max_connections: Annotated[int, Field(ge=16, le=100_000)] = 1000
-    """Open connections; a further one closes some that wait without a request, or gets 503."""
+    """Open connections. For one more, the service closes some that wait without a request, or
+    answers 503."""
     trusted_proxies: str = ""
-    """Comma-separated addresses and networks whose `X-Forwarded-For` is believed; no wildcards."""
+    """Comma-separated addresses and networks of proxies whose `X-Forwarded-For` is believed; no
+    wildcards."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
-    """Concurrent decisions, and concurrent phases."""
+    """The number of concurrent decisions, and of concurrent phases."""
     audit_key_file: Path | None = None
     """An Ed25519 private key (PEM) that [signs the audit's head](audit.md#signed-heads)."""
     audit_archive: str = "data/audit"
     """A folder or `s3://bucket/prefix` for signed heads and exports."""
     audit_lock_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
-    """Days of Object Lock on new archive objects."""
+    """Days of Object Lock on new objects in the archive."""
     reconcile_interval_s: Annotated[float, Field(ge=60)] | None = None
     """Seconds (at least 60) between [comparisons](audit.md#reconcile-the-ledger-with-aws) of the
     ledger with CloudTrail."""

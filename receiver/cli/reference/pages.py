@@ -32,8 +32,8 @@ _TOPS: Mapping[str, str] = MappingProxyType(
 _SETTINGS_HEAD = """# Settings
 
 This page is generated from `receiver/settings.py` (`make reference`). All settings are environment
-variables. AWS credentials, the region and `AWS_ENDPOINT_URL` are taken as every boto3 program takes
-them. [Configuration](configuration.md) explains tokens, notifications, retention and logs.
+variables. The service finds AWS credentials, the region and `AWS_ENDPOINT_URL` as every boto3
+program does. [Configuration](configuration.md) explains tokens, notifications, retention and logs.
 
 | variable | default | meaning |
 |---|---|---|
