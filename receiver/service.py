@@ -1,4 +1,4 @@
-"""The service's life: preparing the database, taking alerts, leading, and stopping."""
+"""The service's life cycle: prepare the database, take alerts, lead, and stop."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -63,7 +63,7 @@ class Metrics:
 
 
 class LeaderTask(Protocol):
-    """Work that the leader alone does; `stop` is called also where `start` was not."""
+    """Work that only the leader does; `stop` is called even where `start` was not."""
 
     def start(self) -> None: ...
 
@@ -72,7 +72,7 @@ class LeaderTask(Protocol):
 
 @dataclass(kw_only=True)
 class Service:
-    """Built, then prepared, then started; stopped in the opposite order.
+    """The service; it is built, prepared, started and stopped, in this order.
 
     `leader_tasks` run while this replica leads, started in this order and stopped in reverse.
     """
@@ -157,11 +157,11 @@ class Service:
         self.truncated.close()
         self.inbox.stop()
         self.prometheus.close()
-        # The process lock is released by the process's end: a hanging call may still be running.
+        # The end of the process releases its lock: a hanging call may still be running.
         _log.info("stopped")
 
     def checks(self) -> dict[str, str]:
-        """The readiness checks by name, each "ok" or what is wrong."""
+        """The readiness checks by name, each "ok" or the failure."""
         inbox, dispatcher = "the inbox writer is not running", "the dispatcher is not running"
         if self.inbox.alive:
             inbox = self._probes.probe(self.inbox.database)

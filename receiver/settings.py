@@ -1,4 +1,4 @@
-"""Every setting, read from the environment here and nowhere else."""
+"""All settings; only this module reads them from the environment."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from receiver.durations import parse_duration
 
 
 class Mode(StrEnum):
-    """How far a run may go, weakest first."""
+    """The mode of a run, the most restricted first."""
 
     OBSERVE = "observe"
     APPROVE = "approve"
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _check_proxies(cls, proxies: str) -> str:
-        """Whoever is trusted chooses the address that rate limits and the audit see."""
+        """Refuse all-address networks: a trusted proxy chooses the address that is audited."""
         for proxy in filter(None, map(str.strip, proxies.split(","))):
             try:
                 network = ipaddress.ip_network(proxy)
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _apply_profile(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Add the profile's defaults. An unknown profile is left for its own field to refuse."""
+        """Add the profile's defaults. The field `profile` itself refuses an unknown profile."""
         profile = values.get("profile", Profile.DEVELOPMENT)
         return dict(_DEFAULTS.get(profile, {})) | values
 

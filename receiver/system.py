@@ -1,4 +1,4 @@
-"""Builds the service from its settings: the one place that knows every part."""
+"""Builds the service from its settings: the only module that imports every part."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -46,9 +46,10 @@ def build(
     channels: Channels | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Service:
-    """The service, neither prepared nor started. `aws` replaces the clients of the account.
+    """Build the service, without preparing or starting it.
 
-    Raises DatabaseUrlError, TracingError, or botocore's error where no clients can be made.
+    `aws` replaces the account's clients. Raises DatabaseUrlError, TracingError, or botocore's error
+    where no clients can be made.
     """
     return _Builder(
         settings=settings,
@@ -59,7 +60,7 @@ def build(
         database=database(settings.database_url),
         metrics=Metrics(playbook.name for playbook in playbooks.items),
         workers=Pool(settings.workers, "assess"),
-        # Separate from the workers, which wait for the queries.
+        # Separate from the workers' pool, because workers wait for queries.
         queries=Pool(4 * settings.workers, "query"),
     ).service()
 

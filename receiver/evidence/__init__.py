@@ -1,1 +1,1 @@
-"""What is true now: Prometheus and AWS clients, prefetch, model server, PromQL re-check."""
+"""Evidence for decisions: Prometheus and AWS reads, prefetch, model server, PromQL re-check."""

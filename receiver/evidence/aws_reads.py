@@ -1,4 +1,4 @@
-"""Single reads from AWS, each of which gives None where AWS does not answer."""
+"""Single reads from AWS; each returns None where AWS does not answer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,21 +17,22 @@ _log = structlog.get_logger()
 _T = TypeVar("_T")
 # Registered instances of a target group, and the healthy ones among them.
 TargetHealth = tuple[frozenset[str], frozenset[str]]
-# How long CloudTrail's answer is good: it is minutes late by itself.
+# CloudTrail's events are reused for this long: they are minutes late anyway.
 _EVENTS_LAST_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsReads:
-    """`trail`: CloudTrail is asked, too. `on_unreadable` is called where AWS does not answer.
+    """Reads AWS; with `trail`, also CloudTrail.
 
-    A `guess` is a read that nobody may need: its failure is not reported.
+    `on_unreadable` is called for each read that fails, except for a `guess`, which a decision may
+    not need.
     """
 
     aws: Aws
     trail: bool
     on_unreadable: Callable[[Source], None] = lambda _: None
-    # CloudTrail's events by name of instance or group, with when they were asked for.
+    # CloudTrail's events by name of instance or group, with the time of the query.
     _events: BoundedCache[str, tuple[float, Sequence[str]]] = field(
         default_factory=BoundedCache, init=False
     )
@@ -55,7 +56,7 @@ class AwsReads:
         return self._read(lambda: context.active_refreshes(self.aws, group), guess=guess)
 
     def recent_events(self, name: str, now: float) -> Sequence[str] | None:
-        """Changes by others, remembered: CloudTrail answers slowly, and only twice a second."""
+        """Changes by others, cached: CloudTrail answers slowly, and twice a second at most."""
         asked_at, remembered = self._events.get(name, (0.0, None))
         if remembered is not None and 0 <= now - asked_at < _EVENTS_LAST_S:
             return remembered

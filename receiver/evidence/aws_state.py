@@ -1,4 +1,4 @@
-"""The state of a target and of its group in AWS, read at once for a decision."""
+"""The state of a target and of its group in AWS, read concurrently for a decision."""
 
 import math
 import time
@@ -17,15 +17,15 @@ from receiver.evidence.source import Source
 from receiver.evidence.target import Target, private_address
 from receiver.runtime.cache import BoundedCache
 
-# How long a group is good enough to recognise a storm.
+# A group this old still serves to recognise a storm.
 _GROUP_LASTS_S = 2.0
-# How long the scopes of a decision are good: a claim that follows at once does not read them again.
+# Scopes this old still serve the claim that follows the decision.
 _SCOPES_LAST_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsState:
-    """What AWS answered; None is unknown. The fields as in `receiver.decision.model.Snapshot`."""
+    """AWS's answers; None is unknown. Fields are as in `receiver.decision.model.Snapshot`."""
 
     instance: Instance | None
     asg: Group | None
@@ -52,17 +52,17 @@ class _Queries:
 
 @dataclass(frozen=True, kw_only=True)
 class AwsReader(AwsReads):
-    """Asks AWS on `pool`. What cannot be read is None, never an exception."""
+    """Reads AWS on `pool`. A failed read gives None, never an exception."""
 
     pool: Executor
     monotonic: Callable[[], float] = time.monotonic
-    # Groups by name, with when they were read.
+    # Groups by name, with the time of their read.
     _groups: BoundedCache[str, tuple[float, Group | None]] = field(
         default_factory=BoundedCache, init=False
     )
-    # ARNs of the target groups that a group was last seen with.
+    # ARNs of a group's target groups at its last read.
     _arns: BoundedCache[str, tuple[str, ...]] = field(default_factory=BoundedCache, init=False)
-    # Scopes by target, group and bounds, with when they were read.
+    # Scopes by target, group and bounds, with the time of their read.
     _scopes: BoundedCache[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
         default_factory=BoundedCache, init=False
     )
@@ -70,8 +70,8 @@ class AwsReader(AwsReads):
     def read_all(self, target: Target, bounds: Bounds, now: float) -> Callable[[], AwsState]:
         """Start all queries about the target; the returned function waits for the answers.
 
-        If the group was seen before, its target groups and refreshes are queried in parallel with
-        it. No query waits for another one on the pool, which could fill it up with waiting ones.
+        If the group is cached, its target groups and refreshes are queried in parallel with it. No
+        query waits for another one on the pool: waiting queries could fill it up.
         """
         target_id, group = target.id or "", target.group
         is_instance = target.kind is TargetKind.INSTANCE
@@ -125,7 +125,7 @@ class AwsReader(AwsReads):
         if any(queries.health.get(arn) and health is None for arn, health in answers.items()) or (
             queries.refreshes and refreshes.result() is None
         ):
-            # They were guesses until the group showed that they are needed.
+            # These reads were guesses until the group showed that the decision needs them.
             self.on_unreadable(Source.AWS)
         scopes = None
         health = {arn: answer for arn, answer in answers.items() if answer is not None}
@@ -136,22 +136,22 @@ class AwsReader(AwsReads):
         return asg, scopes, changes
 
     def _remember_scopes(self, queries: _Queries, scopes: Sequence[Scope]) -> None:
-        """As old as their first query, unless a later decision was answered sooner."""
+        """Cache the scopes with the time of their first query, unless the cache has newer ones."""
         key = (queries.target, queries.group or "", queries.bounds)
         at, _ = self._scopes.get(key, (-math.inf, ()))
         if at <= queries.at:
             self._scopes[key] = (queries.at, scopes)
 
     def recent_scopes(self, target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
-        """The scopes of a decision of the last second, given out once; else None."""
+        """The scopes of a decision in the last second, returned once; otherwise None."""
         at, scopes = self._scopes.pop((target, group, bounds), (-math.inf, ()))
         return scopes if self.monotonic() - at < _SCOPES_LAST_S else None
 
     def resolve_target(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The target by `instance_id`, else by private address, else the group itself.
 
-        Only a well-formed id or name counts; an empty one is no target, never every target. `ask`:
-        AWS is asked for what the labels leave out.
+        Only a well-formed id or name counts; an empty one means no target, never every target. With
+        `ask`, AWS is read for what the labels lack.
         """
         asg_label = labels.get("asg", "")
         group = asg_label if inventory.GROUP_NAME.fullmatch(asg_label) else None
@@ -174,7 +174,7 @@ class AwsReader(AwsReads):
         return Target(id=instance_id, kind=TargetKind.INSTANCE, group=group)
 
     def recent_group(self, name: str | None) -> Group | None:
-        """The group as it was within the last two seconds: enough to refuse, never to act on."""
+        """The group as read in the last two seconds, which may only refuse an action."""
         if name is None:
             return None
         now = self.monotonic()
@@ -186,9 +186,9 @@ class AwsReader(AwsReads):
         return group
 
     def prefetch(self, names: Collection[str], now: float) -> None:
-        """Read what is slow about instances and groups, before their alerts fire.
+        """Make the slow reads about instances and groups before their alerts fire.
 
-        That are CloudTrail's events, and the target groups of a group that was never seen.
+        These are CloudTrail's events, and the target groups of a group that is not cached.
         """
         for name in names:
             is_group = not inventory.INSTANCE_ID.fullmatch(name)
@@ -202,7 +202,7 @@ class AwsReader(AwsReads):
 
 
 def _merged(parts: Sequence[Sequence[str] | None]) -> Sequence[str] | None:
-    """All parts as one; unknown where one of them is."""
+    """The union of all parts; None if a part is None."""
     merged: list[str] = []
     for part in parts:
         if part is None:

@@ -1,4 +1,4 @@
-"""The readers of evidence, wired together for the service."""
+"""Builds the readers of evidence for the service."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from receiver.settings import Settings
 
 @dataclass(kw_only=True)
 class EvidenceReaders:
-    """Prometheus, AWS and the model, as a decision reads them; queries run in `pool`."""
+    """The readers of Prometheus, AWS and the model; queries run in `pool`."""
 
     settings: Settings
     playbooks: Playbooks
@@ -48,7 +48,7 @@ class EvidenceReaders:
             settings.model, settings.model_manifest, lambda: self.aws, self.model_metrics
         )
         self.prefetcher = Prefetcher(
-            # Without `failed`: no decision needed a prefetch that got no answer.
+            # Without `failed`: a failed prefetch harms no decision.
             reader=MetricsReader(prometheus=Prometheus(url), pool=self.pool),
             playbooks=self.playbooks,
             clock=self.clock,

@@ -20,7 +20,7 @@ from receiver.evidence.role_series import Answer, by_instance, by_role, extended
 from receiver.evidence.target import Target
 
 DEADLINE_S = 5.0
-# How old a prefetched past may be for the evidence to be completed from it.
+# A prefetched past may be this old if evidence is completed from it.
 _PREFETCH_LASTS_S = 45.0
 
 
@@ -28,7 +28,7 @@ _PREFETCH_LASTS_S = 45.0
 class PastMetrics:
     """The metrics of a target up to two minutes before `at`.
 
-    `history_end` is the end of its week; of `weekly_roles` there is a second week.
+    `history_end` is the end of its week; `weekly_roles` have a second week.
     """
 
     at: float
@@ -38,12 +38,12 @@ class PastMetrics:
     recent: Mapping[str, Series]
 
     def serves(self, at: float, roles: Collection[str]) -> bool:
-        """Whether it is as good as what would be read now."""
+        """Whether it equals what a query now would return."""
         young = 0 <= at - self.at <= _PREFETCH_LASTS_S
         return young and self.has_history(at, roles)
 
     def has_history(self, at: float, roles: Collection[str]) -> bool:
-        """Whether its weeks are those that would be read now."""
+        """Whether its weeks are those that a query now would read."""
         same_week = self.history_end == end_of_history(at)
         return same_week and self.weekly_roles == weekly_roles(roles)
 
@@ -52,8 +52,8 @@ class PastMetrics:
 class MetricsReader:
     """Reads evidence from `prometheus` on `pool`, within `deadline_s`.
 
-    `pool` must not be the one that calls it: full of callers that wait for their queries, it would
-    run none of these. `prefetched` gives the past of a target that was read ahead.
+    `pool` must not be the caller's own: a pool full of callers that wait for queries would run
+    none. `prefetched` returns the prefetched past of a target.
     """
 
     prometheus: Prometheus
@@ -64,8 +64,8 @@ class MetricsReader:
     def gather(self, target: Target, at: float, roles: Collection[str] = ()) -> Evidence:
         """The metrics of an alert's target up to `at`, and nothing later.
 
-        A week of all roles, and a second week of those that show a weekly job: the alert's own
-        `roles` and a few more. With a prefetched past that serves, only the present is queried.
+        It has a week of all roles, and a second week of roles that show a weekly job: the alert's
+        own `roles` and a few more. With a usable prefetched past, only the present is queried.
 
         Never raises: a query without an answer is None, with a line in `problems`.
         """
@@ -94,9 +94,9 @@ class MetricsReader:
         roles: Collection[str] = (),
         previous: PastMetrics | None = None,
     ) -> PastMetrics | None:
-        """The past of a target, for `gather` soon after; None where a query has no answer.
+        """The past of a target, for a `gather` soon after; None if a query has no answer.
 
-        The weeks of a `previous` past are reused while they are the same.
+        It reuses the weeks of a `previous` past if they are still the same.
         """
         try:
             queries = past_queries(target_id, at, roles)
@@ -155,7 +155,7 @@ def _queries(
     past: PastMetrics | None,
     problems: list[str],
 ) -> dict[str, RangeQuery]:
-    """All queries that can be made of the labels; none without a well-formed instance id."""
+    """All queries that the labels allow; none without a well-formed instance id."""
     target_id = target.id or ""
     try:
         queries = {} if past else past_queries(target_id, at, roles)

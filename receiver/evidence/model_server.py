@@ -1,6 +1,6 @@
-"""Serves the model: loads it, checks it against its manifest, and reloads it when that changes.
+"""Serves the model: loads it, checks it against its manifest, and reloads it on a change.
 
-A model that cannot be loaded is logged and counted, and its verdicts are undecided; judging an
+If a model cannot be loaded, this is logged and counted, and verdicts are undecided; judging an
 alert never raises. A shadow model judges the same evidence, and its verdicts are only counted.
 """
 
@@ -27,13 +27,13 @@ from receiver.evidence.metrics import ModelMetrics
 
 _log = structlog.get_logger()
 _CHECK_MANIFEST_S = 10.0
-# Verdicts that may wait for the shadow model; in a storm the rest is not compared.
+# Alerts that may wait for the shadow model; in a storm it skips the others.
 _SHADOW_BACKLOG = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModels:
-    """The models that judge now; `active` is None for the reason in `problem`."""
+    """The models in use; if `active` is None, `problem` has the reason."""
 
     active: Model | None
     shadow: Model | None
@@ -42,7 +42,7 @@ class LoadedModels:
 
 
 class ModelServer:
-    """Judges with the active model of a manifest. Safe for several threads."""
+    """Judges alerts with the active model of a manifest. Thread-safe."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class ModelServer:
         if loaded.drift is not None and examined.features is not None:
             loaded.drift.record(examined.features, examined.verdict.score)
         if loaded.shadow is not None and self._shadow_slots.acquire(blocking=False):
-            # Skipped in a storm and while the service stops: the shadow must not delay alerts.
+            # Skipped in a storm and while the service stops, so that the shadow delays no alert.
             try:
                 self._shadowing.submit(
                     self._compare, loaded.shadow, evidence, roles, examined.verdict
@@ -125,7 +125,7 @@ class ModelServer:
             self._shadow_slots.release()
 
     def _reload_if_changed(self) -> None:
-        """Load again if the manifest is another file than before."""
+        """Load the model again if the manifest file changed."""
         if self._clock() - self._checked_at < _CHECK_MANIFEST_S or not self._lock.acquire(
             blocking=False
         ):

@@ -1,4 +1,4 @@
-"""Down-samples evidence for a run's plots, so that a run stores a few kilobytes of it.
+"""Down-samples evidence for a run's plots to a few kilobytes.
 
 Times are whole seconds before or after the moment of the decision, and values have four digits.
 """
@@ -14,11 +14,11 @@ from receiver.runtime.rfc3339 import DAY_S
 _ROLES_MAX, _PEERS_MAX = 3, 12
 _SINCE_S, _UNTIL_S = 1_800.0, 1_800.0
 _POINTS_MAX, _PEER_POINTS_MAX = 90, 31
-# The usual band has a point each five minutes, of the values within a quarter of an hour.
+# The usual band has a point every five minutes, from the values within 15 minutes of it.
 _SLOT_S, _AROUND_S = 300, 900.0
-# The last two hours may show the incident itself, which is not usual.
+# Left out of the usual band: the last two hours may show the incident itself.
 _RECENT_S = 7_200.0
-# Quantiles of fewer values mean little.
+# Fewer values give no meaningful quantiles.
 _VALUES_MIN = 6
 
 

@@ -1,8 +1,7 @@
 """Reads the past of targets whose alerts are pending, before they fire.
 
-A week of an instance's metrics takes Prometheus longer than everything else that a decision waits
-for, and a rule with a `for` announces which instance that will be. Prefetching only reads: without
-it, the evidence is gathered all the same, and later.
+A week of an instance's metrics is the slowest read of a decision, and a pending alert (a rule with
+a `for`) announces the instance. Without a prefetch the evidence is the same, but later.
 """
 
 import time
@@ -20,9 +19,9 @@ from receiver.runtime.periodic import Periodic
 _log = structlog.get_logger()
 _PENDING = 'ALERTS{alertstate="pending",instance_id!=""}'
 _INTERVAL_S = 2.0
-# When the past of a pending target is read again, and when it is dropped.
+# The past of a pending target is read again, and dropped, after these times.
 _READ_AGAIN_S, _DROP_AFTER_S = 20.0, 300.0
-# With more pending targets than this there is a storm, and Prometheus has enough to do.
+# More pending targets than this are a storm: no prefetch then adds load to Prometheus.
 _TARGETS_MAX = 16
 
 
@@ -30,7 +29,7 @@ _TARGETS_MAX = 16
 class Prefetcher:
     """`clock` gives epoch seconds.
 
-    `prefetch_aws` reads what is slow about a target and its group, such as CloudTrail's events.
+    `prefetch_aws` makes the slow reads of AWS about targets and groups.
     """
 
     reader: MetricsReader
@@ -47,11 +46,11 @@ class Prefetcher:
         self._periodic.start()
 
     def stop(self) -> None:
-        """Does not wait for queries that run."""
+        """Stop without waiting for running queries."""
         self._periodic.stop()
 
     def get(self, target_id: str) -> PastMetrics | None:
-        """The target's past as it was last read."""
+        """The past that was last read for the target."""
         return self._pasts.get(target_id)
 
     def read_pending(self) -> None:
@@ -69,7 +68,7 @@ class Prefetcher:
             self.prefetch_aws([name for name in (target_id, labels.get("asg")) if name], now)
             previous = pasts.get(target_id)
             young = previous is not None and now - previous.at < _READ_AGAIN_S
-            # Every five minutes the week is another one.
+            # The week's end moves every five minutes.
             if previous is None or not young or not previous.serves(now, roles):
                 past = self.reader.read_past(target_id, self.clock(), roles, previous)
                 if past is not None:

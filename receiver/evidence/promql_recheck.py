@@ -1,7 +1,7 @@
 """A playbook's own queries: its facts, and the re-check that replaces the model's verdict.
 
-The model knows instances, and neither groups nor services: for these the playbook says which
-conditions must hold. A query without data leaves the verdict undecided.
+The model judges instances, not groups or services: for these the playbook lists conditions that
+must hold. A query without data leaves the verdict undecided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def read_facts(
 def recheck(
     prometheus: Prometheus, playbook: Playbook, target: Target, at: float, pool: Executor
 ) -> Verdict:
-    """Confirmed if all conditions hold, refuted if one does not, otherwise undecided."""
+    """Confirmed if all conditions are true, refuted if one is false, otherwise undecided."""
     bound = [_bound(expr, target, playbook) for expr in playbook.recheck]
     answers = list(pool.map(lambda expr: holds(prometheus, expr, at), bound))
     if all(answers):

@@ -10,10 +10,10 @@ from models.features.signals import ROLES
 from receiver.evidence.target import Target
 from receiver.runtime.rfc3339 import DAY_S
 
-# How much of the present is queried in the finest steps.
+# Seconds of the present that are queried in the finest steps.
 LATEST_S = 120
 _HISTORY_STEP_S = 300.0
-# The roles that a second week is queried of: a weekly job shows itself in these.
+# A second week of these roles is queried, because they show a weekly job.
 _WEEKLY = frozenset({"cpu_busy", "disk_util", "net_tx_bytes"})
 # The roles by which a target is compared with its peers.
 _COMPARED = frozenset({"cpu_busy", "load1", "memory_used_effective", *TRAFFIC})
@@ -28,20 +28,20 @@ class RangeQuery:
 
 
 def weekly_roles(roles: Collection[str]) -> frozenset[str]:
-    """The roles that a second week is queried of, for an alert about `roles`."""
+    """The roles whose second week is queried for an alert about `roles`."""
     return _WEEKLY | frozenset(roles)
 
 
 def end_of_history(at: float) -> float:
-    """Where the queried week ends: on a grid of its step, so that it stays the same for a while."""
+    """The end of the queried week, on a grid of its step, so that queries repeat for a while."""
     return math.floor(at) // _HISTORY_STEP_S * _HISTORY_STEP_S
 
 
 def past_queries(target_id: str, at: float, roles: Collection[str]) -> dict[str, RangeQuery]:
-    """Queries `older`, `history` and `recent`. Raises ValueError for an id that is none."""
+    """Queries `older`, `history` and `recent`. Raises ValueError for a malformed id."""
     selector = of_instance(target_id)
-    # Whole seconds: Prometheus truncates a fraction to milliseconds, start and end unlike, and a
-    # range that comes out a millisecond short lacks its last step, which is the present.
+    # Whole seconds: Prometheus truncates start and end to milliseconds, and a range that is a
+    # millisecond short lacks its last step, which is the present.
     moment, last = math.floor(at), end_of_history(at)
     week = last - 7 * DAY_S
     weekly = [role for name, role in ROLES.items() if name in weekly_roles(roles)]
@@ -65,18 +65,18 @@ def past_queries(target_id: str, at: float, roles: Collection[str]) -> dict[str,
 
 
 def latest_query(target_id: str, at: float, past_until: float | None = None) -> RangeQuery:
-    """The present, from where the past ends. Raises ValueError for an id that is none."""
+    """The query of the present, from the past's end on. Raises ValueError for a malformed id."""
     selector = of_instance(target_id)
     moment = math.floor(at)
     since = (moment if past_until is None else past_until) - LATEST_S
-    # Whole steps back from the present, to right after the end of the past.
+    # Starts right after the end of the past, a whole number of steps before the present.
     start = moment - (moment - since - 1) // 5 * 5
     expr = while_scraped(query(selector, LATEST), selector)
     return RangeQuery(expr=expr, start=start, end=moment, step=5)
 
 
 def peers_query(target: Target, at: float, roles: Collection[str]) -> RangeQuery:
-    """The other instances of the group. Raises ValueError for a group or an id that is none."""
+    """The query of the group's other instances. Raises ValueError for a malformed group or id."""
     if not target.group:
         raise ValueError("the alert names no group")
     selector = of_siblings(target.group, target.id or "")

@@ -1,4 +1,4 @@
-"""Prometheus' answers as series by role, cleaned of what no machine could show."""
+"""Prometheus' answers as series by role, without values that no machine can have."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ Answer = tuple[LabelledSeries, ...]
 
 
 def joined(older: Answer | None, newer: Answer | None) -> Answer | None:
-    """Two adjacent answers as one; None without either, whose end or beginning would be false."""
+    """Two adjacent answers as one; None if one is missing: the series would be incomplete."""
     if older is None or newer is None:
         return None
     return older + newer
@@ -20,7 +20,7 @@ def joined(older: Answer | None, newer: Answer | None) -> Answer | None:
 def extended(
     older: Mapping[str, Series] | None, newer: Mapping[str, Series] | None
 ) -> Mapping[str, Series] | None:
-    """Each role's series with the newer samples after the older; None without either part."""
+    """Each role's older samples followed by the newer ones; None if a part is missing."""
     if older is None or newer is None:
         return None
     empty = Series()
@@ -32,7 +32,7 @@ def extended(
 
 
 def by_role(answer: Iterable[LabelledSeries] | None, at: float) -> dict[str, Series] | None:
-    """Samples up to `at`, without those that the role's range rules out."""
+    """The series by role: samples up to `at` within the role's range."""
     if answer is None:
         return None
     times: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
@@ -40,7 +40,7 @@ def by_role(answer: Iterable[LabelledSeries] | None, at: float) -> dict[str, Ser
     for series in answer:
         name = series.labels.get("role", "")
         role = ROLES.get(name)
-        # A server may answer beyond the end that it was asked for.
+        # A server may return samples after the requested end.
         samples = [
             (time, value)
             for time, value in zip(series.times, series.values, strict=True)
@@ -54,7 +54,7 @@ def by_role(answer: Iterable[LabelledSeries] | None, at: float) -> dict[str, Ser
 def by_instance(
     answer: Iterable[LabelledSeries] | None, at: float
 ) -> dict[str, dict[str, Series]] | None:
-    """As `by_role`, for each instance that the series name."""
+    """As `by_role`, for each instance in the series."""
     if answer is None:
         return None
     members: defaultdict[str, list[LabelledSeries]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""The sources of evidence, for the metric that counts which of them did not answer."""
+"""The sources of evidence, labels of the metric that counts failed reads."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""Whom an alert is about."""
+"""The target of an alert."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from actions.base import TargetKind
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """An instance or a group; all None where the alert's labels name neither."""
+    """An instance or a group; all fields are None where the alert's labels name neither."""
 
     id: str | None = None
     kind: TargetKind | None = None
@@ -16,7 +16,7 @@ class Target:
 
 
 def private_address(instance: str) -> str | None:
-    """The address of a scrape target ("10.0.1.7:9100") where it is a private IPv4 address."""
+    """The address of a scrape target ("10.0.1.7:9100") if it is private IPv4, else None."""
     host, _, _ = instance.partition(":")
     try:
         address = ipaddress.IPv4Address(host)

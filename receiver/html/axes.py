@@ -6,7 +6,7 @@ from dataclasses import dataclass
 _TICKS = 4
 _STEPS = (1, 2, 2.5, 5, 10)
 _MINUTES = (1, 2, 5, 10, 15, 30, 60)
-# A label such as 10:15 needs this share of a plot's width.
+# The share of a plot's width that a label such as 10:15 needs.
 _TIMES_MOST = 8
 
 

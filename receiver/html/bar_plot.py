@@ -1,4 +1,4 @@
-"""Counts as bars."""
+"""Draws counts as bars."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from receiver.html import svg
 _WIDTH, _HEIGHT = 640.0, 140.0
 _ABOVE, _BELOW = 12.0, 22.0
 _SLOT_MOST, _GAP = 64.0, 2.0
-# Labels of more bars than this would overlap: then every seventh has one, of days one a week.
+# With more bars than this labels would overlap: then every seventh bar has one, weekly for days.
 _LABELLED_MOST, _LABEL_EVERY = 12, 7
 _STRIP_WIDTH, _STRIP_HEIGHT = 100.0, 4.0
 
 
 @dataclass(frozen=True)
 class Share:
-    """A part of a strip; `tone` is a class of the stylesheet."""
+    """One part of a strip; `tone` is a class of the stylesheet."""
 
     text: str
     tone: str
@@ -41,7 +41,7 @@ def bar_plot(counts: Mapping[str, int], title: str) -> Markup:
 
 
 def strip(shares: Sequence[Share]) -> Markup:
-    """The shares of a whole side by side, as wide as the page allows."""
+    """A strip with the shares of a whole side by side, as wide as the page."""
     total = sum(share.count for share in shares) or 1
     starts = [sum(share.count for share in shares[:number]) for number in range(len(shares))]
     scale = _STRIP_WIDTH / total

@@ -1,4 +1,4 @@
-"""The calibration of a model: how often an alert was an incident, over the model's confidence."""
+"""The calibration of a model: the share of incidents over the model's confidence."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -16,9 +16,9 @@ _WIDTH, _HEIGHT = 960.0, 230.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 44.0, 24.0
 # Events are named in three rows, so that names of close events do not overlap.
 _ROW, _ROWS, _LETTER = 14.0, 3, 7.5
-# Samples further apart than this are not joined: the metric was missing in between.
+# A line is broken between samples that are further apart than this: the metric was missing.
 _GAP_S = 180.0
-# The usual band has a value every so many seconds.
+# Seconds between two values of the usual band.
 _SLOT_S = 300.0
 _AFTER_LEAST_S = 120.0
 _BEFORE_LEAST_S, _BEFORE_MOST_S, _BEFORE_OF_AFTER = 900.0, 1_800.0, 2.0
@@ -28,7 +28,7 @@ Points = Sequence[Sequence[float]]
 
 
 class Event(NamedTuple):
-    """Something that happened `at` so many seconds after the decision."""
+    """An event of the run, `at` seconds after the decision."""
 
     at: float
     text: str
@@ -37,7 +37,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """`text` says in words what `svg` shows."""
+    """A plot; `text` is the description of `svg` in words."""
 
     title: str
     svg: Markup
@@ -133,7 +133,7 @@ def _parts(
 
 
 def _band(usual: Points, x: Scale, y: Scale) -> Iterator[Markup]:
-    # The outermost slots lie outside the plot, which ends between two of them.
+    # The plot ends between two slots, so the outermost slots lie outside it.
     places = [min(x.end, max(x.start, x.position(slot[0]))) for slot in usual]
     low, middle, high = (
         [(place, y.position(slot[column])) for place, slot in zip(places, usual, strict=True)]

@@ -8,7 +8,7 @@ Point = tuple[float, float]
 
 
 def element(tag: str, *children: Markup | str, **attributes: str | float) -> Markup:
-    """Children and attributes are escaped; numbers are rounded to a tenth.
+    """An SVG element with escaped children and attributes; numbers are rounded to a tenth.
 
     `class_` becomes `class`, and `aria_label` becomes `aria-label`.
     """
@@ -30,7 +30,7 @@ def picture(
 
 
 def label(x: float, y: float, text: str, anchor: str = "start") -> Markup:
-    """`anchor` is `start`, `middle` or `end`: the part of the text that stands at `x`."""
+    """A text; `anchor` is `start`, `middle` or `end`, the part of the text at `x`."""
     return element("text", text, class_=anchor, x=x, y=y)
 
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 def html_environment(
     folder: Path, filters: Mapping[str, Callable[..., object]], **variables: object
 ) -> Environment:
-    """`variables` can be read by every template of the folder."""
+    """Every template of the folder can read `variables`."""
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,

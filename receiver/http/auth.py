@@ -18,7 +18,7 @@ from receiver.http.tokens import Role, Token, Tokens
 _log = structlog.get_logger()
 ROLE = "x-required-role"
 _REALM = 'realm="smartcloudops"'
-# Characters of a path in the log.
+# The log has at most this many characters of a path.
 _PATH_MAX = 256
 _ALWAYS = (
     HTTPStatus.UNAUTHORIZED,
@@ -42,7 +42,7 @@ def require_role(role: Role) -> dict[str, Any]:
 class GuardedRoute(APIRoute):
     """Calls the handler only if the role of the request's token suffices.
 
-    The document shows the route's `responses`; the handler's answer is sent unchanged.
+    The handler's answer is sent unchanged; the OpenAPI document shows the route's `responses`.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:

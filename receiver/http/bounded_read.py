@@ -1,7 +1,7 @@
 """Reads the body of an HTTP response, bounded in size and in total time.
 
-The client's own timeout bounds each wait only: a server that sends a byte a second would block a
-thread for ever.
+The client's own timeout bounds only each wait: a server that sends one byte per second would block
+a thread for ever.
 """
 
 import time

@@ -28,5 +28,5 @@ class HttpMetrics:
         self._refused.labels(reason).inc()
 
     def watch(self, tokens: Tokens) -> None:
-        """Look at the file of these tokens at each scrape."""
+        """Report at each scrape whether the file of these tokens is unreadable."""
         self._tokens_unreadable.set_function(lambda: float(tokens.refresh().unreadable))

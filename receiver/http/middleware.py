@@ -18,16 +18,17 @@ from receiver.http.rate_limit import RateLimiter, client_of
 
 _log = structlog.get_logger()
 _BODY_MAX = 64 * 1024
-# A client may send the requests of this many seconds at once.
+# The burst of a client, in seconds of its rate.
 _BURST_S = 10.0
-# A health check is cheap, and must not fail because of other requests from its address.
+# Without rate limit: health checks are cheap, and other requests from their address must not fail
+# them.
 _UNLIMITED = frozenset({"/healthz"})
 ID = b"x-request-id"
-# A random prefix of the process and a number: random bytes for each request would cost more than
+# A random prefix of the process and a counter: random bytes for each request would cost more than
 # the rest of this middleware.
 _PREFIX, _NUMBERS = os.urandom(9).hex(), itertools.count()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
-# Encoded once: every request pays for them.
+# Encoded once, because every response has them.
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -103,7 +104,7 @@ class _Exchange:
         try:
             await self._middleware.forward(self._scope, receive, send_with_headers)
         except ClientDisconnect:
-            # Nobody reads an answer.
+            # The client has disconnected, so nobody reads an answer.
             return
         except Exception as error:
             answer = internal_error(error, self._scope["path"], self._request_id)
@@ -121,12 +122,12 @@ def request_id_of(scope: Scope) -> str:
 
 
 def header_of(scope: Scope, name: bytes) -> bytes:
-    """The first header of that name (in lower case), empty where there is none."""
+    """The first header with this name (in lower case), or empty bytes."""
     return next((value for key, value in scope["headers"] if key == name), b"")
 
 
 def with_headers(own: Iterable[Header], scope: Scope, request_id: str) -> list[Header]:
-    """The headers of a response with the security headers that it does not set itself."""
+    """The headers of a response, with the security headers that it lacks."""
     headers = list(own)
     names = {name for name, _ in headers}
     defaults = _HEADERS + _OVER_TLS if scope.get("scheme") == "https" else _HEADERS
@@ -142,12 +143,12 @@ def internal_error(error: Exception, path: str, request_id: str) -> Response:
 
 
 def make_rate_limiter(per_s: float) -> RateLimiter:
-    """A limiter of `per_s` requests a second and client."""
+    """A limiter of `per_s` requests per second for each client."""
     return RateLimiter(per_s=per_s, burst=max(1.0, per_s * _BURST_S), clock=time.monotonic)
 
 
 def _limited(receive: Receive) -> Receive:
-    """Raise BodyTooLargeError at the limit, whatever Content-Length says."""
+    """Raise BodyTooLargeError at the limit, independent of Content-Length."""
     received = 0
 
     async def limited() -> Message:

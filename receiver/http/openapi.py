@@ -1,4 +1,4 @@
-"""What a route says of its answers in the OpenAPI document."""
+"""The description of a route's answers in the OpenAPI document."""
 
 from typing import Any
 

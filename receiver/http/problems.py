@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: a clear line without stack trace or secrets."""
+"""Errors as RFC 9457 problem details: one line without stack trace or secrets."""
 
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +17,7 @@ _DETAIL_MAX = 1000
 
 
 class Problem(BaseModel):
-    """RFC 9457. `request_id` is the request's id in the log and in the header X-Request-ID."""
+    """An error by RFC 9457; `request_id` is also in the log and in the header X-Request-ID."""
 
     type: str = Field(examples=["about:blank"])
     title: str = Field(examples=["Conflict"])
@@ -30,8 +30,8 @@ _DESCRIPTIONS = {
     HTTPStatus.BAD_REQUEST: "The body is not JSON.",
     HTTPStatus.UNAUTHORIZED: "The request has no valid token.",
     HTTPStatus.FORBIDDEN: "The token's role does not suffice.",
-    HTTPStatus.NOT_FOUND: "Nothing has that name.",
-    HTTPStatus.CONFLICT: "Not possible in the present state; the detail names it.",
+    HTTPStatus.NOT_FOUND: "Nothing with this name exists.",
+    HTTPStatus.CONFLICT: "The present state does not allow this; the detail names it.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
     HTTPStatus.REQUEST_URI_TOO_LONG: "The path or the query is too long.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A value cannot be used; the detail names it.",
@@ -91,7 +91,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
         return _of(request, HTTPStatus.BAD_REQUEST, "the body is not JSON")
     lines = (f"{'.'.join(str(part) for part in f['loc'])}: {f['msg']}" for f in faults[:5])
     detail = " ".join("; ".join(lines).split())[:_DETAIL_MAX]
-    # The input may contain lone surrogates; the response must be UTF-8.
+    # The input is left out: it may contain lone surrogates, and the response must be UTF-8.
     detail = detail.encode("utf-8", "replace").decode()
     return _of(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 

@@ -4,15 +4,14 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
-# Bits of an IPv6 network: its owner has all its addresses, so the network counts as one client.
+# Bits of an IPv6 network, which counts as one client because one owner has all its addresses.
 _NETWORK = 64
 
 
 class RateLimiter:
-    """`per_s` requests a second in the long run, and `burst` at once, for each client.
+    """Allows each client `per_s` requests per second on average, and `burst` at once.
 
-    Beyond `max_clients`, the least recent client is forgotten. `clock` gives seconds. Not for use
-    from several threads.
+    Beyond `max_clients` it forgets the least recent client. `clock` gives seconds. Not thread-safe.
     """
 
     def __init__(
@@ -22,7 +21,7 @@ class RateLimiter:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, client: str) -> float:
-        """Count a request: 0 if it is allowed, else the seconds until one is."""
+        """Count a request. Returns 0 if it is allowed, else the seconds until the next one is."""
         now = self._clock()
         left, at = self._left.pop(client, (self._burst, now))
         left = min(self._burst, left + (now - at) * self._per_s)

@@ -1,4 +1,4 @@
-"""A path with a slash too many leads to the one without, on whatever host the client asked."""
+"""Redirects a path with a trailing slash to the path without it, on the client's host."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 
 class SlashRedirect:
-    """What a router does with a path that no route has. The location names no host."""
+    """The router's default for a path without a route. Its location has no host."""
 
     def __init__(self, router: Router) -> None:
         self._router = router

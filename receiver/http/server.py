@@ -1,4 +1,4 @@
-"""The options of uvicorn."""
+"""Builds the options of uvicorn."""
 
 import resource
 import ssl
@@ -14,7 +14,7 @@ from receiver.http.protocol import BoundedProtocol
 from receiver.settings import Settings
 
 _log = structlog.get_logger()
-# Open files that are no client's connections: databases, clients of AWS and Prometheus, the log.
+# Open files besides client connections: databases, AWS, Prometheus, the log.
 _OTHER_FILES = 256
 
 
@@ -23,9 +23,9 @@ class TlsError(Exception):
 
 
 def raise_file_limit() -> None:
-    """Allow this process as many open files as its hard limit; systemd's soft one is 1,024."""
+    """Raise this process' limit of open files to its hard limit; systemd's soft limit is 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The kernel's own maximum can be lower than a hard limit that is unlimited.
+    # With an unlimited hard limit the kernel's own maximum applies.
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -75,7 +75,7 @@ def _tls(settings: Settings) -> dict[str, Any]:
 
 
 def _check_files(names: str, settings: Settings) -> None:
-    """Load the files, as uvicorn will: its own failure would be a stack trace."""
+    """Load the files as uvicorn does, to report an error as a line instead of a stack trace."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(settings.tls_cert_file or "", settings.tls_key_file)

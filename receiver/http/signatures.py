@@ -1,4 +1,4 @@
-"""Requests that are signed with a shared secret, each accepted once.
+"""Verifies requests that are signed with a shared secret, and accepts each once.
 
 The scheme is Slack's: `v0=` and the HMAC-SHA256 of `v0:TIMESTAMP:BODY`.
 https://docs.slack.dev/authentication/verifying-requests-from-slack
@@ -22,11 +22,11 @@ _TIMESTAMP_MAX = 12
 
 
 class SignatureError(Exception):
-    """The signature is not valid; the text says why, for the log."""
+    """The signature is invalid; the text has the reason, for the log."""
 
 
 class SecretFileError(Exception):
-    """The file of a secret cannot be used; the text names it and quotes nothing of it."""
+    """A secret's file cannot be used; the text has its path and none of its content."""
 
 
 def read_secret(path: Path) -> str:
@@ -47,7 +47,7 @@ def sign(secret: str, timestamp: str, body: bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Signatures:
-    """The secret is in `file`, which is read for each request, so that it can be changed."""
+    """Checks signatures with the secret in `file`, read for each request so that it can change."""
 
     file: Path
     database: Database
@@ -66,7 +66,7 @@ class Signatures:
         self._record(expected, now)
 
     def _record(self, signature: str, now: float) -> None:
-        """In the database, so that every replica refuses a replay, also after a restart."""
+        """Record it in the database: every replica refuses a replay, even after a restart."""
         try:
             with self.database.write() as connection:
                 old = seen_requests.c.at < now - 2 * WINDOW_S

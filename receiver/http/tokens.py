@@ -33,13 +33,13 @@ from actions.atomic_file import write_atomically
 _log = structlog.get_logger()
 # Seconds for which a revoked token may still be accepted.
 _CHECK_INTERVAL_S = 1.0
-# How long people's tokens stay valid while the file is unreadable: it may hold a revocation. Long
-# enough to replace the file by hand.
+# People's tokens stay valid this long while the file is unreadable, since it may revoke one. Enough
+# time to replace the file by hand.
 PEOPLE_GRACE_S = 300.0
 
 
 class Role(StrEnum):
-    """`viewer` < `operator` < `admin`; `webhook` stands apart and may only post alerts."""
+    """`viewer` < `operator` < `admin`; `webhook` is separate and may only post alerts."""
 
     WEBHOOK = "webhook"
     VIEWER = "viewer"
@@ -47,7 +47,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def may(self, needed: "Role") -> bool:
-        """Whether this role suffices where `needed` is required."""
+        """Whether this role includes the role `needed`."""
         return self is needed or needed in _INCLUDES[self]
 
 
@@ -75,15 +75,15 @@ class Token(BaseModel):
 
 
 class TokensError(Exception):
-    """The tokens file cannot be used; the text names the file and quotes nothing of it."""
+    """The tokens file cannot be used; the text has its path and none of its content."""
 
 
 class Tokens:
     """The valid tokens. With a `path`, the file is read again soon after a change.
 
-    While the file is unusable, the tokens read before stay valid: for deliveries without end, since
-    half a file would refuse Alertmanager, for people during `PEOPLE_GRACE_S`. `clock` gives epoch
-    seconds, `monotonic` seconds that no change of the time moves.
+    While the file is unusable, the last tokens stay valid: for deliveries without limit, so that a
+    damaged file does not refuse Alertmanager, for people during `PEOPLE_GRACE_S`. `clock` gives
+    epoch seconds, `monotonic` seconds of a clock that nobody sets.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class Tokens:
     def find(self, secret: str, *, deliveries: bool = False) -> Token | None:
         """The token with this secret; None if it is unknown or expired, or the file is outdated.
 
-        With `deliveries` the caller delivers alerts, for which an outdated file still counts.
+        With `deliveries` the caller delivers alerts, and an outdated file still counts.
         """
         return self.by_digest(_digest(secret), deliveries=deliveries)
 
     def by_digest(self, digest: str, *, deliveries: bool = False) -> Token | None:
-        """The token with this SHA-256. All entries are compared: the time reveals nothing."""
+        """The token with this SHA-256. All entries are compared: the duration reveals nothing."""
         if self._monotonic() - self._checked_at >= _CHECK_INTERVAL_S:
             self.refresh()
         match = None
@@ -131,7 +131,7 @@ class Tokens:
         return since is not None and self._monotonic() - since >= PEOPLE_GRACE_S
 
     def refresh(self) -> Self:
-        """Read the file now if it has changed, without the interval between two checks."""
+        """Read the file now if it has changed, without waiting for the next check."""
         self._checked_at = self._monotonic()
         state = _state(self._path)
         if self._path is None or (state == self._read_state and not self.unreadable):
@@ -139,7 +139,7 @@ class Tokens:
         try:
             self._entries = _read(self._path)
         except TokensError as error:
-            # Tried again until it succeeds: the unread change may be a revocation.
+            # Tried again until it succeeds, because the unread change may be a revocation.
             if state != self._failed_state or not self.unreadable:
                 _log.error("tokens_unreadable", why=str(error), people_until_s=PEOPLE_GRACE_S)
             self._failed_state = state
@@ -161,7 +161,7 @@ def load(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Tokens:
-    """Raises TokensError, also where the file holds no token."""
+    """Read the tokens file. Raises TokensError, also where it has no token."""
     entries = _read(path)
     if not entries:
         raise TokensError(f"{path}: the tokens file holds no token")
@@ -222,9 +222,9 @@ def _read(path: Path) -> Sequence[Token]:
 
 
 def _write(path: Path, entries: Sequence[Token]) -> None:
-    """Replace the file atomically: a reader sees the old file or the new one, with its old rights.
+    """Replace the file atomically, with its old owner and mode; a symbolic link stays one.
 
-    A link stays a link to the file. Raises TokensError where the owner cannot be kept.
+    Raises TokensError where the owner cannot be kept.
     """
     rows = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
     data = (json.dumps(rows, indent=2) + "\n").encode()
@@ -250,7 +250,7 @@ def _keep_rights(path: Path, descriptor: int) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Serialise changes: of two at once, the first token would be lost."""
+    """Serialise changes: without it, two at once would lose the first token."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:

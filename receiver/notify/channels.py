@@ -18,7 +18,7 @@ from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
 from receiver.notify.recipients import Delivery, Recipients
 
-# Errors after which the request surely never reached the service.
+# Errors that prove that the request never reached the service.
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -27,7 +27,7 @@ _NEVER_SENT = (
     httpx.UnsupportedProtocol,
 )
 _SERVER_ERROR = 500
-# Ten thousand silences take a tenth of these bytes; the client's time-outs bound each wait.
+# Ten thousand silences take a tenth of this size.
 _BYTES_MAX, _ANSWER_WITHIN_S = 64 * 2**20, 30.0
 _EXPIRED = "expired"
 
@@ -77,7 +77,7 @@ class Channels:
     def announce(
         self, tags: Sequence[str], title: str, text: str, reached: Collection[str] = ()
     ) -> Delivery:
-        """Send to the recipients with any of the tags but those in `reached`."""
+        """Send to the recipients with any of the tags, except those in `reached`."""
         return self._recipients.announce(tags, title, text, reached)
 
     def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
@@ -96,14 +96,14 @@ class Channels:
         return _checked(_CREATED, self._call("POST", "silences", body)).silence_id
 
     def find_silences(self, comment: str) -> Sequence[str]:
-        """Ids of pending and active silences: Alertmanager's clock may be behind ours."""
+        """Ids of active silences, and of pending ones, as Alertmanager's clock may be late."""
         return [silence.id for silence in self._unexpired() if silence.comment == comment]
 
     def expire_silence(self, silence_id: str) -> None:
         try:
             self._call("DELETE", f"silence/{quote(silence_id, safe='')}")
         except MessengerError:
-            # Some versions answer with an error for a silence that expired or was deleted.
+            # Some versions return an error for a silence that expired or was deleted.
             if any(silence.id == silence_id for silence in self._unexpired()):
                 raise
 
@@ -112,7 +112,7 @@ class Channels:
         return [silence for silence in silences if silence.status.state != _EXPIRED]
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
-        """The body of a successful answer. Raises MessengerError."""
+        """Call Alertmanager's API. Returns the body of a 2xx answer. Raises MessengerError."""
         until = time.monotonic() + _ANSWER_WITHIN_S
         try:
             with self._client.stream(

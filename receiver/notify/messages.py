@@ -1,6 +1,6 @@
 """Texts of notifications about audit records.
 
-No text of an alert is included: its sender could otherwise write messages in our name.
+They contain no text of an alert, because its sender could write messages in our name.
 """
 
 from collections.abc import Collection
@@ -26,7 +26,7 @@ EVENTS: Collection[str] = (
 
 
 class MessageKind(StrEnum):
-    """Also the tag in the notification file that selects this kind; `events` selects all."""
+    """The kind of a message; it is also the recipients' tag that selects this kind."""
 
     APPROVAL_NEEDED = "approval_needed"
     ACTED = "acted"
@@ -40,7 +40,7 @@ class MessageKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """Of messages with an equal `same_as` within a short time, only the first is sent."""
+    """A message; of those with an equal `same_as` in a short time, only the first is sent."""
 
     kind: MessageKind
     title: str

@@ -1,4 +1,4 @@
-"""Sends notifications of the outbox, deduplicated and limited to a rate people can read.
+"""Sends notifications of the outbox, deduplicated and limited to a rate that people can read.
 
 Each is sent at least once: a crash between the sending and its record repeats it.
 """
@@ -24,11 +24,11 @@ from receiver.runtime.rfc3339 import rfc3339
 _log = structlog.get_logger()
 # Recipients with this tag get every notification.
 ALL = "events"
-# Of equal messages within this time only the first is sent; a summary follows after it.
+# Only the first of equal messages within this time is sent; a summary follows.
 _DEDUPLICATE_S = 300.0
-# A message that reached not everybody is sent again to the others, and counted as failed once.
+# A message that did not reach everybody is sent again to the others, and counted as failed once.
 _BACKOFF_S, _BACKOFF_MAX_S, _FAILED_AFTER = 2.0, 600.0, 3
-# A message that is sent later than this says when it happened.
+# A message that is sent later than this has the time of its event.
 _LATE_S = 600.0
 _BATCH, _SUMMARY_MAX = 50, 10_000
 _BUCKET = "all"
@@ -38,7 +38,9 @@ _PER_MINUTE = 20
 
 @dataclass
 class Notifier:
-    """Used by one thread. `announce(tags, title, text, reached)` sends to all but `reached`.
+    """Sends messages; not thread-safe.
+
+    `announce(tags, title, text, reached)` sends to all but `reached`.
 
     `public_url` is the console's address for links; `clock` gives epoch seconds.
     """
@@ -66,7 +68,7 @@ class Notifier:
             outbox.add(connection, message, record.at)
 
     def on_idle(self) -> None:
-        """Send what is due, and at most every 5 minutes a summary of what is held back."""
+        """Send due messages, and at most every 5 minutes a summary of those held back."""
         now = self.clock()
         with self.database.read() as connection:
             due = outbox.due(connection, now, _BATCH)
@@ -113,7 +115,9 @@ class Notifier:
         self._summary_at = now + _DEDUPLICATE_S
         counts = Counter(message.kind for message in held)
         counted = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        text = "\n".join(filter(None, (f"Not sent one by one: {counted}", self.public_url)))
+        text = "\n".join(
+            filter(None, (f"Summary of messages that were held back: {counted}", self.public_url))
+        )
         tags = [*map(str, sorted(counts)), ALL]
         delivery = self.announce(tags, "SmartCloudOps: similar notifications", text, ())
         if delivery.failures:

@@ -1,6 +1,6 @@
-"""Messages to people on disk, stored in the transaction of what they are about.
+"""Messages to people, stored in the transaction that handles their audit record.
 
-The sender removes nothing before it was sent, so a crash repeats a message and loses none.
+The sender marks a message only after it was sent, so a crash repeats a message and loses none.
 """
 
 import json
@@ -13,13 +13,13 @@ from ulid import ULID
 from receiver.db.tables import outbox
 from receiver.notify.messages import Message, MessageKind
 
-# An older message is no news: it is not sent, and a sent one is deleted.
+# An older message is out of date: it is not sent, and a sent one is deleted.
 AGE_MAX_S = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMessage:
-    """`reached` are the recipients that have it."""
+    """A message on disk; `reached` are the recipients that have it."""
 
     id: str
     created_at: float
@@ -48,7 +48,7 @@ def add(connection: Connection, message: Message, at: float) -> None:
 
 
 def is_repeat(connection: Connection, message: Message, since: float) -> bool:
-    """Whether an equal message was stored since then."""
+    """Whether an equal message was stored since `since`."""
     same = (outbox.c.same_as == json.dumps(message.same_as), outbox.c.created_at >= since)
     return connection.execute(select(outbox.c.id).where(*same).limit(1)).first() is not None
 
@@ -65,7 +65,7 @@ def held(connection: Connection, limit: int) -> Sequence[StoredMessage]:
 
 
 def sent_keys(connection: Connection, since: float) -> set[str]:
-    """`same_as` of the messages that were sent one by one since then."""
+    """`same_as` of the messages that were sent singly since `since`."""
     query = select(outbox.c.same_as).where(outbox.c.sent_at >= since, outbox.c.held.is_(False))
     return set(connection.scalars(query))
 
@@ -90,7 +90,7 @@ def retry(
 
 
 def prune(connection: Connection, now: float) -> int:
-    """Delete old messages; how many of them were never sent."""
+    """Delete old messages. Returns the number that were never sent."""
     old = outbox.c.created_at < now - AGE_MAX_S
     unsent = connection.execute(delete(outbox).where(old, outbox.c.sent_at.is_(None))).rowcount
     connection.execute(delete(outbox).where(old))

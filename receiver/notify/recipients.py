@@ -1,7 +1,7 @@
 """Recipients of notifications, through Apprise.
 
 Apprise logs lines of its file with their secrets, and its plug-ins log addresses that are secrets:
-its log records are kept out of ours. https://github.com/caronc/apprise/wiki/config
+none of its log records enter the service's log. https://github.com/caronc/apprise/wiki/config
 """
 
 import logging
@@ -25,7 +25,7 @@ class NotifyFileError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """The recipients that have the message now; `failures` says why others do not, or is empty."""
+    """The recipients that have the message; `failures` has the causes for all others."""
 
     reached: frozenset[str] = frozenset()
     failures: str = ""
@@ -44,14 +44,14 @@ class _WarningCounter(logging.Handler):
 class Recipients:
     """The recipients of an Apprise configuration file, by tag; none without a file.
 
-    A file with any unusable line is refused: a recipient lost to a typing error would be missed
-    only in an emergency. Raises NotifyFileError.
+    A file with an unusable line is refused: otherwise a typing error would be noticed only in an
+    emergency. Raises NotifyFileError.
     """
 
     def __init__(self, path: Path | None, *, timeout_s: float = 20.0) -> None:
         self._timeout_s = timeout_s
-        # No templates: only the settings read environment variables. No redirects: the file names
-        # each address that is called.
+        # Without templates, so that only the settings read environment variables; without
+        # redirects, so that only addresses in the file are called.
         asset = apprise.AppriseAsset(
             app_id="SmartCloudOps", app_url="", allow_templates=False, http_redirects=False
         )
@@ -78,14 +78,14 @@ class Recipients:
         if not result:
             failed = [_failure(attempt) for attempt in result.results if not attempt]
             reason = ", ".join(failed) or "it could not be sent"
-            # Some may have it, and a recipient whose answer was lost may have it too.
+            # `sent`: some recipients may have the message, even one whose answer was lost.
             text = f"not every recipient tagged {tag!r} was notified: {reason}"
             raise MessengerError(text, sent=bool(result.results))
 
     def announce(
         self, tags: Sequence[str], title: str, text: str, reached: Collection[str]
     ) -> Delivery:
-        """Send to the recipients with any of the tags but those in `reached`; there may be none."""
+        """Send to the recipients, if any, with any of the tags, except those in `reached`."""
         waiting = apprise.Apprise(asset=self._apprise.asset)
         for recipient in self._apprise.find(tag=list(tags)):
             if _identity(recipient) not in reached:
@@ -113,12 +113,12 @@ class Recipients:
         log, warnings = logging.getLogger("apprise"), _WarningCounter()
         log.propagate = False
         log.setLevel(logging.WARNING)
-        # It logs the path of each request, which is the secret of a webhook.
+        # Silenced: it logs the path of each request, which is a webhook's secret.
         logging.getLogger("urllib3").setLevel(logging.WARNING)
         log.addHandler(warnings)
         try:
             config = apprise.AppriseConfig(asset=asset, recursion=1)
-            # A name with a character that means something in an address must be quoted.
+            # A name with a character that is special in an address must be quoted.
             config.add(f"file://{quote(str(path.absolute()))}")
             self._apprise.add(config)
             recipients = len(self._apprise)
@@ -132,12 +132,12 @@ class Recipients:
 
 
 def _identity(recipient: Any) -> str:
-    """As `NotifyResult` names it, without the secrets of its address."""
+    """The recipient's name as in `NotifyResult`, without the secrets of its address."""
     return str(recipient.url_id() or recipient.url(privacy=True))
 
 
 def _failure(result: apprise.NotifyResult) -> str:
-    """The service's name and HTTP status; the rest of its log may hold secrets."""
+    """The service's name and HTTP status; the rest of its log may contain secrets."""
     codes = [match[1] for entry in result.logs() if (match := _STATUS.search(entry.message))]
     status = f"answered {codes[-1]}" if codes else result.status.name.lower()
     return f"{result.name} {status}"

@@ -16,7 +16,7 @@ from receiver.webhook.inbox import Inbox
 
 
 class TracingError(Exception):
-    """Traces are configured, and a package for them is not installed; the text names it."""
+    """Traces are configured, but a package for them is missing; the text names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class NotifyTasks:
     clock: Callable[[], float]
 
     def make(self) -> Iterator[AuditTail | UnhandledAlerts]:
-        """Raises TracingError."""
+        """The tail that exports traces. Raises TracingError."""
         settings = self.settings
         public_url = None if settings.public_url is None else str(settings.public_url)
         yield UnhandledAlerts(
@@ -61,7 +61,7 @@ class NotifyTasks:
 
 def _tracing_tail(otlp_url: str, database: Database) -> AuditTail:
     try:
-        # Imported by name: its packages are installed only with the extra `otel`.
+        # Imported by name, because its packages are installed only with the extra `otel`.
         tracing = importlib.import_module("receiver.notify.tracing")
     except ImportError as error:
         hint = f"{error.name} is missing: pip install 'smartcloudops[otel]'"

@@ -1,7 +1,7 @@
-"""Exports one trace a run, from the webhook to the verified recovery, over OTLP.
+"""Exports one trace for each run, from the webhook to the verified recovery, over OTLP.
 
-Spans are built from the records once the run has ended, so that nothing is measured twice, a crash
-splits no trace, and a collector that is down blocks no run. The trace's id is the run's.
+Spans are built from the records after the run has ended, so that a crash splits no trace and a
+collector that is down blocks no run. The trace's id is the run's.
 """
 
 import hashlib
@@ -40,18 +40,18 @@ class Exporter(Protocol):
     """Sends spans."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send the spans; the result says whether they arrived."""
+        """Send the spans. Returns whether they arrived."""
         ...
 
 
 def otlp(url: str) -> Exporter:
-    """An exporter to a collector's endpoint, such as http://collector:4318/v1/traces."""
+    """An exporter to a collector's endpoint, for example http://collector:4318/v1/traces."""
     return OTLPSpanExporter(endpoint=url, timeout=_TIMEOUT_S)
 
 
 @dataclass(frozen=True)
 class _Span:
-    """Times are epoch seconds."""
+    """One span; times are epoch seconds."""
 
     name: str
     begun: float
@@ -63,7 +63,7 @@ class _Span:
 
 @dataclass
 class TraceExporter:
-    """Exports a trace for each ended run. Used by one thread."""
+    """Exports a trace for each ended run, from one thread."""
 
     exporter: Exporter
     _waiting: list[ReadableSpan] = field(default_factory=list, init=False)
@@ -85,7 +85,7 @@ class TraceExporter:
             self._waiting += self._spans(run, steps, transitions)
 
     def on_idle(self) -> None:
-        """Export the collected spans; spans that do not arrive are lost, and logged."""
+        """Export the collected spans. Spans that do not arrive are logged and dropped."""
         spans, self._waiting = self._waiting, []
         if spans and self.exporter.export(spans) is not SpanExportResult.SUCCESS:
             _log.warning("traces_lost", spans=len(spans))

@@ -1,4 +1,4 @@
-"""Reports alerts that still fire though their runs have ended without remedy: people take over."""
+"""Reports to people the alerts that still fire although their runs ended without remedy."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ _EVERY_S = 10.0
 _BATCH = 500
 # People are reminded as often as Alertmanager reminds them by default.
 _AGAIN_S = 4 * 3600.0
-# A longer name is no alert's name, but a sender's text.
+# A longer name may be a text that its sender wants people to read.
 _NAME_MAX = 100
 _REASONS_MOST = 3
 _WITHOUT_REMEDY = frozenset(State) - IN_FLIGHT - {State.SUCCEEDED, State.RESOLVED, State.CANCELLED}
@@ -31,7 +31,7 @@ _WITHOUT_REMEDY = frozenset(State) - IN_FLIGHT - {State.SUCCEEDED, State.RESOLVE
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """`where` is the group of the alert, or its target; `end` the run's refusal, or its state."""
+    """One run; `where` is the alert's group or target, `end` the run's refusal or state."""
 
     id: str
     alertname: str
@@ -41,7 +41,7 @@ class _Run:
 
 @dataclass(kw_only=True)
 class UnhandledAlerts:
-    """Stores one message for each alert name and group that is unhandled for `after_s` seconds."""
+    """Stores one message for each alert name and group that was unhandled for `after_s` seconds."""
 
     database: Database
     inbox: Inbox
@@ -62,7 +62,7 @@ class UnhandledAlerts:
         self._periodic.stop()
 
     def run_once(self) -> None:
-        """Report what is unhandled now; a failure is logged, and the next interval tries again."""
+        """Report the unhandled alerts; a failure is logged, and the next interval tries again."""
         try:
             self.report()
         except Exception:
@@ -107,7 +107,7 @@ def _without_remedy(connection: Connection, run_ids: Sequence[str]) -> Iterator[
     query = select(*columns, runs.c.state, runs.c.refusal).where(
         runs.c.id.in_(run_ids),
         runs.c.state.in_(_WITHOUT_REMEDY),
-        # An alert that no verdict was asked for may be true.
+        # An alert without a verdict may be true.
         runs.c.refusal.is_distinct_from(Reason.VERDICT_REFUTED),
     )
     for row in connection.execute(query.order_by(runs.c.id)):

@@ -1,6 +1,6 @@
-"""The YAML of a playbook's tests: what each one gives, and the decision that it expects.
+"""The YAML of a playbook's tests: the input of each test, and the decision that it expects.
 
-Everything that a test leaves out is as on a day without incidents.
+Input that a test leaves out has the values of a day without incidents.
 """
 
 from typing import Annotated, Any, Literal
@@ -42,7 +42,7 @@ Expansion = dict[str, Annotated[str, AfterValidator(_expands)]]
 class SeriesInput(_Part):
     """Metrics by role (see docs/model.md), in promtool's notation, up to the alert.
 
-    `recent` has a sample each 15 s, `history` each 5 minutes, and `peers` each 30 s, the same for
+    `recent` has a sample every 15 s, `history` every 5 minutes, and `peers` every 30 s, equal for
     each peer.
     """
 
@@ -54,7 +54,7 @@ class SeriesInput(_Part):
 class Fleet(_Part):
     """The group as AWS shows it: `size` members in three zones, the alert's instance first.
 
-    `out` of them do not serve, and `alerting` of them have an alert, with the alert's own.
+    `out` of them do not serve, and `alerting` of them have an alert, the alert's instance included.
     `versions` and `zones` name the launch-template version and zone of each, in order. `known` is
     false where AWS does not answer.
     """
@@ -76,7 +76,7 @@ class Fleet(_Part):
 
 
 class RecordsInput(_Part):
-    """Our own records: the seconds left of a cooldown, and the attempts of the last hour."""
+    """The service's records: the seconds left of a cooldown, and the attempts of the last hour."""
 
     mode: Mode = Mode.AUTO
     paused: bool = False
@@ -100,7 +100,7 @@ class Expected(_Part):
 
 
 class TestCase(_Part):
-    """With `series` the model gives the verdict, otherwise it is `verdict`."""
+    """One test; with `series` the model gives the verdict, otherwise it is `verdict`."""
 
     name: str
     alert: dict[str, str]

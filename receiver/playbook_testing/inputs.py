@@ -1,4 +1,4 @@
-"""Builds what a decision reads from a playbook's test, in place of Prometheus, AWS and records."""
+"""Builds a decision's input from a playbook's test, in place of Prometheus, AWS and records."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -30,7 +30,7 @@ _ZONES = "abc"
 
 
 def guard_input(case: TestCase, playbooks: Playbooks, judge: Judge) -> GuardInput:
-    """All that the decision of a test reads; `judge` is the model."""
+    """The whole input of a test's decision; `judge` is the model."""
     matching = playbooks.matching(case.alert)
     return GuardInput(
         trigger=Trigger(run_id="0" * 26, labels=case.alert, starts_at=_NOW - 30, malformed=None),
@@ -128,7 +128,7 @@ def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
 def _group(name: str, fleet: Fleet, instance_id: str) -> Group:
     ids = [instance_id or "i-00000000000000000"]
     ids += [f"i-{number:017x}" for number in range(1, fleet.size)]
-    # Members that are out come last: the alert's own instance serves, as far as AWS knows.
+    # Members that are out come last, so that the alert's own instance serves according to AWS.
     members = {
         instance_id: Member(
             id=instance_id,

@@ -1,7 +1,7 @@
-"""Unit tests for playbooks, in YAML: for an alert and its circumstances, the decision expected.
+"""Unit tests for playbooks, in YAML: an alert and its circumstances, and the expected decision.
 
-Like `promtool test rules`: the decision is the real one, and neither Prometheus nor AWS is asked;
-the test contains their answers.
+As in `promtool test rules`, the code under test is the real one. The test contains the answers of
+Prometheus and AWS, so neither is called.
 """
 
 from collections.abc import Iterator, Sequence

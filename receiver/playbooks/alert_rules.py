@@ -20,7 +20,7 @@ from receiver.playbooks.promql_measure import (
 
 @dataclass(frozen=True, kw_only=True)
 class AlertRule:
-    """`labels` are those that the rule itself sets; `expr` is parsed."""
+    """An alerting rule; `labels` are those that the rule sets, `expr` is parsed."""
 
     name: str
     labels: Mapping[str, str]
@@ -29,21 +29,21 @@ class AlertRule:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertRules:
-    """`records` are the recorded expressions by name; `findings` say what could not be read."""
+    """The rules of a folder; `records` are recorded expressions by name, `findings` its errors."""
 
     alerts: Sequence[AlertRule]
     records: Mapping[str, Any]
     findings: Sequence[Finding]
 
     def scopes(self) -> Mapping[str, Scope]:
-        """Of each record. Records of records are followed in the order of the files."""
+        """The scope of each record. Records of records are resolved in the order of the files."""
         scopes: dict[str, Scope] = {}
         for name, expr in self.records.items():
             scopes[name] = MeasureReader(records=scopes, of_rule=True).scope(expr)
         return scopes
 
     def metrics_behind(self, expr: Any) -> set[str]:
-        """Metrics that an expression reads, by itself or through records."""
+        """Metrics that an expression reads, directly or through records."""
         names = metric_names(expr)
         for _ in self.records:
             more = {
@@ -58,7 +58,7 @@ class AlertRules:
 
 
 def load_rules(folder: Path) -> AlertRules:
-    """All `*.yml` and `*.yaml` files of the folder."""
+    """Load all `*.yml` and `*.yaml` files of the folder."""
     alerts: list[AlertRule] = []
     records: dict[str, Any] = {}
     findings: list[Finding] = []

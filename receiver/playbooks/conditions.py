@@ -2,8 +2,7 @@
 
 The language is a subset of rule-engine's (https://zerosteiner.github.io/rule-engine/), type-checked
 when a playbook is loaded. It is three-valued here: an expression that reads an unknown fact is
-neither true nor false, whatever operators surround it. A missing label is the empty string, as in a
-matcher.
+unknown, with any operators around it. A missing label is the empty string, as in a matcher.
 """
 
 import re
@@ -17,8 +16,8 @@ from rule_engine.errors import EngineError
 
 _LENGTH_MAX = 1000
 _LABEL = re.compile(r"""\blabels\s*\[\s*["'](\w+)""")
-# All tokens of a condition. The rest of the language can take for ever on hostile values, such as
-# those of a label: regular expressions, powers, shifts, loops, 1e999999.
+# All tokens of a condition. The rest of the language (regular expressions, powers, shifts, loops,
+# 1e999999) can take for ever on hostile values, such as a label's.
 _TOKEN = re.compile(
     r"""\s | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [A-Za-z_]\w*
       | \d{1,15}(?:\.\d{1,15})?(?![\w.]) | [=!<>]= | <(?!<) | >(?!>) | \*(?!\*)
@@ -26,13 +25,12 @@ _TOKEN = re.compile(
     re.ASCII | re.VERBOSE,
 )
 _FORBIDDEN = frozenset({"ceiling", "floor", "for", "to_int"})
-# Arithmetic raises these on a fact that is not a number, and on a label that is read as a number
-# and is not one: "007" is a SyntaxError.
+# Arithmetic raises these on a fact or label that is not a number: "007" is a SyntaxError.
 _FAULTS = (EngineError, ArithmeticError, RecursionError, SyntaxError, TypeError, ValueError)
 
 
 class ConditionError(ValueError):
-    """An invalid condition; the text says why."""
+    """An invalid condition; the text has the reason."""
 
 
 class _UnknownFactError(Exception):
@@ -41,7 +39,7 @@ class _UnknownFactError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictFacts:
-    """`answer` is "confirmed" or "undecided": a refuted alert is refused before.
+    """`answer` is "confirmed" or "undecided": a refuted alert is refused earlier.
 
     `kind` is the kind of fault that a confirmed incident looks like (see FaultKind
     in models.inference.parameters).
@@ -60,7 +58,7 @@ class GroupFacts:
     `peers` counts the members whose metrics could be compared, `peers_moved` those whose metrics
     moved in the same way. `one_zone` and `one_version`: several members alert, all of them in the
     same zone or of the same launch-template version, and members of other zones or versions do not.
-    `storm`: so many alert that no single instance is touched.
+    `storm`: so many alert that the service acts on no single instance.
     """
 
     name: str | None
@@ -111,7 +109,7 @@ _TYPES = {str: DataType.STRING, float: DataType.FLOAT, bool: DataType.BOOLEAN}
 
 
 def _known(facts: object, name: str) -> object:
-    """An unknown fact ends the evaluation: in the language, `not None` would be true."""
+    """The fact. Raises if it is unknown, because in the language `not None` would be true."""
     value = getattr(facts, name)
     if value is None:
         raise _UnknownFactError(name)
@@ -128,7 +126,7 @@ def _schema(section: type) -> Any:
 
 
 def _resolve(owner: object, name: str) -> object:
-    """An attribute of an expression whose type is only known when it is evaluated."""
+    """Resolve an attribute of an expression whose type is unknown before the evaluation."""
     if isinstance(owner, Mapping):
         return owner[name]
     if isinstance(owner, Facts):
@@ -161,7 +159,7 @@ class Condition:
         return self.text
 
     def evaluate(self, facts: Facts) -> bool | None:
-        """Whether it holds; None if it reads an unknown fact."""
+        """Whether the condition is true; None if it reads an unknown fact."""
         try:
             # A missing label is the empty string, as in a matcher.
             labels = dict.fromkeys(_LABEL.findall(self.text), "") | dict(facts.labels)

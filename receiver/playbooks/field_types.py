@@ -14,7 +14,7 @@ from receiver.playbooks.matchers import Matcher, parse
 from receiver.playbooks.placeholders import check_placeholders
 
 _PERCENT = re.compile(r"(\d{1,2}|100)%")
-# A longer duration is a mistake, and a time that far ahead cannot be represented.
+# A longer duration is a mistake, and a later time could not be represented.
 _LONGEST_S = 31 * 86_400.0
 
 

@@ -16,7 +16,7 @@ _EXACT = ("asg", False, True)
 
 
 class ScopeError(Exception):
-    """A malformed region, account or group; the text says which."""
+    """A malformed region, account or group; the text has its name and value."""
 
 
 def narrowed_policy(
@@ -57,7 +57,7 @@ def _steps(playbook: Playbook) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _named(playbooks: Playbooks) -> Collection[str]:
-    """The groups that the playbooks name; nothing if a playbook names none, and so means any.
+    """The groups that the playbooks name; empty if one of them names none and so means any.
 
     Only a matcher of `asg` that is neither a pattern nor a negation names a group.
     """

@@ -1,7 +1,7 @@
 """Loads the playbooks of a folder of YAML files.
 
-Every fault of a file is reported with its line. A folder with a fault is not used at all: some of
-its playbooks would match other alerts than all of them.
+Every fault of a file is reported with its line. A folder with a fault is refused as a whole: a part
+of its playbooks would match other alerts.
 """
 
 from collections import defaultdict
@@ -32,7 +32,7 @@ class Finding:
 
 
 class InvalidPlaybooksError(Exception):
-    """The folder cannot be used; `findings` say why, file by file."""
+    """The folder cannot be used; `findings` has the faults of each file."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)))
@@ -46,26 +46,26 @@ class Playbooks:
     items: Sequence[Playbook]
 
     def matching(self, labels: Mapping[str, str]) -> Sequence[Playbook]:
-        """Playbooks whose matchers all fit. Several are ambiguous, and the caller must refuse."""
+        """Playbooks whose matchers all match. If there are several, the caller must refuse."""
         alertname = labels.get("alertname", "")
         indices = sorted((*self._by_alert.get(alertname, ()), *self._by_alert.get(None, ())))
         return [self.items[index] for index in indices if self.items[index].matches(labels)]
 
     @cached_property
     def _by_alert(self) -> Mapping[str | None, Sequence[int]]:
-        """Indices of the playbooks for a single alert name, by it; of all others under None."""
+        """Indices of the playbooks by their single alert name; those without one under None."""
         indices: defaultdict[str | None, list[int]] = defaultdict(list)
         for index, playbook in enumerate(self.items):
             indices[playbook.alertname].append(index)
         return dict(indices)
 
     def named(self, name: str) -> Sequence[Playbook]:
-        """The playbook of that name, or nothing."""
+        """The playbook with this name, or None."""
         return [playbook for playbook in self.items if playbook.name == name]
 
 
 def load(folder: Path) -> Playbooks:
-    """All `*.yaml` files of the folder. Raises InvalidPlaybooksError with every fault."""
+    """Load all `*.yaml` files of the folder. Raises InvalidPlaybooksError with every fault."""
     if not folder.is_dir():
         message = "no such folder; set SMARTCLOUDOPS_PLAYBOOKS to the folder of playbooks"
         raise InvalidPlaybooksError([Finding(file=folder, line=1, message=message)])
@@ -95,7 +95,7 @@ def load(folder: Path) -> Playbooks:
 
 
 def load_file(file: Path) -> tuple[Playbook | None, Lines, list[Finding]]:
-    """The playbook of a file, or None, with the file's lines and its faults."""
+    """Load a file. Returns its playbook or None, its lines and its faults."""
     try:
         value, lines = read(file)
     except YamlError as error:
@@ -108,7 +108,7 @@ def load_file(file: Path) -> tuple[Playbook | None, Lines, list[Finding]]:
 
 
 def _wrong_parameters(file: Path, lines: Lines, playbook: Playbook) -> Iterator[Finding]:
-    """Parameters that their action does not take."""
+    """Findings of parameters that an action does not accept."""
     parts: list[tuple[tuple[str | int, ...], str, Mapping[str, Any]]] = []
     for number, step in enumerate(playbook.steps):
         parts.append((("steps", number), step.action, step.params))
@@ -136,7 +136,7 @@ def findings(
         path = (*prefix, *fault["loc"])
         name = str(path[-1] if fault["type"] == "missing" else lines.named(path))
         line = lines.of(path)
-        # A value that fits none of several types is a single fault.
+        # A value that fits none of several types counts as one fault.
         if (line, name) not in seen:
             seen.add((line, name))
             message = fault["msg"].removeprefix("Value error, ")

@@ -1,7 +1,7 @@
 """Alertmanager's matchers: `alertname="HighCPU"`, `severity=~"warning|critical"`.
 
 Syntax: https://prometheus.io/docs/alerting/latest/configuration/#matcher. Regular expressions are
-RE2, as Alertmanager's are: anchored, and linear in the text, whatever a label holds.
+RE2, as in Alertmanager: anchored, and linear in the length of a label.
 """
 
 import re
@@ -18,7 +18,7 @@ _ESCAPES = {"\\n": "\n", '\\"': '"', "\\\\": "\\"}
 
 
 class MatcherError(ValueError):
-    """An invalid matcher; the text says why."""
+    """An invalid matcher; the text has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Matcher:
     def matches_value(self, text: str) -> bool:
         if self._pattern is None:
             return (text == self.value) is self.is_equal
-        # RE2 reads UTF-8: a text that cannot be encoded is matched with question marks in it.
+        # RE2 reads UTF-8: characters that cannot be encoded are matched as question marks.
         fits = self._pattern.fullmatch(text.encode("utf-8", "replace").decode()) is not None
         return fits is self.is_equal
 
@@ -76,5 +76,5 @@ def parse(text: str) -> Matcher:
 
 
 def _unescaped(escape: re.Match[str]) -> str:
-    # As Alertmanager does: an unknown escape stays unchanged (\d of a regular expression).
+    # As in Alertmanager, an unknown escape stays unchanged (\d of a regular expression).
     return _ESCAPES.get(escape[0], escape[0])

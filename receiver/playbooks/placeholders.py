@@ -4,8 +4,8 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-# The known placeholders, each with the value that stands for it while a playbook is checked. None
-# of them is the text of a label, which anyone who can fire an alert may choose.
+# The known placeholders, each with an example that `check` uses. None of them is a label's text,
+# which anyone who can fire an alert may choose.
 EXAMPLES = {
     "instance_id": "i-0123456789abcdef0",
     "asg": "web-asg",
@@ -15,10 +15,7 @@ EXAMPLES = {
 
 
 def check_placeholders(value: object) -> object:
-    """The value as it is, if its texts at any depth use known placeholders only.
-
-    Raises ValueError.
-    """
+    """Return the value. Raises ValueError for an unknown placeholder at any depth."""
     if isinstance(value, str):
         template = string.Template(value)
         if not template.is_valid() or set(template.get_identifiers()) - EXAMPLES.keys():

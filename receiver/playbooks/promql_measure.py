@@ -1,7 +1,7 @@
-"""What a PromQL expression measures, and whose values it speaks of. Only its shape is read.
+"""The measure and the scope of a PromQL expression.
 
-Two expressions measure the same where metric, matchers, functions and window are the same. A window
-of up to a minute counts as now.
+Only the syntax is compared: two expressions measure the same if metric, matchers, functions and
+window are equal. A window of up to a minute counts as now.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,10 +28,10 @@ from promql_parser import (
 from receiver.playbooks.placeholders import EXAMPLES
 
 _NOW_S = 60.0
-# Over the series of a single instance these give the same answer.
+# Over the series of a single instance these return the same value.
 _FOLDS = frozenset({"sum", "min", "max", "avg", "group"})
 _OVER_TIME = frozenset({"avg_over_time", "max_over_time", "min_over_time", "last_over_time"})
-# Labels that say whose series it is, not which measure.
+# Labels that identify the target of a series, not the measure.
 _PLACES = frozenset({"instance_id", "instance", "asg", "az", "region"})
 _HOSTS = frozenset({"instance_id", "instance"})
 Measure: TypeAlias = tuple[Any, ...]
@@ -42,7 +42,7 @@ class PromqlError(ValueError):
 
 
 class Scope(StrEnum):
-    """Whose values an expression speaks of, the narrowest first."""
+    """The targets whose values an expression reads, the narrowest scope first."""
 
     INSTANCE = "instance"
     GROUP = "group"
@@ -50,7 +50,7 @@ class Scope(StrEnum):
 
 
 def parse(text: str) -> Any:
-    """The expression. Raises PromqlError."""
+    """Parse the expression. Raises PromqlError."""
     try:
         return promql_parser.parse(text)
     except ValueError as error:
@@ -63,7 +63,7 @@ def metric_names(expr: Any) -> set[str]:
 
 
 def number_of(expr: Any) -> float | None:
-    """The value of an expression of numbers alone."""
+    """The value of an expression that consists of numbers."""
     match expr:
         case NumberLiteral():
             return float(expr.val)
@@ -102,7 +102,7 @@ def _selectors(expr: Any) -> Iterator[VectorSelector]:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureReader:
-    """Reads expressions of alert rules, or those of a playbook about the target of its examples.
+    """Reads expressions of alert rules, or of a playbook with example targets.
 
     `records` are the scopes of recorded metrics.
     """
@@ -111,7 +111,7 @@ class MeasureReader:
     of_rule: bool
 
     def scope(self, expr: Any) -> Scope:
-        """The narrowest scope among its parts."""
+        """The narrowest scope of the expression's parts."""
         match expr:
             case VectorSelector():
                 scope = self._scope_of_selector(expr)
@@ -155,7 +155,7 @@ class MeasureReader:
         return Scope.GROUP if by_group else Scope.FLEET
 
     def measure(self, expr: Any) -> Measure:
-        """Equal for expressions that measure the same of their scope."""
+        """The measure; it is equal for expressions that measure the same in their scope."""
         match expr:
             case VectorSelector():
                 measure = _series(expr, 0.0)

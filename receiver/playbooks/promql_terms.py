@@ -1,4 +1,4 @@
-"""PromQL read as a disjunction of conjunctions: the terms that must hold for it to be true."""
+"""Reads PromQL as a disjunction of conjunctions of terms."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ from receiver.playbooks.promql_measure import (
     number_of,
 )
 
-# More alternatives than any rule has: a longer one is not read.
+# No real rule has as many alternatives; an expression with more is refused.
 _ALTERNATIVES_MAX = 256
 _COMPARISONS = frozenset({"==", "!=", ">", ">=", "<", "<="})
 _REVERSED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
@@ -23,7 +23,7 @@ _WRAPPERS = frozenset({"sort", "sort_desc", "scalar", "vector", "label_replace"}
 
 @dataclass(frozen=True)
 class Term:
-    """A condition on a measure; without `op`, that it has a value at all."""
+    """A condition on a measure; without `op`, the condition that it has a value."""
 
     measure: Measure
     scope: Scope
@@ -33,7 +33,7 @@ class Term:
     text: str = field(default="", compare=False)
 
     def implies(self, other: "Term") -> bool:
-        """Whether the other one holds wherever this one does, as far as the shape shows."""
+        """Whether this term implies the other, as far as the syntax shows."""
         if (self.measure, self.scope, self.negated) != (other.measure, other.scope, other.negated):
             return False
         if self.negated or (self.op, self.value) == (other.op, other.value):
@@ -68,7 +68,7 @@ class TermReader(MeasureReader):
     """Reads the terms of conditions."""
 
     def alternatives(self, expr: Any) -> Alternatives:
-        """The conjunctions of which one holds where the expression is true. Raises PromqlError."""
+        """The conjunctions, one of which holds if the expression is true. Raises PromqlError."""
         match expr:
             case ParenExpr():
                 result = self.alternatives(expr.expr)
@@ -98,7 +98,7 @@ class TermReader(MeasureReader):
             case "+" if _is_condition(expr.lhs):
                 result = self._of_sum(expr)
             case ">" if number_of(expr.rhs) == 0 and _is_count(expr.lhs):
-                # `count(x) > 0` says that there is an x.
+                # `count(x) > 0` means that x has a value.
                 result = self.alternatives(_bare(expr.lhs).expr)
             case op if op in _COMPARISONS:
                 result = [frozenset({self._comparison(expr, op)})]
@@ -126,7 +126,7 @@ class TermReader(MeasureReader):
 
 
 def either_with(left: Alternatives, right: Alternatives) -> Alternatives:
-    """Each alternative of the one together with each of the other. Raises PromqlError."""
+    """Each alternative of `left` combined with each of `right`. Raises PromqlError."""
     if len(left) * len(right) > _ALTERNATIVES_MAX:
         raise PromqlError("has too many alternatives to be compared")
     return [terms | more for terms in left for more in right]

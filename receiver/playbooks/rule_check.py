@@ -1,6 +1,6 @@
-"""Compares playbooks with the alert rules that they match: a re-check implies its rule.
+"""Compares playbooks with the alert rules that they match: each re-check must imply its rule.
 
-A re-check that is weaker than its rule confirms alerts that Prometheus would not send: somebody
+A re-check that is weaker than its rule confirms alerts that Prometheus would not send: an attacker
 with the webhook's token could then have a healthy host terminated.
 """
 
@@ -38,7 +38,7 @@ class _File:
 
 
 def check_rules(folder: Path, rules: AlertRules) -> RuleCheck:
-    """Hold each playbook of the folder against its rules. Faulty playbooks are left out."""
+    """Compare each playbook of the folder with its rules. Faulty playbooks are left out."""
     findings, warnings = list(rules.findings), list[Finding]()
     for path in sorted(folder.glob("*.yaml")):
         playbook, lines, _ = load_file(path)
@@ -96,7 +96,7 @@ def _recheck_findings(
 
 
 def _lacking(terms: frozenset[Term], required: Sequence[tuple[str, frozenset[Term]]]) -> list[str]:
-    """What the nearest alternative of the rules demands and the re-check's terms do not."""
+    """The terms of the rules' closest alternative that the re-check's terms do not imply."""
     missing: list[tuple[int, int, list[str]]] = []
     for name, needed in required:
         absent = sorted(term.text for term in needed if not any(own.implies(term) for own in terms))
@@ -110,7 +110,7 @@ def _lacking(terms: frozenset[Term], required: Sequence[tuple[str, frozenset[Ter
 def _verify_warnings(
     file: _File, matched: Sequence[AlertRule], rules: AlertRules
 ) -> Iterator[Finding]:
-    """Each `verify` that shows neither what the alert was about nor how its target is."""
+    """A warning for each `verify` that reads neither the alert's series nor its target."""
     about: set[str] = set()
     for rule in matched:
         about |= rules.metrics_behind(rule.expr)

@@ -1,4 +1,4 @@
-"""What a playbook may contain: the alerts it matches, its mode, limits, steps and verification."""
+"""The schema of a playbook: the alerts it matches, its mode, limits, steps and verification."""
 
 import hashlib
 from collections.abc import Mapping
@@ -53,8 +53,8 @@ class BeforeStep(_Part):
 class Step(_Part):
     """A rung of the ladder: the first remaining step whose `when` holds is taken.
 
-    `ask`: a person must approve it, whatever the mode. The actions of `before` run right before it,
-    and are rolled back when the run ends. `verify` replaces the playbook's own.
+    `ask`: a person must approve it in every mode. The actions of `before` run right before it, and
+    are rolled back when the run ends. `verify` replaces the playbook's own.
     """
 
     action: ActionName
@@ -66,14 +66,14 @@ class Step(_Part):
 
 
 class EscalationStep(_Part):
-    """A step that only notifies people, after the last rung of the ladder did not help."""
+    """A step that only notifies people, after the last rung of the ladder failed to help."""
 
     action: HarmlessAction
     params: Parameters = Field(default_factory=dict)
 
 
 class Undecided(_Part):
-    """What to do on an undecided verdict, by the impact of the step."""
+    """The consequence of an undecided verdict, by the impact of the step."""
 
     reversible: Literal["refuse", "ask", "act"] = "refuse"
     destructive: Literal["refuse", "ask"] = "refuse"
@@ -133,17 +133,17 @@ class Playbook(_Part):
 
     @property
     def actions(self) -> set[str]:
-        """Names of all actions that it may execute."""
+        """Names of all actions that the playbook may execute."""
         before = {before.action for step in self.steps for before in step.before}
         escalate = {escalation.action for escalation in self.escalate}
         return {step.action for step in self.steps} | before | escalate
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the playbook's content, whatever its layout.
+        """SHA-256 of the playbook's content, independent of its layout.
 
-        Defaults are left out, so that a release with more keys changes no digest; a release that
-        changes a default raises `EDITION`, which changes all.
+        Defaults are left out, so that a release with new keys changes no digest; a release that
+        changes a default raises `EDITION`, which changes all digests.
         """
         content = self.model_dump(mode="python", exclude={"match", "steps"}, exclude_defaults=True)
         content["edition"] = EDITION

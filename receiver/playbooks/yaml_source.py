@@ -1,4 +1,4 @@
-"""YAML with the line of every key, so that an error can point at its cause."""
+"""YAML with the line of every key, so that an error can name the line of its cause."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from ruamel.yaml.tokens import (
 # A larger file takes the library seconds to parse.
 _SIZE_MAX = 64 * 1024
 _DEPTH_MAX = 32
-# An escape such as "\ud800" makes half a character, which no UTF-8 text can contain.
+# An escape such as "\ud800" is half a character, which UTF-8 text cannot contain.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REFUSED = {
     AliasToken: "anchors and aliases are not allowed",
@@ -41,12 +41,12 @@ _OPENS = (
     FlowSequenceStartToken,
 )
 _CLOSES = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
-# The library raises these on malformed values, besides its own errors.
+# Besides its own errors, the library raises these on malformed values.
 _FAULTS = (YAMLError, ValueError, ArithmeticError, LookupError, RecursionError, TypeError)
 
 
 class YamlError(Exception):
-    """A file that cannot be read as one YAML mapping; `line` counts from 1."""
+    """The file is not one YAML mapping; `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class Lines:
     root: Any
 
     def of(self, path: tuple[str | int, ...]) -> int:
-        """The line of a key or item, or of the nearest part around it that exists."""
+        """The line of a key or item, or of its nearest existing parent."""
         return self._nearest(path)[0]
 
     def named(self, path: tuple[str | int, ...]) -> str | int:
@@ -84,9 +84,9 @@ class Lines:
 def read(file: Path) -> tuple[dict[str, Any], Lines]:
     """The mapping in a file, and its lines.
 
-    Anchors are refused, because a few of them can expand to more than memory holds; so are tags and
-    directives, which change what a text means, and deep nesting, which takes very long to parse.
-    Raises YamlError.
+    Anchors are refused, because a few of them can expand beyond the memory; so are tags and
+    directives, which change the meaning of a text, and deep nesting, which takes very long to
+    parse. Raises YamlError.
     """
     try:
         raw = file.read_bytes()

@@ -29,7 +29,7 @@ def approvals(
 ) -> list[dict[str, Any]]:
     """Approvals and denials of each run, with the records that prove them.
 
-    Four eyes: at least two people agreed, counting the person who requested the run.
+    Four eyes means that at least two people agreed, including the person who requested the run.
     """
     rows = []
     for incident in incidents:

@@ -1,4 +1,4 @@
-"""Which critical services the service would remediate, and what the others lack."""
+"""The critical services that would be remediated, and what the others lack."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -23,9 +23,10 @@ _ORDER = list(Mode)
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A critical service: an Auto Scaling group. `missing` lists in words what it lacks.
+    """A critical service: an Auto Scaling group.
 
-    `mode` is the highest mode of its playbooks, None without a playbook.
+    `missing` lists the conditions that it does not meet. `mode` is the highest mode of its
+    playbooks, None without a playbook.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How far the configuration lets playbooks go."""
+    """The modes that the configuration allows."""
 
     playbooks: Playbooks
     mode: Mode
@@ -124,7 +125,7 @@ def _may_select(rule: AlertingRule, group: str) -> bool:
 
 
 def coverage_json(services: Sequence[Service]) -> dict[str, Any]:
-    """As JSON values; the share is null where there is no critical service."""
+    """The coverage as JSON values; the share is null without a critical service."""
     covered = sum(not service.missing for service in services)
     return {
         "services": [

@@ -1,4 +1,4 @@
-"""The figures of success, each computed from records, with its definition."""
+"""The success figures, each computed from records, with its definition."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,13 +37,13 @@ class Incident:
 
     @property
     def acted(self) -> bool:
-        """Whether a step changed something in AWS, or may have."""
+        """Whether a step changed something in AWS, or may have done so."""
         return any(_changes_aws(step) and step.outcome in _MAY_HAVE_CHANGED for step in self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """`value` is None where it is unknown, and `reason` says why; `more` has its parts."""
+    """One figure; `value` is None if unknown, with the `reason`; `more` has its parts."""
 
     title: str
     value: float | None
@@ -223,7 +223,7 @@ def _hours(step: Intent, steps: Iterable[Intent], until: float) -> float:
 
 
 def _percentile(values: Sequence[float], share: float) -> float | None:
-    """Nearest rank."""
+    """The percentile by the nearest-rank method."""
     if not values:
         return None
     return sorted(values)[math.ceil(share * len(values)) - 1]

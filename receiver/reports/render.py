@@ -12,7 +12,8 @@ from receiver.html.templates import html_environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _EDGES = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300)
-# A spreadsheet runs a cell with such a first character as a formula, and alerts may hold any text.
+# A spreadsheet runs a cell that starts with such a character as a formula, and alerts may contain
+# any text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -29,7 +30,7 @@ def html(report: Mapping[str, Any]) -> str:
 
 
 def csv_text(report: Mapping[str, Any]) -> str:
-    """A heading, and one line an incident."""
+    """A heading, and one line for each incident."""
     items: Sequence[Mapping[str, Any]] = report["incidents"]["items"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")

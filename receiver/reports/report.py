@@ -23,9 +23,10 @@ _NOT_REQUESTED = "it was not requested"
 
 @dataclass(frozen=True, kw_only=True)
 class ReportInput:
-    """The period in epoch seconds, figures only a person knows, and parts computed elsewhere.
+    """The period in epoch seconds, figures from people, and parts computed elsewhere.
 
-    `availability` is queried before: a snapshot of the records must not wait for Prometheus.
+    `availability` is queried earlier, because a snapshot of the records must not wait for
+    Prometheus.
     """
 
     since: float
@@ -67,7 +68,7 @@ def make_report(connection: Connection, inputs: ReportInput) -> dict[str, Any]:
 
 
 def query_number(prometheus: Prometheus, at: float, expr: str) -> float | None:
-    """The number that the expression gives, or None. Raises ValueError where the query failed."""
+    """The number that the expression returns, or None. Raises ValueError if the query failed."""
     try:
         samples = prometheus.instant_query(expr, at=at)
     except PrometheusError as error:

@@ -1,4 +1,4 @@
-"""Logging: one line an event, as JSON or coloured for a terminal, without secrets."""
+"""Logging: one line for each event, as JSON or coloured for a terminal, without secrets."""
 
 import logging
 import sys
@@ -45,7 +45,7 @@ class Redactor:
 
 
 def escape_controls(_: object, __: str, event: EventDict) -> EventDict:
-    """Escape control characters; only a traceback has lines. JSON escapes them itself."""
+    """Escape control characters but a traceback's line breaks; JSON escapes them itself."""
     return {
         key: value if not isinstance(value, str) else _escape(value, lines=key in _TRACEBACKS)
         for key, value in event.items()
@@ -91,6 +91,6 @@ def configure(form: Literal["json", "console"], level: str, secrets: Collection[
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Metrics count requests, and each delivery has its own line; these would only repeat them.
+    # Off: metrics count requests, and each delivery has its own line.
     for noisy in ("httpx", "httpcore", "botocore", "alembic", "dbos", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

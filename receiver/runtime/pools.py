@@ -1,4 +1,4 @@
-"""Thread pools whose work logs the run that it is done for."""
+"""Thread pools whose log lines keep the submitter's run id."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor

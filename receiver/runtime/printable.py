@@ -1,13 +1,13 @@
-"""Text that others chose, for a terminal: without the characters that control one.
+"""Makes untrusted text safe for a terminal, by escaping control characters.
 
-An escape sequence in a label could recolour, hide or overwrite what a person reads, and a
-bidirectional override could show another name (https://trojansource.codes).
+An escape sequence in a label could recolour, hide or overwrite output, and a bidirectional override
+could show another name (https://trojansource.codes).
 """
 
 import unicodedata
 
 _KEPT = "\n\t"
-# Controls, formats such as bidirectional overrides, surrogates, and line breaks of other kinds.
+# Controls, formats such as bidirectional overrides, surrogates, and Unicode line breaks.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 

@@ -11,13 +11,13 @@ _THREADS, _TIMEOUT_S = 4, 2.0
 
 
 class Probes:
-    """Runs probes in threads of its own, so that a hanging one blocks no caller."""
+    """Runs probes in its own threads, so that a hanging probe blocks no caller."""
 
     def __init__(self) -> None:
         self._pool = Pool(_THREADS, "probe")
 
     def probe(self, database: Database) -> str:
-        """`ok`, or the failure in a few words."""
+        """Returns `ok`, or a short text about the failure."""
         try:
             self._pool.submit(database.ping).result(_TIMEOUT_S)
         except SQLAlchemyError as error:

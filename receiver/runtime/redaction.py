@@ -1,8 +1,8 @@
-"""Takes secrets out of text before it goes to a log, a chat or a model.
+"""Removes secrets from text before it goes to a log, a chat or a model.
 
 Known secrets are found by their value, others by the forms that secrets commonly have. A text that
-only looks like a secret is lost as well: that costs a reader a word, the opposite costs a key.
-RE2 matches in time linear in the text, whatever a stranger sends.
+only looks like a secret is removed as well: a lost word costs less than a leaked key. RE2 takes
+time linear in the text, even for hostile text.
 """
 
 from collections.abc import Callable, Collection
@@ -32,7 +32,7 @@ _NAMED = re2.compile(
     r"""[^\s"',;&)}\[\]]{4,}"""
 )
 _SCHEME = re2.compile(r"""(?i)\b((?:bearer|basic)\s+)([^\s"',;&)}\[\]]{4,})""")
-# A word of a sentence has no digit and is shorter: "a bearer token is needed".
+# A credential is longer or has more than letters, unlike a word: "a bearer token is needed".
 _LONGEST_WORD = 15
 _IN_URL = re2.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@")
 
@@ -58,7 +58,7 @@ class Redaction:
 
 
 def _replace_if(secret: Callable[[str], bool], group: int) -> Callable[["re2._Match"], str]:
-    """Replaces what the group matched where it is a secret, and leaves the match otherwise."""
+    """A replacer that removes the group's text if it is a secret, and else keeps the match."""
 
     def replace(match: "re2._Match") -> str:
         text, whole = match.group(group), match.group()
@@ -68,12 +68,12 @@ def _replace_if(secret: Callable[[str], bool], group: int) -> Callable[["re2._Ma
 
 
 def _is_credential(text: str) -> bool:
-    """Whether a text after `bearer` or `basic` is a credential and no word of a sentence."""
+    """Whether the text after `bearer` or `basic` is a credential, not a word of a sentence."""
     return len(text) > _LONGEST_WORD or any(not letter.isalpha() for letter in text.rstrip(".:"))
 
 
 def _is_random(text: str) -> bool:
-    """Whether a long run has letters of both cases and digits, as our own tokens; not a path."""
+    """Whether a long text has letters of both cases and digits, like our tokens, and is no path."""
     return not text.startswith("/") and all(
         any(holds(letter) for letter in text) for holds in (str.islower, str.isupper, str.isdigit)
     )

@@ -143,12 +143,15 @@ def test_down_or_slow_server(error: httpx.HTTPError, expected: str) -> None:
         ),
         (httpx.Response(200, json={"status": "error", "error": "oops"}), "an error: oops"),
         (httpx.Response(200, json={"status": "error"}), "no reason given"),
-        (httpx.Response(200, text="not JSON"), "does not have the form"),
-        (httpx.Response(200, content=b"\xff\xfe"), "does not have the form"),
-        (httpx.Response(200, json=[]), "does not have the form"),
-        (httpx.Response(200, json={"status": "success"}), "does not have the form"),
-        (success("scalar", [1, "2"]), "does not have the form"),
-        (success("matrix", [{"metric": {}, "values": [[1, "two"]]}]), "does not have the form"),
+        (httpx.Response(200, text="not JSON"), "does not match its API's schema"),
+        (httpx.Response(200, content=b"\xff\xfe"), "does not match its API's schema"),
+        (httpx.Response(200, json=[]), "does not match its API's schema"),
+        (httpx.Response(200, json={"status": "success"}), "does not match its API's schema"),
+        (success("scalar", [1, "2"]), "does not match its API's schema"),
+        (
+            success("matrix", [{"metric": {}, "values": [[1, "two"]]}]),
+            "does not match its API's schema",
+        ),
     ],
 )
 def test_refusals_and_nonsense(response: httpx.Response, expected: str) -> None:

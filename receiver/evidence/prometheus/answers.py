@@ -14,7 +14,7 @@ _ERROR_TEXT_MAX = 200
 
 
 class PrometheusError(Exception):
-    """Prometheus gave no answer to rely on. The message contains no address and no secret."""
+    """Prometheus gave no reliable answer. The message has no address and no secret."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class _Failure(BaseModel):
 def parse_matrix(body: bytes) -> tuple[LabelledSeries, ...]:
     """The series of a range query, without samples that are NaN or infinite.
 
-    Raises `PrometheusError`, also for warnings: those stand for an incomplete answer.
+    Raises `PrometheusError`, also for warnings, which mean an incomplete answer.
     """
     result = _parse(_MatrixAnswer, body).data.result
     _refuse_duplicates(series.metric for series in result)
@@ -133,7 +133,7 @@ def parse_rules(body: bytes) -> tuple[AlertingRule, ...]:
 
 
 def http_error(status: int, body: bytes) -> PrometheusError:
-    """The error for an answer with another status than 200."""
+    """The error for an answer with a status other than 200."""
     reason = _error_text(body)
     text = f"Prometheus answered {status}"
     return PrometheusError(f"{text}: {reason}" if reason else text)
@@ -145,7 +145,7 @@ def _parse(kind: type[_AnyAnswer], body: bytes) -> _AnyAnswer:
     except ValidationError as error:
         if reason := _error_text(body):
             raise PrometheusError(f"Prometheus reports an error: {reason}") from error
-        raise PrometheusError("Prometheus' answer does not have the form of its API") from error
+        raise PrometheusError("Prometheus' answer does not match its API's schema") from error
     if answer.warnings:
         raise PrometheusError(f"Prometheus warns: {_one_line(answer.warnings[0])}")
     return answer
@@ -164,7 +164,7 @@ def _one_line(text: str) -> str:
 
 
 def _refuse_duplicates(all_labels: Iterable[Mapping[str, str]]) -> None:
-    """With two series of the same labels, either of them could be the wrong one."""
+    """Raises PrometheusError for two series with equal labels: either could be the wrong one."""
     seen: set[frozenset[tuple[str, str]]] = set()
     for labels in all_labels:
         key = frozenset(labels.items())

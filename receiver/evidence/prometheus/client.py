@@ -1,7 +1,6 @@
 """A client for the few calls of Prometheus' HTTP API that the service needs.
 
-Every way in which an answer can be missing or wrong becomes a `PrometheusError`, because all of
-them mean the same to the caller: unknown.
+Every missing or wrong answer becomes a `PrometheusError`: to the caller all of them are unknown.
 """
 
 import time
@@ -26,14 +25,14 @@ from receiver.evidence.prometheus.answers import (
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
 
-# The peers of a 12-instance group are 0.3 MB; this is room for a group of several hundred.
+# The peers of a 12-instance group take 0.3 MB; this suffices for several hundred instances.
 MAX_BYTES = 20 * 2**20
-# Prometheus gives its time in whole seconds, and network and host may delay it.
+# Tolerance for the clock check: Prometheus reports whole seconds, which may arrive late.
 _CLOCK_OFF_MAX_S = 30.0
 
 
 def _neighbour() -> httpx.Client:
-    """A client without the environment's proxies: Prometheus is in the same network."""
+    """An HTTP client that ignores proxy variables: Prometheus is in the same network."""
     return httpx.Client(trust_env=False)
 
 
@@ -54,7 +53,7 @@ class Prometheus:
     failed: Callable[[], None] = field(default=lambda: None, kw_only=True)
 
     def __post_init__(self) -> None:
-        # Uncompressed: what is counted is what is read, and it is cheaper in a local network.
+        # Uncompressed, so that the size limit counts the bytes read; cheaper in a local network.
         self.client.headers["Accept-Encoding"] = "identity"
 
     def __enter__(self) -> Self:
@@ -74,7 +73,7 @@ class Prometheus:
     def range_query(
         self, expr: str, *, start: float, end: float, step: float, timeout_s: float | None = None
     ) -> tuple[LabelledSeries, ...]:
-        """The series of an expression. A sample that is NaN or infinite is left out, as a gap.
+        """The series of an expression. NaN and infinite samples are left out.
 
         Raises `PrometheusError`, also for warnings: those stand for an incomplete answer.
         """
@@ -93,7 +92,7 @@ class Prometheus:
 
     def _query(self, call: str, form: dict[str, str], timeout_s: float | None) -> bytes:
         seconds = self.timeout_s if timeout_s is None else timeout_s
-        # Prometheus itself gives up then, too, instead of working on for nobody.
+        # Prometheus aborts the query at the same time.
         form["timeout"] = f"{max(seconds, 0.001):.3f}"
         try:
             return self._send("POST", call, seconds, data=form)
@@ -121,7 +120,7 @@ class Prometheus:
         return body
 
     def _check_clock(self, date: str) -> None:
-        """With its clock off, its present is not ours: its data is late, or yet to come.
+        """Raises PrometheusError if the clocks differ: its newest data would be old or future.
 
         A server that has a clock sends its time: https://www.rfc-editor.org/rfc/rfc9110#section-6.6.1
         """

@@ -1,11 +1,11 @@
-"""PromQL conditions: whether one holds now, or is unknown."""
+"""PromQL conditions: true, false or unknown."""
 
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 
 
 def holds(prometheus: Prometheus, expr: str, at: float) -> bool | None:
-    """Whether a condition holds at a moment; None is unknown: no data, no answer, not a number.
+    """Whether a condition is true at a moment; None is unknown: no data, no answer, not a number.
 
     Every sample must be non-zero. Conditions are best written with `bool` (`x < bool 0.85`):
     a filter (`x < 0.85`) returns nothing where it is false, which looks like no data and is
