@@ -11,7 +11,7 @@ from actions.catalog.registry import CATALOG
 from receiver.durations import parse_duration
 from receiver.playbooks.conditions import Condition, condition
 from receiver.playbooks.matchers import Matcher, parse
-from receiver.playbooks.placeholders import check_placeholders
+from receiver.playbooks.placeholders import check_own_values, check_placeholders
 
 _PERCENT = re.compile(r"(\d{1,2}|100)%")
 # A longer duration is a mistake, and a later time could not be represented.
@@ -74,4 +74,6 @@ AlertMatcher = Annotated[Matcher, BeforeValidator(_to_matcher, json_schema_input
 ActionName = Annotated[str, BeforeValidator(_check_action)]
 HarmlessAction = Annotated[ActionName, AfterValidator(_check_harmless)]
 TemporaryAction = Annotated[ActionName, AfterValidator(_check_released_at_end)]
-Parameters = Annotated[dict[str, Any], BeforeValidator(check_placeholders)]
+Parameters = Annotated[
+    dict[str, Any], BeforeValidator(check_placeholders), AfterValidator(check_own_values)
+]

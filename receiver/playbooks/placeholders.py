@@ -14,6 +14,44 @@ EXAMPLES = {
 }
 
 
+# What people write where they mean to write their own value later.
+_LATER = frozenset(
+    {"changeme", "change-me", "change_me", "fixme", "replace-me", "tbd", "todo", "xxx"}
+)
+_COUNTED = frozenset({"12345678", "123456789012", "1234567890abcdef0", "0123456789abcdef0"})
+# An id of AWS has at least this many digits.
+_DIGITS_LEAST = 8
+
+
+def check_own_values(value: object) -> object:
+    """The value as it is, if no text at any depth stands for one that is to be filled in.
+
+    Raises ValueError.
+    """
+    if isinstance(value, str):
+        if _is_to_be_filled_in(value):
+            raise ValueError(f"{value!r} is an example: write the value of your own account")
+    elif isinstance(value, Mapping):
+        for item in (*value, *value.values()):
+            check_own_values(item)
+    elif isinstance(value, list):
+        for item in value:
+            check_own_values(item)
+    return value
+
+
+def _is_to_be_filled_in(text: str) -> bool:
+    word = text.strip().lower()
+    in_brackets = word.startswith("<") and word.endswith(">")
+    if word in _LATER or in_brackets or word.startswith("your-"):
+        return True
+    # Ids of resources and accounts: sg-00000000, arn:aws:sns:eu-west-1:123456789012:oncall.
+    parts = word.replace(":", "-").replace("/", "-").split("-")
+    return any(
+        part in _COUNTED or (len(part) >= _DIGITS_LEAST and len(set(part)) == 1) for part in parts
+    )
+
+
 def check_placeholders(value: object) -> object:
     """Return the value. Raises ValueError for an unknown placeholder at any depth."""
     if isinstance(value, str):

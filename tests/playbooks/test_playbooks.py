@@ -120,6 +120,21 @@ def test_the_shortest_playbook_loads(written: Callable[[str], Path]) -> None:
             "- {action: run_document, params: {document: AWS-Run}}\n  - action: reboot_instance",
             "6: document: ",
         ),
+        *(
+            (
+                "- action: reboot_instance",
+                f"- action: {action}\n    params: {{{params}}}\n  - action: reboot_instance",
+                "7: params: ",
+            )
+            for action, params in (
+                ("quarantine_instance", "security_group: sg-00000000"),
+                ("quarantine_instance", "security_group: sg-0123456789abcdef0"),
+                ("emergency_shutdown", "security_group: <your group>"),
+                ("notify", "to: TODO, message: x"),
+                ("page", "topic: 'arn:aws:sns:eu-west-1:123456789012:oncall', message: x"),
+                ("run_document", "document: SmartCloudOps-X, parameters: {Path: changeme}"),
+            )
+        ),
     ],
 )
 def test_a_fault_is_named_with_its_line(

@@ -1,7 +1,7 @@
 """Isolates an instance by a security group without rules, and keeps its disks for forensics."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import StringConstraints
 
@@ -30,10 +30,13 @@ RELEASE_PERMISSIONS = (
 GroupId = Annotated[str, StringConstraints(pattern=r"^sg-(?:[0-9a-f]{8}|[0-9a-f]{17})$")]
 
 
-class IsolationParams(Params):
-    """`security_group` has no rules and belongs to the instance's VPC."""
+_GroupName = Annotated[str, StringConstraints(pattern=r"^smartcloudops-[a-z0-9-]{1,64}$")]
 
-    security_group: GroupId
+
+class IsolationParams(Params):
+    """`security_group`, an id or a name, has no rules and belongs to the instance's VPC."""
+
+    security_group: GroupId | _GroupName
     snapshot: bool = True
 
 
@@ -45,6 +48,19 @@ def security_groups(call: Call) -> dict[str, list[str]]:
         )
         for interface in _interfaces(call)
     }
+
+
+def with_group_id(call: Call) -> Mapping[str, Any]:
+    """The parameters with the security group's id. Raises NotActionableError."""
+    name = call.params["security_group"]
+    if name.startswith("sg-"):
+        return call.params
+    networks = sorted({interface.get("VpcId", "") for interface in _interfaces(call)})
+    filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": networks}]
+    groups = call.aws.ec2.describe_security_groups(Filters=filters).get("SecurityGroups", [])  # type: ignore[arg-type] # it fits
+    if len(groups) != 1:
+        raise NotActionableError(f"the VPC of {call.target} has no security group {name}")
+    return {**call.params, "security_group": groups[0].get("GroupId", "")}
 
 
 def check_isolates(call: Call) -> None:

@@ -6,7 +6,7 @@ person must approve each shutdown, whatever the mode.
 
 ```yaml
 - action: emergency_shutdown
-  params: {security_group: sg-0123456789abcdef0}
+  params: {security_group: smartcloudops-isolation}
 ```
 """
 
@@ -33,6 +33,7 @@ from actions.catalog.ec2._isolation import (
     isolate,
     security_groups,
     unchanged_or_unknown,
+    with_group_id,
 )
 from actions.catalog.ec2._power import STOPPED
 
@@ -52,6 +53,9 @@ class EmergencyShutdown(Action):
     )
     params = IsolationParams
     undone_by = "end_emergency_shutdown"
+
+    def bind(self, call: Call) -> Mapping[str, Any]:
+        return with_group_id(call)
 
     def observe(self, call: Call) -> Observation:
         check_isolates(call)

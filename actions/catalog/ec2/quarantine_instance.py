@@ -5,7 +5,7 @@ Every interface gets only the isolating security group; the instance is tagged
 
 ```yaml
 - action: quarantine_instance
-  params: {security_group: sg-0123456789abcdef0}
+  params: {security_group: smartcloudops-isolation}
   ask: true
 ```
 """
@@ -32,6 +32,7 @@ from actions.catalog.ec2._isolation import (
     isolate,
     security_groups,
     unchanged_or_unknown,
+    with_group_id,
 )
 
 
@@ -44,6 +45,9 @@ class QuarantineInstance(Action):
     permissions = ISOLATE_PERMISSIONS
     params = IsolationParams
     undone_by = "release_quarantine"
+
+    def bind(self, call: Call) -> Mapping[str, Any]:
+        return with_group_id(call)
 
     def observe(self, call: Call) -> Observation:
         check_isolates(call)

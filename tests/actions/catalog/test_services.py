@@ -403,6 +403,24 @@ def test_a_group_that_would_not_isolate_is_refused(action: Action, stubbed: Stub
     assert "is in another VPC than" in _refused(action, stubbed, **params)
 
 
+@pytest.mark.parametrize("action", [_quarantine, _shutdown], ids=lambda action: action.name)
+def test_a_group_is_found_by_its_name_in_the_vpc(action: Action, stubbed: Stubbed) -> None:
+    """A playbook that names no id runs in each account; a group that is missing is refused."""
+    call = stubbed.call(security_group="smartcloudops-isolation")
+    filters = [
+        {"Name": "group-name", "Values": ["smartcloudops-isolation"]},
+        {"Name": "vpc-id", "Values": [VPC]},
+    ]
+    for groups in ([{"GroupId": _ISOLATING}], []):
+        stubbed.interfaces(_USUAL)
+        stubbed.answer(
+            "ec2", "describe_security_groups", {"SecurityGroups": groups}, {"Filters": filters}
+        )
+    assert action.bind(call)["security_group"] == _ISOLATING
+    with pytest.raises(NotActionableError, match="has no security group smartcloudops-isolation"):
+        action.bind(call)
+
+
 @pytest.mark.parametrize("state", ["pending", "stopping", "shutting-down", "terminated"])
 def test_an_instance_in_between_is_not_quarantined(stubbed: Stubbed, state: str) -> None:
     """Its interfaces come and go."""
