@@ -31,7 +31,7 @@ runs = Table(
     Column("fingerprint", Json, nullable=False),
     Column("labels", Json, nullable=False),
     Column("annotations", Json, nullable=False),
-    Column("odd", Text),
+    Column("malformed", Text),
     Column("starts_at", Double, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("priority", Integer, nullable=False),

@@ -161,7 +161,7 @@ class DecisionPipeline:
             if request
             else self.playbooks.matching(run.labels)
         )
-        ask = bool(playbooks) and run.odd is None
+        ask = bool(playbooks) and run.malformed is None
         return _Candidate(
             trigger=_trigger(run),
             playbooks=playbooks,
@@ -231,6 +231,6 @@ def _trigger(run: Run) -> Trigger:
         run_id=run.id,
         labels=run.labels,
         starts_at=run.starts_at,
-        malformed=run.odd,
+        malformed=run.malformed,
         request=run.request,
     )

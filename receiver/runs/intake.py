@@ -95,7 +95,7 @@ def _row(queued: QueuedAlert, now: float) -> Mapping[str, Any]:
         "fingerprint": alert.fingerprint,
         "labels": alert.labels,
         "annotations": alert.annotations,
-        "odd": alert.odd,
+        "malformed": alert.malformed,
         "starts_at": queued.starts_at,
         "received_at": queued.received_at,
         "priority": alert.priority,

@@ -174,7 +174,7 @@ class Run:
     fingerprint: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    odd: str | None
+    malformed: str | None
     starts_at: float
     received_at: float
     priority: int

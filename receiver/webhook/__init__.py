@@ -1,1 +1,1 @@
-"""The arrival of an alert: endpoint, payload, inbox, episodes, refetch of truncated groups."""
+"""The arrival of alerts: endpoint, payload, inbox, episodes, refetch of truncated groups."""

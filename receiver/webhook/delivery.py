@@ -1,4 +1,4 @@
-"""A delivery that waits for its receipt, and how the waiting sender gets it."""
+"""A delivery that waits for its receipt, and the answer to its sender."""
 
 import asyncio
 from collections import defaultdict
@@ -15,7 +15,7 @@ _log = structlog.get_logger()
 
 
 class InboxUnavailableError(Exception):
-    """The alerts could not be stored; the sender must keep them."""
+    """The alerts could not be stored; the sender must send them again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class Delivery:
 def answer(deliveries: Sequence[Delivery], answers: Iterable[Answer]) -> None:
     """Give each sender its answer.
 
-    Senders on one event loop get theirs together: waking the loop for each costs as much as
-    storing a delivery.
+    Senders on one event loop get their answers together, because one wake-up of the loop costs as
+    much as storing a delivery.
     """
     loops: defaultdict[asyncio.AbstractEventLoop, list[tuple[_Waiter, Answer]]] = defaultdict(list)
     for delivery, its_answer in zip(deliveries, answers, strict=True):
@@ -51,7 +51,7 @@ def answer(deliveries: Sequence[Delivery], answers: Iterable[Answer]) -> None:
         elif receipt.set_running_or_notify_cancel():
             _resolve([(receipt, its_answer)])
     for loop, answers_of_loop in loops.items():
-        # The loop may have ended meanwhile, and its senders with it.
+        # The loop, and its senders, may have ended meanwhile.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_resolve, answers_of_loop)
 
@@ -61,7 +61,7 @@ def refuse(deliveries: Sequence[Delivery], reason: str) -> None:
 
 
 def log_stored(deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> None:
-    """One line for each transaction: a line for each delivery would cost more than storing it."""
+    """Log one line for each transaction: one for each delivery would cost more than storing it."""
     if not deliveries:
         return
     _log.info(
@@ -75,7 +75,7 @@ def log_stored(deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> N
 
 def _resolve(answers: Sequence[tuple[_Waiter, Answer]]) -> None:
     for receipt, its_answer in answers:
-        # A sender that disconnected has cancelled its future; its alerts are stored all the same.
+        # A sender that disconnected has cancelled its future; its alerts are stored anyway.
         if receipt.done():
             continue
         if isinstance(its_answer, Receipt):

@@ -1,6 +1,6 @@
-"""Alertmanager's deliveries: stored on disk before they are acknowledged.
+"""Alertmanager's deliveries, stored on disk before they are acknowledged.
 
-They are answered before the middlewares and routes, which would cost more than storing them.
+They bypass middlewares and routes, which would cost more than storing them.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ from receiver.webhook.truncated import Truncated
 PATH = "/webhook/alertmanager"
 BODY_MAX = 16 * 1024 * 1024
 _log = structlog.get_logger()
-# Bytes. A larger body is parsed in a thread: on the event loop it would delay other requests.
+# Bytes. A larger body is parsed in a thread, because it would block the event loop.
 _THREAD_FROM = 64 * 1024
-# Longer than the database's own timeouts, so that their errors are answered.
+# Longer than the database's own timeouts, so that the sender gets their errors.
 _STORE_TIMEOUT_S = 12.0
 _COUNTS = b'{"accepted": %d, "duplicates": %d, "resolved": %d, "rejected": %d}'
-# Without the headers for browsers: they cost each delivery, and no browser delivers.
+# Without headers for browsers, which would cost time and help no sender.
 _JSON = (b"content-type", b"application/json")
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 
@@ -63,7 +63,7 @@ class _DisconnectedError(Exception):
 
 @dataclass(kw_only=True)
 class Deliveries:
-    """An ASGI application for one path. `per_s` is a client's rate of deliveries."""
+    """An ASGI application for one path; it allows a client `per_s` deliveries per second."""
 
     inbox: Inbox
     truncated: Truncated
@@ -81,7 +81,7 @@ class Deliveries:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request_id = request_id_of(scope)
-        # Each request has a task, and so a context, of its own.
+        # Each request has its own task, and so its own context.
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             status, body = 200, await self._answer(scope, receive, request_id)
@@ -130,7 +130,7 @@ class Deliveries:
         except InboxUnavailableError as error:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
         except TimeoutError:
-            # If they are stored later, the next delivery of the same alerts is a duplicate.
+            # If the alerts are stored later, their next delivery counts as a duplicate.
             problem_text = f"the delivery was not stored within {_STORE_TIMEOUT_S:.0f} s"
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, problem_text) from None
 
@@ -170,16 +170,16 @@ async def _read_body(receive: Receive) -> bytes:
 
 
 def _parse(body: bytes, now: float) -> tuple[Envelope, Sequence[Alert], int]:
-    """The envelope without its raw alerts, the parsed alerts, and the number without labels."""
+    """Returns the envelope without raw alerts, the parsed alerts, and the number without labels."""
     envelope = payload.parse_envelope(body)
     parsed = [payload.parse_alert(raw, now) for raw in envelope.alerts]
-    # Frees the raw alerts: for 10,000 they take more memory than the parsed ones.
+    # Frees the raw alerts, which take more memory than the parsed ones.
     envelope.alerts.clear()
     alerts = [alert for alert in parsed if alert is not None]
     return envelope, alerts, len(parsed) - len(alerts)
 
 
-# Documents the webhook in OpenAPI. `Deliveries` answers it, before the routes.
+# Only documents the webhook in OpenAPI: `Deliveries` answers it, before the routes.
 router = APIRouter(route_class=GuardedRoute, tags=["webhook"])
 
 
@@ -202,7 +202,7 @@ _EXAMPLE = {
         }
     ],
 }
-# Read by hand: as a declared parameter the body would be taken apart twice.
+# Not a declared parameter, because then the body would be parsed twice.
 _BODY = {
     "requestBody": {
         "required": True,

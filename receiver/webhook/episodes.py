@@ -1,8 +1,8 @@
 """The tables of the inbox: episodes of alerts, and alerts that have no run yet.
 
 An episode opens with the first firing copy of an alert. It closes once its run has ended and the
-alert was resolved, or was not seen for longer than Alertmanager would stay silent. While it is open
-each firing copy is a repeat, whatever its startsAt.
+alert was resolved, or was silent for longer than Alertmanager's repeats allow. While it is open,
+each firing copy is a repeat, with any startsAt.
 """
 
 import json
@@ -38,7 +38,7 @@ metadata = MetaData()
 _T = TypeVar("_T")
 _CHUNK = 500
 
-# Alerts without a run yet; `id` is the id of their run to come.
+# Alerts without a run yet; `id` will be the id of their run.
 received = Table(
     "inbox_received",
     metadata,
@@ -58,7 +58,7 @@ episodes = Table(
     Column("last_seen_at", Double, nullable=False),
     Column("repeats", Integer, nullable=False),
     Column("resolved_at", Double),
-    # Set once the run has ended; from `reopens_at` on, a firing copy is then a new episode.
+    # Set when the run ends; from `reopens_at` on, a firing copy opens a new episode.
     Column("ended_at", Double),
     Column("reopens_at", Double),
 )
@@ -66,7 +66,7 @@ episodes = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class QueuedAlert:
-    """An alert that has no run yet; `id` is the id of its run to come."""
+    """An alert that has no run yet; `id` will be the id of its run."""
 
     id: str
     received_at: float
@@ -90,10 +90,10 @@ class Episode:
     reopens_at: float | None = None
 
     def closed(self, starts_at: float, now: float, gap_s: float) -> bool:
-        """Whether a firing copy that arrives now, and began at `starts_at`, is a new episode."""
+        """Whether a firing copy that arrives `now`, begun at `starts_at`, opens a new episode."""
         return self.ended_at is not None and (
             self.resolved_at is not None
-            # It ended and began again too quickly for Alertmanager to send a resolve.
+            # The alert ended and began again before Alertmanager could send it as resolved.
             or starts_at > self.ended_at
             or now - self.last_seen_at > gap_s
             or (self.reopens_at is not None and now >= self.reopens_at)
@@ -101,14 +101,14 @@ class Episode:
 
 
 def by_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Episode]:
-    """Episodes by key; a key without an episode is left out."""
+    """Episodes by key, without keys that have none."""
     query = _select(connection.dialect.name, episodes, "key")
     rows = connection.exec_driver_sql(query, (_json(keys),)).mappings()
     return {row["key"]: Episode(**row) for row in rows}
 
 
 def save(connection: Connection, changed: Sequence[Episode], opened: Sequence[QueuedAlert]) -> None:
-    """Store new and changed episodes, and the alerts that opened some."""
+    """Store new and changed episodes, and the alerts that opened new ones."""
     dialect, names = connection.dialect.name, episodes.c.keys()
     for episode_chunk in _chunks(changed):
         rows = [[getattr(episode, name) for name in names] for episode in episode_chunk]
@@ -118,9 +118,9 @@ def save(connection: Connection, changed: Sequence[Episode], opened: Sequence[Qu
         connection.exec_driver_sql(_insert(dialect, received), (_json(rows),))
 
 
-# Every delivery runs these statements: each is a text, built once, and all rows are one parameter,
-# as JSON. SQLite's driver releases the interpreter's lock at each step of a statement, and in a
-# storm gets it back late.
+# Every delivery runs these statements, so each is built once and takes all rows as one JSON
+# parameter. SQLite's driver releases the interpreter's lock at each row, and in a storm waits long
+# for it.
 @cache
 def _insert(dialect: str, table: Table) -> str:
     columns = list(table.c)
@@ -133,7 +133,7 @@ def _insert(dialect: str, table: Table) -> str:
         values = [f"CAST(value ->> {place} AS {type_})" for place, type_ in enumerate(types)]
         source = "json_array_elements(CAST(%s AS json)) AS rows(value)"
     names = ", ".join(column.name for column in columns)
-    # Without the condition SQLite would parse ON CONFLICT as the ON of a join.
+    # "WHERE true", because SQLite would otherwise parse ON CONFLICT as the ON of a join.
     return f"INSERT INTO {table.name} ({names}) SELECT {', '.join(values)} FROM {source} WHERE true"  # noqa: S608 names of our own tables
 
 
@@ -185,7 +185,7 @@ def resolved(connection: Connection, run_ids: Sequence[str]) -> frozenset[str]:
 
 
 def runs_without_end(connection: Connection, limit: int) -> Sequence[str]:
-    """Runs whose end is not recorded here, oldest first."""
+    """Runs whose end no episode has, oldest first."""
     query = select(episodes.c.run_id).where(episodes.c.ended_at.is_(None))
     return connection.scalars(query.order_by(episodes.c.run_id).limit(limit)).all()
 
@@ -229,7 +229,7 @@ def remove(connection: Connection, ids: Sequence[str]) -> None:
 
 
 def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Bounds how much JSON of a storm's alerts is in memory at a time."""
+    """Split the values, so that a storm's JSON does not fill the memory."""
     for start in range(0, len(values), _CHUNK):
         yield values[start : start + _CHUNK]
 

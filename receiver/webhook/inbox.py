@@ -1,7 +1,7 @@
-"""The inbox: alerts on disk before they are acknowledged.
+"""The inbox, which stores alerts on disk before they are acknowledged.
 
-One writer drains a queue into the database, all waiting deliveries in one transaction, and answers
-their senders after the commit.
+One writer stores all waiting deliveries in one transaction, and answers their senders after the
+commit.
 """
 
 import asyncio
@@ -34,9 +34,9 @@ from receiver.webhook.payload import Alert
 _logger = structlog.get_logger()
 # This many deliveries within these seconds are a storm.
 _STORM, _STORM_S = 50, 0.1
-# How long other work yields to a storm, at most, and how often it checks.
+# In a storm other work yields for at most this long, and checks at this interval.
 _YIELD_S, _CHECK_S = 1.0, 0.02
-# How long a restarting database is waited for: less than Alertmanager waits for an answer.
+# The writer waits this long for a restarting database: less than Alertmanager waits for an answer.
 _RECONNECT_S, _RETRY_S = 8.0, 0.2
 
 
@@ -55,7 +55,7 @@ class Inbox:
         default_factory=queue.SimpleQueue, init=False
     )
     _waiting: int = field(default=0, init=False)
-    # Senders and the writer change the count: one that drifts would refuse all, or bound nothing.
+    # Guards the count, which senders and the writer change.
     _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _delivered_at: deque[float] = field(default_factory=lambda: deque(maxlen=_STORM), init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
@@ -67,10 +67,10 @@ class Inbox:
         self._thread.start()
 
     def stop(self) -> None:
-        """Store what is queued, then end."""
+        """Store all queued deliveries, then end."""
         if self._thread is not None:
             with self._counting:
-                # The last item of the queue: the writer reads none after it.
+                # The last item of the queue: the writer ends at it.
                 self._stopping = True
                 self._queue.put(None)
             self._thread.join()
@@ -91,7 +91,7 @@ class Inbox:
         return self._thread is not None and self._thread.is_alive()
 
     async def store(self, alerts: Sequence[Alert], now: float, *, request_id: str = "") -> Receipt:
-        """The receipt once the alerts are on disk.
+        """Returns the receipt once the alerts are on disk.
 
         Raises InboxUnavailableError where they could not be stored, or too many wait already.
         """
@@ -100,7 +100,7 @@ class Inbox:
         return await receipt
 
     def submit(self, alerts: Sequence[Alert], now: float) -> Future[Receipt]:
-        """The same for threads: the future raises, as does this call where too many wait."""
+        """As `store`, for threads: the future raises, and so does this call if too many wait."""
         receipt: Future[Receipt] = Future()
         self._put(Delivery(alerts, now, "", receipt))
         return receipt
@@ -130,7 +130,7 @@ class Inbox:
             try:
                 self._commit([item for item in items if item is not None])
             except Exception:
-                # Without this thread no delivery is stored.
+                # The thread goes on, because without it no delivery would be stored.
                 _logger.exception("inbox_write_failed")
 
     def _commit(self, items: Sequence[Delivery | RunEnded]) -> None:
@@ -155,9 +155,9 @@ class Inbox:
     def _store_all(
         self, deliveries: Sequence[Delivery], ended: Sequence[RunEnded]
     ) -> Sequence[Receipt]:
-        """In one transaction, retried while the database is away.
+        """Store all in one transaction, retried while the connection is lost.
 
-        Where a commit succeeded but its answer got lost, the retry counts the alerts as repeats.
+        If a commit succeeded but its answer was lost, the retry counts the alerts as repeats.
         """
         until = time.monotonic() + _RECONNECT_S
         while True:
@@ -194,7 +194,8 @@ class Inbox:
             new = episode is None or episode.closed(starts_at, delivery.at, self.gap_s)
             if not alert.firing:
                 resolved += 1
-                # A resolve older than the newest firing copy is another Alertmanager's late copy.
+                # A resolved copy older than the newest firing copy comes late, from another
+                # Alertmanager.
                 if episode and (alert.ends_at is None or alert.ends_at >= episode.starts_at):
                     current[alert.key] = replace(episode, resolved_at=delivery.at)
             elif episode is not None and not new:
@@ -243,7 +244,7 @@ class Inbox:
             episodes.remove(connection, ids)
 
     def episodes_of(self, run_ids: Sequence[str]) -> Mapping[str, Episode]:
-        """By run id."""
+        """Episodes by the id of their run."""
         with self.database.read() as connection:
             return episodes.by_runs(connection, run_ids)
 

@@ -1,8 +1,8 @@
 """Alertmanager's webhook, version 4: parses a delivery alert by alert.
 
 The shape is documented at https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
-Only the envelope can make a delivery fail. An odd alert is stored and refused as a run of its own,
-so that it never costs the other alerts of its delivery.
+Only the envelope can make a delivery fail. A malformed alert is stored and refused as a run of its
+own, so that the other alerts of its delivery are not lost.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 _TIME: TypeAdapter[AwareDatetime] = TypeAdapter(AwareDatetime)
-# Labels of an alert, and the length of a name or value, that are stored; later years overflow.
+# Limits of what is stored: labels of an alert, characters of a name or value, and years.
 _LABELS_MAX, _TEXT_MAX, _YEAR_MAX = 128, 8192, 9999
 
 
@@ -56,18 +56,18 @@ class Envelope(BaseModel):
     ] = {}
 
 
-# By severity; 0 is decided on first.
+# The order of decisions by severity; 0 comes first.
 _PRIORITY = {"critical": 0, "warning": 1}
 _LEAST = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One alert as it was sent. Labels and annotations are hostile data: compared, never run.
+    """One alert as sent. Labels and annotations are hostile data: compared, never executed.
 
-    `key` is a hash of the labels and decides which alert it is: whoever delivers may send any
-    `fingerprint`, which is only shown. `starts_at` is None where no usable time was sent. `odd`
-    says why no playbook may take the alert.
+    `key` is a hash of the labels and decides which alert it is: a sender may choose any
+    `fingerprint`, which is only shown. `starts_at` is None without a usable time. `malformed` is
+    the reason why no playbook may take the alert.
     """
 
     key: str
@@ -77,7 +77,7 @@ class Alert:
     annotations: Mapping[str, str]
     starts_at: float | None
     ends_at: float | None
-    odd: str | None = None
+    malformed: str | None = None
 
     @property
     def priority(self) -> int:
@@ -99,79 +99,79 @@ def parse_envelope(body: bytes) -> Envelope:
 
 
 def parse_alert(raw: object, received_at: float) -> Alert | None:
-    """An alert of the envelope; None where it has no labels, so that nothing identifies it."""
+    """Parse an alert of the envelope; None if it has no labels, which would identify it."""
     if not isinstance(raw, dict) or not isinstance(raw.get("labels"), dict):
         return None
-    oddities: list[str] = []
+    faults: list[str] = []
     # Prometheus takes a label with an empty value as absent.
     labels = {
-        name: text for name, text in _strings(raw["labels"], "labels", oddities).items() if text
+        name: text for name, text in _strings(raw["labels"], "labels", faults).items() if text
     }
-    annotations = _strings(raw.get("annotations") or {}, "annotations", oddities)
+    annotations = _strings(raw.get("annotations") or {}, "annotations", faults)
     status = raw.get("status", "firing")
     if status not in ("firing", "resolved"):
-        oddities.append("status is neither firing nor resolved")
+        faults.append("status is neither firing nor resolved")
     if not labels.get("alertname"):
-        oddities.append("there is no alertname")
+        faults.append("the label alertname is missing")
     fingerprint = raw.get("fingerprint") or _fingerprint(labels)
     if not isinstance(fingerprint, str) or len(fingerprint) > _TEXT_MAX:
-        oddities.append("the fingerprint is not a string, or too long")
+        faults.append("the fingerprint is not a string, or too long")
         fingerprint = _fingerprint(labels)
-    starts_at = _time(raw, "startsAt", oddities)
-    ends_at = _time(raw, "endsAt", oddities)
+    starts_at = _time(raw, "startsAt", faults)
+    ends_at = _time(raw, "endsAt", faults)
     return Alert(
-        key=_key(labels, odd=bool(oddities)),
+        key=_key(labels, malformed=bool(faults)),
         fingerprint=fingerprint,
         firing=status != "resolved",
         labels=labels,
         annotations=annotations,
         starts_at=None if starts_at is None or starts_at > received_at else starts_at,
         ends_at=ends_at,
-        odd="; ".join(oddities) or None,
+        malformed="; ".join(faults) or None,
     )
 
 
-def _strings(raw: object, name: str, oddities: list[str]) -> dict[str, str]:
+def _strings(raw: object, name: str, faults: list[str]) -> dict[str, str]:
     if not isinstance(raw, dict):
-        oddities.append(f"{name} are not an object")
+        faults.append(f"{name} are not an object")
         return {}
     if len(raw) > _LABELS_MAX:
-        oddities.append(f"more than {_LABELS_MAX} {name}")
+        faults.append(f"more than {_LABELS_MAX} {name}")
     kept: dict[str, str] = {}
     for key, value in list(raw.items())[:_LABELS_MAX]:
         if not isinstance(value, str):
-            oddities.append(f"a value in {name} is not a string")
+            faults.append(f"a value in {name} is not a string")
         text = value if isinstance(value, str) else json.dumps(value)
         if max(len(key), len(text)) > _TEXT_MAX:
-            oddities.append(f"a name or value in {name} is longer than {_TEXT_MAX} characters")
+            faults.append(f"a name or value in {name} is longer than {_TEXT_MAX} characters")
         kept[key[:_TEXT_MAX]] = text[:_TEXT_MAX]
     return kept
 
 
-def _time(raw: Mapping[str, Any], name: str, oddities: list[str]) -> float | None:
+def _time(raw: Mapping[str, Any], name: str, faults: list[str]) -> float | None:
     if name not in raw:
         return None
     try:
         moment = _TIME.validate_strings(raw[name])
     except ValidationError:
-        oddities.append(f"{name} is not an RFC 3339 time")
+        faults.append(f"{name} is not an RFC 3339 time")
         return None
-    # Go's zero time stands for "not yet".
+    # Go's zero time means "not yet".
     if moment.year <= 1:
         return None
     if moment.year >= _YEAR_MAX:
-        oddities.append(f"{name} is after the year {_YEAR_MAX - 1}")
+        faults.append(f"{name} is after the year {_YEAR_MAX - 1}")
         return None
-    # Unix' zero time is a value that nobody set.
+    # Unix' zero time means that no value was set.
     return moment.timestamp() or None
 
 
-def _key(labels: Mapping[str, str], *, odd: bool) -> str:
-    """The identity of an alert. An odd one never shares that of an alert whose labels it imitates.
+def _key(labels: Mapping[str, str], *, malformed: bool) -> str:
+    """The identity of an alert; a malformed alert never has that of the alert it imitates.
 
     Unlike Alertmanager's 64-bit FNV, nobody can find other labels with the same hash.
     """
-    digest = hashlib.blake2b(digest_size=16, person=b"odd" if odd else b"")
+    digest = hashlib.blake2b(digest_size=16, person=b"malformed" if malformed else b"")
     for name in sorted(labels):
         for part in (name, labels[name]):
             # No UTF-8 has this byte: labels that differ are hashed as different bytes.

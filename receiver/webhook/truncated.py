@@ -1,6 +1,6 @@
-"""The alerts that Alertmanager left out of a delivery (`max_alerts`), fetched from its API.
+"""Fetches the alerts that Alertmanager left out of a delivery from its API.
 
-It sorts before it cuts, so the same tail would be left out of every delivery.
+With `max_alerts` Alertmanager sorts before it truncates, so each delivery lacks the same alerts.
 https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 """
 
@@ -26,16 +26,16 @@ from receiver.webhook.payload import Alert, Envelope
 
 _log = structlog.get_logger()
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-# 10,000 alerts are 15 MB.
+# 10,000 alerts take 15 MB.
 _BYTES_MAX = 64 * 2**20
-# For each wait on the connection, and for a whole answer.
+# Seconds for each wait on the connection, and for a whole answer.
 _TIMEOUT_S, _WHOLE_S = 10.0, 30.0
 _TRIES, _BACKOFF_S = 3, 1.0
 _NOT_YET = "0001-01-01T00:00:00Z"
 
 
 class _UnusableError(Exception):
-    """Alertmanager's answer cannot be used; the text says why."""
+    """Alertmanager's answer cannot be used; the text has the reason."""
 
 
 @dataclass
@@ -54,9 +54,9 @@ class Truncated:
     _under_way: set[str] = field(default_factory=set, init=False)
 
     def fetch(self, envelope: Envelope) -> None:
-        """Fetch all alerts of this delivery's group, unless that is under way already.
+        """Fetch all alerts of this delivery's group, unless a fetch is running already.
 
-        The inbox counts the alerts that it has as repeats.
+        The inbox counts known alerts as repeats.
         """
         matchers = _matchers(envelope.group_labels)
         key = json.dumps([envelope.receiver, matchers])
@@ -120,7 +120,7 @@ class Truncated:
 
 
 def _matchers(labels: Mapping[str, Any]) -> list[str]:
-    """The group's labels as Alertmanager's matchers; a value is quoted as JSON is, and as Go is."""
+    """The group's labels as Alertmanager's matchers; values are quoted as in JSON and Go."""
     return [
         f"{name}={json.dumps(value)}"
         for name, value in sorted(labels.items())
@@ -130,13 +130,13 @@ def _matchers(labels: Mapping[str, Any]) -> list[str]:
 
 def _firing(body: bytes, now: float) -> list[Alert]:
     try:
-        # The same parser as for deliveries, which refuses invalid Unicode.
+        # The parser of deliveries, which refuses invalid Unicode.
         raw = from_json(body)
     except ValueError:
         raise _UnusableError("Alertmanager's answer is not JSON") from None
     if not isinstance(raw, list):
         raise _UnusableError("Alertmanager's answer is not a list")
-    # The API's endsAt is when the alert would time out; a webhook's is when it ended.
+    # The API's endsAt is the alert's time-out; a webhook's is its end.
     firing = {"status": "firing", "endsAt": _NOT_YET}
     alerts = (payload.parse_alert(item | firing, now) for item in raw if isinstance(item, dict))
     return [alert for alert in alerts if alert is not None]

@@ -26,7 +26,7 @@ _VALUES = dict.fromkeys(_JSON, "{}") | {
     "fingerprint": '"x"',
     "state": "received",
     "alert": '{"key": "x", "fingerprint": "x", "firing": true, "labels": {}, "annotations": {}, '
-    '"starts_at": 1.0, "ends_at": null, "odd": null}',
+    '"starts_at": 1.0, "ends_at": null, "malformed": null}',
 }
 _ID = "01KAR0SZ1PCQSD8SGKXR6D7C9P"
 

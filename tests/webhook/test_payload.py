@@ -57,18 +57,18 @@ def test_the_labels_alone_tell_which_alert_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("odd", "imitated"),
+    ("malformed", "imitated"),
     [
         ({"alertname": "X", "n": 7}, {"alertname": "X", "n": "7"}),
         ({"alertname": "X", "n": "x" * 9000}, {"alertname": "X", "n": "x" * 8192}),
         ({"alertname": "X", "n": "\x00m\x00"}, {"alertname": "X", "m": "", "n": "\x00"}),
     ],
 )
-def test_an_odd_alert_is_never_taken_for_the_one_that_it_imitates(
-    odd: dict[str, object], imitated: dict[str, object]
+def test_a_malformed_alert_is_never_taken_for_the_one_that_it_imitates(
+    malformed: dict[str, object], imitated: dict[str, object]
 ) -> None:
     """It is refused for good: as a copy of the other one it would hide it."""
-    assert _parsed(labels=odd).key != _parsed(labels=imitated).key
+    assert _parsed(labels=malformed).key != _parsed(labels=imitated).key
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_body_that_is_no_delivery_is_named_as_such(body: bytes, error: type[Ex
 
 
 @pytest.mark.parametrize(
-    ("change", "odd"),
+    ("change", "malformed"),
     [
         ({"status": "burning"}, "status"),
         ({"labels": {"alertname": "X", "n": 7}}, "not a string"),
@@ -117,11 +117,11 @@ def test_a_body_that_is_no_delivery_is_named_as_such(body: bytes, error: type[Ex
         ({"fingerprint": ["a"]}, "fingerprint"),
     ],
 )
-def test_an_odd_alert_is_kept_and_marked(change: dict[str, object], odd: str) -> None:
-    """Odd alerts are stored with the reason why no playbook may take them."""
+def test_a_malformed_alert_is_kept_and_marked(change: dict[str, object], malformed: str) -> None:
+    """Malformed alerts are stored with the reason why no playbook may take them."""
     alert = payload.parse_alert(_ALERT | change, received_at=5)
     assert alert is not None
-    assert odd in (alert.odd or "")
+    assert malformed in (alert.malformed or "")
 
 
 @pytest.mark.parametrize("raw", [None, 7, "text", [], {}, {"labels": None}, {"labels": ["a"]}])

@@ -194,7 +194,7 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.Text(), nullable=False),
         sa.Column("labels", sa.Text(), nullable=False),
         sa.Column("annotations", sa.Text(), nullable=False),
-        sa.Column("odd", sa.Text(), nullable=True),
+        sa.Column("malformed", sa.Text(), nullable=True),
         sa.Column("starts_at", sa.Double(), nullable=False),
         sa.Column("received_at", sa.Double(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
