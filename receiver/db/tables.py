@@ -136,7 +136,7 @@ outbox = Table(
     Column("title", Text, nullable=False),
     Column("text", Text, nullable=False),
     # Recipients that have it.
-    Column("reached", Text, nullable=False),
+    Column("reached", Json, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_at", Double, nullable=False),
     Column("held", Boolean, nullable=False),

@@ -3,13 +3,13 @@
 The sender marks a message only after it was sent, so a crash repeats a message and loses none.
 """
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 from ulid import ULID
 
+from actions.canonical_json import canonical
 from receiver.db.tables import outbox
 from receiver.notify.messages import Message, MessageKind
 
@@ -36,10 +36,10 @@ def add(connection: Connection, message: Message, at: float) -> None:
         "id": str(ULID()),
         "created_at": at,
         "kind": message.kind,
-        "same_as": json.dumps(message.same_as),
+        "same_as": _key(message),
         "title": message.title,
         "text": message.text,
-        "reached": "[]",
+        "reached": [],
         "attempts": 0,
         "next_at": at,
         "held": False,
@@ -49,7 +49,7 @@ def add(connection: Connection, message: Message, at: float) -> None:
 
 def is_repeat(connection: Connection, message: Message, since: float) -> bool:
     """Whether an equal message was stored since `since`."""
-    same = (outbox.c.same_as == json.dumps(message.same_as), outbox.c.created_at >= since)
+    same = (outbox.c.same_as == _key(message), outbox.c.created_at >= since)
     return connection.execute(select(outbox.c.id).where(*same).limit(1)).first() is not None
 
 
@@ -82,7 +82,7 @@ def retry(
     connection: Connection, message: StoredMessage, reached: Collection[str], next_at: float
 ) -> None:
     values = {
-        "reached": json.dumps(sorted(reached)),
+        "reached": sorted(reached),
         "attempts": message.attempts + 1,
         "next_at": next_at,
     }
@@ -97,6 +97,10 @@ def prune(connection: Connection, now: float) -> int:
     return unsent
 
 
+def _key(message: Message) -> str:
+    return canonical(message.same_as)
+
+
 def _read(connection: Connection, *where: object, limit: int) -> Sequence[StoredMessage]:
     names = StoredMessage.__dataclass_fields__
     query = select(*(outbox.c[name] for name in names)).where(*where)  # type: ignore[arg-type]
@@ -106,7 +110,7 @@ def _read(connection: Connection, *where: object, limit: int) -> Sequence[Stored
             **{
                 **row,
                 "kind": MessageKind(row["kind"]),
-                "reached": frozenset(json.loads(row["reached"])),
+                "reached": frozenset(row["reached"]),
             }
         )
         for row in rows
