@@ -71,7 +71,7 @@ class Settings(BaseSettings):
 
     secrets_dir: DirectoryPath | None = None
     """A folder of secrets, such as `/run/secrets`. A file in it, named after a variable in lower
-    case, sets that variable: `smartcloudops_database_url`. A variable that is set wins."""
+    case, sets that variable: `smartcloudops_database_url`. The environment wins."""
     host: str = "127.0.0.1"
     """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
