@@ -34,9 +34,9 @@ class Reason(StrEnum):
 _HEAD = r"""# Refusals
 
 A `refused` run names its reason in `refusal`. Each reason has a heading here, with its meaning,
-what to check, and how to lift it. Commands that read need a token of the role `viewer`, commands
-that change something one of the role `operator`. This page is generated from the docstrings of the
-guards (`make reference`).
+what to check, and how to lift it. Commands that read need a token of the role `viewer`; the others
+need the role `operator`. This page is generated from the docstrings of the guards
+(`make reference`).
 
 ```console
 $ export S=http://localhost:8080 P=http://localhost:9090
