@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The Python that the tests run on.
+# The Python version of the tests.
 FROM python:3.11.15-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
@@ -24,7 +24,7 @@ RUN groupadd --system --gid 10001 smartcloudops \
       --home-dir /srv/smartcloudops --shell /usr/sbin/nologin smartcloudops \
  && install -d -o 10001 -g 10001 -m 0700 /srv/smartcloudops/data
 COPY --from=build /opt/smartcloudops /opt/smartcloudops
-# The defaults of the settings are relative to here: playbooks/, and data/ for what is written.
+# Default paths of the settings, playbooks/ and data/ (written), are relative to this folder.
 WORKDIR /srv/smartcloudops
 COPY playbooks/ playbooks/
 ENV PATH=/opt/smartcloudops/bin:$PATH \

@@ -1,5 +1,5 @@
-# The instance says once a minute that the service is ready. Silence is the alarm: whatever broke,
-# nobody else would tell.
+# The instance reports once a minute that the service is ready. Missing reports are the alarm, because
+# a broken service cannot report its own failure.
 resource "aws_cloudwatch_metric_alarm" "heartbeat" {
   alarm_name          = "${var.name}-heartbeat"
   alarm_description   = "SmartCloudOps has not been ready for three minutes: alerts are not remediated."

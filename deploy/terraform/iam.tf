@@ -1,5 +1,5 @@
-# The role may do what the playbooks need, as `smartcloudops iam-policy` says, and what the service
-# needs for itself. Nothing here lets it change its own rights.
+# The role has the permissions that the playbooks need (`smartcloudops iam-policy`), and those that
+# the service itself needs. None of them lets it change its own permissions.
 data "aws_iam_policy_document" "assume" {
   statement {
     actions = ["sts:AssumeRole"]

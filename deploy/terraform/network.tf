@@ -1,5 +1,5 @@
-# Only who is named comes in. There is no way in for a shell: use Session Manager, with a role of
-# your own for it.
+# Only the named security groups have access. No port is open for a shell: use Session Manager, with a
+# separate role.
 resource "aws_security_group" "service" {
   name        = var.name
   description = "The API and the webhook of SmartCloudOps"
@@ -16,7 +16,7 @@ resource "aws_vpc_security_group_ingress_rule" "api" {
   to_port                      = 8080
 }
 
-# AWS's APIs, Prometheus, Alertmanager, and whoever is told.
+# AWS's APIs, Prometheus, Alertmanager, and the recipients of notifications.
 resource "aws_vpc_security_group_egress_rule" "out" {
   security_group_id = aws_security_group.service.id
   description       = "Out"

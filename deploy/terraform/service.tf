@@ -40,7 +40,7 @@ resource "aws_instance" "service" {
     wheel            = aws_s3_object.wheel.key
     wheel_sha256     = filesha256(var.wheel)
   })
-  # A URL that somebody makes it fetch, or a container, must not get the role's credentials.
+  # A container, or a URL that an attacker makes the service fetch, must not get the credentials.
   metadata_options {
     http_tokens                 = "required"
     http_put_response_hop_limit = 1
@@ -50,7 +50,7 @@ resource "aws_instance" "service" {
   }
   # The first boot reads the wheel and the secrets with this policy.
   depends_on = [aws_iam_role_policy.own]
-  # It is replaced when somebody says so, not when a new image is out.
+  # A new image must not replace the instance; a person decides that.
   lifecycle {
     ignore_changes = [ami]
   }

@@ -1,4 +1,4 @@
-# Models: what counts is the manifest with their hashes, which is deployed apart from them.
+# Models. The manifest with their hashes is deployed separately, so a changed model is refused.
 resource "aws_s3_bucket" "models" {
   bucket_prefix = "${var.name}-models-"
 }

@@ -1,21 +1,21 @@
 variable "name" {
-  description = "What everything is called, and the prefix of its parameters."
+  description = "The name of all resources, and the prefix of the parameters."
   type        = string
   default     = "smartcloudops"
 }
 
 variable "region" {
-  description = "The one region that it acts in."
+  description = "The region in which the service acts."
   type        = string
 }
 
 variable "policy_file" {
-  description = "What `smartcloudops iam-policy --region REGION --account NUMBER` printed for the playbooks."
+  description = "The output of `smartcloudops iam-policy --region REGION --account NUMBER` for the playbooks."
   type        = string
 }
 
 variable "wheel" {
-  description = "The wheel from `make dist`, under its own name; it contains requirements.lock, the hashes of its packages."
+  description = "The path of the wheel from `make dist`, with its original name; it contains requirements.lock."
   type        = string
   validation {
     condition     = can(regex("^smartcloudops-[0-9a-z.+]+-py3-none-any\\.whl$", basename(var.wheel)))
@@ -24,7 +24,7 @@ variable "wheel" {
 }
 
 variable "mode" {
-  description = "How far a run may go: observe, approve or auto."
+  description = "The highest mode of any run: observe, approve or auto."
   type        = string
   default     = "observe"
   validation {
@@ -34,7 +34,7 @@ variable "mode" {
 }
 
 variable "profile" {
-  description = "Where it runs: development, staging or production; the last two need playbooks to be armed."
+  description = "The profile: development, staging or production; in the last two, playbooks must be armed."
   type        = string
   default     = "production"
   validation {
@@ -49,12 +49,12 @@ variable "vpc_id" {
 }
 
 variable "subnet_id" {
-  description = "A private subnet with a way to AWS's APIs."
+  description = "A private subnet with access to AWS's APIs."
   type        = string
 }
 
 variable "client_security_group_ids" {
-  description = "By a name of yours: security groups that may reach the API, Alertmanager's among them."
+  description = "Security groups that may reach the API, by names of your choice; include Alertmanager's."
   type        = map(string)
 }
 
@@ -64,7 +64,7 @@ variable "instance_type" {
 }
 
 variable "ami_parameter" {
-  description = "The public parameter that names the image; it must be of the instance type's architecture."
+  description = "The public parameter with the image id; its architecture must match the instance type."
   type        = string
   default     = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
 }
@@ -78,12 +78,12 @@ variable "alertmanager_url" {
 }
 
 variable "audit_lock_days" {
-  description = "For how long nobody, the account's owner included, may remove what is in the audit's bucket."
+  description = "Days for which nobody, not even the account's owner, can remove objects of the audit bucket."
   type        = number
   default     = 365
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that are told when the heartbeat stops."
+  description = "SNS topics that get a message when the heartbeat stops."
   type        = list(string)
 }
