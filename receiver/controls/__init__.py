@@ -1,1 +1,1 @@
-"""What people set ahead: overrides, arming, promotion and its criteria."""
+"""People's settings for runs: overrides, arming, promotion and its criteria."""

@@ -1,4 +1,4 @@
-"""Armings: up to which mode people allow a playbook, for one service or for all."""
+"""Armings: the highest mode that people allow a playbook, for one service or for all."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,13 +12,13 @@ from receiver.settings import Mode
 
 
 def armings_of(connection: Connection, playbook: str) -> Sequence[Arming]:
-    """By service; the one for all services first."""
+    """The playbook's armings by service, the one for all services first."""
     query = select(table).where(table.c.playbook == playbook).order_by(table.c.service)
     return [_arming(row) for row in connection.execute(query).mappings()]
 
 
 def list_all(connection: Connection) -> Mapping[str, Sequence[Arming]]:
-    """By playbook, and then as `armings_of`."""
+    """All armings by playbook, then as in `armings_of`."""
     query = select(table).order_by(table.c.playbook, table.c.service)
     by_playbook: dict[str, list[Arming]] = {}
     for row in connection.execute(query).mappings():
@@ -30,7 +30,7 @@ def save(connection: Connection, arming: Arming) -> None:
     """Store an arming, or a disarming, with its audit record.
 
     Disarming all services removes the armings of single ones. Single services that were disarmed
-    stay disarmed, also when all are armed again.
+    stay disarmed, even if all are armed again.
     """
     disarms = arming.mode is Mode.OBSERVE
     if disarms and arming.service == ALL:

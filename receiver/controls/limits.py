@@ -1,4 +1,4 @@
-"""How people limit a playbook on a target: checked by the decision, and again before each call."""
+"""Limits that people set on a playbook and a target, checked again before each call."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from receiver.settings import Mode
 
 
 def require_no_hold(overrides: Sequence[Override] | None) -> Refusal | None:
-    r"""No override that applies may be a hold; None is unknown, and refuses.
+    r"""No override that applies may be a hold; None is unknown, and is refused.
 
     ## override_hold
 

@@ -1,4 +1,4 @@
-"""Overrides: people's orders on alerts to come, to hold (never act on them) or only observe."""
+"""Overrides: people's orders to hold alerts (never act on them) or only observe them."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from receiver.playbooks.matchers import parse
 
 
 def add(connection: Connection, override: Override, now: float) -> None:
-    """Store it, with its audit record."""
+    """Store the override, with its audit record."""
     row = vars(override) | {"matchers": [str(matcher) for matcher in override.matchers]}
     connection.execute(insert(overrides).values(row))
     detail = {key: value for key, value in row.items() if key != "created_by"}
@@ -22,7 +22,7 @@ def add(connection: Connection, override: Override, now: float) -> None:
 def end(
     connection: Connection, override_id: str, by: str, now: float, *, comment: str | None = None
 ) -> bool:
-    """End it now; False where there is none with this id, or it has ended before."""
+    """End the override now. Returns False if none has this id, or it has already ended."""
     current = (overrides.c.id == override_id, overrides.c.ends_at > now)
     if connection.execute(update(overrides).where(*current).values(ends_at=now)).rowcount != 1:
         return False

@@ -26,8 +26,8 @@ class NotJustifiedError(Exception):
 class ArmRequest:
     """An admin's request to arm a playbook up to `mode`.
 
-    `service` is a group's name, or `ALL`. `by` is who, `comment` why. `force` overrules the
-    shortfalls, on record.
+    `service` is a group's name, or `ALL`. `by` is the admin, `comment` the reason. `force`
+    overrules the shortfalls, which are recorded.
     """
 
     playbook: str
@@ -41,7 +41,7 @@ class ArmRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Promoter:
-    """`arm` and `disarm` raise NoSuchPlaybookError. `clock` gives epoch seconds."""
+    """Arms and disarms; both raise NoSuchPlaybookError. `clock` gives epoch seconds."""
 
     settings: Settings
     playbooks: Playbooks
@@ -109,7 +109,7 @@ class Promoter:
     def _shortfalls(
         self, present: ArmedMode, request: ArmRequest, record: Figures
     ) -> Sequence[str]:
-        """None where arming is not required: there an arming can only limit the playbook."""
+        """The unmet criteria; None if arming is not required and so can only limit the playbook."""
         if not self.settings.arming_required:
             return ()
         mode, canary_percent = request.mode, request.canary_percent

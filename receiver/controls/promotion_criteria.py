@@ -1,4 +1,4 @@
-"""The criteria by which a playbook may be armed to a higher mode, and the figures they read."""
+"""The criteria for arming a playbook to a higher mode, and the figures that they use."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _LEVEL = {mode: level for level, mode in enumerate(Mode)}
 class Figures:
     """Counts of the runs for which this version of the playbook `planned` a step; no dry runs.
 
-    The runs were received at `since` (epoch seconds; None: ever) or later. `recovered` runs are
+    The runs were received at `since` (epoch seconds; None means all) or later. `recovered` runs are
     verified by metrics, `failed` include rolled back runs, `denied` are plans that a person denied;
     `right` and `wrong` are people's feedback.
     """
@@ -65,9 +65,10 @@ def figures(
 def shortfalls(
     present: ArmedMode, mode: Mode, canary_percent: int, record: Figures, evidence: int
 ) -> Iterator[str]:
-    """Why the playbook may not go from `present` to this mode or canary, in words; none if it may.
+    """The unmet criteria for a change from `present` to this mode or canary, as sentences.
 
-    `evidence` is how many observed decisions, or verified recoveries, the next mode needs.
+    `evidence` is the number of observed decisions, or verified recoveries, that the next mode
+    needs.
     """
     if (_LEVEL[mode], canary_percent) <= (_LEVEL[present.mode], present.canary_percent):
         return

@@ -1,4 +1,4 @@
-"""What people set, as records: overrides and armings, and the mode that armings allow."""
+"""Records of overrides and armings, and the mode that armings allow."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from receiver.playbooks.matchers import Matcher
 from receiver.settings import Mode
 
-# Instead of a service's name: every service that has no arming of its own.
+# Stands in place of a service's name for every service that has no arming of its own.
 ALL = ""
 _WHOLE = 1 << 64
 
@@ -18,7 +18,7 @@ _WHOLE = 1 << 64
 class Arming:
     """The latest arming of a playbook for a service, by a person or the breaker.
 
-    The mode `observe` means disarmed. It holds for the playbook with this `digest` alone. `since`
+    The mode `observe` means disarmed. It applies only to the playbook with this `digest`. `since`
     is when it reached this mode, `at` when it last changed, in epoch seconds. `figures` justified
     it; `despite` lists the shortfalls that a person overruled.
     """
@@ -38,14 +38,14 @@ class Arming:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmedMode:
-    """The mode that the armings allow a playbook for a service, and why, in words."""
+    """The mode that the armings allow a playbook for a service, with the reason as text."""
 
     mode: Mode
     why: str
     canary_percent: int = 100
 
     def limit(self, playbook: str, target: str) -> tuple[Mode, str]:
-        """The mode allowed on this target, and what limits it."""
+        """The mode allowed on this target, and the source of its limit."""
         if self.mode is not Mode.OBSERVE and not in_canary(playbook, target, self.canary_percent):
             share = f"{target} is not among the {self.canary_percent} % of targets"
             return Mode.OBSERVE, f"the canary: {share}"
@@ -58,7 +58,7 @@ FREE = ArmedMode(mode=Mode.AUTO, why="it need not be armed")
 def armed_mode(
     armings: Sequence[Arming], service: str, digest: str, *, required: bool
 ) -> ArmedMode:
-    """The mode that a playbook's armings allow for a service; `digest` is the playbook's now."""
+    """The mode that a playbook's armings allow for a service; `digest` is the present one."""
     arming = active(armings, service)
     if arming is None:
         return ArmedMode(mode=Mode.OBSERVE, why="nobody has armed it") if required else FREE
@@ -74,7 +74,7 @@ def armed_mode(
 
 
 def active(armings: Sequence[Arming], service: str) -> Arming | None:
-    """The arming that counts for a service: its own, else the one for all."""
+    """The arming that applies to a service: its own, else the one for all."""
     by_service = {arming.service: arming for arming in armings}
     return by_service.get(service) or by_service.get(ALL)
 
@@ -90,12 +90,12 @@ class Effect(StrEnum):
     OBSERVE = "observe"
 
 
-# The values of each label, of the alert and of what AWS says that its target is.
+# The values of each label: those of the alert, and those of its target in AWS.
 Identity = Mapping[str, Collection[str]]
 
 
 def identity_of(*labels: Mapping[str, str]) -> Identity:
-    """All values by name. An empty value is none: whoever sends it names nothing."""
+    """All non-empty values by name."""
     identity: dict[str, set[str]] = {}
     for name, value in (item for part in labels for item in part.items()):
         if value:
@@ -107,7 +107,7 @@ def identity_of(*labels: Mapping[str, str]) -> Identity:
 class Override:
     """Applies to alerts that all matchers match, from `starts_at` to `ends_at` (epoch seconds).
 
-    A matcher matches if it does so by the alert's labels or by what its target is in AWS.
+    A matcher may match the alert's labels, or those of its target in AWS.
     """
 
     id: str

@@ -17,7 +17,7 @@ def playbook_view(
     armings: Sequence[Arming],
     effective_mode: Mode,
 ) -> dict[str, Any]:
-    """A playbook as it is loaded, with its effective mode and its armings."""
+    """A loaded playbook, with its effective mode and its armings."""
     return {
         "name": playbook.name,
         "description": playbook.description.strip(),
@@ -47,7 +47,7 @@ def playbook_view(
 
 
 def arming_view(arming: Arming, digest: str) -> dict[str, Any]:
-    """An arming of a playbook; `digest` is the playbook's now."""
+    """An arming of a playbook; `digest` is the playbook's present one."""
     figures = arming.figures
     return {
         "service": arming.service or None,

@@ -1,1 +1,1 @@
-"""What to do: snapshot, pipeline, the pure decision, ladder, stored plan, explanation."""
+"""Decisions on alerts: snapshot, pipeline, pure function, ladder, stored plan, explanation."""

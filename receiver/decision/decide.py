@@ -1,4 +1,4 @@
-"""What to do about an alert: a pure function of a snapshot, through all guards in their order."""
+"""Decides on an alert: a pure function of a snapshot, through all guards in order."""
 
 from typing import assert_never
 
@@ -20,28 +20,28 @@ from receiver.decision.model import (
 from receiver.runs.model import GuardResult
 from receiver.settings import Mode
 
-# How long after a refusal a repeat of the alert is decided again, unless the refusal is lasting.
+# After a refusal that is not lasting, a repeat of the alert is decided again after this time.
 RETRY_AFTER_S = 60.0
 
 
 def screen(inputs: GuardInput, guards: Guards = EARLY) -> Refuse | None:
-    """A refusal by some of the guards, whose facts are all read; None where all of them pass."""
+    """The refusal by the given guards, whose facts must be read; None if all pass."""
     _, refusal = _check(inputs, guards)
     return refusal
 
 
 def decide(inputs: GuardInput) -> Decision:
-    """What to do about the alert. Never raises on unknown facts: a guard refuses them."""
+    """Decide on the alert. Unknown facts raise nothing: a guard refuses them."""
     gates, refusal = _check(inputs, (*EARLY, *KNOWN, *LATE))
     return refusal or _limit_by_mode(inputs, chosen_plan(inputs), gates)
 
 
 def _limit_by_mode(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> Decision:
-    """Act, ask or observe: the weakest mode of the service, the playbook and people."""
+    """Act, ask or observe, by the lowest mode of service, playbook and people."""
     snapshot, request = inputs.snapshot, inputs.trigger.request
     limits = [(snapshot.mode, "the service"), (plan.playbook.mode, "the playbook")]
     limits += override_modes(inputs.overrides or ())
-    # Where the arming is unknown, a guard has refused before.
+    # The arming is known: otherwise a guard has refused.
     if snapshot.arming is not None:
         limits.append(snapshot.arming.limit(plan.playbook.name, plan.target))
     limits += [(Mode.APPROVE, why) for why in approval_reasons(inputs, plan)]
@@ -65,7 +65,7 @@ def _limit_by_mode(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> 
 
 
 def _check_approval(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> Decision:
-    """The approval must be of this plan.
+    """The approval must be for this plan.
 
     ## plan_changed
 
@@ -89,7 +89,7 @@ def _check_approval(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) ->
 
 
 def _check(inputs: GuardInput, guards: Guards) -> tuple[list[GuardResult], Refuse | None]:
-    """Ask the guards until one refuses."""
+    """Check the guards in order, until one refuses."""
     gates: list[GuardResult] = []
     for name, guard in guards:
         answer = guard(inputs)

@@ -1,4 +1,4 @@
-"""What would be done about an alert, and why: the real decision, without its consequences."""
+"""Explains the decision on an alert: the real decision, without its consequences."""
 
 import time
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ from receiver.webhook.payload import Alert, NotJsonError, NotVersion4Error
 
 
 class PayloadError(Exception):
-    """The file is not an Alertmanager delivery; the text says what it lacks."""
+    """The file is not an Alertmanager delivery; the text has the reason."""
 
 
 def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[dict[str, Any]]:
-    """For each alert `alert`, `decision`, `refusal`, `detail`, `plan`, `verdict` and `gates`.
+    """For each alert: `alert`, `decision`, `refusal`, `detail`, `plan`, `verdict` and `gates`.
 
-    Prometheus, AWS and the service's own records are read where they can be; a fact that cannot be
-    read is unknown, as it would be to the service.
+    It reads Prometheus, AWS and the service's own records; a fact that cannot be read is unknown,
+    as in the service.
 
     Raises PayloadError or DatabaseUrlError.
     """

@@ -13,12 +13,12 @@ from receiver.decision.model import Plan, Snapshot
 from receiver.playbooks.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
 from receiver.playbooks.schema import Step
 
-# Fewer alerting instances do not show that they have a zone or a version in common.
+# Fewer alerting instances do not prove a common zone or version.
 _SEVERAL = 2
 
 
 def remaining_steps(inputs: GuardInput) -> Sequence[Step]:
-    """The steps that may still be taken."""
+    """The remaining steps of the ladder."""
     return inputs.playbooks[0].steps[inputs.snapshot.rung :]
 
 
@@ -59,7 +59,7 @@ def choose(inputs: GuardInput) -> Plan | Refusal:
 
 
 def chosen_plan(inputs: GuardInput) -> Plan:
-    """As `choose`, for guards that stand after `step`, which refuses where there is no plan."""
+    """As `choose`, for guards after `step`, which refuses if there is no plan."""
     match choose(inputs):
         case Plan() as plan:
             return plan
@@ -92,7 +92,7 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
 
 
 def _basis(snapshot: Snapshot, target: str) -> Mapping[str, Any]:
-    """Facts by which the target is recognised as the one that the plan was made for."""
+    """Facts that identify the target of the plan."""
     if target == snapshot.group and snapshot.asg is not None:
         asg = snapshot.asg
         return {"desired": asg.desired, "minimum": asg.minimum, "maximum": asg.maximum}
@@ -154,15 +154,15 @@ def _group_facts(inputs: GuardInput) -> GroupFacts:
 
 
 def _in_common(asg: Group | None, alerting: frozenset[str] | None, name: str) -> bool | None:
-    """Whether several alert, all of one zone or version, and some of another one do not."""
+    """Whether several instances alert, all of one zone or version, and some of others do not."""
     if asg is None or alerting is None:
         return None
     members = asg.members.values()
     of_alerting = {getattr(member, name) for member in members if member.id in alerting}
     of_others = {getattr(member, name) for member in members if member.id not in alerting}
     every = of_alerting | of_others
-    # A group without a launch template has no versions; where only some members have none, which
-    # version they run is unknown.
+    # A group without a launch template has no versions; if only some members have none, their
+    # version is unknown.
     if None in every and every != {None}:
         return None
     several = len(alerting & asg.members.keys()) >= _SEVERAL

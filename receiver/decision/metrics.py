@@ -7,7 +7,7 @@ from receiver.metrics import FAST_S, SHARES, start_at_zero
 
 
 class DecisionMetrics:
-    """How long decisions take, and which verdicts they rest on."""
+    """The durations of decisions, and their verdicts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.verdicts = Counter(

@@ -1,4 +1,4 @@
-"""What a decision reads, and what it can be. None is unknown."""
+"""The input of a decision, and its possible results. None is unknown."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from receiver.playbooks.schema import Playbook, Step
 from receiver.runs.model import Approval, GuardResult, RunRequest
 from receiver.settings import Mode
 
-# Refusals that no later look at the same alert can lift.
+# Refusals that no later decision on the same alert can lift.
 LASTING = frozenset(
     {
         Reason.MALFORMED_ALERT,
@@ -34,9 +34,9 @@ _STORM_PERCENT, _STORM_LEAST = 20.0, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """What started the run: an alert, or a person's request in its place.
+    """The trigger of the run: an alert, or a person's request.
 
-    `malformed` says what is wrong with the alert's labels or times.
+    `malformed` has the faults of the alert's labels or times.
     """
 
     run_id: str
@@ -48,7 +48,7 @@ class Trigger:
 
 @dataclass(frozen=True, kw_only=True)
 class RecentAction:
-    """What the service did to the target or its group a short while ago."""
+    """A recent action of the service on the target or its group."""
 
     run_id: str
     action: str
@@ -61,9 +61,9 @@ class Snapshot:
     """All facts that a decision reads, frozen; None is unknown. Times are epoch seconds.
 
     `target` is an instance id or a group's name, `group` the name of the group it belongs to.
-    `rung` is the first step of the ladder that may still be taken.
+    `rung` is the first remaining step of the ladder.
 
-    From our own records: all current `overrides`, `attempts` by target, the mode that the
+    From the service's own records: all current `overrides`, `attempts` by target, the mode that the
     playbook's `arming` allows, `recent_actions` on the target and its group, instances of the group
     that were `alerting` within the last minutes, `reserved` instances by scope. `facts` are the
     playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
@@ -97,7 +97,7 @@ class Snapshot:
 
     @property
     def storm(self) -> bool | None:
-        """Whether so many instances of the group alert that no single one may be touched."""
+        """Whether so many instances of the group alert that no step on a single one is allowed."""
         if self.group is None:
             return False
         if self.alerting is None or self.asg is None:
@@ -108,11 +108,11 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The step that would be taken.
+    """The planned step.
 
-    `instance_id` and `group` come from the alert, and are empty where it names none; `members` are
-    the ids of the group's instances. `identity` is what overrides match. `basis` are the facts
-    about the target that the plan was made for: another basis makes another plan.
+    `instance_id` and `group` come from the alert, and are empty if it names none; `members` are the
+    ids of the group's instances. Overrides match `identity`. `basis` are the facts about the target
+    on which the plan rests: another basis makes another plan.
     """
 
     playbook: Playbook
@@ -127,7 +127,7 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that a person approves."""
+        """SHA-256 of everything that a person approves."""
         approved = {
             "playbook": self.playbook.digest,
             "rung": self.rung,

@@ -24,18 +24,18 @@ from receiver.runs.model import Run
 from receiver.runtime.cache import BoundedCache
 from receiver.webhook.episodes import Episode
 
-# In a storm, what was read of a target is reused for this long to refuse more of its alerts.
+# In a storm, facts about a target are reused for this long to refuse more of its alerts.
 _REUSE_S = 10.0
-# What is reused: all of the snapshot but what the run and its alert's episode say.
+# The reused fields: all of the snapshot except those of the run and its alert's episode.
 _REUSED = (
     *("paused", "claims", "overrides", "attempts", "breaker", "arming", "recent_actions"),
     *("alerting", "reserved", "facts", "instance", "asg", "scopes", "changes", "protected"),
 )
-# Refusals that may be lifted by the next look at the target: they are not remembered.
+# Refusals that the next read of the target may lift, so they are not reused.
 _FLEETING = frozenset(
     {Reason.PAUSED, Reason.STATE_UNKNOWN, Reason.TARGET_UNPROVEN, Reason.CONDITION_UNKNOWN}
 )
-# Refusals that the alert's own episode is enough for, whatever else was reused.
+# Refusals by the alert's own episode alone, independent of the reused facts.
 _BY_EPISODE = frozenset({Reason.RESOLVED, Reason.STALE})
 # Target, group, alert name and playbook.
 _RecentKey = tuple[str | None, str | None, str, str]
@@ -43,10 +43,10 @@ _RecentKey = tuple[str | None, str | None, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineResult:
-    """A decision and all that it rests on.
+    """A decision and its input.
 
-    `evidence` and `verdict` are None where a guard refused before they were read. `reused`: they
-    were read for another alert of the target, a moment ago.
+    `evidence` and `verdict` are None if a guard refused before they were read. `reused`: they were
+    read a moment ago for another alert of the target.
     """
 
     target: Target
@@ -60,7 +60,7 @@ class PipelineResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
-    """What does not change while the pipeline gathers the rest."""
+    """The facts that stay fixed while the pipeline gathers others."""
 
     trigger: Trigger
     playbooks: Sequence[Playbook]
@@ -82,7 +82,7 @@ class _Candidate:
         )
 
     def refuse_if(self, snapshot: Snapshot, guards: Guards) -> PipelineResult | None:
-        """The result where one of the guards refuses, or None."""
+        """The result if one of the guards refuses, or None."""
         refusal = screen(self.inputs(snapshot), guards)
         return None if refusal is None else self.result(snapshot, refusal)
 
@@ -96,8 +96,7 @@ class _Candidate:
 class DecisionPipeline:
     """Decides on an alert and changes nothing: shared by the dispatcher and `explain`.
 
-    `gather` reads the metrics that `judge` makes a verdict of; `pool` asks Prometheus for the
-    playbook's own queries.
+    `gather` reads the metrics for the verdict of `judge`; `pool` runs the playbook's own queries.
     """
 
     playbooks: Playbooks
@@ -106,7 +105,7 @@ class DecisionPipeline:
     pool: Executor
     gather: Callable[[Target, float, Collection[str]], Evidence]
     judge: Callable[[Evidence, Collection[str]], Verdict]
-    # Results by target, with when they were read and for which run.
+    # Results by target, with the time of their read and their run.
     _recent: BoundedCache[_RecentKey, tuple[float, str, PipelineResult]] = field(
         default_factory=BoundedCache, init=False
     )
@@ -118,9 +117,10 @@ class DecisionPipeline:
         now: float,
         metrics: DecisionMetrics | None = None,
     ) -> PipelineResult:
-        """Gather as much as the guards need, and decide. `episode` reads that of the run.
+        """Gather what the guards need, and decide. `episode` reads the run's episode.
 
-        Each stage may refuse: in a storm every query to AWS or Prometheus that can be avoided is.
+        Each stage may refuse, so that a storm causes as few queries to AWS and Prometheus as
+        possible.
         """
         candidate = self._candidate(run, now)
         snapshot = self.snapshots.from_run(run, candidate.target, now)
@@ -135,7 +135,7 @@ class DecisionPipeline:
         if result := candidate.refuse_if(snapshot, EARLY):
             return self._remember(candidate, result) if many else result
         if many:
-            # AWS is asked before the metrics, and about the group first.
+            # AWS is read before the metrics, and the group first.
             recent_group = self.snapshots.aws.recent_group(snapshot.group)
             grouped = replace(snapshot, asg=recent_group)
             if result := candidate.refuse_if(grouped, (*EARLY, *STORM)):
@@ -173,15 +173,15 @@ class DecisionPipeline:
         decision = result.decision
         fleeting = isinstance(decision, Refuse) and decision.reason in _FLEETING
         if not fleeting:
-            # Without the evidence, which is large, and which the run has.
+            # Without the evidence, which is large and stored with the run.
             kept = replace(result, evidence=None)
             self._recent[candidate.key] = candidate.now, candidate.trigger.run_id, kept
         return result
 
     def _reuse_recent(self, candidate: _Candidate, snapshot: Snapshot) -> PipelineResult | None:
-        """A refusal by what was read of the target a moment ago, in a storm; or None.
+        """In a storm, a refusal by facts that were read a moment ago; or None.
 
-        Only refusals: before anything is done, everything is read again.
+        Only refusals reuse facts: before any step, everything is read again.
         """
         read_at, run_id, recent = self._recent.get(candidate.key, (0.0, "", None))
         age_s = candidate.now - read_at
@@ -191,7 +191,7 @@ class DecisionPipeline:
         snapshot = replace(snapshot, **reused)
         guards = EARLY if snapshot.asg is None else (*EARLY, *STORM)
         verdict, refusal = None, screen(candidate.inputs(snapshot), guards)
-        # A verdict says nothing of an alert that started after its metrics were read.
+        # A verdict does not apply to an alert that started after its metrics were read.
         judged = recent.verdict is not None and candidate.trigger.starts_at <= read_at
         if refusal is None and judged:
             verdict = recent.verdict
@@ -212,7 +212,7 @@ class DecisionPipeline:
         )
 
     def _recheck(self, run: Run, candidate: _Candidate) -> tuple[Evidence | None, Verdict]:
-        """The model's verdict, or that of the playbook's own queries in its place."""
+        """The verdict of the playbook's own queries, if it has any, else of the model."""
         playbook, target, now = candidate.playbooks[0], candidate.target, candidate.now
         if playbook.recheck:
             return None, recheck(self.prometheus, playbook, target, now, self.pool)
@@ -222,7 +222,7 @@ class DecisionPipeline:
 
 
 def _is_new(run: Run) -> bool:
-    """No person requested or approved it, and it has not acted: a refusal loses nothing."""
+    """Whether no person asked for the run, and it has not acted: a refusal loses nothing."""
     return run.request is None and run.approval is None and not run.steps_begun
 
 

@@ -1,4 +1,4 @@
-"""Reads the snapshot that a decision rests on, from our own records and from AWS."""
+"""Reads the snapshot for a decision, from the service's own records and from AWS."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,21 +30,21 @@ from receiver.settings import Mode, Settings
 from receiver.webhook.episodes import Episode
 
 _log = structlog.get_logger()
-# Alerts of a group that started within this time count to the same storm.
+# Alerts of a group that started within this time belong to the same storm.
 _STORM_S = 300.0
-# How far back actions of ours are read: for this long an alert may be their consequence.
+# Actions are read this far back: for this long an alert may be their consequence.
 _ECHOES_S = 300.0
-# How long the alerting instances of a group are not counted again once there are many.
+# If many instances of a group alert, they are counted again after this time.
 _RECOUNT_AFTER_S = 1.0
-# From this many alerting instances of a group on there may be a storm.
+# A group with this many alerting instances may be in a storm.
 MANY = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotReader:
-    """What cannot be read is None in a snapshot, never an exception.
+    """Reads snapshots; an unreadable fact is None, never an exception.
 
-    `resolved` gives those of some runs whose alerts have resolved.
+    `resolved` returns the given runs whose alerts have resolved.
     """
 
     database: Database
@@ -53,7 +53,7 @@ class SnapshotReader:
     gap_s: float
     arming_required: bool
     resolved: Callable[[Sequence[str]], Collection[str]]
-    # The alerting instances of a group, with when they were read.
+    # The alerting instances of a group, with the time of their read.
     _counted: BoundedCache[str, tuple[float, frozenset[str]]] = field(
         default_factory=BoundedCache, init=False
     )
@@ -77,7 +77,7 @@ class SnapshotReader:
         )
 
     def from_run(self, run: Run, target: Target, now: float) -> Snapshot:
-        """What the run itself says; nothing is read."""
+        """The snapshot with the run's own facts; nothing is read."""
         return Snapshot(
             mode=self.mode,
             paused=None,
@@ -93,7 +93,7 @@ class SnapshotReader:
         )
 
     def with_episode(self, run: Run, snapshot: Snapshot, episode: Episode | None) -> Snapshot:
-        """With what the alert's episode says."""
+        """Add the facts of the alert's episode."""
         return replace(
             snapshot, resolved=_resolved(run, episode), last_seen_at=_last_seen(run, episode)
         )
@@ -101,7 +101,7 @@ class SnapshotReader:
     def with_records(
         self, run: Run, snapshot: Snapshot, playbook: Playbook, now: float
     ) -> Snapshot:
-        """With our own records; AWS is not asked."""
+        """Add the facts of the service's own records, without a read of AWS."""
         try:
             with self.database.read() as connection:
                 recorded = replace(
@@ -121,7 +121,7 @@ class SnapshotReader:
             return snapshot
 
     def recount_alerting(self, snapshot: Snapshot, now: float) -> Snapshot:
-        """With the instances of the group that alert now: by now they may be a storm."""
+        """Count the group's alerting instances again, as they may have become a storm."""
         self._counted.pop(snapshot.group or "", None)
         try:
             with self.database.read() as connection:
@@ -132,7 +132,7 @@ class SnapshotReader:
         return replace(snapshot, alerting=alerting)
 
     def _alerting(self, connection: Connection, group: str, now: float) -> frozenset[str]:
-        """Instances of the group that alert. Many are not counted again within a second."""
+        """The group's alerting instances; if many, cached for a second."""
         counted_at, instances = self._counted.get(group, (0.0, frozenset[str]()))
         if len(instances) >= MANY and 0 <= now - counted_at < _RECOUNT_AFTER_S:
             return instances
@@ -147,7 +147,7 @@ class SnapshotReader:
     def begin_with_aws(
         self, snapshot: Snapshot, playbook: Playbook, now: float
     ) -> Callable[[], Snapshot]:
-        """Start to ask AWS about the target; the returned function waits for the answers."""
+        """Start the reads of AWS about the target; the returned function waits for the answers."""
         target = Target(id=snapshot.target, kind=snapshot.kind, group=snapshot.group)
         aws_state = self.aws.read_all(target, playbook.limits.bounds, now)
         return lambda: replace(snapshot, **vars(aws_state()))
@@ -191,14 +191,14 @@ def _resolved(run: Run, episode: Episode | None) -> bool | None:
 
 
 def _last_seen(run: Run, episode: Episode | None) -> float | None:
-    """When the alert last fired, or when a person last requested or approved the run."""
+    """The time at which the alert last fired, or a person last requested or approved the run."""
     if run.request:
         return run.updated_at
     return episode.last_seen_at if episode else None
 
 
 def _approval(run: Run, now: float) -> Approval | None:
-    """The approval, for as long as a person had to give it: then they are asked again."""
+    """The approval while it is valid; after that time a person is asked again."""
     approval, plan = run.approval, run.plan
     if approval is None or plan is None or approval.denied or approval.used:
         return None

@@ -1,4 +1,4 @@
-"""Makes of a plan what the run stores."""
+"""Converts a plan to the form that the run stores."""
 
 from collections.abc import Mapping, Sequence
 
@@ -57,7 +57,7 @@ def _planned(
 
 
 def _must_be_free(plan: Plan) -> Sequence[str]:
-    """A group's instances, an instance's group."""
+    """The targets that no other run may hold: a group's instances, or an instance's group."""
     if plan.target == plan.group:
         return plan.members
     return [plan.group] if plan.group else []
@@ -79,7 +79,7 @@ def _matchers(labels: Mapping[str, str], *names: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A PromQL string: a label's text is data, and stays inside its quotes."""
+    """Quote a label's text as a PromQL string."""
     return f'"{_quotable(text)}"'
 
 

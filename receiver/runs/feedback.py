@@ -1,4 +1,4 @@
-"""Feedback that people gave on runs: marks, approvals and denials, as labels to learn from."""
+"""People's feedback on runs (marks, approvals and denials), as labels for training."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from receiver.runs.model import Approval, FeedbackMark, Run
 
 
 class FeedbackSource(StrEnum):
-    """How a person gave it; a mark was set after the run had ended, knowing its outcome."""
+    """The source of feedback; a mark was given after the run's end, with its outcome known."""
 
     MARK = "mark"
     APPROVAL = "approval"
@@ -22,10 +22,10 @@ class FeedbackSource(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Feedback:
-    """`right`: whether the person agreed with what the run did, or planned to do.
+    """Feedback on one run; `right` says whether the person agreed with the run's steps or plan.
 
-    `verdict` is the model's answer at that time, None where no guard needed one. `at` and
-    `starts_at` are epoch seconds.
+    `verdict` is the model's answer at that time, None if no guard needed one. `at` and `starts_at`
+    are epoch seconds.
     """
 
     run_id: str
@@ -55,9 +55,9 @@ def set_feedback(connection: Connection, run: Run, mark: FeedbackMark) -> None:
 def list_feedback(
     connection: Connection, *, since: float | None = None, before: str | None = None, limit: int
 ) -> Sequence[Feedback]:
-    """At most one per run, the newest run first, below run id `before`.
+    """Feedback, one for each run, the newest run first, below run id `before`.
 
-    A mark counts more than an approval or a denial.
+    A mark takes precedence over an approval or a denial.
     """
     runs = store.with_human_verdict(connection, since=since, before=before, limit=limit)
     return [feedback for run in runs for feedback in _feedback_on(run)]

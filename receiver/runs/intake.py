@@ -15,12 +15,12 @@ from receiver.runs.store import existing_ids, from_row, to_row
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert
 
-# Alerts without a group share this many lanes: one lane would decide on them one by one.
+# Alerts without a group share this many lanes, because one lane would decide them one by one.
 _LANES_WITHOUT_GROUP = 4
 
 
 def insert_from_inbox(connection: Connection, queued: Sequence[QueuedAlert], now: float) -> None:
-    """Insert a run for each alert that has none yet, with its audit record."""
+    """Insert a run with its audit record for each alert that has none yet."""
     existing = existing_ids(connection, [alert.id for alert in queued])
     new = [alert for alert in queued if alert.id not in existing]
     if not new:
@@ -44,7 +44,7 @@ def insert_manual(
 ) -> Run:
     """Insert the run that a person requested, with its audit record.
 
-    `labels` stand in for those of an alert. The dispatcher leaves the run alone until `not_before`
+    `labels` replace those of an alert. The dispatcher does not take the run before `not_before`
     (epoch seconds).
     """
     run_id = str(ULID())
@@ -61,7 +61,7 @@ def insert_manual(
         **_row(QueuedAlert(id=run_id, received_at=now, alert=alert), now),
         **to_row({"request": request}),
         "playbook": request.playbook,
-        # A person waits for it.
+        # First in order, because a person waits for it.
         "priority": 0,
         "next_act_at": not_before,
     }
@@ -109,7 +109,7 @@ def _row(queued: QueuedAlert, now: float) -> Mapping[str, Any]:
 
 
 def target_of(alert: Alert) -> Mapping[str, str | None]:
-    """The target and its group as far as the labels alone name them."""
+    """The target and its group, if the labels alone name them."""
     instance_id, asg = alert.labels.get("instance_id", ""), alert.labels.get("asg", "")
     group = asg if GROUP_NAME.fullmatch(asg) else None
     if INSTANCE_ID.fullmatch(instance_id):
@@ -118,9 +118,9 @@ def target_of(alert: Alert) -> Mapping[str, str | None]:
 
 
 def _lane(queued: QueuedAlert) -> str:
-    """The lane, whose runs are decided on in sequence: the group, or a share of alerts without."""
+    """The lane, whose runs are decided in sequence: the group, or a share of alerts without one."""
     asg = queued.alert.labels.get("asg", "")
-    # A text of any other form may hold characters that PostgreSQL cannot store.
+    # Another form of text may contain characters that PostgreSQL cannot store.
     group = asg if GROUP_NAME.fullmatch(asg) else ""
     return group[:255] or f"#{zlib.crc32(queued.id.encode()) % _LANES_WITHOUT_GROUP}"
 

@@ -1,8 +1,8 @@
 """Reads runs together with the alerts of the inbox, which have no run yet.
 
-An alert is shown as `received` under the id that its run will have, and nothing is written. Both
-connections are snapshots without a statement yet. The inbox is read first: an alert gets its run
-before it leaves the inbox, so one that leaves it in between is found among the runs.
+An alert is shown as `received` under the id of its later run; nothing is written. Both connections
+must be new snapshots. The inbox is read first: an alert gets its run before it leaves the inbox, so
+an alert that leaves it in between is found among the runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ from receiver.runs.store import RunFilter
 from receiver.webhook import episodes
 from receiver.webhook.episodes import QueuedAlert
 
-# Alerts of the inbox, the newest, that a list looks at: a filter by target parses each of them,
-# about 10 µs an alert.
+# A list reads at most this many of the newest alerts in the inbox: a filter by target parses each
+# in about 10 µs.
 _ALERTS_MAX = 5000
-# Alerts that one query reads where the first ones do not suffice.
+# Alerts that each further query reads.
 _CHUNK = 500
 _ANY = RunFilter()
 
@@ -39,9 +39,9 @@ def list_runs(
     before: str | None = None,
     limit: int = 100,
 ) -> Sequence[Run]:
-    """Like `store.list_runs`, with the alerts of the inbox."""
+    """As `store.list_runs`, with the alerts of the inbox."""
     queued: list[QueuedAlert] = []
-    # Only a decision sets the playbook and any other state.
+    # Alerts in the inbox have no playbook, and only the state `received`.
     if wanted.playbook is None and wanted.state in {None, State.RECEIVED}:
         queued = list(islice(_without_run(connection, inbox, wanted, before, limit), limit))
     runs = [
@@ -54,7 +54,7 @@ def list_runs(
 def _without_run(
     connection: Connection, inbox: Connection, wanted: RunFilter, before: str | None, limit: int
 ) -> Iterator[QueuedAlert]:
-    """The wanted alerts without a run, newest first, of the newest `_ALERTS_MAX`."""
+    """The matching alerts without a run, newest first, among the newest `_ALERTS_MAX`."""
     size, seen = limit, 0
     while seen < _ALERTS_MAX:
         chunk = episodes.newest_queued(inbox, before=before, limit=size)

@@ -1,7 +1,7 @@
 """Starts manual runs: the same evidence, guards, claims and limits as for an alert.
 
-A manual run needs no firing alert; nothing else differs. A pause, a cooldown, a refuted verdict or
-the blast radius refuses it all the same.
+A manual run differs only in that it needs no firing alert: a pause, a cooldown, a refuted verdict
+or the blast radius refuses it, too.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,17 +14,17 @@ from receiver.playbooks.schema import Playbook
 from receiver.runs import intake
 from receiver.runs.model import Run, RunRequest
 
-# The caller of a dry run decides on it; after a crash the dispatcher takes it after these seconds.
+# The caller decides a dry run; if it crashes, the dispatcher does so after these seconds.
 _DRY_RUN_RESERVED_S = 60.0
 
 
 class NotPossibleError(Exception):
-    """No run can be made of the request; the text says why."""
+    """The request cannot become a run; the text has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManualRuns:
-    """`decide_sync` decides on a run before it returns, `wake` has the dispatcher do so soon.
+    """Starts runs; `decide_sync` decides a run before it returns, `wake` has the dispatcher do so.
 
     `clock` gives epoch seconds.
     """
@@ -36,7 +36,7 @@ class ManualRuns:
     clock: Callable[[], float]
 
     def start(self, request: RunRequest) -> str:
-        """The id of the new run; a dry run has been decided on, and ended, by then.
+        """Start a run and return its id; a dry run has been decided and has ended by then.
 
         `request.target` is an instance id or a group's name. Raises NotPossibleError.
         """

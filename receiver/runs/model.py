@@ -1,7 +1,7 @@
 """A run, its states, and the records that it stores as JSON.
 
-`receiver.runs.store` validates a record when it is read. A record outlives the code that wrote it:
-actions are names, and a key that this release does not know is ignored.
+`receiver.runs.store` validates a record when it is read. A record may be older or newer than the
+code: actions are names, and unknown keys are ignored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ class RunRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class GuardResult:
-    """A guard's answer, as the run's `gates` record it."""
+    """A guard's result, as recorded in the run's `gates`."""
 
     name: str
     passed: bool
@@ -94,11 +94,11 @@ class PlannedVerification:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPlan:
-    """All that acting on a plan and verifying it need, even if playbooks change.
+    """A plan with all that its execution and verification need, even if playbooks change.
 
-    `playbook_digest` is that of the playbook, `digest` that of all that a person approves. `basis`
-    are the facts about the target that the plan was made for. `identity` is what overrides match.
-    No other run may hold one of `must_be_free`.
+    `playbook_digest` covers the playbook, `digest` everything that a person approves. `basis` are
+    the facts about the target on which the plan rests. Overrides match `identity`. No other run may
+    hold one of `must_be_free`.
     """
 
     playbook: str
@@ -124,7 +124,7 @@ class StoredPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """A person's answer on the plan with this digest; `used` once the run has acted on it."""
+    """A person's answer on the plan with this digest; `used` after the run has acted on it."""
 
     digest: str
     by: str
@@ -146,9 +146,9 @@ class FeedbackMark:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a run will end once its steps `roll_back` are rolled back, and people are called.
+    """The end of a run after its steps `roll_back` are rolled back and people are called.
 
-    `problems` of the rollback are left to a person. `unreached` are the escalation steps that
+    A person must solve the `problems` of the rollback. `unreached` are the escalation steps that
     reached nobody.
     """
 
@@ -165,7 +165,7 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A row of `runs`, without the columns that are parts of its records."""
+    """A row of `runs`, without the columns that repeat parts of its records."""
 
     id: str
     state: State

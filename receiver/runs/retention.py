@@ -1,6 +1,6 @@
-"""Deletes old records that nothing refers to, so that the database stays bounded.
+"""Deletes old records without references, so that the size of the database is bounded.
 
-Records that guards read stay, however old: runs that have not ended, open episodes and their runs,
+Records that guards read stay at any age: runs that have not ended, open episodes and their runs,
 held claims, cooldowns, circuit breakers. So does the audit, which `actions.audit.prune` prunes.
 """
 
@@ -28,7 +28,7 @@ _BATCH = 200
 _EVERY_S, _STOP_S = 60.0, 15.0
 # Pause between two batches, for other writers.
 _PAUSE_S = 0.05
-# Guards recognise storms, echoes and repeats by the runs of the last ten minutes.
+# Guards need the runs of the last ten minutes, to recognise storms, echoes and repeats.
 _GUARDS_READ_S = 600.0
 
 
@@ -44,7 +44,7 @@ class RecordKind(StrEnum):
 
 @dataclass(kw_only=True)
 class Retention:
-    """Its thread calls `run_once` each minute, which deletes records older than `keep_s`.
+    """A thread that calls `run_once` each minute, which deletes records older than `keep_s`.
 
     `delete_phases` is `DurableQueue.delete_finished`.
     """
@@ -68,12 +68,12 @@ class Retention:
         self._periodic.stop()
 
     def run_once(self) -> None:
-        """Delete old records, batch by batch; a failure is counted; the next call tries again."""
+        """Delete old records in batches. A failure is counted, and the next call tries again."""
         try:
             for kind in RecordKind:
                 self._remove(kind, self.clock())
         except Exception:
-            # The thread must live to try again.
+            # The thread must go on to try again.
             self.metrics.failures.inc()
             _logger.exception("retention_failed")
 
@@ -91,7 +91,7 @@ class Retention:
             _logger.info("retention_removed", kind=str(kind), count=removed)
 
     def _delete_batch(self, kind: RecordKind, now: float, skipped: int) -> tuple[int, int]:
-        """Delete one batch, past the `skipped` records: how many were read and deleted."""
+        """Delete one batch after the `skipped` records. Returns the numbers read and deleted."""
         old = now - max(self.keep_s, _GUARDS_READ_S)
         match kind:
             case RecordKind.EPISODES:
@@ -99,7 +99,7 @@ class Retention:
             case RecordKind.RUNS:
                 return self._runs(old, skipped)
             case RecordKind.INTENTS:
-                # CloudTrail keeps its events this long, and intents explain them.
+                # Intents explain CloudTrail's events, which it keeps this long.
                 in_trail = now - max(self.keep_s, EVENTS_KEPT_S)
                 deleted = self._without_run(intents, intents.c.started_at < in_trail)
             case RecordKind.ATTEMPTS:
@@ -112,19 +112,19 @@ class Retention:
             case RecordKind.OVERRIDES:
                 deleted = _delete(self.database, overrides, overrides.c.ends_at < old)
             case RecordKind.WORKFLOWS:
-                # Nothing reads a finished workflow.
+                # No code reads a finished workflow.
                 deleted = self.delete_phases(now - min(self.keep_s, DAY_S), _BATCH)
         return deleted, deleted
 
     def _episodes(self, old: float) -> int:
-        """Episodes whose run has ended, and of which no copy arrived since."""
+        """Episodes whose run has ended, without a later copy of their alert."""
         resolved = func.coalesce(episodes.c.resolved_at, 0.0) < old
         quiet = (episodes.c.ended_at < old, episodes.c.last_seen_at < old, resolved)
         return _delete(self.inbox.database, episodes, *quiet)
 
     def _runs(self, old: float, skipped: int) -> tuple[int, int]:
         """Ended runs without an episode: an alert that still fires keeps its explanation."""
-        # A run that is being rolled back may have ended before.
+        # A run with an end may still be rolled back.
         ended = (runs.c.ended_at < old, runs.c.state.not_in(IN_FLIGHT))
         query = select(runs.c.id).where(runs.c.received_at < old, *ended)
         query = query.order_by(runs.c.received_at, runs.c.id).limit(_BATCH).offset(skipped)
@@ -143,7 +143,7 @@ class Retention:
 
 
 def _delete(database: Database, table: Table, *where: ColumnElement[bool]) -> int:
-    """Delete one batch of the rows; how many."""
+    """Delete one batch of the rows. Returns their number."""
     key = table.primary_key.columns.values()
     batch = select(*key).where(*where).limit(_BATCH)
     with database.write() as connection:

@@ -9,13 +9,13 @@ from receiver.db.tables import runs
 
 
 def count_by_state(connection: Connection, since: float) -> Mapping[str, int]:
-    """Runs received since then (epoch seconds)."""
+    """Counts of runs received since `since` (epoch seconds), by state."""
     query = select(runs.c.state, func.count().label("runs")).where(runs.c.received_at >= since)
     return {row.state: row.runs for row in connection.execute(query.group_by(runs.c.state))}
 
 
 def count_by_playbook(connection: Connection, since: float) -> Mapping[str, Mapping[str, int]]:
-    """The same, first by the playbook's name."""
+    """As `count_by_state`, first by the playbook's name."""
     query = (
         select(runs.c.playbook, runs.c.state, func.count().label("runs"))
         .where(runs.c.received_at >= since, runs.c.playbook.is_not(None))

@@ -29,7 +29,7 @@ def pending(
     now: float,
     limit: int,
 ) -> Sequence[Run]:
-    """Runs to decide on, all of one lane: the lane of the most severe run, and of those the newest.
+    """Undecided runs of one lane, that of the most severe run and, among equals, the newest.
 
     Within the lane the most severe come first, then the newest. Lanes that are `busy` and runs
     that are `resting` are left out.
@@ -39,7 +39,7 @@ def pending(
         runs.c.id.not_in(resting),
         or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= now),
     )
-    # One state at a time, so that the index yields them in order.
+    # One state at a time, so that the index returns them in order.
     heads = [
         connection.execute(
             select(runs.c.priority, runs.c.received_at, runs.c.lane)
@@ -64,7 +64,7 @@ def in_states(connection: Connection, states: Collection[State]) -> Sequence[Run
 
 
 def by_ids(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, Run]:
-    """The runs of these ids that exist, by id."""
+    """The existing runs among these ids, by id."""
     rows = connection.execute(select(runs).where(runs.c.id.in_(run_ids))).mappings()
     return {row["id"]: from_row(row) for row in rows}
 
@@ -75,11 +75,11 @@ def existing_ids(connection: Connection, run_ids: Sequence[str]) -> frozenset[st
 
 
 def alerting_instances(connection: Connection, group: str, since: float) -> Mapping[str, str]:
-    """Instances of the group with an alert since then (epoch seconds), by run.
+    """Instances of the group with an alert since `since` (epoch seconds), by run.
 
-    Runs with a refuted verdict are left out. At most as many as show a storm in the largest group:
-    the newest alert of each instance comes before any second one, so that an instance with many
-    alerts does not keep the others from being counted.
+    Runs with a refuted verdict are left out. Returns at most as many as show a storm in the largest
+    group. The newest alert of each instance comes before any second one, so that one instance with
+    many alerts does not displace the others.
     """
     newest_first = runs.c.received_at.desc()
     place = func.row_number().over(partition_by=runs.c.target, order_by=newest_first)
@@ -87,7 +87,7 @@ def alerting_instances(connection: Connection, group: str, since: float) -> Mapp
         runs.c.group_name == group,
         runs.c.received_at >= since,
         runs.c.target != group,
-        # A manual run is no sign of a fault.
+        # A manual run does not indicate a fault.
         runs.c.request.is_(None),
         runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
         runs.c.refusal.is_distinct_from("verdict_refuted"),
@@ -111,7 +111,7 @@ def count(connection: Connection, states: Collection[State]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class InFlightCount:
-    """How many runs of a playbook are in a state; `since`: the oldest last change among them."""
+    """The number of a playbook's runs in a state; `since` is the oldest of their last changes."""
 
     playbook: str | None
     state: State
@@ -141,7 +141,7 @@ def count_in_flight(connection: Connection) -> Sequence[InFlightCount]:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFilter:
-    """Each field narrows the runs; `target` is that of the alert or of a step, None means any."""
+    """A filter of runs; `target` is that of the alert or of a step. None means any."""
 
     state: State | None = None
     playbook: str | None = None
@@ -159,7 +159,7 @@ def list_runs(
     before: str | None = None,
     limit: int = 100,
 ) -> Sequence[Run]:
-    """Newest first, below run id `before`, without the evidence."""
+    """The matching runs without evidence, newest first, below run id `before`."""
     columns = [column for column in runs.c if column.name != "evidence"]
     query: Select[Any] = select(*columns).order_by(runs.c.id.desc()).limit(limit)
     if wanted.state is not None:
@@ -195,7 +195,7 @@ def from_row(row: RowMapping | Mapping[str, Any]) -> Run:
 
 
 def to_row(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns to store, among them the parts of records by which runs are searched."""
+    """The columns to store, including the parts of records by which runs are searched."""
     row = dict(changes)
     if "plan" in row:
         row["playbook_digest"] = row["plan"] and row["plan"].playbook_digest

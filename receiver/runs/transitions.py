@@ -37,7 +37,7 @@ def move(
     command: log.Event | None = None,
     **changes: Any,
 ) -> bool:
-    """Transition a run on, with its audit record; False where it has moved on from what `run` says.
+    """Move a run to a state, with its audit record; False if it changed after `run` was read.
 
     An ended run gives up its claims in the same transaction.
     """
@@ -47,7 +47,7 @@ def move(
 def move_all(
     connection: Connection, transitions: Sequence[Transition], now: float
 ) -> Sequence[Transition]:
-    """As `move` for each; the transitions that were made."""
+    """As `move` for each. Returns the transitions that were made."""
     made = [transition for transition in transitions if _update(connection, transition, now)]
     claims.release(
         connection, *(transition.run.id for transition in made if transition.state.ended)
@@ -58,12 +58,12 @@ def move_all(
     return made
 
 
-# Updates the run only where it is still as it was read. Built once: every decision runs it.
+# Updates a run only if it did not change after it was read. Built once, as every decision runs it.
 _UPDATE_UNMOVED = update(runs).where(
     runs.c.id == bindparam("was_id"),
     runs.c.state == bindparam("was_state"),
     runs.c.phase.is_not_distinct_from(bindparam("was_phase")),
-    # A run that has acted since may be back in the same state.
+    # Compared as well, because a run that acted may have returned to the same state.
     runs.c.steps_begun == bindparam("was_begun"),
 )
 

@@ -11,7 +11,7 @@ from receiver.runtime.rfc3339 import rfc3339
 
 
 def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
-    """All but the evidence; each key is always there, null or empty where there is no value."""
+    """The run without its evidence; every key is always present, null or empty without a value."""
     return {
         "id": run.id,
         "state": str(run.state),

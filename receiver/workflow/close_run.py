@@ -1,4 +1,4 @@
-"""How a run ends: rolled back and escalated where it must be, then recorded, counted and logged."""
+"""Ends runs: rolls back and escalates where needed, then records, counts and logs the end."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -42,13 +42,13 @@ class RunCloser:
     ) -> bool:
         """End the run; its alert may open a new one from `next_act_at`.
 
-        `command` is the audit record of the person who ended it. False where the run has moved on
-        since it was read.
+        `command` is the audit record of the person who ended it. Returns False if the run changed
+        after it was read.
         """
         return bool(self.close_all([Transition(run, state, changes, command)]))
 
     def close_all(self, endings: Sequence[Transition]) -> int:
-        """End runs in one transaction; how many of them had not moved on."""
+        """End runs in one transaction, except those that changed. Returns the number that ended."""
         now = self.clock()
         with self.database.write() as connection:
             ended = transitions.move_all(connection, endings, now)
@@ -99,10 +99,10 @@ class RunFinisher:
         command: log.Event | None = None,
         **changes: Any,
     ) -> bool:
-        """Close the run, after a FINISH phase where there is something to roll back or escalate.
+        """Close the run, after a FINISH phase if a rollback or an escalation is needed.
 
-        `command` is the audit record of the person who ends it. False where the run has moved on
-        since it was read.
+        `command` is the audit record of the person who ends it. Returns False if the run changed
+        after it was read.
         """
         failed, plan = state is State.FAILED, run.plan
         everything = state is State.ROLLED_BACK or (failed and plan is not None and plan.rollback)
@@ -141,7 +141,7 @@ class RunFinisher:
     def run(self, run: Run, phase: Phase) -> None:
         """The FINISH phase: roll back, escalate, then close as decided, or as failed.
 
-        An escalation that reached nobody has the phase run again, without the rollback.
+        If an escalation reached nobody, the phase runs again without the rollback.
         """
         ending = _ending_of(run)
         with self.database.read() as connection:
@@ -170,7 +170,7 @@ class RunFinisher:
         self._close(run, ending)
 
     def skip_rollback(self, run: Run, phase: Phase, problem: str) -> None:
-        """Go on to the escalation after a rollback that fails again and again, or close the run."""
+        """Skip a rollback that failed repeatedly: escalate, or close the run."""
         ending = _ending_of(run)
         ending = replace(ending, problems=[*ending.problems, problem])
         if ending.roll_back and ending.escalate:

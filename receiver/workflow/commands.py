@@ -23,14 +23,14 @@ class NoSuchRunError(Exception):
 
 
 class NotNowError(Exception):
-    """The run's state does not allow the command, or has just changed; the text says which."""
+    """The run's state does not allow the command, or has just changed; the text has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunCommands:
-    """Each method raises NoSuchRunError or NotNowError. `by` is who, `comment` why.
+    """People's commands; each raises NoSuchRunError or NotNowError.
 
-    `wake` has the dispatcher take a run that is to be decided on again.
+    `by` is the person, `comment` the reason. `wake` makes the dispatcher decide a run again.
     """
 
     database: Database
@@ -40,7 +40,7 @@ class RunCommands:
     wake: Callable[[], None]
 
     def approve(self, run_id: str, by: str, comment: str, *, digest: str | None = None) -> None:
-        """Approve the plan that waits. The run is decided on again and must yield the same plan.
+        """Approve the waiting plan. The run is decided again, and acts if its plan is the same.
 
         With a `digest`, only the plan with this digest is approved.
         """
@@ -67,16 +67,15 @@ class RunCommands:
         self.wake()
 
     def deny(self, run_id: str, by: str, comment: str) -> None:
-        """Deny the plan that waits: the run ends."""
+        """Deny the waiting plan: the run ends."""
         run = self._run(run_id, frozenset({State.AWAITING_APPROVAL}), "denied")
         denial = _answer(plan_of(run), by, comment, self.clock(), denied=True)
         self._end(run, State.CANCELLED, "denied", by, comment, approval=denial)
 
     def cancel(self, run_id: str, by: str, comment: str) -> None:
-        """End the run before its next step; the steps that it took are not rolled back.
+        """End the run before its next step; steps already taken are not rolled back.
 
-        A run that is being rolled back, or that calls people, stops with that: the rollback can be
-        ordered again.
+        This also stops a rollback or an escalation; a person can order the rollback again.
         """
         run = self._run(run_id, _CANCELLABLE, "cancelled")
         if run.state is not State.ROLLING_BACK:
@@ -89,7 +88,7 @@ class RunCommands:
             raise NotNowError("the run has just moved on")
 
     def roll_back(self, run_id: str, by: str, comment: str) -> None:
-        """Roll back all steps of the run, the last one first, also where the run has ended."""
+        """Roll back all steps of the run, the last one first, even if the run has ended."""
         run = self._run(run_id, _ENDED | {State.VERIFYING}, "rolled back")
         with self.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
@@ -135,7 +134,7 @@ class RunCommands:
         with self.database.write() if queued else self.database.read() as connection:
             if queued is not None:
                 intake.insert_from_inbox(connection, [queued], self.clock())
-            # It may have left the inbox since the run was looked for.
+            # The alert may have left the inbox after the run was looked up.
             run = store.get(connection, run_id)
         if run is None:
             raise NoSuchRunError

@@ -1,4 +1,4 @@
-"""Stores what was decided on a run, and enqueues its first phase where it acts or asks."""
+"""Stores the decision on a run, and enqueues its first phase if it acts or asks."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, wait
@@ -25,16 +25,16 @@ from receiver.workflow.close_run import RunFinisher
 from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
 
 _logger = structlog.get_logger()
-# A person sees the last quarter of an hour.
+# People see the last 15 minutes.
 _SHOWN_S = 900.0
 
 
 @dataclass
 class DecisionWriter:
-    """`clock` gives epoch seconds.
+    """Writes decisions; `clock` gives epoch seconds.
 
-    `run_phase` runs on `pool` a phase that the queue has as well: the one that comes second finds
-    that its run has moved on.
+    `run_phase` runs a phase on `pool` that the queue has as well: the second of the two finds that
+    its run has changed, and does nothing.
     """
 
     database: Database
@@ -47,7 +47,7 @@ class DecisionWriter:
     _started: set[Future[None]] = field(default_factory=set, init=False)
 
     def write(self, run: Run, result: PipelineResult) -> Transition | None:
-        """The run's end, left to the caller, where it did nothing and does nothing; else None."""
+        """Store the decision. Returns the end for the caller to record, if there is no step."""
         decision = result.decision
         changes = self._changes(run, result)
         if isinstance(decision, Act):
@@ -63,7 +63,7 @@ class DecisionWriter:
         return None
 
     def wait(self) -> None:
-        """Until the phases that it started have ended."""
+        """Wait until the phases that `write` started have ended."""
         wait(list(self._started))
 
     def _changes(self, run: Run, result: PipelineResult) -> dict[str, Any]:
@@ -101,7 +101,8 @@ class DecisionWriter:
                 self.queue.enqueue(connection, phase)
         _logger.info("action_decided", run=run.id, action=plan.step.action, target=plan.target)
         if moved:
-            # The queue is polled every now and then; an incident does not wait for that.
+            # Run the phase at once: the queue is polled at an interval that an incident cannot wait
+            # for.
             started = self.pool.submit(self._run_phase, phase)
             self._started.add(started)
             started.add_done_callback(self._started.discard)
@@ -110,10 +111,10 @@ class DecisionWriter:
         try:
             self.run_phase(phase)
         except SQLAlchemyError as error:
-            # The queue runs it again once the database is back.
+            # The queue runs the phase again when the database is back.
             _logger.warning("phase_deferred", run=phase.run_id, error=type(error).__name__)
         except Exception:
-            # Nobody reads the future: unlogged, the error would be lost.
+            # Logged here, because nobody reads the future.
             _logger.exception("phase_failed", run=phase.run_id)
 
     def _ask(self, run: Run, plan: Plan, changes: dict[str, Any]) -> None:
@@ -135,7 +136,7 @@ class DecisionWriter:
 
 
 def failure_text(decision: Observe | Refuse) -> str:
-    """Why a run that acted, and whose target did not recover, takes no further step."""
+    """The reason why a run that acted without recovery takes no further step."""
     observing = isinstance(decision, Observe)
     reason = "the mode is observe" if observing else decision.gates[-1].detail
     return (
@@ -144,7 +145,7 @@ def failure_text(decision: Observe | Refuse) -> str:
 
 
 def final_state(run: Run, decision: Observe | Refuse) -> tuple[State, dict[str, Any]]:
-    """The state in which a run ends that did nothing, and the columns to set."""
+    """The final state of a run without any step, and the columns to set."""
     if isinstance(decision, Observe):
         plan = to_stored(decision.plan, run.id, run.labels)
         dry_run = run.request is not None and run.request.dry_run
@@ -163,7 +164,7 @@ def final_state(run: Run, decision: Observe | Refuse) -> tuple[State, dict[str, 
 def evidence_view(
     evidence: Evidence, verdict: Verdict | None, labels: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The part of the evidence that people see: the last quarter of an hour, by role.
+    """The part of the evidence that people see: the last 15 minutes, by role.
 
     `sketches` are the down-sampled series for plots.
     """

@@ -1,6 +1,6 @@
 """Takes alerts out of the inbox and starts the decision on each.
 
-Deciding only reads, so a decision that a crash cut off is simply made again.
+A decision only reads, so after a crash it is made again.
 """
 
 import threading
@@ -30,11 +30,11 @@ from receiver.workflow.decision_writer import DecisionWriter
 from receiver.workflow.recovery import Recovery
 
 _logger = structlog.get_logger()
-# Lanes that are decided on at the same time, and runs of a lane that one task takes.
+# Lanes that are decided concurrently, and runs of a lane in one task.
 _LANES = 16
 _LANE_BATCH = 64
 _INBOX_BATCH = 200
-# Also how late this notices an alert that another receiver stored.
+# Seconds between two polls: an alert that another receiver stored waits up to this long.
 _IDLE_S = 0.5
 _TRIES = 3
 _RECOVER_EVERY_S = 60.0
@@ -53,10 +53,10 @@ class Dispatcher:
     metrics: DecisionMetrics
     pool: Executor
     clock: Callable[[], float]
-    # By lane.
+    # Running tasks by lane.
     _busy: dict[str, Future[None]] = field(default_factory=dict, init=False)
     _tries: dict[str, int] = field(default_factory=dict, init=False)
-    # Runs whose decision failed, and until when they are left alone (monotonic seconds).
+    # Runs whose decision failed, and the time of the next try (monotonic seconds).
     _resting: dict[str, float] = field(default_factory=dict, init=False)
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -70,7 +70,7 @@ class Dispatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the decisions that are being made; the rest waits on disk."""
+        """Finish the running decisions; all others wait on disk."""
         self._stopping = True
         self.wake()
         if self._thread is not None:
@@ -87,7 +87,7 @@ class Dispatcher:
     def _inserted(self) -> Iterator[Sequence[str]]:
         """Insert runs for the most severe queued alerts, which leave the inbox at the end.
 
-        An alert that a crash leaves there has the id of its run, so it becomes no second one.
+        An alert that stays there after a crash has the id of its run, so it gets no second run.
         """
         queued = self.inbox.queued(_INBOX_BATCH)
         run_ids = [alert.id for alert in queued]
@@ -112,7 +112,7 @@ class Dispatcher:
                     self._recover_at = time.monotonic() + _RECOVER_EVERY_S
                     self.recover()
             except Exception:
-                # Whatever it was, the next alert must be decided on.
+                # After any error, the next alert must still be decided.
                 _logger.exception("dispatch_failed")
                 time.sleep(_IDLE_S)
         wait(self._busy.values())
@@ -124,10 +124,10 @@ class Dispatcher:
         self.recovery.end_episodes()
 
     def dispatch(self) -> None:
-        """Start decisions on pending runs, as far as lanes are free.
+        """Start decisions on pending runs in free lanes.
 
-        A lane decides on one alert at a time: the claim of the first refuses the others, so that
-        they need no evidence.
+        A lane decides one alert at a time: the claim of the first one refuses the others before
+        they need evidence.
         """
         now = time.monotonic()
         self._busy = {lane: task for lane, task in self._busy.items() if not task.done()}
@@ -148,11 +148,11 @@ class Dispatcher:
             task.add_done_callback(lambda _: self.wake())
 
     def decide_sync(self, run: Run) -> None:
-        """Decide on one run while the caller waits; a decision that fails is made again later."""
+        """Decide on one run while the caller waits; a failed decision is tried again later."""
         self._decide_all([run])
 
     def _decide_all(self, batch: Sequence[Run]) -> None:
-        """Decide on each; the runs that do nothing end together."""
+        """Decide on each run; the runs without a step end in one transaction."""
         decided = [self._with_log_context(run) for run in batch if not self._stopping]
         endings = [ending for ending in decided if ending is not None]
         try:
@@ -168,7 +168,7 @@ class Dispatcher:
             return self._decide(run)
 
     def _decide(self, run: Run) -> Transition | None:
-        """The run's end where it does nothing; None where it acts, or is decided on again."""
+        """Decide. Returns the end of a run without a step; None if it acts or is decided again."""
         try:
             started = time.perf_counter()
             episode = partial(self._episode, run.id)
@@ -177,7 +177,7 @@ class Dispatcher:
             self.metrics.duration.observe(time.perf_counter() - started)
             self._tries.pop(run.id, None)
         except Exception as error:
-            # An alert whose decision raises must not stop the others.
+            # A decision that raises must not stop the others.
             _logger.exception("decision_failed", run=run.id, error=repr(error))
             return self._record_failure(run, error)
         return ending
@@ -186,7 +186,7 @@ class Dispatcher:
         return self.inbox.episodes_of([run_id]).get(run_id)
 
     def _record_failure(self, run: Run, error: Exception) -> Transition | None:
-        """Let the run rest, twice as long each time; after the last try, its end.
+        """Delay the run's next try, twice as long each time. Returns its end after the last try.
 
         ## internal_error
 

@@ -21,10 +21,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 _log = structlog.get_logger()
 _QUEUE = "runs"
 _WORKFLOW = "phase"
-# Pinned: by default DBOS derives it from the code, and each change would strand what is in flight.
+# Pinned: by default DBOS derives it from the code, so that a new release would lose its phases in
+# flight.
 _VERSION = "1"
 _EXECUTOR = "local"
-# The dispatcher starts a new phase itself; the phases that wait here wait for seconds.
+# The dispatcher runs new phases itself; phases in the queue are delayed by seconds.
 _POLL_S = 0.25
 _RECONNECT_S = 1.0
 
@@ -38,7 +39,7 @@ class PhaseKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """`number` orders the phases of a run, `attempt` counts the failures of this one."""
+    """A phase of a run; `number` orders them, `attempt` counts the failures of this one."""
 
     run_id: str
     kind: PhaseKind
@@ -51,7 +52,7 @@ class Phase:
 
     @classmethod
     def first(cls, run_id: str, kind: PhaseKind, now: float) -> "Phase":
-        """A phase with an id that is new to the queue, which ignores an id that it has had."""
+        """A phase with a new id, because the queue ignores an id that it has had."""
         return cls(run_id=run_id, kind=kind, number=int(now * 1000))
 
     @classmethod
@@ -61,7 +62,7 @@ class Phase:
 
 
 class PhaseQueue(Protocol):
-    """Where phases are enqueued."""
+    """A queue of phases."""
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
         """Run the phase once the caller's transaction has committed; a known id is ignored."""
@@ -69,10 +70,10 @@ class PhaseQueue(Protocol):
 
 @dataclass
 class DurableQueue:
-    """One per process. `handle` runs a phase and must be safe to repeat.
+    """The queue; one for each process. `handle` runs a phase and must be safe to repeat.
 
-    Of several processes on one database one is started at a time: it takes up the phases that the
-    one before left under the same executor id.
+    Only one process on a database starts it at a time: it resumes the phases that the previous one
+    left under the same executor id.
     """
 
     url: str
@@ -83,7 +84,7 @@ class DurableQueue:
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
     def connect(self) -> None:
-        """Allow `enqueue`, also in a process that does not run phases."""
+        """Allow `enqueue`, even in a process that does not run phases."""
         self._client = DBOSClient(system_database_url=self.url)
 
     def start(self) -> None:
@@ -102,8 +103,8 @@ class DurableQueue:
         try:
             self._launch(config)
         except BaseException:
-            # DBOS would take what is left of this start for a launched instance, and later starts
-            # would run nothing.
+            # Otherwise DBOS would take the failed start for a launched instance, and a later start
+            # would run no phase.
             DBOS.destroy(destroy_registry=True)
             raise
         self._ready.set()
@@ -135,7 +136,7 @@ class DurableQueue:
                 return
 
     def stop(self, *, within_s: int = 10) -> None:
-        """Finish the phases that run, within these seconds; the next start takes up the rest."""
+        """Finish running phases within these seconds; the next start resumes all others."""
         self._stopping.set()
         DBOS.destroy(workflow_completion_timeout_sec=within_s, destroy_registry=True)
 
@@ -145,7 +146,7 @@ class DurableQueue:
             self._client = None
 
     def delete_finished(self, before: float, limit: int) -> int:
-        """Delete phases that finished before then (epoch seconds); how many were deleted."""
+        """Delete phases that finished before `before` (epoch seconds). Returns their number."""
         client = self._connected()
         completed_before = datetime.fromtimestamp(before, UTC).isoformat()
         workflows = client.list_workflows(

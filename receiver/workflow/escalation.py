@@ -1,8 +1,8 @@
 """Escalates a failed run: performs the playbook's `escalate` steps, which notify or page people.
 
-A step that reaches nobody is tried again with back-off: a second message is better than none, so
-an attempt without an answer counts as one that did not arrive. Each attempt has a number of its own
-in the ledger, far above the ladder's, so that a crash finds it again.
+A step that reaches nobody is tried again with back-off. An attempt without an answer counts as
+failed: a second message is better than none. Each attempt has its own number in the ledger, far
+above the ladder's, so that it is found after a crash.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ from receiver.workflow.steps import ESCALATE_FROM, StepRunner, plan_of, step_of
 _log = structlog.get_logger()
 # Numbers reserved for each attempt; a playbook has at most five escalation steps.
 _STEPS_MAX = 10
-# Pauses between the attempts, together more than four minutes. None may be so long that
-# `Recovery` would take the phase for lost.
+# Pauses between the attempts, more than four minutes in total. After a longer pause `Recovery`
+# would treat the phase as lost.
 _BACK_OFF_S = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
 _REACHED = frozenset({Outcome.CHANGED, Outcome.NOOP})
 
 
 @dataclass(frozen=True, kw_only=True)
 class EscalationResult:
-    """The seconds until the next attempt, or None, and the steps that reached nobody at all."""
+    """The seconds until the next attempt, or None, and the steps that reached nobody."""
 
     retry_after_s: float | None
     abandoned: Sequence[str]
@@ -65,7 +65,7 @@ class Escalation:
         return EscalationResult(retry_after_s=retry_after_s, abandoned=abandoned)
 
     def _attempt(self, run: Run, number: int, stored: PlannedAction, attempt: int) -> bool:
-        """Whether people were reached."""
+        """Make one attempt. Returns whether it reached people."""
         step = replace(
             step_of(run),
             index=ESCALATE_FROM + _STEPS_MAX * attempt + number,

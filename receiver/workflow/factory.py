@@ -1,4 +1,4 @@
-"""The parts that carry runs out, wired together for the service and for tests alike."""
+"""Builds the parts that execute runs, for the service and for tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from receiver.workflow.verification import Verification
 
 @dataclass(kw_only=True)
 class Workflow:
-    """`wake` wakes the dispatcher; `verify_interval_s` lies between two verifications."""
+    """The parts; `wake` wakes the dispatcher, `verify_interval_s` is the verifications' pause."""
 
     database: Database
     inbox: Inbox

@@ -13,7 +13,7 @@ from receiver.runs.model import Mark, State
 
 
 class EscalationOutcome(StrEnum):
-    """The outcome of one attempt to call people; after an abandoned one there is no other."""
+    """The outcome of one attempt to call people; an abandoned one is the last."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
@@ -21,7 +21,7 @@ class EscalationOutcome(StrEnum):
 
 
 class RunMetrics:
-    """How runs end, and what people say about them afterwards."""
+    """The ends of runs, and people's feedback on them."""
 
     def __init__(self, registry: CollectorRegistry, playbooks: Iterable[str] = ()) -> None:
         playbooks = (*playbooks, NO_PLAYBOOK)

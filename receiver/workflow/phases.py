@@ -28,19 +28,19 @@ from receiver.workflow.steps import StepRunner, plan_of, step_of
 from receiver.workflow.verification import Verification
 
 _logger = structlog.get_logger()
-# A decision that is older, and whose step was not begun, is made again on fresh state.
+# An older decision whose step did not begin is made again on fresh state.
 _DECISION_LASTS_S = 60.0
-# How often a phase that raises is run, and the back-off between.
+# Attempts of a phase that raises, and the back-off between them.
 _ATTEMPTS, _BACKOFF_S = 5, 2.0
-# How often a step is tried that fails with an error which passes, such as throttling.
+# Attempts of a step that fails with a transient error, such as throttling.
 _STEP_TRIES = 3
-# A verification later than three intervals and this was not watching: recovery starts again.
+# If a verification is later than three intervals plus this, the wait for recovery starts again.
 _SLACK_S = 5.0
 
 
 @dataclass(kw_only=True)
 class Phases:
-    """`wake` has the dispatcher take a run that is to be decided on again."""
+    """Runs phases; `wake` makes the dispatcher decide a run again."""
 
     database: Database
     step_runner: StepRunner
@@ -55,8 +55,9 @@ class Phases:
     )
 
     def handle(self, phase: Phase) -> None:
-        """Run one phase; one that raises is run again later, and at last fails the run."""
-        # A second copy of a phase waits here, and then finds that its run has moved on.
+        """Run one phase; if it raises, it is run again later, and the last failure ends the run."""
+        # A second copy of a phase waits here, then finds that its run has changed, and does
+        # nothing.
         with self._locks[hash(phase.run_id) % len(self._locks)]:
             with self.database.read() as connection:
                 run = store.get(connection, phase.run_id)
@@ -78,7 +79,7 @@ class Phases:
                 case _:
                     assert_never(phase.kind)
         except Exception as error:
-            # Whatever it was, the run must end with an explanation.
+            # After any error the run must end with an explanation.
             _logger.exception("phase_failed", run=run.id, phase=phase.kind)
             self._retry(run, phase, type(error).__name__)
 
@@ -90,7 +91,7 @@ class Phases:
             self._fail(run, phase, f"{phase.kind} failed {_ATTEMPTS} times: {error}")
 
     def _fail(self, run: Run, phase: Phase, reason: str) -> None:
-        """End the run: refused, and open to a retry, where no step is on record; else failed."""
+        """End the run: refused and open to a retry if it has no recorded step, else failed."""
         steps = self._recorded_steps(run)
         closer, outcome = self.finisher.closer, f"{reason}; a person is needed"
         if phase.kind is PhaseKind.FINISH:
@@ -106,7 +107,7 @@ class Phases:
         recorded = self._recorded_steps(run)
         old = self.clock() - (run.decided_at or 0) > _DECISION_LASTS_S
         if old and step.index not in recorded:
-            # The ledger number of a step that has any record is never used again.
+            # The ledger number of a recorded step is never used again.
             on_record = self.step_runner.settle_unfinished(run, recorded)
             self._redecide(run, run.next_rung - 1, run.steps_begun - (not on_record))
             return
@@ -128,7 +129,7 @@ class Phases:
         )
 
     def _step_failed(self, run: Run, intent: Intent) -> None:
-        """The step surely did not happen: try it again, take the next rung, or call a person."""
+        """Handle a step that did not happen: try it again, take the next rung, or call a person."""
         _logger.warning("step_failed", run=run.id, action=intent.action, error=intent.error)
         if intent.error in NOT_AUTHORIZED:
             outcome = f"AWS refused {intent.action}: {intent.error}; a person is needed"
@@ -143,7 +144,7 @@ class Phases:
             self._redecide(run, run.next_rung, run.steps_begun)
 
     def _denied(self, run: Run, refusal: Refusal) -> None:
-        """The claim is the authority: a change since the decision refuses the step."""
+        """End or retry a run whose claim was refused: the claim sees changes since the decision."""
         detail = refusal.detail
         gates = [*run.gates, GuardResult(name="claim", passed=False, detail=detail)]
         if run.steps_begun > 1:
@@ -224,7 +225,7 @@ class Phases:
         self.wake()
 
     def _recorded_steps(self, run: Run) -> Mapping[int, Intent]:
-        """By their number in the ledger."""
+        """The run's steps by their number in the ledger."""
         with self.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         return {step.step: step for step in steps}

@@ -1,4 +1,4 @@
-"""Checks right before a step's call whether people have forbidden it since the decision."""
+"""Checks right before a step's call whether people forbade it after the decision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from receiver.workflow.steps import RunStoppedError, plan_of
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """`clock` gives epoch seconds."""
+    """The check; `clock` gives epoch seconds."""
 
     arming_required: bool
     clock: Callable[[], float]
 
     def why_denied(self, connection: Connection, step: Step) -> Refusal | None:
-        """Why the step may not be performed after all, or None.
+        """The refusal of the step, or None.
 
-        Overrides and disarming do not block a rollback: it limits the damage of earlier steps.
-        Raises RunStoppedError where a person has stopped the rollback.
+        Overrides and disarming do not block a rollback, which limits the damage of earlier steps.
+        Raises RunStoppedError if a person has stopped the rollback.
         """
         run = store.get(connection, step.run_id)
         if run is None:
@@ -40,7 +40,7 @@ class Preflight:
         return refusal or self._why_disarmed(connection, run)
 
     def _why_disarmed(self, connection: Connection, run: Run) -> Refusal | None:
-        """Why the playbook's arming no longer allows what the run does, or None."""
+        """The reason why the playbook's arming no longer allows the step, or None."""
         plan = plan_of(run)
         armed = armed_mode(
             arming.armings_of(connection, plan.playbook),

@@ -14,14 +14,14 @@ from receiver.webhook.inbox import Inbox
 from receiver.workflow.durable_queue import Phase, PhaseQueue
 
 _log = structlog.get_logger()
-# Longer than any phase takes or is delayed: its workflow ended without moving the run on.
+# Longer than any phase runs or is delayed: after this time the phase counts as lost.
 _LOST_AFTER_S = 180.0
 _WITH_PHASE = (State.ACTING, State.VERIFYING, State.ROLLING_BACK, State.AWAITING_APPROVAL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """`clock` gives epoch seconds. Both methods are safe to repeat at any time."""
+    """Both methods are safe to repeat at any time. `clock` gives epoch seconds."""
 
     database: Database
     inbox: Inbox
@@ -29,17 +29,17 @@ class Recovery:
     clock: Callable[[], float]
 
     def recover_lost_phases(self) -> None:
-        """Enqueue the phase of each run that has one; the queue ignores those that it has."""
+        """Enqueue the phase of each run that has one; the queue ignores phases that it has."""
         now = self.clock()
         with self.database.write() as connection:
             for run in store.in_states(connection, _WITH_PHASE):
                 self._requeue_phase(connection, run, now)
 
     def end_episodes(self) -> None:
-        """Report the ends of runs to the inbox again, and runs that exist no more."""
+        """Report to the inbox again the ends of runs, and runs that no longer exist."""
         now = self.clock()
         run_ids = self.inbox.runs_without_end()
-        # In this order: an alert that leaves the inbox in between is found among the runs.
+        # Reads the inbox first, so that an alert that leaves it in between is found among the runs.
         queued = self.inbox.still_queued(run_ids)
         with self.database.read() as connection:
             runs = store.by_ids(connection, run_ids)
@@ -51,7 +51,7 @@ class Recovery:
                 self.inbox.record_end(RunEnded(run_id, run.ended_at or now, run.next_act_at))
 
     def _requeue_phase(self, connection: Connection, run: Run, now: float) -> None:
-        """Enqueue the run's phase under its id, or under a new one where it is overdue, so lost."""
+        """Enqueue the run's phase under its id, or under a new id if it is overdue and so lost."""
         if run.phase is None:
             return
         phase = Phase.parse(run.phase)

@@ -1,7 +1,7 @@
 """Rolls back the steps of a run, the last one first.
 
-A step that rolls another one back has a number of its own in the ledger, far above the ladder's,
-so that a crash finds it again.
+A step that rolls back another one has its own number in the ledger, far above the ladder's, so that
+it is found after a crash.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ class Rollback:
     step_runner: StepRunner
 
     def reversible_steps(self, steps: Sequence[Intent], *, everything: bool) -> Sequence[Intent]:
-        """Steps that can be rolled back and were not, the last one first.
+        """Steps that can be rolled back and were not yet, the last one first.
 
-        Leased ones always; the others where `everything` is to be rolled back.
+        These are the steps released at the run's end and, with `everything`, all others.
         """
         reversed_steps = {step.undoes for step in steps if step.undoes is not None}
         return [
@@ -44,7 +44,7 @@ class Rollback:
         ]
 
     def _must_be_reversed(self, step: Intent, *, everything: bool) -> bool:
-        """A retired action's steps count as reversible, so that a person hears of them."""
+        """Whether the step must be reversed, or reported to a person if its action is retired."""
         action = find_action(step.action)
         if step.action not in CATALOG:
             return everything or step.step >= BEFORE_FROM
@@ -52,21 +52,23 @@ class Rollback:
         return undo is not None and (everything or action.released_at_end)
 
     def roll_back(self, run: Run, steps: Sequence[Intent]) -> Sequence[str]:
-        """Roll the steps back in this order; in words, which could not be, and why.
+        """Roll back the steps in this order. Returns a sentence for each failure.
 
-        Raises BlockedError, RunStoppedError, and, once all were tried, the first error of a read
-        from AWS. Calling it again is safe: the ledger knows which are done.
+        Raises BlockedError, RunStoppedError, and, after trying all, the first error of a read from
+        AWS. It is safe to repeat: the ledger records completed steps.
         """
         problems = []
         unreadable: Exception | None = None
         for step in steps:
             if step.action not in CATALOG:
-                problems.append(f"{step.action} was not rolled back: the catalogue lacks it now")
+                problems.append(
+                    f"{step.action} was not rolled back: the catalogue no longer has this action"
+                )
                 continue
             try:
                 result = self._reverse(run, step)
             except AWS_ERRORS as error:
-                # The steps before it must not wait for AWS to answer about this one.
+                # Go on, because earlier steps must not wait until AWS answers about this one.
                 unreadable = unreadable or error
                 continue
             if isinstance(result, Refusal) and result.reason is Reason.PAUSED:

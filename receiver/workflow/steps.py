@@ -13,14 +13,14 @@ from actions.refusal import Refusal
 from receiver.runs.model import Run, StoredPlan
 from receiver.workflow.metrics import StepMetrics
 
-# Ledger numbers: the ladder's steps count from 0, all other steps from one of these.
+# Ledger numbers: the ladder's steps start at 0, all other steps at one of these.
 BEFORE_FROM, ROLLBACK_FROM, ESCALATE_FROM = 100, 1_000, 2_000
 # Numbers reserved for the `before` steps of each step; a playbook may have fewer.
 _BEFORE_MAX = 10
 
 
 class RunStoppedError(Exception):
-    """A person has ended the run while it was rolled back."""
+    """A person ended the run during its rollback."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class StepRunner:
     metrics: StepMetrics
 
     def run_step(self, run: Run, step: Step) -> Intent | Refusal:
-        """As `Executor.execute`, and counted."""
+        """Execute the step as `Executor.execute` does, and count it."""
         started = time.perf_counter()
         result = self.executor.execute(step)
         if isinstance(result, Intent):
@@ -39,7 +39,7 @@ class StepRunner:
         return result
 
     def run_before_steps(self, run: Run) -> Intent | Refusal | None:
-        """The denial or failure that stops the run's next step, or None where all went well."""
+        """The refusal or failure that stops the run's next step, or None after success."""
         for step in before_steps(run):
             result = self.run_step(run, step)
             if isinstance(result, Refusal):
@@ -50,7 +50,7 @@ class StepRunner:
         return None
 
     def settle_unfinished(self, run: Run, recorded: Mapping[int, Intent]) -> bool:
-        """Settle the `recorded` steps of the run that it abandons; whether there were any."""
+        """Settle the `recorded` steps that the run abandons. Returns whether there were any."""
         abandoned = [
             (step, recorded[step.index])
             for step in (*before_steps(run), step_of(run))
@@ -69,14 +69,14 @@ class StepRunner:
 
 
 def plan_of(run: Run) -> StoredPlan:
-    """Raises LookupError where the run has none."""
+    """The run's plan. Raises LookupError if it has none."""
     if run.plan is None:
         raise LookupError("the run has no plan")
     return run.plan
 
 
 def step_of(run: Run) -> Step:
-    """The step of the ladder that the run is at."""
+    """The run's current step of the ladder."""
     plan = plan_of(run)
     return Step(
         run_id=run.id,
@@ -94,7 +94,7 @@ def step_of(run: Run) -> Step:
 
 
 def before_steps(run: Run) -> Iterator[Step]:
-    """The steps to perform before the one that the run is at."""
+    """The steps to perform before the run's current step."""
     plan, step = plan_of(run), step_of(run)
     for number, stored in enumerate(plan.before):
         action = find_action(stored.action)

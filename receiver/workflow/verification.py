@@ -22,13 +22,13 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Each method gets the run and its last step."""
+    """Reads the progress and the recovery of a run after its last step."""
 
     executor: Executor
     prometheus: Prometheus
 
     def progress(self, run: Run, step: Intent) -> Progress:
-        """How far AWS says the effect got; UNDERWAY where AWS does not answer."""
+        """The progress of the step's effect in AWS; UNDERWAY if AWS does not answer."""
         try:
             with on_behalf_of(run.id):
                 return find_action(step.action).progress(self.executor.call(step))
@@ -37,7 +37,7 @@ class Verification:
             return Progress.UNDERWAY
 
     def recovered(self, run: Run, step: Intent, now: float) -> bool:
-        """Whether metrics show recovery; no data, and no answer, is no recovery."""
+        """Whether metrics show recovery; without data or an answer there is none."""
         expressions = [plan_of(run).verify.expr]
         if step.outcome is Outcome.CHANGED and step.dispatched_at is not None:
             recovery = find_action(step.action).recovery_expr(
@@ -47,6 +47,6 @@ class Verification:
         return all(holds(self.prometheus, expr, now) is True for expr in expressions)
 
     def worse(self, run: Run, now: float) -> bool:
-        """Whether metrics show that the target got worse, so that waiting longer is pointless."""
+        """Whether metrics show that the target got worse, so that the run need not wait longer."""
         worse = plan_of(run).verify.worse
         return worse is not None and holds(self.prometheus, worse, now) is True

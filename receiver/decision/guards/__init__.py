@@ -1,1 +1,1 @@
-"""The safety argument: one file a topic, and their order on one page (order.py)."""
+"""The guards: a file for each topic, and their order in order.py."""

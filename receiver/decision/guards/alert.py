@@ -6,7 +6,7 @@ from receiver.decision.guards.base import GuardInput
 
 
 def require_well_formed(inputs: GuardInput) -> str | Refusal:
-    """The alert's labels and times have the form that all other guards rely on.
+    """The alert's labels and times must have the form on which all other guards rely.
 
     ## malformed_alert
 
@@ -20,7 +20,7 @@ def require_well_formed(inputs: GuardInput) -> str | Refusal:
 
 
 def require_one_playbook(inputs: GuardInput) -> str | Refusal:
-    """Limits and steps of all later guards come from the one playbook.
+    """Exactly one playbook must match: it has the limits and steps for all later guards.
 
     ## no_playbook
 
@@ -52,7 +52,7 @@ def require_one_playbook(inputs: GuardInput) -> str | Refusal:
 
 
 def require_target(inputs: GuardInput) -> str | Refusal:
-    r"""Claims, overrides and AWS are looked up by the target.
+    r"""The labels must identify a target, by which claims, overrides and AWS are looked up.
 
     ## no_target
 
@@ -74,7 +74,7 @@ def require_target(inputs: GuardInput) -> str | Refusal:
 
 
 def require_firing(inputs: GuardInput) -> str | Refusal:
-    """There must be something left to act on.
+    """The alert must still fire.
 
     ## stale
 

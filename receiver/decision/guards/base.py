@@ -1,4 +1,4 @@
-"""The signature of a guard: it says why the run may go on, or refuses for a named reason."""
+"""The signature of a guard: it returns why it lets the run pass, or a refusal with its reason."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from receiver.playbooks.schema import Playbook
 
 @dataclass(frozen=True, kw_only=True)
 class GuardInput:
-    """All that a guard may read. `playbooks` are those whose matchers fit the alert."""
+    """The input of the guards; `playbooks` are those that match the alert."""
 
     trigger: Trigger
     verdict: Verdict | None
@@ -23,7 +23,7 @@ class GuardInput:
 
     @property
     def identity(self) -> Identity:
-        """What the alert says of its target, and what the target is, as far as it was read."""
+        """The labels of the alert, and those of its target as far as it was read."""
         snapshot = self.snapshot
         named = {"asg": snapshot.group or ""}
         if snapshot.kind is TargetKind.INSTANCE:
@@ -41,5 +41,5 @@ class GuardInput:
 
 
 Guard = Callable[[GuardInput], str | Refusal]
-# Pairs of a gate's name and its guard, in the order in which they are checked.
+# Names of gates with their guards, in the order of the checks.
 Guards = Sequence[tuple[str, Guard]]

@@ -1,80 +1,80 @@
-"""Every guard in the order in which it is checked: the safety argument on one page.
+"""All guards in the order of their checks: the safety argument on one page.
 
-A run passes all of EARLY, KNOWN and LATE before anything is done. What costs nothing comes first,
-so that a storm of alerts is refused without asking AWS or the model. Where several guards would
-refuse, the first one names the reason. A guard refuses where a fact that it needs is unknown.
+A run must pass EARLY, KNOWN and LATE before any step. Guards without cost come first, so that a
+storm of alerts is refused without reads of AWS or the model. If several guards would refuse, the
+first one gives the reason. A guard refuses if a fact that it needs is unknown.
 
-A new guard is a function in the file of its topic and a line here. Where it refuses for a new
-reason, its docstring has a section `## reason`, and `make reference` adds both to the page and to
-the enumeration.
+A new guard is a function in the file of its topic and a line here. If it refuses for a new reason,
+its docstring needs a section `## reason`, and `make reference` adds both to the page and to the
+enumeration.
 """
 
 from receiver.decision.guards import alert, people, recent_acts, step, storm, target, verdict
 from receiver.decision.guards.base import Guards
 
-# They read the alert and the playbooks alone: no query to the database, AWS or Prometheus.
+# These guards read only the alert and the playbooks: no database, AWS or Prometheus.
 PLAIN: Guards = (
-    # Refuses labels or times that are malformed: nothing after it can trust them otherwise.
+    # Refuses malformed labels or times, because all later guards rely on them.
     ("alert", alert.require_well_formed),
-    # Refuses no playbook or several: limits and steps of all later guards come from the one.
+    # Refuses without exactly one playbook, which has the limits and steps for later guards.
     ("playbook", alert.require_one_playbook),
-    # Refuses labels that identify nothing: claims, overrides and AWS are looked up by the target.
+    # Refuses labels without a target, by which claims, overrides and AWS are looked up.
     ("target", alert.require_target),
 )
 
-# They read our own records: one transaction of the database.
+# These guards read the service's own records, in one transaction.
 EARLY: Guards = (
     *PLAIN,
     # Refuses while the service is paused: a person's stop comes before every other record.
     ("paused", people.require_not_paused),
-    # Refuses under a hold: what a person says of this target comes before what we recorded of it.
+    # Refuses under a hold: a person's order on this target comes before recorded facts.
     ("override", people.require_no_hold),
-    # Refuses an alert that resolved or was not seen for long: there is nothing left to act on.
+    # Refuses an alert that resolved, or did not fire recently: it may need no action.
     ("firing", alert.require_firing),
-    # Refuses an alert that an action of ours caused; before `free`, whose cooldown would hide it.
+    # Refuses an alert that a recent action caused; before `free`, whose cooldown would hide this.
     ("self_inflicted", recent_acts.require_not_self_inflicted),
     # Refuses a target that another run holds or that is in its cooldown.
     ("free", recent_acts.require_target_free),
-    # Refuses more actions than the rate limits allow: repeating an action that does not help harms.
+    # Refuses actions beyond the rate limits: an action that does not help must not be repeated.
     ("rate", recent_acts.require_within_rates),
-    # Refuses a playbook whose last runs failed, on whatever target.
+    # Refuses a playbook whose last runs failed, on any target.
     ("breaker", recent_acts.require_breaker_closed),
-    # Refuses where the arming is unknown; last, because a known arming only lowers the mode.
+    # Refuses if the arming is unknown; last, because a known arming only lowers the mode.
     ("arming", people.require_arming_known),
 )
 
-# They read AWS, before the costly verdict is asked for.
+# These guards read AWS, before the costly verdict.
 KNOWN: Guards = (
-    # Refuses an instance or group that AWS does not confirm as the one meant and as opted in.
+    # Refuses an instance or group that AWS does not confirm as the alert's target and as opted in.
     ("proven", target.require_proven_target),
-    # Refuses an instance that our own scaling just launched; needs its launch time from AWS.
+    # Refuses an instance that the service's own scaling just launched; needs its launch time.
     ("newborn", target.require_not_newborn),
     # Refuses steps on instances while a whole group alerts; needs the group's size from AWS.
     ("storm", storm.require_step_beyond_instances),
 )
 
-# In place of KNOWN where many instances of a group alert: a group read a moment ago is enough to
-# refuse more of its alerts, and never enough to act.
+# Replace KNOWN if many instances of a group alert: a recently read group is enough to refuse
+# further alerts, but never enough to act.
 STORM: Guards = (
-    # Refuses an instance that is not in the group its alert names: AWS need not be asked about it.
+    # Refuses an instance outside the group that its alert names, without a read of AWS.
     ("member", target.require_membership),
-    # Refuses as in KNOWN.
+    # As in KNOWN.
     ("storm", storm.require_step_beyond_instances),
 )
 
-# They read the verdict and the step that it leads to.
+# These guards read the verdict and the chosen step.
 LATE: Guards = (
-    # Refuses a refuted verdict, and an undecided one where the playbook never acts on it.
+    # Refuses a refuted verdict, and an undecided one if the playbook never acts on it.
     ("verdict", verdict.require_not_refuted),
-    # Refuses where no remaining step's condition holds; the guards below read the chosen step.
+    # Refuses if no remaining step's condition holds; the guards below read the chosen step.
     ("step", step.require_step),
-    # Refuses an undecided verdict where the playbook does not allow the chosen step on it.
+    # Refuses an undecided verdict if the playbook does not allow the chosen step on it.
     ("certain", verdict.require_certainty),
     # Refuses a step whose own target is claimed or over its rate limits: it may be the group.
     ("step_free", step.require_step_target_free),
-    # Refuses a step on an instance in a storm: only now is it known which step it is.
+    # Refuses a step on an instance in a storm; only here is the step known.
     ("step_in_storm", storm.require_step_off_instances),
-    # Refuses while a person or a deployment changes the target: the two would interfere.
+    # Refuses while a person or a deployment changes the target, as both changes would interfere.
     ("change", step.require_no_other_change),
     # Refuses to destroy an instance with termination protection.
     ("protected", step.require_unprotected),

@@ -1,4 +1,4 @@
-"""Guards on what people have set: the kill switch, overrides and arming."""
+"""Guards on people's settings: the kill switch, overrides and arming."""
 
 from actions.execution import rules
 from actions.reasons import Reason
@@ -16,7 +16,7 @@ def require_no_hold(inputs: GuardInput) -> str | Refusal:
 
 
 def require_arming_known(inputs: GuardInput) -> str | Refusal:
-    """Refuses only where the arming cannot be read.
+    """The arming must be readable.
 
     An unarmed playbook still gets a decision, in observe mode.
     """

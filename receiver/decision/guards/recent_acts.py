@@ -1,4 +1,4 @@
-"""Guards on what the service did a short while ago: echoes, cooldown, rate limits, breaker."""
+"""Guards on the service's recent actions: echoes, cooldown, rate limits, breaker."""
 
 from actions.catalog.registry import find_action
 from actions.execution import rules
@@ -8,13 +8,13 @@ from receiver.decision.guards.base import GuardInput
 from receiver.decision.ladder import changes_something, remaining_steps
 from receiver.decision.model import RecentAction
 
-# For this long after an action of ours, an alert that starts counts as its consequence.
+# An alert that starts this soon after an action counts as its consequence.
 _ECHOES_S = 300.0
 _ONLY_NOTIFIES = "the remaining steps only notify people"
 
 
 def require_not_self_inflicted(inputs: GuardInput) -> str | Refusal:
-    """An alert that an action of ours caused is no reason for another action.
+    """The alert must not be a consequence of a recent action.
 
     ## self_inflicted
 
@@ -49,7 +49,7 @@ def why_caused_by_us(inputs: GuardInput, action: RecentAction) -> Refusal | None
 
 
 def require_target_free(inputs: GuardInput) -> str | Refusal:
-    """The target must be free and out of its cooldown; of its group only the claim counts."""
+    """The target must have no claim and no cooldown, its group no claim."""
     snapshot = inputs.snapshot
     refused = why_not_claimable(inputs, snapshot.target or "")
     if refused is None and snapshot.claims is not None and snapshot.group is not None:
@@ -59,7 +59,7 @@ def require_target_free(inputs: GuardInput) -> str | Refusal:
 
 
 def why_not_claimable(inputs: GuardInput, target: str) -> Refusal | None:
-    """Why the run could not claim the target now, or None."""
+    """The refusal of a claim on the target, or None."""
     if inputs.snapshot.claims is None:
         return Refusal(Reason.STATE_UNKNOWN, "the claims cannot be read")
     claim = inputs.snapshot.claims.get(target)

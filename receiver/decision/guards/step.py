@@ -1,4 +1,4 @@
-"""Guards on the chosen step: its target is free, undisturbed, and can be spared."""
+"""Guards on the chosen step: its target is free, unchanged by others, and can be spared."""
 
 from actions.base import Impact, TargetKind
 from actions.catalog.registry import find_action
@@ -16,7 +16,7 @@ def require_step(inputs: GuardInput) -> str | Refusal:
 
 
 def require_step_target_free(inputs: GuardInput) -> str | Refusal:
-    """The step may be on another target than the alert's: on the group of an instance."""
+    """The step's own target, which may be the instance's group, must be free."""
     plan = chosen_plan(inputs)
     refused = why_not_claimable(inputs, plan.target)
     if refused is None and changes_something(plan.step):
@@ -25,7 +25,7 @@ def require_step_target_free(inputs: GuardInput) -> str | Refusal:
 
 
 def require_no_other_change(inputs: GuardInput) -> str | Refusal:
-    r"""Two changes at once would interfere.
+    r"""Nobody else may be changing the target, as both changes would interfere.
 
     ## change_in_progress
 
@@ -56,7 +56,7 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
 
 
 def require_unprotected(inputs: GuardInput) -> str | Refusal:
-    """An instance with termination protection is not destroyed.
+    """The step must not destroy an instance with termination protection.
 
     ## protected
 

@@ -1,4 +1,4 @@
-"""Guards for a storm: where a whole group alerts, no single instance is touched."""
+"""Guards for a storm: if a whole group alerts, the service acts on no single instance."""
 
 from actions.reasons import Reason
 from actions.refusal import Refusal
@@ -7,7 +7,7 @@ from receiver.decision.ladder import changes_instance, chosen_plan, remaining_st
 
 
 def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
-    r"""In a storm, some remaining step must be on the group, whatever the verdict will be.
+    r"""In a storm, some remaining step must act on the group; checked before the verdict.
 
     ## storm
 
@@ -34,7 +34,7 @@ def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
 
 
 def require_step_off_instances(inputs: GuardInput) -> str | Refusal:
-    """In a storm, the chosen step must not be on a single instance."""
+    """In a storm, the chosen step must not act on a single instance."""
     if inputs.snapshot.storm and changes_instance(chosen_plan(inputs).step):
         return _refuse(inputs)
     return "no step on a single instance in a storm"

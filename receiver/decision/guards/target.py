@@ -1,4 +1,4 @@
-"""Guards on the target as AWS shows it: that it is the one meant, and that it opted in."""
+"""Guards on the target in AWS: it must be the alert's target, and opted in."""
 
 from actions.aws.inventory import OPT_IN_TAG, Instance
 from actions.base import TargetKind
@@ -9,7 +9,7 @@ from receiver.decision.guards.recent_acts import why_caused_by_us
 
 
 def require_proven_target(inputs: GuardInput) -> str | Refusal:
-    r"""AWS must confirm the target as the one meant, and as opted in.
+    r"""AWS must confirm the instance or group as the alert's target, and as opted in.
 
     ## target_unproven
 
@@ -43,7 +43,7 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
 
 
 def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:
-    """Why the instance may not be the one that the alert means, or may not be touched."""
+    """The refusal of an instance that may not be the alert's, or is not opted in; else None."""
     asg = inputs.snapshot.asg
     if instance.state != "running":
         return f"{instance.id} is {instance.state}"
@@ -59,7 +59,7 @@ def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:
 
 
 def require_membership(inputs: GuardInput) -> str | Refusal:
-    """The group, even as it was read a moment ago, must have the target as a member."""
+    """The group, even if read a moment ago, must have the target as a member."""
     snapshot, asg = inputs.snapshot, inputs.snapshot.asg
     if asg is None:
         return _unproven(f"AWS did not confirm the group {snapshot.group}")
@@ -69,7 +69,7 @@ def require_membership(inputs: GuardInput) -> str | Refusal:
 
 
 def require_not_newborn(inputs: GuardInput) -> str | Refusal:
-    """An instance that a scaling action of ours launched is expected to be busy at first."""
+    """The instance must not be newly launched by a scaling action of the service."""
     if inputs.trigger.request is not None:
         return "requested by a person"
     snapshot, instance = inputs.snapshot, inputs.snapshot.instance

@@ -1,4 +1,4 @@
-"""Guards on the re-check's verdict, and why a person must approve the step."""
+"""Guards on the re-check's verdict, and the reasons for a person's approval."""
 
 from collections.abc import Iterator
 from typing import assert_never
@@ -13,7 +13,7 @@ from receiver.decision.model import Plan
 
 
 def require_not_refuted(inputs: GuardInput) -> str | Refusal:
-    r"""An undecided verdict passes where the playbook allows some step on it.
+    r"""The verdict must be confirmed, or undecided if the playbook allows some step on that.
 
     ## verdict_refuted
 
@@ -76,7 +76,7 @@ def require_certainty(inputs: GuardInput) -> str | Refusal:
 
 
 def approval_reasons(inputs: GuardInput, plan: Plan) -> Iterator[str]:
-    """Why a person must approve this step, whatever the mode; nothing where nobody must."""
+    """The reasons why a person must approve this step in every mode; empty without any."""
     action = find_action(plan.step.action)
     if plan.step.ask:
         yield "the step"
