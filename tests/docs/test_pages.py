@@ -55,7 +55,7 @@ def test_every_setting_is_described() -> None:
 
 def test_every_call_is_described_with_its_role() -> None:
     """On a generated page, and no other."""
-    page = _page("calls.md")
+    page = _page("api-calls.md")
     assert page == pages.calls_page()
     rows = re.findall(r"^\| `(\w+) (\S+)` \| (\w+) \|", page, re.MULTILINE)
     routes = {

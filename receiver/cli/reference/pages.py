@@ -16,7 +16,7 @@ from receiver.settings import Settings
 from receiver.webhook import endpoint as webhook
 
 SETTINGS_PAGE, PACKAGES_PAGE = Path("docs/settings.md"), Path("docs/packages.md")
-CALLS_PAGE = Path("docs/calls.md")
+CALLS_PAGE = Path("docs/api-calls.md")
 _ROUTED = (webhook, runs, control, overrides, arming, model, audit, reports, chat, health)
 _BY_PROFILE = frozenset({"arming_required", "arming_evidence"})
 _TOPS: Mapping[str, str] = MappingProxyType(
