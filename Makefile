@@ -24,7 +24,7 @@ tools: $(STAMP) ## Prometheus, Alertmanager and node_exporter: found, or fetched
 browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.chromium
 
-fuzz: $(STAMP) ## the hostile inputs of the tests, a hundred times as many
+fuzz: $(STAMP) ## the tests with hostile inputs, with a hundred times as many inputs
 	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/end_to_end/test_fuzz.py tests/actions/audit/test_fuzz.py
 
 database: $(STAMP) ## PostgreSQL for tests of replicas: found, or fetched into .tools
@@ -36,16 +36,16 @@ lint: $(STAMP) ## ruff, mypy and the import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint tools browser database proxy ## everything that must hold before a change lands
+test: lint tools browser database proxy ## lint and all tests, as required before a change lands
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.haproxy
 
-screenshots: tools browser ## pictures of the console into docs/img, from a real chain
+screenshots: tools browser ## screenshots of the console for docs/img
 	$(BIN)/python -m tests.console.take_screenshots
 
-demo: tools ## break a real chain and watch it heal (ONCE=1 ends by itself)
+demo: tools ## break hosts in a real environment and watch the remediation (ONCE=1 exits at the end)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)
 
 chaos: tools database proxy ## receivers and database killed at random in a storm (ROUNDS=60 SEED=1)
@@ -54,32 +54,32 @@ chaos: tools database proxy ## receivers and database killed at random in a stor
 soak: $(STAMP) ## a steady load for MINUTES=30: memory, handles and records must not grow
 	$(BIN)/python -m bench.load.soak $(or $(MINUTES),30)
 
-bench-decisions: tools ## how often the decision is the right one, over labelled incidents (SEED=n)
+bench-decisions: tools ## the share of right decisions on labelled incidents (SEED=n)
 	$(BIN)/python -m bench.scenes.decisions --seed $(or $(SEED),1)
 
-bench: tools database ## acks, storms, decisions and the re-check, against baselines in the same run
+bench: tools database ## latency and throughput, compared with baselines of the same run
 	$(BIN)/python -m bench
 
-model: $(STAMP) ## make the shipped model again (DATA=folder of labelled sets)
+model: $(STAMP) ## train the shipped model (DATA=folder of labelled sets)
 	@test -n "$(DATA)" || { echo "DATA= is needed: a folder of labelled sets"; exit 2; }
 	OMP_NUM_THREADS=1 $(BIN)/smartcloudops train --rehearse --out models/shipped \
 	  $(foreach set,$(wildcard $(DATA)/*/alerts.jsonl),--data $(patsubst %/,%,$(dir $(set))))
 
-reference: $(STAMP) ## write the pages and schemas that are generated from the code
+reference: $(STAMP) ## generate pages and schemas from the code
 	$(BIN)/python -m receiver.cli.reference.generate
 
-dashboards: $(STAMP) ## write Grafana's dashboards
+dashboards: $(STAMP) ## generate Grafana's dashboards
 	$(BIN)/python -m dashboards
 
-lock: $(STAMP) ## renew the lock files
+lock: $(STAMP) ## update the lock files
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --extra dev pyproject.toml -o requirements-dev.lock
 	grep -oE 'hatchling==[0-9.]+' pyproject.toml | head -1 | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade - -o requirements-build.lock
 
-audit-deps: $(STAMP) ## known weaknesses of what production installs (asks PyPI)
+audit-deps: $(STAMP) ## known vulnerabilities of the production packages (queries PyPI)
 	$(BIN)/uvx --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
-dist: $(STAMP) ## wheel, sdist and lock into dist/, installed into an empty environment and tried
+dist: $(STAMP) ## wheel, sdist and lock in dist/, installed into an empty environment and tested
 	rm -rf dist .installed
 	$(BIN)/uv build -q --offline --no-build-isolation --python $(BIN)/python --out-dir dist .
 	cp requirements.lock dist/
@@ -90,12 +90,12 @@ dist: $(STAMP) ## wheel, sdist and lock into dist/, installed into an empty envi
 	INSTALLED=$(CURDIR)/.installed $(BIN)/pytest -q tests/deploy/test_dist.py
 	cd dist && sha256sum smartcloudops-* requirements.lock > SHA256SUMS
 
-sbom: $(STAMP) ## what production installs, as CycloneDX in build/sbom.json
+sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 	@mkdir -p build
 	$(BIN)/uvx --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o build/sbom.json requirements.lock
 
-clean: ## remove what the targets made
+clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
 .PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean

@@ -26,7 +26,7 @@ class Impact(StrEnum):
     HARMLESS = "harmless"  # nothing in AWS changes
     REVERSIBLE = "reversible"  # it can be rolled back, and nothing is lost
     DISRUPTIVE = "disruptive"  # out of service for a while; memory is lost
-    DESTRUCTIVE = "destructive"  # something is lost for good
+    DESTRUCTIVE = "destructive"  # something is lost that does not come back
 
 
 class Outcome(StrEnum):
@@ -98,7 +98,7 @@ class Action(ABC):
 
     - `removes_capacity`: the target serves nothing for a while, or for good.
     - `released_at_end`: it is rolled back when its run ends.
-    - `needs_approval`: a person must approve each step, whatever the mode.
+    - `needs_approval`: a person must approve each step in every mode.
     - `allowed_during_changes`: it may run while others change the target, as it ends or reports
       their change.
     - `idempotent`: two calls end in the same state as one, so a lost call may be repeated. The

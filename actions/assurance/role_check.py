@@ -45,7 +45,7 @@ def find_excess(sts: Any, iam: Any, granted: Collection[str]) -> Sequence[str]:
     principal = _principal(sts.get_caller_identity()["Arn"])
     allowed: list[str] = []
     for start in range(0, len(tried), _AT_ONCE):
-        # IAM may cut off any answer, whatever its length.
+        # IAM may page an answer of any length.
         pages = iam.get_paginator("simulate_principal_policy").paginate(
             PolicySourceArn=principal, ActionNames=tried[start : start + _AT_ONCE]
         )

@@ -80,9 +80,9 @@ def list_numbers(archive: Archive) -> list[int]:
 
 
 def read_heads(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Mapping[int, str]:
-    """The newest heads, as hash by number.
+    """The hashes of the newest heads by number.
 
-    Raises ArchiveError, also where a head was signed by none of the keys.
+    Raises ArchiveError, also where none of the keys signed a head.
     """
     numbers = list_numbers(archive)[-_READ_MOST:]
     return {number: read_head(archive, keys, number).hash for number in numbers}

@@ -50,7 +50,7 @@ class Instance:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What it is, in labels like those of its metrics; empty ones are left out."""
+        """The instance's labels, as its metrics have them, without empty ones."""
         region = _REGION.match(self.az)
         return _labels(
             self.tags,
@@ -98,7 +98,7 @@ class Group:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """As those of an instance."""
+        """The group's labels, as its metrics have them, without empty ones."""
         return _labels(self.tags, asg=self.name, region=self.region, account=self.account)
 
     @property
@@ -188,7 +188,7 @@ def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
 
 @contextmanager
 def _complete(what: str) -> Iterator[None]:
-    """Raises NotActionableError where AWS leaves out an attribute: none of them has a default."""
+    """Raises NotActionableError if AWS's answer lacks an attribute: none has a default."""
     try:
         yield
     except KeyError as missing:
@@ -196,7 +196,7 @@ def _complete(what: str) -> Iterator[None]:
 
 
 def _group(answer: "GroupTypeDef") -> Group:
-    """AWS sends each list of a group, also an empty one."""
+    """Parse a group; AWS sends each of its lists, even an empty one."""
     name = answer["AutoScalingGroupName"]
     # arn:aws:autoscaling:REGION:ACCOUNT:autoScalingGroup:…
     _, _, _, region, account, *_ = [*answer.get("AutoScalingGroupARN", "").split(":"), *[""] * 5]

@@ -33,7 +33,7 @@ RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
 
 # A call connects and is answered within this time: a younger call may still arrive at AWS.
 _MAY_ARRIVE_S = 15.0
-# The fence of a step that takes no claim; those of claims count from 1.
+# The fence of a step without a claim; fences of claims start at 1.
 _NO_FENCE = 0
 
 

@@ -253,7 +253,7 @@ def _stranger(setting: Setting, scene: Scene) -> None:
 
 KINDS: Mapping[str, Callable[[Setting, Scene], None]] = {
     "runaway process": _runaway,
-    "runaway beside a batch job": _runaway_beside_batch,
+    "runaway during a batch job": _runaway_beside_batch,
     "memory leak": _leak,
     "disk full": _disk,
     "hung service": _hang,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class Series:
     """Samples in time order: epoch seconds and values, equally long. Gaps are missing samples.
 
-    Kept as arrays of doubles, so that a decision converts none of them.
+    They are arrays of doubles, so that a decision need not convert them.
     """
 
     times: Sequence[float] = ()

@@ -1,7 +1,7 @@
 """The table of roles, each defined once as PromQL over node_exporter's metrics.
 
 A role is a canonical name for one quantity of one machine. Its expression yields one series per
-`instance_id`, whatever exporter, device or scrape job it came from.
+`instance_id`, from any exporter, device or scrape job.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Injects faults and look-alikes into recorded metrics, for training.
 
-A signature says which kinds of metrics move, which way, and how fast. It is added to the target's
-own recorded values with their noise, so that an injection differs from the recording only by the
-change itself. Metrics that are not in a signature stay as recorded.
+A signature lists the metrics that move, their direction and their speed. It is added to the
+target's own recorded values with their noise, so that an injection differs from the recording only
+by the change itself. Metrics that are not in a signature stay as recorded.
 """
 
 from collections.abc import Mapping

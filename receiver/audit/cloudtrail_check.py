@@ -49,7 +49,7 @@ class CloudTrailCheck:
             )
             with self.database.read() as connection:
                 entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
-        except Exception as error:  # noqa: BLE001 the next interval tries again, whatever failed
+        except Exception as error:  # noqa: BLE001 the next interval tries again
             self.metrics.failures.inc()
             _log.error("reconciliation_failed", error=type(error).__name__)
             return

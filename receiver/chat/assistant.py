@@ -58,7 +58,7 @@ class Assistant:
     )
 
     def __call__(self, question: str) -> str:
-        """The answer, or the reason that there is none."""
+        """Returns the answer, or the reason why there is none."""
         if not self._capacity.acquire(blocking=False):
             return "The assistant is busy with other questions. Try again in a minute."
         try:

@@ -188,7 +188,7 @@ class LeaseElector:
     def _succeeded(self, change: Callable[[], None]) -> bool:
         try:
             change()
-        except Exception as error:  # noqa: BLE001 whatever failed, another receiver may succeed
+        except Exception as error:  # noqa: BLE001 another receiver may succeed
             _log.error("lead_change_failed", error=type(error).__name__, exc_info=error)
             self._resign()
             return False

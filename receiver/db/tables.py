@@ -41,14 +41,14 @@ runs = Table(
     Column("group_name", String(255)),
     Column("playbook", String(128)),
     Column("plan", Json),
-    # Of the plan: the digest of its playbook.
+    # The digest of the playbook of the plan.
     Column("playbook_digest", String(64)),
     # A person's last answer on a plan of the run, and whether it was an approval.
     Column("approval", Json),
     Column("approved", Boolean),
     # The final state, kept until rollback and escalation are done.
     Column("ending", Json),
-    # For a manual run: who requested it, how, and why. Null for an alert's run.
+    # The request of a manual run: the person, the way and the reason. Null for an alert's run.
     Column("request", Json),
     Column("dry_run", Boolean, nullable=False, server_default=false()),
     # A person's feedback on the ended run, and whether it was right.
@@ -124,8 +124,8 @@ followers = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
-# Messages to people. A sent one stays for a day, so that equal ones are recognised; a `held` one
-# waits for the summary.
+# Messages to people. A sent message stays for a day, so that equal ones are recognised; a `held`
+# message waits for the summary.
 outbox = Table(
     "outbox",
     metadata,
@@ -135,7 +135,7 @@ outbox = Table(
     Column("same_as", Text, nullable=False),
     Column("title", Text, nullable=False),
     Column("text", Text, nullable=False),
-    # Recipients that have it.
+    # Recipients that have the message.
     Column("reached", Json, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_at", Double, nullable=False),

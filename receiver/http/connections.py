@@ -1,4 +1,4 @@
-"""The connections of one server together: how many, and which are overdue."""
+"""Bounds the number and the duration of one server's connections."""
 
 import asyncio
 from collections import Counter
@@ -12,13 +12,13 @@ import structlog
 _log = structlog.get_logger()
 _SWEEP_S = 1.0
 _REPORT_S = 60.0
-# The share of the connections that makes room at once: each search costs time for all of them.
+# The share of connections that one search closes to make room, as each search reads all of them.
 _EVICTED_SHARE = 20
 EVICTED = "evicted"
 
 
 class Connection(Protocol):
-    """`due` is in the loop's time; `waits` is whether nobody works on a request of it."""
+    """A connection; `due` is in the loop's time, `waits` is true without a request in progress."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -42,7 +42,7 @@ class Connections:
     count: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
-        # Bytes of unfinished heads.
+        # Bytes of all unfinished heads.
         self.unfinished = 0
         self._open: set[Connection] = set()
         self._refused: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class Connections:
         self._sweeping = False
 
     def admit(self, connection: Connection) -> bool:
-        """Whether there is room for one more; connections without a request make room."""
+        """Admit a connection, closing some without a request if need be; False without room."""
         self._sweep_soon(connection.loop)
         if len(self._open) >= self.most and not self._evict():
             self.refused(str(int(HTTPStatus.SERVICE_UNAVAILABLE)))
@@ -82,7 +82,7 @@ class Connections:
             loop.call_later(_SWEEP_S, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what is overdue. After a standstill bytes may be there and unread: not then."""
+        """Close overdue connections, except after a standstill of the loop: bytes may be unread."""
         now = loop.time()
         if now - self._swept_at < 2 * _SWEEP_S:
             overdue = [connection for connection in self._open if connection.due < now]

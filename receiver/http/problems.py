@@ -97,7 +97,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unstored(request: Request, error: Exception) -> JSONResponse:
-    _log.error("records_unreachable", path=request.url.path, error=type(error).__name__)
+    _log.error("records_access_failed", path=request.url.path, error=type(error).__name__)
     return _of(request, HTTPStatus.SERVICE_UNAVAILABLE, "the records cannot be reached")
 
 

@@ -1,8 +1,8 @@
-"""Bounds on a connection before the application, or anything else, looks at its request.
+"""Bounds a connection before the application, or any other code, sees its request.
 
-uvicorn's httptools protocol limits neither the request line nor the headers, nor the time for
-them (uvicorn/protocols/http/httptools_impl.py, 0.54), so this one counts the bytes that go into the
-parser. Deliveries pay for it: no callback for each header, no timer for each request.
+uvicorn's httptools protocol limits neither the request line nor the headers, nor the time for them
+(uvicorn/protocols/http/httptools_impl.py, 0.54), so this one counts the bytes that go into the
+parser. To keep deliveries cheap it has no callback for each header and no timer for each request.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from receiver.http.problems import MEDIA_TYPE, problem
 
 REQUEST_LINE_MAX = 8 * 1024
 HEAD_MAX = 32 * 1024
-# 32 KB of the shortest headers would become a megabyte of objects.
+# Limits the number, because 32 KB of the shortest headers would become a megabyte of objects.
 HEADERS_MAX = 100
-# Unfinished heads of all connections together; beyond it only small heads may be unfinished.
+# Bytes of all unfinished heads; beyond it only small heads may be unfinished.
 _UNFINISHED_MAX = 4 * 1024 * 1024
 _SMALL_HEAD = 4 * 1024
-# A delivery of 16 MB at this rate takes five minutes; a form of 64 KB that drips ends in 12 s.
+# The least rate of a body: a delivery of 16 MB has five minutes, a form of 64 KB has 12 s.
 _BODY_BYTES_PER_S = 50_000
-# Requests that wait in one connection for the answer to an earlier one.
+# The most requests of a connection that wait for the answer to an earlier one.
 _PIPELINE_MAX = 16
-# What is read and dropped after a refusal, so that the client reads the answer and no reset.
+# Bytes read and dropped after a refusal, so that the client gets the answer and not a reset.
 _DRAIN_S, _DRAIN_MAX = 2.0, 1024 * 1024
 
 _DETAILS = {
-    HTTPStatus.BAD_REQUEST: "this is no valid HTTP request",
+    HTTPStatus.BAD_REQUEST: "the request is not valid HTTP",
     HTTPStatus.REQUEST_TIMEOUT: "the request did not arrive in time",
     HTTPStatus.REQUEST_URI_TOO_LONG: f"the request line exceeds {REQUEST_LINE_MAX} bytes",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
@@ -53,17 +53,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**options)
         self.url, self.headers = b"", []
         self._bounds = connections
-        # Bytes that may still come before the head is complete, or the body goes on.
+        # Bytes that may still arrive before the head must be complete, or the body continue.
         self._left = HEAD_MAX
         self._unfinished = self._drained = 0
         self._fault = HTTPStatus.BAD_REQUEST
         self._refused = False
-        # When the head or the body has to be complete, in the loop's time.
+        # The deadline of the head or the body, in the loop's time.
         self.due = math.inf
 
     @property
     def waits(self) -> bool:
-        """Whether nobody works on a request of it."""
+        """Whether no request of the connection is in progress."""
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -99,13 +99,13 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # No upgrade is supported; the request was answered as it is.
+            # No upgrade is supported; the request was answered as an ordinary one.
             pass
         except httptools.HttpParserError:
             self._refuse(self._fault)
 
     def _check_unfinished(self) -> None:
-        """Also of trailers and of an endless chunk extension, which no callback shows."""
+        """Bound unfinished parts: trailers and endless chunk extensions have no callback."""
         if self._refused:
             return
         unfinished = HEAD_MAX - self._left
@@ -143,17 +143,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def expire(self) -> None:
-        """Called where `due` has passed."""
+        """Close the connection because `due` has passed."""
         if self._refused:
             self.transport.abort()
         elif not self.waits and not self.cycle.more_body:
-            # The next request is late, and the one before it is still being answered.
+            # The next request is late, while the previous one is still being answered.
             self.due += self._bounds.head_s
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     def _forget(self) -> None:
-        """Free what came of an unfinished request; the parser is not used again."""
+        """Free the data of an unfinished request; the parser is not used again."""
         self._bounds.unfinished -= self._unfinished
         self._unfinished = 0
         self.url, self.headers = b"", []
@@ -164,7 +164,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._forget()
         self._bounds.refused(str(int(status)))
         if not self.waits or not self.transport.can_write_eof():
-            # An answer now would be taken for that to the request before it; TLS has no half close.
+            # The client would take an answer for that to its previous request; TLS has no half
+            # close.
             if self.waits:
                 self.transport.write(_ANSWERS[status])
             self.transport.close()
@@ -179,7 +180,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Nothing: strangers would fill the log, with advice to install something."""
+        """Log nothing: strangers could fill the log."""
 
 
 def _answer(status: HTTPStatus) -> bytes:

@@ -141,7 +141,7 @@ class Tokens:
         except TokensError as error:
             # Tried again until it succeeds, because the unread change may be a revocation.
             if state != self._failed_state or not self.unreadable:
-                _log.error("tokens_unreadable", why=str(error), people_until_s=PEOPLE_GRACE_S)
+                _log.error("tokens_read_failed", why=str(error), people_until_s=PEOPLE_GRACE_S)
             self._failed_state = state
             if self._unreadable_since is None:
                 self._unreadable_since = self._checked_at

@@ -34,7 +34,7 @@ class _Part(BaseModel):
 class Verify(_Part):
     """A PromQL condition (`x < bool 0.85`) that must hold for `for`, within `timeout`.
 
-    If `worse` holds, the run goes on to the next step at once.
+    If `worse` holds, the run takes the next step at once.
     """
 
     expr: Promql

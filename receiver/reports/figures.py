@@ -20,7 +20,7 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """A run with its steps, those of a rollback included."""
+    """A run with its steps, including the steps of a rollback."""
 
     run: Run
     steps: Sequence[Intent]

@@ -45,8 +45,8 @@ folders, with `tests/end_to_end/`, `tests/deploy/` and `tests/docs/`.
 """
 _CALLS_HEAD = """# Calls of the API
 
-This page is generated from the routes (`make reference`). [The API](api.md) has a line to
-copy for each.
+This page is generated from the routes (`make reference`). [The API](api.md) has a command to copy
+for each.
 
 | call | role | what it does |
 |---|---|---|
