@@ -73,7 +73,7 @@ def read_lines(archive: Archive) -> Iterator[bytes]:
 
 
 def verify(lines: Lines, heads: Mapping[int, str]) -> Verification:
-    """Verify a copy. It is read twice, the first time to find where it begins."""
+    """Verify a copy. Its lines are read twice: first for the hash that they start from."""
     return Verifier(after=_before(map(_row, lines())), heads=heads).verify(map(_row, lines()))
 
 

@@ -41,8 +41,8 @@ def count_recurrence(
 ) -> Recurrence:
     """Count the earlier days on which the roles in `moved`, which have risen, rose too.
 
-    `residuals` are those of all roles. The alert's own roles, `alert_roles`, count even if they
-    lag.
+    `residuals` are those of all roles. A role of the alert (`alert_roles`) is compared even if it
+    lags.
     """
     signature = {
         role: residual

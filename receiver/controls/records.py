@@ -18,9 +18,9 @@ _WHOLE = 1 << 64
 class Arming:
     """The latest arming of a playbook for a service, by a person or the breaker.
 
-    The mode `observe` means disarmed. It applies only to the playbook with this `digest`. `since`
-    is when it reached this mode, `at` when it last changed, in epoch seconds. `figures` justified
-    it; `despite` lists the shortfalls that a person overruled.
+    The mode `observe` means disarmed. The arming applies only to the playbook with this `digest`.
+    Both in epoch seconds: `since` is when this mode began, `at` when the record was last written.
+    `figures` justified the arming; `despite` lists the shortfalls that a person overruled.
     """
 
     playbook: str

@@ -96,7 +96,7 @@ class _Candidate:
 class DecisionPipeline:
     """Decides on an alert and changes nothing: shared by the dispatcher and `explain`.
 
-    `gather` reads the metrics for the verdict of `judge`; `pool` runs the playbook's own queries.
+    `gather` reads the metrics that `judge` decides on; `pool` runs the playbook's own queries.
     """
 
     playbooks: Playbooks

@@ -195,7 +195,7 @@ def from_row(row: RowMapping | Mapping[str, Any]) -> Run:
 
 
 def to_row(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns to store, including the parts of records by which runs are searched."""
+    """The columns to store: each record, and copies of those of its fields that searches use."""
     row = dict(changes)
     if "plan" in row:
         row["playbook_digest"] = row["plan"] and row["plan"].playbook_digest
