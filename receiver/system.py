@@ -188,16 +188,21 @@ class _Builder:
             inbox=self.inbox,
             pipeline=DecisionPipeline(
                 playbooks=self.playbooks,
-                snapshots=SnapshotReader.from_settings(
-                    self.settings,
+                snapshots=SnapshotReader(
                     database=self.database,
                     aws=self.evidence.aws_reader,
+                    mode=self.settings.mode,
+                    gap_s=self.settings.episode_gap_s,
+                    arming_required=self.settings.arming_required,
+                    episodes=self.inbox.episodes_of,
                     resolved=self.inbox.resolved,
                 ),
                 prometheus=self.evidence.prometheus,
                 pool=self.queries,
                 gather=self.evidence.metrics_reader.gather,
                 judge=self.evidence.model_server.judge,
+                clock=self.clock,
+                metrics=self.metrics.decision,
             ),
             closer=self.workflow.closer,
             writer=DecisionWriter(

@@ -85,6 +85,7 @@ def _decide_all(
     aws = FrozenAws(lambda: now, groups={scene.name: scene.aws for scene in scenes})
     state = database(f"sqlite:///{folder}/state.db")
     state.migrate("state")
+    episodes: dict[str, Episode] = {}
     with ThreadPoolExecutor(16) as pool, Prometheus(url, timeout_s=20) as prometheus:
         pipeline = DecisionPipeline(
             playbooks=load(_ROOT / "playbooks"),
@@ -94,19 +95,20 @@ def _decide_all(
                 mode=Mode.AUTO,
                 gap_s=360,
                 arming_required=False,
-                resolved=lambda _: (),
+                episodes=lambda _: episodes,
             ),
             prometheus=prometheus,
             pool=pool,
             gather=MetricsReader(prometheus=prometheus, pool=pool, deadline_s=20).gather,
             judge=partial(judge, load_shipped()),
+            clock=lambda: now,
         )
         answers: list[Sequence[DecidedAlert]] = []
         for scene in scenes:
             queued = [_queue(scene, *alert, now) for alert in scene.alerts]
             with state.write() as connection:
                 intake.insert_from_inbox(connection, queued, now)
-            answers.append([_decide(pipeline, alert, now) for alert in queued])
+            answers.append([_decide(pipeline, alert, episodes, now) for alert in queued])
         state.engine.dispose()
         return answers
 
@@ -130,15 +132,17 @@ def _queue(scene: Scene, name: str, target: str, now: float) -> QueuedAlert:
     return QueuedAlert(id=str(ULID()), received_at=now - 1, alert=alert)
 
 
-def _decide(pipeline: DecisionPipeline, waiting: QueuedAlert, now: float) -> DecidedAlert:
+def _decide(
+    pipeline: DecisionPipeline, waiting: QueuedAlert, episodes: dict[str, Episode], now: float
+) -> DecidedAlert:
     run = intake.preview(waiting, now)
-    episode = Episode(
+    episodes[run.id] = Episode(
         key=waiting.alert.key,
         run_id=run.id,
         starts_at=waiting.starts_at,
         last_seen_at=now - 1,
     )
-    decision = pipeline.decide(run, lambda: episode, now).decision
+    decision = pipeline.begin([run]).decide(run).decision
     if isinstance(decision, Refuse):
         return DecidedAlert(
             NOTHING, "", approval=False, reason=f"{decision.reason}: {decision.detail}"

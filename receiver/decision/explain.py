@@ -44,6 +44,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
     except (NotJsonError, NotVersion4Error) as error:
         raise PayloadError(str(error)) from None
     alerts = [payload.parse_alert(raw, now) for raw in envelope.alerts]
+    episodes: dict[str, Episode] = {}
     with (
         open_or_empty(settings.database_url) as state,
         ThreadPoolExecutor(4 * settings.workers) as queries,
@@ -52,17 +53,21 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
         clients = aws.connect()
         pipeline = DecisionPipeline(
             playbooks=playbooks,
-            snapshots=SnapshotReader.from_settings(
-                settings,
+            snapshots=SnapshotReader(
                 database=state,
                 aws=AwsReader(aws=clients, pool=queries, trail=settings.cloudtrail),
+                mode=settings.mode,
+                gap_s=settings.episode_gap_s,
+                arming_required=settings.arming_required,
+                episodes=lambda _: episodes,
             ),
             prometheus=prometheus,
             pool=queries,
             gather=MetricsReader(prometheus=prometheus, pool=queries).gather,
             judge=ModelServer(settings.model, settings.model_manifest, lambda: clients).judge,
+            clock=lambda: now,
         )
-        return [_answer(alert, pipeline, now) for alert in alerts]
+        return [_answer(alert, pipeline, episodes, now) for alert in alerts]
 
 
 def as_text(answer: dict[str, Any]) -> str:
@@ -75,7 +80,9 @@ def as_text(answer: dict[str, Any]) -> str:
     return "\n".join([f"{answer['alert']}: {decision}", f"  {answer['detail']}", *gates])
 
 
-def _answer(alert: Alert | None, pipeline: DecisionPipeline, now: float) -> dict[str, Any]:
+def _answer(
+    alert: Alert | None, pipeline: DecisionPipeline, episodes: dict[str, Episode], now: float
+) -> dict[str, Any]:
     if alert is None:
         return {
             "alert": "(an alert without labels)",
@@ -88,14 +95,14 @@ def _answer(alert: Alert | None, pipeline: DecisionPipeline, now: float) -> dict
         }
     queued = QueuedAlert(id=str(ULID()), received_at=now, alert=alert)
     run = intake.preview(queued, now)
-    episode = Episode(
+    episodes[run.id] = Episode(
         key=alert.key,
         run_id=run.id,
         starts_at=queued.starts_at,
         last_seen_at=now,
         resolved_at=None if alert.firing else now,
     )
-    result = pipeline.decide(run, lambda: episode, now)
+    result = pipeline.begin([run]).decide(run)
     target = result.target.id or "no target"
     return {
         "alert": f"{alert.labels.get('alertname', '(no alertname)')} {target}",

@@ -1,8 +1,8 @@
-"""Reads the snapshot for a decision, from the service's own records and from AWS."""
+"""Reads the snapshot for decisions on a group's alerts, from the service's records and AWS."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Self
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import structlog
 from sqlalchemy import Connection
@@ -16,17 +16,19 @@ from actions.execution import (
     ledger,
     rate_limits,
 )
+from actions.execution.ledger import Intent
+from actions.execution.records import Attempts, Breaker, Claim
 from receiver.controls import arming, overrides, records
+from receiver.controls.records import Arming, Override
 from receiver.db.database import Database
 from receiver.decision.model import RecentAction, Snapshot
-from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.aws_state import AwsReader, AwsReadings
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
 from receiver.playbooks.schema import Playbook
 from receiver.runs import store
 from receiver.runs.model import Approval, Run
-from receiver.runtime.cache import BoundedCache
-from receiver.settings import Mode, Settings
+from receiver.settings import Mode
 from receiver.webhook.episodes import Episode
 
 _log = structlog.get_logger()
@@ -34,17 +36,54 @@ _log = structlog.get_logger()
 _STORM_S = 300.0
 # Actions are read this far back: for this long an alert may be their consequence.
 _ECHOES_S = 300.0
-# If many instances of a group alert, they are counted again after this time.
-_RECOUNT_AFTER_S = 1.0
-# A group with this many alerting instances may be in a storm.
-MANY = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A run to decide on, the playbooks that match it, and its target."""
+
+    run: Run
+    playbooks: Sequence[Playbook]
+    target: Target
+
+    @property
+    def playbook(self) -> Playbook:
+        """The only one: `PLAIN` refuses all other runs."""
+        return self.playbooks[0]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [name for name in (self.target.id, self.target.group) if name]
+
+    @property
+    def owner(self) -> str:
+        """The run whose own reservations do not count; empty for a run that has not acted."""
+        return self.run.id if self.run.steps_begun else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Records:
+    """The service's records about some subjects, read in one transaction.
+
+    `attempts` are by target, group and playbook, `reserved` by owner, `alerting` by group.
+    """
+
+    paused: bool | None
+    overrides: Sequence[Override]
+    claims: Mapping[str, Claim]
+    attempts: Mapping[tuple[str, str, str], Attempts]
+    breakers: Mapping[str, Breaker]
+    armings: Mapping[str, Sequence[Arming]]
+    dispatched: Sequence[Intent]
+    reserved: Mapping[str, Mapping[str, frozenset[str]]]
+    alerting: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotReader:
     """Reads snapshots; an unreadable fact is None, never an exception.
 
-    `resolved` returns the given runs whose alerts have resolved.
+    `resolved` gives those of some runs whose alerts have resolved, `episodes` their episodes.
     """
 
     database: Database
@@ -52,136 +91,133 @@ class SnapshotReader:
     mode: Mode
     gap_s: float
     arming_required: bool
-    resolved: Callable[[Sequence[str]], Collection[str]]
-    # The alerting instances of a group, with the time of their read.
-    _counted: BoundedCache[str, tuple[float, frozenset[str]]] = field(
-        default_factory=BoundedCache, init=False
-    )
+    episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
+    resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: ()
 
-    @classmethod
-    def from_settings(
-        cls,
-        settings: Settings,
-        *,
-        database: Database,
-        aws: AwsReader,
-        resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
-    ) -> Self:
-        return cls(
-            database=database,
-            aws=aws,
-            mode=settings.mode,
-            gap_s=settings.episode_gap_s,
-            arming_required=settings.arming_required,
-            resolved=resolved,
-        )
+    def begin(self, subjects: Sequence[Subject], now: float) -> "GroupSnapshot":
+        """Nothing is read yet; `now` is in epoch seconds."""
+        read = [subject for subject in subjects if len(subject.playbooks) == 1 and subject.names]
+        return GroupSnapshot(reader=self, subjects=read, now=now, aws=self.aws.begin(now))
 
-    def from_run(self, run: Run, target: Target, now: float) -> Snapshot:
+
+@dataclass(kw_only=True)
+class GroupSnapshot:
+    """The facts for the decisions on `subjects` at `now`.
+
+    Each part is read once, when it is first needed.
+    """
+
+    reader: SnapshotReader
+    subjects: Sequence[Subject]
+    now: float
+    aws: AwsReadings
+
+    def from_run(self, subject: Subject) -> Snapshot:
         """The snapshot with the run's own facts; nothing is read."""
+        reader, run, target = self.reader, subject.run, subject.target
         return Snapshot(
-            mode=self.mode,
+            mode=reader.mode,
             paused=None,
             resolved=None,
             last_seen_at=None,
-            gap_s=self.gap_s,
+            gap_s=reader.gap_s,
             target=target.id,
             kind=target.kind,
             group=target.group,
             claims=None,
             rung=run.next_rung,
-            approval=_approval(run, now),
+            approval=_approval(run, self.now),
         )
 
-    def with_episode(self, run: Run, snapshot: Snapshot, episode: Episode | None) -> Snapshot:
-        """Add the facts of the alert's episode."""
-        return replace(
+    def with_records(self, subject: Subject, snapshot: Snapshot) -> Snapshot:
+        """Add the facts of the alert's episode and of the service's records; AWS is not read."""
+        run, target, playbook = subject.run, subject.target, subject.playbook
+        episode = self._episodes.get(run.id)
+        snapshot = replace(
             snapshot, resolved=_resolved(run, episode), last_seen_at=_last_seen(run, episode)
         )
-
-    def with_records(
-        self, run: Run, snapshot: Snapshot, playbook: Playbook, now: float
-    ) -> Snapshot:
-        """Add the facts of the service's own records, without a read of AWS."""
-        try:
-            with self.database.read() as connection:
-                recorded = replace(
-                    _with_records(connection, snapshot, run, playbook.name, now),
-                    arming=records.armed_mode(
-                        arming.armings_of(connection, playbook.name),
-                        snapshot.group or records.ALL,
-                        playbook.digest,
-                        required=self.arming_required,
-                    ),
-                )
-                alerting = self._alerting(connection, snapshot.group or "", now)
-            return replace(recorded, alerting=alerting)
-        except SQLAlchemyError as error:
-            _log.error("records_read_failed", run=run.id, error=type(error).__name__)
-            self.aws.on_unreadable(Source.RECORDS)
+        known = self._records
+        if known is None:
             return snapshot
-
-    def recount_alerting(self, snapshot: Snapshot, now: float) -> Snapshot:
-        """Count the group's alerting instances again, as they may have become a storm."""
-        self._counted.pop(snapshot.group or "", None)
-        try:
-            with self.database.read() as connection:
-                alerting = self._alerting(connection, snapshot.group or "", now)
-        except SQLAlchemyError:
-            self.aws.on_unreadable(Source.RECORDS)
-            return replace(snapshot, alerting=None)
-        return replace(snapshot, alerting=alerting)
-
-    def _alerting(self, connection: Connection, group: str, now: float) -> frozenset[str]:
-        """The group's alerting instances; if many, cached for a second."""
-        counted_at, instances = self._counted.get(group, (0.0, frozenset[str]()))
-        if len(instances) >= MANY and 0 <= now - counted_at < _RECOUNT_AFTER_S:
-            return instances
-        alerts = store.alerting_instances(connection, group, now - _STORM_S)
-        resolved = self.resolved(list(alerts))
-        instances = frozenset(
-            instance for run_id, instance in alerts.items() if run_id not in resolved
+        group = target.group or ""
+        return replace(
+            snapshot,
+            paused=known.paused,
+            claims={name: known.claims[name] for name in subject.names if name in known.claims},
+            overrides=known.overrides,
+            attempts={name: known.attempts[name, group, playbook.name] for name in subject.names},
+            breaker=known.breakers[playbook.name],
+            arming=records.armed_mode(
+                known.armings[playbook.name],
+                target.group or records.ALL,
+                playbook.digest,
+                required=self.reader.arming_required,
+            ),
+            recent_actions=[
+                RecentAction(
+                    run_id=intent.run_id,
+                    action=intent.action,
+                    target=intent.target,
+                    at=intent.dispatched_at,
+                )
+                for intent in known.dispatched
+                if intent.target in subject.names and intent.dispatched_at is not None
+            ],
+            reserved=known.reserved[subject.owner],
+            alerting=known.alerting[group],
         )
-        self._counted[group] = (now, instances)
-        return instances
 
-    def begin_with_aws(
-        self, snapshot: Snapshot, playbook: Playbook, now: float
-    ) -> Callable[[], Snapshot]:
-        """Start the reads of AWS about the target; the returned function waits for the answers."""
-        target = Target(id=snapshot.target, kind=snapshot.kind, group=snapshot.group)
-        aws_state = self.aws.read_all(target, playbook.limits.bounds, now)
-        return lambda: replace(snapshot, **vars(aws_state()))
+    @cached_property
+    def _episodes(self) -> Mapping[str, Episode]:
+        return self.reader.episodes([subject.run.id for subject in self.subjects])
 
+    @cached_property
+    def _records(self) -> _Records | None:
+        try:
+            with self.reader.database.read() as connection:
+                return self._read_records(connection)
+        except SQLAlchemyError as error:
+            _log.error("records_read_failed", error=type(error).__name__)
+            self.reader.aws.on_unreadable(Source.RECORDS)
+            return None
 
-def _with_records(
-    connection: Connection, snapshot: Snapshot, run: Run, playbook: str, now: float
-) -> Snapshot:
-    names = [name for name in (snapshot.target, snapshot.group) if name]
-    kill_switch_state = kill_switch.read_switch(connection)
-    group = snapshot.group or ""
-    attempts = {
-        name: rate_limits.count(connection, target=name, group=group, playbook=playbook, now=now)
-        for name in names
-    }
-    return replace(
-        snapshot,
-        paused=kill_switch_state.paused if kill_switch_state else None,
-        claims=claims.claims_on(connection, *names),
-        overrides=overrides.list_current(connection, now),
-        attempts=attempts,
-        breaker=circuit_breakers.read_breaker(connection, playbook),
-        recent_actions=[
-            RecentAction(
-                run_id=intent.run_id,
-                action=intent.action,
-                target=intent.target,
-                at=intent.dispatched_at,
-            )
-            for intent in ledger.dispatched_to(connection, names, now - _ECHOES_S)
-            if intent.dispatched_at is not None
-        ],
-        reserved=disruption_budget.reserved_by_others(connection, run.id),
-    )
+    def _read_records(self, connection: Connection) -> _Records:
+        switch = kill_switch.read_switch(connection)
+        names = sorted({name for subject in self.subjects for name in subject.names})
+        playbooks = {subject.playbook.name for subject in self.subjects}
+        counted = {
+            (name, subject.target.group or "", subject.playbook.name)
+            for subject in self.subjects
+            for name in subject.names
+        }
+        return _Records(
+            paused=switch.paused if switch else None,
+            overrides=overrides.list_current(connection, self.now),
+            claims=claims.claims_on(connection, *names),
+            attempts={
+                (name, group, playbook): rate_limits.count(
+                    connection, target=name, group=group, playbook=playbook, now=self.now
+                )
+                for name, group, playbook in counted
+            },
+            breakers={name: circuit_breakers.read_breaker(connection, name) for name in playbooks},
+            armings={name: arming.armings_of(connection, name) for name in playbooks},
+            dispatched=ledger.dispatched_to(connection, names, self.now - _ECHOES_S),
+            reserved={
+                owner: disruption_budget.reserved_by_others(connection, owner)
+                for owner in {subject.owner for subject in self.subjects}
+            },
+            alerting={
+                group: self._alerting(connection, group)
+                for group in {subject.target.group or "" for subject in self.subjects}
+            },
+        )
+
+    def _alerting(self, connection: Connection, group: str) -> frozenset[str]:
+        """The group's alerting instances."""
+        alerts = store.alerting_instances(connection, group, self.now - _STORM_S)
+        resolved = self.reader.resolved(list(alerts))
+        return frozenset(instance for run_id, instance in alerts.items() if run_id not in resolved)
 
 
 def _resolved(run: Run, episode: Episode | None) -> bool | None:

@@ -1,4 +1,4 @@
-"""The state of a target and of its group in AWS, read concurrently for a decision."""
+"""The state of targets and of their groups in AWS, read for the decisions on a group's alerts."""
 
 import math
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import cache, partial
+from typing import Any, TypeVar
 
 from actions.aws import context, inventory
 from actions.aws.inventory import Group, Instance
@@ -17,8 +18,7 @@ from receiver.evidence.source import Source
 from receiver.evidence.target import Target, private_address
 from receiver.runtime.cache import BoundedCache
 
-# A group this old still serves to recognise a storm.
-_GROUP_LASTS_S = 2.0
+_T = TypeVar("_T")
 # Scopes this old still serve the claim that follows the decision.
 _SCOPES_LAST_S = 1.0
 
@@ -35,112 +35,36 @@ class AwsState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Queries:
-    """The queries of a decision, which began at `at` (monotonic seconds)."""
-
-    target: str
-    group: str | None
-    bounds: Bounds
-    at: float
-    instance: Future[Instance | None] | None
-    protected: Future[bool | None] | None
-    asg: Future[Group | None] | None
-    refreshes: Future[Sequence[str] | None] | None
-    health: Mapping[str, Future[TargetHealth | None]]
-    events: Sequence[Future[Sequence[str] | None]]
-
-
-@dataclass(frozen=True, kw_only=True)
 class AwsReader(AwsReads):
-    """Reads AWS on `pool`. A failed read gives None, never an exception."""
+    """Reads AWS on `pool`. A failed read gives None, never an exception.
+
+    `target_groups` has the ARNs at a group's last read: the health of these target groups is read
+    in parallel with the group, which shows whether it still has them.
+    """
 
     pool: Executor
     monotonic: Callable[[], float] = time.monotonic
-    # Groups by name, with the time of their read.
-    _groups: BoundedCache[str, tuple[float, Group | None]] = field(
+    target_groups: BoundedCache[str, tuple[str, ...]] = field(
         default_factory=BoundedCache, init=False
     )
-    # ARNs of a group's target groups at its last read.
-    _arns: BoundedCache[str, tuple[str, ...]] = field(default_factory=BoundedCache, init=False)
-    # Scopes by target, group and bounds, with the time of their read.
+    # Scopes by target, group and bounds, with when their first query began.
     _scopes: BoundedCache[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
         default_factory=BoundedCache, init=False
     )
 
-    def read_all(self, target: Target, bounds: Bounds, now: float) -> Callable[[], AwsState]:
-        """Start all queries about the target; the returned function waits for the answers.
+    def begin(self, now: float) -> "AwsReadings":
+        """Nothing is read yet; `now` is in epoch seconds."""
+        return AwsReadings(reader=self, now=now)
 
-        If the group is cached, its target groups and refreshes are queried in parallel with it. No
-        query waits for another one on the pool: waiting queries could fill it up.
-        """
-        target_id, group = target.id or "", target.group
-        is_instance = target.kind is TargetKind.INSTANCE
-        names = dict.fromkeys(filter(None, (target_id, group))) if self.trail else ()
-        arns = self._arns.get(group or "")
-        submit = self.pool.submit
-        self._scopes.pop((target_id, group or "", bounds), None)
-        queries = _Queries(
-            target=target_id,
-            group=group,
-            bounds=bounds,
-            at=self.monotonic(),
-            instance=submit(self.instance, target_id) if is_instance else None,
-            protected=submit(self.is_protected, target_id) if is_instance else None,
-            asg=submit(self.group, group) if group else None,
-            refreshes=submit(self.refreshes, group, guess=True)
-            if group and arns is not None
-            else None,
-            health={arn: submit(self.target_health, arn, guess=True) for arn in arns or ()},
-            events=[submit(self.recent_events, name, now) for name in names],
-        )
-        return cache(partial(self._await, queries))
-
-    def _await(self, queries: _Queries) -> AwsState:
-        asg, scopes, changes = self._await_group(queries)
-        return AwsState(
-            instance=queries.instance.result() if queries.instance else None,
-            asg=asg,
-            scopes=scopes,
-            changes=_merged([changes, *(events.result() for events in queries.events)]),
-            protected=queries.protected.result() if queries.protected else None,
-        )
-
-    def _await_group(
-        self, queries: _Queries
-    ) -> tuple[Group | None, Sequence[Scope] | None, Sequence[str] | None]:
-        """The group, its scopes, and the changes that others make to it."""
-        if queries.group is None or queries.asg is None:
-            return None, (), ()
-        asg = queries.asg.result()
-        if asg is None:
-            self._arns.pop(queries.group, None)
-            return None, None, None
-        self._arns[queries.group] = asg.target_groups
-        refreshes = queries.refreshes or self.pool.submit(self.refreshes, queries.group)
-        pending = {
-            arn: queries.health.get(arn) or self.pool.submit(self.target_health, arn)
-            for arn in asg.target_groups
-        }
-        answers = {arn: future.result() for arn, future in pending.items()}
-        if any(queries.health.get(arn) and health is None for arn, health in answers.items()) or (
-            queries.refreshes and refreshes.result() is None
-        ):
-            # These reads were guesses until the group showed that the decision needs them.
-            self.on_unreadable(Source.AWS)
-        scopes = None
-        health = {arn: answer for arn, answer in answers.items() if answer is not None}
-        if len(health) == len(answers):
-            scopes = disruption_budget.scopes_of(queries.target, asg, queries.bounds, health)
-            self._remember_scopes(queries, scopes)
-        changes = _merged([refreshes.result(), context.ongoing_changes(queries.target, asg)])
-        return asg, scopes, changes
-
-    def _remember_scopes(self, queries: _Queries, scopes: Sequence[Scope]) -> None:
-        """Cache the scopes with the time of their first query, unless the cache has newer ones."""
-        key = (queries.target, queries.group or "", queries.bounds)
-        at, _ = self._scopes.get(key, (-math.inf, ()))
-        if at <= queries.at:
-            self._scopes[key] = (queries.at, scopes)
+    def keep_scopes(
+        self, target: Target, bounds: Bounds, at: float, scopes: Sequence[Scope] | None
+    ) -> None:
+        """Keep scopes whose first query began `at` (monotonic seconds), for the claim."""
+        key = (target.id or "", target.group or "", bounds)
+        if scopes is None:
+            self._scopes.pop(key, None)
+        else:
+            self._scopes[key] = (at, scopes)
 
     def recent_scopes(self, target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
         """The scopes of a decision in the last second, returned once; otherwise None."""
@@ -173,22 +97,10 @@ class AwsReader(AwsReads):
             group = instance.group if instance else None
         return Target(id=instance_id, kind=TargetKind.INSTANCE, group=group)
 
-    def recent_group(self, name: str | None) -> Group | None:
-        """The group as read in the last two seconds, which may only refuse an action."""
-        if name is None:
-            return None
-        now = self.monotonic()
-        read_at, recent = self._groups.get(name, (-_GROUP_LASTS_S, None))
-        if now - read_at < _GROUP_LASTS_S:
-            return recent
-        group = self.group(name)
-        self._groups[name] = (now, group)
-        return group
-
     def prefetch(self, names: Collection[str], now: float) -> None:
         """Make the slow reads about instances and groups before their alerts fire.
 
-        These are CloudTrail's events, and the target groups of a group that is not cached.
+        These are CloudTrail's events, and the target groups of a group that was never read.
         """
         for name in names:
             is_group = not inventory.INSTANCE_ID.fullmatch(name)
@@ -196,9 +108,110 @@ class AwsReader(AwsReads):
                 continue
             if self.trail:
                 self.recent_events(name, now)
-            group = self.group(name) if is_group and name not in self._arns else None
+            group = self.group(name) if is_group and name not in self.target_groups else None
             if group is not None:
-                self._arns[name] = group.target_groups
+                self.target_groups[name] = group.target_groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GroupState:
+    """A group, the health of its target groups by ARN, and its active instance refreshes."""
+
+    asg: Group
+    health: Mapping[str, TargetHealth | None]
+    refreshes: Sequence[str] | None
+
+
+@dataclass(kw_only=True)
+class AwsReadings:
+    """AWS's answers about targets and their groups, each read once, when it is first needed.
+
+    No query waits for another one on the pool: waiting queries could fill it up.
+    """
+
+    reader: AwsReader
+    now: float
+    _queries: dict[tuple[object, ...], Future[Any]] = field(default_factory=dict, init=False)
+    _groups: dict[str, _GroupState | None] = field(default_factory=dict, init=False)
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.reader.monotonic()
+
+    @property
+    def age_s(self) -> float:
+        return self.reader.monotonic() - self._began
+
+    def group(self, name: str | None) -> Group | None:
+        return self._query(self.reader.group, name).result() if name else None
+
+    def begin(self, target: Target, bounds: Bounds) -> Callable[[], AwsState]:
+        """Start all queries about the target; the returned function waits for the answers."""
+        reader, group = self.reader, target.group
+        if target.kind is TargetKind.INSTANCE:
+            self._query(reader.instance, target.id)
+            self._query(reader.is_protected, target.id)
+        if group:
+            self._query(reader.group, group)
+            arns = reader.target_groups.get(group)
+            for arn in arns or ():
+                self._query(reader.target_health, arn, guess=True)
+            if arns is not None:
+                self._query(reader.refreshes, group, guess=True)
+        self._events(target)
+        return cache(partial(self._state, target, bounds))
+
+    def _state(self, target: Target, bounds: Bounds) -> AwsState:
+        reader, is_instance = self.reader, target.kind is TargetKind.INSTANCE
+        group = self._group_state(target.group) if target.group else None
+        scopes: Sequence[Scope] | None = None if target.group else ()
+        changes: Sequence[str] | None = scopes
+        if group is not None:
+            health = {arn: answer for arn, answer in group.health.items() if answer is not None}
+            if len(health) == len(group.health):
+                scopes = disruption_budget.scopes_of(target.id or "", group.asg, bounds, health)
+            ongoing = context.ongoing_changes(target.id or "", group.asg)
+            changes = _merged([group.refreshes, ongoing])
+        reader.keep_scopes(target, bounds, self._began, scopes)
+        return AwsState(
+            instance=self._query(reader.instance, target.id).result() if is_instance else None,
+            asg=group.asg if group else None,
+            scopes=scopes,
+            changes=_merged([changes, *(events.result() for events in self._events(target))]),
+            protected=self._query(reader.is_protected, target.id).result() if is_instance else None,
+        )
+
+    def _group_state(self, name: str) -> _GroupState | None:
+        if name not in self._groups:
+            self._groups[name] = self._read_group_state(name)
+        return self._groups[name]
+
+    def _read_group_state(self, name: str) -> _GroupState | None:
+        reader, asg = self.reader, self.group(name)
+        if asg is None:
+            reader.target_groups.pop(name, None)
+            return None
+        guessed = reader.target_groups.get(name)
+        reader.target_groups[name] = asg.target_groups
+        refreshes = self._query(reader.refreshes, name)
+        pending = {arn: self._query(reader.target_health, arn) for arn in asg.target_groups}
+        health = {arn: future.result() for arn, future in pending.items()}
+        if any(health[arn] is None for arn in guessed or () if arn in health) or (
+            guessed is not None and refreshes.result() is None
+        ):
+            # These reads were guesses until the group showed that the decision needs them.
+            reader.on_unreadable(Source.AWS)
+        return _GroupState(asg=asg, health=health, refreshes=refreshes.result())
+
+    def _events(self, target: Target) -> Sequence[Future[Sequence[str] | None]]:
+        names = dict.fromkeys(filter(None, (target.id, target.group))) if self.reader.trail else ()
+        return [self._query(self.reader.recent_events, name, self.now) for name in names]
+
+    def _query(self, read: Callable[..., _T], *args: object, **options: bool) -> Future[_T]:
+        key = (read.__name__, *args)
+        if key not in self._queries:
+            self._queries[key] = self.reader.pool.submit(read, *args, **options)
+        return self._queries[key]
 
 
 def _merged(parts: Sequence[Sequence[str] | None]) -> Sequence[str] | None:

@@ -77,7 +77,6 @@ class DecisionWriter:
         }
         if verdict is not None:
             changes["verdict"] = verdict
-        if verdict is not None and not result.reused:
             self.metrics.verdicts.labels(verdict.answer).inc()
             self.metrics.verdict_score.observe(verdict.score)
         if result.evidence is not None:

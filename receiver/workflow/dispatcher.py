@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,20 +18,23 @@ from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.pipeline import DecisionPipeline
+from receiver.decision.pipeline import DecisionPipeline, GroupDecision
 from receiver.runs import intake, store
 from receiver.runs.model import GuardResult, Run, State
 from receiver.runs.transitions import Transition
-from receiver.webhook.episodes import Episode
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.close_run import RunCloser
 from receiver.workflow.decision_writer import DecisionWriter
 from receiver.workflow.recovery import Recovery
 
 _logger = structlog.get_logger()
-# Lanes that are decided concurrently, and runs of a lane in one task.
+# Lanes that are decided concurrently, runs of a lane in one task, and the runs that end in one
+# transaction: other writers wait for it.
 _LANES = 16
-_LANE_BATCH = 64
+_LANE_BATCH = 1000
+_ENDINGS = 64
+# A task ends when its snapshot is this old: the next one takes the rest, and newer alerts.
+_SNAPSHOT_LASTS_S = 2.0
 _INBOX_BATCH = 200
 # Seconds between two polls: an alert that another receiver stored waits up to this long.
 _IDLE_S = 0.5
@@ -126,7 +128,7 @@ class Dispatcher:
     def dispatch(self) -> None:
         """Start decisions on pending runs in free lanes.
 
-        A lane decides one alert at a time: the claim of the first one refuses the others before
+        A lane decides one alert at a time: once the first one acts, most others are refused before
         they need evidence.
         """
         now = time.monotonic()
@@ -152,9 +154,24 @@ class Dispatcher:
         self._decide_all([run])
 
     def _decide_all(self, batch: Sequence[Run]) -> None:
-        """Decide on each run; the runs without a step end in one transaction."""
-        decided = [self._with_log_context(run) for run in batch if not self._stopping]
-        endings = [ending for ending in decided if ending is not None]
+        """Decide on each run with one snapshot; runs without a step end in few transactions."""
+        together, endings = self.pipeline.begin(batch), list[Transition]()
+        for run in batch:
+            if self._stopping or together.age_s > _SNAPSHOT_LASTS_S:
+                break
+            self.inbox.yield_to_deliveries()
+            # A run whose decision failed is decided alone: another one may be the cause.
+            group = self.pipeline.begin([run]) if run.id in self._tries else together
+            with bound_contextvars(run=run.id):
+                ending = self._decide(run, group)
+            if ending is not None:
+                endings.append(ending)
+            if len(endings) == _ENDINGS:
+                self._end(endings)
+                endings = []
+        self._end(endings)
+
+    def _end(self, endings: Sequence[Transition]) -> None:
         try:
             self.closer.close_all(endings)
         except SQLAlchemyError:
@@ -162,17 +179,11 @@ class Dispatcher:
             rested = time.monotonic() + _IDLE_S
             self._resting |= {ending.run.id: rested for ending in endings}
 
-    def _with_log_context(self, run: Run) -> Transition | None:
-        self.inbox.yield_to_deliveries()
-        with bound_contextvars(run=run.id):
-            return self._decide(run)
-
-    def _decide(self, run: Run) -> Transition | None:
+    def _decide(self, run: Run, group: GroupDecision) -> Transition | None:
         """Decide. Returns the end of a run without a step; None if it acts or is decided again."""
         try:
             started = time.perf_counter()
-            episode = partial(self._episode, run.id)
-            result = self.pipeline.decide(run, episode, self.clock(), self.metrics)
+            result = group.decide(run)
             ending = self.writer.write(run, result)
             self.metrics.duration.observe(time.perf_counter() - started)
             self._tries.pop(run.id, None)
@@ -181,9 +192,6 @@ class Dispatcher:
             _logger.exception("decision_failed", run=run.id, error=repr(error))
             return self._record_failure(run, error)
         return ending
-
-    def _episode(self, run_id: str) -> Episode | None:
-        return self.inbox.episodes_of([run_id]).get(run_id)
 
     def _record_failure(self, run: Run, error: Exception) -> Transition | None:
         """Delay the run's next try, twice as long each time. Returns its end after the last try.

@@ -279,8 +279,8 @@ def _read(whole: Whole) -> list[str]:
     return operations
 
 
-def test_in_a_storm_a_target_is_read_every_ten_seconds(whole: Whole) -> None:
-    """What refuses one alert refuses the next of the same target, and AWS is not asked for each."""
+def test_in_a_storm_each_thing_is_read_once_a_round(whole: Whole) -> None:
+    """Twenty alerts on four hosts of a group are decided on one snapshot; the next ones are not."""
     targets = whole.group(size=12)[:4]
     whole.verdicts |= {target: verdict(Answer.REFUTED) for target in targets}
     operations = _read(whole)
@@ -289,13 +289,12 @@ def test_in_a_storm_a_target_is_read_every_ten_seconds(whole: Whole) -> None:
             whole.deliver(target, cpu=cpu)
     whole.work()
     assert [run.refusal for run in whole.runs()] == ["verdict_refuted"] * 20
-    assert operations.count("DescribeInstances") <= len(targets)
-    operations.clear()
-    whole.now += 11
-    for target in targets:
-        whole.deliver(target, cpu="f")
+    assert operations.count("DescribeAutoScalingGroups") == 1
+    assert operations.count("DescribeInstances") == len(targets)
+    assert len([run for run in whole.runs() if run.verdict is not None]) == 20
+    whole.deliver(targets[0], cpu="f")
     whole.work()
-    assert "DescribeInstances" in operations
+    assert operations.count("DescribeAutoScalingGroups") == 2
 
 
 def _storming(whole: Whole) -> str:
@@ -308,63 +307,63 @@ def _storming(whole: Whole) -> str:
     return first
 
 
-def test_what_began_after_a_target_was_looked_at_is_looked_at(whole: Whole) -> None:
-    """Its metrics were well before it began, which says nothing of now."""
+def test_nothing_is_remembered_from_one_round_to_the_next(whole: Whole) -> None:
+    """A verdict, a moment in which AWS did not answer, and a pause that is over."""
     target = _storming(whole)
     whole.verdicts[target] = verdict(Answer.REFUTED)
     whole.deliver(target, cpu="a")
     whole.work()
-    whole.now += 9
-    whole.deliver(target, cpu="b")
     whole.verdicts[target] = verdict()
-    whole.deliver(target, cpu="c", began_s=5)
-    whole.work()
-    ends = {run.labels.get("cpu"): run.refusal for run in whole.runs() if "cpu" in run.labels}
-    assert ends == {"a": "verdict_refuted", "b": "verdict_refuted", "c": None}
-    assert _operations(whole) == ["RebootInstances"]
-
-
-def test_a_borrowed_answer_says_so_and_counts_once(whole: Whole) -> None:
-    """Whose it is, and how old; and one that no verdict was needed for has none."""
-    target = _storming(whole)
-    whole.verdicts[target] = verdict(Answer.REFUTED)
-    whole.deliver(target, cpu="a")
-    whole.work()
-    (lender,) = (run for run in whole.runs() if run.labels.get("cpu") == "a")
-    whole.now += 4
-    whole.deliver(target, cpu="b")
-    whole.deliver(target, cpu="c")
-    whole.deliver(target, cpu="c", firing=False)
-    whole.work()
-    ends = {run.labels["cpu"]: run for run in whole.runs() if "cpu" in run.labels}
-    assert f"(as read 4 s before, for run {lender.id})" in (ends["b"].outcome or "")
-    assert ends["b"].verdict is not None
-    assert (ends["c"].state, ends["c"].verdict) == (State.RESOLVED, None)
-    assert "as read" not in (ends["c"].outcome or "")
-    refuted = {"answer": str(Answer.REFUTED)}
-    assert whole.registry.get_sample_value("smartcloudops_verdicts_total", refuted) == 1
-
-
-def test_what_passes_is_not_remembered(whole: Whole) -> None:
-    """A moment in which AWS did not answer, and a pause that is over."""
-    target = _storming(whole)
 
     def trouble(operation: str, _: str) -> None:
         if operation == "DescribeInstanceRefreshes":
             raise refusal(operation, "Throttling", 400)
 
     whole.aws.trouble = trouble
-    whole.deliver(target, cpu="a")
+    whole.deliver(target, cpu="b")
     whole.work()
     whole.aws.trouble = lambda *_: None
     _pause(whole, paused=True)
-    whole.deliver(target, cpu="b")
-    whole.work()
-    _pause(whole, paused=False)
     whole.deliver(target, cpu="c")
     whole.work()
-    ends = {run.labels.get("cpu"): run.refusal for run in whole.runs() if "cpu" in run.labels}
-    assert ends == {"a": "state_unknown", "b": "paused", "c": None}
+    _pause(whole, paused=False)
+    whole.deliver(target, cpu="d")
+    whole.work()
+    ends = [run.refusal for run in reversed(whole.runs()) if "cpu" in run.labels]
+    assert ends == ["verdict_refuted", "state_unknown", "paused", None]
+    assert _operations(whole) == ["RebootInstances"]
+
+
+def test_what_was_read_before_an_act_serves_no_later_decision(whole: Whole) -> None:
+    """The newest alert acts, and the two after it are decided on one new snapshot."""
+    targets = whole.group(size=40)[:3]
+    whole.verdicts |= {target: verdict(Answer.REFUTED) for target in targets[:2]}
+    operations = _read(whole)
+    for target in targets:
+        whole.deliver(target)
+        whole.now += 1
+    whole.dispatcher.dispatch()
+    assert sorted(run.state for run in whole.runs()) == [State.ACTING, *[State.REFUSED] * 2]
+    assert operations.count("DescribeAutoScalingGroups") == 2
+
+
+def test_a_snapshot_serves_for_two_seconds(whole: Whole) -> None:
+    """AWS is slow: the other alerts are decided on a snapshot of their own."""
+    targets = whole.group()[:2]
+    whole.verdicts |= {target: verdict(Answer.REFUTED) for target in targets}
+    operations: list[str] = []
+
+    def slow(operation: str, _: str) -> None:
+        operations.append(operation)
+        whole.now += 3.0 * (operation == "DescribeInstanceRefreshes")
+
+    whole.aws.trouble = slow
+    for target in targets:
+        whole.deliver(target)
+    whole.work()
+    whole.work()
+    assert [run.refusal for run in whole.runs()] == ["verdict_refuted"] * 2
+    assert operations.count("DescribeAutoScalingGroups") == 2
 
 
 def test_who_left_meanwhile_is_counted_at_the_claim(tmp_path: Path) -> None:
@@ -424,33 +423,17 @@ _GROWS = """  - action: set_desired_capacity
 
 
 @pytest.mark.parametrize("left_out", ["", _GROWS], ids=["group step", "instances only"])
-def test_a_storm_is_told_once_a_target_and_borrowed_by_its_next_alerts(
-    tmp_path: Path, left_out: str
-) -> None:
-    """Most of a group, with many alerts each; what comes later is looked at anew.
-
-    Also where no step is for the group, so that it is refused before metrics are asked for.
-    """
+def test_a_storm_is_refused_before_its_instances_are_read(tmp_path: Path, left_out: str) -> None:
+    """Most of a group alerts, and one read of the group tells; a step for the group needs more."""
     assert left_out in PLAYBOOK
     whole = Whole(tmp_path, playbook=PLAYBOOK.replace(left_out, "") if left_out else PLAYBOOK)
-    targets = whole.group(size=12)[:9]
-    for target in targets:
-        whole.deliver(target, cpu="a")
+    operations = _read(whole)
+    for target in whole.group(size=12)[:9]:
+        whole.deliver(target)
     whole.work()
-    whole.now += 4
-    for target in targets[1:]:
-        whole.deliver(target, cpu="b")
-    whole.work()
-    whole.now += 11
-    whole.deliver(targets[1], cpu="c")
-    whole.work()
-    ends = {(run.target, run.labels["cpu"]): run for run in whole.runs()}
-    for target in targets[1:]:
-        assert (ends[target, "a"].refusal, ends[target, "b"].refusal) == ("storm", "storm")
-        lender = ends[target, "a"].id
-        assert f"(as read 4 s before, for run {lender})" in (ends[target, "b"].outcome or "")
-    assert ends[targets[1], "c"].refusal == "storm"
-    assert "as read" not in (ends[targets[1], "c"].outcome or "")
+    assert {run.refusal for run in whole.runs()} == {"storm"}
+    assert operations.count("DescribeAutoScalingGroups") == 1
+    assert operations.count("DescribeInstances") == (0 if left_out else 9)
     whole.close()
 
 

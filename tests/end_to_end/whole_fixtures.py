@@ -153,6 +153,7 @@ class Whole:
             mode=self.mode,
             gap_s=360,
             arming_required=self.arming_required,
+            episodes=self.inbox.episodes_of,
             resolved=self.inbox.resolved,
         )
         self.dispatcher = Dispatcher(
@@ -165,6 +166,8 @@ class Whole:
                 pool=AtOnce(),
                 gather=self._gather,
                 judge=self._judge,
+                clock=self.clock,
+                metrics=decision_metrics,
             ),
             closer=workflow.closer,
             writer=DecisionWriter(

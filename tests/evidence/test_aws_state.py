@@ -43,7 +43,7 @@ def reader(aws: FrozenAws, ticks: Clock) -> Iterator[AwsReader]:
 
 
 def _scopes(reader: AwsReader, clock: Clock) -> set[str]:
-    return {scope.name for scope in reader.read_all(_WEB, _BOUNDS, clock())().scopes or ()}
+    return {scope.name for scope in reader.begin(clock()).begin(_WEB, _BOUNDS)().scopes or ()}
 
 
 @pytest.mark.parametrize("looked_at", ["before", "ahead"])
@@ -54,7 +54,7 @@ def test_a_known_group_is_read_in_one_round(
     if looked_at == "ahead":
         reader.prefetch([_HOSTS[0], "web", "no group", "not one: \n"], clock())
     else:
-        reader.read_all(_WEB, _BOUNDS, clock())()
+        reader.begin(clock()).begin(_WEB, _BOUNDS)()
     hanging = {name: Event() for name in ("DescribeTargetHealth", "DescribeInstanceRefreshes")}
 
     def trouble(operation: str, _: str) -> None:
@@ -64,7 +64,7 @@ def test_a_known_group_is_read_in_one_round(
             hanging[operation].set()
 
     aws.trouble = trouble
-    state = reader.read_all(_WEB, _BOUNDS, clock())()
+    state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert state.asg is not None
     assert state.scopes
     assert state.changes == []
@@ -96,30 +96,30 @@ def test_only_what_is_not_answered_is_unknown(
 ) -> None:
     """Whether the group was seen before or not."""
     if seen_before:
-        reader.read_all(_WEB, _BOUNDS, aws.clock())()
+        reader.begin(aws.clock()).begin(_WEB, _BOUNDS)()
 
     def trouble(operation: str, _: str) -> None:
         if operation == failing:
             raise refusal(operation, "InternalError", 500)
 
     aws.trouble = trouble
-    state = reader.read_all(_WEB, _BOUNDS, aws.clock() + 60)()
+    state = reader.begin(aws.clock() + 60).begin(_WEB, _BOUNDS)()
     assert {name for name, value in vars(state).items() if value is None} == unknown
 
 
 def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: FrozenAws, clock: Clock) -> None:
     """Nothing that was known of it counts."""
-    reader.read_all(_WEB, _BOUNDS, clock())()
+    reader.begin(clock()).begin(_WEB, _BOUNDS)()
     aws.groups["other"] = aws.groups.pop("web")
     aws.groups["other"].name = "other"
-    state = reader.read_all(_WEB, _BOUNDS, clock())()
+    state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert (state.asg, state.scopes, state.changes) == (None, None, None)
 
 
 def test_scopes_hold_for_a_second(reader: AwsReader, clock: Clock, ticks: Clock) -> None:
     """For the claim that follows at once; for just this target and these bounds."""
     assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
-    state = reader.read_all(_WEB, _BOUNDS, clock())()
+    state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) == state.scopes
     assert reader.recent_scopes(_HOSTS[1], "web", _BOUNDS) is None
     assert reader.recent_scopes(_HOSTS[0], "web", Bounds(percent=50)) is None
@@ -176,7 +176,7 @@ def test_more_who_ask_than_the_pool_has_threads_all_get_answers(
     """Nothing on the pool waits for the pool: else all would wait for ever."""
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(12) as callers:
         reader = AwsReader(aws=aws.clients(), pool=pool, trail=True)
-        begun = [callers.submit(reader.read_all, _WEB, _BOUNDS, clock()) for _ in range(12)]
+        begun = [callers.submit(reader.begin(clock()).begin, _WEB, _BOUNDS) for _ in range(12)]
         waiting = [callers.submit(future.result(10)) for future in begun]
         assert all(future.result(10).asg for future in waiting)
 
@@ -185,14 +185,14 @@ def test_scopes_that_could_not_be_read_anew_do_not_hold(
     reader: AwsReader, aws: FrozenAws, clock: Clock
 ) -> None:
     """Known once and unknown since is unknown."""
-    reader.read_all(_WEB, _BOUNDS, clock())()
+    reader.begin(clock()).begin(_WEB, _BOUNDS)()
 
     def trouble(operation: str, _: str) -> None:
         if operation == "DescribeTargetHealth":
             raise refusal(operation, "InternalError", 500)
 
     aws.trouble = trouble
-    reader.read_all(_WEB, _BOUNDS, clock())()
+    reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
 
 
@@ -220,14 +220,14 @@ def test_a_persons_change_counts_on_any_page_of_cloudtrail(
 ) -> None:
     """Where there is more than is read, it is unknown whether somebody changed the group."""
     aws.events["web"] = [*[_OWN] * own, _THEIRS]
-    assert reader.read_all(_WEB, _BOUNDS, clock())().changes == changes
+    assert reader.begin(clock()).begin(_WEB, _BOUNDS)().changes == changes
 
 
 def test_pages_of_our_own_calls_are_no_change(
     reader: AwsReader, aws: FrozenAws, clock: Clock
 ) -> None:
     aws.events["web"] = [_OWN] * 120
-    assert reader.read_all(_WEB, _BOUNDS, clock())().changes == []
+    assert reader.begin(clock()).begin(_WEB, _BOUNDS)().changes == []
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_an_event_that_lacks_attributes_counts_as_a_change(
     reader: AwsReader, aws: FrozenAws, clock: Clock, event: dict[str, str]
 ) -> None:
     aws.events["web"] = [event]
-    assert reader.read_all(_WEB, _BOUNDS, clock())().changes
+    assert reader.begin(clock()).begin(_WEB, _BOUNDS)().changes
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"DisableApiTermination": {}}])
@@ -260,7 +260,7 @@ def test_protection_is_unknown_where_aws_does_not_say(
         vars(clients.ec2)["describe_instance_attribute"] = lambda **_: answer
     with ThreadPoolExecutor(8) as pool:
         reader = AwsReader(aws=clients, pool=pool, trail=True)
-        assert reader.read_all(_WEB, _BOUNDS, clock())().protected is None
+        assert reader.begin(clock()).begin(_WEB, _BOUNDS)().protected is None
 
 
 @pytest.mark.parametrize(
@@ -282,5 +282,5 @@ def test_a_group_without_one_of_its_attributes_is_unknown(
     )
     with ThreadPoolExecutor(8) as pool:
         reader = AwsReader(aws=replace(clients, autoscaling=partial), pool=pool, trail=True)
-        state = reader.read_all(_WEB, _BOUNDS, clock())()
+        state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert (state.asg, state.scopes, state.changes) == (None, None, None)

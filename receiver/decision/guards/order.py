@@ -53,8 +53,8 @@ KNOWN: Guards = (
     ("storm", storm.require_step_beyond_instances),
 )
 
-# Replace KNOWN if many instances of a group alert: a recently read group is enough to refuse
-# further alerts, but never enough to act.
+# Run before KNOWN if many instances of a group alert: the group, read once, is enough to refuse
+# most alerts.
 STORM: Guards = (
     # Refuses an instance outside the group that its alert names, without a read of AWS.
     ("member", target.require_membership),

@@ -59,7 +59,7 @@ def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:
 
 
 def require_membership(inputs: GuardInput) -> str | Refusal:
-    """The group, even if read a moment ago, must have the target as a member."""
+    """The group must have the target as a member; the target itself is not read yet."""
     snapshot, asg = inputs.snapshot, inputs.snapshot.asg
     if asg is None:
         return _unproven(f"AWS did not confirm the group {snapshot.group}")
