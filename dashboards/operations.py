@@ -292,7 +292,7 @@ def _health() -> list[Panel]:
         ),
         graph(
             "Notifications",
-            "By outcome; what the rate limit drops is summarised later.",
+            "By outcome; a later summary has the messages that the rate limit holds back.",
             Query(
                 f"sum by (outcome) (increase(smartcloudops_notifications_total{_NOW}))",
                 "{{outcome}}",
@@ -319,7 +319,7 @@ def _health() -> list[Panel]:
         ),
         graph(
             "Leader",
-            "1 for the replica that acts; the others accept alerts and serve the API.",
+            "1 for the leader; the other replicas accept alerts and serve the API.",
             Query("max by (instance) (smartcloudops_leading)", "{{instance}}"),
         ),
     ]

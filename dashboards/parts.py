@@ -45,7 +45,7 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """`stacked` draws bars on one another; `limit` is the value at which an alert fires."""
+    """The style of a graph; `stacked` draws stacked bars, `limit` is the threshold of an alert."""
 
     unit: str = "short"
     span: int = 12

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """`action` is the expected action; None expects the `refusal` instead."""
+    """A scripted incident; `action` is the expected action, None expects the `refusal`."""
 
     fault: str
     group: str

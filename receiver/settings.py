@@ -30,7 +30,7 @@ class Mode(StrEnum):
 
 
 class Profile(StrEnum):
-    """Where the service runs; selects defaults."""
+    """The environment of the service, which selects defaults."""
 
     DEVELOPMENT = "development"
     STAGING = "staging"

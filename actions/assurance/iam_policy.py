@@ -79,7 +79,7 @@ def build_policy(names: Iterable[str], scope: "PolicyScope | None" = None) -> Ma
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyScope:
-    """Where the actions act; each known field narrows the policy.
+    """The resources of the actions; each known field narrows the policy.
 
     `account` is its number; `groups` are names of Auto Scaling groups, `documents` names of Systems
     Manager documents, `topics` ARNs of SNS.
@@ -106,7 +106,7 @@ class PolicyScope:
         return self.arn("autoscaling", f"{name}*")
 
     def document_arns(self) -> list[str]:
-        # With the account in it, the ARN never means a document of AWS itself.
+        # With an account the ARN matches no document of AWS itself.
         documents = sorted(self.documents)
         return [self._arn("ssm", self.account, f"document/{name}") for name in documents]
 

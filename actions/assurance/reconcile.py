@@ -15,7 +15,7 @@ from actions.execution.ledger import Intent
 TOLERANCE_S = 120.0
 # A file's modification time may be one kernel clock tick before its write.
 _WRITTEN_S = 0.1
-# A data event, which LookupEvents does not return.
+# Operations that are data events, which LookupEvents does not return.
 # https://docs.aws.amazon.com/sns/latest/dg/logging-using-cloudtrail.html
 _UNSEEN = frozenset({"Publish"})
 
@@ -28,7 +28,7 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """`what` is the operation of a call, or the action of an entry; `at` epoch seconds."""
+    """A difference; `what` is a call's operation or an entry's action, `at` is in epoch seconds."""
 
     kind: FindingKind
     at: float
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciliation:
-    """`pending` counts entries so young that CloudTrail may not show their calls yet."""
+    """The result; `pending` counts entries whose calls CloudTrail may not show yet."""
 
     calls: int
     entries: int

@@ -64,7 +64,7 @@ class FolderArchive:
 
 @dataclass(frozen=True, kw_only=True)
 class BucketArchive:
-    """`lock_days`: how long nobody may remove an object; None leaves it to the bucket."""
+    """A bucket; nobody may remove an object for `lock_days`. None leaves that to the bucket."""
 
     aws: Aws
     bucket: str
@@ -113,7 +113,7 @@ def _code(error: Exception) -> str:
 
 
 def archive_at(where: str, clients: Callable[[], Aws], *, lock_days: int | None = None) -> Archive:
-    """A folder, or `s3://bucket/prefix`."""
+    """The archive at `where`: a folder, or `s3://bucket/prefix`."""
     if not where.startswith("s3://"):
         return FolderArchive(Path(where))
     parts = urlsplit(where)

@@ -42,7 +42,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Verification:
-    """`first_bad` is the sequence number of the first invalid record.
+    """The result; `first_bad` is the sequence number of the first invalid record.
 
     `anchored` is the last record that a signed head covers.
     """

@@ -83,7 +83,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """`target_groups` are ARNs, `suspended` the names of suspended processes."""
+    """A group; `target_groups` are ARNs, `suspended` the names of suspended processes."""
 
     name: str
     minimum: int

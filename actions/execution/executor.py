@@ -39,7 +39,7 @@ _NO_FENCE = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Executor:
-    """`begin` opens a write transaction; `clock` gives epoch seconds.
+    """Executes steps; `begin` opens a write transaction, `clock` gives epoch seconds.
 
     `begin`, and `check`, which runs right before the call, raise where this process may no longer
     act; another process then continues the step. `forbids` returns the refusal by people's latest

@@ -19,7 +19,7 @@ class ReversedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """`index` counts the steps of this run, from 0; `group` is empty for a target without one.
+    """A step; `index` counts those of its run from 0, `group` is empty for a target without one.
 
     No other run may hold one of `must_be_free`: an instance's group, a group's instances. No limit
     applies to a step that `reverses` another one: a rollback must not be stopped by them. A step

@@ -99,7 +99,7 @@ class Replica:
 
 @dataclass(kw_only=True)
 class Cluster:
-    """`aws` is the URL of the emulated AWS."""
+    """The running cluster; `aws` is the URL of the emulated AWS."""
 
     aws: str
     database: Postgres
@@ -144,7 +144,7 @@ class Supervisor:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSpec:
-    """`folder` gets the tokens; `settings` are environment variables of every receiver."""
+    """The cluster's options: `folder` for tokens, `settings` as variables of every receiver."""
 
     folder: Path
     playbooks: Path

@@ -57,7 +57,7 @@ class FrozenCall:
 
 @dataclass
 class FrozenAws:
-    """`trouble` is called with each operation and its phase ("before", "after"), and may raise."""
+    """The AWS; `trouble` gets each operation and its phase ("before", "after"), and may raise."""
 
     clock: Callable[[], float]
     groups: dict[str, FrozenGroup] = field(default_factory=dict)

@@ -17,7 +17,7 @@ _JOB_S = 3_000.0
 
 
 def build_scenes(setting: Setting, each: int) -> list[Scene]:
-    """`each` scenes of every kind."""
+    """Build `each` scenes of every kind."""
     built: list[Scene] = []
     for kind, build in KINDS.items():
         for number in range(each):

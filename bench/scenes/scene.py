@@ -33,7 +33,7 @@ class Member:
 
 @dataclass(kw_only=True)
 class Scene:
-    """`expect` are the right actions with their targets, empty if none is right.
+    """A scene; `expect` are the right actions with their targets, empty if none is right.
 
     With `approval` a person must approve first. `alerts` are names of alerts with targets.
     """

@@ -38,7 +38,7 @@ class FleetFault(BaseModel):
 
 
 class FleetRepair(BaseModel):
-    """`target` None removes the faults of every target."""
+    """The body of a repair; `target` None removes the faults of every target."""
 
     model_config = ConfigDict(extra="forbid")
 

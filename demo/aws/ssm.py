@@ -42,7 +42,7 @@ class _Command:
 
 @dataclass
 class Commands:
-    """`run` runs a document on a host, False if it fails; `online` says whether its agent is."""
+    """All commands; `run` runs a document on a host, `online` says whether its agent is online."""
 
     run: Callable[[str, str, Mapping[str, Any]], bool]
     online: Callable[[str], bool]

@@ -33,7 +33,7 @@ class Monitoring:
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringSpec:
-    """`state` is a fresh folder; `history` an OpenMetrics file that is imported first.
+    """Options: `state` is a new folder, `history` an OpenMetrics file that is imported first.
 
     More than one of the `alertmanagers` form a cluster.
     """

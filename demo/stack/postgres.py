@@ -36,7 +36,7 @@ class PostgresError(Exception):
 
 @dataclass(kw_only=True)
 class Postgres:
-    """`url` is the service's database URL; restarts keep the port."""
+    """A server; `url` is the database URL for the service, and restarts keep the port."""
 
     folder: Path
     processes: Processes

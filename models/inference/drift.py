@@ -47,7 +47,7 @@ class Drift:
         self._recent: deque[tuple[Floats, float]] = deque(maxlen=_KEPT)
 
     def record(self, vector: Floats, score: float) -> None:
-        """`vector` holds the features of the reference, in its order."""
+        """Add an alert; `vector` has the features of the reference, in its order."""
         with self._lock:
             self._recent.append((vector, score))
 

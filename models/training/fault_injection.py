@@ -35,7 +35,7 @@ _GROUP_OF = {role: group for group, roles in GROUPS.items() for role in roles}
 
 @dataclass(frozen=True, kw_only=True)
 class Injection:
-    """`patches` for `labelled_sets.evidence_at`, and the roles on which an alert would fire."""
+    """The `patches` for `labelled_sets.evidence_at`, and the roles on which an alert would fire."""
 
     kind: str
     incident: bool

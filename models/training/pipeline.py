@@ -51,7 +51,7 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """`each` injections for every kind and target; `rehearse` leaves out kinds in turn."""
+    """Options: `each` injections for every kind and target; `rehearse` leaves out kinds in turn."""
 
     seed: int
     each: int

@@ -46,7 +46,7 @@ class AuditPage(Page):
 
 
 class Verified(BaseModel):
-    """`first_bad` is the first invalid record, `fault` its kind.
+    """The result; `first_bad` is the first invalid record, `fault` its kind.
 
     Signed heads cover the records up to `anchored`.
     """

@@ -41,7 +41,7 @@ class SwitchView(BaseModel):
 
 
 class CooldownView(BaseModel):
-    """`held`: a run holds the claim on the target; otherwise the cooldown ends at `until`."""
+    """A cooldown; while `held` a run has the claim on the target, otherwise it ends at `until`."""
 
     target: str = Field(examples=[INSTANCE])
     run: Id

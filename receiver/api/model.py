@@ -21,7 +21,7 @@ class Drifted(BaseModel):
 
 
 class ModelView(BaseModel):
-    """`problem` is the reason if there is no model; `card` was written at its training."""
+    """The model; `problem` is the reason if none is loaded, `card` was written at its training."""
 
     version: str | None = Field(examples=["model-3f2a9c1b7d10"])
     problem: str | None

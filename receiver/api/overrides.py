@@ -86,7 +86,7 @@ class MatcherBody(BaseModel):
 
 
 class OverrideBody(BaseModel):
-    """`created_by` is ignored: the name of the token is recorded."""
+    """A new override; `created_by` is ignored, because the token's name is recorded."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/v1/report", route_class=GuardedRoute, tags=["aud
 
 
 class FigureView(BaseModel):
-    """`value` is null if unknown, with the `reason`; `more` has its parts."""
+    """A figure; `value` is null if unknown, with the `reason`; `more` has its parts."""
 
     title: str = Field(examples=["Time from fault to action"])
     value: float | None = Field(examples=[12.5])

@@ -110,7 +110,7 @@ class RunView(BaseModel):
 
 
 class WholeRun(RunView):
-    """`caused` are runs whose alerts this run's own steps caused."""
+    """A run in full; `caused` are runs whose alerts this run's own steps caused."""
 
     evidence: dict[str, Any] | None
     caused: list[str] = Field(examples=[[]])

@@ -33,7 +33,7 @@ _CHANGES = _WHOLE | documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 
 class Start(BaseModel):
-    """`target` is an instance id or the name of an Auto Scaling group."""
+    """A manual run; `target` is an instance id or the name of an Auto Scaling group."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -38,7 +38,7 @@ without links.
 
 @dataclass
 class Assistant:
-    """`timeout_s` limits one answer, `tokens_per_day` the answers of a UTC day.
+    """The assistant; `timeout_s` limits one answer, `tokens_per_day` the answers of a UTC day.
 
     `clock` gives epoch seconds.
     """

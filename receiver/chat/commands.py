@@ -40,7 +40,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatRequest:
-    """`address` is the origin that the audit records."""
+    """A command with its user; `address` is the origin that the audit records."""
 
     user: ChatUser
     text: str
@@ -57,7 +57,7 @@ _Command = Callable[[ChatRequest, str], Reply]
 
 @dataclass(frozen=True, kw_only=True)
 class ChatCommands:
-    """`ask` answers a question; None where no assistant is configured."""
+    """Runs commands; `ask` answers a question, None if no assistant is configured."""
 
     parts: Parts
     ask: Callable[[str], str] | None = None

@@ -65,7 +65,7 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True)
 class LlmClient:
-    """`key` returns the API key, or None for an API without keys."""
+    """A client; `key` returns the API key, or None for an API without keys."""
 
     url: str
     model: str

@@ -29,7 +29,7 @@ class ChatError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
-    """`slack` and `webhook` check signatures; None where that kind of chat is not configured."""
+    """The chats; `slack` and `webhook` check signatures, None if that chat is not configured."""
 
     commands: ChatCommands
     users: Path

@@ -13,7 +13,7 @@ _DRIFTING, _DRIFTED = 0.1, 0.25
 
 
 class Label(NamedTuple):
-    """`tone` is a class of the stylesheet: wait, busy, good, bad or quiet."""
+    """A label; `tone` is a class of the stylesheet: wait, busy, good, bad or quiet."""
 
     text: str
     tone: str
@@ -103,14 +103,14 @@ def value_text(name: str, value: object) -> str:
 
 
 def utc(time: str | None) -> str:
-    """`2026-11-24 10:02:11`."""
+    """The time as `2026-11-24 10:02:11`."""
     if time is None:
         return ""
     return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def ago(time: str | None, now: float) -> str:
-    """`3 min ago`, or `in 3 min`."""
+    """The age as `3 min ago`, or `in 3 min`."""
     if time is None:
         return ""
     age_s = now - datetime.fromisoformat(time).timestamp()
@@ -120,7 +120,7 @@ def ago(time: str | None, now: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`42 s`, `3 min`, `5 h`, `2 d`."""
+    """A duration as `42 s`, `3 min`, `5 h` or `2 d`."""
     if seconds < _MINUTE:
         return f"{seconds:.0f} s"
     if seconds < _HOUR:

@@ -26,7 +26,7 @@ def plot_end(run: Mapping[str, Any], now: float) -> float:
 def metrics_after(
     prometheus: Prometheus, target: str, roles: Sequence[str], decided_at: float, end: float
 ) -> Mapping[str, list[list[float]]] | None:
-    """`[[seconds after the decision, value], ...]` by role; None if Prometheus did not answer."""
+    """Pairs of seconds after the decision and value, by role; None if Prometheus did not answer."""
     try:
         instance = of_instance(target)
         answer = prometheus.range_query(

@@ -48,7 +48,7 @@ class SchemaError(Exception):
 
 @dataclass
 class Database:
-    """`failing`: a transaction failed since `ping` last succeeded."""
+    """A database; `failing` if a transaction failed after the last successful `ping`."""
 
     engine: Engine
     failing: bool = field(default=False, init=False)

@@ -161,7 +161,7 @@ class Observe:
 
 @dataclass(frozen=True, kw_only=True)
 class Refuse:
-    """`retry_at` is when a repeat of the alert is decided again; None for never.
+    """Do nothing; a repeat of the alert is decided again at `retry_at`, None for never.
 
     `caused_by` is the run whose action caused the alert.
     """

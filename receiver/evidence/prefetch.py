@@ -27,7 +27,7 @@ _TARGETS_MAX = 16
 
 @dataclass(kw_only=True)
 class Prefetcher:
-    """`clock` gives epoch seconds.
+    """Reads in its own thread; `clock` gives epoch seconds.
 
     `prefetch_aws` makes the slow reads of AWS about targets and groups.
     """

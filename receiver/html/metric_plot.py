@@ -87,7 +87,7 @@ def metric_plot(
     after: Points,
     end_s: float,
 ) -> Plot:
-    """`decided_at` in epoch seconds; `after` continues the metric until `end_s` after it."""
+    """Plot a metric; `after` continues it until `end_s` after `decided_at` (epoch seconds)."""
     last = max(_AFTER_LEAST_S, end_s)
     x = Scale(
         low=-max(_BEFORE_LEAST_S, min(_BEFORE_MOST_S, _BEFORE_OF_AFTER * last)),

@@ -51,7 +51,7 @@ class BodyTooLargeError(HTTPException):
 
 
 class RequestMiddleware:
-    """`per_s` is a client's rate of requests a second."""
+    """The middleware; a client may send `per_s` requests per second."""
 
     def __init__(self, app: ASGIApp, *, per_s: float) -> None:
         self._app = app

@@ -119,7 +119,7 @@ class TraceExporter:
                 yield self._span(run, f"call {step.step}", call)
 
     def _span(self, run: Run, key: str | None, span: _Span) -> ReadableSpan:
-        """`key` identifies a span within its run; None is the run's root span."""
+        """Build a span; `key` identifies it within its run, None is the run's root span."""
         attributes = {**(_attributes(run) if key is None else {}), **span.attributes}
         return ReadableSpan(
             name=span.name,

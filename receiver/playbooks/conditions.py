@@ -39,7 +39,7 @@ class _UnknownFactError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictFacts:
-    """`answer` is "confirmed" or "undecided": a refuted alert is refused earlier.
+    """The verdict; `answer` is "confirmed" or "undecided": a refuted alert is refused earlier.
 
     `kind` is the kind of fault that a confirmed incident looks like (see FaultKind
     in models.inference.parameters).
@@ -78,7 +78,7 @@ class GroupFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFacts:
-    """`kind` is "instance" or "group"; `age_s` counts from its launch."""
+    """The target; `kind` is "instance" or "group", `age_s` counts from its launch."""
 
     id: str | None
     kind: str | None
@@ -88,7 +88,7 @@ class TargetFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """`rung` is the first step of the ladder that may still be taken, from 0."""
+    """The run; `rung` is the number of its first remaining step on the ladder, from 0."""
 
     rung: float
 

@@ -21,7 +21,7 @@ from receiver.playbooks.yaml_source import Lines
 
 @dataclass(frozen=True, kw_only=True)
 class RuleCheck:
-    """`findings` must be fixed; `warnings` are for a person to judge."""
+    """The result; `findings` must be fixed, a person judges `warnings`."""
 
     findings: Sequence[Finding]
     warnings: Sequence[Finding]

@@ -108,7 +108,7 @@ class Limits(_Part):
 
 
 class Playbook(_Part):
-    """`recheck` are PromQL conditions that replace the model's verdict.
+    """A playbook; `recheck` are PromQL conditions that replace the model's verdict.
 
     `facts` are PromQL values for conditions: `facts["spare"] > 2`.
     """

@@ -143,7 +143,7 @@ def interventions_avoided(incidents: Sequence[Incident]) -> Metric:
 
 
 def hours_saved(incidents: Sequence[Incident], until: float, price: float | None) -> Metric:
-    """`price` of an instance-hour, in any currency."""
+    """Instance-hours saved, and their value by the `price` of an hour in any currency."""
     steps = sorted(
         (step for incident in incidents for step in incident.steps if _resized(step)),
         key=lambda step: step.dispatched_at or 0.0,
@@ -165,7 +165,7 @@ def hours_saved(incidents: Sequence[Incident], until: float, price: float | None
 
 
 def availability(query: Callable[[str], float | None] | None, seconds: float) -> Metric:
-    """`query` evaluates a PromQL expression to one number, or raises ValueError with a reason."""
+    """The availability; `query` evaluates PromQL to a number, or raises ValueError."""
     span = f"[{int(seconds)}s]"
     total = f"sum(increase(smartcloudops_webhook_duration_seconds_count{span}))"
     failed = f'sum(increase(smartcloudops_webhook_rejected_total{{code=~"5.."}}{span}))'

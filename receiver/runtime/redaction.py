@@ -38,7 +38,7 @@ _IN_URL = re2.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@")
 
 
 class Redaction:
-    """`secrets` are values to remove; those shorter than 8 characters are kept."""
+    """Removes secrets; values in `secrets` shorter than 8 characters are kept."""
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
         long_enough = (secret for secret in secrets if len(secret) >= _SHORTEST)

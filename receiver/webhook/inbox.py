@@ -42,7 +42,7 @@ _RECONNECT_S, _RETRY_S = 8.0, 0.2
 
 @dataclass
 class Inbox:
-    """`gap_s`: the silence in seconds that closes an episode. `backlog`: alerts that may wait.
+    """The inbox; a silence of `gap_s` seconds closes an episode, `backlog` alerts may wait.
 
     `arrived` is called after each commit with new alerts.
     """
@@ -77,7 +77,7 @@ class Inbox:
             self._thread = None
 
     def yield_to_deliveries(self) -> None:
-        """In a storm of deliveries, wait up to a second: storing them comes first."""
+        """Wait up to a second in a storm of deliveries, because their storing has priority."""
         until = time.monotonic() + _YIELD_S
         while time.monotonic() < until and self._storming():
             time.sleep(_CHECK_S)

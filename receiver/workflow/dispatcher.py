@@ -44,7 +44,7 @@ _RECOVER_EVERY_S = 60.0
 
 @dataclass
 class Dispatcher:
-    """`pool` runs the decisions; `clock` gives epoch seconds."""
+    """Dispatches runs; `pool` runs the decisions, `clock` gives epoch seconds."""
 
     database: Database
     inbox: Inbox

@@ -36,7 +36,7 @@ Process = Literal[
 
 
 class ProcessesParams(Params):
-    """At least one process: AWS reads an empty list as all processes."""
+    """The processes, at least one: AWS reads an empty list as all processes."""
 
     processes: Annotated[list[Process], Field(min_length=1, max_length=9)]
 

@@ -34,7 +34,7 @@ class LabelledSample:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertingRule:
-    """`healthy`: its last evaluation had no error."""
+    """An alerting rule; `healthy` if its last evaluation had no error."""
 
     name: str
     expr: str
