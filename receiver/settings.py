@@ -180,7 +180,7 @@ class Settings(BaseSettings):
                     "each must be an IP address or a network without host bits"
                 ) from None
             if network.prefixlen == 0:
-                raise ValueError("a network of all addresses is refused")
+                raise ValueError("a network of all addresses is not allowed: name the proxies")
         return proxies
 
     @model_validator(mode="before")

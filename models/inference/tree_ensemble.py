@@ -67,7 +67,7 @@ class Forest:
         nodes = len(own["feature"])
         shapes = {name: own[name].shape[0] for name in ("threshold", "left", "value")}
         if any(length != nodes for length in shapes.values()):
-            raise ValueError("arrays of different lengths")
+            raise ValueError("the arrays of a forest differ in length")
         left, inner = own["left"], own["left"] != np.arange(nodes)
         for name, last in (("left", left + inner), ("roots", own["roots"])):
             if last.size and not (own[name].min() >= 0 and last.max() < nodes):

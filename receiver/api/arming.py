@@ -114,7 +114,7 @@ def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
             )
         )
     except NoSuchPlaybookError:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such playbook") from None
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"no playbook named {name!r} is loaded") from None
     except NotJustifiedError as error:
         raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
     return arming_view(record, record.digest)
@@ -131,5 +131,5 @@ def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, 
             name, body.service or ALL, by=caller(request), comment=body.comment
         )
     except NoSuchPlaybookError:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such playbook") from None
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"no playbook named {name!r} is loaded") from None
     return arming_view(record, record.digest)

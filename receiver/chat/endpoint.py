@@ -137,7 +137,7 @@ async def webhook(request: Request) -> dict[str, str]:
 def _chat(request: Request) -> Chat:
     chat: Chat | None = request.app.state.chat
     if chat is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "the chat is not configured")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "no chat is configured")
     return chat
 
 
@@ -146,7 +146,7 @@ async def _verified_body(
 ) -> bytes:
     """The body of a request with a valid, recent and unused signature."""
     if signatures is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "this kind of chat is not configured")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "no signing secret is configured for this chat")
     body = await request.body()
     headers = request.headers.get(timestamp, ""), request.headers.get(signature, "")
     try:

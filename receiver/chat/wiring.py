@@ -109,7 +109,7 @@ def _make_assistant(
         try:
             return read_secret(file) if file else None
         except SecretFileError:
-            raise LlmError("the key file cannot be read") from None
+            raise LlmError("SMARTCLOUDOPS_ASK_KEY_FILE cannot be read") from None
 
     model = LlmClient(
         url=str(settings.ask_url),

@@ -41,7 +41,7 @@ def export_lock(database: Database) -> Iterator[None]:
             f"SELECT pg_try_advisory_lock({_EXPORT})"
         ).scalar_one()
         if not acquired:
-            raise AlreadyExportingError("another export is under way")
+            raise AlreadyExportingError("another export is running: try again when it has ended")
         try:
             yield
         finally:
@@ -52,7 +52,9 @@ def _lock(descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise AlreadyExportingError("another export is under way") from None
+        raise AlreadyExportingError(
+            "another export is running: try again when it has ended"
+        ) from None
 
 
 class ProcessLock:

@@ -36,7 +36,7 @@ def read_secret(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise SecretFileError(f"{path}: {getattr(error, 'strerror', None) or 'no text'}") from None
     if not secret:
-        raise SecretFileError(f"{path}: it is empty")
+        raise SecretFileError(f"{path}: the file is empty")
     return secret
 
 
@@ -57,7 +57,7 @@ class Signatures:
         """Accept the request once. Raises SignatureError or SecretFileError."""
         now = self.clock()
         if not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > _TIMESTAMP_MAX:
-            raise SignatureError("there is no timestamp")
+            raise SignatureError("the request has no timestamp")
         expected = sign(read_secret(self.file), timestamp, body)
         if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
             raise SignatureError("the signature is wrong")

@@ -164,7 +164,7 @@ def load(
     """Read the tokens file. Raises TokensError, also where it has no token."""
     entries = _read(path)
     if not entries:
-        raise TokensError(f"{path}: the tokens file holds no token")
+        raise TokensError(f"{path}: the tokens file has no token")
     return Tokens(entries, path=path, clock=clock, monotonic=monotonic)
 
 

@@ -128,7 +128,7 @@ class TermReader(MeasureReader):
 def either_with(left: Alternatives, right: Alternatives) -> Alternatives:
     """Each alternative of `left` combined with each of `right`. Raises PromqlError."""
     if len(left) * len(right) > _ALTERNATIVES_MAX:
-        raise PromqlError("has too many alternatives to be compared")
+        raise PromqlError("has too many alternatives to compare: use fewer `or`")
     return [terms | more for terms in left for more in right]
 
 

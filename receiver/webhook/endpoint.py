@@ -105,7 +105,7 @@ class Deliveries:
             # Alertmanager retries after 503, but drops the alerts after 429.
             raise HTTPException(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "too many deliveries at once",
+                "too many deliveries from this address",
                 {"Retry-After": str(int(wait_s) + 1)},
             )
         authorization = header_of(scope, b"authorization").decode("latin-1")

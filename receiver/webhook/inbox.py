@@ -110,7 +110,7 @@ class Inbox:
             if self._stopping or not self.alive:
                 raise InboxUnavailableError("the inbox writer is not running")
             if self._waiting + len(delivery.alerts) > self.backlog:
-                raise InboxUnavailableError("the backlog is full")
+                raise InboxUnavailableError("the backlog of the inbox is full")
             self._waiting += len(delivery.alerts)
             self._queue.put(delivery)
         self._delivered_at.append(time.monotonic())

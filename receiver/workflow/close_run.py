@@ -205,7 +205,7 @@ class RunFinisher:
 
 def _ending_of(run: Run) -> Ending:
     if run.ending is None:
-        raise LookupError("the run is not ending")
+        raise LookupError(f"run {run.id} has no ending to finish")
     return run.ending
 
 

@@ -49,7 +49,7 @@ class RunCommands:
         if digest is not None and plan.digest != digest:
             raise NotNowError("the plan has changed since it was shown")
         if now >= (run.next_act_at or now):
-            raise NotNowError("the time to approve it has passed")
+            raise NotNowError("the time to approve the plan has passed")
         approval = _answer(plan, by, comment, now, denied=False)
         with self.database.write() as connection:
             moved = transitions.move(
@@ -63,7 +63,7 @@ class RunCommands:
                 approval=approval,
             )
         if not moved:
-            raise NotNowError("the run has just moved on")
+            raise NotNowError("the run has just changed: look at it again")
         self.wake()
 
     def deny(self, run_id: str, by: str, comment: str) -> None:
@@ -85,7 +85,7 @@ class RunCommands:
         outcome = f"cancelled by {by}, and its rollback stopped: {comment}"
         closer = self.finisher.closer
         if not closer.close(run, State.CANCELLED, command=command, outcome=outcome):
-            raise NotNowError("the run has just moved on")
+            raise NotNowError("the run has just changed: look at it again")
 
     def roll_back(self, run_id: str, by: str, comment: str) -> None:
         """Roll back all steps of the run, the last one first, even if the run has ended."""
@@ -117,7 +117,7 @@ class RunCommands:
         outcome = f"{participle} by {by}: {comment}"
         command = _event(run, event, by, comment)
         if not self.finisher.finish(run, state, command=command, outcome=outcome, **changes):
-            raise NotNowError("the run has just moved on")
+            raise NotNowError("the run has just changed: look at it again")
 
     def _run(self, run_id: str, states: frozenset[State], participle: str) -> Run:
         with self.database.read() as connection:

@@ -33,7 +33,7 @@ class Preflight:
             return Refusal(Reason.OVERRIDE_HOLD, f"the run {step.run_id} no longer exists")
         if step.reverses is not None:
             if run.state.ended:
-                raise RunStoppedError(f"run {run.id} is {run.state}")
+                raise RunStoppedError(f"run {run.id} is {run.state}: its rollback was stopped")
             return None
         current = overrides.in_effect(connection, plan_of(run).identity, self.clock())
         refusal = limits.require_no_hold(current) or limits.require_no_observe(current)

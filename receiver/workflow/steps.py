@@ -71,7 +71,7 @@ class StepRunner:
 def plan_of(run: Run) -> StoredPlan:
     """The run's plan. Raises LookupError if it has none."""
     if run.plan is None:
-        raise LookupError("the run has no plan")
+        raise LookupError(f"run {run.id} has no plan")
     return run.plan
 
 

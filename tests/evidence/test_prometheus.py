@@ -183,7 +183,7 @@ def test_duplicate_series_are_refused() -> None:
     second = {"metric": {"instance_id": "i-1", "role": "load1"}, "values": [[0, "2"]]}
     with (
         client(lambda _: success("matrix", [first, second])) as prometheus,
-        pytest.raises(PrometheusError, match="twice"),
+        pytest.raises(PrometheusError, match="equal labels"),
     ):
         prometheus.range_query("up", start=0, end=1, step=1)
 

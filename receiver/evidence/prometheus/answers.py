@@ -117,7 +117,7 @@ def parse_vector(body: bytes) -> tuple[LabelledSample, ...]:
     result = _parse(_VectorAnswer, body).data.result
     _refuse_duplicates(sample.metric for sample in result)
     if not all(math.isfinite(sample.value[1]) for sample in result):
-        raise PrometheusError("Prometheus answered with a value that is not a number")
+        raise PrometheusError("Prometheus returned a value that is not a number")
     return tuple(LabelledSample(labels=sample.metric, value=sample.value[1]) for sample in result)
 
 
@@ -169,7 +169,7 @@ def _refuse_duplicates(all_labels: Iterable[Mapping[str, str]]) -> None:
     for labels in all_labels:
         key = frozenset(labels.items())
         if key in seen:
-            raise PrometheusError("Prometheus answered with the same series twice")
+            raise PrometheusError("Prometheus returned two series with equal labels")
         seen.add(key)
 
 
