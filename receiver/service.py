@@ -33,10 +33,10 @@ from receiver.settings import Profile, Settings
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.truncated import Truncated
-from receiver.workflow.close_run import RunFinisher
 from receiver.workflow.commands import RunCommands
 from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import DurableQueue
+from receiver.workflow.lifecycle import Lifecycle
 from receiver.workflow.metrics import RunMetrics, StepMetrics
 
 _log = structlog.get_logger()
@@ -86,7 +86,7 @@ class Service:
     model_server: ModelServer
     queue: DurableQueue
     dispatcher: Dispatcher
-    finisher: RunFinisher
+    lifecycle: Lifecycle
     commands: RunCommands
     manual_runs: ManualRuns
     promoter: Promoter

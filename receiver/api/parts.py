@@ -15,8 +15,8 @@ from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.settings import Settings
 from receiver.webhook.inbox import Inbox
-from receiver.workflow.close_run import RunFinisher
 from receiver.workflow.commands import RunCommands
+from receiver.workflow.lifecycle import Lifecycle
 
 
 class Parts(Protocol):
@@ -26,7 +26,7 @@ class Parts(Protocol):
     prometheus: Prometheus
     model_server: ModelServer
     inbox: Inbox
-    finisher: RunFinisher
+    lifecycle: Lifecycle
     commands: RunCommands
     manual_runs: ManualRuns
     promoter: Promoter

@@ -85,7 +85,7 @@ def _plots(run: dict[str, Any], after: Mapping[str, Points], end_s: float) -> li
 def _is_reversible(parts: Parts, run_id: str) -> bool:
     with parts.database.read() as connection:
         steps = ledger.intents_by_run(connection, [run_id]).get(run_id, ())
-    return bool(parts.finisher.rollback.reversible_steps(steps, everything=True))
+    return bool(parts.lifecycle.ending.rollback.reversible_steps(steps, everything=True))
 
 
 def _plot_data(run: dict[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, RowMapping, Select, exists, func, or_, select
+from sqlalchemy import Connection, RowMapping, Select, case, exists, func, or_, select
 
 from actions.tables import intents
 from receiver.db.tables import has_feedback, runs
@@ -58,8 +58,11 @@ def pending(
     return [from_row(row) for row in rows]
 
 
-def in_states(connection: Connection, states: Collection[State]) -> Sequence[Run]:
-    query = select(runs).where(runs.c.state.in_(states)).order_by(runs.c.id)
+def with_overdue_phase(connection: Connection, *, before: float) -> Sequence[Run]:
+    """Runs whose phase was due before then: a plan's expiry at its time, any other at once."""
+    waits = runs.c.state == State.AWAITING_APPROVAL
+    due = case((waits, runs.c.next_act_at), else_=runs.c.updated_at)
+    query = select(runs).where(runs.c.state.in_(IN_FLIGHT), runs.c.phase.is_not(None), due < before)
     return [from_row(row) for row in connection.execute(query).mappings()]
 
 

@@ -116,7 +116,7 @@ class Inbox:
         self._delivered_at.append(time.monotonic())
 
     def record_end(self, *ended: RunEnded) -> None:
-        """Queue the ends of runs for their episodes; after a crash `Recovery` repeats it."""
+        """Queue the ends of runs for their episodes; after a crash `RunCloser` repeats it."""
         for run in ended:
             self._queue.put(run)
 

@@ -25,7 +25,8 @@ from receiver.runs.transitions import Transition
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.close_run import RunCloser
 from receiver.workflow.decision_writer import DecisionWriter
-from receiver.workflow.recovery import Recovery
+from receiver.workflow.failures import Failures
+from receiver.workflow.phases import PhaseRunner
 
 _logger = structlog.get_logger()
 # Lanes that are decided concurrently, runs of a lane in one task, and the runs that end in one
@@ -44,26 +45,31 @@ _RECOVER_EVERY_S = 60.0
 
 @dataclass
 class Dispatcher:
-    """Dispatches runs; `pool` runs the decisions, `clock` gives epoch seconds."""
+    """Dispatches runs; `pool` runs the decisions, `clock` gives epoch seconds.
+
+    One thread calls `dispatch`.
+    """
 
     database: Database
     inbox: Inbox
     pipeline: DecisionPipeline
     closer: RunCloser
     writer: DecisionWriter
-    recovery: Recovery
+    phases: PhaseRunner
     metrics: DecisionMetrics
     pool: Executor
     clock: Callable[[], float]
-    # Running tasks by lane.
+    monotonic: Callable[[], float] = time.monotonic
+    # By lane; only the thread that dispatches reads or changes it.
     _busy: dict[str, Future[None]] = field(default_factory=dict, init=False)
-    _tries: dict[str, int] = field(default_factory=dict, init=False)
-    # Runs whose decision failed, and the time of the next try (monotonic seconds).
-    _resting: dict[str, float] = field(default_factory=dict, init=False)
+    _failures: Failures = field(init=False)
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: bool = field(default=False, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _recover_at: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._failures = Failures(self.monotonic)
 
     def start(self) -> None:
         self._stopping = False
@@ -118,12 +124,11 @@ class Dispatcher:
                 _logger.exception("dispatch_failed")
                 time.sleep(_IDLE_S)
         wait(self._busy.values())
-        self.writer.wait()
 
     def recover(self) -> None:
         """Recover what a crash interrupted."""
-        self.recovery.recover_lost_phases()
-        self.recovery.end_episodes()
+        self.phases.recover_lost()
+        self.closer.report_ends()
 
     def dispatch(self) -> None:
         """Start decisions on pending runs in free lanes.
@@ -131,15 +136,13 @@ class Dispatcher:
         A lane decides one alert at a time: once the first one acts, most others are refused before
         they need evidence.
         """
-        now = time.monotonic()
         self._busy = {lane: task for lane, task in self._busy.items() if not task.done()}
-        self._resting = {run_id: until for run_id, until in self._resting.items() if until > now}
         while len(self._busy) < _LANES:
             with self.database.read() as connection:
                 batch = store.pending(
                     connection,
                     busy=self._busy,
-                    resting=self._resting,
+                    resting=self._failures.resting(),
                     now=self.clock(),
                     limit=_LANE_BATCH,
                 )
@@ -161,7 +164,7 @@ class Dispatcher:
                 break
             self.inbox.yield_to_deliveries()
             # A run whose decision failed is decided alone: another one may be the cause.
-            group = self.pipeline.begin([run]) if run.id in self._tries else together
+            group = self.pipeline.begin([run]) if self._failures.has(run.id) else together
             with bound_contextvars(run=run.id):
                 ending = self._decide(run, group)
             if ending is not None:
@@ -176,8 +179,7 @@ class Dispatcher:
             self.closer.close_all(endings)
         except SQLAlchemyError:
             _logger.exception("run_close_failed")
-            rested = time.monotonic() + _IDLE_S
-            self._resting |= {ending.run.id: rested for ending in endings}
+            self._failures.rest((ending.run.id for ending in endings), _IDLE_S)
 
     def _decide(self, run: Run, group: GroupDecision) -> Transition | None:
         """Decide. Returns the end of a run without a step; None if it acts or is decided again."""
@@ -186,7 +188,7 @@ class Dispatcher:
             result = group.decide(run)
             ending = self.writer.write(run, result)
             self.metrics.duration.observe(time.perf_counter() - started)
-            self._tries.pop(run.id, None)
+            self._failures.forget(run.id)
         except Exception as error:
             # A decision that raises must not stop the others.
             _logger.exception("decision_failed", run=run.id, error=repr(error))
@@ -202,12 +204,8 @@ class Dispatcher:
         **Do:** handle the alert by hand, then follow
         [RemediatorDecisionsBreak](runbooks.md#remediatordecisionsbreak).
         """
-        tries = self._tries.get(run.id, 0) + 1
-        self._tries[run.id] = tries
-        self._resting[run.id] = time.monotonic() + 2.0**tries
-        if tries < _TRIES:
+        if self._failures.add(run.id) < _TRIES:
             return None
-        del self._tries[run.id]
         gates = [GuardResult(name="assessment", passed=False, detail=type(error).__name__)]
         changes = {
             "refusal": Reason.INTERNAL_ERROR,

@@ -1,31 +1,36 @@
 """The durable queue of phases, on DBOS.
 
-A phase is one short workflow of a run: perform its step, or verify once whether it helped. A phase
-is enqueued in the transaction that records why; a wait is a delayed phase, not a sleep. DBOS's
-tables are disposable: `runs.phase` names the workflow of a run, and a missing one is enqueued
-again under the same name.
+A phase is one short workflow of a run: perform its step, or verify once whether it helped. DBOS
+alone runs it. A phase is stored in the transaction that records why; a wait is a delayed phase, not
+a sleep. `runs.phase` names the workflow of a run: any other does nothing.
 """
 
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
+from uuid import uuid4
 
 import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig
+from dbos._core import execute_dequeued_workflow
+from dbos._enqueue_options import EnqueueOptions, build_enqueue_status
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 _log = structlog.get_logger()
+_APPLICATION = "smartcloudops"
 _QUEUE = "runs"
 _WORKFLOW = "phase"
 # Pinned: by default DBOS derives it from the code, so that a new release would lose its phases in
 # flight.
 _VERSION = "1"
 _EXECUTOR = "local"
-# The dispatcher runs new phases itself; phases in the queue are delayed by seconds.
+# For phases that are due later, or that another receiver stored: an incident waits for neither.
 _POLL_S = 0.25
 _RECONNECT_S = 1.0
 
@@ -55,6 +60,9 @@ class Phase:
         """A phase with a new id, because the queue ignores an id that it has had."""
         return cls(run_id=run_id, kind=kind, number=int(now * 1000))
 
+    def following(self, kind: PhaseKind) -> "Phase":
+        return Phase(run_id=self.run_id, kind=kind, number=self.number + 1)
+
     @classmethod
     def parse(cls, text: str) -> "Phase":
         run_id, kind, number, attempt = text.split(":")
@@ -65,7 +73,13 @@ class PhaseQueue(Protocol):
     """A queue of phases."""
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
-        """Run the phase once the caller's transaction has committed; a known id is ignored."""
+        """Run the phase after the caller's commit, when it is due; a known id is ignored."""
+
+    def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
+        """Store a phase that begins at once: when the caller, after its commit, calls the result.
+
+        Only where this process leads.
+        """
 
 
 @dataclass
@@ -80,6 +94,7 @@ class DurableQueue:
     workers: int
     handle: Callable[[Phase], None]
     _client: DBOSClient | None = field(default=None, init=False)
+    _engine: DBOS | None = field(default=None, init=False)
     _ready: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -92,7 +107,7 @@ class DurableQueue:
         self._ready.clear()
         self._stopping.clear()
         config = DBOSConfig(
-            name="smartcloudops",
+            name=_APPLICATION,
             system_database_url=self.url,
             application_version=_VERSION,
             executor_id=_EXECUTOR,
@@ -110,7 +125,7 @@ class DurableQueue:
         self._ready.set()
 
     def _launch(self, config: DBOSConfig) -> None:
-        DBOS(config=config)
+        engine = DBOS(config=config)
 
         @DBOS.workflow(name=_WORKFLOW)
         def phase(text: str) -> None:
@@ -120,6 +135,7 @@ class DurableQueue:
 
         DBOS.launch()
         DBOS.register_queue(_QUEUE, worker_concurrency=self.workers, polling_interval_sec=_POLL_S)
+        self._engine = engine
 
     def _handle(self, phase: Phase) -> None:
         """Run the phase; while the database is unavailable, retry."""
@@ -138,6 +154,7 @@ class DurableQueue:
     def stop(self, *, within_s: int = 10) -> None:
         """Finish running phases within these seconds; the next start resumes all others."""
         self._stopping.set()
+        self._engine = None
         DBOS.destroy(workflow_completion_timeout_sec=within_s, destroy_registry=True)
 
     def disconnect(self) -> None:
@@ -163,13 +180,33 @@ class DurableQueue:
         return self._client
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
-        client = self._connected()
-        options: Any = {
-            "workflow_name": _WORKFLOW,
-            "queue_name": _QUEUE,
-            "workflow_id": phase.id,
-            "app_version": _VERSION,
-        }
+        options = _options(phase)
         if delay_s > 0:
             options["delay_seconds"] = delay_s
-        client.enqueue_in_transaction(connection, options, phase.id)
+        self._connected().enqueue_in_transaction(connection, options, phase.id)
+
+    def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
+        """As DBOS's `start_workflow`, which has no form for a caller's transaction.
+
+        The row says that this process runs the phase, so that nothing dequeues it; after a crash
+        before the call of the result, DBOS recovers it as any phase that was cut off.
+        """
+        engine = self._engine
+        if engine is None:
+            raise RuntimeError("the durable queue does not run here")
+        _, status = build_enqueue_status(_options(phase), engine._serializer, (phase.id,), {})
+        status["status"] = "PENDING"
+        status["executor_id"], status["application_name"] = _EXECUTOR, _APPLICATION
+        owner = str(uuid4())
+        engine._sys_db.init_workflow_with_connection(status, connection, creator_xid=owner)
+        # A context of its own: within a phase, DBOS would take this one for its child.
+        return partial(Context().run, execute_dequeued_workflow, engine, status, owner)
+
+
+def _options(phase: Phase) -> EnqueueOptions:
+    return {
+        "workflow_name": _WORKFLOW,
+        "queue_name": _QUEUE,
+        "workflow_id": phase.id,
+        "app_version": _VERSION,
+    }

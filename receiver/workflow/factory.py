@@ -7,13 +7,14 @@ from actions.execution.executor import Executor
 from receiver.db.database import Database
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.webhook.inbox import Inbox
-from receiver.workflow.close_run import RunCloser, RunFinisher
+from receiver.workflow.close_run import RunCloser
 from receiver.workflow.commands import RunCommands
 from receiver.workflow.durable_queue import PhaseQueue
+from receiver.workflow.ending import EndingRunner
 from receiver.workflow.escalation import Escalation
+from receiver.workflow.lifecycle import Lifecycle
 from receiver.workflow.metrics import RunMetrics, StepMetrics
-from receiver.workflow.phases import Phases
-from receiver.workflow.recovery import Recovery
+from receiver.workflow.phases import PhaseRunner
 from receiver.workflow.rollback import Rollback
 from receiver.workflow.steps import StepRunner
 from receiver.workflow.verification import Verification
@@ -34,9 +35,8 @@ class Workflow:
     wake: Callable[[], None]
     clock: Callable[[], float]
     closer: RunCloser = field(init=False)
-    finisher: RunFinisher = field(init=False)
-    phases: Phases = field(init=False)
-    recovery: Recovery = field(init=False)
+    lifecycle: Lifecycle = field(init=False)
+    phases: PhaseRunner = field(init=False)
     commands: RunCommands = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,31 +47,24 @@ class Workflow:
             metrics=self.run_metrics,
             clock=self.clock,
         )
-        self.finisher = RunFinisher(
+        self.lifecycle = Lifecycle(
             database=self.database,
-            closer=self.closer,
+            lead=self.executor.begin,
             queue=self.queue,
-            rollback=Rollback(step_runner=step_runner),
-            escalation=Escalation(step_runner=step_runner),
-            clock=self.clock,
-        )
-        self.phases = Phases(
-            database=self.database,
+            closer=self.closer,
             step_runner=step_runner,
             verification=Verification(executor=self.executor, prometheus=self.prometheus),
-            finisher=self.finisher,
-            interval_s=self.verify_interval_s,
+            ending=EndingRunner(
+                rollback=Rollback(step_runner=step_runner),
+                escalation=Escalation(step_runner=step_runner),
+            ),
+            verify_every_s=self.verify_interval_s,
             clock=self.clock,
             wake=self.wake,
-            queue=self.queue,
         )
-        self.recovery = Recovery(
-            database=self.database, inbox=self.inbox, queue=self.queue, clock=self.clock
+        self.phases = PhaseRunner(
+            database=self.database, lifecycle=self.lifecycle, queue=self.queue, clock=self.clock
         )
         self.commands = RunCommands(
-            database=self.database,
-            inbox=self.inbox,
-            finisher=self.finisher,
-            clock=self.clock,
-            wake=self.wake,
+            database=self.database, inbox=self.inbox, lifecycle=self.lifecycle, clock=self.clock
         )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from actions.aws.errors import TRANSIENT
 from actions.base import Impact, Outcome, TargetKind
 from actions.catalog.registry import find_action
 from actions.execution.executor import Executor
@@ -17,6 +18,8 @@ from receiver.workflow.metrics import StepMetrics
 BEFORE_FROM, ROLLBACK_FROM, ESCALATE_FROM = 100, 1_000, 2_000
 # Numbers reserved for the `before` steps of each step; a playbook may have fewer.
 _BEFORE_MAX = 10
+# Attempts of a step that fails with a transient error, such as throttling.
+_TRIES, _BACKOFF_S = 3, 2.0
 
 
 class RunStoppedError(Exception):
@@ -31,22 +34,22 @@ class StepRunner:
     metrics: StepMetrics
 
     def run_step(self, run: Run, step: Step) -> Intent | Refusal:
-        """Execute the step as `Executor.execute` does, and count it."""
-        started = time.perf_counter()
+        """As `Executor.execute`, and counted where the step was not settled before."""
+        began, started = self.executor.clock(), time.perf_counter()
         result = self.executor.execute(step)
-        if isinstance(result, Intent):
+        if isinstance(result, Intent) and result.ended_at is not None and result.ended_at >= began:
             self._count(run, result, time.perf_counter() - started)
         return result
 
     def run_before_steps(self, run: Run) -> Intent | Refusal | None:
-        """The refusal or failure that stops the run's next step, or None after success."""
+        """What stops the run's next step: refused, failed or unknown; None where all went well."""
         for step in before_steps(run):
             result = self.run_step(run, step)
             if isinstance(result, Refusal):
                 return result
             harmless = step.action.impact is Impact.HARMLESS
             if not harmless and result.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
-                return replace(result, outcome=Outcome.FAILED)
+                return result
         return None
 
     def settle_unfinished(self, run: Run, recorded: Mapping[int, Intent]) -> bool:
@@ -66,6 +69,14 @@ class StepRunner:
         self.metrics.duration.labels(intent.action).observe(seconds)
         if intent.dispatched_at is not None and intent.step == 0:
             self.metrics.alert_to_action.observe(max(0.0, intent.dispatched_at - run.starts_at))
+
+
+def retry_in_s(failed: Intent, recorded: Mapping[int, Intent]) -> float | None:
+    """Seconds until the run tries the failed step again, or None: the error does not pass."""
+    mark = (failed.action, failed.error)
+    tries = sum((step.action, step.error) == mark for step in recorded.values())
+    passes = failed.error in TRANSIENT and tries < _TRIES
+    return _BACKOFF_S * 2**tries if passes else None
 
 
 def plan_of(run: Run) -> StoredPlan:

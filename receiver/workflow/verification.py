@@ -1,6 +1,7 @@
 """Verifies whether a run's target has recovered: by AWS's progress, then by metrics."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import structlog
 
@@ -20,14 +21,31 @@ from receiver.workflow.steps import plan_of
 _log = structlog.get_logger()
 
 
+class Health(Enum):
+    """The target after a step. FAILING: waiting longer is pointless."""
+
+    RECOVERED = auto()
+    PENDING = auto()
+    FAILING = auto()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Reads the progress and the recovery of a run after its last step."""
+    """`check` gets the run and its last step."""
 
     executor: Executor
     prometheus: Prometheus
 
-    def progress(self, run: Run, step: Intent) -> Progress:
+    def check(self, run: Run, step: Intent, now: float) -> Health:
+        progress = self._progress(run, step)
+        if progress is Progress.DONE and self._recovered(run, step, now):
+            return Health.RECOVERED
+        late = now > (run.verify_until or 0)
+        if late or progress is Progress.FAILED or self._worse(run, now):
+            return Health.FAILING
+        return Health.PENDING
+
+    def _progress(self, run: Run, step: Intent) -> Progress:
         """The progress of the step's effect in AWS; UNDERWAY if AWS does not answer."""
         try:
             with on_behalf_of(run.id):
@@ -36,7 +54,7 @@ class Verification:
             _log.warning("progress_read_failed", run=run.id, error=type(error).__name__)
             return Progress.UNDERWAY
 
-    def recovered(self, run: Run, step: Intent, now: float) -> bool:
+    def _recovered(self, run: Run, step: Intent, now: float) -> bool:
         """Whether metrics show recovery; without data or an answer there is none."""
         expressions = [plan_of(run).verify.expr]
         if step.outcome is Outcome.CHANGED and step.dispatched_at is not None:
@@ -46,7 +64,7 @@ class Verification:
             expressions += [recovery] if recovery else []
         return all(holds(self.prometheus, expr, now) is True for expr in expressions)
 
-    def worse(self, run: Run, now: float) -> bool:
+    def _worse(self, run: Run, now: float) -> bool:
         """Whether metrics show that the target got worse, so that the run need not wait longer."""
         worse = plan_of(run).verify.worse
         return worse is not None and holds(self.prometheus, worse, now) is True

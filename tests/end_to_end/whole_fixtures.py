@@ -71,7 +71,7 @@ class AtOnce(futures.Executor):
 
 @dataclass
 class Held:
-    """The durable engine's place: phases wait until they are due, and a crash forgets them."""
+    """The durable engine's place: phases wait until they are due, also over a crash."""
 
     clock: Callable[[], float]
     waiting: dict[str, tuple[float, Phase]] = field(default_factory=dict)
@@ -80,9 +80,18 @@ class Held:
         del connection
         self.waiting.setdefault(phase.id, (self.clock() + delay_s, phase))
 
+    def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
+        """A test runs the phase when it wants to."""
+        self.enqueue(connection, phase)
+        return lambda: None
+
     def due(self) -> Phase | None:
+        """A phase that is due; it waits on until it is `done`."""
         ready = [(at, key) for key, (at, _) in self.waiting.items() if at <= self.clock()]
-        return self.waiting.pop(min(ready)[1])[1] if ready else None
+        return self.waiting[min(ready)[1]][1] if ready else None
+
+    def done(self, phase: Phase) -> None:
+        del self.waiting[phase.id]
 
 
 @dataclass
@@ -97,9 +106,12 @@ class Whole:
     arming_required: bool = False
     messenger: Messenger = field(default_factory=NullMessenger)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    # How often the metrics of an instance break the decision that reads them.
+    breaks: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.aws = FrozenAws(self.clock)
+        self.queue = Held(self.clock)
         (self.folder / "playbooks").mkdir(exist_ok=True)
         (self.folder / "playbooks" / "one.yaml").write_text(self.playbook)
         self.state: Database = database(f"sqlite:///{self.folder}/state.db")
@@ -114,7 +126,6 @@ class Whole:
 
     def start(self) -> None:
         """Put the parts together, as after a crash: all that is left is on disk."""
-        self.queue = Held(self.clock)
         self.registry = CollectorRegistry()
         decision_metrics = DecisionMetrics(self.registry)
         clients = self.aws.clients()
@@ -171,19 +182,15 @@ class Whole:
             ),
             closer=workflow.closer,
             writer=DecisionWriter(
-                database=self.state,
-                queue=self.queue,
-                finisher=workflow.finisher,
+                lifecycle=workflow.lifecycle,
                 metrics=decision_metrics,
-                pool=AtOnce(),
                 clock=self.clock,
-                # A test runs the phases of the queue when it wants to.
-                run_phase=lambda _: None,
             ),
-            recovery=workflow.recovery,
+            phases=workflow.phases,
             metrics=decision_metrics,
             pool=AtOnce(),
             clock=self.clock,
+            monotonic=self.clock,
         )
         self.dispatcher.recover()
 
@@ -245,6 +252,7 @@ class Whole:
             if phase is None:
                 return
             self.phases.handle(phase)
+            self.queue.done(phase)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass in the steps in which the receiver looks."""
@@ -267,7 +275,11 @@ class Whole:
 
     def _gather(self, target: Target, at: float, roles: Collection[str]) -> Evidence:
         del roles
-        return Evidence(target=target.id or "", at=at)
+        name = target.id or ""
+        if self.breaks.get(name):
+            self.breaks[name] -= 1
+            raise ArithmeticError(name)
+        return Evidence(target=name, at=at)
 
     def _judge(self, evidence: Evidence, roles: Collection[str]) -> Verdict:
         del roles
@@ -275,6 +287,8 @@ class Whole:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         del request
+        if self.recovered == "broken":
+            raise ArithmeticError
         if self.recovered is None:
             return httpx.Response(503, json={"status": "error", "error": "down"})
         result = [{"metric": {}, "value": [self.now, self.recovered]}]

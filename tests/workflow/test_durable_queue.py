@@ -1,6 +1,8 @@
-"""The durable queue starts again after a failed start, and after another release."""
+"""The durable queue begins a phase at once, and starts again after a crash, or a failed start."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,42 @@ from dbos import DBOSClient
 
 from receiver.db.database import database
 from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
+
+_ACT = Phase(run_id="run", kind=PhaseKind.ACT, number=1)
+
+
+@contextmanager
+def started(queue: DurableQueue) -> Iterator[None]:
+    queue.start()
+    try:
+        yield
+    finally:
+        queue.stop()
+
+
+def test_a_phase_begins_at_the_callers_word_and_once(tmp_path: Path) -> None:
+    """It waits for no poll, and no poll takes it before its transaction's end is known."""
+    url, handled = f"sqlite:///{tmp_path}/state.db", threading.Semaphore(0)
+    queue, state = DurableQueue(url, 1, lambda _: handled.release()), database(url)
+    with started(queue):
+        with state.write() as connection:
+            begin = queue.begin(connection, _ACT)
+        # The queue is polled four times a second.
+        assert not handled.acquire(timeout=1)
+        begin()
+        assert handled.acquire(timeout=20)
+        assert not handled.acquire(timeout=1)
+
+
+def test_a_crash_before_the_phase_began_has_the_next_start_run_it(tmp_path: Path) -> None:
+    """On disk with the decision, so that nothing else has to enqueue it again."""
+    url, handled = f"sqlite:///{tmp_path}/state.db", threading.Event()
+    queue, state = DurableQueue(url, 1, lambda _: handled.set()), database(url)
+    with started(queue), state.write() as connection:
+        queue.begin(connection, _ACT)
+    assert not handled.is_set()
+    with started(queue):
+        assert handled.wait(20)
 
 
 def test_a_start_that_failed_leaves_nothing_in_the_way_of_the_next(tmp_path: Path) -> None:

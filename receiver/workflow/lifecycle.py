@@ -1,0 +1,249 @@
+"""What a run goes through after a decision, in the order in which it happens.
+
+    decided    act, ask, or end
+    asked      approved and decided on again; or denied, cancelled, expired
+    act        prepare the target, perform the step
+    verify     until the target recovered, or the time is up
+    next step  decided on again, on the next rung of the ladder
+    end        roll back, escalate, close
+
+`act`, `verify`, `expire`, `finish` are phases of the durable queue, and safe to repeat; a wait is a
+phase that is due later. Where the run has moved on since it was read, nothing changes.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from actions.audit import log
+from actions.aws.errors import NOT_AUTHORIZED
+from actions.base import Outcome
+from actions.catalog.registry import find_action
+from actions.execution import ledger
+from actions.execution.ledger import Intent
+from actions.reasons import Reason
+from actions.refusal import Refusal
+from receiver.db.database import Database
+from receiver.decision.decide import RETRY_AFTER_S
+from receiver.runs import transitions
+from receiver.runs.model import Approval, Ending, GuardResult, Run, State
+from receiver.workflow.close_run import RunCloser
+from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
+from receiver.workflow.ending import EndingRunner
+from receiver.workflow.steps import StepRunner, plan_of, retry_in_s, step_of
+from receiver.workflow.verification import Health, Verification
+
+_log = structlog.get_logger()
+# An older decision whose step did not begin is made again on fresh state.
+_DECISION_LASTS_S = 60.0
+# If a verification is later than three intervals plus this, the wait for recovery starts again.
+_SLACK_S = 5.0
+_PERSON = "a person is needed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifecycle:
+    """`lead` opens a write transaction of the leader; `wake` has the dispatcher take a run."""
+
+    database: Database
+    lead: Callable[[], AbstractContextManager[Connection]]
+    queue: PhaseQueue
+    closer: RunCloser
+    step_runner: StepRunner
+    verification: Verification
+    ending: EndingRunner
+    verify_every_s: float
+    clock: Callable[[], float]
+    wake: Callable[[], None]
+
+    # Decided: act, or ask.
+
+    def begin(self, run: Run, changes: Mapping[str, Any]) -> None:
+        """Act on the plan that was decided; its phase begins as soon as that is on disk."""
+        phase = Phase.first(run.id, PhaseKind.ACT, now := self.clock())
+        changes = {**changes, "phase": phase.id}
+        with self.lead() as connection:
+            moved = transitions.move(connection, run, State.ACTING, now, **changes)
+            begin = self.queue.begin(connection, phase) if moved else None
+        if begin is not None:
+            begin()
+
+    def ask(self, run: Run, lasts_s: float, changes: Mapping[str, Any]) -> None:
+        """Wait for a person's approval of the plan, until it expires."""
+        phase = Phase.first(run.id, PhaseKind.EXPIRE, self.clock())
+        self._move(run, State.AWAITING_APPROVAL, phase, delay_s=lasts_s, **changes)
+
+    # Asked: a person answers, or nobody does.
+
+    def approve(self, run: Run, approval: Approval, command: log.Event) -> bool:
+        """Decide again, on the same rung: it must yield the approved plan."""
+        answer = {"approval": approval, "command": command}
+        return self._redecide(run, run.next_rung, run.steps_begun, **answer)
+
+    def cancel(self, run: Run, outcome: str, command: log.Event, **changes: Any) -> bool:
+        """End the run before its next step, also one that is denied, rolled back or escalated."""
+        if run.ending is None:
+            return self.end(run, State.CANCELLED, outcome, command=command, **changes)
+        return self.closer.close(run, State.CANCELLED, outcome=outcome, command=command)
+
+    def expire(self, run: Run) -> None:
+        outcome = "nobody approved it in time"
+        if run.steps_begun:
+            self.end(run, State.FAILED, f"{outcome}; {_PERSON}")
+        else:
+            self._close_retryable(run, State.EXPIRED, outcome)
+
+    # Act: prepare the target, perform the step.
+
+    def act(self, run: Run, phase: Phase) -> None:
+        step, recorded = step_of(run), self._recorded_steps(run)
+        old = self.clock() - (run.decided_at or 0) > _DECISION_LASTS_S
+        if old and step.index not in recorded:
+            # The ledger number of a recorded step is never used again.
+            on_record = self.step_runner.settle_unfinished(run, recorded)
+            self._redecide(run, run.next_rung - 1, run.steps_begun - (not on_record))
+            return
+        unprepared = self.step_runner.run_before_steps(run)
+        result = unprepared or self.step_runner.run_step(run, step)
+        if isinstance(result, Refusal):
+            self._refused(run, result)
+        elif result.outcome is Outcome.FAILED:
+            self._step_failed(run, result)
+        elif unprepared is not None:
+            self._end_unknown(run, result)
+        else:
+            until = self.clock() + plan_of(run).verify.timeout_s
+            self._verify_later(run, phase, verify_until=until, recovered_since=None)
+
+    def _refused(self, run: Run, refusal: Refusal) -> None:
+        """End or retry a run whose claim was refused: the claim sees changes since the decision."""
+        detail, again = refusal.detail, self.clock() + RETRY_AFTER_S
+        gates = [*run.gates, GuardResult(name="claim", passed=False, detail=detail)]
+        if run.steps_begun > 1:
+            outcome = f"the next step was refused: {detail}; {_PERSON}"
+            self.end(run, State.FAILED, outcome, gates=gates)
+        else:
+            # Steps performed before the refused one are rolled back.
+            changes: dict[str, Any] = {"refusal": refusal.reason, "next_act_at": again}
+            self.end(run, State.REFUSED, detail, gates=gates, **changes)
+
+    def _step_failed(self, run: Run, intent: Intent) -> None:
+        """Handle a step that did not happen: try it again, take the next rung, or call a person."""
+        _log.warning("step_failed", run=run.id, action=intent.action, error=intent.error)
+        retry_s = retry_in_s(intent, self._recorded_steps(run))
+        if intent.error in NOT_AUTHORIZED:
+            outcome = f"AWS refused {intent.action}: {intent.error}; {_PERSON}"
+            self.end(run, State.FAILED, outcome)
+        elif retry_s is not None:
+            later = self.clock() + retry_s
+            self._redecide(run, run.next_rung - 1, run.steps_begun, next_act_at=later)
+        else:
+            self._redecide(run, run.next_rung, run.steps_begun)
+
+    # Verify: until the target recovered, or the time is up.
+
+    def verify(self, run: Run, phase: Phase) -> None:
+        now, step = self.clock(), self._recorded_steps(run)[run.steps_begun - 1]
+        health, since = self.verification.check(run, step, now), None
+        if health is Health.RECOVERED:
+            # Time without a verification, such as while this receiver was down, does not count.
+            watched = now - run.updated_at <= 3 * self.verify_every_s + _SLACK_S
+            since = run.recovered_since if run.recovered_since and watched else now
+        if since is not None and now - since >= plan_of(run).verify.for_s:
+            with self.database.write() as connection:
+                ledger.mark_verified(connection, run.id, step.step, now)
+            self.end(run, State.SUCCEEDED, "the target recovered, as its metrics show")
+        elif health is not Health.FAILING:
+            self._verify_later(run, phase, recovered_since=since)
+        elif step.outcome is Outcome.UNKNOWN and not find_action(step.action).idempotent:
+            self._end_unknown(run, step)
+        else:
+            self._redecide(run, run.next_rung, run.steps_begun)
+
+    def _verify_later(self, run: Run, phase: Phase, **changes: Any) -> None:
+        following = phase.following(PhaseKind.VERIFY)
+        self._move(run, State.VERIFYING, following, delay_s=self.verify_every_s, **changes)
+
+    # Next step: the dispatcher decides again.
+
+    def _redecide(self, run: Run, rung: int, begun: int, **changes: Any) -> bool:
+        changes = {"next_act_at": None, "next_rung": rung, "steps_begun": begun, **changes}
+        moved = self._move(run, State.DECIDING, None, **changes)
+        self.wake()
+        return moved
+
+    # End: roll back, escalate, close.
+
+    def end(self, run: Run, state: State, outcome: str, **changes: Any) -> bool:
+        """Close the run, or first roll back and escalate, where there is something to.
+
+        `command` is the audit record of the person who ends it. False where the run has moved on.
+        """
+        ending = self.ending.plan(run, state, outcome, self._recorded_steps(run))
+        if ending is None:
+            return self.closer.close(run, state, outcome=outcome, **changes)
+        kept = {name: changes.pop(name, None) for name in ("refusal", "next_act_at")}
+        phase = Phase.first(run.id, PhaseKind.FINISH, self.clock())
+        until = State.ROLLING_BACK if ending.roll_back else State.ACTING
+        return self._move(run, until, phase, ending=replace(ending, **kept), **changes)
+
+    def finish(self, run: Run, phase: Phase) -> None:
+        """Roll back and escalate, again where people were not reached; then close."""
+        self._finish(run, phase, *self.ending.carry_out(run, self._recorded_steps(run)))
+
+    def give_up(self, run: Run, phase: Phase, reason: str) -> None:
+        """End a run whose phase breaks again and again: refused where no step is on record."""
+        if phase.kind is PhaseKind.FINISH:
+            self._finish(run, phase, *self.ending.without_rollback(run, reason))
+        elif self._recorded_steps(run):
+            self.end(run, State.FAILED, f"{reason}; {_PERSON}")
+        else:
+            self._close_retryable(run, State.REFUSED, reason, refusal=Reason.STATE_UNKNOWN)
+
+    def _finish(self, run: Run, phase: Phase, ending: Ending, again_in_s: float | None) -> None:
+        if again_in_s is None:
+            state, outcome = self.ending.result(run, ending)
+            refusal, next_act_at = ending.refusal, ending.next_act_at
+            changes = {"outcome": outcome, "refusal": refusal, "next_act_at": next_act_at}
+            self.closer.close(run, state, **changes)
+        else:
+            again = phase.following(PhaseKind.FINISH)
+            self._move(run, run.state, again, delay_s=again_in_s, ending=ending)
+
+    def _close_retryable(self, run: Run, state: State, outcome: str, **changes: Any) -> None:
+        """Close a run that did nothing; a repeat of its alert is decided on again."""
+        again = self.clock() + RETRY_AFTER_S
+        self.closer.close(run, state, outcome=outcome, next_act_at=again, **changes)
+
+    def _end_unknown(self, run: Run, step: Intent) -> None:
+        outcome = f"it is unknown whether {step.action} on {step.target} happened; {_PERSON}"
+        self.end(run, State.FAILED, outcome)
+
+    def _move(
+        self,
+        run: Run,
+        state: State,
+        phase: Phase | None,
+        *,
+        delay_s: float = 0.0,
+        command: log.Event | None = None,
+        **changes: Any,
+    ) -> bool:
+        """Change the state, and enqueue the phase that follows, in one transaction."""
+        changes["phase"] = phase.id if phase else None
+        now = self.clock()
+        with self.database.write() as connection:
+            moved = transitions.move(connection, run, state, now, command=command, **changes)
+            if moved and phase:
+                self.queue.enqueue(connection, phase, delay_s=delay_s)
+        return moved
+
+    def _recorded_steps(self, run: Run) -> Mapping[int, Intent]:
+        """The run's steps by their number in the ledger."""
+        with self.database.read() as connection:
+            steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
+        return {step.step: step for step in steps}

@@ -1,0 +1,198 @@
+"""What breaks or is lost on a run's way ends it with an explanation, and counts once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from actions.messaging import MessengerError
+from receiver.runs.model import State
+from tests.end_to_end.whole_fixtures import Whole
+from tests.fake_messenger import FakeMessenger
+
+_PLAYBOOK = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+steps:
+  - action: set_desired_capacity
+    params: {desired: "+1"}
+    before:
+      - action: suspend_processes
+        params: {processes: [Terminate]}
+  - action: reboot_instance
+escalate:
+  - action: notify
+    params: {to: oncall, message: "$instance_id needs a person"}
+verify: {expr: recovered, for: 10s, timeout: 60s}
+rollback: true
+"""
+
+
+class Down(FakeMessenger):
+    def notify(self, to: str, title: str, text: str) -> None:
+        super().notify(to, title, text)
+        raise MessengerError("the channel is down", sent=False)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[EventDict]]:
+    """The events that are logged; a traceback for a terminal takes minutes."""
+    with capture_logs() as events:
+        yield events
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Whole]:
+    whole = Whole(tmp_path, playbook=_PLAYBOOK, recovered="0", messenger=FakeMessenger())
+    yield whole
+    whole.close()
+
+
+def operations(whole: Whole) -> list[str]:
+    return [call.operation for call in whole.aws.calls]
+
+
+@pytest.mark.parametrize(("breaks", "state"), [(2, State.VERIFYING), (3, State.REFUSED)])
+def test_a_decision_that_breaks_is_made_three_times(
+    whole: Whole, breaks: int, state: State
+) -> None:
+    """Not at once; then the run is refused by name, and its alert may try again later."""
+    host = whole.group()[0]
+    whole.breaks[host] = breaks
+    whole.deliver(host)
+    whole.work()
+    assert whole.breaks[host] == breaks - 1
+    assert whole.only().state is State.RECEIVED
+    whole.pass_time(10)
+    run = whole.only()
+    assert run.state is state
+    if state is State.REFUSED:
+        assert (run.refusal, run.outcome) == (
+            "internal_error",
+            "the decision failed 3 times: ArithmeticError",
+        )
+        assert (run.next_act_at or 0) > whole.now
+
+
+def test_a_lost_phase_is_replaced_when_it_is_minutes_overdue(whole: Whole) -> None:
+    """The queue's tables are gone: the run goes on. A phase that waits is left alone."""
+    whole.deliver(whole.group()[0])
+    whole.work()
+    phase = whole.only().phase
+    whole.now += 100
+    whole.dispatcher.recover()
+    assert whole.only().phase == phase
+    whole.queue.waiting.clear()
+    whole.now += 100
+    whole.recovered = "1"
+    whole.dispatcher.recover()
+    whole.pass_time(30)
+    assert whole.only().state is State.SUCCEEDED
+
+
+def test_an_expiry_that_waits_for_its_time_is_not_lost(tmp_path: Path) -> None:
+    playbook = _PLAYBOOK.replace("mode: auto", "mode: approve\napproval: 30m")
+    whole = Whole(tmp_path, playbook=playbook, messenger=FakeMessenger())
+    whole.deliver(whole.group()[0])
+    whole.work()
+    phase = whole.only().phase
+    whole.now += 1_000
+    whole.dispatcher.recover()
+    assert whole.only().phase == phase
+    whole.queue.waiting.clear()
+    whole.now += 1_000
+    whole.dispatcher.recover()
+    whole.work()
+    assert whole.only().state is State.EXPIRED
+    whole.close()
+
+
+@pytest.mark.parametrize(
+    ("phase", "state"), [("act", State.REFUSED), ("verify", State.ROLLED_BACK)]
+)
+def test_a_phase_that_breaks_five_times_ends_the_run(
+    whole: Whole, logs: list[EventDict], phase: str, state: State
+) -> None:
+    """Refused, and open to a retry, where nothing was done; else it is undone."""
+
+    def trouble(operation: str, when: str) -> None:
+        if whole.only().state is State.ACTING and phase == "act":
+            raise ArithmeticError(operation, when)
+
+    whole.aws.trouble = trouble
+    whole.recovered = "broken"
+    whole.deliver(whole.group()[0])
+    whole.pass_time(120)
+    run = whole.only()
+    assert run.state is state
+    assert (run.outcome or "").startswith(f"{phase} failed 5 times: ArithmeticError")
+    assert [entry["event"] for entry in logs].count("phase_failed") == 5
+
+
+def test_a_step_before_that_may_have_happened_ends_the_ladder(whole: Whole) -> None:
+    """Its answer was lost, and AWS shows nothing: no heavier step on top; a person is called."""
+    silent: list[bool] = []
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("SuspendProcesses", "after"):
+            silent.append(True)
+            raise ReadTimeoutError(endpoint_url="x")
+        if silent and whole.only().state is State.ACTING and operation.startswith("Describe"):
+            raise EndpointConnectionError(endpoint_url="x")
+
+    whole.aws.trouble = trouble
+    whole.deliver(whole.group()[0])
+    whole.pass_time(300)
+    run = whole.only()
+    assert "it is unknown whether suspend_processes" in (run.outcome or "")
+    assert set(operations(whole)) <= {"SuspendProcesses", "ResumeProcesses"}
+    assert len(whole.messenger.notifications) == 1  # type: ignore[attr-defined] # the fake
+
+
+def test_a_rollback_that_is_repeated_counts_once(whole: Whole) -> None:
+    """One of two steps cannot be read at first: the one before it was rolled back already."""
+    unread = [True, True]
+
+    def trouble(operation: str, when: str) -> None:
+        reading = operation == "DescribeAutoScalingGroups" and when == "before"
+        if reading and "ResumeProcesses" in operations(whole) and unread:
+            unread.pop()
+            raise EndpointConnectionError(endpoint_url="x")
+
+    whole.aws.trouble = trouble
+    whole.deliver(whole.group()[0])
+    whole.work()
+    whole.commands.roll_back(whole.only().id, "bob", "give it back")
+    whole.pass_time(60)
+    assert whole.only().state is State.ROLLED_BACK
+    assert not unread
+    labels = {"action": "resume_processes", "outcome": "changed"}
+    assert whole.registry.get_sample_value("smartcloudops_actions_total", labels) == 1
+
+
+def test_a_run_that_only_calls_people_can_be_cancelled(tmp_path: Path) -> None:
+    """They are called no more, and the end says who stopped it."""
+    messenger = Down()
+    playbook = _PLAYBOOK.replace("rollback: true", "").split("    before:")[0]
+    playbook += "escalate: [{action: notify, params: {to: oncall, message: help}}]\n"
+    playbook += "verify: {expr: recovered, for: 10s, timeout: 60s}\n"
+    whole = Whole(tmp_path, playbook=playbook, recovered="0", messenger=messenger)
+    whole.deliver(whole.group()[0])
+    whole.pass_time(80)
+    run = whole.only()
+    assert run.state is State.ACTING, run
+    assert messenger.notifications
+    whole.commands.cancel(run.id, "bob", "I know")
+    called = len(messenger.notifications)
+    whole.pass_time(300)
+    run = whole.only()
+    assert (run.state, run.outcome) == (
+        State.CANCELLED,
+        "cancelled by bob, and its escalation stopped: I know",
+    )
+    assert len(messenger.notifications) == called
+    whole.close()
