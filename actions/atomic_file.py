@@ -12,7 +12,7 @@ def write_atomically(
     mode: int = 0o666,
     prepare: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Write to a new file next to it, flush it to disk, and rename it. Raises OSError.
+    """Write a new file next to `path`, flush it to disk, and rename it to `path`. Raises OSError.
 
     `prepare` gets the new file's descriptor before the data; the file is removed if it raises. A
     symbolic link is kept, and its target replaced.

@@ -26,7 +26,7 @@ class Impact(StrEnum):
     HARMLESS = "harmless"  # nothing in AWS changes
     REVERSIBLE = "reversible"  # it can be rolled back, and nothing is lost
     DISRUPTIVE = "disruptive"  # out of service for a while; memory is lost
-    DESTRUCTIVE = "destructive"  # something is lost that does not come back
+    DESTRUCTIVE = "destructive"  # something is lost for ever
 
 
 class Outcome(StrEnum):
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 
 class Progress(StrEnum):
-    """How far the effect of an accepted call got, as AWS shows it."""
+    """The progress of an accepted call's effect, as AWS shows it."""
 
     UNDERWAY = "underway"
     DONE = "done"
@@ -71,7 +71,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Observation:
-    """The target before the call; `already`: it is already in the wanted state."""
+    """The target before the call; `already`: the target is in the wanted state."""
 
     already: bool
     before: Mapping[str, Any]
@@ -99,10 +99,10 @@ class Action(ABC):
     - `removes_capacity`: the target serves nothing for a while, or for good.
     - `released_at_end`: it is rolled back when its run ends.
     - `needs_approval`: a person must approve each step in every mode.
-    - `allowed_during_changes`: it may run while others change the target, as it ends or reports
-      their change.
-    - `idempotent`: two calls end in the same state as one, so a lost call may be repeated. The
-      clients of all other actions make one attempt.
+    - `allowed_during_changes`: it may run while others change the target, because it ends or
+    reports that change.
+    - `idempotent`: two calls end in the same state as one, so a lost call may be repeated. Any
+    other action uses a client that makes one attempt.
     - `undone_by` names the action that rolls it back.
 
     Each method may raise NotActionableError, where the target does not exist or its state does not
@@ -138,7 +138,7 @@ class Action(ABC):
         """The outcome of a call whose answer was lost: changed, failed (no effect) or unknown."""
 
     def progress(self, call: Call) -> Progress:
-        """How far the effect of the call got. It only reads."""
+        """The progress of the call's effect. It only reads."""
         del call
         return Progress.DONE
 

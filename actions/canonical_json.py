@@ -1,4 +1,4 @@
-"""The one JSON text of a value, as it is stored and hashed."""
+"""The JSON text by which a value is stored and hashed: equal values have equal texts."""
 
 import json
 

@@ -31,7 +31,7 @@ from actions.canonical_json import canonical
 class Json(TypeDecorator[Any]):
     """Any value as canonical JSON text, exactly as it was hashed; null is SQL's NULL.
 
-    The reader of a row validates what comes out of it.
+    The reader of a row validates the value.
     """
 
     impl = Text

@@ -40,8 +40,8 @@ class TrailError(Exception):
 class ApiCall:
     """One call to AWS; `names` are all strings in its parameters.
 
-    `who` is the identity of its credentials, None where the source lacks it. `late`: the source may
-    not show recent calls yet. `refused`: AWS did nothing.
+    `who` is the caller's identity, None where the source lacks it. `late`: the source may not show
+    recent calls yet. `refused`: AWS did nothing.
     """
 
     at: float

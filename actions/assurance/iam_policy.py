@@ -27,7 +27,7 @@ _TAGGED = {
     "autoscaling": {"StringEquals": {f"autoscaling:ResourceTag/{OPT_IN_TAG}": "true"}},
     "ec2": {"StringEquals": {f"aws:ResourceTag/{OPT_IN_TAG}": "true"}},
 }
-# Resources of these calls have no opt-in tag: the call creates them, or they are no instances.
+# The resources of these calls have no opt-in tag: they are new, or they are not instances.
 _UNTAGGED = frozenset(
     {
         "ec2:CreateSnapshot",

@@ -1,4 +1,7 @@
-"""Reconcile the ledger with CloudTrail: an entry or a call without the other is a finding."""
+"""Reconcile the ledger with CloudTrail.
+
+An entry without its call is a finding, and so is a call without its entry.
+"""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -50,7 +53,7 @@ class Reconciliation:
 
 
 def write_operations(action: str) -> frozenset[str]:
-    """The AWS operations by which an action changes something; those of all for a retired one."""
+    """The AWS operations by which an action changes something; all, for a retired action."""
     if action not in CATALOG:
         return _WRITES
     names = (name for name in find_action(action).permissions if not is_read(name))
@@ -72,8 +75,8 @@ def reconcile(
 ) -> Reconciliation:
     """Compare entries of the ledger with this service's own calls from `since` to `until`.
 
-    Include entries from before `since`: they match calls right after it. `late`: calls of the last
-    quarter of an hour before `until` may be missing.
+    Include entries from before `since`, because their calls may come right after it. `late`: calls
+    of the last quarter of an hour before `until` may be missing.
     """
     sent = [
         entry
@@ -108,7 +111,7 @@ def reconcile(
 
 
 def _entry(call: ApiCall, sent: Iterable[Intent]) -> Intent | None:
-    """Of the steps that may have made this call, the one sent nearest to its time."""
+    """The step that made this call: the one sent nearest to it, if several may have."""
     fitting = (entry for entry in sent if _fits(call, entry))
     return min(fitting, key=lambda entry: abs(call.at - (entry.dispatched_at or 0.0)), default=None)
 

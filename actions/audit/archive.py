@@ -1,7 +1,7 @@
 """The archive of audit copies and signed heads: a folder, or a bucket in S3.
 
-A stored object is never written again. With Object Lock not even this program's own role can remove
-it before its time.
+A stored object is never written again. With Object Lock, not even this service's own role can
+remove an object before its lock ends.
 """
 
 from collections.abc import Callable, Sequence
@@ -78,7 +78,7 @@ class BucketArchive:
             until = datetime.fromtimestamp(now, UTC) + timedelta(days=self.lock_days)
             lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
         try:
-            # Without this condition a newer version would hide the locked one.
+            # Without this condition a second version would hide the locked first one.
             self.aws.s3.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", **lock)
         except AWS_ERRORS as error:
             if _code(error) != _EXISTS:

@@ -58,9 +58,9 @@ class Verification:
 class Verifier:
     """Verifies one chain, in constant memory.
 
-    `after` is the checkpoint before the first record. `end` is where the chain should end, or None
-    for unknown. `heads` are the hashes of signed heads by number: where they differ from the chain,
-    the chain is wrong.
+    `after` is the checkpoint before the first record. `end` is the checkpoint at which the chain
+    should end, None for unknown. `heads` has the signed hashes by record number: a record with
+    another hash is invalid.
     """
 
     after: Checkpoint = field(default_factory=lambda: Checkpoint(0, GENESIS))
@@ -80,7 +80,7 @@ class Verifier:
             here = Checkpoint(before.seq + 1, before.hash)
             if not _holds(row, here):
                 if row.get("hash") != here.hash and _holds({**row, "seq": place.seq}, place):
-                    # Two rows have one number: both fit, and no row follows the first of them.
+                    # The two rows have the same number, and neither follows the other.
                     return self._bad(place.seq, ChainFault.INSERTED)
                 return self._bad(here.seq, self._fault(row, here, rest))
             before, place = Checkpoint(here.seq, row["hash"]), here
@@ -112,7 +112,7 @@ class Verifier:
         )
 
     def _fault(self, row: Row, here: Checkpoint, rest: Iterator[Row]) -> ChainFault:
-        """The damage, where `row` stands in place of the expected record."""
+        """The damage that puts `row` in the place of the expected record."""
         seq, digest = row.get("seq"), row.get("hash")
         linked, twice, elsewhere = self.end is not None and self.end.hash == digest, False, False
         for other in rest:
@@ -138,7 +138,7 @@ def hash_of(row: Row) -> str:
 
 
 def _holds(row: Row, here: Checkpoint) -> bool:
-    """Whether the row is the record at this checkpoint: its number, after its hash."""
+    """Whether the row is valid, has the checkpoint's number, and follows the checkpoint's hash."""
     return row.get("seq") == here.seq and row.get("previous") == here.hash and _whole(row)
 
 

@@ -1,7 +1,7 @@
 """Copies of the audit as JSON Lines, which are verified without the database.
 
-Each export adds the new records, one a line, exactly as its hash covers it. A file has up to ten
-thousand records, has the first and last number in its name, and is never written again.
+Each export adds the new records, one on each line, in the exact form that is hashed. A file has up
+to ten thousand records, has the first and last number in its name, and is never written again.
 """
 
 import json
@@ -73,7 +73,7 @@ def read_lines(archive: Archive) -> Iterator[bytes]:
 
 
 def verify(lines: Lines, heads: Mapping[int, str]) -> Verification:
-    """Verify a copy. Its lines are read twice: first for the hash that they start from."""
+    """Verify a copy. Its lines are read twice, first to find the hash before the first record."""
     return Verifier(after=_before(map(_row, lines())), heads=heads).verify(map(_row, lines()))
 
 

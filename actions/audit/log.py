@@ -47,9 +47,9 @@ _ORIGIN: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 @contextmanager
 def coming_from(origin: Origin) -> Iterator[None]:
-    """Add the origin to every audit record of this person that is written inside the block.
+    """Add the origin to every audit record of this person that the block writes.
 
-    The entry of the call sets it once, so that no write below can omit it.
+    The entry point of a call sets it once, so that no write can omit it.
     """
     token = _ORIGIN.set(origin)
     try:
@@ -110,7 +110,7 @@ def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Ve
 
 
 def last_checkpoint(connection: Connection, earlier: Checkpoint | None) -> Checkpoint | None:
-    """The chain's last record. None if `earlier`, once the last, was removed or changed."""
+    """The chain's last record. None if the `earlier` last record was removed or changed."""
     head = connection.execute(select(audit_head)).one()
     if earlier is not None and earlier.seq >= head.pruned:
         query = select(audit.c.hash).where(audit.c.seq == earlier.seq)

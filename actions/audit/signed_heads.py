@@ -89,9 +89,9 @@ def read_heads(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Mapping[
 
 
 def read_newest_head(archive: Archive, keys: Collection[Ed25519PublicKey]) -> Checkpoint | None:
-    """The newest head signed by one of the keys; None if none of the newest heads is.
+    """The newest head that one of the keys signed.
 
-    Raises ArchiveError.
+    None if the keys signed none of the newest heads. Raises ArchiveError.
     """
     for number in reversed(list_numbers(archive)[-_READ_MOST:]):
         with suppress(UnsignedError):

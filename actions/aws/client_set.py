@@ -1,4 +1,4 @@
-"""The AWS clients as the rest of the program takes them; this module does not load boto3."""
+"""The AWS clients that all other modules use; this module does not load boto3."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +22,8 @@ _run: ContextVar[str] = ContextVar("run", default="")
 class Aws:
     """Clients made once at start-up.
 
-    Those named `_once` make exactly one attempt: botocore repeats a call after a read time-out,
-    which reboots a host twice.
+    Clients named `_once` make exactly one attempt. The other clients repeat a call after a read
+    time-out; a repeated call could reboot the host twice.
     """
 
     ec2: "EC2Client"

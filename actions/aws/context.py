@@ -48,8 +48,8 @@ def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str] | None:
     """A sentence for each change that others made to this resource in the last 15 minutes.
 
     From CloudTrail; calls by this service and by AWS itself are left out. CloudTrail shows events
-    minutes late, so an empty list proves nothing. None where it has more events than 200 without
-    such a change. Raises botocore's errors.
+    minutes late, so an empty list proves nothing. None if the newest 200 events have no such change
+    and more events follow. Raises botocore's errors.
     """
     query: LookupEventsRequestTypeDef = {
         "LookupAttributes": [{"AttributeKey": "ResourceName", "AttributeValue": name}],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
-# The region that the name of a zone begins with, that of a Local Zone as well ("us-west-2-lax-1a").
+# The region at the start of the name of a zone or a Local Zone ("us-west-2-lax-1a").
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
 # Actions change only instances and groups whose tag has the value "true".
 OPT_IN_TAG = "smartcloudops:remediate"
@@ -66,7 +66,7 @@ class Instance:
 class Member:
     """An instance as its group sees it; `version` is the version of its launch template.
 
-    `protected`: its group may not choose it when it scales in.
+    `protected`: the group may not terminate it in a scale-in.
     """
 
     id: str
@@ -108,7 +108,10 @@ class Group:
 
 
 def _labels(tags: Mapping[str, str], **known: str) -> Mapping[str, str]:
-    """A tag is named as by EC2's service discovery: `tag_`, other characters as underscores."""
+    """The tags as labels, named as Prometheus' EC2 service discovery names them.
+
+    `tag_` is put before a tag's key, and characters that a label cannot have become underscores.
+    """
     by_tag = {f"tag_{re.sub(r'[^A-Za-z0-9_]', '_', key)}": value for key, value in tags.items()}
     return {name: value for name, value in (by_tag | known).items() if value}
 

@@ -69,5 +69,5 @@ CATALOG: Mapping[str, Action] = MappingProxyType({action.name: action for action
 
 
 def find_action(name: str) -> Action:
-    """The action that a record names; a RetiredAction where the catalogue no longer has it."""
+    """The action of this name; a RetiredAction where the catalogue no longer has it."""
     return CATALOG.get(name) or RetiredAction(name)

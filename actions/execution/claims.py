@@ -94,7 +94,7 @@ def _why_over_limit(connection: Connection, request: ClaimRequest, now: float) -
 
 
 def _upsert(connection: Connection, request: ClaimRequest, now: float) -> int | None:
-    """The new fence; None where another run holds the target, or its cooldown is not over."""
+    """The new fence; None if another run holds the target, or the target is in its cooldown."""
     until = now + request.cooldown_s
     values = {"run_id": request.run_id, "claimed_at": now, "cooldown_until": until, "held": True}
     own = claims.c.run_id == request.run_id
@@ -131,8 +131,8 @@ def why_lost(
 
 
 def _why_paused(connection: Connection, *, reverses: bool, lock: bool = False) -> Refusal | None:
-    """The refusal by the kill switch; a rollback is stopped by a pause of everything alone."""
-    # A rollback locks the switch as well: that lock serialises claims.
+    """The refusal by the kill switch; only a pause of everything stops a rollback."""
+    # A rollback locks the switch as well, because this lock serialises claims.
     paused = kill_switch.read_paused(connection, lock=lock)
     if reverses:
         paused = kill_switch.stops_everything(connection)
@@ -160,7 +160,7 @@ def list_active(
 
 
 def clear_cooldown(connection: Connection, target: str, now: float) -> bool:
-    """End a target's cooldown; False where it has none, or a run holds the target."""
+    """End a target's cooldown; False if the target has none, or if a run holds the target."""
     statement = update(claims).where(
         claims.c.target == target, claims.c.held.is_(False), claims.c.cooldown_until > now
     )

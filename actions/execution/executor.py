@@ -1,7 +1,7 @@
 """Executes one step effectively once, with each record on disk before the next.
 
-The records are claim, intent, call and outcome. After a crash `execute`, called again, continues
-from the last: before the call it starts over, after the call the action's `read_back` asks AWS what
+The records are claim, intent, call and outcome. After a crash `execute` is called again. If no call
+can have been sent, the step starts over; otherwise the action's `read_back` reads from AWS what
 happened. An outcome that cannot be known is `unknown`; then only an idempotent action is called
 again.
 """
@@ -31,7 +31,7 @@ from actions.refusal import Refusal
 # Returns the scopes of a target in a group, or None.
 RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
 
-# A call connects and is answered within this time: a younger call may still arrive at AWS.
+# A call is answered or fails within this time; until then a lost call may still arrive at AWS.
 _MAY_ARRIVE_S = 15.0
 # The fence of a step without a claim; fences of claims start at 1.
 _NO_FENCE = 0
@@ -41,8 +41,8 @@ _NO_FENCE = 0
 class Executor:
     """Executes steps; `begin` opens a write transaction, `clock` gives epoch seconds.
 
-    `begin`, and `check`, which runs right before the call, raise where this process may no longer
-    act; another process then continues the step. `forbids` returns the refusal by people's latest
+    `check` runs right before the call. `begin` and `check` raise if this process may no longer act;
+    another process then continues the step. `forbids` returns the refusal by people's latest
     orders: it runs in the transaction of the claim, and again in the one right before the call.
     `recent_scopes` returns recently read scopes, or None.
     """
@@ -88,7 +88,7 @@ class Executor:
         return self._settle(intent, *self._settle_after_crash(step, intent))
 
     def _prepare(self, step: Step) -> Intent | Refusal:
-        """Claim the target and observe it: returns the intent, settled where no call is needed."""
+        """Claim and observe the target. Returns the intent, settled if no call is needed."""
         fence = self._claim(step)
         if isinstance(fence, Refusal):
             return fence
@@ -154,7 +154,7 @@ class Executor:
         return read_scopes(self.aws, step.target, step.group, step.bounds)
 
     def _check_unchanged(self, step: Step) -> None:
-        """Raises NotActionableError where a person changed the result of the step to reverse."""
+        """Raises NotActionableError if a person has since changed what the step to reverse did."""
         reverses = step.reverses
         if reverses is not None and not reverses.action.unchanged_since(self.call(reverses.intent)):
             raise NotActionableError(
@@ -213,7 +213,7 @@ class Executor:
         return self._settle(intent, result, error)
 
     def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
-        """The result of a call whose sender has died; a young call may still arrive at AWS."""
+        """The result of a call whose sender crashed; a recent call may still arrive at AWS."""
         result, error = self._read_back(step, intent, "no answer was recorded")
         young = self.clock() - (intent.dispatched_at or 0.0) < _MAY_ARRIVE_S
         if result.outcome is Outcome.FAILED and young:
@@ -237,7 +237,7 @@ class Executor:
         return CallResult(Outcome.CHANGED, created), None
 
     def _refused(self, step: Step, intent: Intent, why: str) -> tuple[CallResult, str | None]:
-        """The result of a refused call: it changed nothing, but an earlier attempt may have."""
+        """The result of a refused call, which changed nothing; an earlier attempt may have."""
         if step.action.idempotent:
             return self._read_back(step, intent, why)
         return CallResult(Outcome.FAILED), why

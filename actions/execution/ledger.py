@@ -64,7 +64,7 @@ def intents_by_run(
 
 
 def dispatched_to(connection: Connection, targets: Sequence[str], since: float) -> Sequence[Intent]:
-    """Steps that were sent to AWS for these targets since `since` and not refused; latest first."""
+    """Steps on these targets that were sent to AWS since `since` and did not fail; latest first."""
     query = select(intents).where(
         intents.c.target.in_(targets),
         intents.c.dispatched_at >= since,
@@ -85,7 +85,7 @@ def sent_since(connection: Connection, since: float) -> Sequence[Intent]:
 
 
 def record(connection: Connection, *stages: Intent) -> None:
-    """Store a new step at the last of these stages, with an audit record for each stage."""
+    """Store a new step in the last of these stages, with an audit record for each stage."""
     intent = stages[-1]
     connection.execute(insert(intents).values(vars(intent)))
     log.append(connection, intent.dispatched_at or intent.started_at, *map(_event, stages))

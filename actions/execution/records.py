@@ -59,8 +59,8 @@ class Bounds:
 class Scope:
     """Instances that are counted together: of a group, of one of its zones, of a target group.
 
-    `out` are members that AWS does not count as serving. At most `limit` may be out after an act,
-    and at least `floor` must serve.
+    `out` has the members that AWS does not count as serving. After an act at most `limit` members
+    may be out, and at least `floor` must serve.
     """
 
     name: str
@@ -75,8 +75,8 @@ class ClaimRequest:
     """The target that a run wants to claim, and the limits of the claim.
 
     No other run may hold one of `must_be_free`. `counts`: the rate limits and the circuit breaker
-    apply. `scopes` are the scopes in which the target would be out of service. A pause does not
-    refuse a claim that `reverses` a step, a pause of everything does.
+    apply. `scopes` are the scopes in which the target would be out of service. Only a pause of
+    everything refuses a claim that `reverses` a step.
     """
 
     run_id: str
@@ -93,5 +93,5 @@ class ClaimRequest:
 
 
 def share(percent: float, size: int) -> int:
-    """The percentage of `size` instances, and never less than one."""
+    """The number that `percent` of `size` instances makes, rounded down, but at least one."""
     return max(1, int(size * percent / 100))

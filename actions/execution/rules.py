@@ -132,7 +132,7 @@ def require_within_rates(attempts: Attempts | None, rates: Rates) -> Refusal | N
 def require_breaker_closed(
     breaker: Breaker | None, run_id: str | None, now: float
 ) -> Refusal | None:
-    """The breaker must be closed, or half open with this run as its trial, or with none yet.
+    """The breaker must be closed, or half open with this run as its trial or without a trial yet.
 
     ## breaker_open
 
@@ -161,7 +161,7 @@ def require_disruption_budget(
     reserved: Mapping[str, frozenset[str]] | None,
     target: str,
 ) -> Refusal | None:
-    r"""The target may leave service in all scopes; `reserved` has other runs' targets by scope.
+    r"""Every scope must be able to spare the target; `reserved` has other runs' targets by scope.
 
     ## blast_radius
 

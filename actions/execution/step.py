@@ -22,8 +22,8 @@ class Step:
     """A step; `index` counts those of its run from 0, `group` is empty for a target without one.
 
     No other run may hold one of `must_be_free`: an instance's group, a group's instances. No limit
-    applies to a step that `reverses` another one: a rollback must not be stopped by them. A step
-    without `counts` uses up no rate limit: it belongs to a step that has it. A step that
+    applies to a step that `reverses` another one, because no limit may stop a rollback. A step
+    without `counts` uses up no rate limit: it belongs to another step, which counts. A step that
     `escalates` calls people: it needs no claim, and only a pause of everything stops it.
     """
 

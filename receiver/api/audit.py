@@ -95,5 +95,5 @@ def verify(request: Request) -> dict[str, Any]:
     try:
         return asdict(parts.head_signer.verify())
     except (ArchiveError, KeyFileError) as error:
-        _log.error("audit_heads_read_failed", why=str(error))
+        _log.error("audit_heads_read_failed", reason=str(error))
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, HEADS_UNREADABLE) from None

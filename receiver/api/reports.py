@@ -86,5 +86,5 @@ def _verify(parts: Parts) -> tuple[Verification | None, str]:
     try:
         return parts.head_signer.verify(), ""
     except (ArchiveError, KeyFileError) as error:
-        _log.error("audit_heads_read_failed", why=str(error))
+        _log.error("audit_heads_read_failed", reason=str(error))
         return None, HEADS_UNREADABLE

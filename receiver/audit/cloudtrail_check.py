@@ -63,6 +63,6 @@ class CloudTrailCheck:
             _log.error(
                 "reconciliation_finding",
                 kind=str(finding.kind),
-                what=finding.what,
+                finding=finding.what,
                 run=finding.run_id,
             )

@@ -1,4 +1,4 @@
-"""Audits the configuration at each start, and each change to it, tokens included.
+"""Audits the configuration and its tokens: in full at each start, then every change.
 
 A value that may be a secret (text, address, path) is recorded as set, without the value.
 """

@@ -17,7 +17,7 @@ from receiver.runtime.periodic import Periodic
 from receiver.settings import Settings
 
 _log = structlog.get_logger()
-# A rewrite of records after the last signed head is not detected: at most 5 minutes of them.
+# A rewrite of records after the last signed head (at most 5 minutes of them) is not detected.
 _INTERVAL_S = 300.0
 
 

@@ -7,7 +7,7 @@ from receiver.metrics import start_at_zero
 
 
 class HeadMetrics:
-    """Signed heads of the audit chain."""
+    """Metrics of the signed heads of the audit chain."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.anchored = Gauge(
@@ -23,7 +23,7 @@ class HeadMetrics:
 
 
 class ReconcileMetrics:
-    """The comparison of the ledger with CloudTrail."""
+    """Metrics of the comparison of the ledger with CloudTrail."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.findings = Gauge(

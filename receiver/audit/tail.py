@@ -39,7 +39,7 @@ class Record:
 
 @dataclass
 class AuditTail:
-    """Calls `on_record` with each record of `events`, and `on_idle` after each handful of them.
+    """Calls `on_record` with each record of `events`, and `on_idle` after each batch of records.
 
     `on_record` gets the connection of the transaction that moves the position.
     """
@@ -84,7 +84,7 @@ class AuditTail:
         except SQLAlchemyError:
             raise
         except Exception:
-            # One record that cannot be handled must not keep back those after it.
+            # A record that cannot be handled must not block the records after it.
             _logger.exception("audit_record_failed", name=self.name, seq=record.seq)
             with self.database.write() as connection:
                 self._claim(connection, record.seq)

@@ -53,7 +53,7 @@ def require_no_observe(overrides: Sequence[Override]) -> Refusal | None:
 def require_armed(
     arming: ArmedMode | None, playbook: str, target: str, *, approved: bool
 ) -> Refusal | None:
-    """The arming must allow the step on this target, with a person's approval or without.
+    """The arming must allow the step on this target, at least with a person's approval.
 
     ## disarmed
 

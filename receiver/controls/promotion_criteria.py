@@ -20,9 +20,9 @@ _LEVEL = {mode: level for level, mode in enumerate(Mode)}
 class Figures:
     """Counts of the runs for which this version of the playbook `planned` a step; no dry runs.
 
-    The runs were received at `since` (epoch seconds; None means all) or later. `recovered` runs are
-    verified by metrics, `failed` include rolled back runs, `denied` are plans that a person denied;
-    `right` and `wrong` are people's feedback.
+    The runs were received at `since` (epoch seconds; None means all) or later. `recovered` counts
+    recoveries that metrics verified, `failed` includes runs that were rolled back, `denied` counts
+    plans that a person denied; `right` and `wrong` count people's feedback.
     """
 
     since: float | None

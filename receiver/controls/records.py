@@ -19,7 +19,7 @@ class Arming:
     """The latest arming of a playbook for a service, by a person or the breaker.
 
     The mode `observe` means disarmed. The arming applies only to the playbook with this `digest`.
-    Both in epoch seconds: `since` is when this mode began, `at` when the record was last written.
+    `since` is the start of this mode, `at` the last write of the record, both in epoch seconds.
     `figures` justified the arming; `despite` lists the shortfalls that a person overruled.
     """
 
@@ -90,7 +90,7 @@ class Effect(StrEnum):
     OBSERVE = "observe"
 
 
-# The values of each label: those of the alert, and those of its target in AWS.
+# By label, its values in the alert and on the alert's target in AWS.
 Identity = Mapping[str, Collection[str]]
 
 
@@ -107,7 +107,7 @@ def identity_of(*labels: Mapping[str, str]) -> Identity:
 class Override:
     """Applies to alerts that all matchers match, from `starts_at` to `ends_at` (epoch seconds).
 
-    A matcher may match the alert's labels, or those of its target in AWS.
+    A matcher may match a label of the alert, or of the alert's target in AWS.
     """
 
     id: str

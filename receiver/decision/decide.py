@@ -20,7 +20,8 @@ from receiver.decision.model import (
 from receiver.runs.model import GuardResult
 from receiver.settings import Mode
 
-# After a refusal that is not lasting, a repeat of the alert is decided again after this time.
+# Time from a refusal until the alert's next repeat may be decided again, unless nothing can lift
+# the refusal.
 RETRY_AFTER_S = 60.0
 
 
@@ -37,7 +38,7 @@ def decide(inputs: GuardInput) -> Decision:
 
 
 def _limit_by_mode(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> Decision:
-    """Act, ask or observe, by the lowest mode of service, playbook and people."""
+    """Act, ask or observe: the lowest mode that the service, the playbook or a person sets."""
     snapshot, request = inputs.snapshot, inputs.trigger.request
     limits = [(snapshot.mode, "the service"), (plan.playbook.mode, "the playbook")]
     limits += override_modes(inputs.overrides or ())
@@ -69,10 +70,10 @@ def _check_approval(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) ->
 
     ## plan_changed
 
-    A person approved a plan, but the playbook, the instance or the group has changed since, and
-    with it the plan. Compare the run's `plan` with the approval in its audit
+    After a person approved the plan, the playbook, the instance or the group changed, so the
+    approved plan is out of date. Compare the run's `plan` with the approval in its audit
     (`/api/v1/audit?run=…`).
-    **To lift it:** approve the new plan, which the alert's next repeat makes.
+    **To lift it:** wait for the alert's next repeat, which makes a new plan, and approve that plan.
     """
     approval = inputs.snapshot.approval
     if approval is None:

@@ -59,7 +59,7 @@ def choose(inputs: GuardInput) -> Plan | Refusal:
 
 
 def chosen_plan(inputs: GuardInput) -> Plan:
-    """As `choose`, for guards after `step`, which refuses if there is no plan."""
+    """The plan of `choose`, for guards after `step`: that guard refuses a run without a plan."""
     match choose(inputs):
         case Plan() as plan:
             return plan
@@ -154,7 +154,7 @@ def _group_facts(inputs: GuardInput) -> GroupFacts:
 
 
 def _in_common(asg: Group | None, alerting: frozenset[str] | None, name: str) -> bool | None:
-    """Whether several instances alert, all of one zone or version, and some of others do not."""
+    """Whether exactly the instances of one zone (or version) alert: several, and not all."""
     if asg is None or alerting is None:
         return None
     members = asg.members.values()

@@ -111,8 +111,8 @@ class Plan:
     """The planned step.
 
     `instance_id` and `group` come from the alert, and are empty if it names none; `members` are the
-    ids of the group's instances. Overrides match `identity`. `basis` are the facts about the target
-    on which the plan rests: another basis makes another plan.
+    ids of the group's instances. Overrides match `identity`. `basis` has the facts about the target
+    on which the plan rests; if they change, so does the plan.
     """
 
     playbook: Playbook
@@ -161,7 +161,7 @@ class Observe:
 
 @dataclass(frozen=True, kw_only=True)
 class Refuse:
-    """Do nothing; a repeat of the alert is decided again at `retry_at`, None for never.
+    """Do nothing. From `retry_at` on, a repeat of the alert is decided again; None means never.
 
     `caused_by` is the run whose action caused the alert.
     """

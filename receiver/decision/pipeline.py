@@ -98,7 +98,7 @@ class GroupDecision:
         read = self._snapshot or self._begin()
         result = self._decide(self._subjects[run.id], read)
         if isinstance(result.decision, Act):
-            # The snapshot lacks this action.
+            # Later decisions need a snapshot that includes this action.
             self._snapshot = None
         return result
 
@@ -145,7 +145,7 @@ class GroupDecision:
         return replace(_result(subject, inputs, decide(inputs)), evidence=evidence)
 
     def _read_metrics(self, subject: Subject, now: float) -> tuple[Evidence | None, _Findings]:
-        """The findings on the target, with the evidence if this call read it."""
+        """The findings on the target, and the evidence; None if an earlier decision read it."""
         playbook, target, pipeline = subject.playbook, subject.target, self.pipeline
         alertname = subject.run.labels.get("alertname", "")
         key, evidence = (target, playbook.name, alertname), None

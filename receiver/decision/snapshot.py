@@ -48,7 +48,7 @@ class Subject:
 
     @property
     def playbook(self) -> Playbook:
-        """The only one: `PLAIN` refuses all other runs."""
+        """The run's playbook: `PLAIN` refuses a run without exactly one."""
         return self.playbooks[0]
 
     @property
@@ -83,7 +83,7 @@ class _Records:
 class SnapshotReader:
     """Reads snapshots; an unreadable fact is None, never an exception.
 
-    `resolved` gives those of some runs whose alerts have resolved, `episodes` their episodes.
+    For run ids, `resolved` returns those whose alerts have resolved, `episodes` the episodes by id.
     """
 
     database: Database
@@ -95,7 +95,7 @@ class SnapshotReader:
     resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: ()
 
     def begin(self, subjects: Sequence[Subject], now: float) -> "GroupSnapshot":
-        """Nothing is read yet; `now` is in epoch seconds."""
+        """The snapshot at `now` (epoch seconds); each part is read when it is first needed."""
         read = [subject for subject in subjects if len(subject.playbooks) == 1 and subject.names]
         return GroupSnapshot(reader=self, subjects=read, now=now, aws=self.aws.begin(now))
 

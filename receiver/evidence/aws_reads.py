@@ -25,8 +25,8 @@ _EVENTS_LAST_S = 30.0
 class AwsReads:
     """Reads AWS; with `trail`, also CloudTrail.
 
-    `on_unreadable` is called for each read that fails, except for a `guess`, which a decision may
-    not need.
+    `on_unreadable` is called for each failed read, unless it is a `guess`: a read that the decision
+    may turn out not to need.
     """
 
     aws: Aws

@@ -38,8 +38,8 @@ class AwsState:
 class AwsReader(AwsReads):
     """Reads AWS on `pool`. A failed read gives None, never an exception.
 
-    `target_groups` has the ARNs at a group's last read: the health of these target groups is read
-    in parallel with the group, which shows whether it still has them.
+    `target_groups` has the ARNs from the last read of each group. Their health is read in parallel
+    with the group, whose answer shows whether they are still its target groups.
     """
 
     pool: Executor
@@ -47,13 +47,13 @@ class AwsReader(AwsReads):
     target_groups: BoundedCache[str, tuple[str, ...]] = field(
         default_factory=BoundedCache, init=False
     )
-    # Scopes by target, group and bounds, with when their first query began.
+    # Scopes by target, group and bounds, with the time of their first query.
     _scopes: BoundedCache[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
         default_factory=BoundedCache, init=False
     )
 
     def begin(self, now: float) -> "AwsReadings":
-        """Nothing is read yet; `now` is in epoch seconds."""
+        """The readings at `now` (epoch seconds); each is made when it is first needed."""
         return AwsReadings(reader=self, now=now)
 
     def keep_scopes(
@@ -199,7 +199,7 @@ class AwsReadings:
         if any(health[arn] is None for arn in guessed or () if arn in health) or (
             guessed is not None and refreshes.result() is None
         ):
-            # These reads were guesses until the group showed that the decision needs them.
+            # Counted as failed only now: the group shows that the decision needs these reads.
             reader.on_unreadable(Source.AWS)
         return _GroupState(asg=asg, health=health, refreshes=refreshes.result())
 

@@ -43,7 +43,7 @@ class PastMetrics:
         return young and self.has_history(at, roles)
 
     def has_history(self, at: float, roles: Collection[str]) -> bool:
-        """Whether its weeks are those that a query now would read."""
+        """Whether a query now would read the same weeks."""
         same_week = self.history_end == end_of_history(at)
         return same_week and self.weekly_roles == weekly_roles(roles)
 
@@ -64,8 +64,8 @@ class MetricsReader:
     def gather(self, target: Target, at: float, roles: Collection[str] = ()) -> Evidence:
         """The metrics of an alert's target up to `at`, and nothing later.
 
-        It has a week of all roles, and a second week of roles that show a weekly job: the alert's
-        own `roles` and a few more. With a usable prefetched past, only the present is queried.
+        They are a week of all roles, and a second week of those roles that show a weekly job: the
+        alert's `roles` and a few more. With a usable prefetched past, only the present is queried.
 
         Never raises: a query without an answer is None, with a line in `problems`.
         """

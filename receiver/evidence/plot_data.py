@@ -14,7 +14,7 @@ from receiver.runtime.rfc3339 import DAY_S
 _ROLES_MAX, _PEERS_MAX = 3, 12
 _SINCE_S, _UNTIL_S = 1_800.0, 1_800.0
 _POINTS_MAX, _PEER_POINTS_MAX = 90, 31
-# The usual band has a point every five minutes, from the values within 15 minutes of it.
+# Each point of the usual band is made of values within 15 minutes; points are 5 minutes apart.
 _SLOT_S, _AROUND_S = 300, 900.0
 # Left out of the usual band: the last two hours may show the incident itself.
 _RECENT_S = 7_200.0
@@ -27,9 +27,9 @@ def plot_series(
 ) -> list[dict[str, Any]]:
     """A plot's series for each metric of the verdict's reasons, then of the alert's `roles`.
 
-    `own` is `[[seconds, value], ...]`, `siblings` a list of the same of the peers, and `usual`
+    `own` is `[[seconds, value], ...]`; `siblings` has one such list for each peer. `usual` is
     `[[seconds, low, middle, high], ...]`: the 10th, 50th and 90th percentile of the values at this
-    time of day on the days before.
+    time of day on earlier days.
     """
     reasons = [reason.role for reason in verdict.contributions] if verdict else []
     recent = evidence.recent or {}

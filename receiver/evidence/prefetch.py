@@ -19,7 +19,7 @@ from receiver.runtime.periodic import Periodic
 _log = structlog.get_logger()
 _PENDING = 'ALERTS{alertstate="pending",instance_id!=""}'
 _INTERVAL_S = 2.0
-# The past of a pending target is read again, and dropped, after these times.
+# Seconds until a pending target's past is read again, and until it is dropped.
 _READ_AGAIN_S, _DROP_AFTER_S = 20.0, 300.0
 # More pending targets than this are a storm: no prefetch then adds load to Prometheus.
 _TARGETS_MAX = 16
@@ -81,7 +81,7 @@ class Prefetcher:
         try:
             samples = self.reader.prometheus.instant_query(_PENDING, at=now)
         except PrometheusError as error:
-            _log.debug("pending_query_failed", why=str(error))
+            _log.debug("pending_query_failed", reason=str(error))
             return {}
         pending = {
             sample.labels["instance_id"]: sample.labels

@@ -57,7 +57,9 @@ def _connections_max(settings: Settings) -> int:
     if files == resource.RLIM_INFINITY or files - _OTHER_FILES >= most:
         return most
     fewer = max(1, files - _OTHER_FILES)
-    _log.warning("connection_limit_lowered", limit=fewer, open_files_limit=files, configured=most)
+    _log.warning(
+        "connection_limit_lowered", limit=fewer, open_files_limit=files, max_connections=most
+    )
     return fewer
 
 

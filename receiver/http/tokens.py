@@ -33,8 +33,8 @@ from actions.atomic_file import write_atomically
 _log = structlog.get_logger()
 # Seconds for which a revoked token may still be accepted.
 _CHECK_INTERVAL_S = 1.0
-# People's tokens stay valid this long while the file is unreadable, since it may revoke one. Enough
-# time to replace the file by hand.
+# While the file is unreadable, people's tokens stay valid only this long, because the unread file
+# may revoke one. This is enough time to replace the file by hand.
 PEOPLE_GRACE_S = 300.0
 
 
@@ -81,9 +81,9 @@ class TokensError(Exception):
 class Tokens:
     """The valid tokens. With a `path`, the file is read again soon after a change.
 
-    While the file is unusable, the last tokens stay valid: for deliveries without limit, so that a
-    damaged file does not refuse Alertmanager, for people during `PEOPLE_GRACE_S`. `clock` gives
-    epoch seconds, `monotonic` seconds of a clock that nobody sets.
+    While the file is unusable, the last tokens read stay valid: for people during `PEOPLE_GRACE_S`,
+    for deliveries without limit, so that a damaged file stops no alert. `clock` gives epoch
+    seconds, `monotonic` seconds of a clock that nobody sets.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Tokens:
         except TokensError as error:
             # Tried again until it succeeds, because the unread change may be a revocation.
             if state != self._failed_state or not self.unreadable:
-                _log.error("tokens_read_failed", why=str(error), people_until_s=PEOPLE_GRACE_S)
+                _log.error("tokens_read_failed", reason=str(error), grace_s=PEOPLE_GRACE_S)
             self._failed_state = state
             if self._unreadable_since is None:
                 self._unreadable_since = self._checked_at

@@ -101,7 +101,7 @@ class Notifier:
             self.metrics.notifications.labels(message.kind, "sent").inc()
             return True
         attempt = message.attempts + 1
-        _log.error("notification_failed", to=tags, reason=delivery.failures, attempt=attempt)
+        _log.error("notification_failed", tags=tags, reason=delivery.failures, attempt=attempt)
         if attempt == _FAILED_AFTER:
             self.metrics.notifications.labels(message.kind, "failed").inc()
         later = now + min(_BACKOFF_S * 4**message.attempts, _BACKOFF_MAX_S)
@@ -121,7 +121,7 @@ class Notifier:
         tags = [*map(str, sorted(counts)), ALL]
         delivery = self.announce(tags, "SmartCloudOps: similar notifications", text, ())
         if delivery.failures:
-            _log.error("notification_failed", to=tags, reason=delivery.failures)
+            _log.error("notification_failed", tags=tags, reason=delivery.failures)
             return
         with self.database.write() as connection:
             outbox.mark_sent(connection, [message.id for message in held], now)

@@ -13,7 +13,7 @@ from receiver.runs.model import Approval, FeedbackMark, Run
 
 
 class FeedbackSource(StrEnum):
-    """The source of feedback; a mark was given after the run's end, with its outcome known."""
+    """The source of feedback; a mark is given after the run's end, when its outcome is known."""
 
     MARK = "mark"
     APPROVAL = "approval"

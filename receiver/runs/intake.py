@@ -44,8 +44,8 @@ def insert_manual(
 ) -> Run:
     """Insert the run that a person requested, with its audit record.
 
-    `labels` replace those of an alert. The dispatcher does not take the run before `not_before`
-    (epoch seconds).
+    `labels` take the place of an alert's labels. The dispatcher does not take the run before
+    `not_before` (epoch seconds).
     """
     run_id = str(ULID())
     alert = Alert(
@@ -118,7 +118,10 @@ def target_of(alert: Alert) -> Mapping[str, str | None]:
 
 
 def _lane(queued: QueuedAlert) -> str:
-    """The lane, whose runs are decided in sequence: the group, or a share of alerts without one."""
+    """The group, or one of the lanes that alerts without a group share.
+
+    The runs of a lane are decided in sequence.
+    """
     asg = queued.alert.labels.get("asg", "")
     # Another form of text may contain characters that PostgreSQL cannot store.
     group = asg if GROUP_NAME.fullmatch(asg) else ""

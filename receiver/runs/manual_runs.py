@@ -14,7 +14,7 @@ from receiver.playbooks.schema import Playbook
 from receiver.runs import intake
 from receiver.runs.model import Run, RunRequest
 
-# The caller decides a dry run; if it crashes, the dispatcher does so after these seconds.
+# The request decides a dry run; after a crash the dispatcher decides it, after these seconds.
 _DRY_RUN_RESERVED_S = 60.0
 
 
@@ -24,7 +24,7 @@ class NotPossibleError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ManualRuns:
-    """Starts runs; `decide_sync` decides a run before it returns, `wake` has the dispatcher do so.
+    """Starts runs; `decide_sync` decides a run while the caller waits; `wake` wakes the dispatcher.
 
     `clock` gives epoch seconds.
     """

@@ -146,7 +146,7 @@ class FeedbackMark:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """The end of a run after its steps `roll_back` are rolled back and people are called.
+    """The end of a run, after the rollback of its steps `roll_back`, and after any escalation.
 
     A person must solve the `problems` of the rollback. `unreached` are the escalation steps that
     reached nobody.

@@ -29,10 +29,10 @@ def pending(
     now: float,
     limit: int,
 ) -> Sequence[Run]:
-    """Undecided runs of one lane, that of the most severe run and, among equals, the newest.
+    """Undecided runs of one lane: the lane of the most severe, then newest, run.
 
-    Within the lane the most severe come first, then the newest. Lanes that are `busy` and runs
-    that are `resting` are left out.
+    The most severe runs come first, the newest of them before older ones. `busy` lanes and
+    `resting` runs are left out.
     """
     order = (runs.c.priority, runs.c.received_at.desc())
     due = (
@@ -80,9 +80,9 @@ def existing_ids(connection: Connection, run_ids: Sequence[str]) -> frozenset[st
 def alerting_instances(connection: Connection, group: str, since: float) -> Mapping[str, str]:
     """Instances of the group with an alert since `since` (epoch seconds), by run.
 
-    Runs with a refuted verdict are left out. Returns at most as many as show a storm in the largest
-    group. The newest alert of each instance comes before any second one, so that one instance with
-    many alerts does not displace the others.
+    Runs with a refuted verdict are left out. The number of runs returned is bounded by what shows a
+    storm in the largest group. The newest alert of every instance comes first, so that one instance
+    with many alerts does not displace the others.
     """
     newest_first = runs.c.received_at.desc()
     place = func.row_number().over(partition_by=runs.c.target, order_by=newest_first)
@@ -114,7 +114,7 @@ def count(connection: Connection, states: Collection[State]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class InFlightCount:
-    """The number of a playbook's runs in a state; `since` is the oldest of their last changes."""
+    """The number of a playbook's runs in a state; none of them was changed before `since`."""
 
     playbook: str | None
     state: State
@@ -144,7 +144,7 @@ def count_in_flight(connection: Connection) -> Sequence[InFlightCount]:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFilter:
-    """A filter of runs; `target` is that of the alert or of a step. None means any."""
+    """A filter of runs; `target` is the alert's target or a step's. None means any."""
 
     state: State | None = None
     playbook: str | None = None

@@ -47,7 +47,7 @@ def move(
 def move_all(
     connection: Connection, transitions: Sequence[Transition], now: float
 ) -> Sequence[Transition]:
-    """As `move` for each. Returns the transitions that were made."""
+    """Make each transition as `move` does. Returns those that were made."""
     made = [transition for transition in transitions if _update(connection, transition, now)]
     claims.release(
         connection, *(transition.run.id for transition in made if transition.state.ended)

@@ -61,7 +61,7 @@ def refuse(deliveries: Sequence[Delivery], reason: str) -> None:
 
 
 def log_stored(deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> None:
-    """Log one line for each transaction: one for each delivery would cost more than storing it."""
+    """Log one line for each transaction, because one for each delivery would cost too much."""
     if not deliveries:
         return
     _log.info(

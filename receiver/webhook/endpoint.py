@@ -138,7 +138,7 @@ class Deliveries:
 def _error_response(error: Exception, request_id: str) -> Response:
     """The response to any error; Alertmanager retries after a 5xx."""
     if isinstance(error, HTTPException):
-        _log.warning("delivery_rejected", status=int(error.status_code), why=error.detail)
+        _log.warning("delivery_rejected", status=int(error.status_code), reason=error.detail)
         headers = dict(error.headers or {})
         return problem(error.status_code, error.detail, headers, request_id=request_id)
     return internal_error(error, PATH, request_id)
@@ -173,7 +173,7 @@ def _parse(body: bytes, now: float) -> tuple[Envelope, Sequence[Alert], int]:
     """Returns the envelope without raw alerts, the parsed alerts, and the number without labels."""
     envelope = payload.parse_envelope(body)
     parsed = [payload.parse_alert(raw, now) for raw in envelope.alerts]
-    # Frees the raw alerts, which take more memory than the parsed ones.
+    # The raw alerts take more memory than the parsed ones, so they are freed.
     envelope.alerts.clear()
     alerts = [alert for alert in parsed if alert is not None]
     return envelope, alerts, len(parsed) - len(alerts)

@@ -74,7 +74,7 @@ class QueuedAlert:
 
     @property
     def starts_at(self) -> float:
-        """When the alert began; without a usable time, when it was first seen."""
+        """The time the alert started; without a usable one, the time it was first seen."""
         return self.received_at if self.alert.starts_at is None else self.alert.starts_at
 
 

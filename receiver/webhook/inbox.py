@@ -34,7 +34,7 @@ from receiver.webhook.payload import Alert
 _logger = structlog.get_logger()
 # This many deliveries within these seconds are a storm.
 _STORM, _STORM_S = 50, 0.1
-# In a storm other work yields for at most this long, and checks at this interval.
+# In a storm other work waits at most this long, and checks at this interval for its end.
 _YIELD_S, _CHECK_S = 1.0, 0.02
 # The writer waits this long for a restarting database: less than Alertmanager waits for an answer.
 _RECONNECT_S, _RETRY_S = 8.0, 0.2
@@ -93,14 +93,17 @@ class Inbox:
     async def store(self, alerts: Sequence[Alert], now: float, *, request_id: str = "") -> Receipt:
         """Returns the receipt once the alerts are on disk.
 
-        Raises InboxUnavailableError where they could not be stored, or too many wait already.
+        Raises InboxUnavailableError if they could not be stored, or if too many alerts wait.
         """
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._put(Delivery(alerts, now, request_id, receipt))
         return await receipt
 
     def submit(self, alerts: Sequence[Alert], now: float) -> Future[Receipt]:
-        """As `store`, for threads: the future raises, and so does this call if too many wait."""
+        """As `store`, for threads.
+
+        If too many alerts wait, the call itself raises; any other error is raised by the future.
+        """
         receipt: Future[Receipt] = Future()
         self._put(Delivery(alerts, now, "", receipt))
         return receipt
@@ -189,7 +192,7 @@ class Inbox:
             episode = current.get(alert.key)
             starts_at = alert.starts_at
             if starts_at is None:
-                # It says nothing of a new beginning.
+                # Without a startsAt, the alert counts as a repeat of its open episode.
                 starts_at = delivery.at if episode is None else episode.starts_at
             new = episode is None or episode.closed(starts_at, delivery.at, self.gap_s)
             if not alert.firing:

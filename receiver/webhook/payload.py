@@ -65,9 +65,9 @@ _LEAST = 2
 class Alert:
     """One alert as sent. Labels and annotations are hostile data: compared, never executed.
 
-    `key` is a hash of the labels and decides which alert it is: a sender may choose any
-    `fingerprint`, which is only shown. `starts_at` is None without a usable time. `malformed` is
-    the reason why no playbook may take the alert.
+    `key`, a hash of the labels, identifies the alert. `fingerprint` is only shown, because a sender
+    may choose any. `starts_at` is None without a usable time. `malformed` is the reason why no
+    playbook may take the alert.
     """
 
     key: str
@@ -99,7 +99,7 @@ def parse_envelope(body: bytes) -> Envelope:
 
 
 def parse_alert(raw: object, received_at: float) -> Alert | None:
-    """Parse an alert of the envelope; None if it has no labels, which would identify it."""
+    """Parse an alert of the envelope; None without labels, because they identify the alert."""
     if not isinstance(raw, dict) or not isinstance(raw.get("labels"), dict):
         return None
     faults: list[str] = []
@@ -167,14 +167,14 @@ def _time(raw: Mapping[str, Any], name: str, faults: list[str]) -> float | None:
 
 
 def _key(labels: Mapping[str, str], *, malformed: bool) -> str:
-    """The identity of an alert; a malformed alert never has that of the alert it imitates.
+    """The identity of an alert; a malformed alert cannot have the identity of a well-formed one.
 
     Unlike Alertmanager's 64-bit FNV, nobody can find other labels with the same hash.
     """
     digest = hashlib.blake2b(digest_size=16, person=b"malformed" if malformed else b"")
     for name in sorted(labels):
         for part in (name, labels[name]):
-            # No UTF-8 has this byte: labels that differ are hashed as different bytes.
+            # This byte never occurs in UTF-8, so different labels are hashed as different bytes.
             digest.update(part.encode("utf-8", "surrogatepass") + b"\xff")
     return digest.hexdigest()
 

@@ -84,7 +84,9 @@ class Truncated:
                     TimeoutError,
                 ) as error:
                     _log.warning(
-                        "truncated_fetch_failed", error=type(error).__name__, why=str(error)[:200]
+                        "truncated_fetch_failed",
+                        error=type(error).__name__,
+                        reason=str(error)[:200],
                     )
                     time.sleep(_BACKOFF_S * 2**attempt)
                 else:

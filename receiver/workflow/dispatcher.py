@@ -1,6 +1,6 @@
 """Takes alerts out of the inbox and starts the decision on each.
 
-A decision only reads, so after a crash it is made again.
+A decision changes nothing, so it is simply made again after a crash.
 """
 
 import threading
@@ -29,12 +29,12 @@ from receiver.workflow.failures import Failures
 from receiver.workflow.phases import PhaseRunner
 
 _logger = structlog.get_logger()
-# Lanes that are decided concurrently, runs of a lane in one task, and the runs that end in one
-# transaction: other writers wait for it.
+# The number of lanes decided at once, of runs that one task decides, and of runs that end in one
+# transaction, for which other writers wait.
 _LANES = 16
 _LANE_BATCH = 1000
 _ENDINGS = 64
-# A task ends when its snapshot is this old: the next one takes the rest, and newer alerts.
+# A task ends when its snapshot is this old; the next task takes the remaining and newer runs.
 _SNAPSHOT_LASTS_S = 2.0
 _INBOX_BATCH = 200
 # Seconds between two polls: an alert that another receiver stored waits up to this long.
@@ -93,7 +93,7 @@ class Dispatcher:
 
     @contextmanager
     def _inserted(self) -> Iterator[Sequence[str]]:
-        """Insert runs for the most severe queued alerts, which leave the inbox at the end.
+        """Move the most severe alerts from the inbox to new runs.
 
         An alert that stays there after a crash has the id of its run, so it gets no second run.
         """
@@ -133,8 +133,8 @@ class Dispatcher:
     def dispatch(self) -> None:
         """Start decisions on pending runs in free lanes.
 
-        A lane decides one alert at a time: once the first one acts, most others are refused before
-        they need evidence.
+        A lane decides one alert at a time: once one run acts, most others are refused before they
+        need evidence.
         """
         self._busy = {lane: task for lane, task in self._busy.items() if not task.done()}
         while len(self._busy) < _LANES:
@@ -182,7 +182,7 @@ class Dispatcher:
             self._failures.rest((ending.run.id for ending in endings), _IDLE_S)
 
     def _decide(self, run: Run, group: GroupDecision) -> Transition | None:
-        """Decide. Returns the end of a run without a step; None if it acts or is decided again."""
+        """Decide. Returns the run's end if it takes no step; None if it goes on."""
         try:
             started = time.perf_counter()
             result = group.decide(run)

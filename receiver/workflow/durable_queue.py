@@ -26,8 +26,8 @@ _log = structlog.get_logger()
 _APPLICATION = "smartcloudops"
 _QUEUE = "runs"
 _WORKFLOW = "phase"
-# Pinned: by default DBOS derives it from the code, so that a new release would lose its phases in
-# flight.
+# Pinned, because DBOS derives the default from the code: a new release would then not find the
+# phases that an earlier one left.
 _VERSION = "1"
 _EXECUTOR = "local"
 # For phases that are due later, or that another receiver stored: an incident waits for neither.

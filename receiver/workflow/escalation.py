@@ -88,7 +88,7 @@ class Escalation:
                 run=run.id,
                 action=step.action.name,
                 error=result.error,
-                abandoned=last,
+                last_attempt=last,
             )
         self.step_runner.metrics.escalations.labels(outcome).inc()
         return outcome is EscalationOutcome.DELIVERED

@@ -13,7 +13,7 @@ from receiver.runs.model import Mark, State
 
 
 class EscalationOutcome(StrEnum):
-    """The outcome of one attempt to call people; an abandoned one is the last."""
+    """The outcome of one attempt to call people; after `abandoned` there is no other attempt."""
 
     DELIVERED = "delivered"
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""Checks right before a step's call whether people forbade it after the decision."""
+"""Checks, right before a step is sent, whether a person has forbidden it since the decision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

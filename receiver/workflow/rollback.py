@@ -44,7 +44,7 @@ class Rollback:
         ]
 
     def _must_be_reversed(self, step: Intent, *, everything: bool) -> bool:
-        """Whether the step must be reversed, or reported to a person if its action is retired."""
+        """Whether to reverse the step, or, for a retired action, to report it to a person."""
         action = find_action(step.action)
         if step.action not in CATALOG:
             return everything or step.step >= BEFORE_FROM

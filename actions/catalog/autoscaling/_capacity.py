@@ -8,7 +8,7 @@ from actions.base import Action, Call, CallResult, Observation, Outcome, TargetK
 
 
 class SetsCapacity(Action):
-    """Base of the actions that raise or lower it; a repeated call sets the same number."""
+    """Base of the actions that set the desired capacity; a repeated call sets the same one."""
 
     target = TargetKind.GROUP
     idempotent = True

@@ -18,7 +18,7 @@ from actions.base import (
 class ChangesStandby(Action):
     """A member goes from the lifecycle state `start` to one of `reached`.
 
-    `difference` is the number that AWS adds to the desired capacity in the same call.
+    The same call makes AWS add `difference` to the desired capacity.
     """
 
     target = TargetKind.INSTANCE

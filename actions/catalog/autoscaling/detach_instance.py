@@ -1,7 +1,7 @@
 """Take one member out of its Auto Scaling group; it keeps running, in no group.
 
-The desired capacity is lowered by one, so that nothing is launched in its place, and must not fall
-below the group's minimum.
+The desired capacity is lowered by one, so that the group launches no replacement. The result must
+not be below the group's minimum.
 
 ```yaml
 - action: detach_instance

@@ -1,7 +1,7 @@
 """Put one member of an Auto Scaling group into standby, without traffic, for examination.
 
-The desired capacity is lowered by one, so that nothing is launched in its place, and must not fall
-below the group's minimum.
+The desired capacity is lowered by one, so that the group launches no replacement. The result must
+not be below the group's minimum.
 
 ```yaml
 - action: enter_standby

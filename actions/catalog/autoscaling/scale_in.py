@@ -1,4 +1,4 @@
-"""Lower the desired capacity of an Auto Scaling group; the group chooses which to terminate.
+"""Lower the desired capacity of an Auto Scaling group, which chooses the instances to terminate.
 
 `desired` is absolute (`4`), a difference (`-1`) or a share of the present number (`-25%`, rounded
 down). It is made absolute once, inside the claim, and kept above the group's own minimum, the

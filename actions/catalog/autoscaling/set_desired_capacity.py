@@ -1,8 +1,8 @@
 """Raise the desired capacity of an Auto Scaling group.
 
 `desired` is absolute (`8`), a difference (`+2`) or a share of the present number (`+50%`, rounded
-up). It is made absolute once, inside the claim, so that a repeated call asks for the same number,
-and kept below the group's own maximum. Use `scale_in` to lower it.
+up). It is made absolute once, inside the claim, so that a repeated call asks for the same number.
+It never exceeds the group's own maximum. Use `scale_in` to lower it.
 
 ```yaml
 - action: set_desired_capacity

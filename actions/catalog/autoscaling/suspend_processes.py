@@ -1,6 +1,6 @@
 """Suspend processes of an Auto Scaling group while a run works on it.
 
-They are resumed when the run ends, with any result. Processes that were suspended before stay
+They are resumed when the run ends, whatever its result. Processes that were suspended before stay
 suspended.
 
 ```yaml

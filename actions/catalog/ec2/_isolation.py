@@ -91,7 +91,7 @@ def is_isolated(call: Call) -> bool:
 
 
 def isolate(call: Call) -> None:
-    """Tag the instance, keep its disks, and assign the isolating group; each may be repeated."""
+    """Tag the instance, snapshot its disks, and assign the isolating group. A repeat is safe."""
     tags = [{"Key": QUARANTINE_TAG, "Value": call.token}]
     call.aws.ec2.create_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # a dict of the same keys
     if call.params.get("snapshot", True):

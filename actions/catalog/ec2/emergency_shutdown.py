@@ -1,8 +1,8 @@
 """Shut one instance down in an emergency: it is quarantined, detached from its group and stopped.
 
 Its disks are kept as snapshots. It is detached because its Auto Scaling group would terminate a
-stopped member, and the evidence with it; the group launches another instance in its place. A
-person must approve each shutdown, whatever the mode.
+stopped member and thereby destroy the evidence. The group launches a replacement. A person must
+approve each shutdown, whatever the mode.
 
 ```yaml
 - action: emergency_shutdown

@@ -1,8 +1,7 @@
 """Reboot one EC2 instance.
 
-EC2 queues the request, the call is not idempotent, and no state of EC2 shows the reboot: the call
-is made at most once, and the host's boot time proves the reboot. Memory is lost; the address and
-the disks stay.
+The call is made at most once, because it is not idempotent and no state of EC2 shows the reboot.
+The host's boot time proves the reboot. Memory is lost; the address and the disks stay.
 
 ```yaml
 - action: reboot_instance
@@ -16,7 +15,7 @@ from typing import Any
 from actions.aws.inventory import NotActionableError, read_instance
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
 
-# Greatest lag allowed of the host's clock, which dates its boot, behind this service's clock.
+# The host's clock, which dates the boot, may be this far behind this service's clock.
 _CLOCK_SKEW_S = 30
 
 

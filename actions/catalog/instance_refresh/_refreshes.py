@@ -47,13 +47,13 @@ def progress_of(status: str | None) -> Progress:
 
 
 class EndRefreshParams(Params):
-    """The refresh to end; without an id the unfinished one."""
+    """The refresh to end; without an id, the unfinished refresh."""
 
     refresh_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}$")] | None = None
 
 
 class EndsRefresh(Action):
-    """`states` are the status of a refresh while it is being ended, and its final status."""
+    """Ends a refresh; `states` has its status on the way to the end, and its final status."""
 
     target = TargetKind.GROUP
     impact = Impact.DISRUPTIVE

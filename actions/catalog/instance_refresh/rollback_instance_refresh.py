@@ -1,7 +1,7 @@
 """Roll the unfinished instance refresh of an Auto Scaling group back to the previous version.
 
-Use it where members of a new launch-template version fail together. With `refresh_id` only that
-refresh is rolled back, without it the unfinished one.
+Use it where members of a new launch-template version fail together. With `refresh_id`, only that
+refresh may be rolled back; by default it is the unfinished refresh.
 
 ```yaml
 - action: rollback_instance_refresh

@@ -45,7 +45,7 @@ def registered(aws: Aws, instance_id: str, arns: Sequence[str]) -> list[str]:
 
 
 class ChangesRegistration(Action):
-    """`registers` says whether to add or to remove; `final` is the health state after that."""
+    """Registers the instance, or else deregisters it; `final` is its health state after that."""
 
     target = TargetKind.INSTANCE
     impact = Impact.REVERSIBLE

@@ -1,7 +1,7 @@
 """Take one instance out of its load balancer's target groups, after its connections are drained.
 
-The last healthy target is never taken out. A group that uses its load balancer's health checks may
-replace an instance without registration: use `enter_standby` there.
+The last healthy target is never taken out. A group that uses the load balancer's health checks may
+replace a deregistered instance; use `enter_standby` for such a group.
 
 ```yaml
 - action: deregister_target

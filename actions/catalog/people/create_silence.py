@@ -1,7 +1,7 @@
-"""Silence alerts about the target that the run itself is expected to cause, while the run lasts.
+"""Silence the alerts about the target that the run itself is expected to cause.
 
-It creates one silence for each alert name, which matches that name and this target. The silences
-end with the run, or after `duration_s` at the latest.
+Each alert name gets one silence, which matches that name and this target. The silences end with the
+run, or after `duration_s` seconds if that is earlier.
 
 ```yaml
 - action: reboot_instance

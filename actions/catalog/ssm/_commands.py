@@ -26,7 +26,7 @@ _PROGRESS = {
     "DeliveryTimedOut": Progress.FAILED,
     "ExecutionTimedOut": Progress.FAILED,
 }
-# The agent must fetch a command within this time: a later run would surprise people.
+# The agent must fetch a command within this time: people do not expect it to run later.
 _DELIVERY_S = 60
 
 
@@ -58,7 +58,7 @@ class SendsCommand(Action):
         return Observation(already=False, before={"launched_at": instance.launched_at})
 
     def read_back(self, call: Call) -> CallResult:
-        """An unlisted command may still appear, so its outcome is unknown."""
+        """Unknown if the command is not listed, because it may still appear."""
         command_id = _find(call)
         if command_id is None:
             return CallResult(Outcome.UNKNOWN)
@@ -79,7 +79,7 @@ class SendsCommand(Action):
 
 
 def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, str]:
-    """Send the document once for this step; `{"command_id": ...}`."""
+    """Send the document once for this step. Returns `{"command_id": ...}`."""
     command_id = _find(call)
     if command_id is not None:
         return {"command_id": command_id}

@@ -20,7 +20,7 @@ def require_well_formed(inputs: GuardInput) -> str | Refusal:
 
 
 def require_one_playbook(inputs: GuardInput) -> str | Refusal:
-    """Exactly one playbook must match: it has the limits and steps for all later guards.
+    """Exactly one playbook must match; all later guards read its limits and steps.
 
     ## no_playbook
 
@@ -52,13 +52,13 @@ def require_one_playbook(inputs: GuardInput) -> str | Refusal:
 
 
 def require_target(inputs: GuardInput) -> str | Refusal:
-    r"""The labels must identify a target, by which claims, overrides and AWS are looked up.
+    r"""The labels must identify a target: claims, overrides and AWS are looked up by target.
 
     ## no_target
 
-    The labels name neither an instance (`instance_id`, or in `instance` the private address of
-    exactly one running instance) nor a group (`asg`), or not the kind that the step needs. Check
-    whether an aggregation in the rule drops the labels:
+    The labels name no target, or not the kind of target that the step needs. An instance is named
+    by `instance_id`, or by `instance` with the private address of exactly one running instance. A
+    group is named by `asg`. Check whether an aggregation in the rule drops the labels:
 
     ```console
     $ curl -G $P/api/v1/query --data-urlencode 'query=ALERTS{remediation!=""}' \

@@ -16,9 +16,9 @@ from receiver.decision.guards.base import Guards
 PLAIN: Guards = (
     # Refuses malformed labels or times, because all later guards rely on them.
     ("alert", alert.require_well_formed),
-    # Refuses without exactly one playbook, which has the limits and steps for later guards.
+    # Refuses without exactly one playbook, because later guards read its limits and steps.
     ("playbook", alert.require_one_playbook),
-    # Refuses labels without a target, by which claims, overrides and AWS are looked up.
+    # Refuses labels without a target, because later guards look up claims and AWS by target.
     ("target", alert.require_target),
 )
 
@@ -70,7 +70,7 @@ LATE: Guards = (
     ("step", step.require_step),
     # Refuses an undecided verdict if the playbook does not allow the chosen step on it.
     ("certain", verdict.require_certainty),
-    # Refuses a step whose own target is claimed or over its rate limits: it may be the group.
+    # Refuses a step whose target (perhaps the group) is claimed or over its rate limits.
     ("step_free", step.require_step_target_free),
     # Refuses a step on an instance in a storm; only here is the step known.
     ("step_in_storm", storm.require_step_off_instances),

@@ -49,7 +49,7 @@ def why_caused_by_us(inputs: GuardInput, action: RecentAction) -> Refusal | None
 
 
 def require_target_free(inputs: GuardInput) -> str | Refusal:
-    """The target must have no claim and no cooldown, its group no claim."""
+    """The target must not be claimed or in its cooldown, and its group must not be claimed."""
     snapshot = inputs.snapshot
     refused = why_not_claimable(inputs, snapshot.target or "")
     if refused is None and snapshot.claims is not None and snapshot.group is not None:

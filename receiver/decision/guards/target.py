@@ -43,7 +43,7 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
 
 
 def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:
-    """The refusal of an instance that may not be the alert's, or is not opted in; else None."""
+    """Why AWS does not tie the instance to the alert, or why it is not opted in; else None."""
     asg = inputs.snapshot.asg
     if instance.state != "running":
         return f"{instance.id} is {instance.state}"

@@ -43,8 +43,8 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
     ```
 
     **To lift it:** wait until the history is long enough. Meanwhile a playbook can ask a person
-    (`undecided`). For faults that [the model does not know](model.md#what-it-does-not-know), it can
-    use `recheck`.
+    (`undecided`), or use `recheck` for faults that [the model does not
+    know](model.md#what-it-does-not-know).
     """
     verdict = inputs.verdict
     if verdict is None:

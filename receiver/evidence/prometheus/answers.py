@@ -19,7 +19,7 @@ class PrometheusError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledSeries:
-    """Samples of one series in time order: epoch seconds and finite values, equally long."""
+    """Samples of one series in time order: as many epoch seconds as finite values."""
 
     labels: Mapping[str, str]
     times: tuple[float, ...]

@@ -7,9 +7,9 @@ from receiver.evidence.prometheus.client import Prometheus
 def holds(prometheus: Prometheus, expr: str, at: float) -> bool | None:
     """Whether a condition is true at a moment; None is unknown: no data, no answer, not a number.
 
-    Every sample must be non-zero. Conditions are best written with `bool` (`x < bool 0.85`):
-    a filter (`x < 0.85`) returns nothing where it is false, which looks like no data and is
-    unknown here, drops the members of a group that fail it, and passes on a value of 0.
+    Every sample must be non-zero. Write conditions with `bool` (`x < bool 0.85`). A filter (`x <
+    0.85`) that is false returns no data, which is unknown here. It also drops the members of a
+    group that fail it, and a value of 0 passes through as 0, which counts as false.
     """
     try:
         samples = prometheus.instant_query(expr, at=at)
