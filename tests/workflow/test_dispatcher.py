@@ -1,0 +1,93 @@
+"""The dispatcher under a storm of alerts from many threads, some of whose decisions break.
+
+`make stress` sends a hundred thousand.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import func, select
+from structlog.testing import capture_logs
+
+from actions.tables import audit
+from models.inference.verdict import Answer
+from receiver.db.tables import runs
+from receiver.runs.model import State
+from receiver.runtime.pools import Pool
+from receiver.webhook.payload import Alert
+from tests.end_to_end.whole_fixtures import Whole, verdict
+
+_ALERTS, _THREADS, _BATCH = int(os.environ.get("STRESS_ALERTS", "2000")), 8, 50
+# Alerts a second that are decided on in the worst case, and the breaks of a decision until its end.
+_SLOWEST, _TRIES = 20, 3
+
+
+def test_a_storm_from_many_threads_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    """Each alert ends once, for the reason that its own decision had; nothing raises."""
+    whole = Whole(tmp_path)
+    calm = [host for number in range(8) for host in whole.group(f"calm-{number}")]
+    breaking = [whole.group(f"breaks-{number}")[0] for number in range(12)]
+    # A third of them breaks for good; the others break once or twice.
+    breaks = {host: 1 + number % _TRIES for number, host in enumerate(breaking)}
+    whole.breaks = dict(breaks)
+    for host in (*calm, *breaking):
+        whole.verdicts[host] = verdict(Answer.REFUTED)
+    hosts = calm * (_ALERTS // len(calm))
+    alerts = [_alert(whole, host, number) for number, host in enumerate([*hosts, *breaking])]
+    dispatcher = replace(whole.dispatcher, pool=Pool(_THREADS, "stress"), monotonic=time.monotonic)
+    with capture_logs() as logs, ThreadPoolExecutor(_THREADS) as senders:
+        dispatcher.start()
+        batches = [alerts[start : start + _BATCH] for start in range(0, len(alerts), _BATCH)]
+        assert sum(senders.map(lambda batch: _send(whole, batch), batches)) == len(alerts)
+        deadline = time.monotonic() + 60 + len(alerts) / _SLOWEST
+        while (ended := _refusals(whole)).total() < len(alerts):
+            assert time.monotonic() < deadline, ended
+            time.sleep(0.2)
+        dispatcher.stop()
+    assert ended["internal_error"] == [*breaks.values()].count(_TRIES)
+    assert set(ended) <= {"internal_error", "verdict_refuted", "storm"}, ended
+    events = Counter(entry["event"] for entry in logs)
+    assert events["decision_failed"] == sum(breaks.values())
+    assert not {"dispatch_failed", "run_close_failed"} & set(events)
+    for reason, count in ended.items():
+        labels = {"reason": str(reason)}
+        name = "smartcloudops_refusals_total"
+        assert whole.registry.get_sample_value(name, labels) == count
+    assert _recorded(whole, "run_refused") == len(alerts)
+    whole.close()
+
+
+def _alert(whole: Whole, host: str, number: int) -> Alert:
+    group = next(name for name, group in whole.aws.groups.items() if host in group.hosts)
+    labels = {"alertname": "HighCPU", "instance_id": host, "asg": group, "cpu": str(number)}
+    return Alert(
+        key=f"{number:016}",
+        fingerprint=f"{number:016}",
+        firing=True,
+        labels=labels,
+        annotations={},
+        starts_at=whole.now - 20,
+        ends_at=None,
+    )
+
+
+def _send(whole: Whole, alerts: Sequence[Alert]) -> int:
+    return whole.inbox.submit(alerts, whole.now).result().accepted
+
+
+def _refusals(whole: Whole) -> Counter[str]:
+    query = select(runs.c.refusal, func.count()).where(runs.c.state == State.REFUSED)
+    with whole.state.read() as connection:
+        rows = connection.execute(query.group_by(runs.c.refusal)).all()
+    return Counter(dict(rows))
+
+
+def _recorded(whole: Whole, event: str) -> int:
+    query = select(func.count()).select_from(audit).where(audit.c.event == event)
+    with whole.state.read() as connection:
+        return connection.execute(query).scalar_one()
