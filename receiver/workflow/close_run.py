@@ -56,9 +56,9 @@ class RunCloser:
         return len(ended)
 
     def report_ends(self) -> None:
-        """Report to the inbox, after a crash, the ends that it did not hear of.
+        """Report to the inbox the ends that a crash kept from it.
 
-        Also those of runs that exist no more.
+        A run that no longer exists counts as ended.
         """
         now = self.clock()
         run_ids = self.inbox.runs_without_end()

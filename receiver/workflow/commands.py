@@ -15,7 +15,7 @@ from receiver.workflow.steps import plan_of
 
 _ASKED = frozenset({State.AWAITING_APPROVAL})
 _CANCELLABLE = _ASKED | {State.RECEIVED, State.DECIDING, State.VERIFYING}
-# What a run does that is about to end.
+# The work that a cancellation stops, by the run's state.
 _ENDING = MappingProxyType({State.ROLLING_BACK: "rollback", State.ACTING: "escalation"})
 _ENDED = frozenset(state for state in State if state.ended)
 
@@ -30,7 +30,10 @@ class NotNowError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class RunCommands:
-    """Each method raises NoSuchRunError or NotNowError. `by` is who, `comment` why."""
+    """People's commands; each raises NoSuchRunError or NotNowError.
+
+    `by` is the person, `comment` the reason.
+    """
 
     database: Database
     inbox: Inbox

@@ -1,4 +1,4 @@
-"""Stores what was decided on a run, which then acts, asks, or ends."""
+"""Stores the decision on a run, which then acts, asks or ends."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -26,14 +26,17 @@ _SHOWN_S = 900.0
 
 @dataclass
 class DecisionWriter:
-    """The check; `clock` gives epoch seconds."""
+    """Stores decisions; `clock` gives epoch seconds."""
 
     lifecycle: Lifecycle
     metrics: DecisionMetrics
     clock: Callable[[], float]
 
     def write(self, run: Run, result: PipelineResult) -> Transition | None:
-        """Store the decision. Returns the end for the caller to record, if there is no step."""
+        """Store the decision. If the run ends without a step, returns the end.
+
+        The caller must record that end.
+        """
         decision = result.decision
         changes = self._changes(run, result)
         if isinstance(decision, Act | Ask):

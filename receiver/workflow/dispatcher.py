@@ -60,7 +60,7 @@ class Dispatcher:
     pool: Executor
     clock: Callable[[], float]
     monotonic: Callable[[], float] = time.monotonic
-    # By lane; only the thread that dispatches reads or changes it.
+    # Running tasks by lane; used only by the thread that calls `dispatch`.
     _busy: dict[str, Future[None]] = field(default_factory=dict, init=False)
     _failures: Failures = field(init=False)
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
@@ -157,7 +157,7 @@ class Dispatcher:
         self._decide_all([run])
 
     def _decide_all(self, batch: Sequence[Run]) -> None:
-        """Decide on each run with one snapshot; runs without a step end in few transactions."""
+        """Decide the runs on one snapshot; runs without a step end many in one transaction."""
         together, endings = self.pipeline.begin(batch), list[Transition]()
         for run in batch:
             if self._stopping or together.age_s > _SNAPSHOT_LASTS_S:

@@ -1,8 +1,9 @@
 """The durable queue of phases, on DBOS.
 
-A phase is one short workflow of a run: perform its step, or verify once whether it helped. DBOS
-alone runs it. A phase is stored in the transaction that records why; a wait is a delayed phase, not
-a sleep. `runs.phase` names the workflow of a run: any other does nothing.
+A phase is one short workflow of a run: it performs a step, or verifies once whether the step
+helped. Only DBOS runs phases. The transaction that changes a run also stores its next phase; a wait
+is a delayed phase, not a sleep. `runs.phase` names the run's current workflow; any other workflow
+of the run does nothing.
 """
 
 import threading
@@ -30,7 +31,7 @@ _WORKFLOW = "phase"
 # phases that an earlier one left.
 _VERSION = "1"
 _EXECUTOR = "local"
-# For phases that are due later, or that another receiver stored: an incident waits for neither.
+# Only delayed phases, and those that another receiver stored, wait for this poll.
 _POLL_S = 0.25
 _RECONNECT_S = 1.0
 
@@ -44,7 +45,7 @@ class PhaseKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A phase of a run; `number` orders them, `attempt` counts the failures of this one."""
+    """A phase; `number` orders the phases of a run, `attempt` counts this phase's failures."""
 
     run_id: str
     kind: PhaseKind
@@ -57,7 +58,7 @@ class Phase:
 
     @classmethod
     def first(cls, run_id: str, kind: PhaseKind, now: float) -> "Phase":
-        """A phase with a new id, because the queue ignores an id that it has had."""
+        """A phase with a new id, because the queue ignores an id that it already knows."""
         return cls(run_id=run_id, kind=kind, number=int(now * 1000))
 
     def following(self, kind: PhaseKind) -> "Phase":
@@ -73,12 +74,15 @@ class PhaseQueue(Protocol):
     """A queue of phases."""
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
-        """Run the phase after the caller's commit, when it is due; a known id is ignored."""
+        """Store a phase that runs after the caller's commit and the delay.
+
+        A phase whose id is known is ignored.
+        """
 
     def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
-        """Store a phase that begins at once: when the caller, after its commit, calls the result.
+        """Store a phase; the caller calls the returned function after its commit to run it at once.
 
-        Only where this process leads.
+        Only the leader may call `begin`.
         """
 
 
@@ -186,10 +190,11 @@ class DurableQueue:
         self._connected().enqueue_in_transaction(connection, options, phase.id)
 
     def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
-        """As DBOS's `start_workflow`, which has no form for a caller's transaction.
+        """As DBOS's `start_workflow`, but in the caller's transaction, which DBOS does not offer.
 
-        The row says that this process runs the phase, so that nothing dequeues it; after a crash
-        before the call of the result, DBOS recovers it as any phase that was cut off.
+        The row names this process as the one that runs the phase, so that no worker dequeues it. If
+        the process crashes before it calls the returned function, DBOS recovers the phase as it
+        recovers any interrupted one.
         """
         engine = self._engine
         if engine is None:
@@ -199,7 +204,7 @@ class DurableQueue:
         status["executor_id"], status["application_name"] = _EXECUTOR, _APPLICATION
         owner = str(uuid4())
         engine._sys_db.init_workflow_with_connection(status, connection, creator_xid=owner)
-        # A context of its own: within a phase, DBOS would take this one for its child.
+        # A new context, because inside a running phase DBOS would take this phase for its child.
         return partial(Context().run, execute_dequeued_workflow, engine, status, owner)
 
 

@@ -1,6 +1,6 @@
-"""What is left to do before a run is closed: its steps rolled back, then people called.
+"""Endings: the rollback of a run's steps, then the escalation, before the run is closed.
 
-An ending is kept in the run until it has been carried out.
+A run keeps its ending until it has been carried out.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,16 @@ from receiver.workflow.escalation import Escalation
 from receiver.workflow.rollback import BlockedError, Rollback
 from receiver.workflow.steps import plan_of
 
-# Retry interval of a rollback or an escalation that a pause of everything blocks.
+# Retry interval while a pause of everything blocks a rollback or an escalation.
 _BLOCKED_RETRY_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EndingRunner:
-    """An ending that was carried out comes with the seconds until it is again, or None."""
+    """Carries out endings.
+
+    With an ending come the seconds until it must be carried out again; None if it is complete.
+    """
 
     rollback: Rollback
     escalation: Escalation
@@ -26,7 +29,7 @@ class EndingRunner:
     def plan(
         self, run: Run, state: State, outcome: str, steps: Mapping[int, Intent]
     ) -> Ending | None:
-        """What is to be done before the run ends in `state`; None for nothing."""
+        """The work before the run can end in `state`; None if there is none."""
         failed, plan = state is State.FAILED, run.plan
         everything = state is State.ROLLED_BACK or (failed and plan is not None and plan.rollback)
         reversible = self.rollback.reversible_steps([*steps.values()], everything=everything)
@@ -56,13 +59,13 @@ class EndingRunner:
         return replace(ending, unreached=result.abandoned), result.retry_after_s
 
     def without_rollback(self, run: Run, problem: str) -> tuple[Ending, float | None]:
-        """The ending after a rollback that breaks again and again: people are still called."""
+        """The ending after a rollback that failed in every attempt: people are still called."""
         ending = _ending_of(run)
         left = replace(ending, roll_back=(), problems=[*ending.problems, problem])
         return left, 0.0 if ending.roll_back and ending.escalate else None
 
     def result(self, run: Run, ending: Ending) -> tuple[State, str]:
-        """The state in which the run ends at last, and its outcome."""
+        """The final state of the run, and its outcome."""
         state = ending.state
         outcome = [ending.outcome, *(f"{action} reached nobody" for action in ending.unreached)]
         if ending.problems:

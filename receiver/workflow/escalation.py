@@ -22,8 +22,8 @@ from receiver.workflow.steps import ESCALATE_FROM, StepRunner, plan_of, step_of
 _log = structlog.get_logger()
 # Numbers reserved for each attempt; a playbook has at most five escalation steps.
 _STEPS_MAX = 10
-# Pauses between the attempts, together more than four minutes. None may be so long that
-# `PhaseRunner` would take the phase for lost.
+# Pauses between the attempts, more than four minutes in total. After a single longer pause
+# `PhaseRunner` would treat the phase as lost.
 _BACK_OFF_S = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
 _REACHED = frozenset({Outcome.CHANGED, Outcome.NOOP})
 

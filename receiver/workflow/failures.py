@@ -4,31 +4,32 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-# A run that was not decided on again for so long was ended by a person.
+# Seconds after its rest for which a run is remembered; if it was not decided by then, a person
+# ended it.
 _GONE_S = 3600.0
 
 
 @dataclass
 class Failures:
-    """Runs that rest after a failure: the threads of the pool share it, so each access locks.
+    """Runs that rest after a failure. Threads share the object, so each access takes the lock.
 
     `monotonic` gives seconds.
     """
 
     monotonic: Callable[[], float]
-    # By run: how often its decision failed, and until when it rests.
+    # By run, the number of its failed decisions and the end of its rest.
     _rests: dict[str, tuple[int, float]] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def add(self, run_id: str) -> int:
-        """Have the run rest, twice as long each time; how often its decision has failed."""
+        """Let the run rest, twice as long each time. Returns the number of its failed decisions."""
         with self._lock:
             tries = self._rests.get(run_id, (0, 0.0))[0] + 1
             self._rests[run_id] = (tries, self.monotonic() + 2.0**tries)
         return tries
 
     def rest(self, run_ids: Iterable[str], seconds: float) -> None:
-        """Have runs rest whose decision did not fail."""
+        """Let runs rest without a failed decision."""
         with self._lock:
             self._rests |= dict.fromkeys(run_ids, (0, self.monotonic() + seconds))
 

@@ -1,14 +1,14 @@
-"""What a run goes through after a decision, in the order in which it happens.
+"""The life of a run after a decision, in order.
 
     decided    act, ask, or end
-    asked      approved and decided on again; or denied, cancelled, expired
+    asked      approved and decided again; or denied, cancelled, expired
     act        prepare the target, perform the step
     verify     until the target recovered, or the time is up
-    next step  decided on again, on the next rung of the ladder
+    next step  decided again, on the next rung of the ladder
     end        roll back, escalate, close
 
-`act`, `verify`, `expire`, `finish` are phases of the durable queue, and safe to repeat; a wait is a
-phase that is due later. Where the run has moved on since it was read, nothing changes.
+`act`, `verify`, `expire` and `finish` are phases of the durable queue, and safe to repeat; a wait is
+a delayed phase. A method changes nothing if the run has changed since it was read.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ _PERSON = "a person is needed"
 
 @dataclass(frozen=True, kw_only=True)
 class Lifecycle:
-    """`lead` opens a write transaction of the leader; `wake` has the dispatcher take a run."""
+    """Moves runs. `lead` opens a write transaction of the leader; `wake` wakes the dispatcher."""
 
     database: Database
     lead: Callable[[], AbstractContextManager[Connection]]
@@ -63,7 +63,7 @@ class Lifecycle:
     # Decided: act, or ask.
 
     def begin(self, run: Run, changes: Mapping[str, Any]) -> None:
-        """Act on the plan that was decided; its phase begins as soon as that is on disk."""
+        """Act on the decided plan; the phase begins as soon as the decision is on disk."""
         phase = Phase.first(run.id, PhaseKind.ACT, now := self.clock())
         changes = {**changes, "phase": phase.id}
         with self.lead() as connection:
@@ -80,12 +80,12 @@ class Lifecycle:
     # Asked: a person answers, or nobody does.
 
     def approve(self, run: Run, approval: Approval, command: log.Event) -> bool:
-        """Decide again, on the same rung: it must yield the approved plan."""
+        """Decide again on the same rung; the run acts if the decision yields the approved plan."""
         answer = {"approval": approval, "command": command}
         return self._redecide(run, run.next_rung, run.steps_begun, **answer)
 
     def cancel(self, run: Run, outcome: str, command: log.Event, **changes: Any) -> bool:
-        """End the run before its next step, also one that is denied, rolled back or escalated."""
+        """End the run before its next step, or stop its rollback or escalation."""
         if run.ending is None:
             return self.end(run, State.CANCELLED, outcome, command=command, **changes)
         return self.closer.close(run, State.CANCELLED, outcome=outcome, command=command)
@@ -120,7 +120,7 @@ class Lifecycle:
             self._verify_later(run, phase, verify_until=until, recovered_since=None)
 
     def _refused(self, run: Run, refusal: Refusal) -> None:
-        """End or retry a run whose claim was refused: the claim sees changes since the decision."""
+        """End or retry a run whose claim was refused: something changed since the decision."""
         detail, again = refusal.detail, self.clock() + RETRY_AFTER_S
         gates = [*run.gates, GuardResult(name="claim", passed=False, detail=detail)]
         if run.steps_begun > 1:
@@ -179,9 +179,10 @@ class Lifecycle:
     # End: roll back, escalate, close.
 
     def end(self, run: Run, state: State, outcome: str, **changes: Any) -> bool:
-        """Close the run, or first roll back and escalate, where there is something to.
+        """Close the run; if a rollback or an escalation is needed, do that first.
 
-        `command` is the audit record of the person who ends it. False where the run has moved on.
+        `command` is the audit record of the person who ends it. Returns False if the run has
+        changed.
         """
         ending = self.ending.plan(run, state, outcome, self._recorded_steps(run))
         if ending is None:
@@ -192,11 +193,14 @@ class Lifecycle:
         return self._move(run, until, phase, ending=replace(ending, **kept), **changes)
 
     def finish(self, run: Run, phase: Phase) -> None:
-        """Roll back and escalate, again where people were not reached; then close."""
+        """Roll back and escalate, then close the run.
+
+        An escalation that reached nobody is attempted again later.
+        """
         self._finish(run, phase, *self.ending.carry_out(run, self._recorded_steps(run)))
 
     def give_up(self, run: Run, phase: Phase, reason: str) -> None:
-        """End a run whose phase breaks again and again: refused where no step is on record."""
+        """End a run whose phase failed in every attempt; without a step on record it is refused."""
         if phase.kind is PhaseKind.FINISH:
             self._finish(run, phase, *self.ending.without_rollback(run, reason))
         elif self._recorded_steps(run):
@@ -215,7 +219,7 @@ class Lifecycle:
             self._move(run, run.state, again, delay_s=again_in_s, ending=ending)
 
     def _close_retryable(self, run: Run, state: State, outcome: str, **changes: Any) -> None:
-        """Close a run that did nothing; a repeat of its alert is decided on again."""
+        """Close a run that did nothing, so that a repeat of its alert is decided again."""
         again = self.clock() + RETRY_AFTER_S
         self.closer.close(run, state, outcome=outcome, next_act_at=again, **changes)
 
@@ -233,7 +237,7 @@ class Lifecycle:
         command: log.Event | None = None,
         **changes: Any,
     ) -> bool:
-        """Change the state, and enqueue the phase that follows, in one transaction."""
+        """Change the state and enqueue the next phase, in one transaction."""
         changes["phase"] = phase.id if phase else None
         now = self.clock()
         with self.database.write() as connection:

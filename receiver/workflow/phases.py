@@ -1,4 +1,4 @@
-"""Runs a phase that the durable queue hands over, and replaces one that broke or was lost."""
+"""Runs the phases that the durable queue hands over, and replaces failed and lost ones."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -18,13 +18,14 @@ from receiver.workflow.steps import RunStoppedError
 _logger = structlog.get_logger()
 # Attempts of a phase that raises, and the back-off between them.
 _ATTEMPTS, _BACKOFF_S = 5, 2.0
-# Longer than any phase takes or is delayed: its workflow is gone, or ended and moved nothing on.
+# No phase runs or is delayed this long. The workflow of an older one is gone, or ended without
+# effect.
 _LOST_AFTER_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseRunner:
-    """The check; `clock` gives epoch seconds."""
+    """Runs phases; `clock` gives epoch seconds."""
 
     database: Database
     lifecycle: Lifecycle
@@ -35,8 +36,8 @@ class PhaseRunner:
     )
 
     def handle(self, phase: Phase) -> None:
-        """Run one phase; one that raises is run again later, and at last ends the run."""
-        # A second copy of a phase waits here, and then finds that its run has moved on.
+        """Run one phase. A phase that raises is run again later; its last failure ends the run."""
+        # A second copy of a phase waits here, then finds that its run has another phase.
         with self._locks[hash(phase.run_id) % len(self._locks)]:
             with self.database.read() as connection:
                 run = store.get(connection, phase.run_id)
@@ -70,7 +71,10 @@ class PhaseRunner:
                 self.lifecycle.give_up(run, phase, reason)
 
     def recover_lost(self) -> None:
-        """Give each run whose phase is overdue a new one; DBOS recovers those that it has."""
+        """Give each run with an overdue phase a new one.
+
+        DBOS itself recovers the phases that it still has.
+        """
         now = self.clock()
         with self.database.read() as connection:
             overdue = store.with_overdue_phase(connection, before=now - _LOST_AFTER_S)

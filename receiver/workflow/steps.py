@@ -34,7 +34,7 @@ class StepRunner:
     metrics: StepMetrics
 
     def run_step(self, run: Run, step: Step) -> Intent | Refusal:
-        """As `Executor.execute`, and counted where the step was not settled before."""
+        """Execute the step with `Executor.execute`; count it unless it was settled before."""
         began, started = self.executor.clock(), time.perf_counter()
         result = self.executor.execute(step)
         if isinstance(result, Intent) and result.ended_at is not None and result.ended_at >= began:
@@ -42,7 +42,7 @@ class StepRunner:
         return result
 
     def run_before_steps(self, run: Run) -> Intent | Refusal | None:
-        """What stops the run's next step: refused, failed or unknown; None where all went well."""
+        """The refusal, failure or unknown outcome that stops the run's next step; else None."""
         for step in before_steps(run):
             result = self.run_step(run, step)
             if isinstance(result, Refusal):
@@ -72,7 +72,7 @@ class StepRunner:
 
 
 def retry_in_s(failed: Intent, recorded: Mapping[int, Intent]) -> float | None:
-    """Seconds until the run tries the failed step again, or None: the error does not pass."""
+    """Seconds until the run tries the failed step again; None if a retry would not help."""
     mark = (failed.action, failed.error)
     tries = sum((step.action, step.error) == mark for step in recorded.values())
     passes = failed.error in TRANSIENT and tries < _TRIES

@@ -22,7 +22,7 @@ _log = structlog.get_logger()
 
 
 class Health(Enum):
-    """The target after a step. FAILING: waiting longer is pointless."""
+    """The target's health after a step. FAILING means that it is useless to wait longer."""
 
     RECOVERED = auto()
     PENDING = auto()
@@ -31,7 +31,7 @@ class Health(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """`check` gets the run and its last step."""
+    """Verifies a run's last step."""
 
     executor: Executor
     prometheus: Prometheus
@@ -55,7 +55,7 @@ class Verification:
             return Progress.UNDERWAY
 
     def _recovered(self, run: Run, step: Intent, now: float) -> bool:
-        """Whether metrics show recovery; without data or an answer there is none."""
+        """Whether metrics show recovery; False without data or an answer."""
         expressions = [plan_of(run).verify.expr]
         if step.outcome is Outcome.CHANGED and step.dispatched_at is not None:
             recovery = find_action(step.action).recovery_expr(
