@@ -7,8 +7,8 @@
     next step  decided again, on the next rung of the ladder
     end        roll back, escalate, close
 
-`act`, `verify`, `expire` and `finish` are phases of the durable queue, and safe to repeat; a wait is
-a delayed phase. A method changes nothing if the run has changed since it was read.
+`act`, `verify`, `expire` and `finish` are phases of the durable queue, safe to repeat; a wait is a
+delayed phase. A method changes nothing if the run has changed since it was read.
 """
 
 from collections.abc import Callable, Mapping
