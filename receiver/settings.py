@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from actions.execution.records import STANDALONE_PERCENT
 from receiver.durations import parse_duration
 
 
@@ -56,6 +57,10 @@ def _to_seconds(value: object) -> object:
 
 class SettingsError(Exception):
     """A setting that cannot be used; the text names the variable and never its value."""
+
+
+def _without_percent_sign(value: object) -> object:
+    return value.removesuffix("%") if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -126,6 +131,11 @@ class Settings(BaseSettings):
     unhandled_after: Annotated[float, BeforeValidator(_to_seconds), Field(ge=1)] = 600
     """Seconds, or a duration such as 10m, that an alert may fire without remedy before people are
     [notified](configuration.md#notifications)."""
+    standalone_budget: Annotated[
+        float, BeforeValidator(_without_percent_sign), Field(gt=0, le=100)
+    ] = STANDALONE_PERCENT
+    """The percentage of the opted-in instances outside Auto Scaling groups (at least one) that
+    [`standalone` playbooks](playbooks.md#the-file) may have out of service at once."""
     verify_interval_s: Annotated[float, Field(gt=0)] = 5
     """Seconds between two checks for recovery."""
     cloudtrail: bool = True

@@ -17,6 +17,7 @@ from receiver.audit.head_signer import HeadSigner
 from receiver.controls.promotion import Promoter
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import Leadership, make_leadership
+from receiver.decision.alerting import AlertingReader
 from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.factory import EvidenceReaders
@@ -172,6 +173,7 @@ class _Builder:
                 clock=self.clock,
                 forbids=preflight.why_denied,
                 check=self.leadership.check,
+                standalone_percent=self.settings.standalone_budget,
             ),
             prometheus=self.evidence.prometheus,
             run_metrics=self.metrics.run,
@@ -195,7 +197,11 @@ class _Builder:
                     gap_s=self.settings.episode_gap_s,
                     arming_required=self.settings.arming_required,
                     episodes=self.inbox.episodes_of,
-                    resolved=self.inbox.resolved,
+                    alerting=AlertingReader(
+                        playbooks=self.playbooks,
+                        prometheus=self.evidence.prometheus,
+                        resolved=self.inbox.resolved,
+                    ),
                 ),
                 prometheus=self.evidence.prometheus,
                 pool=self.queries,

@@ -21,6 +21,8 @@ INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
 # The region at the start of the name of a zone or a Local Zone ("us-west-2-lax-1a").
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
+# States of an instance that was not terminated.
+_LIVE = ["pending", "running", "stopping", "stopped"]
 # Actions change only instances and groups whose tag has the value "true".
 OPT_IN_TAG = "smartcloudops:remediate"
 # Marks an instance in quarantine, and the snapshots of its disks.
@@ -134,11 +136,10 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
 
 def find_by_private_address(aws: Aws, address: str) -> Instance | None:
     """The one live instance with this private IPv4 address; None where none or several have it."""
-    live = ["pending", "running", "stopping", "stopped"]
     instances = _described(
         aws,
         {"Name": "private-ip-address", "Values": [address]},
-        {"Name": "instance-state-name", "Values": live},
+        {"Name": "instance-state-name", "Values": _LIVE},
     )
     return instances[0] if len(instances) == 1 else None
 
@@ -167,12 +168,21 @@ def read_group_instances(aws: Aws, name: str) -> Sequence[Instance]:
     """The live instances of a group, with their tags. botocore's errors pass through."""
     if not GROUP_NAME.fullmatch(name):
         raise NotActionableError(f"{name!r} is not a name of an Auto Scaling group")
-    live = ["pending", "running", "stopping", "stopped"]
     return _described(
         aws,
         {"Name": f"tag:{GROUP_TAG}", "Values": [name]},
-        {"Name": "instance-state-name", "Values": live},
+        {"Name": "instance-state-name", "Values": _LIVE},
     )
+
+
+def read_standalone(aws: Aws) -> Sequence[Instance]:
+    """The opted-in live instances outside Auto Scaling groups. botocore's errors pass through."""
+    instances = _described(
+        aws,
+        {"Name": f"tag:{OPT_IN_TAG}", "Values": ["true"]},
+        {"Name": "instance-state-name", "Values": _LIVE},
+    )
+    return [instance for instance in instances if instance.group is None]
 
 
 def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from actions.aws import inventory, target_health
 from actions.aws.client_set import Aws
-from actions.aws.inventory import Group
+from actions.aws.inventory import Group, Instance
 from actions.execution.records import Bounds, Scope, share
 from actions.tables import reservations
 
@@ -14,13 +14,15 @@ from actions.tables import reservations
 _LEAVING = ("Terminating", "Terminated", "Detach")
 
 
-def read_scopes(aws: Aws, target: str, group: str, bounds: Bounds) -> Sequence[Scope]:
-    """The scopes that count the instance, read from AWS; none for an instance without a group.
+def read_scopes(
+    aws: Aws, target: str, group: str, bounds: Bounds, standalone_percent: float
+) -> Sequence[Scope]:
+    """The scopes that count the instance, read from AWS.
 
     Raises NotActionableError or botocore's errors: an unknown scope is never guessed.
     """
     if not group:
-        return ()
+        return [standalone_scope(inventory.read_standalone(aws), standalone_percent)]
     asg = inventory.read_group(aws, group)
     health = {arn: target_health.read_target_health(aws, arn) for arn in asg.target_groups}
     return scopes_of(target, asg, bounds, health)
@@ -51,6 +53,19 @@ def scopes_of(
             floor, name = min(1, len(registered) - 1), f"target group {arn}"
             scopes.append(_scope(name, registered, registered - healthy, bounds, floor))
     return scopes
+
+
+def standalone_scope(instances: Sequence[Instance], percent: float) -> Scope:
+    """The scope of all opted-in instances outside groups, none of which AWS replaces."""
+    members = frozenset(instance.id for instance in instances)
+    out = frozenset(instance.id for instance in instances if instance.state != "running")
+    return Scope(
+        name="instances outside groups",
+        members=members,
+        out=out,
+        limit=share(percent, len(members)),
+        floor=0,
+    )
 
 
 def _scope(

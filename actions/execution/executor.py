@@ -22,7 +22,7 @@ from actions.base import Call, CallResult, Outcome
 from actions.execution import claims, kill_switch, ledger, rules
 from actions.execution.disruption_budget import read_scopes
 from actions.execution.ledger import Intent, Stage
-from actions.execution.records import Bounds, Scope
+from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
 from actions.execution.step import Step, token_of
 from actions.messaging import Messenger, MessengerError
 from actions.reasons import Reason
@@ -54,6 +54,7 @@ class Executor:
     forbids: Callable[[Connection, Step], Refusal | None]
     check: Callable[[], None]
     recent_scopes: RecentScopes
+    standalone_percent: float = STANDALONE_PERCENT
 
     def execute(self, step: Step) -> Intent | Refusal:
         """Returns the intent with its outcome, or the refusal of the step.
@@ -151,7 +152,10 @@ class Executor:
         scopes = self.recent_scopes(step.target, step.group, step.bounds)
         if scopes is not None:
             return scopes
-        return read_scopes(self.aws, step.target, step.group, step.bounds)
+        with on_behalf_of(step.run_id):
+            return read_scopes(
+                self.aws, step.target, step.group, step.bounds, self.standalone_percent
+            )
 
     def _check_unchanged(self, step: Step) -> None:
         """Raises NotActionableError if a person has since changed what the step to reverse did."""

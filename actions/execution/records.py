@@ -92,6 +92,10 @@ class ClaimRequest:
     scopes: Sequence[Scope] = ()
 
 
+# The part of the opted-in instances outside groups that may be out of service at once.
+STANDALONE_PERCENT = 5.0
+
+
 def share(percent: float, size: int) -> int:
     """The number that `percent` of `size` instances makes, rounded down, but at least one."""
     return max(1, int(size * percent / 100))

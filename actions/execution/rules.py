@@ -176,7 +176,9 @@ def require_disruption_budget(
     ```
 
     **To lift it:** bring the instances that are out back into service. By default
-    `limits.blast_radius` is 10 %; one instance may always be out.
+    `limits.blast_radius` is 10 %; one instance may always be out. Outside groups the limit is
+    `SMARTCLOUDOPS_STANDALONE_BUDGET`; remove the opt-in tag of instances that are stopped on
+    purpose.
 
     ## min_healthy
 

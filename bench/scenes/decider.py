@@ -17,6 +17,7 @@ from demo.stack.processes import Processes
 from models.inference.artifact import load_shipped
 from models.inference.detector import judge
 from receiver.db.database import database
+from receiver.decision.alerting import AlertingReader
 from receiver.decision.model import Act, Ask, Refuse
 from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
@@ -87,11 +88,15 @@ def _decide_all(
     state.migrate("state")
     episodes: dict[str, Episode] = {}
     with ThreadPoolExecutor(16) as pool, Prometheus(url, timeout_s=20) as prometheus:
+        playbooks = load(_ROOT / "playbooks")
         pipeline = DecisionPipeline(
-            playbooks=load(_ROOT / "playbooks"),
+            playbooks=playbooks,
             snapshots=SnapshotReader(
                 database=state,
                 aws=AwsReader(aws=aws.clients(), pool=pool, trail=True),
+                alerting=AlertingReader(
+                    playbooks=playbooks, prometheus=prometheus, resolved=lambda _: ()
+                ),
                 mode=Mode.AUTO,
                 gap_s=360,
                 arming_required=False,

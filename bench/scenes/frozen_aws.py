@@ -61,6 +61,8 @@ class FrozenAws:
 
     clock: Callable[[], float]
     groups: dict[str, FrozenGroup] = field(default_factory=dict)
+    # Hosts outside groups, by id.
+    standalone: dict[str, FrozenHost] = field(default_factory=dict)
     calls: list[FrozenCall] = field(default_factory=list)
     events: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     trouble: Callable[[str, str], None] = lambda _, __: None
@@ -100,12 +102,17 @@ class FrozenAws:
         for group in self.groups.values():
             if instance_id in group.hosts:
                 return group.hosts[instance_id]
-        return None
+        return self.standalone.get(instance_id)
 
     def _describe_instances(self, Filters: Sequence[Mapping[str, Any]]) -> Any:
         self.trouble("DescribeInstances", "before")
         hosts = [
-            (host, group.name) for group in self.groups.values() for host in group.hosts.values()
+            *(
+                (host, group.name)
+                for group in self.groups.values()
+                for host in group.hosts.values()
+            ),
+            *((host, None) for host in self.standalone.values()),
         ]
         instances = [
             _instance(host, group)
@@ -207,11 +214,12 @@ def _matches(host: FrozenHost, condition: Mapping[str, Any]) -> bool:
         "private-ip-address": host.address,
         "instance-state-name": host.state,
     }
-    return values[condition["Name"]] in condition["Values"]
+    tags = {f"tag:{key}": value for key, value in host.tags.items()}
+    return (values | tags).get(condition["Name"]) in condition["Values"]
 
 
-def _instance(host: FrozenHost, group: str) -> dict[str, Any]:
-    tags = {**host.tags, "aws:autoscaling:groupName": group}
+def _instance(host: FrozenHost, group: str | None) -> dict[str, Any]:
+    tags = host.tags if group is None else {**host.tags, "aws:autoscaling:groupName": group}
     return {
         "InstanceId": host.id,
         "State": {"Name": host.state},

@@ -10,6 +10,7 @@ from ulid import ULID
 
 from actions.aws import clients as aws
 from receiver.db.database import open_or_empty
+from receiver.decision.alerting import AlertingReader
 from receiver.decision.model import Act, Ask, Observe, Refuse
 from receiver.decision.pipeline import DecisionPipeline, PipelineResult
 from receiver.decision.snapshot import SnapshotReader
@@ -55,7 +56,15 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
             playbooks=playbooks,
             snapshots=SnapshotReader(
                 database=state,
-                aws=AwsReader(aws=clients, pool=queries, trail=settings.cloudtrail),
+                aws=AwsReader(
+                    aws=clients,
+                    pool=queries,
+                    trail=settings.cloudtrail,
+                    standalone_percent=settings.standalone_budget,
+                ),
+                alerting=AlertingReader(
+                    playbooks=playbooks, prometheus=prometheus, resolved=lambda _: ()
+                ),
                 mode=settings.mode,
                 gap_s=settings.episode_gap_s,
                 arming_required=settings.arming_required,

@@ -1,6 +1,7 @@
 """The next step of a playbook's ladder, and its target."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from actions.aws.inventory import Group
@@ -8,13 +9,15 @@ from actions.base import Impact, TargetKind
 from actions.catalog.registry import find_action
 from actions.reasons import Reason
 from actions.refusal import Refusal
-from receiver.decision.guards.base import GuardInput
+from receiver.decision.guards.base import GuardInput, require_named
 from receiver.decision.model import Plan, Snapshot
 from receiver.playbooks.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
 from receiver.playbooks.schema import Step
 
 # Fewer alerting instances do not prove a common zone or version.
 _SEVERAL = 2
+# Instances that the refusal of a storm names.
+_NAMED_MAX = 10
 
 
 def remaining_steps(inputs: GuardInput) -> Sequence[Step]:
@@ -54,8 +57,25 @@ def choose(inputs: GuardInput) -> Plan | Refusal:
             return Refusal(Reason.CONDITION_UNKNOWN, detail)
         if holds:
             return _plan(inputs, rung, step)
+    if inputs.storm:
+        calm = replace(facts, group=replace(facts.group, storm=False, one_zone=False))
+        if any(step.when and step.when.evaluate(calm) for step in remaining_steps(inputs)):
+            return refuse_storm(inputs)
     which = "further step" if inputs.snapshot.rung else "step"
     return Refusal(Reason.NO_STEP, f"the condition of no {which} holds")
+
+
+def refuse_storm(inputs: GuardInput) -> Refusal:
+    """The refusal that names the instances."""
+    alerting = sorted(inputs.snapshot.alerting_peers or ())
+    named = ", ".join(alerting[:_NAMED_MAX])
+    if len(alerting) > _NAMED_MAX:
+        named += f" and {len(alerting) - _NAMED_MAX} more"
+    whose = f"of {inputs.snapshot.group}" if inputs.snapshot.group else "outside groups"
+    size = len(inputs.snapshot.peers or ())
+    return Refusal(
+        Reason.STORM, f"storm: {len(alerting)} of {size} instances {whose} alert: {named}"
+    )
 
 
 def chosen_plan(inputs: GuardInput) -> Plan:
@@ -78,6 +98,12 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
     if target is None:
         detail = f"{step.action} needs a target of kind {kind}, and the alert names none"
         return Refusal(Reason.NO_TARGET, detail)
+    verify = step.verify or inputs.playbooks[0].verify
+    queries = [] if verify is None else [verify.expr, verify.worse]
+    before = [before.params for before in step.before]
+    refused = require_named(inputs, step.params, *before, *queries)
+    if refused is not None:
+        return refused
     return Plan(
         playbook=inputs.playbooks[0],
         rung=rung,
@@ -135,7 +161,7 @@ def _condition_facts(inputs: GuardInput) -> Facts:
 
 def _group_facts(inputs: GuardInput) -> GroupFacts:
     snapshot, verdict, asg = inputs.snapshot, inputs.verdict, inputs.snapshot.asg
-    alerting = snapshot.alerting
+    alerting = snapshot.alerting_peers
     return GroupFacts(
         name=snapshot.group,
         surging=verdict.surging if verdict else None,
@@ -147,7 +173,7 @@ def _group_facts(inputs: GuardInput) -> GroupFacts:
         min=asg.minimum if asg else None,
         max=asg.maximum if asg else None,
         alerting=len(alerting) if alerting is not None else None,
-        storm=snapshot.storm,
+        storm=inputs.storm,
         one_zone=_in_common(asg, alerting, "az"),
         one_version=_in_common(asg, alerting, "version"),
     )
@@ -165,6 +191,6 @@ def _in_common(asg: Group | None, alerting: frozenset[str] | None, name: str) ->
     # version is unknown.
     if None in every and every != {None}:
         return None
-    several = len(alerting & asg.members.keys()) >= _SEVERAL
+    several = len(alerting) >= _SEVERAL
     elsewhere = bool(of_others - of_alerting) and not of_alerting & of_others
     return several and len(of_alerting) == 1 and elsewhere

@@ -11,7 +11,7 @@ from actions.canonical_json import canonical
 from actions.execution.records import Attempts, Breaker, Claim, Scope, share
 from actions.reasons import Reason
 from receiver.controls.records import ArmedMode, Identity, Override
-from receiver.playbooks.schema import Playbook, Step
+from receiver.playbooks.schema import Playbook, Step, StormLimit
 from receiver.runs.model import Approval, GuardResult, RunRequest
 from receiver.settings import Mode
 
@@ -25,11 +25,6 @@ LASTING = frozenset(
         Reason.RESOLVED,
     }
 )
-
-
-# A fifth of a group, and at least three: draino once cordoned most of a fleet that matched one
-# rule (https://github.com/planetlabs/draino/issues/89).
-_STORM_PERCENT, _STORM_LEAST = 20.0, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +62,9 @@ class Snapshot:
     playbook's `arming` allows, `recent_actions` on the target and its group, instances of the group
     that were `alerting` within the last minutes, `reserved` instances by scope. `facts` are the
     playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
-    `changes` that others make, and whether the instance is `protected` from termination.
+    `changes` that others make, whether the instance is `protected` from termination, and, where the
+    target has no group, the ids of all opted-in instances that have none (`standalone`). `resolved`
+    is what was delivered; of such an alert Prometheus says whether it still `fires`.
     """
 
     mode: Mode
@@ -94,16 +91,28 @@ class Snapshot:
     scopes: Sequence[Scope] | None = None
     changes: Sequence[str] | None = None
     protected: bool | None = None
+    standalone: frozenset[str] | None = None
+    fires: bool = False
 
     @property
-    def storm(self) -> bool | None:
-        """Whether so many instances of the group alert that no step on a single one is allowed."""
+    def peers(self) -> frozenset[str] | None:
+        """Ids of the group's members or, without a group, of the instances outside groups."""
         if self.group is None:
-            return False
-        if self.alerting is None or self.asg is None:
+            return self.standalone
+        return None if self.asg is None else frozenset(self.asg.members)
+
+    @property
+    def alerting_peers(self) -> frozenset[str] | None:
+        """The alerting instances that AWS confirms."""
+        peers = self.peers
+        return None if peers is None or self.alerting is None else self.alerting & peers
+
+    def storm(self, limit: StormLimit) -> bool | None:
+        """Whether so many peers alert that no single one may be touched."""
+        alerting, peers = self.alerting_peers, self.peers
+        if alerting is None or peers is None:
             return None
-        threshold = max(_STORM_LEAST, share(_STORM_PERCENT, len(self.asg.members)))
-        return len(self.alerting) >= threshold
+        return len(alerting) >= max(limit.at_least, share(limit.share, len(peers)))
 
 
 @dataclass(frozen=True, kw_only=True)

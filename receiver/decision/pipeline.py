@@ -15,6 +15,7 @@ from receiver.decision.guards.order import EARLY, KNOWN, PLAIN, STORM
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Act, Decision, Snapshot, Trigger
 from receiver.decision.snapshot import GroupSnapshot, SnapshotReader, Subject
+from receiver.evidence.firing_alerts import read_firing
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.promql_recheck import read_facts, recheck
 from receiver.evidence.target import Target
@@ -131,7 +132,7 @@ class GroupDecision:
         many = len(inputs.snapshot.alerting or ()) >= _MANY
         if many:
             # AWS is read before the metrics, and the group first.
-            grouped = replace(inputs.snapshot, asg=read.aws.group(subject.target.group))
+            grouped = read.with_peers(subject, inputs.snapshot)
             if result := _refuse_if(subject, replace(inputs, snapshot=grouped), (*EARLY, *STORM)):
                 return result
         aws_state = read.aws.begin(subject.target, subject.playbook.limits.bounds)
@@ -141,8 +142,16 @@ class GroupDecision:
                 return result
         evidence, findings = self._read_metrics(subject, read.now)
         snapshot = replace(inputs.snapshot, **vars(aws_state()), facts=findings.facts)
+        if snapshot.resolved:
+            snapshot = replace(snapshot, fires=self._fires(subject, read.now))
         inputs = replace(inputs, snapshot=snapshot, verdict=findings.verdict)
         return replace(_result(subject, inputs, decide(inputs)), evidence=evidence)
+
+    def _fires(self, subject: Subject, now: float) -> bool:
+        """Whether Prometheus itself says that the alert fires."""
+        target = subject.target.id or ""
+        firing = read_firing(self.pipeline.prometheus, [target], now)
+        return (subject.run.labels.get("alertname", ""), target) in (firing or ())
 
     def _read_metrics(self, subject: Subject, now: float) -> tuple[Evidence | None, _Findings]:
         """The findings on the target, and the evidence; None if an earlier decision read it."""

@@ -1,7 +1,7 @@
 """Reads the snapshot for decisions on a group's alerts, from the service's records and AWS."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import structlog
@@ -21,6 +21,7 @@ from actions.execution.records import Attempts, Breaker, Claim
 from receiver.controls import arming, overrides, records
 from receiver.controls.records import Arming, Override
 from receiver.db.database import Database
+from receiver.decision.alerting import AlertingReader, AlertReports
 from receiver.decision.model import RecentAction, Snapshot
 from receiver.evidence.aws_state import AwsReader, AwsReadings
 from receiver.evidence.source import Source
@@ -28,6 +29,7 @@ from receiver.evidence.target import Target
 from receiver.playbooks.schema import Playbook
 from receiver.runs import store
 from receiver.runs.model import Approval, Run
+from receiver.runs.store import AlertingInstance
 from receiver.settings import Mode
 from receiver.webhook.episodes import Episode
 
@@ -65,7 +67,7 @@ class Subject:
 class _Records:
     """The service's records about some subjects, read in one transaction.
 
-    `attempts` are by target, group and playbook, `reserved` by owner, `alerting` by group.
+    `attempts` are by target, group and playbook, `reserved` by owner, `reported` by group.
     """
 
     paused: bool | None
@@ -76,23 +78,23 @@ class _Records:
     armings: Mapping[str, Sequence[Arming]]
     dispatched: Sequence[Intent]
     reserved: Mapping[str, Mapping[str, frozenset[str]]]
-    alerting: Mapping[str, frozenset[str]]
+    reported: Mapping[str | None, Sequence[AlertingInstance]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotReader:
     """Reads snapshots; an unreadable fact is None, never an exception.
 
-    For run ids, `resolved` returns those whose alerts have resolved, `episodes` the episodes by id.
+    `episodes` gives the episodes of some runs.
     """
 
     database: Database
     aws: AwsReader
+    alerting: AlertingReader
     mode: Mode
     gap_s: float
     arming_required: bool
     episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
-    resolved: Callable[[Sequence[str]], Collection[str]] = lambda _: ()
 
     def begin(self, subjects: Sequence[Subject], now: float) -> "GroupSnapshot":
         """The snapshot at `now` (epoch seconds); each part is read when it is first needed."""
@@ -111,6 +113,7 @@ class GroupSnapshot:
     subjects: Sequence[Subject]
     now: float
     aws: AwsReadings
+    _reports: dict[str | None, AlertReports] = field(default_factory=dict, init=False)
 
     def from_run(self, subject: Subject) -> Snapshot:
         """The snapshot with the run's own facts; nothing is read."""
@@ -164,8 +167,15 @@ class GroupSnapshot:
                 if intent.target in subject.names and intent.dispatched_at is not None
             ],
             reserved=known.reserved[subject.owner],
-            alerting=known.alerting[group],
+            alerting=self._alerting(subject, known),
         )
+
+    def with_peers(self, subject: Subject, snapshot: Snapshot) -> Snapshot:
+        """Add the members of the group or, without one, the instances outside groups."""
+        group = subject.target.group
+        if group is None:
+            return replace(snapshot, standalone=self.aws.standalone())
+        return replace(snapshot, asg=self.aws.group(group))
 
     @cached_property
     def _episodes(self) -> Mapping[str, Episode]:
@@ -207,17 +217,26 @@ class GroupSnapshot:
                 owner: disruption_budget.reserved_by_others(connection, owner)
                 for owner in {subject.owner for subject in self.subjects}
             },
-            alerting={
-                group: self._alerting(connection, group)
-                for group in {subject.target.group or "" for subject in self.subjects}
+            reported={
+                group: store.alerting_instances(connection, group, self.now - _STORM_S)
+                for group in {subject.target.group for subject in self.subjects}
             },
         )
 
-    def _alerting(self, connection: Connection, group: str) -> frozenset[str]:
-        """The group's alerting instances."""
-        alerts = store.alerting_instances(connection, group, self.now - _STORM_S)
-        resolved = self.reader.resolved(list(alerts))
-        return frozenset(instance for run_id, instance in alerts.items() if run_id not in resolved)
+    def _alerting(self, subject: Subject, known: _Records) -> frozenset[str] | None:
+        """The alerting instances of the subject's group, or outside groups."""
+        group = subject.target.group
+        try:
+            if group not in self._reports:
+                targets = {part.target.id or "" for part in self.subjects}
+                reported = known.reported[group]
+                self._reports[group] = self.reader.alerting.read(reported, targets, self.now)
+        except SQLAlchemyError as error:
+            _log.error("records_read_failed", error=type(error).__name__)
+            self.reader.aws.on_unreadable(Source.RECORDS)
+            return None
+        own = (subject.run.labels.get("alertname", ""), subject.target.id or "")
+        return self._reports[group].alerting(own)
 
 
 def _resolved(run: Run, episode: Episode | None) -> bool | None:
@@ -230,7 +249,9 @@ def _last_seen(run: Run, episode: Episode | None) -> float | None:
     """The time at which the alert last fired, or a person last requested or approved the run."""
     if run.request:
         return run.updated_at
-    return episode.last_seen_at if episode else None
+    if episode is None or run.approval is None:
+        return episode.last_seen_at if episode else None
+    return max(episode.last_seen_at, run.approval.at)
 
 
 def _approval(run: Run, now: float) -> Approval | None:

@@ -46,6 +46,10 @@ class AwsReads:
     def group(self, name: str) -> Group | None:
         return self._read(lambda: inventory.read_group(self.aws, name))
 
+    def standalone(self) -> Sequence[Instance] | None:
+        """The opted-in instances outside groups."""
+        return self._read(lambda: inventory.read_standalone(self.aws))
+
     def is_protected(self, instance_id: str) -> bool | None:
         return self._read(lambda: context.is_termination_protected(self.aws, instance_id))
 

@@ -12,7 +12,7 @@ from actions.aws import context, inventory
 from actions.aws.inventory import Group, Instance
 from actions.base import TargetKind
 from actions.execution import disruption_budget
-from actions.execution.records import Bounds, Scope
+from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
 from receiver.evidence.aws_reads import AwsReads, TargetHealth
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target, private_address
@@ -32,6 +32,7 @@ class AwsState:
     scopes: Sequence[Scope] | None
     changes: Sequence[str] | None
     protected: bool | None
+    standalone: frozenset[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class AwsReader(AwsReads):
     """
 
     pool: Executor
+    standalone_percent: float = STANDALONE_PERCENT
     monotonic: Callable[[], float] = time.monotonic
     target_groups: BoundedCache[str, tuple[str, ...]] = field(
         default_factory=BoundedCache, init=False
@@ -145,6 +147,11 @@ class AwsReadings:
     def group(self, name: str | None) -> Group | None:
         return self._query(self.reader.group, name).result() if name else None
 
+    def standalone(self) -> frozenset[str] | None:
+        """Ids of the opted-in instances outside groups."""
+        instances = self._query(self.reader.standalone).result()
+        return None if instances is None else frozenset(instance.id for instance in instances)
+
     def begin(self, target: Target, bounds: Bounds) -> Callable[[], AwsState]:
         """Start all queries about the target; the returned function waits for the answers."""
         reader, group = self.reader, target.group
@@ -158,14 +165,16 @@ class AwsReadings:
                 self._query(reader.target_health, arn, guess=True)
             if arns is not None:
                 self._query(reader.refreshes, group, guess=True)
+        else:
+            self._query(reader.standalone)
         self._events(target)
         return cache(partial(self._state, target, bounds))
 
     def _state(self, target: Target, bounds: Bounds) -> AwsState:
         reader, is_instance = self.reader, target.kind is TargetKind.INSTANCE
         group = self._group_state(target.group) if target.group else None
-        scopes: Sequence[Scope] | None = None if target.group else ()
-        changes: Sequence[str] | None = scopes
+        scopes: Sequence[Scope] | None = None if target.group else self._standalone_scopes()
+        changes: Sequence[str] | None = None if target.group else ()
         if group is not None:
             health = {arn: answer for arn, answer in group.health.items() if answer is not None}
             if len(health) == len(group.health):
@@ -179,7 +188,14 @@ class AwsReadings:
             scopes=scopes,
             changes=_merged([changes, *(events.result() for events in self._events(target))]),
             protected=self._query(reader.is_protected, target.id).result() if is_instance else None,
+            standalone=frozenset() if target.group else self.standalone(),
         )
+
+    def _standalone_scopes(self) -> Sequence[Scope] | None:
+        instances = self._query(self.reader.standalone).result()
+        if instances is None:
+            return None
+        return [disruption_budget.standalone_scope(instances, self.reader.standalone_percent)]
 
     def _group_state(self, name: str) -> _GroupState | None:
         if name not in self._groups:

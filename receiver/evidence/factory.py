@@ -42,6 +42,7 @@ class EvidenceReaders:
             aws=self.aws,
             pool=self.pool,
             trail=settings.cloudtrail,
+            standalone_percent=settings.standalone_budget,
             on_unreadable=self.metrics.count_failed_read,
         )
         self.model_server = ModelServer(

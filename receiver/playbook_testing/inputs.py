@@ -92,6 +92,7 @@ def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
         group_hour=records.attempts,
         playbook_hour=records.attempts,
     )
+    standalone = [] if group else _ids(fleet, instance_id)
     bounds = playbook.limits.bounds if playbook else Bounds()
     scopes = scopes_of(target or "", asg, bounds, {}) if asg else None
     return Snapshot(
@@ -114,7 +115,7 @@ def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
         ),
         arming=FREE,
         recent_actions=(),
-        alerting=frozenset(list(asg.members)[: fleet.alerting] if asg else [instance_id]),
+        alerting=frozenset((list(asg.members) if asg else standalone)[: fleet.alerting]),
         reserved={},
         facts=case.facts,
         instance=_instance(instance_id, group, fleet) if of_instance and fleet.known else None,
@@ -122,12 +123,16 @@ def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
         scopes=scopes if group else (),
         changes=fleet.changes if fleet.known else None,
         protected=fleet.protected if fleet.known else None,
+        standalone=frozenset(standalone),
     )
 
 
+def _ids(fleet: Fleet, instance_id: str) -> Sequence[str]:
+    others = [f"i-{number:017x}" for number in range(1, fleet.size)]
+    return [instance_id or "i-00000000000000000", *others]
+
+
 def _group(name: str, fleet: Fleet, instance_id: str) -> Group:
-    ids = [instance_id or "i-00000000000000000"]
-    ids += [f"i-{number:017x}" for number in range(1, fleet.size)]
     # Members that are out come last, so that the alert's own instance serves according to AWS.
     members = {
         instance_id: Member(
@@ -139,7 +144,7 @@ def _group(name: str, fleet: Fleet, instance_id: str) -> Group:
             healthy=number < fleet.size - fleet.out,
             version=(fleet.versions or ["1"])[number % len(fleet.versions or ["1"])],
         )
-        for number, instance_id in enumerate(ids)
+        for number, instance_id in enumerate(_ids(fleet, instance_id))
     }
     return Group(
         name=name,

@@ -68,6 +68,18 @@ def check_placeholders(value: object) -> object:
     return value
 
 
+def names_in(value: object) -> set[str]:
+    """The placeholders of the value's texts at any depth."""
+    match value:
+        case str():
+            return set(string.Template(value).get_identifiers())
+        case Mapping():
+            return names_in(list(value.values()))
+        case list():
+            return set().union(*map(names_in, value))
+    return set()
+
+
 def render(value: object, values: Mapping[str, str]) -> Any:
     """The value with its placeholders replaced, at any depth."""
     if isinstance(value, str):

@@ -83,6 +83,17 @@ class Undecided(_Part):
         return self.reversible if reversible else self.destructive
 
 
+class StormLimit(_Part):
+    """From so many alerting instances on, a share of the group and a number, there is a storm.
+
+    draino once cordoned most of a fleet that matched one rule:
+    https://github.com/planetlabs/draino/issues/89
+    """
+
+    share: Percent = 20.0
+    at_least: Annotated[int, Field(ge=2)] = 3
+
+
 class Limits(_Part):
     """Upper limits. `blast_radius` is a share of a group, and at least one instance of it."""
 
@@ -92,6 +103,7 @@ class Limits(_Part):
     playbook_per_hour: Annotated[int, Field(ge=1)] = 30
     blast_radius: Percent = 10.0
     min_healthy: Annotated[int, Field(ge=0)] | None = None
+    storm: StormLimit = StormLimit()
 
     @property
     def rates(self) -> Rates:
@@ -109,6 +121,8 @@ class Limits(_Part):
 
 class Playbook(_Part):
     """A playbook; `recheck` are PromQL conditions that replace the model's verdict.
+
+    `standalone`: it may take instances out of service that no Auto Scaling group would replace.
 
     `facts` are PromQL values for conditions: `facts["spare"] > 2`.
     """
@@ -129,6 +143,7 @@ class Playbook(_Part):
     steps: Annotated[list[Step], Field(min_length=1, max_length=10)]
     verify: Verify | None = None
     rollback: bool = False
+    standalone: bool = False
     escalate: Annotated[list[EscalationStep], Field(max_length=5)] = Field(default_factory=list)
 
     @property

@@ -7,11 +7,23 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, Select, case, exists, func, or_, select
 
+from actions.reasons import Reason
 from actions.tables import intents
 from receiver.db.tables import has_feedback, runs
 from receiver.runs.model import IN_FLIGHT, Run, State
 
 _ALERTING_MAX = 1000
+# Refusals after which an alert is no sign of a fault in its target.
+_NO_FAULT = (
+    Reason.MALFORMED_ALERT,
+    Reason.NO_PLAYBOOK,
+    Reason.AMBIGUOUS_PLAYBOOK,
+    Reason.NO_TARGET,
+    Reason.STALE,
+    Reason.RESOLVED,
+    Reason.TARGET_UNPROVEN,
+    Reason.VERDICT_REFUTED,
+)
 _UNDECIDED = (State.RECEIVED, State.DECIDING)
 _RUN = TypeAdapter(Run)
 
@@ -77,28 +89,58 @@ def existing_ids(connection: Connection, run_ids: Sequence[str]) -> frozenset[st
     return frozenset(connection.scalars(select(runs.c.id).where(runs.c.id.in_(run_ids))))
 
 
-def alerting_instances(connection: Connection, group: str, since: float) -> Mapping[str, str]:
-    """Instances of the group with an alert since `since` (epoch seconds), by run.
+@dataclass(frozen=True, kw_only=True)
+class AlertingInstance:
+    """`judged`: a decision proved the instance, and its re-check did not refute the alert."""
 
-    Runs with a refuted verdict are left out. The number of runs returned is bounded by what shows a
-    storm in the largest group. The newest alert of every instance comes first, so that one instance
-    with many alerts does not displace the others.
+    run_id: str
+    instance_id: str
+    labels: Mapping[str, str]
+    judged: bool
+
+
+def alerting_instances(
+    connection: Connection,
+    group: str | None,
+    since: float,
+    *,
+    among: Collection[str] | None = None,
+) -> Sequence[AlertingInstance]:
+    """Instances of the group, or outside groups, with an alert since then (epoch seconds).
+
+    At most as many as show a storm in the largest group: judged ones first, then the newest alert
+    of each instance before any second one, so that an instance with many alerts does not keep the
+    others from being counted. `among` narrows the instances.
     """
+    judged = runs.c.verdict.is_not(None)
     newest_first = runs.c.received_at.desc()
-    place = func.row_number().over(partition_by=runs.c.target, order_by=newest_first)
-    alerts = select(runs.c.id, runs.c.target, runs.c.received_at, place.label("place")).where(
-        runs.c.group_name == group,
+    place = func.row_number().over(
+        partition_by=runs.c.target, order_by=(judged.desc(), newest_first)
+    )
+    columns = (runs.c.id, runs.c.target, runs.c.labels, runs.c.received_at)
+    alerts = select(*columns, judged.label("judged"), place.label("place")).where(
+        runs.c.group_name.is_not_distinct_from(group),
         runs.c.received_at >= since,
-        runs.c.target != group,
+        runs.c.target.is_distinct_from(group),
         # A manual run does not indicate a fault.
         runs.c.request.is_(None),
         runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
-        runs.c.refusal.is_distinct_from("verdict_refuted"),
+        or_(runs.c.refusal.is_(None), runs.c.refusal.not_in(_NO_FAULT)),
     )
+    if among is not None:
+        alerts = alerts.where(runs.c.target.in_(among))
     ranked = alerts.subquery()
-    newest = ranked.c.received_at.desc()
-    query = select(ranked.c.id, ranked.c.target).order_by(ranked.c.place, newest)
-    return {row.id: row.target for row in connection.execute(query.limit(_ALERTING_MAX))}
+    order = (ranked.c.judged.desc(), ranked.c.place, ranked.c.received_at.desc())
+    query = select(ranked.c.id, ranked.c.target, ranked.c.labels, ranked.c.judged).order_by(*order)
+    return [
+        AlertingInstance(
+            run_id=row.id,
+            instance_id=row.target,
+            labels=row.labels,
+            judged=row.judged,
+        )
+        for row in connection.execute(query.limit(_ALERTING_MAX))
+    ]
 
 
 def caused_by(connection: Connection, run_id: str) -> Sequence[str]:

@@ -135,7 +135,7 @@ def test_a_groups_cooldown_spares_the_group_and_not_its_members() -> None:
     [
         ({"paused": True}, Reason.PAUSED),
         ({"paused": None}, Reason.STATE_UNKNOWN),
-        ({"resolved": True}, Reason.RESOLVED),
+        ({"resolved": True}, Reason.VERDICT_UNDECIDED),
         ({"resolved": None}, Reason.STATE_UNKNOWN),
         ({"last_seen_at": None}, Reason.STATE_UNKNOWN),
         ({"last_seen_at": NOW - 361}, Reason.STALE),
@@ -180,6 +180,26 @@ def test_without_a_clear_verdict_nothing_is_done(verdict: Verdict | None, reason
     decision = decide(replace(INPUTS, verdict=verdict))
     assert isinstance(decision, Refuse)
     assert decision.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "fires", "reason"),
+    [
+        (Answer.REFUTED, False, Reason.RESOLVED),
+        (Answer.REFUTED, True, Reason.VERDICT_REFUTED),
+        (Answer.UNDECIDED, False, Reason.VERDICT_UNDECIDED),
+        (Answer.CONFIRMED, False, Reason.VERDICT_UNDECIDED),
+        (Answer.CONFIRMED, True, None),
+    ],
+)
+def test_a_report_of_the_end_is_believed_with_the_metrics_only(
+    answer: Answer, reason: Reason | None, *, fires: bool
+) -> None:
+    """No run is resolved while metrics show the fault, and none acts on a fault that is over."""
+    snapshot = replace(SNAPSHOT, resolved=True, fires=fires)
+    verdict = replace(VERDICT, answer=answer)
+    decision = decide(replace(INPUTS, snapshot=snapshot, verdict=verdict))
+    assert (decision.reason if isinstance(decision, Refuse) else None) is reason
 
 
 def test_no_playbook_and_two_playbooks_are_refused() -> None:

@@ -1,16 +1,23 @@
 """Alerts of whoever may deliver them: what the target is decides, not what is said of it."""
 
-from collections.abc import Iterator
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bench.scenes.frozen_aws import ACCOUNT
+from bench.scenes.frozen_aws import ACCOUNT, FrozenHost
+from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
 from receiver.playbooks.matchers import parse
 from receiver.runs.model import State
-from tests.end_to_end.whole_fixtures import Whole
+from receiver.settings import Mode
+from tests.end_to_end.whole_fixtures import PLAYBOOK, Whole, verdict
 
 
 @pytest.fixture
@@ -80,3 +87,326 @@ def test_an_override_of_all_but_one_host_spares_that_host(whole: Whole) -> None:
     whole.deliver_labels({"alertname": "HighCPU", "instance": "10.0.0.2:9100"})
     whole.pass_time(1)
     assert [call.target for call in whole.aws.calls] == ["i-00000000000000001"]
+
+
+_STORMY = PLAYBOOK.replace("reboot_instance", "reboot_instance\n    when: not group.storm").replace(
+    "replace_instance", "replace_instance\n    when: not group.storm"
+)
+
+
+def _alert(instance_id: str, name: str = "HighCPU", **labels: str) -> dict[str, str]:
+    return {"alertname": name, "instance_id": instance_id, "asg": "web-asg"} | labels
+
+
+def _ghosts(whole: Whole) -> list[Mapping[str, str]]:
+    del whole
+    return [_alert(f"i-{0xDEAD00 + number:017x}") for number in range(3)]
+
+
+def _of_another_group(whole: Whole) -> list[Mapping[str, str]]:
+    return [_alert(instance_id) for instance_id in whole.group("api-asg")[:3]]
+
+
+def _without_playbook(whole: Whole) -> list[Mapping[str, str]]:
+    return [_alert(instance_id, "Chatter") for instance_id in whole.aws.groups["web-asg"].hosts]
+
+
+def _for_healthy_members(whole: Whole) -> list[Mapping[str, str]]:
+    healthy = list(whole.aws.groups["web-asg"].hosts)[1:]
+    whole.verdicts |= {instance_id: verdict(Answer.REFUTED) for instance_id in healthy}
+    return [_alert(instance_id, severity="critical") for instance_id in healthy]
+
+
+_UNTRUE = [_ghosts, _of_another_group, _without_playbook, _for_healthy_members]
+
+
+@pytest.mark.parametrize("decided", [True, False], ids=["decided before", "still waiting"])
+@pytest.mark.parametrize("untrue", _UNTRUE)
+def test_alerts_that_are_not_true_freeze_nobody(
+    whole: Whole, untrue: Callable[[Whole], list[Mapping[str, str]]], *, decided: bool
+) -> None:
+    """Three and more of them in the group of a host that does need help."""
+    target = whole.group()[0]
+    whole.firing = {("HighCPU", target)}
+    for labels in untrue(whole):
+        whole.deliver_labels(labels)
+    if decided:
+        whole.work()
+    whole.deliver(target)
+    whole.work()
+    assert [(call.operation, call.target) for call in whole.aws.calls] == [
+        ("RebootInstances", target)
+    ]
+
+
+def test_what_is_stale_freezes_nobody(whole: Whole) -> None:
+    """Alerts that came while the receiver was down, and have been over for long."""
+    target, *others = whole.group()
+    for instance_id in others:
+        whole.deliver(instance_id)
+    whole.now += 400
+    whole.work()
+    whole.deliver(target)
+    whole.work()
+    assert [call.target for call in whole.aws.calls] == [target]
+
+
+def test_a_storm_is_refused_as_a_storm_by_its_instances(tmp_path: Path) -> None:
+    """Also where the steps' own conditions spare them: the ladder has an end for a reason."""
+    whole = Whole(tmp_path, playbook=_STORMY)
+    targets = whole.group()[:4]
+    whole.firing = {("HighCPU", target) for target in targets}
+    for target in targets:
+        whole.deliver(target)
+    whole.work()
+    assert {run.refusal for run in whole.runs()} == {"storm"}
+    named = f"4 of 6 instances of web-asg alert: {', '.join(targets)}"
+    assert all(named in (run.outcome or "") for run in whole.runs())
+    assert whole.aws.calls == []
+    whole.close()
+
+
+def test_a_report_of_the_end_does_not_end_a_storm(whole: Whole) -> None:
+    """Prometheus still fires the alerts: whoever delivers may say that they are over."""
+    targets = whole.group()[:4]
+    whole.firing = {("HighCPU", target) for target in targets}
+    for firing, target in itertools.product((True, False), targets[:3]):
+        whole.deliver(target, firing=firing)
+    whole.deliver(targets[3])
+    whole.work()
+    assert whole.runs()[0].refusal == "storm"
+    assert whole.aws.calls == []
+
+
+def test_the_playbook_says_how_many_are_a_storm(tmp_path: Path) -> None:
+    """Two of six."""
+    whole = Whole(tmp_path, playbook=PLAYBOOK + "limits: {storm: {share: 30%, at_least: 2}}\n")
+    for target in whole.group()[:2]:
+        whole.deliver(target)
+    whole.work()
+    assert {run.refusal for run in whole.runs()} == {"storm"}
+    whole.close()
+
+
+def test_a_forged_end_stops_no_help(whole: Whole) -> None:
+    """Prometheus fires the alert, and its metrics show the fault."""
+    target = whole.group()[0]
+    whole.firing = {("HighCPU", target)}
+    whole.deliver(target)
+    whole.deliver(target, firing=False)
+    whole.work()
+    assert [call.target for call in whole.aws.calls] == [target]
+
+
+@pytest.mark.parametrize("fires", [True, False])
+def test_a_forged_end_voids_no_approval(tmp_path: Path, *, fires: bool) -> None:
+    """A person looked at the plan, and the metrics still show the fault."""
+    whole = Whole(tmp_path, mode=Mode.APPROVE)
+    target = whole.group()[0]
+    whole.deliver(target)
+    whole.work()
+    whole.firing = {("HighCPU", target if fires else "i-0")}
+    whole.deliver(target, firing=False)
+    whole.now += 500
+    run = whole.only()
+    assert run.plan is not None
+    whole.commands.approve(run.id, "alice", "go", digest=run.plan.digest)
+    whole.work()
+    assert [call.target for call in whole.aws.calls] == [target]
+    whole.close()
+
+
+def test_an_end_that_the_metrics_show_is_one(whole: Whole) -> None:
+    """No other refusal, and nothing to come back to."""
+    target = whole.group()[0]
+    whole.verdicts[target] = verdict(Answer.REFUTED)
+    whole.deliver(target)
+    whole.deliver(target, firing=False)
+    whole.work()
+    assert (whole.only().state, whole.only().refusal) == (State.RESOLVED, None)
+
+
+def _outside_groups(whole: Whole, size: int) -> list[str]:
+    ids = [f"i-{0xA10E00 + number:017x}" for number in range(size)]
+    whole.aws.standalone = {
+        instance_id: FrozenHost(instance_id, "us-east-1a", whole.now - 86_400)
+        for instance_id in ids
+    }
+    return ids
+
+
+def _deliver_alone(whole: Whole, instance_id: str) -> None:
+    whole.deliver_labels({"alertname": "HighCPU", "instance_id": instance_id})
+
+
+def test_an_instance_outside_groups_is_not_taken_out(whole: Whole) -> None:
+    """Nothing replaces it, and nothing serves in its place."""
+    (target,) = _outside_groups(whole, 1)
+    _deliver_alone(whole, target)
+    whole.work()
+    assert (whole.only().refusal, whole.aws.calls) == ("no_group", [])
+
+
+_STANDALONE = PLAYBOOK + "standalone: true\nlimits: {storm: {share: 100%, at_least: 100}}\n"
+
+
+def test_forty_alerts_outside_groups_take_out_two(tmp_path: Path) -> None:
+    """A twentieth at once, whatever is a storm; the next ones when these have recovered."""
+    whole = Whole(tmp_path, playbook=_STANDALONE)
+    for target in _outside_groups(whole, 40):
+        _deliver_alone(whole, target)
+    whole.work()
+    assert len(whole.aws.calls) == 2
+    assert sum(run.refusal == "blast_radius" for run in whole.runs()) == 38
+    assert "instances outside groups: 2 of 40" in (whole.runs()[0].outcome or "")
+    whole.close()
+
+
+def test_what_is_stopped_outside_groups_counts_as_out(tmp_path: Path) -> None:
+    """One of twenty may be out, and one is."""
+    whole = Whole(tmp_path, playbook=_STANDALONE)
+    target, stopped, *_ = _outside_groups(whole, 20)
+    whole.aws.standalone[stopped].state = "stopped"
+    _deliver_alone(whole, target)
+    whole.work()
+    assert (whole.only().refusal, whole.aws.calls) == ("blast_radius", [])
+    whole.close()
+
+
+def test_many_alerts_outside_groups_are_a_storm(tmp_path: Path) -> None:
+    """A fifth of those that opted in."""
+    whole = Whole(tmp_path, playbook=PLAYBOOK + "standalone: true\n")
+    for target in _outside_groups(whole, 20)[:5]:
+        _deliver_alone(whole, target)
+    whole.work()
+    assert {run.refusal for run in whole.runs()} == {"storm"}
+    assert "5 of 20 instances outside groups alert" in (whole.runs()[0].outcome or "")
+    whole.close()
+
+
+_HEALTHY = "i-00000000000000001"
+_HELD = "i-00000000000000000"
+_GROUP = "web-asg"
+
+
+def _labels(instance_ids: list[str], addresses: list[str]) -> st.SearchStrategy[dict[str, str]]:
+    """Whatever may stand in a label, from what is true to what is not even a name."""
+    odd = ["", ".*", "i-zz", 'x"} or vector(1) #', "\x00"]
+    return st.fixed_dictionaries(
+        {"alertname": st.sampled_from(["HighCPU", "Chatter", ""])},
+        optional={
+            "instance_id": st.sampled_from([*instance_ids, *odd]),
+            "instance": st.sampled_from([*addresses, "8.8.8.8:9100", *odd]),
+            "asg": st.sampled_from([_GROUP, "api-asg", "no-asg", *odd]),
+            "az": st.sampled_from(["us-east-1c", *odd]),
+            "severity": st.sampled_from(["critical", "info"]),
+            "cpu": st.text(max_size=3),
+        },
+    )
+
+
+_GHOST = "i-000000000000dead0"
+_OTHERS = [*(f"i-{number:017x}" for number in (1, 2, 3, 4, 5, 100, 101, 102)), _GHOST]
+_FORGED = _labels(_OTHERS, ["10.0.0.2:9100", "10.0.0.3", "10.0.1.1:9100"])
+_PROPERTY = settings(max_examples=25, deadline=None)
+
+
+def _fleet(folder: str, *, refuted: bool = True) -> Whole:
+    """Two groups, whose instances are all well if their alerts are `refuted`."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    whole = Whole(Path(folder))
+    names = [_GROUP, "api-asg", *whole.group(_GROUP), *whole.group("api-asg")]
+    if refuted:
+        whole.verdicts = {name: verdict(Answer.REFUTED) for name in names}
+    return whole
+
+
+@_PROPERTY
+@given(st.lists(_labels([_HELD, *_OTHERS], ["10.0.0.1:9100"]), min_size=1, max_size=6))
+def test_no_labels_have_a_healthy_host_acted_on(alerts: list[dict[str, str]]) -> None:
+    """By whatever alerts of whoever has a token of the webhook."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = _fleet(folder)
+        for labels in alerts:
+            whole.deliver_labels(labels)
+        whole.pass_time(60)
+        assert whole.aws.calls == []
+        whole.close()
+
+
+@_PROPERTY
+@given(
+    st.lists(st.tuples(_FORGED, st.booleans()), min_size=1, max_size=6),
+    st.sampled_from(["before", "at once", "after"]),
+)
+def test_no_untrue_alert_changes_the_decision_on_another_target(
+    forged: list[tuple[dict[str, str], bool]], when: str
+) -> None:
+    """It is about an instance that is well, of another group, or does not exist."""
+    decisions = []
+    for alerts in ([], forged):
+        with tempfile.TemporaryDirectory() as folder:
+            whole = _fleet(folder)
+            whole.verdicts[_HELD] = verdict()
+            whole.firing = {("HighCPU", _HELD)}
+            if when == "after":
+                whole.deliver(_HELD)
+            for labels, firing in alerts:
+                whole.deliver_labels(labels, firing=firing)
+            if when == "before":
+                whole.work()
+            if when != "after":
+                whole.deliver(_HELD)
+            whole.work()
+            (run,) = (run for run in whole.runs() if run.target == _HELD)
+            decisions.append((run.state, run.refusal, [call.operation for call in whole.aws.calls]))
+            whole.close()
+    assert decisions[0] == decisions[1]
+    assert decisions[0][2] == ["RebootInstances"]
+
+
+_FACTS = [
+    *(f'instance_id="{_HELD}"', f'asg="{_GROUP}"', 'az="us-east-1a"', 'az!="us-east-1b"'),
+    *(f'account="{ACCOUNT}"', 'region=~"us-.*"', 'tag_Team="data"', 'instance_id=~".+"'),
+]
+
+
+@_PROPERTY
+@given(
+    matchers=st.lists(st.sampled_from(_FACTS), min_size=1, max_size=3),
+    labels=_labels([_HELD], ["10.0.0.1:9100"]),
+    late=st.booleans(),
+)
+def test_a_hold_on_what_a_host_is_always_holds(
+    matchers: list[str], labels: dict[str, str], *, late: bool
+) -> None:
+    """However its alert names it, and whatever else the alert says."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = _fleet(folder, refuted=False)
+        whole.aws.groups[_GROUP].hosts[_HELD].tags["Team"] = "data"
+        if not late:
+            _set_override(whole, *matchers)
+        whole.deliver_labels(labels)
+        whole.dispatcher.dispatch()
+        if late:
+            _set_override(whole, *matchers)
+        whole.pass_time(30)
+        assert _HELD not in {call.target for call in whole.aws.calls}
+        whole.close()
+
+
+def test_a_query_of_an_instance_is_not_asked_of_a_group(tmp_path: Path) -> None:
+    """`{instance_id=""}` would select all series without that label."""
+    recheck = """recheck: ['up{instance_id="$instance_id"} == bool 0']\n"""
+    for playbook in (
+        PLAYBOOK + recheck,
+        PLAYBOOK.replace("{expr: recovered", "{expr: $instance_id"),
+    ):
+        (tmp_path / str(len(playbook))).mkdir()
+        whole = Whole(tmp_path / str(len(playbook)), playbook=playbook)
+        whole.group()
+        whole.verdicts[_GROUP] = verdict(surging=True)
+        whole.deliver_labels({"alertname": "HighCPU", "asg": _GROUP})
+        whole.work()
+        assert (whole.only().refusal, whole.aws.calls) == ("no_target", [])
+        whole.close()

@@ -9,6 +9,7 @@ from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 from prometheus_client import CollectorRegistry
@@ -20,6 +21,7 @@ from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost
 from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
 from receiver.db.database import Database, database
+from receiver.decision.alerting import AlertingReader
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
@@ -96,13 +98,18 @@ class Held:
 
 @dataclass
 class Whole:
-    """A receiver in `folder`. `verdicts` by instance, `recovered` is what Prometheus says."""
+    """A receiver in `folder`.
+
+    `verdicts` by instance, `recovered` is what Prometheus says. `firing` are the alerts, by name
+    and instance, that Prometheus fires; without any, `recovered` answers that query, too.
+    """
 
     folder: Path
     playbook: str = PLAYBOOK
     now: float = 1_800_000_000.0
     mode: Mode = Mode.AUTO
     recovered: str | None = "1"
+    firing: set[tuple[str, str]] = field(default_factory=set)
     arming_required: bool = False
     messenger: Messenger = field(default_factory=NullMessenger)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -161,11 +168,15 @@ class Whole:
         snapshots = SnapshotReader(
             database=self.state,
             aws=aws_reader,
+            alerting=AlertingReader(
+                playbooks=self.playbooks,
+                prometheus=prometheus,
+                resolved=self.inbox.resolved,
+            ),
             mode=self.mode,
             gap_s=360,
             arming_required=self.arming_required,
             episodes=self.inbox.episodes_of,
-            resolved=self.inbox.resolved,
         )
         self.dispatcher = Dispatcher(
             database=self.state,
@@ -286,12 +297,18 @@ class Whole:
         return self.verdicts.get(evidence.target, verdict())
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        del request
         if self.recovered == "broken":
             raise ArithmeticError
         if self.recovered is None:
             return httpx.Response(503, json={"status": "error", "error": "down"})
-        result = [{"metric": {}, "value": [self.now, self.recovered]}]
+        result: list[dict[str, Any]] = [{"metric": {}, "value": [self.now, self.recovered]}]
+        query = parse_qs(request.content.decode())["query"][0]
+        if self.firing and query.startswith("ALERTS{"):
+            result = [
+                {"metric": {"alertname": name, "instance_id": target}, "value": [self.now, "1"]}
+                for name, target in self.firing
+                if target in query
+            ]
         data = {"resultType": "vector", "result": result}
         return httpx.Response(200, json={"status": "success", "data": data})
 

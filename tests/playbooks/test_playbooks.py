@@ -69,6 +69,7 @@ def test_another_default_is_another_edition(written: Callable[[str], Path]) -> N
         "playbook_per_hour": 30,
         "blast_radius": 10.0,
         "min_healthy": None,
+        "storm": {"share": 20.0, "at_least": 3},
     }
     first = {
         "cooldown_s": 300.0,
@@ -79,6 +80,7 @@ def test_another_default_is_another_edition(written: Callable[[str], Path]) -> N
         "limits": limits,
         "verify": None,
         "rollback": False,
+        "standalone": False,
         "escalate": [],
     }
     # With another default, raise the edition and write down both here.
@@ -264,7 +266,7 @@ def test_what_fails_is_reported_with_file_and_line(
     (tmp_path / "tests" / "wrong.yaml").write_text(
         "tests:\n"
         "  - name: it is left alone\n"
-        "    alert: {alertname: HighCPU, severity: warning, instance_id: i-0123456789abcdef0}\n"
+        "    alert: {alertname: HighCPU, severity: warning, asg: web, instance_id: i-01234567}\n"
         "    expect: {decision: refuse}\n"
         "  - name: no match\n"
         "    alert: {alertname: Other}\n"

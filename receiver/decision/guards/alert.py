@@ -2,7 +2,7 @@
 
 from actions.reasons import Reason
 from actions.refusal import Refusal
-from receiver.decision.guards.base import GuardInput
+from receiver.decision.guards.base import GuardInput, require_named
 
 
 def require_well_formed(inputs: GuardInput) -> str | Refusal:
@@ -56,9 +56,10 @@ def require_target(inputs: GuardInput) -> str | Refusal:
 
     ## no_target
 
-    The labels name no target, or not the kind of target that the step needs. An instance is named
-    by `instance_id`, or by `instance` with the private address of exactly one running instance. A
-    group is named by `asg`. Check whether an aggregation in the rule drops the labels:
+    The labels name no target, or not the kind of target that the step, or a query of the playbook,
+    needs. An instance is named by `instance_id`, or by `instance` with the private address of
+    exactly one running instance. A group is named by `asg`. Check whether an aggregation in the
+    rule drops the labels:
 
     ```console
     $ curl -G $P/api/v1/query --data-urlencode 'query=ALERTS{remediation!=""}' \
@@ -70,7 +71,9 @@ def require_target(inputs: GuardInput) -> str | Refusal:
     """
     if inputs.snapshot.target is None:
         return Refusal(Reason.NO_TARGET, "the labels identify no instance and no group")
-    return inputs.snapshot.target
+    playbook = inputs.playbooks[0]
+    refused = require_named(inputs, *playbook.recheck, *playbook.facts.values())
+    return refused or inputs.snapshot.target
 
 
 def require_firing(inputs: GuardInput) -> str | Refusal:
@@ -90,17 +93,10 @@ def require_firing(inputs: GuardInput) -> str | Refusal:
     **To lift it:** wait for the next repeat, if the alert still fires. If alerts become stale
     without a backlog, raise `SMARTCLOUDOPS_EPISODE_GAP_S` above your `repeat_interval` plus
     `group_interval`.
-
-    ## resolved
-
-    The alert resolved before the service acted. The run ends as `resolved`, not as `refused`.
-    **Do:** nothing. If the alert flaps, raise the rule's `for`.
     """
     snapshot, request = inputs.snapshot, inputs.trigger.request
     if snapshot.resolved is None or snapshot.last_seen_at is None:
         return Refusal(Reason.STATE_UNKNOWN, "unknown whether the alert still fires")
-    if snapshot.resolved:
-        return Refusal(Reason.RESOLVED, "Alertmanager reports the alert as resolved")
     last_seen = f"requested by {request.by}" if request else "last seen firing"
     age_s = inputs.now - snapshot.last_seen_at
     if age_s > snapshot.gap_s:

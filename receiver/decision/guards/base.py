@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actions.base import TargetKind
+from actions.reasons import Reason
 from actions.refusal import Refusal
 from models.inference.verdict import Verdict
 from receiver.controls.records import Identity, Override, identity_of
 from receiver.decision.model import Snapshot, Trigger
+from receiver.playbooks import placeholders
 from receiver.playbooks.schema import Playbook
 
 
@@ -32,12 +34,35 @@ class GuardInput:
         return identity_of(self.trigger.labels, named, *read)
 
     @property
+    def storm(self) -> bool | None:
+        """Whether so many instances alert that no single one may be touched; None is unknown."""
+        return self.snapshot.storm(self.playbooks[0].limits.storm)
+
+    @property
     def overrides(self) -> Sequence[Override] | None:
         """The overrides that apply; None is unknown."""
         current, identity = self.snapshot.overrides, self.identity
         if current is None:
             return None
         return [override for override in current if override.applies_to(identity, self.now)]
+
+
+def require_named(inputs: GuardInput, *texts: object) -> Refusal | None:
+    """What the playbook's texts name must exist: `{instance_id=""}` selects what has no such label.
+
+    A group has no `$instance_id`, and an instance outside groups no `$asg`.
+    """
+    snapshot = inputs.snapshot
+    used = placeholders.names_in(list(texts))
+    for name, missing in (
+        ("instance_id", snapshot.kind is TargetKind.GROUP),
+        # Without the instance, AWS was not asked yet, or did not answer.
+        ("asg", snapshot.group is None and snapshot.instance is not None),
+    ):
+        if missing and name in used:
+            detail = f"{inputs.playbooks[0].name} uses ${name}, and {snapshot.target} has none"
+            return Refusal(Reason.NO_TARGET, detail)
+    return None
 
 
 Guard = Callable[[GuardInput], str | Refusal]

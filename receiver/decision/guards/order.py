@@ -29,7 +29,7 @@ EARLY: Guards = (
     ("paused", people.require_not_paused),
     # Refuses under a hold: a person's order on this target comes before recorded facts.
     ("override", people.require_no_hold),
-    # Refuses an alert that resolved, or did not fire recently: it may need no action.
+    # Refuses an alert that did not fire recently: it may need no action.
     ("firing", alert.require_firing),
     # Refuses an alert that a recent action caused; before `free`, whose cooldown would hide this.
     ("self_inflicted", recent_acts.require_not_self_inflicted),
@@ -64,10 +64,14 @@ STORM: Guards = (
 
 # These guards read the verdict and the chosen step.
 LATE: Guards = (
+    # Refuses an alert that was reported as resolved, unless Prometheus still fires it.
+    ("over", verdict.require_not_over),
     # Refuses a refuted verdict, and an undecided one if the playbook never acts on it.
     ("verdict", verdict.require_not_refuted),
     # Refuses if no remaining step's condition holds; the guards below read the chosen step.
     ("step", step.require_step),
+    # Refuses to take out an instance that no group replaces, unless the playbook is for these.
+    ("group", step.require_group),
     # Refuses an undecided verdict if the playbook does not allow the chosen step on it.
     ("certain", verdict.require_certainty),
     # Refuses a step whose target (perhaps the group) is claimed or over its rate limits.

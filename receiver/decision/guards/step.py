@@ -15,6 +15,30 @@ def require_step(inputs: GuardInput) -> str | Refusal:
     return plan if isinstance(plan, Refusal) else f"{plan.step.action} on {plan.target}"
 
 
+def require_group(inputs: GuardInput) -> str | Refusal:
+    """An instance outside groups has no minimum, no siblings, and nothing that replaces it.
+
+    ## no_group
+
+    The step takes an instance out of service, and the instance is in no Auto Scaling group.
+    **To lift it:** put the instance into a group. If the playbook is meant for single instances,
+    set `standalone: true` in it; then `SMARTCLOUDOPS_STANDALONE_BUDGET` limits how many of them
+    are out of service at once.
+    """
+    plan = chosen_plan(inputs)
+    actions = (plan.step.action, *(before.action for before in plan.step.before))
+    if inputs.snapshot.group is not None:
+        return f"in the group {inputs.snapshot.group}"
+    if plan.playbook.standalone:
+        return f"{plan.playbook.name} allows instances outside groups"
+    if not any(find_action(name).removes_capacity for name in actions):
+        return "the step takes no instance out of service"
+    detail = (
+        f"{plan.target} is in no Auto Scaling group, and {plan.playbook.name} is not standalone"
+    )
+    return Refusal(Reason.NO_GROUP, detail)
+
+
 def require_step_target_free(inputs: GuardInput) -> str | Refusal:
     """The step's own target, which may be the instance's group, must be free."""
     plan = chosen_plan(inputs)

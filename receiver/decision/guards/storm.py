@@ -3,7 +3,12 @@
 from actions.reasons import Reason
 from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
-from receiver.decision.ladder import changes_instance, chosen_plan, remaining_steps
+from receiver.decision.ladder import (
+    changes_instance,
+    chosen_plan,
+    refuse_storm,
+    remaining_steps,
+)
 
 
 def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
@@ -24,23 +29,17 @@ def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
     **Do:** find what the instances share: a release, a zone, a database, the network.
     **To lift it:** nothing to do: the storm ends five minutes after fewer instances alert.
     """
-    storm = inputs.snapshot.storm
+    storm = inputs.storm
     if storm is None:
         detail = "unknown how many instances of the group alert"
         return Refusal(Reason.STATE_UNKNOWN, detail)
     if storm and all(changes_instance(step) for step in remaining_steps(inputs)):
-        return _refuse(inputs)
+        return refuse_storm(inputs)
     return "storm: no step on a single instance" if storm else "no storm"
 
 
 def require_step_off_instances(inputs: GuardInput) -> str | Refusal:
     """In a storm, the chosen step must not act on a single instance."""
-    if inputs.snapshot.storm and changes_instance(chosen_plan(inputs).step):
-        return _refuse(inputs)
+    if inputs.storm and changes_instance(chosen_plan(inputs).step):
+        return refuse_storm(inputs)
     return "no step on a single instance in a storm"
-
-
-def _refuse(inputs: GuardInput) -> Refusal:
-    alerting, asg = inputs.snapshot.alerting or (), inputs.snapshot.asg
-    size = len(asg.members) if asg else 0
-    return Refusal(Reason.STORM, f"{len(alerting)} of {size} instances of the group alert")

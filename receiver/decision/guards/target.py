@@ -59,13 +59,18 @@ def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:
 
 
 def require_membership(inputs: GuardInput) -> str | Refusal:
-    """The group must have the target as a member; the target itself is not read yet."""
-    snapshot, asg = inputs.snapshot, inputs.snapshot.asg
-    if asg is None:
-        return _unproven(f"AWS did not confirm the group {snapshot.group}")
-    if snapshot.kind is TargetKind.INSTANCE and snapshot.target not in asg.members:
-        return _unproven(f"{snapshot.target} is not a member of {asg.name}")
-    return f"member of {asg.name}"
+    """The group must have the target as a member; the target itself is not read yet.
+
+    Without a group, the target must be among the opted-in instances outside groups.
+    """
+    snapshot = inputs.snapshot
+    peers = snapshot.peers
+    if peers is None:
+        return _unproven(f"AWS did not confirm the group of {snapshot.target}")
+    if snapshot.kind is TargetKind.INSTANCE and snapshot.target not in peers:
+        which = f"a member of {snapshot.group}" if snapshot.group else "opted in, or not running"
+        return _unproven(f"{snapshot.target} is not {which}")
+    return f"member of {snapshot.group}" if snapshot.group else "opted in, outside groups"
 
 
 def require_not_newborn(inputs: GuardInput) -> str | Refusal:

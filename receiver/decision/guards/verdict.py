@@ -12,6 +12,31 @@ from receiver.decision.ladder import chosen_plan
 from receiver.decision.model import Plan
 
 
+def require_not_over(inputs: GuardInput) -> str | Refusal:
+    """A report that the alert resolved is a hint: whoever delivers alerts may send it.
+
+    It refuses only together with the metrics, and not where a person approved the plan.
+
+    ## resolved
+
+    Alertmanager reported the alert as resolved before the service acted, and its metrics show no
+    fault. The run ends as `resolved`, not as `refused`.
+    **Do:** nothing. If the alert flaps, raise the rule's `for`.
+    """
+    snapshot, verdict = inputs.snapshot, inputs.verdict
+    if not snapshot.resolved:
+        return "not reported as resolved"
+    if snapshot.fires:
+        return "reported as resolved, but Prometheus fires it"
+    answer = Answer.UNDECIDED if verdict is None else verdict.answer
+    detail = f"reported as resolved; the re-check's verdict: {answer}"
+    if answer is Answer.REFUTED:
+        return Refusal(Reason.RESOLVED, detail)
+    if answer is Answer.CONFIRMED and snapshot.approval is not None:
+        return f"{detail}, and a person approved the plan"
+    return Refusal(Reason.VERDICT_UNDECIDED, detail)
+
+
 def require_not_refuted(inputs: GuardInput) -> str | Refusal:
     r"""The verdict must be confirmed, or undecided if the playbook allows some step on that.
 
@@ -33,7 +58,8 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
 
     ## verdict_undecided
 
-    The re-check could not decide. `contributions` in the verdict says why: the history is shorter
+    The re-check could not decide, or it confirms an alert that was reported as resolved and that
+    Prometheus does not fire. `contributions` in the verdict says why: the history is shorter
     than a day (a new label, a new instance), metrics are missing, Prometheus did not answer, or the
     pattern is unknown. Also check the model and Prometheus:
 

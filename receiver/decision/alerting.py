@@ -1,0 +1,68 @@
+"""Which instances of a group alert, by alerts that are more than somebody's word."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from receiver.evidence.firing_alerts import FiringAlert, read_firing
+from receiver.evidence.prometheus.client import Prometheus
+from receiver.playbooks.loader import Playbooks
+from receiver.runs.store import AlertingInstance
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertReports:
+    """Alerts about the instances of a group, and what Prometheus itself says of them.
+
+    `resolved` are runs whose alerts were reported as resolved. `firing` is None if it was not read.
+    """
+
+    alerts: Sequence[AlertingInstance]
+    resolved: Collection[str]
+    firing: frozenset[FiringAlert] | None
+
+    def alerting(self, own: FiringAlert) -> frozenset[str]:
+        """The instances that count for a decision on the `own` alert.
+
+        If Prometheus does not fire that alert either, as with alerts of another source, it cannot
+        tell which of the others are true.
+        """
+        firing = self.firing if self.firing is not None and own in self.firing else None
+        return frozenset(alert.instance_id for alert in self.alerts if self._counts(alert, firing))
+
+    def _counts(self, alert: AlertingInstance, firing: frozenset[FiringAlert] | None) -> bool:
+        named = alert.labels.get("alertname", ""), alert.instance_id
+        if firing is not None and named in firing:
+            return True
+        reported = alert.run_id not in self.resolved
+        return reported and (alert.judged or firing is None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertingReader:
+    """Reports count if one playbook takes their alert, and no decision proved it untrue.
+
+    One that was not judged yet, or that was reported as resolved, counts by what Prometheus fires.
+    `resolved` gives the runs whose alerts were reported as resolved.
+    """
+
+    playbooks: Playbooks
+    prometheus: Prometheus
+    resolved: Callable[[Sequence[str]], Collection[str]]
+
+    def read(
+        self, reported: Sequence[AlertingInstance], targets: Collection[str], now: float
+    ) -> AlertReports:
+        """The reports of a group, for decisions on alerts about the `targets`."""
+        alerts = [
+            alert
+            for alert in reported
+            if alert.judged or len(self.playbooks.matching(alert.labels)) == 1
+        ]
+        resolved = self.resolved([alert.run_id for alert in alerts])
+        doubtful = {
+            alert.instance_id for alert in alerts if not alert.judged or alert.run_id in resolved
+        }
+        asked = doubtful.union(targets)
+        # A target alone makes no storm.
+        firing = read_firing(self.prometheus, asked, now) if doubtful and len(asked) > 1 else None
+        return AlertReports(alerts=alerts, resolved=resolved, firing=firing)
