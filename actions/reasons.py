@@ -12,6 +12,7 @@ class Reason(StrEnum):
     MALFORMED_ALERT = "malformed_alert"
     NO_PLAYBOOK = "no_playbook"
     AMBIGUOUS_PLAYBOOK = "ambiguous_playbook"
+    PLAYBOOK_CHANGED = "playbook_changed"
     NO_TARGET = "no_target"
     STALE = "stale"
     SELF_INFLICTED = "self_inflicted"

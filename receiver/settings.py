@@ -43,7 +43,11 @@ _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
     {
         Profile.DEVELOPMENT: {"arming_required": False, "arming_evidence": 0},
         Profile.STAGING: {"arming_required": True, "arming_evidence": 3},
-        Profile.PRODUCTION: {"arming_required": True, "arming_evidence": 10},
+        Profile.PRODUCTION: {
+            "arming_required": True,
+            "arming_evidence": 10,
+            "destructive_approvals": 2,
+        },
     }
 )
 
@@ -125,6 +129,8 @@ class Settings(BaseSettings):
     """Whether an unarmed playbook only observes."""
     arming_evidence: Annotated[int, Field(ge=0)] = 0
     """Observed decisions needed to arm `approve`; verified recoveries needed to arm `auto`."""
+    destructive_approvals: Annotated[int, Field(ge=1, le=5)] = 1
+    """The people who must approve a destructive step, wherever a person is asked."""
     episode_gap_s: Annotated[float, Field(gt=0)] = 360
     """Seconds without a repeat after which an alert's episode ends: set a little more than
     Alertmanager's `repeat_interval` + `group_interval`."""

@@ -194,6 +194,7 @@ class _Builder:
                     database=self.database,
                     aws=self.evidence.aws_reader,
                     mode=self.settings.mode,
+                    destructive_approvals=self.settings.destructive_approvals,
                     gap_s=self.settings.episode_gap_s,
                     arming_required=self.settings.arming_required,
                     episodes=self.inbox.episodes_of,
@@ -233,7 +234,8 @@ class _Builder:
         )
 
     def _leader_tasks(self) -> Iterator[LeaderTask]:
-        yield from (self.queue, self.dispatcher, self.evidence.prefetcher, self.head_signer)
+        yield from (self.queue, self.dispatcher, self.workflow.approvals)
+        yield from (self.evidence.prefetcher, self.head_signer)
         yield CloudTrailCheck(
             interval_s=self.settings.reconcile_interval_s,
             database=self.database,

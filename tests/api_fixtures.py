@@ -44,6 +44,7 @@ verify: {expr: up, for: 0s, timeout: 60s}
 _STEPS = {
     "acting": "{action: reboot_instance}",
     "asking": "{action: reboot_instance, ask: true}",
+    "paired": "{action: reboot_instance, approvals: {people: 2, not: [requester]}}",
     "growing": '{action: set_desired_capacity, params: {desired: "+1"}}',
 }
 _ANSWERED_S = 20.0
@@ -105,6 +106,11 @@ class Live:
     def asking(self, target: str) -> dict[str, Any]:
         """A run that waits for a person."""
         return self.until(self.start("asking", target)["id"], "awaiting_approval")
+
+    def approve(self, run: Mapping[str, Any], role: Role = Role.OPERATOR) -> httpx.Response:
+        """Approve the plan that this run shows."""
+        body = {"comment": "go", "plan": run["plan"]["digest"]}
+        return self.call("POST", f"/api/v1/runs/{run['id']}/approve", role, json=body)
 
     def hold(self, asg: str) -> dict[str, Any]:
         """Hold all alerts of a group for an hour."""

@@ -60,6 +60,7 @@ class ApprovalView(BaseModel):
     by: str = Field(examples=["alice"])
     comment: str
     at: Time
+    person: str = Field(examples=["alice"], description="whose token it is")
     denied: bool
     used: bool = Field(description="the run has acted on it")
 
@@ -73,6 +74,7 @@ class AskedView(BaseModel):
     playbook: str = Field(examples=["high-cpu"])
     target: str = Field(examples=[INSTANCE])
     dry_run: bool
+    person: str = Field(examples=["alice"], description="whose token it is")
 
 
 class MarkView(BaseModel):
@@ -99,6 +101,9 @@ class RunView(BaseModel):
     gates: list[GateView]
     plan: dict[str, Any] | None
     approval: ApprovalView | None
+    approvals: list[ApprovalView] = Field(
+        description="by each person, of the plan that waits, or that the run acts on"
+    )
     asked: AskedView | None
     mark: MarkView | None
     caused_by: Id | None
@@ -114,6 +119,12 @@ class WholeRun(RunView):
 
     evidence: dict[str, Any] | None
     caused: list[str] = Field(examples=[[]])
+
+
+class CommandedRun(WholeRun):
+    """`answer` says what was approved, denied, cancelled or rolled back."""
+
+    answer: str = Field(examples=["approved reboot_instance on i-0a1b2c3d4e5f60718"])
 
 
 class RunPage(Page):

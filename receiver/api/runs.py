@@ -12,24 +12,32 @@ from actions.execution import ledger
 from receiver.api.comment import Comment, Text
 from receiver.api.params import Cursor, Limit, Name, RunId
 from receiver.api.parts import parts_of
-from receiver.api.run_schema import RunPage, WholeRun
+from receiver.api.run_schema import CommandedRun, RunPage, WholeRun
 from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers
-from receiver.http.problems import documented
+from receiver.http.problems import ProblemError, documented
 from receiver.http.tokens import Role, Token
 from receiver.runs import listing, store
 from receiver.runs.manual_runs import NotPossibleError
 from receiver.runs.model import RunRequest, State
 from receiver.runs.store import RunFilter
 from receiver.runs.views import run_view
-from receiver.workflow.commands import NoSuchRunError, NotNowError, RunCommands
+from receiver.workflow.approvals import (
+    Answer,
+    NoSuchRunError,
+    NotAllowedError,
+    NotNowError,
+    PlanChangedError,
+)
+from receiver.workflow.commands import RunCommands
 
 router = APIRouter(prefix="/api/v1/runs", route_class=GuardedRoute, tags=["runs"])
 
 
 _WHOLE = answers(WholeRun, "The run in full.")
 _NOT_FOUND = documented(HTTPStatus.NOT_FOUND)
-_CHANGES = _WHOLE | documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+_COMMANDED = answers(CommandedRun, "The run, and in `answer` what was done.")
+_CHANGES = _COMMANDED | documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 
 class Start(BaseModel):
@@ -64,6 +72,18 @@ class RunQuery(BaseModel):
     since: AwareDatetime | None = None
     limit: Limit = 100
     cursor: Cursor | None = None
+
+
+class PlanAnswer(Comment):
+    """`plan` is the digest that the run shows under `plan.digest`; another plan by then is 409."""
+
+    plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(examples=["0" * 64])
+
+
+class SeenPlan(Comment):
+    """With `plan`, the digest of the plan that was seen, another plan by then is 409."""
+
+    plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
 class MarkBody(Comment):
@@ -117,6 +137,7 @@ def start_run(request: Request, response: Response, body: Start) -> dict[str, An
         run_id = parts.manual_runs.start(
             RunRequest(
                 by=token.name,
+                person=token.person,
                 role=str(token.role),
                 comment=body.comment,
                 playbook=body.playbook,
@@ -143,28 +164,39 @@ def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
     return run_view(run, steps.get(run_id, ())) | {"evidence": run.evidence, "caused": caused}
 
 
-@router.post("/{run_id}/approve", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
-def approve(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
-    """Approve the plan. The run is decided again, and acts if the plan is still the same."""
-    return _apply(request, run_id, body, _commands(request).approve)
+@router.post(
+    "/{run_id}/approve",
+    openapi_extra=require_role(Role.OPERATOR),
+    responses=_CHANGES | answers(CommandedRun, "The run, which goes on waiting.", 202),
+)
+def approve(
+    request: Request, response: Response, run_id: RunId, body: PlanAnswer
+) -> dict[str, Any]:
+    """Approve the plan. The run is decided again, and acts if the plan is still the same.
+
+    202: the run goes on waiting, for one more person (`plan.approvals`) or for the end of a pause.
+    """
+    token: Token = request.state.token
+    command = partial(_commands(request).approve, plan=body.plan, person=token.person)
+    return _apply(request, run_id, body, command, response)
 
 
 @router.post("/{run_id}/deny", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
-def deny(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
+def deny(request: Request, run_id: RunId, body: PlanAnswer) -> dict[str, Any]:
     """Deny the plan: the run ends."""
-    return _apply(request, run_id, body, _commands(request).deny)
+    return _apply(request, run_id, body, partial(_commands(request).deny, plan=body.plan))
 
 
 @router.post("/{run_id}/cancel", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
-def cancel(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
+def cancel(request: Request, run_id: RunId, body: SeenPlan) -> dict[str, Any]:
     """End the run before its next step. Steps already taken are not rolled back."""
-    return _apply(request, run_id, body, _commands(request).cancel)
+    return _apply(request, run_id, body, partial(_commands(request).cancel, plan=body.plan))
 
 
 @router.post("/{run_id}/rollback", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
-def roll_back(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
+def roll_back(request: Request, run_id: RunId, body: SeenPlan) -> dict[str, Any]:
     """Roll back the run's reversible steps, the last one first."""
-    return _apply(request, run_id, body, _commands(request).roll_back)
+    return _apply(request, run_id, body, partial(_commands(request).roll_back, plan=body.plan))
 
 
 @router.post("/{run_id}/mark", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
@@ -180,12 +212,23 @@ def _commands(request: Request) -> RunCommands:
 
 
 def _apply(
-    request: Request, run_id: str, body: Comment, command: Callable[[str, str, str], None]
+    request: Request,
+    run_id: str,
+    body: Comment,
+    command: Callable[[str, str, str], Answer],
+    response: Response | None = None,
 ) -> dict[str, Any]:
     try:
-        command(run_id, caller(request), body.comment)
+        answer = command(run_id, caller(request), body.comment)
     except NoSuchRunError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such run") from None
+    except NotAllowedError as error:
+        raise HTTPException(HTTPStatus.FORBIDDEN, str(error)) from None
+    except PlanChangedError as error:
+        more = {"plans": {"given": error.given, "current": error.current}}
+        raise ProblemError(HTTPStatus.CONFLICT, str(error), **more) from None
     except NotNowError as error:
         raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
-    return show_run(request, run_id)
+    if response is not None and answer.waits:
+        response.status_code = HTTPStatus.ACCEPTED
+    return show_run(request, run_id) | {"answer": answer.text}

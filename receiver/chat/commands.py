@@ -3,6 +3,7 @@
 A command calls the same function as the API, which records it in the audit.
 """
 
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +18,22 @@ from receiver.runs.model import IN_FLIGHT, Mark, Run, State
 from receiver.runs.store import RunFilter
 from receiver.runtime.redaction import plain
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.workflow.commands import NoSuchRunError, NotNowError
+from receiver.workflow.approvals import (
+    Answer,
+    NoSuchRunError,
+    NotAllowedError,
+    NotNowError,
+)
 
 _AWAITING_MOST, _LATEST_MOST = 10, 10
 _COMMENT_CHARS_MOST = 1000
+# As many characters of a plan's digest are shown, and are enough to name it.
+_DIGEST_LEAST = 8
 HELP = """status: whether actions are paused, and the runs that await approval
 runs: the latest runs
 why RUN: the state of a run, and the reason
-approve RUN COMMENT, deny RUN COMMENT, cancel RUN COMMENT, rollback RUN COMMENT
+approve RUN PLAN COMMENT, deny RUN PLAN COMMENT: PLAN is the plan's number in status and why
+cancel RUN COMMENT, rollback RUN COMMENT
 mark RUN right|wrong COMMENT: feedback on the decision of an ended run
 pause COMMENT, resume COMMENT
 ask QUESTION: a question in plain language"""
@@ -84,7 +93,7 @@ class ChatCommands:
                 return command(request, text)
         except NoSuchRunError:
             return Reply("There is no such run.")
-        except (NotNowError, _RefusedError) as error:
+        except (NotNowError, NotAllowedError, _RefusedError) as error:
             return Reply(str(error))
 
     def handle_approval(
@@ -92,8 +101,8 @@ class ChatCommands:
     ) -> Reply:
         """Approve or deny by a button, only for the plan with this digest."""
         commands = self.parts.commands
-        intervene = partial(commands.approve, digest=digest) if approve else commands.deny
-        command = self._intervention(intervene, "Approved" if approve else "Denied")
+        intervene = commands.approve if approve else commands.deny
+        command = self._intervention(partial(intervene, plan=digest))
         text = f"{run_id} by a button in the chat"
         return self._run_command(request, Role.OPERATOR, command, text)
 
@@ -112,13 +121,10 @@ class ChatCommands:
                 Role.OPERATOR,
                 lambda request, text: self._switch(request, text, paused=False),
             ),
-            "approve": (Role.OPERATOR, self._intervention(commands.approve, "Approved")),
-            "deny": (Role.OPERATOR, self._intervention(commands.deny, "Denied")),
-            "cancel": (Role.OPERATOR, self._intervention(commands.cancel, "Cancelled")),
-            "rollback": (
-                Role.OPERATOR,
-                self._intervention(commands.roll_back, "Rolling back"),
-            ),
+            "approve": (Role.OPERATOR, self._answer_plan(commands.approve)),
+            "deny": (Role.OPERATOR, self._answer_plan(commands.deny)),
+            "cancel": (Role.OPERATOR, self._intervention(commands.cancel)),
+            "rollback": (Role.OPERATOR, self._intervention(commands.roll_back)),
             "mark": (Role.OPERATOR, self._feedback),
         }
 
@@ -180,11 +186,30 @@ class ChatCommands:
             )
         return Reply("Paused: no new actions." if paused else "Resumed.")
 
-    def _intervention(self, intervene: Callable[[str, str, str], None], result: str) -> _Command:
+    def _intervention(self, intervene: Callable[[str, str, str], Answer]) -> _Command:
         def command(request: ChatRequest, text: str) -> Reply:
             run_id, _, comment = text.partition(" ")
-            intervene(run_id.upper(), request.user.name, _comment(comment))
-            return Reply(f"{result}: run {plain(run_id.upper())}")
+            answer = intervene(run_id.upper(), request.user.name, _comment(comment))
+            return Reply(f"Run {plain(run_id.upper())}: {answer.text}")
+
+        return command
+
+    def _answer_plan(self, intervene: Callable[..., Answer]) -> _Command:
+        """A plan is named by its digest, or by the beginning of it that the chat shows."""
+
+        def command(request: ChatRequest, text: str) -> Reply:
+            run_id, _, rest = text.partition(" ")
+            given, _, comment = rest.strip().partition(" ")
+            if len(given) < _DIGEST_LEAST or set(given.lower()) - set(string.hexdigits):
+                raise _RefusedError(
+                    "Which plan? The command is approve RUN PLAN COMMENT, or deny; `why RUN` shows "
+                    "the plan."
+                )
+            run = self._run(run_id.upper())
+            plan = run.plan.digest if run and run.plan else ""
+            digest = plan if plan.startswith(given.lower()) else given.lower()
+            of_plan = partial(intervene, plan=digest)
+            return self._intervention(of_plan)(request, f"{run_id} {comment}")
 
         return command
 
@@ -214,6 +239,8 @@ def _comment(text: str) -> str:
 def _line(run: Run) -> str:
     """A summary without any text of the alert."""
     action = f", {run.plan.action}" if run.plan else ""
+    if run.plan and run.state is State.AWAITING_APPROVAL:
+        action += f" (plan {run.plan.digest[:_DIGEST_LEAST]}, {len(run.approvals)} approved)"
     reason = f" ({run.refusal})" if run.refusal else ""
     target = plain(run.target or "no target")
     return f"{run.id} {run.state}{reason}: {run.playbook or 'no playbook'} on {target}{action}"

@@ -29,11 +29,12 @@ def token() -> None:
     type=Duration(),
     help="Validity of the token, such as 90d or 12h; default: until revoked.",
 )
-def token_create(role: str, name: str, ttl: float | None) -> None:
+@click.option("--person", help="Whose token it is, where the name is not the person's.")
+def token_create(role: str, name: str, ttl: float | None, person: str | None) -> None:
     """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it; it cannot be shown again."""
     expires_at = None if ttl is None else time.time() + ttl
     with _tokens_file() as path:
-        echo(tokens.create(path, Role(role), name, expires_at=expires_at))
+        echo(tokens.create(path, Role(role), name, expires_at=expires_at, owner=person))
 
 
 @token.command("list")

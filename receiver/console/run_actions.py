@@ -14,9 +14,10 @@ from receiver.api.params import RunId
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.http.auth import caller, require_role
-from receiver.http.tokens import Role
+from receiver.http.tokens import Role, Token
 from receiver.runs.model import State
-from receiver.workflow.commands import NoSuchRunError, NotNowError, RunCommands
+from receiver.workflow.approvals import Answer, NoSuchRunError, NotAllowedError, NotNowError
+from receiver.workflow.commands import RunCommands
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 
@@ -48,24 +49,27 @@ def act(request: Request, run_id: RunId, action: RunAction) -> Response:
     fields: dict[str, str] = request.state.form
     comment = Comment(comment=fields.get("comment", "")).comment
     try:
-        command = _command(parts_of(request).commands, action, fields)
+        command = _command(parts_of(request).commands, action, fields, request.state.token)
         command(run_id, caller(request), comment)
     except NoSuchRunError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such run.") from None
+    except NotAllowedError as error:
+        raise HTTPException(HTTPStatus.FORBIDDEN, str(error)) from None
     except NotNowError as error:
         raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
     return RedirectResponse(f"/runs/{run_id}", HTTPStatus.SEE_OTHER)
 
 
 def _command(
-    commands: RunCommands, action: RunAction, fields: dict[str, str]
-) -> Callable[[str, str, str], None]:
+    commands: RunCommands, action: RunAction, fields: dict[str, str], token: Token
+) -> Callable[[str, str, str], Answer]:
     match action:
         case RunAction.APPROVE:
             # Approves only the plan that the page showed.
-            return partial(commands.approve, digest=fields.get("digest", ""))
+            plan = fields.get("digest", "")
+            return partial(commands.approve, plan=plan, person=token.person)
         case RunAction.DENY:
-            return commands.deny
+            return partial(commands.deny, plan=fields.get("digest", ""))
         case RunAction.CANCEL:
             return commands.cancel
         case RunAction.ROLLBACK:

@@ -46,6 +46,8 @@ runs = Table(
     # A person's last answer on a plan of the run, and whether it was an approval.
     Column("approval", Json),
     Column("approved", Boolean),
+    # Each person's approval of the plan that waits, or that the run acts on.
+    Column("approvals", Json, nullable=False, server_default="[]"),
     # The final state, kept until rollback and escalation are done.
     Column("ending", Json),
     # The request of a manual run: the person, the way and the reason. Null for an alert's run.

@@ -75,17 +75,22 @@ def _check_approval(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) ->
     (`/api/v1/audit?run=…`).
     **To lift it:** wait for the alert's next repeat, which makes a new plan, and approve that plan.
     """
-    approval = inputs.snapshot.approval
-    if approval is None:
-        detail = "waiting for a person's approval"
+    approvals, rule = inputs.snapshot.approvals, plan.approvals
+    if not approvals:
+        detail = f"waiting for the approval of {rule}"
         gates.append(GuardResult(name="approval", passed=False, detail=detail))
         return Ask(plan=plan, gates=gates)
-    if approval.digest != plan.digest:
-        detail = f"{approval.by} approved another plan than this one"
+    by = ", ".join(approval.by for approval in approvals)
+    if any(approval.digest != plan.digest for approval in approvals):
+        detail = f"{by} approved another plan than this one"
         gates.append(GuardResult(name="approval", passed=False, detail=detail))
         retry_at = inputs.now + RETRY_AFTER_S
         return Refuse(reason=Reason.PLAN_CHANGED, detail=detail, gates=gates, retry_at=retry_at)
-    gates.append(GuardResult(name="approval", passed=True, detail=f"approved by {approval.by}"))
+    if rule.count(approvals, inputs.trigger.request) < rule.people:
+        detail = f"approved by {by}, and it needs {rule}"
+        gates.append(GuardResult(name="approval", passed=False, detail=detail))
+        return Ask(plan=plan, gates=gates)
+    gates.append(GuardResult(name="approval", passed=True, detail=f"approved by {by}"))
     return Act(plan=plan, gates=gates)
 
 

@@ -66,6 +66,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
                     playbooks=playbooks, prometheus=prometheus, resolved=lambda _: ()
                 ),
                 mode=settings.mode,
+                destructive_approvals=settings.destructive_approvals,
                 gap_s=settings.episode_gap_s,
                 arming_required=settings.arming_required,
                 episodes=lambda _: episodes,

@@ -13,6 +13,7 @@ from receiver.decision.guards.base import GuardInput, require_named
 from receiver.decision.model import Plan, Snapshot
 from receiver.playbooks.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
 from receiver.playbooks.schema import Step
+from receiver.runs.model import ApprovalRule
 
 # Fewer alerting instances do not prove a common zone or version.
 _SEVERAL = 2
@@ -114,6 +115,20 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
         members=sorted(snapshot.asg.members) if snapshot.asg else (),
         identity=inputs.identity,
         basis=_basis(snapshot, target),
+        approvals=_approval_rule(snapshot, step),
+    )
+
+
+def _approval_rule(snapshot: Snapshot, step: Step) -> ApprovalRule:
+    """The stricter of what the step and the profile want."""
+    destructive = find_action(step.action).impact is Impact.DESTRUCTIVE
+    profile = snapshot.destructive_approvals if destructive else 1
+    of_step = step.approvals.people if step.approvals else 1
+    source = "the playbook" if step.approvals else ""
+    return ApprovalRule(
+        people=max(profile, of_step),
+        excluded=step.approvals.excluded if step.approvals else (),
+        source="SMARTCLOUDOPS_DESTRUCTIVE_APPROVALS" if profile > of_step else source,
     )
 
 

@@ -12,7 +12,7 @@ from actions.execution.records import Attempts, Breaker, Claim, Scope, share
 from actions.reasons import Reason
 from receiver.controls.records import ArmedMode, Identity, Override
 from receiver.playbooks.schema import Playbook, Step, StormLimit
-from receiver.runs.model import Approval, GuardResult, RunRequest
+from receiver.runs.model import Approval, ApprovalRule, GuardResult, RunRequest
 from receiver.settings import Mode
 
 # Refusals that no later decision on the same alert can lift.
@@ -31,7 +31,8 @@ LASTING = frozenset(
 class Trigger:
     """The trigger of the run: an alert, or a person's request.
 
-    `malformed` has the faults of the alert's labels or times.
+    `malformed` has the faults of the alert's labels or times. `playbook_digest` names the playbook
+    by which the run has taken a step.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class Trigger:
     starts_at: float
     malformed: str | None
     request: RunRequest | None = None
+    playbook_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,8 @@ class Snapshot:
     """All facts that a decision reads, frozen; None is unknown. Times are epoch seconds.
 
     `target` is an instance id or a group's name, `group` the name of the group it belongs to.
-    `rung` is the first remaining step of the ladder.
+    `rung` is the first remaining step of the ladder. `approvals` are of the plan that waited; the
+    profile wants `destructive_approvals` of them for a destructive step.
 
     From the service's own records: all current `overrides`, `attempts` by target, the mode that the
     playbook's `arming` allows, `recent_actions` on the target and its group, instances of the group
@@ -77,7 +80,8 @@ class Snapshot:
     group: str | None
     claims: Mapping[str, Claim] | None
     rung: int = 0
-    approval: Approval | None = None
+    approvals: Sequence[Approval] = ()
+    destructive_approvals: int = 1
     overrides: Sequence[Override] | None = None
     attempts: Mapping[str, Attempts] | None = None
     breaker: Breaker | None = None
@@ -133,6 +137,7 @@ class Plan:
     members: Sequence[str]
     identity: Identity
     basis: Mapping[str, Any]
+    approvals: ApprovalRule
 
     @property
     def digest(self) -> str:

@@ -181,6 +181,7 @@ def _inputs(subject: Subject, snapshot: Snapshot, now: float) -> GuardInput:
         starts_at=run.starts_at,
         malformed=run.malformed,
         request=run.request,
+        playbook_digest=run.plan.playbook_digest if run.plan and run.steps_begun else None,
     )
     return GuardInput(
         trigger=trigger, verdict=None, playbooks=subject.playbooks, snapshot=snapshot, now=now

@@ -92,6 +92,7 @@ class SnapshotReader:
     aws: AwsReader
     alerting: AlertingReader
     mode: Mode
+    destructive_approvals: int = 1
     gap_s: float
     arming_required: bool
     episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
@@ -129,7 +130,8 @@ class GroupSnapshot:
             group=target.group,
             claims=None,
             rung=run.next_rung,
-            approval=_approval(run, self.now),
+            approvals=_approvals(run, self.now),
+            destructive_approvals=reader.destructive_approvals,
         )
 
     def with_records(self, subject: Subject, snapshot: Snapshot) -> Snapshot:
@@ -254,9 +256,9 @@ def _last_seen(run: Run, episode: Episode | None) -> float | None:
     return max(episode.last_seen_at, run.approval.at)
 
 
-def _approval(run: Run, now: float) -> Approval | None:
-    """The approval while it is valid; after that time a person is asked again."""
-    approval, plan = run.approval, run.plan
-    if approval is None or plan is None or approval.denied or approval.used:
-        return None
-    return approval if now < approval.at + plan.approval_s else None
+def _approvals(run: Run, now: float) -> Sequence[Approval]:
+    """The approvals while they are valid; after that time people are asked again."""
+    answer, plan = run.approval, run.plan
+    if answer is None or plan is None or answer.denied or answer.used:
+        return ()
+    return run.approvals if now < answer.at + plan.approval_s else ()

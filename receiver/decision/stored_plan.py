@@ -40,6 +40,7 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
         bounds=playbook.limits.bounds,
         rollback=playbook.rollback,
         approval_s=playbook.approval_s,
+        approvals=plan.approvals,
         escalate=_planned(playbook.escalate, values),
         verify=PlannedVerification(
             expr=render(verify.expr, quoted) if verify else alert_cleared_expr(labels),

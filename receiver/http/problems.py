@@ -1,6 +1,8 @@
 """Errors as RFC 9457 problem details: one line without stack trace or secrets."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -40,6 +42,14 @@ _DESCRIPTIONS = {
 }
 
 
+class ProblemError(HTTPException):
+    """An error with members of its own in the answer."""
+
+    def __init__(self, status: int, detail: str, **more: Any) -> None:
+        super().__init__(status, detail)
+        self.more = more
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with these."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -55,7 +65,9 @@ def problem(
     headers: dict[str, str] | None = None,
     *,
     request_id: str | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> JSONResponse:
+    """`more` are members of this problem's own."""
     body = Problem(
         type="about:blank",
         title=HTTPStatus(status).phrase,
@@ -63,7 +75,8 @@ def problem(
         detail=detail,
         request_id=request_id,
     )
-    return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
+    content = {**body.model_dump(), **more}
+    return JSONResponse(content, status, headers, media_type=MEDIA_TYPE)
 
 
 def _of(
@@ -74,7 +87,14 @@ def _of(
 
 
 def problem_of(request: Request, error: HTTPException) -> JSONResponse:
-    return _of(request, error.status_code, error.detail, dict(error.headers or {}))
+    request_id = getattr(request.state, "request_id", None)
+    return problem(
+        error.status_code,
+        error.detail,
+        dict(error.headers or {}),
+        request_id=request_id,
+        more=getattr(error, "more", {}),
+    )
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -69,6 +69,13 @@ class Token(BaseModel):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     created_at: AwareDatetime | None = None
     expires_at: AwareDatetime | None = None
+    # Whose token it is, where its name is not the person's.
+    owner: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,64}$")] | None = None
+
+    @property
+    def person(self) -> str:
+        """Who counts where several people must approve, whichever of their tokens they use."""
+        return self.owner or self.name
 
     def valid(self, now: float) -> bool:
         return self.expires_at is None or now < self.expires_at.timestamp()
@@ -173,7 +180,14 @@ def list_tokens(path: Path) -> Sequence[Token]:
     return _read(path)
 
 
-def create(path: Path, role: Role, name: str, *, expires_at: float | None = None) -> str:
+def create(
+    path: Path,
+    role: Role,
+    name: str,
+    *,
+    expires_at: float | None = None,
+    owner: str | None = None,
+) -> str:
     """Add a token to the file and return its secret, which is not stored.
 
     `expires_at` in epoch seconds. Raises TokensError, also where the name is taken.
@@ -190,6 +204,7 @@ def create(path: Path, role: Role, name: str, *, expires_at: float | None = None
                 sha256=_digest(secret),
                 created_at=datetime.now(UTC).replace(microsecond=0),
                 expires_at=None if expires_at is None else datetime.fromtimestamp(expires_at, UTC),
+                owner=owner,
             )
         except ValidationError:
             raise TokensError("a name has 1 to 64 letters, digits or . _ @ -") from None

@@ -106,6 +106,9 @@ def _switch_title(record: Record) -> str:
 
 
 def _kind(record: Record) -> MessageKind | None:
+    if record.event == "run_awaiting_approval" and not record.detail.get("plan"):
+        # An approved run waits on during a pause: nobody is asked.
+        return None
     if record.event != "step_observed":
         return _KINDS.get(record.event)
     if record.detail.get("undoes") is not None:

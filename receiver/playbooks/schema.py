@@ -50,6 +50,18 @@ class BeforeStep(_Part):
     params: Parameters = Field(default_factory=dict)
 
 
+class Approvals(_Part):
+    """How many different `people` must approve a step, which is always asked for.
+
+    `not: [requester]`: whoever requested the run by hand does not count.
+    """
+
+    people: Annotated[int, Field(ge=1, le=5)] = 1
+    excluded: Annotated[list[Literal["requester"]], Field(alias="not", max_length=1)] = Field(
+        default_factory=list
+    )
+
+
 class Step(_Part):
     """A rung of the ladder: the first remaining step whose `when` holds is taken.
 
@@ -61,6 +73,7 @@ class Step(_Part):
     params: Parameters = Field(default_factory=dict)
     when: When | None = None
     ask: bool = False
+    approvals: Approvals | None = None
     before: Annotated[list[BeforeStep], Field(max_length=3)] = Field(default_factory=list)
     verify: Verify | None = None
 
@@ -171,6 +184,7 @@ class Playbook(_Part):
                 "ask": step.ask,
                 "before": [before.model_dump() for before in step.before],
                 "verify": step.verify.model_dump() if step.verify else None,
+                **({"approvals": step.approvals.model_dump()} if step.approvals else {}),
             }
             for step in self.steps
         ]

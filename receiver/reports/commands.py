@@ -29,7 +29,8 @@ def approvals(
 ) -> list[dict[str, Any]]:
     """Approvals and denials of each run, with the records that prove them.
 
-    Four eyes means that at least two people agreed, including the person who requested the run.
+    `rule` says who had to approve the run's last plan. Four eyes means that at least two people
+    agreed, including the person who requested the run.
     """
     rows = []
     for incident in incidents:
@@ -47,6 +48,8 @@ def approvals(
                 "decisions": [_record_json(record) for record in decisions],
                 "people": sorted(people),
                 "four_eyes": len(people) > 1,
+                "rule": str(run.plan.approvals) if run.plan else None,
+                "rule_met": run.is_approved,
             }
         )
     return rows

@@ -102,6 +102,7 @@ def _row(queued: QueuedAlert, now: float) -> Mapping[str, Any]:
         "lane": _lane(queued),
         **target_of(alert),
         "gates": [],
+        "approvals": [],
         "steps_begun": 0,
         "next_rung": 0,
         "updated_at": now,

@@ -63,6 +63,7 @@ class RunRequest:
     playbook: str
     target: str
     dry_run: bool
+    person: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,36 @@ class PlannedVerification:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApprovalRule:
+    """Who must approve a plan: so many `people`, and none of the `excluded` ("requester").
+
+    `source` is what asks for more than one person.
+    """
+
+    people: int = 1
+    excluded: Sequence[str] = ()
+    source: str = ""
+
+    def __str__(self) -> str:
+        people = "one person" if self.people == 1 else f"{self.people} people"
+        rest = ", none of whom requested the run" if self.excluded else ""
+        return f"{people}{rest}{f', by {self.source}' if self.source else ''}"
+
+    def count(self, approvals: "Sequence[Approval]", request: RunRequest | None) -> int:
+        """How many different people count among those who approved."""
+        people = {approval.person or approval.by for approval in approvals}
+        return len(people - self._not_counted(request))
+
+    def excludes(self, person: str, request: RunRequest | None) -> bool:
+        return person in self._not_counted(request)
+
+    def _not_counted(self, request: RunRequest | None) -> set[str]:
+        if request is None or "requester" not in self.excluded:
+            return set()
+        return {request.person or request.by}
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredPlan:
     """A plan with all that its execution and verification need, even if playbooks change.
 
@@ -118,13 +149,17 @@ class StoredPlan:
     bounds: Bounds
     rollback: bool
     approval_s: float
+    approvals: ApprovalRule = ApprovalRule()
     escalate: Sequence[PlannedAction]
     verify: PlannedVerification
 
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """A person's answer on the plan with this digest; `used` after the run has acted on it."""
+    """A person's answer on the plan with this digest; `used` after the run has acted on it.
+
+    `by` is the token's name, `person` whose token it is.
+    """
 
     digest: str
     by: str
@@ -132,6 +167,7 @@ class Approval:
     at: float
     denied: bool
     used: bool = False
+    person: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +220,7 @@ class Run:
     playbook: str | None
     plan: StoredPlan | None
     approval: Approval | None
+    approvals: Sequence[Approval]
     ending: Ending | None
     caused_by: str | None
     verdict: Verdict | None
@@ -200,3 +237,12 @@ class Run:
     ended_at: float | None
     request: RunRequest | None
     mark: FeedbackMark | None
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether so many people approved the plan as it needs."""
+        if self.plan is None:
+            return False
+        of_plan = [approval for approval in self.approvals if approval.digest == self.plan.digest]
+        rule = self.plan.approvals
+        return rule.count(of_plan, self.request) >= rule.people

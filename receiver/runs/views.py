@@ -30,6 +30,7 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "gates": to_jsonable_python(run.gates),
         "plan": to_jsonable_python(run.plan),
         "approval": _with_rfc3339(run.approval),
+        "approvals": [_with_rfc3339(approval) for approval in run.approvals],
         "asked": to_jsonable_python(run.request),
         "mark": _with_rfc3339(run.mark),
         "caused_by": run.caused_by,

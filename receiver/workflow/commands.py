@@ -1,70 +1,71 @@
 """People's commands on a run: approve, deny, cancel, roll back, give feedback; all audited."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from actions.audit import log
+from actions.base import Outcome
 from actions.execution import ledger
+from actions.execution.ledger import Intent
 from receiver.db.database import Database
 from receiver.runs import feedback, intake, store
-from receiver.runs.model import Approval, FeedbackMark, Run, State, StoredPlan
+from receiver.runs.model import Approval, FeedbackMark, Mark, Run, State
 from receiver.webhook.inbox import Inbox
+from receiver.workflow.approvals import (
+    Answer,
+    Approvals,
+    NoSuchRunError,
+    NotNowError,
+    require_plan,
+    require_same_plan,
+)
 from receiver.workflow.lifecycle import Lifecycle
-from receiver.workflow.steps import plan_of
 
-_ASKED = frozenset({State.AWAITING_APPROVAL})
-_CANCELLABLE = _ASKED | {State.RECEIVED, State.DECIDING, State.VERIFYING}
+_CANCELLABLE = frozenset({State.RECEIVED, State.DECIDING, State.AWAITING_APPROVAL, State.VERIFYING})
 # The work that a cancellation stops, by the run's state.
 _ENDING = MappingProxyType({State.ROLLING_BACK: "rollback", State.ACTING: "escalation"})
 _ENDED = frozenset(state for state in State if state.ended)
 
 
-class NoSuchRunError(Exception):
-    """There is no run with this id."""
-
-
-class NotNowError(Exception):
-    """The run's state does not allow the command, or has just changed; the text has the reason."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunCommands:
-    """People's commands; each raises NoSuchRunError or NotNowError.
+    """People's commands; each returns what it did, or raises NoSuchRunError or NotNowError.
 
-    `by` is the person, `comment` the reason.
+    `by` is the person, `comment` the reason, `plan` the digest of the plan that the person saw.
     """
 
     database: Database
     inbox: Inbox
     lifecycle: Lifecycle
+    approvals: Approvals
     clock: Callable[[], float]
 
-    def approve(self, run_id: str, by: str, comment: str, *, digest: str | None = None) -> None:
-        """Approve the waiting plan. The run is decided again, and acts if its plan is the same.
+    def approve(self, run_id: str, by: str, comment: str, *, plan: str, person: str = "") -> Answer:
+        """Approve the waiting plan. Raises NotAllowedError where this person may not.
 
-        With a `digest`, only the plan with this digest is approved.
+        `person` is whose token `by` is, where it is not the person's name.
         """
-        run = self._run(run_id)
-        _require_state(run, _ASKED, "approved")
-        plan, now = plan_of(run), self.clock()
-        if digest is not None and plan.digest != digest:
-            raise NotNowError("the plan has changed since it was shown")
-        if now >= (run.next_act_at or now):
-            raise NotNowError("the time to approve the plan has passed")
-        approval = _answer(plan, by, comment, now, denied=False)
-        command = _event(run, "approved", by, comment)
-        _require(moved=self.lifecycle.approve(run, approval, command))
+        self._run(run_id)
+        now = self.clock()
+        return self.approvals.approve(
+            run_id,
+            Approval(
+                digest=plan, by=by, person=person or by, comment=comment, at=now, denied=False
+            ),
+        )
 
-    def deny(self, run_id: str, by: str, comment: str) -> None:
+    def deny(self, run_id: str, by: str, comment: str, *, plan: str) -> Answer:
         """Deny the waiting plan: the run ends."""
         run = self._run(run_id)
-        _require_state(run, _ASKED, "denied")
-        denial = _answer(plan_of(run), by, comment, self.clock(), denied=True)
+        with self.database.read() as connection:
+            stored = require_plan(connection, run, plan, "denied")
+        denial = Approval(digest=plan, by=by, comment=comment, at=self.clock(), denied=True)
         outcome, command = f"denied by {by}: {comment}", _event(run, "denied", by, comment)
         _require(moved=self.lifecycle.cancel(run, outcome, command, approval=denial))
+        return Answer(text=f"denied {stored.action} on {stored.target} (plan {plan[:8]})")
 
-    def cancel(self, run_id: str, by: str, comment: str) -> None:
+    def cancel(self, run_id: str, by: str, comment: str, *, plan: str | None = None) -> Answer:
         """End the run before its next step; steps already taken are not rolled back.
 
         This also stops a rollback or an escalation; a person can order the rollback again.
@@ -74,23 +75,28 @@ class RunCommands:
             stopped = f", and its {_ENDING[run.state]} stopped"
         else:
             _require_state(run, _CANCELLABLE, "cancelled")
+        self._require_same_plan(run, plan)
+        taken = _taken(self._steps(run))
         outcome = f"cancelled by {by}{stopped}: {comment}"
         command = _event(run, "cancelled", by, comment)
         _require(moved=self.lifecycle.cancel(run, outcome, command))
+        return Answer(text=f"cancelled{stopped}; {taken}")
 
-    def roll_back(self, run_id: str, by: str, comment: str) -> None:
+    def roll_back(self, run_id: str, by: str, comment: str, *, plan: str | None = None) -> Answer:
         """Roll back all steps of the run, the last one first, even if the run has ended."""
         run = self._run(run_id)
         _require_state(run, _ENDED | {State.VERIFYING}, "rolled back")
-        with self.database.read() as connection:
-            steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
-        if not self.lifecycle.ending.rollback.reversible_steps(steps, everything=True):
+        self._require_same_plan(run, plan)
+        rollback = self.lifecycle.ending.rollback
+        steps = rollback.reversible_steps(self._steps(run), everything=True)
+        if not steps:
             raise NotNowError("the run has no step that can be rolled back")
         command = _event(run, "rolled_back", by, comment)
         outcome = f"rolled back by {by}: {comment}"
         _require(moved=self.lifecycle.end(run, State.ROLLED_BACK, outcome, command=command))
+        return Answer(text=f"rolling back {_names(steps)}")
 
-    def mark(self, run_id: str, by: str, comment: str, *, right: bool) -> None:
+    def mark(self, run_id: str, by: str, comment: str, *, right: bool) -> Answer:
         """Set a person's feedback on an ended run; it replaces earlier feedback."""
         run, now = self._run(run_id), self.clock()
         _require_state(run, _ENDED, "marked")
@@ -98,6 +104,16 @@ class RunCommands:
         with self.database.write() as connection:
             feedback.set_feedback(connection, run, given)
         self.lifecycle.closer.count_feedback(run, right=right)
+        return Answer(text=f"marked as {Mark.RIGHT if right else Mark.WRONG}")
+
+    def _require_same_plan(self, run: Run, plan: str | None) -> None:
+        if plan is not None:
+            with self.database.read() as connection:
+                require_same_plan(connection, run, plan)
+
+    def _steps(self, run: Run) -> Sequence[Intent]:
+        with self.database.read() as connection:
+            return ledger.intents_by_run(connection, [run.id]).get(run.id, ())
 
     def _run(self, run_id: str) -> Run:
         with self.database.read() as connection:
@@ -127,8 +143,13 @@ def _require(*, moved: bool) -> None:
         raise NotNowError("the run has just changed: look at it again")
 
 
-def _answer(plan: StoredPlan, by: str, comment: str, now: float, *, denied: bool) -> Approval:
-    return Approval(digest=plan.digest, by=by, comment=comment, at=now, denied=denied)
+def _taken(steps: Sequence[Intent]) -> str:
+    taken = [step for step in steps if step.undoes is None and step.outcome is not Outcome.FAILED]
+    return f"taken and not rolled back: {_names(taken)}" if taken else "no step was taken"
+
+
+def _names(steps: Sequence[Intent]) -> str:
+    return ", ".join(f"{step.action} on {step.target}" for step in steps)
 
 
 def _event(run: Run, event: str, by: str, comment: str) -> log.Event:

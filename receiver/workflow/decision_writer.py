@@ -18,6 +18,7 @@ from receiver.evidence.plot_data import plot_series
 from receiver.runs.model import Run, State
 from receiver.runs.transitions import Transition
 from receiver.workflow.lifecycle import Lifecycle
+from receiver.workflow.steps import plan_of
 
 _logger = structlog.get_logger()
 # People see the last 15 minutes.
@@ -41,6 +42,10 @@ class DecisionWriter:
         changes = self._changes(run, result)
         if isinstance(decision, Act | Ask):
             self._store_plan(run, decision, changes)
+            return None
+        approved = run.approval is not None and not run.approval.used
+        if approved and isinstance(decision, Refuse) and decision.reason is Reason.PAUSED:
+            self._wait_for_resume(run)
             return None
         if not run.steps_begun:
             state, ending = final_state(run, decision)
@@ -83,11 +88,18 @@ class DecisionWriter:
             changes |= {
                 "plan": stored,
                 "approval": None,
+                "approvals": [],
                 "next_rung": plan.rung,
                 "next_act_at": changes["decided_at"] + lasts_s,
             }
             log.warning("approval_requested", action=plan.step.action, target=plan.target)
             self.lifecycle.ask(run, lasts_s, changes)
+
+    def _wait_for_resume(self, run: Run) -> None:
+        """A pause came between the approval and the decision: the run waits on, approved."""
+        now, plan = self.clock(), plan_of(run)
+        until = (run.approval.at if run.approval else now) + plan.approval_s
+        self.lifecycle.ask(run, max(0.0, until - now), {"approval": None, "next_act_at": until})
 
 
 def failure_text(decision: Observe | Refuse) -> str:

@@ -7,6 +7,7 @@ from actions.execution.executor import Executor
 from receiver.db.database import Database
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.webhook.inbox import Inbox
+from receiver.workflow.approvals import Approvals
 from receiver.workflow.close_run import RunCloser
 from receiver.workflow.commands import RunCommands
 from receiver.workflow.durable_queue import PhaseQueue
@@ -37,6 +38,7 @@ class Workflow:
     closer: RunCloser = field(init=False)
     lifecycle: Lifecycle = field(init=False)
     phases: PhaseRunner = field(init=False)
+    approvals: Approvals = field(init=False)
     commands: RunCommands = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +67,11 @@ class Workflow:
         self.phases = PhaseRunner(
             database=self.database, lifecycle=self.lifecycle, queue=self.queue, clock=self.clock
         )
+        self.approvals = Approvals(database=self.database, clock=self.clock, wake=self.wake)
         self.commands = RunCommands(
-            database=self.database, inbox=self.inbox, lifecycle=self.lifecycle, clock=self.clock
+            database=self.database,
+            inbox=self.inbox,
+            lifecycle=self.lifecycle,
+            approvals=self.approvals,
+            clock=self.clock,
         )

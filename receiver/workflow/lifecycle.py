@@ -30,7 +30,7 @@ from actions.refusal import Refusal
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import transitions
-from receiver.runs.model import Approval, Ending, GuardResult, Run, State
+from receiver.runs.model import Ending, GuardResult, Run, State
 from receiver.workflow.close_run import RunCloser
 from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
 from receiver.workflow.ending import EndingRunner
@@ -77,12 +77,7 @@ class Lifecycle:
         phase = Phase.first(run.id, PhaseKind.EXPIRE, self.clock())
         self._move(run, State.AWAITING_APPROVAL, phase, delay_s=lasts_s, **changes)
 
-    # Asked: a person answers, or nobody does.
-
-    def approve(self, run: Run, approval: Approval, command: log.Event) -> bool:
-        """Decide again on the same rung; the run acts if the decision yields the approved plan."""
-        answer = {"approval": approval, "command": command}
-        return self._redecide(run, run.next_rung, run.steps_begun, **answer)
+    # Asked: people approve it (approvals.py), deny it, or nobody answers.
 
     def cancel(self, run: Run, outcome: str, command: log.Event, **changes: Any) -> bool:
         """End the run before its next step, or stop its rollback or escalation."""

@@ -184,7 +184,9 @@ def test_what_cannot_be_asked_for_is_refused_in_a_line(
 def test_a_plan_that_was_denied_says_by_whom(service: Live) -> None:
     """And nothing was done."""
     run = service.asking(HOSTS[3])
-    denied = _say(service, f"/api/v1/runs/{run['id']}/deny").json()
+    path, plan = f"/api/v1/runs/{run['id']}/deny", run["plan"]["digest"]
+    denied = _say(service, path, plan=plan).json()
+    assert denied["answer"] == f"denied reboot_instance on {HOSTS[3]} (plan {plan[:8]})"
     assert (denied["state"], denied["approval"]["denied"]) == ("cancelled", True)
     assert denied["approval"]["by"] == "operator"
     assert denied["approval"]["at"].endswith("Z")
@@ -196,7 +198,7 @@ def test_a_mark_is_kept_counted_and_a_label(service: Live) -> None:
     run = service.asking(HOSTS[3])
     path = f"/api/v1/runs/{run['id']}/mark"
     assert _say(service, path, right=True).status_code == HTTPStatus.CONFLICT
-    _say(service, f"/api/v1/runs/{run['id']}/approve")
+    service.approve(run)
     service.until(run["id"], "succeeded")
     with service.system.database.read() as connection:
         (approved,) = feedback.list_feedback(connection, limit=1)
@@ -231,9 +233,8 @@ def test_a_mark_is_kept_counted_and_a_label(service: Live) -> None:
 def test_of_two_who_approve_at_once_one_is_too_late(service: Live) -> None:
     """And the step is taken once."""
     run = service.asking(HOSTS[4])
-    path = f"/api/v1/runs/{run['id']}/approve"
     with ThreadPoolExecutor(8) as pool:
-        codes = list(pool.map(lambda _: _say(service, path).status_code, range(8)))
+        codes = list(pool.map(lambda _: service.approve(run).status_code, range(8)))
     assert sorted(codes) == [HTTPStatus.OK] + [HTTPStatus.CONFLICT] * 7
     service.until(run["id"], "succeeded")
     assert _operations(service) == [("RebootInstances", HOSTS[4])]
@@ -244,7 +245,7 @@ def test_a_plan_whose_target_has_changed_is_not_what_was_approved(service: Live)
     run = service.asking(HOSTS[5])
     host = service.aws.groups[GROUP].hosts[HOSTS[5]]
     host.launched_at += 60
-    _say(service, f"/api/v1/runs/{run['id']}/approve")
+    service.approve(run)
     assert service.until(run["id"], "refused")["refusal"] == "plan_changed"
     assert _operations(service) == []
 

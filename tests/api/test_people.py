@@ -122,7 +122,7 @@ def test_a_run_that_is_over_is_left_as_it_is(service: Service, verb: str) -> Non
     """With what is wrong in a line; and a run that nobody knows is not found."""
     labels = {"alertname": "Unknown", "instance_id": f"i-0123456789abcde{len(verb):02d}"}
     run = _ended(service, labels)
-    body = {"comment": "why"}
+    body = {"comment": "why", "plan": "0" * 64}
     answer = service.call("POST", f"/api/v1/runs/{run['id']}/{verb}", Role.OPERATOR, json=body)
     assert answer.status_code == HTTPStatus.CONFLICT, answer.text
     nobody = service.call("POST", f"/api/v1/runs/{'0' * 26}/{verb}", Role.OPERATOR, json=body)

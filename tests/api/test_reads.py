@@ -90,7 +90,7 @@ def test_a_person_cancels_a_run_that_is_still_in_the_inbox(idle: Live, writes: l
     run = _listed(idle, HOSTS[2])
     path = f"/api/v1/runs/{run['id']}"
     body = {"comment": "a test"}
-    denied = idle.call("POST", f"{path}/deny", Role.OPERATOR, json=body)
+    denied = idle.call("POST", f"{path}/deny", Role.OPERATOR, json={**body, "plan": "0" * 64})
     assert (denied.status_code, "received" in denied.text) == (HTTPStatus.CONFLICT, True)
     cancelled = idle.call("POST", f"{path}/cancel", Role.OPERATOR, json=body)
     assert (cancelled.status_code, cancelled.json()["state"]) == (HTTPStatus.OK, "cancelled")

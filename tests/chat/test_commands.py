@@ -122,8 +122,8 @@ def test_pause_and_resume_are_audited(service: Live) -> None:
     [
         "pause x",
         "resume x",
-        "approve R x",
-        "deny R x",
+        "approve R 00000000 x",
+        "deny R 00000000 x",
         "cancel R x",
         "rollback R x",
         "mark R right x",
@@ -169,10 +169,10 @@ def test_a_button_approves_the_plan_that_was_shown(service: Live, replies: Repli
     _press(service, "approve", value, user="U2")
     replies.wait_for("requires the role operator")
     _press(service, "approve", f"{run['id']}:{'0' * 64}")
-    replies.wait_for("has changed since it was shown")
+    replies.wait_for("nothing was changed")
     assert len(service.aws.calls) == before
     _press(service, "approve", value)
-    assert replies.wait_for("Approved")["replace_original"] is True
+    assert replies.wait_for("approved reboot_instance")["replace_original"] is True
     run = service.until(run["id"], "succeeded")
     assert run["approval"]["by"] == "alice"
     _press(service, "deny", value)
@@ -191,13 +191,19 @@ def test_commands_do_what_the_api_does(service: Live) -> None:
     run = service.asking(HOSTS[2])
     assert say(service, f"mark {run['id']} perhaps x").startswith("Right or wrong?")
     assert "cannot be marked" in say(service, f"mark {run['id']} right x")
-    assert say(service, f"deny {run['id']}") == "A comment is required: say why."
-    assert say(service, f"deny {run['id']} not now") == f"Denied: run {run['id']}"
+    plan = run["plan"]["digest"][:8]
+    assert f"plan {plan}" in say(service, "status")
+    assert say(service, f"deny {run['id']} as I saw it").startswith("Which plan?")
+    assert "nothing was changed" in say(service, f"deny {run['id']} {'0' * 8} as I saw it")
+    assert say(service, f"deny {run['id']} {plan}") == "A comment is required: say why."
+    denied = f"Run {run['id']}: denied reboot_instance on {HOSTS[2]} (plan {plan})"
+    assert say(service, f"deny {run['id']} {plan} not now") == denied
     assert say(service, f"mark {run['id']} right well done").startswith("Marked as right")
     mark = service.until(run["id"], "cancelled")["mark"]
     assert (mark["right"], mark["by"]) == (True, "alice")
     other = service.asking(HOSTS[2])
-    assert say(service, f"cancel {other['id']} mine") == f"Cancelled: run {other['id']}"
+    cancelled = f"Run {other['id']}: cancelled; no step was taken"
+    assert say(service, f"cancel {other['id']} mine") == cancelled
     assert "no step that can be rolled back" in say(service, f"rollback {other['id']} x")
 
 

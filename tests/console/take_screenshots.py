@@ -61,15 +61,17 @@ class Incidents:
 
     def _heal(self, fault: str, group: str) -> str:
         self._break(fault, group)
-        run = str(_until(self._waiting)["id"])
-        self.call(
-            "POST", f"/api/v1/runs/{run}/approve", {"comment": f"{fault} confirmed by its metrics"}
-        )
+        waiting = _until(self._waiting)
+        run = str(waiting["id"])
+        self._answer(waiting, "approve", f"{fault} confirmed by its metrics")
         _until(lambda: self.call("GET", f"/api/v1/runs/{run}")["ended_at"])
         while other := self._waiting():
-            denial = {"comment": f"run {run} has fixed it"}
-            self.call("POST", f"/api/v1/runs/{other['id']}/deny", denial)
+            self._answer(other, "deny", f"run {run} has fixed it")
         return run
+
+    def _answer(self, run: Any, verb: str, comment: str) -> None:
+        body = {"comment": comment, "plan": run["plan"]["digest"]}
+        self.call("POST", f"/api/v1/runs/{run['id']}/{verb}", body)
 
     def _break(self, fault: str, group: str) -> None:
         members = self._http.get(f"{self._stage.aws}/_sim/fleet").json()["items"]

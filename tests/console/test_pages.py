@@ -203,7 +203,7 @@ def test_only_the_plan_on_the_page_is_approved(visitor: Visitor) -> None:
     _operator(visitor).get(f"/runs/{run['id']}")
     answer = visitor.submit(f"/runs/{run['id']}/approve", digest="0" * 64, comment="go")
     assert answer.status_code == HTTPStatus.CONFLICT
-    assert "the plan has changed since it was shown" in answer.text
+    assert f"the plan {run['plan']['digest'][:8]} (reboot_instance on {HOSTS[2]})" in answer.text
     assert visitor.service.until(run["id"], "awaiting_approval")
 
 
@@ -214,7 +214,7 @@ def test_every_run_action_requires_a_comment(visitor: Visitor) -> None:
     answer = visitor.submit(f"/runs/{run['id']}/deny", comment="   ")
     assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     visitor.get(f"/runs/{run['id']}")
-    visitor.submit(f"/runs/{run['id']}/deny", comment="not now")
+    visitor.submit(f"/runs/{run['id']}/deny", comment="not now", digest=visitor.digest())
     story = visitor.service.until(run["id"], "cancelled")
     assert story["outcome"] == "denied by operator: not now"
     visitor.submit(f"/runs/{run['id']}/mark-wrong", comment="it should have")
@@ -279,7 +279,7 @@ def test_a_poll_without_changes_gets_no_content(visitor: Visitor) -> None:
     poll = page.split('hx-get="/runs/')[1].split('"')[0].replace("&amp;", "&")
     assert visitor.get(f"/runs/{poll}", **{"HX-Request": "true"}).status_code == 204
     visitor.get(where)
-    visitor.submit(f"{where}/deny", comment="no")
+    visitor.submit(f"{where}/deny", comment="no", digest=visitor.digest())
     visitor.service.until(run["id"], "cancelled")
     answer = visitor.get(f"/runs/{poll}", **{"HX-Request": "true"})
     assert answer.status_code == HTTPStatus.OK

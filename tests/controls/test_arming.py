@@ -220,7 +220,7 @@ def test_what_waits_for_a_person_does_not_act_once_disarmed(whole: Whole) -> Non
     run = whole.only()
     assert run.state is State.AWAITING_APPROVAL
     _disarm(whole)
-    whole.commands.approve(run.id, "alice", "go")
+    whole.approve("alice")
     whole.pass_time(60)
     assert (whole.only().state, _operations(whole)) == (State.OBSERVED, [])
 
@@ -236,7 +236,7 @@ def test_an_arming_that_was_lowered_asks_again(whole: Whole) -> None:
     assert (whole.only().refusal, _operations(whole)) == ("disarmed", [])
     whole.deliver(second, group="api-asg")
     whole.work()
-    whole.commands.approve(whole.runs()[0].id, "alice", "go")
+    whole.approve("alice")
     whole.work()
     assert _operations(whole) == ["RebootInstances"]
 

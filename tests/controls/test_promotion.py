@@ -34,9 +34,7 @@ def _ended(service: Live, target: str, *, approve: bool = False) -> dict[str, An
     service.forget()
     run_id = service.start("acting", target)["id"]
     if approve:
-        service.until(run_id, "awaiting_approval")
-        path = f"/api/v1/runs/{run_id}/approve"
-        service.call("POST", path, Role.OPERATOR, json={"comment": "go"})
+        service.approve(service.until(run_id, "awaiting_approval"))
     return service.until(run_id, "observed", "succeeded", "failed", "refused")
 
 

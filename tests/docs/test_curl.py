@@ -137,6 +137,9 @@ def _variables(service: Live, line: str) -> dict[str, str]:
     }
     if "$RUN" in line:
         variables["RUN"] = _run(service, line)
+    if "$PLAN" in line:
+        story = service.call("GET", f"/api/v1/runs/{variables['RUN']}", Role.VIEWER).json()
+        variables["PLAN"] = story["plan"]["digest"]
     if "$OVERRIDE" in line:
         variables["OVERRIDE"] = service.hold("other")["id"]
     if "cooldowns/" in line:

@@ -27,7 +27,7 @@ from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
 from receiver.playbooks.matchers import parse
 from receiver.runs.model import State
-from receiver.workflow.commands import NotNowError
+from receiver.workflow.approvals import NotNowError
 from tests.end_to_end.whole_fixtures import Whole, verdict
 
 _COOLDOWN_S, _BOOT_S = 300.0, 40.0

@@ -529,9 +529,9 @@ def test_an_approved_plan_is_carried_out_once(asking: Whole) -> None:
     """And says who approved it."""
     run = asking.only()
     assert (run.state, _operations(asking)) == (State.AWAITING_APPROVAL, [])
-    asking.commands.approve(run.id, "alice", "go")
+    asking.approve("alice")
     with pytest.raises(NotNowError):
-        asking.commands.approve(run.id, "bob", "go too")
+        asking.approve("bob")
     asking.pass_time(60)
     run = asking.only()
     assert (run.state, _operations(asking)) == (State.SUCCEEDED, ["RebootInstances"])
@@ -545,23 +545,24 @@ def test_an_approval_is_for_this_very_target(asking: Whole) -> None:
     host = asking.aws.host(run.target or "")
     assert host is not None
     host.launched_at -= 1
-    asking.commands.approve(run.id, "alice", "go")
+    asking.approve("alice")
     asking.pass_time(10)
     assert (asking.only().refusal, _operations(asking)) == ("plan_changed", [])
 
 
 def test_an_approval_does_not_overrule_a_guard(asking: Whole) -> None:
     """What is refused by then stays refused."""
-    run = asking.only()
     asking.aws.groups["web-asg"].refreshes = ["InProgress"]
-    asking.commands.approve(run.id, "alice", "go")
+    asking.approve("alice")
     asking.pass_time(10)
     assert (asking.only().refusal, _operations(asking)) == ("change_in_progress", [])
 
 
 def test_a_denied_plan_ends_and_an_unanswered_one_expires(asking: Whole) -> None:
     """Neither acts."""
-    asking.commands.deny(asking.only().id, "alice", "not now")
+    plan = asking.only().plan
+    assert plan is not None
+    asking.commands.deny(asking.only().id, "alice", "not now", plan=plan.digest)
     assert asking.only().state is State.CANCELLED
     assert "not now" in (asking.only().outcome or "")
     asking.pass_time(400)
@@ -576,12 +577,12 @@ def test_an_approval_does_not_outlive_its_time(asking: Whole, late: str) -> None
     """Said too late, or found hours later, as where the service was down: people are asked anew."""
     run = asking.only()
     if late == "the act":
-        asking.commands.approve(run.id, "alice", "do it")
+        asking.approve("alice")
     asking.now += 10_000
     asking.deliver(str(run.target))
     if late == "the yes":
         with pytest.raises(NotNowError):
-            asking.commands.approve(run.id, "alice", "do it")
+            asking.approve("alice")
     asking.start()
     asking.pass_time(60)
     assert _operations(asking) == []

@@ -280,6 +280,12 @@ class Whole:
         (run,) = self.runs()
         return run
 
+    def approve(self, by: str) -> None:
+        """Approve the plan of the newest run."""
+        run = self.runs()[0]
+        assert run.plan is not None
+        self.commands.approve(run.id, by, "go", plan=run.plan.digest)
+
     def in_flight(self) -> list[Run]:
         flying = (State.ACTING, State.VERIFYING, State.ROLLING_BACK)
         return [run for run in self.runs() if run.state in flying]

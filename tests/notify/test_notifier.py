@@ -107,15 +107,14 @@ def test_notifications_have_a_link(service: Live, events: Channel, approvals: Ch
     run = service.asking(HOSTS[0])
     message = approvals.until("Approval needed", HOSTS[0])
     assert f"https://ops.example/runs/{run['id']}" in message["message"]
-    body = {"comment": "go"}
-    service.call("POST", f"/api/v1/runs/{run['id']}/approve", Role.OPERATOR, json=body)
+    service.approve(run)
     acted = events.until("Acted", HOSTS[0])
     assert "reboot_instance: changed" in acted["message"]
     service.until(run["id"], "succeeded")
     service.call("POST", "/api/v1/pause", Role.OPERATOR, json={"comment": "<!channel> *deploy*"})
     paused = events.until("paused by operator")
     assert paused["message"] == "!channel deploy"
-    service.call("POST", "/api/v1/resume", Role.OPERATOR, json=body)
+    service.call("POST", "/api/v1/resume", Role.OPERATOR, json={"comment": "go"})
     events.until("resumed by operator")
     assert {message["title"].split(":")[0] for message in approvals.received} == {"Approval needed"}
     service.forget()

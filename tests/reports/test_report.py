@@ -93,6 +93,7 @@ def _insert(state: Database, number: int, spec: _RunSpec) -> None:
         "target": "web-asg" if spec.resize else "i-0123456789abcdef0",
         "dry_run": False,
         "gates": [],
+        "approvals": [],
         "steps_begun": 1,
         "next_rung": 0,
         "approval": approval if spec.approver else None,

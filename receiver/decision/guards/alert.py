@@ -51,6 +51,22 @@ def require_one_playbook(inputs: GuardInput) -> str | Refusal:
     return names[0]
 
 
+def require_unchanged_playbook(inputs: GuardInput) -> str | Refusal:
+    """A ladder goes on only by the playbook that it began with.
+
+    ## playbook_changed
+
+    The playbook was edited while the run was between two steps. The steps taken stand in the run;
+    the numbers of the others mean other steps now. People are notified, and the run ends.
+    **To lift it:** look at the target; a repeat of the alert begins the new ladder.
+    """
+    begun_with = inputs.trigger.playbook_digest
+    if begun_with is not None and begun_with != inputs.playbooks[0].digest:
+        detail = f"the playbook {inputs.playbooks[0].name} was changed since the run's first step"
+        return Refusal(Reason.PLAYBOOK_CHANGED, detail)
+    return "no step was taken by another version of it"
+
+
 def require_target(inputs: GuardInput) -> str | Refusal:
     r"""The labels must identify a target: claims, overrides and AWS are looked up by target.
 

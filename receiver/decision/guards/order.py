@@ -18,6 +18,8 @@ PLAIN: Guards = (
     ("alert", alert.require_well_formed),
     # Refuses without exactly one playbook, because later guards read its limits and steps.
     ("playbook", alert.require_one_playbook),
+    # Refuses the next step of a ladder that was edited since the first: its rungs are others now.
+    ("unchanged", alert.require_unchanged_playbook),
     # Refuses labels without a target, because later guards look up claims and AWS by target.
     ("target", alert.require_target),
 )

@@ -104,7 +104,7 @@ def require_certainty(inputs: GuardInput) -> str | Refusal:
 def approval_reasons(inputs: GuardInput, plan: Plan) -> Iterator[str]:
     """The reasons why a person must approve this step in every mode; empty without any."""
     action = find_action(plan.step.action)
-    if plan.step.ask:
+    if plan.step.ask or plan.step.approvals:
         yield "the step"
     if action.needs_approval:
         yield f"the action {action.name}"

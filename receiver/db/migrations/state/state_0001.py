@@ -206,6 +206,7 @@ def upgrade() -> None:
         sa.Column("playbook_digest", sa.String(length=64), nullable=True),
         sa.Column("approval", sa.Text(), nullable=True),
         sa.Column("approved", sa.Boolean(), nullable=True),
+        sa.Column("approvals", sa.Text(), server_default="[]", nullable=False),
         sa.Column("ending", sa.Text(), nullable=True),
         sa.Column("request", sa.Text(), nullable=True),
         sa.Column("dry_run", sa.Boolean(), server_default=sa.false(), nullable=False),
