@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """A scripted incident; `action` is the expected action, None expects the `refusal`."""
+    """A scripted incident; without an expected `action` the `refusal` is expected."""
 
     fault: str
     group: str

@@ -19,7 +19,7 @@ from demo.stack.postgres import Postgres
 from demo.stack.processes import Child, Processes, free_port, wait_announced, wait_ready
 from receiver.http.tokens import Role
 
-# A container engine or systemd waits as long.
+# The pause before a restart, as of a container engine or systemd.
 _RESTARTED_AFTER_S = 1.0
 _EMULATOR = ("-m", "demo.aws.server", "--port", "0", "--seed", "7", "--speed", "10")
 

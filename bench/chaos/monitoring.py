@@ -19,7 +19,7 @@ _TIMINGS = Timings(scrape="1s", evaluation="1s", hold="10s", discovery="1s")
 
 @dataclass(frozen=True, kw_only=True)
 class Deliveries:
-    """Alertmanager's own counts; it retries a delivery until it is accepted or given up."""
+    """Alertmanager's own counts of its deliveries: all, retried, and abandoned ones."""
 
     total: int = 0
     tried_again: int = 0
@@ -33,7 +33,7 @@ class Deliveries:
         )
 
     def share_without(self, count: int) -> float | None:
-        """The share of the deliveries other than `count` of them; None without deliveries."""
+        """The share of the deliveries without `count` of them; None if there were none."""
         return 1 - count / self.total if self.total else None
 
 

@@ -29,7 +29,7 @@ _ON_RECORD_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Caps:
-    """The most actions in any hour, and the least seconds between two actions on one target."""
+    """The maximum of actions in any hour, and the minimum seconds between two on a target."""
 
     target: int
     group: int
@@ -42,8 +42,9 @@ class ChaosReport:
     """The counts of `make chaos`; `availability` and `taken` are shares in [0, 1].
 
     `availability` is the share of Alertmanager's deliveries that were answered 2xx at the first
-    try, `taken` the share that was answered 2xx after its retries. `planted_found` says whether the
-    reconciliation finds one call added to the log and one removed from it, and no other.
+    try; `taken` also counts those that were answered 2xx after retries. `planted_found`: the
+    reconciliation finds the call that was added to the log and the call that was removed from it,
+    and no other.
     """
 
     rounds: int
@@ -175,7 +176,7 @@ def _reconcile(cluster: Cluster, folder: Path, lines: Sequence[str]) -> list[dic
 def _planted_found(
     cluster: Cluster, folder: Path, log: Sequence[str], runs: Sequence[Mapping[str, Any]]
 ) -> bool:
-    """Whether a call without a run and a run without its call are found, and no other mismatch."""
+    """Whether a call without a run, a run without its call, and no other mismatch are found."""
     acted = {
         run["id"]
         for run in runs

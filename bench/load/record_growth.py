@@ -1,4 +1,4 @@
-"""The cost of a decision as runs and playbooks grow in number; it should stay constant."""
+"""The cost of a decision while runs and playbooks grow in number; the cost should stay constant."""
 
 import sqlite3
 import time
@@ -60,8 +60,8 @@ def _decide(service: Served, alerts: int) -> float:
     body = next(NUMBERS.bodies(alerts))
     run_load(service.url, service.tokens[Role.WEBHOOK], LoadSpec(connections=1, bodies=[body]))
     until = time.monotonic() + _PATIENCE_S
-    # Not polled through metrics: with a line for each playbook and state, they cost more than a
-    # decision.
+    # Not polled through metrics, which cost more than a decision: they have a line for each
+    # playbook and state.
     while any(_remaining(service, state) for state in ("received", "deciding")):
         if time.monotonic() > until:
             raise RuntimeError(f"not decided within {_PATIENCE_S:.0f} s")

@@ -1,8 +1,8 @@
 """`make soak`: loads a receiver steadily for minutes; none of its resources may grow.
 
-Alerts fire, repeat and resolve; most are refused, some make the receiver read AWS, a few reboot a
-host of the emulated AWS. Retention is the shortest possible, and the audit is exported and pruned
-regularly, as operators do.
+Alerts fire, repeat and resolve. Most are refused, some make the receiver read AWS, and a few make
+it reboot a host of the emulated AWS. Retention is the shortest possible, and the audit is exported
+and pruned regularly, as operators do.
 """
 
 import json
@@ -27,7 +27,7 @@ from demo.stack.processes import Processes, wait_announced
 from receiver.http.tokens import Role
 
 _OUT = Path("build/soak.json")
-# The shortest retention: lower settings are raised to it.
+# The service keeps records at least this long, whatever the setting.
 KEPT_S = 600.0
 _SAMPLES, _EXPORT_EVERY_S, _PATIENCE_S = 120, 150.0, 120.0
 _PLAYBOOK = """

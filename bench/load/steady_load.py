@@ -4,12 +4,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-# The most that the fitted line over the last two thirds, and over their second half, may rise, as a
-# share of the mean. Both must rise: a pool that opens one more connection is not a leak.
+# The maximum rise of the fitted line, as a share of the mean. A leak rises more, both over the last
+# two thirds and over their second half; a pool that opens one more connection does not.
 GROWS_AT_MOST = 0.05
-# The most by which the p99 of the last third may exceed the lower of the first two thirds'.
+# The maximum ratio of the last third's p99 to the lower p99 of the first two thirds.
 SLOWER_AT_MOST = 1.5
-# After this many retention periods, as many records are deleted as are added.
+# After this many retention periods, retention deletes as many records as are added.
 _SETTLED = 1.5
 
 
@@ -26,9 +26,9 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class SoakReport:
-    """Growths are shares over the last two thirds: the lower of the whole and its second half.
+    """Growths are shares of the mean; None means not measured.
 
-    None means not measured.
+    Of the growth over the last two thirds and over their second half, the report has the lower.
     """
 
     minutes: float
@@ -65,7 +65,7 @@ class SoakReport:
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """When a delivery was sent, in monotonic seconds, and how long its answer took."""
+    """The time at which a delivery was sent (monotonic seconds), and the duration of its answer."""
 
     at: float
     took_s: float

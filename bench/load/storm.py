@@ -18,7 +18,7 @@ _PATIENCE_S = 300.0
 
 @dataclass
 class _Watch:
-    """Watches the largest memory of the process and the latencies of `/healthz`, in seconds."""
+    """Watches the process: its largest memory, and the latencies of `/healthz` in seconds."""
 
     service: Served
     peak_mb: float = 0.0
@@ -43,9 +43,9 @@ class _Watch:
 
 
 def measure_storm(folder: Path, *, playbooks: Path) -> Mapping[str, float]:
-    """Alerts acknowledged and lost, and decisions per second.
+    """Counts of acknowledged and lost alerts, and decisions per second.
 
-    No alert matches a playbook of `playbooks`, so this is the least cost of a decision.
+    No alert matches one of the `playbooks`, so each decision costs as little as possible.
     """
     with Processes(folder / "logs") as processes:
         service = serve(processes, folder, "storm", PLAYBOOKS=str(playbooks))
@@ -75,7 +75,7 @@ def _ended(service: Served) -> int:
 
 
 def _wait_decided(service: Served, acked: int) -> float:
-    """Wait until all alerts are decided or the time is up. Returns that moment."""
+    """Wait until all alerts are decided, or the time is up. Returns the time of the end."""
     until = time.perf_counter() + _PATIENCE_S
     while time.perf_counter() < until and _ended(service) < acked:
         time.sleep(0.25)

@@ -16,7 +16,7 @@ import httpx
 from bench.load.steady_load import Acknowledgement
 
 _SENDERS, _EVERY_S = 4, 0.2
-# The most firing alerts of a sender; beyond this it resolves one.
+# A sender with more firing alerts than this resolves one.
 _FIRING = 40
 _NEW, _UNKNOWN_HOST, _REAL_HOST = 0.3, 0.15, 0.03
 _OPEN = "0001-01-01T00:00:00Z"

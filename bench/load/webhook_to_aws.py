@@ -114,12 +114,12 @@ def webhook_to_aws(folder: Path) -> Mapping[str, float]:
 def _measure_incident(client: _Client, target: str) -> tuple[float, float, float]:
     """Break a host, and wait until its run has ended.
 
-    Seconds from the alert's arrival to the call, to the decision, and to the first read of AWS.
+    Returns the seconds from the alert's arrival to the call, the decision, and the first AWS read.
     """
     fault = {"target": target, "fault": "cpu_runaway"}
     client.http.post(f"{client.environment.aws}/_sim/fleet/faults", json=fault).raise_for_status()
     called_at = _eventually(client, target, lambda: client.rebooted_at(target))
-    # The service acts on one member of a group at a time.
+    # The service acts on only one member of a group at a time.
     _eventually(client, target, lambda: all(run["ended_at"] for run in client.runs(target)) or None)
     run = next(run for run in reversed(client.runs(target)) if run["steps"])
     received, decided = (

@@ -1,7 +1,7 @@
 """The share of right decisions: `make bench-decisions SEED=n`.
 
-The service's code decides on labelled incidents of many kinds, with records, evidence from a real
-Prometheus, AWS as plain data, verdict and guards. It prints the confusion matrix, writes
+The service's code decides on labelled incidents of many kinds, with its own records, verdict and
+guards, a real Prometheus, and AWS as plain data. It prints the confusion matrix, writes
 build/decisions.json, and fails below 95 % right decisions or with any harmful action.
 """
 

@@ -1,7 +1,7 @@
 """Labelled incidents that measure decisions: hosts, their faults, and the expected actions.
 
-All happen at the same moment, each in its own Auto Scaling group, so that one Prometheus holds the
-metrics of all of them.
+All incidents happen at the same moment, each in its own Auto Scaling group, so that one Prometheus
+holds the metrics of all.
 """
 
 from collections.abc import Callable, Mapping
@@ -200,7 +200,7 @@ def _deploy(setting: Setting, scene: Scene) -> None:
 
 
 def _warm_up(setting: Setting, scene: Scene) -> None:
-    """A cache that fills: the most disk reads in the history, and a busy CPU."""
+    """A cache that fills: more disk reads than ever in the history, and a busy CPU."""
     scene.members[0].forces["batch"] = setting.chance.uniform(0.9, 1.0) * _since(setting, 150)
     scene.alerts = [("HighCPU", _id(scene))]
 

@@ -18,8 +18,8 @@ _FORCES = ("runaway", "batch", "leak", "fill", "hang", "wrong")
 class Member:
     """A host, its faults (each with its effect from 0 to 1 over the moments), and its gaps.
 
-    Its samples stop `silent_s` before the end and its counters were reset `reset_s` before;
-    `history` says whether it has a past.
+    Its samples stop `silent_s` before the end, and its counters were reset `reset_s` before the
+    end; `history` says whether it has a past.
     """
 
     host: Host

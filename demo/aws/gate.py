@@ -40,7 +40,7 @@ _LOG_MAX = 200_000
 
 
 class InjectedFault(BaseModel):
-    """The failure of an operation's calls (`*` for all), `times` times or, with None, always."""
+    """A failure of an operation (`*` for all): of its next `times` calls, None for all calls."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -140,7 +140,7 @@ class Gate:
             self._calls.append(call)
 
     def _take_fault(self, call: Call) -> InjectedFault | None:
-        """The first matching fault, with one of its `times` used up."""
+        """The first matching fault; one of its `times` is used up."""
         with self._lock:
             for index, fault in enumerate(self._faults):
                 if fault.fits(call.service, call.operation):

@@ -56,7 +56,7 @@ class Registry:
         """Make the network, both groups and the target group, through the API itself."""
         # moto registers all members again at each change, and raises for a stopped member.
         type(_autoscaling()).update_attached_target_groups = lambda *_: None
-        # moto launches a second instance for each that is still launching.
+        # moto launches a second instance for each instance that is still launching.
         FakeAutoScalingGroup.active_instances = _active  # type: ignore[assignment,method-assign] # the same signature
         session = boto3.Session("emulated", "emulated", region_name=REGION)
         config = Config(retries={"total_max_attempts": 1}, read_timeout=60)
@@ -132,7 +132,7 @@ class Registry:
         return registered
 
     def _serve(self, now: float) -> None:
-        """Register members that come into service, deregister those that leave it, each once."""
+        """Register each member once it is in service, deregister it once it has left."""
         for name, group in list(_autoscaling().autoscaling_groups.items()):
             states = {state.instance.id: state for state in group.instance_states}
             for instance_id, state in states.items():

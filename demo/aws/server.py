@@ -38,7 +38,7 @@ class FleetFault(BaseModel):
 
 
 class FleetRepair(BaseModel):
-    """The body of a repair; `target` None removes the faults of every target."""
+    """The body of a repair; without a `target`, the faults of every target are removed."""
 
     model_config = ConfigDict(extra="forbid")
 

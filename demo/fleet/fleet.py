@@ -1,6 +1,6 @@
 """The simulated fleet: hosts that follow the emulated AWS, carry traffic and break.
 
-The emulator's state lists the instances; the fleet reads it after every call. It does not show a
+The emulator's state lists the instances; the fleet reads it after every call. The state shows no
 reboot, so the emulator reports reboots to the fleet.
 """
 
@@ -148,7 +148,7 @@ class Fleet:
             member.faults[fault] = ActiveFault(now, now + lasts)
 
     def repair(self, target: str | None) -> None:
-        """Remove all faults of a target; `target` None removes the faults of every target."""
+        """Remove all faults of the target, or, if `target` is None, of every target."""
         with self._lock:
             for group in list(self._surges):
                 if target in (None, group):

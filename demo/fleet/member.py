@@ -14,8 +14,8 @@ from demo.fleet.node_exporter import Exporter
 from demo.fleet.workload import Host, Workload, levels
 
 NEVER = float("inf")
-# Seconds until a leak or a filling disk has its full effect, and until a load balancer notices a
-# hung target.
+# Seconds until a leak, or a disk that fills, has its full effect; seconds until a load balancer
+# notices a hung target.
 _LEAK_S, _FILL_S, _NOTICED_S = 90.0, 40.0, 10.0
 _STRAINED = 0.9
 
@@ -43,7 +43,7 @@ class Member:
         return hang is not None and now - hang.began > _NOTICED_S / self.speed
 
     def boot(self, now: float, seconds: float) -> None:
-        """Reboot for `seconds`, which sets counters to zero and clears some faults."""
+        """Reboot for `seconds`; the reboot sets counters to zero and clears some faults."""
         self.up_at = now + seconds / self.speed
         self.faults = {
             fault: active for fault, active in self.faults.items() if fault in OUTLIVES_REBOOT

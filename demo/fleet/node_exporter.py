@@ -8,7 +8,7 @@ import numpy as np
 
 from demo.fleet.workload import CPUS, DISK_BYTES, MEMORY_BYTES, Moments
 
-# A counter, the level that it integrates over time, and a factor.
+# Each counter, the level that it integrates over time, and a factor.
 _INTEGRALS: tuple[tuple[str, str, float], ...] = (
     *(
         (f'node_cpu_seconds_total{{cpu="{cpu}",mode="{mode}"}}', f"cpu_{mode}", 1.0)

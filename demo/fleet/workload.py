@@ -41,7 +41,7 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """The load of a host: requests a second, and for each fault its effect from 0 to 1."""
+    """The load of a host: its requests a second, and the effect of each fault, from 0 to 1."""
 
     requests: Moments
     runaway: Moments

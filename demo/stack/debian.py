@@ -58,7 +58,7 @@ def _download(packages: Sequence[str], into: Path, folder: Path, hint: str) -> N
         lists = folder / "apt/lists"
         (lists / "partial").mkdir(parents=True, exist_ok=True)
         ours = (*apt, "-o", f"Dir::State::Lists={lists}")
-        # One source may fail if the others have the packages.
+        # A source may fail if the other sources have the packages.
         run(*ours, "update", check=False, hint=hint)
         _download_by(ours, packages, into, hint)
 

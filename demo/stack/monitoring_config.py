@@ -22,7 +22,7 @@ _RULES = _ROOT / "prometheus_rules"
 class Timings:
     """Durations as Prometheus writes them; None keeps the value of the shipped files.
 
-    `hold` is the `for` of every alert, `group_interval` that of the route to the receiver.
+    `hold` is the `for` of every alert, `group_interval` the interval of the route to the receiver.
     """
 
     scrape: str | None = None

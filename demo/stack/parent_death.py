@@ -1,8 +1,8 @@
 """Ends a process when its parent ends, so that no crash leaves a process running.
 
 Run by its path, before any other import, it becomes another program:
-`python -IS parent_death.py PARENT_PID PROGRAM ARGUMENTS…`. A separate program and not a
-`preexec_fn`, which may deadlock in a process that has threads.
+`python -IS parent_death.py PARENT_PID PROGRAM ARGUMENTS…`. It is a separate program, because a
+`preexec_fn` may deadlock in a process that has threads.
 """
 
 import ctypes

@@ -21,8 +21,8 @@ import httpx
 from demo.stack.parent_death import end_with_parent
 
 _PARENT_DEATH = Path(__file__).with_name("parent_death.py")
-# Ports below the kernel's range for outgoing connections, which could take a free port between the
-# check and the bind; random, so that two environments at once rarely conflict.
+# The ports are below the kernel's range for outgoing connections, which could take a port between
+# the check and the bind. They are random, so that two environments rarely conflict.
 _PORTS = range(20_000, 32_000)
 _POLL_S = 0.05
 _LOG_LINES_SHOWN = 10
@@ -222,7 +222,7 @@ def _wait(child: Child, read: Callable[[], _Value | None], *, timeout_s: float) 
     until = time.monotonic() + timeout_s
     while True:
         value = read()
-        # Checked after the answer: another server may have taken the port and answered.
+        # Checked after the answer, which another server may have given if it took the port first.
         if not child.alive():
             raise child.failure(f"ended with code {child.popen.returncode} before it was ready")
         if value is not None:

@@ -14,7 +14,7 @@ from models.features.window import DAY_SLOTS, Window
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# The newest half hour is the present and not part of the past.
+# The newest half hour belongs to the present, not to the past.
 NEWEST_LEFT_OUT = 6
 HOUR_SLOTS = 4
 MOVED = float(np.arcsinh(4.0))
@@ -48,10 +48,10 @@ def _none() -> Floats:
 class Levels:
     """Roles with a past and a present.
 
-    `usual` and `sigma` are those of this hour, `middle` and `scale` of the whole past. `beyond`
-    [roles, past slots] marks slots as far out as the present, `known` slots with a value. `columns`
-    has an array over roles for each of `NAMES`; distances are in signed asinh of sigmas. `ordered`
-    is the past, sorted for each role.
+    `usual` and `sigma` describe this hour on earlier days, `middle` and `scale` the whole past.
+    `beyond` [roles, past slots] marks slots as far out as the present, `known` marks slots with a
+    value. `columns` has an array over roles for each of `NAMES`; distances are in signed asinh of
+    sigmas. `ordered` is the past, sorted for each role.
     """
 
     roles: tuple[str, ...] = ()
@@ -134,7 +134,7 @@ def levels(window: Window) -> Levels:
 
 
 def _sigma(ordered: SortedRows, usual: Floats, jitter: Floats, floors: Floats) -> Floats:
-    """A robust deviation: a calm week does not make it too small, nor an outlier too large."""
+    """A robust deviation: neither a calm week nor an outlier distorts it."""
     sigma: Floats = np.maximum.reduce(
         [
             (ordered.at(0.75) - ordered.at(0.25)) / 1.349,
@@ -150,7 +150,7 @@ def _sigma(ordered: SortedRows, usual: Floats, jitter: Floats, floors: Floats) -
 
 
 def _lasts(recent: Floats, half: Floats, sign: Floats) -> Floats:
-    """Log10 of the share of the last two hours in which the role exceeded half of its change."""
+    """Log10 of the share of the last two hours with more than half of the role's change."""
     with np.errstate(invalid="ignore"):
         there = recent * sign[:, None] >= (half * sign)[:, None]
     known = recent.shape[1] - np.isnan(recent).sum(axis=1)
@@ -173,7 +173,7 @@ def _hour(history: Floats, usual: Floats, sigma: Floats) -> tuple[Floats, Floats
 
 
 def _days(known: Flags, beyond: Flags) -> dict[str, Floats]:
-    """Shares of earlier days with a value as far out, at this hour and at any, and episodes."""
+    """Shares of earlier days with a value as far out: at this hour, at any hour; its episodes."""
     rows, slots = beyond.shape
     episodes = (beyond[:, :-1] & ~beyond[:, 1:]).sum(axis=1).astype(np.float64)
     days = (slots + NEWEST_LEFT_OUT - DAY_SLOTS // 2) // DAY_SLOTS

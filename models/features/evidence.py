@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Series:
-    """Samples in time order: epoch seconds and values, equally long. Gaps are missing samples.
+    """Samples in time order: as many epoch seconds as values. Gaps are missing samples.
 
     They are arrays of doubles, so that a decision need not convert them.
     """
@@ -29,8 +29,9 @@ class Evidence:
     Keys of the inner mappings are roles (`models.features.signals`). `history` holds 5-minute means
     of up to 15 days, `recent` the last 2 hours at 15 s and their last 2 minutes at 5 s, `peers` the
     siblings' last 30 minutes at 30 s by instance id (the target itself is not among them). `None`
-    is a query that Prometheus did not answer, an empty mapping an answer without series. `relative`
-    says that values have no units, as in published sets: so absolute sizes are not compared.
+    stands for a query that Prometheus did not answer, an empty mapping for an answer without
+    series. `relative`: values have no units, as in published sets, so absolute sizes are not
+    compared.
     """
 
     target: str

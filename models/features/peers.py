@@ -1,7 +1,7 @@
 """Counts the group's other members that moved too, and those that carry more traffic.
 
-Siblings have a past of half an hour here. A change that began earlier fills all of it, so a lower
-usual level of the target replaces theirs: members of a group are alike.
+The past of siblings is half an hour here, and a change that began earlier fills it. Their usual
+level is therefore the target's, where that is lower: members of a group are alike.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from models.features.residuals import STALE_S, Residual, samples_until
 TRAFFIC = ("net_rx_bytes", "net_tx_bytes", "tcp_established")
 _BEFORE_S = 180.0
 _ENOUGH_SAMPLES = 10
-# Moved the same way: by at least half of the target's own change.
+# The share of the target's change by which a sibling must change to have moved the same way.
 _SHARE_OF_RISE = 0.5
-# Traffic growth over CPU growth from which load explains CPU; below 1, as idle CPU is not zero and
-# CPU saturates.
+# From this ratio of traffic growth to CPU growth on, load explains CPU. It is below 1, because idle
+# CPU is not zero and CPU saturates.
 _SHARE_OF_GROWTH = 0.3
 _LEAST_GROWTH = 0.3
 # Load grows without bound once CPU is saturated; traffic need not grow as far.
@@ -29,8 +29,8 @@ _ENOUGH_GROWTH = 0.6
 class PeerComparison:
     """Counts of siblings: `compared` out of `seen`, `moved` as the target did, `busier` in traffic.
 
-    `traffic_known` counts those whose traffic is known; `target_busier` says whether the target's
-    own traffic grew in proportion to the leading role, None is unknown.
+    `traffic_known` counts siblings whose traffic is known. `target_busier` says whether the
+    target's own traffic grew in proportion to the leading role; None is unknown.
     """
 
     seen: int

@@ -24,7 +24,7 @@ class Sampling:
     length: str
 
 
-# Long enough for two samples where a backfilled past has one every 5 minutes.
+# Long enough for two samples of a backfilled past, which has one every 5 minutes.
 MEANS = Sampling("rate", "avg_over_time", "10m")
 # The last two scrapes: an average over a minute would hide a fault that is seconds old.
 LATEST = Sampling("irate", "last_over_time", "1m")

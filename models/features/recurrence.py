@@ -1,8 +1,8 @@
 """Whether the same roles moved at this hour on earlier days, with the same signature.
 
 High CPU alone is not enough: a runaway process in the hour of the nightly job lacks the job's disk
-work. A day therefore counts only if every role that is up now was up then, and it had no disk work
-that is missing now.
+work. A day therefore counts only if every role that is up now was also up on that day, and the day
+had no disk work that is missing now.
 """
 
 from collections.abc import Collection, Mapping
@@ -41,8 +41,7 @@ def count_recurrence(
 ) -> Recurrence:
     """Count the earlier days on which the roles in `moved`, which have risen, rose too.
 
-    `residuals` are those of all roles. A role of the alert (`alert_roles`) is compared even if it
-    lags.
+    `residuals` has all roles. A role of the alert (`alert_roles`) is compared even if it lags.
     """
     signature = {
         role: residual

@@ -17,7 +17,8 @@ SLOT_S = 300.0
 DAY_S = 86_400.0
 # Bounds the grid's size, because an answer may have any times.
 _OLDEST_S = 15 * DAY_S
-# "At this hour" means this far from the alert's time of day; the wider one if data is short.
+# "At this hour" means within `HOUR_S` of the alert's time of day, or `_WIDE_HOUR_S` if data is
+# scarce.
 HOUR_S = 1_200.0
 _WIDE_HOUR_S = 7_200.0
 # The present is the median of the last `NOW_S`. A scraped target has a sample at the very moment of
@@ -42,9 +43,9 @@ Flags = NDArray[np.bool_]
 class Residual:
     """A role's present compared with its past.
 
-    `usual` is the median around this hour on earlier days without times of heavy disk work, or of
-    all days if that leaves too little. `sigma` is the robust deviation there, with a floor.
-    `share_below` is the share of the whole past below the present.
+    `usual` is the median around this hour on earlier days, without times of heavy disk work; if too
+    little data is left, the median of all days. `sigma` is the robust deviation of the same data,
+    with a floor. `share_below` is the share of the whole past below the present.
     """
 
     role: Role
@@ -138,7 +139,7 @@ def _residual(role: Role, now: float, before: PastGrid, latest: Floats) -> Resid
     chosen = values[_comparable(values, before)]
     usual = float(np.median(chosen))
     spread = _SIGMA_OF_MAD * float(np.median(np.abs(chosen - usual)))
-    # Means over minutes are smoother than single scrapes, so the scrapes' jitter is a floor too.
+    # Means over minutes are smoother than single scrapes, so the scrapes' jitter is another floor.
     jitter = _SIGMA_OF_MAD * float(np.median(np.abs(np.diff(latest)))) if len(latest) > 1 else 0.0
     sigma = max(spread, jitter, _RELATIVE_NOISE * abs(usual), role.noise)
     known = values[np.isfinite(values)]
@@ -147,7 +148,7 @@ def _residual(role: Role, now: float, before: PastGrid, latest: Floats) -> Resid
 
 
 def _comparable(values: Floats, before: PastGrid) -> Flags:
-    """The slots that the present is compared with: the narrowest hour with enough of them.
+    """The slots to compare the present with, from the narrowest hour that has enough slots.
 
     Hours of a job are left out, so that a runaway process in the hour of the nightly backup is not
     taken for the backup.

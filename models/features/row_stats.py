@@ -49,7 +49,7 @@ def quantile(values: Floats, share: float) -> float:
 
 
 def kth(values: Floats, rank: int) -> float:
-    """The value of a rank (0 is the least), or the largest if there are fewer values."""
+    """The value at a rank (0 is the least), or the largest value if there are fewer."""
     rank = min(rank, len(values) - 1)
     return float(np.partition(values, rank)[rank])
 

@@ -15,7 +15,7 @@ _TOGETHER = 0.6
 
 
 def count_repeats(levels: Levels, lead: int) -> tuple[float, ...]:
-    """The features `NAMES`: for the leading role alone, then for most of the roles that moved."""
+    """The features `NAMES`: first for the leading role, then for most of the roles that moved."""
     moved = np.abs(levels.columns["now"]) >= MOVED
     moved[lead] = True
     together = np.asarray(levels.beyond[moved].mean(axis=0) >= _TOGETHER)

@@ -12,7 +12,7 @@ from enum import StrEnum
 _DISK = 'device!~"(loop|z?ram|sr|fd|dm-|md)[0-9]*"'
 _NETWORK = 'device!~"lo|(veth|docker|br-|cali|flannel|virbr|tun|tap).*"'
 _FILESYSTEM = 'fstype!~"tmpfs|ramfs|overlay|squashfs|iso9660|autofs|nsfs"'
-# Below this a count is shown with a decimal, above it with a prefix for each factor of 1,000.
+# A count below this is shown with a decimal, a larger one with a prefix such as k or M.
 _ONE_DIGIT, _KILO = 10, 1000
 
 

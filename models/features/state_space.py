@@ -68,7 +68,7 @@ def _residual(state: _State) -> tuple[float, float]:
 
 
 def _nearest(state: _State) -> tuple[float, float, float, float]:
-    """The distance of the most similar moments of the past, and the number of their days."""
+    """The distance to the most similar moments of the past, and on how many days they lie."""
     distance = np.sqrt(((state.past - state.now[:, None]) ** 2).mean(axis=0))
     size = float(np.sqrt((state.now**2).mean()))
     near = kth(distance, 10)

@@ -1,4 +1,4 @@
-"""The course of each role up to the present: a new process jumps, a leak climbs slowly."""
+"""The course of each role up to the present: a new process makes it jump, a leak slowly climb."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ NAMES = (
 def trends(
     history: Floats, recent: Floats, now: Floats, sigma: Floats, ordered: SortedRows
 ) -> dict[str, Floats]:
-    """The columns `NAMES`, an entry for each role; `history` and `recent` are newest first."""
+    """The columns `NAMES`, an entry for each role; `history` and `recent` start at the newest."""
     five = known_or(median(recent[:, :_SMOOTH]), now)
     top, bottom = ordered.at(0.999), ordered.at(0.001)
     course = _course(history, recent, now, sigma)
@@ -100,7 +100,7 @@ def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[st
 
 
 def _lines(recent: Floats, five: Floats, sigma: Floats, top: Floats) -> dict[str, Floats]:
-    """Fits a straight line to the last minutes: its rise relative to its residuals.
+    """Fits a straight line to the last minutes. Returns its rise relative to its residuals.
 
     `rise45` is that rise in sigmas, `left` the hours (log10) until the role reaches its past
     maximum at this pace; 100 hours for a role that does not rise.

@@ -49,7 +49,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 _GROUP_OF = {role: group for group, roles in GROUPS.items() for role in roles}
 _TRAFFIC = ("net_in", "net_out")
-# Groups that fill up slowly: their fastest climbing role counts, at any distance.
+# Groups that fill up slowly: the role that climbs fastest counts, however small its distance.
 _FILLING = ("memory", "swap", "space", "connections")
 
 _PER_GROUP = (
@@ -140,7 +140,7 @@ def features(window: Window, alert_roles: Collection[str]) -> tuple[Floats, Leve
 
 
 def _by_group(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
-    """The columns of each group, taken from its role that moved the most."""
+    """The columns of each group, from the role in it that moved the most."""
     table = np.full((len(GROUPS), len(_PER_GROUP)), np.nan)
     columns = np.array([levels.columns[what] for what in _PER_GROUP])
     strength = np.abs(levels.columns["now"]).tolist()
@@ -153,7 +153,7 @@ def _by_group(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
 def _asked_groups(
     levels: Levels, groups: Mapping[str, list[int]], of_alert: NDArray[np.bool_]
 ) -> list[float]:
-    """For each group 1 or -1 if one of its alert roles has risen or fallen, else 0."""
+    """For each group: 1 if one of its alert roles has risen, -1 if one has fallen, else 0."""
     flags = dict.fromkeys(GROUPS, 0.0)
     for group, members in groups.items():
         for row in members:

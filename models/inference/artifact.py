@@ -59,7 +59,7 @@ class Model:
 
 
 def features_hash() -> str:
-    """A hash of the features and their order; a model with another one would read wrong columns."""
+    """A hash of the features in order; a model with another hash would read wrong columns."""
     return hashlib.sha256("\n".join(NAMES).encode()).hexdigest()[:16]
 
 

@@ -1,8 +1,8 @@
 """The re-check: one verdict from the group's present, the target's past, and the learned model.
 
-The group is compared first: if most siblings moved, no single host is at fault, with any metrics of
-its own. The learned model decides on a host that moved alone; it confirms only alerts that resemble
-its training examples. Without a model the verdict is undecided.
+The group is compared first: if most siblings moved, no single host is at fault, whatever its own
+metrics show. The learned model decides on a host that moved alone; it confirms only alerts that
+resemble its training examples. Without a model the verdict is undecided.
 """
 
 from collections.abc import Collection
@@ -107,8 +107,8 @@ def _alone(prediction: Prediction, thresholds: Thresholds) -> Answer:
 def _weigh(group: Verdict, alone: Answer) -> Answer:
     """The comparison with siblings outweighs the metrics of one host.
 
-    The model learned from single machines: it decides where the comparison is undecided, and
-    where it contradicts a refutation the answer is undecided.
+    The model learned from single machines. It decides if the comparison is undecided. If it
+    contradicts a refutation by the comparison, the answer is undecided.
     """
     if group.answer is Answer.CONFIRMED:
         return group.answer
@@ -157,7 +157,7 @@ def _explain_outweighed(prediction: Prediction, alone: Answer) -> Contribution:
 
 
 def _reasons(levels: Levels) -> tuple[Contribution, ...]:
-    """The roles farthest from their level at this hour, and the share of days as far from it."""
+    """The roles farthest from their level at this hour, with the share of days as far from it."""
     sigma = np.sinh(levels.columns["hour"])
     again = levels.columns["again"]
     reasons: list[Contribution] = []

@@ -1,8 +1,8 @@
 """Measures whether recent alerts still resemble the training data of the model.
 
-The population stability index compares shares of ten equal parts of the reference with those
-of the present (Karakoulas, "Empirical validation of retail credit-scoring models", 2004): below
-0.1 there is no change, above 0.25 a large one.
+The population stability index divides the reference into ten equal parts, and compares their shares
+of the reference and of the present (Karakoulas, "Empirical validation of retail credit-scoring
+models", 2004). Below 0.1 there is no change, above 0.25 a large one.
 """
 
 from collections import deque

@@ -1,9 +1,10 @@
 """The scorers of the ensemble, and the combination of their scores.
 
 A scorer is a forest that gives a probability. `fault` knows the signatures of faults and of their
-look-alikes. `distant` and `genuine` are trained on incidents of real machines: `distant` tells them
-from everyday alerts by distance alone, `genuine` from look-alikes as well, by all features.
-`injected` and `alike` say how close an alert is to injected faults and look-alikes.
+look-alikes. `distant` and `genuine` are trained on incidents of real machines. `distant` separates
+these incidents from everyday alerts, by distance alone; `genuine` separates them from everyday
+alerts and look-alikes, by all features. `injected` and `alike` say how close an alert is to
+injected faults and look-alikes.
 """
 
 from collections.abc import Mapping
@@ -27,9 +28,10 @@ _STEEP = 2.0
 class EnsembleWeights:
     """The weights of the scores' combination, in log-odds.
 
-    `slope` and `offset` scale the distance. `gate`, `gate_offset` and `alike` open or close it: it
-    counts where `genuine` is high and `alike` is low. `doubt` is subtracted from a signature on an
-    alert whose `injected` score is below `everyday`.
+    `slope` and `offset` scale the distance. `gate`, `gate_offset` and `alike` set the gate of the
+    distance: the distance counts where the score `genuine` is high and the score `alike` is low.
+    `doubt` is subtracted from the score `fault` of an alert whose score `injected` is below
+    `everyday`.
     """
 
     slope: float
@@ -74,9 +76,9 @@ class Scores:
     def confidence(self, combined: Floats, curves: Floats) -> Floats:
         """The probability of an incident at `combined` scores.
 
-        `curves` [3, knots] are combined scores, and the share of incidents at each among alerts
-        like the injected ones and among everyday ones: an equal score means a higher probability
-        among the first.
+        `curves` [3, knots] has combined scores, and for each score the share of incidents among
+        alerts like the injected ones, then among everyday alerts. The same score means a higher
+        probability for alerts like the injected ones.
         """
         at, among_injected, among_everyday = curves
         return np.asarray(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _ARRAYS = ("feature", "threshold", "left", "value", "roots", "scale", "base")
-# Stored in the smallest type, and converted to numpy's index type, which walks twice as fast.
+# Stored in the smallest type; numpy's index type, to which it is converted, is twice as fast.
 _KEPT_AS = {"feature": np.int16, "left": np.int32, "roots": np.int32}
 
 
@@ -100,7 +100,7 @@ def never() -> Forest:
 def from_boosting(*models: Any, columns: NDArray[np.int64] | None = None) -> Forest:
     """Convert HistGradientBoosting classifiers; outputs are their mean raw scores.
 
-    `columns` are the features that the models were trained on, where those are not all.
+    `columns` are the features that the models were trained on; None stands for all.
     """
     trees, values, bases = [], [], []
     for model in models:
@@ -155,7 +155,7 @@ def _joined(
 def _side_by_side(
     lefts: NDArray[np.int64], rights: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Order the nodes by level with siblings together; also the new position of left children."""
+    """Order the nodes by level, siblings together. Returns also where left children are now."""
     order: list[int] = [0]
     first: list[int] = []
     for node in order:

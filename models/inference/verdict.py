@@ -1,4 +1,4 @@
-"""The answer of the re-check: a remediation would help, would not help, or undecided."""
+"""The answer of the re-check: whether a remediation would help; it may be undecided."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,9 +25,9 @@ class Verdict:
 
     `score` in [0, 1] orders alerts, larger is more likely an incident. `confidence` in [0, 1] is
     the probability that the alert is an incident, None where it is unknown. `peers` counts the
-    siblings that could be compared and `peers_moved` those that moved the same way; `surging` says
-    that the group as a whole carries more traffic. `kind` is the `FaultKind` that the alert looks
-    like. None is unknown. `lacking` says that the evidence is too small for a verdict.
+    siblings that could be compared, `peers_moved` the siblings that moved the same way; `surging`:
+    the whole group carries more traffic. `kind` is the `FaultKind` that the alert looks like. None
+    is unknown. `lacking` says that the evidence is too small for a verdict.
     """
 
     answer: Answer

@@ -11,8 +11,8 @@ from models.inference.scorers import Scorers, prepare_rows
 from models.inference.tree_ensemble import Forest, from_boosting, never
 from models.training.dataset import JUDGED, MADE, Origin, Rows
 
-# The share of rows on which each model of a scorer is trained. Row weights have the same effect,
-# but take scikit-learn ten times as long.
+# The share of rows on which each model of a scorer is trained. Row weights would have the same
+# effect, but make scikit-learn ten times as slow.
 _MADE_SHARE = 0.6
 _ALIKE_SHARE = 0.5
 _MODELS = 3
@@ -67,7 +67,7 @@ def fit_kinds(rows: Rows, seed: int) -> Forest:
 def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
     rng = np.random.default_rng(seed)
     natural, judged = rows.origin == Origin.NATURAL, rows.kind == JUDGED
-    # Labels of published sets show no signature of a fault; feedback on this fleet's alerts does.
+    # The incidents of published sets show no signature of a fault; incidents of this fleet do.
     usable = ~(natural & rows.incident) | judged
     synthetic = (rows.source == MADE) & ~judged
     models = []
@@ -86,7 +86,7 @@ def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
 
 
 def _distant(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
-    """Trained only on labelled alerts without injection; with too few of them always near 0."""
+    """Trained only on labelled alerts without injection; always near 0 if there are too few."""
     kept = rows.labelled_as_it_happened
     if rows.incident[kept].sum() < _LEAST_LABELLED:
         return never()

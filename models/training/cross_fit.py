@@ -1,7 +1,7 @@
 """Cross-fitting and calibration of the model from labelled rows, seeded and by group.
 
-No threshold or probability comes from a model's own training rows: each comes from models that were
-trained without the row's group.
+No threshold or probability comes from a model's own training rows: a row is scored only by models
+that were trained without its group.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ _USED = 60
 _KNOTS = 60
 _USUAL_SHARE = 0.99
 _STRANGE = 1.3
-# Chosen once for all machines: a wider gate ranks labelled incidents better and injected ones
+# Chosen once, on all machines: a wider gate ranks labelled incidents better, but injected ones
 # worse.
 WEIGHTS = EnsembleWeights(
     slope=1.5, offset=2.5, gate=10, gate_offset=2, alike=0.3, doubt=4, everyday=-3
@@ -108,7 +108,7 @@ def _score_held(rows: Rows, vectors: NDArray[np.float32], seed: int) -> Scores:
 
 
 def answer_rows(rows: Rows, scores: Scores) -> Answers:
-    """Each row's answer by thresholds and a calibration that were made from the other groups."""
+    """Each row's answer, by thresholds and a calibration from the other groups."""
     combined = scores.combine(WEIGHTS)
     counted = rows.source != MADE
     answers = [Answer.UNDECIDED] * len(rows)
@@ -157,7 +157,7 @@ def _curves(scores: Scores, incident: NDArray[np.bool_]) -> Floats:
 
 
 def _thresholds(rows: Rows, scores: Scores, combined: Floats) -> Thresholds:
-    """Confirms from the lowest score with enough precision on; refutes where incidents are rare."""
+    """Confirm from the lowest score that has enough precision; refute where incidents are rare."""
     kept = (rows.source != MADE) & np.isin(
         rows.source, np.unique(rows.source[rows.origin == Origin.INJECTED])
     )

@@ -20,7 +20,7 @@ _LEAST_PAST_ROWS = 4 * 1440
 _TRIES = 4
 _QUIET_SHARE = 0.003
 _ALSO_FEWER = 0.4
-# Shares of rows with fewer roles: only node_exporter's, only one, or a random sample.
+# Shares of the rows with fewer roles that keep node_exporter's roles, one role, or a random sample.
 _NODE_EXPORTER_UP_TO, _ONE_ROLE_UP_TO, _KEEP_ROLE = 0.6, 0.8, 0.5
 # A series with less deviation counts as constant.
 _LEAST_DEVIATION = 1e-4
@@ -39,9 +39,9 @@ class Origin(StrEnum):
 class Rows:
     """Arrays of equal length, with an entry for each alert.
 
-    They are `vectors` [rows, features], whether it was an incident, its kind, its group (never
-    split between training and test), its origin, and its set; rows of the set `MADE` are left out
-    of figures.
+    The arrays are `vectors` [rows, features], and for each alert whether it was an incident, its
+    kind, group, origin and set (`source`). A group is never split between training and test.
+    Figures leave out rows of the set `MADE`.
     """
 
     vectors: NDArray[np.float32]
@@ -130,7 +130,7 @@ class JudgedAlert:
 
 
 def judged_rows(judged: Sequence[JudgedAlert]) -> Rows:
-    """A row for each alert. Figures leave them out: they are few, and people chose them."""
+    """A row for each alert. Figures leave these rows out: they are few, and people chose them."""
     builder = _RowsBuilder(source=MADE, vectors=[], labels=[])
     for alert in judged:
         label = _Label(
@@ -153,7 +153,7 @@ def _fewer(grids: Window, alert_roles: tuple[str, ...], rng: np.random.Generator
 
 
 def injected_rows(target: RecordedTarget, group: str, *, each: int, seed: int) -> Rows:
-    """Rows of `each` injections for every kind, and of everyday alerts.
+    """Rows of `each` injections of every kind, and of everyday alerts.
 
     An everyday alert is a moment of the first half at which a threshold would have fired.
     """

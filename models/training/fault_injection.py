@@ -45,7 +45,7 @@ class Injection:
 
 
 def inject(target: RecordedTarget, kind: str, row: int, rng: Rng) -> Injection | None:
-    """Inject a fault before an alert at `row`; None if no alert would have fired."""
+    """Inject a fault before an alert at `row`. Returns None if no alert would have fired."""
     signature = _one_metric(target, rng) if kind == ONE_METRIC else SIGNATURES[kind]
     length = int(rng.integers(signature.minutes[0], signature.minutes[1] + 1))
     course = _course(signature.course, length, rng)
@@ -129,7 +129,7 @@ class _Overlay:
     row: int
 
     def patches(self, start: int, course: Floats, rng: Rng) -> list[Patch]:
-        """The changed values of each column from row `start` on."""
+        """The changed values of each column, from row `start` on."""
         patches: list[Patch] = []
         values = self.target.values
         stop = min(start + len(course), self.row + 1)

@@ -41,7 +41,8 @@ class TrainingData:
     """The sources of rows.
 
     `folders` hold labelled sets. Faults are injected into the targets of the sets and into
-    `targets`, further ones with their groups. `judged` are alerts with a person's feedback.
+    `targets`, which are further targets with their groups. `judged` are alerts with a person's
+    feedback.
     """
 
     folders: Sequence[Path]
@@ -160,8 +161,8 @@ def _figures(rows: Rows, scores: Scores) -> tuple[Summary, ...]:
 def _rehearsal(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]:
     """Figures on kinds of faults that were not in the training rows.
 
-    Trained without any injected kind of the sets, then without one of them in turn, and scored on
-    the kinds that were left out.
+    The model is trained without all injected kinds of the sets, then without each kind in turn, and
+    scored on the kinds that were left out.
     """
     kinds = _set_kinds(rows)
     injected = (rows.origin == Origin.INJECTED) & np.isin(rows.kind, kinds)

@@ -32,7 +32,7 @@ def wilson(right: int, count: int) -> tuple[float, float]:
 
 
 def average_precision(incident: Flags, score: Floats) -> float | None:
-    """The area under precision over recall, with a step for each score; None without incidents."""
+    """The area under the precision-recall curve, in steps; None without incidents."""
     if not incident.any():
         return None
     order = np.argsort(-score, kind="stable")

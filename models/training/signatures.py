@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 class Signature:
     """The metrics that a fault moves, their direction and their speed.
 
-    `add` moves by multiples of a role's own spread, `scale` multiplies; both by group of roles,
-    as (least, most). `minutes` is the age of the change when the alert is sent, `course` its shape:
+    By group of roles, as (least, most): `add` adds multiples of a role's own spread, `scale`
+    multiplies. `minutes` is the age of the change when the alert is sent, `course` its shape:
     "step", "ramp", "waves" or "burst" (which fades again). `every_days` repeats it in the past.
     """
 
