@@ -22,6 +22,7 @@ from receiver.evidence.target import Target
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 from receiver.runs.model import Run
+from receiver.webhook.episodes import Episode
 
 # A group with this many alerting instances may be in a storm.
 _MANY = 3
@@ -72,7 +73,7 @@ class DecisionPipeline:
     clock: Callable[[], float]
     metrics: DecisionMetrics | None = None
 
-    def begin(self, runs: Sequence[Run]) -> "GroupDecision":
+    def begin(self, runs: Sequence[Run] = ()) -> "GroupDecision":
         """The decision on runs whose alerts are of one group; nothing is read yet."""
         return GroupDecision(pipeline=self, runs=runs)
 
@@ -96,18 +97,34 @@ class GroupDecision:
         Each stage may refuse, so that a storm causes as few queries to AWS and Prometheus as
         possible.
         """
-        read = self._snapshot or self._begin()
-        result = self._decide(self._subjects[run.id], read)
+        subject, read = self._subjects[run.id], self._snapshot
+        if read is None or not read.covers(subject):
+            read = self._begin()
+        result = self._decide(subject, read)
         if isinstance(result.decision, Act):
             # Later decisions need a snapshot that includes this action.
             self._snapshot = None
         return result
 
+    def take(self, runs: Sequence[Run]) -> None:
+        """Decide on these runs next, on the same snapshot as far as it covers them."""
+        self.runs = runs
+        self._forget("_subjects", "_episodes")
+
     def _begin(self) -> GroupSnapshot:
         self._findings.clear()
+        self._forget("_episodes")
         subjects = list(self._subjects.values())
         self._snapshot = self.pipeline.snapshots.begin(subjects, self.pipeline.clock())
         return self._snapshot
+
+    def _forget(self, *names: str) -> None:
+        for name in names:
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def _episodes(self) -> Mapping[str, Episode]:
+        return self.pipeline.snapshots.episodes([run.id for run in self.runs])
 
     @cached_property
     def _subjects(self) -> Mapping[str, Subject]:
@@ -126,7 +143,12 @@ class GroupDecision:
         inputs = _inputs(subject, read.from_run(subject), read.now)
         if result := _refuse_if(subject, inputs, PLAIN):
             return result
-        inputs = replace(inputs, snapshot=read.with_records(subject, inputs.snapshot))
+        inputs = replace(
+            inputs,
+            snapshot=read.with_records(
+                subject, inputs.snapshot, self._episodes.get(subject.run.id)
+            ),
+        )
         if result := _refuse_if(subject, inputs, EARLY):
             return result
         many = len(inputs.snapshot.alerting or ()) >= _MANY

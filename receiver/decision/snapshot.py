@@ -50,7 +50,7 @@ class Subject:
 
     @property
     def playbook(self) -> Playbook:
-        """The run's playbook: `PLAIN` refuses a run without exactly one."""
+        """The only playbook of a `readable` run."""
         return self.playbooks[0]
 
     @property
@@ -61,6 +61,16 @@ class Subject:
     def owner(self) -> str:
         """The run whose own reservations do not count; empty for a run that has not acted."""
         return self.run.id if self.run.steps_begun else ""
+
+    @property
+    def readable(self) -> bool:
+        """`PLAIN` refuses all other runs, and nothing is read for them."""
+        return len(self.playbooks) == 1 and bool(self.names)
+
+    @property
+    def key(self) -> tuple[Target, str, str]:
+        """Subjects with equal keys have equal records."""
+        return self.target, self.playbook.name, self.owner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +109,7 @@ class SnapshotReader:
 
     def begin(self, subjects: Sequence[Subject], now: float) -> "GroupSnapshot":
         """The snapshot at `now` (epoch seconds); each part is read when it is first needed."""
-        read = [subject for subject in subjects if len(subject.playbooks) == 1 and subject.names]
+        read = [subject for subject in subjects if subject.readable]
         return GroupSnapshot(reader=self, subjects=read, now=now, aws=self.aws.begin(now))
 
 
@@ -115,6 +125,11 @@ class GroupSnapshot:
     now: float
     aws: AwsReadings
     _reports: dict[str | None, AlertReports] = field(default_factory=dict, init=False)
+
+    def covers(self, subject: Subject) -> bool:
+        """Whether it has the facts about the subject, and its alert is not newer."""
+        older = subject.run.received_at <= self.now
+        return not subject.readable or (older and subject.key in self._keys)
 
     def from_run(self, subject: Subject) -> Snapshot:
         """The snapshot with the run's own facts; nothing is read."""
@@ -134,10 +149,11 @@ class GroupSnapshot:
             destructive_approvals=reader.destructive_approvals,
         )
 
-    def with_records(self, subject: Subject, snapshot: Snapshot) -> Snapshot:
+    def with_records(
+        self, subject: Subject, snapshot: Snapshot, episode: Episode | None
+    ) -> Snapshot:
         """Add the facts of the alert's episode and of the service's records; AWS is not read."""
         run, target, playbook = subject.run, subject.target, subject.playbook
-        episode = self._episodes.get(run.id)
         snapshot = replace(
             snapshot, resolved=_resolved(run, episode), last_seen_at=_last_seen(run, episode)
         )
@@ -180,8 +196,8 @@ class GroupSnapshot:
         return replace(snapshot, asg=self.aws.group(group))
 
     @cached_property
-    def _episodes(self) -> Mapping[str, Episode]:
-        return self.reader.episodes([subject.run.id for subject in self.subjects])
+    def _keys(self) -> frozenset[tuple[Target, str, str]]:
+        return frozenset(subject.key for subject in self.subjects)
 
     @cached_property
     def _records(self) -> _Records | None:

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, RowMapping, Select, case, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+)
 
 from actions.reasons import Reason
 from actions.tables import intents
@@ -25,6 +35,7 @@ _NO_FAULT = (
     Reason.VERDICT_REFUTED,
 )
 _UNDECIDED = (State.RECEIVED, State.DECIDING)
+_ORDER = (runs.c.priority, runs.c.received_at.desc())
 _RUN = TypeAdapter(Run)
 
 
@@ -46,17 +57,12 @@ def pending(
     The most severe runs come first, the newest of them before older ones. `busy` lanes and
     `resting` runs are left out.
     """
-    order = (runs.c.priority, runs.c.received_at.desc())
-    due = (
-        runs.c.id.not_in(resting),
-        or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= now),
-    )
     # One state at a time, so that the index returns them in order.
     heads = [
         connection.execute(
             select(runs.c.priority, runs.c.received_at, runs.c.lane)
-            .where(runs.c.state == state, runs.c.lane.not_in(busy), *due)
-            .order_by(*order)
+            .where(runs.c.state == state, runs.c.lane.not_in(busy), *_due(resting, now))
+            .order_by(*_ORDER)
             .limit(1)
         ).one_or_none()
         for state in _UNDECIDED
@@ -64,10 +70,25 @@ def pending(
     candidates = [row for row in heads if row is not None]
     if not candidates:
         return ()
-    first = min(candidates, key=lambda row: (row.priority, -row.received_at))
-    query = select(runs).where(runs.c.state.in_(_UNDECIDED), runs.c.lane == first.lane, *due)
-    rows = connection.execute(query.order_by(*order).limit(limit)).mappings()
-    return [from_row(row) for row in rows]
+    lane = min(candidates, key=lambda row: (row.priority, -row.received_at)).lane
+    return pending_in_lane(connection, lane, resting=resting, now=now, limit=limit)
+
+
+def pending_in_lane(
+    connection: Connection, lane: str, *, resting: Collection[str], now: float, limit: int
+) -> Sequence[Run]:
+    query = (
+        select(runs)
+        .where(runs.c.state.in_(_UNDECIDED), runs.c.lane == lane, *_due(resting, now))
+        .order_by(*_ORDER)
+        .limit(limit)
+    )
+    return [from_row(row) for row in connection.execute(query).mappings()]
+
+
+def _due(resting: Collection[str], now: float) -> Sequence[ColumnElement[bool]]:
+    due = or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= now)
+    return runs.c.id.not_in(resting), due
 
 
 def with_overdue_phase(connection: Connection, *, before: float) -> Sequence[Run]:

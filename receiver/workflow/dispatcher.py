@@ -29,11 +29,9 @@ from receiver.workflow.failures import Failures
 from receiver.workflow.phases import PhaseRunner
 
 _logger = structlog.get_logger()
-# The number of lanes decided at once, of runs that one task decides, and of runs that end in one
-# transaction, for which other writers wait.
+# The number of lanes decided at once, and of runs that end in one transaction.
 _LANES = 16
-_LANE_BATCH = 1000
-_ENDINGS = 64
+_LANE_BATCH = 64
 # A task ends when its snapshot is this old; the next task takes the remaining and newer runs.
 _SNAPSHOT_LASTS_S = 2.0
 _INBOX_BATCH = 200
@@ -148,17 +146,32 @@ class Dispatcher:
                 )
             if not batch:
                 return
-            task = self.pool.submit(self._decide_all, batch)
+            task = self.pool.submit(self._decide_lane, batch)
             self._busy[batch[0].lane] = task
             task.add_done_callback(lambda _: self.wake())
 
     def decide_sync(self, run: Run) -> None:
         """Decide on one run while the caller waits; a failed decision is tried again later."""
-        self._decide_all([run])
+        self._decide_all([run], self.pipeline.begin())
 
-    def _decide_all(self, batch: Sequence[Run]) -> None:
-        """Decide the runs on one snapshot; runs without a step end many in one transaction."""
-        together, endings = self.pipeline.begin(batch), list[Transition]()
+    def _decide_lane(self, batch: Sequence[Run]) -> None:
+        """Decide on a lane's runs, one batch after the other, while one snapshot serves them."""
+        together = self.pipeline.begin()
+        while batch and not self._stopping and together.age_s <= _SNAPSHOT_LASTS_S:
+            self._decide_all(batch, together)
+            with self.database.read() as connection:
+                batch = store.pending_in_lane(
+                    connection,
+                    batch[0].lane,
+                    resting=self._failures.resting(),
+                    now=self.clock(),
+                    limit=_LANE_BATCH,
+                )
+
+    def _decide_all(self, batch: Sequence[Run], together: GroupDecision) -> None:
+        """Decide on each run; the runs without a step end in one transaction."""
+        together.take(batch)
+        endings = list[Transition]()
         for run in batch:
             if self._stopping or together.age_s > _SNAPSHOT_LASTS_S:
                 break
@@ -169,12 +182,6 @@ class Dispatcher:
                 ending = self._decide(run, group)
             if ending is not None:
                 endings.append(ending)
-            if len(endings) == _ENDINGS:
-                self._end(endings)
-                endings = []
-        self._end(endings)
-
-    def _end(self, endings: Sequence[Transition]) -> None:
         try:
             self.closer.close_all(endings)
         except SQLAlchemyError:

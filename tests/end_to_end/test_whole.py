@@ -366,6 +366,18 @@ def test_a_snapshot_serves_for_two_seconds(whole: Whole) -> None:
     assert operations.count("DescribeAutoScalingGroups") == 2
 
 
+def test_a_storm_larger_than_a_batch_is_decided_on_one_snapshot(whole: Whole) -> None:
+    """Also alerts that are taken from the database after the snapshot was read."""
+    targets = whole.group(size=12)[:4]
+    whole.verdicts |= {target: verdict(Answer.REFUTED) for target in targets}
+    operations = _read(whole)
+    for number in range(100):
+        whole.deliver(targets[number % 4], cpu=str(number))
+    whole.work()
+    assert [run.refusal for run in whole.runs()] == ["verdict_refuted"] * 100
+    assert operations.count("DescribeAutoScalingGroups") == 1
+
+
 def test_who_left_meanwhile_is_counted_at_the_claim(tmp_path: Path) -> None:
     """AWS took long to say all: what it said first is too old to act on."""
     whole = Whole(tmp_path)
