@@ -40,7 +40,7 @@ class Gauges:
         start_at_zero(self._runs_open, self._playbooks, open_states)
         self._oldest_run = gauge(
             "oldest_run_seconds",
-            "Time since the last change of the run that has been longest in a state",
+            "Longest time since the last change of a run, by state",
             "state",
         )
         start_at_zero(self._oldest_run, IN_FLIGHT)

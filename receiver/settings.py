@@ -158,8 +158,8 @@ class Settings(BaseSettings):
     """Deliveries a second from one address, with bursts of ten times as many; more get 503, and
     Alertmanager retries."""
     max_connections: Annotated[int, Field(ge=16, le=100_000)] = 1000
-    """Open connections. For one more, the service closes some that wait without a request, or
-    answers 503."""
+    """The maximum number of open connections. For a further one, the service closes idle
+    connections or answers 503."""
     trusted_proxies: str = ""
     """Comma-separated addresses and networks of proxies whose `X-Forwarded-For` is believed; no
     wildcards."""

@@ -20,7 +20,8 @@ _LEAST_PAST_ROWS = 4 * 1440
 _TRIES = 4
 _QUIET_SHARE = 0.003
 _ALSO_FEWER = 0.4
-# Shares of the rows with fewer roles that keep node_exporter's roles, one role, or a random sample.
+# Of the rows with fewer roles, 60 % keep node_exporter's roles, 20 % one role, the others each role
+# by chance.
 _NODE_EXPORTER_UP_TO, _ONE_ROLE_UP_TO, _KEEP_ROLE = 0.6, 0.8, 0.5
 # A series with less deviation counts as constant.
 _LEAST_DEVIATION = 1e-4

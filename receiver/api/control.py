@@ -87,8 +87,8 @@ _PLAYBOOKS = answers(PlaybookPage, "A page of playbooks, by name.")
 def pause(request: Request, body: Pause) -> dict[str, Any]:
     """Start no new step from now on. Alerts are still accepted and decided.
 
-    Steps taken before are verified and, where they must be, rolled back; people are notified. An
-    admin's pause of `everything` stops these as well, until people resume.
+    Steps already taken are still verified and, if needed, rolled back; people are still notified.
+    An admin's pause of `everything` also stops rollbacks and escalations, until a person resumes.
     """
     token: Token = request.state.token
     if not body.everything:

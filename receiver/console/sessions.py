@@ -38,7 +38,7 @@ class Sessions:
         return secret
 
     def find_token(self, secret: str) -> Token | None:
-        """The token that opened the session; None if either has expired or was revoked."""
+        """The session's token; None if the session or the token has expired, or was revoked."""
         query = select(sessions.c.token_sha256).where(
             sessions.c.sha256 == _digest(secret), sessions.c.expires_at > self.clock()
         )

@@ -168,8 +168,8 @@ class LeaseElector:
     def _follow_lease(self, lead: Callable[[], None], stand_down: Callable[[], None]) -> None:
         """Start and stop acting as the lease is acquired and lost.
 
-        A start of an earlier term, or one that failed before its end, is stopped before the next
-        start. Only a start resumes the runs that another receiver left in between.
+        Before the next start, the work of an earlier term is stopped, even if its start failed.
+        Only a start resumes the runs that another receiver has left.
         """
         acting_term: int | None = None
         while not self._stopping.is_set():

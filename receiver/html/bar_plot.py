@@ -10,7 +10,8 @@ from receiver.html import svg
 _WIDTH, _HEIGHT = 640.0, 140.0
 _ABOVE, _BELOW = 12.0, 22.0
 _SLOT_MOST, _GAP = 64.0, 2.0
-# With more bars than this labels would overlap: then every seventh bar has one, weekly for days.
+# With more bars than this, labels would overlap, so only every seventh bar (of days: one a week)
+# has a label.
 _LABELLED_MOST, _LABEL_EVERY = 12, 7
 _STRIP_WIDTH, _STRIP_HEIGHT = 100.0, 4.0
 

@@ -12,7 +12,7 @@ import structlog
 _log = structlog.get_logger()
 _SWEEP_S = 1.0
 _REPORT_S = 60.0
-# The share of connections that one search closes to make room, as each search reads all of them.
+# The share of connections that one search closes to make room, because a search reads them all.
 _EVICTED_SHARE = 20
 EVICTED = "evicted"
 
@@ -32,7 +32,7 @@ class Connection(Protocol):
 
 @dataclass(eq=False)
 class Connections:
-    """The connections of one server: at most `most`, each with `head_s` seconds for its headers.
+    """The connections of one server. `most` bounds their number, `head_s` the time for headers.
 
     `count` is called with the reason (`protocol.REASONS`) for each connection refused or closed.
     """
@@ -50,7 +50,7 @@ class Connections:
         self._sweeping = False
 
     def admit(self, connection: Connection) -> bool:
-        """Admit a connection, closing some without a request if need be; False without room."""
+        """Admit a connection, if necessary after closing idle ones. Returns False without room."""
         self._sweep_soon(connection.loop)
         if len(self._open) >= self.most and not self._evict():
             self.refused(str(int(HTTPStatus.SERVICE_UNAVAILABLE)))

@@ -20,8 +20,8 @@ _log = structlog.get_logger()
 _BODY_MAX = 64 * 1024
 # The burst of a client, in seconds of its rate.
 _BURST_S = 10.0
-# Without rate limit: health checks are cheap, and other requests from their address must not fail
-# them.
+# Not rate-limited: health checks are cheap, and must not fail because of other requests from the
+# same address.
 _UNLIMITED = frozenset({"/healthz"})
 ID = b"x-request-id"
 # A random prefix of the process and a counter: random bytes for each request would cost more than

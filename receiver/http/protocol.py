@@ -1,8 +1,8 @@
 """Bounds a connection before the application, or any other code, sees its request.
 
 uvicorn's httptools protocol limits neither the request line nor the headers, nor the time for them
-(uvicorn/protocols/http/httptools_impl.py, 0.54), so this one counts the bytes that go into the
-parser. To keep deliveries cheap it has no callback for each header and no timer for each request.
+(uvicorn/protocols/http/httptools_impl.py, 0.54), so this protocol counts the bytes that go into the
+parser. To keep deliveries cheap, no callback runs for each header and no timer for each request.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from receiver.http.problems import MEDIA_TYPE, problem
 
 REQUEST_LINE_MAX = 8 * 1024
 HEAD_MAX = 32 * 1024
-# Limits the number, because 32 KB of the shortest headers would become a megabyte of objects.
+# The number is limited, because 32 KB of the shortest headers would make a megabyte of objects.
 HEADERS_MAX = 100
-# Bytes of all unfinished heads; beyond it only small heads may be unfinished.
+# Bytes of all unfinished heads; above this total only small heads may be unfinished.
 _UNFINISHED_MAX = 4 * 1024 * 1024
 _SMALL_HEAD = 4 * 1024
 # The least rate of a body: a delivery of 16 MB has five minutes, a form of 64 KB has 12 s.

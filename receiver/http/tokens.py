@@ -90,7 +90,7 @@ class Tokens:
 
     While the file is unusable, the last tokens read stay valid: for people during `PEOPLE_GRACE_S`,
     for deliveries without limit, so that a damaged file stops no alert. `clock` gives epoch
-    seconds, `monotonic` seconds of a clock that nobody sets.
+    seconds, `monotonic` gives seconds of a clock that is never set.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Tokens:
         return self.by_digest(_digest(secret), deliveries=deliveries)
 
     def by_digest(self, digest: str, *, deliveries: bool = False) -> Token | None:
-        """The token with this SHA-256. All entries are compared: the duration reveals nothing."""
+        """The token with this SHA-256; all entries are compared, so the time reveals nothing."""
         if self._monotonic() - self._checked_at >= _CHECK_INTERVAL_S:
             self.refresh()
         match = None
@@ -265,7 +265,7 @@ def _keep_rights(path: Path, descriptor: int) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Serialise changes: without it, two at once would lose the first token."""
+    """Serialise changes, because two at once would lose the first."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:

@@ -40,7 +40,7 @@ class MessageKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A message; of those with an equal `same_as` in a short time, only the first is sent."""
+    """A message; of several with the same `same_as` in a short time, only the first is sent."""
 
     kind: MessageKind
     title: str

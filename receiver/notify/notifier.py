@@ -28,11 +28,11 @@ ALL = "events"
 _DEDUPLICATE_S = 300.0
 # A message that did not reach everybody is sent again to the others, and counted as failed once.
 _BACKOFF_S, _BACKOFF_MAX_S, _FAILED_AFTER = 2.0, 600.0, 3
-# A message that is sent later than this has the time of its event.
+# A message that is sent later than this states the time of its event.
 _LATE_S = 600.0
 _BATCH, _SUMMARY_MAX = 50, 10_000
 _BUCKET = "all"
-# A recipient reads 20 notifications a minute; a chat service takes one a second.
+# People can read 20 notifications a minute; a chat service accepts one a second.
 _PER_MINUTE = 20
 
 

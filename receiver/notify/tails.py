@@ -61,7 +61,8 @@ class NotifyTasks:
 
 def _tracing_tail(otlp_url: str, database: Database) -> AuditTail:
     try:
-        # Imported by name, because its packages are installed only with the extra `otel`.
+        # Imported here, because the packages of this module are installed only with the extra
+        # `otel`.
         tracing = importlib.import_module("receiver.notify.tracing")
     except ImportError as error:
         hint = f"{error.name} is missing: pip install 'smartcloudops[otel]'"

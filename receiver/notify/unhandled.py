@@ -107,7 +107,7 @@ def _without_remedy(connection: Connection, run_ids: Sequence[str]) -> Iterator[
     query = select(*columns, runs.c.state, runs.c.refusal).where(
         runs.c.id.in_(run_ids),
         runs.c.state.in_(_WITHOUT_REMEDY),
-        # An alert without a verdict may be true.
+        # An alert without a verdict may be a real incident.
         runs.c.refusal.is_distinct_from(Reason.VERDICT_REFUTED),
     )
     for row in connection.execute(query.order_by(runs.c.id)):

@@ -54,9 +54,9 @@ class SeriesInput(_Part):
 class Fleet(_Part):
     """The group as AWS shows it: `size` members in three zones, the alert's instance first.
 
-    `out` of them do not serve, and `alerting` of them have an alert, the alert's instance included.
-    `versions` and `zones` name the launch-template version and zone of each, in order. `known` is
-    false where AWS does not answer.
+    `out` members do not serve; `alerting` members, the alert's instance included, have an alert.
+    `versions` and `zones` list the launch-template versions and the zones of the members in order.
+    `known` is false where AWS does not answer.
     """
 
     size: Annotated[int, Field(ge=1, le=100)] = 6

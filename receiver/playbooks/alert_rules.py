@@ -29,7 +29,7 @@ class AlertRule:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertRules:
-    """The rules of a folder; `records` are recorded expressions by name, `findings` its errors."""
+    """The rules of a folder; `records` are recorded expressions by name, `findings` the errors."""
 
     alerts: Sequence[AlertRule]
     records: Mapping[str, Any]

@@ -1,8 +1,8 @@
 """The conditions of playbook steps: `verdict.answer == "confirmed" and not group.surging`.
 
 The language is a subset of rule-engine's (https://zerosteiner.github.io/rule-engine/), type-checked
-when a playbook is loaded. It is three-valued here: an expression that reads an unknown fact is
-unknown, with any operators around it. A missing label is the empty string, as in a matcher.
+when a playbook is loaded. It is three-valued here: a condition that reads an unknown fact is
+unknown, whatever its operators. A missing label is the empty string, as in a matcher.
 """
 
 import re

@@ -22,7 +22,7 @@ class ScopeError(Exception):
 def narrowed_policy(
     playbooks: Playbooks, *, region: str | None, account: str | None, groups: Collection[str]
 ) -> Mapping[str, Any]:
-    """The policy for `groups`, or else for the groups that the playbooks name, if all name some.
+    """The policy for `groups`; if empty, for the groups that the playbooks name.
 
     Raises ScopeError.
     """
@@ -57,7 +57,7 @@ def _steps(playbook: Playbook) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _named(playbooks: Playbooks) -> Collection[str]:
-    """The groups that the playbooks name; empty if one of them names none and so means any.
+    """The groups that the playbooks name; empty if a playbook names none, and so means any.
 
     Only a matcher of `asg` that is neither a pattern nor a negation names a group.
     """

@@ -1,7 +1,7 @@
 """Loads the playbooks of a folder of YAML files.
 
-Every fault of a file is reported with its line. A folder with a fault is refused as a whole: a part
-of its playbooks would match other alerts.
+Every fault of a file is reported with its line. A folder with a fault is refused as a whole,
+because an alert that several playbooks match might match only one of the playbooks that load.
 """
 
 from collections import defaultdict

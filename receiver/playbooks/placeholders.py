@@ -14,7 +14,7 @@ EXAMPLES = {
 }
 
 
-# What people write where they mean to write their own value later.
+# Texts that stand for a value that people have yet to fill in.
 _LATER = frozenset(
     {"changeme", "change-me", "change_me", "fixme", "replace-me", "tbd", "todo", "xxx"}
 )
@@ -24,7 +24,7 @@ _DIGITS_LEAST = 8
 
 
 def check_own_values(value: object) -> object:
-    """The value as it is, if no text at any depth stands for one that is to be filled in.
+    """Return the value, if no text in it, at any depth, stands for a value to fill in.
 
     Raises ValueError.
     """

@@ -190,7 +190,7 @@ class MeasureReader:
         return arguments[0] if is_now else (name, *arguments)
 
     def _has_one_series(self, expr: AggregateExpr) -> bool:
-        """Whether it aggregates the series of one instance, or one record of a group."""
+        """Whether the expression aggregates one instance's series, or one record of a group."""
         if self.of_rule:
             return self.scope(expr) == self.scope(expr.expr)
         scopes = {self.records.get(name) for name in metric_names(expr.expr)}

@@ -23,7 +23,7 @@ _WRAPPERS = frozenset({"sort", "sort_desc", "scalar", "vector", "label_replace"}
 
 @dataclass(frozen=True)
 class Term:
-    """A condition on a measure; without `op`, the condition that it has a value."""
+    """A condition on a measure; without `op`, the condition that the measure has a value."""
 
     measure: Measure
     scope: Scope

@@ -54,7 +54,7 @@ def check_rules(folder: Path, rules: AlertRules) -> RuleCheck:
 
 
 def _may_match(playbook: Playbook, rule: AlertRule) -> bool:
-    """Whether an alert of the rule may be one of the playbook's; labels of series are unknown."""
+    """Whether the playbook may match an alert of the rule, whose series may have any labels."""
     labels = {**rule.labels, "alertname": rule.name}
     return all(
         matcher.matches(labels)
@@ -96,13 +96,13 @@ def _recheck_findings(
 
 
 def _lacking(terms: frozenset[Term], required: Sequence[tuple[str, frozenset[Term]]]) -> list[str]:
-    """The terms of the rules' closest alternative that the re-check's terms do not imply."""
+    """A message for each term of the closest rule that the re-check's terms do not imply."""
     missing: list[tuple[int, int, list[str]]] = []
     for name, needed in required:
         absent = sorted(term.text for term in needed if not any(own.implies(term) for own in terms))
         if not absent:
             return []
-        messages = [f"recheck: lacks of {name}: {text}" for text in absent]
+        messages = [f"recheck: lacks a condition of {name}: {text}" for text in absent]
         missing.append((len(needed) - len(absent), -len(absent), messages))
     return max(missing)[2]
 

@@ -108,7 +108,7 @@ class StormLimit(_Part):
 
 
 class Limits(_Part):
-    """Upper limits. `blast_radius` is a share of a group, and at least one instance of it."""
+    """Upper limits. `blast_radius` is a share of a group, but at least one instance."""
 
     target_per_hour: Annotated[int, Field(ge=1)] = 3
     target_per_day: Annotated[int, Field(ge=1)] = 7

@@ -91,6 +91,6 @@ def configure(form: Literal["json", "console"], level: str, secrets: Collection[
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Off: metrics count requests, and each delivery has its own line.
+    # Only warnings: metrics count requests, and each transaction of deliveries has its own line.
     for noisy in ("httpx", "httpcore", "botocore", "alembic", "dbos", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -22,7 +22,8 @@ class Periodic:
     _thread: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
-        # A thread that outlives `stop_wait_s` keeps its own event, and ends after this start too.
+        # Each thread has its own event, so that one that outlives `stop_wait_s` ends despite this
+        # start.
         self.stopping = threading.Event()
         self._thread = threading.Thread(
             target=self._loop, args=(self.stopping,), name=self.name, daemon=True

@@ -90,7 +90,9 @@ def test_check_names_what_a_recheck_lacks_of_its_rule(tmp_path: Path) -> None:
         "steps: [{action: set_desired_capacity, params: {desired: +1}}]\n"
     )
     line = _one_line(_run("check", str(tmp_path), "--rules", rules), 1)
-    assert line.startswith(f"{file}:3: recheck: lacks of SLOBurn: asg:service_error:ratio5m")
+    assert line.startswith(
+        f"{file}:3: recheck: lacks a condition of SLOBurn: asg:service_error:ratio5m"
+    )
 
 
 def test_serve_refuses_broken_playbooks_in_the_words_of_check(tmp_path: Path) -> None:

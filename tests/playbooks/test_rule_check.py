@@ -108,7 +108,9 @@ def test_a_weaker_recheck_is_a_finding(
 ) -> None:
     """By the conjuncts that it lacks, at the line of `recheck`."""
     result = _check(tmp_path, expr, *recheck)
-    assert _messages(result) == [f"recheck: lacks of WorkerStuck: {text}" for text in lacking]
+    assert _messages(result) == [
+        f"recheck: lacks a condition of WorkerStuck: {text}" for text in lacking
+    ]
     assert str(result.findings[0]).startswith(f"{tmp_path / 'worker.yaml'}:4: ")
 
 

@@ -39,8 +39,8 @@ action have the effect of one. Any other action is called at most once: if the a
 AWS does not show the effect, the outcome is `unknown`, and the run escalates unless the target
 recovers.
 
-The tests use moto as AWS, corrected where it differs from AWS, with instance refreshes and commands
-of our own.
+The tests run against moto, corrected where moto differs from AWS. Instance refreshes and commands,
+which moto lacks, are emulated by this project.
 """
 _FIGURES_HEAD = """# The model's figures
 
