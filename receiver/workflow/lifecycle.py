@@ -207,8 +207,8 @@ class Lifecycle:
         if again_in_s is None:
             state, outcome = self.ending.result(run, ending)
             refusal, next_act_at = ending.refusal, ending.next_act_at
-            changes = {"outcome": outcome, "refusal": refusal, "next_act_at": next_act_at}
-            self.closer.close(run, state, **changes)
+            changes: dict[str, Any] = {"refusal": refusal, "next_act_at": next_act_at}
+            self.closer.close(run, state, outcome=outcome, **changes)
         else:
             again = phase.following(PhaseKind.FINISH)
             self._move(run, run.state, again, delay_s=again_in_s, ending=ending)

@@ -23,6 +23,7 @@ _REVISIONS = [(path.parent.name, path.stem) for path in sorted(_HISTORIES.glob("
 _JSON = ("detail", "params", "before", "made", "labels", "annotations", "matchers", "basis")
 _VALUES = dict.fromkeys(_JSON, "{}") | {
     "gates": "[]",
+    "approvals": "[]",
     "fingerprint": '"x"',
     "state": "received",
     "alert": '{"key": "x", "fingerprint": "x", "firing": true, "labels": {}, "annotations": {}, '

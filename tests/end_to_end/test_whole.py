@@ -20,7 +20,7 @@ from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.model import RunRequest, State
 from receiver.settings import Mode
 from receiver.webhook.episodes import RunEnded
-from receiver.workflow.commands import NoSuchRunError, NotNowError
+from receiver.workflow.approvals import NoSuchRunError, NotNowError
 from tests.end_to_end.whole_fixtures import PLAYBOOK, Whole, verdict
 
 

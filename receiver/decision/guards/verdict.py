@@ -32,7 +32,7 @@ def require_not_over(inputs: GuardInput) -> str | Refusal:
     detail = f"reported as resolved; the re-check's verdict: {answer}"
     if answer is Answer.REFUTED:
         return Refusal(Reason.RESOLVED, detail)
-    if answer is Answer.CONFIRMED and snapshot.approval is not None:
+    if answer is Answer.CONFIRMED and snapshot.approvals:
         return f"{detail}, and a person approved the plan"
     return Refusal(Reason.VERDICT_UNDECIDED, detail)
 
