@@ -71,29 +71,22 @@ class DecisionWriter:
         return changes
 
     def _store_plan(self, run: Run, decision: Act | Ask, changes: dict[str, Any]) -> None:
-        plan = decision.plan
-        stored, log = to_stored(plan, run.id, run.labels), _logger.bind(run=run.id)
-        if isinstance(decision, Act):
-            changes |= {
-                "plan": stored,
-                "approval": replace(run.approval, used=True) if run.approval else None,
-                "next_rung": plan.rung + 1,
-                "steps_begun": run.steps_begun + 1,
-                "next_act_at": None,
-            }
-            log.info("action_decided", action=plan.step.action, target=plan.target)
+        plan, acts = decision.plan, isinstance(decision, Act)
+        lasts_s = plan.playbook.approval_s
+        changes |= {
+            "plan": to_stored(plan, run.id, run.labels),
+            "approval": replace(run.approval, used=True) if acts and run.approval else None,
+            "next_rung": plan.rung + acts,
+            "steps_begun": run.steps_begun + acts,
+            "next_act_at": None if acts else changes["decided_at"] + lasts_s,
+        }
+        write = _logger.info if acts else _logger.warning
+        event = "action_decided" if acts else "approval_requested"
+        write(event, run=run.id, action=plan.step.action, target=plan.target)
+        if acts:
             self.lifecycle.begin(run, changes)
         else:
-            lasts_s = plan.playbook.approval_s
-            changes |= {
-                "plan": stored,
-                "approval": None,
-                "approvals": [],
-                "next_rung": plan.rung,
-                "next_act_at": changes["decided_at"] + lasts_s,
-            }
-            log.warning("approval_requested", action=plan.step.action, target=plan.target)
-            self.lifecycle.ask(run, lasts_s, changes)
+            self.lifecycle.ask(run, lasts_s, changes | {"approvals": []})
 
     def _wait_for_resume(self, run: Run) -> None:
         """A pause came between the approval and the decision: the run waits on, approved."""

@@ -25,7 +25,6 @@ from receiver.runs.transitions import Transition
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.close_run import RunCloser
 from receiver.workflow.decision_writer import DecisionWriter
-from receiver.workflow.failures import Failures
 from receiver.workflow.phases import PhaseRunner
 
 _logger = structlog.get_logger()
@@ -39,6 +38,36 @@ _INBOX_BATCH = 200
 _IDLE_S = 0.5
 _TRIES = 3
 _RECOVER_EVERY_S = 60.0
+
+
+@dataclass
+class _Failures:
+    """Runs whose decision failed. The threads of the pool share it, so each access locks."""
+
+    monotonic: Callable[[], float]
+    # By run: how often its decision has failed, and until when it rests.
+    _rests: dict[str, tuple[int, float]] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def add(self, run_id: str) -> int:
+        """Have the run rest, twice as long each time; how often its decision has failed."""
+        with self._lock:
+            tries = self._rests.get(run_id, (0, 0.0))[0] + 1
+            self._rests[run_id] = (tries, self.monotonic() + 2.0**tries)
+        return tries
+
+    def forget(self, run_id: str) -> None:
+        with self._lock:
+            self._rests.pop(run_id, None)
+
+    def has(self, run_id: str) -> bool:
+        with self._lock:
+            return run_id in self._rests
+
+    def resting(self) -> Sequence[str]:
+        with self._lock:
+            now = self.monotonic()
+            return [run_id for run_id, (_, until) in self._rests.items() if until > now]
 
 
 @dataclass
@@ -60,14 +89,14 @@ class Dispatcher:
     monotonic: Callable[[], float] = time.monotonic
     # Running tasks by lane; used only by the thread that calls `dispatch`.
     _busy: dict[str, Future[None]] = field(default_factory=dict, init=False)
-    _failures: Failures = field(init=False)
+    _failures: _Failures = field(init=False)
     _wake: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: bool = field(default=False, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _recover_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self._failures = Failures(self.monotonic)
+        self._failures = _Failures(self.monotonic)
 
     def start(self) -> None:
         self._stopping = False
@@ -186,7 +215,8 @@ class Dispatcher:
             self.closer.close_all(endings)
         except SQLAlchemyError:
             _logger.exception("run_close_failed")
-            self._failures.rest((ending.run.id for ending in endings), _IDLE_S)
+            # The lane waits with it.
+            time.sleep(_IDLE_S)
 
     def _decide(self, run: Run, group: GroupDecision) -> Transition | None:
         """Decide. Returns the run's end if it takes no step; None if it goes on."""
@@ -213,6 +243,7 @@ class Dispatcher:
         """
         if self._failures.add(run.id) < _TRIES:
             return None
+        self._failures.forget(run.id)
         gates = [GuardResult(name="assessment", passed=False, detail=type(error).__name__)]
         changes = {
             "refusal": Reason.INTERNAL_ERROR,

@@ -16,7 +16,7 @@ from receiver.workflow.steps import plan_of
 _BLOCKED_RETRY_S = 30.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class EndingRunner:
     """Carries out endings.
 

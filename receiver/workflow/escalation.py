@@ -36,7 +36,7 @@ class EscalationResult:
     abandoned: Sequence[str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Escalation:
     step_runner: StepRunner
 

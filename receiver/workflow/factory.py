@@ -56,10 +56,7 @@ class Workflow:
             closer=self.closer,
             step_runner=step_runner,
             verification=Verification(executor=self.executor, prometheus=self.prometheus),
-            ending=EndingRunner(
-                rollback=Rollback(step_runner=step_runner),
-                escalation=Escalation(step_runner=step_runner),
-            ),
+            ending=EndingRunner(Rollback(step_runner), Escalation(step_runner)),
             verify_every_s=self.verify_interval_s,
             clock=self.clock,
             wake=self.wake,

@@ -24,7 +24,7 @@ class BlockedError(Exception):
     """A pause of everything blocks rollback and escalation for now."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Rollback:
     step_runner: StepRunner
 

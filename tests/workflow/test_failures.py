@@ -65,6 +65,7 @@ def test_a_decision_that_breaks_is_made_three_times(
     whole.breaks[host] = breaks
     whole.deliver(host)
     whole.work()
+    whole.work()
     assert whole.breaks[host] == breaks - 1
     assert whole.only().state is State.RECEIVED
     whole.pass_time(10)
