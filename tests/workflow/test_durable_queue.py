@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,19 @@ def test_a_phase_begins_at_the_callers_word_and_once(tmp_path: Path) -> None:
     """It waits for no poll, and no poll takes it before its transaction's end is known."""
     url, handled = f"sqlite:///{tmp_path}/state.db", threading.Semaphore(0)
     queue, state = DurableQueue(url, 1, lambda _: handled.release()), database(url)
+    queue.connect()
     with started(queue):
         with state.write() as connection:
+            queue.enqueue(connection, replace(_ACT, number=0))
+        # From now on the queue is polled four times a second.
+        assert handled.acquire(timeout=20)
+        with state.write() as connection:
             begin = queue.begin(connection, _ACT)
-        # The queue is polled four times a second.
         assert not handled.acquire(timeout=1)
         begin()
         assert handled.acquire(timeout=20)
         assert not handled.acquire(timeout=1)
+    queue.disconnect()
 
 
 def test_a_crash_before_the_phase_began_has_the_next_start_run_it(tmp_path: Path) -> None:
