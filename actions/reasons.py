@@ -35,6 +35,7 @@ class Reason(StrEnum):
     COOLDOWN = "cooldown"
     RATE_LIMIT = "rate_limit"
     BREAKER_OPEN = "breaker_open"
+    NOT_FEASIBLE = "not_feasible"
     BLAST_RADIUS = "blast_radius"
     MIN_HEALTHY = "min_healthy"
     INTERNAL_ERROR = "internal_error"

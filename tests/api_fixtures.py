@@ -45,6 +45,7 @@ _STEPS = {
     "acting": "{action: reboot_instance}",
     "asking": "{action: reboot_instance, ask: true}",
     "paired": "{action: reboot_instance, approvals: {people: 2, not: [requester]}}",
+    "growing-slowly": '{action: set_desired_capacity, params: {desired: "+1"}, ask: true}',
     "growing": '{action: set_desired_capacity, params: {desired: "+1"}}',
 }
 _ANSWERED_S = 20.0

@@ -88,14 +88,21 @@ class Executor:
             return intent
         return self._settle(intent, *self._settle_after_crash(step, intent))
 
-    def _prepare(self, step: Step) -> Intent | Refusal:
-        """Claim and observe the target. Returns the intent, settled if no call is needed."""
-        fence = self._claim(step)
-        if isinstance(fence, Refusal):
-            return fence
-        now = self.clock()
-        stage, outcome, error = Stage.INTENT, None, None
-        call = Call(
+    def why_not_feasible(self, step: Step) -> Refusal | None:
+        """Why AWS would not take the step now, by what its action reads; nothing is claimed."""
+        call = self._new_call(step)
+        try:
+            with on_behalf_of(step.run_id):
+                step.action.observe(replace(call, params=dict(step.action.bind(call))))
+        except (NotActionableError, MessengerError) as reason:
+            return rules.require_feasible(step.action.name, str(reason), known=True)
+        except (ClientError, BotoCoreError) as error:
+            name, refused = errors.classify(error)
+            return rules.require_feasible(step.action.name, name, known=refused)
+        return None
+
+    def _new_call(self, step: Step) -> Call:
+        return Call(
             aws=self.aws,
             messenger=self.messenger,
             target=step.target,
@@ -103,6 +110,15 @@ class Executor:
             token=step.token,
             min_healthy=0 if step.reverses else step.bounds.min_healthy or 0,
         )
+
+    def _prepare(self, step: Step) -> Intent | Refusal:
+        """Claim and observe the target. Returns the intent, settled if no call is needed."""
+        fence = self._claim(step)
+        if isinstance(fence, Refusal):
+            return fence
+        now = self.clock()
+        stage, outcome, error = Stage.INTENT, None, None
+        call = self._new_call(step)
         before: Mapping[str, Any] = {}
         try:
             with on_behalf_of(step.run_id):

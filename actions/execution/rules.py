@@ -156,6 +156,20 @@ def require_breaker_closed(
     return None
 
 
+def require_feasible(action: str, problem: str, *, known: bool) -> Refusal:
+    """A person is asked only for a step that AWS would take; `known` is false without its answer.
+
+    ## not_feasible
+
+    AWS does not know a parameter of the step, or the target's state does not allow the action.
+    `outcome` has what the action found. Nobody was asked for approval.
+    **To lift it:** correct the step's `params`, or create what they name, and run
+    `smartcloudops check`.
+    """
+    reason = Reason.NOT_FEASIBLE if known else Reason.STATE_UNKNOWN
+    return Refusal(reason, f"{action}: {problem}")
+
+
 def require_disruption_budget(
     scopes: Sequence[Scope] | None,
     reserved: Mapping[str, frozenset[str]] | None,

@@ -10,12 +10,13 @@ from actions.reasons import Reason
 from models.features.evidence import Evidence
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
+from receiver.decision.decide import RETRY_AFTER_S
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.model import Act, Ask, Observe, Refuse
+from receiver.decision.model import Act, Ask, Decision, Observe, Refuse
 from receiver.decision.pipeline import PipelineResult
 from receiver.decision.stored_plan import to_stored
 from receiver.evidence.plot_data import plot_series
-from receiver.runs.model import Run, State
+from receiver.runs.model import GuardResult, Run, State
 from receiver.runs.transitions import Transition
 from receiver.workflow.lifecycle import Lifecycle
 from receiver.workflow.steps import plan_of
@@ -38,8 +39,8 @@ class DecisionWriter:
 
         The caller must record that end.
         """
-        decision = result.decision
-        changes = self._changes(run, result)
+        decision = self._refuse_if_not_feasible(run, result.decision)
+        changes = self._changes(run, result) | {"gates": decision.gates}
         if isinstance(decision, Act | Ask):
             self._store_plan(run, decision, changes)
             return None
@@ -52,6 +53,23 @@ class DecisionWriter:
             return Transition(run, state, changes | ending)
         self.lifecycle.end(run, State.FAILED, failure_text(decision), **changes)
         return None
+
+    def _refuse_if_not_feasible(self, run: Run, decision: Decision) -> Decision:
+        """A refusal in place of a question, or of a dry run, whose step AWS would not take."""
+        dry_run = run.request is not None and run.request.dry_run
+        if not isinstance(decision, Ask) and not (dry_run and isinstance(decision, Observe)):
+            return decision
+        plan = to_stored(decision.plan, run.id, run.labels)
+        refusal = self.lifecycle.step_runner.why_not_feasible(run, plan)
+        if refusal is None:
+            return decision
+        gate = GuardResult(name="feasible", passed=False, detail=refusal.detail)
+        return Refuse(
+            reason=refusal.reason,
+            detail=refusal.detail,
+            gates=[*decision.gates, gate],
+            retry_at=self.clock() + RETRY_AFTER_S,
+        )
 
     def _changes(self, run: Run, result: PipelineResult) -> dict[str, Any]:
         decision, verdict = result.decision, result.verdict

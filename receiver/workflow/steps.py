@@ -41,6 +41,12 @@ class StepRunner:
             self._count(run, result, time.perf_counter() - started)
         return result
 
+    def why_not_feasible(self, run: Run, plan: StoredPlan) -> Refusal | None:
+        """Why a step of the plan that the run would take cannot be carried out, or None."""
+        planned = replace(run, plan=plan, steps_begun=run.steps_begun + 1)
+        refusals = map(self.executor.why_not_feasible, (*before_steps(planned), step_of(planned)))
+        return next((refusal for refusal in refusals if refusal is not None), None)
+
     def run_before_steps(self, run: Run) -> Intent | Refusal | None:
         """The refusal, failure or unknown outcome that stops the run's next step; else None."""
         for step in before_steps(run):

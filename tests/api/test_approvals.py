@@ -9,7 +9,7 @@ import pytest
 
 from receiver.http import tokens
 from receiver.http.tokens import Role
-from tests.api_fixtures import HOSTS, Live, live
+from tests.api_fixtures import GROUP, HOSTS, Live, live
 
 _OTHER = "f" * 64
 
@@ -119,6 +119,22 @@ def test_another_plan_by_then_is_a_conflict_that_shows_both(
         assert nameless.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert service.until(run["id"], "awaiting_approval")["approvals"] == []
     assert _answer(service, run, people["bob"], verb="deny").status_code == HTTPStatus.OK
+
+
+def test_nobody_is_asked_for_what_cannot_be_carried_out(service: Live) -> None:
+    """A group at its maximum cannot grow: the run is refused by what AWS shows, a dry run too."""
+    group = service.aws.groups[GROUP]
+    maximum, group.maximum = group.maximum, group.desired
+    try:
+        for dry_run in (False, True):
+            run = service.start("growing-slowly", GROUP, dry_run=dry_run)
+            refused = service.until(run["id"], "refused", "awaiting_approval")
+            assert refused["refusal"] == "not_feasible"
+            assert "at its bound" in refused["outcome"]
+            assert refused["gates"][-1]["name"] == "feasible"
+    finally:
+        group.maximum = maximum
+    assert service.aws.calls == []
 
 
 def test_a_plan_approved_during_a_pause_waits_for_its_end(service: Live) -> None:

@@ -105,6 +105,16 @@ def _decided(**changes: Any) -> Decision:
     return decide(replace(INPUTS, snapshot=replace(SNAPSHOT, **changes)))
 
 
+def test_a_ladder_goes_on_by_the_playbook_that_it_began_with() -> None:
+    """The numbers of another version's rungs mean other steps."""
+    for digest, expected in ((PLAYBOOKS[0].digest, Act), ("0" * 64, Refuse), (None, Act)):
+        trigger = replace(TRIGGER, playbook_digest=digest)
+        decision = decide(replace(INPUTS, trigger=trigger))
+        assert isinstance(decision, expected), decision
+        if isinstance(decision, Refuse):
+            assert decision.reason is Reason.PLAYBOOK_CHANGED
+
+
 def test_one_host_that_stands_out_is_rebooted() -> None:
     """Confirmed, and its siblings did not move."""
     decision = _decided()

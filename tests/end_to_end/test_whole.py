@@ -665,6 +665,23 @@ def test_a_pause_of_everything_holds_a_rollback_back_until_it_is_over(whole: Who
     assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLED_BACK, 6)
 
 
+def test_a_playbook_that_was_edited_ends_the_ladder_of_a_run(whole: Whole) -> None:
+    """A restart loads other steps under the numbers of the run's ladder: none of them is taken."""
+    whole.recovered = "0"
+    whole.deliver(whole.group()[0])
+    whole.work()
+    assert (whole.only().state, _operations(whole)) == (State.VERIFYING, ["RebootInstances"])
+    first = "  - action: reboot_instance\n"
+    edited = PLAYBOOK.replace(first, f"  - action: stop_instance\n{first}")
+    (whole.folder / "playbooks" / "one.yaml").write_text(edited)
+    whole.start()
+    whole.pass_time(200)
+    assert _operations(whole) == ["RebootInstances"]
+    assert whole.only().state is State.FAILED
+    outcome = whole.only().outcome or ""
+    assert "was changed since the run's first step; a person is needed" in outcome
+
+
 def test_a_run_is_cancelled_before_its_next_step(whole: Whole) -> None:
     """What was done stays done."""
     target = whole.group()[0]
