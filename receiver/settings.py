@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     arming_evidence: Annotated[int, Field(ge=0)] = 0
     """Observed decisions needed to arm `approve`; verified recoveries needed to arm `auto`."""
     destructive_approvals: Annotated[int, Field(ge=1, le=5)] = 1
-    """The people who must approve a destructive step, wherever a person is asked."""
+    """The number of people who must approve a destructive step, if it needs approval."""
     episode_gap_s: Annotated[float, Field(gt=0)] = 360
     """Seconds without a repeat after which an alert's episode ends: set a little more than
     Alertmanager's `repeat_interval` + `group_interval`."""

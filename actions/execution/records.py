@@ -92,7 +92,7 @@ class ClaimRequest:
     scopes: Sequence[Scope] = ()
 
 
-# The part of the opted-in instances outside groups that may be out of service at once.
+# The percentage of the opted-in instances outside groups that may be out of service at once.
 STANDALONE_PERCENT = 5.0
 
 

@@ -102,7 +102,7 @@ class RunView(BaseModel):
     plan: dict[str, Any] | None
     approval: ApprovalView | None
     approvals: list[ApprovalView] = Field(
-        description="by each person, of the plan that waits, or that the run acts on"
+        description="one approval for each person, of the waiting or executed plan"
     )
     asked: AskedView | None
     mark: MarkView | None
@@ -122,7 +122,7 @@ class WholeRun(RunView):
 
 
 class CommandedRun(WholeRun):
-    """`answer` says what was approved, denied, cancelled or rolled back."""
+    """A run after a command; `answer` says what was approved, denied, cancelled or rolled back."""
 
     answer: str = Field(examples=["approved reboot_instance on i-0a1b2c3d4e5f60718"])
 

@@ -75,13 +75,13 @@ class RunQuery(BaseModel):
 
 
 class PlanAnswer(Comment):
-    """`plan` is the digest that the run shows under `plan.digest`; another plan by then is 409."""
+    """`plan` is the run's `plan.digest`. If the run has another plan by now, the answer is 409."""
 
     plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(examples=["0" * 64])
 
 
 class SeenPlan(Comment):
-    """With `plan`, the digest of the plan that was seen, another plan by then is 409."""
+    """`plan` is the digest of the plan that the person saw; 409 if the plan has changed."""
 
     plan: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
@@ -167,14 +167,14 @@ def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
 @router.post(
     "/{run_id}/approve",
     openapi_extra=require_role(Role.OPERATOR),
-    responses=_CHANGES | answers(CommandedRun, "The run, which goes on waiting.", 202),
+    responses=_CHANGES | answers(CommandedRun, "The run, which still waits.", 202),
 )
 def approve(
     request: Request, response: Response, run_id: RunId, body: PlanAnswer
 ) -> dict[str, Any]:
     """Approve the plan. The run is decided again, and acts if the plan is still the same.
 
-    202: the run goes on waiting, for one more person (`plan.approvals`) or for the end of a pause.
+    202: the run still waits, for one more person (`plan.approvals`) or for the end of a pause.
     """
     token: Token = request.state.token
     command = partial(_commands(request).approve, plan=body.plan, person=token.person)

@@ -27,7 +27,7 @@ from receiver.workflow.approvals import (
 
 _AWAITING_MOST, _LATEST_MOST = 10, 10
 _COMMENT_CHARS_MOST = 1000
-# As many characters of a plan's digest are shown, and are enough to name it.
+# The chat shows this many characters of a plan's digest; they suffice to name the plan.
 _DIGEST_LEAST = 8
 HELP = """status: whether actions are paused, and the runs that await approval
 runs: the latest runs
@@ -195,7 +195,7 @@ class ChatCommands:
         return command
 
     def _answer_plan(self, intervene: Callable[..., Answer]) -> _Command:
-        """A plan is named by its digest, or by the beginning of it that the chat shows."""
+        """A command names a plan by its digest, or by the part of it that the chat shows."""
 
         def command(request: ChatRequest, text: str) -> Reply:
             run_id, _, rest = text.partition(" ")

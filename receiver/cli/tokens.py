@@ -29,7 +29,7 @@ def token() -> None:
     type=Duration(),
     help="Validity of the token, such as 90d or 12h; default: until revoked.",
 )
-@click.option("--person", help="Whose token it is, where the name is not the person's.")
+@click.option("--person", help="The person who holds the token, if NAME is not the person's name.")
 def token_create(role: str, name: str, ttl: float | None, person: str | None) -> None:
     """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it; it cannot be shown again."""
     expires_at = None if ttl is None else time.time() + ttl

@@ -46,7 +46,7 @@ runs = Table(
     # A person's last answer on a plan of the run, and whether it was an approval.
     Column("approval", Json),
     Column("approved", Boolean),
-    # Each person's approval of the plan that waits, or that the run acts on.
+    # Each person's approval of the waiting or executed plan.
     Column("approvals", Json, nullable=False, server_default="[]"),
     # The final state, kept until rollback and escalation are done.
     Column("ending", Json),

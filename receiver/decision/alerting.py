@@ -1,4 +1,4 @@
-"""Which instances of a group alert, by alerts that are more than somebody's word."""
+"""The alerting instances of a group, by reports that Prometheus or a decision confirms."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from receiver.runs.store import AlertingInstance
 
 @dataclass(frozen=True, kw_only=True)
 class AlertReports:
-    """Alerts about the instances of a group, and what Prometheus itself says of them.
+    """Reported alerts about a group's instances, and the alerts that Prometheus itself fires.
 
     `resolved` are runs whose alerts were reported as resolved. `firing` is None if it was not read.
     """
@@ -23,8 +23,8 @@ class AlertReports:
     def alerting(self, own: FiringAlert) -> frozenset[str]:
         """The instances that count for a decision on the `own` alert.
 
-        If Prometheus does not fire that alert either, as with alerts of another source, it cannot
-        tell which of the others are true.
+        If Prometheus does not fire the `own` alert, the alerts have another source, so what
+        Prometheus fires does not tell which of them are true.
         """
         firing = self.firing if self.firing is not None and own in self.firing else None
         return frozenset(alert.instance_id for alert in self.alerts if self._counts(alert, firing))
@@ -39,9 +39,9 @@ class AlertReports:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertingReader:
-    """Reports count if one playbook takes their alert, and no decision proved it untrue.
+    """Reads reported alerts that a decision confirmed, or that exactly one playbook matches.
 
-    One that was not judged yet, or that was reported as resolved, counts by what Prometheus fires.
+    An alert that was not judged yet, or was reported as resolved, counts if Prometheus fires it.
     `resolved` gives the runs whose alerts were reported as resolved.
     """
 
@@ -63,6 +63,6 @@ class AlertingReader:
             alert.instance_id for alert in alerts if not alert.judged or alert.run_id in resolved
         }
         asked = doubtful.union(targets)
-        # A target alone makes no storm.
+        # A single target is no storm.
         firing = read_firing(self.prometheus, asked, now) if doubtful and len(asked) > 1 else None
         return AlertReports(alerts=alerts, resolved=resolved, firing=firing)

@@ -17,7 +17,7 @@ from receiver.runs.model import ApprovalRule
 
 # Fewer alerting instances do not prove a common zone or version.
 _SEVERAL = 2
-# Instances that the refusal of a storm names.
+# The refusal of a storm names at most this many instances.
 _NAMED_MAX = 10
 
 
@@ -120,7 +120,7 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
 
 
 def _approval_rule(snapshot: Snapshot, step: Step) -> ApprovalRule:
-    """The stricter of what the step and the profile want."""
+    """The stricter of the rules of the step and of the profile."""
     destructive = find_action(step.action).impact is Impact.DESTRUCTIVE
     profile = snapshot.destructive_approvals if destructive else 1
     of_step = step.approvals.people if step.approvals else 1

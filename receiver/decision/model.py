@@ -58,16 +58,17 @@ class Snapshot:
     """All facts that a decision reads, frozen; None is unknown. Times are epoch seconds.
 
     `target` is an instance id or a group's name, `group` the name of the group it belongs to.
-    `rung` is the first remaining step of the ladder. `approvals` are of the plan that waited; the
-    profile wants `destructive_approvals` of them for a destructive step.
+    `rung` is the first remaining step of the ladder. `approvals` are those of the plan that waited.
+    A destructive step needs `destructive_approvals` of them.
 
     From the service's own records: all current `overrides`, `attempts` by target, the mode that the
     playbook's `arming` allows, `recent_actions` on the target and its group, instances of the group
     that were `alerting` within the last minutes, `reserved` instances by scope. `facts` are the
     playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
     `changes` that others make, whether the instance is `protected` from termination, and, where the
-    target has no group, the ids of all opted-in instances that have none (`standalone`). `resolved`
-    is what was delivered; of such an alert Prometheus says whether it still `fires`.
+    target has no group, the ids of all opted-in instances that have none (`standalone`).
+    `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
+    alert.
     """
 
     mode: Mode
@@ -112,7 +113,7 @@ class Snapshot:
         return None if peers is None or self.alerting is None else self.alerting & peers
 
     def storm(self, limit: StormLimit) -> bool | None:
-        """Whether so many peers alert that no single one may be touched."""
+        """Whether so many peers alert that no step on a single one is allowed."""
         alerting, peers = self.alerting_peers, self.peers
         if alerting is None or peers is None:
             return None

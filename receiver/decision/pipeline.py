@@ -107,7 +107,7 @@ class GroupDecision:
         return result
 
     def take(self, runs: Sequence[Run]) -> None:
-        """Decide on these runs next, on the same snapshot as far as it covers them."""
+        """Decide on these runs next, on the same snapshot if it covers them."""
         self.runs = runs
         self._forget("_subjects", "_episodes")
 
@@ -170,7 +170,7 @@ class GroupDecision:
         return replace(_result(subject, inputs, decide(inputs)), evidence=evidence)
 
     def _fires(self, subject: Subject, now: float) -> bool:
-        """Whether Prometheus itself says that the alert fires."""
+        """Whether Prometheus itself fires the alert."""
         target = subject.target.id or ""
         firing = read_firing(self.pipeline.prometheus, [target], now)
         return (subject.run.labels.get("alertname", ""), target) in (firing or ())

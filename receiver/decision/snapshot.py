@@ -64,7 +64,7 @@ class Subject:
 
     @property
     def readable(self) -> bool:
-        """`PLAIN` refuses all other runs, and nothing is read for them."""
+        """Whether facts must be read for the run; `PLAIN` refuses every other run without them."""
         return len(self.playbooks) == 1 and bool(self.names)
 
     @property
@@ -127,7 +127,7 @@ class GroupSnapshot:
     _reports: dict[str | None, AlertReports] = field(default_factory=dict, init=False)
 
     def covers(self, subject: Subject) -> bool:
-        """Whether it has the facts about the subject, and its alert is not newer."""
+        """Whether the snapshot has the subject's facts and is not older than its alert."""
         older = subject.run.received_at <= self.now
         return not subject.readable or (older and subject.key in self._keys)
 
@@ -273,7 +273,7 @@ def _last_seen(run: Run, episode: Episode | None) -> float | None:
 
 
 def _approvals(run: Run, now: float) -> Sequence[Approval]:
-    """The approvals while they are valid; after that time people are asked again."""
+    """The approvals that are still valid; after they expire, people are asked again."""
     answer, plan = run.approval, run.plan
     if answer is None or plan is None or answer.denied or answer.used:
         return ()

@@ -1,4 +1,4 @@
-"""The alerts that Prometheus itself fires: nobody who can only deliver alerts can forge them."""
+"""The alerts that Prometheus itself fires, which a sender of deliveries cannot forge."""
 
 from collections.abc import Collection
 
@@ -19,7 +19,7 @@ def read_firing(
     """
     instances = "|".join(sorted(filter(INSTANCE_ID.fullmatch, targets)))
     parts = [f'ALERTS{{alertstate="firing",instance_id=~"{instances}"}}'] if instances else []
-    # The form of a group's name has no quote and no backslash.
+    # A group's name has no quote and no backslash.
     parts += [
         f'ALERTS{{alertstate="firing",instance_id="",asg="{name}"}}'
         for name in sorted(filter(GROUP_NAME.fullmatch, targets))

@@ -43,7 +43,7 @@ _DESCRIPTIONS = {
 
 
 class ProblemError(HTTPException):
-    """An error with members of its own in the answer."""
+    """An error with further members (`more`) in the answer."""
 
     def __init__(self, status: int, detail: str, **more: Any) -> None:
         super().__init__(status, detail)
@@ -67,7 +67,7 @@ def problem(
     request_id: str | None = None,
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> JSONResponse:
-    """`more` are members of this problem's own."""
+    """The response to an error; `more` are further members of its body."""
     body = Problem(
         type="about:blank",
         title=HTTPStatus(status).phrase,

@@ -69,12 +69,12 @@ class Token(BaseModel):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     created_at: AwareDatetime | None = None
     expires_at: AwareDatetime | None = None
-    # Whose token it is, where its name is not the person's.
+    # The person who holds the token, if `name` is not the person's name.
     owner: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,64}$")] | None = None
 
     @property
     def person(self) -> str:
-        """Who counts where several people must approve, whichever of their tokens they use."""
+        """The person; several tokens of a person count as one approver."""
         return self.owner or self.name
 
     def valid(self, now: float) -> bool:

@@ -107,7 +107,7 @@ def _switch_title(record: Record) -> str:
 
 def _kind(record: Record) -> MessageKind | None:
     if record.event == "run_awaiting_approval" and not record.detail.get("plan"):
-        # An approved run waits on during a pause: nobody is asked.
+        # The plan is already approved and waits for the end of a pause, so nobody is asked.
         return None
     if record.event != "step_observed":
         return _KINDS.get(record.event)

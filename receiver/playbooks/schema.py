@@ -51,9 +51,9 @@ class BeforeStep(_Part):
 
 
 class Approvals(_Part):
-    """How many different `people` must approve a step, which is always asked for.
+    """The number of different `people` who must approve a step in every mode.
 
-    `not: [requester]`: whoever requested the run by hand does not count.
+    With `not: [requester]` the person who requested a manual run does not count.
     """
 
     people: Annotated[int, Field(ge=1, le=5)] = 1
@@ -97,7 +97,7 @@ class Undecided(_Part):
 
 
 class StormLimit(_Part):
-    """From so many alerting instances on, a share of the group and a number, there is a storm.
+    """From this share and this number of alerting instances on, there is a storm.
 
     draino once cordoned most of a fleet that matched one rule:
     https://github.com/planetlabs/draino/issues/89
@@ -135,7 +135,7 @@ class Limits(_Part):
 class Playbook(_Part):
     """A playbook; `recheck` are PromQL conditions that replace the model's verdict.
 
-    `standalone`: it may take instances out of service that no Auto Scaling group would replace.
+    `standalone`: steps may take out instances that no Auto Scaling group would replace.
 
     `facts` are PromQL values for conditions: `facts["spare"] > 2`.
     """

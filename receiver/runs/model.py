@@ -95,9 +95,9 @@ class PlannedVerification:
 
 @dataclass(frozen=True, kw_only=True)
 class ApprovalRule:
-    """Who must approve a plan: so many `people`, and none of the `excluded` ("requester").
+    """Who must approve a plan: this number of `people`, without the `excluded` ("requester").
 
-    `source` is what asks for more than one person.
+    `source` names the rule that requires more than one person.
     """
 
     people: int = 1
@@ -110,7 +110,7 @@ class ApprovalRule:
         return f"{people}{rest}{f', by {self.source}' if self.source else ''}"
 
     def count(self, approvals: "Sequence[Approval]", request: RunRequest | None) -> int:
-        """How many different people count among those who approved."""
+        """The number of different people whose approval counts."""
         people = {approval.person or approval.by for approval in approvals}
         return len(people - self._not_counted(request))
 
@@ -158,7 +158,7 @@ class StoredPlan:
 class Approval:
     """A person's answer on the plan with this digest; `used` after the run has acted on it.
 
-    `by` is the token's name, `person` whose token it is.
+    `by` is the token's name, `person` the person who holds the token.
     """
 
     digest: str
@@ -240,7 +240,7 @@ class Run:
 
     @property
     def is_approved(self) -> bool:
-        """Whether so many people approved the plan as it needs."""
+        """Whether enough people approved the plan."""
         if self.plan is None:
             return False
         of_plan = [approval for approval in self.approvals if approval.digest == self.plan.digest]

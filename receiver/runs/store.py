@@ -23,7 +23,7 @@ from receiver.db.tables import has_feedback, runs
 from receiver.runs.model import IN_FLIGHT, Run, State
 
 _ALERTING_MAX = 1000
-# Refusals after which an alert is no sign of a fault in its target.
+# An alert with one of these refusals does not indicate a fault of its target.
 _NO_FAULT = (
     Reason.MALFORMED_ALERT,
     Reason.NO_PLAYBOOK,
@@ -112,7 +112,7 @@ def existing_ids(connection: Connection, run_ids: Sequence[str]) -> frozenset[st
 
 @dataclass(frozen=True, kw_only=True)
 class AlertingInstance:
-    """`judged`: a decision proved the instance, and its re-check did not refute the alert."""
+    """A reported alert; `judged`: a decision confirmed its instance, and did not refute it."""
 
     run_id: str
     instance_id: str
@@ -129,9 +129,9 @@ def alerting_instances(
 ) -> Sequence[AlertingInstance]:
     """Instances of the group, or outside groups, with an alert since then (epoch seconds).
 
-    At most as many as show a storm in the largest group: judged ones first, then the newest alert
-    of each instance before any second one, so that an instance with many alerts does not keep the
-    others from being counted. `among` narrows the instances.
+    The number of alerts returned is bounded by what shows a storm in the largest group. Judged
+    alerts come first, and the newest alert of every instance comes before any second one, so that
+    an instance with many alerts does not displace the others. `among` narrows the instances.
     """
     judged = runs.c.verdict.is_not(None)
     newest_first = runs.c.received_at.desc()

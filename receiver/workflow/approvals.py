@@ -1,4 +1,4 @@
-"""People's answers on a plan that waits: who may approve it, and how many must."""
+"""People's approvals of a waiting plan: who may approve, and how many people must."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -27,11 +27,11 @@ class NoSuchRunError(Exception):
 
 
 class NotNowError(Exception):
-    """The run's state does not allow the command, or has just changed; the text says which."""
+    """The run's state does not allow the command, or has just changed; the text has the reason."""
 
 
 class PlanChangedError(NotNowError):
-    """The answer is for `given`; the run waits for an answer on `current`. Both are shown."""
+    """The answer is for the plan `given`, but the run's plan is now `current`."""
 
     def __init__(self, given: Mapping[str, Any], current: Mapping[str, Any]) -> None:
         super().__init__(
@@ -42,12 +42,12 @@ class PlanChangedError(NotNowError):
 
 
 class NotAllowedError(Exception):
-    """The person may not approve the plan; the text says why."""
+    """The person may not approve the plan; the text has the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was done, in words; `waits`: the run goes on waiting."""
+    """The effect of a command as text; `waits`: the run still waits."""
 
     text: str
     waits: bool = False
@@ -55,10 +55,10 @@ class Answer:
 
 @dataclass(kw_only=True)
 class Approvals:
-    """Checks and stores an approval in one transaction, so that two at once are counted right.
+    """Checks and stores each approval in one transaction, so that concurrent ones all count.
 
-    An approved plan waits for the end of a pause. `wake` has the dispatcher take the run, which is
-    decided again and must yield the same plan.
+    An approved plan waits for the end of a pause. `wake` wakes the dispatcher, which decides the
+    run again; the decision must yield the same plan.
     """
 
     database: Database
@@ -103,7 +103,7 @@ class Approvals:
         return Answer(text=text)
 
     def run_once(self) -> None:
-        """Let runs go on whose plans were approved during a pause that is over."""
+        """Continue runs whose plans were approved during a pause, once it is over."""
         try:
             if self._release():
                 self.wake()
@@ -128,14 +128,14 @@ class Approvals:
 
 
 def require_plan(connection: Connection, run: Run, digest: str, participle: str) -> StoredPlan:
-    """The plan on which the run waits, which must be that with the digest. Raises NotNowError."""
+    """The waiting plan of the run. Raises NotNowError if it does not have this digest."""
     if run.state is not State.AWAITING_APPROVAL:
         raise NotNowError(f"a run that is {run.state} cannot be {participle}")
     return require_same_plan(connection, run, digest)
 
 
 def require_same_plan(connection: Connection, run: Run, digest: str) -> StoredPlan:
-    """The run's plan, which must be that with the digest. Raises NotNowError."""
+    """The plan of the run. Raises NotNowError if it does not have this digest."""
     plan = run.plan
     if plan is None:
         raise NotNowError("the run has no plan")
@@ -145,9 +145,9 @@ def require_same_plan(connection: Connection, run: Run, digest: str) -> StoredPl
 
 
 def _locked(connection: Connection, run_id: str) -> Run:
-    """The run, which nobody else changes before the end of the transaction. Raises NoSuchRunError.
+    """The run, locked to the end of the transaction. Raises NoSuchRunError.
 
-    SQLite has one writer, and no such lock.
+    SQLite needs no such lock, because it has only one writer.
     """
     connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
     run = store.get(connection, run_id)
@@ -157,7 +157,7 @@ def _locked(connection: Connection, run_id: str) -> Run:
 
 
 def _store(connection: Connection, run: Run, approvals: Sequence[Approval], now: float) -> None:
-    """Keep one more approval, with its audit record; the run goes on waiting."""
+    """Store one more approval, with its audit record; the run still waits."""
     given = approvals[-1]
     values = {"approvals": approvals, "updated_at": now}
     connection.execute(update(runs).where(runs.c.id == run.id).values(values))
@@ -181,7 +181,7 @@ def _decide(connection: Connection, run: Run, approvals: Sequence[Approval], now
 
 
 def _former_plan(connection: Connection, run: Run, digest: str) -> dict[str, Any]:
-    """What the answer was given for, as far as the audit has it."""
+    """The plan with this digest, as far as the audit still has it."""
     asked = [
         record
         for record in log.records(connection, run_id=run.id, limit=_RECORDS_MOST)

@@ -42,9 +42,9 @@ class RunCommands:
     clock: Callable[[], float]
 
     def approve(self, run_id: str, by: str, comment: str, *, plan: str, person: str = "") -> Answer:
-        """Approve the waiting plan. Raises NotAllowedError where this person may not.
+        """Approve the waiting plan. Raises NotAllowedError if the person may not approve it.
 
-        `person` is whose token `by` is, where it is not the person's name.
+        `person` is the person who holds the token `by`, if the token has another name.
         """
         self._run(run_id)
         now = self.clock()

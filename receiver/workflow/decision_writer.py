@@ -107,7 +107,7 @@ class DecisionWriter:
             self.lifecycle.ask(run, lasts_s, changes | {"approvals": []})
 
     def _wait_for_resume(self, run: Run) -> None:
-        """A pause came between the approval and the decision: the run waits on, approved."""
+        """Keep the approved plan waiting, because the service was paused after the approval."""
         now, plan = self.clock(), plan_of(run)
         until = (run.approval.at if run.approval else now) + plan.approval_s
         self.lifecycle.ask(run, max(0.0, until - now), {"approval": None, "next_act_at": until})

@@ -42,15 +42,15 @@ _RECOVER_EVERY_S = 60.0
 
 @dataclass
 class _Failures:
-    """Runs whose decision failed. The threads of the pool share it, so each access locks."""
+    """Runs whose decision failed. Threads share the object, so each access takes the lock."""
 
     monotonic: Callable[[], float]
-    # By run: how often its decision has failed, and until when it rests.
+    # By run, the number of its failed decisions and the end of its rest.
     _rests: dict[str, tuple[int, float]] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def add(self, run_id: str) -> int:
-        """Have the run rest, twice as long each time; how often its decision has failed."""
+        """Let the run rest, twice as long each time. Returns the number of its failed decisions."""
         with self._lock:
             tries = self._rests.get(run_id, (0, 0.0))[0] + 1
             self._rests[run_id] = (tries, self.monotonic() + 2.0**tries)
@@ -215,7 +215,7 @@ class Dispatcher:
             self.closer.close_all(endings)
         except SQLAlchemyError:
             _logger.exception("run_close_failed")
-            # The lane waits with it.
+            # The lane waits before it tries again.
             time.sleep(_IDLE_S)
 
     def _decide(self, run: Run, group: GroupDecision) -> Transition | None:

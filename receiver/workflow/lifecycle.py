@@ -77,7 +77,7 @@ class Lifecycle:
         phase = Phase.first(run.id, PhaseKind.EXPIRE, self.clock())
         self._move(run, State.AWAITING_APPROVAL, phase, delay_s=lasts_s, **changes)
 
-    # Asked: people approve it (approvals.py), deny it, or nobody answers.
+    # Asked: people approve the plan (approvals.py), deny it, or do not answer.
 
     def cancel(self, run: Run, outcome: str, command: log.Event, **changes: Any) -> bool:
         """End the run before its next step, or stop its rollback or escalation."""

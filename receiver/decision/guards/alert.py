@@ -52,19 +52,19 @@ def require_one_playbook(inputs: GuardInput) -> str | Refusal:
 
 
 def require_unchanged_playbook(inputs: GuardInput) -> str | Refusal:
-    """A ladder goes on only by the playbook that it began with.
+    """A ladder continues only with the playbook version with which it began.
 
     ## playbook_changed
 
-    The playbook was edited while the run was between two steps. The steps taken stand in the run;
-    the numbers of the others mean other steps now. People are notified, and the run ends.
+    The playbook was edited while the run was between two steps. The run lists the steps taken; the
+    numbers of the remaining steps now mean other steps. People are notified, and the run ends.
     **To lift it:** look at the target; a repeat of the alert begins the new ladder.
     """
     begun_with = inputs.trigger.playbook_digest
     if begun_with is not None and begun_with != inputs.playbooks[0].digest:
         detail = f"the playbook {inputs.playbooks[0].name} was changed since the run's first step"
         return Refusal(Reason.PLAYBOOK_CHANGED, detail)
-    return "no step was taken by another version of it"
+    return "no step was taken by another version of the playbook"
 
 
 def require_target(inputs: GuardInput) -> str | Refusal:

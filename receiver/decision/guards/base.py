@@ -35,7 +35,7 @@ class GuardInput:
 
     @property
     def storm(self) -> bool | None:
-        """Whether so many instances alert that no single one may be touched; None is unknown."""
+        """Whether so many instances alert that none may get a step alone; None is unknown."""
         return self.snapshot.storm(self.playbooks[0].limits.storm)
 
     @property
@@ -48,7 +48,7 @@ class GuardInput:
 
 
 def require_named(inputs: GuardInput, *texts: object) -> Refusal | None:
-    """What the playbook's texts name must exist: `{instance_id=""}` selects what has no such label.
+    """The target must have what the texts name: `{instance_id=""}` would select other series.
 
     A group has no `$instance_id`, and an instance outside groups no `$asg`.
     """

@@ -18,7 +18,7 @@ PLAIN: Guards = (
     ("alert", alert.require_well_formed),
     # Refuses without exactly one playbook, because later guards read its limits and steps.
     ("playbook", alert.require_one_playbook),
-    # Refuses the next step of a ladder that was edited since the first: its rungs are others now.
+    # Refuses the next step if the ladder was edited since its first step, which renumbers rungs.
     ("unchanged", alert.require_unchanged_playbook),
     # Refuses labels without a target, because later guards look up claims and AWS by target.
     ("target", alert.require_target),
@@ -72,7 +72,7 @@ LATE: Guards = (
     ("verdict", verdict.require_not_refuted),
     # Refuses if no remaining step's condition holds; the guards below read the chosen step.
     ("step", step.require_step),
-    # Refuses to take out an instance that no group replaces, unless the playbook is for these.
+    # Refuses to take out an instance that no group replaces, unless the playbook is `standalone`.
     ("group", step.require_group),
     # Refuses an undecided verdict if the playbook does not allow the chosen step on it.
     ("certain", verdict.require_certainty),

@@ -16,7 +16,7 @@ def require_step(inputs: GuardInput) -> str | Refusal:
 
 
 def require_group(inputs: GuardInput) -> str | Refusal:
-    """An instance outside groups has no minimum, no siblings, and nothing that replaces it.
+    """A step may take out an instance without a group only if the playbook is `standalone`.
 
     ## no_group
 

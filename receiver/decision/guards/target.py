@@ -59,7 +59,7 @@ def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:
 
 
 def require_membership(inputs: GuardInput) -> str | Refusal:
-    """The group must have the target as a member; the target itself is not read yet.
+    """The target must be a member of the group; the target itself is not read yet.
 
     Without a group, the target must be among the opted-in instances outside groups.
     """

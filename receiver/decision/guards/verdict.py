@@ -13,14 +13,15 @@ from receiver.decision.model import Plan
 
 
 def require_not_over(inputs: GuardInput) -> str | Refusal:
-    """A report that the alert resolved is a hint: whoever delivers alerts may send it.
+    """The alert must not be over, by the report of its sender and by the metrics.
 
-    It refuses only together with the metrics, and not where a person approved the plan.
+    A report alone is only a hint, because any holder of the webhook's token can send it. If
+    a person approved the plan and the re-check confirms the fault, the run continues.
 
     ## resolved
 
-    Alertmanager reported the alert as resolved before the service acted, and its metrics show no
-    fault. The run ends as `resolved`, not as `refused`.
+    Alertmanager reported the alert as resolved before the service acted, and the target's metrics
+    show no fault. The run ends as `resolved`, not as `refused`.
     **Do:** nothing. If the alert flaps, raise the rule's `for`.
     """
     snapshot, verdict = inputs.snapshot, inputs.verdict
