@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from sqlalchemy import text
 
 from actions.audit import log
-from actions.execution import kill_switch
+from actions.execution import claims, kill_switch
 from bench.scenes.frozen_aws import FrozenCall, refusal
 from models.inference.verdict import Answer
 from receiver.controls import overrides
@@ -506,12 +506,27 @@ def test_an_alert_that_our_own_act_brought_about_belongs_to_its_run(whole: Whole
     assert (echo.refusal, echo.caused_by) == ("self_inflicted", acted.id)
 
 
-def test_a_hold_after_the_decision_stops_the_act(whole: Whole) -> None:
-    """People are asked again right before the call."""
+@pytest.mark.parametrize("effect", list(Effect))
+@pytest.mark.parametrize("claimed", [False, True], ids=["before the claim", "after the claim"])
+def test_an_override_after_the_decision_stops_the_act(
+    whole: Whole, effect: Effect, *, claimed: bool
+) -> None:
+    """People are asked again with the claim, and right before the call."""
     target = whole.group()[0]
     whole.deliver(target)
     whole.dispatcher.dispatch()
-    _hold(whole)
+
+    def set_once_claimed(operation: str, _: str) -> None:
+        with whole.state.read() as connection:
+            held = any(claim.held for claim in claims.list_active(connection, whole.now))
+        if held and operation == "DescribeInstances":
+            whole.aws.trouble = lambda _, __: None
+            _hold(whole, effect)
+
+    if claimed:
+        whole.aws.trouble = set_once_claimed
+    else:
+        _hold(whole, effect)
     whole.work()
     assert (whole.only().refusal, _operations(whole)) == ("override_hold", [])
 
