@@ -1,14 +1,16 @@
-"""A delivery that waits for its receipt, and the answer to its sender."""
+"""A delivery that waits for its receipt: its effect on episodes, and its answer."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
+from ulid import ULID
 
+from receiver.webhook.episodes import Episode, QueuedAlert
 from receiver.webhook.payload import Alert
 
 _log = structlog.get_logger()
@@ -35,6 +37,49 @@ class Delivery:
     at: float
     request_id: str
     receipt: _Waiter
+
+
+def apply(
+    delivery: Delivery, current: dict[str, Episode], opened: list[QueuedAlert], gap_s: float
+) -> Receipt:
+    """Update `current` episodes, by key, and add the alerts that opened some to `opened`.
+
+    `gap_s` is the silence in seconds that closes an episode.
+    """
+    accepted = duplicates = resolved = 0
+    for alert in delivery.alerts:
+        episode = current.get(alert.key)
+        starts_at = alert.starts_at
+        if starts_at is None:
+            # Without a startsAt, the alert counts as a repeat of its open episode.
+            starts_at = delivery.at if episode is None else episode.starts_at
+        new = episode is None or episode.closed(starts_at, delivery.at, gap_s)
+        if not alert.firing:
+            resolved += 1
+            # A resolved copy older than the newest firing copy comes late, from another
+            # Alertmanager.
+            if episode and (alert.ends_at is None or alert.ends_at >= episode.starts_at):
+                current[alert.key] = replace(episode, resolved_at=delivery.at)
+        elif episode is not None and not new:
+            duplicates += 1
+            current[alert.key] = replace(
+                episode,
+                starts_at=max(episode.starts_at, starts_at),
+                last_seen_at=delivery.at,
+                repeats=episode.repeats + 1,
+                resolved_at=None,
+            )
+        else:
+            accepted += 1
+            queued = QueuedAlert(id=str(ULID()), received_at=delivery.at, alert=alert)
+            opened.append(queued)
+            current[alert.key] = Episode(
+                key=alert.key,
+                run_id=queued.id,
+                starts_at=queued.starts_at,
+                last_seen_at=delivery.at,
+            )
+    return Receipt(accepted=accepted, duplicates=duplicates, resolved=resolved)
 
 
 def answer(deliveries: Sequence[Delivery], answers: Iterable[Answer]) -> None:

@@ -11,12 +11,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from ulid import ULID
 
 from receiver.db.database import Database, describe_error, is_connection_lost
 from receiver.webhook import episodes
@@ -25,6 +24,7 @@ from receiver.webhook.delivery import (
     InboxUnavailableError,
     Receipt,
     answer,
+    apply,
     log_stored,
     refuse,
 )
@@ -178,49 +178,10 @@ class Inbox:
         stored = episodes.by_keys(connection, sorted(keys)) if keys else {}
         current = dict(stored)
         opened: list[QueuedAlert] = []
-        receipts = [self._apply(delivery, current, opened) for delivery in deliveries]
+        receipts = [apply(delivery, current, opened, self.gap_s) for delivery in deliveries]
         changed = [episode for key, episode in current.items() if stored.get(key) is not episode]
         episodes.save(connection, changed, opened)
         return receipts
-
-    def _apply(
-        self, delivery: Delivery, current: dict[str, Episode], opened: list[QueuedAlert]
-    ) -> Receipt:
-        """Update `current` episodes, by key, and add the alerts that opened some to `opened`."""
-        accepted = duplicates = resolved = 0
-        for alert in delivery.alerts:
-            episode = current.get(alert.key)
-            starts_at = alert.starts_at
-            if starts_at is None:
-                # Without a startsAt, the alert counts as a repeat of its open episode.
-                starts_at = delivery.at if episode is None else episode.starts_at
-            new = episode is None or episode.closed(starts_at, delivery.at, self.gap_s)
-            if not alert.firing:
-                resolved += 1
-                # A resolved copy older than the newest firing copy comes late, from another
-                # Alertmanager.
-                if episode and (alert.ends_at is None or alert.ends_at >= episode.starts_at):
-                    current[alert.key] = replace(episode, resolved_at=delivery.at)
-            elif episode is not None and not new:
-                duplicates += 1
-                current[alert.key] = replace(
-                    episode,
-                    starts_at=max(episode.starts_at, starts_at),
-                    last_seen_at=delivery.at,
-                    repeats=episode.repeats + 1,
-                    resolved_at=None,
-                )
-            else:
-                accepted += 1
-                queued = QueuedAlert(id=str(ULID()), received_at=delivery.at, alert=alert)
-                opened.append(queued)
-                current[alert.key] = Episode(
-                    key=alert.key,
-                    run_id=queued.id,
-                    starts_at=queued.starts_at,
-                    last_seen_at=delivery.at,
-                )
-        return Receipt(accepted=accepted, duplicates=duplicates, resolved=resolved)
 
     def queued(self, limit: int = 1000) -> Sequence[QueuedAlert]:
         """Alerts without a run yet, the most severe first, then the oldest."""
