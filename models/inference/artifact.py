@@ -24,6 +24,8 @@ SHIPPED = Path(__file__).parents[1] / "shipped"
 MANIFEST = "manifest.json"
 CARD = "card.json"
 MOST_BYTES = 32 * 1024 * 1024
+# Writes a file in one move: a service may read it at any time.
+Write = Callable[[Path, bytes], None]
 
 
 class ModelError(ValueError):
@@ -129,7 +131,7 @@ def to_bytes(parameters: Parameters) -> bytes:
     return out.getvalue()
 
 
-def save(folder: Path, version: str, parameters: Parameters) -> Entry:
+def save(folder: Path, version: str, parameters: Parameters, write: Write) -> Entry:
     """Write the model, and make it the manifest's active version; other versions stay."""
     data = to_bytes(parameters)
     entry = Entry(
@@ -140,7 +142,7 @@ def save(folder: Path, version: str, parameters: Parameters) -> Entry:
         features=features_hash(),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / entry.file).write_bytes(data)
+    write(folder / entry.file, data)
     path = folder / MANIFEST
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"models": {}}
     content["models"][version] = {
@@ -150,7 +152,7 @@ def save(folder: Path, version: str, parameters: Parameters) -> Entry:
         "features": entry.features,
     }
     content |= {"active": version, "shadow": content.get("shadow")}
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
     return entry
 
 

@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from models.features.vector import NAMES
-from models.inference.artifact import CARD, Entry, save, to_bytes
+from models.inference.artifact import CARD, Entry, Write, save, to_bytes
 from models.inference.parameters import Parameters
 from models.inference.scorers import Scores
 from models.training.boosting import fit
@@ -99,11 +99,13 @@ def train(data: TrainingData, options: TrainingOptions, progress: Progress) -> T
     )
 
 
-def write_model(model: TrainedModel, folder: Path, version: str | None = None) -> Entry:
+def write_model(
+    model: TrainedModel, folder: Path, write: Write, version: str | None = None
+) -> Entry:
     """Write model, manifest and card; by default the version is a hash of the model's bytes."""
     data = to_bytes(model.parameters)
     version = version or f"model-{hashlib.sha256(data).hexdigest()[:12]}"
-    entry = save(folder, version, model.parameters)
+    entry = save(folder, version, model.parameters, write)
     card: dict[str, Any] = {
         "version": version,
         "sha256": entry.sha256,
@@ -122,8 +124,7 @@ def write_model(model: TrainedModel, folder: Path, version: str | None = None) -
         "figures": [summary.as_dict() for summary in model.figures],
         "rehearsal": [summary.as_dict() for summary in model.rehearsal],
     }
-    path = folder / CARD
-    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write(folder / CARD, (json.dumps(card, indent=2) + "\n").encode())
     return entry
 
 

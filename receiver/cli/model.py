@@ -11,6 +11,7 @@ from typing import TypedDict, Unpack
 
 import click
 
+from actions.atomic_file import write_atomically
 from models.inference import artifact
 from models.inference.artifact import ModelError
 from models.training import evaluation, pipeline
@@ -74,7 +75,7 @@ def train(**options: Unpack[_TrainOptions]) -> None:
             rehearse=options["rehearse"],
         )
         model = pipeline.train(training_set, training_options, _progress)
-        entry = pipeline.write_model(model, out)
+        entry = pipeline.write_model(model, out, write_atomically)
     for summary in (*model.figures, *model.rehearsal):
         echo(evaluation.format_table(summary) + "\n")
     echo(f"{out / entry.file}: {entry.version}")

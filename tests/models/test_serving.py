@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actions.atomic_file import write_atomically
 from models.features.evidence import Evidence, Series
 from models.features.vector import NAMES, features
 from models.features.window import window
@@ -351,3 +353,24 @@ def test_evaluate_prints_figures_and_writes_a_line_an_alert(tmp_path: Path) -> N
     missing = CliRunner().invoke(evaluate, [str(tmp_path / "none")])
     assert missing.exit_code == 2
     assert missing.stderr.startswith("smartcloudops: ")
+
+
+def test_a_training_that_stops_half_way_leaves_the_active_model(
+    tmp_path: Path, model: artifact.Model
+) -> None:
+    """Each file is handed to the writer, which replaces it in one move."""
+    shutil.copytree(artifact.SHIPPED, tmp_path / "models")
+    folder, written = tmp_path / "models", list[str]()
+
+    def write(path: Path, data: bytes) -> None:
+        written.append(path.name)
+        if path.name == artifact.MANIFEST:
+            raise OSError("the disk is full")
+        write_atomically(path, data)
+
+    with pytest.raises(OSError, match="full"):
+        artifact.save(folder, "next", model.parameters, write)
+    assert written == ["next.npz", artifact.MANIFEST]
+    assert artifact.load_folder(folder).version == model.version
+    artifact.save(folder, "next", model.parameters, write_atomically)
+    assert artifact.load_folder(folder).version == "next"
