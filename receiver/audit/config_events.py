@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from actions.atomic_file import file_stamp
 from actions.audit import log as chain
 from actions.audit.log import Event
 from actions.tables import audit
@@ -47,7 +48,7 @@ class ConfigRecorder:
 
     def start(self) -> None:
         """Record the configuration, and its differences from the last start."""
-        self._file_state = _file_state(self.settings)
+        self._file_state = file_stamp(self.settings.tokens_file)
         configuration = self._read()
         started = Event(actor=_ACTOR, event=_STARTED, detail=configuration)
         self._record(configuration, started)
@@ -60,7 +61,7 @@ class ConfigRecorder:
 
     def run_once(self) -> None:
         """Record changed tokens, if the token file changed."""
-        state = _file_state(self.settings)
+        state = file_stamp(self.settings.tokens_file)
         if state != self._file_state and self._record({"tokens": _tokens(self.settings)}):
             self._file_state = state
 
@@ -103,14 +104,6 @@ def _tokens(settings: Settings) -> dict[str, str] | None:
         return {token.name: str(token.role) for token in tokens.list_tokens(settings.tokens_file)}
     except TokensError:
         return None
-
-
-def _file_state(settings: Settings) -> tuple[int, int, int] | None:
-    try:
-        status = settings.tokens_file.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def _last_recorded(connection: Connection) -> Mapping[str, Any] | None:

@@ -9,10 +9,12 @@ from typing import Self
 
 from sqlalchemy.engine import make_url
 
+from actions.atomic_file import locked
 from receiver.db.database import Database
 
 # Arbitrary, but different from the lock numbers in `receiver.db.engines`.
 _EXPORT = 728_003
+_BUSY = "another export is running: try again when it has ended"
 
 
 class AlreadyRunningError(Exception):
@@ -28,12 +30,11 @@ def export_lock(database: Database) -> Iterator[None]:
     """Hold the database's lock on audit exports. Raises AlreadyExportingError."""
     path = database.engine.url.database
     if database.engine.dialect.name == "sqlite" and path:
-        descriptor = os.open(f"{path}.export", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock(descriptor)
-            yield
-        finally:
-            os.close(descriptor)
+            with locked(Path(f"{path}.export"), wait=False):
+                yield
+        except BlockingIOError:
+            raise AlreadyExportingError(_BUSY) from None
         return
     # The session holds the lock outside a transaction, because PostgreSQL ends idle transactions.
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -41,20 +42,11 @@ def export_lock(database: Database) -> Iterator[None]:
             f"SELECT pg_try_advisory_lock({_EXPORT})"
         ).scalar_one()
         if not acquired:
-            raise AlreadyExportingError("another export is running: try again when it has ended")
+            raise AlreadyExportingError(_BUSY)
         try:
             yield
         finally:
             connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_EXPORT})")
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise AlreadyExportingError(
-            "another export is running: try again when it has ended"
-        ) from None
 
 
 class ProcessLock:

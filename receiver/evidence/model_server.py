@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from actions.atomic_file import file_stamp
 from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
 from models.features.evidence import Evidence
@@ -60,7 +61,7 @@ class ModelServer:
         self._lock = threading.Lock()
         self._shadowing = ThreadPoolExecutor(1, "shadow")
         self._shadow_slots = threading.BoundedSemaphore(_SHADOW_BACKLOG)
-        self._manifest_stamp: tuple[int, int] | None = None
+        self._manifest_stamp: tuple[int, int, int] | None = None
         self._checked_at = clock()
         self._loaded: LoadedModels | None = None
 
@@ -132,13 +133,13 @@ class ModelServer:
             return
         try:
             self._checked_at = self._clock()
-            if self._manifest_stamp is None or self._manifest_stamp != self._file_stamp():
+            if self._manifest_stamp is None or self._manifest_stamp != file_stamp(self._manifest):
                 self._loaded = self._load()
         finally:
             self._lock.release()
 
     def _load(self) -> LoadedModels:
-        self._manifest_stamp = self._file_stamp()
+        self._manifest_stamp = file_stamp(self._manifest)
         try:
             manifest = self._read_manifest()
             active = artifact.load_version(manifest, manifest.active, self._fetch)
@@ -189,13 +190,6 @@ class ModelServer:
 
     def _shipped_manifest(self) -> Path:
         return Path(self._location) / artifact.MANIFEST
-
-    def _file_stamp(self) -> tuple[int, int] | None:
-        try:
-            stat = self._manifest.stat() if self._manifest else None
-        except OSError:
-            return None
-        return (stat.st_mtime_ns, stat.st_ino) if stat else None
 
 
 def _is_s3(location: str) -> bool:

@@ -3,18 +3,13 @@
 A token is 256 random bits, so one round of SHA-256 protects it as well as a slow hash would.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import secrets
-import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -28,7 +23,7 @@ from pydantic import (
     ValidationError,
 )
 
-from actions.atomic_file import write_atomically
+from actions.atomic_file import file_stamp, locked, write_atomically
 
 _log = structlog.get_logger()
 # Seconds for which a revoked token may still be accepted.
@@ -103,7 +98,7 @@ class Tokens:
     ) -> None:
         self._entries, self._path, self._clock, self._monotonic = entries, path, clock, monotonic
         # The file's state at the last successful, and at the last failed, read.
-        self._read_state = self._failed_state = _state(path)
+        self._read_state = self._failed_state = file_stamp(path)
         self._checked_at = monotonic()
         self._unreadable_since: float | None = None
 
@@ -140,7 +135,7 @@ class Tokens:
     def refresh(self) -> Self:
         """Read the file now if it has changed, without waiting for the next check."""
         self._checked_at = self._monotonic()
-        state = _state(self._path)
+        state = file_stamp(self._path)
         if self._path is None or (state == self._read_state and not self.unreadable):
             return self
         try:
@@ -192,7 +187,7 @@ def create(
 
     `expires_at` in epoch seconds. Raises TokensError, also where the name is taken.
     """
-    with _locked(path):
+    with locked(path):
         entries = list(_read(path)) if path.exists() else []
         if any(entry.name == name for entry in entries):
             raise TokensError(f"{path}: a token named {name} exists already")
@@ -214,7 +209,7 @@ def create(
 
 def revoke(path: Path, name: str) -> None:
     """Remove a token from the file. Raises TokensError, also for an unknown name."""
-    with _locked(path):
+    with locked(path):
         entries = _read(path)
         kept = [entry for entry in entries if entry.name != name]
         if len(kept) == len(entries):
@@ -237,48 +232,12 @@ def _read(path: Path) -> Sequence[Token]:
 
 
 def _write(path: Path, entries: Sequence[Token]) -> None:
-    """Replace the file atomically, with its old owner and mode; a symbolic link stays one.
-
-    Raises TokensError where the owner cannot be kept.
-    """
     rows = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
     data = (json.dumps(rows, indent=2) + "\n").encode()
-    write_atomically(path, data, mode=0o600, prepare=partial(_keep_rights, path))
-
-
-def _keep_rights(path: Path, descriptor: int) -> None:
     try:
-        old = path.stat()
-    except FileNotFoundError:
-        return
-    own = os.fstat(descriptor)
-    if (own.st_uid, own.st_gid) != (old.st_uid, old.st_gid):
-        try:
-            os.fchown(descriptor, old.st_uid, old.st_gid)
-        except PermissionError:
-            raise TokensError(
-                f"{path}: nothing was changed, because its owner {old.st_uid}:{old.st_gid} cannot "
-                "be kept; run this as root or as the owner"
-            ) from None
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Serialise changes, because two at once would lose the first."""
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _state(path: Path | None) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat() if path else None
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size) if status else None
+        write_atomically(path, data, mode=0o600, keep_rights=True)
+    except PermissionError as error:
+        raise TokensError(str(error)) from None
 
 
 def _digest(secret: str) -> str:
