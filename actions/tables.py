@@ -62,6 +62,8 @@ switch = Table(
     Column("paused", Boolean, nullable=False),
     # An admin's pause that stops rollbacks and escalations as well.
     Column("everything", Boolean, nullable=False, server_default=false()),
+    # The service paused itself because its records cannot be trusted; only an admin resumes.
+    Column("distrusted", Boolean, nullable=False, server_default=false()),
     Column("comment", Text, nullable=False),
     Column("changed_by", String(200), nullable=False),
     Column("changed_at", Double, nullable=False),

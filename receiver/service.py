@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from receiver.audit.config_events import ConfigRecorder
+from receiver.audit.continuity import Continuity
 from receiver.audit.head_signer import HeadSigner
 from receiver.audit.metrics import HeadMetrics, ReconcileMetrics
 from receiver.controls.promotion import Promoter
@@ -98,12 +99,19 @@ class Service:
     workers: Pool
     queries: Pool
     clock: Callable[[], float] = time.time
+    continuity: Continuity = field(init=False)
     _probes: Probes = field(default_factory=Probes, init=False)
     _lock: ProcessLock = field(init=False)
     _acting: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._lock = ProcessLock(self.settings.database_url)
+        self.continuity = Continuity(
+            settings=self.settings,
+            database=self.database,
+            clients=self.head_signer.clients,
+            clock=self.clock,
+        )
 
     @property
     def registry(self) -> CollectorRegistry:
@@ -121,12 +129,13 @@ class Service:
 
     def start(self) -> None:
         """Take alerts, and act on them while this replica leads."""
+        self.continuity.note_last_record()
         self.config_recorder.start()
         self.inbox.start()
         self.queue.connect()
         # The model is loaded before the first alert needs it.
         _ = self.model_server.loaded
-        self.leadership.start(self._lead, self._stand_down)
+        self.continuity.start(lambda: self.leadership.start(self._lead, self._stand_down))
         settings = self.settings
         if settings.profile is Profile.PRODUCTION and settings.audit_key_file is None:
             _log.warning("audit_unsigned", missing_setting="SMARTCLOUDOPS_AUDIT_KEY_FILE")
@@ -145,6 +154,7 @@ class Service:
     def stop(self) -> None:
         """Take no more alerts and finish running work; queued work stays on disk."""
         acted = self._acting
+        self.continuity.stop()
         self.leadership.stop()
         self.config_recorder.stop()
         if acted:
@@ -164,11 +174,12 @@ class Service:
         """The readiness checks by name, each "ok" or the failure."""
         inbox, dispatcher = "the inbox writer is not running", "the dispatcher is not running"
         if self.inbox.alive:
-            inbox = self._probes.probe(self.inbox.database)
+            inbox = self._probes.probe(self.inbox.database.ping)
         if self.dispatcher.alive or not self._acting:
             dispatcher = "ok"
         return {
-            "database": self._probes.probe(self.database),
+            "database": self._probes.probe(self.database.ping),
+            "records": self._probes.probe(self.continuity.why_distrusted),
             "inbox": inbox,
             "dispatcher": dispatcher,
         }

@@ -107,6 +107,24 @@ class BucketArchive:
         return ArchiveError(f"s3://{self.bucket}/{key}: {_code(error)}")
 
 
+@dataclass(frozen=True)
+class ArchivePart:
+    """The objects whose names begin with `prefix`, by the rest of their names."""
+
+    whole: Archive
+    prefix: str
+
+    def put(self, name: str, data: bytes, now: float) -> None:
+        self.whole.put(self.prefix + name, data, now)
+
+    def get(self, name: str) -> bytes:
+        return self.whole.get(self.prefix + name)
+
+    def list_names(self, prefix: str) -> Sequence[str]:
+        names = self.whole.list_names(self.prefix + prefix)
+        return [name.removeprefix(self.prefix) for name in names]
+
+
 def _code(error: Exception) -> str:
     answer = getattr(error, "response", {})
     return answer.get("Error", {}).get("Code") or type(error).__name__

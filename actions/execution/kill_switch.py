@@ -4,7 +4,7 @@ A rollback and an escalation limit the damage of earlier steps: only an admin's 
 stops them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select, update
 
@@ -14,8 +14,11 @@ from actions.tables import switch
 
 @dataclass(frozen=True, kw_only=True)
 class Switch:
+    """`distrusted`: the service paused itself, as its records cannot be trusted."""
+
     paused: bool
     everything: bool = False
+    distrusted: bool = False
     comment: str
     changed_by: str
     changed_at: float
@@ -23,16 +26,8 @@ class Switch:
 
 def read_switch(connection: Connection) -> Switch | None:
     """The state of the switch; None is unknown, and counts as paused."""
-    row = connection.execute(select(switch)).one_or_none()
-    if row is None:
-        return None
-    return Switch(
-        paused=row.paused,
-        everything=row.everything,
-        comment=row.comment,
-        changed_by=row.changed_by,
-        changed_at=row.changed_at,
-    )
+    row = connection.execute(select(switch)).mappings().one_or_none()
+    return None if row is None else Switch(**{key: row[key] for key in row if key != "id"})
 
 
 def read_paused(connection: Connection, *, lock: bool = False) -> bool | None:
@@ -45,37 +40,72 @@ def read_paused(connection: Connection, *, lock: bool = False) -> bool | None:
 
 
 def stops_everything(connection: Connection) -> bool:
-    """Whether an admin has stopped rollbacks and escalations, too."""
-    query = select(switch.c.paused, switch.c.everything)
-    row = connection.execute(query).one_or_none()
-    return row is not None and row.paused and row.everything
+    """Whether rollbacks and escalations are stopped, too."""
+    state = read_switch(connection)
+    return state is not None and state.paused and state.everything
+
+
+def why_distrusted(connection: Connection) -> str | None:
+    """Why the records cannot be trusted, or None."""
+    state = read_switch(connection)
+    return state.comment if state is not None and state.distrusted else None
 
 
 def set_paused(
     connection: Connection, *, paused: bool, by: str, comment: str, now: float
 ) -> Switch:
-    """Pause or resume, with its audit record. Only resuming ends a pause of everything."""
-    everything = paused and stops_everything(connection)
-    return _store(
-        connection,
-        Switch(
-            paused=paused, everything=everything, comment=comment, changed_by=by, changed_at=now
-        ),
+    """Pause or resume, with its audit record.
+
+    Only resuming ends a pause of everything, or a pause for distrust, which keeps its comment.
+    """
+    return _change(
+        connection, Switch(paused=paused, comment=comment, changed_by=by, changed_at=now)
     )
 
 
 def pause_everything(connection: Connection, *, by: str, comment: str, now: float) -> Switch:
     """Pause, and stop rollbacks and escalations, too, with its audit record."""
-    return _store(
+    return _change(
         connection,
         Switch(paused=True, everything=True, comment=comment, changed_by=by, changed_at=now),
     )
 
 
-def _store(connection: Connection, state: Switch) -> Switch:
+def _change(connection: Connection, state: Switch) -> Switch:
+    before, comment = read_switch(connection), state.comment
+    if state.paused and before is not None and before.paused:
+        state = replace(
+            state,
+            everything=state.everything or before.everything,
+            distrusted=before.distrusted,
+            comment=before.comment if before.distrusted else comment,
+        )
+    return _store(connection, state, comment)
+
+
+def distrust(
+    connection: Connection, why: str, now: float, *, everything: bool, **detail: object
+) -> None:
+    """Pause until an admin resumes. The first reason stays; `detail` goes into the audit."""
+    before = read_switch(connection)
+    if before is not None and before.distrusted:
+        return
+    state = Switch(
+        paused=True,
+        everything=everything or stops_everything(connection),
+        distrusted=True,
+        comment=why,
+        changed_by="smartcloudops",
+        changed_at=now,
+    )
+    _store(connection, state, why, **detail)
+
+
+def _store(connection: Connection, state: Switch, comment: str, **more: object) -> Switch:
     connection.execute(update(switch).values(vars(state)))
-    detail = {"comment": state.comment} | ({"everything": True} if state.everything else {})
+    set_by_name = {name: True for name in ("everything", "distrusted") if getattr(state, name)}
     event = "paused" if state.paused else "resumed"
+    detail = {"comment": comment, **set_by_name, **more}
     log.append(
         connection, state.changed_at, log.Event(actor=state.changed_by, event=event, detail=detail)
     )

@@ -31,7 +31,8 @@ def require_not_paused(*, paused: bool | None) -> Refusal | None:
 
     ## paused
 
-    A person paused the service. This shows who did it, when and why:
+    A person paused the service, or the service paused itself because of [distrusted
+    records](audit.md#distrusted-records). This shows who did it, when and why:
 
     ```console
     $ curl -H "$H" "$S/api/v1/audit?limit=1000" | jq 'first(.items[] | select(.event == "paused"))'
@@ -46,7 +47,7 @@ def require_not_paused(*, paused: bool | None) -> Refusal | None:
     """
     if paused is None:
         return Refusal(Reason.STATE_UNKNOWN, "the kill switch cannot be read")
-    return Refusal(Reason.PAUSED, "a person paused the service") if paused else None
+    return Refusal(Reason.PAUSED, "the service is paused") if paused else None
 
 
 def require_not_held(claim: Claim | None, run_id: str) -> Refusal | None:

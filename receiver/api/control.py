@@ -3,13 +3,17 @@
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field
 
 from actions.audit import log
+from actions.audit.archive import ArchiveError
+from actions.audit.signed_heads import KeyFileError
 from actions.execution import circuit_breakers, claims, kill_switch
 from actions.execution.kill_switch import Switch
 from receiver.api.arming import ArmingView
+from receiver.api.audit import HEADS_UNREADABLE
 from receiver.api.comment import Comment
 from receiver.api.fields import INSTANCE, Id, Page, Time
 from receiver.api.params import Cursor, Limit, TargetPath, Why
@@ -23,6 +27,7 @@ from receiver.http.tokens import Role, Token
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode
 
+_log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])
 
 
@@ -35,6 +40,7 @@ class Pause(Comment):
 class SwitchView(BaseModel):
     paused: bool
     everything: bool = Field(description="rollbacks and escalations are stopped, too")
+    distrusted: bool = Field(description="the records cannot be trusted; only an admin resumes")
     comment: str = Field(examples=["deploying"])
     changed_by: str = Field(examples=["alice"])
     changed_at: Time
@@ -90,23 +96,35 @@ def pause(request: Request, body: Pause) -> dict[str, Any]:
     Steps already taken are still verified and, if needed, rolled back; people are still notified.
     An admin's pause of `everything` also stops rollbacks and escalations, until a person resumes.
     """
-    token: Token = request.state.token
-    if not body.everything:
-        return _set_paused(request, body, paused=True)
-    if not token.role.may(Role.ADMIN):
-        raise HTTPException(HTTPStatus.FORBIDDEN, "a pause of everything needs the role admin")
-    parts = parts_of(request)
+    if body.everything:
+        _require_admin(request, "a pause of everything needs the role admin")
+    parts, by = parts_of(request), caller(request)
+    now, comment = parts.clock(), body.comment
     with parts.database.write() as connection:
-        state = kill_switch.pause_everything(
-            connection, by=token.name, comment=body.comment, now=parts.clock()
-        )
+        if body.everything:
+            state = kill_switch.pause_everything(connection, by=by, comment=comment, now=now)
+        else:
+            state = kill_switch.set_paused(connection, paused=True, by=by, comment=comment, now=now)
     return _switch_view(state)
 
 
 @router.post("/resume", openapi_extra=require_role(Role.OPERATOR), responses=_SWITCH)
 def resume(request: Request, body: Comment) -> dict[str, Any]:
-    """Resume: alerts that still fire are decided again."""
-    return _set_paused(request, body, paused=False)
+    """Resume: alerts that still fire are decided again.
+
+    Where the service paused itself because its records cannot be trusted (`distrusted`), this
+    accepts them as they are, and needs the role admin.
+    """
+    parts = parts_of(request)
+    with parts.database.read() as connection:
+        why = kill_switch.why_distrusted(connection)
+    if why is not None:
+        _require_admin(request, f"only the role admin accepts these records: {why}")
+    try:
+        return _switch_view(parts.continuity.resume(by=caller(request), comment=body.comment))
+    except (ArchiveError, KeyFileError) as error:
+        _log.error("records_not_accepted", why=str(error))
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, HEADS_UNREADABLE) from None
 
 
 @router.get("/cooldowns", openapi_extra=require_role(Role.VIEWER), responses=_COOLDOWNS)
@@ -171,23 +189,17 @@ def list_playbooks(
     return {"items": items, "next_cursor": items[-1]["name"] if more else None}
 
 
-def _set_paused(request: Request, body: Comment, *, paused: bool) -> dict[str, Any]:
-    parts = parts_of(request)
-    with parts.database.write() as connection:
-        state = kill_switch.set_paused(
-            connection,
-            paused=paused,
-            by=caller(request),
-            comment=body.comment,
-            now=parts.clock(),
-        )
-    return _switch_view(state)
+def _require_admin(request: Request, detail: str) -> None:
+    token: Token = request.state.token
+    if not token.role.may(Role.ADMIN):
+        raise HTTPException(HTTPStatus.FORBIDDEN, detail)
 
 
 def _switch_view(state: Switch) -> dict[str, Any]:
     return {
         "paused": state.paused,
         "everything": state.everything,
+        "distrusted": state.distrusted,
         "comment": state.comment,
         "changed_by": state.changed_by,
         "changed_at": rfc3339(state.changed_at),

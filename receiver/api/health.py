@@ -21,7 +21,7 @@ class Alive(BaseModel):
 
 class Ready(BaseModel):
     ready: bool
-    checks: dict[str, str] = Field(examples=[{"database": "ok", "inbox": "ok", "dispatcher": "ok"}])
+    checks: dict[str, str] = Field(examples=[{"database": "ok", "inbox": "ok", "records": "ok"}])
 
 
 _URI_TOO_LONG = documented(HTTPStatus.REQUEST_URI_TOO_LONG)

@@ -6,6 +6,7 @@ from typing import Protocol
 from fastapi import Request
 from prometheus_client import CollectorRegistry
 
+from receiver.audit.continuity import Continuity
 from receiver.audit.head_signer import HeadSigner
 from receiver.controls.promotion import Promoter
 from receiver.db.database import Database
@@ -31,6 +32,7 @@ class Parts(Protocol):
     manual_runs: ManualRuns
     promoter: Promoter
     head_signer: HeadSigner
+    continuity: Continuity
 
     @property
     def clock(self) -> Callable[[], float]: ...

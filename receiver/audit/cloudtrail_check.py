@@ -1,14 +1,18 @@
 """Reconciles the ledger with CloudTrail at an interval; findings go to metrics and the log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from actions.assurance import cloudtrail, reconcile
-from actions.assurance.reconcile import FindingKind
+from actions.assurance.reconcile import Finding, FindingKind
 from actions.aws.client_set import Aws
-from actions.execution import ledger
+from actions.execution import kill_switch, ledger
+from actions.tables import audit
+from receiver.audit.continuity import ACCEPTED
 from receiver.audit.metrics import ReconcileMetrics
 from receiver.db.database import Database
 from receiver.runtime.periodic import Periodic
@@ -66,3 +70,24 @@ class CloudTrailCheck:
                 finding=finding.what,
                 run=finding.run_id,
             )
+        try:
+            distrust_findings(self.database, result.findings, now)
+        except SQLAlchemyError as error:
+            _log.error("distrust_not_recorded", error=type(error).__name__)
+
+
+def distrust_findings(database: Database, findings: Sequence[Finding], now: float) -> None:
+    """Pause the service for findings that no admin has accepted. Raises SQLAlchemyError."""
+    if not findings:
+        return
+    query = select(func.max(audit.c.at)).where(audit.c.event == ACCEPTED)
+    with database.write() as connection:
+        accepted_at = connection.execute(query).scalar_one_or_none() or 0.0
+        new = [finding for finding in findings if finding.at > accepted_at]
+        if new:
+            kind = str(new[0].kind).replace("_", " ")
+            run = f" of run {new[0].run_id}" if new[0].run_id else ""
+            why = (
+                f"{len(new)} differences between ledger and CloudTrail: {kind}, {new[0].what}{run}"
+            )
+            kill_switch.distrust(connection, why, now, everything=False)

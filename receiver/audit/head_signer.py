@@ -7,10 +7,11 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions.audit import log, signed_heads
+from actions.audit import acceptance, log, signed_heads
 from actions.audit.archive import Archive, ArchiveError, archive_at
 from actions.audit.chain import Checkpoint, Verification
 from actions.aws.client_set import Aws
+from actions.execution import kill_switch
 from receiver.audit.metrics import HeadMetrics
 from receiver.db.database import Database
 from receiver.runtime.periodic import Periodic
@@ -31,7 +32,8 @@ class HeadSigner:
     metrics: HeadMetrics
     clock: Callable[[], float]
     _periodic: Periodic = field(init=False)
-    _signed: Checkpoint | None = field(default=None, init=False)
+    # The last head that this process signed, and the part of the archive that has it.
+    _signed: tuple[Archive, Checkpoint] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._periodic = Periodic("head_signer", _INTERVAL_S, self.run_once, at_once=True)
@@ -60,14 +62,20 @@ class HeadSigner:
         try:
             key = signed_heads.load_private_key(key_file)
             folder = open_archive(self.settings, self.clients)
-            last_signed = self._signed or signed_heads.read_newest_head(folder, (key.public_key(),))
+            if self._signed is not None and self._signed[0] == folder:
+                last_signed: Checkpoint | None = self._signed[1]
+            else:
+                last_signed = signed_heads.read_newest_head(folder, (key.public_key(),))
             with self.database.read() as connection:
                 link = log.last_checkpoint(connection, last_signed)
             if link is None:
-                self._failed("the chain does not contain the last signed head")
+                why = "the chain does not contain the last signed head"
+                self._failed(why)
+                with self.database.write() as connection:
+                    kill_switch.distrust(connection, why, self.clock(), everything=True)
             elif link.seq > (last_signed.seq if last_signed else 0):
                 signed_heads.sign(folder, key, link, self.clock())
-                self._signed = link
+                self._signed = folder, link
                 self.metrics.anchored.set(link.seq)
         except (ArchiveError, signed_heads.KeyFileError) as error:
             self._failed(str(error))
@@ -85,8 +93,18 @@ class HeadSigner:
         _log.error("audit_head_signing_failed", reason=reason)
 
 
-def open_archive(settings: Settings, clients: Callable[[], Aws]) -> Archive:
-    """The archive of signed heads and of exports."""
+def open_archive(
+    settings: Settings, clients: Callable[[], Aws], keys: Collection[Ed25519PublicKey] = ()
+) -> Archive:
+    """The archive of signed heads and of exports, since the last acceptance.
+
+    Raises ArchiveError, also where none of the `keys`, if any, signed the acceptance.
+    """
+    return acceptance.current_part(whole_archive(settings, clients), keys)
+
+
+def whole_archive(settings: Settings, clients: Callable[[], Aws]) -> Archive:
+    """The archive with the parts of chains that an admin did not accept."""
     return archive_at(settings.audit_archive, clients, lock_days=settings.audit_lock_days)
 
 
@@ -104,4 +122,4 @@ def signed_hashes(
 ) -> Mapping[int, str]:
     """Signed hashes by record number; none without a key. Raises ArchiveError and KeyFileError."""
     keys = keys or public_keys(settings)
-    return signed_heads.read_heads(open_archive(settings, clients), keys) if keys else {}
+    return signed_heads.read_heads(open_archive(settings, clients, keys), keys) if keys else {}

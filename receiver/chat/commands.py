@@ -177,6 +177,9 @@ class ChatCommands:
 
     def _switch(self, request: ChatRequest, text: str, *, paused: bool) -> Reply:
         with self.parts.database.write() as connection:
+            why = kill_switch.why_distrusted(connection)
+            if why is not None and not paused:
+                raise _RefusedError(f"An admin must accept the records by the API: {plain(why)}")
             kill_switch.set_paused(
                 connection,
                 paused=paused,

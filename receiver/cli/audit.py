@@ -4,29 +4,31 @@ import getpass
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy.exc import SQLAlchemyError
 
-from actions.assurance import cloudtrail, reconcile
-from actions.assurance.reconcile import Finding, Reconciliation
 from actions.audit import export, log, prune, signed_heads
+from actions.audit.acceptance import current_part
 from actions.audit.archive import Archive, archive_at
 from actions.audit.chain import Verification
 from actions.aws import clients
-from actions.execution import ledger
+from actions.execution import kill_switch
 from receiver import settings
 from receiver.audit import head_signer
+from receiver.audit.cloudtrail_check import distrust_findings
+from receiver.audit.continuity import Continuity
 from receiver.cli.durations import Duration
 from receiver.cli.error_translation import translate_errors
 from receiver.cli.errors import BadInputError, FailedError, FindingsError
 from receiver.cli.output import echo
+from receiver.cli.reconciliation import finding_line, reconcile_ledger, reconciliation_json
 from receiver.db.database import database
 from receiver.db.process_lock import export_lock
-from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Settings
 
 _ARCHIVE = click.option(
@@ -63,6 +65,8 @@ def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
         result = _verify_copies(copies, keys) if copies else _verify_database(loaded, keys)
     if not result.ok:
         failure = f"record {result.first_bad} fails verification: {result.fault}"
+        if not copies:
+            _distrust(loaded, f"audit record {result.first_bad} is {result.fault}")
         raise FailedError(f"{failure}; {result.records} records were read")
     if keys and result.anchored is None and result.records:
         raise FailedError(f"{result.records} records, and no signed head covers any of them")
@@ -70,6 +74,27 @@ def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
         "no signed head was checked" if result.anchored is None else f"signed to {result.anchored}"
     )
     echo(f"{result.records} records, the chain is intact, {signed}")
+
+
+@audit_group.command("accept")
+@click.option("--comment", required=True, help="Why the records are right, for the audit.")
+def audit_accept(comment: str) -> None:
+    """Trust the records as they are, and resume a service that paused itself for them."""
+    with translate_errors():
+        loaded = settings.load()
+        continuity = Continuity(
+            settings=loaded,
+            database=database(loaded.database_url),
+            clients=clients.connect,
+            clock=time.time,
+        )
+        with continuity.database.read() as connection:
+            why = kill_switch.why_distrusted(connection)
+        if why is None:
+            echo("nothing to accept: the service did not pause itself")
+            return
+        continuity.resume(by=getpass.getuser(), comment=comment)
+    echo(f"accepted, and resumed: {why}")
 
 
 @audit_group.command("export")
@@ -145,6 +170,8 @@ def audit_reconcile(
     with translate_errors():
         loaded, now = settings.load(), time.time()
         result = reconcile_ledger(loaded, files, roles, since=now - since, now=now)
+        if not files:
+            distrust_findings(database(loaded.database_url), result.findings, now)
     if as_json:
         echo(json.dumps(reconciliation_json(result), indent=2))
     else:
@@ -152,41 +179,13 @@ def audit_reconcile(
         counts = f"{result.calls} calls, {result.entries} entries, {len(result.findings)} findings"
         echo(counts + late)
     if result.findings:
-        raise FindingsError(() if as_json else map(_finding_line, result.findings))
+        raise FindingsError(() if as_json else map(finding_line, result.findings))
 
 
-def reconcile_ledger(
-    loaded: Settings, files: Sequence[Path], roles: Sequence[str], *, since: float, now: float
-) -> Reconciliation:
-    """Compare the ledger with CloudTrail. Raises TrailError, and errors of AWS and the database."""
-    if files:
-        calls = [call for file in files for call in cloudtrail.read_file(file)]
-    else:
-        calls = list(cloudtrail.look_up_calls(clients.connect(), since, now))
-    with database(loaded.database_url).read() as connection:
-        entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
-    late = not files or any(call.late for call in calls)
-    # A file has no calls that were sent after it was written.
-    until = min(now, max((file.stat().st_mtime for file in files), default=now))
-    own_calls = reconcile.select_own(calls, roles)
-    return reconcile.reconcile(entries, own_calls, since=since, until=until, late=late)
-
-
-def reconciliation_json(result: Reconciliation) -> dict[str, Any]:
-    findings = [
-        {**vars(finding), "kind": str(finding.kind), "at": rfc3339(finding.at)}
-        | {"names": list(finding.names)}
-        for finding in result.findings
-    ]
-    return {"ok": not findings, **vars(result), "findings": findings}
-
-
-def _finding_line(finding: Finding) -> str:
-    run = f" of run {finding.run_id}" if finding.run_id else ""
-    caller = f" by {finding.who}" if finding.who else ""
-    kind = str(finding.kind).replace("_", " ")
-    names = ", ".join(finding.names)
-    return f"{rfc3339(finding.at)} {kind}: {finding.what}{run}{caller}: {names}"
+def _distrust(loaded: Settings, why: str) -> None:
+    """Pause the service, if this user may write to its database."""
+    with suppress(SQLAlchemyError), database(loaded.database_url).write() as connection:
+        kill_switch.distrust(connection, why, time.time(), everything=True)
 
 
 def _verify_database(loaded: Settings, keys: Collection[Ed25519PublicKey]) -> Verification:
@@ -204,7 +203,7 @@ def _verify_copies(copies: Sequence[str], keys: Collection[Ed25519PublicKey]) ->
             continue
         if not copy.startswith("s3://") and not Path(copy).is_dir():
             raise BadInputError(f"{copy}: there is no such file or folder")
-        source = archive_at(copy, clients.connect)
+        source = current_part(archive_at(copy, clients.connect), keys)
         parts.append(partial(export.read_lines, source))
         if keys:
             heads |= signed_heads.read_heads(source, keys)
@@ -223,6 +222,7 @@ def _lines(file: Path) -> Iterator[bytes]:
 
 
 def _archive(loaded: Settings, where: str | None) -> Archive:
-    return archive_at(
+    archive = archive_at(
         where or loaded.audit_archive, clients.connect, lock_days=loaded.audit_lock_days
     )
+    return current_part(archive)

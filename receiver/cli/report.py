@@ -13,11 +13,11 @@ from actions.audit import log
 from actions.aws import clients
 from receiver import settings
 from receiver.audit import head_signer
-from receiver.cli.audit import reconcile_ledger, reconciliation_json
 from receiver.cli.coverage import coverage_of
 from receiver.cli.durations import Duration
 from receiver.cli.error_translation import translate_errors
 from receiver.cli.output import echo
+from receiver.cli.reconciliation import reconcile_ledger, reconciliation_json
 from receiver.db.database import database
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.reports.figures import availability

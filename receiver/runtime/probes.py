@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from receiver.db.database import Database, describe_error
+from receiver.db.database import describe_error
 from receiver.runtime.pools import Pool
 
 _THREADS, _TIMEOUT_S = 4, 2.0
@@ -16,17 +16,16 @@ class Probes:
     def __init__(self) -> None:
         self._pool = Pool(_THREADS, "probe")
 
-    def probe(self, database: Database) -> str:
-        """Returns `ok`, or a short text about the failure."""
+    def probe(self, check: Callable[[], str | None]) -> str:
+        """Returns `ok`, or a short text about the failure: what the check returns or raises."""
         try:
-            self._pool.submit(database.ping).result(_TIMEOUT_S)
+            return self._pool.submit(check).result(_TIMEOUT_S) or "ok"
         except SQLAlchemyError as error:
             return describe_error(error)
         except TimeoutError:
             return f"no answer within {_TIMEOUT_S:.0f} s"
         except RuntimeError:
             return "the service is stopping"
-        return "ok"
 
     def within(self, call: Callable[[], None]) -> bool:
         """Whether the call returned within the timeout."""

@@ -30,11 +30,11 @@ from tests.conftest import Clock
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
     file = tmp_path / "key.pem"
-    _write_key(file)
+    write_key(file)
     return file
 
 
-def _write_key(file: Path) -> None:
+def write_key(file: Path) -> None:
     key = Ed25519PrivateKey.generate()
     file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
@@ -144,7 +144,7 @@ def test_a_new_key_signs_the_chain_from_then_on(
     fill(state, 1)
     _signer(state, clock, key, tmp_path / "archive").run_once()
     fill(state, 1)
-    _write_key(key)
+    write_key(key)
     signer = _signer(state, clock, key, tmp_path / "archive")
     signer.run_once()
     assert _value(signer.metrics.anchored) == 2

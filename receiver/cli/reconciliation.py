@@ -1,0 +1,47 @@
+"""The comparison of the ledger with CloudTrail, for `audit reconcile` and `report`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from actions.assurance import cloudtrail, reconcile
+from actions.assurance.reconcile import Finding, Reconciliation
+from actions.aws import clients
+from actions.execution import ledger
+from receiver.db.database import database
+from receiver.runtime.rfc3339 import rfc3339
+from receiver.settings import Settings
+
+
+def reconcile_ledger(
+    loaded: Settings, files: Sequence[Path], roles: Sequence[str], *, since: float, now: float
+) -> Reconciliation:
+    """Compare the ledger with CloudTrail. Raises TrailError, and errors of AWS and the database."""
+    if files:
+        calls = [call for file in files for call in cloudtrail.read_file(file)]
+    else:
+        calls = list(cloudtrail.look_up_calls(clients.connect(), since, now))
+    with database(loaded.database_url).read() as connection:
+        entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
+    late = not files or any(call.late for call in calls)
+    # A file has no calls that were sent after it was written.
+    until = min(now, max((file.stat().st_mtime for file in files), default=now))
+    own_calls = reconcile.select_own(calls, roles)
+    return reconcile.reconcile(entries, own_calls, since=since, until=until, late=late)
+
+
+def reconciliation_json(result: Reconciliation) -> dict[str, Any]:
+    findings = [
+        {**vars(finding), "kind": str(finding.kind), "at": rfc3339(finding.at)}
+        | {"names": list(finding.names)}
+        for finding in result.findings
+    ]
+    return {"ok": not findings, **vars(result), "findings": findings}
+
+
+def finding_line(finding: Finding) -> str:
+    run = f" of run {finding.run_id}" if finding.run_id else ""
+    caller = f" by {finding.who}" if finding.who else ""
+    kind = str(finding.kind).replace("_", " ")
+    names = ", ".join(finding.names)
+    return f"{rfc3339(finding.at)} {kind}: {finding.what}{run}{caller}: {names}"
