@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from actions.aws.client_set import Aws
-from actions.aws.inventory import REFRESH_ENDED, Group, NotActionableError
+from actions.aws.inventory import Group, NotActionableError
 
 if TYPE_CHECKING:
     from types_boto3_cloudtrail.type_defs import EventTypeDef, LookupEventsRequestTypeDef
@@ -20,16 +20,6 @@ _OWN_CALL = re.compile(r"\bsmartcloudops-run/")
 _RECENT_S = 900.0
 # Pages of 50 events that a decision reads: CloudTrail answers twice a second.
 _PAGES_MAX = 4
-
-
-def active_refreshes(aws: Aws, group: str) -> Sequence[str]:
-    """A sentence for each unfinished instance refresh. Raises botocore's errors."""
-    answer = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=10)
-    return [
-        f"an instance refresh of {group} is {refresh.get('Status')}"
-        for refresh in answer.get("InstanceRefreshes", [])
-        if refresh.get("Status") not in REFRESH_ENDED
-    ]
 
 
 def ongoing_changes(target: str, group: Group) -> Sequence[str]:

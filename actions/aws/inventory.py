@@ -30,10 +30,6 @@ QUARANTINE_TAG = "smartcloudops:quarantined"
 GROUP_TAG = "aws:autoscaling:groupName"
 # The value "true" marks a group as a critical service.
 CRITICAL_TAG = "smartcloudops:critical"
-# States of an instance refresh that has ended; every other one is active.
-REFRESH_ENDED = frozenset(
-    {"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"}
-)
 
 
 class NotActionableError(Exception):
@@ -128,7 +124,7 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
         raise NotActionableError(
             f"{instance_id!r} is not an instance id: expected i- and hex digits"
         )
-    instances = _described(aws, {"Name": "instance-id", "Values": [instance_id]})
+    instances = _described(aws, "instance-id", instance_id)
     if len(instances) != 1:
         raise NotActionableError(f"instance {instance_id} does not exist")
     return instances[0]
@@ -136,11 +132,7 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
 
 def find_by_private_address(aws: Aws, address: str) -> Instance | None:
     """The one live instance with this private IPv4 address; None where none or several have it."""
-    instances = _described(
-        aws,
-        {"Name": "private-ip-address", "Values": [address]},
-        {"Name": "instance-state-name", "Values": _LIVE},
-    )
+    instances = _described(aws, "private-ip-address", address, _LIVE)
     return instances[0] if len(instances) == 1 else None
 
 
@@ -168,20 +160,12 @@ def read_group_instances(aws: Aws, name: str) -> Sequence[Instance]:
     """The live instances of a group, with their tags. botocore's errors pass through."""
     if not GROUP_NAME.fullmatch(name):
         raise NotActionableError(f"{name!r} is not a name of an Auto Scaling group")
-    return _described(
-        aws,
-        {"Name": f"tag:{GROUP_TAG}", "Values": [name]},
-        {"Name": "instance-state-name", "Values": _LIVE},
-    )
+    return _described(aws, f"tag:{GROUP_TAG}", name, _LIVE)
 
 
 def read_standalone(aws: Aws) -> Sequence[Instance]:
     """The opted-in live instances outside Auto Scaling groups. botocore's errors pass through."""
-    instances = _described(
-        aws,
-        {"Name": f"tag:{OPT_IN_TAG}", "Values": ["true"]},
-        {"Name": "instance-state-name", "Values": _LIVE},
-    )
+    instances = _described(aws, f"tag:{OPT_IN_TAG}", "true", _LIVE)
     return [instance for instance in instances if instance.group is None]
 
 
@@ -241,9 +225,12 @@ def _member(answer: "MemberTypeDef") -> Member:
     )
 
 
-def _described(aws: Aws, *filters: "FilterTypeDef") -> list[Instance]:
+def _described(aws: Aws, name: str, value: str, states: Sequence[str] = ()) -> list[Instance]:
     instances: list[Instance] = []
-    query: DescribeInstancesRequestTypeDef = {"Filters": filters}
+    query: DescribeInstancesRequestTypeDef = {"Filters": [{"Name": name, "Values": [value]}]}
+    if states:
+        in_state: FilterTypeDef = {"Name": "instance-state-name", "Values": states}
+        query["Filters"] = [*query["Filters"], in_state]
     while True:
         answer = aws.ec2.describe_instances(**query)
         instances += [

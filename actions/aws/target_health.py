@@ -13,7 +13,7 @@ def read_target_states(aws: Aws, arn: str) -> Mapping[str, str]:
     answer = aws.elbv2.describe_target_health(TargetGroupArn=arn)
     return {
         target.get("Target", {}).get("Id", ""): target.get("TargetHealth", {}).get("State", "")
-        for target in answer.get("TargetHealthDescriptions", [])
+        for target in answer["TargetHealthDescriptions"]
     }
 
 

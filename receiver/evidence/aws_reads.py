@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import structlog
 
-from actions.aws import context, errors, inventory, target_health
+from actions.aws import context, errors, inventory, refreshes, target_health
 from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
 from actions.aws.inventory import Group, Instance, NotActionableError
@@ -57,7 +57,7 @@ class AwsReads:
         return self._read(lambda: target_health.read_target_health(self.aws, arn), guess=guess)
 
     def refreshes(self, group: str, *, guess: bool = False) -> Sequence[str] | None:
-        return self._read(lambda: context.active_refreshes(self.aws, group), guess=guess)
+        return self._read(lambda: refreshes.active_refreshes(self.aws, group), guess=guess)
 
     def recent_events(self, name: str, now: float) -> Sequence[str] | None:
         """Changes by others, cached: CloudTrail answers slowly, and twice a second at most."""
@@ -72,7 +72,8 @@ class AwsReads:
     def _read(self, read: Callable[[], _T], *, guess: bool = False) -> _T | None:
         try:
             return read()
-        except NotActionableError:
+        except (NotActionableError, KeyError):
+            # KeyError: AWS left out a part of its answer.
             return None
         except AWS_ERRORS as error:
             _log.warning("aws_read_failed", error=errors.classify(error)[0])

@@ -284,3 +284,23 @@ def test_a_group_without_one_of_its_attributes_is_unknown(
         reader = AwsReader(aws=replace(clients, autoscaling=partial), pool=pool, trail=True)
         state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert (state.asg, state.scopes, state.changes) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("client", "method", "unknown"),
+    [
+        ("autoscaling", "describe_instance_refreshes", {"changes"}),
+        ("elbv2", "describe_target_health", {"scopes"}),
+        ("cloudtrail", "lookup_events", {"changes"}),
+    ],
+)
+def test_an_answer_without_its_list_is_unknown(
+    aws: FrozenAws, clock: Clock, client: str, method: str, unknown: set[str]
+) -> None:
+    clients = aws.clients()
+    empty: Any = SimpleNamespace(**vars(getattr(clients, client)) | {method: lambda **_: {}})
+    changed: dict[str, Any] = {client: empty}
+    with ThreadPoolExecutor(8) as pool:
+        reader = AwsReader(aws=replace(clients, **changed), pool=pool, trail=True)
+        state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
+    assert {name for name, value in vars(state).items() if value is None} == unknown

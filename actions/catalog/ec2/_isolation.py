@@ -73,10 +73,10 @@ def check_isolates(call: Call) -> None:
     if len(matches) != 1:
         raise NotActionableError(f"security group {wanted} does not exist")
     group = matches[0]
-    if group.get("IpPermissions"):
+    if group.get("IpPermissions") != []:
         raise NotActionableError(f"security group {wanted} has inbound rules: remove them")
     # AWS creates each security group with a rule that allows all outbound traffic.
-    if group.get("IpPermissionsEgress"):
+    if group.get("IpPermissionsEgress") != []:
         raise NotActionableError(f"security group {wanted} has outbound rules: remove them")
     # Checked before any change: AWS refuses another VPC only after the instance was tagged.
     if any(interface.get("VpcId") != group.get("VpcId") for interface in _interfaces(call)):

@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar
 from pydantic import StringConstraints
 
 from actions.aws.client_set import Aws
-from actions.aws.inventory import REFRESH_ENDED, NotActionableError, read_group
+from actions.aws.inventory import NotActionableError, read_group
+from actions.aws.refreshes import ENDED
 from actions.base import (
     Action,
     Call,
@@ -23,7 +24,7 @@ from actions.base import (
 )
 
 UNFINISHED = frozenset({"Pending", "InProgress", "Baking"})
-_PROGRESS = dict.fromkeys(REFRESH_ENDED, Progress.FAILED) | {"Successful": Progress.DONE}
+_PROGRESS = dict.fromkeys(ENDED, Progress.FAILED) | {"Successful": Progress.DONE}
 
 
 def read_statuses(aws: Aws, name: str) -> Mapping[str, str]:
@@ -31,14 +32,14 @@ def read_statuses(aws: Aws, name: str) -> Mapping[str, str]:
     answer = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=name)
     return {
         refresh.get("InstanceRefreshId", ""): refresh.get("Status", "")
-        for refresh in answer.get("InstanceRefreshes", [])
+        for refresh in answer["InstanceRefreshes"]
     }
 
 
 def find_active(aws: Aws, name: str) -> str | None:
     """The id of the unfinished refresh, or None: a group has at most one."""
     statuses = read_statuses(aws, name)
-    return next((id_ for id_, status in statuses.items() if status not in REFRESH_ENDED), None)
+    return next((id_ for id_, status in statuses.items() if status not in ENDED), None)
 
 
 def progress_of(status: str | None) -> Progress:

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from actions.aws.inventory import REFRESH_ENDED, NotActionableError, read_group
+from actions.aws.inventory import NotActionableError, read_group
+from actions.aws.refreshes import ENDED
 from actions.base import (
     Action,
     Call,
@@ -57,7 +58,7 @@ class StartInstanceRefresh(Action):
     def observe(self, call: Call) -> Observation:
         group = read_group(call.aws, call.target)
         statuses = read_statuses(call.aws, group.name)
-        if set(statuses.values()) - REFRESH_ENDED:
+        if set(statuses.values()) - ENDED:
             raise NotActionableError(
                 f"{group.name} has an unfinished instance refresh: wait for it, or cancel it"
             )

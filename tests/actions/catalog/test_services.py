@@ -385,7 +385,8 @@ def test_a_rule_that_is_another_is_not_changed(stubbed: Stubbed) -> None:
 
 
 def _security_group(stubbed: Stubbed, **more: Any) -> None:
-    group = {"GroupId": _ISOLATING, "VpcId": VPC, **more}
+    rules: dict[str, Any] = {"IpPermissions": [], "IpPermissionsEgress": []}
+    group = {"GroupId": _ISOLATING, "VpcId": VPC, **rules, **more}
     expected = {"Filters": [{"Name": "group-id", "Values": [_ISOLATING]}]}
     stubbed.answer("ec2", "describe_security_groups", {"SecurityGroups": [group]}, expected)
 
@@ -396,6 +397,9 @@ def test_a_group_that_would_not_isolate_is_refused(action: Action, stubbed: Stub
     params = {"security_group": _ISOLATING}
     stubbed.answer("ec2", "describe_security_groups", {"SecurityGroups": []})
     assert "does not exist" in _refused(action, stubbed, **params)
+    without_rules = {"GroupId": _ISOLATING, "VpcId": VPC}
+    stubbed.answer("ec2", "describe_security_groups", {"SecurityGroups": [without_rules]})
+    assert "has inbound rules" in _refused(action, stubbed, **params)
     _security_group(stubbed, IpPermissions=[{"IpProtocol": "-1"}])
     assert "has inbound rules" in _refused(action, stubbed, **params)
     _security_group(stubbed)
