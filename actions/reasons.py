@@ -1,6 +1,6 @@
 """Why an alert is not acted on: one vocabulary for the guards and for the claim.
 
-This module is generated from the docstrings of what refuses (`make reference`).
+This module is generated from the docstrings of guards and rules (`make reference`).
 """
 
 from enum import StrEnum

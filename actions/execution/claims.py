@@ -1,4 +1,4 @@
-"""The right to act on a target, held by one run at a time, with the cooldown that follows."""
+"""The exclusive right of a run to act on a target, and the cooldown of the target."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

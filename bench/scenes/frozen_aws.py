@@ -1,4 +1,4 @@
-"""An AWS as plain data, groups and hosts, behind clients with boto3's methods.
+"""The groups and hosts of an AWS as plain data, behind clients with boto3's methods.
 
 It serves decisions on thousands of snapshots, for which an emulator over HTTP is too slow. It has
 the reads of a decision and a few writes. A test can make each call fail before or after its effect.

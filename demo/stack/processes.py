@@ -36,7 +36,7 @@ class ProcessError(Exception):
 
 @dataclass(kw_only=True)
 class Child:
-    """A process with its output in `log`; `wanted` until this program stops it."""
+    """A process with its output in `log`; `wanted` is true until this program stops the process."""
 
     name: str
     command: Sequence[str | Path]

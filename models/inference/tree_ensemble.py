@@ -167,6 +167,6 @@ def _side_by_side(
 
 
 def _rounded_down(values: Floats) -> NDArray[np.float32]:
-    """float32 x <= t holds for exactly those x where x <= t rounded down."""
+    """The largest float32 up to t; for a float32 x, `x <= t` is the same as `x <=` this value."""
     near = values.astype(np.float32)
     return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near)

@@ -43,7 +43,7 @@ _THREAD_FROM = 64 * 1024
 # Longer than the database's own timeouts, so that the sender gets their errors.
 _STORE_TIMEOUT_S = 12.0
 _COUNTS = b'{"accepted": %d, "duplicates": %d, "resolved": %d, "rejected": %d}'
-# Without headers for browsers, which would cost time and help no sender.
+# Security headers are left out: they would cost time, and only browsers use them.
 _JSON = (b"content-type", b"application/json")
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 

@@ -23,7 +23,7 @@ from receiver.workflow.verification import Verification
 
 @dataclass(kw_only=True)
 class Workflow:
-    """The parts; `wake` wakes the dispatcher, `verify_interval_s` is the verifications' pause."""
+    """The parts; `wake` wakes the dispatcher."""
 
     database: Database
     inbox: Inbox

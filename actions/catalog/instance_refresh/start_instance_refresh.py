@@ -78,7 +78,7 @@ class StartInstanceRefresh(Action):
         return {"refresh_id": answer.get("InstanceRefreshId", "")}
 
     def read_back(self, call: Call) -> CallResult:
-        """Takes the only refresh that `observe` did not list as this step's own."""
+        """A refresh that `observe` did not list is this step's, if it is the only such refresh."""
         statuses = read_statuses(call.aws, call.target)
         new = [id_ for id_ in statuses if id_ not in call.before["refreshes"]]
         if len(new) == 1:
