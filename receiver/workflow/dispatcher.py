@@ -5,9 +5,8 @@ A decision changes nothing, so it is simply made again after a crash.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -118,30 +117,21 @@ class Dispatcher:
     def alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    @contextmanager
-    def _inserted(self) -> Iterator[Sequence[str]]:
-        """Move the most severe alerts from the inbox to new runs.
-
-        An alert that stays there after a crash has the id of its run, so it gets no second run.
-        """
-        queued = self.inbox.queued(_INBOX_BATCH)
-        run_ids = [alert.id for alert in queued]
-        if run_ids:
-            with self.database.write() as connection:
-                intake.insert_from_inbox(connection, queued, self.clock())
-        yield run_ids
-        if run_ids:
-            self.inbox.remove(run_ids)
-
     def _loop(self) -> None:
         while not self._stopping:
             self._wake.wait(_IDLE_S)
             self._wake.clear()
             try:
                 self.inbox.yield_to_deliveries()
-                with self._inserted() as run_ids:
-                    self.dispatch()
-                if len(run_ids) == _INBOX_BATCH:
+                queued = self.inbox.queued(_INBOX_BATCH)
+                if queued:
+                    with self.database.write() as connection:
+                        intake.insert_from_inbox(connection, queued, self.clock())
+                self.dispatch()
+                # An alert that a crash leaves there has the id of its run: it gets no second one.
+                if queued:
+                    self.inbox.remove([alert.id for alert in queued])
+                if len(queued) == _INBOX_BATCH:
                     self.wake()
                 if time.monotonic() >= self._recover_at:
                     self._recover_at = time.monotonic() + _RECOVER_EVERY_S

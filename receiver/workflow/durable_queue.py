@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
-from typing import Protocol
 from uuid import uuid4
 
 import structlog
@@ -68,22 +67,6 @@ class Phase:
     def parse(cls, text: str) -> "Phase":
         run_id, kind, number, attempt = text.split(":")
         return cls(run_id=run_id, kind=PhaseKind(kind), number=int(number), attempt=int(attempt))
-
-
-class PhaseQueue(Protocol):
-    """A queue of phases."""
-
-    def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
-        """Store a phase that runs after the caller's commit and the delay.
-
-        A phase whose id is known is ignored.
-        """
-
-    def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
-        """Store a phase; the caller calls the returned function after its commit to run it at once.
-
-        Only the leader may call `begin`.
-        """
 
 
 @dataclass
@@ -184,14 +167,19 @@ class DurableQueue:
         return self._client
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
+        """Store a phase that runs after the caller's commit and the delay.
+
+        A phase whose id is known is ignored.
+        """
         options = _options(phase)
         if delay_s > 0:
             options["delay_seconds"] = delay_s
         self._connected().enqueue_in_transaction(connection, options, phase.id)
 
     def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
-        """As DBOS's `start_workflow`, but in the caller's transaction, which DBOS does not offer.
+        """Store a phase; the caller calls the returned function after its commit to run it at once.
 
+        As DBOS's `start_workflow`, but in the caller's transaction, which DBOS does not offer.
         The row names this process as the one that runs the phase, so that no worker dequeues it. If
         the process crashes before it calls the returned function, DBOS recovers the phase as it
         recovers any interrupted one.

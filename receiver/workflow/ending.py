@@ -53,10 +53,10 @@ class EndingRunner:
             )
             if not ending.escalate:
                 return ending, None
-            result = self.escalation.escalate(run, steps)
+            retry_after_s, unreached = self.escalation.escalate(run, steps)
         except BlockedError:
             return ending, _BLOCKED_RETRY_S
-        return replace(ending, unreached=result.abandoned), result.retry_after_s
+        return replace(ending, unreached=unreached), retry_after_s
 
     def without_rollback(self, run: Run, problem: str) -> tuple[Ending, float | None]:
         """The ending after a rollback that failed in every attempt: people are still called."""

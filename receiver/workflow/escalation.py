@@ -28,21 +28,16 @@ _BACK_OFF_S = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
 _REACHED = frozenset({Outcome.CHANGED, Outcome.NOOP})
 
 
-@dataclass(frozen=True, kw_only=True)
-class EscalationResult:
-    """The seconds until the next attempt, or None, and the steps that reached nobody."""
-
-    retry_after_s: float | None
-    abandoned: Sequence[str]
-
-
 @dataclass(frozen=True)
 class Escalation:
     step_runner: StepRunner
 
-    def escalate(self, run: Run, recorded: Mapping[int, Intent]) -> EscalationResult:
+    def escalate(
+        self, run: Run, recorded: Mapping[int, Intent]
+    ) -> tuple[float | None, Sequence[str]]:
         """Attempt each step that has reached nobody; `recorded` are the steps in the ledger.
 
+        Returns the seconds until the next attempt, or None, and the steps that reached nobody.
         Raises BlockedError.
         """
         retry_after_s, abandoned = None, []
@@ -62,7 +57,7 @@ class Escalation:
                 retry_after_s = min(retry_after_s or _BACK_OFF_S[attempt], _BACK_OFF_S[attempt])
             else:
                 abandoned.append(stored.action)
-        return EscalationResult(retry_after_s=retry_after_s, abandoned=abandoned)
+        return retry_after_s, abandoned
 
     def _attempt(self, run: Run, number: int, stored: PlannedAction, attempt: int) -> bool:
         """Make one attempt. Returns whether it reached people."""

@@ -10,7 +10,7 @@ from receiver.webhook.inbox import Inbox
 from receiver.workflow.approvals import Approvals
 from receiver.workflow.close_run import RunCloser
 from receiver.workflow.commands import RunCommands
-from receiver.workflow.durable_queue import PhaseQueue
+from receiver.workflow.durable_queue import DurableQueue
 from receiver.workflow.ending import EndingRunner
 from receiver.workflow.escalation import Escalation
 from receiver.workflow.lifecycle import Lifecycle
@@ -27,7 +27,7 @@ class Workflow:
 
     database: Database
     inbox: Inbox
-    queue: PhaseQueue
+    queue: DurableQueue
     executor: Executor
     prometheus: Prometheus
     run_metrics: RunMetrics
@@ -44,10 +44,7 @@ class Workflow:
     def __post_init__(self) -> None:
         step_runner = StepRunner(executor=self.executor, metrics=self.step_metrics)
         self.closer = RunCloser(
-            database=self.database,
-            inbox=self.inbox,
-            metrics=self.run_metrics,
-            clock=self.clock,
+            database=self.database, inbox=self.inbox, metrics=self.run_metrics, clock=self.clock
         )
         self.lifecycle = Lifecycle(
             database=self.database,

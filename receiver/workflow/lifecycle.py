@@ -32,7 +32,7 @@ from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import transitions
 from receiver.runs.model import Ending, GuardResult, Run, State
 from receiver.workflow.close_run import RunCloser
-from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
+from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 from receiver.workflow.ending import EndingRunner
 from receiver.workflow.steps import StepRunner, plan_of, retry_in_s, step_of
 from receiver.workflow.verification import Health, Verification
@@ -51,7 +51,7 @@ class Lifecycle:
 
     database: Database
     lead: Callable[[], AbstractContextManager[Connection]]
-    queue: PhaseQueue
+    queue: DurableQueue
     closer: RunCloser
     step_runner: StepRunner
     verification: Verification

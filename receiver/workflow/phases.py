@@ -11,7 +11,7 @@ from structlog.contextvars import bound_contextvars
 from receiver.db.database import Database
 from receiver.runs import store, transitions
 from receiver.runs.model import Run
-from receiver.workflow.durable_queue import Phase, PhaseKind, PhaseQueue
+from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 from receiver.workflow.lifecycle import Lifecycle
 from receiver.workflow.steps import RunStoppedError
 
@@ -29,7 +29,7 @@ class PhaseRunner:
 
     database: Database
     lifecycle: Lifecycle
-    queue: PhaseQueue
+    queue: DurableQueue
     clock: Callable[[], float]
     _locks: Sequence[threading.Lock] = field(
         default_factory=lambda: [threading.Lock() for _ in range(256)], init=False

@@ -4,6 +4,7 @@ Real records, decisions, guards, claims, phases and endings; only Prometheus, AW
 engine and the clock are stood in for, at the edge.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import parse_alert
 from receiver.workflow.decision_writer import DecisionWriter
 from receiver.workflow.dispatcher import Dispatcher
-from receiver.workflow.durable_queue import Phase
+from receiver.workflow.durable_queue import DurableQueue, Phase
 from receiver.workflow.factory import Workflow
 from receiver.workflow.metrics import RunMetrics, StepMetrics
 from receiver.workflow.preflight import Preflight
@@ -72,10 +73,13 @@ class AtOnce(futures.Executor):
 
 
 @dataclass
-class Held:
-    """The durable engine's place: phases wait until they are due, also over a crash."""
+class Held(DurableQueue):
+    """A durable queue without DBOS: phases wait until they are due, also over a crash."""
 
-    clock: Callable[[], float]
+    url: str = ""
+    workers: int = 0
+    handle: Callable[[Phase], None] = lambda _: None
+    clock: Callable[[], float] = time.time
     waiting: dict[str, tuple[float, Phase]] = field(default_factory=dict)
 
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
@@ -118,7 +122,7 @@ class Whole:
 
     def __post_init__(self) -> None:
         self.aws = FrozenAws(self.clock)
-        self.queue = Held(self.clock)
+        self.queue = Held(clock=self.clock)
         (self.folder / "playbooks").mkdir(exist_ok=True)
         (self.folder / "playbooks" / "one.yaml").write_text(self.playbook)
         self.state: Database = database(f"sqlite:///{self.folder}/state.db")
