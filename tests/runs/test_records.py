@@ -15,7 +15,6 @@ from receiver.controls.records import ALL
 from receiver.db.database import Database
 from receiver.runs import intake, store, transitions
 from receiver.runs.model import Ending, Run, State, StoredPlan
-from receiver.runs.store import RunFilter
 from receiver.webhook import payload
 from receiver.webhook.episodes import QueuedAlert
 from tests.decision.test_decide import PLAYBOOKS
@@ -81,16 +80,18 @@ def test_a_damaged_record_is_no_plan(state: Database, run: Run) -> None:
         _read(state, run.id)
 
 
+# By the index that finds the runs.
 _SEARCHES: dict[str, Callable[[Connection], Any]] = {
-    "figures": lambda connection: figures(connection, PLAYBOOKS[0], ALL, _NOW),
-    "feedback": lambda connection: store.with_human_verdict(connection, limit=10),
-    "playbook": lambda connection: store.list_runs(connection, RunFilter(playbook="p")),
-    "storm": lambda connection: store.alerting_instances(connection, "web-asg", _NOW),
+    "ix_runs_playbook": lambda connection: figures(connection, PLAYBOOKS[0], ALL, None),
+    "ix_runs_feedback": lambda connection: store.with_human_verdict(connection, limit=10),
+    "ix_runs_group_name_received_at": lambda connection: store.alerting_instances(
+        connection, "web-asg", _NOW
+    ),
 }
 
 
-@pytest.mark.parametrize("name", _SEARCHES)
-def test_a_search_for_runs_uses_an_index(state: Database, name: str) -> None:
+@pytest.mark.parametrize("index", _SEARCHES)
+def test_a_search_for_runs_uses_an_index(state: Database, index: str) -> None:
     """No search reads all runs."""
     sent: list[tuple[str, Any]] = []
 
@@ -99,14 +100,11 @@ def test_a_search_for_runs_uses_an_index(state: Database, name: str) -> None:
 
     event.listen(state.engine, "before_cursor_execute", note)
     with state.read() as connection:
-        _SEARCHES[name](connection)
+        _SEARCHES[index](connection)
         event.remove(state.engine, "before_cursor_execute", note)
-        searches = [item for item in sent if "FROM runs" in item[0]]
-        assert searches
-        for statement, parameters in searches:
-            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            plan = [row.detail for row in rows]
-            assert not [line for line in plan if re.fullmatch(r"SCAN runs", line)], plan
+        (search,) = [item for item in sent if "FROM runs" in item[0]]
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {search[0]}", search[1])
+        assert any(index in row.detail for row in rows)
 
 
 def test_no_search_looks_into_json() -> None:
