@@ -31,6 +31,7 @@ _KEYS = {
     "gates",
     "plan",
     "approval",
+    "approvals",
     "asked",
     "mark",
     "caused_by",
