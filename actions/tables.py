@@ -60,7 +60,7 @@ switch = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("paused", Boolean, nullable=False),
-    # An admin's pause that stops rollbacks and escalations as well.
+    # Whether an admin's pause also stops rollbacks and escalations.
     Column("everything", Boolean, nullable=False, server_default=false()),
     # The service paused itself because its records cannot be trusted; only an admin resumes.
     Column("distrusted", Boolean, nullable=False, server_default=false()),

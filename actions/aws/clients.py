@@ -10,7 +10,7 @@ from actions.aws.client_set import Aws, add_run_to_user_agent
 
 
 def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float = 10) -> Aws:
-    """Clients from the environment, as every boto3 program takes it (AWS_ENDPOINT_URL included)."""
+    """Clients by boto3's environment variables, such as AWS_ENDPOINT_URL."""
     session = boto3.Session()
     shared = Config(
         connect_timeout=connect_timeout,

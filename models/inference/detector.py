@@ -43,7 +43,7 @@ def judge(model: Model | None, evidence: Evidence, roles: Collection[str] = ()) 
 
 
 def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()) -> Examined:
-    """As `judge`, and return the features as well."""
+    """Judge as `judge` does, and return the features, too."""
     if model is None:
         return Examined(_undecided(NO_MODEL, "There is no model, so the re-check cannot decide."))
     group = None if evidence.relative else robust_detector.judge(evidence, roles)

@@ -77,7 +77,7 @@ class AwsReader(AwsReads):
         """The target by `instance_id`, else by private address, else the group itself.
 
         Only a well-formed id or name counts; an empty one means no target, never every target. With
-        `ask`, AWS is read for what the labels lack.
+        `ask`, AWS is read if the labels alone do not identify the target.
         """
         asg_label = labels.get("asg", "")
         group = asg_label if inventory.GROUP_NAME.fullmatch(asg_label) else None

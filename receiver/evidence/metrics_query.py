@@ -38,7 +38,7 @@ class PastMetrics:
     recent: Mapping[str, Series]
 
     def serves(self, at: float, roles: Collection[str]) -> bool:
-        """Whether it equals what a query now would return."""
+        """Whether a query now would return the same past."""
         young = 0 <= at - self.at <= _PREFETCH_LASTS_S
         return young and self.has_history(at, roles)
 

@@ -1,4 +1,4 @@
-"""Roles: the role that a route requires is checked before the body is read."""
+"""Checks the role that a route requires, before the body is read."""
 
 import base64
 import binascii

@@ -73,7 +73,7 @@ class Retention:
             for kind in RecordKind:
                 self._remove(kind, self.clock())
         except Exception:
-            # The thread must go on to try again.
+            # The thread must continue, to try again.
             self.metrics.failures.inc()
             _logger.exception("retention_failed")
 

@@ -1,8 +1,8 @@
 """Removes secrets from text before it goes to a log, a chat or a model.
 
 Known secrets are found by their value, others by the forms that secrets commonly have. A text that
-only looks like a secret is removed as well: a lost word costs less than a leaked key. RE2 takes
-time linear in the text, even for hostile text.
+only looks like a secret is removed, too, because a lost word costs less than a leaked key. RE2
+takes time linear in the text, even for hostile text.
 """
 
 from collections.abc import Callable, Collection

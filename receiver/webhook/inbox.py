@@ -70,7 +70,7 @@ class Inbox:
         """Store all queued deliveries, then end."""
         if self._thread is not None:
             with self._counting:
-                # The last item of the queue: the writer ends at it.
+                # The last item of the queue, at which the writer ends.
                 self._stopping = True
                 self._queue.put(None)
             self._thread.join()
@@ -133,7 +133,7 @@ class Inbox:
             try:
                 self._commit([item for item in items if item is not None])
             except Exception:
-                # The thread goes on, because without it no delivery would be stored.
+                # The thread continues, because without it no delivery would be stored.
                 _logger.exception("inbox_write_failed")
 
     def _commit(self, items: Sequence[Delivery | RunEnded]) -> None:
