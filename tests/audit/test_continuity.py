@@ -266,7 +266,10 @@ def test_a_service_on_restored_records_is_unready_until_an_admin_resumes(
     archive = FolderArchive(tmp_path / "archive")
     key = signed_heads.load_private_key(tmp_path / "key.pem")
     signed_heads.sign(archive, key, Checkpoint(700, "a" * 64), 0.0)
-    sent = {"audit_key_file": settings.audit_key_file, "audit_archive": settings.audit_archive}
+    sent: dict[str, Any] = {
+        "audit_key_file": settings.audit_key_file,
+        "audit_archive": settings.audit_archive,
+    }
     with live(tmp_path, **sent) as service:
         ready = service.call("GET", "/readyz")
         assert ready.status_code == HTTPStatus.SERVICE_UNAVAILABLE
