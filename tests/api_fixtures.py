@@ -1,6 +1,6 @@
 """The whole service over real HTTP in this process, so that a test sees what it does to AWS.
 
-AWS stands still, and Prometheus is a local server that gives every query the same answer.
+AWS is emulated in process, and Prometheus is a local server that gives every query the same answer.
 """
 
 import json
@@ -17,7 +17,10 @@ from typing import Any
 import httpx
 import uvicorn
 
-from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.world import Group
 from receiver.app import Api, app
 from receiver.chat.wiring import make_chat
 from receiver.http import tokens
@@ -67,7 +70,7 @@ class Live:
     folder: Path
     url: str
     system: Service
-    aws: FrozenAws
+    aws: Emulator
     application: Api
     prometheus: Answering
     tokens: Mapping[Role, str]
@@ -179,12 +182,8 @@ def live(
 
     With a `client`, which takes it to chats and models, the chat of the settings is on.
     """
-    aws = FrozenAws(time.time)
-    hosts = {
-        instance_id: FrozenHost(instance_id, f"us-east-1{zone}", time.time() - 86_400)
-        for instance_id, zone in zip(HOSTS, "abcabc", strict=True)
-    }
-    aws.groups[GROUP] = FrozenGroup(GROUP, hosts, 2, 12, len(hosts))
+    aws = Emulator(Core(time.time))
+    aws.world.add_group(Group(GROUP, 2, 12, len(HOSTS)), HOSTS, time.time() - 86_400)
     (folder / "playbooks").mkdir()
     for name, step in _STEPS.items():
         text = PLAYBOOK.replace("NAME", name).replace("STEP", step)
@@ -200,7 +199,7 @@ def live(
             trusted_proxies="127.0.0.1",
             **{"mode": "auto", "verify_interval_s": 0.05, **changed},
         )
-        system = build(settings, load(settings.playbooks), aws=aws.clients(), channels=services)
+        system = build(settings, load(settings.playbooks), aws=clients(aws), channels=services)
         system.prepare()
         talking = make_chat(settings, system, client) if client else None
         application = app(system, tokens.load(file), talking)

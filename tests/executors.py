@@ -1,12 +1,15 @@
-"""An executor outside of a service: people forbid nothing, and no other process leads."""
+"""An executor outside of a service, where people forbid nothing and no other leads; a claim."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection
 
 from actions.aws.client_set import Aws
 from actions.execution.executor import Executor
+from actions.execution.records import ClaimRequest, Rates
 from actions.messaging import Messenger, NullMessenger
 
 
@@ -26,3 +29,18 @@ def executor(
         check=lambda: None,
         recent_scopes=lambda _target, _group, _bounds: None,
     )
+
+
+def claim_request(target: str, run_id: str, **more: Any) -> ClaimRequest:
+    """A claim on the target, with a short cooldown."""
+    request = ClaimRequest(
+        run_id=run_id,
+        step=0,
+        target=target,
+        group="",
+        playbook="high-cpu",
+        cooldown_s=1,
+        rates=Rates(),
+        counts=True,
+    )
+    return replace(request, **more)

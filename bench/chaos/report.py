@@ -138,7 +138,7 @@ def count_over_caps(
     groups = {instance["instance_id"]: instance["asg"] for instance in fleet}
     times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for call in calls:
-        target = call["parameters"]["InstanceId.1"]
+        target = call["parameters"]["InstanceIds"][0]
         for cap in (("target", target), ("group", groups[target]), ("playbook", "")):
             times[cap].append(call["time"])
     return sum(

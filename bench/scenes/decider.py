@@ -1,4 +1,4 @@
-"""Decides on scenes with the service's code, a real Prometheus, records and a frozen AWS."""
+"""Decides on scenes with the service's code, a real Prometheus, records and an emulated AWS."""
 
 import tempfile
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from pathlib import Path
 from ulid import ULID
 
 from bench.scenes.backfill import openmetrics
-from bench.scenes.frozen_aws import FrozenAws
 from bench.scenes.scene import Scene, Setting
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
 from demo.stack import tools
 from demo.stack.processes import Processes
 from models.inference.artifact import load_shipped
@@ -83,7 +85,10 @@ def _decide_all(
     scenes: Sequence[Scene], setting: Setting, url: str, folder: Path
 ) -> list[Sequence[DecidedAlert]]:
     now = setting.now
-    aws = FrozenAws(lambda: now, groups={scene.name: scene.aws for scene in scenes})
+    aws = Emulator(Core(lambda: now))
+    for scene in scenes:
+        aws.world.groups |= scene.aws.groups
+        aws.world.instances |= scene.aws.instances
     state = database(f"sqlite:///{folder}/state.db")
     state.migrate("state")
     episodes: dict[str, Episode] = {}
@@ -93,7 +98,7 @@ def _decide_all(
             playbooks=playbooks,
             snapshots=SnapshotReader(
                 database=state,
-                aws=AwsReader(aws=aws.clients(), pool=pool, trail=True),
+                aws=AwsReader(aws=clients(aws), pool=pool, trail=True),
                 alerting=AlertingReader(
                     playbooks=playbooks, prometheus=prometheus, resolved=lambda _: ()
                 ),

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from bench.scenes.frozen_aws import FrozenGroup, FrozenHost
 from bench.scenes.scene import DAY_S, HOSTS, Member, Scene, Setting
+from demo.aws.world import ZONES, Group, World
 from demo.fleet.workload import CAPACITY, Host, Moments, usual_requests
 
-_ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 _JOB_S = 3_000.0
 
 
@@ -39,7 +38,7 @@ def _blank(setting: Setting, kind: str, index: int, number: int) -> Scene:
             host=Host(
                 instance_id=instance_id,
                 group=name,
-                az=_ZONES[position % len(_ZONES)],
+                az=ZONES[position % len(ZONES)],
                 address=f"10.{index // 250}.{index % 250}.{position + 1}",
                 phase=chance.uniform(0, 6.28),
                 lean=chance.uniform(-1, 1),
@@ -48,17 +47,13 @@ def _blank(setting: Setting, kind: str, index: int, number: int) -> Scene:
         )
         for position, instance_id in enumerate(ids)
     ]
-    hosts = {
-        member.host.instance_id: FrozenHost(
-            member.host.instance_id, member.host.az, setting.now - 30 * DAY_S
-        )
-        for member in members
-    }
+    world = World()
+    world.add_group(Group(name, 3, 12, HOSTS), ids, setting.now - 30 * DAY_S)
     return Scene(
         kind=kind,
         name=name,
         members=members,
-        aws=FrozenGroup(name, hosts, 3, 12, HOSTS),
+        aws=world,
         alerts=(),
         began_s=chance.uniform(15, 45),
         level=(number + 1) / 10,
@@ -150,8 +145,8 @@ def _bad_version(setting: Setting, scene: Scene) -> None:
     sick = setting.chance.choice([2, 3])
     for position in range(sick):
         scene.members[position].forces["hang"] = _since(setting, 90)
-        scene.aws.hosts[_id(scene, position)].version = "2"
-    scene.aws.refreshes = ["InProgress"]
+        scene.group.members[_id(scene, position)].version = "2"
+    scene.group.refreshes = [{"Status": "InProgress"}]
     scene.deploying = True
     scene.alerts = [("ServiceDown", _id(scene, position)) for position in range(sick)]
     scene.expect = frozenset({("rollback_instance_refresh", scene.name)})
@@ -195,7 +190,7 @@ def _batch(setting: Setting, scene: Scene) -> None:
 def _deploy(setting: Setting, scene: Scene) -> None:
     position = setting.chance.randrange(HOSTS)
     scene.members[position].forces["runaway"] = _since(setting, setting.chance.uniform(40, 120))
-    scene.aws.refreshes = ["InProgress"]
+    scene.group.refreshes = [{"Status": "InProgress"}]
     scene.alerts = [("HighCPU", _id(scene, position))]
 
 
@@ -208,7 +203,7 @@ def _warm_up(setting: Setting, scene: Scene) -> None:
 def _cold_start(setting: Setting, scene: Scene) -> None:
     scene.members[0].history = False
     scene.members[0].forces["runaway"] = _since(setting, 60)
-    scene.aws.hosts[_id(scene)].launched_at = setting.now - setting.chance.uniform(60, 110)
+    scene.aws.instances[_id(scene)].launched_at = setting.now - setting.chance.uniform(60, 110)
     scene.alerts = [("HighCPU", _id(scene))]
 
 
@@ -234,7 +229,7 @@ def _skewed(setting: Setting, scene: Scene) -> None:
 def _few_left(setting: Setting, scene: Scene) -> None:
     _runaway(setting, scene)
     for position in (2, 3):
-        scene.aws.hosts[_id(scene, position)].healthy = False
+        scene.group.members[_id(scene, position)].health = "Unhealthy"
     scene.expect = frozenset()
 
 
@@ -247,7 +242,7 @@ def _many(setting: Setting, scene: Scene) -> None:
 
 def _stranger(setting: Setting, scene: Scene) -> None:
     _runaway(setting, scene)
-    scene.aws.hosts[_id(scene)].tags = {}
+    scene.aws.instances[_id(scene)].tags = {}
     scene.expect = frozenset()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.scenes.frozen_aws import FrozenGroup
+from demo.aws.world import Group, World
 from demo.fleet.workload import Host, Moments, Workload
 
 HOSTS = 6
@@ -41,13 +41,17 @@ class Scene:
     kind: str
     name: str
     members: Sequence[Member]
-    aws: FrozenGroup
+    aws: World
     alerts: Sequence[tuple[str, str]]
     expect: frozenset[tuple[str, str]] = frozenset()
     approval: bool = False
     began_s: float = 30.0
     deploying: bool = False
     level: float = 1.0
+
+    @property
+    def group(self) -> Group:
+        return self.aws.groups[self.name]
 
 
 @dataclass(frozen=True, kw_only=True)

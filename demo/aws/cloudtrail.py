@@ -2,35 +2,45 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from demo.aws.calls import Call
+from demo.aws.core import moment
+from demo.aws.world import ACCOUNT
 
-_READS = ("Describe", "Get", "List", "Lookup")
+_USER = f"arn:aws:iam::{ACCOUNT}:user/emulated"
 
 
 def lookup_events(
-    parameters: Mapping[str, Any], calls: Iterable[Call], since: float
+    request: Mapping[str, Any],
+    calls: Iterable[Call],
+    since: float,
+    others: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, Any]:
-    """Events about one resource, or of one kind, latest first, from `since` on."""
+    """Events about one resource, or of one kind, latest first; none from before `since`.
+
+    `others` are events from outside of this log, by the value of the attribute asked for.
+    """
     wanted = {
         attribute["AttributeKey"]: attribute["AttributeValue"]
-        for attribute in parameters["LookupAttributes"]
+        for attribute in request["LookupAttributes"]
     }
     name, reads = wanted.get("ResourceName"), wanted.get("ReadOnly")
-    start = float(parameters.get("StartTime", 0))
-    end = float(parameters.get("EndTime", float("inf")))
+    start, end = (request[key].timestamp() if key in request else None for key in _TIMES)
     events = [
         _event(call)
         for call in calls
-        if max(since, start) <= call.time <= end
+        if max(since, start or 0) <= call.time <= (end or call.time)
         and (name is None or name in _texts(call.parameters))
     ]
     events = [event for event in events[::-1] if reads in (None, event["ReadOnly"])]
-    first, most = int(parameters.get("NextToken") or 0), int(parameters.get("MaxResults", 50))
+    events = [*others.get(request["LookupAttributes"][0]["AttributeValue"], []), *events]
+    first, most = int(request.get("NextToken") or 0), int(request.get("MaxResults", 50))
     more = {"NextToken": str(first + most)} if len(events) > first + most else {}
     return {"Events": events[first : first + most], **more}
+
+
+_TIMES = ("StartTime", "EndTime")
 
 
 def _event(call: Call) -> dict[str, Any]:
@@ -38,27 +48,25 @@ def _event(call: Call) -> dict[str, Any]:
     return {
         "EventId": f"{call.time}",
         "EventName": call.operation,
-        "EventTime": call.time,
+        "EventTime": moment(call.time),
         "EventSource": f"{call.service}.amazonaws.com",
-        "ReadOnly": str(call.operation.startswith(_READS)).lower(),
+        "ReadOnly": str(call.reads).lower(),
         "Username": "emulated",
         "CloudTrailEvent": json.dumps(
             {
                 "eventName": call.operation,
-                "eventTime": datetime.fromtimestamp(call.time, UTC).isoformat(),
+                "eventTime": moment(call.time).isoformat(),
                 "userAgent": agent,
-                "userIdentity": {
-                    "type": "IAMUser",
-                    "arn": "arn:aws:iam::123456789012:user/emulated",
-                },
+                "userIdentity": {"type": "IAMUser", "arn": _USER},
                 "requestParameters": call.parameters,
-            }
+            },
+            default=str,
         ),
     }
 
 
 def _texts(parameters: object) -> set[str]:
-    """Every string in a call's parameters."""
+    """Every text in a call's parameters."""
     if isinstance(parameters, Mapping):
         return {text for value in parameters.values() for text in _texts(value)}
     if isinstance(parameters, list):

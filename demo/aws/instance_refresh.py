@@ -1,109 +1,91 @@
-"""Instance refreshes, which moto lacks. Only their states are emulated: no instance is replaced."""
+"""Instance refreshes. Only their states are emulated: no instance is replaced."""
 
-import threading
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from xml.sax.saxutils import escape
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-_NAMESPACE = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
-_MEMBER_S = 5.0
-_ACTIVE = frozenset({"Pending", "InProgress", "Cancelling", "RollbackInProgress"})
-OPERATIONS = frozenset(
-    {
-        "CancelInstanceRefresh",
-        "DescribeInstanceRefreshes",
-        "RollbackInstanceRefresh",
-        "StartInstanceRefresh",
-    }
-)
+from demo.aws.core import Core, moment
+from demo.aws.world import AwsError, Group
 
-
-class RefreshError(Exception):
-    """A refusal; `code` as AWS names it."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+_ACTIVE = frozenset({"Pending", "InProgress", "Cancelling", "RollbackInProgress", "Baking"})
+_ENDABLE = frozenset({"Pending", "InProgress", "Baking"})
 
 
 @dataclass
-class _Refresh:
-    id: str
-    group: str
-    began: float
-    lasts_s: float
-    status: str = "InProgress"
-    ended: float | None = None
+class InstanceRefreshes:
+    """A group has at most one that is active.
 
-    def at(self, now: float) -> str:
-        if self.status in _ACTIVE and now - self.began >= self.lasts_s:
-            ends = {"InProgress": "Successful", "RollbackInProgress": "RollbackSuccessful"}
-            self.status, self.ended = ends.get(self.status, "Cancelled"), now
-        return self.status
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/asg-instance-refresh.html
+    """
 
+    core: Core
 
-@dataclass
-class Refreshes:
-    """All refreshes; they run `speed` times as fast as in AWS."""
+    def describe_instance_refreshes(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        shown = ("InstanceRefreshId", "AutoScalingGroupName", "Status", "StartTime", "EndTime")
+        refreshes = [
+            {name: refresh[name] for name in shown if name in refresh}
+            for refresh in self._group(request).refreshes[: request.get("MaxRecords", 50)]
+        ]
+        return {"InstanceRefreshes": refreshes}
 
-    speed: float = 1.0
-    _all: list[_Refresh] = field(default_factory=list, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    def start_instance_refresh(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        group = self._group(request)
+        if any(refresh["Status"] in _ACTIVE for refresh in group.refreshes):
+            message = f"An instance refresh of {group.name} is in progress"
+            raise AwsError("InstanceRefreshInProgress", message)
+        refresh = {
+            "InstanceRefreshId": f"00000000-0000-4000-8000-{len(group.refreshes):012x}",
+            "AutoScalingGroupName": group.name,
+            "Status": "Pending",
+            "StartTime": moment(self.core.now),
+            "Desired": request.get("DesiredConfiguration"),
+        }
+        group.refreshes.insert(0, refresh)
+        pending_s = self.core.timings.move_s
+        lasts_s = self.core.timings.refresh_member_s * max(1, len(group.members))
+        self.core.after(pending_s, self._reach(refresh, "Pending", "InProgress"))
+        self.core.after(pending_s + lasts_s, self._reach(refresh, "InProgress", "Successful"))
+        return {"InstanceRefreshId": refresh["InstanceRefreshId"]}
 
-    def answer(self, operation: str, parameters: Mapping[str, str], size: int) -> str:
-        """The answer to the operation, as XML. Raises RefreshError."""
-        now, group = time.time(), parameters.get("AutoScalingGroupName", "")
-        with self._lock:
-            of_group = [refresh for refresh in self._all if refresh.group == group]
-            active = [refresh for refresh in of_group if refresh.at(now) in _ACTIVE]
-            if operation == "DescribeInstanceRefreshes":
-                body = "".join(_member(refresh) for refresh in reversed(of_group))
-                return _document(operation, f"<InstanceRefreshes>{body}</InstanceRefreshes>")
-            if operation == "StartInstanceRefresh":
-                if active:
-                    raise RefreshError(
-                        "InstanceRefreshInProgress", f"An instance refresh of {group} runs"
-                    )
-                active = [self._begin(group, size, now)]
-            elif not active:
-                raise RefreshError(
-                    "ActiveInstanceRefreshNotFound", f"No instance refresh of {group} runs"
-                )
-            elif operation == "CancelInstanceRefresh":
-                active[0].status, active[0].ended = "Cancelled", now
-            else:
-                active[0].status, active[0].began = "RollbackInProgress", now
-        named = f"<InstanceRefreshId>{active[0].id}</InstanceRefreshId>"
-        return _document(operation, named)
+    def cancel_instance_refresh(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return self._end(self._active(request), "Cancelling", "Cancelled")
 
-    def _begin(self, group: str, size: int, now: float) -> _Refresh:
-        number = f"{len(self._all):012x}"
-        refresh = _Refresh(
-            id=f"00000000-0000-4000-8000-{number}",
-            group=group,
-            began=now,
-            lasts_s=_MEMBER_S * size / self.speed,
-        )
-        self._all.append(refresh)
-        return refresh
+    def rollback_instance_refresh(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Refused without a desired configuration.
 
+        https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RollbackInstanceRefresh.html
+        """
+        refresh = self._active(request)
+        if self.core.hardness.irreversible and not refresh.get("Desired"):
+            message = "The instance refresh has no desired configuration to be rolled back from"
+            raise AwsError("IrreversibleInstanceRefresh", message)
+        return self._end(refresh, "RollbackInProgress", "RollbackSuccessful")
 
-def _member(refresh: _Refresh) -> str:
-    ended = f"<EndTime>{_time(refresh.ended)}</EndTime>" if refresh.ended else ""
-    return (
-        f"<member><InstanceRefreshId>{refresh.id}</InstanceRefreshId>"
-        f"<AutoScalingGroupName>{escape(refresh.group)}</AutoScalingGroupName>"
-        f"<Status>{refresh.status}</Status><StartTime>{_time(refresh.began)}</StartTime>{ended}</member>"
-    )
+    def _end(self, refresh: dict[str, Any], by: str, to: str) -> dict[str, Any]:
+        refresh["Status"] = by
+        self.core.after(self.core.timings.refresh_member_s, self._reach(refresh, by, to))
+        return {"InstanceRefreshId": refresh["InstanceRefreshId"]}
 
+    def _active(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        group = self._group(request)
+        for refresh in group.refreshes:
+            if refresh["Status"] in _ENDABLE:
+                return refresh
+        message = f"No instance refresh of {group.name} is in progress"
+        raise AwsError("ActiveInstanceRefreshNotFound", message)
 
-def _time(moment: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+    def _reach(self, refresh: dict[str, Any], by: str, to: str) -> Callable[[], None]:
+        def reach() -> None:
+            if refresh["Status"] == by:
+                refresh["Status"] = to
+                if to not in _ACTIVE:
+                    refresh["EndTime"] = moment(self.core.now)
 
+        return reach
 
-def _document(operation: str, inner: str) -> str:
-    return (
-        f'<{operation}Response xmlns="{_NAMESPACE}"><{operation}Result>{inner}'
-        f"</{operation}Result></{operation}Response>"
-    )
+    def _group(self, request: Mapping[str, Any]) -> Group:
+        name = request["AutoScalingGroupName"]
+        if name not in self.core.world.groups:
+            message = f"AutoScalingGroup name not found - no such group: {name}"
+            raise AwsError("ValidationError", message)
+        return self.core.world.groups[name]

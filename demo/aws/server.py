@@ -10,21 +10,20 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from demo.aws.calls import Call
-from demo.aws.gate import Gate, InjectedFault
-from demo.aws.instance_refresh import Refreshes
-from demo.aws.registry import Registry
-from demo.aws.ssm import Commands
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.faults import DroppedError, InjectedFault
+from demo.aws.hardness import CALM, Timings, harsh
 from demo.fleet import history
 from demo.fleet.faults import FaultError
 from demo.fleet.fleet import Fleet
@@ -49,14 +48,14 @@ class _Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_request(self, *_: object) -> None:
-        """Log nothing: the gate logs calls."""
+        """The emulator logs calls."""
 
 
 @dataclass
 class Simulation:
     """The WSGI application: the simulation's own API under /_sim/, AWS under every other path."""
 
-    gate: Gate
+    aws: Emulator
     fleet: Fleet
     _past: history.PastSeries = field(default_factory=dict, init=False)
     _began: float = field(default=0.0, init=False)
@@ -65,14 +64,17 @@ class Simulation:
         """Start the fleet with a simulated past."""
         self._past, self._began = self.fleet.begin(now), now
         # CloudTrail must not show the calls that created the fleet.
-        self.gate.trail_from = now
+        self.aws.trail_from = now
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         request = Request(environ)
         if not request.path.startswith("/_sim/"):
-            return self.gate(environ, start_response)
+            try:
+                return self.aws(environ, start_response)
+            except DroppedError:
+                return _drop_connection(environ, start_response)
         try:
             response = self._sim(request)
         except ValidationError as error:
@@ -87,11 +89,11 @@ class Simulation:
         match (request.method, request.path.removeprefix("/_sim/").split("/")):
             case "GET", ["calls"]:
                 since = request.args.get("since", 0.0, type=float)
-                return Response(self.gate.log(since), content_type="application/jsonl")
+                return Response(self.aws.log_lines(since), content_type="application/jsonl")
             case "POST", ["faults"]:
-                self.gate.inject(InjectedFault.model_validate_json(request.get_data()))
+                self.aws.faults.inject(InjectedFault.model_validate_json(request.get_data()))
             case "DELETE", ["faults"]:
-                self.gate.heal()
+                self.aws.faults.heal()
             case "GET", ["fleet"]:
                 return _json({"items": self.fleet.truth()})
             case "POST", ["fleet", "faults"]:
@@ -120,6 +122,16 @@ def _metrics(text: str | None) -> Response:
     return Response(text, content_type="text/plain; version=0.0.4")
 
 
+def _drop_connection(
+    environ: Mapping[str, Any], start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    """Close the connection without an answer; the client gets nothing that is written later."""
+    with suppress(OSError):
+        environ["werkzeug.socket"].shutdown(2)
+    start_response("500 Dropped", [("Content-Length", "0"), ("Connection", "close")])
+    return []
+
+
 def _refused(message: str) -> Response:
     return _json({"error": message}, 400)
 
@@ -133,31 +145,25 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--seed", type=int, default=7, help="of the hosts' characters")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster hosts boot")
+    parser.add_argument(
+        "--harsh", action="store_true", help="heal, throttle, lag and refuse, by the seed"
+    )
     options = parser.parse_args()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    registry = Registry(speed=options.speed)
-    fleet = Fleet(registry=registry, seed=options.seed, speed=options.speed)
-
-    def on_call(call: Call) -> None:
-        if call.operation == "RebootInstances":
-            fleet.rebooted([v for k, v in call.parameters.items() if k.startswith("InstanceId")])
-        elif not call.operation.startswith("Describe"):
-            fleet.tick()
-
-    gate = Gate(
-        DomainDispatcherApplication(create_backend_app),
-        on_call,
-        Refreshes(options.speed),
-        Commands(fleet.run_document, fleet.agent_online, options.speed),
-        fleet.target_health,
+    core = Core(
+        time.time,
+        Timings().faster(options.speed),
+        harsh(options.seed) if options.harsh else CALM,
+        seed=options.seed,
     )
-    simulation = Simulation(gate, fleet)
+    aws = Emulator(core, on_call=lambda _: fleet.tick())
+    fleet = Fleet(aws=aws, seed=options.seed, speed=options.speed)
+    simulation = Simulation(aws, fleet)
     server = make_server(
         "127.0.0.1", options.port, simulation, threaded=True, request_handler=_Quiet
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.port}"
-    registry.create(url)
     simulation.begin(time.time())
     threading.Thread(target=fleet.run, daemon=True).start()
     # The parent process reads it.

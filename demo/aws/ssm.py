@@ -1,113 +1,165 @@
-"""Systems Manager's commands, which change the simulated hosts.
+"""Systems Manager's commands: their documents change the hosts, and they may come late or never.
 
-As in AWS, a command takes a moment, and GetCommandInvocation fails right after it was sent.
+https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
 """
 
-import threading
-import time
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
-OPERATIONS = frozenset(
-    {
-        "DescribeInstanceInformation",
-        "GetCommandInvocation",
-        "ListCommands",
-        "SendCommand",
-    }
-)
-_HIDDEN_S, _LASTS_S = 0.3, 2.0
+from demo.aws.core import Core, moment
+from demo.aws.world import AwsError
 
-
-class CommandError(Exception):
-    """A refusal; `code` as AWS names it."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-@dataclass
-class _Command:
-    id: str
-    instance_id: str
-    document: str
-    parameters: Mapping[str, Any]
-    comment: str
-    sent: float
-    status: str = "InProgress"
+# How long a document may run; with the request's own time-out it is when a command expires.
+_EXECUTION_S = 300.0
+_DELIVERY_S = 3_600.0
+_DOCUMENT = re.compile(r"(SmartCloudOps|AWS)-[\w-]+")
+_WAITING = frozenset({"Pending", "Delayed"})
+_SHOWN = ("CommandId", "DocumentName", "Comment", "InstanceIds", "RequestedDateTime", "Status")
 
 
 @dataclass
 class Commands:
-    """All commands; `run` runs a document on a host, `online` says whether its agent is online."""
+    core: Core
 
-    run: Callable[[str, str, Mapping[str, Any]], bool]
-    online: Callable[[str], bool]
-    speed: float = 1.0
-    _all: list[_Command] = field(default_factory=list, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    def describe_instance_information(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        asked = [value for given in request.get("Filters", ()) for value in given["Values"]]
+        nodes = [
+            {
+                "InstanceId": instance.id,
+                "PlatformType": instance.platform,
+                "PingStatus": "Online"
+                if self.core.listens(instance)
+                else instance.agent.replace("Online", "ConnectionLost"),
+            }
+            for instance in self.core.world.instances.values()
+            if instance.agent and (not asked or instance.id in asked)
+        ]
+        return {"InstanceInformationList": nodes}
 
-    def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to the operation, as JSON. Raises CommandError."""
-        match operation:
-            case "SendCommand":
-                return {"Command": self._send(parameters)}
-            case "ListCommands":
-                with self._lock:
-                    instance_id = parameters["InstanceId"]
-                    sent = [command for command in self._all if command.instance_id == instance_id]
-                return {"Commands": [_view(command) for command in reversed(sent)]}
-            case "DescribeInstanceInformation":
-                online = [
-                    {"InstanceId": instance_id, "PingStatus": "Online", "PlatformType": "Linux"}
-                    for condition in parameters["Filters"]
-                    for instance_id in condition["Values"]
-                    if self.online(instance_id)
-                ]
-                return {"InstanceInformationList": online}
-        return self._invocation(parameters)
+    def send_command(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """To a node that is registered; one that does not listen gets it late, or never."""
+        (instance_id,) = request["InstanceIds"]
+        instance = self.core.world.instances.get(instance_id)
+        if instance is None or not instance.agent or instance.state != "running":
+            raise AwsError("InvalidInstanceId", f"{instance_id} is not in a valid state")
+        document = request["DocumentName"]
+        if not _DOCUMENT.fullmatch(document):
+            raise AwsError("InvalidDocument", f"document {document} does not exist")
+        command = {
+            "CommandId": f"00000000-0000-4000-8000-{len(self.core.world.commands):012x}",
+            "DocumentName": document,
+            "Comment": request.get("Comment", ""),
+            "InstanceIds": [instance_id],
+            "RequestedDateTime": moment(self.core.now),
+            "Parameters": request.get("Parameters", {}),
+            "Status": "Pending",
+            "StatusDetails": "Pending",
+            "SentAt": self.core.now,
+        }
+        self.core.world.commands.append(command)
+        expires_s = request.get("TimeoutSeconds", _DELIVERY_S) + _EXECUTION_S
+        self.core.after(expires_s, _reach(command, _WAITING, "TimedOut", "DeliveryTimedOut"))
+        hardness = self.core.hardness
+        if self.core.often(hardness.undelivered):
+            self._undeliver(command)
+        elif self.core.often(hardness.delayed):
+            self._delay(command, self.core.chance.uniform(30, expires_s))
+        else:
+            self.core.after(self.core.timings.command_hidden_s, self._deliver(command))
+        return {"Command": _aggregated(command)}
 
-    def _send(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        (instance_id,) = parameters["InstanceIds"]
-        if not self.online(instance_id):
-            raise CommandError("InvalidInstanceId")
-        command = _Command(
-            id=str(uuid4()),
-            instance_id=instance_id,
-            document=parameters["DocumentName"],
-            parameters=parameters.get("Parameters", {}),
-            comment=parameters.get("Comment", ""),
-            sent=time.time(),
-        )
-        with self._lock:
-            self._all.append(command)
-        timer = threading.Timer(_LASTS_S / self.speed, self._execute, [command])
-        timer.daemon = True
-        timer.start()
-        return _view(command)
+    def cancel_command(self, request: Mapping[str, Any]) -> None:
+        """What waits is cancelled; what runs is asked to stop."""
+        command = self._command(request)
+        _reach(command, _WAITING, "Cancelled", "Cancelled")()
+        _reach(command, {"InProgress"}, "Cancelling", "Cancelling")()
+        ended = _reach(command, {"Cancelling"}, "Cancelled", "Cancelled")
+        self.core.after(self.core.timings.command_s, ended)
 
-    def _execute(self, command: _Command) -> None:
-        succeeded = self.run(command.instance_id, command.document, command.parameters)
-        command.status = "Success" if succeeded else "Failed"
+    def list_commands(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = request.get("InstanceId")
+        commands = [
+            _aggregated(command)
+            for command in reversed(self.core.world.commands)
+            if wanted in (None, *command["InstanceIds"])
+        ]
+        return {"Commands": commands[: request.get("MaxResults", 50)]}
 
-    def _invocation(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        with self._lock:
-            commands = {command.id: command for command in self._all}
-        command = commands.get(parameters["CommandId"])
-        if command is None or time.time() - command.sent < _HIDDEN_S / self.speed:
-            raise CommandError("InvocationDoesNotExist")
-        return {**_view(command), "InstanceId": command.instance_id, "ResponseCode": 0}
+    def get_command_invocation(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Unknown right after the command was sent."""
+        command = self._command(request)
+        hidden = self.core.now < command["SentAt"] + self.core.timings.command_hidden_s
+        if hidden or request["InstanceId"] not in command["InstanceIds"]:
+            raise AwsError("InvocationDoesNotExist")
+        return {
+            "CommandId": command["CommandId"],
+            "InstanceId": request["InstanceId"],
+            "Comment": command["Comment"],
+            "DocumentName": command["DocumentName"],
+            "ResponseCode": 0 if command["Status"] == "Success" else -1,
+            "Status": command["Status"],
+            "StatusDetails": command["StatusDetails"],
+        }
+
+    def _undeliver(self, command: dict[str, Any]) -> None:
+        lost = _reach(command, _WAITING, "Failed", "Undeliverable")
+        if self.core.often(0.5):
+            self.core.after(self.core.timings.command_s, lost)
+        else:
+            self.core.after(self.core.timings.command_s, _reach(command, _WAITING, "Delayed"))
+
+    def _delay(self, command: dict[str, Any], seconds: float) -> None:
+        self.core.after(self.core.timings.command_hidden_s, _reach(command, _WAITING, "Delayed"))
+        self.core.after(seconds, self._deliver(command))
+
+    def _deliver(self, command: dict[str, Any]) -> Callable[[], None]:
+        """To an agent that listens; else it is tried again."""
+
+        def deliver() -> None:
+            if command["Status"] not in _WAITING:
+                return
+            instance = self.core.world.instances[command["InstanceIds"][0]]
+            if not self.core.listens(instance):
+                self._delay(command, self.core.timings.check_s)
+                return
+            _reach(command, _WAITING, "InProgress")()
+            self.core.after(self.core.timings.command_s, self._finish(command))
+
+        return deliver
+
+    def _finish(self, command: dict[str, Any]) -> Callable[[], None]:
+        def finish() -> None:
+            if command["Status"] != "InProgress":
+                return
+            (instance_id,) = command["InstanceIds"]
+            instance = self.core.world.instances[instance_id]
+            fails = not self.core.listens(instance) or self.core.often(self.core.hardness.failing)
+            run = self.core.hosts.run_document
+            succeeds = not fails and run(instance_id, command["DocumentName"])
+            _reach(command, {"InProgress"}, "Success" if succeeds else "Failed")()
+
+        return finish
+
+    def _command(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        for command in self.core.world.commands:
+            if command["CommandId"] == request["CommandId"]:
+                return command
+        raise AwsError("InvocationDoesNotExist")
 
 
-def _view(command: _Command) -> dict[str, Any]:
-    return {
-        "CommandId": command.id,
-        "DocumentName": command.document,
-        "Comment": command.comment,
-        "InstanceIds": [command.instance_id],
-        "RequestedDateTime": command.sent,
-        "Status": command.status,
-    }
+def _reach(
+    command: dict[str, Any], by: frozenset[str] | set[str], to: str, details: str = ""
+) -> Callable[[], None]:
+    def reach() -> None:
+        if command["Status"] in by:
+            command["Status"], command["StatusDetails"] = to, details or to
+
+    return reach
+
+
+def _aggregated(command: Mapping[str, Any]) -> dict[str, Any]:
+    """A command has no status Delayed: only its invocations have."""
+    shown = {name: command[name] for name in _SHOWN}
+    return shown | ({"Status": "InProgress"} if command["Status"] == "Delayed" else {})

@@ -1,45 +1,62 @@
 """The simulated fleet: hosts that follow the emulated AWS, carry traffic and break.
 
-The emulator's state lists the instances; the fleet reads it after every call. The state shows no
-reboot, so the emulator reports reboots to the fleet.
+The emulator's own state says which instances exist and when they were booted; the fleet reads it
+after every call, and tells the emulator which hosts answer.
 """
 
 import itertools
-import threading
+import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from demo.aws.registry import RegisteredInstance, Registry, targets_of
+from demo.aws.core import SteadyHosts
+from demo.aws.emulator import Emulator
+from demo.aws.world import GROUP_TAG, Group, Instance, TargetGroup, target_group_arn
 from demo.fleet import history
 from demo.fleet.faults import OF_GROUP, REPAIRS, ActiveFault, Fault, FaultError, parse_fault
 from demo.fleet.member import NEVER, Member, new_host
 from demo.fleet.node_exporter import Exporter, exposition
 from demo.fleet.workload import CAPACITY, Host, usual_requests
 
-_BOOT_S, _LAUNCH_S, _BATCH_S, _SURGE_S, _DRAINED_S = 8.0, 10.0, 180.0, 1_800.0, 5.0
+GROUPS = ("web-asg", "api-asg")
+MINIMUM, DESIRED, MAXIMUM = 4, 6, 12
+_BATCH_S, _SURGE_S = 180.0, 1_800.0
+# The age of the instances at the start.
+_AGE_S = 20 * 86_400.0
 # The traffic of a surge, as the number of members that it keeps fully busy.
 _SURGE_MEMBERS = 6
 _TICK_S = 0.5
 
 
 @dataclass
-class Fleet:
-    """The hosts. Boots, launches and jobs are `speed` times as fast as in AWS. Thread-safe."""
+class Fleet(SteadyHosts):
+    """Two groups of six. Thread-safe. `speed` shortens jobs and faults."""
 
-    registry: Registry
+    aws: Emulator
     seed: int
     speed: float
-    clock: Callable[[], float] = time.time
     _births: Iterator[int] = field(default_factory=itertools.count, init=False)
     _members: dict[str, Member] = field(default_factory=dict, init=False)
     _surges: dict[str, float] = field(default_factory=dict, init=False)
-    _served: dict[str, set[str]] = field(default_factory=dict, init=False)
-    _drained: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
-    _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
+
+    def __post_init__(self) -> None:
+        self.clock, self._lock = self.aws.core.clock, self.aws.lock
+        self.aws.core.hosts = self
+        chance = random.Random(self.seed)
+        for name in GROUPS:
+            service = name.removesuffix("-asg")
+            group = Group(name, MINIMUM, MAXIMUM, DESIRED)
+            group.tags |= {"Name": service, "service": service}
+            arn = target_group_arn(service)
+            delay_s = self.aws.core.timings.drain_s
+            self.aws.world.target_groups[arn] = TargetGroup(arn, delay_s=delay_s)
+            group.target_groups.append(arn)
+            ids = [f"i-{chance.getrandbits(68):017x}" for _ in range(DESIRED)]
+            self.aws.world.add_group(group, ids, self.clock() - _AGE_S)
 
     def run(self) -> None:
         """Call `tick` in a loop for ever."""
@@ -50,38 +67,28 @@ class Fleet:
     def tick(self) -> None:
         """Take over the emulator's instances, and simulate every host up to now."""
         with self._lock:
-            now = self.clock()
-            registered = {
-                instance.instance_id: instance for instance in self.registry.instances(now)
-            }
-            for instance_id in self._members.keys() - registered.keys():
+            self.aws.core.tick()
+            now, instances = self.clock(), self._instances()
+            for instance_id in self._members.keys() - instances.keys():
                 del self._members[instance_id]
-            for instance in registered.values():
+            for instance in instances.values():
                 self._follow(instance, now)
-            self._spread(registered, now)
+            self._spread(now)
             for member in self._members.values():
                 if member.answers(now):
                     member.exporter.advance(member.levels(now), now)
                 else:
                     member.exporter.at = now
 
-    def rebooted(self, instance_ids: Sequence[str]) -> None:
-        """Reboot the hosts: their processes end, and their counters restart at zero."""
-        with self._lock:
-            for member in map(self._members.get, instance_ids):
-                if member is not None:
-                    member.boot(self.clock(), _BOOT_S)
+    def answers(self, instance: Instance, now: float) -> bool:
+        member = self._members.get(instance.id)
+        return super().answers(instance, now) if member is None else member.answers(now)
 
-    def agent_online(self, instance_id: str) -> bool:
-        """Whether the host's SSM agent is online."""
-        self.tick()
-        with self._lock:
-            member = self._members.get(instance_id)
-            return member is not None and member.answers(self.clock())
+    def serves(self, instance: Instance, now: float) -> bool:
+        member = self._members.get(instance.id)
+        return super().serves(instance, now) if member is None else member.serves(now)
 
-    def run_document(self, instance_id: str, document: str, parameters: Mapping[str, Any]) -> bool:
-        """Run a document on the host. Returns False where the host cannot run it."""
-        del parameters
+    def run_document(self, instance_id: str, document: str) -> bool:
         with self._lock:
             member = self._members.get(instance_id)
             if member is None or document not in REPAIRS or not member.answers(self.clock()):
@@ -90,36 +97,16 @@ class Fleet:
                 member.faults.pop(fault, None)
             return True
 
-    def target_health(self, arn: str) -> Mapping[str, str]:
-        """State by instance of a target group, as its load balancer shows it."""
-        self.tick()
-        with self._lock:
-            now, targets = self.clock(), targets_of(arn)
-            for instance_id in self._served.get(arn, ()):
-                if instance_id not in targets:
-                    self._drained.setdefault((arn, instance_id), now)
-            self._served[arn] = set(targets)
-            states = {instance_id: self._target_state(instance_id, now) for instance_id in targets}
-            for (of, instance_id), since in self._drained.items():
-                recent = now - since < _DRAINED_S / self.speed
-                if of == arn and instance_id not in targets and recent:
-                    states[instance_id] = "draining"
-            return states
-
-    def _target_state(self, instance_id: str, now: float) -> str:
-        member = self._members.get(instance_id)
-        return "unused" if member is None else member.target_state(now)
-
     def begin(self, now: float) -> history.PastSeries:
         """Simulate a past of the registered instances, and continue from its end."""
         with self._lock:
-            registered = self.registry.instances(now)
-            hosts = [new_host(instance, self.seed, next(self._births)) for instance in registered]
+            instances = list(self._instances().values())
+            hosts = [new_host(instance, self.seed, next(self._births)) for instance in instances]
             exporters, series = history.simulate_past(hosts, now)
-            for instance, host in zip(registered, hosts, strict=True):
-                self._members[instance.instance_id] = Member(
+            for instance, host in zip(instances, hosts, strict=True):
+                self._members[instance.id] = Member(
                     host=host,
-                    exporter=exporters[instance.instance_id],
+                    exporter=exporters[instance.id],
                     up_at=0.0,
                     launched_at=instance.launched_at,
                     speed=self.speed,
@@ -176,43 +163,57 @@ class Fleet:
             now = self.clock()
             return [member.truth(now) for member in self._members.values()]
 
-    def _follow(self, instance: RegisteredInstance, now: float) -> None:
-        member = self._members.get(instance.instance_id)
+    def _instances(self) -> dict[str, Instance]:
+        """The instances of groups that are not terminated."""
+        return {
+            instance.id: instance
+            for instance in self.aws.world.instances.values()
+            if GROUP_TAG in instance.tags and instance.state != "terminated"
+        }
+
+    def _follow(self, instance: Instance, now: float) -> None:
+        member = self._members.get(instance.id)
         if member is None:
+            group = instance.tags[GROUP_TAG]
             member = Member(
                 host=new_host(instance, self.seed, next(self._births)),
                 exporter=Exporter(booted_at=now, at=now),
                 up_at=now,
                 launched_at=instance.launched_at,
                 speed=self.speed,
-                surge_until=self._surges.get(instance.group, 0.0),
+                surge_until=self._surges.get(group, 0.0),
             )
-            self._members[instance.instance_id] = member
-            member.boot(now, _LAUNCH_S)
-        if not instance.running:
+            self._members[instance.id] = member
+        if instance.boots != member.boots:
+            member.boots = instance.boots
+            member.boot(now, instance.up_at)
+        if instance.state not in {"pending", "running"}:
             member.up_at = NEVER
             member.faults.clear()
-        elif member.up_at == NEVER:
-            member.boot(now, _BOOT_S)
 
-    def _spread(self, registered: Mapping[str, RegisteredInstance], now: float) -> None:
+    def _spread(self, now: float) -> None:
         """Share each group's traffic among the members that can serve it."""
-        for group in {member.host.group for member in self._members.values()}:
+        registered = {
+            target.id
+            for group in self.aws.world.target_groups.values()
+            for target in group.targets
+            if target.draining_until is None
+        }
+        for name, group in self.aws.world.groups.items():
+            members = [member for member in self._members.values() if member.host.group == name]
             able = [
                 member
-                for instance_id, member in self._members.items()
-                if member.host.group == group
-                and registered[instance_id].in_service
-                and member.answers(now)
-                and not member.hung(now)
+                for member in members
+                if member.host.instance_id in registered & group.members.keys()
+                and group.members[member.host.instance_id].lifecycle == "InService"
+                and member.serves(now)
             ]
-            share = self._demand(group, now) / len(able) if able else 0.0
-            for member in self._members.values():
-                if member.host.group == group:
-                    member.requests = share if member in able else 0.0
+            share = self._demand(name, now) / len(able) if able else 0.0
+            for member in members:
+                member.requests = share if member in able else 0.0
 
     def _demand(self, group: str, now: float) -> float:
-        usual = float(usual_requests(group, np.asarray(now))) * self.registry.usual_size(group)
+        usual = float(usual_requests(group, np.asarray(now))) * (DESIRED if group in GROUPS else 1)
         if self._surges.get(group, 0.0) > now:
             return max(usual, _SURGE_MEMBERS * CAPACITY)
         return usual

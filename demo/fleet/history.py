@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from demo.aws.registry import REGION
+from demo.aws.world import REGION
 from demo.fleet.node_exporter import Exporter, past
 from demo.fleet.workload import Host, Moments, Workload, levels, usual_requests
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from demo.aws.registry import RegisteredInstance
+from demo.aws.world import GROUP_TAG, Instance
 from demo.fleet.faults import BENIGN, OUTLIVES_REBOOT, ActiveFault, Fault
 from demo.fleet.node_exporter import Exporter
 from demo.fleet.workload import Host, Workload, levels
@@ -33,6 +33,8 @@ class Member:
     requests: float = 0.0
     # When a traffic surge of its group ends.
     surge_until: float = 0.0
+    # How often EC2 has booted it.
+    boots: int = 0
 
     def answers(self, now: float) -> bool:
         return now >= self.up_at and Fault.INSTANCE_DOWN not in self.faults
@@ -42,19 +44,16 @@ class Member:
         hang = self.faults.get(Fault.SERVICE_HANG)
         return hang is not None and now - hang.began > _NOTICED_S / self.speed
 
-    def boot(self, now: float, seconds: float) -> None:
-        """Reboot for `seconds`; the reboot sets counters to zero and clears some faults."""
-        self.up_at = now + seconds / self.speed
+    def serves(self, now: float) -> bool:
+        return self.answers(now) and not self.hung(now)
+
+    def boot(self, now: float, up_at: float) -> None:
+        """Down until then, up with empty counters and without faults that a boot clears."""
+        self.up_at = up_at
         self.faults = {
             fault: active for fault, active in self.faults.items() if fault in OUTLIVES_REBOOT
         }
-        self.exporter = Exporter(booted_at=now + 0.3 * seconds / self.speed, at=now)
-
-    def target_state(self, now: float) -> str:
-        """The target's state, as a load balancer shows it."""
-        if not self.answers(now):
-            return "initial" if now < self.up_at < NEVER else "unhealthy"
-        return "unhealthy" if self.hung(now) else "healthy"
+        self.exporter = Exporter(booted_at=now + 0.3 * (up_at - now), at=now)
 
     def levels(self, now: float) -> Mapping[str, Any]:
         faults = self.present_faults(now)
@@ -107,12 +106,12 @@ class Member:
         return 0.0 if active is None else min(1.0, (now - active.began) * self.speed / lasts_s)
 
 
-def new_host(instance: RegisteredInstance, seed: int, number: int) -> Host:
+def new_host(instance: Instance, seed: int, number: int) -> Host:
     """A host whose random parameters depend on the seed and the order of launch alone."""
     chance = random.Random(f"{seed} {number}")
     return Host(
-        instance_id=instance.instance_id,
-        group=instance.group,
+        instance_id=instance.id,
+        group=instance.tags[GROUP_TAG],
         az=instance.az,
         address=instance.address,
         phase=chance.uniform(0, 6.28),

@@ -123,7 +123,7 @@ def test_another_plan_by_then_is_a_conflict_that_shows_both(
 
 def test_nobody_is_asked_for_what_cannot_be_carried_out(service: Live) -> None:
     """A group at its maximum cannot grow: the run is refused by what AWS shows, a dry run too."""
-    group = service.aws.groups[GROUP]
+    group = service.aws.world.groups[GROUP]
     maximum, group.maximum = group.maximum, group.desired
     try:
         for dry_run in (False, True):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.scenes.frozen_aws import refusal
+from demo.aws.world import AwsError
 from receiver.http.tokens import Role
 from receiver.playbooks.loader import load
 from receiver.runs import feedback
@@ -75,8 +75,8 @@ def test_what_cannot_be_read_is_counted(service: Live) -> None:
     series = 'smartcloudops_unreadable_total{source="aws"}'
     assert f"{series} 0.0" in service.call("GET", "/metrics").text
 
-    def denied(operation: str, _: str) -> None:
-        raise refusal(operation, "UnauthorizedOperation", 403)
+    def denied(*_: str) -> None:
+        raise AwsError("UnauthorizedOperation", status=403)
 
     trouble, service.aws.trouble = service.aws.trouble, denied
     try:
@@ -125,15 +125,15 @@ def test_a_cooldown_and_the_blast_radius_stop_it(service: Live) -> None:
     service.until(service.start("acting", HOSTS[2])["id"], "succeeded")
     again = service.until(service.start("acting", HOSTS[2])["id"], "refused")
     assert again["refusal"] == "cooldown"
-    group = service.aws.groups[GROUP]
+    group = service.aws.world.groups[GROUP]
     try:
         for instance_id in HOSTS[3:]:
-            group.hosts[instance_id].healthy = False
+            group.members[instance_id].health = "Unhealthy"
         harmful = service.until(service.start("acting", HOSTS[0])["id"], "refused")
         assert harmful["refusal"] in {"blast_radius", "min_healthy"}
     finally:
         for instance_id in HOSTS[3:]:
-            group.hosts[instance_id].healthy = True
+            group.members[instance_id].health = "Healthy"
     assert _operations(service) == [("RebootInstances", HOSTS[2])]
 
 
@@ -243,8 +243,7 @@ def test_of_two_who_approve_at_once_one_is_too_late(service: Live) -> None:
 def test_a_plan_whose_target_has_changed_is_not_what_was_approved(service: Live) -> None:
     """The id is the same, and the host another one since: what was seen counts."""
     run = service.asking(HOSTS[5])
-    host = service.aws.groups[GROUP].hosts[HOSTS[5]]
-    host.launched_at += 60
+    service.aws.world.instances[HOSTS[5]].launched_at += 60
     service.approve(run)
     assert service.until(run["id"], "refused")["refusal"] == "plan_changed"
     assert _operations(service) == []

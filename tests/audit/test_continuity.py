@@ -16,7 +16,10 @@ from actions.audit import export, log, signed_heads
 from actions.audit.archive import FolderArchive
 from actions.audit.chain import Checkpoint
 from actions.execution import kill_switch
-from bench.scenes.frozen_aws import FrozenAws, refusal
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.world import AwsError
 from receiver.audit import head_signer
 from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.continuity import Continuity
@@ -40,13 +43,13 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def aws(clock: Clock) -> FrozenAws:
-    return FrozenAws(clock)
+def aws(clock: Clock) -> Emulator:
+    return Emulator(Core(clock))
 
 
 @pytest.fixture
-def continuity(state: Database, settings: Settings, aws: FrozenAws, clock: Clock) -> Continuity:
-    return Continuity(settings=settings, database=state, clients=aws.clients, clock=clock)
+def continuity(state: Database, settings: Settings, aws: Emulator, clock: Clock) -> Continuity:
+    return Continuity(settings=settings, database=state, clients=lambda: clients(aws), clock=clock)
 
 
 def _signer(continuity: Continuity) -> HeadSigner:
@@ -195,7 +198,7 @@ def _call(clock: Clock, run_id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("asked", [True, False], ids=["configured", "not configured"])
 def test_a_run_that_only_cloudtrail_has_pauses_everything(
-    continuity: Continuity, state: Database, aws: FrozenAws, clock: Clock, *, asked: bool
+    continuity: Continuity, state: Database, aws: Emulator, clock: Clock, *, asked: bool
 ) -> None:
     """Of the time since the last record."""
     continuity.settings = continuity.settings.model_copy(
@@ -210,12 +213,12 @@ def test_a_run_that_only_cloudtrail_has_pauses_everything(
 
 
 def test_a_cloudtrail_without_an_answer_lets_nothing_act(
-    continuity: Continuity, aws: FrozenAws
+    continuity: Continuity, aws: Emulator
 ) -> None:
     continuity.settings = continuity.settings.model_copy(update={"reconcile_interval_s": 600})
 
-    def trouble(operation: str, _: str) -> None:
-        raise refusal(operation, "InternalError", 500)
+    def trouble(*_: str) -> None:
+        raise AwsError("InternalError", status=500)
 
     aws.trouble = trouble
     continuity.check()
@@ -223,13 +226,13 @@ def test_a_cloudtrail_without_an_answer_lets_nothing_act(
 
 
 def test_a_finding_of_reconcile_pauses_until_it_is_accepted(
-    continuity: Continuity, state: Database, aws: FrozenAws, clock: Clock
+    continuity: Continuity, state: Database, aws: Emulator, clock: Clock
 ) -> None:
     """What was begun is verified and rolled back all the same; a later finding pauses again."""
     check = CloudTrailCheck(
         interval_s=600,
         database=state,
-        clients=aws.clients,
+        clients=lambda: clients(aws),
         metrics=ReconcileMetrics(CollectorRegistry()),
         clock=clock,
     )

@@ -28,7 +28,7 @@ def test_nothing_is_lost_and_nothing_happens_twice(tmp_path: Path) -> None:
 
 
 def _call(target: str, at: float) -> dict[str, Any]:
-    return {"parameters": {"InstanceId.1": target}, "time": at}
+    return {"parameters": {"InstanceIds": [target]}, "time": at}
 
 
 def _run(target: str, begin: float, end: float) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_approve_pause_and_roll_back(page: Page, service: Live) -> None:
     _submit(page, "it was a test", "Roll back")
     expect(page.get_by_role("heading", name="Rollback: scale in on web-asg")).to_be_visible()
     service.until(scaled["id"], "rolled_back")
-    assert service.aws.groups["web-asg"].desired == len(HOSTS)
+    assert service.aws.world.groups["web-asg"].desired == len(HOSTS)
 
 
 def test_a_pause_is_shown_without_a_reload(page: Page, service: Live) -> None:

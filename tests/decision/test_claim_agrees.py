@@ -21,7 +21,7 @@ from receiver.db.database import Database, database
 from receiver.decision.decide import decide
 from receiver.decision.model import Refuse
 from tests.decision.test_decide import ASG, HOST, HOSTS, INPUTS, NOW, SCOPE, SNAPSHOT
-from tests.fake_aws import claim_request
+from tests.executors import claim_request
 
 _OTHER = "B" * 26
 

@@ -126,7 +126,7 @@ def test_every_call_is_on_record_with_its_run(sim: Simulated) -> None:
         sim.ec2.reboot_instances(InstanceIds=[target])
     call = sim.calls("RebootInstances")[-1]
     assert (call["service"], call["session"], call["status"]) == ("ec2", "01RUN", 200)
-    assert call["parameters"] == {"InstanceId.1": target}
+    assert call["parameters"] == {"InstanceIds": [target]}
     assert abs(call["time"] - time.time()) < 10
 
 
@@ -228,19 +228,20 @@ def test_a_terminated_member_is_replaced_by_a_fresh_one(sim: Simulated) -> None:
 
 
 def test_a_stopped_instance_is_silent_and_cannot_be_rebooted(sim: Simulated) -> None:
-    """AWS refuses what moto would start; started again, it boots."""
+    """As AWS does; started again, it boots."""
     target = sim.host()
     sim.ec2.stop_instances(InstanceIds=[target])
     assert sim.fleet()[target]["health"] == "stopped"
     with pytest.raises(ClientError, match="IncorrectInstanceState"):
         sim.ec2.reboot_instances(InstanceIds=[target])
+    sim.ec2.get_waiter("instance_stopped").wait(InstanceIds=[target], WaiterConfig={"Delay": 1})
     sim.ec2.start_instances(InstanceIds=[target])
     eventually(lambda: sim.fleet()[target]["health"] == "healthy")
 
 
 @pytest.mark.parametrize("desired", [3, 13])
 def test_capacity_out_of_bounds_is_refused(sim: Simulated, desired: int) -> None:
-    """As AWS does and moto does not."""
+    """With the code of AWS."""
     with pytest.raises(ClientError, match="ValidationError"):
         sim.autoscaling.set_desired_capacity(
             AutoScalingGroupName="web-asg", DesiredCapacity=desired

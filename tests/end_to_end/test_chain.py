@@ -181,7 +181,7 @@ def test_a_surging_group_is_scaled_out_and_nobody_rebooted(chain: Chain) -> None
         "cooldown",
     }
     (call,) = chain.calls(*members, "api-asg")
-    assert call["parameters"]["DesiredCapacity"] == "9"
+    assert call["parameters"]["DesiredCapacity"] == 9
     truth = [item for item in chain.fleet().values() if item["asg"] == "api-asg"]
     assert len(truth) == 9
     assert {item["health"] for item in truth} == {"healthy"}

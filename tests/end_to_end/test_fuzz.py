@@ -18,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from bench.scenes.frozen_aws import FrozenAws
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
 from receiver.chat import slack
 from receiver.chat.slack import FormError
 from receiver.db.database import database
@@ -102,7 +104,7 @@ def deliver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deliver]:
         playbooks=_ROOT / "playbooks",
         tokens_file=folder / "tokens.json",
     )
-    system = build(configured, load(configured.playbooks), aws=FrozenAws(lambda: 0.0).clients())
+    system = build(configured, load(configured.playbooks), aws=clients(Emulator(Core(lambda: 0.0))))
     system.prepare()
     system.inbox.start()
     application = Deliveries(

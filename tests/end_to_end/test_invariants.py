@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 
 from actions.audit import log
 from actions.execution import kill_switch
-from bench.scenes.frozen_aws import FrozenCall, refusal
+from demo.aws.calls import Call
+from demo.aws.world import AwsError, Member
 from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
@@ -65,15 +66,15 @@ class Receiver(RuleBasedStateMachine):
         fault, self.fault = self.fault, None
         match fault, when:
             case "throttled", "before":
-                raise refusal(operation, "Throttling", 400)
+                raise AwsError("Throttling", status=400)
             case "refused", "before":
-                raise refusal(operation, "IncorrectInstanceState", 400)
+                raise AwsError("IncorrectInstanceState", status=400)
             case "denied", "before":
-                raise refusal(operation, "UnauthorizedOperation", 403)
+                raise AwsError("UnauthorizedOperation", status=403)
             case "lost", "after":
                 raise ReadTimeoutError(endpoint_url="x")
             case "broken", "after":
-                raise refusal(operation, "InternalError", 500)
+                raise AwsError("InternalError", status=500)
             case "cut off before", "before":
                 raise CutOffError
             case "cut off after", "after":
@@ -81,7 +82,7 @@ class Receiver(RuleBasedStateMachine):
             case _:
                 self.fault = fault
 
-    def _done(self, call: FrozenCall) -> None:
+    def _done(self, call: Call) -> None:
         """What must hold at the very moment of an effect."""
         assert not self.paused
         if call.operation not in _INSTANCE_CALLS:
@@ -103,13 +104,16 @@ class Receiver(RuleBasedStateMachine):
         ]
         assert len(acting) == 1, "two runs act on a target"
         for earlier_call in earlier:
-            same_run = earlier_call.at >= acting[0].received_at
-            assert same_run or call.at - earlier_call.at >= _COOLDOWN_S, "within the cooldown"
+            same_run = earlier_call.time >= acting[0].received_at
+            assert same_run or call.time - earlier_call.time >= _COOLDOWN_S, "within the cooldown"
             assert earlier_call.operation != call.operation or not same_run, "one step twice"
-        self.booting[call.target] = call.at + _BOOT_S
-        host = self.whole.aws.host(call.target)
-        assert host is not None
-        host.healthy = False
+        self.booting[call.target] = call.time + _BOOT_S
+        self._member(call.target).health = "Unhealthy"
+
+    def _member(self, instance_id: str) -> Member:
+        """As its group sees it, or a stranger once it is replaced."""
+        group = self.whole.aws.world.group_of(instance_id)
+        return group.members[instance_id] if group else Member(instance_id)
 
     def _work(self) -> None:
         """Work on, and start anew where the process was cut off."""
@@ -149,10 +153,9 @@ class Receiver(RuleBasedStateMachine):
         while self.whole.now < until:
             self.whole.now = min(until, self.whole.now + 5)
             for instance_id, at in list(self.booting.items()):
-                host = self.whole.aws.host(instance_id)
-                if at <= self.whole.now and host is not None:
+                if at <= self.whole.now:
                     del self.booting[instance_id]
-                    host.healthy = True
+                    self._member(instance_id).health = "Healthy"
             self._work()
 
     @rule(recovered=st.sampled_from(["1", "0", None, "NaN"]))

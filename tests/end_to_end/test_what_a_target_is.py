@@ -10,7 +10,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.scenes.frozen_aws import ACCOUNT, FrozenHost
+from demo.aws.world import ACCOUNT, Instance
 from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
@@ -61,7 +61,7 @@ def test_an_override_of_what_a_host_is_applies_to_an_alert_that_names_its_addres
 ) -> None:
     """With a group that is empty, so that nothing of the labels names what is held."""
     whole.group()
-    host = whole.aws.groups["web-asg"].hosts["i-00000000000000000"]
+    host = whole.aws.world.instances["i-00000000000000000"]
     host.tags |= {"Team": "data", "owner of/it": "bob"}
     if not late:
         _set_override(whole, *matchers, effect=effect)
@@ -108,11 +108,13 @@ def _of_another_group(whole: Whole) -> list[Mapping[str, str]]:
 
 
 def _without_playbook(whole: Whole) -> list[Mapping[str, str]]:
-    return [_alert(instance_id, "Chatter") for instance_id in whole.aws.groups["web-asg"].hosts]
+    return [
+        _alert(instance_id, "Chatter") for instance_id in whole.aws.world.groups["web-asg"].members
+    ]
 
 
 def _for_healthy_members(whole: Whole) -> list[Mapping[str, str]]:
-    healthy = list(whole.aws.groups["web-asg"].hosts)[1:]
+    healthy = list(whole.aws.world.groups["web-asg"].members)[1:]
     whole.verdicts |= {instance_id: verdict(Answer.REFUTED) for instance_id in healthy}
     return [_alert(instance_id, severity="critical") for instance_id in healthy]
 
@@ -226,9 +228,8 @@ def test_an_end_that_the_metrics_show_is_one(whole: Whole) -> None:
 
 def _outside_groups(whole: Whole, size: int) -> list[str]:
     ids = [f"i-{0xA10E00 + number:017x}" for number in range(size)]
-    whole.aws.standalone = {
-        instance_id: FrozenHost(instance_id, "us-east-1a", whole.now - 86_400)
-        for instance_id in ids
+    whole.aws.world.instances |= {
+        instance_id: Instance(instance_id, launched_at=whole.now - 86_400) for instance_id in ids
     }
     return ids
 
@@ -264,7 +265,7 @@ def test_what_is_stopped_outside_groups_counts_as_out(tmp_path: Path) -> None:
     """One of twenty may be out, and one is."""
     whole = Whole(tmp_path, playbook=_STANDALONE)
     target, stopped, *_ = _outside_groups(whole, 20)
-    whole.aws.standalone[stopped].state = "stopped"
+    whole.aws.world.instances[stopped].state = "stopped"
     _deliver_alone(whole, target)
     whole.work()
     assert (whole.only().refusal, whole.aws.calls) == ("blast_radius", [])
@@ -381,7 +382,7 @@ def test_a_hold_on_what_a_host_is_always_holds(
     """However its alert names it, and whatever else the alert says."""
     with tempfile.TemporaryDirectory() as folder:
         whole = _fleet(folder, refuted=False)
-        whole.aws.groups[_GROUP].hosts[_HELD].tags["Team"] = "data"
+        whole.aws.world.instances[_HELD].tags["Team"] = "data"
         if not late:
             _set_override(whole, *matchers)
         whole.deliver_labels(labels)

@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from actions.audit import log
 from actions.execution import claims, kill_switch
-from bench.scenes.frozen_aws import FrozenCall, refusal
+from demo.aws.calls import Call
+from demo.aws.world import AwsError
 from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
@@ -72,7 +73,7 @@ def test_the_ladder_is_climbed_and_then_a_person_is_called(whole: Whole) -> None
 
 
 @pytest.mark.parametrize(
-    "error", [refusal("x", "Throttling", 400), EndpointConnectionError(endpoint_url="x")]
+    "error", [AwsError("Throttling", status=400), EndpointConnectionError(endpoint_url="x")]
 )
 def test_what_passes_is_tried_again_on_the_same_step(whole: Whole, error: Exception) -> None:
     """Throttled, or never sent: not a reason for a heavier step."""
@@ -95,7 +96,7 @@ def test_a_missing_right_calls_a_person_and_no_heavier_step(whole: Whole, code: 
 
     def trouble(operation: str, when: str) -> None:
         if (operation, when) == ("RebootInstances", "before"):
-            raise refusal(operation, code, 403)
+            raise AwsError(code, status=403)
 
     whole.aws.trouble = trouble
     whole.deliver(target)
@@ -111,7 +112,7 @@ def test_a_refusal_of_the_step_leads_to_the_next_one(whole: Whole) -> None:
 
     def trouble(operation: str, when: str) -> None:
         if (operation, when) == ("RebootInstances", "before"):
-            raise refusal(operation, "IncorrectInstanceState", 400)
+            raise AwsError("IncorrectInstanceState", status=400)
 
     whole.aws.trouble = trouble
     whole.deliver(target)
@@ -146,7 +147,7 @@ def test_a_capacity_shortage_is_rolled_back_and_reported(whole: Whole) -> None:
     run = whole.only()
     assert run.state is State.ROLLED_BACK
     assert "a person is needed" in (run.outcome or "")
-    assert whole.aws.groups["web-asg"].desired == 6
+    assert whole.aws.world.groups["web-asg"].desired == 6
     assert _operations(whole) == [
         "SetDesiredCapacity",
         "RebootInstances",
@@ -317,7 +318,7 @@ def test_nothing_is_remembered_from_one_round_to_the_next(whole: Whole) -> None:
 
     def trouble(operation: str, _: str) -> None:
         if operation == "DescribeInstanceRefreshes":
-            raise refusal(operation, "Throttling", 400)
+            raise AwsError("Throttling", status=400)
 
     whole.aws.trouble = trouble
     whole.deliver(target, cpu="b")
@@ -382,14 +383,14 @@ def test_who_left_meanwhile_is_counted_at_the_claim(tmp_path: Path) -> None:
     """AWS took long to say all: what it said first is too old to act on."""
     whole = Whole(tmp_path)
     target, other, *_ = whole.group(size=9)
-    whole.aws.groups["web-asg"].target_groups = ["arn:1"]
+    whole.aws.world.attach(whole.aws.world.groups["web-asg"], "arn:1")
     once: list[str] = []
 
     def trouble(operation: str, _: str) -> None:
         if operation == "DescribeTargetHealth" and not once:
             once.append(operation)
             whole.now += 20
-            whole.aws.groups["web-asg"].hosts[other].lifecycle = "Standby"
+            whole.aws.world.groups["web-asg"].members[other].lifecycle = "Standby"
 
     whole.aws.trouble = trouble
     whole.deliver(target)
@@ -569,9 +570,7 @@ def test_an_approved_plan_is_carried_out_once(asking: Whole) -> None:
 def test_an_approval_is_for_this_very_target(asking: Whole) -> None:
     """Another instance under the same id, as far as anybody can tell."""
     run = asking.only()
-    host = asking.aws.host(run.target or "")
-    assert host is not None
-    host.launched_at -= 1
+    asking.aws.world.instances[run.target or ""].launched_at -= 1
     asking.approve("alice")
     asking.pass_time(10)
     assert (asking.only().refusal, _operations(asking)) == ("plan_changed", [])
@@ -579,7 +578,7 @@ def test_an_approval_is_for_this_very_target(asking: Whole) -> None:
 
 def test_an_approval_does_not_overrule_a_guard(asking: Whole) -> None:
     """What is refused by then stays refused."""
-    asking.aws.groups["web-asg"].refreshes = ["InProgress"]
+    asking.aws.world.groups["web-asg"].refreshes = [{"Status": "InProgress"}]
     asking.approve("alice")
     asking.pass_time(10)
     assert (asking.only().refusal, _operations(asking)) == ("change_in_progress", [])
@@ -620,10 +619,10 @@ def test_no_group_is_scaled_in_below_what_its_playbook_keeps(tmp_path: Path) -> 
     steps = "steps: [{action: scale_in, params: {desired: '-100%'}}]\nlimits: {min_healthy: 4}\n"
     whole = Whole(tmp_path, playbook=PLAYBOOK.split("steps:")[0] + steps)
     target = whole.group()[0]
-    whole.aws.groups["web-asg"].minimum = 0
+    whole.aws.world.groups["web-asg"].minimum = 0
     whole.deliver(target)
     whole.pass_time(20)
-    assert whole.aws.groups["web-asg"].desired == 4
+    assert whole.aws.world.groups["web-asg"].desired == 4
     whole.close()
 
 
@@ -641,10 +640,10 @@ def test_a_run_is_rolled_back_by_hand(whole: Whole) -> None:
     whole.deliver(members[0])
     whole.pass_time(60)
     run = whole.only()
-    assert (run.state, whole.aws.groups["web-asg"].desired) == (State.SUCCEEDED, 9)
+    assert (run.state, whole.aws.world.groups["web-asg"].desired) == (State.SUCCEEDED, 9)
     whole.commands.roll_back(run.id, "alice", "too many")
     whole.pass_time(10)
-    assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLED_BACK, 6)
+    assert (whole.only().state, whole.aws.world.groups["web-asg"].desired) == (State.ROLLED_BACK, 6)
     with pytest.raises(NotNowError):
         whole.commands.roll_back(run.id, "alice", "again")
 
@@ -655,11 +654,11 @@ def test_what_a_person_changed_is_not_rolled_back(whole: Whole) -> None:
     whole.verdicts[members[0]] = verdict(surging=True)
     whole.deliver(members[0])
     whole.pass_time(60)
-    whole.aws.groups["web-asg"].desired = 11
+    whole.aws.world.groups["web-asg"].desired = 11
     whole.commands.roll_back(whole.only().id, "alice", "too many")
     whole.pass_time(10)
     run = whole.only()
-    assert (run.state, whole.aws.groups["web-asg"].desired) == (State.FAILED, 11)
+    assert (run.state, whole.aws.world.groups["web-asg"].desired) == (State.FAILED, 11)
     assert "a rollback would overwrite that change" in (run.outcome or "")
 
 
@@ -673,11 +672,14 @@ def test_a_pause_of_everything_holds_a_rollback_back_until_it_is_over(whole: Who
         kill_switch.pause_everything(connection, by="root", comment="why", now=whole.now)
     whole.commands.roll_back(whole.only().id, "alice", "too many")
     whole.pass_time(60)
-    assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLING_BACK, 9)
+    assert (whole.only().state, whole.aws.world.groups["web-asg"].desired) == (
+        State.ROLLING_BACK,
+        9,
+    )
     whole.start()
     _pause(whole, paused=False)
     whole.pass_time(60)
-    assert (whole.only().state, whole.aws.groups["web-asg"].desired) == (State.ROLLED_BACK, 6)
+    assert (whole.only().state, whole.aws.world.groups["web-asg"].desired) == (State.ROLLED_BACK, 6)
 
 
 def test_a_playbook_that_was_edited_ends_the_ladder_of_a_run(whole: Whole) -> None:
@@ -725,8 +727,8 @@ def test_no_data_is_no_recovery(whole: Whole, answer: str | None) -> None:
 def test_an_alert_on_a_stranger_is_refused(whole: Whole) -> None:
     """No opt-in tag, another group, launched since, going away."""
     target, *_ = whole.group()
-    host = whole.aws.host(target)
-    assert host is not None
+    host = whole.aws.world.instances[target]
+    member = whole.aws.world.groups["web-asg"].members[target]
     kept = replace(host)
     changes: list[dict[str, object]] = [
         {"tags": {}},
@@ -735,6 +737,7 @@ def test_an_alert_on_a_stranger_is_refused(whole: Whole) -> None:
         {"lifecycle": "Terminating:Wait"},
     ]
     for change in changes:
+        member.lifecycle = str(change.pop("lifecycle", "InService"))
         host.__dict__.update(vars(kept) | change)
         whole.deliver(target)
         whole.pass_time(5)
@@ -761,17 +764,17 @@ def test_what_is_lent_for_a_step_is_given_back_when_the_run_ends(
     """However it ends, also where the process was cut off; a silence that fails stops nothing."""
     whole = Whole(tmp_path, playbook=_LEASING)
     target = whole.group()[0]
-    whole.aws.groups["web-asg"].suspended = {"AZRebalance"}
+    whole.aws.world.groups["web-asg"].suspended = {"AZRebalance"}
     whole.recovered = recovered
     whole.deliver(target)
     whole.work()
     assert _operations(whole) == ["SuspendProcesses", "RebootInstances"]
-    assert whole.aws.groups["web-asg"].suspended == {"AZRebalance", "ReplaceUnhealthy"}
+    assert whole.aws.world.groups["web-asg"].suspended == {"AZRebalance", "ReplaceUnhealthy"}
     if crash:
         whole.start()
     whole.pass_time(400)
     assert whole.only().state.ended
-    assert whole.aws.groups["web-asg"].suspended == {"AZRebalance"}
+    assert whole.aws.world.groups["web-asg"].suspended == {"AZRebalance"}
     assert _operations(whole)[-1] == "ResumeProcesses"
     whole.close()
 
@@ -785,7 +788,7 @@ def test_a_cancelled_run_gives_back_what_it_was_lent(tmp_path: Path) -> None:
     whole.commands.cancel(whole.only().id, "alice", "I have it")
     whole.pass_time(10)
     assert whole.only().state is State.CANCELLED
-    assert whole.aws.groups["web-asg"].suspended == set()
+    assert whole.aws.world.groups["web-asg"].suspended == set()
     whole.close()
 
 
@@ -795,7 +798,7 @@ def test_a_step_that_cannot_be_prepared_is_not_taken(tmp_path: Path) -> None:
 
     def trouble(operation: str, when: str) -> None:
         if (operation, when) == ("SuspendProcesses", "before"):
-            raise refusal(operation, "ValidationError", 400)
+            raise AwsError("ValidationError", status=400)
 
     whole.aws.trouble = trouble
     target = whole.group()[0]
@@ -813,7 +816,7 @@ def test_a_step_refused_after_its_preparation_gives_back_what_it_was_lent(
     """Somebody pauses or holds right between the two: the lease ends at once, nothing is begun."""
     whole = Whole(tmp_path, playbook=_LEASING)
 
-    def on_call(call: FrozenCall) -> None:
+    def on_call(call: Call) -> None:
         if call.operation == "SuspendProcesses" and command == "pause":
             _pause(whole, paused=True)
         elif call.operation == "SuspendProcesses":
@@ -867,9 +870,9 @@ def test_a_preparation_cut_off_for_long_is_given_back(
         whole.deliver(target, firing=False)
     suspended: list[set[str]] = []
 
-    def on_call(call: FrozenCall) -> None:
+    def on_call(call: Call) -> None:
         if call.operation.startswith("Terminate"):
-            suspended.append(set(whole.aws.groups["web-asg"].suspended))
+            suspended.append(set(whole.aws.world.groups["web-asg"].suspended))
 
     whole.aws.on_call = on_call
     whole.start()
@@ -877,5 +880,5 @@ def test_a_preparation_cut_off_for_long_is_given_back(
     assert whole.only().state.ended
     assert all("AZRebalance" in processes for processes in suspended)
     assert len(suspended) == (not over)
-    assert whole.aws.groups["web-asg"].suspended == set()
+    assert whole.aws.world.groups["web-asg"].suspended == set()
     whole.close()

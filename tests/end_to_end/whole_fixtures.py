@@ -18,7 +18,10 @@ from sqlalchemy import Connection
 
 from actions.execution.executor import Executor
 from actions.messaging import Messenger, NullMessenger
-from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.world import Group
 from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
 from receiver.db.database import Database, database
@@ -121,7 +124,7 @@ class Whole:
     breaks: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.aws = FrozenAws(self.clock)
+        self.aws = Emulator(Core(self.clock))
         self.queue = Held(clock=self.clock)
         (self.folder / "playbooks").mkdir(exist_ok=True)
         (self.folder / "playbooks" / "one.yaml").write_text(self.playbook)
@@ -139,7 +142,7 @@ class Whole:
         """Put the parts together, as after a crash: all that is left is on disk."""
         self.registry = CollectorRegistry()
         decision_metrics = DecisionMetrics(self.registry)
-        clients = self.aws.clients()
+        aws = clients(self.aws)
         prometheus = Prometheus(
             "http://prometheus",
             client=fake_prometheus.client(self._answer, self.clock),
@@ -147,13 +150,13 @@ class Whole:
         )
         self.playbooks = load(self.folder / "playbooks")
         self.preflight = Preflight(arming_required=self.arming_required, clock=self.clock)
-        aws_reader = AwsReader(aws=clients, pool=AtOnce(), trail=True, monotonic=self.clock)
+        aws_reader = AwsReader(aws=aws, pool=AtOnce(), trail=True, monotonic=self.clock)
         workflow = Workflow(
             database=self.state,
             inbox=self.inbox,
             queue=self.queue,
             executor=Executor(
-                aws=clients,
+                aws=aws,
                 recent_scopes=aws_reader.recent_scopes,
                 messenger=self.messenger,
                 begin=self.state.write,
@@ -215,19 +218,9 @@ class Whole:
 
     def group(self, name: str = "web-asg", size: int = 6) -> list[str]:
         """Make a group; its members' ids."""
-        number = 100 * len(self.aws.groups)
+        number = 100 * len(self.aws.world.groups)
         ids = [f"i-{number + offset:017x}" for offset in range(size)]
-        hosts = {
-            instance_id: FrozenHost(
-                instance_id,
-                f"us-east-1{zone}",
-                self.now - 86_400,
-                address=f"10.0.{number // 100}.{offset + 1}",
-            )
-            for offset, (instance_id, zone) in enumerate(zip(ids, "abc" * size, strict=False))
-        }
-        self.aws.groups[name] = FrozenGroup(name, hosts, 2, 12, size)
-        return ids
+        return self.aws.world.add_group(Group(name, 2, 12, size), ids, self.now - 86_400)
 
     def deliver(
         self,

@@ -1,18 +1,20 @@
 """What AWS says of a target is asked for at once, and believed for as long as it may be."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from threading import Event
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actions.base import TargetKind
 from actions.execution.records import Bounds
-from bench.scenes.frozen_aws import FrozenAws, FrozenGroup, FrozenHost, refusal
+from demo.aws.calls import Call
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.world import AwsError, Group
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
@@ -24,10 +26,9 @@ _BOUNDS = Bounds()
 
 
 @pytest.fixture
-def aws(clock: Clock) -> FrozenAws:
-    aws = FrozenAws(clock)
-    hosts = {host: FrozenHost(host, "us-east-1a", 0.0) for host in _HOSTS}
-    aws.groups["web"] = FrozenGroup("web", hosts, 1, 8, 4, target_groups=["arn:1"])
+def aws(clock: Clock) -> Emulator:
+    aws = Emulator(Core(clock))
+    aws.world.add_group(Group("web", 1, 8, 4, target_groups=["arn:1"]), _HOSTS, 0.0)
     return aws
 
 
@@ -37,9 +38,9 @@ def ticks() -> Clock:
 
 
 @pytest.fixture
-def reader(aws: FrozenAws, ticks: Clock) -> Iterator[AwsReader]:
+def reader(aws: Emulator, ticks: Clock) -> Iterator[AwsReader]:
     with ThreadPoolExecutor(16) as pool:
-        yield AwsReader(aws=aws.clients(), pool=pool, trail=True, monotonic=ticks)
+        yield AwsReader(aws=clients(aws), pool=pool, trail=True, monotonic=ticks)
 
 
 def _scopes(reader: AwsReader, clock: Clock) -> set[str]:
@@ -48,7 +49,7 @@ def _scopes(reader: AwsReader, clock: Clock) -> set[str]:
 
 @pytest.mark.parametrize("looked_at", ["before", "ahead"])
 def test_a_known_group_is_read_in_one_round(
-    reader: AwsReader, aws: FrozenAws, clock: Clock, looked_at: str
+    reader: AwsReader, aws: Emulator, clock: Clock, looked_at: str
 ) -> None:
     """The group's own answer is not waited for to ask for what hangs on it."""
     if looked_at == "ahead":
@@ -70,10 +71,10 @@ def test_a_known_group_is_read_in_one_round(
     assert state.changes == []
 
 
-def test_the_target_groups_of_now_count(reader: AwsReader, aws: FrozenAws, clock: Clock) -> None:
+def test_the_target_groups_of_now_count(reader: AwsReader, aws: Emulator, clock: Clock) -> None:
     """Also where others were asked for by what was known before."""
     assert "target group arn:1" in _scopes(reader, clock)
-    aws.groups["web"].target_groups = ["arn:2"]
+    aws.world.attach(aws.world.groups["web"], "arn:2")
     scopes = _scopes(reader, clock)
     assert "target group arn:2" in scopes
     assert "target group arn:1" not in scopes
@@ -92,26 +93,26 @@ def test_the_target_groups_of_now_count(reader: AwsReader, aws: FrozenAws, clock
     ],
 )
 def test_only_what_is_not_answered_is_unknown(
-    reader: AwsReader, aws: FrozenAws, failing: str, unknown: set[str], *, seen_before: bool
+    reader: AwsReader, aws: Emulator, failing: str, unknown: set[str], *, seen_before: bool
 ) -> None:
     """Whether the group was seen before or not."""
     if seen_before:
-        reader.begin(aws.clock()).begin(_WEB, _BOUNDS)()
+        reader.begin(aws.core.clock()).begin(_WEB, _BOUNDS)()
 
     def trouble(operation: str, _: str) -> None:
         if operation == failing:
-            raise refusal(operation, "InternalError", 500)
+            raise AwsError("InternalError", status=500)
 
     aws.trouble = trouble
-    state = reader.begin(aws.clock() + 60).begin(_WEB, _BOUNDS)()
+    state = reader.begin(aws.core.clock() + 60).begin(_WEB, _BOUNDS)()
     assert {name for name, value in vars(state).items() if value is None} == unknown
 
 
-def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: FrozenAws, clock: Clock) -> None:
+def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: Emulator, clock: Clock) -> None:
     """Nothing that was known of it counts."""
     reader.begin(clock()).begin(_WEB, _BOUNDS)()
-    aws.groups["other"] = aws.groups.pop("web")
-    aws.groups["other"].name = "other"
+    aws.world.groups["other"] = aws.world.groups.pop("web")
+    aws.world.groups["other"].name = "other"
     state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert (state.asg, state.scopes, state.changes) == (None, None, None)
 
@@ -128,7 +129,7 @@ def test_scopes_hold_for_a_second(reader: AwsReader, clock: Clock, ticks: Clock)
 
 
 def test_scopes_are_as_old_as_the_first_answer_to_them(
-    reader: AwsReader, aws: FrozenAws, clock: Clock, ticks: Clock
+    reader: AwsReader, aws: Emulator, clock: Clock, ticks: Clock
 ) -> None:
     """A throttled read of the health comes late: by then the group may be another."""
 
@@ -148,22 +149,22 @@ def test_scopes_are_used_once(reader: AwsReader, clock: Clock) -> None:
     assert reader.recent_scopes(_HOSTS[0], "web", _BOUNDS) is None
 
 
-def test_what_was_only_guessed_is_not_told_as_unreadable(aws: FrozenAws, clock: Clock) -> None:
+def test_what_was_only_guessed_is_not_told_as_unreadable(aws: Emulator, clock: Clock) -> None:
     """A target group that is the group's no more, and a group that is gone; what is wanted is."""
     failed: list[Source] = []
     with ThreadPoolExecutor(16) as pool:
-        reader = AwsReader(aws=aws.clients(), pool=pool, trail=True, on_unreadable=failed.append)
+        reader = AwsReader(aws=clients(aws), pool=pool, trail=True, on_unreadable=failed.append)
         _scopes(reader, clock)
 
         def trouble(operation: str, _: str) -> None:
             if operation == "DescribeTargetHealth":
-                raise refusal(operation, "TargetGroupNotFound", 400)
+                raise AwsError("TargetGroupNotFound", status=400)
 
         aws.trouble = trouble
-        aws.groups["web"].target_groups = []
+        aws.world.groups["web"].target_groups = []
         assert _scopes(reader, clock)
         assert failed == []
-        aws.groups["web"].target_groups = ["arn:1"]
+        aws.world.groups["web"].target_groups = ["arn:1"]
         assert not _scopes(reader, clock)
         assert failed == [Source.AWS]
         _scopes(reader, clock)
@@ -171,25 +172,25 @@ def test_what_was_only_guessed_is_not_told_as_unreadable(aws: FrozenAws, clock: 
 
 
 def test_more_who_ask_than_the_pool_has_threads_all_get_answers(
-    aws: FrozenAws, clock: Clock
+    aws: Emulator, clock: Clock
 ) -> None:
     """Nothing on the pool waits for the pool: else all would wait for ever."""
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(12) as callers:
-        reader = AwsReader(aws=aws.clients(), pool=pool, trail=True)
+        reader = AwsReader(aws=clients(aws), pool=pool, trail=True)
         begun = [callers.submit(reader.begin(clock()).begin, _WEB, _BOUNDS) for _ in range(12)]
         waiting = [callers.submit(future.result(10)) for future in begun]
         assert all(future.result(10).asg for future in waiting)
 
 
 def test_scopes_that_could_not_be_read_anew_do_not_hold(
-    reader: AwsReader, aws: FrozenAws, clock: Clock
+    reader: AwsReader, aws: Emulator, clock: Clock
 ) -> None:
     """Known once and unknown since is unknown."""
     reader.begin(clock()).begin(_WEB, _BOUNDS)()
 
     def trouble(operation: str, _: str) -> None:
         if operation == "DescribeTargetHealth":
-            raise refusal(operation, "InternalError", 500)
+            raise AwsError("InternalError", status=500)
 
     aws.trouble = trouble
     reader.begin(clock()).begin(_WEB, _BOUNDS)()
@@ -216,7 +217,7 @@ _OWN, _THEIRS = _event("Boto3 smartcloudops-run/A"), _event("aws-cli")
     ids=["first page", "second page", "last page that is read", "after it"],
 )
 def test_a_persons_change_counts_on_any_page_of_cloudtrail(
-    reader: AwsReader, aws: FrozenAws, clock: Clock, own: int, changes: list[str] | None
+    reader: AwsReader, aws: Emulator, clock: Clock, own: int, changes: list[str] | None
 ) -> None:
     """Where there is more than is read, it is unknown whether somebody changed the group."""
     aws.events["web"] = [*[_OWN] * own, _THEIRS]
@@ -224,7 +225,7 @@ def test_a_persons_change_counts_on_any_page_of_cloudtrail(
 
 
 def test_pages_of_our_own_calls_are_no_change(
-    reader: AwsReader, aws: FrozenAws, clock: Clock
+    reader: AwsReader, aws: Emulator, clock: Clock
 ) -> None:
     aws.events["web"] = [_OWN] * 120
     assert reader.begin(clock()).begin(_WEB, _BOUNDS)().changes == []
@@ -242,7 +243,7 @@ def test_pages_of_our_own_calls_are_no_change(
     ids=["no ReadOnly", "no detail", "not JSON", "null", "no identity"],
 )
 def test_an_event_that_lacks_attributes_counts_as_a_change(
-    reader: AwsReader, aws: FrozenAws, clock: Clock, event: dict[str, str]
+    reader: AwsReader, aws: Emulator, clock: Clock, event: dict[str, str]
 ) -> None:
     aws.events["web"] = [event]
     assert reader.begin(clock()).begin(_WEB, _BOUNDS)().changes
@@ -250,57 +251,62 @@ def test_an_event_that_lacks_attributes_counts_as_a_change(
 
 @pytest.mark.parametrize("answer", [None, {}, {"DisableApiTermination": {}}])
 def test_protection_is_unknown_where_aws_does_not_say(
-    aws: FrozenAws, clock: Clock, answer: dict[str, Any] | None
+    aws: Emulator, clock: Clock, answer: dict[str, Any] | None
 ) -> None:
     """Of an instance that does not exist, and in an answer without the attribute."""
-    clients = aws.clients()
     if answer is None:
-        aws.groups["web"].hosts.pop(_HOSTS[0])
+        aws.world.instances.pop(_HOSTS[0])
     else:
-        vars(clients.ec2)["describe_instance_attribute"] = lambda **_: answer
+        _change_answers(aws, "DescribeInstanceAttribute", lambda _: answer)
     with ThreadPoolExecutor(8) as pool:
-        reader = AwsReader(aws=clients, pool=pool, trail=True)
+        reader = AwsReader(aws=clients(aws), pool=pool, trail=True)
         assert reader.begin(clock()).begin(_WEB, _BOUNDS)().protected is None
+
+
+def _change_answers(
+    aws: Emulator, operation: str, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    def on_answer(call: Call, answer: dict[str, Any]) -> None:
+        if call.operation == operation:
+            changed = change(dict(answer))
+            answer.clear()
+            answer.update(changed)
+
+    aws.on_answer = on_answer
 
 
 @pytest.mark.parametrize(
     "missing", ["Instances", "TargetGroupARNs", "SuspendedProcesses", "Tags", "DesiredCapacity"]
 )
 def test_a_group_without_one_of_its_attributes_is_unknown(
-    aws: FrozenAws, clock: Clock, missing: str
+    aws: Emulator, clock: Clock, missing: str
 ) -> None:
     """No list has a default: an absent one is not an empty one."""
-    clients = aws.clients()
-    whole = clients.autoscaling.describe_auto_scaling_groups
 
-    def describe(**query: Any) -> Any:
-        groups = whole(**query)["AutoScalingGroups"]
+    def shorten(answer: dict[str, Any]) -> dict[str, Any]:
+        groups = answer["AutoScalingGroups"]
         return {"AutoScalingGroups": [{k: v for k, v in g.items() if k != missing} for g in groups]}
 
-    partial: Any = SimpleNamespace(
-        **vars(clients.autoscaling) | {"describe_auto_scaling_groups": describe}
-    )
+    _change_answers(aws, "DescribeAutoScalingGroups", shorten)
     with ThreadPoolExecutor(8) as pool:
-        reader = AwsReader(aws=replace(clients, autoscaling=partial), pool=pool, trail=True)
+        reader = AwsReader(aws=clients(aws), pool=pool, trail=True)
         state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert (state.asg, state.scopes, state.changes) == (None, None, None)
 
 
 @pytest.mark.parametrize(
-    ("client", "method", "unknown"),
+    ("operation", "unknown"),
     [
-        ("autoscaling", "describe_instance_refreshes", {"changes"}),
-        ("elbv2", "describe_target_health", {"scopes"}),
-        ("cloudtrail", "lookup_events", {"changes"}),
+        ("DescribeInstanceRefreshes", {"changes"}),
+        ("DescribeTargetHealth", {"scopes"}),
+        ("LookupEvents", {"changes"}),
     ],
 )
 def test_an_answer_without_its_list_is_unknown(
-    aws: FrozenAws, clock: Clock, client: str, method: str, unknown: set[str]
+    aws: Emulator, clock: Clock, operation: str, unknown: set[str]
 ) -> None:
-    clients = aws.clients()
-    empty: Any = SimpleNamespace(**vars(getattr(clients, client)) | {method: lambda **_: {}})
-    changed: dict[str, Any] = {client: empty}
+    _change_answers(aws, operation, lambda _: {})
     with ThreadPoolExecutor(8) as pool:
-        reader = AwsReader(aws=replace(clients, **changed), pool=pool, trail=True)
+        reader = AwsReader(aws=clients(aws), pool=pool, trail=True)
         state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert {name for name, value in vars(state).items() if value is None} == unknown

@@ -13,6 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from ulid import ULID
 
+from demo.aws.clients import clients
 from receiver.http.tokens import Role
 from receiver.notify.tails import TracingError
 from receiver.settings import Settings
@@ -154,4 +155,4 @@ def test_a_missing_package_for_traces_is_named(
         {"database_url": f"sqlite:///{tmp_path}/x.db", "otlp_url": "http://127.0.0.1:1/"}
     )
     with pytest.raises(TracingError, match=r"smartcloudops\[otel\]"):
-        build(settings, service.system.playbooks, aws=service.aws.clients())
+        build(settings, service.system.playbooks, aws=clients(service.aws))

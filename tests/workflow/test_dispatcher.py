@@ -84,8 +84,9 @@ def _logged() -> Iterator[list[tuple[str, BaseException | None]]]:
 
 
 def _alert(whole: Whole, host: str, number: int) -> Alert:
-    group = next(name for name, group in whole.aws.groups.items() if host in group.hosts)
-    labels = {"alertname": "HighCPU", "instance_id": host, "asg": group, "cpu": str(number)}
+    group = whole.aws.world.group_of(host)
+    assert group is not None
+    labels = {"alertname": "HighCPU", "instance_id": host, "asg": group.name, "cpu": str(number)}
     return Alert(
         key=f"{number:016}",
         fingerprint=f"{number:016}",

@@ -16,6 +16,9 @@ from ulid import ULID
 from actions import tables
 from actions.audit import log
 from actions.execution import claims, kill_switch
+from demo.aws.clients import clients
+from demo.aws.emulator import Emulator
+from demo.aws.world import AwsError
 from receiver.db.database import Database, database
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.runs import intake, store, transitions
@@ -27,8 +30,8 @@ from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 from receiver.workflow.factory import Workflow
 from receiver.workflow.metrics import RunMetrics, StepMetrics
 from tests import fake_prometheus
-from tests.executors import executor
-from tests.fake_aws import HOST, FakeAws, claim_request
+from tests.emulated_aws import HOST, emulated_aws, failing, populate
+from tests.executors import claim_request, executor
 from tests.plans import stored_plan
 
 _ALERT = Alert(
@@ -65,7 +68,7 @@ class Service:
     """The workflow without the dispatcher: the tests decide."""
 
     folder: Path
-    aws: FakeAws = field(default_factory=FakeAws)
+    aws: Emulator = field(default_factory=lambda: emulated_aws(time.time))
     prometheus: FakePrometheus = field(default_factory=FakePrometheus)
     woken: list[str] = field(default_factory=list)
     run_id: str = ""
@@ -84,7 +87,7 @@ class Service:
             database=self.state,
             inbox=self.inbox,
             queue=self.queue,
-            executor=executor(self.aws.clients(), self.state.write, time.time),
+            executor=executor(clients(self.aws), self.state.write, time.time),
             prometheus=Prometheus("http://prometheus", client=self.prometheus.client()),
             run_metrics=RunMetrics(self.registry, ["high-cpu"]),
             step_metrics=StepMetrics(self.registry),
@@ -106,7 +109,7 @@ class Service:
 
     def forget(self) -> None:
         """Forget all earlier runs; the queue keeps running, since a start takes seconds."""
-        self.aws.__dict__.update(vars(FakeAws()))
+        populate(self.aws)
         self.prometheus.__dict__.update(vars(FakePrometheus()))
         self.woken.clear()
         self.run_id = str(ULID())
@@ -188,7 +191,7 @@ def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> N
     """Acted once, verified by metrics and by the host's boot time, held no longer."""
     service.begin()
     run = service.until(State.SUCCEEDED)
-    assert service.aws.calls.count("RebootInstances") == 1
+    assert service.aws.operations().count("RebootInstances") == 1
     assert any("node_boot_time_seconds" in query for query in service.prometheus.queries)
     assert run.phase is None
     with service.state.read() as connection:
@@ -217,24 +220,24 @@ def test_no_recovery_no_data_and_no_answer_lead_to_the_next_step(
 
 def test_an_unknown_reboot_that_did_not_help_calls_a_person(service: Service) -> None:
     """It may have happened: it is not repeated, and no other step is taken."""
-    service.aws.broken = _lost
+    service.aws.trouble = failing(ReadTimeoutError(endpoint_url="http://ec2"))
     service.prometheus.value = "0"
     service.begin()
     run = service.until(State.FAILED)
     assert "a person is needed" in (run.outcome or "")
-    assert service.aws.calls.count("RebootInstances") == 1
+    assert service.aws.operations().count("RebootInstances") == 1
 
 
 def test_an_unknown_reboot_that_helped_is_a_success(service: Service) -> None:
     """The metrics have the last word."""
-    service.aws.broken = _lost
+    service.aws.trouble = failing(ReadTimeoutError(endpoint_url="http://ec2"))
     service.begin()
     service.until(State.SUCCEEDED)
 
 
 def test_a_refused_call_leads_to_the_next_step(service: Service) -> None:
     """AWS said no: nothing happened, and there is nothing to verify."""
-    service.aws.broken = lambda: (400, "IncorrectInstanceState")
+    service.aws.trouble = failing(AwsError("IncorrectInstanceState"), executes=False)
     service.begin()
     run = service.until(State.DECIDING)
     assert (run.next_rung, run.steps_begun) == (1, 1)
@@ -245,10 +248,10 @@ def test_a_decision_that_waited_too_long_is_made_again(service: Service) -> None
     service.begin(decided_ago_s=61)
     run = service.until(State.DECIDING)
     assert (run.next_rung, run.steps_begun) == (0, 0)
-    assert "RebootInstances" not in service.aws.calls
+    assert "RebootInstances" not in service.aws.operations()
     service.act(run)
     service.until(State.SUCCEEDED)
-    assert service.aws.calls.count("RebootInstances") == 1
+    assert service.aws.operations().count("RebootInstances") == 1
 
 
 def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
@@ -259,7 +262,7 @@ def test_a_pause_after_the_decision_refuses_by_name(service: Service) -> None:
     run = service.until(State.REFUSED)
     assert run.refusal == "paused"
     assert run.gates[-1].name == "claim"
-    assert "RebootInstances" not in service.aws.calls
+    assert "RebootInstances" not in service.aws.operations()
 
 
 def test_another_runs_hold_refuses_by_name(service: Service) -> None:
@@ -272,10 +275,16 @@ def test_another_runs_hold_refuses_by_name(service: Service) -> None:
 
 def test_reading_aws_may_be_tried_again(service: Service) -> None:
     """A describe call that fails sent nothing: the phase comes back later, and acts once."""
-    service.aws.unreadable = 1
+    unreadable = [ReadTimeoutError(endpoint_url="http://ec2")]
+
+    def trouble(operation: str, _: str) -> None:
+        if operation.startswith("Describe") and unreadable:
+            raise unreadable.pop()
+
+    service.aws.trouble = trouble
     service.begin()
     service.until(State.SUCCEEDED)
-    assert service.aws.calls.count("RebootInstances") == 1
+    assert service.aws.operations().count("RebootInstances") == 1
 
 
 def test_a_phase_that_is_not_the_runs_own_does_nothing(service: Service) -> None:
@@ -285,7 +294,7 @@ def test_a_phase_that_is_not_the_runs_own_does_nothing(service: Service) -> None
     service.until(State.SUCCEEDED)
     service.phases.handle(late)
     service.phases.handle(replace(late, run_id="0" * 26))
-    assert service.aws.calls.count("RebootInstances") == 1
+    assert service.aws.operations().count("RebootInstances") == 1
 
 
 def test_verification_goes_on_after_a_restart(service: Service) -> None:
@@ -298,7 +307,7 @@ def test_verification_goes_on_after_a_restart(service: Service) -> None:
     service.prometheus.value = "1"
     service.start()
     service.until(State.SUCCEEDED)
-    assert service.aws.calls.count("SetDesiredCapacity") == 1
+    assert service.aws.operations().count("SetDesiredCapacity") == 1
 
 
 def test_a_hundred_copies_of_a_phase_act_once(service: Service) -> None:
@@ -308,8 +317,4 @@ def test_a_hundred_copies_of_a_phase_act_once(service: Service) -> None:
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(service.phases.handle, [phase] * 100))
     service.until(State.SUCCEEDED)
-    assert service.aws.calls.count("RebootInstances") == 1
-
-
-def _lost() -> None:
-    raise ReadTimeoutError(endpoint_url="http://ec2")
+    assert service.aws.operations().count("RebootInstances") == 1

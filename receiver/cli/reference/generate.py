@@ -39,8 +39,7 @@ action have the effect of one. Any other action is called at most once: if the a
 AWS does not show the effect, the outcome is `unknown`, and the run escalates unless the target
 recovers.
 
-The tests run against moto, corrected where moto differs from AWS. Instance refreshes and commands,
-which moto lacks, are emulated by this project.
+The tests use an emulated AWS that follows AWS' guides. Its instance refreshes replace no instance.
 """
 _FIGURES_HEAD = """# The model's figures
 

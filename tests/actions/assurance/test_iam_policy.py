@@ -1,22 +1,15 @@
 """The IAM policy: what it is narrowed to, and that each of its lines is needed, and enough."""
 
 import json
-import os
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
-import httpx
 import pytest
 from ulid import ULID
 
 from actions.assurance.iam_policy import READS, PolicyScope, build_policy, is_read, with_reversals
-from actions.aws import clients as aws
-from actions.aws.client_set import Aws
+from actions.aws.errors import NOT_AUTHORIZED
 from actions.aws.inventory import OPT_IN_TAG, QUARANTINE_TAG
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
@@ -24,7 +17,7 @@ from actions.execution import claims, ledger
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
 from actions.execution.step import Step
-from demo.stack.processes import Processes, wait_announced
+from demo.aws.clients import clients
 from receiver.cli.main import main
 from receiver.db.database import Database
 from receiver.playbooks.loader import load
@@ -35,7 +28,6 @@ _ROOT = Path(__file__).parents[3]
 _SCOPE = PolicyScope(
     region="eu-central-1", account="123456789012", groups=["web-asg"], documents=["SmartCloudOps-A"]
 )
-_MOTO = "us-east-1"
 
 
 def _granted(document: Mapping[str, Any]) -> set[str]:
@@ -131,57 +123,9 @@ def test_the_command_narrows_to_what_the_playbooks_name(
         assert ended.value.code == 2
 
 
-@dataclass
-class _Guarded:
-    """An emulated AWS that asks IAM; `user` is whose policy is tried."""
-
-    world: World
-    iam: Any
-    acting: Aws
-
-    def allow(self, document: Mapping[str, Any]) -> None:
-        self.iam.put_user_policy(
-            UserName="acting", PolicyName="tried", PolicyDocument=json.dumps(document)
-        )
-
-
-def _user(iam: Any, name: str) -> tuple[str, str]:
-    iam.create_user(UserName=name)
-    anything = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
-    document = json.dumps({"Version": "2012-10-17", "Statement": anything})
-    iam.put_user_policy(UserName=name, PolicyName="tried", PolicyDocument=document)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    return key["AccessKeyId"], key["SecretAccessKey"]
-
-
-def _as(keys: tuple[str, str]) -> None:
-    os.environ.update(AWS_ACCESS_KEY_ID=keys[0], AWS_SECRET_ACCESS_KEY=keys[1])
-
-
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Guarded]:
-    folder = tmp_path_factory.mktemp("iam")
-    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
-    with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
-        url = wait_announced(processes.start("aws", command))["url"]
-        environment = dict(os.environ)
-        os.environ.update(AWS_DEFAULT_REGION=_MOTO, AWS_ENDPOINT_URL=url)
-        try:
-            _as(("emulated", "emulated"))
-            iam = boto3.Session().client("iam")
-            admin, acting = _user(iam, "admin"), _user(iam, "acting")
-            _as(acting)
-            clients = aws.connect()
-            _as(admin)
-            body = http.post(
-                f"{url}/moto-api/reset-auth", content="0", headers={"Content-Type": "text/plain"}
-            )
-            assert body.status_code == httpx.codes.OK
-            world = World(url=url, http=http, aws=aws.connect())
-            yield _Guarded(world=world, iam=boto3.Session().client("iam"), acting=clients)
-        finally:
-            os.environ.clear()
-            os.environ.update(environment)
+def world() -> World:
+    return World()
 
 
 # What asks nothing of AWS needs no line of the policy.
@@ -194,9 +138,10 @@ def test_each_action_is_tried_under_iam() -> None:
     assert not any(CATALOG[name].permissions for name in _ELSEWHERE)
 
 
-def _performed(case: Case, guarded: _Guarded, state: Database) -> Intent:
-    world = guarded.world
-    acting = executor(guarded.acting, state.write, time.time, world.messenger)
+def _performed(case: Case, world: World, state: Database) -> Intent:
+    acting = executor(
+        clients(world.emulator, key="acting"), state.write, world.clock, world.messenger
+    )
     world.settle()
     target = GROUP if case.of_group else world.in_service()[0]
     case.before(world, target)
@@ -225,7 +170,7 @@ def _performed(case: Case, guarded: _Guarded, state: Database) -> Intent:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.action)
 def test_iam_lets_it_with_the_policy_and_not_without_a_line_of_it(
-    case: Case, guarded: _Guarded, state: Database
+    case: Case, world: World, state: Database
 ) -> None:
     """Each operation that changes something is needed; with all of them it is intent."""
     whole = build_policy([case.action])
@@ -234,14 +179,13 @@ def test_iam_lets_it_with_the_policy_and_not_without_a_line_of_it(
             {**statement, "Action": [name for name in statement["Action"] if name != missing]}
             for statement in whole["Statement"]
         ]
-        guarded.allow(
-            {**whole, "Statement": [statement for statement in statements if statement["Action"]]}
-        )
-        intent = _performed(case, guarded, state)
+        allowed = [statement for statement in statements if statement["Action"]]
+        world.emulator.policies["acting"] = {**whole, "Statement": allowed}
+        intent = _performed(case, world, state)
         assert intent.outcome is not Outcome.CHANGED, missing
-        assert intent.error in {"AccessDenied", "UnauthorizedOperation"}, (missing, intent)
-    guarded.allow(whole)
-    intent = _performed(case, guarded, state)
+        assert intent.error in NOT_AUTHORIZED, (missing, intent)
+    world.emulator.policies["acting"] = whole
+    intent = _performed(case, world, state)
     assert intent.outcome is Outcome.CHANGED, intent
     with state.read() as connection:
         assert ledger.read_intent(connection, intent.run_id, 0) == intent

@@ -3,20 +3,17 @@
 import gzip
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from ulid import ULID
 
 from actions.assurance import cloudtrail, reconcile
 from actions.assurance.reconcile import FindingKind, Reconciliation
-from actions.aws import clients
 from actions.aws.client_set import on_behalf_of
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
@@ -24,7 +21,6 @@ from actions.execution import claims, ledger
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
 from actions.execution.step import Step
-from demo.stack.processes import Processes, wait_announced
 from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.metrics import ReconcileMetrics
 from receiver.cli.main import main
@@ -32,11 +28,6 @@ from receiver.db.database import Database, database
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, World
 from tests.executors import executor
 
-_ENV = {
-    "AWS_ACCESS_KEY_ID": "emulated",
-    "AWS_SECRET_ACCESS_KEY": "emulated",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
 # With the member that each acts on; a group's is the group.
 _STEPS = {
     "reboot_instance": 0,
@@ -52,19 +43,12 @@ _ROLE = "arn:aws:iam::123456789012:role/smartcloudops"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world() -> World:
     """An emulated AWS on which nobody but the executor changes anything but at the start."""
-    folder = tmp_path_factory.mktemp("reconciled")
-    command = [sys.executable, "-m", "demo.aws.server", "--port", "0", "--speed", "20"]
-    with Processes(folder) as processes, httpx.Client(trust_env=False, timeout=30) as http:
-        url = wait_announced(processes.start("aws", command))["url"]
-        kept = dict(os.environ)
-        os.environ.update(_ENV, AWS_ENDPOINT_URL=url)
-        try:
-            yield World(url=url, http=http, aws=clients.connect())
-        finally:
-            os.environ.clear()
-            os.environ.update(kept)
+    world = World()
+    # The command line, which reads the log, knows no other clock.
+    world.emulator.core.clock = time.time
+    return world
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +86,7 @@ def _log(world: World, acted: Database) -> list[dict[str, Any]]:
     """What the runs called; what the fixture itself did to get there is left out."""
     with acted.read() as connection:
         runs = {intent.run_id for intent in ledger.sent_since(connection, 0.0)}
-    lines = world.http.get(f"{world.url}/_sim/calls").text.splitlines()
+    lines = world.emulator.log_lines().splitlines()
     return [call for call in map(json.loads, lines) if call["session"] in runs]
 
 
@@ -140,7 +124,7 @@ def test_a_call_that_nobody_decided_on_is_found(
         "time": calls[0]["time"] + 1,
         "service": "ec2",
         "operation": "StopInstances",
-        "parameters": {"InstanceId.1": world.in_service()[0]},
+        "parameters": {"InstanceIds": [world.in_service()[0]]},
         "session": own if session == "own" else session,
         "status": 200,
     }

@@ -1,111 +1,74 @@
-"""Every action with what it needs, against the emulated AWS at twenty times real speed."""
+"""Every action with what it needs, on the emulated AWS in virtual time."""
 
-import json
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
 from actions.aws.client_set import Aws
 from actions.aws.inventory import QUARANTINE_TAG
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.world import Group, Member, SecurityGroup, target_group_arn
+from tests.conftest import Clock
 from tests.fake_messenger import FakeMessenger
 
 GROUP = "web-asg"
-ISOLATING = "isolating"
+_ISOLATING, _USUAL = "sg-0123456789abcdef0", "sg-00000001"
+_BLUE, _GREEN = target_group_arn("blue"), target_group_arn("green")
+RULE = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener-rule/app/web/1a/2b/3c"
 
 
-@dataclass(kw_only=True)
+@dataclass
 class World:
-    """A running emulator, and clients for it."""
+    """A group of six behind a load balancer, and clients for it."""
 
-    url: str
-    http: httpx.Client
-    aws: Aws
+    clock: Clock = field(default_factory=Clock)
     messenger: FakeMessenger = field(default_factory=FakeMessenger)
-    created: dict[str, Any] = field(default_factory=dict)
 
-    def group(self) -> Mapping[str, Any]:
-        answer = self.aws.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])
-        return dict(answer["AutoScalingGroups"][0])
+    def __post_init__(self) -> None:
+        self.emulator = Emulator(Core(self.clock))
+        self.aws: Aws = clients(self.emulator)
+        group = Group(GROUP, 4, 12, 6, target_groups=[target_group_arn("web")])
+        world = self.emulator.world
+        world.add_group(group, [f"i-{number:017x}" for number in range(6)], self.clock() - 86_400)
+        world.target_groups[group.target_groups[0]].delay_s = 5.0
+        world.security_groups[_ISOLATING] = SecurityGroup(_ISOLATING)
+        self.former_weights()
+
+    def former_weights(self) -> None:
+        weights = ((_BLUE, 90), (_GREEN, 10))
+        groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights]
+        forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
+        self.emulator.world.rules[RULE] = [forward]
+
+    @property
+    def group(self) -> Group:
+        self.emulator.pass_time()
+        return self.emulator.world.groups[GROUP]
+
+    def members(self, lifecycle: str) -> list[Member]:
+        members = self.group.members.values()
+        return [member for member in members if member.lifecycle == lifecycle]
 
     def in_service(self) -> list[str]:
-        return [
-            member["InstanceId"]
-            for member in self.group()["Instances"]
-            if member["LifecycleState"] == "InService"
-        ]
+        return [member.id for member in self.members("InService")]
 
     def calls(self, run_id: str) -> list[str]:
         """Operations that changed something for this run."""
-        lines = self.http.get(f"{self.url}/_sim/calls").text.splitlines()
-        own = [call for call in map(json.loads, lines) if call["session"] == run_id]
-        reads = ("Describe", "List", "Get")
-        return [call["operation"] for call in own if not call["operation"].startswith(reads)]
+        own = [call for call in self.emulator.log if call.session == run_id and not call.reads]
+        return [call.operation for call in own]
 
     def settle(self) -> None:
         """Wait until the group is whole again."""
         self.aws.autoscaling.set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=6)
-        eventually(lambda: len(self.in_service()) == 6 == len(self.group()["Instances"]))
+        self.eventually(lambda: len(self.in_service()) == 6 == len(self.group.members))
 
-    def security_group(self, name: str) -> str:
-        """A security group of the fleet's network, created once, without rules."""
-        if name not in self.created:
-            instance = self.aws.ec2.describe_instances()["Reservations"][0]["Instances"][0]
-            answer = self.aws.ec2.create_security_group(
-                GroupName=name, Description=name, VpcId=instance["VpcId"]
-            )
-            self.created[name] = answer["GroupId"]
-            self.aws.ec2.revoke_security_group_egress(
-                GroupId=answer["GroupId"],
-                IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}],
-            )
-        return str(self.created[name])
-
-    def rule(self) -> tuple[str, list[str]]:
-        """A balancer's rule that shares between two target groups, created once: ARNs."""
-        if "rule" not in self.created:
-            self.created["rule"] = self._make_rule()
-        arn, groups = self.created["rule"]
-        return str(arn), list(groups)
-
-    def _make_rule(self) -> tuple[str, list[str]]:
-        elb = self.aws.elbv2
-        subnets = [subnet["SubnetId"] for subnet in self.aws.ec2.describe_subnets()["Subnets"][:2]]
-        vpc = self.aws.ec2.describe_subnets(SubnetIds=subnets[:1])["Subnets"][0]["VpcId"]
-        balancer = elb.create_load_balancer(Name="shared", Subnets=subnets)["LoadBalancers"][0]
-        groups = [
-            elb.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=vpc)["TargetGroups"][
-                0
-            ]["TargetGroupArn"]
-            for name in ("blue", "green")
-        ]
-        listener = elb.create_listener(
-            LoadBalancerArn=balancer["LoadBalancerArn"],
-            Protocol="HTTP",
-            Port=80,
-            DefaultActions=[{"Type": "forward", "TargetGroupArn": groups[0]}],
-        )["Listeners"][0]["ListenerArn"]
-        weighted = [
-            {"TargetGroupArn": arn, "Weight": weight}
-            for arn, weight in zip(groups, (90, 10), strict=True)
-        ]
-        rule = elb.create_rule(
-            ListenerArn=listener,
-            Priority=1,
-            Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
-            Actions=[{"Type": "forward", "ForwardConfig": {"TargetGroups": weighted}}],  # type: ignore[list-item,misc] # it fits
-        )["Rules"][0]
-        return rule["RuleArn"], groups
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    until = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < until, "the condition did not hold in time"
-        time.sleep(0.1)
+    def eventually(self, holds: Callable[[], object]) -> None:
+        until = self.clock() + 600
+        while not holds():
+            assert self.clock() < until, "the condition did not hold in time"
+            self.clock.now += 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,32 +86,32 @@ class Case:
 def _stop(world: World, target: str) -> None:
     _suspend(world, target)
     world.aws.ec2.stop_instances(InstanceIds=[target])
+    world.clock.now += 60
 
 
 def _start(world: World, target: str) -> None:
+    world.clock.now += 60
     world.aws.ec2.start_instances(InstanceIds=[target])
     _resume(world, target)
 
 
 def _suspend(world: World, _: str) -> None:
-    world.aws.autoscaling.suspend_processes(
-        AutoScalingGroupName=GROUP, ScalingProcesses=["ReplaceUnhealthy"]
-    )
+    world.group.suspended = {"ReplaceUnhealthy"}
 
 
 def _resume(world: World, _: str) -> None:
-    world.aws.autoscaling.resume_processes(
-        AutoScalingGroupName=GROUP, ScalingProcesses=["ReplaceUnhealthy", "AZRebalance"]
-    )
+    world.group.suspended = set()
 
 
 def _standby(world: World, target: str) -> None:
     world.aws.autoscaling.enter_standby(
         AutoScalingGroupName=GROUP, InstanceIds=[target], ShouldDecrementDesiredCapacity=True
     )
+    world.clock.now += 60
 
 
 def _back(world: World, target: str) -> None:
+    world.clock.now += 60
     if target not in world.in_service():
         world.aws.autoscaling.exit_standby(AutoScalingGroupName=GROUP, InstanceIds=[target])
 
@@ -157,97 +120,80 @@ def _detach(world: World, target: str) -> None:
     world.aws.autoscaling.detach_instances(
         AutoScalingGroupName=GROUP, InstanceIds=[target], ShouldDecrementDesiredCapacity=True
     )
+    world.clock.now += 60
 
 
 def _attach(world: World, target: str) -> None:
-    if target not in {member["InstanceId"] for member in world.group()["Instances"]}:
+    world.clock.now += 60
+    if target not in world.group.members:
         world.aws.autoscaling.attach_instances(AutoScalingGroupName=GROUP, InstanceIds=[target])
 
 
 def _refresh(world: World, _: str) -> None:
-    world.aws.autoscaling.start_instance_refresh(AutoScalingGroupName=GROUP)
+    world.aws.autoscaling.start_instance_refresh(
+        AutoScalingGroupName=GROUP,
+        DesiredConfiguration={
+            "LaunchTemplate": {"LaunchTemplateId": "lt-0123456789abcdef0", "Version": "2"}
+        },
+    )
 
 
 def _no_refresh(world: World, _: str) -> None:
-    answer = world.aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=GROUP)
-    states = [refresh["Status"] for refresh in answer["InstanceRefreshes"]]
-    if states and states[0] in {"InProgress", "RollbackInProgress"}:
-        # It may end between the two calls.
-        with suppress(world.aws.autoscaling.exceptions.ActiveInstanceRefreshNotFoundFault):
-            world.aws.autoscaling.cancel_instance_refresh(AutoScalingGroupName=GROUP)
+    world.group.refreshes.clear()
 
 
 def _deregister(world: World, target: str) -> None:
-    for arn in world.group()["TargetGroupARNs"]:
+    for arn in world.group.target_groups:
         world.aws.elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": target}])
 
 
 def _register(world: World, target: str) -> None:
-    for arn in world.group()["TargetGroupARNs"]:
+    for arn in world.group.target_groups:
         world.aws.elbv2.register_targets(TargetGroupArn=arn, Targets=[{"Id": target}])
 
 
-def _weights(world: World) -> dict[str, Any]:
-    arn, (blue, green) = world.rule()
-    return {"rule": arn, "weights": {blue: 0, green: 100}}
-
-
-def _former_weights(world: World, _: str) -> None:
-    arn, (blue, green) = world.rule()
-    groups = [{"TargetGroupArn": blue, "Weight": 90}, {"TargetGroupArn": green, "Weight": 10}]
-    config = {"TargetGroups": groups}
-    world.aws.elbv2.modify_rule(
-        RuleArn=arn,
-        Actions=[{"Type": "forward", "ForwardConfig": config}],  # type: ignore[list-item,misc] # it fits
-    )
-
-
-def _isolation(world: World) -> dict[str, Any]:
-    return {"security_group": world.security_group(ISOLATING)}
-
-
-def _interfaces(world: World, target: str) -> list[str]:
-    answer = world.aws.ec2.describe_network_interfaces(
-        Filters=[{"Name": "attachment.instance-id", "Values": [target]}]
-    )
-    return [interface["NetworkInterfaceId"] for interface in answer["NetworkInterfaces"]]
+def _isolation(_: World) -> dict[str, Any]:
+    return {"security_group": _ISOLATING}
 
 
 def _isolate(world: World, target: str) -> None:
-    world.created["interfaces"] = _interfaces(world, target)
-    for interface in world.created["interfaces"]:
-        world.aws.ec2.modify_network_interface_attribute(
-            NetworkInterfaceId=interface, Groups=[world.security_group(ISOLATING)]
-        )
-    world.aws.ec2.create_tags(Resources=[target], Tags=[{"Key": QUARANTINE_TAG, "Value": "true"}])
+    instance = world.emulator.world.instances[target]
+    instance.interfaces = {name: [_ISOLATING] for name in instance.interfaces}
+    instance.tags[QUARANTINE_TAG] = "true"
 
 
 def _release(world: World, target: str) -> None:
-    for interface in _interfaces(world, target):
-        world.aws.ec2.modify_network_interface_attribute(
-            NetworkInterfaceId=interface, Groups=[world.security_group("usual")]
-        )
-    world.aws.ec2.delete_tags(Resources=[target], Tags=[{"Key": QUARANTINE_TAG}])
+    instance = world.emulator.world.instances[target]
+    instance.interfaces = {name: [_USUAL] for name in instance.interfaces}
+    instance.tags.pop(QUARANTINE_TAG, None)
 
 
 def _former_groups(world: World) -> dict[str, Any]:
-    usual = world.security_group("usual")
-    return {"groups": {interface: [usual] for interface in world.created["interfaces"]}}
+    interfaces = [
+        interface
+        for instance in world.emulator.world.instances.values()
+        for interface, groups in instance.interfaces.items()
+        if groups == [_ISOLATING]
+    ]
+    return {"groups": {name: [_USUAL] for name in interfaces or ["eni-00000000"]}}
 
 
 def _shut_down(world: World, target: str) -> None:
     _isolate(world, target)
     _detach(world, target)
     world.aws.ec2.stop_instances(InstanceIds=[target])
+    world.clock.now += 60
 
 
 def _terminate(world: World, target: str) -> None:
+    _release(world, target)
     world.aws.ec2.terminate_instances(InstanceIds=[target])
+    world.clock.now += 60
 
 
-def _topic(world: World) -> dict[str, Any]:
-    arn = world.aws.sns.create_topic(Name="oncall")["TopicArn"]
-    return {"topic": arn, "message": "it did not recover"}
+def _topic(_: World) -> dict[str, Any]:
+    topic = "arn:aws:sns:us-east-1:123456789012:oncall"
+    return {"topic": topic, "message": "it did not recover"}
 
 
 CASES = (
@@ -328,8 +274,8 @@ CASES = (
         action="shift_traffic",
         writes="ModifyRule",
         of_group=True,
-        params=_weights,
-        after=_former_weights,
+        params=lambda _: {"rule": RULE, "weights": {_BLUE: 0, _GREEN: 100}},
+        after=lambda world, _: world.former_weights(),
     ),
     Case(
         action="quarantine_instance",

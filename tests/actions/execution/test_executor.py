@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
@@ -18,22 +19,19 @@ from actions.execution.records import Attempts, Scope
 from actions.execution.step import Step
 from actions.reasons import Reason
 from actions.refusal import Refusal
+from demo.aws.calls import Call
+from demo.aws.clients import clients
+from demo.aws.emulator import Emulator
+from demo.aws.world import AwsError
 from receiver.db.database import Database
 from tests.conftest import Clock
-from tests.executors import executor
-from tests.fake_aws import HOST, FakeAws, claim_request
+from tests.emulated_aws import GROUP, HOST, emulated_aws, failing
+from tests.executors import claim_request, executor
 from tests.fake_messenger import FakeMessenger
 
 
 class CrashError(BaseException):
     """The process ends here."""
-
-
-def _raising(error: BaseException) -> Callable[[], None]:
-    def broken() -> None:
-        raise error
-
-    return broken
 
 
 def _reboot(run_id: str = "A" * 26, index: int = 0) -> Step:
@@ -70,32 +68,32 @@ def _executed(result: Intent | Refusal) -> Intent:
 
 
 @pytest.fixture
-def fake() -> FakeAws:
-    return FakeAws()
+def fake(clock: Clock) -> Emulator:
+    return emulated_aws(clock)
 
 
 @pytest.fixture
-def acting(fake: FakeAws, state: Database, clock: Clock) -> Executor:
-    return executor(fake.clients(), state.write, clock)
+def acting(fake: Emulator, state: Database, clock: Clock) -> Executor:
+    return executor(clients(fake), state.write, clock)
 
 
-def test_a_reboot_is_one_call_that_names_its_run(acting: Executor, fake: FakeAws) -> None:
+def test_a_reboot_is_one_call_that_names_its_run(acting: Executor, fake: Emulator) -> None:
     """CloudTrail shows the run in the user agent of the call."""
     intent = _executed(acting.execute(_reboot()))
     assert (intent.outcome, intent.stage) == (Outcome.CHANGED, Stage.OBSERVED)
-    assert fake.calls.count("RebootInstances") == 1
-    assert all(f"smartcloudops-run/{'A' * 26}" in agent for agent in fake.agents)
+    assert fake.operations().count("RebootInstances") == 1
+    assert {call.session for call in fake.log} == {"A" * 26}
 
 
-def test_performing_again_does_nothing_more(acting: Executor, fake: FakeAws) -> None:
+def test_performing_again_does_nothing_more(acting: Executor, fake: Emulator) -> None:
     """The ledger answers for a step that is intent."""
     first = acting.execute(_reboot())
     assert acting.execute(_reboot()) == first
-    assert fake.calls.count("RebootInstances") == 1
+    assert fake.operations().count("RebootInstances") == 1
 
 
 def test_another_run_meets_the_hold_and_then_the_cooldown(
-    acting: Executor, fake: FakeAws, state: Database, clock: Clock
+    acting: Executor, fake: Emulator, state: Database, clock: Clock
 ) -> None:
     """A held target stays held however long it takes; released, its cooldown goes on."""
     acting.execute(_reboot())
@@ -110,12 +108,12 @@ def test_another_run_meets_the_hold_and_then_the_cooldown(
     assert _reason(acting.execute(_reboot("C" * 26))) is Reason.COOLDOWN
     clock.now += 1
     assert isinstance(acting.execute(_reboot("C" * 26)), Intent)
-    assert fake.calls.count("RebootInstances") == 3
+    assert fake.operations().count("RebootInstances") == 3
 
 
-def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: Clock) -> None:
+def test_two_hundred_threads_reboot_once(fake: Emulator, state: Database, clock: Clock) -> None:
     """Check and claim are one transaction."""
-    acting = executor(fake.clients(), state.write, clock)
+    acting = executor(clients(fake), state.write, clock)
     results: list[Intent | Refusal] = []
 
     def race(number: int) -> None:
@@ -126,69 +124,65 @@ def test_two_hundred_threads_reboot_once(fake: FakeAws, state: Database, clock: 
         thread.start()
     for thread in threads:
         thread.join()
-    assert fake.calls.count("RebootInstances") == 1
+    assert fake.operations().count("RebootInstances") == 1
     assert [_reason(result) for result in results].count(Reason.TARGET_BUSY) == 199
 
 
 @pytest.mark.parametrize(
     ("broken", "outcome", "error"),
     [
-        (lambda: (400, "UnauthorizedOperation"), Outcome.FAILED, "UnauthorizedOperation"),
-        (lambda: (503, "RequestLimitExceeded"), Outcome.FAILED, "RequestLimitExceeded"),
-        (lambda: (500, "InternalError"), Outcome.UNKNOWN, "InternalError"),
+        (AwsError("UnauthorizedOperation"), Outcome.FAILED, "UnauthorizedOperation"),
+        (AwsError("RequestLimitExceeded", status=503), Outcome.FAILED, "RequestLimitExceeded"),
+        (AwsError("InternalError", status=500), Outcome.UNKNOWN, "InternalError"),
         (
-            _raising(EndpointConnectionError(endpoint_url="http://x")),
+            EndpointConnectionError(endpoint_url="http://x"),
             Outcome.FAILED,
             "EndpointConnectionError",
         ),
-        (
-            _raising(ReadTimeoutError(endpoint_url="http://x")),
-            Outcome.UNKNOWN,
-            "ReadTimeoutError",
-        ),
+        (ReadTimeoutError(endpoint_url="http://x"), Outcome.UNKNOWN, "ReadTimeoutError"),
     ],
 )
 def test_a_reboot_that_breaks_is_never_repeated(
     acting: Executor,
-    fake: FakeAws,
-    broken: Callable[[], tuple[int, str] | None],
+    fake: Emulator,
+    broken: Exception,
     outcome: Outcome,
     error: str,
 ) -> None:
     """Refused is failed, unanswered is unknown, and neither is tried again."""
-    fake.broken = broken
+    fake.trouble = failing(broken)
     intent = _executed(acting.execute(_reboot()))
     assert (intent.outcome, intent.error) == (outcome, error)
     acting.execute(_reboot())
-    assert fake.calls.count("RebootInstances") == 1
+    assert fake.operations().count("RebootInstances") == 1
 
 
 @pytest.mark.parametrize("executes", [True, False])
 def test_a_scaling_without_an_answer_is_read_back(
-    acting: Executor, fake: FakeAws, *, executes: bool
+    acting: Executor, fake: Emulator, *, executes: bool
 ) -> None:
     """What AWS shows afterwards says whether it happened."""
-    fake.broken, fake.executes = _raising(ReadTimeoutError(endpoint_url="http://x")), executes
+    fake.trouble = failing(ReadTimeoutError(endpoint_url="http://x"), executes=executes)
     intent = _executed(acting.execute(_scale(9)))
     assert intent.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
 
 
 @pytest.mark.parametrize("code", ["ValidationError", "Throttling"])
 def test_a_scaling_that_was_refused_is_read_back_too(
-    acting: Executor, fake: FakeAws, code: str
+    acting: Executor, fake: Emulator, code: str
 ) -> None:
     """Of several attempts the first may have gone through, and the last been refused."""
-    fake.broken = lambda: (400, code)
+    fake.trouble = failing(AwsError(code))
     assert _executed(acting.execute(_scale(9))).outcome is Outcome.CHANGED
-    assert fake.desired == 9
+    assert fake.world.groups[GROUP].desired == 9
 
 
-def test_a_group_and_its_instances_are_not_held_by_two(acting: Executor, fake: FakeAws) -> None:
+def test_a_group_and_its_instances_are_not_held_by_two(acting: Executor, fake: Emulator) -> None:
     """While one run holds the group, no other reboots a member; nor the other way round."""
     acting.execute(_scale("+2", "A" * 26))
     member = replace(_reboot("B" * 26), must_be_free=("web",))
     assert _reason(acting.execute(member)) is Reason.TARGET_BUSY
-    assert "RebootInstances" not in fake.calls
+    assert "RebootInstances" not in fake.operations()
 
 
 @pytest.mark.parametrize(
@@ -196,54 +190,54 @@ def test_a_group_and_its_instances_are_not_held_by_two(acting: Executor, fake: F
     [(8, 8), ("+2", 8), ("+50%", 9), ("+40%", 9), (100, 12)],
 )
 def test_capacity_is_made_absolute_and_kept_in_bounds(
-    acting: Executor, fake: FakeAws, desired: int | str, becomes: int
+    acting: Executor, fake: Emulator, desired: int | str, becomes: int
 ) -> None:
     """Six members, at least four and at most twelve."""
     acting.execute(_scale(desired))
-    assert fake.desired == becomes
+    assert fake.world.groups[GROUP].desired == becomes
 
 
-def test_a_group_is_never_made_smaller(acting: Executor, fake: FakeAws) -> None:
+def test_a_group_is_never_made_smaller(acting: Executor, fake: Emulator) -> None:
     """Fewer instances are another action, with another price."""
     intent = _executed(acting.execute(_scale(5)))
-    assert (intent.outcome, fake.desired) == (Outcome.FAILED, 6)
+    assert (intent.outcome, fake.world.groups[GROUP].desired) == (Outcome.FAILED, 6)
 
 
-def test_a_group_at_its_bound_is_not_scaled(acting: Executor, fake: FakeAws) -> None:
+def test_a_group_at_its_bound_is_not_scaled(acting: Executor, fake: Emulator) -> None:
     """Nothing to gain is said, not called a success."""
-    fake.desired = 12
+    fake.world.groups[GROUP].desired = 12
     intent = _executed(acting.execute(_scale("+2")))
     assert intent.outcome is Outcome.FAILED
     assert "bound" in (intent.error or "")
-    assert "SetDesiredCapacity" not in fake.calls
+    assert "SetDesiredCapacity" not in fake.operations()
 
 
-def test_what_is_so_already_is_left(acting: Executor, fake: FakeAws) -> None:
+def test_what_is_so_already_is_left(acting: Executor, fake: Emulator) -> None:
     """The wished state holds: no call."""
     assert _executed(acting.execute(_scale(6))).outcome is Outcome.NOOP
-    assert "SetDesiredCapacity" not in fake.calls
+    assert "SetDesiredCapacity" not in fake.operations()
 
 
-def test_a_stopped_instance_is_not_rebooted(acting: Executor, fake: FakeAws) -> None:
+def test_a_stopped_instance_is_not_rebooted(acting: Executor, fake: Emulator) -> None:
     """Rebooting a stopped instance is no remedy."""
-    fake.state = "stopped"
+    fake.world.instances[HOST].state = "stopped"
     assert _executed(acting.execute(_reboot())).outcome is Outcome.FAILED
-    assert "RebootInstances" not in fake.calls
+    assert "RebootInstances" not in fake.operations()
 
 
 def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
-    acting: Executor, fake: FakeAws
+    acting: Executor, fake: Emulator
 ) -> None:
     """After a restart the reboot is unknown and not repeated; the group is read and settled."""
-    fake.broken = _raising(CrashError())
+    fake.trouble = failing(CrashError())
     scaling = _scale("+2", "B" * 26)
     for step in (_reboot(), scaling):
         with pytest.raises(CrashError):
             acting.execute(step)
-    fake.broken = lambda: None
+    fake.trouble = lambda *_: None
     assert _executed(acting.execute(_reboot())).outcome is Outcome.UNKNOWN
     assert _executed(acting.execute(scaling)).outcome is Outcome.CHANGED
-    assert (fake.calls.count("RebootInstances"), fake.desired) == (1, 8)
+    assert (fake.operations().count("RebootInstances"), fake.world.groups[GROUP].desired) == (1, 8)
 
 
 class _Cut(FakeMessenger):
@@ -258,10 +252,10 @@ class _Cut(FakeMessenger):
     ("age_s", "outcome"), [(14.0, Outcome.UNKNOWN), (16.0, Outcome.FAILED)], ids=["young", "old"]
 )
 def test_a_call_that_may_still_arrive_has_not_failed(
-    fake: FakeAws, state: Database, clock: Clock, age_s: float, outcome: Outcome
+    fake: Emulator, state: Database, clock: Clock, age_s: float, outcome: Outcome
 ) -> None:
     """Whoever takes over sees nothing done yet: that proves nothing while the call is young."""
-    acting = executor(fake.clients(), state.write, clock, _Cut())
+    acting = executor(clients(fake), state.write, clock, _Cut())
     step = replace(_reboot(), action=CATALOG["create_silence"], params={"alertnames": ["HighCPU"]})
     with pytest.raises(CrashError):
         acting.execute(step)
@@ -294,23 +288,24 @@ def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) ->
         assert count("i-1", "web").group_hour == 1
 
 
-@dataclass
-class _Interrupted(FakeAws):
+def _interrupted(clock: Clock, happens: Callable[[], None]) -> Emulator:
     """`happens` once while the step is observed: after its claim, before its call."""
+    aws, left = emulated_aws(clock), [happens]
 
-    happens: Callable[[], None] = lambda: None
-
-    def _describe_instances(self) -> str:
+    def trouble(operation: str, _: str) -> None:
         # The first time, before the claim, the instances outside groups are counted.
-        if self.calls.count("DescribeInstances") == 2:
-            self.happens()
-        return super()._describe_instances()
+        again = aws.operations().count("DescribeInstances") == 1
+        if operation == "DescribeInstances" and again and left:
+            left.pop()()
+
+    aws.trouble = trouble
+    return aws
 
 
-def _refused(state: Database, clock: Clock, fake: FakeAws) -> Reason:
-    result = executor(fake.clients(), state.write, clock).execute(_reboot())
+def _refused(state: Database, clock: Clock, fake: Emulator) -> Reason:
+    result = executor(clients(fake), state.write, clock).execute(_reboot())
     assert isinstance(result, Refusal)
-    assert "RebootInstances" not in fake.calls
+    assert "RebootInstances" not in fake.operations()
     with state.read() as connection:
         intent = ledger.read_intent(connection, "A" * 26, 0)
         events = [row["event"] for row in log.records(connection, run_id="A" * 26)]
@@ -331,17 +326,17 @@ def test_a_pause_stops_a_claimed_step_before_its_call(state: Database, clock: Cl
         with state.write() as connection:
             kill_switch.set_paused(connection, paused=True, by="alice", comment="stop", now=clock())
 
-    assert _refused(state, clock, _Interrupted(happens=pause)) is Reason.PAUSED
+    assert _refused(state, clock, _interrupted(clock, pause)) is Reason.PAUSED
 
 
 def test_a_pause_stops_a_step_before_its_claim(
-    acting: Executor, fake: FakeAws, state: Database, clock: Clock
+    acting: Executor, fake: Emulator, state: Database, clock: Clock
 ) -> None:
     """Nothing of the step is on record then."""
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=True, by="alice", comment="stop", now=clock())
     assert _reason(acting.execute(_reboot())) is Reason.PAUSED
-    assert "RebootInstances" not in fake.calls
+    assert "RebootInstances" not in fake.operations()
 
 
 def test_a_claim_that_another_run_took_since_does_not_act(state: Database, clock: Clock) -> None:
@@ -354,10 +349,10 @@ def test_a_claim_that_another_run_took_since_does_not_act(state: Database, clock
             request = claim_request(HOST, "B" * 26)
             assert isinstance(claims.acquire(connection, request, clock()), int)
 
-    assert _refused(state, clock, _Interrupted(happens=overtake)) is Reason.TARGET_BUSY
+    assert _refused(state, clock, _interrupted(clock, overtake)) is Reason.TARGET_BUSY
 
 
-def test_scopes_read_a_moment_ago_are_not_read_again(acting: Executor, fake: FakeAws) -> None:
+def test_scopes_read_a_moment_ago_are_not_read_again(acting: Executor, fake: Emulator) -> None:
     """What they forbid is forbidden all the same."""
     full = Scope(
         name="group web-asg",
@@ -369,25 +364,24 @@ def test_scopes_read_a_moment_ago_are_not_read_again(acting: Executor, fake: Fak
     recent = replace(acting, recent_scopes=lambda *_: [full])
     step = replace(_reboot(), group="web-asg")
     assert _reason(recent.execute(step)) is Reason.MIN_HEALTHY
-    assert "DescribeAutoScalingGroups" not in fake.calls
-
-
-class _WithoutGroup(FakeAws):
-    def _describe_auto_scaling_groups(self) -> str:
-        return super()._describe_auto_scaling_groups().replace("<TargetGroupARNs/>", "")
+    assert "DescribeAutoScalingGroups" not in fake.operations()
 
 
 def test_a_group_that_aws_does_not_show_whole_is_no_free_pass(
-    state: Database, clock: Clock
+    acting: Executor, fake: Emulator
 ) -> None:
     """How many of it are out of service is unknown: the step takes none out."""
-    fake = _WithoutGroup()
-    step = replace(_reboot(), group="web")
-    result = executor(fake.clients(), state.write, clock).execute(step)
+
+    def shorten(call: Call, answer: dict[str, Any]) -> None:
+        if call.operation == "DescribeAutoScalingGroups":
+            del answer["AutoScalingGroups"][0]["TargetGroupARNs"]
+
+    fake.on_answer = shorten
+    result = acting.execute(replace(_reboot(), group=GROUP))
     assert isinstance(result, Refusal)
     assert result.reason is Reason.STATE_UNKNOWN
     assert "lacks 'TargetGroupARNs'" in result.detail
-    assert "RebootInstances" not in fake.calls
+    assert "RebootInstances" not in fake.operations()
 
 
 def test_every_stage_is_in_the_audit(acting: Executor, state: Database) -> None:

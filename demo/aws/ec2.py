@@ -1,0 +1,314 @@
+"""EC2: instances, their disks, interfaces and tags."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from demo.aws.core import Core, moment
+from demo.aws.world import (
+    ACCOUNT,
+    REGION,
+    VPC,
+    ZONES,
+    AwsError,
+    Instance,
+    as_tags,
+    matches,
+    page,
+)
+
+_STATES = {
+    "pending": 0,
+    "running": 16,
+    "shutting-down": 32,
+    "terminated": 48,
+    "stopping": 64,
+    "stopped": 80,
+}
+_UNFILTERED = 1_000
+
+
+@dataclass
+class Ec2:
+    """Requests and answers as EC2's API reference has them.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/
+    """
+
+    core: Core
+
+    def describe_instances(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = request.get("InstanceIds")
+        for instance_id in wanted or ():
+            self.core.instance(instance_id)
+        filters = request.get("Filters", ())
+        found = [
+            _described(instance)
+            for instance in self.core.world.instances.values()
+            if (not wanted or instance.id in wanted) and matches(filters, _fields(instance))
+        ]
+        found, more = page(found, request, _UNFILTERED)
+        reservations = [
+            {"ReservationId": "r-0123456789abcdef0", "OwnerId": ACCOUNT, "Instances": [instance]}
+            for instance in found
+        ]
+        return {"Reservations": reservations, **more}
+
+    def describe_availability_zones(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        zones = [
+            {"ZoneName": zone, "ZoneId": f"use1-az{number}", "RegionName": REGION}
+            for number, zone in enumerate(ZONES, 1)
+        ]
+        return {"AvailabilityZones": zones}
+
+    def describe_instance_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Only running instances, unless all are asked for."""
+        wanted = request.get("InstanceIds") or list(self.core.world.instances)
+        instances = [self.core.instance(instance_id) for instance_id in wanted]
+        statuses = [
+            {
+                "InstanceId": instance.id,
+                "AvailabilityZone": instance.az,
+                "InstanceState": _state(instance.state),
+                "SystemStatus": _check(impaired=instance.impaired == "system"),
+                "InstanceStatus": _check(impaired=bool(instance.impaired) or instance.hung),
+                "Events": [],
+            }
+            for instance in instances
+            if instance.state == "running" or request.get("IncludeAllInstances")
+        ]
+        return {"InstanceStatuses": statuses}
+
+    def describe_instance_attribute(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        instance = self.core.instance(request["InstanceId"])
+        return {
+            "InstanceId": instance.id,
+            "DisableApiTermination": {"Value": instance.protected},
+            "DisableApiStop": {"Value": instance.stop_protected},
+        }
+
+    def reboot_instances(self, request: Mapping[str, Any]) -> None:
+        """A system that does not shut down goes on as it is until EC2 resets it."""
+        for instance in map(self.core.instance, request["InstanceIds"]):
+            # "Requests to reboot terminated instances are ignored."
+            if instance.state == "terminated":
+                continue
+            if instance.state != "running":
+                raise _incorrect(instance, "'running'")
+            if instance.hung or self.core.often(self.core.hardness.hangs):
+                self.core.after(self.core.timings.shutdown_s, self._reset(instance.id))
+            else:
+                self.core.boot(instance, self.core.timings.boot_s)
+
+    def stop_instances(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Refused under stop protection and for one-time Spot Instances.
+
+        https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-stop-protection.html
+        https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances-request.html
+        """
+        instances = list(map(self.core.instance, request["InstanceIds"]))
+        for instance in instances:
+            if instance.stop_protected:
+                raise AwsError(
+                    "OperationNotPermitted",
+                    f"The instance '{instance.id}' may not be stopped. Modify its 'disableApiStop' "
+                    "instance attribute and try again.",
+                )
+            if instance.one_time_spot:
+                raise AwsError(
+                    "UnsupportedOperation",
+                    f"You can't stop the Spot Instance '{instance.id}' because it is associated "
+                    "with a one-time Spot Instance request.",
+                )
+            if instance.state not in {"pending", "running", "stopping", "stopped"}:
+                raise _incorrect(instance, "able to stop")
+        changes = [
+            self._change(instance, "stopping", "stopped", self.core.timings.stop_s)
+            for instance in instances
+        ]
+        return {"StoppingInstances": changes}
+
+    def start_instances(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        instances = list(map(self.core.instance, request["InstanceIds"]))
+        for instance in instances:
+            if instance.state not in {"stopped", "pending", "running"}:
+                raise _incorrect(instance, "able to start")
+        changes = []
+        for instance in instances:
+            if instance.state == "stopped":
+                # A start moves the instance to another host.
+                instance.impaired, instance.launched_at = "", self.core.now
+                self.core.boot(instance, self.core.timings.boot_s)
+            changes.append(self._change(instance, "pending", "running", self.core.timings.start_s))
+        return {"StartingInstances": changes}
+
+    def create_tags(self, request: Mapping[str, Any]) -> None:
+        for instance in map(self.core.instance, request["Resources"]):
+            instance.tags |= {tag["Key"]: tag.get("Value", "") for tag in request["Tags"]}
+
+    def delete_tags(self, request: Mapping[str, Any]) -> None:
+        """A value that is named must be the tag's own."""
+        for instance in map(self.core.instance, request["Resources"]):
+            for tag in request["Tags"]:
+                if tag.get("Value", instance.tags.get(tag["Key"])) == instance.tags.get(tag["Key"]):
+                    instance.tags.pop(tag["Key"], None)
+
+    def describe_network_interfaces(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        interfaces = [
+            {
+                "NetworkInterfaceId": interface,
+                "VpcId": VPC,
+                "Groups": [{"GroupId": group, "GroupName": group} for group in groups],
+                "Attachment": {"InstanceId": instance.id, "Status": "attached"},
+            }
+            for instance in self.core.world.instances.values()
+            for interface, groups in instance.interfaces.items()
+            if matches(request.get("Filters", ()), {"attachment.instance-id": instance.id})
+        ]
+        return {"NetworkInterfaces": interfaces}
+
+    def modify_network_interface_attribute(self, request: Mapping[str, Any]) -> None:
+        wanted = request["NetworkInterfaceId"]
+        for group in request["Groups"]:
+            if group not in self.core.world.security_groups:
+                raise AwsError(
+                    "InvalidGroup.NotFound", f"The security group '{group}' does not exist"
+                )
+        for instance in self.core.world.instances.values():
+            if wanted in instance.interfaces:
+                instance.interfaces[wanted] = list(request["Groups"])
+                return
+        message = f"The networkInterface ID '{wanted}' does not exist"
+        raise AwsError("InvalidNetworkInterfaceID.NotFound", message)
+
+    def describe_security_groups(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        groups = [
+            {
+                "GroupId": group.id,
+                "GroupName": group.id,
+                "VpcId": group.vpc,
+                "IpPermissions": group.ingress,
+                "IpPermissionsEgress": group.egress,
+            }
+            for group in self.core.world.security_groups.values()
+            if matches(request.get("Filters", ()), {"group-id": group.id, "vpc-id": group.vpc})
+        ]
+        return {"SecurityGroups": groups}
+
+    def describe_volumes(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        volumes = [
+            {"VolumeId": volume, "Attachments": [{"InstanceId": instance.id}]}
+            for instance in self.core.world.instances.values()
+            for volume in instance.volumes
+            if matches(request.get("Filters", ()), {"attachment.instance-id": instance.id})
+        ]
+        return {"Volumes": volumes}
+
+    def create_snapshot(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        volumes = {v for instance in self.core.world.instances.values() for v in instance.volumes}
+        if request["VolumeId"] not in volumes:
+            message = f"The volume '{request['VolumeId']}' does not exist."
+            raise AwsError("InvalidVolume.NotFound", message)
+        tags = [tag for given in request.get("TagSpecifications", ()) for tag in given["Tags"]]
+        snapshot = {
+            "SnapshotId": self.core.new_id("snap"),
+            "VolumeId": request["VolumeId"],
+            "Description": request.get("Description", ""),
+            "State": "pending",
+            "Tags": tags,
+        }
+        self.core.world.snapshots.append(snapshot)
+        return snapshot
+
+    def describe_snapshots(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        snapshots = [
+            snapshot
+            for snapshot in self.core.world.snapshots
+            if matches(
+                request.get("Filters", ()),
+                {f"tag:{tag['Key']}": tag["Value"] for tag in snapshot["Tags"]},
+            )
+        ]
+        return {"Snapshots": snapshots}
+
+    def terminate_instances(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        instances = list(map(self.core.instance, request["InstanceIds"]))
+        for instance in instances:
+            if instance.protected:
+                raise AwsError(
+                    "OperationNotPermitted",
+                    f"The instance '{instance.id}' may not be terminated. Modify its "
+                    "'disableApiTermination' instance attribute and try again.",
+                )
+        changes = [
+            self._change(instance, "shutting-down", "terminated", self.core.timings.terminate_s)
+            for instance in instances
+        ]
+        return {"TerminatingInstances": changes}
+
+    def _change(self, instance: Instance, by: str, to: str, seconds: float) -> dict[str, Any]:
+        before = instance.state
+        if before not in {by, to}:
+            instance.state = by
+            self.core.after(seconds, self._reach(instance.id, by, to))
+        return {
+            "InstanceId": instance.id,
+            "PreviousState": _state(before),
+            "CurrentState": _state(instance.state),
+        }
+
+    def _reach(self, instance_id: str, by: str, to: str) -> Callable[[], None]:
+        def reach() -> None:
+            instance = self.core.world.instances[instance_id]
+            if instance.state == by:
+                instance.state = to
+
+        return reach
+
+    def _reset(self, instance_id: str) -> Callable[[], None]:
+        def reset() -> None:
+            instance = self.core.world.instances[instance_id]
+            if instance.state == "running":
+                self.core.boot(instance, self.core.timings.boot_s)
+
+        return reset
+
+
+def _incorrect(instance: Instance, wanted: str) -> AwsError:
+    message = f"The instance '{instance.id}' is {instance.state}, and not {wanted}."
+    return AwsError("IncorrectInstanceState", message)
+
+
+def _state(name: str) -> dict[str, Any]:
+    return {"Code": _STATES[name], "Name": name}
+
+
+def _check(*, impaired: bool) -> dict[str, Any]:
+    return {"Status": "impaired" if impaired else "ok", "Details": []}
+
+
+def _fields(instance: Instance) -> dict[str, str]:
+    return {
+        "instance-id": instance.id,
+        "instance-state-name": instance.state,
+        "private-ip-address": instance.address,
+        **{f"tag:{key}": value for key, value in instance.tags.items()},
+    }
+
+
+def _described(instance: Instance) -> dict[str, Any]:
+    return {
+        "InstanceId": instance.id,
+        "ImageId": "ami-0123456789abcdef0",
+        "InstanceType": "c6i.large",
+        "State": _state(instance.state),
+        "LaunchTime": moment(instance.launched_at),
+        "Placement": {"AvailabilityZone": instance.az},
+        "PrivateIpAddress": instance.address,
+        "PrivateDnsName": f"ip-{instance.address.replace('.', '-')}.ec2.internal",
+        # Prometheus' discovery crashes without the subnet of an instance in a VPC.
+        "VpcId": VPC,
+        "SubnetId": f"subnet-{ZONES.index(instance.az):017x}",
+        "Architecture": "x86_64",
+        "Tags": as_tags(instance.tags),
+    }

@@ -1,0 +1,172 @@
+"""The emulated AWS as one WSGI application, served in process or over HTTP.
+
+In process, `clients` gives boto3 clients whose HTTP session is this application, and its clock may
+be virtual. `python -m demo.aws.server` serves it over HTTP.
+"""
+
+import json
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from botocore import xform_name
+
+from demo.aws.autoscaling import AutoScaling
+from demo.aws.calls import Call, StartResponse, read_call, send_answer, send_error
+from demo.aws.cloudtrail import lookup_events
+from demo.aws.core import Core
+from demo.aws.ec2 import Ec2
+from demo.aws.elbv2 import Balancers
+from demo.aws.faults import DroppedError, Faults
+from demo.aws.groups import Groups
+from demo.aws.iam import is_denied
+from demo.aws.instance_refresh import InstanceRefreshes
+from demo.aws.ssm import Commands
+from demo.aws.world import ACCOUNT, REGION, AwsError, World
+
+_LOG_MAX = 200_000
+_DENIED = {"ec2": "UnauthorizedOperation", "ssm": "AccessDeniedException"}
+# What each service calls throttling, and its status.
+_THROTTLED = {
+    "ec2": ("RequestLimitExceeded", 503),
+    "ssm": ("ThrottlingException", 400),
+    "cloudtrail": ("ThrottlingException", 400),
+}
+
+
+@dataclass
+class Emulator:
+    """Its state is `core.world`; `lock` guards it.
+
+    `trouble` gets each operation and its phase ("before", and "after" for those that change
+    something), and may raise; an error other than AwsError reaches the caller of boto3.
+    `on_call` gets each call that changed something, `calls` holds them, `log` holds all.
+    `on_answer` gets each answer and may change it.
+    `policies` are IAM policies by access key; a key without one may do everything.
+    """
+
+    core: Core
+    trouble: Callable[[str, str], None] = lambda _, __: None
+    on_call: Callable[[Call], None] = lambda _: None
+    on_answer: Callable[[Call, dict[str, Any]], None] = lambda _, __: None
+    policies: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    trail_from: float = 0.0
+    faults: Faults = field(default_factory=Faults, init=False)
+    calls: list[Call] = field(default_factory=list, init=False)
+    log: deque[Call] = field(default_factory=lambda: deque(maxlen=_LOG_MAX), init=False)
+    lock: Any = field(default_factory=threading.RLock, init=False)
+
+    def __post_init__(self) -> None:
+        balancers = Balancers(self.core)
+        self.groups = Groups(self.core, balancers)
+        self._services = {
+            "autoscaling": (AutoScaling(self.core, self.groups), InstanceRefreshes(self.core)),
+            "ec2": (Ec2(self.core),),
+            "elbv2": (balancers,),
+            "ssm": (Commands(self.core),),
+        }
+        self._buckets: dict[str, tuple[float, float]] = defaultdict(
+            lambda: (float(self.core.hardness.burst), self.core.now)
+        )
+        self.groups.watch()
+
+    @property
+    def world(self) -> World:
+        return self.core.world
+
+    def __call__(
+        self, environ: Mapping[str, Any], start_response: StartResponse
+    ) -> Iterable[bytes]:
+        try:
+            call = read_call(environ, self.core.clock())
+        except AwsError as error:
+            return send_error("", error, start_response)
+        status = 0
+        try:
+            answer = self._execute(call)
+            status = 200
+        except AwsError as error:
+            status = error.status
+            return send_error(call.service, error, start_response)
+        finally:
+            self.log.append(replace(call, status=status))
+        return send_answer(call, answer, start_response)
+
+    def pass_time(self) -> None:
+        """Let everything happen that is due."""
+        with self.lock:
+            self.core.tick()
+
+    def operations(self) -> list[str]:
+        """The names of all calls so far."""
+        return [call.operation for call in self.log]
+
+    def log_lines(self, since: float = 0.0) -> str:
+        """The calls since then as JSON Lines, oldest first."""
+        calls = [call for call in list(self.log) if call.time >= since]
+        return "".join(json.dumps(asdict(call), default=str) + "\n" for call in calls)
+
+    def _execute(self, call: Call) -> dict[str, Any]:
+        fault = self.faults.begin(call)
+        self.trouble(call.operation, "before")
+        with self.lock:
+            self.core.tick()
+            self._admit(call)
+            if call.reads:
+                with self.core.as_seen():
+                    return self._answer(call)
+            self.core.remember()
+            answer = self._answer(call)
+            done = replace(call, time=self.core.now, status=200)
+            self.calls.append(done)
+            self.on_call(done)
+        self.trouble(call.operation, "after")
+        if fault and fault.kind == "drop_after":
+            raise DroppedError
+        return answer
+
+    def _admit(self, call: Call) -> None:
+        """Raises AwsError where IAM or a rate limit forbids the call."""
+        policy = self.policies.get(call.key)
+        if policy is not None and is_denied(policy, call):
+            code = _DENIED.get(call.service, "AccessDenied")
+            raise AwsError(code, "IAM does not allow it", 403)
+        if not self.core.hardness.burst:
+            return
+        # A token bucket for each operation, as for EC2:
+        # https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
+        tokens, at = self._buckets[call.operation]
+        refilled = tokens + (self.core.now - at) * self.core.hardness.refill
+        tokens = min(refilled, float(self.core.hardness.burst))
+        self._buckets[call.operation] = (max(0.0, tokens - 1), self.core.now)
+        if tokens < 1:
+            code, status = _THROTTLED.get(call.service, ("Throttling", 400))
+            raise AwsError(code, "Rate exceeded", status)
+
+    def _answer(self, call: Call) -> dict[str, Any]:
+        name = xform_name(call.operation)
+        for service in self._services.get(call.service, (self,)):
+            handler = getattr(service, name, None)
+            if handler is not None:
+                answer: dict[str, Any] = handler(call.parameters) or {}
+                self.on_answer(call, answer)
+                return answer
+        raise AwsError("InvalidAction", f"The action {call.operation} is not emulated")
+
+    # The services with one operation that is worth emulating.
+    def lookup_events(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return lookup_events(request, list(self.log), self.trail_from, self.events)
+
+    def create_topic(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"TopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{request['Name']}"}
+
+    def publish(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.world.published.append(dict(request))
+        return {"MessageId": self.core.new_id("message")}
+
+    def get_caller_identity(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        arn = f"arn:aws:iam::{ACCOUNT}:user/emulated"
+        return {"UserId": "AIDA", "Account": ACCOUNT, "Arn": arn}

@@ -1,0 +1,223 @@
+"""The state of the emulated AWS, as plain data that a test may read and set."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+REGION, ACCOUNT = "us-east-1", "123456789012"
+ZONES = tuple(f"{REGION}{letter}" for letter in "abc")
+VPC = "vpc-0123456789abcdef0"
+GROUP_TAG = "aws:autoscaling:groupName"
+USUAL_SECURITY_GROUP = "sg-00000001"
+# Lifecycle states that count towards the desired capacity.
+COUNTED = frozenset({"InService", "Pending"})
+
+
+class AwsError(Exception):
+    """A refusal; `code` as AWS names it."""
+
+    def __init__(self, code: str, message: str = "", status: int = 400) -> None:
+        super().__init__(message or code)
+        self.code, self.status = code, status
+
+
+def opted_in() -> dict[str, str]:
+    return {"smartcloudops:remediate": "true"}
+
+
+@dataclass
+class Instance:
+    """`up_at` is when its system answers, `boots` how often it was booted.
+
+    `impaired` is what its status checks find: "system" (the hardware) or "instance". `agent` is the
+    SSM agent's ping status, empty where none is registered.
+    """
+
+    id: str
+    az: str = ZONES[0]
+    state: str = "running"
+    launched_at: float = 0.0
+    tags: dict[str, str] = field(default_factory=opted_in)
+    address: str = ""
+    protected: bool = False
+    stop_protected: bool = False
+    one_time_spot: bool = False
+    interfaces: dict[str, list[str]] = field(default_factory=dict)
+    volumes: list[str] = field(default_factory=list)
+    agent: str = "Online"
+    platform: str = "Linux"
+    impaired: str = ""
+    hung: bool = False
+    up_at: float = 0.0
+    boots: int = 0
+
+    def __post_init__(self) -> None:
+        suffix = self.id.removeprefix("i-")
+        number = int(suffix, 16) + 1
+        self.address = self.address or f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        self.interfaces = self.interfaces or {f"eni-{suffix}": [USUAL_SECURITY_GROUP]}
+        self.volumes = self.volumes or [f"vol-{suffix}"]
+
+
+@dataclass
+class Member:
+    """An instance as its group sees it. `weight` is its share of a capacity that has units."""
+
+    id: str
+    az: str = ZONES[0]
+    lifecycle: str = "InService"
+    health: str = "Healthy"
+    version: str = "1"
+    weight: int | None = None
+    protected: bool = False
+    in_service_at: float = 0.0
+
+    @property
+    def units(self) -> int:
+        return self.weight or 1
+
+
+@dataclass
+class Group:
+    """`checks` is its health check type, `target_groups` are ARNs, `refreshes` latest first."""
+
+    name: str
+    minimum: int
+    maximum: int
+    desired: int
+    members: dict[str, Member] = field(default_factory=dict)
+    target_groups: list[str] = field(default_factory=list)
+    suspended: set[str] = field(default_factory=set)
+    tags: dict[str, str] = field(default_factory=opted_in)
+    checks: str = "EC2"
+    grace_s: float = 0.0
+    zones: tuple[str, ...] = ZONES
+    version: str = "1"
+    weight: int | None = None
+    status: str = ""
+    refreshes: list[dict[str, Any]] = field(default_factory=list)
+    activities: list[dict[str, Any]] = field(default_factory=list)
+
+    def capacity(self, *states: str) -> int:
+        """The units of the members in these lifecycle states; by default those that count."""
+        wanted = states or COUNTED
+        return sum(member.units for member in self.members.values() if member.lifecycle in wanted)
+
+    def by_zone(self) -> dict[str, list[Member]]:
+        """The members that count, by zone, empty zones included."""
+        zones: dict[str, list[Member]] = {zone: [] for zone in self.zones}
+        for member in self.members.values():
+            if member.lifecycle in COUNTED:
+                zones.setdefault(member.az, []).append(member)
+        return zones
+
+
+@dataclass
+class Target:
+    """A registration by (id, port); `draining_until` once it is deregistered."""
+
+    id: str
+    port: int
+    since: float = 0.0
+    draining_until: float | None = None
+
+
+@dataclass
+class TargetGroup:
+    """`delay_s` is its deregistration delay, `used` whether a listener forwards to it.
+
+    `states` are health states that a test sets, by instance.
+    """
+
+    arn: str
+    port: int = 8080
+    delay_s: float = 300.0
+    used: bool = True
+    checked: bool = True
+    targets: list[Target] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.arn.split("/")[1]
+
+
+@dataclass
+class SecurityGroup:
+    id: str
+    vpc: str = VPC
+    ingress: list[dict[str, Any]] = field(default_factory=list)
+    egress: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _usual_security_groups() -> dict[str, SecurityGroup]:
+    usual = SecurityGroup(USUAL_SECURITY_GROUP, ingress=[{"IpProtocol": "-1"}])
+    return {usual.id: usual}
+
+
+@dataclass
+class World:
+    groups: dict[str, Group] = field(default_factory=dict)
+    instances: dict[str, Instance] = field(default_factory=dict)
+    target_groups: dict[str, TargetGroup] = field(default_factory=dict)
+    security_groups: dict[str, SecurityGroup] = field(default_factory=_usual_security_groups)
+    snapshots: list[dict[str, Any]] = field(default_factory=list)
+    rules: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    commands: list[dict[str, Any]] = field(default_factory=list)
+    published: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_group(self, group: Group, ids: Iterable[str], launched_at: float) -> list[str]:
+        """Add a group whose members are these instances, spread over its zones; their ids."""
+        made = list(ids)
+        for number, instance_id in enumerate(made):
+            zone = group.zones[number % len(group.zones)]
+            tags = {**group.tags, GROUP_TAG: group.name}
+            self.instances[instance_id] = Instance(
+                instance_id, zone, launched_at=launched_at, tags=tags
+            )
+            group.members[instance_id] = Member(instance_id, zone, weight=group.weight)
+        self.groups[group.name] = group
+        self.attach(group, *group.target_groups)
+        return made
+
+    def attach(self, group: Group, *arns: str) -> None:
+        """Make these the group's target groups, with all members as targets."""
+        group.target_groups = list(arns)
+        for arn in arns:
+            target_group = self.target_groups.setdefault(arn, TargetGroup(arn))
+            target_group.targets = [Target(member, target_group.port) for member in group.members]
+
+    def group_of(self, instance_id: str) -> Group | None:
+        return next((group for group in self.groups.values() if instance_id in group.members), None)
+
+
+def target_group_arn(name: str) -> str:
+    service = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}"
+    return f"{service}:targetgroup/{name}/0123456789abcdef"
+
+
+def as_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def matches(filters: Iterable[Mapping[str, Any]], fields: Mapping[str, object]) -> bool:
+    """Whether every filter (`Name`, `Values`) of a Describe call fits. Raises AwsError."""
+    for condition in filters:
+        name, values = condition["Name"], condition["Values"]
+        if name.startswith("tag:") and name not in fields:
+            return False
+        if name not in fields:
+            raise AwsError("InvalidParameterValue", f"The filter '{name}' is invalid")
+        if str(fields[name]) not in values:
+            return False
+    return True
+
+
+def page(
+    items: list[dict[str, Any]], request: Mapping[str, Any], size: int
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """One page of a list, and the token of the next as a parameter of the answer."""
+    first = int(request.get("NextToken") or 0)
+    most = int(request.get("MaxResults") or request.get("MaxRecords") or size)
+    more = {"NextToken": str(first + most)} if len(items) > first + most else {}
+    return items[first : first + most], more
