@@ -20,7 +20,7 @@ from receiver.http.tokens import Role, Token
 from receiver.runs import listing, store
 from receiver.runs.manual_runs import NotPossibleError
 from receiver.runs.model import RunRequest, State
-from receiver.runs.store import RunFilter
+from receiver.runs.search import RunFilter
 from receiver.runs.views import run_view
 from receiver.workflow.approvals import (
     Answer,

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from actions.execution import kill_switch, ledger
 from receiver.chat.parts import Parts
-from receiver.runs import store
+from receiver.runs import search, store
 from receiver.runs.model import Run, State
-from receiver.runs.store import RunFilter
+from receiver.runs.search import RunFilter
 from receiver.runs.views import run_view
 from receiver.runtime.redaction import Redaction
 from receiver.runtime.rfc3339 import rfc3339
@@ -117,7 +117,7 @@ class Tools:
 
     def _runs(self, request: ListRuns) -> list[dict[str, Any]]:
         with self.parts.database.read() as connection:
-            runs = store.list_runs(
+            runs = search.list_runs(
                 connection, RunFilter(**request.model_dump(exclude={"limit"})), limit=request.limit
             )
         self.run_ids |= {run.id for run in runs}

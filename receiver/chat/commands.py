@@ -13,9 +13,9 @@ from actions.execution import kill_switch, ledger
 from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser
 from receiver.http.tokens import Role
-from receiver.runs import listing, store
+from receiver.runs import listing, search, store
 from receiver.runs.model import IN_FLIGHT, Mark, Run, State
-from receiver.runs.store import RunFilter
+from receiver.runs.search import RunFilter
 from receiver.runtime.redaction import plain
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.workflow.approvals import (
@@ -132,7 +132,7 @@ class ChatCommands:
         with self.parts.database.read() as connection:
             state = kill_switch.read_switch(connection)
             in_flight = store.count(connection, IN_FLIGHT)
-            awaiting = store.list_runs(
+            awaiting = search.list_runs(
                 connection, RunFilter(state=State.AWAITING_APPROVAL), limit=_AWAITING_MOST
             )
         lines = ["The state of the kill switch is unknown, so no step is sent."]

@@ -14,7 +14,8 @@ from receiver.decision.guards.base import GuardInput, Guards
 from receiver.decision.guards.order import EARLY, KNOWN, PLAIN, STORM
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Act, Decision, Snapshot, Trigger
-from receiver.decision.snapshot import GroupSnapshot, SnapshotReader, Subject
+from receiver.decision.snapshot import GroupSnapshot, SnapshotReader
+from receiver.decision.subject import Subject
 from receiver.evidence.firing_alerts import read_firing
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.promql_recheck import read_facts, recheck

@@ -23,10 +23,10 @@ from receiver.controls.records import Arming, Override
 from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader, AlertReports
 from receiver.decision.model import RecentAction, Snapshot
+from receiver.decision.subject import Subject
 from receiver.evidence.aws_state import AwsReader, AwsReadings
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
-from receiver.playbooks.schema import Playbook
 from receiver.runs import store
 from receiver.runs.model import Approval, Run
 from receiver.runs.store import AlertingInstance
@@ -38,39 +38,6 @@ _log = structlog.get_logger()
 _STORM_S = 300.0
 # Actions are read this far back: for this long an alert may be their consequence.
 _ECHOES_S = 300.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A run to decide on, the playbooks that match it, and its target."""
-
-    run: Run
-    playbooks: Sequence[Playbook]
-    target: Target
-
-    @property
-    def playbook(self) -> Playbook:
-        """The only playbook of a `readable` run."""
-        return self.playbooks[0]
-
-    @property
-    def names(self) -> Sequence[str]:
-        return [name for name in (self.target.id, self.target.group) if name]
-
-    @property
-    def owner(self) -> str:
-        """The run whose own reservations do not count; empty for a run that has not acted."""
-        return self.run.id if self.run.steps_begun else ""
-
-    @property
-    def readable(self) -> bool:
-        """Whether facts must be read for the run; `PLAIN` refuses every other run without them."""
-        return len(self.playbooks) == 1 and bool(self.names)
-
-    @property
-    def key(self) -> tuple[Target, str, str]:
-        """Subjects with equal keys have equal records."""
-        return self.target, self.playbook.name, self.owner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.reports import commands, figures
 from receiver.reports.figures import Incident, Metric
-from receiver.runs import store
-from receiver.runs.store import RunFilter
+from receiver.runs import search
+from receiver.runs.search import RunFilter
 from receiver.runtime.rfc3339 import rfc3339
 
 _PAGE = 500
@@ -80,7 +80,7 @@ def _incidents(connection: Connection, inputs: ReportInput) -> Iterator[Incident
     """Runs received in the period, newest first, without dry runs."""
     before = None
     while True:
-        page = store.list_runs(
+        page = search.list_runs(
             connection, RunFilter(since=inputs.since), before=before, limit=_PAGE
         )
         steps = ledger.intents_by_run(connection, [run.id for run in page])

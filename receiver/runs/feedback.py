@@ -8,7 +8,7 @@ from sqlalchemy import Connection, update
 
 from actions.audit import log
 from receiver.db.tables import runs as table
-from receiver.runs import store
+from receiver.runs import search, store
 from receiver.runs.model import Approval, FeedbackMark, Run
 
 
@@ -59,7 +59,7 @@ def list_feedback(
 
     A mark takes precedence over an approval or a denial.
     """
-    runs = store.with_human_verdict(connection, since=since, before=before, limit=limit)
+    runs = search.with_human_verdict(connection, since=since, before=before, limit=limit)
     return [feedback for run in runs for feedback in _feedback_on(run)]
 
 

@@ -10,9 +10,9 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from receiver.runs import intake, store
+from receiver.runs import intake, search, store
 from receiver.runs.model import Run, State
-from receiver.runs.store import RunFilter
+from receiver.runs.search import RunFilter
 from receiver.webhook import episodes
 from receiver.webhook.episodes import QueuedAlert
 
@@ -39,14 +39,14 @@ def list_runs(
     before: str | None = None,
     limit: int = 100,
 ) -> Sequence[Run]:
-    """As `store.list_runs`, with the alerts of the inbox."""
+    """As `search.list_runs`, with the alerts of the inbox."""
     queued: list[QueuedAlert] = []
     # Alerts in the inbox have no playbook, and only the state `received`.
     if wanted.playbook is None and wanted.state in {None, State.RECEIVED}:
         queued = list(islice(_without_run(connection, inbox, wanted, before, limit), limit))
     runs = [
         *map(_preview, queued),
-        *store.list_runs(connection, wanted, before=before, limit=limit),
+        *search.list_runs(connection, wanted, before=before, limit=limit),
     ]
     return sorted(runs, key=lambda run: run.id, reverse=True)[:limit]
 

@@ -9,17 +9,14 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
-    Select,
     case,
-    exists,
     func,
     or_,
     select,
 )
 
 from actions.reasons import Reason
-from actions.tables import intents
-from receiver.db.tables import has_feedback, runs
+from receiver.db.tables import runs
 from receiver.runs.model import IN_FLIGHT, Run, State
 
 _ALERTING_MAX = 1000
@@ -203,57 +200,6 @@ def count_in_flight(connection: Connection) -> Sequence[InFlightCount]:
         )
         for row in connection.execute(query)
     ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFilter:
-    """A filter of runs; `target` is the alert's target or a step's. None means any."""
-
-    state: State | None = None
-    playbook: str | None = None
-    target: str | None = None
-    since: float | None = None
-
-
-_ANY = RunFilter()
-
-
-def list_runs(
-    connection: Connection,
-    wanted: RunFilter = _ANY,
-    *,
-    before: str | None = None,
-    limit: int = 100,
-) -> Sequence[Run]:
-    """The matching runs without evidence, newest first, below run id `before`."""
-    columns = [column for column in runs.c if column.name != "evidence"]
-    query: Select[Any] = select(*columns).order_by(runs.c.id.desc()).limit(limit)
-    if wanted.state is not None:
-        query = query.where(runs.c.state == wanted.state)
-    if wanted.playbook is not None:
-        query = query.where(runs.c.playbook == wanted.playbook)
-    if wanted.target is not None:
-        target = wanted.target
-        of_step = exists().where(intents.c.run_id == runs.c.id, intents.c.target == target)
-        query = query.where(or_(runs.c.target == target, of_step))
-    if wanted.since is not None:
-        query = query.where(runs.c.received_at >= wanted.since)
-    if before is not None:
-        query = query.where(runs.c.id < before)
-    rows = connection.execute(query).mappings()
-    return [from_row(dict(row) | {"evidence": None}) for row in rows]
-
-
-def with_human_verdict(
-    connection: Connection, *, since: float | None = None, before: str | None = None, limit: int
-) -> Sequence[Run]:
-    """Runs with feedback, an approval or a denial, newest first, below run id `before`."""
-    query = select(runs).where(has_feedback).order_by(runs.c.id.desc()).limit(limit)
-    if since is not None:
-        query = query.where(runs.c.received_at >= since)
-    if before is not None:
-        query = query.where(runs.c.id < before)
-    return [from_row(row) for row in connection.execute(query).mappings()]
 
 
 def from_row(row: RowMapping | Mapping[str, Any]) -> Run:

@@ -15,7 +15,7 @@ from actions.audit import log
 from demo.stack.postgres import Postgres
 from receiver.db import tables
 from receiver.db.database import Database, SchemaError, database
-from receiver.runs import intake, store
+from receiver.runs import intake, search, store
 from receiver.webhook import episodes, payload
 
 _HISTORIES = Path(__file__).parents[2] / "receiver/db/migrations"
@@ -75,7 +75,7 @@ def test_rows_of_every_revision_are_kept_by_the_newest(
         if history == "state":
             run = store.get(connection, _ID)
             assert run is not None
-            assert [run.id for run in store.list_runs(connection)] == [_ID]
+            assert [run.id for run in search.list_runs(connection)] == [_ID]
             assert len(log.records(connection)) == 1
         else:
             assert len(episodes.by_keys(connection, ["x" * 16])) == 1
@@ -118,7 +118,7 @@ def test_four_that_start_at_once_migrate_once(empty: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: empty.migrate("state"), range(4)))
     with empty.read() as connection:
-        assert store.list_runs(connection) == []
+        assert search.list_runs(connection) == []
 
 
 def test_write_checks_at_once_all_pass(server: Postgres) -> None:

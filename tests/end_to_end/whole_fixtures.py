@@ -33,7 +33,7 @@ from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.target import Target
 from receiver.playbooks.loader import load
-from receiver.runs import intake, store
+from receiver.runs import intake, search
 from receiver.runs.model import Run, State
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode
@@ -271,7 +271,7 @@ class Whole:
 
     def runs(self) -> list[Run]:
         with self.state.read() as connection:
-            return list(store.list_runs(connection, limit=1000))
+            return list(search.list_runs(connection, limit=1000))
 
     def only(self) -> Run:
         (run,) = self.runs()

@@ -13,7 +13,7 @@ from receiver.db.database import Database, database
 from receiver.db.tables import runs
 from receiver.runs import intake, listing
 from receiver.runs.model import Run, State
-from receiver.runs.store import RunFilter
+from receiver.runs.search import RunFilter
 from receiver.webhook import episodes
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert

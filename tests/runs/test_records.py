@@ -13,7 +13,7 @@ from ulid import ULID
 from receiver.controls.promotion_criteria import figures
 from receiver.controls.records import ALL
 from receiver.db.database import Database
-from receiver.runs import intake, store, transitions
+from receiver.runs import intake, search, store, transitions
 from receiver.runs.model import Ending, Run, State, StoredPlan
 from receiver.webhook import payload
 from receiver.webhook.episodes import QueuedAlert
@@ -83,7 +83,7 @@ def test_a_damaged_record_is_no_plan(state: Database, run: Run) -> None:
 # By the index that finds the runs.
 _SEARCHES: dict[str, Callable[[Connection], Any]] = {
     "ix_runs_playbook": lambda connection: figures(connection, PLAYBOOKS[0], ALL, None),
-    "ix_runs_feedback": lambda connection: store.with_human_verdict(connection, limit=10),
+    "ix_runs_feedback": lambda connection: search.with_human_verdict(connection, limit=10),
     "ix_runs_group_name_received_at": lambda connection: store.alerting_instances(
         connection, "web-asg", _NOW
     ),
