@@ -20,6 +20,7 @@ import uvicorn
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
+from demo.aws.hardness import Timings
 from demo.aws.world import Group
 from receiver.app import Api, app
 from receiver.chat.wiring import make_chat
@@ -135,7 +136,7 @@ class Live:
         return list(answer.json()["items"])
 
     def forget(self) -> None:
-        """Let what runs come to its end, and end all holds and cooldowns, as a person would."""
+        """Let runs end, end all holds and cooldowns as a person would, and restore the group."""
         for state in ("received", "deciding", "acting", "verifying", "rolling_back"):
             for run in self.call("GET", f"/api/v1/runs?state={state}", Role.VIEWER).json()["items"]:
                 self.until(run["id"], *_OVER)
@@ -143,6 +144,14 @@ class Live:
             self.call("DELETE", f"/api/v1/overrides/{override['id']}", Role.OPERATOR)
         for cooldown in self.call("GET", "/api/v1/cooldowns", Role.VIEWER).json()["items"]:
             self.call("DELETE", f"/api/v1/cooldowns/{cooldown['target']}", Role.OPERATOR)
+        _restore_group(self.aws)
+
+
+def _restore_group(aws: Emulator) -> None:
+    with aws.lock:
+        for instance in aws.world.instances.values():
+            instance.state = "terminated"
+        aws.world.add_group(Group(GROUP, 2, 12, len(HOSTS)), HOSTS, time.time() - 86_400)
 
 
 @contextmanager
@@ -182,8 +191,8 @@ def live(
 
     With a `client`, which takes it to chats and models, the chat of the settings is on.
     """
-    aws = Emulator(Core(time.time))
-    aws.world.add_group(Group(GROUP, 2, 12, len(HOSTS)), HOSTS, time.time() - 86_400)
+    aws = Emulator(Core(time.time, Timings().faster(100)))
+    _restore_group(aws)
     (folder / "playbooks").mkdir()
     for name, step in _STEPS.items():
         text = PLAYBOOK.replace("NAME", name).replace("STEP", step)

@@ -177,7 +177,8 @@ class Dispatcher:
         """Decide on a lane's runs, one batch after the other, while one snapshot serves them."""
         together = self.pipeline.begin()
         while batch and not self._stopping and together.age_s <= _SNAPSHOT_LASTS_S:
-            self._decide_all(batch, together)
+            if not self._decide_all(batch, together):
+                return
             with self.database.read() as connection:
                 batch = store.pending_in_lane(
                     connection,
@@ -187,8 +188,11 @@ class Dispatcher:
                     limit=_LANE_BATCH,
                 )
 
-    def _decide_all(self, batch: Sequence[Run], together: GroupDecision) -> None:
-        """Decide on each run; the runs without a step end in one transaction."""
+    def _decide_all(self, batch: Sequence[Run], together: GroupDecision) -> bool:
+        """Decide on each run; the runs without a step end in one transaction.
+
+        Returns False if that transaction failed.
+        """
         together.take(batch)
         endings = list[Transition]()
         for run in batch:
@@ -207,6 +211,8 @@ class Dispatcher:
             _logger.exception("run_close_failed")
             # The lane waits before it tries again.
             time.sleep(_IDLE_S)
+            return False
+        return True
 
     def _decide(self, run: Run, group: GroupDecision) -> Transition | None:
         """Decide. Returns the run's end if it takes no step; None if it goes on."""

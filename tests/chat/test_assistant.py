@@ -249,6 +249,8 @@ def test_tools_only_read(service: Live, rebooted: dict[str, Any]) -> None:
         "acting",
         "asking",
         "growing",
+        "growing-slowly",
+        "paired",
     }
     assert coverage["paused"] is False
     unknown = json.dumps({"run_id": "0" * 26})
