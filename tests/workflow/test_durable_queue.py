@@ -47,6 +47,9 @@ def test_a_crash_before_the_phase_began_has_the_next_start_run_it(tmp_path: Path
     """On disk with the decision, so that nothing else has to enqueue it again."""
     url, handled = f"sqlite:///{tmp_path}/state.db", threading.Event()
     queue, state = DurableQueue(url, 1, lambda _: handled.set()), database(url)
+    # As in the service, the file is in WAL mode before DBOS opens it.
+    with state.read():
+        pass
     with started(queue), state.write() as connection:
         queue.begin(connection, _ACT)
     assert not handled.is_set()
