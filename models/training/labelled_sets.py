@@ -133,7 +133,7 @@ def assemble_target(
     start: int,
     end: int,
 ) -> RecordedTarget | None:
-    """Build a target from recorded parts (role, epoch seconds, values), with a row every minute.
+    """Build a target with a row for each minute from recorded (role, epoch seconds, values).
 
     Short gaps are interpolated; a role that lacks a fifth of its values is left out.
     """

@@ -73,8 +73,8 @@ class Phase:
 class DurableQueue:
     """The queue; one for each process. `handle` runs a phase and must be safe to repeat.
 
-    Only one process on a database starts it at a time: it resumes the phases that the previous one
-    left under the same executor id.
+    Only one process on a database may start its queue at a time. All processes use the same
+    executor id, so that the next one resumes the phases that the previous one left unfinished.
     """
 
     url: str

@@ -8,7 +8,7 @@ from actions.base import Action, Call, CallResult, Observation, Outcome, TargetK
 
 
 class SetsCapacity(Action):
-    """Base of the actions that set the desired capacity; a repeated call sets the same one."""
+    """Base of the actions that set the desired capacity. A repeated call sets the same value."""
 
     target = TargetKind.GROUP
     idempotent = True

@@ -59,10 +59,10 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
 
     ## verdict_undecided
 
-    The re-check could not decide, or it confirms an alert that was reported as resolved and that
-    Prometheus does not fire. `contributions` in the verdict says why: the history is shorter
-    than a day (a new label, a new instance), metrics are missing, Prometheus did not answer, or the
-    pattern is unknown. Also check the model and Prometheus:
+    The re-check could not decide, or it still sees the fault although the alert was reported as
+    resolved and is not firing in Prometheus. `contributions` in the verdict says why: the history
+    is shorter than a day (a new label, a new instance), metrics are missing, Prometheus did not
+    answer, or the pattern is unknown. Also check the model and Prometheus:
 
     ```console
     $ curl -H "$H" $S/api/v1/model | jq '{version, problem, drift}'
