@@ -35,6 +35,10 @@ _POLL_S = 0.25
 _RECONNECT_S = 1.0
 
 
+class _Unfinished(BaseException):
+    """Leaves a phase to the next start. DBOS would record an `Exception` as the phase's outcome."""
+
+
 class PhaseKind(StrEnum):
     ACT = "act"
     VERIFY = "verify"
@@ -134,7 +138,7 @@ class DurableQueue:
                     "database_unavailable", run=phase.run_id, error=type(error.orig).__name__
                 )
                 if self._stopping.wait(_RECONNECT_S):
-                    raise
+                    raise _Unfinished from error
             else:
                 return
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from dbos import DBOSClient
+from sqlalchemy.exc import OperationalError
 
 from receiver.db.database import database
 from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
@@ -54,6 +55,28 @@ def test_a_crash_before_the_phase_began_has_the_next_start_run_it(tmp_path: Path
         queue.begin(connection, _ACT)
     assert not handled.is_set()
     with started(queue):
+        assert handled.wait(20)
+
+
+def test_a_stop_while_the_database_is_away_leaves_the_phase_to_the_next_start(
+    tmp_path: Path,
+) -> None:
+    url, tried, handled = f"sqlite:///{tmp_path}/state.db", threading.Event(), threading.Event()
+
+    def fail(_: Phase) -> None:
+        tried.set()
+        raise OperationalError("select", {}, Exception("the server closed the connection"))
+
+    state = database(url)
+    with state.read():
+        pass
+    queue = DurableQueue(url, 1, fail)
+    with started(queue):
+        with state.write() as connection:
+            begin = queue.begin(connection, _ACT)
+        begin()
+        assert tried.wait(20)
+    with started(DurableQueue(url, 1, lambda _: handled.set())):
         assert handled.wait(20)
 
 
