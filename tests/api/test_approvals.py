@@ -53,7 +53,7 @@ def _answer(
 
 
 def test_a_plan_that_two_must_approve(service: Live, people: Mapping[str, str]) -> None:
-    """Not by whoever requested it, nor by two tokens of one person."""
+    """The requester does not count, and two tokens of one person count once."""
     run = _waiting(service, "paired", HOSTS[0])
     assert run["plan"]["approvals"]["people"] == 2
     own = service.approve(run)

@@ -118,7 +118,7 @@ def test_a_chain_that_contains_the_newest_head_is_trusted(
 def test_heads_of_another_key_are_no_proof(
     continuity: Continuity, state: Database, tmp_path: Path
 ) -> None:
-    """Else whoever writes a hundred of them would hide the head that the chain lacks."""
+    """Otherwise a hundred new heads would hide the head that the chain lacks."""
     fill(state, 4)
     _signer(continuity).run_once()
     write_key(tmp_path / "key.pem")

@@ -1,4 +1,4 @@
-"""Alerts of whoever may deliver them: what the target is decides, not what is said of it."""
+"""Forged alerts: the target's state in AWS and Prometheus decides, not the alert's words."""
 
 import itertools
 import tempfile
@@ -169,7 +169,7 @@ def test_a_storm_is_refused_as_a_storm_by_its_instances(tmp_path: Path) -> None:
 
 
 def test_a_report_of_the_end_does_not_end_a_storm(whole: Whole) -> None:
-    """Prometheus still fires the alerts: whoever delivers may say that they are over."""
+    """A delivery says that the alerts are resolved; Prometheus still fires them."""
     targets = whole.group()[:4]
     whole.firing = {("HighCPU", target) for target in targets}
     for firing, target in itertools.product((True, False), targets[:3]):
@@ -323,7 +323,7 @@ def _fleet(folder: str, *, refuted: bool = True) -> Whole:
 @_PROPERTY
 @given(st.lists(_labels([_HELD, *_OTHERS], ["10.0.0.1:9100"]), min_size=1, max_size=6))
 def test_no_labels_have_a_healthy_host_acted_on(alerts: list[dict[str, str]]) -> None:
-    """By whatever alerts of whoever has a token of the webhook."""
+    """Not even if the sender has a token of the webhook."""
     with tempfile.TemporaryDirectory() as folder:
         whole = _fleet(folder)
         for labels in alerts:

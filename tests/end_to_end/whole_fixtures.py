@@ -238,7 +238,7 @@ class Whole:
     def deliver_labels(
         self, labels: Mapping[str, str], *, firing: bool = True, began_s: float = 20
     ) -> None:
-        """An alert with just these labels, as whoever has a token of the webhook may send it."""
+        """Deliver an alert with just these labels, as any holder of a webhook token can."""
         times = {"startsAt": rfc3339(self.now - began_s)}
         if not firing:
             times["endsAt"] = rfc3339(self.now)
