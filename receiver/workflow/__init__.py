@@ -1,1 +1,1 @@
-"""The life of a run: dispatcher, phases, steps, preflight, rollback, escalation, commands."""
+"""The life of a run: dispatcher, phases, steps, preflight, endings, commands."""

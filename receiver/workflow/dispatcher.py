@@ -22,8 +22,8 @@ from receiver.runs import intake, store
 from receiver.runs.model import GuardResult, Run, State
 from receiver.runs.transitions import Transition
 from receiver.webhook.inbox import Inbox
-from receiver.workflow.close_run import RunCloser
 from receiver.workflow.decision_writer import DecisionWriter
+from receiver.workflow.endings.close_run import RunCloser
 from receiver.workflow.phases import PhaseRunner
 
 _logger = structlog.get_logger()

@@ -8,15 +8,15 @@ from receiver.db.database import Database
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.approvals import Approvals
-from receiver.workflow.close_run import RunCloser
 from receiver.workflow.commands import RunCommands
 from receiver.workflow.durable_queue import DurableQueue
-from receiver.workflow.ending import EndingRunner
-from receiver.workflow.escalation import Escalation
+from receiver.workflow.endings.close_run import RunCloser
+from receiver.workflow.endings.escalation import Escalation
+from receiver.workflow.endings.rollback import Rollback
+from receiver.workflow.endings.runner import EndingRunner
 from receiver.workflow.lifecycle import Lifecycle
 from receiver.workflow.metrics import RunMetrics, StepMetrics
 from receiver.workflow.phases import PhaseRunner
-from receiver.workflow.rollback import Rollback
 from receiver.workflow.steps import StepRunner
 from receiver.workflow.verification import Verification
 

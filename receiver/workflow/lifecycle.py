@@ -31,9 +31,9 @@ from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import transitions
 from receiver.runs.model import Ending, GuardResult, Run, State
-from receiver.workflow.close_run import RunCloser
 from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
-from receiver.workflow.ending import EndingRunner
+from receiver.workflow.endings.close_run import RunCloser
+from receiver.workflow.endings.runner import EndingRunner
 from receiver.workflow.steps import StepRunner, plan_of, retry_in_s, step_of
 from receiver.workflow.verification import Health, Verification
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from actions.execution.ledger import Intent
 from receiver.runs.model import Ending, Run, State
-from receiver.workflow.escalation import Escalation
-from receiver.workflow.rollback import BlockedError, Rollback
+from receiver.workflow.endings.escalation import Escalation
+from receiver.workflow.endings.rollback import BlockedError, Rollback
 from receiver.workflow.steps import plan_of
 
 # Retry interval while a pause of everything blocks a rollback or an escalation.

@@ -15,8 +15,8 @@ from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
 from actions.refusal import Refusal
 from receiver.runs.model import PlannedAction, Run
+from receiver.workflow.endings.rollback import BlockedError
 from receiver.workflow.metrics import EscalationOutcome
-from receiver.workflow.rollback import BlockedError
 from receiver.workflow.steps import ESCALATE_FROM, StepRunner, plan_of, step_of
 
 _log = structlog.get_logger()
