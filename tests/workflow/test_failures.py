@@ -8,7 +8,6 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from actions.messaging import MessengerError
 from receiver.runs.model import State
 from tests.end_to_end.whole_fixtures import Whole
 from tests.fake_messenger import FakeMessenger
@@ -30,12 +29,6 @@ escalate:
 verify: {expr: recovered, for: 10s, timeout: 60s}
 rollback: true
 """
-
-
-class Down(FakeMessenger):
-    def notify(self, to: str, title: str, text: str) -> None:
-        super().notify(to, title, text)
-        raise MessengerError("the channel is down", sent=False)
 
 
 @pytest.fixture(autouse=True)
@@ -152,48 +145,3 @@ def test_a_step_before_that_may_have_happened_ends_the_ladder(whole: Whole) -> N
     assert "it is unknown whether suspend_processes" in (run.outcome or "")
     assert set(operations(whole)) <= {"SuspendProcesses", "ResumeProcesses"}
     assert len(whole.messenger.notifications) == 1  # type: ignore[attr-defined] # the fake
-
-
-def test_a_rollback_that_is_repeated_counts_once(whole: Whole) -> None:
-    """One of two steps cannot be read at first: the one before it was rolled back already."""
-    unread = [True, True]
-
-    def trouble(operation: str, when: str) -> None:
-        reading = operation == "DescribeAutoScalingGroups" and when == "before"
-        if reading and "ResumeProcesses" in operations(whole) and unread:
-            unread.pop()
-            raise EndpointConnectionError(endpoint_url="x")
-
-    whole.aws.trouble = trouble
-    whole.deliver(whole.group()[0])
-    whole.work()
-    whole.commands.roll_back(whole.only().id, "bob", "give it back")
-    whole.pass_time(60)
-    assert whole.only().state is State.ROLLED_BACK
-    assert not unread
-    labels = {"action": "resume_processes", "outcome": "changed"}
-    assert whole.registry.get_sample_value("smartcloudops_actions_total", labels) == 1
-
-
-def test_a_run_that_only_calls_people_can_be_cancelled(tmp_path: Path) -> None:
-    """They are called no more, and the end says who stopped it."""
-    messenger = Down()
-    playbook = _PLAYBOOK.replace("rollback: true", "").split("    before:")[0]
-    playbook += "escalate: [{action: notify, params: {to: oncall, message: help}}]\n"
-    playbook += "verify: {expr: recovered, for: 10s, timeout: 60s}\n"
-    whole = Whole(tmp_path, playbook=playbook, recovered="0", messenger=messenger)
-    whole.deliver(whole.group()[0])
-    whole.pass_time(80)
-    run = whole.only()
-    assert run.state is State.ACTING, run
-    assert messenger.notifications
-    whole.commands.cancel(run.id, "bob", "I know")
-    called = len(messenger.notifications)
-    whole.pass_time(300)
-    run = whole.only()
-    assert (run.state, run.outcome) == (
-        State.CANCELLED,
-        "cancelled by bob, and its escalation stopped: I know",
-    )
-    assert len(messenger.notifications) == called
-    whole.close()
