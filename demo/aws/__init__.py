@@ -1,1 +1,1 @@
-"""The emulated AWS."""
+"""The emulated AWS: calls over HTTP, shared state and time, faults."""

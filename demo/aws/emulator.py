@@ -13,17 +13,17 @@ from typing import Any
 
 from botocore import xform_name
 
-from demo.aws.autoscaling import AutoScaling
 from demo.aws.calls import Call, StartResponse, read_call, send_answer, send_error
-from demo.aws.cloudtrail import lookup_events
 from demo.aws.core import Core
-from demo.aws.ec2 import Ec2
-from demo.aws.elbv2 import Balancers
 from demo.aws.faults import DroppedError, Faults
-from demo.aws.groups import Groups
-from demo.aws.iam import is_denied
-from demo.aws.instance_refresh import InstanceRefreshes
-from demo.aws.ssm import Commands
+from demo.aws.services.autoscaling import AutoScaling
+from demo.aws.services.cloudtrail import lookup_events
+from demo.aws.services.ec2 import Ec2
+from demo.aws.services.elbv2 import Balancers
+from demo.aws.services.groups import Groups
+from demo.aws.services.iam import is_denied
+from demo.aws.services.instance_refresh import InstanceRefreshes
+from demo.aws.services.ssm import Commands
 from demo.aws.world import ACCOUNT, REGION, AwsError, World
 
 _LOG_MAX = 200_000

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from demo.aws.core import Core, moment
-from demo.aws.elbv2 import Balancers
+from demo.aws.services.elbv2 import Balancers
 from demo.aws.world import GROUP_TAG, Group, Instance, Member
 
 _RETRY_S = 60.0

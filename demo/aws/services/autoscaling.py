@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demo.aws.core import Core, moment
-from demo.aws.groups import Groups
+from demo.aws.services.groups import Groups
 from demo.aws.world import ACCOUNT, GROUP_TAG, REGION, AwsError, Group, Member
 
 _ARN = f"arn:aws:autoscaling:{REGION}:{ACCOUNT}"
