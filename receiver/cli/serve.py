@@ -3,6 +3,7 @@
 import gc
 import signal
 import sys
+from contextlib import suppress
 
 import click
 import httpx
@@ -70,7 +71,11 @@ def serve() -> None:
     # Loaded modules are never freed: garbage collection among them would delay deliveries.
     gc.collect()
     gc.freeze()
-    uvicorn.run(app(service, api_tokens, chat_routes), **options)
+    config = uvicorn.Config(app(service, api_tokens, chat_routes), **options)
+    listener, sockets = server.make_server(config)
+    # uvicorn repeats the signal that ended it.
+    with suppress(KeyboardInterrupt):
+        listener.run(sockets)
 
 
 def _secrets(loaded: Settings) -> list[str]:

@@ -14,7 +14,11 @@ _SWEEP_S = 1.0
 _REPORT_S = 60.0
 # The share of connections that one search closes to make room, because a search reads them all.
 _EVICTED_SHARE = 20
+# The most unfinished TLS handshakes, with 40 KB each. A client has its handshake done before this
+# many strangers begin one after it.
+_HANDSHAKES_MAX = 250
 EVICTED = "evicted"
+HANDSHAKE = "handshake"
 
 
 class Connection(Protocol):
@@ -32,19 +36,24 @@ class Connection(Protocol):
 
 @dataclass(eq=False)
 class Connections:
-    """The connections of one server. `most` bounds their number, `head_s` the time for headers.
+    """The connections of one server.
 
-    `count` is called with the reason (`protocol.REASONS`) for each connection refused or closed.
+    `most` bounds their number, `handshakes` those in a TLS handshake, and `head_s` the time for a
+    handshake and for headers. `count` is called with the reason (`protocol.REASONS`) for each
+    connection refused or closed.
     """
 
     most: int
     head_s: float = 10.0
+    handshakes: int = _HANDSHAKES_MAX
     count: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
         # Bytes of all unfinished heads.
         self.unfinished = 0
         self._open: set[Connection] = set()
+        # In the order of their beginning.
+        self._handshakes: dict[Connection, None] = {}
         self._refused: Counter[str] = Counter()
         self._report_at = self._swept_at = 0.0
         self._sweeping = False
@@ -54,12 +63,22 @@ class Connections:
         self._sweep_soon(connection.loop)
         if len(self._open) >= self.most and not self._evict():
             self.refused(str(int(HTTPStatus.SERVICE_UNAVAILABLE)))
-            return False
+            self._close(next(iter(self._handshakes)))
         self._open.add(connection)
         return True
 
+    def admit_handshake(self, connection: Connection) -> bool:
+        """Admit a connection as `admit`, if necessary after closing the oldest handshake."""
+        if len(self._handshakes) >= self.handshakes:
+            self._close(next(iter(self._handshakes)))
+        admitted = self.admit(connection)
+        if admitted:
+            self._handshakes[connection] = None
+        return admitted
+
     def remove(self, connection: Connection) -> None:
         self._open.discard(connection)
+        self._handshakes.pop(connection, None)
 
     def refused(self, reason: str) -> None:
         self._refused[reason] += 1
@@ -71,10 +90,13 @@ class Connections:
             key=lambda connection: connection.due,
         )
         for connection in waiting[: max(1, self.most // _EVICTED_SHARE)]:
-            self.refused(EVICTED)
-            self.remove(connection)
-            connection.transport.abort()
+            self._close(connection)
         return bool(waiting)
+
+    def _close(self, connection: Connection) -> None:
+        self.refused(EVICTED)
+        self.remove(connection)
+        connection.transport.abort()
 
     def _sweep_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._sweeping:

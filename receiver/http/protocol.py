@@ -13,7 +13,7 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from receiver.http.connections import EVICTED, Connections
+from receiver.http.connections import EVICTED, HANDSHAKE, Connections
 from receiver.http.problems import MEDIA_TYPE, problem
 
 REQUEST_LINE_MAX = 8 * 1024
@@ -39,7 +39,7 @@ _DETAILS = {
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: "too many connections",
 }
-REASONS = (EVICTED, *(str(int(status)) for status in _DETAILS))
+REASONS = (EVICTED, HANDSHAKE, *(str(int(status)) for status in _DETAILS))
 
 
 class _OverLimitError(Exception):

@@ -1,15 +1,19 @@
 """Builds the options of uvicorn."""
 
+import asyncio
 import resource
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import structlog
+import uvicorn
 
 from receiver.http.connections import Connections
+from receiver.http.handshake import Handshake
 from receiver.http.protocol import BoundedProtocol
 from receiver.settings import Settings
 
@@ -31,7 +35,7 @@ def raise_file_limit() -> None:
 
 
 def options(settings: Settings, count: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """The keyword arguments of `uvicorn.run`. Raises TlsError.
+    """The keyword arguments of `uvicorn.Config`. Raises TlsError.
 
     `count` is called with the reason of each connection that is refused.
     """
@@ -49,6 +53,23 @@ def options(settings: Settings, count: Callable[[str], None] = lambda _: None) -
         "forwarded_allow_ips": settings.trusted_proxies,
         **_tls(settings),
     }
+
+
+def make_server(config: uvicorn.Config) -> tuple[uvicorn.Server, list[socket.socket] | None]:
+    """A server, and the sockets to run it with; its TLS handshakes are bounded.
+
+    `config` has the options of `options`. With TLS the port is bound here, for its address to be
+    logged as https.
+    """
+    sockets = [config.bind_socket()] if config.is_ssl else None
+    config.load()
+    if config.ssl is not None:
+        http = cast("partial[BoundedProtocol]", config.http_protocol_class)
+        handshake = partial(Handshake, context=config.ssl, **http.keywords)
+        config.http_protocol_class = cast("type[asyncio.Protocol]", handshake)
+        # Without it uvicorn would do the handshakes.
+        config.ssl = None
+    return uvicorn.Server(config), sockets
 
 
 def _connections_max(settings: Settings) -> int:

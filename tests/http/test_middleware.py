@@ -1,23 +1,16 @@
 """What each request passes first: limits that lose nothing, and TLS where it is wanted."""
 
-import datetime as dt
-import ipaddress
 import resource
 import ssl
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from demo.stack.processes import Processes
 from receiver.http import server as serving
@@ -30,6 +23,7 @@ from receiver.settings import load as load_settings
 from tests.api_fixtures import Live, live
 from tests.conftest import Clock
 from tests.end_to_end.service_process import settings
+from tests.http.pki import Pki, make_pki
 
 
 def test_a_bucket_lets_through_what_its_rate_says(clock: Clock) -> None:
@@ -175,59 +169,9 @@ def test_a_query_that_goes_on_and_on_is_cut_short(slow: Live) -> None:
     assert answer.status_code == HTTPStatus.REQUEST_URI_TOO_LONG
 
 
-@dataclass(frozen=True)
-class Pki:
-    """A CA, and what it signed, as PEM files."""
-
-    ca: Path
-    server: tuple[Path, Path]
-    client: tuple[Path, Path]
-
-
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    folder = tmp_path_factory.mktemp("pki")
-    key, name = ec.generate_private_key(ec.SECP256R1()), _name("ca")
-    ca = _builder(name, name, key.public_key())
-    ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    signed = ca.sign(key, hashes.SHA256())
-    (folder / "ca.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    pairs = {role: _issued(folder, role, key) for role in ("server", "client")}
-    return Pki(ca=folder / "ca.pem", **pairs)
-
-
-def _issued(folder: Path, role: str, ca_key: ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    built = _builder(_name(role), _name("ca"), key.public_key()).add_extension(here, critical=False)
-    cert = built.sign(ca_key, hashes.SHA256())
-    (folder / f"{role}.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    (folder / f"{role}.key").write_bytes(pem)
-    return folder / f"{role}.pem", folder / f"{role}.key"
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-    )
+    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
 def _answer(url: str, context: ssl.SSLContext) -> httpx.Response:
