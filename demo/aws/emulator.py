@@ -18,12 +18,14 @@ from demo.aws.core import Core
 from demo.aws.faults import DroppedError, Faults
 from demo.aws.services.autoscaling import AutoScaling
 from demo.aws.services.cloudtrail import lookup_events
-from demo.aws.services.ec2 import Ec2
+from demo.aws.services.ebs import Volumes
+from demo.aws.services.ec2 import Instances
 from demo.aws.services.elbv2 import Balancers
 from demo.aws.services.groups import Groups
 from demo.aws.services.iam import is_denied
 from demo.aws.services.instance_refresh import InstanceRefreshes
 from demo.aws.services.ssm import Commands
+from demo.aws.services.vpc import Networks
 from demo.aws.world import ACCOUNT, REGION, AwsError, World
 
 _LOG_MAX = 200_000
@@ -64,7 +66,7 @@ class Emulator:
         self.groups = Groups(self.core, balancers)
         self._services = {
             "autoscaling": (AutoScaling(self.core, self.groups), InstanceRefreshes(self.core)),
-            "ec2": (Ec2(self.core),),
+            "ec2": (Instances(self.core), Volumes(self.core), Networks(self.core)),
             "elbv2": (balancers,),
             "ssm": (Commands(self.core),),
         }

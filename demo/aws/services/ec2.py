@@ -1,4 +1,4 @@
-"""EC2: instances, their disks, interfaces and tags."""
+"""EC2: instances and their tags."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _UNFILTERED = 1_000
 
 
 @dataclass
-class Ec2:
+class Instances:
     """Requests and answers as EC2's API reference has them.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/
@@ -142,95 +142,6 @@ class Ec2:
             changes.append(self._change(instance, "pending", "running", self.core.timings.start_s))
         return {"StartingInstances": changes}
 
-    def create_tags(self, request: Mapping[str, Any]) -> None:
-        for instance in map(self.core.instance, request["Resources"]):
-            instance.tags |= {tag["Key"]: tag.get("Value", "") for tag in request["Tags"]}
-
-    def delete_tags(self, request: Mapping[str, Any]) -> None:
-        """A value that is named must be the tag's own."""
-        for instance in map(self.core.instance, request["Resources"]):
-            for tag in request["Tags"]:
-                if tag.get("Value", instance.tags.get(tag["Key"])) == instance.tags.get(tag["Key"]):
-                    instance.tags.pop(tag["Key"], None)
-
-    def describe_network_interfaces(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        interfaces = [
-            {
-                "NetworkInterfaceId": interface,
-                "VpcId": VPC,
-                "Groups": [{"GroupId": group, "GroupName": group} for group in groups],
-                "Attachment": {"InstanceId": instance.id, "Status": "attached"},
-            }
-            for instance in self.core.world.instances.values()
-            for interface, groups in instance.interfaces.items()
-            if matches(request.get("Filters", ()), {"attachment.instance-id": instance.id})
-        ]
-        return {"NetworkInterfaces": interfaces}
-
-    def modify_network_interface_attribute(self, request: Mapping[str, Any]) -> None:
-        wanted = request["NetworkInterfaceId"]
-        for group in request["Groups"]:
-            if group not in self.core.world.security_groups:
-                raise AwsError(
-                    "InvalidGroup.NotFound", f"The security group '{group}' does not exist"
-                )
-        for instance in self.core.world.instances.values():
-            if wanted in instance.interfaces:
-                instance.interfaces[wanted] = list(request["Groups"])
-                return
-        message = f"The networkInterface ID '{wanted}' does not exist"
-        raise AwsError("InvalidNetworkInterfaceID.NotFound", message)
-
-    def describe_security_groups(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        groups = [
-            {
-                "GroupId": group.id,
-                "GroupName": group.id,
-                "VpcId": group.vpc,
-                "IpPermissions": group.ingress,
-                "IpPermissionsEgress": group.egress,
-            }
-            for group in self.core.world.security_groups.values()
-            if matches(request.get("Filters", ()), {"group-id": group.id, "vpc-id": group.vpc})
-        ]
-        return {"SecurityGroups": groups}
-
-    def describe_volumes(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        volumes = [
-            {"VolumeId": volume, "Attachments": [{"InstanceId": instance.id}]}
-            for instance in self.core.world.instances.values()
-            for volume in instance.volumes
-            if matches(request.get("Filters", ()), {"attachment.instance-id": instance.id})
-        ]
-        return {"Volumes": volumes}
-
-    def create_snapshot(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        volumes = {v for instance in self.core.world.instances.values() for v in instance.volumes}
-        if request["VolumeId"] not in volumes:
-            message = f"The volume '{request['VolumeId']}' does not exist."
-            raise AwsError("InvalidVolume.NotFound", message)
-        tags = [tag for given in request.get("TagSpecifications", ()) for tag in given["Tags"]]
-        snapshot = {
-            "SnapshotId": self.core.new_id("snap"),
-            "VolumeId": request["VolumeId"],
-            "Description": request.get("Description", ""),
-            "State": "pending",
-            "Tags": tags,
-        }
-        self.core.world.snapshots.append(snapshot)
-        return snapshot
-
-    def describe_snapshots(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        snapshots = [
-            snapshot
-            for snapshot in self.core.world.snapshots
-            if matches(
-                request.get("Filters", ()),
-                {f"tag:{tag['Key']}": tag["Value"] for tag in snapshot["Tags"]},
-            )
-        ]
-        return {"Snapshots": snapshots}
-
     def terminate_instances(self, request: Mapping[str, Any]) -> dict[str, Any]:
         instances = list(map(self.core.instance, request["InstanceIds"]))
         for instance in instances:
@@ -245,6 +156,17 @@ class Ec2:
             for instance in instances
         ]
         return {"TerminatingInstances": changes}
+
+    def create_tags(self, request: Mapping[str, Any]) -> None:
+        for instance in map(self.core.instance, request["Resources"]):
+            instance.tags |= {tag["Key"]: tag.get("Value", "") for tag in request["Tags"]}
+
+    def delete_tags(self, request: Mapping[str, Any]) -> None:
+        """A value that is named must be the tag's own."""
+        for instance in map(self.core.instance, request["Resources"]):
+            for tag in request["Tags"]:
+                if tag.get("Value", instance.tags.get(tag["Key"])) == instance.tags.get(tag["Key"]):
+                    instance.tags.pop(tag["Key"], None)
 
     def _change(self, instance: Instance, by: str, to: str, seconds: float) -> dict[str, Any]:
         before = instance.state
