@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actions.aws.inventory import OPT_IN_TAG, QUARANTINE_TAG
+from actions.aws.tags import OPT_IN_TAG, QUARANTINE_TAG
 from actions.base import Action
 from actions.catalog.registry import CATALOG
 

@@ -1,1 +1,1 @@
-"""Clients, inventory, context and errors of AWS."""
+"""Clients, instances, groups, context and errors of AWS."""

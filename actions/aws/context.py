@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from actions.aws.client_set import Aws
-from actions.aws.inventory import Group, NotActionableError
+from actions.aws.groups import Group
+from actions.aws.target_errors import NotActionableError
 
 if TYPE_CHECKING:
     from types_boto3_cloudtrail.type_defs import EventTypeDef, LookupEventsRequestTypeDef

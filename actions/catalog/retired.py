@@ -6,7 +6,7 @@ The ledger, unfinished runs and the audit log may still name it.
 from collections.abc import Mapping
 from typing import Any, Never
 
-from actions.aws.inventory import NotActionableError
+from actions.aws.target_errors import NotActionableError
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, insert, select
 
-from actions.aws import inventory, target_health
+from actions.aws import target_health
 from actions.aws.client_set import Aws
-from actions.aws.inventory import Group, Instance
+from actions.aws.groups import Group, read_group
+from actions.aws.instances import Instance, read_standalone
 from actions.execution.records import Bounds, Scope, share
 from actions.tables import reservations
 
@@ -22,8 +23,8 @@ def read_scopes(
     Raises NotActionableError or botocore's errors: an unknown scope is never guessed.
     """
     if not group:
-        return [standalone_scope(inventory.read_standalone(aws), standalone_percent)]
-    asg = inventory.read_group(aws, group)
+        return [standalone_scope(read_standalone(aws), standalone_percent)]
+    asg = read_group(aws, group)
     health = {arn: target_health.read_target_health(aws, arn) for arn in asg.target_groups}
     return scopes_of(target, asg, bounds, health)
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from actions.audit import log
 from actions.aws import errors
 from actions.aws.client_set import Aws, on_behalf_of
-from actions.aws.inventory import NotActionableError
+from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome
 from actions.execution import claims, kill_switch, ledger, rules
 from actions.execution.disruption_budget import read_scopes

@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from actions.aws.inventory import GROUP_NAME
+from actions.aws.groups import GROUP_NAME
 from receiver.api.comment import Comment
 from receiver.api.fields import Time
 from receiver.api.params import PlaybookName

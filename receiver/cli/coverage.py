@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from actions.aws import clients
-from actions.aws.inventory import NotActionableError
+from actions.aws.target_errors import NotActionableError
 from receiver import settings
 from receiver.cli.error_translation import translate_errors
 from receiver.cli.errors import FailedError

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from actions.aws.inventory import Group
+from actions.aws.groups import Group
 from actions.base import Impact, TargetKind
 from actions.catalog.registry import find_action
 from actions.reasons import Reason

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions.aws.inventory import Group, Instance
+from actions.aws.groups import Group
+from actions.aws.instances import Instance
 from actions.base import TargetKind
 from actions.canonical_json import canonical
 from actions.execution.records import Attempts, Breaker, Claim, Scope, share

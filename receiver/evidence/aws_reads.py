@@ -6,10 +6,17 @@ from typing import TypeVar
 
 import structlog
 
-from actions.aws import context, errors, inventory, refreshes, target_health
+from actions.aws import context, errors, refreshes, target_health
 from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
-from actions.aws.inventory import Group, Instance, NotActionableError
+from actions.aws.groups import Group, read_group
+from actions.aws.instances import (
+    Instance,
+    find_by_private_address,
+    read_instance,
+    read_standalone,
+)
+from actions.aws.target_errors import NotActionableError
 from receiver.evidence.source import Source
 from receiver.runtime.cache import BoundedCache
 
@@ -38,17 +45,17 @@ class AwsReads:
     )
 
     def instance(self, instance_id: str) -> Instance | None:
-        return self._read(lambda: inventory.read_instance(self.aws, instance_id))
+        return self._read(lambda: read_instance(self.aws, instance_id))
 
     def instance_by_address(self, address: str) -> Instance | None:
-        return self._read(lambda: inventory.find_by_private_address(self.aws, address))
+        return self._read(lambda: find_by_private_address(self.aws, address))
 
     def group(self, name: str) -> Group | None:
-        return self._read(lambda: inventory.read_group(self.aws, name))
+        return self._read(lambda: read_group(self.aws, name))
 
     def standalone(self) -> Sequence[Instance] | None:
         """The opted-in instances outside groups."""
-        return self._read(lambda: inventory.read_standalone(self.aws))
+        return self._read(lambda: read_standalone(self.aws))
 
     def is_protected(self, instance_id: str) -> bool | None:
         return self._read(lambda: context.is_termination_protected(self.aws, instance_id))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from actions.aws import context, inventory
-from actions.aws.inventory import Group, Instance
+from actions.aws import context
+from actions.aws.groups import GROUP_NAME, Group
+from actions.aws.instances import INSTANCE_ID, Instance
 from actions.base import TargetKind
 from actions.execution import disruption_budget
 from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
@@ -80,8 +81,8 @@ class AwsReader(AwsReads):
         `ask`, AWS is read if the labels alone do not identify the target.
         """
         asg_label = labels.get("asg", "")
-        group = asg_label if inventory.GROUP_NAME.fullmatch(asg_label) else None
-        if inventory.INSTANCE_ID.fullmatch(labels.get("instance_id", "")):
+        group = asg_label if GROUP_NAME.fullmatch(asg_label) else None
+        if INSTANCE_ID.fullmatch(labels.get("instance_id", "")):
             return self._instance_target(labels["instance_id"], group, ask=ask)
         address = private_address(labels.get("instance", "")) if ask else None
         if address is not None:
@@ -105,8 +106,8 @@ class AwsReader(AwsReads):
         These are CloudTrail's events, and the target groups of a group that was never read.
         """
         for name in names:
-            is_group = not inventory.INSTANCE_ID.fullmatch(name)
-            if is_group and not inventory.GROUP_NAME.fullmatch(name):
+            is_group = not INSTANCE_ID.fullmatch(name)
+            if is_group and not GROUP_NAME.fullmatch(name):
                 continue
             if self.trail:
                 self.recent_events(name, now)

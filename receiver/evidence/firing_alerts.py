@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from actions.aws.inventory import GROUP_NAME, INSTANCE_ID
+from actions.aws.groups import GROUP_NAME
+from actions.aws.instances import INSTANCE_ID
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from actions.aws.inventory import INSTANCE_ID, OPT_IN_TAG, Group, Instance, Member
+from actions.aws.groups import Group, Member
+from actions.aws.instances import INSTANCE_ID, Instance
+from actions.aws.tags import OPT_IN_TAG
 from actions.base import TargetKind
 from actions.execution.circuit_breakers import FAILURES
 from actions.execution.disruption_budget import scopes_of

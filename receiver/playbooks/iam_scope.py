@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from actions.assurance.iam_policy import PolicyScope, build_policy
-from actions.aws.inventory import GROUP_NAME
+from actions.aws.groups import GROUP_NAME
 from actions.catalog.ssm.restart_service import DOCUMENT
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook

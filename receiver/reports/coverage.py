@@ -5,9 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actions.aws import inventory
 from actions.aws.client_set import Aws
-from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
+from actions.aws.groups import Group, read_group, read_group_instances, read_groups
+from actions.aws.instances import Instance
+from actions.aws.tags import CRITICAL_TAG, OPT_IN_TAG
 from receiver.controls.records import Arming, armed_mode
 from receiver.evidence.prometheus.answers import AlertingRule
 from receiver.evidence.prometheus.client import Prometheus
@@ -76,12 +77,11 @@ def find_coverage(
         measured={sample.labels["asg"] for sample in prometheus.instant_query(_MEASURED, at=now)},
         policy=policy,
     )
-    groups = [inventory.read_group(aws, name) for name in named] or inventory.read_groups(aws)
+    groups = [read_group(aws, name) for name in named] or read_groups(aws)
     tagged = [group for group in groups if group.tags.get(CRITICAL_TAG) == "true"]
     critical = groups if named or not tagged else tagged
     return [
-        service_coverage(group, inventory.read_group_instances(aws, group.name), facts)
-        for group in critical
+        service_coverage(group, read_group_instances(aws, group.name), facts) for group in critical
     ]
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, insert
 from ulid import ULID
 
 from actions.audit import log
-from actions.aws.inventory import GROUP_NAME, INSTANCE_ID
+from actions.aws.groups import GROUP_NAME
+from actions.aws.instances import INSTANCE_ID
 from receiver.db.tables import runs
 from receiver.runs.model import Run, RunRequest, State
 from receiver.runs.store import existing_ids, from_row, to_row

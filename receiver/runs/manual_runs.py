@@ -7,7 +7,8 @@ or the blast radius refuses it, too.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from actions.aws.inventory import GROUP_NAME, INSTANCE_ID
+from actions.aws.groups import GROUP_NAME
+from actions.aws.instances import INSTANCE_ID
 from receiver.db.database import Database
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook

@@ -7,7 +7,7 @@ import structlog
 
 from actions.aws.client_set import on_behalf_of
 from actions.aws.clients import AWS_ERRORS
-from actions.aws.inventory import NotActionableError
+from actions.aws.target_errors import NotActionableError
 from actions.base import Outcome, Progress
 from actions.catalog.registry import find_action
 from actions.execution.executor import Executor

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions.aws.inventory import OPT_IN_TAG, Group, Instance, Member
+from actions.aws.groups import Group, Member
+from actions.aws.instances import Instance
+from actions.aws.tags import OPT_IN_TAG
 from actions.base import TargetKind
 from actions.execution.records import Attempts, Breaker, Claim, Scope
 from actions.reasons import Reason

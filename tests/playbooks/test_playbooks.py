@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from actions.assurance.iam_policy import build_policy, with_reversals
-from actions.aws.inventory import OPT_IN_TAG
+from actions.aws.tags import OPT_IN_TAG
 from actions.catalog.registry import CATALOG
 from demo.stack import tools
 from models.inference import robust_detector

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from actions.aws import clients
-from actions.aws.inventory import CRITICAL_TAG, OPT_IN_TAG, Group, Instance
+from actions.aws.groups import Group
+from actions.aws.instances import Instance
+from actions.aws.tags import CRITICAL_TAG, OPT_IN_TAG
 from demo.stack.processes import Processes, wait_announced
 from receiver.cli.main import main
 from receiver.evidence.prometheus.answers import AlertingRule

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import read_group
+from actions.aws.groups import read_group
 from actions.base import Action, Call, CallResult, Observation, Outcome, TargetKind, Undo
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from actions.aws.inventory import read_group
+from actions.aws.groups import read_group
 from actions.base import (
     Action,
     Call,

@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from actions.aws.inventory import NotActionableError, read_member
+from actions.aws.groups import read_member
+from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,
     Call,

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
-from actions.aws.inventory import NotActionableError, read_group, read_instance
+from actions.aws.groups import read_group
+from actions.aws.instances import read_instance
+from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,
     Call,

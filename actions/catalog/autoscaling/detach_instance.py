@@ -11,7 +11,9 @@ not be below the group's minimum.
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import NotActionableError, read_group, read_instance, read_member
+from actions.aws.groups import read_group, read_member
+from actions.aws.instances import read_instance
+from actions.aws.target_errors import NotActionableError
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind, Undo
 
 

@@ -11,7 +11,7 @@ not be below the group's minimum.
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import read_member
+from actions.aws.groups import read_member
 from actions.base import Call, Progress
 from actions.catalog.autoscaling._standby import ChangesStandby
 

@@ -16,7 +16,8 @@ After the replacement, metrics of the old instance prove nothing: verify the gro
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import NotActionableError, read_group, read_member
+from actions.aws.groups import read_group, read_member
+from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,
     Call,

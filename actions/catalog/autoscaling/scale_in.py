@@ -16,7 +16,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from actions.aws.inventory import NotActionableError, read_group
+from actions.aws.groups import read_group
+from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Params, Progress
 from actions.catalog.autoscaling._capacity import SetsCapacity
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import StringConstraints
 
-from actions.aws.inventory import QUARANTINE_TAG, NotActionableError
+from actions.aws.tags import QUARANTINE_TAG
+from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome, Params
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from actions.aws.inventory import read_instance
+from actions.aws.instances import read_instance
 from actions.base import Action, Call, CallResult, Outcome, Progress, TargetKind, Undo
 
 RUNNING = frozenset({"pending", "running"})

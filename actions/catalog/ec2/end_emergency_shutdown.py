@@ -12,7 +12,8 @@ It stays outside its Auto Scaling group, which has launched another instance in 
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import NotActionableError, read_instance
+from actions.aws.instances import read_instance
+from actions.aws.target_errors import NotActionableError
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
 from actions.catalog.ec2._isolation import RELEASE_PERMISSIONS
 from actions.catalog.ec2._power import RUNNING

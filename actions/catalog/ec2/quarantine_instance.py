@@ -13,7 +13,8 @@ Every interface gets only the isolating security group; the instance is tagged
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import NotActionableError, read_instance
+from actions.aws.instances import read_instance
+from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,
     Call,

@@ -12,7 +12,8 @@ The host's boot time proves the reboot. Memory is lost; the address and the disk
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import NotActionableError, read_instance
+from actions.aws.instances import read_instance
+from actions.aws.target_errors import NotActionableError
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
 
 # The host's clock, which dates the boot, may be this far behind this service's clock.

@@ -14,7 +14,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from actions.aws.inventory import QUARANTINE_TAG, NotActionableError, read_instance
+from actions.aws.instances import read_instance
+from actions.aws.tags import QUARANTINE_TAG
+from actions.aws.target_errors import NotActionableError
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
 from actions.catalog.ec2._isolation import (
     RELEASE_PERMISSIONS,

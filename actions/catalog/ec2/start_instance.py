@@ -8,7 +8,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import NotActionableError, read_instance
+from actions.aws.instances import read_instance
+from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Observation
 from actions.catalog.ec2._power import RUNNING, ChangesPower
 

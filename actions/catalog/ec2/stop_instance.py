@@ -11,7 +11,9 @@ member is refused, unless it is in standby.
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import NotActionableError, read_instance, read_member
+from actions.aws.groups import read_member
+from actions.aws.instances import read_instance
+from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Observation
 from actions.catalog.ec2._power import STOPPED, ChangesPower
 

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from actions.aws.inventory import NotActionableError, read_group
+from actions.aws.groups import read_group
 from actions.aws.refreshes import ENDED
+from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,
     Call,

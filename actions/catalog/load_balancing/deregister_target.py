@@ -11,7 +11,8 @@ replace a deregistered instance; use `enter_standby` for such a group.
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import NotActionableError, read_member
+from actions.aws.groups import read_member
+from actions.aws.target_errors import NotActionableError
 from actions.aws.target_health import read_target_states
 from actions.base import Call, Observation
 from actions.catalog.load_balancing._registration import ChangesRegistration, registered

@@ -8,7 +8,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.inventory import NotActionableError, read_group, read_instance
+from actions.aws.groups import read_group
+from actions.aws.instances import read_instance
+from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Observation
 from actions.catalog.load_balancing._registration import ChangesRegistration, registered
 

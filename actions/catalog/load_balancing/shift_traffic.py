@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from actions.aws.inventory import NotActionableError
+from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,
     Call,

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from actions.aws.inventory import INSTANCE_ID
+from actions.aws.instances import INSTANCE_ID
 from actions.base import (
     Action,
     Call,

@@ -4,7 +4,8 @@ SendCommand has no client token: the command's comment names the step, and each 
 a command with that comment.
 """
 
-from actions.aws.inventory import NotActionableError, read_instance
+from actions.aws.instances import read_instance
+from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,
     Call,

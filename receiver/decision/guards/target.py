@@ -1,6 +1,7 @@
 """Guards on the target in AWS: it must be the alert's target, and opted in."""
 
-from actions.aws.inventory import OPT_IN_TAG, Instance
+from actions.aws.instances import Instance
+from actions.aws.tags import OPT_IN_TAG
 from actions.base import TargetKind
 from actions.reasons import Reason
 from actions.refusal import Refusal

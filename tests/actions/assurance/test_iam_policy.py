@@ -10,7 +10,7 @@ from ulid import ULID
 
 from actions.assurance.iam_policy import READS, PolicyScope, build_policy, is_read, with_reversals
 from actions.aws.errors import NOT_AUTHORIZED
-from actions.aws.inventory import OPT_IN_TAG, QUARANTINE_TAG
+from actions.aws.tags import OPT_IN_TAG, QUARANTINE_TAG
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, ledger

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actions.aws.client_set import Aws
-from actions.aws.inventory import QUARANTINE_TAG
+from actions.aws.tags import QUARANTINE_TAG
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator

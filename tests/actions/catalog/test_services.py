@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from actions.aws.inventory import NotActionableError
+from actions.aws.target_errors import NotActionableError
 from actions.base import Action, CallResult, Outcome, Progress
 from actions.catalog.registry import CATALOG
 from actions.messaging import MessengerError

@@ -1,0 +1,136 @@
+"""Auto Scaling groups and their members, read by name; an answer about another one is refused."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actions.aws.client_set import Aws
+from actions.aws.instances import Instance, find_live, read_instance
+from actions.aws.tags import GROUP_TAG, labels_of
+from actions.aws.target_errors import NotActionableError, require_complete
+
+if TYPE_CHECKING:
+    from types_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef as GroupTypeDef
+    from types_boto3_autoscaling.type_defs import InstanceTypeDef as MemberTypeDef
+
+GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """An instance as its group sees it; `version` is the version of its launch template.
+
+    `protected`: the group may not terminate it in a scale-in.
+    """
+
+    id: str
+    az: str
+    lifecycle: str
+    healthy: bool
+    version: str | None = None
+    protected: bool = False
+
+    @property
+    def serves(self) -> bool:
+        return self.lifecycle == "InService" and self.healthy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A group; `target_groups` are ARNs, `suspended` the names of suspended processes."""
+
+    name: str
+    minimum: int
+    maximum: int
+    desired: int
+    members: Mapping[str, Member]
+    target_groups: tuple[str, ...] = ()
+    suspended: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    region: str = ""
+    account: str = ""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The group's labels, as its metrics have them, without empty ones."""
+        return labels_of(self.tags, asg=self.name, region=self.region, account=self.account)
+
+    @property
+    def in_service(self) -> frozenset[str]:
+        """Ids of the members that AWS counts as in service and healthy."""
+        return frozenset(member.id for member in self.members.values() if member.serves)
+
+
+def read_group(aws: Aws, name: str) -> Group:
+    """The Auto Scaling group with this name.
+
+    Raises NotActionableError where it does not exist; botocore's errors pass through.
+    """
+    if not GROUP_NAME.fullmatch(name):
+        raise NotActionableError(f"{name!r} is not a name of an Auto Scaling group")
+    answer = aws.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    if len(answer["AutoScalingGroups"]) != 1:
+        raise NotActionableError(f"Auto Scaling group {name} does not exist")
+    return _group(answer["AutoScalingGroups"][0])
+
+
+def read_groups(aws: Aws) -> Sequence[Group]:
+    """Every Auto Scaling group of the region, by name. botocore's errors pass through."""
+    pages = aws.autoscaling.get_paginator("describe_auto_scaling_groups").paginate()
+    groups = [_group(group) for page in pages for group in page["AutoScalingGroups"]]
+    return sorted(groups, key=lambda group: group.name)
+
+
+def read_group_instances(aws: Aws, name: str) -> Sequence[Instance]:
+    """The live instances of a group, with their tags. botocore's errors pass through."""
+    if not GROUP_NAME.fullmatch(name):
+        raise NotActionableError(f"{name!r} is not a name of an Auto Scaling group")
+    return find_live(aws, f"tag:{GROUP_TAG}", name)
+
+
+def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
+    """The instance's group, and how the group sees it.
+
+    Raises NotActionableError where it is in no group; botocore's errors pass through.
+    """
+    name = read_instance(aws, instance_id).group
+    if name is None:
+        raise NotActionableError(f"instance {instance_id} belongs to no Auto Scaling group")
+    group = read_group(aws, name)
+    if instance_id not in group.members:
+        raise NotActionableError(f"instance {instance_id} has left Auto Scaling group {name}")
+    return group, group.members[instance_id]
+
+
+def _group(answer: "GroupTypeDef") -> Group:
+    """Parse a group; AWS sends each of its lists, even an empty one."""
+    name = answer["AutoScalingGroupName"]
+    # arn:aws:autoscaling:REGION:ACCOUNT:autoScalingGroup:…
+    _, _, _, region, account, *_ = [*answer.get("AutoScalingGroupARN", "").split(":"), *[""] * 5]
+    with require_complete(name):
+        members = [_member(member) for member in answer["Instances"]]
+        return Group(
+            name=name,
+            minimum=answer["MinSize"],
+            maximum=answer["MaxSize"],
+            desired=answer["DesiredCapacity"],
+            members={member.id: member for member in members},
+            target_groups=tuple(answer["TargetGroupARNs"]),
+            suspended=frozenset(process["ProcessName"] for process in answer["SuspendedProcesses"]),
+            tags={tag["Key"]: tag["Value"] for tag in answer["Tags"]},
+            region=region,
+            account=account,
+        )
+
+
+def _member(answer: "MemberTypeDef") -> Member:
+    template = answer.get("LaunchTemplate") or {}
+    return Member(
+        id=answer["InstanceId"],
+        az=answer["AvailabilityZone"],
+        lifecycle=answer["LifecycleState"],
+        healthy=answer["HealthStatus"].lower() == "healthy",
+        version=template.get("Version"),
+        protected=answer["ProtectedFromScaleIn"],
+    )

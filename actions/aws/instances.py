@@ -1,0 +1,113 @@
+"""Instances, read by id or address; an answer about another resource is refused."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actions.aws.client_set import Aws
+from actions.aws.tags import GROUP_TAG, OPT_IN_TAG, labels_of
+from actions.aws.target_errors import NotActionableError, require_complete
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import (
+        DescribeInstancesRequestTypeDef,
+        FilterTypeDef,
+        InstanceTypeDef,
+    )
+
+INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
+# The region at the start of the name of a zone or a Local Zone ("us-west-2-lax-1a").
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
+# States of an instance that was not terminated.
+_LIVE = ["pending", "running", "stopping", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    id: str
+    state: str
+    launched_at: float
+    group: str | None
+    az: str
+    tags: dict[str, str]
+    account: str = ""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The instance's labels, as its metrics have them, without empty ones."""
+        region = _REGION.match(self.az)
+        return labels_of(
+            self.tags,
+            instance_id=self.id,
+            asg=self.group or "",
+            az=self.az,
+            region=region[0] if region else "",
+            account=self.account,
+        )
+
+
+def read_instance(aws: Aws, instance_id: str) -> Instance:
+    """The instance with this id.
+
+    Raises NotActionableError where it does not exist; botocore's errors pass through.
+    """
+    # Only a valid id is sent: an empty filter would match all instances.
+    if not INSTANCE_ID.fullmatch(instance_id):
+        raise NotActionableError(
+            f"{instance_id!r} is not an instance id: expected i- and hex digits"
+        )
+    instances = _described(aws, "instance-id", instance_id)
+    if len(instances) != 1:
+        raise NotActionableError(f"instance {instance_id} does not exist")
+    return instances[0]
+
+
+def find_by_private_address(aws: Aws, address: str) -> Instance | None:
+    """The one live instance with this private IPv4 address; None where none or several have it."""
+    instances = find_live(aws, "private-ip-address", address)
+    return instances[0] if len(instances) == 1 else None
+
+
+def read_standalone(aws: Aws) -> Sequence[Instance]:
+    """The opted-in live instances outside Auto Scaling groups. botocore's errors pass through."""
+    instances = find_live(aws, f"tag:{OPT_IN_TAG}", "true")
+    return [instance for instance in instances if instance.group is None]
+
+
+def find_live(aws: Aws, name: str, value: str) -> Sequence[Instance]:
+    """The live instances for which EC2's filter `name` has this value; botocore's errors pass."""
+    return _described(aws, name, value, _LIVE)
+
+
+def _described(aws: Aws, name: str, value: str, states: Sequence[str] = ()) -> list[Instance]:
+    instances: list[Instance] = []
+    query: DescribeInstancesRequestTypeDef = {"Filters": [{"Name": name, "Values": [value]}]}
+    if states:
+        in_state: FilterTypeDef = {"Name": "instance-state-name", "Values": states}
+        query["Filters"] = [*query["Filters"], in_state]
+    while True:
+        answer = aws.ec2.describe_instances(**query)
+        instances += [
+            _instance(instance, reservation.get("OwnerId", ""))
+            for reservation in answer["Reservations"]
+            for instance in reservation.get("Instances", [])
+        ]
+        if not answer.get("NextToken"):
+            return instances
+        query["NextToken"] = answer["NextToken"]
+
+
+def _instance(answer: "InstanceTypeDef", account: str) -> Instance:
+    # AWS leaves them out where the instance has none.
+    tags = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
+    with require_complete(answer["InstanceId"]):
+        return Instance(
+            id=answer["InstanceId"],
+            state=answer["State"]["Name"],
+            launched_at=answer["LaunchTime"].timestamp(),
+            group=tags.get(GROUP_TAG),
+            az=answer["Placement"]["AvailabilityZone"],
+            tags=tags,
+            account=account,
+        )

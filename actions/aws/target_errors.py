@@ -1,0 +1,17 @@
+"""Errors about a target: it does not exist, forbids the action, or AWS's answer is incomplete."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class NotActionableError(Exception):
+    """The target does not exist, or its state does not allow the action; nothing was changed."""
+
+
+@contextmanager
+def require_complete(what: str) -> Iterator[None]:
+    """Raises NotActionableError if AWS's answer lacks an attribute: none has a default."""
+    try:
+        yield
+    except KeyError as missing:
+        raise NotActionableError(f"AWS's answer about {what} lacks {missing}") from None
