@@ -4,7 +4,7 @@ Only ids of a known form enter an expression; no other label text does.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import Template
 
@@ -49,12 +49,25 @@ def query(selector: str, sampling: Sampling, roles: Iterable[Role] = tuple(ROLES
 
     `max by`: two scrape jobs for one host must not double its traffic.
     """
-    parts = (
-        f"label_replace(max by (instance_id) ({_substitute(role.expr, selector, sampling)}), "
-        f'"role", "{role.name}", "", "")'
-        for role in roles
+    return _union(
+        [
+            f"label_replace(max by (instance_id) ({_substitute(role.expr, selector, sampling)}), "
+            f'"role", "{role.name}", "", "")'
+            for role in roles
+        ]
     )
-    return " or ".join(parts)
+
+
+def _union(parts: Sequence[str]) -> str:
+    """The parts joined by `or`, as a balanced tree.
+
+    Prometheus hashes both sides of every `or` at each step: in a chain, the first part once for
+    every other part.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return f"({_union(parts[:middle])} or {_union(parts[middle:])})"
 
 
 def while_scraped(expr: str, selector: str) -> str:
