@@ -50,10 +50,10 @@ class Role:
     noise: float
     step: float
 
-    def believable(self, value: float) -> bool:
-        """Whether a machine can have this value, with a margin for late scrapes."""
-        least, most = _BELIEVABLE[self.unit]
-        return least <= value <= most
+    @property
+    def believable(self) -> tuple[float, float]:
+        """The least and the largest value of a machine, with a margin for late scrapes."""
+        return _BELIEVABLE[self.unit]
 
     def text(self, value: float) -> str:
         """The value as a person reads it."""

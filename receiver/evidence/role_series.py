@@ -1,5 +1,6 @@
 """Prometheus' answers as series by role, without values that no machine can have."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -39,12 +40,12 @@ def by_role(answer: Iterable[LabelledSeries] | None, at: float) -> dict[str, Ser
     values: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
     for series in answer:
         name = series.labels.get("role", "")
-        role = ROLES.get(name)
+        least, most = ROLES[name].believable if name in ROLES else (-math.inf, math.inf)
         # A server may return samples after the requested end.
         samples = [
             (time, value)
             for time, value in zip(series.times, series.values, strict=True)
-            if time <= at and (role is None or role.believable(value))
+            if time <= at and least <= value <= most
         ]
         times[name] += tuple(time for time, _ in samples)
         values[name] += tuple(value for _, value in samples)
