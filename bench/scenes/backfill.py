@@ -1,12 +1,14 @@
-"""The metrics of scenes as OpenMetrics text, for `promtool tsdb create-blocks-from openmetrics`."""
+"""The metrics of scenes, as a Prometheus that watched them would have stored them."""
 
+import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.scenes.scene import DAY_S, Member, Scene, workload_of
+from bench.scenes.remote_write import Series
+from bench.scenes.scene import DAY_S, Member, Scene, Setting, workload_of
 from demo.fleet.node_exporter import past
 from demo.fleet.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
 from models.features.signals import ROLES
@@ -17,24 +19,25 @@ _FINE_FOR_S, _FINEST_FOR_S, _PEERS_FOR_S = 7_200.0, 420.0, 2_400.0
 _OLD = frozenset(name for role in ROLES.values() for name in re.findall(r"node_\w+", role.expr))
 
 
-def moments(now: float) -> Moments:
-    """Moments: every 5 min for a week, every 15 s for two hours, every 5 s for the last minutes."""
+def make_setting(now: float, seed: int) -> Setting:
+    """Moments every 5 min for a week, every 15 s for two hours, every 5 s for the last minutes."""
     coarse = np.arange(now - 7 * DAY_S, now - _FINE_FOR_S, _COARSE_S)
     fine = np.arange(now - _FINE_FOR_S, now - _FINEST_FOR_S, _FINE_S)
-    return np.concatenate([coarse, fine, np.arange(now - _FINEST_FOR_S, now + 1, _FINEST_S)])
+    finest = np.arange(now - _FINEST_FOR_S, now + 1, _FINEST_S)
+    at = np.concatenate([coarse, fine, finest])
+    return Setting(at=at, now=now, chance=random.Random(seed))
 
 
-def openmetrics(scenes: Sequence[Scene], at: Moments, now: float) -> Iterator[str]:
-    """Every sample of the scenes as OpenMetrics lines, and the end mark."""
-    for scene in scenes:
-        alerting = {target for _, target in scene.alerts}
-        for member in scene.members:
-            yield from _member(member, at, now, whole=member.host.instance_id in alerting)
-        yield from _of_group(scene, at, now)
-    yield "# EOF\n"
+def series_of(scene: Scene, setting: Setting) -> Iterator[Series]:
+    """Every series of the scene's hosts and of its group."""
+    at, now = setting.at, setting.now
+    alerting = {target for _, target in scene.alerts}
+    for member in scene.members:
+        yield from _member(member, at, now, whole=member.host.instance_id in alerting)
+    yield from _of_group(scene, at, now)
 
 
-def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator[str]:
+def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator[Series]:
     host = member.host
     level = levels(host, workload_of(member, at), at)
     _, recorded = past(level, at, now - 20 * DAY_S)
@@ -57,12 +60,13 @@ def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator
             counted = values
         head = ",".join(filter(None, (own.removesuffix("}"), labels)))
         keep = scraped if name in _OLD or name == "service_up" else recent
-        yield _lines(f"{name}{{{head}}}", counted, at, keep)
+        yield _kept(f"{name}{{{head}}}", counted, at, keep)
         if name == "service_up" and member.silent_s:
-            # Stands for the staleness marker of a failed scrape, which cannot be backfilled.
-            yield f"{name}{{{head}}} NaN {at[at > now - member.silent_s][0]:.0f}\n"
+            # Stands for the staleness marker of a failed scrape.
+            failed = at[at > now - member.silent_s][:1]
+            yield Series(f"{name}{{{head}}}", failed, np.full(1, np.nan))
     up = np.where(at > now - member.silent_s, float(member.up and member.silent_s == 0), 1.0)
-    yield _lines(f"up{{{labels}}}", up, at, at >= now - _PEERS_FOR_S)
+    yield _kept(f"up{{{labels}}}", up, at, at >= now - _PEERS_FOR_S)
     ratios = {
         "instance:node_memory_utilisation:ratio": level["memory_used"] / MEMORY_BYTES,
         "instance:node_filesystem_utilisation:ratio": level["disk_used"] / DISK_BYTES,
@@ -71,19 +75,19 @@ def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator
         / np.maximum(level["errors"] + level["answered"], 1e-9),
     }
     for name, values in ratios.items():
-        yield _lines(f"{name}{{{labels}}}", np.broadcast_to(values, at.shape), at, recent)
+        yield _kept(f"{name}{{{labels}}}", np.broadcast_to(values, at.shape), at, recent)
 
 
-def _of_group(scene: Scene, at: Moments, now: float) -> Iterator[str]:
+def _of_group(scene: Scene, at: Moments, now: float) -> Iterator[Series]:
     errors, answers = np.zeros(at.shape), np.zeros(at.shape)
     for member in scene.members:
         level = levels(member.host, workload_of(member, at), at)
         errors, answers = errors + level["errors"], answers + level["answered"]
     keep = at >= now - _PEERS_FOR_S
     ratio = errors / np.maximum(errors + answers, 1e-9)
-    yield _lines(f'asg:service_error:ratio1m{{asg="{scene.name}"}}', ratio, at, keep)
+    yield _kept(f'asg:service_error:ratio1m{{asg="{scene.name}"}}', ratio, at, keep)
     long_ratio = _mean(errors, at, 300) / np.maximum(_mean(errors + answers, at, 300), 1e-9)
-    yield _lines(f'asg:service_error:ratio5m{{asg="{scene.name}"}}', long_ratio, at, keep)
+    yield _kept(f'asg:service_error:ratio5m{{asg="{scene.name}"}}', long_ratio, at, keep)
 
 
 def _mean(values: Moments, at: Moments, seconds: float) -> Moments:
@@ -93,8 +97,5 @@ def _mean(values: Moments, at: Moments, seconds: float) -> Moments:
     return np.asarray((total[1:] - total[since]) / seconds)
 
 
-def _lines(series: str, values: Moments, at: Moments, keep: NDArray[np.bool_]) -> str:
-    return "".join(
-        f"{series} {value:.9g} {moment:.0f}\n"
-        for value, moment in zip(values[keep].tolist(), at[keep].tolist(), strict=True)
-    )
+def _kept(series: str, values: Moments, at: Moments, keep: NDArray[np.bool_]) -> Series:
+    return Series(series, at[keep], values[keep])

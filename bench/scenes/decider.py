@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import httpx
 from ulid import ULID
 
-from bench.scenes.backfill import openmetrics
+from bench.scenes.backfill import series_of
+from bench.scenes.remote_write import write
 from bench.scenes.scene import Scene, Setting
 from demo.aws.clients import clients
 from demo.aws.core import Core
@@ -49,35 +51,26 @@ class DecidedAlert:
 def decide_scenes(scenes: Sequence[Scene], setting: Setting) -> list[Sequence[DecidedAlert]]:
     """The service's decision on each alert of the scenes, by scene."""
     with tempfile.TemporaryDirectory() as name, Processes(Path(name) / "logs") as processes:
-        folder, programs = Path(name), tools.require()
-        text = folder / "history.om"
-        with text.open("w") as file:
-            file.writelines(openmetrics(scenes, setting.at, setting.now))
-        command: list[str | Path] = [
-            programs.promtool,
-            "tsdb",
-            "create-blocks-from",
-            "openmetrics",
-            "--quiet",
-        ]
-        processes.run(
-            "history",
-            [*command, "--max-block-duration=168h", text, folder / "data"],
-            timeout_s=600,
-        )
-        text.unlink()
+        folder = Path(name)
         (folder / "prometheus.yml").write_text("scrape_configs: []\n")
 
         def serve(port: int) -> Sequence[str | Path]:
             return (
-                programs.prometheus,
+                tools.find("prometheus"),
                 f"--config.file={folder / 'prometheus.yml'}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 "--storage.tsdb.retention.time=30d",
+                # The head takes samples that are up to half of its first block old.
+                "--storage.tsdb.min-block-duration=30d",
+                "--storage.tsdb.max-block-duration=30d",
+                "--web.enable-remote-write-receiver",
                 f"--web.listen-address=127.0.0.1:{port}",
             )
 
         _, url = processes.start_on_port("prometheus", serve, ready="/-/ready")
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            for scene in scenes:
+                write(client, url, series_of(scene, setting))
         return _decide_all(scenes, setting, url, folder)
 
 
