@@ -234,8 +234,9 @@ class Executor:
 
     def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
         """The result of a call whose sender crashed; a recent call may still arrive at AWS."""
-        result, error = self._read_back(step, intent, "no answer was recorded")
+        # Measured before the read: the call may arrive while the read waits for its answer.
         young = self.clock() - (intent.dispatched_at or 0.0) < _MAY_ARRIVE_S
+        result, error = self._read_back(step, intent, "no answer was recorded")
         if result.outcome is Outcome.FAILED and young:
             return CallResult(Outcome.UNKNOWN), error
         return result, error

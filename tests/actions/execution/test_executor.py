@@ -1,8 +1,8 @@
 """A step is performed effectively once, whatever breaks and wherever it stops."""
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -240,22 +240,33 @@ def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
     assert (fake.operations().count("RebootInstances"), fake.world.groups[GROUP].desired) == (1, 8)
 
 
+@dataclass(kw_only=True)
 class _Cut(FakeMessenger):
-    """Whoever calls it ends while the call is on its way."""
+    """Whoever calls it ends while the call is on its way; an answer takes `read_s`."""
+
+    clock: Clock
+    read_s: float
 
     def create_silence(self, matchers: Mapping[str, str], *, lasts_s: float, comment: str) -> str:
         del matchers, lasts_s, comment
         raise CrashError
 
+    def find_silences(self, comment: str) -> Sequence[str]:
+        self.clock.now += self.read_s
+        return super().find_silences(comment)
+
 
 @pytest.mark.parametrize(
-    ("age_s", "outcome"), [(14.0, Outcome.UNKNOWN), (16.0, Outcome.FAILED)], ids=["young", "old"]
+    ("age_s", "read_s", "outcome"),
+    [(14.0, 0.0, Outcome.UNKNOWN), (14.0, 5.0, Outcome.UNKNOWN), (16.0, 0.0, Outcome.FAILED)],
+    ids=["young", "young when the read began", "old"],
 )
 def test_a_call_that_may_still_arrive_has_not_failed(
-    fake: Emulator, state: Database, clock: Clock, age_s: float, outcome: Outcome
+    state: Database, clock: Clock, age_s: float, read_s: float, outcome: Outcome
 ) -> None:
     """Whoever takes over sees nothing done yet: that proves nothing while the call is young."""
-    acting = executor(clients(fake), state.write, clock, _Cut())
+    messenger = _Cut(clock=clock, read_s=read_s)
+    acting = executor(clients(emulated_aws(clock)), state.write, clock, messenger)
     step = replace(_reboot(), action=CATALOG["create_silence"], params={"alertnames": ["HighCPU"]})
     with pytest.raises(CrashError):
         acting.execute(step)
