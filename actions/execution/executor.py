@@ -127,9 +127,9 @@ class Executor:
                 observation = step.action.observe(call)
             before = dict(observation.before)
             if observation.already:
-                stage, outcome = Stage.OBSERVED, Outcome.NOOP
+                stage, outcome = Stage.SETTLED, Outcome.NOOP
         except (NotActionableError, MessengerError) as reason:
-            stage, outcome, error = Stage.OBSERVED, Outcome.FAILED, str(reason)
+            stage, outcome, error = Stage.SETTLED, Outcome.FAILED, str(reason)
         return Intent(
             run_id=step.run_id,
             step=step.index,
@@ -200,7 +200,7 @@ class Executor:
                 if refusal is None
                 else replace(
                     intent,
-                    stage=Stage.OBSERVED,
+                    stage=Stage.SETTLED,
                     outcome=Outcome.FAILED,
                     error="closed before it was sent",
                     ended_at=now,

@@ -18,7 +18,7 @@ class Stage(StrEnum):
 
     INTENT = "intent"  # nothing was sent
     DISPATCHED = "dispatched"  # the call may have been sent
-    OBSERVED = "observed"  # the outcome is recorded, `unknown` where AWS does not show it
+    SETTLED = "observed"  # the outcome is recorded, `unknown` where AWS does not show it
     VERIFIED = "verified"  # the target recovered
 
 
@@ -96,7 +96,7 @@ def settle(
 ) -> Intent:
     """Record the outcome of the call. Returns the intent as stored."""
     values = {
-        "stage": Stage.OBSERVED,
+        "stage": Stage.SETTLED,
         "outcome": result.outcome,
         "made": result.made,
         "error": error,

@@ -119,7 +119,7 @@ def test_cut_off_anywhere_it_happens_at_most_once_and_settles(
         with pytest.raises(CutOffError):
             cutting.execute(step)
         intent = _intent(acting.execute(step))
-        assert intent.stage is Stage.OBSERVED
+        assert intent.stage is Stage.SETTLED
         calls = world.calls(run_id).count(case.writes)
         if cut == "dispatched" and not action.idempotent:
             # Nobody knows whether it was sent, so it is not sent again.
@@ -149,7 +149,7 @@ def test_people_are_told_at_most_once(
     with pytest.raises(CutOffError):
         replace(acting, begin=Cutting(state.write, last, before)).execute(step)
     intent = _intent(acting.execute(step))
-    assert intent.stage is Stage.OBSERVED
+    assert intent.stage is Stage.SETTLED
     assert len(world.messenger.notifications) <= 1
     assert len(world.messenger.active) <= 1
 

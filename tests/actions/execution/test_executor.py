@@ -80,7 +80,7 @@ def acting(fake: Emulator, state: Database, clock: Clock) -> Executor:
 def test_a_reboot_is_one_call_that_names_its_run(acting: Executor, fake: Emulator) -> None:
     """CloudTrail shows the run in the user agent of the call."""
     intent = _executed(acting.execute(_reboot()))
-    assert (intent.outcome, intent.stage) == (Outcome.CHANGED, Stage.OBSERVED)
+    assert (intent.outcome, intent.stage) == (Outcome.CHANGED, Stage.SETTLED)
     assert fake.operations().count("RebootInstances") == 1
     assert {call.session for call in fake.log} == {"A" * 26}
 
@@ -322,7 +322,7 @@ def _refused(state: Database, clock: Clock, fake: Emulator) -> Reason:
         events = [row["event"] for row in log.records(connection, run_id="A" * 26)]
     assert intent is not None
     assert (intent.stage, intent.outcome, intent.dispatched_at) == (
-        Stage.OBSERVED,
+        Stage.SETTLED,
         Outcome.FAILED,
         None,
     )
