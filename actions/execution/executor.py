@@ -6,35 +6,28 @@ happened. An outcome that cannot be known is `unknown`; then only an idempotent 
 again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
 
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import Connection
 
-from actions.audit import log
 from actions.aws import errors
 from actions.aws.client_set import Aws, on_behalf_of
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome
-from actions.execution import claims, kill_switch, ledger, rules
-from actions.execution.disruption_budget import read_scopes
+from actions.execution import claims, ledger
 from actions.execution.ledger import Intent, Stage
-from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
-from actions.execution.step import Step, token_of
+from actions.execution.preparation import Preparation, RecentScopes, why_not_escalated
+from actions.execution.records import STANDALONE_PERCENT
+from actions.execution.step import Step, call_of
 from actions.messaging import Messenger, MessengerError
-from actions.reasons import Reason
 from actions.refusal import Refusal
-
-# Returns the scopes of a target in a group, or None.
-RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
 
 # A call is answered or fails within this time; until then a lost call may still arrive at AWS.
 _MAY_ARRIVE_S = 15.0
-# The fence of a step without a claim; fences of claims start at 1.
-_NO_FENCE = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +49,18 @@ class Executor:
     recent_scopes: RecentScopes
     standalone_percent: float = STANDALONE_PERCENT
 
+    @cached_property
+    def _preparation(self) -> Preparation:
+        return Preparation(
+            aws=self.aws,
+            messenger=self.messenger,
+            begin=self.begin,
+            clock=self.clock,
+            forbids=self.forbids,
+            recent_scopes=self.recent_scopes,
+            standalone_percent=self.standalone_percent,
+        )
+
     def execute(self, step: Step) -> Intent | Refusal:
         """Returns the intent with its outcome, or the refusal of the step.
 
@@ -64,7 +69,7 @@ class Executor:
         with self.begin() as connection:
             intent = ledger.read_intent(connection, step.run_id, step.index)
         if intent is None:
-            prepared = self._prepare(step)
+            prepared = self._preparation.prepare(step)
             return prepared if isinstance(prepared, Refusal) else self._start(step, prepared)
         if intent.stage is Stage.DISPATCHED:
             return self._resume(step, intent)
@@ -72,115 +77,17 @@ class Executor:
 
     def call(self, intent: Intent) -> Call:
         """The step as its action sees it."""
-        return Call(
-            aws=self.aws,
-            messenger=self.messenger,
-            target=intent.target,
-            params=intent.params,
-            token=token_of(intent.run_id, intent.step),
-            before=intent.before,
-            made=intent.made,
-        )
+        return call_of(intent, self.aws, self.messenger)
+
+    def why_not_feasible(self, step: Step) -> Refusal | None:
+        """Why AWS would not take the step now, by what its action reads; nothing is claimed."""
+        return self._preparation.why_not_feasible(step)
 
     def settle_unfinished(self, step: Step, intent: Intent) -> Intent:
         """Settle an abandoned step by reading back a call that may have been sent."""
         if intent.stage is not Stage.DISPATCHED:
             return intent
         return self._settle(intent, *self._settle_after_crash(step, intent))
-
-    def why_not_feasible(self, step: Step) -> Refusal | None:
-        """Why AWS would not take the step now, by what its action reads; nothing is claimed."""
-        call = self._new_call(step)
-        try:
-            with on_behalf_of(step.run_id):
-                step.action.observe(replace(call, params=dict(step.action.bind(call))))
-        except (NotActionableError, MessengerError) as reason:
-            return rules.require_feasible(step.action.name, str(reason), known=True)
-        except (ClientError, BotoCoreError) as error:
-            name, refused = errors.classify(error)
-            return rules.require_feasible(step.action.name, name, known=refused)
-        return None
-
-    def _new_call(self, step: Step) -> Call:
-        return Call(
-            aws=self.aws,
-            messenger=self.messenger,
-            target=step.target,
-            params=step.params,
-            token=step.token,
-            min_healthy=0 if step.reverses else step.bounds.min_healthy or 0,
-        )
-
-    def _prepare(self, step: Step) -> Intent | Refusal:
-        """Claim and observe the target. Returns the intent, settled if no call is needed."""
-        fence = self._claim(step)
-        if isinstance(fence, Refusal):
-            return fence
-        now = self.clock()
-        stage, outcome, error = Stage.INTENT, None, None
-        call = self._new_call(step)
-        before: Mapping[str, Any] = {}
-        try:
-            with on_behalf_of(step.run_id):
-                self._check_unchanged(step)
-                call = replace(call, params=dict(step.action.bind(call)))
-                observation = step.action.observe(call)
-            before = dict(observation.before)
-            if observation.already:
-                stage, outcome = Stage.SETTLED, Outcome.NOOP
-        except (NotActionableError, MessengerError) as reason:
-            stage, outcome, error = Stage.SETTLED, Outcome.FAILED, str(reason)
-        return Intent(
-            run_id=step.run_id,
-            step=step.index,
-            action=step.action.name,
-            target=step.target,
-            params=call.params,
-            before=before,
-            undoes=step.reverses.intent.step if step.reverses else None,
-            fence=fence,
-            stage=stage,
-            outcome=outcome,
-            error=error,
-            started_at=now,
-            ended_at=self.clock() if outcome else None,
-        )
-
-    def _claim(self, step: Step) -> int | Refusal:
-        if step.escalates:
-            with self.begin() as connection:
-                return _why_not_escalated(connection) or _NO_FENCE
-        scopes: Sequence[Scope] = ()
-        if step.action.removes_capacity and step.reverses is None:
-            try:
-                scopes = self._scopes(step)
-            except NotActionableError as error:
-                return Refusal(Reason.STATE_UNKNOWN, str(error))
-        with self.begin() as connection:
-            now = self.clock()
-            refusal = self.forbids(connection, step)
-            fence = refusal or claims.acquire(connection, step.claim_request(scopes), now)
-            if not isinstance(fence, Refusal):
-                log.append(connection, now, _claimed(step, fence))
-        return fence
-
-    def _scopes(self, step: Step) -> Sequence[Scope]:
-        scopes = self.recent_scopes(step.target, step.group, step.bounds)
-        if scopes is not None:
-            return scopes
-        with on_behalf_of(step.run_id):
-            return read_scopes(
-                self.aws, step.target, step.group, step.bounds, self.standalone_percent
-            )
-
-    def _check_unchanged(self, step: Step) -> None:
-        """Raises NotActionableError if a person has since changed what the step to reverse did."""
-        reverses = step.reverses
-        if reverses is not None and not reverses.action.unchanged_since(self.call(reverses.intent)):
-            raise NotActionableError(
-                f"{step.target} was changed after {reverses.intent.action}: "
-                "a rollback would overwrite that change"
-            )
 
     def _start(self, step: Step, intent: Intent) -> Intent | Refusal:
         """Record the new step, and call AWS where a call is needed."""
@@ -213,7 +120,7 @@ class Executor:
         self, connection: Connection, step: Step, intent: Intent
     ) -> Refusal | None:
         if step.escalates:
-            return _why_not_escalated(connection)
+            return why_not_escalated(connection)
         return self.forbids(connection, step) or claims.why_lost(
             connection,
             intent.target,
@@ -275,12 +182,3 @@ class Executor:
     def _settle(self, intent: Intent, result: CallResult, error: str | None) -> Intent:
         with self.begin() as connection:
             return ledger.settle(connection, intent, result, error, self.clock())
-
-
-def _why_not_escalated(connection: Connection) -> Refusal | None:
-    return rules.require_not_paused(paused=kill_switch.stops_everything(connection))
-
-
-def _claimed(step: Step, fence: int) -> log.Event:
-    detail = {"target": step.target, "action": step.action.name, "fence": fence}
-    return log.Event(actor="smartcloudops", event="claimed", run_id=step.run_id, detail=detail)

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions.base import Action, Impact
+from actions.aws.client_set import Aws
+from actions.base import Action, Call, Impact
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds, ClaimRequest, Rates, Scope
+from actions.messaging import Messenger
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,16 @@ class Step:
 
 def token_of(run_id: str, index: int) -> str:
     return f"{run_id}/{index}"
+
+
+def call_of(intent: Intent, aws: Aws, messenger: Messenger) -> Call:
+    """The recorded step as its action sees it."""
+    return Call(
+        aws=aws,
+        messenger=messenger,
+        target=intent.target,
+        params=intent.params,
+        token=token_of(intent.run_id, intent.step),
+        before=intent.before,
+        made=intent.made,
+    )

@@ -1,0 +1,149 @@
+"""Prepares a step before its call: claims the target, observes it, makes parameters absolute."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from sqlalchemy import Connection
+
+from actions.audit import log
+from actions.aws import errors
+from actions.aws.client_set import Aws, on_behalf_of
+from actions.aws.target_errors import NotActionableError
+from actions.base import Call, Outcome
+from actions.execution import claims, kill_switch, rules
+from actions.execution.disruption_budget import read_scopes
+from actions.execution.ledger import Intent, Stage
+from actions.execution.records import Bounds, Scope
+from actions.execution.step import Step, call_of
+from actions.messaging import Messenger, MessengerError
+from actions.reasons import Reason
+from actions.refusal import Refusal
+
+# Returns the scopes of a target in a group, or None.
+RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
+
+# The fence of a step without a claim; fences of claims start at 1.
+_NO_FENCE = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """Prepares steps; `Executor` has the meaning of each field."""
+
+    aws: Aws
+    messenger: Messenger
+    begin: Callable[[], AbstractContextManager[Connection]]
+    clock: Callable[[], float]
+    forbids: Callable[[Connection, Step], Refusal | None]
+    recent_scopes: RecentScopes
+    standalone_percent: float
+
+    def prepare(self, step: Step) -> Intent | Refusal:
+        """Claim and observe the target. Returns the intent, settled if no call is needed."""
+        fence = self._claim(step)
+        if isinstance(fence, Refusal):
+            return fence
+        now = self.clock()
+        stage, outcome, error = Stage.INTENT, None, None
+        call = self._new_call(step)
+        before: Mapping[str, Any] = {}
+        try:
+            with on_behalf_of(step.run_id):
+                self._check_unchanged(step)
+                call = replace(call, params=dict(step.action.bind(call)))
+                observation = step.action.observe(call)
+            before = dict(observation.before)
+            if observation.already:
+                stage, outcome = Stage.SETTLED, Outcome.NOOP
+        except (NotActionableError, MessengerError) as reason:
+            stage, outcome, error = Stage.SETTLED, Outcome.FAILED, str(reason)
+        return Intent(
+            run_id=step.run_id,
+            step=step.index,
+            action=step.action.name,
+            target=step.target,
+            params=call.params,
+            before=before,
+            undoes=step.reverses.intent.step if step.reverses else None,
+            fence=fence,
+            stage=stage,
+            outcome=outcome,
+            error=error,
+            started_at=now,
+            ended_at=self.clock() if outcome else None,
+        )
+
+    def why_not_feasible(self, step: Step) -> Refusal | None:
+        """Why AWS would not take the step now, by what its action reads; nothing is claimed."""
+        call = self._new_call(step)
+        try:
+            with on_behalf_of(step.run_id):
+                step.action.observe(replace(call, params=dict(step.action.bind(call))))
+        except (NotActionableError, MessengerError) as reason:
+            return rules.require_feasible(step.action.name, str(reason), known=True)
+        except (ClientError, BotoCoreError) as error:
+            name, refused = errors.classify(error)
+            return rules.require_feasible(step.action.name, name, known=refused)
+        return None
+
+    def _claim(self, step: Step) -> int | Refusal:
+        if step.escalates:
+            with self.begin() as connection:
+                return why_not_escalated(connection) or _NO_FENCE
+        scopes: Sequence[Scope] = ()
+        if step.action.removes_capacity and step.reverses is None:
+            try:
+                scopes = self._scopes(step)
+            except NotActionableError as error:
+                return Refusal(Reason.STATE_UNKNOWN, str(error))
+        with self.begin() as connection:
+            now = self.clock()
+            refusal = self.forbids(connection, step)
+            fence = refusal or claims.acquire(connection, step.claim_request(scopes), now)
+            if not isinstance(fence, Refusal):
+                log.append(connection, now, _claimed(step, fence))
+        return fence
+
+    def _scopes(self, step: Step) -> Sequence[Scope]:
+        scopes = self.recent_scopes(step.target, step.group, step.bounds)
+        if scopes is not None:
+            return scopes
+        with on_behalf_of(step.run_id):
+            return read_scopes(
+                self.aws, step.target, step.group, step.bounds, self.standalone_percent
+            )
+
+    def _check_unchanged(self, step: Step) -> None:
+        """Raises NotActionableError if a person has since changed what the step to reverse did."""
+        reverses = step.reverses
+        if reverses is None:
+            return
+        call = call_of(reverses.intent, self.aws, self.messenger)
+        if not reverses.action.unchanged_since(call):
+            raise NotActionableError(
+                f"{step.target} was changed after {reverses.intent.action}: "
+                "a rollback would overwrite that change"
+            )
+
+    def _new_call(self, step: Step) -> Call:
+        return Call(
+            aws=self.aws,
+            messenger=self.messenger,
+            target=step.target,
+            params=step.params,
+            token=step.token,
+            min_healthy=0 if step.reverses else step.bounds.min_healthy or 0,
+        )
+
+
+def why_not_escalated(connection: Connection) -> Refusal | None:
+    """Why people are not called: only a pause of everything stops that."""
+    return rules.require_not_paused(paused=kill_switch.stops_everything(connection))
+
+
+def _claimed(step: Step, fence: int) -> log.Event:
+    detail = {"target": step.target, "action": step.action.name, "fence": fence}
+    return log.Event(actor="smartcloudops", event="claimed", run_id=step.run_id, detail=detail)
