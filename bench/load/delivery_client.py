@@ -16,6 +16,8 @@ _ALERT = (
     b'"fingerprint":"%016x"}'
 )
 _GROUPS = 200
+# Knuth's multiplicative hash, so that fingerprints are spread as Alertmanager's are.
+_SPREAD, _FINGERPRINTS = 0x9E3779B97F4A7C15, 2**64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,10 @@ class _Counter:
         while True:
             numbers = range(self.last, self.last + alerts)
             self.last += alerts
-            listed = b",".join(_ALERT % (number % _GROUPS, number, number) for number in numbers)
+            listed = b",".join(
+                _ALERT % (number % _GROUPS, number, number * _SPREAD % _FINGERPRINTS)
+                for number in numbers
+            )
             yield b'{"version":"4","status":"firing","alerts":[' + listed + b"]}"
 
 
