@@ -1,1 +1,1 @@
-"""The base class of an action, the tables of effects, the port to people."""
+"""The base class of an action, the tables of effects, the interface to messaging."""

@@ -30,7 +30,9 @@ class Gauges:
 
         self._runs_in_flight = gauge("runs_in_flight", "Runs that have not ended")
         self._awaiting_approval = gauge("awaiting_approval", "Runs that wait for an approval")
-        self.paused = gauge("paused", "1 while paused, and while the kill switch is unreadable")
+        self.paused = gauge(
+            "paused", "1 while the service is paused or cannot read the kill switch, else 0"
+        )
         self.leading = gauge("leading", "1 on the leader, else 0")
         self._cooldowns_active = gauge("cooldowns_active", "Targets under a claim or a cooldown")
         self._runs_open = gauge(
@@ -45,7 +47,7 @@ class Gauges:
         )
         start_at_zero(self._oldest_run, IN_FLIGHT)
         self._breaker_open = gauge(
-            "breaker_open", "1 while a playbook's circuit breaker is open", "playbook"
+            "breaker_open", "1 while a playbook's circuit breaker is open, else 0", "playbook"
         )
         start_at_zero(self._breaker_open, self._playbooks)
         self._playbook_armed = gauge(

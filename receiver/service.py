@@ -139,7 +139,7 @@ class Service:
         settings = self.settings
         if settings.profile is Profile.PRODUCTION and settings.audit_key_file is None:
             _log.warning("audit_unsigned", missing_setting="SMARTCLOUDOPS_AUDIT_KEY_FILE")
-        _log.info("started", profile=str(settings.profile), mode=str(settings.mode))
+        _log.info("service_started", profile=str(settings.profile), mode=str(settings.mode))
 
     def _lead(self) -> None:
         for task in self.leader_tasks:
@@ -168,7 +168,7 @@ class Service:
         self.inbox.stop()
         self.prometheus.close()
         # The end of the process releases its lock: a hanging call may still be running.
-        _log.info("stopped")
+        _log.info("service_stopped")
 
     def checks(self) -> dict[str, str]:
         """The readiness checks by name, each "ok" or the failure."""

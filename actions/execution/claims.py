@@ -123,9 +123,7 @@ def why_lost(
         return paused
     claim = claims_on(connection, target).get(target)
     if claim is None or not claim.held or (claim.run_id, claim.fence) != (run_id, fence):
-        detail = (
-            f"this run no longer holds the claim on {target}: the claim ended, or was made again"
-        )
+        detail = f"this run no longer holds the claim on {target}: the claim ended or was replaced"
         return rules.require_not_held(claim, run_id) or Refusal(Reason.TARGET_BUSY, detail)
     return None
 

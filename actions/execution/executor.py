@@ -109,7 +109,7 @@ class Executor:
                     intent,
                     stage=Stage.SETTLED,
                     outcome=Outcome.FAILED,
-                    error="closed before it was sent",
+                    error="closed before the call was sent",
                     ended_at=now,
                 )
             )

@@ -204,7 +204,7 @@ def require_disruption_budget(
     instance can be taken out.
     """
     if scopes is None or reserved is None:
-        return Refusal(Reason.STATE_UNKNOWN, "unknown how many instances are out of service")
+        return Refusal(Reason.STATE_UNKNOWN, "the number of instances out of service is unknown")
     for scope in scopes:
         others = reserved.get(scope.name, frozenset())
         reason = _exceeded(scope, target, others)

@@ -56,7 +56,9 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
     vector, levels = features(grids, roles)
     if not levels.roles:
         return Examined(
-            _undecided(model.version, "No metric of the target has both a past and a present.")
+            _undecided(
+                model.version, "No metric of the target has both a current value and a history."
+            )
         )
     prediction = model.batcher.predict(vector)
     used = vector[model.parameters.used]
@@ -90,9 +92,7 @@ def _lacking(evidence: Evidence, history: Floats, roles: int) -> str | None:
         return f"The target has no metrics{problems}."
     if history.shape[1] < DAY_SLOTS:
         hours = history.shape[1] * 24 / DAY_SLOTS
-        return (
-            f"Only {hours:.0f} h of the target are recorded; less than a day shows no usual level."
-        )
+        return f"Prometheus has only {hours:.0f} h of the target; a usual level needs a day."
     return None
 
 
@@ -146,12 +146,14 @@ def _undecided(version: str, why: str) -> Verdict:
 def _explain(prediction: Prediction) -> Contribution:
     looks = f"looks like {prediction.kind.value.replace('_', ' ')}"
     unlike = ", but is far from all training examples" if prediction.strange > 1 else ""
-    text = f"Probability of an incident {prediction.confidence:.0%} by the model: {looks}{unlike}."
+    text = (
+        f"The model's probability of an incident is {prediction.confidence:.0%}: {looks}{unlike}."
+    )
     return Contribution(role="", sigma=None, text=text)
 
 
 def _explain_outweighed(prediction: Prediction, alone: Answer) -> Contribution:
-    probability = f"with a probability of {prediction.confidence:.0%} for an incident"
+    probability = f"with an incident probability of {prediction.confidence:.0%}"
     text = f"For the host alone the model answers {alone}, {probability}."
     return Contribution(role="", sigma=None, text=text)
 
@@ -167,7 +169,7 @@ def _reasons(levels: Levels) -> tuple[Contribution, ...]:
         side = "above" if sigma[row] > 0 else "below"
         text = f"{levels.roles[row]} {sigma[row]:+.1f} sigma {side} this hour on earlier days"
         if again[row] > 0:
-            text += f"; as far on {again[row]:.0%} of them"
+            text += f"; equally far on {again[row]:.0%} of those days"
         reasons.append(
             Contribution(role=levels.roles[row], sigma=round(float(sigma[row]), 1), text=f"{text}.")
         )

@@ -60,17 +60,15 @@ def _missing(
     """The sentence about missing evidence, or None if it suffices."""
     problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
     if evidence.recent is None:
-        return f"The target's present is unknown{problems}."
+        return f"The target's current metrics are unknown{problems}."
     if evidence.history is None:
-        return f"The target's past is unknown{problems}."
+        return f"The target's past metrics are unknown{problems}."
     for role in needed:
         if role not in by_role and before.covered_s(role) > 0:
             return f"No sample of {role} in the last {STALE_S:.0f} s: the target does not answer."
         if before.covered_s(role) < DAY_S:
             hours = before.covered_s(role) / 3600
-            return (
-                f"Only {hours:.0f} h of {role} are recorded; less than a day shows no usual level."
-            )
+            return f"Prometheus has only {hours:.0f} h of {role}; a usual level needs a day."
     return None
 
 
@@ -89,7 +87,7 @@ def _on_target(
     risen = {role: residual for role, residual in by_role.items() if residual.direction > 0}
     leads = [risen[role] for role in alert_roles or _LEADS if role in risen]
     if not leads:
-        why = "Some metric has moved, but in no pattern that this detector knows."
+        why = "A metric has moved, but not in a pattern that this detector knows."
         return _undecided(why, max(scope, key=lambda residual: abs(residual.z)))
     lead = max(leads, key=lambda residual: residual.z)
     recurring = count_recurrence(before, risen, by_role, alert_roles)
@@ -109,7 +107,7 @@ def _in_group(
 ) -> _Finding:
     if evidence.peers is None:
         problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
-        return _undecided(f"Whether the siblings moved too is unknown{problems}.", lead)
+        return _undecided(f"The siblings' metrics are unknown{problems}.", lead)
     siblings = compare_peers(evidence.peers, by_role, lead, evidence.at)
     if siblings.compared == 0 or 2 * siblings.compared < siblings.seen:
         why = f"Only {siblings.compared} of {siblings.seen} siblings have metrics to compare."
@@ -125,7 +123,7 @@ def _in_group(
 
 def _whole_group(siblings: PeerComparison, lead: Residual) -> _Finding:
     if siblings.target_busier is None or 2 * siblings.traffic_known < siblings.compared:
-        why = f"{_counted(siblings)}, but whether the group carries more traffic is unknown."
+        why = f"{_counted(siblings)}, but the group's traffic is unknown."
         return _undecided(why, lead, siblings)
     if siblings.target_busier and siblings.busier >= _MOST * siblings.traffic_known:
         why = f"{_counted(siblings)}, and traffic grew in proportion: the group is overloaded."
@@ -144,9 +142,11 @@ def _one_host(
     elif not any(role in by_role for role in DISK):
         why = "Disk work is unknown, so a job may explain the change."
     elif any(role in by_role and by_role[role].direction > 0 for role in DISK):
-        why = "Disk work rose too, as for a job, but no job ran at this hour before."
+        why = (
+            "Disk work rose too, as it does for a job, but no job ran at this hour on earlier days."
+        )
     elif lead.role.name not in _LEADS:
-        why = f"{lead.role.name} has risen, which no remedy known here would lower."
+        why = f"{lead.role.name} has risen, and no known remedy lowers it."
     elif lead.z < _FAR_Z or lead.share_below < _FAR_SHARE:
         why = f"{lead.role.name} is up, but not far beyond the target's own past."
     else:

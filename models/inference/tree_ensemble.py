@@ -67,14 +67,14 @@ class Forest:
         nodes = len(own["feature"])
         shapes = {name: own[name].shape[0] for name in ("threshold", "left", "value")}
         if any(length != nodes for length in shapes.values()):
-            raise ValueError("the arrays of a forest differ in length")
+            raise ValueError("the arrays of the decision trees differ in length")
         left, inner = own["left"], own["left"] != np.arange(nodes)
         for name, last in (("left", left + inner), ("roots", own["roots"])):
             if last.size and not (own[name].min() >= 0 and last.max() < nodes):
                 raise ValueError(f"{name} points outside the trees")
         if not (left >= np.arange(nodes)).all() or (own["threshold"][~inner] != np.inf).any():
             # Children come after their parents and a leaf has none, so that every walk ends.
-            raise ValueError("a tree has a cycle")
+            raise ValueError("a decision tree has a cycle")
         own |= {name: own[name].astype(np.intp) for name in _KEPT_AS}
         return cls(
             feature=own["feature"],

@@ -18,9 +18,9 @@ _TITLES = {
 _INJECTED = "stream-dev"
 EVERY_KIND = "every kind left out"
 _UNSEEN = """\
-Share of alerts confirmed, by the alerts in the training rows. *No kind known*: no injected alert of
-the sets. *This one unknown*: no alert of this kind. *Known*: alerts of all kinds. `smartcloudops
-train --rehearse` measures the first two on machines that were not in training."""
+Share of alerts confirmed, by the alerts that the model was trained on. *No kind known*: none of the
+injected ones. *This one unknown*: all but this kind. *Known*: all kinds. `smartcloudops train
+--rehearse` measures the first two on machines that were not in training."""
 
 Figures = Mapping[str, Any]
 

@@ -40,7 +40,7 @@ class Pause(Comment):
 class SwitchView(BaseModel):
     paused: bool
     everything: bool = Field(description="rollbacks and escalations are stopped, too")
-    distrusted: bool = Field(description="the records cannot be trusted; only an admin resumes")
+    distrusted: bool = Field(description="the records cannot be trusted; only an admin may resume")
     comment: str = Field(examples=["deploying"])
     changed_by: str = Field(examples=["alice"])
     changed_at: Time
@@ -97,7 +97,7 @@ def pause(request: Request, body: Pause) -> dict[str, Any]:
     An admin's pause of `everything` also stops rollbacks and escalations, until a person resumes.
     """
     if body.everything:
-        _require_admin(request, "a pause of everything needs the role admin")
+        _require_admin(request, "only the role admin may pause everything")
     parts, by = parts_of(request), caller(request)
     now, comment = parts.clock(), body.comment
     with parts.database.write() as connection:
@@ -112,18 +112,18 @@ def pause(request: Request, body: Pause) -> dict[str, Any]:
 def resume(request: Request, body: Comment) -> dict[str, Any]:
     """Resume: alerts that still fire are decided again.
 
-    Where the service paused itself because its records cannot be trusted (`distrusted`), this
-    accepts them as they are, and needs the role admin.
+    If the service paused itself because its records cannot be trusted (`distrusted`), this call
+    also accepts the records as they are, and needs the role admin.
     """
     parts = parts_of(request)
     with parts.database.read() as connection:
         why = kill_switch.why_distrusted(connection)
     if why is not None:
-        _require_admin(request, f"only the role admin accepts these records: {why}")
+        _require_admin(request, f"only the role admin may resume and accept the records: {why}")
     try:
         return _switch_view(parts.continuity.resume(by=caller(request), comment=body.comment))
     except (ArchiveError, KeyFileError) as error:
-        _log.error("records_not_accepted", why=str(error))
+        _log.error("records_accept_failed", reason=str(error))
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, HEADS_UNREADABLE) from None
 
 

@@ -42,7 +42,7 @@ _TEXT: dict[int | str, dict[str, Any]] = {
     responses=answers(Alive, "The process is alive.") | _URI_TOO_LONG,
 )
 async def healthz() -> dict[str, str]:
-    """Answer as soon as the process can."""
+    """Answer while the process is alive."""
     return {"status": "ok"}
 
 

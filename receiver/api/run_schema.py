@@ -102,7 +102,7 @@ class RunView(BaseModel):
     plan: dict[str, Any] | None
     approval: ApprovalView | None
     approvals: list[ApprovalView] = Field(
-        description="one approval for each person, of the waiting or executed plan"
+        description="approvals of the waiting or executed plan, one for each person"
     )
     asked: AskedView | None
     mark: MarkView | None

@@ -65,7 +65,7 @@ class CloudTrailCheck:
         self.metrics.finished.set(now)
         for finding in result.findings:
             _log.error(
-                "reconciliation_finding",
+                "ledger_difference_found",
                 kind=str(finding.kind),
                 finding=finding.what,
                 run=finding.run_id,
@@ -73,7 +73,7 @@ class CloudTrailCheck:
         try:
             distrust_findings(self.database, result.findings, now)
         except SQLAlchemyError as error:
-            _log.error("distrust_not_recorded", error=type(error).__name__)
+            _log.error("pause_on_findings_failed", error=type(error).__name__)
 
 
 def distrust_findings(database: Database, findings: Sequence[Finding], now: float) -> None:

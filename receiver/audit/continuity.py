@@ -40,7 +40,7 @@ class Continuity:
     database: Database
     clients: Callable[[], Aws]
     clock: Callable[[], float]
-    problem: str | None = field(default="the records were not checked", init=False)
+    problem: str | None = field(default="the records have not been checked yet", init=False)
     _proceed: Callable[[], None] = field(default=lambda: None, init=False)
     # The time of the last record before this process wrote any.
     _last_at: float | None = field(default=None, init=False)
@@ -66,7 +66,7 @@ class Continuity:
         else:
             self.problem = None
             return
-        _log.error("records_check_failed", why=self.problem)
+        _log.error("records_check_failed", reason=self.problem)
 
     def note_last_record(self) -> None:
         """Remember when the records ended, before this process adds to them."""

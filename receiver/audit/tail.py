@@ -85,7 +85,7 @@ class AuditTail:
             raise
         except Exception:
             # A record that cannot be handled must not block the records after it.
-            _logger.exception("audit_record_failed", name=self.name, seq=record.seq)
+            _logger.exception("audit_record_skipped", reader=self.name, seq=record.seq)
             with self.database.write() as connection:
                 self._claim(connection, record.seq)
 
@@ -94,7 +94,7 @@ class AuditTail:
         try:
             self.catch_up()
         except Exception:
-            _logger.exception("audit_tail_failed", name=self.name)
+            _logger.exception("audit_tail_failed", reader=self.name)
 
     def _position(self) -> int:
         """The stored position. A new tail starts at the end: it does not pass on past records."""

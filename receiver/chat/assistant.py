@@ -64,7 +64,7 @@ class Assistant:
         try:
             return self._answer(question)
         except LlmError as error:
-            _log.warning("question_failed", reason=str(error))
+            _log.warning("chat_question_failed", reason=str(error))
             return f"The assistant has no answer: {error}."
         finally:
             self._capacity.release()

@@ -32,7 +32,7 @@ _DIGEST_LEAST = 8
 HELP = """status: whether actions are paused, and the runs that await approval
 runs: the latest runs
 why RUN: the state of a run, and the reason
-approve RUN PLAN COMMENT, deny RUN PLAN COMMENT: PLAN is the plan's number in status and why
+approve RUN PLAN COMMENT, deny RUN PLAN COMMENT: `status` and `why` show the PLAN's number
 cancel RUN COMMENT, rollback RUN COMMENT
 mark RUN right|wrong COMMENT: feedback on the decision of an ended run
 pause COMMENT, resume COMMENT

@@ -79,7 +79,7 @@ def audit_verify(copies: Sequence[str], public_keys: Sequence[Path]) -> None:
 @audit_group.command("accept")
 @click.option("--comment", required=True, help="Why the records are right, for the audit.")
 def audit_accept(comment: str) -> None:
-    """Trust the records as they are, and resume a service that paused itself for them."""
+    """Accept distrusted records as they are, and resume the service, which paused for them."""
     with translate_errors():
         loaded = settings.load()
         continuity = Continuity(
@@ -91,10 +91,10 @@ def audit_accept(comment: str) -> None:
         with continuity.database.read() as connection:
             why = kill_switch.why_distrusted(connection)
         if why is None:
-            echo("nothing to accept: the service did not pause itself")
+            echo("nothing to accept: no records are distrusted")
             return
         continuity.resume(by=getpass.getuser(), comment=comment)
-    echo(f"accepted, and resumed: {why}")
+    echo(f"the records are accepted and the service resumes; the pause was for: {why}")
 
 
 @audit_group.command("export")
@@ -154,7 +154,7 @@ def audit_prune(older_than: float, where: str | None) -> None:
     "files",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Files of CloudTrail, or JSON Lines of calls, instead of queries to CloudTrail.",
+    help="CloudTrail's files, or JSON Lines of calls; default: query CloudTrail.",
 )
 @click.option(
     "--role",
@@ -166,7 +166,7 @@ def audit_prune(older_than: float, where: str | None) -> None:
 def audit_reconcile(
     *, since: float, files: Sequence[Path], roles: Sequence[str], as_json: bool
 ) -> None:
-    """Compare the ledger with CloudTrail; a call or entry found in only one is a finding."""
+    """Compare the ledger with CloudTrail; a difference is a finding."""
     with translate_errors():
         loaded, now = settings.load(), time.time()
         result = reconcile_ledger(loaded, files, roles, since=now - since, now=now)
@@ -175,7 +175,7 @@ def audit_reconcile(
     if as_json:
         echo(json.dumps(reconciliation_json(result), indent=2))
     else:
-        late = f", {result.pending} too young for CloudTrail" if result.pending else ""
+        late = f", {result.pending} entries too recent for CloudTrail" if result.pending else ""
         counts = f"{result.calls} calls, {result.entries} entries, {len(result.findings)} findings"
         echo(counts + late)
     if result.findings:

@@ -28,11 +28,11 @@ _TIMEOUT_S = 30.0
 @click.option(
     "--critical",
     multiple=True,
-    help="A critical group, instead of the tagged ones; may be repeated.",
+    help="A group to treat as critical, instead of the tagged ones; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def coverage_command(critical: Sequence[str], *, as_json: bool) -> None:
-    """Show which critical services have a rule, a playbook, an acting mode and the opt-in tag."""
+    """Show which critical services have a rule, a playbook, a mode that acts and the opt-in tag."""
     with translate_errors():
         result = coverage_of(settings.load(), critical)
     if as_json:

@@ -52,14 +52,21 @@ class _TrainOptions(TypedDict):
 @click.option("--out", required=True, type=_PATH, help="Folder for the model and its card.")
 @click.option("--seed", default=7, show_default=True)
 @click.option(
-    "--each", default=6, show_default=True, help="Injections of each kind into each target."
+    "--each",
+    default=6,
+    show_default=True,
+    help="Number of faults of each kind to inject into each target.",
 )
 @click.option("--folds", default=6, show_default=True, help="Number of cross-validation folds.")
-@click.option("--rehearse", is_flag=True, help="Also evaluate with each kind of fault left out.")
+@click.option(
+    "--rehearse",
+    is_flag=True,
+    help="Also evaluate each kind of fault with a model trained without it.",
+)
 def train(**options: Unpack[_TrainOptions]) -> None:
     """Train a model on labelled sets, on faults injected into them, and on the service's records.
 
-    It reads the Prometheus and the database of the settings.
+    Prometheus and the database are those of the settings.
     """
     out = options["out"]
     with _bad_input():
@@ -112,7 +119,7 @@ def _read_feedback() -> Sequence[JudgedAlert]:
     "--model", "where", type=_PATH, help="Folder of the model; default: the shipped model."
 )
 def evaluate(*, folder: Path, scores: Path | None, as_json: bool, where: Path | None) -> None:
-    """Evaluate the model on the alerts of a labelled SET, with the code that serves."""
+    """Evaluate the model on the alerts of a labelled SET, with the service's own code."""
     with _bad_input():
         model = artifact.load_shipped() if where is None else artifact.load_folder(where)
         labelled = read_set(folder)

@@ -30,7 +30,9 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("folder", required=False, type=_PATH)
 @click.option(
-    "--role", is_flag=True, help="Ask IAM which permissions of the current role no playbook needs."
+    "--role",
+    is_flag=True,
+    help="Warn of permissions that the current role has and no playbook needs; asks IAM.",
 )
 @click.option(
     "--rules",
@@ -38,7 +40,7 @@ _PATH = click.Path(path_type=Path)
     help="A folder of Prometheus' alert rules; each re-check must imply its rule.",
 )
 def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
-    """Lint the settings and the playbooks; needs neither network nor credentials without --role."""
+    """Lint the settings and the playbooks; only --role needs network and credentials."""
     folder = folder or load_settings().playbooks
     playbooks = load_playbooks(folder)
     if rules:
@@ -92,7 +94,7 @@ def test_playbooks(folder: Path | None) -> None:
 @click.argument("payload", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def explain(payload: Path, *, as_json: bool) -> None:
-    """Show the decision for each alert of a webhook body, and why; act on nothing."""
+    """Show the decision for each alert of a webhook body, and why; never act."""
     loaded = load_settings()
     # Failed reads are logged, because they explain a gate's "not confirmed".
     log_setup.configure("console", "warning")

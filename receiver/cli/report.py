@@ -68,7 +68,7 @@ class _Options(TypedDict):
     "files",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Files instead of CloudTrail, as for `audit reconcile`.",
+    help="CloudTrail's files, as for `audit reconcile --events`.",
 )
 @click.option("--coverage", is_flag=True, help="Add the coverage, from Prometheus and AWS.")
 def report_command(**options: Unpack[_Options]) -> None:

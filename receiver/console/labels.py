@@ -38,7 +38,7 @@ _STATES = {
 _VERDICTS = {
     "confirmed": Label("confirmed (an incident)", "bad"),
     "refuted": Label("refuted (not an incident)", "good"),
-    "undecided": Label("undecided (the metrics do not tell)", "wait"),
+    "undecided": Label("undecided (the metrics are inconclusive)", "wait"),
 }
 _OUTCOMES = {
     "changed": Label("done", "good"),

@@ -67,7 +67,7 @@ def disarmed(playbook: str, service: str, *, by: str, comment: str, now: float) 
 def disarm_on_failure(connection: Connection, playbook: str, by: str, now: float) -> None:
     """Disarm a playbook whose circuit breaker opened, so that a person must arm it again."""
     if any(arming.mode is not Mode.OBSERVE for arming in armings_of(connection, playbook)):
-        comment = "its breaker opened: too many runs in a row failed"
+        comment = "the circuit breaker opened: too many runs in a row failed"
         save(connection, disarmed(playbook, ALL, by=by, comment=comment, now=now))
 
 

@@ -63,7 +63,7 @@ def require_armed(
     **To lift it:** nothing to do: the alert's next repeat is decided in the new mode.
     """
     if arming is None:
-        return Refusal(Reason.STATE_UNKNOWN, "unknown whether the playbook is armed")
+        return Refusal(Reason.STATE_UNKNOWN, "the playbook's arming cannot be read")
     mode, source = arming.limit(playbook, target)
     if mode is Mode.OBSERVE or (mode is Mode.APPROVE and not approved):
         return Refusal(Reason.DISARMED, f"{mode}, set by {source}")

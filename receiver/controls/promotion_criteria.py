@@ -73,15 +73,15 @@ def shortfalls(
     if (_LEVEL[mode], canary_percent) <= (_LEVEL[present.mode], present.canary_percent):
         return
     if record.wrong:
-        yield f"people marked {record.wrong} of its runs as wrong"
+        yield f"people marked {record.wrong} of the playbook's runs as wrong"
     if mode is Mode.AUTO and record.failed * _ONE_OF > record.acted:
-        yield f"{record.failed} of {record.acted} runs that acted failed: one of {_ONE_OF} may"
+        yield f"{record.failed} of {record.acted} runs that acted failed (allowed: 1 in {_ONE_OF})"
     if mode is Mode.AUTO and record.denied * _ONE_OF > record.acted + record.denied:
-        yield f"people denied {record.denied} of its plans: one of {_ONE_OF} may be"
+        yield f"people denied {record.denied} of the playbook's plans (allowed: 1 in {_ONE_OF})"
     if mode is present.mode:
         return
     if _LEVEL[mode] > _LEVEL[present.mode] + 1:
-        yield f"it is at {present.mode}, and {Mode.APPROVE} comes first"
+        yield f"the playbook is at {present.mode}: arm it to {Mode.APPROVE} first"
     if mode is Mode.APPROVE and record.observed < evidence:
         yield f"{record.observed} observed decisions, and {evidence} are needed"
     if mode is Mode.AUTO and record.recovered < evidence:

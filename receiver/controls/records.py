@@ -52,7 +52,7 @@ class ArmedMode:
         return self.mode, f"the arming: {self.why}"
 
 
-FREE = ArmedMode(mode=Mode.AUTO, why="it need not be armed")
+FREE = ArmedMode(mode=Mode.AUTO, why="no arming is required")
 
 
 def armed_mode(
@@ -61,14 +61,16 @@ def armed_mode(
     """The mode that a playbook's armings allow for a service; `digest` is the present one."""
     arming = active(armings, service)
     if arming is None:
-        return ArmedMode(mode=Mode.OBSERVE, why="nobody has armed it") if required else FREE
+        return ArmedMode(mode=Mode.OBSERVE, why="the playbook is not armed") if required else FREE
     if arming.mode is Mode.OBSERVE:
-        return ArmedMode(mode=Mode.OBSERVE, why=f"{arming.by} disarmed it: {arming.comment}")
+        return ArmedMode(
+            mode=Mode.OBSERVE, why=f"{arming.by} disarmed the playbook: {arming.comment}"
+        )
     if arming.digest != digest:
         return ArmedMode(mode=Mode.OBSERVE, why="the playbook was changed since it was armed")
     return ArmedMode(
         mode=arming.mode,
-        why=f"{arming.by} armed it: {arming.comment}",
+        why=f"{arming.by} armed the playbook: {arming.comment}",
         canary_percent=arming.canary_percent,
     )
 

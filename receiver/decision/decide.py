@@ -87,7 +87,7 @@ def _check_approval(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) ->
         retry_at = inputs.now + RETRY_AFTER_S
         return Refuse(reason=Reason.PLAN_CHANGED, detail=detail, gates=gates, retry_at=retry_at)
     if rule.count(approvals, inputs.trigger.request) < rule.people:
-        detail = f"approved by {by}, and it needs {rule}"
+        detail = f"approved by {by}; the plan needs {rule}"
         gates.append(GuardResult(name="approval", passed=False, detail=detail))
         return Ask(plan=plan, gates=gates)
     gates.append(GuardResult(name="approval", passed=True, detail=f"approved by {by}"))

@@ -54,7 +54,7 @@ def choose(inputs: GuardInput) -> Plan | Refusal:
     for rung, step in enumerate(remaining_steps(inputs), inputs.snapshot.rung):
         holds = True if step.when is None else step.when.evaluate(facts)
         if holds is None:
-            detail = f"unknown whether the step's condition holds: {step.when}"
+            detail = f"the step's condition needs an unknown value: {step.when}"
             return Refusal(Reason.CONDITION_UNKNOWN, detail)
         if holds:
             return _plan(inputs, rung, step)

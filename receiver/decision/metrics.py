@@ -15,7 +15,10 @@ class DecisionMetrics:
         )
         start_at_zero(self.verdicts, Answer)
         self.verdict_score = Histogram(
-            "smartcloudops_verdict_score", "Scores of verdicts", buckets=SHARES, registry=registry
+            "smartcloudops_verdict_score",
+            "Scores of verdicts, from 0 to 1 (an incident)",
+            buckets=SHARES,
+            registry=registry,
         )
         self.recheck_duration = Histogram(
             "smartcloudops_recheck_duration_seconds",

@@ -144,7 +144,7 @@ class ModelServer:
             manifest = self._read_manifest()
             active = artifact.load_version(manifest, manifest.active, self._fetch)
         except ModelError as error:
-            _log.error("model_load_failed", problem=str(error))
+            _log.error("model_load_failed", reason=str(error))
             return LoadedModels(active=None, shadow=None, drift=None, problem=str(error))
         _log.info("model_loaded", version=active.version)
         parameters = active.parameters
@@ -159,7 +159,7 @@ class ModelServer:
         try:
             return artifact.load_version(manifest, manifest.shadow, self._fetch)
         except ModelError as error:
-            _log.error("shadow_model_load_failed", problem=str(error))
+            _log.error("shadow_model_load_failed", reason=str(error))
             return None
 
     def _read_manifest(self) -> Manifest:

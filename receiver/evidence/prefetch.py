@@ -81,7 +81,7 @@ class Prefetcher:
         try:
             samples = self.reader.prometheus.instant_query(_PENDING, at=now)
         except PrometheusError as error:
-            _log.debug("pending_query_failed", reason=str(error))
+            _log.debug("pending_alerts_query_failed", reason=str(error))
             return {}
         pending = {
             sample.labels["instance_id"]: sample.labels

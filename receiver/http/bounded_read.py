@@ -26,7 +26,7 @@ def read_bounded(response: httpx.Response, *, max_bytes: int, deadline: float) -
     for chunk in response.iter_bytes():
         body += chunk
         if len(body) > max_bytes:
-            raise TooLargeError(f"its answer exceeds {max_bytes} bytes")
+            raise TooLargeError(f"the answer exceeds {max_bytes} bytes")
         if time.monotonic() > deadline:
-            raise TooSlowError("its answer took too long")
+            raise TooSlowError("the answer took too long")
     return bytes(body)

@@ -57,7 +57,7 @@ class Signatures:
         """Accept the request once. Raises SignatureError or SecretFileError."""
         now = self.clock()
         if not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > _TIMESTAMP_MAX:
-            raise SignatureError("the request has no timestamp")
+            raise SignatureError("the request has no valid timestamp")
         expected = sign(read_secret(self.file), timestamp, body)
         if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
             raise SignatureError("the signature is wrong")
@@ -74,4 +74,4 @@ class Signatures:
                 row = insert(seen_requests).values(signature=signature, at=now)
                 connection.execute(row)
         except IntegrityError:
-            raise SignatureError("the request is a replay") from None
+            raise SignatureError("the request was received before") from None

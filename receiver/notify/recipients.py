@@ -77,7 +77,7 @@ class Recipients:
         )
         if not result:
             failed = [_failure(attempt) for attempt in result.results if not attempt]
-            reason = ", ".join(failed) or "it could not be sent"
+            reason = ", ".join(failed) or "the message could not be sent"
             # `sent`: some recipients may have the message, even one whose answer was lost.
             text = f"not every recipient tagged {tag!r} was notified: {reason}"
             raise MessengerError(text, sent=bool(result.results))
@@ -101,7 +101,7 @@ class Recipients:
         )
         failures = [_failure(attempt) for attempt in result.results if not attempt]
         if not result and not failures:
-            failures = ["it could not be sent"]
+            failures = ["the message could not be sent"]
         reached_now = (attempt.url_id or attempt.url for attempt in result.results if attempt)
         return Delivery(reached=frozenset(reached_now), failures=", ".join(failures))
 

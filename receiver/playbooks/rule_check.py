@@ -67,7 +67,7 @@ def _recheck_findings(
     file: _File, matched: Sequence[AlertRule], rules: AlertRules
 ) -> Iterator[Finding]:
     if not matched:
-        message = "recheck: no alert rule that the playbook matches is among the rules"
+        message = "recheck: the playbook matches none of the alert rules"
         yield file.finding(("recheck",), message)
         return
     scopes = rules.scopes()
@@ -102,7 +102,7 @@ def _lacking(terms: frozenset[Term], required: Sequence[tuple[str, frozenset[Ter
         absent = sorted(term.text for term in needed if not any(own.implies(term) for own in terms))
         if not absent:
             return []
-        messages = [f"recheck: lacks a condition of {name}: {text}" for text in absent]
+        messages = [f"recheck: lacks this condition of the rule {name}: {text}" for text in absent]
         missing.append((len(needed) - len(absent), -len(absent), messages))
     return max(missing)[2]
 
@@ -135,7 +135,7 @@ def _verify_warnings(
             series = ", ".join(
                 sorted({name for rule in matched for name in metric_names(rule.expr)})
             )
-            yield file.finding(where, f"verify: reads none of the alert's series: {series}")
+            yield file.finding(where, f"verify: reads none of the alert's metrics: {series}")
         needed = "$instance_id" if TargetKind.INSTANCE in targets else "$asg"
         if not any(name in verify.expr for name in {needed, "$instance_id"}):
             yield file.finding(where, f"verify: does not name the target ({needed})")

@@ -119,7 +119,7 @@ def _refuse(text: str) -> None:
         if why := _REFUSED.get(type(token)):
             raise YamlError(line, why)
         if isinstance(token, ScalarToken) and _SURROGATE.search(token.value):
-            raise YamlError(line, "an escape such as \\ud800 is half a character")
+            raise YamlError(line, "a surrogate escape such as \\ud800 is not a character")
         depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
         if depth > _DEPTH_MAX:
             raise YamlError(line, f"nested more than {_DEPTH_MAX} levels deep")

@@ -99,10 +99,10 @@ def service_coverage(group: Group, instances: Sequence[Instance], facts: Coverag
         untagged.insert(0, group.name)
     measured = group.name in facts.measured
     lacks = {
-        "Prometheus has no metrics of it": not measured,
-        "no alerting rule selects it": not rules,
-        "no playbook matches its alerts": not playbooks,
-        "its playbooks only observe": mode is Mode.OBSERVE,
+        "no metrics in Prometheus": not measured,
+        "no alerting rule covers the group": not rules,
+        "no playbook matches the group's alerts": not playbooks,
+        "every matching playbook only observes": mode is Mode.OBSERVE,
         f"{len(untagged)} without the opt-in tag": bool(untagged),
     }
     return Service(

@@ -63,8 +63,8 @@ def time_to_action(incidents: Sequence[Incident]) -> Metric:
         title="Time from fault to action",
         value=_percentile(times, 0.5),
         unit="s",
-        definition="From the alert's startsAt to the first AWS call that changes something, for "
-        "runs of alerts that sent one; nearest-rank percentiles. The value is the median.",
+        definition="Median time from an alert's startsAt to the first AWS call of its run that "
+        "changes something. Runs without such a call do not count. Percentiles are nearest-rank.",
         reason=None if times else "no run of an alert acted",
         more={
             "runs": len(times),
@@ -86,9 +86,9 @@ def correct_actions(incidents: Sequence[Incident]) -> Metric:
         title="Correct actions",
         value=share,
         unit="share",
-        definition="Of the ended runs that acted: a person's feedback, where there is any; "
-        "else right where the target was verified to have recovered, wrong where the run failed "
-        "or was rolled back. Runs that people cancelled count as neither.",
+        definition="Share of right decisions among the ended runs that acted. A person's feedback "
+        "decides. Without feedback a run was right if its target recovered, wrong if it failed or "
+        "was rolled back, and does not count if it was cancelled.",
         reason=None if judged else "no run acted and ended",
         more={
             "right": sum(judged),
@@ -116,9 +116,9 @@ def time_to_recovery(incidents: Sequence[Incident], manual_minutes: float | None
         title="Time to recovery",
         value=median,
         unit="s",
-        definition="From the alert's startsAt to the verified recovery, for runs of alerts that "
-        "acted and succeeded; the value is the median. It is compared with the minutes that a "
-        "manual recovery took, as given for the report.",
+        definition="Median time from an alert's startsAt to the verified recovery, for runs that "
+        "acted and succeeded. The report compares it with the minutes that a manual recovery "
+        "takes, if they were given.",
         reason=None if times else "no run of an alert acted and succeeded",
         more={
             "runs": len(times),
@@ -137,8 +137,8 @@ def interventions_avoided(incidents: Sequence[Incident]) -> Metric:
         title="Manual interventions avoided",
         value=len(avoided),
         unit="runs",
-        definition="Runs of alerts that acted and succeeded, without a person's approval, and "
-        "without a person's feedback that they were wrong.",
+        definition="Number of alerts' runs that acted and succeeded, that no person had to "
+        "approve, and that no person marked as wrong.",
     )
 
 
@@ -153,9 +153,9 @@ def hours_saved(incidents: Sequence[Incident], until: float, price: float | None
         title="Instance-hours saved",
         value=hours,
         unit="h",
-        definition="Instances that the service removed from a group by scaling in, times the hours "
-        "until its next change of that group's size or the report's end; rollbacks save nothing. "
-        "Changes by others are not known, so this is an upper bound.",
+        definition="Instances that the service removed by scaling in, times the hours until the "
+        "service changed the group's size again or the report ends. A scale-in that was rolled "
+        "back saves nothing. Changes by others are unknown, so this is an upper bound.",
         more={
             "price_of_an_hour": price,
             "money": None if price is None else hours * price,
@@ -182,7 +182,7 @@ def availability(query: Callable[[str], float | None] | None, seconds: float) ->
         title="Availability of the webhook",
         value=share,
         unit="share",
-        definition="Deliveries answered without a 5xx, of all answered deliveries, as counted by "
+        definition="Share of the answered deliveries whose status was not 5xx, as counted by "
         "Prometheus. Times in which no receiver answered are not included.",
         reason=None if share is not None else reason,
         more={"queries": [total, failed]},

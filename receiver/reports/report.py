@@ -18,7 +18,7 @@ from receiver.runs.search import RunFilter
 from receiver.runtime.rfc3339 import rfc3339
 
 _PAGE = 500
-_NOT_REQUESTED = "it was not requested"
+_NOT_REQUESTED = "the figure was not requested"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +110,9 @@ def _coverage(coverage: Mapping[str, Any] | None) -> Metric:
         title="Coverage of critical services",
         value=coverage["covered_share"] if coverage else None,
         unit="share",
-        definition="Critical services (groups tagged as critical; all groups, where none is) with "
-        "metrics, a rule whose alerts a playbook matches, a mode that acts, and the opt-in tag on "
-        "the group and all its instances; measured when the report is made.",
+        definition="Share of the critical services (groups tagged as critical; if none is tagged, "
+        "all groups) that have metrics, an alerting rule with a matching playbook, a mode that "
+        "acts, and the opt-in tag on the group and all its instances, when the report is made.",
         reason=_why_no_share(coverage),
         more={"services": coverage["services"] if coverage else []},
     )

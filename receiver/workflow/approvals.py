@@ -35,8 +35,8 @@ class PlanChangedError(NotNowError):
 
     def __init__(self, given: Mapping[str, Any], current: Mapping[str, Any]) -> None:
         super().__init__(
-            f"this answers the plan {_name(given)}, and the run waits for an answer on the plan "
-            f"{_name(current)}: nothing was changed"
+            f"nothing was changed: the answer is for the plan {_name(given)}, but the run now has "
+            f"the plan {_name(current)}"
         )
         self.given, self.current = given, current
 
@@ -82,7 +82,7 @@ class Approvals:
             plan = require_plan(connection, run, given.digest, "approved")
             rule, now = plan.approvals, self.clock()
             if now >= (run.next_act_at or now):
-                raise NotNowError("the time to approve it has passed")
+                raise NotNowError("the time to approve the plan has passed")
             if rule.excludes(given.person, run.request):
                 raise NotAllowedError(
                     f"{given.person} requested the run, and its plan needs the approval of {rule}"
@@ -95,9 +95,11 @@ class Approvals:
             text = f"approved {plan.action} on {plan.target} (plan {plan.digest[:8]})"
             missing = rule.people - rule.count(approvals, run.request)
             if missing > 0:
-                return Answer(text=f"{text}; it needs {rule}, {missing} more", waits=True)
+                return Answer(text=f"{text}; the plan needs {rule}, {missing} more", waits=True)
             if kill_switch.read_paused(connection) is not False:
-                return Answer(text=f"{text}; it waits, as the service is paused", waits=True)
+                return Answer(
+                    text=f"{text}; the step waits, because the service is paused", waits=True
+                )
             _decide(connection, run, approvals, now)
         self.wake()
         return Answer(text=text)
@@ -108,7 +110,7 @@ class Approvals:
             if self._release():
                 self.wake()
         except Exception:
-            _logger.exception("approvals_release_failed")
+            _logger.exception("approved_runs_release_failed")
 
     def _release(self) -> int:
         with self.database.read() as connection:

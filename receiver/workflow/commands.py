@@ -140,12 +140,12 @@ def _require_state(run: Run, states: frozenset[State], participle: str) -> None:
 
 def _require(*, moved: bool) -> None:
     if not moved:
-        raise NotNowError("the run has just changed: look at it again")
+        raise NotNowError("the run has just changed: reload it and try again")
 
 
 def _taken(steps: Sequence[Intent]) -> str:
     taken = [step for step in steps if step.undoes is None and step.outcome is not Outcome.FAILED]
-    return f"taken and not rolled back: {_names(taken)}" if taken else "no step was taken"
+    return f"executed and not rolled back: {_names(taken)}" if taken else "no step was executed"
 
 
 def _names(steps: Sequence[Intent]) -> str:

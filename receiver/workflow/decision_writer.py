@@ -128,7 +128,7 @@ def final_state(run: Run, decision: Observe | Refuse) -> tuple[State, dict[str, 
         plan = to_stored(decision.plan, run.id, run.labels)
         dry_run = run.request is not None and run.request.dry_run
         reason = "this is a dry run" if dry_run else "the mode is observe"
-        return State.OBSERVED, {"plan": plan, "outcome": f"it would have acted, but {reason}"}
+        return State.OBSERVED, {"plan": plan, "outcome": f"the run would have acted, but {reason}"}
     if decision.reason is Reason.RESOLVED:
         return State.RESOLVED, {"outcome": decision.detail}
     return State.REFUSED, {

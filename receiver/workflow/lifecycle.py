@@ -86,7 +86,7 @@ class Lifecycle:
         return self.closer.close(run, State.CANCELLED, outcome=outcome, command=command)
 
     def expire(self, run: Run) -> None:
-        outcome = "nobody approved it in time"
+        outcome = "nobody approved the plan in time"
         if run.steps_begun:
             self.end(run, State.FAILED, f"{outcome}; {_PERSON}")
         else:

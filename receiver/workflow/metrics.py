@@ -66,7 +66,7 @@ class StepMetrics:
         start_at_zero(self.outcomes, CATALOG, Outcome)
         self.escalations = Counter(
             "smartcloudops_escalations",
-            "Attempts to call people about a failed run, by outcome",
+            "Attempts to notify people of a failed run, by outcome",
             ["outcome"],
             registry=registry,
         )

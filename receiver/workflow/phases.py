@@ -80,7 +80,7 @@ class PhaseRunner:
             overdue = store.with_overdue_phase(connection, before=now - _LOST_AFTER_S)
         for run in overdue:
             phase = Phase.first(run.id, Phase.parse(run.phase or "").kind, now)
-            _logger.warning("phase_lost", run=run.id, phase=phase.kind)
+            _logger.warning("overdue_phase_replaced", run=run.id, phase=phase.kind)
             self._replace(run, phase)
 
     def _replace(self, run: Run, phase: Phase, *, delay_s: float = 0.0) -> None:

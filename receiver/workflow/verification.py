@@ -51,7 +51,7 @@ class Verification:
             with on_behalf_of(run.id):
                 return find_action(step.action).progress(self.executor.call(step))
         except (*AWS_ERRORS, NotActionableError, MessengerError) as error:
-            _log.warning("progress_read_failed", run=run.id, error=type(error).__name__)
+            _log.warning("step_progress_read_failed", run=run.id, error=type(error).__name__)
             return Progress.UNDERWAY
 
     def _recovered(self, run: Run, step: Intent, now: float) -> bool:

@@ -319,5 +319,5 @@ def test_what_audit_verify_finds_reaches_the_guards(
         command_line("verify")
     assert _switch(state).comment == "audit record 3 is altered"
     command_line("accept", "--comment", "a test")
-    assert "accepted, and resumed: audit record 3 is altered" in capsys.readouterr().out
+    assert "the pause was for: audit record 3 is altered" in capsys.readouterr().out
     assert not _switch(state).paused

@@ -202,7 +202,7 @@ def test_commands_do_what_the_api_does(service: Live) -> None:
     mark = service.until(run["id"], "cancelled")["mark"]
     assert (mark["right"], mark["by"]) == (True, "alice")
     other = service.asking(HOSTS[2])
-    cancelled = f"Run {other['id']}: cancelled; no step was taken"
+    cancelled = f"Run {other['id']}: cancelled; no step was executed"
     assert say(service, f"cancel {other['id']} mine") == cancelled
     assert "no step that can be rolled back" in say(service, f"rollback {other['id']} x")
 

@@ -91,7 +91,7 @@ def test_check_names_what_a_recheck_lacks_of_its_rule(tmp_path: Path) -> None:
     )
     line = _one_line(_run("check", str(tmp_path), "--rules", rules), 1)
     assert line.startswith(
-        f"{file}:3: recheck: lacks a condition of SLOBurn: asg:service_error:ratio5m"
+        f"{file}:3: recheck: lacks this condition of the rule SLOBurn: asg:service_error:ratio5m"
     )
 
 

@@ -127,7 +127,7 @@ def test_what_is_not_armed_is_decided_in_full_and_observed() -> None:
     decision = _decided(armed_mode([], ASG, _DIGEST, required=True))
     assert isinstance(decision, Observe)
     assert decision.plan.target == HOST
-    assert decision.gates[-1].detail == "observe, set by the arming: nobody has armed it"
+    assert decision.gates[-1].detail == "observe, set by the arming: the playbook is not armed"
 
 
 def test_without_the_armings_nothing_is_done() -> None:

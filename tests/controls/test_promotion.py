@@ -50,7 +50,7 @@ def test_a_playbook_goes_from_observe_to_auto_on_its_record_and_back(service: Li
 
     run = _ended(service, HOSTS[0])
     assert run["state"] == "observed"
-    assert "nobody has armed it" in run["gates"][-1]["detail"]
+    assert "the playbook is not armed" in run["gates"][-1]["detail"]
     arming = _say(service, "arm", mode="approve").json()
     assert (arming["mode"], arming["by"], arming["despite"]) == ("approve", "admin", [])
     assert arming["justification"].items() >= {"planned": 1, "observed": 1, "acted": 0}.items()
@@ -84,7 +84,7 @@ def test_what_people_marked_wrong_stands_in_the_way(service: Live) -> None:
     assert "marked 1 of its runs as wrong" in _say(service, "arm", mode="approve").json()["detail"]
     forced = _say(service, "arm", mode="auto", force=True).json()
     assert forced["despite"] == [
-        "people marked 1 of its runs as wrong",
+        "people marked 1 of the playbook's runs as wrong",
         "it is at observe, and approve comes first",
         "0 verified recoveries, and 1 are needed",
     ]

@@ -170,4 +170,4 @@ def test_an_exporter_that_stops_is_observed_and_nothing_is_done(folder: Path) ->
 def test_coverage_says_that_only_the_mode_is_missing(folder: Path) -> None:
     """As the page says."""
     for service in json.loads((folder / "coverage.json").read_text())["services"]:
-        assert service["missing"] == ["its playbooks only observe"]
+        assert service["missing"] == ["every matching playbook only observes"]

@@ -109,7 +109,7 @@ def test_a_weaker_recheck_is_a_finding(
     """By the conjuncts that it lacks, at the line of `recheck`."""
     result = _check(tmp_path, expr, *recheck)
     assert _messages(result) == [
-        f"recheck: lacks a condition of WorkerStuck: {text}" for text in lacking
+        f"recheck: lacks this condition of the rule WorkerStuck: {text}" for text in lacking
     ]
     assert str(result.findings[0]).startswith(f"{tmp_path / 'worker.yaml'}:4: ")
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_compared_is_a_finding(tmp_path: Path) -> None:
     result = _check(tmp_path, "up ==", condition)
     (rule, playbook) = map(str, result.findings)
     assert rule.startswith(f"{tmp_path}/rules/worker.yml:6: expr: not PromQL")
-    assert playbook.endswith("no alert rule that the playbook matches is among the rules")
+    assert playbook.endswith("the playbook matches none of the alert rules")
     (tmp_path / "rules" / "worker.yml").write_text("groups: 3\n")
     faults = check_rules(tmp_path, load_rules(tmp_path / "rules")).findings
     assert "worker.yml:1: not a rule file" in str(faults[0])
@@ -151,7 +151,7 @@ def test_an_expression_of_endless_alternatives_is_refused() -> None:
         (
             "min(up{GROUP}) == bool 1",
             [
-                "verify: reads none of the alert's series: jobs_total",
+                "verify: reads none of the alert's metrics: jobs_total",
                 "verify: does not name the target ($instance_id)",
             ],
         ),

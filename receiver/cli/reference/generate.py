@@ -86,7 +86,7 @@ def _section(action: Action) -> str:
         f"- target: {action.target}",
         f"- impact: {action.impact}{', takes the target out of service' * action.removes_capacity}",
         f"- idempotent: {'yes' if action.idempotent else 'no'}",
-        f"- undone by: {undone}{', when the run ends' * action.released_at_end}",
+        f"- rolled back by: {undone}{', when the run ends' * action.released_at_end}",
     ]
     if action.needs_approval:
         facts.append("- a person must approve each use")

@@ -64,7 +64,7 @@ def require_unchanged_playbook(inputs: GuardInput) -> str | Refusal:
     if begun_with is not None and begun_with != inputs.playbooks[0].digest:
         detail = f"the playbook {inputs.playbooks[0].name} was changed since the run's first step"
         return Refusal(Reason.PLAYBOOK_CHANGED, detail)
-    return "no step was taken by another version of the playbook"
+    return "no step was executed by another version of the playbook"
 
 
 def require_target(inputs: GuardInput) -> str | Refusal:
@@ -112,7 +112,7 @@ def require_firing(inputs: GuardInput) -> str | Refusal:
     """
     snapshot, request = inputs.snapshot, inputs.trigger.request
     if snapshot.resolved is None or snapshot.last_seen_at is None:
-        return Refusal(Reason.STATE_UNKNOWN, "unknown whether the alert still fires")
+        return Refusal(Reason.STATE_UNKNOWN, "the alert's episode cannot be read")
     last_seen = f"requested by {request.by}" if request else "last seen firing"
     age_s = inputs.now - snapshot.last_seen_at
     if age_s > snapshot.gap_s:

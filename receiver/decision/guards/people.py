@@ -22,5 +22,5 @@ def require_arming_known(inputs: GuardInput) -> str | Refusal:
     """
     arming = inputs.snapshot.arming
     if arming is None:
-        return Refusal(Reason.STATE_UNKNOWN, "unknown whether the playbook is armed")
+        return Refusal(Reason.STATE_UNKNOWN, "the playbook's arming cannot be read")
     return arming.why

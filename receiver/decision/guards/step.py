@@ -72,7 +72,7 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
     if action.allowed_during_changes or action.impact is Impact.HARMLESS:
         return f"{action.name} is allowed during other changes"
     if changes is None:
-        detail = "unknown whether another change is in progress: AWS did not answer"
+        detail = "AWS did not answer whether another change is in progress"
         return Refusal(Reason.STATE_UNKNOWN, detail)
     if changes:
         return Refusal(Reason.CHANGE_IN_PROGRESS, "; ".join(changes))
@@ -93,7 +93,7 @@ def require_unprotected(inputs: GuardInput) -> str | Refusal:
     if action.target is not TargetKind.INSTANCE or action.impact is not Impact.DESTRUCTIVE:
         return "the step destroys no instance"
     if protected is None:
-        detail = "unknown whether the instance has termination protection: AWS did not answer"
+        detail = "AWS did not answer whether the instance has termination protection"
         return Refusal(Reason.STATE_UNKNOWN, detail)
     if protected:
         return Refusal(Reason.PROTECTED, "the instance has termination protection")

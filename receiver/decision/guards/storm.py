@@ -31,7 +31,7 @@ def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
     """
     storm = inputs.storm
     if storm is None:
-        detail = "unknown how many instances of the group alert"
+        detail = "the number of alerting instances is unknown"
         return Refusal(Reason.STATE_UNKNOWN, detail)
     if storm and all(changes_instance(step) for step in remaining_steps(inputs)):
         return refuse_storm(inputs)

@@ -127,7 +127,7 @@ class Prometheus:
         try:
             ahead_s = parsedate_to_datetime(date).timestamp() - self.clock()
         except (ValueError, OverflowError):
-            text = "Prometheus' answer has no valid Date: whether its clock is right is unknown"
+            text = "Prometheus' answer has no valid Date header, so its clock cannot be checked"
             raise PrometheusError(text) from None
         if abs(ahead_s) > _CLOCK_OFF_MAX_S:
             side = "ahead of" if ahead_s > 0 else "behind"
