@@ -43,7 +43,7 @@ def test_a_playbook_goes_from_observe_to_auto_on_its_record_and_back(service: Li
     assert (_shown(service)["goes"], _shown(service)["armings"]) == ("observe", [])
     refused = _say(service, "arm", mode="auto")
     assert refused.status_code == HTTPStatus.CONFLICT
-    assert "approve comes first" in refused.json()["detail"]
+    assert "arm it to approve first" in refused.json()["detail"]
     assert "0 observed" in _say(service, "arm", mode="approve").json()["detail"]
     service.start("acting", HOSTS[0], dry_run=True)
     assert _say(service, "arm", mode="approve").status_code == HTTPStatus.CONFLICT
@@ -81,11 +81,14 @@ def test_what_people_marked_wrong_stands_in_the_way(service: Live) -> None:
     run = _ended(service, HOSTS[0])
     path = f"/api/v1/runs/{run['id']}/mark"
     service.call("POST", path, Role.OPERATOR, json={"right": False, "comment": "a batch job"})
-    assert "marked 1 of its runs as wrong" in _say(service, "arm", mode="approve").json()["detail"]
+    assert (
+        "marked 1 of the playbook's runs as wrong"
+        in _say(service, "arm", mode="approve").json()["detail"]
+    )
     forced = _say(service, "arm", mode="auto", force=True).json()
     assert forced["despite"] == [
         "people marked 1 of the playbook's runs as wrong",
-        "it is at observe, and approve comes first",
+        "the playbook is at observe: arm it to approve first",
         "0 verified recoveries, and 1 are needed",
     ]
     record = next(record for record in service.audit() if record["event"] == "playbook_armed")
@@ -148,7 +151,7 @@ def test_the_console_arms_and_disarms_with_one_click(service: Live) -> None:
         visitor.log_in(Role.ADMIN, then="/playbooks")
         assert "it is not armed" in visitor.page.text
         fields = {"mode": "auto", "service": GROUP, "canary_percent": "25", "comment": "go <b>"}
-        assert "approve comes first" in visitor.submit("/playbooks/acting/arm", **fields).text
+        assert "arm it to approve first" in visitor.submit("/playbooks/acting/arm", **fields).text
         visitor.get("/playbooks")
         page = visitor.submit("/playbooks/acting/arm", **fields, force="yes").text
         for text in ("Armed in mode auto", "canary: 25 %", "go &lt;b&gt;", "forced", "observed"):

@@ -74,7 +74,7 @@ def test_first_job_ever_is_undecided() -> None:
     """CPU with disk work that was never seen could be a job or a fault."""
     metrics = evidence(now=BATCH)
     assert judge(metrics, CPU).answer is Answer.UNDECIDED
-    assert "as for a job" in texts(metrics)
+    assert "as it does for a job" in texts(metrics)
 
 
 @pytest.mark.parametrize("seed", range(5))

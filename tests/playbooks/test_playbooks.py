@@ -159,7 +159,7 @@ def test_a_fault_is_named_with_its_line(
         ("%YAML 1.1\n---\nname: 1" + ":59" * 15_000, "1: directives"),
         ("\nname: !!bool abc", "2: tags"),
         ('name: "\\UFFFFFFFF"', "1: not YAML"),
-        ('name: x\ndescription: "\\ud800"', "2: an escape"),
+        ('name: x\ndescription: "\\ud800"', "2: a surrogate escape"),
         ("name: " + "9" * 60_000, "1: not YAML"),
         ("#" * 70_000, "1: the file is larger"),
         (_EXAMPLE.replace("mode: auto", f"cooldown: {'9' * 400}h"), "4: cooldown: "),
