@@ -95,9 +95,7 @@ def load_version(manifest: Manifest, version: str, fetch: Callable[[str], bytes]
     if entry is None:
         raise ModelError(f"version {version} is not in the manifest")
     if Path(entry.file).name != entry.file:
-        raise ModelError(
-            f"the manifest's file {entry.file!r} is not a file name: it may have no folder"
-        )
+        raise ModelError(f"the manifest's file {entry.file!r} must be a file name without a folder")
     if (entry.format, entry.features) != (FORMAT, features_hash()):
         raise ModelError(
             f"{entry.file}: made for other features or another format; train the model again"

@@ -135,9 +135,7 @@ def create_override(request: Request, body: OverrideBody) -> dict[str, Any]:
     now = parts.clock()
     ends_at = body.ends_at.timestamp()
     if not now < ends_at <= now + _DURATION_MAX_S:
-        raise HTTPException(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "ends_at must be in the future, by a year at most"
-        )
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "ends_at must be within the next year")
     override = Override(
         id=str(ULID()),
         matchers=[matcher.matcher() for matcher in body.matchers],

@@ -208,7 +208,7 @@ def test_altered_bytes_do_not_load(tmp_path: Path) -> None:
     [
         ({"format": 99}, "other features or another format"),
         ({"features": "0"}, "other features or another format"),
-        ({"file": "../model.npz"}, "not a file name"),
+        ({"file": "../model.npz"}, "must be a file name"),
         ({"file": "absent.npz"}, "absent.npz"),
     ],
 )
