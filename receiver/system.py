@@ -17,9 +17,7 @@ from receiver.audit.head_signer import HeadSigner
 from receiver.controls.promotion import Promoter
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import Leadership, make_leadership
-from receiver.decision.alerting import AlertingReader
-from receiver.decision.pipeline import DecisionPipeline
-from receiver.decision.snapshot import SnapshotReader
+from receiver.decision.factory import PipelineFactory
 from receiver.evidence.factory import EvidenceReaders
 from receiver.notify.channels import Channels
 from receiver.notify.tails import NotifyTasks
@@ -32,7 +30,6 @@ from receiver.service import LeaderTask, Metrics, Service
 from receiver.settings import Settings
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.truncated import Truncated
-from receiver.workflow.decision_writer import DecisionWriter
 from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import DurableQueue, Phase
 from receiver.workflow.factory import Workflow
@@ -185,43 +182,21 @@ class _Builder:
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
-        return Dispatcher(
+        pipeline = PipelineFactory(
+            settings=self.settings,
+            playbooks=self.playbooks,
             database=self.database,
-            inbox=self.inbox,
-            pipeline=DecisionPipeline(
-                playbooks=self.playbooks,
-                snapshots=SnapshotReader(
-                    database=self.database,
-                    aws=self.evidence.aws_reader,
-                    mode=self.settings.mode,
-                    destructive_approvals=self.settings.destructive_approvals,
-                    gap_s=self.settings.episode_gap_s,
-                    arming_required=self.settings.arming_required,
-                    episodes=self.inbox.episodes_of,
-                    alerting=AlertingReader(
-                        playbooks=self.playbooks,
-                        prometheus=self.evidence.prometheus,
-                        resolved=self.inbox.resolved,
-                    ),
-                ),
-                prometheus=self.evidence.prometheus,
-                pool=self.queries,
-                gather=self.evidence.metrics_reader.gather,
-                judge=self.evidence.model_server.judge,
-                clock=self.clock,
-                metrics=self.metrics.decision,
-            ),
-            closer=self.workflow.closer,
-            writer=DecisionWriter(
-                lifecycle=self.workflow.lifecycle,
-                metrics=self.metrics.decision,
-                clock=self.clock,
-            ),
-            phases=self.workflow.phases,
-            metrics=self.metrics.decision,
-            pool=self.workers,
+            aws=self.evidence.aws_reader,
+            prometheus=self.evidence.prometheus,
+            pool=self.queries,
+            gather=self.evidence.metrics_reader.gather,
+            judge=self.evidence.model_server.judge,
+            episodes=self.inbox.episodes_of,
+            resolved=self.inbox.resolved,
             clock=self.clock,
-        )
+            metrics=self.metrics.decision,
+        ).make()
+        return self.workflow.make_dispatcher(pipeline, self.workers, self.metrics.decision)
 
     @cached_property
     def head_signer(self) -> HeadSigner:

@@ -10,10 +10,9 @@ from ulid import ULID
 
 from actions.aws import clients as aws
 from receiver.db.database import open_or_empty
-from receiver.decision.alerting import AlertingReader
+from receiver.decision.factory import PipelineFactory
 from receiver.decision.model import Act, Ask, Observe, Refuse
 from receiver.decision.pipeline import DecisionPipeline, PipelineResult
-from receiver.decision.snapshot import SnapshotReader
 from receiver.decision.stored_plan import to_stored
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics_query import MetricsReader
@@ -52,31 +51,24 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
         Prometheus(str(settings.prometheus_url)) as prometheus,
     ):
         clients = aws.connect()
-        pipeline = DecisionPipeline(
+        pipeline = PipelineFactory(
+            settings=settings,
             playbooks=playbooks,
-            snapshots=SnapshotReader(
-                database=state,
-                aws=AwsReader(
-                    aws=clients,
-                    pool=queries,
-                    trail=settings.cloudtrail,
-                    standalone_percent=settings.standalone_budget,
-                ),
-                alerting=AlertingReader(
-                    playbooks=playbooks, prometheus=prometheus, resolved=lambda _: ()
-                ),
-                mode=settings.mode,
-                destructive_approvals=settings.destructive_approvals,
-                gap_s=settings.episode_gap_s,
-                arming_required=settings.arming_required,
-                episodes=lambda _: episodes,
+            database=state,
+            aws=AwsReader(
+                aws=clients,
+                pool=queries,
+                trail=settings.cloudtrail,
+                standalone_percent=settings.standalone_budget,
             ),
             prometheus=prometheus,
             pool=queries,
             gather=MetricsReader(prometheus=prometheus, pool=queries).gather,
             judge=ModelServer(settings.model, settings.model_manifest, lambda: clients).judge,
+            episodes=lambda _: episodes,
+            resolved=lambda _: (),
             clock=lambda: now,
-        )
+        ).make()
         return [_answer(alert, pipeline, episodes, now) for alert in alerts]
 
 

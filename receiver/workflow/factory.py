@@ -1,14 +1,20 @@
-"""Builds the parts that execute runs, for the service and for tests."""
+"""Builds the parts that start and execute runs, for the service and for tests."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import Executor as ThreadPool
 from dataclasses import dataclass, field
 
 from actions.execution.executor import Executor
 from receiver.db.database import Database
+from receiver.decision.metrics import DecisionMetrics
+from receiver.decision.pipeline import DecisionPipeline
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.approvals import Approvals
 from receiver.workflow.commands import RunCommands
+from receiver.workflow.decision_writer import DecisionWriter
+from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import DurableQueue
 from receiver.workflow.endings.close_run import RunCloser
 from receiver.workflow.endings.escalation import Escalation
@@ -68,4 +74,25 @@ class Workflow:
             lifecycle=self.lifecycle,
             approvals=self.approvals,
             clock=self.clock,
+        )
+
+    def make_dispatcher(
+        self,
+        pipeline: DecisionPipeline,
+        pool: ThreadPool,
+        metrics: DecisionMetrics,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> Dispatcher:
+        """The dispatcher, whose decisions run in `pool` and are handed to these parts."""
+        return Dispatcher(
+            database=self.database,
+            inbox=self.inbox,
+            pipeline=pipeline,
+            closer=self.closer,
+            writer=DecisionWriter(lifecycle=self.lifecycle, metrics=metrics, clock=self.clock),
+            phases=self.phases,
+            metrics=metrics,
+            pool=pool,
+            clock=self.clock,
+            monotonic=monotonic,
         )

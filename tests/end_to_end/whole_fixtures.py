@@ -39,8 +39,6 @@ from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.payload import parse_alert
-from receiver.workflow.decision_writer import DecisionWriter
-from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import DurableQueue, Phase
 from receiver.workflow.factory import Workflow
 from receiver.workflow.metrics import RunMetrics, StepMetrics
@@ -185,30 +183,18 @@ class Whole:
             arming_required=self.arming_required,
             episodes=self.inbox.episodes_of,
         )
-        self.dispatcher = Dispatcher(
-            database=self.state,
-            inbox=self.inbox,
-            pipeline=DecisionPipeline(
-                playbooks=self.playbooks,
-                snapshots=snapshots,
-                prometheus=prometheus,
-                pool=AtOnce(),
-                gather=self._gather,
-                judge=self._judge,
-                clock=self.clock,
-                metrics=decision_metrics,
-            ),
-            closer=workflow.closer,
-            writer=DecisionWriter(
-                lifecycle=workflow.lifecycle,
-                metrics=decision_metrics,
-                clock=self.clock,
-            ),
-            phases=workflow.phases,
-            metrics=decision_metrics,
+        pipeline = DecisionPipeline(
+            playbooks=self.playbooks,
+            snapshots=snapshots,
+            prometheus=prometheus,
             pool=AtOnce(),
+            gather=self._gather,
+            judge=self._judge,
             clock=self.clock,
-            monotonic=self.clock,
+            metrics=decision_metrics,
+        )
+        self.dispatcher = workflow.make_dispatcher(
+            pipeline, AtOnce(), decision_metrics, monotonic=self.clock
         )
         self.dispatcher.recover()
 

@@ -1,0 +1,62 @@
+"""Builds the decision pipeline from the settings, for the service and for `explain`."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from models.features.evidence import Evidence
+from models.inference.verdict import Verdict
+from receiver.db.database import Database
+from receiver.decision.alerting import AlertingReader
+from receiver.decision.metrics import DecisionMetrics
+from receiver.decision.pipeline import DecisionPipeline
+from receiver.decision.snapshot import SnapshotReader
+from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.target import Target
+from receiver.playbooks.loader import Playbooks
+from receiver.settings import Settings
+from receiver.webhook.episodes import Episode
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineFactory:
+    """The readers that a decision needs; each field has the meaning of the part that gets it."""
+
+    settings: Settings
+    playbooks: Playbooks
+    database: Database
+    aws: AwsReader
+    prometheus: Prometheus
+    pool: Executor
+    gather: Callable[[Target, float, Collection[str]], Evidence]
+    judge: Callable[[Evidence, Collection[str]], Verdict]
+    episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
+    resolved: Callable[[Sequence[str]], Collection[str]]
+    clock: Callable[[], float]
+    metrics: DecisionMetrics | None = None
+
+    def make(self) -> DecisionPipeline:
+        alerting = AlertingReader(
+            playbooks=self.playbooks, prometheus=self.prometheus, resolved=self.resolved
+        )
+        snapshots = SnapshotReader(
+            database=self.database,
+            aws=self.aws,
+            alerting=alerting,
+            mode=self.settings.mode,
+            destructive_approvals=self.settings.destructive_approvals,
+            gap_s=self.settings.episode_gap_s,
+            arming_required=self.settings.arming_required,
+            episodes=self.episodes,
+        )
+        return DecisionPipeline(
+            playbooks=self.playbooks,
+            snapshots=snapshots,
+            prometheus=self.prometheus,
+            pool=self.pool,
+            gather=self.gather,
+            judge=self.judge,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
