@@ -1,6 +1,7 @@
 """Several receivers on one PostgreSQL, with an emulated AWS."""
 
 import json
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,6 +111,13 @@ class Cluster:
         """The leading replica; None unless exactly one reports that it leads."""
         leaders = [replica for replica in self.replicas if replica.alive and replica.leads()]
         return leaders[0] if len(leaders) == 1 else None
+
+    def deliver(self, chance: random.Random, alert: Mapping[str, Any]) -> bool:
+        """Post an alert to one receiver, or another if it is away. Returns whether one took it."""
+        for replica in chance.sample(self.replicas, len(self.replicas)):
+            with suppress(httpx.TransportError):
+                return replica.deliver(alert).is_success
+        return False
 
     def fleet(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = self.http.get(f"{self.aws}/_sim/fleet").json()["items"]

@@ -15,6 +15,7 @@ from typing import Any
 from actions.assurance.reconcile import FindingKind
 from actions.base import Outcome
 from bench.chaos.cluster import Cluster
+from bench.chaos.forgeries import FORGED
 from bench.chaos.monitoring import Deliveries
 from demo.stack.processes import without_aws
 
@@ -44,7 +45,9 @@ class ChaosReport:
     `availability` is the share of Alertmanager's deliveries that were answered 2xx at the first
     try; `taken` also counts those that were answered 2xx after retries. `planted_found`: the
     reconciliation finds the call that was added to the log and the call that was removed from it,
-    and no other.
+    and no other. `astray`: actions on a host other than that of a real alert. `doubled`: actions
+    beyond the first of a run, and runs beyond the first of an alert. `forgeries` were delivered;
+    they are not among the alerts, but lost, too, without a run.
     """
 
     rounds: int
@@ -53,6 +56,7 @@ class ChaosReport:
     unexplained: int
     acted: int
     doubled: int
+    astray: int
     caps_exceeded: int
     audit_mismatches: int
     planted_found: bool
@@ -61,24 +65,27 @@ class ChaosReport:
     taken: float | None
     deliveries: int
     disasters: Mapping[str, int]
+    forgeries: Mapping[str, int]
     states: Mapping[str, int]
+    forged_states: Mapping[str, int]
 
     @property
     def sound(self) -> bool:
-        wrong = self.lost + self.unexplained + self.doubled + self.caps_exceeded
+        wrong = self.lost + self.unexplained + self.doubled + self.astray + self.caps_exceeded
         verified = self.planted_found and self.audit_holds
         return not wrong + self.audit_mismatches and verified
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChaosFacts:
-    """The input of the report: alerts sent, limits, deliveries and disasters."""
+    """The input of the report: alerts sent, limits, deliveries, disasters and forgeries."""
 
     sent: AbstractSet[str]
     caps: Caps
     deliveries: Deliveries
     rounds: int
     disasters: Mapping[str, int]
+    forgeries: Mapping[str, int]
 
 
 def evaluate(
@@ -88,16 +95,17 @@ def evaluate(
     of_chaos = [run for run in runs if "n" in run["alert"]["labels"]]
     acked = {run["alert"]["labels"]["n"] for run in of_chaos}
     calls = [call for call in cluster.calls(_REBOOT) if call["status"] in (0, 200)]
-    by_run = Counter(call["session"] for call in calls)
+    forged = [run for run in of_chaos if is_forged(run)]
     log = cluster.http.get(f"{cluster.aws}/_sim/calls").text.splitlines()
     deliveries = facts.deliveries
     return ChaosReport(
         rounds=facts.rounds,
-        alerts_acked=len(acked),
+        alerts_acked=len({run["alert"]["labels"]["n"] for run in of_chaos if not is_forged(run)}),
         lost=len(facts.sent - acked),
         unexplained=sum(not run["ended_at"] or not _explained(run) for run in of_chaos),
         acted=len(calls),
-        doubled=sum(count - 1 for count in by_run.values()),
+        doubled=count_doubled(runs, calls),
+        astray=count_astray(runs, calls),
         caps_exceeded=count_together(runs)
         + count_over_caps(calls, cluster.fleet(), facts.caps)
         + count_in_cooldown(runs, facts.caps.cooldown_s),
@@ -108,8 +116,31 @@ def evaluate(
         taken=deliveries.share_without(deliveries.given_up),
         deliveries=deliveries.total,
         disasters=dict(facts.disasters),
-        states=dict(Counter(run["refusal"] or run["state"] for run in of_chaos)),
+        forgeries=dict(facts.forgeries),
+        states=_states([run for run in of_chaos if not is_forged(run)]),
+        forged_states=_states(forged),
     )
+
+
+def _states(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
+    return dict(Counter(run["refusal"] or run["state"] for run in runs))
+
+
+def is_forged(run: Mapping[str, Any]) -> bool:
+    return str(run["alert"]["labels"].get("n", "")).startswith(FORGED)
+
+
+def count_doubled(runs: Sequence[Mapping[str, Any]], calls: Sequence[Mapping[str, Any]]) -> int:
+    """Count the actions beyond the first of a run, and the runs beyond the first of an alert."""
+    by_run = Counter(call["session"] for call in calls)
+    by_alert = Counter(run["alert"]["labels"]["n"] for run in runs if "n" in run["alert"]["labels"])
+    return sum(count - 1 for counts in (by_run, by_alert) for count in counts.values())
+
+
+def count_astray(runs: Sequence[Mapping[str, Any]], calls: Sequence[Mapping[str, Any]]) -> int:
+    """Count the actions on a host that no real alert named."""
+    named = {run["id"]: run["alert"]["labels"]["instance_id"] for run in runs if not is_forged(run)}
+    return sum(call["parameters"]["InstanceIds"] != [named.get(call["session"])] for call in calls)
 
 
 def _explained(run: Mapping[str, Any]) -> bool:

@@ -1,9 +1,10 @@
 """`make chaos`: kills receivers, database and Prometheus at random in a storm while AWS fails.
 
 Two receivers share one PostgreSQL behind a real HAProxy; each is restarted one second after it
-ended. A real Alertmanager retries and repeats its deliveries. Afterwards the log of the emulated
-AWS is compared with the records: no alert lost, no action done twice, no limit exceeded, no call
-without a record and no record without a call.
+ended. A real Alertmanager retries and repeats its deliveries, and a second sender mixes in forged,
+stale and duplicate alerts. Afterwards the log of the emulated AWS is compared with the records: no
+alert lost, no action done twice or on a healthy or wrong host, no limit exceeded, no call without a
+record and no record without a call.
 """
 
 import json
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
@@ -22,6 +23,8 @@ from typing import Any
 import click
 
 from bench.chaos.cluster import Cluster, ClusterSpec, Supervisor, run_cluster
+from bench.chaos.disasters import draw_disasters
+from bench.chaos.forgeries import HEALTHY_PLAYBOOK, STORM_LIMIT, Forgery, forge
 from bench.chaos.monitoring import ChaosMonitoring
 from bench.chaos.report import Caps, ChaosFacts, ChaosReport, evaluate
 from demo.stack.processes import Processes
@@ -39,31 +42,20 @@ limits:
   target_per_day: 1000
   group_per_hour: {_CAPS.group}
   playbook_per_hour: {_CAPS.playbook}
+{STORM_LIMIT}
 recheck: ['up{{instance_id="$instance_id"}} == bool 1']
 steps: [{{action: reboot_instance}}]
 verify: {{expr: 'up{{instance_id="$instance_id"}} == bool 1', for: 0s, timeout: 30s}}
 """
-# Instances of each group that alert in a round: a third of them would start the storm guard.
+# Instances of each group that alert in a round.
 _ALERTING = 2
 # Alertmanager sends a resolved alert at the next `group_interval`.
 _ROUND_S, _ENDS_S, _CALM_S, _PATIENCE_S = 10.0, 20.0, 15.0, 150.0
 _CHUNKS = 20
-_RARELY = 0.2
+# Of each kind, one for so many incidents.
+_INCIDENTS_PER_FORGERY = 50
+_TRAFFIC = ("send", "forge")
 _POLL_S = 0.1
-_FAULTS: Sequence[Mapping[str, object]] = (
-    {"service": "ec2", "operation": "RebootInstances", "kind": "drop_after"},
-    {"service": "ec2", "operation": "RebootInstances", "kind": "delay", "delay_s": 3.0},
-    {"service": "ec2", "operation": "RebootInstances", "kind": "error", "status": 500},
-    {
-        "service": "ec2",
-        "operation": "RebootInstances",
-        "kind": "error",
-        "status": 503,
-        "code": "RequestLimitExceeded",
-    },
-    {"service": "ec2", "operation": "DescribeInstances", "kind": "error", "status": 500},
-    {"service": "autoscaling", "operation": "*", "kind": "delay", "delay_s": 1.0},
-)
 
 
 @dataclass
@@ -76,6 +68,8 @@ class _Chaos:
     chance: random.Random
     sent: set[str] = field(default_factory=set)
     disasters: Counter[str] = field(default_factory=Counter)
+    forgeries: Counter[str] = field(default_factory=Counter)
+    undelivered: list[Forgery] = field(default_factory=list)
     turn: int = 0
 
     def round(self, incidents: int) -> list[str]:
@@ -87,15 +81,26 @@ class _Chaos:
             (self.chance.uniform(0, _ROUND_S), ("send", alerts[at : at + size]))
             for at in range(0, len(alerts), size)
         ]
-        events += [(self.chance.uniform(0, _ROUND_S), event) for event in self._draw_disasters()]
+        events += [
+            (self.chance.uniform(0, _ROUND_S), event)
+            for event in draw_disasters(self.chance, self.cluster.replicas)
+        ]
+        count = max(1, incidents // _INCIDENTS_PER_FORGERY)
+        forgeries = forge(self.chance, alerts, self.cluster.fleet(), turn=self.turn, of_each=count)
+        events += [(self.chance.uniform(0, _ROUND_S), ("forge", forged)) for forged in forgeries]
         events.sort(key=itemgetter(0))
         for at, (name, subject) in events:
             self.wait(started + at)
-            self.disasters[name] += 1
+            if name not in _TRAFFIC:
+                self.disasters[name] += 1
             self._cause(name, subject)
         self._restore()
-        self._wait_ended({alert["labels"]["n"] for alert in alerts}, began)
-        return [name for _, (name, _) in events if name != "send"]
+        late, self.undelivered = self.undelivered, []
+        for forgery in late:
+            self._deliver(forgery)
+        forged = {forgery.name for forgery in forgeries if forgery.name in self.sent}
+        self._wait_ended({alert["labels"]["n"] for alert in alerts} | forged, began)
+        return [name for _, (name, _) in events if name not in _TRAFFIC]
 
     def wait(self, until: float) -> None:
         """Let time pass, and restart receivers that ended."""
@@ -107,6 +112,8 @@ class _Chaos:
         match name:
             case "send":
                 self.monitoring.send(self.cluster.http, subject)
+            case "forge":
+                self._deliver(subject)
             case "kill one" | "kill both":
                 for victim in subject:
                     victim.child.kill()
@@ -118,16 +125,13 @@ class _Chaos:
             case "prometheus":
                 self.monitoring.restart_prometheus()
 
-    def _draw_disasters(self) -> Iterator[tuple[str, Any]]:
-        for _ in range(self.chance.randint(1, 2)):
-            victims = self.chance.sample(self.cluster.replicas, self.chance.choice((1, 1, 2)))
-            yield "kill both" if len(victims) > 1 else "kill one", victims
-        for fault in self.chance.sample(_FAULTS, 2):
-            yield "aws", {**fault, "times": self.chance.randint(1, 3)}
-        if self.chance.random() < _RARELY:
-            yield "database", None
-        if self.chance.random() < _RARELY:
-            yield "prometheus", None
+    def _deliver(self, forgery: Forgery) -> None:
+        if self.cluster.deliver(self.chance, forgery.alert):
+            self.forgeries[forgery.kind] += 1
+            if forgery.name is not None:
+                self.sent.add(forgery.name)
+        else:
+            self.undelivered.append(forgery)
 
     def _next_instances(self) -> list[Mapping[str, Any]]:
         """The next instances of each group in turn."""
@@ -191,6 +195,7 @@ def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> ChaosRepor
     """Play the rounds, each with `incidents`. One seed gives disasters at the same moments."""
     (folder / "playbooks").mkdir()
     (folder / "playbooks/chaos.yaml").write_text(_PLAYBOOK)
+    (folder / "playbooks/healthy.yaml").write_text(HEALTHY_PLAYBOOK)
     began = time.time()
     with Processes(folder / "logs") as processes:
         monitoring = ChaosMonitoring(processes, folder)
@@ -223,6 +228,7 @@ def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> ChaosRepor
                 deliveries=monitoring.deliveries(cluster.http),
                 rounds=rounds,
                 disasters=run.disasters,
+                forgeries=run.forgeries,
             )
             return evaluate(cluster, cluster.replicas[0].runs(began), facts, folder)
 

@@ -113,10 +113,10 @@ def parse_alert(raw: object, received_at: float) -> Alert | None:
         faults.append("status is neither firing nor resolved")
     if not labels.get("alertname"):
         faults.append("the label alertname is missing")
-    fingerprint = raw.get("fingerprint") or _fingerprint(labels)
+    fingerprint = raw.get("fingerprint") or alertmanager_fingerprint(labels)
     if not isinstance(fingerprint, str) or len(fingerprint) > _TEXT_MAX:
         faults.append("the fingerprint is not a string, or too long")
-        fingerprint = _fingerprint(labels)
+        fingerprint = alertmanager_fingerprint(labels)
     starts_at = _time(raw, "startsAt", faults)
     ends_at = _time(raw, "endsAt", faults)
     return Alert(
@@ -179,7 +179,7 @@ def _key(labels: Mapping[str, str], *, malformed: bool) -> str:
     return digest.hexdigest()
 
 
-def _fingerprint(labels: Mapping[str, str]) -> str:
+def alertmanager_fingerprint(labels: Mapping[str, str]) -> str:
     """Alertmanager's own: 64-bit FNV-1a over sorted names and values, each closed by 0xff.
 
     Source: github.com/prometheus/common/model, LabelSet.Fingerprint.

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from bench.chaos.report import Caps, count_in_cooldown, count_over_caps, count_together
+from bench.chaos.forgeries import FORGED, ForgeryKind
+from bench.chaos.report import (
+    Caps,
+    count_astray,
+    count_doubled,
+    count_in_cooldown,
+    count_over_caps,
+    count_together,
+)
 from bench.chaos.rounds import chaos
 
 _FLEET = [{"instance_id": name, "asg": "web"} for name in ("i-1", "i-2")]
@@ -20,7 +28,12 @@ def test_nothing_is_lost_and_nothing_happens_twice(tmp_path: Path) -> None:
     assert (report.lost, report.unexplained, report.doubled, report.caps_exceeded) == (0, 0, 0, 0)
     assert (report.audit_mismatches, report.planted_found, report.audit_holds) == (0, True, True)
     assert report.acted > 0
-    assert report.alerts_acked == 120
+    assert report.astray == 0
+    assert set(report.forgeries) == set(ForgeryKind)
+    assert report.forged_states["target_unproven"] > 0
+    assert report.forged_states["verdict_refuted"] > 0
+    assert not set(report.forged_states) & {"succeeded", "failed", "rolled_back"}
+    assert report.alerts_acked == sum(report.states.values()) == 120
     assert report.deliveries > 0
     assert report.availability is not None
     assert report.availability >= 0.99
@@ -55,3 +68,22 @@ def test_two_of_a_group_at_once_are_seen() -> None:
     """Only one member may be out."""
     assert count_together([_run("i-1", 0, 10), _run("i-2", 10, 20)]) == 0
     assert count_together([_run("i-1", 0, 10), _run("i-2", 9, 20)]) == 1
+
+
+def test_an_act_on_another_host_or_for_a_forged_alert_is_seen() -> None:
+    """A call that no run explains is one, too."""
+
+    def run(name: str, instance: str) -> dict[str, Any]:
+        return {"id": name, "alert": {"labels": {"n": name, "instance_id": instance}}}
+
+    runs = [run("1", "i-1"), run(f"{FORGED}-1", "i-2")]
+    real = {**_call("i-1", 0), "session": "1"}
+    assert count_astray(runs, [real]) == 0
+    for wrong in (
+        {**real, "parameters": {"InstanceIds": ["i-2"]}},
+        {**_call("i-2", 0), "session": f"{FORGED}-1"},
+        {**real, "session": "unknown"},
+    ):
+        assert count_astray(runs, [real, wrong]) == 1
+    assert count_doubled(runs, [real]) == 0
+    assert count_doubled([*runs, runs[0]], [real, real]) == 2
