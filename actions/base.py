@@ -97,6 +97,7 @@ class Action(ABC):
     """One action. Its module's docstring explains it and shows a playbook step in YAML.
 
     - `removes_capacity`: the target serves nothing for a while, or for good.
+    - `removes_members`: it may take any instance of the target, a group, out of service.
     - `released_at_end`: it is rolled back when its run ends.
     - `needs_approval`: a person must approve each step in every mode.
     - `allowed_during_changes`: it may run while others change the target, because it ends or
@@ -113,6 +114,7 @@ class Action(ABC):
     target: ClassVar[TargetKind]
     impact: ClassVar[Impact]
     removes_capacity: ClassVar[bool] = False
+    removes_members: ClassVar[bool] = False
     released_at_end: ClassVar[bool] = False
     needs_approval: ClassVar[bool] = False
     allowed_during_changes: ClassVar[bool] = False

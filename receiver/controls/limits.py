@@ -13,8 +13,8 @@ def require_no_hold(overrides: Sequence[Override] | None) -> Refusal | None:
 
     ## override_hold
 
-    A person set an override that matches this alert. `outcome` has the person's name and comment,
-    `next_act_at` the override's end.
+    A person set an override that matches this alert, or an instance that the step may take out of
+    the group. `outcome` has the person's name and comment, `next_act_at` the override's end.
 
     ```console
     $ curl -H "$H" $S/api/v1/overrides \

@@ -34,6 +34,12 @@ def changes_instance(step: Step) -> bool:
     return changes_something(step) and find_action(step.action).target is TargetKind.INSTANCE
 
 
+def removes_members(step: Step) -> bool:
+    """Whether the step may take any instance of the group out of service."""
+    actions = (step.action, *(before.action for before in step.before))
+    return any(find_action(name).removes_members for name in actions)
+
+
 def choose(inputs: GuardInput) -> Plan | Refusal:
     """The first remaining step of the ladder whose condition holds.
 
@@ -113,7 +119,7 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
         instance_id=_instance_id(snapshot) or "",
         group=snapshot.group or "",
         members=sorted(snapshot.asg.members) if snapshot.asg else (),
-        identity=inputs.identity,
+        identity=inputs.identity_of_members if removes_members(step) else inputs.identity,
         basis=_basis(snapshot, target),
         approvals=_approval_rule(snapshot, step),
     )

@@ -89,6 +89,52 @@ def test_an_override_of_all_but_one_host_spares_that_host(whole: Whole) -> None:
     assert [call.target for call in whole.aws.calls] == ["i-00000000000000001"]
 
 
+_SHRINKS = "steps: [{action: scale_in, params: {desired: '-1'}}]\n"
+_GROWS = "steps: [{action: set_desired_capacity, params: {desired: '+1'}}]\n"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after the decision"])
+@pytest.mark.parametrize(
+    ("step", "matchers", "acts"),
+    [
+        (_SHRINKS, ['instance_id="i-00000000000000005"'], False),
+        (_SHRINKS, ['az="us-east-1b"'], False),
+        (_SHRINKS, ['instance_id="i-00000000000000005"', 'asg="web-asg"'], False),
+        (_SHRINKS, ['instance_id="i-000000000000000ff"'], True),
+        (_SHRINKS, ['instance_id="i-00000000000000005"', 'asg="api-asg"'], True),
+        (_GROWS, ['instance_id="i-00000000000000005"'], True),
+    ],
+)
+def test_a_hold_on_a_member_stops_steps_that_may_remove_it(
+    tmp_path: Path, step: str, matchers: list[str], *, acts: bool, late: bool
+) -> None:
+    """The group chooses which instance to terminate; a step that only adds one may go on."""
+    whole = Whole(tmp_path, playbook=PLAYBOOK.split("steps:")[0] + step)
+    target = whole.group()[0]
+    if not late:
+        _set_override(whole, *matchers)
+    whole.deliver(target)
+    if late:
+        whole.dispatcher.dispatch()
+        _set_override(whole, *matchers)
+    whole.pass_time(10)
+    assert bool(whole.aws.calls) is acts
+    assert acts or whole.only().refusal == "override_hold"
+    whole.close()
+
+
+def test_an_override_of_a_member_limits_such_a_step_to_observe(tmp_path: Path) -> None:
+    """As one of the target does."""
+    whole = Whole(tmp_path, playbook=PLAYBOOK.split("steps:")[0] + _SHRINKS)
+    target = whole.group()[0]
+    _set_override(whole, 'instance_id="i-00000000000000005"', effect=Effect.OBSERVE)
+    whole.deliver(target)
+    whole.pass_time(10)
+    assert whole.aws.calls == []
+    assert whole.only().state is State.OBSERVED
+    whole.close()
+
+
 _STORMY = PLAYBOOK.replace("reboot_instance", "reboot_instance\n    when: not group.storm").replace(
     "replace_instance", "replace_instance\n    when: not group.storm"
 )

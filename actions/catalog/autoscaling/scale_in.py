@@ -35,6 +35,7 @@ class ScaleInParams(Params):
 class ScaleIn(SetsCapacity):
     name = "scale_in"
     impact = Impact.DESTRUCTIVE
+    removes_members = True
     params = ScaleInParams
     undone_by = "set_desired_capacity"
 

@@ -18,6 +18,7 @@ from actions.catalog.instance_refresh._refreshes import EndsRefresh
 
 class RollbackInstanceRefresh(EndsRefresh):
     name = "rollback_instance_refresh"
+    removes_members = True
     permissions = (
         "autoscaling:RollbackInstanceRefresh",
         "autoscaling:DescribeAutoScalingGroups",

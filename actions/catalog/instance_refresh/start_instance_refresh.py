@@ -47,6 +47,7 @@ class StartInstanceRefresh(Action):
     name = "start_instance_refresh"
     target = TargetKind.GROUP
     impact = Impact.DESTRUCTIVE
+    removes_members = True
     idempotent = False
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",

@@ -88,6 +88,8 @@ def _section(action: Action) -> str:
         f"- idempotent: {'yes' if action.idempotent else 'no'}",
         f"- rolled back by: {undone}{', when the run ends' * action.released_at_end}",
     ]
+    if action.removes_members:
+        facts.append("- may take any instance of the group out of service")
     if action.needs_approval:
         facts.append("- a person must approve each use")
     names = ", ".join(f"`{name}`" for name in sorted(action.permissions)) or "none"

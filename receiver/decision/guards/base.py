@@ -34,6 +34,15 @@ class GuardInput:
         return identity_of(self.trigger.labels, named, *read)
 
     @property
+    def identity_of_members(self) -> Identity:
+        """The identity, and that of every member of the target's group."""
+        asg = self.snapshot.asg
+        members = asg.members.values() if asg is not None else ()
+        named = [{"instance_id": member.id, "az": member.az} for member in members]
+        own = [{name: value} for name, values in self.identity.items() for value in values]
+        return identity_of(*own, *named)
+
+    @property
     def storm(self) -> bool | None:
         """Whether so many instances alert that none may get a step alone; None is unknown."""
         return self.snapshot.storm(self.playbooks[0].limits.storm)
@@ -41,7 +50,11 @@ class GuardInput:
     @property
     def overrides(self) -> Sequence[Override] | None:
         """The overrides that apply; None is unknown."""
-        current, identity = self.snapshot.overrides, self.identity
+        return self.overrides_of(self.identity)
+
+    def overrides_of(self, identity: Identity) -> Sequence[Override] | None:
+        """The overrides that apply to this identity; None is unknown."""
+        current = self.snapshot.overrides
         if current is None:
             return None
         return [override for override in current if override.applies_to(identity, self.now)]

@@ -5,6 +5,7 @@ from actions.reasons import Reason
 from actions.refusal import Refusal
 from receiver.controls import limits
 from receiver.decision.guards.base import GuardInput
+from receiver.decision.ladder import chosen_plan, removes_members
 
 
 def require_not_paused(inputs: GuardInput) -> str | Refusal:
@@ -13,6 +14,15 @@ def require_not_paused(inputs: GuardInput) -> str | Refusal:
 
 def require_no_hold(inputs: GuardInput) -> str | Refusal:
     return limits.require_no_hold(inputs.overrides) or "no hold"
+
+
+def require_no_hold_of_members(inputs: GuardInput) -> str | Refusal:
+    """A step that may take out any instance of the group must not affect a held one."""
+    plan = chosen_plan(inputs)
+    if not removes_members(plan.step):
+        return "the step takes out no other instance of the group"
+    overrides = inputs.overrides_of(plan.identity)
+    return limits.require_no_hold(overrides) or "no hold on an instance of the group"
 
 
 def require_arming_known(inputs: GuardInput) -> str | Refusal:
