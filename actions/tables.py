@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from actions.canonical_json import canonical
+from actions.step_key import StepKey
 
 
 class Json(TypeDecorator[Any]):
@@ -44,6 +45,21 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         del dialect
         return None if value is None else json.loads(value)
+
+
+class StepNumber(TypeDecorator[StepKey]):
+    """The key of a step, as its number. Raises ValueError for a number that no step has."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: StepKey | None, dialect: Dialect) -> int | None:
+        del dialect
+        return None if value is None else value.number
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> StepKey | None:
+        del dialect
+        return None if value is None else StepKey.parse(value)
 
 
 metadata = MetaData(
@@ -98,7 +114,7 @@ attempts = Table(
     "attempts",
     metadata,
     Column("run_id", String(26), primary_key=True),
-    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("step", StepNumber, primary_key=True, autoincrement=False),
     Column("target", String(255), nullable=False),
     Column("group_name", String(255), nullable=False),
     Column("playbook", String(128), nullable=False),
@@ -123,13 +139,13 @@ intents = Table(
     "intents",
     metadata,
     Column("run_id", String(26), primary_key=True),
-    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("step", StepNumber, primary_key=True, autoincrement=False),
     Column("action", String(64), nullable=False),
     Column("target", String(255), nullable=False),
     Column("params", Json, nullable=False),
     Column("before", Json, nullable=False),
     Column("made", Json, nullable=False),
-    Column("undoes", Integer),
+    Column("undoes", StepNumber),
     Column("fence", BigInteger, nullable=False),
     Column("stage", String(16), nullable=False),
     Column("outcome", String(16)),

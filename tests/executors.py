@@ -11,6 +11,7 @@ from actions.aws.client_set import Aws
 from actions.execution.executor import Executor
 from actions.execution.records import ClaimRequest, Rates
 from actions.messaging import Messenger, NullMessenger
+from actions.step_key import StepKey, StepKind
 
 
 def executor(
@@ -35,7 +36,7 @@ def claim_request(target: str, run_id: str, **more: Any) -> ClaimRequest:
     """A claim on the target, with a short cooldown."""
     request = ClaimRequest(
         run_id=run_id,
-        step=0,
+        step=StepKey(StepKind.LADDER, 0),
         target=target,
         group="",
         playbook="high-cpu",

@@ -13,6 +13,7 @@ from actions.assurance.iam_policy import is_read
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG, find_action
 from actions.execution.ledger import Intent
+from actions.step_key import StepKey
 
 # Greatest difference allowed between this host's clock and the clock that dates the calls.
 TOLERANCE_S = 120.0
@@ -37,7 +38,7 @@ class Finding:
     at: float
     what: str
     run_id: str
-    step: int | None
+    step: StepKey | None
     names: Sequence[str]
     who: str | None
 
@@ -84,8 +85,8 @@ def reconcile(
         if entry.dispatched_at is not None and write_operations(entry.action)
     ]
     calls = sorted((call for call in calls if call.at >= since), key=lambda call: call.at)
-    findings, accepted = [], Counter[tuple[str, int]]()
-    times = Counter[tuple[str, int, str, frozenset[str]]]()
+    findings, accepted = [], Counter[tuple[str, StepKey]]()
+    times = Counter[tuple[str, StepKey, str, frozenset[str]]]()
     for call in calls:
         entry = _entry(call, sent)
         if entry is None:
@@ -130,8 +131,11 @@ def _fits(call: ApiCall, entry: Intent) -> bool:
 
 def _names(entry: Intent) -> set[str]:
     """The target, the token, and every string in the step's params and results."""
-    token = f"{entry.run_id}/{entry.step}"
-    return {entry.target, token, *_texts([entry.params, entry.before, entry.made])}
+    return {
+        entry.target,
+        entry.step.token(entry.run_id),
+        *_texts([entry.params, entry.before, entry.made]),
+    }
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -147,7 +151,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _lacks_call(
-    entry: Intent, accepted: Mapping[tuple[str, int], int], *, since: float, late: bool
+    entry: Intent, accepted: Mapping[tuple[str, StepKey], int], *, since: float, late: bool
 ) -> bool:
     """Whether the entry records a change that no accepted call made."""
     # The calls of a retired action are unknown, so a missing one cannot be noticed.

@@ -67,7 +67,7 @@ class Executor:
         Raises botocore's errors where reading failed before anything was sent: try again later.
         """
         with self.begin() as connection:
-            intent = ledger.read_intent(connection, step.run_id, step.index)
+            intent = ledger.read_intent(connection, step.run_id, step.key)
         if intent is None:
             prepared = self._preparation.prepare(step)
             return prepared if isinstance(prepared, Refusal) else self._start(step, prepared)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from actions.audit import log
 from actions.base import CallResult, Outcome
+from actions.step_key import StepKey
 from actions.tables import intents
 
 
@@ -27,13 +28,13 @@ class Intent:
     """One step of a run. `before` is what `observe` saw, `made` what `act` returned."""
 
     run_id: str
-    step: int
+    step: StepKey
     action: str
     target: str
     params: Mapping[str, Any]
     before: Mapping[str, Any]
     made: Mapping[str, Any] = field(default_factory=dict)
-    undoes: int | None = None
+    undoes: StepKey | None = None
     fence: int
     stage: Stage
     outcome: Outcome | None = None
@@ -46,7 +47,7 @@ class Intent:
 _INTENT = TypeAdapter(Intent)
 
 
-def read_intent(connection: Connection, run_id: str, step: int) -> Intent | None:
+def read_intent(connection: Connection, run_id: str, step: StepKey) -> Intent | None:
     query = select(intents).where(intents.c.run_id == run_id, intents.c.step == step)
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else _intent(row)
@@ -105,18 +106,18 @@ def settle(
     return _update(connection, intent.run_id, intent.step, values, now)
 
 
-def mark_verified(connection: Connection, run_id: str, step: int, now: float) -> None:
+def mark_verified(connection: Connection, run_id: str, step: StepKey, now: float) -> None:
     _update(connection, run_id, step, {"stage": Stage.VERIFIED}, now)
 
 
 def _update(
-    connection: Connection, run_id: str, step: int, values: Mapping[str, Any], now: float
+    connection: Connection, run_id: str, step: StepKey, values: Mapping[str, Any], now: float
 ) -> Intent:
     key = (intents.c.run_id == run_id, intents.c.step == step)
     connection.execute(update(intents).where(*key).values(values))
     intent = read_intent(connection, run_id, step)
     if intent is None:
-        raise LookupError(f"the ledger has no intent for step {step} of run {run_id}")
+        raise LookupError(f"the ledger has no intent for step {step.number} of run {run_id}")
     log.append(connection, now, _event(intent))
     return intent
 

@@ -62,7 +62,7 @@ class Preparation:
             stage, outcome, error = Stage.SETTLED, Outcome.FAILED, str(reason)
         return Intent(
             run_id=step.run_id,
-            step=step.index,
+            step=step.key,
             action=step.action.name,
             target=step.target,
             params=call.params,

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from actions.execution.records import Attempts
+from actions.step_key import StepKey
 from actions.tables import attempts, insert_into
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
@@ -43,7 +44,7 @@ class Attempt:
     """A step that counts towards the rate limits; `at` is its claim, in epoch seconds."""
 
     run_id: str
-    step: int
+    step: StepKey
     target: str
     group: str
     playbook: str
@@ -78,7 +79,7 @@ def record(connection: Connection, attempt: Attempt) -> None:
     connection.execute(insert_into(connection, attempts).values(row).on_conflict_do_nothing())
 
 
-def is_recorded(connection: Connection, run_id: str, step: int | None = None) -> bool:
+def is_recorded(connection: Connection, run_id: str, step: StepKey | None = None) -> bool:
     """Whether the run's step, or with None any of its steps, was counted as an attempt."""
     query = select(attempts.c.step).where(attempts.c.run_id == run_id)
     if step is not None:

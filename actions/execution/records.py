@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actions.step_key import StepKey
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -80,7 +82,7 @@ class ClaimRequest:
     """
 
     run_id: str
-    step: int
+    step: StepKey
     target: str
     group: str
     playbook: str

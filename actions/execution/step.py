@@ -9,6 +9,7 @@ from actions.base import Action, Call, Impact
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds, ClaimRequest, Rates, Scope
 from actions.messaging import Messenger
+from actions.step_key import StepKey
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class ReversedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A step; `index` counts those of its run from 0, `group` is empty for a target without one.
+    """A step; `group` is empty for a target without one.
 
     No other run may hold one of `must_be_free`: an instance's group, a group's instances. No limit
     applies to a step that `reverses` another one, because no limit may stop a rollback. A step
@@ -30,7 +31,7 @@ class Step:
     """
 
     run_id: str
-    index: int
+    key: StepKey
     action: Action
     target: str
     params: Mapping[str, Any]
@@ -47,14 +48,14 @@ class Step:
     @property
     def token(self) -> str:
         """The name of this step in AWS, in client tokens, comments and tags."""
-        return token_of(self.run_id, self.index)
+        return self.key.token(self.run_id)
 
     def claim_request(self, scopes: Sequence[Scope]) -> ClaimRequest:
         """The claim that the step needs; in each of `scopes` the target would be out of service."""
         harmless = self.action.impact is Impact.HARMLESS
         return ClaimRequest(
             run_id=self.run_id,
-            step=self.index,
+            step=self.key,
             target=self.target,
             group=self.group,
             playbook=self.playbook,
@@ -67,10 +68,6 @@ class Step:
         )
 
 
-def token_of(run_id: str, index: int) -> str:
-    return f"{run_id}/{index}"
-
-
 def call_of(intent: Intent, aws: Aws, messenger: Messenger) -> Call:
     """The recorded step as its action sees it."""
     return Call(
@@ -78,7 +75,7 @@ def call_of(intent: Intent, aws: Aws, messenger: Messenger) -> Call:
         messenger=messenger,
         target=intent.target,
         params=intent.params,
-        token=token_of(intent.run_id, intent.step),
+        token=intent.step.token(intent.run_id),
         before=intent.before,
         made=intent.made,
     )

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from actions.assurance import cloudtrail, reconcile
 from actions.assurance.reconcile import Finding, Reconciliation
 from actions.aws import clients
@@ -32,9 +34,7 @@ def reconcile_ledger(
 
 def reconciliation_json(result: Reconciliation) -> dict[str, Any]:
     findings = [
-        {**vars(finding), "kind": str(finding.kind), "at": rfc3339(finding.at)}
-        | {"names": list(finding.names)}
-        for finding in result.findings
+        {**to_jsonable_python(finding), "at": rfc3339(finding.at)} for finding in result.findings
     ]
     return {"ok": not findings, **vars(result), "findings": findings}
 

@@ -113,10 +113,10 @@ class TraceExporter:
                     "error": step.error or "",
                 },
             )
-            yield self._span(run, f"step {step.step}", span)
+            yield self._span(run, f"step {step.step.number}", span)
             if step.dispatched_at is not None:
                 call = _Span(step.action, step.dispatched_at, over, SpanKind.CLIENT)
-                yield self._span(run, f"call {step.step}", call)
+                yield self._span(run, f"call {step.step.number}", call)
 
     def _span(self, run: Run, key: str | None, span: _Span) -> ReadableSpan:
         """Build a span; `key` identifies it within its run, None is the run's root span."""

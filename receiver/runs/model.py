@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from actions.execution.records import Bounds, Rates
+from actions.step_key import StepKey
 from models.inference.verdict import Verdict
 
 
@@ -192,7 +193,7 @@ class Ending:
     outcome: str
     refusal: str | None = None
     next_act_at: float | None = None
-    roll_back: Sequence[int]
+    roll_back: Sequence[StepKey]
     rolled_back: bool = False
     escalate: bool
     problems: Sequence[str] = ()

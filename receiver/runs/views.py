@@ -54,7 +54,7 @@ def step_view(intent: Intent) -> dict[str, Any]:
         "params": intent.params,
         "before": intent.before,
         "made": intent.made,
-        "undoes": intent.undoes,
+        "undoes": intent.undoes and intent.undoes.number,
         "stage": str(intent.stage),
         "outcome": str(intent.outcome) if intent.outcome else None,
         "error": intent.error,

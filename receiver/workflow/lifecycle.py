@@ -27,6 +27,7 @@ from actions.execution import ledger
 from actions.execution.ledger import Intent
 from actions.reasons import Reason
 from actions.refusal import Refusal
+from actions.step_key import StepKey
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import transitions
@@ -97,8 +98,8 @@ class Lifecycle:
     def act(self, run: Run, phase: Phase) -> None:
         step, recorded = step_of(run), self._recorded_steps(run)
         old = self.clock() - (run.decided_at or 0) > _DECISION_LASTS_S
-        if old and step.index not in recorded:
-            # The ledger number of a recorded step is never used again.
+        if old and step.key not in recorded:
+            # The key of a recorded step is never used again.
             on_record = self.step_runner.settle_unfinished(run, recorded)
             self._redecide(run, run.next_rung - 1, run.steps_begun - (not on_record))
             return
@@ -142,7 +143,7 @@ class Lifecycle:
     # Verify: until the target recovered, or the time is up.
 
     def verify(self, run: Run, phase: Phase) -> None:
-        now, step = self.clock(), self._recorded_steps(run)[run.steps_begun - 1]
+        now, step = self.clock(), self._recorded_steps(run)[step_of(run).key]
         health, since = self.verification.check(run, step, now), None
         if health is Health.RECOVERED:
             # Time without a verification, such as while this receiver was down, does not count.
@@ -241,8 +242,8 @@ class Lifecycle:
                 self.queue.enqueue(connection, phase, delay_s=delay_s)
         return moved
 
-    def _recorded_steps(self, run: Run) -> Mapping[int, Intent]:
-        """The run's steps by their number in the ledger."""
+    def _recorded_steps(self, run: Run) -> Mapping[StepKey, Intent]:
+        """The run's steps in the ledger."""
         with self.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         return {step.step: step for step in steps}

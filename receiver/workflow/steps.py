@@ -11,13 +11,11 @@ from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.step import Step
 from actions.refusal import Refusal
+from actions.step_key import StepKey, StepKind
 from receiver.runs.model import Run, StoredPlan
 from receiver.workflow.metrics import StepMetrics
 
-# Ledger numbers: the ladder's steps start at 0, all other steps at one of these.
-BEFORE_FROM, ROLLBACK_FROM, ESCALATE_FROM = 100, 1_000, 2_000
-# Numbers reserved for the `before` steps of each step; a playbook may have fewer.
-_BEFORE_MAX = 10
+_FIRST = StepKey(StepKind.LADDER, 0)
 # Attempts of a step that fails with a transient error, such as throttling.
 _TRIES, _BACKOFF_S = 3, 2.0
 
@@ -58,12 +56,12 @@ class StepRunner:
                 return result
         return None
 
-    def settle_unfinished(self, run: Run, recorded: Mapping[int, Intent]) -> bool:
+    def settle_unfinished(self, run: Run, recorded: Mapping[StepKey, Intent]) -> bool:
         """Settle the `recorded` steps that the run abandons. Returns whether there were any."""
         abandoned = [
-            (step, recorded[step.index])
+            (step, recorded[step.key])
             for step in (*before_steps(run), step_of(run))
-            if step.index in recorded
+            if step.key in recorded
         ]
         for step, intent in abandoned:
             self.executor.settle_unfinished(step, intent)
@@ -73,11 +71,11 @@ class StepRunner:
         if intent.outcome is not None:
             self.metrics.outcomes.labels(intent.action, intent.outcome).inc()
         self.metrics.duration.labels(intent.action).observe(seconds)
-        if intent.dispatched_at is not None and intent.step == 0:
+        if intent.dispatched_at is not None and intent.step == _FIRST:
             self.metrics.alert_to_action.observe(max(0.0, intent.dispatched_at - run.starts_at))
 
 
-def retry_in_s(failed: Intent, recorded: Mapping[int, Intent]) -> float | None:
+def retry_in_s(failed: Intent, recorded: Mapping[StepKey, Intent]) -> float | None:
     """Seconds until the run tries the failed step again; None if a retry would not help."""
     mark = (failed.action, failed.error)
     tries = sum((step.action, step.error) == mark for step in recorded.values())
@@ -97,7 +95,7 @@ def step_of(run: Run) -> Step:
     plan = plan_of(run)
     return Step(
         run_id=run.id,
-        index=run.steps_begun - 1,
+        key=StepKey(StepKind.LADDER, run.steps_begun - 1),
         action=find_action(plan.action),
         target=plan.target,
         params=plan.params,
@@ -113,12 +111,12 @@ def step_of(run: Run) -> Step:
 def before_steps(run: Run) -> Iterator[Step]:
     """The steps to perform before the run's current step."""
     plan, step = plan_of(run), step_of(run)
-    for number, stored in enumerate(plan.before):
+    for position, stored in enumerate(plan.before):
         action = find_action(stored.action)
         of_group = action.target is TargetKind.GROUP
         yield replace(
             step,
-            index=BEFORE_FROM + _BEFORE_MAX * step.index + number,
+            key=step.key.before(position),
             action=action,
             target=plan.group if of_group else plan.target,
             params=stored.params,

@@ -17,6 +17,7 @@ from actions.execution import (
 )
 from actions.execution.rate_limits import Attempt
 from actions.refusal import Refusal
+from actions.step_key import StepKey, StepKind
 from receiver.db.database import Database, database
 from receiver.decision.decide import decide
 from receiver.decision.model import Refuse
@@ -54,7 +55,12 @@ def _hold_group(connection: Connection) -> None:
 def _attempt_often(connection: Connection) -> None:
     for step in range(3):
         attempt = Attempt(
-            run_id=_OTHER, step=step, target=HOST, group=ASG, playbook="high-cpu", at=NOW - 9
+            run_id=_OTHER,
+            step=StepKey(StepKind.LADDER, step),
+            target=HOST,
+            group=ASG,
+            playbook="high-cpu",
+            at=NOW - 9,
         )
         rate_limits.record(connection, attempt)
 

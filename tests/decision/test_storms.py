@@ -5,6 +5,7 @@ from ulid import ULID
 
 from actions.execution import claims, kill_switch
 from actions.execution.records import ClaimRequest, Rates
+from actions.step_key import StepKey, StepKind
 from receiver.db.database import Database
 from receiver.runs import intake, store, transitions
 from receiver.runs.model import State
@@ -43,7 +44,7 @@ def test_an_instance_with_many_alerts_hides_no_other(state: Database) -> None:
 def _claim(connection: Connection, run_id: str, target: str) -> None:
     request = ClaimRequest(
         run_id=run_id,
-        step=0,
+        step=StepKey(StepKind.LADDER, 0),
         target=target,
         group=_GROUP,
         playbook="high-cpu",

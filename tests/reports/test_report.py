@@ -17,6 +17,7 @@ from sqlalchemy import insert, select
 from actions.audit import log
 from actions.audit.log import Event, Origin, coming_from
 from actions.base import Outcome
+from actions.step_key import StepKey, StepKind
 from actions.tables import intents
 from receiver.cli.main import main
 from receiver.db.database import Database
@@ -136,7 +137,7 @@ def _step(run_id: str, spec: _RunSpec, began: float) -> dict[str, Any]:
     acted = began + (spec.acted_s or 0.0)
     return {
         "run_id": run_id,
-        "step": 0,
+        "step": StepKey(StepKind.LADDER, 0),
         "action": spec.action,
         "target": "web-asg" if spec.resize else "i-0123456789abcdef0",
         "params": {"desired": after} if spec.resize else {},

@@ -18,6 +18,7 @@ from ulid import ULID
 from actions import tables as ours
 from actions.assurance.cloudtrail import EVENTS_KEPT_S
 from actions.execution.rate_limits import DAY_S
+from actions.step_key import StepKey, StepKind
 from demo.stack import postgres
 from demo.stack.processes import Processes
 from receiver.db import tables
@@ -110,7 +111,7 @@ class Records:
         self.add(
             ours.intents,
             run_id=run_id,
-            step=0,
+            step=StepKey(StepKind.LADDER, 0),
             action="reboot_instance",
             target="i-1",
             params={},
@@ -123,7 +124,7 @@ class Records:
         self.add(
             ours.attempts,
             run_id=run_id,
-            step=0,
+            step=StepKey(StepKind.LADDER, 0),
             target="i-1",
             group_name="web",
             playbook="p",

@@ -1,8 +1,7 @@
 """Escalates a failed run: performs the playbook's `escalate` steps, which notify or page people.
 
 A step that reaches nobody is tried again with back-off. An attempt without an answer counts as
-failed: a second message is better than none. Each attempt has its own number in the ledger, far
-above the ladder's, so that it is found after a crash.
+failed: a second message is better than none. Each attempt is a step in the ledger.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +13,13 @@ from actions.base import Outcome
 from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
 from actions.refusal import Refusal
+from actions.step_key import StepKey, StepKind
 from receiver.runs.model import PlannedAction, Run
 from receiver.workflow.endings.rollback import BlockedError
 from receiver.workflow.metrics import EscalationOutcome
-from receiver.workflow.steps import ESCALATE_FROM, StepRunner, plan_of, step_of
+from receiver.workflow.steps import StepRunner, plan_of, step_of
 
 _log = structlog.get_logger()
-# Numbers reserved for each attempt; a playbook has at most five escalation steps.
-_STEPS_MAX = 10
 # Pauses between the attempts, more than four minutes in total. After a single longer pause
 # `PhaseRunner` would treat the phase as lost.
 _BACK_OFF_S = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
@@ -33,7 +31,7 @@ class Escalation:
     step_runner: StepRunner
 
     def escalate(
-        self, run: Run, recorded: Mapping[int, Intent]
+        self, run: Run, recorded: Mapping[StepKey, Intent]
     ) -> tuple[float | None, Sequence[str]]:
         """Attempt each step that has reached nobody; `recorded` are the steps in the ledger.
 
@@ -41,17 +39,17 @@ class Escalation:
         Raises BlockedError.
         """
         retry_after_s, abandoned = None, []
-        for number, stored in enumerate(plan_of(run).escalate):
+        for position, stored in enumerate(plan_of(run).escalate):
             attempts = [
                 intent
-                for index, intent in sorted(recorded.items())
-                if index >= ESCALATE_FROM and index % _STEPS_MAX == number
+                for key, intent in sorted(recorded.items(), key=lambda item: item[0].number)
+                if key.kind is StepKind.ESCALATION and key.position == position
             ]
             if any(intent.outcome in _REACHED for intent in attempts):
                 continue
             unsettled = bool(attempts) and attempts[-1].outcome is None
             attempt = len(attempts) - unsettled
-            if attempt <= len(_BACK_OFF_S) and self._attempt(run, number, stored, attempt):
+            if attempt <= len(_BACK_OFF_S) and self._attempt(run, position, stored, attempt):
                 continue
             if attempt < len(_BACK_OFF_S):
                 retry_after_s = min(retry_after_s or _BACK_OFF_S[attempt], _BACK_OFF_S[attempt])
@@ -59,11 +57,11 @@ class Escalation:
                 abandoned.append(stored.action)
         return retry_after_s, abandoned
 
-    def _attempt(self, run: Run, number: int, stored: PlannedAction, attempt: int) -> bool:
+    def _attempt(self, run: Run, position: int, stored: PlannedAction, attempt: int) -> bool:
         """Make one attempt. Returns whether it reached people."""
         step = replace(
             step_of(run),
-            index=ESCALATE_FROM + _STEPS_MAX * attempt + number,
+            key=StepKey.escalation(position, attempt),
             action=find_action(stored.action),
             target=run.target or plan_of(run).target,
             params=stored.params,

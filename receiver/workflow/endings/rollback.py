@@ -1,8 +1,4 @@
-"""Rolls back the steps of a run, the last one first.
-
-A step that rolls back another one has its own number in the ledger, far above the ladder's, so that
-it is found after a crash.
-"""
+"""Rolls back the steps of a run, the last one first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +10,9 @@ from actions.execution.ledger import Intent
 from actions.execution.step import ReversedStep
 from actions.reasons import Reason
 from actions.refusal import Refusal
+from actions.step_key import StepKind
 from receiver.runs.model import Run
-from receiver.workflow.steps import BEFORE_FROM, ROLLBACK_FROM, StepRunner, step_of
+from receiver.workflow.steps import StepRunner, step_of
 
 _MAY_HAVE_HAPPENED = frozenset({Outcome.CHANGED, Outcome.UNKNOWN})
 
@@ -36,8 +33,8 @@ class Rollback:
         reversed_steps = {step.undoes for step in steps if step.undoes is not None}
         return [
             step
-            for step in sorted(steps, key=lambda step: step.step, reverse=True)
-            if step.step < ROLLBACK_FROM
+            for step in sorted(steps, key=lambda step: step.step.number, reverse=True)
+            if step.step.acts
             and step.step not in reversed_steps
             and step.outcome in _MAY_HAVE_HAPPENED
             and self._must_be_reversed(step, everything=everything)
@@ -47,7 +44,7 @@ class Rollback:
         """Whether to reverse the step, or, for a retired action, to report it to a person."""
         action = find_action(step.action)
         if step.action not in CATALOG:
-            return everything or step.step >= BEFORE_FROM
+            return everything or step.step.kind is StepKind.BEFORE
         undo = action.undo(self.step_runner.executor.call(step))
         return undo is not None and (everything or action.released_at_end)
 
@@ -88,7 +85,7 @@ class Rollback:
             raise LookupError(f"{intent.action} cannot be rolled back")
         step = replace(
             step_of(run),
-            index=ROLLBACK_FROM + intent.step,
+            key=intent.step.reversal,
             action=find_action(undo.action),
             target=intent.target,
             params=undo.params,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from actions.execution.ledger import Intent
+from actions.step_key import StepKey
 from receiver.runs.model import Ending, Run, State
 from receiver.workflow.endings.escalation import Escalation
 from receiver.workflow.endings.rollback import BlockedError, Rollback
@@ -27,7 +28,7 @@ class EndingRunner:
     escalation: Escalation
 
     def plan(
-        self, run: Run, state: State, outcome: str, steps: Mapping[int, Intent]
+        self, run: Run, state: State, outcome: str, steps: Mapping[StepKey, Intent]
     ) -> Ending | None:
         """The work before the run can end in `state`; None if there is none."""
         failed, plan = state is State.FAILED, run.plan
@@ -39,11 +40,11 @@ class EndingRunner:
         roll_back = [step.step for step in reversible]
         return Ending(state=state, outcome=outcome, roll_back=roll_back, escalate=escalate)
 
-    def carry_out(self, run: Run, steps: Mapping[int, Intent]) -> tuple[Ending, float | None]:
+    def carry_out(self, run: Run, steps: Mapping[StepKey, Intent]) -> tuple[Ending, float | None]:
         """Roll back, then escalate. Raises RunStoppedError."""
         ending = _ending_of(run)
         try:
-            reversible = [steps[number] for number in ending.roll_back]
+            reversible = [steps[key] for key in ending.roll_back]
             problems = self.rollback.roll_back(run, reversible)
             ending = replace(
                 ending,

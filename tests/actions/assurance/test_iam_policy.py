@@ -17,6 +17,7 @@ from actions.execution import claims, ledger
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
 from actions.execution.step import Step
+from actions.step_key import StepKey, StepKind
 from demo.aws.clients import clients
 from receiver.cli.main import main
 from receiver.db.database import Database
@@ -147,7 +148,7 @@ def _performed(case: Case, world: World, state: Database) -> Intent:
     case.before(world, target)
     step = Step(
         run_id=str(ULID()),
-        index=0,
+        key=StepKey(StepKind.LADDER, 0),
         action=CATALOG[case.action],
         target=target,
         params=case.params(world),
@@ -188,4 +189,4 @@ def test_iam_lets_it_with_the_policy_and_not_without_a_line_of_it(
     intent = _performed(case, world, state)
     assert intent.outcome is Outcome.CHANGED, intent
     with state.read() as connection:
-        assert ledger.read_intent(connection, intent.run_id, 0) == intent
+        assert ledger.read_intent(connection, intent.run_id, intent.step) == intent

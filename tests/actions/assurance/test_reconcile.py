@@ -21,6 +21,7 @@ from actions.execution import claims, ledger
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
 from actions.execution.step import Step
+from actions.step_key import StepKey, StepKind
 from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.metrics import ReconcileMetrics
 from receiver.cli.main import main
@@ -64,7 +65,7 @@ def acted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Da
         case = cases[name]
         step = Step(
             run_id=str(ULID()),
-            index=0,
+            key=StepKey(StepKind.LADDER, 0),
             action=CATALOG[name],
             target=GROUP if case.of_group else members[member],
             params=case.params(world),

@@ -18,6 +18,7 @@ from actions.execution.ledger import Intent, Stage
 from actions.execution.records import Bounds
 from actions.execution.step import ReversedStep, Step
 from actions.refusal import Refusal
+from actions.step_key import StepKey, StepKind
 from receiver.db.database import Database
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World
 from tests.conftest import Clock
@@ -67,7 +68,7 @@ def world() -> World:
 def _step(case: Case, world: World, target: str, run_id: str) -> Step:
     return Step(
         run_id=run_id,
-        index=0,
+        key=StepKey(StepKind.LADDER, 0),
         action=CATALOG[case.action],
         target=target,
         params=case.params(world),
@@ -180,14 +181,14 @@ def test_what_is_undone_is_as_before(
             world.clock.now += 10
         undoing = replace(
             step,
-            index=1_000,
+            key=step.key.reversal,
             action=CATALOG[undo.action],
             params=CATALOG[undo.action].params.model_validate(undo.params).model_dump(),
             reverses=ReversedStep(action, intent),
         )
         assert _intent(acting.execute(undoing)).outcome is Outcome.CHANGED
         world.eventually(lambda: not action.unchanged_since(call))
-        again = _intent(acting.execute(replace(undoing, index=1_001)))
+        again = _intent(acting.execute(replace(undoing, key=StepKey(StepKind.ROLLBACK, 1))))
         assert again.outcome is Outcome.FAILED
         assert "a rollback would overwrite that change" in (again.error or "")
 

@@ -19,6 +19,7 @@ from actions.execution.records import Attempts, Scope
 from actions.execution.step import Step
 from actions.reasons import Reason
 from actions.refusal import Refusal
+from actions.step_key import StepKey, StepKind
 from demo.aws.calls import Call
 from demo.aws.clients import clients
 from demo.aws.emulator import Emulator
@@ -37,7 +38,7 @@ class CrashError(BaseException):
 def _reboot(run_id: str = "A" * 26, index: int = 0) -> Step:
     return Step(
         run_id=run_id,
-        index=index,
+        key=StepKey(StepKind.LADDER, index),
         action=CATALOG["reboot_instance"],
         target=HOST,
         params={},
@@ -49,7 +50,7 @@ def _reboot(run_id: str = "A" * 26, index: int = 0) -> Step:
 def _scale(desired: int | str, run_id: str = "A" * 26) -> Step:
     return Step(
         run_id=run_id,
-        index=0,
+        key=StepKey(StepKind.LADDER, 0),
         action=CATALOG["set_desired_capacity"],
         target="web",
         params={"desired": desired},
@@ -284,7 +285,12 @@ def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) ->
             rate_limits.record(
                 connection,
                 Attempt(
-                    run_id=run_id, step=0, target=target, group=group, playbook="high-cpu", at=at
+                    run_id=run_id,
+                    step=StepKey(StepKind.LADDER, 0),
+                    target=target,
+                    group=group,
+                    playbook="high-cpu",
+                    at=at,
                 ),
             )
 
@@ -318,7 +324,7 @@ def _refused(state: Database, clock: Clock, fake: Emulator) -> Reason:
     assert isinstance(result, Refusal)
     assert "RebootInstances" not in fake.operations()
     with state.read() as connection:
-        intent = ledger.read_intent(connection, "A" * 26, 0)
+        intent = ledger.read_intent(connection, "A" * 26, StepKey(StepKind.LADDER, 0))
         events = [row["event"] for row in log.records(connection, run_id="A" * 26)]
     assert intent is not None
     assert (intent.stage, intent.outcome, intent.dispatched_at) == (

@@ -1,0 +1,92 @@
+"""The key of a step within its run; the ledger, the audit and tokens have it as one number."""
+
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import model_serializer, model_validator
+from pydantic.dataclasses import dataclass
+
+# Numbers reserved for the steps before each step of the ladder, and for each escalation; a playbook
+# may have fewer.
+_RESERVED = 10
+
+
+class StepKind(StrEnum):
+    LADDER = "ladder"  # a rung of the playbook
+    BEFORE = "before"  # prepares the target for a step of the ladder
+    ROLLBACK = "rollback"  # reverses a step of the two kinds above
+    ESCALATION = "escalation"  # calls people
+
+
+# The first number of each kind, highest first.
+_FIRST = {
+    StepKind.ESCALATION: 2_000,
+    StepKind.ROLLBACK: 1_000,
+    StepKind.BEFORE: 100,
+    StepKind.LADDER: 0,
+}
+
+
+@dataclass(frozen=True)
+class StepKey:
+    """A step's kind, and its index among those of its kind; also validated from its number.
+
+    Raises ValueError where the index is outside its kind's numbers.
+    """
+
+    kind: StepKind
+    index: int
+
+    @classmethod
+    def parse(cls, number: int) -> Self:
+        """The key with this number. Raises ValueError for a negative one."""
+        kind = next((kind for kind, first in _FIRST.items() if first <= number), StepKind.LADDER)
+        return cls(kind, number - _FIRST[kind])
+
+    @classmethod
+    def escalation(cls, position: int, attempt: int) -> Self:
+        """The key of an attempt, from 0, of the escalation at this position of the plan."""
+        return cls(StepKind.ESCALATION, _RESERVED * attempt + position)
+
+    @property
+    def number(self) -> int:
+        return _FIRST[self.kind] + self.index
+
+    @property
+    def acts(self) -> bool:
+        """Whether the step acts or prepares, and so may have to be rolled back."""
+        return self.kind in {StepKind.LADDER, StepKind.BEFORE}
+
+    @property
+    def position(self) -> int:
+        """The position in the plan of an escalation, or of a step before another one."""
+        return self.index % _RESERVED
+
+    @property
+    def reversal(self) -> Self:
+        """The key of the step that rolls this one back."""
+        return type(self)(StepKind.ROLLBACK, self.number)
+
+    def before(self, position: int) -> Self:
+        """The key of the step at this position of those before this step of the ladder."""
+        return type(self)(StepKind.BEFORE, _RESERVED * self.index + position)
+
+    def token(self, run_id: str) -> str:
+        """The name of this step of the run in AWS: in client tokens, comments and tags."""
+        return f"{run_id}/{self.number}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: Any) -> Any:
+        return vars(cls.parse(value)) if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _check_index(self) -> Self:
+        above = min((first for first in _FIRST.values() if first > _FIRST[self.kind]), default=None)
+        if self.index < 0 or (above is not None and self.number >= above):
+            raise ValueError(f"a run has no step {self.index} of kind {self.kind}")
+        return self
+
+    @model_serializer
+    def _to_number(self) -> int:
+        return self.number
