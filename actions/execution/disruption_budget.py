@@ -8,6 +8,7 @@ from actions.aws import target_health
 from actions.aws.client_set import Aws
 from actions.aws.groups import Group, read_group
 from actions.aws.instances import Instance, read_standalone
+from actions.aws.target_errors import NotActionableError
 from actions.execution.records import Bounds, Scope, share
 from actions.tables import reservations
 
@@ -15,16 +16,23 @@ from actions.tables import reservations
 _LEAVING = ("Terminating", "Terminated", "Detach")
 
 
+class LeftGroupError(NotActionableError):
+    """The instance is no longer in its group, which therefore does not replace it."""
+
+
 def read_scopes(
     aws: Aws, target: str, group: str, bounds: Bounds, standalone_percent: float
 ) -> Sequence[Scope]:
     """The scopes that count the instance, read from AWS.
 
-    Raises NotActionableError or botocore's errors: an unknown scope is never guessed.
+    Raises LeftGroupError, NotActionableError or botocore's errors: an unknown scope is never
+    guessed.
     """
     if not group:
         return [standalone_scope(read_standalone(aws), standalone_percent)]
     asg = read_group(aws, group)
+    if target not in asg.members:
+        raise LeftGroupError(f"{target} has left the group {group} since the decision")
     health = {arn: target_health.read_target_health(aws, arn) for arn in asg.target_groups}
     return scopes_of(target, asg, bounds, health)
 

@@ -14,7 +14,7 @@ from actions.aws.client_set import Aws, on_behalf_of
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Outcome
 from actions.execution import claims, kill_switch, rules
-from actions.execution.disruption_budget import read_scopes
+from actions.execution.disruption_budget import LeftGroupError, read_scopes
 from actions.execution.ledger import Intent, Stage
 from actions.execution.records import Bounds, Scope
 from actions.execution.step import Step, call_of
@@ -97,6 +97,8 @@ class Preparation:
         if step.action.removes_capacity and step.reverses is None:
             try:
                 scopes = self._scopes(step)
+            except LeftGroupError as error:
+                return Refusal(Reason.NO_GROUP, str(error))
             except NotActionableError as error:
                 return Refusal(Reason.STATE_UNKNOWN, str(error))
         with self.begin() as connection:
