@@ -23,12 +23,11 @@ from receiver.controls.records import Arming, Override
 from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader, AlertReports
 from receiver.decision.model import RecentAction, Snapshot
-from receiver.decision.subject import Subject
+from receiver.decision.subject import Subject, is_resolved, last_seen, valid_approvals
 from receiver.evidence.aws_state import AwsReader, AwsReadings
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
 from receiver.runs import store
-from receiver.runs.model import Approval, Run
 from receiver.runs.store import AlertingInstance
 from receiver.settings import Mode
 from receiver.webhook.episodes import Episode
@@ -112,7 +111,7 @@ class GroupSnapshot:
             group=target.group,
             claims=None,
             rung=run.next_rung,
-            approvals=_approvals(run, self.now),
+            approvals=valid_approvals(run, self.now),
             destructive_approvals=reader.destructive_approvals,
         )
 
@@ -122,7 +121,7 @@ class GroupSnapshot:
         """Add the facts of the alert's episode and of the service's records; AWS is not read."""
         run, target, playbook = subject.run, subject.target, subject.playbook
         snapshot = replace(
-            snapshot, resolved=_resolved(run, episode), last_seen_at=_last_seen(run, episode)
+            snapshot, resolved=is_resolved(run, episode), last_seen_at=last_seen(run, episode)
         )
         known = self._records
         if known is None:
@@ -215,6 +214,9 @@ class GroupSnapshot:
             if group not in self._reports:
                 targets = {part.target.id or "" for part in self.subjects}
                 reported = known.reported[group]
+                if len(reported) == store.ALERTING_MAX:
+                    # Alerts on unknown instances must not displace those on members.
+                    reported = self._reported_of_peers(group) or reported
                 self._reports[group] = self.reader.alerting.read(reported, targets, self.now)
         except SQLAlchemyError as error:
             _log.error("records_read_failed", error=type(error).__name__)
@@ -223,25 +225,11 @@ class GroupSnapshot:
         own = (subject.run.labels.get("alertname", ""), subject.target.id or "")
         return self._reports[group].alerting(own)
 
-
-def _resolved(run: Run, episode: Episode | None) -> bool | None:
-    if run.request:
-        return False
-    return episode.resolved_at is not None if episode else None
-
-
-def _last_seen(run: Run, episode: Episode | None) -> float | None:
-    """The time at which the alert last fired, or a person last requested or approved the run."""
-    if run.request:
-        return run.updated_at
-    if episode is None or run.approval is None:
-        return episode.last_seen_at if episode else None
-    return max(episode.last_seen_at, run.approval.at)
-
-
-def _approvals(run: Run, now: float) -> Sequence[Approval]:
-    """The approvals that are still valid; after they expire, people are asked again."""
-    answer, plan = run.approval, run.plan
-    if answer is None or plan is None or answer.denied or answer.used:
-        return ()
-    return run.approvals if now < answer.at + plan.approval_s else ()
+    def _reported_of_peers(self, group: str | None) -> Sequence[AlertingInstance]:
+        """The reported alerts on the group's members, or on the instances outside groups."""
+        asg = self.aws.group(group)
+        peers = self.aws.standalone() if group is None else asg and asg.members
+        with self.reader.database.read() as connection:
+            return store.alerting_instances(
+                connection, group, self.now - _STORM_S, among=peers or ()
+            )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from receiver.evidence.target import Target
 from receiver.playbooks.schema import Playbook
-from receiver.runs.model import Run
+from receiver.runs.model import Approval, Run
+from receiver.webhook.episodes import Episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,3 +40,27 @@ class Subject:
     def key(self) -> tuple[Target, str, str]:
         """Subjects with equal keys have equal records."""
         return self.target, self.playbook.name, self.owner
+
+
+def is_resolved(run: Run, episode: Episode | None) -> bool | None:
+    """Whether a delivery reported the alert as resolved; None is unknown."""
+    if run.request:
+        return False
+    return episode.resolved_at is not None if episode else None
+
+
+def last_seen(run: Run, episode: Episode | None) -> float | None:
+    """The time at which the alert last fired, or a person last requested or approved the run."""
+    if run.request:
+        return run.updated_at
+    if episode is None or run.approval is None:
+        return episode.last_seen_at if episode else None
+    return max(episode.last_seen_at, run.approval.at)
+
+
+def valid_approvals(run: Run, now: float) -> Sequence[Approval]:
+    """The approvals that are still valid; after they expire, people are asked again."""
+    answer, plan = run.approval, run.plan
+    if answer is None or plan is None or answer.denied or answer.used:
+        return ()
+    return run.approvals if now < answer.at + plan.approval_s else ()

@@ -19,7 +19,8 @@ from actions.reasons import Reason
 from receiver.db.tables import runs
 from receiver.runs.model import IN_FLIGHT, Run, State
 
-_ALERTING_MAX = 1000
+# The most alerts returned by `alerting_instances`, unless a group has more members.
+ALERTING_MAX = 1000
 # An alert with one of these refusals does not indicate a fault of its target.
 _NO_FAULT = (
     Reason.MALFORMED_ALERT,
@@ -126,9 +127,9 @@ def alerting_instances(
 ) -> Sequence[AlertingInstance]:
     """Instances of the group, or outside groups, with an alert since then (epoch seconds).
 
-    The number of alerts returned is bounded by what shows a storm in the largest group. Judged
-    alerts come first, and the newest alert of every instance comes before any second one, so that
-    an instance with many alerts does not displace the others. `among` narrows the instances.
+    At most ALERTING_MAX alerts are returned, or as many as instances are named by `among`, which
+    narrows them. Judged alerts come first, and the newest alert of every instance comes before any
+    second one, so that an instance with many alerts does not displace the others.
     """
     judged = runs.c.verdict.is_not(None)
     newest_first = runs.c.received_at.desc()
@@ -145,7 +146,9 @@ def alerting_instances(
         runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
         or_(runs.c.refusal.is_(None), runs.c.refusal.not_in(_NO_FAULT)),
     )
+    most = ALERTING_MAX
     if among is not None:
+        most = max(most, len(among))
         alerts = alerts.where(runs.c.target.in_(among))
     ranked = alerts.subquery()
     order = (ranked.c.judged.desc(), ranked.c.place, ranked.c.received_at.desc())
@@ -157,7 +160,7 @@ def alerting_instances(
             labels=row.labels,
             judged=row.judged,
         )
-        for row in connection.execute(query.limit(_ALERTING_MAX))
+        for row in connection.execute(query.limit(most))
     ]
 
 

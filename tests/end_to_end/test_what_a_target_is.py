@@ -292,6 +292,18 @@ def test_an_instance_outside_groups_is_not_taken_out(whole: Whole) -> None:
     assert (whole.only().refusal, whole.aws.calls) == ("no_group", [])
 
 
+def test_an_instance_that_leaves_its_group_after_the_decision_is_not_taken_out(
+    whole: Whole,
+) -> None:
+    """Nothing replaces it any more."""
+    target = whole.group()[0]
+    whole.deliver(target)
+    whole.dispatcher.dispatch()
+    del whole.aws.world.groups["web-asg"].members[target]
+    whole.pass_time(10)
+    assert (whole.only().refusal, whole.aws.calls) == ("no_group", [])
+
+
 _STANDALONE = PLAYBOOK + "standalone: true\nlimits: {storm: {share: 100%, at_least: 100}}\n"
 
 
@@ -455,3 +467,17 @@ def test_a_query_of_an_instance_is_not_asked_of_a_group(tmp_path: Path) -> None:
         whole.work()
         assert (whole.only().refusal, whole.aws.calls) == ("no_target", [])
         whole.close()
+
+
+def test_a_flood_of_unknown_instances_hides_no_storm(whole: Whole) -> None:
+    """More of them than alerts are read, newer, and not decided on when the first host is."""
+    hosts = whole.group()[:3]
+    whole.firing = {("HighCPU", host) for host in hosts}
+    whole.deliver_labels(*(_alert(host, severity="critical") for host in hosts))
+    whole.now += 1
+    ghosts = [f"i-{0xDEAD00 + number:017x}" for number in range(1001)]
+    whole.deliver_labels(*(_alert(ghost, severity="info") for ghost in ghosts))
+    whole.dispatcher.dispatch()
+    assert whole.aws.calls == []
+    of_hosts = [run for run in whole.runs() if run.target in hosts]
+    assert {run.refusal for run in of_hosts} == {"storm"}

@@ -222,17 +222,20 @@ class Whole:
         self.deliver_labels(labels, firing=firing, began_s=began_s)
 
     def deliver_labels(
-        self, labels: Mapping[str, str], *, firing: bool = True, began_s: float = 20
+        self, *labels: Mapping[str, str], firing: bool = True, began_s: float = 20
     ) -> None:
-        """Deliver an alert with just these labels, as any holder of a webhook token can."""
+        """Deliver alerts with just these labels, as any holder of a webhook token can."""
         times = {"startsAt": rfc3339(self.now - began_s)}
         if not firing:
             times["endsAt"] = rfc3339(self.now)
         status = "firing" if firing else "resolved"
-        raw = {"status": status, "labels": labels, "annotations": {}, **times}
-        alert = parse_alert(raw, self.now)
-        assert alert is not None
-        self.inbox.submit([alert], self.now).result()
+        alerts = []
+        for each in labels:
+            raw = {"status": status, "labels": each, "annotations": {}, **times}
+            alert = parse_alert(raw, self.now)
+            assert alert is not None
+            alerts.append(alert)
+        self.inbox.submit(alerts, self.now).result()
         queued = self.inbox.queued()
         with self.state.write() as connection:
             intake.insert_from_inbox(connection, queued, self.now)
@@ -257,7 +260,7 @@ class Whole:
 
     def runs(self) -> list[Run]:
         with self.state.read() as connection:
-            return list(search.list_runs(connection, limit=1000))
+            return list(search.list_runs(connection, limit=2000))
 
     def only(self) -> Run:
         (run,) = self.runs()
