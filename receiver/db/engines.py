@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-_BUSY_TIMEOUT_S = 10
+BUSY_TIMEOUT_S = 10
 # After a storm the write-ahead log is truncated to 16 MiB.
 _PRAGMAS = (
     "journal_mode=WAL",
@@ -31,7 +31,7 @@ _POSTGRESQL = {
 
 def sqlite_engine(url: str) -> Engine:
     """An engine whose write transactions take the file's lock with their first statement."""
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
