@@ -13,7 +13,7 @@ from receiver.decision.decide import decide, screen
 from receiver.decision.guards.base import GuardInput, Guards
 from receiver.decision.guards.order import EARLY, KNOWN, PLAIN, STORM
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.model import Act, Decision, Snapshot, Trigger
+from receiver.decision.model import Act, Decision, Refuse, Snapshot, Trigger
 from receiver.decision.snapshot import GroupSnapshot, SnapshotReader
 from receiver.decision.subject import Subject
 from receiver.evidence.firing_alerts import read_firing
@@ -27,6 +27,8 @@ from receiver.webhook.episodes import Episode
 
 # A group with this many alerting instances may be in a storm.
 _MANY = 3
+# A step is decided on facts at most this old; a refusal on any that were read after its alert came.
+_STEP_FACTS_LAST_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +101,13 @@ class GroupDecision:
         possible.
         """
         subject, read = self._subjects[run.id], self._snapshot
-        if read is None or not read.covers(subject):
+        reused = read is not None and read.covers(subject)
+        if read is None or not reused:
             read = self._begin()
         result = self._decide(subject, read)
+        old = reused and read.aws.age_s > _STEP_FACTS_LAST_S
+        if old and not isinstance(result.decision, Refuse):
+            result = self._decide(subject, self._begin())
         if isinstance(result.decision, Act):
             # Later decisions need a snapshot that includes this action.
             self._snapshot = None

@@ -31,7 +31,7 @@ _logger = structlog.get_logger()
 _LANES = 16
 _LANE_BATCH = 64
 # A task ends when its snapshot is this old; the next task takes the remaining and newer runs.
-_SNAPSHOT_LASTS_S = 2.0
+_SNAPSHOT_LASTS_S = 10.0
 _INBOX_BATCH = 200
 # Seconds between two polls: an alert that another receiver stored waits up to this long.
 _IDLE_S = 0.5

@@ -348,23 +348,39 @@ def test_what_was_read_before_an_act_serves_no_later_decision(whole: Whole) -> N
     assert operations.count("DescribeAutoScalingGroups") == 2
 
 
-def test_a_snapshot_serves_for_two_seconds(whole: Whole) -> None:
-    """AWS is slow: the other alerts are decided on a snapshot of their own."""
-    targets = whole.group()[:2]
-    whole.verdicts |= {target: verdict(Answer.REFUTED) for target in targets}
+@pytest.mark.parametrize(
+    ("took_s", "answer", "snapshots"),
+    [
+        (3.0, Answer.REFUTED, 1),
+        (11.0, Answer.REFUTED, 2),
+        (1.0, Answer.CONFIRMED, 1),
+        (3.0, Answer.CONFIRMED, 2),
+    ],
+)
+def test_a_step_needs_fresher_facts_than_a_refusal(
+    whole: Whole, took_s: float, answer: Answer, snapshots: int
+) -> None:
+    """The first alert's reads took long; the second one, refused or not, is decided on them."""
+    targets = whole.group(size=12)[:2]
+    whole.verdicts = {targets[0]: verdict(Answer.REFUTED), targets[1]: verdict(answer)}
     operations: list[str] = []
 
     def slow(operation: str, _: str) -> None:
+        first = operation not in operations
         operations.append(operation)
-        whole.now += 3.0 * (operation == "DescribeInstanceRefreshes")
+        whole.now += took_s * (first and operation == "DescribeInstanceRefreshes")
 
     whole.aws.trouble = slow
     for target in targets:
         whole.deliver(target)
-    whole.work()
-    whole.work()
-    assert [run.refusal for run in whole.runs()] == ["verdict_refuted"] * 2
-    assert operations.count("DescribeAutoScalingGroups") == 2
+    whole.dispatcher.dispatch()
+    whole.dispatcher.dispatch()
+    read = (
+        operations[: operations.index("RebootInstances")]
+        if "RebootInstances" in operations
+        else operations
+    )
+    assert read.count("DescribeAutoScalingGroups") == snapshots
 
 
 def test_a_storm_larger_than_a_batch_is_decided_on_one_snapshot(whole: Whole) -> None:
