@@ -147,7 +147,6 @@ def _bad_version(setting: Setting, scene: Scene) -> None:
         scene.members[position].forces["hang"] = _since(setting, 90)
         scene.group.members[_id(scene, position)].version = "2"
     scene.group.refreshes = [{"Status": "InProgress"}]
-    scene.deploying = True
     scene.alerts = [("ServiceDown", _id(scene, position)) for position in range(sick)]
     scene.expect = frozenset({("rollback_instance_refresh", scene.name)})
 

@@ -46,7 +46,6 @@ class Scene:
     expect: frozenset[tuple[str, str]] = frozenset()
     approval: bool = False
     began_s: float = 30.0
-    deploying: bool = False
     level: float = 1.0
 
     @property

@@ -26,7 +26,7 @@ from demo.aws.services.iam import is_denied
 from demo.aws.services.instance_refresh import InstanceRefreshes
 from demo.aws.services.ssm import Commands
 from demo.aws.services.vpc import Networks
-from demo.aws.world import ACCOUNT, REGION, AwsError, World
+from demo.aws.world import ACCOUNT, AwsError, World
 
 _LOG_MAX = 200_000
 _DENIED = {"ec2": "UnauthorizedOperation", "ssm": "AccessDeniedException"}
@@ -161,9 +161,6 @@ class Emulator:
     # The services with one operation that is worth emulating.
     def lookup_events(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return lookup_events(request, list(self.log), self.trail_from, self.events)
-
-    def create_topic(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {"TopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{request['Name']}"}
 
     def publish(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self.world.published.append(dict(request))

@@ -61,24 +61,6 @@ class Instances:
         ]
         return {"AvailabilityZones": zones}
 
-    def describe_instance_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Only running instances, unless all are asked for."""
-        wanted = request.get("InstanceIds") or list(self.core.world.instances)
-        instances = [self.core.instance(instance_id) for instance_id in wanted]
-        statuses = [
-            {
-                "InstanceId": instance.id,
-                "AvailabilityZone": instance.az,
-                "InstanceState": _state(instance.state),
-                "SystemStatus": _check(impaired=instance.impaired == "system"),
-                "InstanceStatus": _check(impaired=bool(instance.impaired) or instance.hung),
-                "Events": [],
-            }
-            for instance in instances
-            if instance.state == "running" or request.get("IncludeAllInstances")
-        ]
-        return {"InstanceStatuses": statuses}
-
     def describe_instance_attribute(self, request: Mapping[str, Any]) -> dict[str, Any]:
         instance = self.core.instance(request["InstanceId"])
         return {
@@ -203,10 +185,6 @@ def _incorrect(instance: Instance, wanted: str) -> AwsError:
 
 def _state(name: str) -> dict[str, Any]:
     return {"Code": _STATES[name], "Name": name}
-
-
-def _check(*, impaired: bool) -> dict[str, Any]:
-    return {"Status": "impaired" if impaired else "ok", "Details": []}
 
 
 def _fields(instance: Instance) -> dict[str, str]:

@@ -70,14 +70,6 @@ class Commands:
             self.core.after(self.core.timings.command_hidden_s, self._deliver(command))
         return {"Command": _aggregated(command)}
 
-    def cancel_command(self, request: Mapping[str, Any]) -> None:
-        """What waits is cancelled; what runs is asked to stop."""
-        command = self._command(request)
-        _reach(command, _WAITING, "Cancelled", "Cancelled")()
-        _reach(command, {"InProgress"}, "Cancelling", "Cancelling")()
-        ended = _reach(command, {"Cancelling"}, "Cancelled", "Cancelled")
-        self.core.after(self.core.timings.command_s, ended)
-
     def list_commands(self, request: Mapping[str, Any]) -> dict[str, Any]:
         wanted = request.get("InstanceId")
         commands = [
