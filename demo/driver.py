@@ -16,6 +16,7 @@ from rich.table import Table
 
 from demo.incidents import SCRIPT, Observed
 from demo.stack import tools
+from demo.stack.debian import ToolsError
 from demo.stack.environment import (
     Environment,
     EnvironmentOptions,
@@ -79,7 +80,7 @@ def run(*, once: bool) -> int:
     try:
         with Processes(_FOLDER / "logs") as processes:
             return _play(processes, timeline, once=once)
-    except (ProcessError, tools.ToolsError, httpx.HTTPError) as error:
+    except (ProcessError, ToolsError, httpx.HTTPError) as error:
         timeline.stop_waiting()
         timeline.console.print(f"[red]the demo failed:[/] {escape(printable(str(error)))}")
         return 1

@@ -7,10 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import click
-
-from demo.stack.debian import unpack
-from demo.stack.tools import FOLDER, ToolsError, lock
+from demo.stack.debian import FOLDER, ToolsError, fetch_once, print_path, unpack
 
 # No window, a fresh profile, and no network requests except those of the page.
 ARGUMENTS = (
@@ -46,10 +43,7 @@ def find(*, folder: Path = FOLDER) -> Path:
 
 def require(*, folder: Path = FOLDER) -> Path:
     """The path of the browser, fetched if missing. Raises ToolsError."""
-    if not _find(folder):
-        with lock(folder):
-            if not _find(folder):
-                _fetch(folder)
+    fetch_once(lambda: _find(folder), _fetch, folder)
     return find(folder=folder)
 
 
@@ -70,15 +64,5 @@ def _write_script(root: Path) -> None:
     script.chmod(0o755)
 
 
-def main(*, folder: Path = FOLDER) -> int:
-    """`make browser`: print the path, or one line that names the missing program."""
-    try:
-        click.echo(f"{'chromium':14} {require(folder=folder)}")
-    except ToolsError as error:
-        click.echo(f"browser: {error}", err=True)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_path("browser", "chromium", require))

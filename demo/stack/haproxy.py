@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import click
-
-from demo.stack.debian import libraries, unpack
+from demo.stack.debian import FOLDER, fetch_once, libraries, print_path, unpack
 from demo.stack.processes import Processes, free_port
-from demo.stack.tools import FOLDER, ToolsError, lock
 
 CONFIG = Path(__file__).parents[2] / "deploy/haproxy.cfg"
 _HINT = "install HAProxy so that haproxy is on PATH"
@@ -26,10 +23,7 @@ def require(*, folder: Path = FOLDER) -> Sequence[str]:
         return (on_path,)
     root = folder / "haproxy"
     program = root / "usr/sbin/haproxy"
-    if not program.is_file():
-        with lock(folder):
-            if not program.is_file():
-                unpack(("haproxy",), root, hint=_HINT)
+    fetch_once(program.is_file, lambda _: unpack(("haproxy",), root, hint=_HINT), folder)
     paths = ":".join(libraries(root))
     return (*(("env", f"LD_LIBRARY_PATH={paths}") if paths else ()), str(program))
 
@@ -61,15 +55,5 @@ def _config(receivers: Sequence[str], port: int) -> str:
     return text.replace("bind :8080", f"bind 127.0.0.1:{port}")
 
 
-def main() -> int:
-    """`make proxy`: print the path, or one line that names the missing program."""
-    try:
-        click.echo(f"{'haproxy':14} {require()[-1]}")
-    except ToolsError as error:
-        click.echo(f"proxy: {error}", err=True)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_path("proxy", "haproxy", lambda: Path(require()[-1])))

@@ -12,11 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import click
-
-from demo.stack.debian import libraries, unpack
+from demo.stack.debian import FOLDER, ToolsError, fetch_once, libraries, print_path, unpack
 from demo.stack.processes import Child, Processes, free_port
-from demo.stack.tools import FOLDER, ToolsError, lock
 
 _TIMEOUT_S = 60
 _HINT = "install PostgreSQL so that initdb is on PATH"
@@ -102,13 +99,14 @@ def running(processes: Processes) -> Iterator[Postgres]:
 
 def require(*, folder: Path = FOLDER) -> Path:
     """The folder of PostgreSQL's programs, fetched if missing. Raises ToolsError."""
-    if _programs(folder) is None:
-        with lock(folder):
-            if _programs(folder) is None:
-                unpack(("postgresql",), folder / "postgresql", hint=_HINT)
+    fetch_once(lambda: _programs(folder), _fetch, folder)
     if programs := _programs(folder):
         return programs
     raise ToolsError(f"PostgreSQL is missing: {_HINT}")
+
+
+def _fetch(folder: Path) -> None:
+    unpack(("postgresql",), folder / "postgresql", hint=_HINT)
 
 
 def _programs(folder: Path) -> Path | None:
@@ -149,15 +147,5 @@ def _give_to_postgres_user(*folders: Path) -> None:
             shutil.chown(folder, _INSTEAD_OF_ROOT)
 
 
-def main() -> int:
-    """`make database`: print the path, or one line that names the missing program."""
-    try:
-        click.echo(f"{'postgresql':14} {require()}")
-    except ToolsError as error:
-        click.echo(f"database: {error}", err=True)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_path("database", "postgresql", require))

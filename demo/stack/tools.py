@@ -1,29 +1,24 @@
-"""Prometheus, Alertmanager and their tools: on PATH, or unpacked from Debian's packages.
+"""Prometheus, Alertmanager and their tools: on PATH, or unpacked from Debian's packages."""
 
-`apt-get download` works in folders under `.tools/`. It needs no root, starts no service and changes
-no package of the machine; it reads the machine's sources and keyrings.
-"""
-
-import fcntl
 import mmap
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 
 import click
 
-FOLDER = Path(__file__).parents[2] / ".tools"
-# Enough for a slow connection; a hanging mirror must not block for ever.
-_FETCH_TIMEOUT_S = 300
-_HINT = "install Prometheus, Alertmanager and node_exporter so that they are on PATH"
+from demo.stack.debian import FOLDER, ToolsError, fetch_once, run, unpack
+
+_HINT = (
+    "install Prometheus, Alertmanager and node_exporter (https://prometheus.io/download/) so that "
+    "prometheus, promtool, alertmanager, amtool and node_exporter are on PATH"
+)
 
 _PAGES = b"/usr/share/prometheus"
 _PAGES_BY_FD = b"/proc/self/fd/9".ljust(len(_PAGES), b"/")
@@ -32,10 +27,6 @@ usr=$(dirname "$(readlink -f "$0")")/..
 exec 9<"$usr/share/prometheus"
 exec "$usr/libexec/{name}" "$@"
 """
-
-
-class ToolsError(Exception):
-    """A tool is missing and cannot be fetched; the one-line message names what to install."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +74,7 @@ def find(name: str, *, folder: Path = FOLDER) -> Path:
 def require(*, folder: Path = FOLDER) -> Tools:
     """All tools, fetched if any is missing. Raises ToolsError."""
     names = [field.name for field in fields(Tools)]
-    if not all(_find(name, folder) for name in names):
-        with lock(folder):
-            if not all(_find(name, folder) for name in names):
-                _fetch({source.package for source in _SOURCES.values()}, folder)
+    fetch_once(lambda: all(_find(name, folder) for name in names), _fetch, folder)
     return Tools(**{name: find(name, folder=folder) for name in names})
 
 
@@ -112,64 +100,26 @@ def _find(name: str, folder: Path) -> Path | None:
     return fetched if fetched.is_file() else None
 
 
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Let a second `make` wait until the first has fetched the tools."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _fetch(folder: Path) -> None:
+    packages = sorted({source.package for source in _SOURCES.values()})
+    unpack(packages, folder / "debian", hint=_HINT, choose=_with_pages, finish=_relocate_all)
 
 
-def _fetch(packages: set[str], folder: Path) -> None:
-    if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
-        raise ToolsError(
-            "this system has no apt-get: install Prometheus, Alertmanager and node_exporter "
-            "(https://prometheus.io/download/) so that prometheus, promtool, alertmanager, amtool "
-            "and node_exporter are on PATH"
-        )
-    click.echo(f"fetching {', '.join(sorted(packages))} from Debian's packages", err=True)
-    for stale in folder.glob("unpacking-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="unpacking-") as scratch:
-        root = Path(scratch) / "debian"
-        for deb in _download(packages, Path(scratch), folder):
-            run("dpkg-deb", "-x", str(deb), str(root))
-        for source in _SOURCES.values():
-            _relocate(root, source.names[-1])
-        # Renamed when complete, so that an interrupted fetch leaves no folder in place.
-        shutil.rmtree(folder / "debian", ignore_errors=True)
-        root.rename(folder / "debian")
-
-
-def _download(packages: set[str], into: Path, folder: Path) -> list[Path]:
-    """The .deb files, by the machine's package lists or, where these fail, by fresh ones.
-
-    apt-get verifies its downloads against the signed lists.
-    """
-    apt = ("apt-get", "-qq", "-c", str(apt_config(folder)))
-    try:
-        return _download_by(apt, packages, into)
-    except ToolsError:
-        lists = folder / "apt/lists"
-        (lists / "partial").mkdir(parents=True, exist_ok=True)
-        ours = (*apt, "-o", f"Dir::State::Lists={lists}")
-        # A source may fail if the other sources have the packages.
-        run(*ours, "update", check=False)
-        return _download_by(ours, packages, into)
-
-
-def _download_by(apt: tuple[str, ...], packages: set[str], into: Path) -> list[Path]:
+def _with_pages(apt: Sequence[str], packages: Sequence[str], into: Path) -> None:
     """Download the packages, and those with the scripts and fonts of their web pages."""
-    debs: set[Path] = set()
-    while packages:
-        run(*apt, "download", *sorted(packages), cwd=into)
+    missing, debs = {*packages}, set[Path]()
+    while missing:
+        run(*apt, "download", *sorted(missing), cwd=into)
         new = set(into.glob("*.deb")) - debs
         debs |= new
         needed = ",".join(run("dpkg-deb", "-f", str(deb), "Depends") for deb in new)
         have = {deb.name.partition("_")[0] for deb in debs}
-        packages = set(re.findall(r"(?:libjs|fonts)-[a-z0-9.+-]+", needed)) - have
-    return sorted(debs)
+        missing = set(re.findall(r"(?:libjs|fonts)-[a-z0-9.+-]+", needed)) - have
+
+
+def _relocate_all(root: Path) -> None:
+    for source in _SOURCES.values():
+        _relocate(root, source.names[-1])
 
 
 def _relocate(root: Path, name: str) -> None:
@@ -188,41 +138,6 @@ def _relocate(root: Path, name: str) -> None:
         program.rename(moved)
         program.write_text(_WRAPPER.format(name=name), encoding="utf-8")
         program.chmod(0o755)
-
-
-def apt_config(folder: Path) -> Path:
-    """Write a configuration that apt reads after the machine's own, with its proxies."""
-    cache = folder / "apt/cache"
-    (cache / "archives/partial").mkdir(parents=True, exist_ok=True)
-    config = folder / "apt/apt.conf"
-    config.write_text(
-        f'Dir::Cache "{cache}";\n'
-        # The user `_apt` may not enter a private folder: without this line apt warns root.
-        'APT::Sandbox::User "root";\n'
-        'Acquire::Languages "none";\n'
-        'Acquire::Retries "3";\n'
-        # Skipped, because descriptions of desktop applications are larger than all needed packages.
-        'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";\n'
-        # Cleared, because the machine's hooks call its services and clean its caches.
-        "#clear APT::Update::Pre-Invoke;\n"
-        "#clear APT::Update::Post-Invoke;\n"
-        "#clear APT::Update::Post-Invoke-Success;\n",
-        encoding="utf-8",
-    )
-    return config
-
-
-def run(*command: str, cwd: Path | None = None, check: bool = True, hint: str = _HINT) -> str:
-    """The output of the command. Raises ToolsError, which ends with the hint."""
-    try:
-        return subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=check
-        ).stdout
-    except subprocess.TimeoutExpired as error:
-        raise ToolsError(f"{command[0]} did not end within {_FETCH_TIMEOUT_S} s") from error
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise ToolsError(f"{command[0]} failed ({lines[-1].strip()}): {hint}") from error
 
 
 def main(*, folder: Path = FOLDER) -> int:

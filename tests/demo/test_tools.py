@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.stack import chromium, tools
+from demo.stack.debian import ToolsError
 
 ROOT = Path(__file__).parents[2]
 # An archive that fails to unpack once, and a package list that is found to be old once.
@@ -93,7 +94,7 @@ def test_a_tool_on_path_is_taken(bare: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("bare")
 def test_a_missing_tool_is_named(tmp_path: Path) -> None:
     """`find` fetches nothing and says what to do."""
-    with pytest.raises(tools.ToolsError, match="promtool is missing: run 'make tools'"):
+    with pytest.raises(ToolsError, match="promtool is missing: run 'make tools'"):
         tools.find("promtool", folder=tmp_path)
     assert not list(tmp_path.glob("debian"))
 
@@ -101,7 +102,7 @@ def test_a_missing_tool_is_named(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("bare")
 def test_another_system_is_told_what_to_install(tmp_path: Path) -> None:
     """Without apt-get there is one line, not a trace."""
-    with pytest.raises(tools.ToolsError, match="install Prometheus") as raised:
+    with pytest.raises(ToolsError, match="install Prometheus") as raised:
         tools.require(folder=tmp_path / "tools")
     assert "\n" not in str(raised.value)
 
@@ -133,9 +134,9 @@ def test_an_interrupted_fetch_is_repeated(debian: Path, tmp_path: Path) -> None:
     """A broken archive leaves no tool behind, and the next try starts again."""
     folder = tmp_path / "tools"
     (folder / "unpacking-old/debian/usr/bin").mkdir(parents=True)
-    with pytest.raises(tools.ToolsError, match=r"dpkg-deb failed \(unexpected end of file"):
+    with pytest.raises(ToolsError, match=r"dpkg-deb failed \(unexpected end of file"):
         tools.require(folder=folder)
-    with pytest.raises(tools.ToolsError):
+    with pytest.raises(ToolsError):
         tools.find("prometheus", folder=folder)
     assert not list(folder.glob("unpacking-*"))
     good(debian)
@@ -170,7 +171,7 @@ def test_a_tool_that_cannot_run_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "prometheus"
     broken.write_text("not a program")
     broken.chmod(0o755)
-    with pytest.raises(tools.ToolsError, match="does not run on this machine"):
+    with pytest.raises(ToolsError, match="does not run on this machine"):
         tools.version(broken)
 
 
@@ -223,5 +224,5 @@ def test_a_browser_is_unpacked_with_all_that_it_needs(
 @pytest.mark.usefixtures("bare")
 def test_another_system_is_told_to_install_a_browser(tmp_path: Path) -> None:
     """In one line."""
-    with pytest.raises(tools.ToolsError, match="install Chromium so that it is on PATH"):
+    with pytest.raises(ToolsError, match="install Chromium so that it is on PATH"):
         chromium.require(folder=tmp_path / "tools")
