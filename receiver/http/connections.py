@@ -14,7 +14,7 @@ _SWEEP_S = 1.0
 _REPORT_S = 60.0
 # The share of connections that one search closes to make room, because a search reads them all.
 _EVICTED_SHARE = 20
-# The most unfinished TLS handshakes, with 40 KB each. A client has its handshake done before this
+# The most unfinished TLS handshakes, with some 70 KB each. A client has its handshake done before this
 # many strangers begin one after it.
 _HANDSHAKES_MAX = 250
 EVICTED = "evicted"
@@ -63,7 +63,7 @@ class Connections:
         self._sweep_soon(connection.loop)
         if len(self._open) >= self.most and not self._evict():
             self.refused(str(int(HTTPStatus.SERVICE_UNAVAILABLE)))
-            self._close(next(iter(self._handshakes)))
+            return False
         self._open.add(connection)
         return True
 
