@@ -14,8 +14,8 @@ _SWEEP_S = 1.0
 _REPORT_S = 60.0
 # The share of connections that one search closes to make room, because a search reads them all.
 _EVICTED_SHARE = 20
-# The most unfinished TLS handshakes, with some 70 KB each. A client has its handshake done before this
-# many strangers begin one after it.
+# The most unfinished TLS handshakes; each uses some 70 KB. A client completes its own before this
+# many strangers have begun theirs.
 _HANDSHAKES_MAX = 250
 EVICTED = "evicted"
 HANDSHAKE = "handshake"
