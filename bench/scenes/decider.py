@@ -21,16 +21,15 @@ from demo.stack.processes import Processes
 from models.inference.artifact import load_shipped
 from models.inference.detector import judge
 from receiver.db.database import database
-from receiver.decision.alerting import AlertingReader
+from receiver.decision.factory import PipelineFactory
 from receiver.decision.model import Act, Ask, Refuse
 from receiver.decision.pipeline import DecisionPipeline
-from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import load
 from receiver.runs import intake
-from receiver.settings import Mode
+from receiver.settings import Mode, Settings
 from receiver.webhook.episodes import Episode, QueuedAlert
 from receiver.webhook.payload import Alert
 
@@ -86,26 +85,19 @@ def _decide_all(
     state.migrate("state")
     episodes: dict[str, Episode] = {}
     with ThreadPoolExecutor(16) as pool, Prometheus(url, timeout_s=20) as prometheus:
-        playbooks = load(_ROOT / "playbooks")
-        pipeline = DecisionPipeline(
-            playbooks=playbooks,
-            snapshots=SnapshotReader(
-                database=state,
-                aws=AwsReader(aws=clients(aws), pool=pool, trail=True),
-                alerting=AlertingReader(
-                    playbooks=playbooks, prometheus=prometheus, resolved=lambda _: ()
-                ),
-                mode=Mode.AUTO,
-                gap_s=360,
-                arming_required=False,
-                episodes=lambda _: episodes,
-            ),
+        pipeline = PipelineFactory(
+            settings=Settings(mode=Mode.AUTO, arming_required=False),
+            playbooks=load(_ROOT / "playbooks"),
+            database=state,
+            aws=AwsReader(aws=clients(aws), pool=pool, trail=True),
             prometheus=prometheus,
             pool=pool,
             gather=MetricsReader(prometheus=prometheus, pool=pool, deadline_s=20).gather,
             judge=partial(judge, load_shipped()),
+            episodes=lambda _: episodes,
+            resolved=lambda _: (),
             clock=lambda: now,
-        )
+        ).make()
         answers: list[Sequence[DecidedAlert]] = []
         for scene in scenes:
             queued = [_queue(scene, *alert, now) for alert in scene.alerts]
