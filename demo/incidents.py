@@ -12,7 +12,6 @@ class Incident:
     whole_group: bool
     action: str | None
     refusal: str | None = None
-    limit_s: float = 240
 
 
 SCRIPT = (

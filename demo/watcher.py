@@ -26,6 +26,8 @@ _ENDED = frozenset(
     }
 )
 _WRITES = ("RebootInstances", "SendCommand", "SetDesiredCapacity", "TerminateInstance")
+# An incident that has not ended by then counts as failed.
+_LIMIT_S = 240.0
 
 
 @dataclass(kw_only=True)
@@ -51,7 +53,7 @@ class Watcher:
         answer.raise_for_status()
         self.say("fleet", f"{incident.fault} on {target}")
         reported: set[str] = set()
-        while time.monotonic() < self._started + incident.limit_s:
+        while time.monotonic() < self._started + _LIMIT_S:
             members = self._members(incident, target)
             ids = {member["instance_id"] for member in members}
             self._report_alerts(ids, reported)

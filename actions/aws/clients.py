@@ -9,12 +9,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from actions.aws.client_set import Aws, add_run_to_user_agent
 
 
-def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float = 10) -> Aws:
+def connect(*, pool: int = 16) -> Aws:
     """Clients by boto3's environment variables, such as AWS_ENDPOINT_URL."""
     session = boto3.Session()
     shared = Config(
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
+        connect_timeout=3,
+        read_timeout=10,
         max_pool_connections=pool,
         user_agent_extra="smartcloudops",
         retries={"mode": "standard", "total_max_attempts": 3},
@@ -35,10 +35,10 @@ def connect(*, pool: int = 16, connect_timeout: float = 3, read_timeout: float =
     )
 
 
-def connect_identity(*, timeout: float = 5) -> tuple[Any, Any]:
+def connect_identity() -> tuple[Any, Any]:
     """Clients of STS and IAM, which describe the caller itself."""
     session = boto3.Session()
-    config = Config(connect_timeout=timeout, read_timeout=timeout)
+    config = Config(connect_timeout=5, read_timeout=5)
     return session.client("sts", config=config), session.client("iam", config=config)
 
 

@@ -43,12 +43,12 @@ def average_precision(incident: Flags, score: Floats) -> float | None:
     return float((np.diff(right, prepend=0) * right / count).sum() / incident.sum())
 
 
-def suppressed(incident: Flags, score: Floats, recall: float = 0.95) -> float | None:
-    """The share of benign alerts below the score that finds `recall` of the incidents."""
+def suppressed(incident: Flags, score: Floats) -> float | None:
+    """The share of benign alerts below the score that finds 95 % of the incidents."""
     if not incident.any() or incident.all():
         return None
     ordered = np.sort(score[incident])
-    limit = ordered[int(np.floor((1 - recall) * len(ordered)))]
+    limit = ordered[int(np.floor(0.05 * len(ordered)))]
     return float((score[~incident] < limit).mean())
 
 

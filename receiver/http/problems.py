@@ -79,11 +79,8 @@ def problem(
     return JSONResponse(content, status, headers, media_type=MEDIA_TYPE)
 
 
-def _of(
-    request: Request, status: int, detail: str, headers: dict[str, str] | None = None
-) -> JSONResponse:
-    request_id = getattr(request.state, "request_id", None)
-    return problem(status, detail, headers, request_id=request_id)
+def _of(request: Request, status: int, detail: str) -> JSONResponse:
+    return problem(status, detail, request_id=getattr(request.state, "request_id", None))
 
 
 def problem_of(request: Request, error: HTTPException) -> JSONResponse:

@@ -142,11 +142,11 @@ class DurableQueue:
             else:
                 return
 
-    def stop(self, *, within_s: int = 10) -> None:
-        """Finish running phases within these seconds; the next start resumes all others."""
+    def stop(self) -> None:
+        """Finish running phases within ten seconds; the next start resumes all others."""
         self._stopping.set()
         self._engine = None
-        DBOS.destroy(workflow_completion_timeout_sec=within_s, destroy_registry=True)
+        DBOS.destroy(workflow_completion_timeout_sec=10, destroy_registry=True)
 
     def disconnect(self) -> None:
         if self._client is not None:
