@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     RowMapping,
@@ -59,7 +60,7 @@ def pending(
     heads = [
         connection.execute(
             select(runs.c.priority, runs.c.received_at, runs.c.lane)
-            .where(runs.c.state == state, runs.c.lane.not_in(busy), *_due(resting, now))
+            .where(runs.c.state == state, *_without(runs.c.lane, busy), *_due(resting, now))
             .order_by(*_ORDER)
             .limit(1)
         ).one_or_none()
@@ -86,7 +87,12 @@ def pending_in_lane(
 
 def _due(resting: Collection[str], now: float) -> Sequence[ColumnElement[bool]]:
     due = or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= now)
-    return runs.c.id.not_in(resting), due
+    return *_without(runs.c.id, resting), due
+
+
+def _without(column: Column[str], values: Collection[str]) -> Sequence[ColumnElement[bool]]:
+    """No condition where there are no values: SQLAlchemy renders a list anew at each execution."""
+    return (column.not_in(values),) if values else ()
 
 
 def with_overdue_phase(connection: Connection, *, before: float) -> Sequence[Run]:
