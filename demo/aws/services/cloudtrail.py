@@ -1,19 +1,23 @@
 """CloudTrail's LookupEvents, answered from the emulated AWS's own call log."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from demo.aws.calls import Call
 from demo.aws.core import moment
 from demo.aws.world import ACCOUNT
 
+_TIMES = ("StartTime", "EndTime")
+# A call that an injected fault delays is logged this much after its time, at most.
+_DELAYED_S = 600.0
 _USER = f"arn:aws:iam::{ACCOUNT}:user/emulated"
 
 
 def lookup_events(
     request: Mapping[str, Any],
-    calls: Iterable[Call],
+    calls: Sequence[Call],
     since: float,
     others: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, Any]:
@@ -27,20 +31,23 @@ def lookup_events(
     }
     name, reads = wanted.get("ResourceName"), wanted.get("ReadOnly")
     start, end = (request[key].timestamp() if key in request else None for key in _TIMES)
+    first_at = max(since, start or 0)
+    latest_first = takewhile(lambda call: call.time >= first_at - _DELAYED_S, reversed(calls))
     events = [
         _event(call)
-        for call in calls
-        if max(since, start or 0) <= call.time <= (end or call.time)
+        for call in latest_first
+        if first_at <= call.time <= (end or call.time)
+        and reads in (None, _read_only(call))
         and (name is None or name in _texts(call.parameters))
     ]
-    events = [event for event in events[::-1] if reads in (None, event["ReadOnly"])]
     events = [*others.get(request["LookupAttributes"][0]["AttributeValue"], []), *events]
     first, most = int(request.get("NextToken") or 0), int(request.get("MaxResults", 50))
     more = {"NextToken": str(first + most)} if len(events) > first + most else {}
     return {"Events": events[first : first + most], **more}
 
 
-_TIMES = ("StartTime", "EndTime")
+def _read_only(call: Call) -> str:
+    return str(call.reads).lower()
 
 
 def _event(call: Call) -> dict[str, Any]:
@@ -50,7 +57,7 @@ def _event(call: Call) -> dict[str, Any]:
         "EventName": call.operation,
         "EventTime": moment(call.time),
         "EventSource": f"{call.service}.amazonaws.com",
-        "ReadOnly": str(call.reads).lower(),
+        "ReadOnly": _read_only(call),
         "Username": "emulated",
         "CloudTrailEvent": json.dumps(
             {
