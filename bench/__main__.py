@@ -27,6 +27,7 @@ _NAMED = (
     "ack_ratio_postgres_c32",
     "ack_p99_ratio_sqlite_c32",
     "webhook_to_aws_overhead_ms_p50",
+    "webhook_to_aws_reads_free_ms_p50",
     "recheck_cpu_ms_p95",
     "storm_acked",
     "storm_lost",

@@ -46,6 +46,15 @@ class _Client:
         lines = self.http.get(f"{self.environment.aws}/_sim/calls").text.splitlines()
         return [call for call in map(json.loads, lines) if target in str(call["parameters"])]
 
+    def at_work_s(self, since: float, until: float) -> float:
+        """Seconds in which the emulated AWS worked on at least one call, whichever its target."""
+        lines = self.http.get(f"{self.environment.aws}/_sim/calls?since={since}").text.splitlines()
+        busy, end = 0.0, since
+        for call in map(json.loads, lines):
+            began, ended = max(call["time"], end), min(call["time"] + call["took_s"], until)
+            busy, end = busy + max(0.0, ended - began), max(end, ended)
+        return busy
+
     def rebooted_at(self, target: str) -> float | None:
         """The time of the first reboot of the target in AWS's log."""
         calls = self.calls(target)
@@ -100,21 +109,23 @@ def webhook_to_aws(folder: Path) -> Mapping[str, float]:
         bare_s = client.bare_s(targets[0])
         timed = [_measure_incident(client, target) for target in targets]
         stormed = _measure_storm(client)
-    took, _, reads = zip(*timed, strict=True)
+    took, _, reads, free = zip(*timed, strict=True)
     return {
         "storm_with_playbook_decisions_per_s": stormed,
         "webhook_to_first_read_ms_p50": 1e3 * statistics.median(reads),
-        "webhook_to_decision_ms_p50": 1e3 * statistics.median(decided for _, decided, _ in timed),
+        "webhook_to_decision_ms_p50": 1e3 * statistics.median(decided for _, decided, *_ in timed),
         "webhook_to_aws_ms_p50": 1e3 * statistics.median(took),
         "bare_call_ms_p50": 1e3 * bare_s,
         "webhook_to_aws_overhead_ms_p50": 1e3 * (statistics.median(took) - bare_s),
+        "webhook_to_aws_reads_free_ms_p50": 1e3 * (statistics.median(free) - bare_s),
     }
 
 
-def _measure_incident(client: _Client, target: str) -> tuple[float, float, float]:
+def _measure_incident(client: _Client, target: str) -> tuple[float, float, float, float]:
     """Break a host, and wait until its run has ended.
 
-    Returns the seconds from the alert's arrival to the call, the decision, and the first AWS read.
+    Returns the seconds from the alert's arrival to the call, the decision, and the first AWS read;
+    and those to the call in which the emulated AWS was not at work.
     """
     fault = {"target": target, "fault": "cpu_runaway"}
     client.http.post(f"{client.environment.aws}/_sim/fleet/faults", json=fault).raise_for_status()
@@ -126,7 +137,9 @@ def _measure_incident(client: _Client, target: str) -> tuple[float, float, float
         datetime.fromisoformat(run[name]).timestamp() for name in ("received_at", "decided_at")
     )
     read_at = next(call["time"] for call in client.calls(target) if call["time"] >= received)
-    return called_at - received, decided - received, read_at - received
+    at_work = client.at_work_s(received, called_at)
+    took = called_at - received
+    return took, decided - received, read_at - received, took - at_work
 
 
 def _measure_storm(client: _Client) -> float:

@@ -31,7 +31,7 @@ class Call:
     """One call, as CloudTrail would record it.
 
     `session` is the run behind it, from the user agent (`smartcloudops-run/ID`). `status` is 0
-    where no answer was sent.
+    where no answer was sent. `took_s` is how long the emulation needed for it, in real seconds.
     """
 
     time: float
@@ -41,6 +41,7 @@ class Call:
     session: str = ""
     key: str = ""
     status: int = 0
+    took_s: float = 0.0
 
     @property
     def reads(self) -> bool:

@@ -6,6 +6,7 @@ be virtual. `python -m demo.aws.server` serves it over HTTP.
 
 import json
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -82,6 +83,7 @@ class Emulator:
     def __call__(
         self, environ: Mapping[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
+        began = time.perf_counter()
         try:
             call = read_call(environ, self.core.clock())
         except AwsError as error:
@@ -90,12 +92,13 @@ class Emulator:
         try:
             answer = self._execute(call)
             status = 200
+            return send_answer(call, answer, start_response)
         except AwsError as error:
             status = error.status
             return send_error(call.service, error, start_response)
         finally:
-            self.log.append(replace(call, status=status))
-        return send_answer(call, answer, start_response)
+            took_s = time.perf_counter() - began
+            self.log.append(replace(call, status=status, took_s=took_s))
 
     def pass_time(self) -> None:
         """Let everything happen that is due."""
