@@ -38,7 +38,10 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """A group; `target_groups` are ARNs, `suspended` the names of suspended processes."""
+    """A group; `target_groups` are ARNs, `suspended` the names of suspended processes.
+
+    `other_balancers` are its classic load balancers and its lattice target groups.
+    """
 
     name: str
     minimum: int
@@ -50,6 +53,7 @@ class Group:
     tags: Mapping[str, str] = field(default_factory=dict)
     region: str = ""
     account: str = ""
+    other_balancers: tuple[str, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -121,6 +125,14 @@ def _group(answer: "GroupTypeDef") -> Group:
             tags={tag["Key"]: tag["Value"] for tag in answer["Tags"]},
             region=region,
             account=account,
+            other_balancers=(
+                *answer.get("LoadBalancerNames", []),
+                *(
+                    source["Identifier"]
+                    for source in answer.get("TrafficSources", [])
+                    if source.get("Type") == "vpc-lattice"
+                ),
+            ),
         )
 
 

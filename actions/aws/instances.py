@@ -1,7 +1,7 @@
 """Instances, read by id or address; an answer about another resource is refused."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ class Instance:
     az: str
     tags: dict[str, str]
     account: str = ""
+    # Its private IPv4 and its IPv6 addresses, of all interfaces.
+    addresses: frozenset[str] = frozenset()
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -57,8 +59,8 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
         raise NotActionableError(
             f"{instance_id!r} is not an instance id: expected i- and hex digits"
         )
-    instances = _described(aws, "instance-id", instance_id)
-    if len(instances) != 1:
+    instances = _described(aws, "instance-id", [instance_id])
+    if [instance.id for instance in instances] != [instance_id]:
         raise NotActionableError(f"instance {instance_id} does not exist")
     return instances[0]
 
@@ -69,6 +71,23 @@ def find_by_private_address(aws: Aws, address: str) -> Instance | None:
     return instances[0] if len(instances) == 1 else None
 
 
+def find_by_addresses(aws: Aws, addresses: Sequence[str]) -> Sequence[Instance]:
+    """The live instances with one of these addresses on any interface; at most 200 addresses.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
+    """
+    by_filter = {
+        "network-interface.addresses.private-ip-address": [a for a in addresses if ":" not in a],
+        "network-interface.ipv6-addresses.ipv6-address": [a for a in addresses if ":" in a],
+    }
+    return [
+        instance
+        for name, values in by_filter.items()
+        if values
+        for instance in _described(aws, name, values, _LIVE)
+    ]
+
+
 def read_standalone(aws: Aws) -> Sequence[Instance]:
     """The opted-in live instances outside Auto Scaling groups. botocore's errors pass through."""
     instances = find_live(aws, f"tag:{OPT_IN_TAG}", "true")
@@ -77,12 +96,14 @@ def read_standalone(aws: Aws) -> Sequence[Instance]:
 
 def find_live(aws: Aws, name: str, value: str) -> Sequence[Instance]:
     """The live instances for which EC2's filter `name` has this value; botocore's errors pass."""
-    return _described(aws, name, value, _LIVE)
+    return _described(aws, name, [value], _LIVE)
 
 
-def _described(aws: Aws, name: str, value: str, states: Sequence[str] = ()) -> list[Instance]:
+def _described(
+    aws: Aws, name: str, values: Sequence[str], states: Sequence[str] = ()
+) -> list[Instance]:
     instances: list[Instance] = []
-    query: DescribeInstancesRequestTypeDef = {"Filters": [{"Name": name, "Values": [value]}]}
+    query: DescribeInstancesRequestTypeDef = {"Filters": [{"Name": name, "Values": values}]}
     if states:
         in_state: FilterTypeDef = {"Name": "instance-state-name", "Values": states}
         query["Filters"] = [*query["Filters"], in_state]
@@ -110,4 +131,14 @@ def _instance(answer: "InstanceTypeDef", account: str) -> Instance:
             az=answer["Placement"]["AvailabilityZone"],
             tags=tags,
             account=account,
+            addresses=frozenset(_addresses(answer)),
         )
+
+
+def _addresses(answer: "InstanceTypeDef") -> Iterator[str]:
+    yield from filter(None, [answer.get("PrivateIpAddress")])
+    for interface in answer.get("NetworkInterfaces", []):
+        for address in interface.get("PrivateIpAddresses", []):
+            yield address.get("PrivateIpAddress", "")
+        for address_v6 in interface.get("Ipv6Addresses", []):
+            yield address_v6.get("Ipv6Address", "")

@@ -79,7 +79,10 @@ class Member:
 
 @dataclass
 class Group:
-    """`checks` is its health check type, `target_groups` are ARNs, `refreshes` latest first."""
+    """`checks` is its health check type, `target_groups` are ARNs, `refreshes` latest first.
+
+    `classic` are the names of its classic load balancers, `lattice` its lattice target groups.
+    """
 
     name: str
     minimum: int
@@ -87,6 +90,8 @@ class Group:
     desired: int
     members: dict[str, Member] = field(default_factory=dict)
     target_groups: list[str] = field(default_factory=list)
+    classic: list[str] = field(default_factory=list)
+    lattice: list[str] = field(default_factory=list)
     suspended: set[str] = field(default_factory=set)
     tags: dict[str, str] = field(default_factory=opted_in)
     checks: str = "EC2"
@@ -114,7 +119,10 @@ class Group:
 
 @dataclass
 class Target:
-    """A registration by (id, port); `draining_until` once it is deregistered."""
+    """A registration by (id, port), of an instance or an address.
+
+    `draining_until` is set once it is deregistered.
+    """
 
     id: str
     port: int
@@ -126,6 +134,8 @@ class Target:
 class TargetGroup:
     """`delay_s` is its deregistration delay, `used` whether a listener forwards to it.
 
+    `kind` is its target type, "instance" or "ip".
+
     `states` are health states that a test sets, by instance.
     """
 
@@ -134,6 +144,7 @@ class TargetGroup:
     delay_s: float = 300.0
     used: bool = True
     checked: bool = True
+    kind: str = "instance"
     targets: list[Target] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
 

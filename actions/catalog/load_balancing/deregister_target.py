@@ -1,7 +1,9 @@
 """Take one instance out of its load balancer's target groups, after its connections are drained.
 
-The last healthy target is never taken out. A group that uses the load balancer's health checks may
-replace a deregistered instance; use `enter_standby` for such a group.
+It is taken out on each of its ports, by its id and by its addresses; the rollback registers exactly
+these targets. The last healthy target is never taken out. A group that uses the load balancer's
+health checks may replace a deregistered instance, and one with a classic load balancer is refused:
+use `enter_standby` for such groups.
 
 ```yaml
 - action: deregister_target
@@ -13,9 +15,15 @@ from typing import Any
 
 from actions.aws.groups import read_member
 from actions.aws.target_errors import NotActionableError
-from actions.aws.target_health import read_target_states
 from actions.base import Call, Observation
-from actions.catalog.load_balancing._registration import ChangesRegistration, registered
+from actions.catalog.load_balancing._registration import (
+    ChangesRegistration,
+    named,
+    planned,
+    target_groups_of,
+    targets_of,
+    to_arguments,
+)
 
 
 class DeregisterTarget(ChangesRegistration):
@@ -29,20 +37,27 @@ class DeregisterTarget(ChangesRegistration):
     )
     undone_by = "register_target"
     registers = False
-    final = "unused"
 
     def observe(self, call: Call) -> Observation:
         group, _ = read_member(call.aws, call.target)
-        arns = call.params.get("target_groups") or list(group.target_groups)
-        present = registered(call.aws, call.target, arns)
-        for arn in present:
-            states = read_target_states(call.aws, arn)
-            healthy = {target for target, state in states.items() if state == "healthy"}
-            if not healthy - {call.target}:
+        wanted, targets = named(call), {}
+        arns = list(wanted) or call.params.get("target_groups") or target_groups_of(group)
+        for arn in arns:
+            own, others = targets_of(call.aws, call.target, arn)
+            if arn in wanted:
+                own = [
+                    target
+                    for target in own
+                    if {(target.id, target.port), (target.id, None)} & set(wanted[arn])
+                ]
+            used = any(target.used for target in own)
+            if used and not any(target.serves for target in others):
                 raise NotActionableError(f"no healthy target but {call.target} is left in {arn}")
-        return Observation(already=not present, before={"target_groups": present})
+            if own:
+                targets[arn] = [[target.id, target.port] for target in own]
+        return Observation(already=not targets, before={"targets": targets})
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        for arn in call.before["target_groups"]:
-            call.aws.elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": call.target}])
+        for arn, targets in planned(call).items():
+            call.aws.elbv2.deregister_targets(**to_arguments(arn, targets))
         return {}

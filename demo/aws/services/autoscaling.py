@@ -201,6 +201,16 @@ def _described(group: Group) -> dict[str, Any]:
         "HealthCheckGracePeriod": int(group.grace_s),
         "CreatedTime": moment(0),
         "TargetGroupARNs": list(group.target_groups),
+        "LoadBalancerNames": list(group.classic),
+        "TrafficSources": [
+            {"Identifier": name, "Type": kind}
+            for kind, names in (
+                ("elbv2", group.target_groups),
+                ("elb", group.classic),
+                ("vpc-lattice", group.lattice),
+            )
+            for name in names
+        ],
         "SuspendedProcesses": [
             {"ProcessName": name, "SuspensionReason": "User suspended"}
             for name in sorted(group.suspended)

@@ -192,6 +192,7 @@ def _fields(instance: Instance) -> dict[str, str]:
         "instance-id": instance.id,
         "instance-state-name": instance.state,
         "private-ip-address": instance.address,
+        "network-interface.addresses.private-ip-address": instance.address,
         **{f"tag:{key}": value for key, value in instance.tags.items()},
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demo.aws.core import Core
-from demo.aws.world import VPC, AwsError, Group, Target, TargetGroup
+from demo.aws.world import VPC, AwsError, Group, Instance, Target, TargetGroup
 
 _DELAY = "deregistration_delay.timeout_seconds"
 
@@ -26,7 +26,7 @@ class Balancers:
         arns = request.get("TargetGroupArns")
         groups = [
             {"TargetGroupArn": group.arn, "TargetGroupName": group.name, "Port": group.port}
-            | {"Protocol": "HTTP", "VpcId": VPC, "TargetType": "instance"}
+            | {"Protocol": "HTTP", "VpcId": VPC, "TargetType": group.kind}
             for group in self.core.world.target_groups.values()
             if not arns or group.arn in arns
         ]
@@ -60,13 +60,11 @@ class Balancers:
     def register_targets(self, request: Mapping[str, Any]) -> None:
         group = self._group(request)
         for target in request["Targets"]:
-            instance = self.core.world.instances.get(target["Id"])
-            if instance is None:
-                raise AwsError("InvalidTarget", f"The instance ID '{target['Id']}' is not valid")
-            if instance.state != "running":
-                message = f"The target '{instance.id}' is not in a running state"
-                raise AwsError("InvalidTarget", f"{message} and cannot be registered")
-            self.register(group, instance.id, target.get("Port", group.port))
+            if group.kind == "instance":
+                self._check_running(target["Id"])
+            elif target["Id"] in self.core.world.instances:
+                raise AwsError("ValidationError", f"'{target['Id']}' is not a valid IPv4 address")
+            self.register(group, target["Id"], target.get("Port", group.port))
 
     def deregister_targets(self, request: Mapping[str, Any]) -> None:
         """By (id, port); of what is not registered nothing is said.
@@ -107,7 +105,7 @@ class Balancers:
 
     def health(self, group: TargetGroup, target: Target) -> tuple[str, str]:
         """State and reason of a registered target; the first that applies."""
-        instance = self.core.world.instances.get(target.id)
+        instance = self._behind(target)
         gone = instance is None or instance.state in {"stopped", "terminated"}
         serves = not gone and instance is not None and self.core.serves(instance)
         new = self.core.now < target.since + self.core.timings.register_s
@@ -124,11 +122,9 @@ class Balancers:
                 return state, reason
         return "unhealthy", "Target.Timeout"
 
-    def register(self, group: TargetGroup, instance_id: str, port: int) -> None:
-        kept = [
-            target for target in group.targets if (target.id, target.port) != (instance_id, port)
-        ]
-        group.targets = [*kept, Target(instance_id, port, self.core.now)]
+    def register(self, group: TargetGroup, target_id: str, port: int) -> None:
+        kept = [target for target in group.targets if (target.id, target.port) != (target_id, port)]
+        group.targets = [*kept, Target(target_id, port, self.core.now)]
 
     def serves_all(self, group: Group, instance_id: str) -> bool:
         """Whether each of the Auto Scaling group's target groups finds the instance healthy."""
@@ -169,6 +165,20 @@ class Balancers:
             group.targets = [kept for kept in group.targets if kept is not target]
 
         return remove
+
+    def _check_running(self, instance_id: str) -> None:
+        instance = self.core.world.instances.get(instance_id)
+        if instance is None:
+            raise AwsError("InvalidTarget", f"The instance ID '{instance_id}' is not valid")
+        if instance.state != "running":
+            message = f"The target '{instance.id}' is not in a running state"
+            raise AwsError("InvalidTarget", f"{message} and cannot be registered")
+
+    def _behind(self, target: Target) -> Instance | None:
+        """The instance that is the target, or has its address."""
+        instances = self.core.world.instances
+        by_address = (each for each in instances.values() if each.address == target.id)
+        return instances.get(target.id) or next(by_address, None)
 
     def _group(self, request: Mapping[str, Any]) -> TargetGroup:
         arn = request["TargetGroupArn"]

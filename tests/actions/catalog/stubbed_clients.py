@@ -93,10 +93,17 @@ class Stubbed:
         self.answer("autoscaling", "describe_auto_scaling_groups", answer)
 
     def health(self, arn: str, **states: str) -> None:
-        """One description of a target group; `host` and `other` are the two instances."""
+        """One description of a target group; `host` and `other` are the two instances.
+
+        Where a target is `unused`, AWS was asked for it, and says that it is not registered.
+        """
         ids = {"host": HOST, "other": OTHER}
         targets = [
-            {"Target": {"Id": ids[name]}, "TargetHealth": {"State": state}}
+            {
+                "Target": {"Id": ids[name], "Port": 8080},
+                "TargetHealth": {"State": state}
+                | ({"Reason": "Target.NotRegistered"} if state == "unused" else {}),
+            }
             for name, state in states.items()
         ]
         answer = {"TargetHealthDescriptions": targets}

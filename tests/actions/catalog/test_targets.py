@@ -1,0 +1,202 @@
+"""Targets as AWS names them: by (id, port), by instance or address, in any target group."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from actions.aws.target_errors import NotActionableError
+from actions.aws.target_health import read_target_health
+from actions.base import Call, Outcome, Progress
+from actions.catalog.registry import CATALOG
+from demo.aws.world import Target, TargetGroup, target_group_arn
+from tests.actions.catalog.catalog_fixtures import GROUP, World
+
+_WEB, _ADMIN = target_group_arn("web"), target_group_arn("admin")
+_deregister, _register = CATALOG["deregister_target"], CATALOG["register_target"]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def _host(world: World) -> str:
+    return world.in_service()[0]
+
+
+def _call(world: World, **params: object) -> Call:
+    return Call(
+        aws=world.aws, messenger=world.messenger, target=_host(world), params=params, token="t/0"
+    )
+
+
+def _out(world: World, **params: object) -> Call:
+    """Take the first instance out; the step as it was sent."""
+    call = _call(world, **params)
+    observation = _deregister.observe(call)
+    assert not observation.already
+    call = replace(call, before=observation.before)
+    _deregister.act(call)
+    return call
+
+
+def _back(call: Call) -> Call:
+    undo = _deregister.undo(call)
+    assert undo is not None
+    params = _register.params.model_validate(undo.params).model_dump()
+    call = replace(call, params=params)
+    call = replace(call, before=_register.observe(call).before)
+    _register.act(call)
+    return call
+
+
+def _receiving(world: World) -> set[tuple[str, str, int]]:
+    """Target group, id and port of each target that is registered."""
+    return {
+        (group.name, target.id, target.port)
+        for group in world.emulator.world.target_groups.values()
+        for target in group.targets
+        if target.draining_until is None
+    }
+
+
+def _on_ports(world: World, *ports: int) -> TargetGroup:
+    group = world.emulator.world.target_groups[_WEB]
+    group.targets = [Target(member, port) for member in world.group.members for port in ports]
+    return group
+
+
+def _by_address(world: World) -> TargetGroup:
+    group = _on_ports(world, 9000)
+    group.kind = "ip"
+    group.targets = [
+        Target(world.emulator.world.instances[target.id].address, target.port)
+        for target in group.targets
+    ]
+    return group
+
+
+def _in_two_groups(world: World) -> None:
+    world.emulator.world.attach(world.group, _WEB, _ADMIN)
+    world.emulator.world.target_groups[_ADMIN].delay_s = 5.0
+
+
+@pytest.mark.parametrize(
+    ("prepare", "taken_out"),
+    [
+        (lambda world: _on_ports(world, 9000), 1),
+        (lambda world: _on_ports(world, 8080, 9000), 2),
+        (_by_address, 1),
+        (_in_two_groups, 2),
+    ],
+    ids=["port", "two ports", "address", "two groups"],
+)
+def test_every_target_of_the_instance_goes_and_comes_back(
+    world: World, prepare: Callable[[World], object], taken_out: int
+) -> None:
+    """On its ports and addresses, in each target group; nobody else's target changes."""
+    prepare(world)
+    before = _receiving(world)
+    names = {_host(world), world.emulator.world.instances[_host(world)].address}
+    call = _out(world)
+    gone = before - _receiving(world)
+    assert len(gone) == taken_out
+    assert {target_id for _, target_id, _ in gone} <= names
+    assert _deregister.progress(call) is Progress.UNDERWAY
+    assert _deregister.read_back(call).outcome is Outcome.CHANGED
+    world.clock.now += 10
+    assert _deregister.progress(call) is Progress.DONE
+    assert _deregister.observe(_call(world)).already
+    call = _back(call)
+    assert _receiving(world) == before
+    assert _register.progress(call) is Progress.DONE
+
+
+def test_one_port_of_two_goes_alone(world: World) -> None:
+    _on_ports(world, 8080, 9000)
+    _out(world, targets=[{"target_group": _WEB, "id": _host(world), "port": 9000}])
+    assert ("web", _host(world), 8080) in _receiving(world)
+    assert ("web", _host(world), 9000) not in _receiving(world)
+
+
+def test_a_registration_is_taken_back_on_its_port_alone(world: World) -> None:
+    """The rollback of registering one port leaves the other one."""
+    _on_ports(world, 8080)
+    params = {"targets": [{"target_group": _WEB, "id": _host(world), "port": 9000}]}
+    call = _call(world, **params)
+    call = replace(call, before=_register.observe(call).before)
+    _register.act(call)
+    assert ("web", _host(world), 9000) in _receiving(world)
+    undo = _register.undo(call)
+    assert undo is not None
+    _out(world, **_deregister.params.model_validate(undo.params).model_dump())
+    assert ("web", _host(world), 8080) in _receiving(world)
+    assert ("web", _host(world), 9000) not in _receiving(world)
+
+
+def test_a_group_without_listener_has_its_targets(world: World) -> None:
+    """Blue and green: `unused` there is Target.NotInUse, and nobody is left without a target."""
+    world.emulator.world.target_groups[_WEB].used = False
+    before = _receiving(world)
+    call = _out(world)
+    world.clock.now += 10
+    assert _deregister.progress(call) is Progress.DONE
+    call = _back(call)
+    assert (_receiving(world), _register.progress(call)) == (before, Progress.DONE)
+    assert _register.observe(_call(world)).already
+
+
+def test_targets_without_health_checks_serve(world: World) -> None:
+    """`unavailable` is Target.HealthCheckDisabled: they get traffic, and count as serving."""
+    world.emulator.world.target_groups[_WEB].checked = False
+    registered, serving = read_target_health(world.aws, _WEB)
+    assert registered == serving == frozenset(world.in_service())
+    _back(_out(world))
+
+
+@pytest.mark.parametrize("port", [8080, 9000])
+def test_an_instance_serves_on_all_of_its_ports(world: World, port: int) -> None:
+    """One that is ill on one port is out, for the disruption budget."""
+    group = _on_ports(world, 8080, 9000)
+    ill = next(target for target in group.targets if target.port == port)
+    ill.draining_until = world.clock() + 60
+    registered, serving = read_target_health(world.aws, _WEB)
+    assert registered == serving == frozenset(world.in_service())
+    group.states = {_host(world): "unhealthy"}
+    ill.draining_until = None
+    assert read_target_health(world.aws, _WEB)[1] == serving - {_host(world)}
+
+
+def test_targets_by_address_count_as_their_instances(world: World) -> None:
+    """Also those of an address that EC2 does not know, under that address."""
+    group = _by_address(world)
+    group.targets.append(Target("192.0.2.7", 8080))
+    registered, serving = read_target_health(world.aws, _WEB)
+    assert registered == {*world.in_service(), "192.0.2.7"}
+    assert serving == frozenset(world.in_service())
+
+
+def test_where_nobody_knows_whose_the_targets_are_nothing_is_done(world: World) -> None:
+    """Neither "nothing to do" nor a call."""
+    group = _by_address(world)
+    group.targets = [Target(f"192.0.2.{number}", 8080) for number in range(4)]
+    with pytest.raises(NotActionableError, match="is unknown"):
+        _deregister.observe(_call(world))
+
+
+@pytest.mark.parametrize("kind", ["classic", "lattice"])
+def test_other_balancers_are_not_overlooked(world: World, kind: str) -> None:
+    """A classic load balancer or a lattice would go on sending traffic: use standby."""
+    setattr(world.group, kind, ["legacy"])
+    for action in (_deregister, _register):
+        with pytest.raises(NotActionableError, match=f"{GROUP} gets traffic also from legacy"):
+            action.observe(_call(world))
+    assert not _deregister.observe(_call(world, target_groups=[_WEB])).already
+
+
+def test_a_target_of_another_instance_is_not_registered(world: World) -> None:
+    stranger = world.in_service()[1]
+    targets = [{"target_group": _WEB, "id": stranger, "port": 8080}]
+    with pytest.raises(NotActionableError, match=f"{stranger} is no address of"):
+        _register.observe(_call(world, targets=targets))
