@@ -196,11 +196,4 @@ def _require_admin(request: Request, detail: str) -> None:
 
 
 def _switch_view(state: Switch) -> dict[str, Any]:
-    return {
-        "paused": state.paused,
-        "everything": state.everything,
-        "distrusted": state.distrusted,
-        "comment": state.comment,
-        "changed_by": state.changed_by,
-        "changed_at": rfc3339(state.changed_at),
-    }
+    return {**vars(state), "changed_at": rfc3339(state.changed_at)}

@@ -169,15 +169,7 @@ def end_override(
 def _view(override: Override) -> dict[str, Any]:
     return {
         "id": override.id,
-        "matchers": [
-            {
-                "name": matcher.name,
-                "value": matcher.value,
-                "isRegex": matcher.is_regex,
-                "isEqual": matcher.is_equal,
-            }
-            for matcher in override.matchers
-        ],
+        "matchers": [matcher.as_json() for matcher in override.matchers],
         "effect": override.effect,
         "starts_at": rfc3339(override.starts_at),
         "ends_at": rfc3339(override.ends_at),

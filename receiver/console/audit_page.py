@@ -1,11 +1,9 @@
 """The audit records, and the verification of their chain."""
 
-from datetime import UTC, datetime, timedelta
-
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from receiver.api import audit
-from receiver.console.home_page import SPANS_H
+from receiver.console.home_page import SPANS_H, start_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.http.auth import require_role
@@ -24,7 +22,7 @@ def show_audit(request: Request) -> Response:
     records = audit.list_records(
         request,
         run=run or None,
-        since=_since(filters["since"]),
+        since=start_of(filters["since"]) if filters["since"] else None,
         cursor=_cursor(filters["cursor"]),
         limit=_PAGE,
     )
@@ -43,14 +41,6 @@ def show_audit(request: Request) -> Response:
 def show_verification(request: Request) -> Response:
     """Verify the chain, in a request after the page, because a long chain takes time."""
     return render_page(request, "verification.html", verified=audit.verify(request))
-
-
-def _since(span: str) -> datetime | None:
-    if not span:
-        return None
-    if span not in SPANS_H:
-        raise HTTPException(_UNUSABLE, "Unknown time span.")
-    return datetime.now(UTC) - timedelta(hours=SPANS_H[span])
 
 
 def _cursor(text: str) -> int | None:

@@ -89,18 +89,9 @@ def end_cooldown(request: Request) -> Response:
 
 def _matchers(text: str) -> list[dict[str, Any]]:
     try:
-        matchers = [parse(part) for part in _MATCHER.findall(text) if part.strip()]
+        return [parse(part).as_json() for part in _MATCHER.findall(text) if part.strip()]
     except MatcherError as error:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-    return [
-        {
-            "name": matcher.name,
-            "value": matcher.value,
-            "isRegex": matcher.is_regex,
-            "isEqual": matcher.is_equal,
-        }
-        for matcher in matchers
-    ]
 
 
 def _comment(request: Request) -> Comment:

@@ -70,10 +70,15 @@ def _parse_filters(filters: Mapping[str, str]) -> dict[str, Any]:
             raise HTTPException(422, "Unknown state.")
         parsed["state"] = State(state)
     if span := parsed.get("since"):
-        if span not in SPANS_H:
-            raise HTTPException(422, "Unknown time span.")
-        parsed["since"] = datetime.now(UTC) - timedelta(hours=SPANS_H[span])
+        parsed["since"] = start_of(span)
     return parsed
+
+
+def start_of(span: str) -> datetime:
+    """The start of a span that ends now. Raises HTTPException."""
+    if span not in SPANS_H:
+        raise HTTPException(422, "Unknown time span.")
+    return datetime.now(UTC) - timedelta(hours=SPANS_H[span])
 
 
 def _home_content(request: Request) -> dict[str, Any]:

@@ -54,6 +54,15 @@ class Matcher:
         value = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'{self.name}{sign}"{value}"'
 
+    def as_json(self) -> dict[str, str | bool]:
+        """The matcher as Alertmanager's API has it."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "isRegex": self.is_regex,
+            "isEqual": self.is_equal,
+        }
+
     def matches(self, labels: Mapping[str, str]) -> bool:
         return self.matches_value(labels.get(self.name, ""))
 
