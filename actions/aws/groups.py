@@ -21,7 +21,9 @@ GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
 class Member:
     """An instance as its group sees it; `version` is the version of its launch template.
 
-    `protected`: the group may not terminate it in a scale-in.
+    `protected`: the group may not terminate it in a scale-in. `units` is its share of the group's
+    capacity, 1 in a group without instance weights.
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-mixed-instances-groups-instance-weighting.html
     """
 
     id: str
@@ -30,6 +32,7 @@ class Member:
     healthy: bool
     version: str | None = None
     protected: bool = False
+    units: int = 1
 
     @property
     def serves(self) -> bool:
@@ -38,9 +41,10 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """A group; `target_groups` are ARNs, `suspended` the names of suspended processes.
+    """A group; its capacity is counted in units.
 
-    `other_balancers` are its classic load balancers and its lattice target groups.
+    `target_groups` are ARNs, `suspended` the names of suspended processes,
+    `other_balancers` its classic load balancers and its lattice target groups.
     """
 
     name: str
@@ -64,6 +68,24 @@ class Group:
     def in_service(self) -> frozenset[str]:
         """Ids of the members that AWS counts as in service and healthy."""
         return frozenset(member.id for member in self.members.values() if member.serves)
+
+    @property
+    def units_in_service(self) -> int:
+        """The capacity that AWS counts as in service and healthy."""
+        return sum(member.units for member in self.members.values() if member.serves)
+
+    @property
+    def largest_units(self) -> int:
+        return max((member.units for member in self.members.values()), default=1)
+
+    @property
+    def is_weighted(self) -> bool:
+        return self.largest_units > 1
+
+    @property
+    def unit(self) -> str:
+        """What its capacity counts."""
+        return "units" if self.is_weighted else "instances"
 
 
 def read_group(aws: Aws, name: str) -> Group:
@@ -145,4 +167,5 @@ def _member(answer: "MemberTypeDef") -> Member:
         healthy=answer["HealthStatus"].lower() == "healthy",
         version=template.get("Version"),
         protected=answer["ProtectedFromScaleIn"],
+        units=int(answer.get("WeightedCapacity") or 1),
     )

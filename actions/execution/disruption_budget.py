@@ -1,6 +1,7 @@
 """How many instances may be out of service at once, and how many must stay."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -50,8 +51,12 @@ def scopes_of(
         if not member.lifecycle.startswith(_LEAVING)
     }
     out = frozenset(member.id for member in members.values() if not member.serves)
-    floor = group.minimum if bounds.min_healthy is None else bounds.min_healthy
-    scopes = [_scope(f"group {group.name}", frozenset(members), out, bounds, floor)]
+    whole = _scope(f"group {group.name}", frozenset(members), out, bounds, bounds.min_healthy or 0)
+    if bounds.min_healthy is None:
+        # The group's own minimum is in units, where its instances have weights.
+        units = {member.id: member.units for member in members.values() if group.is_weighted}
+        whole = replace(whole, floor=group.minimum, units=units)
+    scopes = [whole]
     if target in members:
         zone = members[target].az
         in_zone = frozenset(member.id for member in members.values() if member.az == zone)

@@ -1,7 +1,7 @@
 """Records of what limits a step: claims, attempts, circuit breakers, disruption budgets."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from actions.step_key import StepKey
 
@@ -62,7 +62,8 @@ class Scope:
     """Instances that are counted together: of a group, of one of its zones, of a target group.
 
     `out` has the members that AWS does not count as serving. After an act at most `limit` members
-    may be out, and at least `floor` must serve.
+    may be out, and at least `floor` must serve: instances, or units of capacity where `units` has
+    each member's.
     """
 
     name: str
@@ -70,6 +71,11 @@ class Scope:
     out: frozenset[str]
     limit: int
     floor: int
+    units: Mapping[str, int] = field(default_factory=dict)
+
+    def count(self, members: Collection[str]) -> int:
+        """The instances, or the units of these members."""
+        return sum(self.units.get(member, 1) for member in members)
 
 
 @dataclass(frozen=True, kw_only=True)

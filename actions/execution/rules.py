@@ -213,7 +213,7 @@ def require_disruption_budget(
                 reason,
                 f"{scope.name}: {len(scope.out | others)} of {len(scope.members)} instances are "
                 f"out of service or reserved; at most {scope.limit} may be, "
-                f"and at least {scope.floor} must serve",
+                f"and at least {scope.floor}{' units' if scope.units else ''} must serve",
             )
     return None
 
@@ -226,6 +226,6 @@ def _exceeded(scope: Scope, target: str, reserved: Collection[str]) -> Reason | 
     if target in scope.out:
         return None
     out = scope.out | acting
-    if len(scope.members - out) < scope.floor:
+    if scope.count(scope.members - out) < scope.floor:
         return Reason.MIN_HEALTHY
     return Reason.BLAST_RADIUS if len(out) > scope.limit else None

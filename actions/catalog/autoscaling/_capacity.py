@@ -1,10 +1,24 @@
-"""The desired capacity of an Auto Scaling group, set to an absolute number."""
+"""The desired capacity of an Auto Scaling group, which may be counted in units."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.groups import read_group
+from actions.aws.groups import Group, read_group
+from actions.aws.target_errors import NotActionableError
 from actions.base import Action, Call, CallResult, Observation, Outcome, TargetKind, Undo
+
+
+def check_room(group: Group, units: int) -> None:
+    """Raises NotActionableError where AWS would not add so many units to the desired capacity."""
+    desired = group.desired + units
+    for beyond, bound, limit in (
+        (desired < group.minimum, "minimum", group.minimum),
+        (desired > group.maximum, "maximum", group.maximum),
+    ):
+        if beyond:
+            raise NotActionableError(
+                f"{group.name} would have {desired} {group.unit}: its {bound} is {limit}"
+            )
 
 
 class SetsCapacity(Action):

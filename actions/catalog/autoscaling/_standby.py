@@ -14,12 +14,13 @@ from actions.base import (
     TargetKind,
     Undo,
 )
+from actions.catalog.autoscaling._capacity import check_room
 
 
 class ChangesStandby(Action):
     """A member goes from the lifecycle state `start` to one of `reached`.
 
-    The same call makes AWS add `difference` to the desired capacity.
+    The same call makes AWS add `difference` times the member's units to the desired capacity.
     """
 
     target = TargetKind.INSTANCE
@@ -38,11 +39,7 @@ class ChangesStandby(Action):
             raise NotActionableError(
                 f"{call.target} is {member.lifecycle}: {self.name} needs a member in {self.start}"
             )
-        desired = group.desired + self.difference
-        if self.difference < 0 and desired < group.minimum:
-            raise NotActionableError(f"{group.name} is at its minimum of {group.minimum} instances")
-        if self.difference > 0 and desired > group.maximum:
-            raise NotActionableError(f"{group.name} is at its maximum of {group.maximum} instances")
+        check_room(group, self.difference * member.units)
         return Observation(already=False, before=before)
 
     def read_back(self, call: Call) -> CallResult:

@@ -25,6 +25,7 @@ from actions.base import (
     TargetKind,
     Undo,
 )
+from actions.catalog.autoscaling._capacity import check_room
 
 
 class AttachInstanceParams(Params):
@@ -54,8 +55,8 @@ class AttachInstance(Action):
             raise NotActionableError(
                 f"{call.target} is {state}: only a running instance can be attached"
             )
-        if group.desired + 1 > group.maximum:
-            raise NotActionableError(f"{group.name} is at its maximum of {group.maximum} instances")
+        # Its weight is unknown until it is a member.
+        check_room(group, group.largest_units)
         return Observation(already=False, before=before)
 
     def act(self, call: Call) -> Mapping[str, Any]:

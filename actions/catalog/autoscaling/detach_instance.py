@@ -15,6 +15,7 @@ from actions.aws.groups import read_group, read_member
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind, Undo
+from actions.catalog.autoscaling._capacity import check_room
 
 
 class DetachInstance(Action):
@@ -36,8 +37,7 @@ class DetachInstance(Action):
             raise NotActionableError(
                 f"{call.target} is {member.lifecycle}: only a member in service can be detached"
             )
-        if group.desired - 1 < group.minimum:
-            raise NotActionableError(f"{group.name} is at its minimum of {group.minimum} instances")
+        check_room(group, -member.units)
         return Observation(already=False, before={"group": group.name, "desired": group.desired})
 
     def act(self, call: Call) -> Mapping[str, Any]:

@@ -72,6 +72,6 @@ class ReplaceInstance(Action):
 
     def progress(self, call: Call) -> Progress:
         group = read_group(call.aws, call.before["group"])
-        whole = len(group.in_service) >= min(group.desired, call.before["desired"])
+        whole = group.units_in_service >= min(group.desired, call.before["desired"])
         gone = call.target not in group.members
         return Progress.DONE if gone and whole else Progress.UNDERWAY

@@ -1,8 +1,9 @@
 """Lower the desired capacity of an Auto Scaling group, which chooses the instances to terminate.
 
 `desired` is absolute (`4`), a difference (`-1`) or a share of the present number (`-25%`, rounded
-down). It is made absolute once, inside the claim, and kept above the group's own minimum, the
-playbook's `min_healthy` and `keep_at_least`. The instances are lost; their number can be restored.
+down), in units where the group's instances have weights. It is made absolute once, inside the
+claim, and kept above the group's own minimum, the playbook's `min_healthy` and `keep_at_least`. The
+instances are lost; their number can be restored.
 
 ```yaml
 - action: scale_in
@@ -42,17 +43,22 @@ class ScaleIn(SetsCapacity):
     def bind(self, call: Call) -> Mapping[str, Any]:
         group = read_group(call.aws, call.target)
         wanted = _absolute(call.params["desired"], group.desired)
-        floor = max(group.minimum, call.params.get("keep_at_least", 0), call.min_healthy)
+        healthy = call.min_healthy * group.largest_units
+        floor = max(group.minimum, call.params.get("keep_at_least", 0), healthy)
         desired = max(floor, wanted)
         if desired > group.desired or (desired == group.desired and wanted < desired):
             raise NotActionableError(
-                f"{call.target} has {group.desired} instances and must keep at least {floor}"
+                f"{call.target} has {group.desired} {group.unit} and must keep at least {floor}"
             )
         return {"desired": desired}
 
     def progress(self, call: Call) -> Progress:
+        """A group keeps what it cannot lose without falling below its desired capacity."""
         group = read_group(call.aws, call.target)
-        return Progress.DONE if len(group.members) <= group.desired else Progress.UNDERWAY
+        members = [member for member in group.members.values() if "Standby" not in member.lifecycle]
+        units = [member.units for member in members]
+        reached = sum(units) - min(units, default=1) < group.desired
+        return Progress.DONE if reached else Progress.UNDERWAY
 
 
 def _absolute(desired: int | str, present: int) -> int:

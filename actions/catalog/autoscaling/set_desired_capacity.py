@@ -44,10 +44,12 @@ class SetDesiredCapacity(SetsCapacity):
         wanted = _absolute(call.params["desired"], group.desired)
         desired = max(group.minimum, min(group.maximum, wanted))
         if desired == group.desired and wanted != group.desired:
-            raise NotActionableError(f"{call.target} is at its bound of {group.desired} instances")
+            raise NotActionableError(
+                f"{call.target} is at its bound of {group.desired} {group.unit}"
+            )
         if desired < group.desired:
             raise NotActionableError(
-                f"{call.target} has {group.desired} instances, more than {desired}: use scale_in"
+                f"{call.target} has {group.desired} {group.unit}, more than {desired}: use scale_in"
             )
         return {"desired": desired}
 
