@@ -189,7 +189,7 @@ class _Builder:
             aws=self.evidence.aws_reader,
             prometheus=self.evidence.prometheus,
             pool=self.queries,
-            gather=self.evidence.metrics_reader.gather,
+            gather=self.evidence.metrics_reader.begin,
             judge=self.evidence.model_server.judge,
             episodes=self.inbox.episodes_of,
             resolved=self.inbox.resolved,

@@ -92,7 +92,7 @@ def _decide_all(
             aws=AwsReader(aws=clients(aws), pool=pool, trail=True),
             prometheus=prometheus,
             pool=pool,
-            gather=MetricsReader(prometheus=prometheus, pool=pool, deadline_s=20).gather,
+            gather=MetricsReader(prometheus=prometheus, pool=pool, deadline_s=20).begin,
             judge=partial(judge, load_shipped()),
             episodes=lambda _: episodes,
             resolved=lambda _: (),

@@ -63,7 +63,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
             ),
             prometheus=prometheus,
             pool=queries,
-            gather=MetricsReader(prometheus=prometheus, pool=queries).gather,
+            gather=MetricsReader(prometheus=prometheus, pool=queries).begin,
             judge=ModelServer(settings.model, settings.model_manifest, lambda: clients).judge,
             episodes=lambda _: episodes,
             resolved=lambda _: (),

@@ -29,7 +29,7 @@ class PipelineFactory:
     aws: AwsReader
     prometheus: Prometheus
     pool: Executor
-    gather: Callable[[Target, float, Collection[str]], Evidence]
+    gather: Callable[[Target, float, Collection[str]], Callable[[], Evidence]]
     judge: Callable[[Evidence, Collection[str]], Verdict]
     episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
     resolved: Callable[[Sequence[str]], Collection[str]]

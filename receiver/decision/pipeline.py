@@ -63,7 +63,8 @@ _FindingsKey = tuple[Target, str, str]
 class DecisionPipeline:
     """Decides on alerts and changes nothing: shared by the dispatcher and `explain`.
 
-    `gather` reads the metrics for the verdict of `judge`; `pool` runs the playbook's own queries.
+    `gather` begins to read the metrics for the verdict of `judge`, and returns the function that
+    waits for them; `pool` runs the playbook's own queries.
     `clock` gives epoch seconds.
     """
 
@@ -71,7 +72,7 @@ class DecisionPipeline:
     snapshots: SnapshotReader
     prometheus: Prometheus
     pool: Executor
-    gather: Callable[[Target, float, Collection[str]], Evidence]
+    gather: Callable[[Target, float, Collection[str]], Callable[[], Evidence]]
     judge: Callable[[Evidence, Collection[str]], Verdict]
     clock: Callable[[], float]
     metrics: DecisionMetrics | None = None
@@ -164,12 +165,14 @@ class GroupDecision:
             grouped = read.with_peers(subject, inputs.snapshot)
             if result := _refuse_if(subject, replace(inputs, snapshot=grouped), (*EARLY, *STORM)):
                 return result
-        aws_state = read.aws.begin(subject.target, subject.playbook.limits.bounds)
-        if many:
+            aws_state = read.aws.begin(subject.target, subject.playbook.limits.bounds)
             answered = replace(inputs.snapshot, **vars(aws_state()))
             if result := _refuse_if(subject, replace(inputs, snapshot=answered), (*EARLY, *KNOWN)):
                 return result
-        evidence, findings = self._read_metrics(subject, read.now)
+        # Prometheus works on its answers while this process reads AWS.
+        read_metrics = self._begin_metrics(subject, read.now)
+        aws_state = read.aws.begin(subject.target, subject.playbook.limits.bounds)
+        evidence, findings = read_metrics()
         snapshot = replace(inputs.snapshot, **vars(aws_state()), facts=findings.facts)
         if snapshot.resolved:
             snapshot = replace(snapshot, fires=self._fires(subject, read.now))
@@ -182,24 +185,36 @@ class GroupDecision:
         firing = read_firing(self.pipeline.prometheus, [target], now)
         return (subject.run.labels.get("alertname", ""), target) in (firing or ())
 
-    def _read_metrics(self, subject: Subject, now: float) -> tuple[Evidence | None, _Findings]:
-        """The findings on the target, and the evidence; None if an earlier decision read it."""
+    def _begin_metrics(
+        self, subject: Subject, now: float
+    ) -> Callable[[], tuple[Evidence | None, _Findings]]:
+        """Start to read the metrics.
+
+        The returned function waits for them. It returns the findings on the target, and the
+        evidence; None if an earlier decision read it.
+        """
         playbook, target, pipeline = subject.playbook, subject.target, self.pipeline
         alertname = subject.run.labels.get("alertname", "")
-        key, evidence = (target, playbook.name, alertname), None
-        if key not in self._findings:
-            started = time.perf_counter()
-            if playbook.recheck:
-                verdict = recheck(pipeline.prometheus, playbook, target, now, pipeline.pool)
-            else:
-                roles = ROLES_OF_ALERT.get(alertname, ())
-                evidence = pipeline.gather(target, now, roles)
-                verdict = pipeline.judge(evidence, roles)
+        key = (target, playbook.name, alertname)
+        if key in self._findings:
+            return lambda: (None, self._findings[key])
+        started, roles = time.perf_counter(), ROLES_OF_ALERT.get(alertname, ())
+        gather = None if playbook.recheck else pipeline.gather(target, now, roles)
+
+        def finish() -> tuple[Evidence | None, _Findings]:
+            evidence = gather() if gather else None
+            verdict = (
+                recheck(pipeline.prometheus, playbook, target, now, pipeline.pool)
+                if evidence is None
+                else pipeline.judge(evidence, roles)
+            )
             if pipeline.metrics is not None:
                 pipeline.metrics.recheck_duration.observe(time.perf_counter() - started)
             facts = read_facts(pipeline.prometheus, playbook, target, now, pipeline.pool)
             self._findings[key] = _Findings(verdict=verdict, facts=facts)
-        return evidence, self._findings[key]
+            return evidence, self._findings[key]
+
+        return finish
 
 
 def _inputs(subject: Subject, snapshot: Snapshot, now: float) -> GuardInput:

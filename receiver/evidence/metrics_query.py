@@ -1,7 +1,8 @@
 """The metrics of a target and its peers, read for the re-check in a few concurrent queries."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from receiver.evidence.target import Target
 DEADLINE_S = 5.0
 # A prefetched past may be this old if evidence is completed from it.
 _PREFETCH_LASTS_S = 45.0
+# Queries by the part of the evidence that they read.
+_Pending = dict[str, Future[Answer]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,23 +72,23 @@ class MetricsReader:
 
         Never raises: a query without an answer is None, with a line in `problems`.
         """
+        return self.begin(target, at, roles)()
+
+    def begin(
+        self, target: Target, at: float, roles: Collection[str] = ()
+    ) -> Callable[[], Evidence]:
+        """Start the queries of `gather`; the returned function waits for their answers."""
         problems: list[str] = []
-        target_id = target.id or ""
-        past = self.prefetched(target_id)
+        past = self.prefetched(target.id or "")
         if past is not None and not past.serves(at, roles):
             past = None
-        answers = self._ask(_queries(target, at, roles, past, problems), problems)
-        history = by_role(joined(answers.get("older"), answers.get("history")), at)
-        recent = by_role(answers.get("recent"), at)
-        latest = by_role(answers.get("latest"), at)
-        return Evidence(
-            target=target_id,
-            at=at,
-            history=past.history if past else history,
-            recent=extended(past.recent if past else recent, latest),
-            peers=by_instance(answers.get("peers"), at),
-            problems=tuple(problems),
-        )
+        pending = self._send(_queries(target, at, roles, past, problems), problems)
+        until = time.monotonic() + self.deadline_s
+
+        def finish() -> Evidence:
+            return _evidence(target, at, past, self._wait(pending, until, problems), problems)
+
+        return finish
 
     def read_past(
         self,
@@ -105,7 +108,8 @@ class MetricsReader:
         reused = previous.history if previous and previous.has_history(at, roles) else None
         if reused is not None:
             queries = {"recent": queries["recent"]}
-        answers = self._ask(queries, [])
+        pending = self._send(queries, [])
+        answers = self._wait(pending, time.monotonic() + self.deadline_s, [])
         recent = by_role(answers.get("recent"), at)
         read = by_role(joined(answers.get("older"), answers.get("history")), at)
         history = read if reused is None else reused
@@ -119,8 +123,8 @@ class MetricsReader:
             recent=recent,
         )
 
-    def _ask(self, queries: Mapping[str, RangeQuery], problems: list[str]) -> dict[str, Answer]:
-        pending: dict[str, Future[Answer]] = {}
+    def _send(self, queries: Mapping[str, RangeQuery], problems: list[str]) -> _Pending:
+        pending: _Pending = {}
         for part, query in queries.items():
             try:
                 pending[part] = self.pool.submit(
@@ -133,7 +137,11 @@ class MetricsReader:
                 )
             except RuntimeError:
                 problems.append(f"{part}: not queried, because the service is stopping")
-        wait(pending.values(), timeout=self.deadline_s)
+        return pending
+
+    def _wait(self, pending: _Pending, until: float, problems: list[str]) -> dict[str, Answer]:
+        """The answers that come until then, in monotonic seconds."""
+        wait(pending.values(), timeout=max(0.0, until - time.monotonic()))
         answers: dict[str, Answer] = {}
         for part, future in pending.items():
             if not future.done():
@@ -146,6 +154,26 @@ class MetricsReader:
             else:
                 answers[part] = future.result()
         return answers
+
+
+def _evidence(
+    target: Target,
+    at: float,
+    past: PastMetrics | None,
+    answers: Mapping[str, Answer],
+    problems: Sequence[str],
+) -> Evidence:
+    history = by_role(joined(answers.get("older"), answers.get("history")), at)
+    recent = by_role(answers.get("recent"), at)
+    latest = by_role(answers.get("latest"), at)
+    return Evidence(
+        target=target.id or "",
+        at=at,
+        history=past.history if past else history,
+        recent=extended(past.recent if past else recent, latest),
+        peers=by_instance(answers.get("peers"), at),
+        problems=tuple(problems),
+    )
 
 
 def _queries(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent import futures
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -276,13 +277,13 @@ class Whole:
         flying = (State.ACTING, State.VERIFYING, State.ROLLING_BACK)
         return [run for run in self.runs() if run.state in flying]
 
-    def _gather(self, target: Target, at: float, roles: Collection[str]) -> Evidence:
+    def _gather(self, target: Target, at: float, roles: Collection[str]) -> Callable[[], Evidence]:
         del roles
         name = target.id or ""
         if self.breaks.get(name):
             self.breaks[name] -= 1
             raise ArithmeticError(name)
-        return Evidence(target=name, at=at)
+        return partial(Evidence, target=name, at=at)
 
     def _judge(self, evidence: Evidence, roles: Collection[str]) -> Verdict:
         del roles
