@@ -36,12 +36,23 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class StepResult(StrEnum):
+    """What became of a step of the ladder, by its outcome, AWS's progress and the metrics."""
+
+    HELPED = "helped"  # the target recovered
+    DID_NOT_HELP = "did_not_help"  # it ran to its end, and the target is still ill
+    UNDER_WAY = "under_way"  # AWS is not done, or the metrics are still watched
+    NEVER_RAN = "never_ran"  # it was refused, not delivered, or cancelled
+    UNKNOWN = "unknown"  # it is unknown whether it ran, or whether it helped
+
+
 class Progress(StrEnum):
     """The progress of an accepted call's effect, as AWS shows it."""
 
     UNDERWAY = "underway"
     DONE = "done"
-    FAILED = "failed"
+    FAILED = "failed"  # it ran to an end that is not the wanted one
+    NEVER_RAN = "never_ran"  # AWS did not deliver it, or somebody cancelled it
 
 
 class Params(BaseModel):

@@ -153,6 +153,8 @@ intents = Table(
     Column("started_at", Double, nullable=False),
     Column("dispatched_at", Double),
     Column("ended_at", Double),
+    Column("result", String(16)),
+    Column("cause", String(16)),
     Index(None, "target"),
 )
 

@@ -1,45 +1,65 @@
-"""Classifies errors of AWS: whether the call changed anything, and whether to try again."""
+"""Classifies errors of AWS: whether the call changed anything, why not, and whether it may later.
 
+Throttling and transient errors are those of botocore's own retries, by class, code and HTTP status.
+"""
+
+import re
+from dataclasses import dataclass
+
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,  # noqa: A004 botocore's own
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
     NoCredentialsError,
     PartialCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+    UnauthorizedSSOTokenError,
 )
+from botocore.retries.standard import (
+    RetryContext,
+    ThrottledRetryableChecker,
+    TransientRetryableChecker,
+)
+
+from actions.aws.causes import Cause
 
 # The errors that a call through boto3 raises.
 AWS_ERRORS = (ClientError, BotoCoreError)
-# Errors of requests that certainly never reached the service.
-_NEVER_SENT = (
+# Errors after which the request may have reached the service; botocore raises all others before.
+_MAY_BE_SENT = (HTTPClientError, IncompleteReadError)
+# Errors of the connection itself: nothing was sent.
+_NOT_CONNECTED = (
     ConnectTimeoutError,
     EndpointConnectionError,
-    NoCredentialsError,
-    PartialCredentialsError,
+    ProxyConnectionError,
+    SSLError,
 )
-_SERVER_ERROR = 500
-# EC2 sends these with a 503 although it did nothing.
-_THROTTLED = frozenset(
-    {"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"}
-)
-# The call changed nothing, and may succeed when repeated.
-TRANSIENT = frozenset(
+_PASSING = (ConnectionError, HTTPClientError, CredentialRetrievalError, MetadataRetrievalError)
+_NO_ACCESS = (NoCredentialsError, PartialCredentialsError, UnauthorizedSSOTokenError)
+_SERVER_ERROR, _TOO_MANY = 500, 429
+_FORBIDDEN = frozenset({401, 403})
+_THROTTLED, _TRANSIENT = ThrottledRetryableChecker(), TransientRetryableChecker()
+# The target is busy with another change. AWS names no category for these.
+_BUSY = frozenset(
     {
-        "ConnectTimeoutError",
-        "EndpointConnectionError",
-        "RequestLimitExceeded",
-        "RequestThrottled",
         "ResourceContention",
+        "ResourceInUse",
         "ScalingActivityInProgress",
         "ServiceUnavailable",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
         "Unavailable",
     }
 )
 # The role lacks a permission, so the call changed nothing; a heavier step would fail as well.
+# https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 NOT_AUTHORIZED = frozenset(
     {
         "AccessDenied",
@@ -47,22 +67,77 @@ NOT_AUTHORIZED = frozenset(
         "AuthFailure",
         "ExpiredToken",
         "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
         "InvalidClientTokenId",
-        "NoCredentialsError",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
         "OptInRequired",
-        "PartialCredentialsError",
-        "RequestExpired",
+        "PendingVerification",
         "SignatureDoesNotMatch",
+        "SubscriptionRequiredException",
         "UnauthorizedOperation",
         "UnrecognizedClientException",
     }
 )
+_CLOCK = frozenset(
+    {"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed", "InvalidSignatureTime"}
+)
+_QUOTA = re.compile(r"(Limit|Quota)Exceeded|^Insufficient\w*Capacity|^MaxSpotInstanceCount")
+_STATE = re.compile(r"^(Incorrect|Invalid)\w*State|^OperationNotPermitted|^UnsupportedOperation")
 
 
-def classify(error: ClientError | BotoCoreError) -> tuple[str, bool]:
-    """The error's name, and whether it proves that the call changed nothing."""
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A failed call. `refused`: it certainly changed nothing."""
+
+    name: str
+    refused: bool
+    cause: Cause
+
+
+def classify(error: ClientError | BotoCoreError) -> Failure:
     if not isinstance(error, ClientError):
-        return type(error).__name__, isinstance(error, _NEVER_SENT)
+        return Failure(
+            name=type(error).__name__,
+            refused=_was_not_sent(error),
+            cause=_cause_before_answer(error),
+        )
     code = error.response["Error"]["Code"]
     status = error.response["ResponseMetadata"].get("HTTPStatusCode", _SERVER_ERROR)
-    return code, status < _SERVER_ERROR or code in _THROTTLED
+    context = RetryContext(
+        1,
+        parsed_response=error.response,
+        http_response=AWSResponse("", status, HTTPHeaders(), None),
+    )
+    throttled = status == _TOO_MANY or _THROTTLED.is_retryable(context)
+    passing = throttled or code in _BUSY or _TRANSIENT.is_retryable(context)
+    # EC2 throttles with a 503 although it did nothing.
+    refused = status < _SERVER_ERROR or throttled
+    return Failure(
+        name=code,
+        refused=refused,
+        cause=Cause.PASSING if passing else _cause_of(code, status),
+    )
+
+
+def _was_not_sent(error: BotoCoreError) -> bool:
+    return isinstance(error, _NOT_CONNECTED) or not isinstance(error, _MAY_BE_SENT)
+
+
+def _cause_before_answer(error: BotoCoreError) -> Cause:
+    if isinstance(error, _PASSING):
+        return Cause.PASSING
+    return Cause.ACCESS if isinstance(error, _NO_ACCESS) else Cause.REQUEST
+
+
+def _cause_of(code: str, status: int) -> Cause:
+    if code in _CLOCK:
+        return Cause.CLOCK
+    if code in NOT_AUTHORIZED or status in _FORBIDDEN:
+        return Cause.ACCESS
+    if _QUOTA.search(code):
+        return Cause.QUOTA
+    return Cause.STATE if _STATE.search(code) else Cause.REQUEST

@@ -15,7 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import Connection
 
 from actions.aws import errors
+from actions.aws.causes import Cause
 from actions.aws.client_set import Aws, on_behalf_of
+from actions.aws.errors import Failure
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome
 from actions.execution import claims, ledger
@@ -26,8 +28,10 @@ from actions.execution.step import Step, call_of
 from actions.messaging import Messenger, MessengerError
 from actions.refusal import Refusal
 
-# A call is answered or fails within this time; until then a lost call may still arrive at AWS.
+# A lost call may arrive at AWS, and its effect may be shown, until this time is over: EC2 and Auto
+# Scaling are eventually consistent.
 _MAY_ARRIVE_S = 15.0
+_NO_ANSWER = Failure(name="no answer was recorded", refused=False, cause=Cause.PASSING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,17 @@ class Executor:
             return intent
         return self._settle(intent, *self._settle_after_crash(step, intent))
 
+    def settle_lost(self, step: Step, intent: Intent) -> Intent:
+        """Read back a call without an answer once AWS shows what it did; else the same intent."""
+        old = self.clock() - (intent.ended_at or 0.0) >= _MAY_ARRIVE_S
+        if intent.outcome is not Outcome.UNKNOWN or not old:
+            return intent
+        lost = Failure(name=intent.error or "", refused=False, cause=intent.cause or Cause.PASSING)
+        result, failure = self._read_back(step, intent, lost)
+        if result.outcome is Outcome.UNKNOWN:
+            return intent
+        return self._settle(intent, result, failure)
+
     def _start(self, step: Step, intent: Intent) -> Intent | Refusal:
         """Record the new step, and call AWS where a call is needed."""
         if intent.stage is not Stage.INTENT:
@@ -111,6 +126,7 @@ class Executor:
                     outcome=Outcome.FAILED,
                     error="closed before the call was sent",
                     ended_at=now,
+                    result=ledger.first_result(intent.step, Outcome.FAILED),
                 )
             )
             ledger.record(connection, intent, after)
@@ -131,46 +147,55 @@ class Executor:
 
     def _resume(self, step: Step, intent: Intent) -> Intent:
         """Continue after a crash that may have hit before or after the call."""
-        result, error = self._settle_after_crash(step, intent)
+        result, failure = self._settle_after_crash(step, intent)
         if result.outcome is not Outcome.CHANGED and step.action.idempotent:
             with self.begin() as connection:
                 refusal = self._why_not_any_more(connection, step, intent)
             if refusal is None:
-                result, error = self._call(step, intent)
-        return self._settle(intent, result, error)
+                result, failure = self._call(step, intent)
+        return self._settle(intent, result, failure)
 
-    def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
-        """The result of a call whose sender crashed; a recent call may still arrive at AWS."""
+    def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, Failure | None]:
+        """The result of a call whose sender crashed."""
         # Measured before the read: the call may arrive while the read waits for its answer.
         young = self.clock() - (intent.dispatched_at or 0.0) < _MAY_ARRIVE_S
-        result, error = self._read_back(step, intent, "no answer was recorded")
-        if result.outcome is Outcome.FAILED and young:
-            return CallResult(Outcome.UNKNOWN), error
-        return result, error
+        return (self._lost if young else self._read_back)(step, intent, _NO_ANSWER)
 
-    def _call(self, step: Step, intent: Intent) -> tuple[CallResult, str | None]:
+    def _call(self, step: Step, intent: Intent) -> tuple[CallResult, Failure | None]:
         self.check()
         try:
             with on_behalf_of(intent.run_id):
                 created = step.action.act(self.call(intent))
         except NotActionableError as refusal:
-            return self._refused(step, intent, str(refusal))
+            return self._refused(
+                step, intent, Failure(name=str(refusal), refused=True, cause=Cause.STATE)
+            )
         except MessengerError as error:
-            settle = self._read_back if error.sent else self._refused
-            return settle(step, intent, str(error))
+            failure = Failure(name=str(error), refused=not error.sent, cause=Cause.PASSING)
         except (ClientError, BotoCoreError) as error:
-            name, refused = errors.classify(error)
-            settle = self._refused if refused else self._read_back
-            return settle(step, intent, name)
-        return CallResult(Outcome.CHANGED, created), None
+            failure = errors.classify(error)
+        else:
+            return CallResult(Outcome.CHANGED, created), None
+        settle = self._refused if failure.refused else self._lost
+        return settle(step, intent, failure)
 
-    def _refused(self, step: Step, intent: Intent, why: str) -> tuple[CallResult, str | None]:
+    def _refused(
+        self, step: Step, intent: Intent, why: Failure
+    ) -> tuple[CallResult, Failure | None]:
         """The result of a refused call, which changed nothing; an earlier attempt may have."""
         if step.action.idempotent:
             return self._read_back(step, intent, why)
         return CallResult(Outcome.FAILED), why
 
-    def _read_back(self, step: Step, intent: Intent, why: str) -> tuple[CallResult, str | None]:
+    def _lost(self, step: Step, intent: Intent, why: Failure) -> tuple[CallResult, Failure | None]:
+        """The result of a recent call without an answer: it may arrive, or be shown, later."""
+        result, failure = self._read_back(step, intent, why)
+        seen = result.outcome is not Outcome.FAILED
+        return result if seen else CallResult(Outcome.UNKNOWN), failure
+
+    def _read_back(
+        self, step: Step, intent: Intent, why: Failure
+    ) -> tuple[CallResult, Failure | None]:
         """The result of a call without an answer, by what AWS shows now."""
         try:
             with on_behalf_of(intent.run_id):
@@ -179,6 +204,6 @@ class Executor:
             result = CallResult(Outcome.UNKNOWN)
         return result, None if result.outcome is Outcome.CHANGED else why
 
-    def _settle(self, intent: Intent, result: CallResult, error: str | None) -> Intent:
+    def _settle(self, intent: Intent, result: CallResult, failure: Failure | None) -> Intent:
         with self.begin() as connection:
-            return ledger.settle(connection, intent, result, error, self.clock())
+            return ledger.settle(connection, intent, result, failure, self.clock())

@@ -1,7 +1,7 @@
 """The write-ahead ledger: each call to AWS is on disk before it is sent."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -9,8 +9,11 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from actions.audit import log
-from actions.base import CallResult, Outcome
-from actions.step_key import StepKey
+from actions.aws.causes import Cause
+from actions.aws.errors import Failure
+from actions.base import CallResult, Outcome, StepResult
+from actions.execution import rate_limits
+from actions.step_key import StepKey, StepKind
 from actions.tables import intents
 
 
@@ -25,7 +28,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """One step of a run. `before` is what `observe` saw, `made` what `act` returned."""
+    """One step of a run. `before` is what `observe` saw, `made` what `act` returned.
+
+    `cause` is why the call failed. Only a step of the ladder has a `result`.
+    """
 
     run_id: str
     step: StepKey
@@ -42,6 +48,8 @@ class Intent:
     started_at: float
     dispatched_at: float | None = None
     ended_at: float | None = None
+    result: StepResult | None = None
+    cause: Cause | None = None
 
 
 _INTENT = TypeAdapter(Intent)
@@ -90,36 +98,68 @@ def record(connection: Connection, *stages: Intent) -> None:
     intent = stages[-1]
     connection.execute(insert(intents).values(vars(intent)))
     log.append(connection, intent.dispatched_at or intent.started_at, *map(_event, stages))
+    _forget_attempt(connection, intent)
 
 
 def settle(
-    connection: Connection, intent: Intent, result: CallResult, error: str | None, now: float
+    connection: Connection, intent: Intent, result: CallResult, failure: Failure | None, now: float
 ) -> Intent:
     """Record the outcome of the call. Returns the intent as stored."""
     values = {
         "stage": Stage.SETTLED,
         "outcome": result.outcome,
         "made": result.made,
-        "error": error,
+        "error": failure.name if failure else None,
+        "cause": failure.cause if failure else None,
         "ended_at": now,
+        "result": first_result(intent.step, result.outcome),
     }
-    return _update(connection, intent.run_id, intent.step, values, now)
+    return _update(connection, intent, values, f"step_{Stage.SETTLED}", now)
 
 
-def mark_verified(connection: Connection, run_id: str, step: StepKey, now: float) -> None:
-    _update(connection, run_id, step, {"stage": Stage.VERIFIED}, now)
+def first_result(step: StepKey, outcome: Outcome) -> StepResult | None:
+    """The result of a step whose call was just settled; None for a step outside the ladder."""
+    if step.kind is not StepKind.LADDER:
+        return None
+    match outcome:
+        case Outcome.CHANGED | Outcome.NOOP:
+            return StepResult.UNDER_WAY
+        case Outcome.FAILED:
+            return StepResult.NEVER_RAN
+        case Outcome.UNKNOWN:
+            return StepResult.UNKNOWN
+
+
+def record_result(connection: Connection, intent: Intent, result: StepResult, now: float) -> None:
+    """Record what became of the step; one that helped is verified."""
+    current = read_intent(connection, intent.run_id, intent.step)
+    if current is None or current.stage is Stage.VERIFIED:
+        return
+    if result is StepResult.HELPED:
+        values = {"stage": Stage.VERIFIED, "result": result}
+        _update(connection, intent, values, f"step_{Stage.VERIFIED}", now)
+    elif result is not current.result:
+        _update(connection, intent, {"result": result}, "step_result", now)
 
 
 def _update(
-    connection: Connection, run_id: str, step: StepKey, values: Mapping[str, Any], now: float
+    connection: Connection, before: Intent, values: Mapping[str, Any], event: str, now: float
 ) -> Intent:
+    run_id, step = before.run_id, before.step
     key = (intents.c.run_id == run_id, intents.c.step == step)
     connection.execute(update(intents).where(*key).values(values))
     intent = read_intent(connection, run_id, step)
     if intent is None:
         raise LookupError(f"the ledger has no intent for step {step.number} of run {run_id}")
-    log.append(connection, now, _event(intent))
+    log.append(connection, now, replace(_event(intent), event=event))
+    _forget_attempt(connection, intent)
     return intent
+
+
+def _forget_attempt(connection: Connection, intent: Intent) -> None:
+    """A step that never ran uses up no rate limit."""
+    if intent.outcome is Outcome.FAILED or intent.result is StepResult.NEVER_RAN:
+        rate_limits.forget(connection, intent.run_id, intent.step)
 
 
 def _event(intent: Intent) -> log.Event:

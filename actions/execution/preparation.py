@@ -10,10 +10,11 @@ from sqlalchemy import Connection
 
 from actions.audit import log
 from actions.aws import errors
+from actions.aws.causes import Cause
 from actions.aws.client_set import Aws, on_behalf_of
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Outcome
-from actions.execution import claims, kill_switch, rules
+from actions.execution import claims, kill_switch, ledger, rules
 from actions.execution.disruption_budget import LeftGroupError, read_scopes
 from actions.execution.ledger import Intent, Stage
 from actions.execution.records import Bounds, Scope
@@ -47,7 +48,7 @@ class Preparation:
         if isinstance(fence, Refusal):
             return fence
         now = self.clock()
-        stage, outcome, error = Stage.INTENT, None, None
+        stage, outcome, error, cause = Stage.INTENT, None, None, None
         call = self._new_call(step)
         before: Mapping[str, Any] = {}
         try:
@@ -60,6 +61,7 @@ class Preparation:
                 stage, outcome = Stage.SETTLED, Outcome.NOOP
         except (NotActionableError, MessengerError) as reason:
             stage, outcome, error = Stage.SETTLED, Outcome.FAILED, str(reason)
+            cause = Cause.STATE
         return Intent(
             run_id=step.run_id,
             step=step.key,
@@ -72,6 +74,8 @@ class Preparation:
             stage=stage,
             outcome=outcome,
             error=error,
+            cause=cause,
+            result=ledger.first_result(step.key, outcome) if outcome else None,
             started_at=now,
             ended_at=self.clock() if outcome else None,
         )
@@ -85,8 +89,9 @@ class Preparation:
         except (NotActionableError, MessengerError) as reason:
             return rules.require_feasible(step.action.name, str(reason), known=True)
         except (ClientError, BotoCoreError) as error:
-            name, refused = errors.classify(error)
-            return rules.require_feasible(step.action.name, name, known=refused)
+            failure = errors.classify(error)
+            known = failure.refused and failure.cause is not Cause.PASSING
+            return rules.require_feasible(step.action.name, failure.name, known=known)
         return None
 
     def _claim(self, step: Step) -> int | Refusal:

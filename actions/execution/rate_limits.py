@@ -13,6 +13,7 @@ from sqlalchemy import (
     ScalarSelect,
     String,
     bindparam,
+    delete,
     func,
     select,
 )
@@ -77,6 +78,12 @@ def record(connection: Connection, attempt: Attempt) -> None:
         "at": attempt.at,
     }
     connection.execute(insert_into(connection, attempts).values(row).on_conflict_do_nothing())
+
+
+def forget(connection: Connection, run_id: str, step: StepKey) -> None:
+    """No longer count a step that never ran."""
+    key = (attempts.c.run_id == run_id, attempts.c.step == step)
+    connection.execute(delete(attempts).where(*key))
 
 
 def is_recorded(connection: Connection, run_id: str, step: StepKey | None = None) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from actions.base import Outcome
+from actions.base import Outcome, StepResult
 from actions.execution.ledger import Stage
 from actions.reasons import Reason
 from models.inference.verdict import Answer
@@ -47,6 +47,7 @@ class StepView(BaseModel):
     undoes: int | None
     stage: Stage
     outcome: Outcome | None
+    result: StepResult | None
     error: str | None
     started_at: Time
     dispatched_at: Time | None

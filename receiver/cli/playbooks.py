@@ -66,7 +66,7 @@ def _check_role(playbooks: Playbooks) -> None:
     try:
         excess = own_role.find_excess(*clients.connect_identity(), granted)
     except AWS_ERRORS as error:
-        name, _ = aws_errors.classify(error)
+        name = aws_errors.classify(error).name
         echo(f"the role was not checked: {name} (iam:SimulatePrincipalPolicy is needed)")
         return
     for name in excess:

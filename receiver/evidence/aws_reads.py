@@ -83,7 +83,7 @@ class AwsReads:
             # KeyError: AWS left out a part of its answer.
             return None
         except AWS_ERRORS as error:
-            _log.warning("aws_read_failed", error=errors.classify(error)[0])
+            _log.warning("aws_read_failed", error=errors.classify(error).name)
             if not guess:
                 self.on_unreadable(Source.AWS)
             return None

@@ -57,6 +57,7 @@ def step_view(intent: Intent) -> dict[str, Any]:
         "undoes": intent.undoes and intent.undoes.number,
         "stage": str(intent.stage),
         "outcome": str(intent.outcome) if intent.outcome else None,
+        "result": str(intent.result) if intent.result else None,
         "error": intent.error,
         "started_at": rfc3339(intent.started_at),
         "dispatched_at": rfc3339(intent.dispatched_at),

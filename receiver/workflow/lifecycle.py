@@ -8,7 +8,7 @@
     end        roll back, escalate, close
 
 `act`, `verify`, `expire` and `finish` are phases of the durable queue, safe to repeat; a wait is a
-delayed phase. A method changes nothing if the run has changed since it was read.
+delayed phase. No method changes a run that has changed since it was read.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,9 +20,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actions.audit import log
-from actions.aws.errors import NOT_AUTHORIZED
 from actions.base import Outcome
-from actions.catalog.registry import find_action
 from actions.execution import ledger
 from actions.execution.ledger import Intent
 from actions.reasons import Reason
@@ -32,18 +30,19 @@ from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import transitions
 from receiver.runs.model import Ending, GuardResult, Run, State
+from receiver.workflow import step_results
 from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 from receiver.workflow.endings.close_run import RunCloser
 from receiver.workflow.endings.runner import EndingRunner
+from receiver.workflow.step_results import PERSON, AwsAnswer, Health, Next
 from receiver.workflow.steps import StepRunner, plan_of, retry_in_s, step_of
-from receiver.workflow.verification import Health, Verification
+from receiver.workflow.verification import Verification
 
 _log = structlog.get_logger()
 # An older decision whose step did not begin is made again on fresh state.
 _DECISION_LASTS_S = 60.0
 # If a verification is later than three intervals plus this, the wait for recovery starts again.
 _SLACK_S = 5.0
-_PERSON = "a person is needed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +88,7 @@ class Lifecycle:
     def expire(self, run: Run) -> None:
         outcome = "nobody approved the plan in time"
         if run.steps_begun:
-            self.end(run, State.FAILED, f"{outcome}; {_PERSON}")
+            self.end(run, State.FAILED, f"{outcome}; {PERSON}")
         else:
             self._close_retryable(run, State.EXPIRED, outcome)
 
@@ -108,9 +107,11 @@ class Lifecycle:
         if isinstance(result, Refusal):
             self._refused(run, result)
         elif result.outcome is Outcome.FAILED:
-            self._step_failed(run, result)
+            self._never_ran(run, result)
         elif unprepared is not None:
-            self._end_unknown(run, result)
+            self.end(
+                run, State.FAILED, step_results.explain(result, AwsAnswer.UNKNOWN, Health.UNKNOWN)
+            )
         else:
             until = self.clock() + plan_of(run).verify.timeout_s
             self._verify_later(run, phase, verify_until=until, recovered_since=None)
@@ -120,45 +121,53 @@ class Lifecycle:
         detail, again = refusal.detail, self.clock() + RETRY_AFTER_S
         gates = [*run.gates, GuardResult(name="claim", passed=False, detail=detail)]
         if run.steps_begun > 1:
-            outcome = f"the next step was refused: {detail}; {_PERSON}"
+            outcome = f"the next step was refused: {detail}; {PERSON}"
             self.end(run, State.FAILED, outcome, gates=gates)
         else:
             # Steps performed before the refused one are rolled back.
             changes: dict[str, Any] = {"refusal": refusal.reason, "next_act_at": again}
             self.end(run, State.REFUSED, detail, gates=gates, **changes)
 
-    def _step_failed(self, run: Run, intent: Intent) -> None:
-        """Handle a step that did not happen: try it again, take the next rung, or call a person."""
-        _log.warning("step_failed", run=run.id, action=intent.action, error=intent.error)
-        retry_s = retry_in_s(intent, self._recorded_steps(run))
-        if intent.error in NOT_AUTHORIZED:
-            outcome = f"AWS refused {intent.action}: {intent.error}; {_PERSON}"
-            self.end(run, State.FAILED, outcome)
-        elif retry_s is not None:
-            later = self.clock() + retry_s
+    def _never_ran(self, run: Run, step: Intent) -> None:
+        """Try a step again that did not happen, or call a person: a heavier one has no reason."""
+        _log.warning("step_failed", run=run.id, action=step.action, error=step.error)
+        retry_s = retry_in_s(step, self._recorded_steps(run))
+        if step_results.judge_refused(step, late=retry_s is None).next is Next.RETRY:
+            later = self.clock() + (retry_s or 0.0)
             self._redecide(run, run.next_rung - 1, run.steps_begun, next_act_at=later)
         else:
-            self._redecide(run, run.next_rung, run.steps_begun)
+            self.end(run, State.FAILED, step_results.explain_never_ran(step))
 
     # Verify: until the target recovered, or the time is up.
 
     def verify(self, run: Run, phase: Phase) -> None:
-        now, step = self.clock(), self._recorded_steps(run)[step_of(run).key]
-        health, since = self.verification.check(run, step, now), None
-        if health is Health.RECOVERED:
-            # Time without a verification, such as while this receiver was down, does not count.
-            watched = now - run.updated_at <= 3 * self.verify_every_s + _SLACK_S
-            since = run.recovered_since if run.recovered_since and watched else now
-        if since is not None and now - since >= plan_of(run).verify.for_s:
+        now, recorded = self.clock(), self._recorded_steps(run)[step_of(run).key]
+        step = self.step_runner.executor.settle_lost(step_of(run), recorded)
+        if step.outcome is Outcome.FAILED:
+            self._never_ran(run, step)
+            return
+        aws, health = self.verification.check(run, step, now)
+        since = self._recovered_since(run, now) if health is Health.RECOVERED else None
+        held = since is not None and now - since >= plan_of(run).verify.for_s
+        late = now > (run.verify_until or 0)
+        result, following = step_results.judge(aws, health, late=late, held=held)
+        if result is not step.result:
             with self.database.write() as connection:
-                ledger.mark_verified(connection, run.id, step.step, now)
-            self.end(run, State.SUCCEEDED, "the target recovered, as its metrics show")
-        elif health is not Health.FAILING:
-            self._verify_later(run, phase, recovered_since=since)
-        elif step.outcome is Outcome.UNKNOWN and not find_action(step.action).idempotent:
-            self._end_unknown(run, step)
-        else:
-            self._redecide(run, run.next_rung, run.steps_begun)
+                ledger.record_result(connection, step, result, now)
+        match following:
+            case Next.CLOSE:
+                self.end(run, State.SUCCEEDED, "the target recovered, as its metrics show")
+            case Next.NEXT_RUNG:
+                self._redecide(run, run.next_rung, run.steps_begun)
+            case Next.PERSON | Next.RETRY:
+                self.end(run, State.FAILED, step_results.explain(step, aws, health))
+            case Next.WAIT:
+                self._verify_later(run, phase, recovered_since=since)
+
+    def _recovered_since(self, run: Run, now: float) -> float:
+        """When the recovery began; time without a verification does not count."""
+        watched = now - run.updated_at <= 3 * self.verify_every_s + _SLACK_S
+        return run.recovered_since if run.recovered_since and watched else now
 
     def _verify_later(self, run: Run, phase: Phase, **changes: Any) -> None:
         following = phase.following(PhaseKind.VERIFY)
@@ -200,7 +209,7 @@ class Lifecycle:
         if phase.kind is PhaseKind.FINISH:
             self._finish(run, phase, *self.ending.without_rollback(run, reason))
         elif self._recorded_steps(run):
-            self.end(run, State.FAILED, f"{reason}; {_PERSON}")
+            self.end(run, State.FAILED, f"{reason}; {PERSON}")
         else:
             self._close_retryable(run, State.REFUSED, reason, refusal=Reason.STATE_UNKNOWN)
 
@@ -218,10 +227,6 @@ class Lifecycle:
         """Close a run that did nothing, so that a repeat of its alert is decided again."""
         again = self.clock() + RETRY_AFTER_S
         self.closer.close(run, state, outcome=outcome, next_act_at=again, **changes)
-
-    def _end_unknown(self, run: Run, step: Intent) -> None:
-        outcome = f"it is unknown whether {step.action} on {step.target} happened; {_PERSON}"
-        self.end(run, State.FAILED, outcome)
 
     def _move(
         self,

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from actions.aws.errors import TRANSIENT
 from actions.base import Impact, Outcome, TargetKind
 from actions.catalog.registry import find_action
 from actions.execution.executor import Executor
@@ -16,8 +15,8 @@ from receiver.runs.model import Run, StoredPlan
 from receiver.workflow.metrics import StepMetrics
 
 _FIRST = StepKey(StepKind.LADDER, 0)
-# Attempts of a step that fails with a transient error, such as throttling.
-_TRIES, _BACKOFF_S = 3, 2.0
+# Pauses between the attempts of a step that AWS refuses for now: ten minutes in total.
+_BACKOFF_S = (5.0, 10.0, 20.0, 45.0, 90.0, 180.0, 250.0)
 
 
 class RunStoppedError(Exception):
@@ -76,11 +75,10 @@ class StepRunner:
 
 
 def retry_in_s(failed: Intent, recorded: Mapping[StepKey, Intent]) -> float | None:
-    """Seconds until the run tries the failed step again; None if a retry would not help."""
-    mark = (failed.action, failed.error)
-    tries = sum((step.action, step.error) == mark for step in recorded.values())
-    passes = failed.error in TRANSIENT and tries < _TRIES
-    return _BACKOFF_S * 2**tries if passes else None
+    """Seconds until the run tries a step again that AWS refused for now; None after the last."""
+    mark = (failed.action, failed.cause)
+    tries = sum((step.action, step.cause) == mark for step in recorded.values())
+    return _BACKOFF_S[tries - 1] if 0 < tries <= len(_BACKOFF_S) else None
 
 
 def plan_of(run: Run) -> StoredPlan:

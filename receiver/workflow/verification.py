@@ -1,7 +1,6 @@
 """Verifies whether a run's target has recovered: by AWS's progress, then by metrics."""
 
 from dataclasses import dataclass
-from enum import Enum, auto
 
 import structlog
 
@@ -16,17 +15,16 @@ from actions.messaging import MessengerError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.condition import holds
 from receiver.runs.model import Run
+from receiver.workflow.step_results import AwsAnswer, Health
 from receiver.workflow.steps import plan_of
 
 _log = structlog.get_logger()
-
-
-class Health(Enum):
-    """The target's health after a step. FAILING means that it is useless to wait longer."""
-
-    RECOVERED = auto()
-    PENDING = auto()
-    FAILING = auto()
+_ANSWERS = {
+    Progress.UNDERWAY: AwsAnswer.UNDER_WAY,
+    Progress.DONE: AwsAnswer.DONE,
+    Progress.FAILED: AwsAnswer.FAILED,
+    Progress.NEVER_RAN: AwsAnswer.NEVER_RAN,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,35 +34,36 @@ class Verification:
     executor: Executor
     prometheus: Prometheus
 
-    def check(self, run: Run, step: Intent, now: float) -> Health:
-        progress = self._progress(run, step)
-        if progress is Progress.DONE and self._recovered(run, step, now):
-            return Health.RECOVERED
-        late = now > (run.verify_until or 0)
-        if late or progress is Progress.FAILED or self._worse(run, now):
-            return Health.FAILING
-        return Health.PENDING
+    def check(self, run: Run, step: Intent, now: float) -> tuple[AwsAnswer, Health]:
+        """The answers of AWS and of the metrics about the step."""
+        return self._ask_aws(run, step), self._ask_metrics(run, step, now)
 
-    def _progress(self, run: Run, step: Intent) -> Progress:
-        """The progress of the step's effect in AWS; UNDERWAY if AWS does not answer."""
+    def _ask_aws(self, run: Run, step: Intent) -> AwsAnswer:
+        """AWS's answer about the step's effect; under way if AWS does not answer now."""
         try:
             with on_behalf_of(run.id):
-                return find_action(step.action).progress(self.executor.call(step))
+                progress = find_action(step.action).progress(self.executor.call(step))
         except (*AWS_ERRORS, NotActionableError, MessengerError) as error:
-            _log.warning("step_progress_read_failed", run=run.id, error=type(error).__name__)
-            return Progress.UNDERWAY
+            _log.warning("progress_read_failed", run=run.id, error=type(error).__name__)
+            progress = Progress.UNDERWAY
+        # The progress of a call that may not have happened proves nothing.
+        return AwsAnswer.UNKNOWN if step.outcome is Outcome.UNKNOWN else _ANSWERS[progress]
 
-    def _recovered(self, run: Run, step: Intent, now: float) -> bool:
-        """Whether metrics show recovery; False without data or an answer."""
-        expressions = [plan_of(run).verify.expr]
-        if step.outcome is Outcome.CHANGED and step.dispatched_at is not None:
-            recovery = find_action(step.action).recovery_expr(
-                self.executor.call(step), step.dispatched_at
-            )
-            expressions += [recovery] if recovery else []
-        return all(holds(self.prometheus, expr, now) is True for expr in expressions)
+    def _ask_metrics(self, run: Run, step: Intent, now: float) -> Health:
+        """The target's health by metrics; unknown without data, an answer or a proof of the act."""
+        verify = plan_of(run).verify
+        if verify.worse is not None and holds(self.prometheus, verify.worse, now) is True:
+            return Health.WORSE
+        recovered = holds(self.prometheus, verify.expr, now)
+        if recovered is None:
+            return Health.UNKNOWN
+        if recovered is False:
+            return Health.ILL
+        return Health.RECOVERED if self._has_proof(step, now) else Health.UNKNOWN
 
-    def _worse(self, run: Run, now: float) -> bool:
-        """Whether metrics show that the target got worse, so that the run need not wait longer."""
-        worse = plan_of(run).verify.worse
-        return worse is not None and holds(self.prometheus, worse, now) is True
+    def _has_proof(self, step: Intent, now: float) -> bool:
+        """Whether metrics prove that a call took effect, where AWS does not show it."""
+        if step.dispatched_at is None:
+            return True
+        proof = find_action(step.action).recovery_expr(self.executor.call(step), step.dispatched_at)
+        return proof is None or holds(self.prometheus, proof, now) is True

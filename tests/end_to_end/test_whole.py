@@ -106,8 +106,8 @@ def test_a_missing_right_calls_a_person_and_no_heavier_step(whole: Whole, code: 
     assert code in (run.outcome or "")
 
 
-def test_a_refusal_of_the_step_leads_to_the_next_one(whole: Whole) -> None:
-    """What cannot be done to this target."""
+def test_a_refusal_of_the_step_leads_to_no_heavier_one(whole: Whole) -> None:
+    """AWS did not reboot, so nothing shows that a reboot would not help: a person is called."""
     target = whole.group()[0]
 
     def trouble(operation: str, when: str) -> None:
@@ -117,7 +117,9 @@ def test_a_refusal_of_the_step_leads_to_the_next_one(whole: Whole) -> None:
     whole.aws.trouble = trouble
     whole.deliver(target)
     whole.pass_time(120)
-    assert _operations(whole) == ["TerminateInstanceInAutoScalingGroup"]
+    assert _operations(whole) == []
+    assert whole.only().state is State.FAILED
+    assert "reboot_instance never ran: IncorrectInstanceState" in (whole.only().outcome or "")
 
 
 @pytest.mark.parametrize("recovered", ["0", "1"])
@@ -809,7 +811,7 @@ def test_a_cancelled_run_gives_back_what_it_was_lent(tmp_path: Path) -> None:
 
 
 def test_a_step_that_cannot_be_prepared_is_not_taken(tmp_path: Path) -> None:
-    """The next one may be."""
+    """Nor is a heavier one: the step was never tried."""
     whole = Whole(tmp_path, playbook=_LEASING)
 
     def trouble(operation: str, when: str) -> None:
@@ -820,8 +822,8 @@ def test_a_step_that_cannot_be_prepared_is_not_taken(tmp_path: Path) -> None:
     target = whole.group()[0]
     whole.deliver(target)
     whole.pass_time(100)
-    assert "RebootInstances" not in _operations(whole)
-    assert "TerminateInstanceInAutoScalingGroup" in _operations(whole)
+    assert _operations(whole) == []
+    assert whole.only().state is State.FAILED
     whole.close()
 
 

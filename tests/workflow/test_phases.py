@@ -203,12 +203,20 @@ def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> N
     assert service.registry.get_sample_value("smartcloudops_runs_total", labels) == 1
 
 
-@pytest.mark.parametrize(("value", "status"), [("0", 200), (None, 200), ("NaN", 200), ("1", 503)])
-def test_no_recovery_no_data_and_no_answer_lead_to_the_next_step(
+@pytest.mark.parametrize(("value", "status"), [(None, 200), ("NaN", 200), ("1", 503)])
+def test_no_data_and_no_answer_call_a_person(
     service: Service, value: str | None, status: int
 ) -> None:
-    """None of them is a recovery; the dispatcher is queries for the next rung."""
+    """The metrics cannot tell whether the step helped, so no heavier one follows."""
     service.prometheus.value, service.prometheus.status = value, status
+    service.begin()
+    run = service.until(State.FAILED)
+    assert "unknown whether reboot_instance helped" in (run.outcome or "")
+
+
+def test_no_recovery_leads_to_the_next_step(service: Service) -> None:
+    """The dispatcher is woken for the next rung."""
+    service.prometheus.value = "0"
     service.begin()
     run = service.until(State.DECIDING)
     assert (run.next_rung, run.steps_begun, run.phase) == (1, 1, None)
@@ -235,12 +243,21 @@ def test_an_unknown_reboot_that_helped_is_a_success(service: Service) -> None:
     service.until(State.SUCCEEDED)
 
 
-def test_a_refused_call_leads_to_the_next_step(service: Service) -> None:
-    """AWS said no: nothing happened, and there is nothing to verify."""
+def test_a_refused_call_calls_a_person(service: Service) -> None:
+    """AWS said no: nothing happened, so nothing shows that the step would not help."""
     service.aws.trouble = failing(AwsError("IncorrectInstanceState"), executes=False)
     service.begin()
+    run = service.until(State.FAILED)
+    assert "reboot_instance never ran: IncorrectInstanceState" in (run.outcome or "")
+
+
+def test_a_throttled_call_is_tried_again_on_the_same_rung(service: Service) -> None:
+    """AWS is busy: the step is decided again a little later."""
+    service.aws.trouble = failing(AwsError("SlowDown"), executes=False)
+    service.begin()
     run = service.until(State.DECIDING)
-    assert (run.next_rung, run.steps_begun) == (1, 1)
+    assert (run.next_rung, run.steps_begun) == (0, 1)
+    assert (run.next_act_at or 0) > time.time() + 2
 
 
 def test_a_decision_that_waited_too_long_is_made_again(service: Service) -> None:

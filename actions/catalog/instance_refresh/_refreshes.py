@@ -25,7 +25,10 @@ from actions.base import (
 )
 
 UNFINISHED = frozenset({"Pending", "InProgress", "Baking"})
-_PROGRESS = dict.fromkeys(ENDED, Progress.FAILED) | {"Successful": Progress.DONE}
+_PROGRESS = dict.fromkeys(ENDED, Progress.FAILED) | {
+    "Successful": Progress.DONE,
+    "Cancelled": Progress.NEVER_RAN,
+}
 
 
 def read_statuses(aws: Aws, name: str) -> Mapping[str, str]:
@@ -81,8 +84,11 @@ class EndsRefresh(Action):
 
     def progress(self, call: Call) -> Progress:
         underway, finished = self.states
-        states = {underway: Progress.UNDERWAY, finished: Progress.DONE}
-        return states.get(self._status(call) or "", Progress.FAILED)
+        status = self._status(call)
+        # Right after the call AWS may still show the status before it.
+        if status in UNFINISHED or status == underway:
+            return Progress.UNDERWAY
+        return Progress.DONE if status == finished else Progress.FAILED
 
     def _status(self, call: Call) -> str | None:
         return read_statuses(call.aws, call.target).get(call.before["refresh_id"])

@@ -17,15 +17,24 @@ from actions.base import (
     TargetKind,
 )
 
+# By the detailed status, because `Failed` and `TimedOut` include commands that never ran.
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
 _PROGRESS = {
     "Success": Progress.DONE,
-    "Cancelled": Progress.FAILED,
     "Failed": Progress.FAILED,
-    "TimedOut": Progress.FAILED,
-    "Undeliverable": Progress.FAILED,
-    "Terminated": Progress.FAILED,
-    "DeliveryTimedOut": Progress.FAILED,
     "ExecutionTimedOut": Progress.FAILED,
+    "AccessDenied": Progress.NEVER_RAN,
+    "Cancelled": Progress.NEVER_RAN,
+    "DeliveryTimedOut": Progress.NEVER_RAN,
+    "InvalidPlatform": Progress.NEVER_RAN,
+    "Terminated": Progress.NEVER_RAN,
+    "Undeliverable": Progress.NEVER_RAN,
+}
+# The end of a command whose detailed status is not among these.
+_ENDED = {
+    "Failed": Progress.FAILED,
+    "TimedOut": Progress.NEVER_RAN,
+    "Cancelled": Progress.NEVER_RAN,
 }
 # The agent must fetch a command within this time: people do not expect it to run later.
 _DELIVERY_S = 60
@@ -76,7 +85,9 @@ class SendsCommand(Action):
         # SSM lists the invocation a moment after it accepted the command.
         except call.aws.ssm.exceptions.InvocationDoesNotExist:
             return Progress.UNDERWAY
-        return _PROGRESS.get(answer["Status"], Progress.UNDERWAY)
+        status = answer["Status"]
+        details = answer.get("StatusDetails", status).replace(" ", "")
+        return _PROGRESS.get(details) or _ENDED.get(status, Progress.UNDERWAY)
 
 
 def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, str]:

@@ -94,7 +94,10 @@ class RunCloser:
 def _update_breaker(connection: Connection, ending: Transition, now: float) -> None:
     """Count the run for its playbook's circuit breaker, if it acted."""
     run, playbook = ending.run, ending.run.playbook
-    if playbook is None or not run.steps_begun or not rate_limits.is_recorded(connection, run.id):
+    if playbook is None or not run.steps_begun:
+        return
+    if not rate_limits.is_recorded(connection, run.id):
+        circuit_breakers.end_trial(connection, playbook, run.id)
         return
     match ending.state:
         case State.SUCCEEDED:

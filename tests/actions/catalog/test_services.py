@@ -126,24 +126,32 @@ def test_a_command_that_was_sent_is_not_sent_again(stubbed: Stubbed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "progress"),
+    ("status", "details", "progress"),
     [
-        ("Pending", Progress.UNDERWAY),
-        ("InProgress", Progress.UNDERWAY),
-        ("Delayed", Progress.UNDERWAY),
-        ("Cancelling", Progress.UNDERWAY),
-        ("Success", Progress.DONE),
-        ("Failed", Progress.FAILED),
-        ("TimedOut", Progress.FAILED),
-        ("Cancelled", Progress.FAILED),
+        ("Pending", "Pending", Progress.UNDERWAY),
+        ("InProgress", "InProgress", Progress.UNDERWAY),
+        ("Delayed", "Delayed", Progress.UNDERWAY),
+        ("Cancelling", "Cancelling", Progress.UNDERWAY),
+        ("Success", "Success", Progress.DONE),
+        ("Failed", "Failed", Progress.FAILED),
+        ("TimedOut", "ExecutionTimedOut", Progress.FAILED),
+        ("TimedOut", "Execution Timed Out", Progress.FAILED),
+        ("TimedOut", "DeliveryTimedOut", Progress.NEVER_RAN),
+        ("Failed", "Undeliverable", Progress.NEVER_RAN),
+        ("Failed", "AccessDenied", Progress.NEVER_RAN),
+        ("Failed", "InvalidPlatform", Progress.NEVER_RAN),
+        ("Failed", "Terminated", Progress.NEVER_RAN),
+        ("Failed", "SomethingNew", Progress.FAILED),
+        ("Cancelled", "Cancelled", Progress.NEVER_RAN),
     ],
 )
 def test_a_command_goes_as_far_as_its_invocation_says(
-    stubbed: Stubbed, status: str, progress: Progress
+    stubbed: Stubbed, status: str, details: str, progress: Progress
 ) -> None:
-    """Only a success is done."""
+    """Only a success is done; what was not delivered, or was cancelled, never ran."""
+    answer = {"Status": status, "StatusDetails": details}
     expected = {"CommandId": "c" * 36, "InstanceId": HOST}
-    stubbed.answer("ssm", "get_command_invocation", {"Status": status}, expected)
+    stubbed.answer("ssm", "get_command_invocation", answer, expected)
     call = replace(stubbed.call(), made={"command_id": "c" * 36})
     assert _restart.progress(call) is progress
 

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
 from actions.audit import log
-from actions.base import Outcome
+from actions.base import Outcome, StepResult
 from actions.catalog.registry import CATALOG
 from actions.execution import claims, kill_switch, ledger, rate_limits
 from actions.execution.executor import Executor
@@ -160,12 +160,34 @@ def test_a_reboot_that_breaks_is_never_repeated(
 
 @pytest.mark.parametrize("executes", [True, False])
 def test_a_scaling_without_an_answer_is_read_back(
-    acting: Executor, fake: Emulator, *, executes: bool
+    acting: Executor, fake: Emulator, clock: Clock, *, executes: bool
 ) -> None:
-    """What AWS shows afterwards says whether it happened."""
+    """What AWS shows says whether it happened; that it did not, only after 15 seconds."""
     fake.trouble = failing(ReadTimeoutError(endpoint_url="http://x"), executes=executes)
     intent = _executed(acting.execute(_scale(9)))
-    assert intent.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
+    assert intent.outcome is (Outcome.CHANGED if executes else Outcome.UNKNOWN)
+    assert acting.settle_lost(_scale(9), intent) == intent
+    clock.now += 15
+    settled = acting.settle_lost(_scale(9), intent)
+    assert settled.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
+
+
+@pytest.mark.parametrize("before_call", [True, False])
+def test_a_step_that_never_ran_uses_up_no_attempt(
+    acting: Executor, fake: Emulator, state: Database, clock: Clock, *, before_call: bool
+) -> None:
+    """Refused by AWS, or by what was read before the call."""
+    fake.trouble = failing(AwsError("Throttling"), executes=False)
+    if before_call:
+        fake.world.instances[HOST].state = "stopped"
+    intent = _executed(acting.execute(_reboot()))
+    assert (intent.outcome, intent.result) == (Outcome.FAILED, StepResult.NEVER_RAN)
+    with state.read() as connection:
+        assert not rate_limits.is_recorded(connection, intent.run_id)
+        attempts = rate_limits.count(
+            connection, target=HOST, group="", playbook="high-cpu", now=clock()
+        )
+    assert attempts.target_hour == 0
 
 
 @pytest.mark.parametrize("code", ["ValidationError", "Throttling"])

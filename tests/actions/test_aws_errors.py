@@ -1,0 +1,120 @@
+"""What the errors of AWS and botocore mean, by category: each has a cause, and a remedy."""
+
+import inspect
+from collections.abc import Iterator
+
+import pytest
+from botocore import exceptions
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
+
+from actions.aws.causes import REMEDIES, Cause
+from actions.aws.errors import NOT_AUTHORIZED, classify
+
+_WRITES = {
+    "autoscaling": (
+        "SuspendProcesses",
+        "StartInstanceRefresh",
+        "EnterStandby",
+        "SetDesiredCapacity",
+    ),
+    "elbv2": ("DeregisterTargets", "RegisterTargets", "ModifyRule"),
+    "ssm": ("SendCommand",),
+}
+# The errors after which a request may have reached AWS.
+_SENT = {
+    "ConnectionClosedError",
+    "HTTPClientError",
+    "IncompleteReadError",
+    "ReadTimeoutError",
+    "ResponseStreamingError",
+}
+
+
+def _refusal(code: str, status: int = 400) -> ClientError:
+    metadata = {"HTTPStatusCode": status}
+    answer = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": metadata}
+    return ClientError(answer, "Operation")  # type: ignore[arg-type] # without the request's id
+
+
+def _modelled() -> Iterator[str]:
+    for service, operations in _WRITES.items():
+        model = Session().get_service_model(service)
+        for name in operations:
+            for shape in model.operation_model(name).error_shapes:
+                yield shape.metadata.get("error", {}).get("code", shape.name)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestTimeout",
+        "ResourceContention",
+        "ResourceInUse",
+        "ScalingActivityInProgress",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    ],
+)
+def test_what_botocore_repeats_passes(code: str) -> None:
+    """AWS is busy, and a refusal with 400 changed nothing."""
+    failure = classify(_refusal(code))
+    assert (failure.cause, failure.refused) == (Cause.PASSING, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "refused"), [(429, True), (500, False), (502, False), (503, False)]
+)
+def test_an_http_status_is_a_category(status: int, *, refused: bool) -> None:
+    """A server error may hide a change; too many requests may not."""
+    failure = classify(_refusal("SomethingNew", status))
+    assert (failure.cause, failure.refused) == (Cause.PASSING, refused)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "cause"),
+    [
+        *((code, 400, Cause.ACCESS) for code in sorted(NOT_AUTHORIZED)),
+        ("SomethingNew", 403, Cause.ACCESS),
+        ("RequestTimeTooSkewed", 403, Cause.CLOCK),
+        ("RequestExpired", 400, Cause.CLOCK),
+        ("VcpuLimitExceeded", 400, Cause.QUOTA),
+        ("InsufficientInstanceCapacity", 400, Cause.QUOTA),
+        ("IncorrectInstanceState", 400, Cause.STATE),
+        ("OperationNotPermitted", 400, Cause.STATE),
+        ("InvalidDocument", 400, Cause.REQUEST),
+        ("SomethingNew", 400, Cause.REQUEST),
+    ],
+)
+def test_any_other_refusal_has_a_remedy(code: str, status: int, cause: Cause) -> None:
+    failure = classify(_refusal(code, status))
+    assert (failure.cause, failure.refused) == (cause, True)
+    assert REMEDIES[cause]
+
+
+@pytest.mark.parametrize("code", sorted(set(_modelled())))
+def test_every_modelled_error_of_a_write_changed_nothing(code: str) -> None:
+    assert classify(_refusal(code)).refused
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind
+        for _, kind in inspect.getmembers(exceptions, inspect.isclass)
+        if issubclass(kind, BotoCoreError)
+    ],
+)
+def test_what_botocore_raises_before_it_sends_never_happened(kind: type[BotoCoreError]) -> None:
+    """All of its errors but those of a connection that was already made."""
+    error = kind.__new__(kind)
+    assert classify(error).refused is (kind.__name__ not in _SENT)

@@ -1,0 +1,134 @@
+"""A ladder climbs only on evidence: the step below ran to its end, and the target is still ill."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.aws.world import AwsError
+from receiver.runs.model import State
+from tests.end_to_end.whole_fixtures import Whole
+
+_PLAYBOOK = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+steps:
+  - action: restart_service
+    params: {service: app}
+  - action: reboot_instance
+  - action: replace_instance
+verify: {expr: recovered, for: 10s, timeout: 60s}
+"""
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Whole]:
+    whole = Whole(tmp_path, playbook=_PLAYBOOK, recovered="0")
+    yield whole
+    whole.close()
+
+
+def _changes(whole: Whole) -> list[str]:
+    return [call.operation for call in whole.aws.calls]
+
+
+def _refuse(whole: Whole, operation: str, *codes: str, status: int = 400) -> None:
+    """AWS refuses the operation with these codes, one after the other; then it does it."""
+    left = list(codes)
+
+    def trouble(name: str, when: str) -> None:
+        if (name, when) == (operation, "before") and left:
+            raise AwsError(left.pop(0), status=status)
+
+    whole.aws.trouble = trouble
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("InvalidDocument", "correct the step's parameters"),
+        ("NotAuthorized", "`smartcloudops iam-policy`"),
+        ("RequestTimeTooSkewed", "set the clock"),
+        ("DocumentLimitExceeded", "raise the quota"),
+    ],
+)
+def test_a_refusal_calls_a_person_and_says_what_to_do(whole: Whole, code: str, remedy: str) -> None:
+    """No heavier step follows, and the next run on this target is not limited by this one."""
+    _refuse(whole, "SendCommand", *[code] * 9)
+    whole.deliver(whole.group()[0])
+    whole.pass_time(300)
+    run = whole.only()
+    assert (run.state, _changes(whole)) == (State.FAILED, [])
+    assert code in (run.outcome or "")
+    assert remedy in (run.outcome or "")
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "ThrottledException", "EC2ThrottledException"])
+def test_a_throttled_step_is_taken_once_aws_answers(whole: Whole, code: str) -> None:
+    """Over a minute, on the same rung, and without using up the three attempts an hour."""
+    _refuse(whole, "SendCommand", *[code] * 4)
+    whole.deliver(whole.group()[0])
+    whole.pass_time(100)
+    assert _changes(whole) == ["SendCommand"]
+    whole.recovered = "1"
+    whole.pass_time(60)
+    assert whole.only().state is State.SUCCEEDED
+
+
+def test_a_step_that_is_throttled_for_long_calls_a_person(whole: Whole) -> None:
+    _refuse(whole, "SendCommand", *["Throttling"] * 99)
+    whole.deliver(whole.group()[0])
+    whole.pass_time(900)
+    assert (whole.only().state, _changes(whole)) == (State.FAILED, [])
+
+
+def test_a_breaker_does_not_count_steps_that_never_ran(whole: Whole) -> None:
+    """Three such runs in a row would open it."""
+    _refuse(whole, "SendCommand", *["InvalidDocument"] * 3)
+    hosts = whole.group()
+    for host in hosts[:4]:
+        whole.deliver(host)
+        whole.pass_time(400)
+    assert _changes(whole)[:1] == ["SendCommand"]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [("Cancelled", "Cancelled"), ("TimedOut", "DeliveryTimedOut"), ("Failed", "Terminated")],
+)
+def test_a_command_that_never_ran_leads_to_no_reboot(whole: Whole, status: tuple[str, str]) -> None:
+    """A person cancelled it, or the agent was busy with something else."""
+    _command_ends(whole, *status)
+    whole.deliver(whole.group()[0])
+    whole.pass_time(300)
+    assert (whole.only().state, _changes(whole)) == (State.FAILED, ["SendCommand"])
+
+
+def test_a_command_that_ran_and_failed_leads_to_a_reboot(whole: Whole) -> None:
+    _command_ends(whole, "Failed", "Failed")
+    whole.deliver(whole.group()[0])
+    whole.pass_time(50)
+    assert _changes(whole) == ["SendCommand", "RebootInstances"]
+
+
+def test_a_step_whose_effect_cannot_be_seen_leads_to_no_heavier_one(whole: Whole) -> None:
+    """Prometheus has no answer until the time is up."""
+    whole.deliver(whole.group()[0])
+    whole.work()
+    whole.recovered = None
+    whole.pass_time(300)
+    run = whole.only()
+    assert (run.state, _changes(whole)) == (State.FAILED, ["SendCommand"])
+    assert "unknown whether restart_service helped" in (run.outcome or "")
+
+
+def _command_ends(whole: Whole, status: str, details: str) -> None:
+    """The first command ends so, whatever its host does."""
+
+    def on_call(call: object) -> None:
+        del call
+        for command in whole.aws.world.commands:
+            command["Status"], command["StatusDetails"] = status, details
+
+    whole.aws.on_call = on_call
