@@ -29,8 +29,10 @@ def opted_in() -> dict[str, str]:
 class Instance:
     """`up_at` is when its system answers, `boots` how often it was booted.
 
-    `impaired` is what its status checks find: "system" (the hardware) or "instance". `agent` is the
-    SSM agent's ping status, empty where none is registered.
+    `managed` are interfaces that an AWS service manages; `tracked` are those with an open
+    connection, by whether a security group tracks it. `impaired` is what its status checks find:
+    "system" (the hardware) or "instance". `agent` is the SSM agent's ping status, empty where none
+    is registered.
     """
 
     id: str
@@ -43,6 +45,8 @@ class Instance:
     stop_protected: bool = False
     one_time_spot: bool = False
     interfaces: dict[str, list[str]] = field(default_factory=dict)
+    managed: set[str] = field(default_factory=set)
+    tracked: dict[str, bool] = field(default_factory=dict)
     volumes: list[str] = field(default_factory=list)
     agent: str = "Online"
     platform: str = "Linux"
@@ -159,6 +163,14 @@ class SecurityGroup:
     vpc: str = VPC
     ingress: list[dict[str, Any]] = field(default_factory=list)
     egress: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def tracks(self) -> bool:
+        """Not where a rule lets all traffic of all addresses through, and one back."""
+        return not all(
+            any({"CidrIp": "0.0.0.0/0"} in rule.get("IpRanges", []) for rule in rules)
+            for rules in (self.ingress, self.egress)
+        )
 
 
 def _usual_security_groups() -> dict[str, SecurityGroup]:

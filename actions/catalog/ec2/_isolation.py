@@ -1,16 +1,28 @@
-"""Isolates an instance by a security group without rules, and keeps its disks for forensics."""
+"""Isolates an instance by a security group without rules, and keeps its disks for forensics.
+
+First the instance is cut off, each interface by itself, whatever else fails; the disks follow. A
+change of groups leaves open those connections that a group tracks; what a rule for all addresses
+lets through is not tracked, and ends with that rule. So each interface gets the VPC's group
+`smartcloudops-untracked` for a moment, if there is one, as AWSSupport-ContainEC2Instance does.
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
+https://docs.aws.amazon.com/systems-manager-automation-runbooks/latest/userguide/automation-awssupport-containec2instance.html
+"""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import StringConstraints
 
+from actions.aws.errors import AWS_ERRORS
+from actions.aws.instances import read_instance
 from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome, Params
+from actions.catalog.ec2._attempts import Attempts
 
 if TYPE_CHECKING:
-    from types_boto3_ec2.type_defs import NetworkInterfaceTypeDef
+    from types_boto3_ec2.type_defs import IpPermissionOutputTypeDef, NetworkInterfaceTypeDef
 
 ISOLATE_PERMISSIONS = (
     "ec2:CreateSnapshot",
@@ -28,6 +40,8 @@ RELEASE_PERMISSIONS = (
     "ec2:DescribeNetworkInterfaces",
     "ec2:ModifyNetworkInterfaceAttribute",
 )
+# The security group that lets everything through, so that nothing is tracked.
+UNTRACKED_GROUP = "smartcloudops-untracked"
 GroupId = Annotated[str, StringConstraints(pattern=r"^sg-(?:[0-9a-f]{8}|[0-9a-f]{17})$")]
 
 
@@ -91,14 +105,80 @@ def is_isolated(call: Call) -> bool:
     return bool(by_interface) and all(ids == isolating for ids in by_interface.values())
 
 
-def isolate(call: Call) -> None:
-    """Tag the instance, snapshot its disks, and assign the isolating group. A repeat is safe."""
-    tags = [{"Key": QUARANTINE_TAG, "Value": call.token}]
-    call.aws.ec2.create_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # a dict of the same keys
-    if call.params.get("snapshot", True):
-        _keep_disks(call)
+def untracking_group(call: Call) -> str:
+    """The id of the group that ends tracking; empty where the VPC has none for all addresses."""
+    networks = sorted({interface.get("VpcId", "") for interface in _interfaces(call)})
+    filters = [
+        {"Name": "group-name", "Values": [UNTRACKED_GROUP]},
+        {"Name": "vpc-id", "Values": networks},
+    ]
+    groups = call.aws.ec2.describe_security_groups(Filters=filters).get("SecurityGroups", [])  # type: ignore[arg-type] # it fits
+    fitting = (
+        group.get("GroupId", "")
+        for group in groups
+        if _lets_all(group.get("IpPermissions", []))
+        and _lets_all(group.get("IpPermissionsEgress", []))
+    )
+    return next(fitting, "")
+
+
+def cut_off(call: Call, attempts: Attempts) -> None:
+    """Give every interface only the isolating group. A repeat is safe."""
     isolating = [call.params["security_group"]]
-    assign(call, dict.fromkeys(security_groups(call), isolating))
+    for interface, ids in security_groups(call).items():
+        if ids != isolating:
+            former = call.before.get("groups", {}).get(interface, ids)
+            attempts(lambda name=interface, ids=former: _cut_off(call, name, ids))  # type: ignore[misc] # mypy does not infer it
+
+
+def keep_evidence(call: Call, attempts: Attempts) -> None:
+    """Mark the instance, once it is cut off, and take a snapshot of each disk."""
+    attempts(lambda: _mark(call))
+    if call.params.get("snapshot", True):
+        attempts(lambda: _keep_disks(call, attempts))
+
+
+def _mark(call: Call) -> None:
+    if is_isolated(call):
+        tags = [{"Key": QUARANTINE_TAG, "Value": call.token}]
+        call.aws.ec2.create_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # a dict of the same keys
+
+
+def undone(call: Call) -> list[str]:
+    """A sentence for each part of the isolation that AWS does not show."""
+    isolating = [call.params["security_group"]]
+    missing = [
+        f"{interface} is connected"
+        for interface, ids in security_groups(call).items()
+        if ids != isolating
+    ]
+    if call.params.get("snapshot", True):
+        missing += [f"{volume} has no snapshot" for volume in _unkept_disks(call)]
+    if QUARANTINE_TAG not in read_instance(call.aws, call.target).tags:
+        missing.append(f"{call.target} is not tagged")
+    return missing
+
+
+def _cut_off(call: Call, interface: str, former: Sequence[str]) -> None:
+    """Raises botocore's error where the interface stays connected, with its former groups."""
+    if untracking := call.before.get("untracking"):
+        with suppress(*AWS_ERRORS):
+            assign(call, {interface: [untracking]})
+    try:
+        assign(call, {interface: [call.params["security_group"]]})
+    except AWS_ERRORS:
+        if untracking:
+            with suppress(*AWS_ERRORS):
+                assign(call, {interface: former})
+        raise
+
+
+def _lets_all(permissions: "Sequence[IpPermissionOutputTypeDef]") -> bool:
+    return any(
+        permission.get("IpProtocol") == "-1"
+        and any(range_.get("CidrIp") == "0.0.0.0/0" for range_ in permission.get("IpRanges", []))
+        for permission in permissions
+    )
 
 
 def assign(call: Call, wanted: Mapping[str, Sequence[str]]) -> None:
@@ -115,6 +195,13 @@ def unchanged_or_unknown(call: Call) -> CallResult:
     return CallResult(Outcome.FAILED if same else Outcome.UNKNOWN)
 
 
+def settled(call: Call, missing: Sequence[str]) -> CallResult:
+    """Changed where nothing is missing; otherwise `made` says what is."""
+    if not missing:
+        return CallResult(Outcome.CHANGED)
+    return CallResult(unchanged_or_unknown(call).outcome, {"undone": list(missing)})
+
+
 def _interfaces(call: Call) -> "list[NetworkInterfaceTypeDef]":
     answer = call.aws.ec2.describe_network_interfaces(
         Filters=[{"Name": "attachment.instance-id", "Values": [call.target]}]
@@ -122,24 +209,30 @@ def _interfaces(call: Call) -> "list[NetworkInterfaceTypeDef]":
     return answer.get("NetworkInterfaces", [])
 
 
-def _keep_disks(call: Call) -> None:
+def _keep_disks(call: Call, attempts: Attempts) -> None:
     """Take a snapshot of each disk, once for this step."""
+    for volume in _unkept_disks(call):
+        attempts(lambda volume=volume: _keep(call, volume))  # type: ignore[misc] # mypy does not infer it
+
+
+def _keep(call: Call, volume: str) -> None:
+    call.aws.ec2_once.create_snapshot(
+        VolumeId=volume,
+        Description=f"{call.target} quarantined by {call.token}",
+        TagSpecifications=[
+            {"ResourceType": "snapshot", "Tags": [{"Key": QUARANTINE_TAG, "Value": call.token}]}
+        ],
+    )
+
+
+def _unkept_disks(call: Call) -> list[str]:
+    """The instance's volumes of which this step has no snapshot."""
     volumes = call.aws.ec2.describe_volumes(
         Filters=[{"Name": "attachment.instance-id", "Values": [call.target]}]
     ).get("Volumes", [])
     snapshots = call.aws.ec2.describe_snapshots(
         OwnerIds=["self"], Filters=[{"Name": f"tag:{QUARANTINE_TAG}", "Values": [call.token]}]
     ).get("Snapshots", [])
-    kept = {snapshot.get("VolumeId") for snapshot in snapshots}
-    for volume in volumes:
-        if volume.get("VolumeId") not in kept:
-            call.aws.ec2_once.create_snapshot(
-                VolumeId=volume.get("VolumeId", ""),
-                Description=f"{call.target} quarantined by {call.token}",
-                TagSpecifications=[
-                    {
-                        "ResourceType": "snapshot",
-                        "Tags": [{"Key": QUARANTINE_TAG, "Value": call.token}],
-                    }
-                ],
-            )
+    kept = {snapshot.get("VolumeId", "") for snapshot in snapshots}
+    ids = [volume.get("VolumeId", "") for volume in volumes]
+    return [volume for volume in ids if volume not in kept]

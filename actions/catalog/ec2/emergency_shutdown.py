@@ -1,8 +1,8 @@
-"""Shut one instance down in an emergency: it is quarantined, detached from its group and stopped.
+"""Shut one instance down in an emergency: it is detached from its group, quarantined and stopped.
 
 Its disks are kept as snapshots. It is detached because its Auto Scaling group would terminate a
-stopped member and thereby destroy the evidence. The group launches a replacement. A person must
-approve each shutdown, whatever the mode.
+stopped member and thereby destroy the evidence; where that fails, it is cut off and runs on. The
+group launches a replacement. A person must approve each shutdown, whatever the mode.
 
 ```yaml
 - action: emergency_shutdown
@@ -22,19 +22,22 @@ from actions.base import (
     CallResult,
     Impact,
     Observation,
-    Outcome,
     Progress,
     TargetKind,
     Undo,
 )
+from actions.catalog.ec2._attempts import Attempts
 from actions.catalog.ec2._isolation import (
     ISOLATE_PERMISSIONS,
     IsolationParams,
     check_isolates,
+    cut_off,
     is_isolated,
-    isolate,
+    keep_evidence,
     security_groups,
-    unchanged_or_unknown,
+    settled,
+    undone,
+    untracking_group,
     with_group_id,
 )
 from actions.catalog.ec2._power import STOPPED
@@ -69,27 +72,28 @@ class EmergencyShutdown(Action):
         already = instance.state in STOPPED and is_isolated(call)
         before = {
             "groups": security_groups(call),
+            "untracking": untracking_group(call),
             "state": instance.state,
             "group": instance.group or "",
         }
         return Observation(already=already, before=before)
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        isolate(call)
-        group = call.before["group"]
-        if group and call.target in read_group(call.aws, group).members:
-            call.aws.autoscaling_once.detach_instances(
-                InstanceIds=[call.target],
-                AutoScalingGroupName=group,
-                ShouldDecrementDesiredCapacity=False,
-            )
-        call.aws.ec2.stop_instances(InstanceIds=[call.target])
+        leaving, attempts = Attempts(), Attempts()
+        leaving(lambda: _leave_group(call))
+        cut_off(call, attempts)
+        if leaving.error is None:
+            attempts(lambda: call.aws.ec2.stop_instances(InstanceIds=[call.target]))
+        keep_evidence(call, attempts)
+        leaving.check()
+        attempts.check()
         return {}
 
     def read_back(self, call: Call) -> CallResult:
-        if self.unchanged_since(call):
-            return CallResult(Outcome.CHANGED)
-        return unchanged_or_unknown(call)
+        missing, state = undone(call), read_instance(call.aws, call.target).state
+        if state not in STOPPED:
+            missing = [*missing, f"{call.target} is {state}"]
+        return settled(call, missing)
 
     def progress(self, call: Call) -> Progress:
         state = read_instance(call.aws, call.target).state
@@ -101,3 +105,13 @@ class EmergencyShutdown(Action):
     def unchanged_since(self, call: Call) -> bool:
         stopped = read_instance(call.aws, call.target).state in STOPPED
         return stopped and is_isolated(call)
+
+
+def _leave_group(call: Call) -> None:
+    group = call.before["group"]
+    if group and call.target in read_group(call.aws, group).members:
+        call.aws.autoscaling_once.detach_instances(
+            InstanceIds=[call.target],
+            AutoScalingGroupName=group,
+            ShouldDecrementDesiredCapacity=False,
+        )

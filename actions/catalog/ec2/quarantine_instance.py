@@ -1,7 +1,11 @@
 """Cut one instance off from the network, and keep its disks for forensics; it keeps running.
 
-Every interface gets only the isolating security group; the instance is tagged
-`smartcloudops:quarantined`, and a snapshot of each disk is taken first.
+A member of a group is put into standby, since its group would replace whom its load balancer does
+not reach; at the group's minimum another is launched. Then every interface gets only the isolating
+security group; where the VPC has a group `smartcloudops-untracked`, with rules for all addresses
+both ways, open connections end too. The instance is tagged `smartcloudops:quarantined` only once it
+is cut off, and a snapshot of each disk is taken. What fails stops nothing else: the step is then
+`unknown` and lists what is undone.
 
 ```yaml
 - action: quarantine_instance
@@ -13,6 +17,7 @@ Every interface gets only the isolating security group; the instance is tagged
 from collections.abc import Mapping
 from typing import Any
 
+from actions.aws.groups import read_group
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
@@ -21,18 +26,21 @@ from actions.base import (
     CallResult,
     Impact,
     Observation,
-    Outcome,
     TargetKind,
     Undo,
 )
+from actions.catalog.ec2._attempts import Attempts
 from actions.catalog.ec2._isolation import (
     ISOLATE_PERMISSIONS,
     IsolationParams,
     check_isolates,
+    cut_off,
     is_isolated,
-    isolate,
+    keep_evidence,
     security_groups,
-    unchanged_or_unknown,
+    settled,
+    undone,
+    untracking_group,
     with_group_id,
 )
 
@@ -43,7 +51,11 @@ class QuarantineInstance(Action):
     impact = Impact.DISRUPTIVE
     removes_capacity = True
     idempotent = True
-    permissions = ISOLATE_PERMISSIONS
+    permissions = (
+        *ISOLATE_PERMISSIONS,
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:EnterStandby",
+    )
     params = IsolationParams
     undone_by = "release_quarantine"
 
@@ -52,24 +64,64 @@ class QuarantineInstance(Action):
 
     def observe(self, call: Call) -> Observation:
         check_isolates(call)
-        state = read_instance(call.aws, call.target).state
+        instance = read_instance(call.aws, call.target)
+        state = instance.state
         groups = security_groups(call)
         if state not in {"running", "stopped"} or not groups:
             raise NotActionableError(
                 f"{call.target} is {state} with {len(groups)} interfaces: "
                 "only a running or stopped instance with an interface can be quarantined"
             )
-        return Observation(already=is_isolated(call), before={"groups": groups})
+        group = instance.group or ""
+        before = {
+            "groups": groups,
+            "untracking": untracking_group(call),
+            "group": group if group and _serves(call, group) else "",
+        }
+        return Observation(already=is_isolated(call), before=before)
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        isolate(call)
+        attempts = Attempts()
+        attempts(lambda: _leave_group(call))
+        cut_off(call, attempts)
+        keep_evidence(call, attempts)
+        attempts.check()
         return {}
 
     def read_back(self, call: Call) -> CallResult:
-        return CallResult(Outcome.CHANGED) if is_isolated(call) else unchanged_or_unknown(call)
+        missing = undone(call)
+        group = call.before.get("group", "")
+        if group and _serves(call, group):
+            missing = [*missing, f"{call.target} is in service in {group}"]
+        return settled(call, missing)
 
     def undo(self, call: Call) -> Undo | None:
-        return Undo("release_quarantine", {"groups": call.before["groups"]})
+        standby = bool(call.before.get("group"))
+        return Undo(
+            "release_quarantine", {"groups": call.before["groups"], "exit_standby": standby}
+        )
 
     def unchanged_since(self, call: Call) -> bool:
         return is_isolated(call)
+
+
+def _serves(call: Call, group: str) -> bool:
+    member = read_group(call.aws, group).members.get(call.target)
+    return member is not None and member.lifecycle == "InService"
+
+
+def _leave_group(call: Call) -> None:
+    """Into standby, where no health check of the group applies.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-enter-exit-standby.html
+    """
+    name = call.before.get("group", "")
+    if not name or not _serves(call, name):
+        return
+    group = read_group(call.aws, name)
+    spare = group.desired - group.members[call.target].units >= group.minimum
+    call.aws.autoscaling_once.enter_standby(
+        InstanceIds=[call.target],
+        AutoScalingGroupName=name,
+        ShouldDecrementDesiredCapacity=spare,
+    )

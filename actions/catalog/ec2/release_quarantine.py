@@ -1,6 +1,7 @@
 """Give an instance in quarantine its previous security groups back.
 
-It rolls back `quarantine_instance`, which records them.
+With `exit_standby` it returns to service in its group. It rolls back `quarantine_instance`, which
+records them.
 
 ```yaml
 - action: release_quarantine
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from actions.aws.groups import read_group
 from actions.aws.instances import read_instance
 from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError
@@ -30,6 +32,8 @@ from actions.catalog.ec2._isolation import (
 class ReleaseParams(Params):
     """Security groups by network interface."""
 
+    exit_standby: bool = False
+
     groups: Annotated[
         dict[
             Annotated[str, StringConstraints(pattern=r"^eni-[0-9a-f]{8,17}$")],
@@ -45,7 +49,11 @@ class ReleaseQuarantine(Action):
     impact = Impact.REVERSIBLE
     allowed_during_changes = True
     idempotent = True
-    permissions = RELEASE_PERMISSIONS
+    permissions = (
+        *RELEASE_PERMISSIONS,
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:ExitStandby",
+    )
     params = ReleaseParams
 
     def observe(self, call: Call) -> Observation:
@@ -61,6 +69,10 @@ class ReleaseQuarantine(Action):
         assign(call, call.params["groups"])
         tags = [{"Key": QUARANTINE_TAG}]
         call.aws.ec2.delete_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # a dict of the same keys
+        if call.params.get("exit_standby") and (group := _standby(call)):
+            call.aws.autoscaling_once.exit_standby(
+                InstanceIds=[call.target], AutoScalingGroupName=group
+            )
         return {}
 
     def read_back(self, call: Call) -> CallResult:
@@ -69,4 +81,12 @@ class ReleaseQuarantine(Action):
     def _released(self, call: Call) -> bool:
         wanted = {interface: sorted(ids) for interface, ids in call.params["groups"].items()}
         tagged = QUARANTINE_TAG in read_instance(call.aws, call.target).tags
-        return security_groups(call) == wanted and not tagged
+        waits = call.params.get("exit_standby") and _standby(call)
+        return security_groups(call) == wanted and not tagged and not waits
+
+
+def _standby(call: Call) -> str | None:
+    """The group in which the instance is in standby, or None."""
+    name = read_instance(call.aws, call.target).group
+    member = read_group(call.aws, name).members.get(call.target) if name else None
+    return name if member is not None and "Standby" in member.lifecycle else None

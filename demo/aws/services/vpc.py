@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demo.aws.core import Core
-from demo.aws.world import VPC, AwsError, matches
+from demo.aws.world import VPC, AwsError, Instance, matches
 
 
 @dataclass
@@ -29,6 +29,10 @@ class Networks:
         return {"NetworkInterfaces": interfaces}
 
     def modify_network_interface_attribute(self, request: Mapping[str, Any]) -> None:
+        """A tracked connection goes on when its rule goes; one that is not tracked ends at once.
+
+        https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
+        """
         wanted = request["NetworkInterfaceId"]
         for group in request["Groups"]:
             if group not in self.core.world.security_groups:
@@ -36,11 +40,25 @@ class Networks:
                     "InvalidGroup.NotFound", f"The security group '{group}' does not exist"
                 )
         for instance in self.core.world.instances.values():
+            if wanted in instance.managed:
+                message = f"You do not have permission to access the resource '{wanted}'"
+                raise AwsError("OperationNotPermitted", message)
             if wanted in instance.interfaces:
                 instance.interfaces[wanted] = list(request["Groups"])
+                self._track(instance, wanted)
                 return
         message = f"The networkInterface ID '{wanted}' does not exist"
         raise AwsError("InvalidNetworkInterfaceID.NotFound", message)
+
+    def _track(self, instance: Instance, interface: str) -> None:
+        if interface not in instance.tracked:
+            return
+        groups = self.core.world.security_groups
+        through = [groups[name] for name in instance.interfaces[interface]]
+        if through and not any(group.tracks for group in through):
+            instance.tracked[interface] = False
+        elif not instance.tracked[interface] and not any(group.ingress for group in through):
+            del instance.tracked[interface]
 
     def describe_security_groups(self, request: Mapping[str, Any]) -> dict[str, Any]:
         groups = [
@@ -52,6 +70,9 @@ class Networks:
                 "IpPermissionsEgress": group.egress,
             }
             for group in self.core.world.security_groups.values()
-            if matches(request.get("Filters", ()), {"group-id": group.id, "vpc-id": group.vpc})
+            if matches(
+                request.get("Filters", ()),
+                {"group-id": group.id, "group-name": group.id, "vpc-id": group.vpc},
+            )
         ]
         return {"SecurityGroups": groups}

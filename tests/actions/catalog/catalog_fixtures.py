@@ -168,6 +168,16 @@ def _release(world: World, target: str) -> None:
     instance.tags.pop(QUARANTINE_TAG, None)
 
 
+def _quarantine(world: World, target: str) -> None:
+    _standby(world, target)
+    _isolate(world, target)
+
+
+def _released(world: World, target: str) -> None:
+    _release(world, target)
+    _back(world, target)
+
+
 def _former_groups(world: World) -> dict[str, Any]:
     interfaces = [
         interface
@@ -281,14 +291,14 @@ CASES = (
         action="quarantine_instance",
         writes="ModifyNetworkInterfaceAttribute",
         params=_isolation,
-        after=_release,
+        after=_released,
     ),
     Case(
         action="release_quarantine",
         writes="ModifyNetworkInterfaceAttribute",
-        params=_former_groups,
-        before=_isolate,
-        after=_release,
+        params=lambda world: {**_former_groups(world), "exit_standby": True},
+        before=_quarantine,
+        after=_released,
     ),
     Case(action="emergency_shutdown", writes="StopInstances", params=_isolation, after=_terminate),
     Case(

@@ -52,9 +52,13 @@ class Stubbed:
             aws=self.aws, messenger=self.messenger, target=target, params=params, token=TOKEN
         )
 
-    def instance(self, state: str = "running", group: str | None = GROUP) -> None:
+    def instance(
+        self, state: str = "running", group: str | None = GROUP, *, quarantined: bool = False
+    ) -> None:
         """One description of the instance."""
         tags = [{"Key": "aws:autoscaling:groupName", "Value": group}] if group else []
+        if quarantined:
+            tags.append({"Key": "smartcloudops:quarantined", "Value": TOKEN})
         instance = {
             "InstanceId": HOST,
             "State": {"Name": state},

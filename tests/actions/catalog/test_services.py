@@ -463,11 +463,19 @@ def _cut_off(stubbed: Stubbed) -> None:
     stubbed.answer("ec2", "modify_network_interface_attribute", {}, expected)
 
 
+def _marked(stubbed: Stubbed) -> None:
+    """Once it is cut off."""
+    stubbed.interfaces(_ISOLATING)
+    tags = [{"Key": "smartcloudops:quarantined", "Value": TOKEN}]
+    stubbed.answer("ec2", "create_tags", {}, {"Resources": [HOST], "Tags": tags})
+
+
 def test_each_disk_is_kept_once_however_often_it_is_tried(stubbed: Stubbed) -> None:
     """The second time finds the first one's snapshot by its tag."""
     tags = [{"Key": "smartcloudops:quarantined", "Value": TOKEN}]
     for kept in ((), ("vol-1",), ("vol-1", "vol-2")):
-        stubbed.answer("ec2", "create_tags", {}, {"Resources": [HOST], "Tags": tags})
+        _cut_off(stubbed)
+        _marked(stubbed)
         _disks(stubbed, *kept)
         for volume in sorted({"vol-1", "vol-2"} - set(kept)):
             expected = {
@@ -476,7 +484,6 @@ def test_each_disk_is_kept_once_however_often_it_is_tried(stubbed: Stubbed) -> N
                 "TagSpecifications": [{"ResourceType": "snapshot", "Tags": tags}],
             }
             stubbed.answer("ec2_once", "create_snapshot", {}, expected)
-        _cut_off(stubbed)
         assert _quarantine.act(stubbed.call(security_group=_ISOLATING)) == {}
 
 
@@ -494,7 +501,10 @@ def test_a_lost_quarantine_is_settled_by_its_groups(
     """A group more than the isolating one is no isolation."""
     call = stubbed.call(security_group=_ISOLATING)
     call = replace(call, before={"groups": {_INTERFACE: [_USUAL]}})
-    for _ in range(1 if outcome is Outcome.CHANGED else 2):
+    stubbed.interfaces(*groups)
+    _disks(stubbed, "vol-1", "vol-2")
+    stubbed.instance(quarantined=True)
+    if outcome is not Outcome.CHANGED:
         stubbed.interfaces(*groups)
     assert _quarantine.read_back(call).outcome is outcome
     stubbed.interfaces(*groups)
@@ -516,9 +526,8 @@ def test_a_shutdown_begun_anew_skips_what_is_done(stubbed: Stubbed) -> None:
     call = stubbed.call(security_group=_ISOLATING, snapshot=False)
     call = replace(call, before={"groups": {}, "state": "running", "group": GROUP})
     for members in ((HOST, OTHER), (OTHER,)):
-        stubbed.answer("ec2", "create_tags", {})
-        _cut_off(stubbed)
         stubbed.group(*members)
+        _cut_off(stubbed)
         if HOST in members:
             expected = {
                 "InstanceIds": [HOST],
@@ -527,6 +536,7 @@ def test_a_shutdown_begun_anew_skips_what_is_done(stubbed: Stubbed) -> None:
             }
             stubbed.answer("autoscaling_once", "detach_instances", {}, expected)
         stubbed.answer("ec2", "stop_instances", {}, {"InstanceIds": [HOST]})
+        _marked(stubbed)
         assert _shutdown.act(call) == {}
 
 
