@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from actions.reasons import Reason
 from models.features.evidence import Evidence
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
@@ -27,8 +28,10 @@ from receiver.webhook.episodes import Episode
 
 # A group with this many alerting instances may be in a storm.
 _MANY = 3
-# A step is decided on facts at most this old; a refusal on any that were read after its alert came.
-_STEP_FACTS_LAST_S = 2.0
+# A step is decided on facts at most this old, and so is a refusal because AWS did not answer; any
+# other refusal on facts that were read after its alert came.
+_FRESH_S = 2.0
+_UNANSWERED = {Reason.STATE_UNKNOWN, Reason.TARGET_UNPROVEN, Reason.CONDITION_UNKNOWN}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +67,7 @@ class DecisionPipeline:
     """Decides on alerts and changes nothing: shared by the dispatcher and `explain`.
 
     `gather` begins to read the metrics for the verdict of `judge`, and returns the function that
-    waits for them; `pool` runs the playbook's own queries.
-    `clock` gives epoch seconds.
+    waits for them; `pool` runs the playbook's own queries. `clock` gives epoch seconds.
     """
 
     playbooks: Playbooks
@@ -96,18 +98,13 @@ class GroupDecision:
         return self._snapshot.aws.age_s if self._snapshot else 0.0
 
     def decide(self, run: Run) -> PipelineResult:
-        """Gather as much as the guards need, and decide.
-
-        Each stage may refuse, so that a storm causes as few queries to AWS and Prometheus as
-        possible.
-        """
+        """Read as much as the guards need, and decide; any guard may refuse before the next read."""
         subject, read = self._subjects[run.id], self._snapshot
         reused = read is not None and read.covers(subject)
         if read is None or not reused:
             read = self._begin()
         result = self._decide(subject, read)
-        old = reused and read.aws.age_s > _STEP_FACTS_LAST_S
-        if old and not isinstance(result.decision, Refuse):
+        if reused and read.aws.age_s > _FRESH_S and _needs_fresh_facts(result.decision):
             result = self._decide(subject, self._begin())
         if isinstance(result.decision, Act):
             # Later decisions need a snapshot that includes this action.
@@ -188,10 +185,9 @@ class GroupDecision:
     def _begin_metrics(
         self, subject: Subject, now: float
     ) -> Callable[[], tuple[Evidence | None, _Findings]]:
-        """Start to read the metrics.
+        """Start to read the metrics; the returned function waits for the evidence and the findings.
 
-        The returned function waits for them. It returns the findings on the target, and the
-        evidence; None if an earlier decision read it.
+        The evidence is None if an earlier decision read it.
         """
         playbook, target, pipeline = subject.playbook, subject.target, self.pipeline
         alertname = subject.run.labels.get("alertname", "")
@@ -215,6 +211,10 @@ class GroupDecision:
             return evidence, self._findings[key]
 
         return finish
+
+
+def _needs_fresh_facts(decision: Decision) -> bool:
+    return not isinstance(decision, Refuse) or decision.reason in _UNANSWERED
 
 
 def _inputs(subject: Subject, snapshot: Snapshot, now: float) -> GuardInput:

@@ -385,6 +385,25 @@ def test_a_step_needs_fresher_facts_than_a_refusal(
     assert read.count("DescribeAutoScalingGroups") == snapshots
 
 
+def test_an_unanswered_read_refuses_no_later_alert(whole: Whole) -> None:
+    """AWS answered again three seconds later; the group's next alert is decided on that."""
+    targets = whole.group(size=12)[:2]
+    failed: list[str] = []
+
+    def fails_once(operation: str, _: str) -> None:
+        if operation == "DescribeInstanceRefreshes" and not failed:
+            failed.append(operation)
+            whole.now += 3.0
+            raise AwsError("InternalFailure", status=400)
+
+    whole.aws.trouble = fails_once
+    for target in targets:
+        whole.deliver(target)
+    whole.work()
+    assert sorted(run.refusal or "" for run in whole.runs()) == ["", "state_unknown"]
+    assert _operations(whole) == ["RebootInstances"]
+
+
 def test_a_storm_larger_than_a_batch_is_decided_on_one_snapshot(whole: Whole) -> None:
     """Also alerts that are taken from the database after the snapshot was read."""
     targets = whole.group(size=12)[:4]
