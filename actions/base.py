@@ -116,6 +116,8 @@ class Action(ABC):
     - `idempotent`: two calls end in the same state as one, so a lost call may be repeated. Any
     other action uses a client that makes one attempt.
     - `undone_by` names the action that rolls it back.
+    - `takes_up_to_s`: AWS may take so long. `progress` ends the wait earlier where AWS `shows_end`;
+    elsewhere only the metrics do.
 
     Each method may raise NotActionableError, where the target does not exist or its state does not
     allow the action, and botocore's errors.
@@ -133,6 +135,8 @@ class Action(ABC):
     permissions: ClassVar[tuple[str, ...]]
     params: ClassVar[type[Params]] = Params
     undone_by: ClassVar[str | None] = None
+    takes_up_to_s: ClassVar[float] = 0.0
+    shows_end: ClassVar[bool] = True
 
     def bind(self, call: Call) -> Mapping[str, Any]:
         """Make parameters absolute, once, inside the claim: "+2" becomes a number."""

@@ -113,7 +113,7 @@ class Lifecycle:
                 run, State.FAILED, step_results.explain(result, AwsAnswer.UNKNOWN, Health.UNKNOWN)
             )
         else:
-            until = self.clock() + plan_of(run).verify.timeout_s
+            until = self.verification.first_deadline(run, result, self.clock())
             self._verify_later(run, phase, verify_until=until, recovered_since=None)
 
     def _refused(self, run: Run, refusal: Refusal) -> None:
@@ -149,8 +149,8 @@ class Lifecycle:
         aws, health = self.verification.check(run, step, now)
         since = self._recovered_since(run, now) if health is Health.RECOVERED else None
         held = since is not None and now - since >= plan_of(run).verify.for_s
-        late = now > (run.verify_until or 0)
-        result, following = step_results.judge(aws, health, late=late, held=held)
+        until = self.verification.deadline(run, step, aws, now)
+        result, following = step_results.judge(aws, health, late=now > until, held=held)
         if result is not step.result:
             with self.database.write() as connection:
                 ledger.record_result(connection, step, result, now)
@@ -162,7 +162,7 @@ class Lifecycle:
             case Next.PERSON | Next.RETRY:
                 self.end(run, State.FAILED, step_results.explain(step, aws, health))
             case Next.WAIT:
-                self._verify_later(run, phase, recovered_since=since)
+                self._verify_later(run, phase, verify_until=until, recovered_since=since)
 
     def _recovered_since(self, run: Run, now: float) -> float:
         """When the recovery began; time without a verification does not count."""
@@ -198,10 +198,7 @@ class Lifecycle:
         return self._move(run, until, phase, ending=replace(ending, **kept), **changes)
 
     def finish(self, run: Run, phase: Phase) -> None:
-        """Roll back and escalate, then close the run.
-
-        An escalation that reached nobody is attempted again later.
-        """
+        """Roll back, escalate until somebody is reached, then close the run."""
         self._finish(run, phase, *self.ending.carry_out(run, self._recorded_steps(run)))
 
     def give_up(self, run: Run, phase: Phase, reason: str) -> None:
@@ -216,9 +213,8 @@ class Lifecycle:
     def _finish(self, run: Run, phase: Phase, ending: Ending, again_in_s: float | None) -> None:
         if again_in_s is None:
             state, outcome = self.ending.result(run, ending)
-            refusal, next_act_at = ending.refusal, ending.next_act_at
-            changes: dict[str, Any] = {"refusal": refusal, "next_act_at": next_act_at}
-            self.closer.close(run, state, outcome=outcome, **changes)
+            kept: dict[str, Any] = {"refusal": ending.refusal, "next_act_at": ending.next_act_at}
+            self.closer.close(run, state, outcome=outcome, **kept)
         else:
             again = phase.following(PhaseKind.FINISH)
             self._move(run, run.state, again, delay_s=again_in_s, ending=ending)

@@ -38,6 +38,20 @@ class Verification:
         """The answers of AWS and of the metrics about the step."""
         return self._ask_aws(run, step), self._ask_metrics(run, step, now)
 
+    def first_deadline(self, run: Run, step: Intent, now: float) -> float:
+        """When a step's time is up; AWS's own time counts where it does not show the end."""
+        action = find_action(step.action)
+        hidden_s = 0.0 if action.shows_end else action.takes_up_to_s
+        return now + max(plan_of(run).verify.timeout_s, hidden_s)
+
+    def deadline(self, run: Run, step: Intent, aws: AwsAnswer, now: float) -> float:
+        """When the step's time is up; the playbook's timeout begins once AWS is done."""
+        until = run.verify_until or 0.0
+        began = step.dispatched_at or step.started_at
+        if aws is AwsAnswer.UNDER_WAY and now < began + find_action(step.action).takes_up_to_s:
+            return max(until, now + plan_of(run).verify.timeout_s)
+        return until
+
     def _ask_aws(self, run: Run, step: Intent) -> AwsAnswer:
         """AWS's answer about the step's effect; under way if AWS does not answer now."""
         try:

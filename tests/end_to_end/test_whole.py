@@ -61,7 +61,7 @@ def test_the_ladder_is_climbed_and_then_a_person_is_called(whole: Whole) -> None
     target = whole.group()[0]
     whole.recovered = "0"
     whole.deliver(target)
-    whole.pass_time(300)
+    whole.pass_time(600)
     run = whole.only()
     assert (run.state, _operations(whole)) == (
         State.FAILED,
@@ -134,7 +134,7 @@ def test_a_lost_answer_is_never_a_second_reboot(whole: Whole, recovered: str) ->
     whole.aws.trouble = trouble
     whole.recovered = recovered
     whole.deliver(target)
-    whole.pass_time(200)
+    whole.pass_time(400)
     expected = State.SUCCEEDED if recovered == "1" else State.FAILED
     assert (whole.only().state, _operations(whole)) == (expected, ["RebootInstances"])
 
@@ -145,7 +145,9 @@ def test_a_capacity_shortage_is_rolled_back_and_reported(whole: Whole) -> None:
     whole.verdicts = {member: verdict(surging=True) for member in members}
     whole.recovered = "0"
     whole.deliver(members[0])
-    whole.pass_time(400)
+    whole.pass_time(300)
+    whole.deliver(members[0], began_s=320)
+    whole.pass_time(500)
     run = whole.only()
     assert run.state is State.ROLLED_BACK
     assert "a person is needed" in (run.outcome or "")
@@ -494,7 +496,7 @@ def test_three_failures_open_the_breaker_and_one_may_try_later(tmp_path: Path) -
     targets = [whole.group(f"asg-{number}")[0] for number in range(6)]
     for number in range(4):
         whole.deliver(targets[number], group=f"asg-{number}")
-        whole.pass_time(120)
+        whole.pass_time(400)
     assert len(_operations(whole)) == 3
     assert whole.runs()[0].refusal == "breaker_open"
     whole.pass_time(1_800)
@@ -729,7 +731,7 @@ def test_a_playbook_that_was_edited_ends_the_ladder_of_a_run(whole: Whole) -> No
     edited = PLAYBOOK.replace(first, f"  - action: stop_instance\n{first}")
     (whole.folder / "playbooks" / "one.yaml").write_text(edited)
     whole.start()
-    whole.pass_time(200)
+    whole.pass_time(400)
     assert _operations(whole) == ["RebootInstances"]
     assert whole.only().state is State.FAILED
     outcome = whole.only().outcome or ""
@@ -809,7 +811,7 @@ def test_what_is_lent_for_a_step_is_given_back_when_the_run_ends(
     assert whole.aws.world.groups["web-asg"].suspended == {"AZRebalance", "ReplaceUnhealthy"}
     if crash:
         whole.start()
-    whole.pass_time(400)
+    whole.pass_time(800)
     assert whole.only().state.ended
     assert whole.aws.world.groups["web-asg"].suspended == {"AZRebalance"}
     assert _operations(whole)[-1] == "ResumeProcesses"

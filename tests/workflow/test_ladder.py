@@ -132,3 +132,45 @@ def _command_ends(whole: Whole, status: str, details: str) -> None:
             command["Status"], command["StatusDetails"] = status, details
 
     whole.aws.on_call = on_call
+
+
+def test_a_host_that_hangs_has_time_for_its_hard_reboot(whole: Whole) -> None:
+    """EC2 waits four minutes for a shutdown; the playbook allows one."""
+    _command_ends(whole, "Failed", "Failed")
+    whole.deliver(whole.group()[0])
+    whole.pass_time(50 + 240 + 30)
+    assert _changes(whole) == ["SendCommand", "RebootInstances"]
+    whole.recovered = "1"
+    whole.pass_time(20)
+    assert whole.only().state is State.SUCCEEDED
+
+
+def test_a_host_that_is_ill_after_its_hard_reboot_is_replaced(whole: Whole) -> None:
+    _command_ends(whole, "Failed", "Failed")
+    whole.deliver(whole.group()[0])
+    whole.pass_time(420)
+    assert _changes(whole)[-1] == "TerminateInstanceInAutoScalingGroup"
+
+
+def test_a_command_that_runs_for_long_is_waited_for(whole: Whole) -> None:
+    """The timeout of the playbook begins once AWS is done."""
+    _command_ends(whole, "InProgress", "InProgress")
+    whole.deliver(whole.group()[0])
+    whole.pass_time(600)
+    assert (whole.only().state, _changes(whole)) == (State.VERIFYING, ["SendCommand"])
+    (command,) = whole.aws.world.commands
+    command["Status"] = command["StatusDetails"] = "Success"
+    whole.pass_time(30)
+    assert _changes(whole) == ["SendCommand"]
+    whole.recovered = "1"
+    whole.pass_time(30)
+    assert whole.only().state is State.SUCCEEDED
+
+
+def test_a_command_without_an_end_calls_a_person(whole: Whole) -> None:
+    _command_ends(whole, "InProgress", "InProgress")
+    whole.deliver(whole.group()[0])
+    whole.pass_time(3_900)
+    run = whole.only()
+    assert (run.state, _changes(whole)) == (State.FAILED, ["SendCommand"])
+    assert "under way" in (run.outcome or "")

@@ -28,6 +28,8 @@ class EnterStandby(ChangesStandby):
     start = "InService"
     reached = frozenset({"EnteringStandby", "Standby"})
     difference = -1
+    # A target is drained first: up to the longest delay that a target group may have.
+    takes_up_to_s = 3_600.0
 
     def act(self, call: Call) -> Mapping[str, Any]:
         call.aws.autoscaling_once.enter_standby(

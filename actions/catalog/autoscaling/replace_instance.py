@@ -39,6 +39,8 @@ class ReplaceInstance(Action):
     removes_capacity = True
     # The call has the member's id and no decrement: a second call terminates no other member.
     idempotent = True
+    # AWS terminates, launches, and runs the group's lifecycle hooks, which wait up to an hour.
+    takes_up_to_s = 3_600.0
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:TerminateInstanceInAutoScalingGroup",

@@ -14,6 +14,8 @@ class ChangesPower(Action):
 
     target = TargetKind.INSTANCE
     idempotent = True
+    # A system that does not shut down is stopped by force after some minutes.
+    takes_up_to_s = 600.0
     reached: ClassVar[frozenset[str]]
     final: ClassVar[str]
 

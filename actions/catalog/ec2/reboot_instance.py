@@ -18,6 +18,9 @@ from actions.base import Action, Call, CallResult, Impact, Observation, Outcome,
 
 # The host's clock, which dates the boot, may be this far behind this service's clock.
 _CLOCK_SKEW_S = 30
+# EC2 reboots a host the hard way if it does not shut down "within a few minutes"; it has waited
+# four. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RebootInstances.html
+_HARD_REBOOT_S, _BOOT_S = 240.0, 90.0
 
 
 class RebootInstance(Action):
@@ -26,6 +29,8 @@ class RebootInstance(Action):
     impact = Impact.DISRUPTIVE
     removes_capacity = True
     idempotent = False
+    takes_up_to_s = _HARD_REBOOT_S + _BOOT_S
+    shows_end = False
     permissions = ("ec2:DescribeInstances", "ec2:RebootInstances")
 
     def observe(self, call: Call) -> Observation:

@@ -24,6 +24,8 @@ from actions.base import (
     TargetKind,
 )
 
+# A refresh that makes no progress fails after an hour; one of a large group takes several.
+TAKES_UP_TO_S = 6 * 3_600.0
 UNFINISHED = frozenset({"Pending", "InProgress", "Baking"})
 _PROGRESS = dict.fromkeys(ENDED, Progress.FAILED) | {
     "Successful": Progress.DONE,
@@ -64,6 +66,7 @@ class EndsRefresh(Action):
     impact = Impact.DISRUPTIVE
     allowed_during_changes = True
     idempotent = False
+    takes_up_to_s = TAKES_UP_TO_S
     params = EndRefreshParams
     states: ClassVar[tuple[str, str]]
 

@@ -1,7 +1,7 @@
 """Replace an Auto Scaling group's members by instances of its launch template, a few at a time.
 
-AWS keeps `min_healthy_percentage` of them serving. A group has at most one unfinished refresh. A
-refresh takes minutes: set the timeout of the playbook's verification to match.
+AWS keeps `min_healthy_percentage` of them serving. A group has at most one unfinished refresh. The
+timeout of the verification begins once the refresh has ended.
 
 ```yaml
 - action: start_instance_refresh
@@ -31,6 +31,7 @@ from actions.base import (
     Undo,
 )
 from actions.catalog.instance_refresh._refreshes import (
+    TAKES_UP_TO_S,
     UNFINISHED,
     progress_of,
     read_statuses,
@@ -49,6 +50,7 @@ class StartInstanceRefresh(Action):
     impact = Impact.DESTRUCTIVE
     removes_members = True
     idempotent = False
+    takes_up_to_s = TAKES_UP_TO_S
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeInstanceRefreshes",

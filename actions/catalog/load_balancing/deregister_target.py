@@ -37,6 +37,9 @@ class DeregisterTarget(ChangesRegistration):
     )
     undone_by = "register_target"
     registers = False
+    # The longest deregistration delay that a target group may have.
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
+    takes_up_to_s = 3_600.0
 
     def observe(self, call: Call) -> Observation:
         group, _ = read_member(call.aws, call.target)

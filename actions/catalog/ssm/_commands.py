@@ -44,6 +44,8 @@ class SendsCommand(Action):
     target = TargetKind.INSTANCE
     impact = Impact.DISRUPTIVE
     idempotent = False
+    # Delivery, and the default time-out of a shell script; a document's own one ends it earlier.
+    takes_up_to_s = _DELIVERY_S + 3_600.0
     permissions = (
         "ec2:DescribeInstances",
         "ssm:DescribeInstanceInformation",
