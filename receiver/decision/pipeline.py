@@ -98,7 +98,7 @@ class GroupDecision:
         return self._snapshot.aws.age_s if self._snapshot else 0.0
 
     def decide(self, run: Run) -> PipelineResult:
-        """Read as much as the guards need, and decide; any guard may refuse before the next read."""
+        """Read as much as the guards need, and decide; each may refuse before the next read."""
         subject, read = self._subjects[run.id], self._snapshot
         reused = read is not None and read.covers(subject)
         if read is None or not reused:
