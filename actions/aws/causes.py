@@ -1,5 +1,6 @@
 """Why a call did not happen, by category, and what a person does about it."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -10,6 +11,15 @@ class Cause(StrEnum):
     QUOTA = "quota"  # the account's quota, or AWS's capacity, is used up
     REQUEST = "request"  # AWS does not accept the parameters
     STATE = "state"  # the target's state does not allow the call
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A failed call. `refused`: it certainly changed nothing."""
+
+    name: str
+    refused: bool
+    cause: Cause
 
 
 REMEDIES = {

@@ -4,7 +4,6 @@ Throttling and transient errors are those of botocore's own retries, by class, c
 """
 
 import re
-from dataclasses import dataclass
 
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -30,7 +29,7 @@ from botocore.retries.standard import (
     TransientRetryableChecker,
 )
 
-from actions.aws.causes import Cause
+from actions.aws.causes import Cause, Failure
 
 # The errors that a call through boto3 raises.
 AWS_ERRORS = (ClientError, BotoCoreError)
@@ -87,15 +86,6 @@ _CLOCK = frozenset(
 )
 _QUOTA = re.compile(r"(Limit|Quota)Exceeded|^Insufficient\w*Capacity|^MaxSpotInstanceCount")
 _STATE = re.compile(r"^(Incorrect|Invalid)\w*State|^OperationNotPermitted|^UnsupportedOperation")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A failed call. `refused`: it certainly changed nothing."""
-
-    name: str
-    refused: bool
-    cause: Cause
 
 
 def classify(error: ClientError | BotoCoreError) -> Failure:

@@ -15,9 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import Connection
 
 from actions.aws import errors
-from actions.aws.causes import Cause
+from actions.aws.causes import Cause, Failure
 from actions.aws.client_set import Aws, on_behalf_of
-from actions.aws.errors import Failure
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome
 from actions.execution import claims, ledger

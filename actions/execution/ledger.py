@@ -9,8 +9,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from actions.audit import log
-from actions.aws.causes import Cause
-from actions.aws.errors import Failure
+from actions.aws.causes import Cause, Failure
 from actions.base import CallResult, Outcome, StepResult
 from actions.execution import rate_limits
 from actions.step_key import StepKey, StepKind

@@ -8,7 +8,8 @@ from receiver.playbooks.schema import BeforeStep, EscalationStep
 from receiver.runs.model import PlannedAction, PlannedVerification, StoredPlan
 
 _VERIFY_FOR_S, _VERIFY_TIMEOUT_S = 15.0, 180.0
-_IDENTITY = ("alertname", "instance_id", "asg")
+# Longer than any step of a run takes, apart from an instance refresh of a large group.
+_SEEN_WITHIN = "6h"
 
 
 def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
@@ -67,12 +68,17 @@ def _must_be_free(plan: Plan) -> Sequence[str]:
 def alert_cleared_expr(labels: Mapping[str, str]) -> str:
     """A condition that holds once Prometheus no longer fires the alert and scrapes its target.
 
+    It has no value, and so is unknown, where this Prometheus never had the alert: another server
+    evaluates the rules. A target without an `instance_id` is told by its address.
     Source of `ALERTS`: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules
     """
-    alert = _matchers(labels, *_IDENTITY)
-    # Without the second part, a target that no longer answers would look healthy.
-    scraped = f"sum(up{{{_matchers(labels, 'instance_id', 'asg')}}}) > bool 0"
-    return f'((count(ALERTS{{{alert},alertstate="firing"}}) or vector(0)) == bool 0) * ({scraped})'
+    target = _matchers(labels, "instance_id" if labels.get("instance_id") else "instance", "asg")
+    alertname = _matchers(labels, "alertname")
+    alert = f'ALERTS{{{",".join(filter(None, (alertname, target)))},alertstate="firing"}}'
+    fired = f"count(count_over_time({alert}[{_SEEN_WITHIN}])) > bool 0"
+    # Without this part, a target that no longer answers would look healthy.
+    scraped = f"sum(up{{{target}}}) > bool 0"
+    return f"((count({alert}) or vector(0)) == bool 0) * ({fired}) * ({scraped})"
 
 
 def _matchers(labels: Mapping[str, str], *names: str) -> str:
