@@ -95,10 +95,13 @@ def read_group(aws: Aws, name: str) -> Group:
     """
     if not GROUP_NAME.fullmatch(name):
         raise NotActionableError(f"{name!r} is not a name of an Auto Scaling group")
-    answer = aws.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
-    if len(answer["AutoScalingGroups"]) != 1:
+    pages = aws.autoscaling.get_paginator("describe_auto_scaling_groups").paginate(
+        AutoScalingGroupNames=[name]
+    )
+    groups = [group for page in pages for group in page["AutoScalingGroups"]]
+    if [group["AutoScalingGroupName"] for group in groups] != [name]:
         raise NotActionableError(f"Auto Scaling group {name} does not exist")
-    return _group(answer["AutoScalingGroups"][0])
+    return _group(groups[0])
 
 
 def read_groups(aws: Aws) -> Sequence[Group]:
@@ -112,7 +115,8 @@ def read_group_instances(aws: Aws, name: str) -> Sequence[Instance]:
     """The live instances of a group, with their tags. botocore's errors pass through."""
     if not GROUP_NAME.fullmatch(name):
         raise NotActionableError(f"{name!r} is not a name of an Auto Scaling group")
-    return find_live(aws, f"tag:{GROUP_TAG}", name)
+    instances = find_live(aws, f"tag:{GROUP_TAG}", name)
+    return [instance for instance in instances if instance.group == name]
 
 
 def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:

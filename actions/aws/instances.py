@@ -67,7 +67,11 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
 
 def find_by_private_address(aws: Aws, address: str) -> Instance | None:
     """The one live instance with this private IPv4 address; None where none or several have it."""
-    instances = find_live(aws, "private-ip-address", address)
+    instances = [
+        instance
+        for instance in find_live(aws, "private-ip-address", address)
+        if address in instance.addresses
+    ]
     return instances[0] if len(instances) == 1 else None
 
 
@@ -91,7 +95,11 @@ def find_by_addresses(aws: Aws, addresses: Sequence[str]) -> Sequence[Instance]:
 def read_standalone(aws: Aws) -> Sequence[Instance]:
     """The opted-in live instances outside Auto Scaling groups. botocore's errors pass through."""
     instances = find_live(aws, f"tag:{OPT_IN_TAG}", "true")
-    return [instance for instance in instances if instance.group is None]
+    return [
+        instance
+        for instance in instances
+        if instance.group is None and instance.tags.get(OPT_IN_TAG) == "true"
+    ]
 
 
 def find_live(aws: Aws, name: str, value: str) -> Sequence[Instance]:

@@ -5,7 +5,8 @@ is unknown, and is refused.
 
 ## state_unknown
 
-The service could not read its own records, or AWS' data about the group. The gate says which.
+The service could not read its own records, or AWS did not answer. The gate says which, and has the
+call to AWS with its error code.
 
 ```console
 $ curl $S/readyz

@@ -67,7 +67,8 @@ class Snapshot:
     that were `alerting` within the last minutes, `reserved` instances by scope. `facts` are the
     playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
     `changes` that others make, whether the instance is `protected` from termination, and, where the
-    target has no group, the ids of all opted-in instances that have none (`standalone`).
+    target has no group, the ids of all opted-in instances that have none (`standalone`). `unread`
+    are the calls about the target that failed, each with AWS's code.
     `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
     alert.
     """
@@ -94,6 +95,7 @@ class Snapshot:
     facts: Mapping[str, float] = field(default_factory=dict)
     instance: Instance | None = None
     asg: Group | None = None
+    unread: Sequence[str] = ()
     scopes: Sequence[Scope] | None = None
     changes: Sequence[str] | None = None
     protected: bool | None = None

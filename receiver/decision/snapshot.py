@@ -157,9 +157,10 @@ class GroupSnapshot:
     def with_peers(self, subject: Subject, snapshot: Snapshot) -> Snapshot:
         """Add the members of the group or, without one, the instances outside groups."""
         group = subject.target.group
+        unread = self.aws.unread_peers(group)
         if group is None:
-            return replace(snapshot, standalone=self.aws.standalone())
-        return replace(snapshot, asg=self.aws.group(group))
+            return replace(snapshot, standalone=self.aws.standalone(), unread=unread)
+        return replace(snapshot, asg=self.aws.group(group), unread=unread)
 
     @cached_property
     def _keys(self) -> frozenset[tuple[Target, str, str]]:

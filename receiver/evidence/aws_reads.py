@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -29,6 +29,14 @@ _EVENTS_LAST_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class AwsAnswer(Generic[_T]):
+    """`error` names the call that failed and AWS's code; without one, no value means "none"."""
+
+    value: _T | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AwsReads:
     """Reads AWS; with `trail`, also CloudTrail.
 
@@ -44,18 +52,18 @@ class AwsReads:
         default_factory=BoundedCache, init=False
     )
 
-    def instance(self, instance_id: str) -> Instance | None:
-        return self._read(lambda: read_instance(self.aws, instance_id))
+    def instance(self, instance_id: str) -> AwsAnswer[Instance]:
+        return self._answer("DescribeInstances", lambda: read_instance(self.aws, instance_id))
 
     def instance_by_address(self, address: str) -> Instance | None:
         return self._read(lambda: find_by_private_address(self.aws, address))
 
-    def group(self, name: str) -> Group | None:
-        return self._read(lambda: read_group(self.aws, name))
+    def group(self, name: str) -> AwsAnswer[Group]:
+        return self._answer("DescribeAutoScalingGroups", lambda: read_group(self.aws, name))
 
-    def standalone(self) -> Sequence[Instance] | None:
+    def standalone(self) -> AwsAnswer[Sequence[Instance]]:
         """The opted-in instances outside groups."""
-        return self._read(lambda: read_standalone(self.aws))
+        return self._answer("DescribeInstances", lambda: read_standalone(self.aws))
 
     def is_protected(self, instance_id: str) -> bool | None:
         return self._read(lambda: context.is_termination_protected(self.aws, instance_id))
@@ -77,13 +85,33 @@ class AwsReads:
         return events
 
     def _read(self, read: Callable[[], _T], *, guess: bool = False) -> _T | None:
+        return self._answer("", read, guess=guess).value
+
+    def _answer(self, call: str, read: Callable[[], _T], *, guess: bool = False) -> AwsAnswer[_T]:
+        """`call` is the call to AWS that the read makes."""
         try:
-            return read()
+            return AwsAnswer(value=read())
         except (NotActionableError, KeyError):
             # KeyError: AWS left out a part of its answer.
-            return None
+            return AwsAnswer()
         except AWS_ERRORS as error:
-            _log.warning("aws_read_failed", error=errors.classify(error).name)
+            code = errors.classify(error).name
+            _log.warning("aws_read_failed", error=code)
             if not guess:
                 self.on_unreadable(Source.AWS)
+            return AwsAnswer(error=f"{call}: {code}")
+
+
+def errors_of(answers: Sequence[AwsAnswer[Any]]) -> Sequence[str]:
+    """The errors of the reads that failed, each once."""
+    return list(dict.fromkeys(answer.error for answer in answers if answer.error))
+
+
+def merged(parts: Sequence[Sequence[str] | None]) -> Sequence[str] | None:
+    """The union of all parts; None if a part is None."""
+    whole: list[str] = []
+    for part in parts:
+        if part is None:
             return None
+        whole += part
+    return whole

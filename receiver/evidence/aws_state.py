@@ -14,7 +14,7 @@ from actions.aws.instances import INSTANCE_ID, Instance
 from actions.base import TargetKind
 from actions.execution import disruption_budget
 from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
-from receiver.evidence.aws_reads import AwsReads, TargetHealth
+from receiver.evidence.aws_reads import AwsReads, TargetHealth, errors_of, merged
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target, private_address
 from receiver.runtime.cache import BoundedCache
@@ -27,6 +27,8 @@ _SCOPES_LAST_S = 1.0
 @dataclass(frozen=True, kw_only=True)
 class AwsState:
     """AWS's answers; None is unknown. Fields are as in `receiver.decision.model.Snapshot`."""
+
+    unread: Sequence[str]
 
     instance: Instance | None
     asg: Group | None
@@ -96,7 +98,7 @@ class AwsReader(AwsReads):
 
     def _instance_target(self, instance_id: str, group: str | None, *, ask: bool) -> Target:
         if group is None and ask:
-            instance = self.instance(instance_id)
+            instance = self.instance(instance_id).value
             group = instance.group if instance else None
         return Target(id=instance_id, kind=TargetKind.INSTANCE, group=group)
 
@@ -111,8 +113,7 @@ class AwsReader(AwsReads):
                 continue
             if self.trail:
                 self.recent_events(name, now)
-            group = self.group(name) if is_group and name not in self.target_groups else None
-            if group is not None:
+            if is_group and name not in self.target_groups and (group := self.group(name).value):
                 self.target_groups[name] = group.target_groups
 
 
@@ -146,11 +147,26 @@ class AwsReadings:
         return self.reader.monotonic() - self._began
 
     def group(self, name: str | None) -> Group | None:
-        return self._query(self.reader.group, name).result() if name else None
+        return self._query(self.reader.group, name).result().value if name else None
+
+    def unread(self, target: Target) -> Sequence[str]:
+        """The failed reads of the target and of its group."""
+        queries: list[Future[Any]] = []
+        if target.kind is TargetKind.INSTANCE:
+            queries.append(self._query(self.reader.instance, target.id))
+        if target.group:
+            queries.append(self._query(self.reader.group, target.group))
+        return errors_of([query.result() for query in queries])
+
+    def unread_peers(self, group: str | None) -> Sequence[str]:
+        """The failed read of the group or, without one, of the instances outside groups."""
+        reader = self.reader
+        query = self._query(reader.group, group) if group else self._query(reader.standalone)
+        return errors_of([query.result()])
 
     def standalone(self) -> frozenset[str] | None:
         """Ids of the opted-in instances outside groups."""
-        instances = self._query(self.reader.standalone).result()
+        instances = self._query(self.reader.standalone).result().value
         return None if instances is None else frozenset(instance.id for instance in instances)
 
     def begin(self, target: Target, bounds: Bounds) -> Callable[[], AwsState]:
@@ -181,19 +197,22 @@ class AwsReadings:
             if len(health) == len(group.health):
                 scopes = disruption_budget.scopes_of(target.id or "", group.asg, bounds, health)
             ongoing = context.ongoing_changes(target.id or "", group.asg)
-            changes = _merged([group.refreshes, ongoing])
+            changes = merged([group.refreshes, ongoing])
         reader.keep_scopes(target, bounds, self._began, scopes)
         return AwsState(
-            instance=self._query(reader.instance, target.id).result() if is_instance else None,
+            unread=self.unread(target),
+            instance=self._query(reader.instance, target.id).result().value
+            if is_instance
+            else None,
             asg=group.asg if group else None,
             scopes=scopes,
-            changes=_merged([changes, *(events.result() for events in self._events(target))]),
+            changes=merged([changes, *(events.result() for events in self._events(target))]),
             protected=self._query(reader.is_protected, target.id).result() if is_instance else None,
             standalone=frozenset() if target.group else self.standalone(),
         )
 
     def _standalone_scopes(self) -> Sequence[Scope] | None:
-        instances = self._query(self.reader.standalone).result()
+        instances = self._query(self.reader.standalone).result().value
         if instances is None:
             return None
         return [disruption_budget.standalone_scope(instances, self.reader.standalone_percent)]
@@ -229,13 +248,3 @@ class AwsReadings:
         if key not in self._queries:
             self._queries[key] = self.reader.pool.submit(read, *args, **options)
         return self._queries[key]
-
-
-def _merged(parts: Sequence[Sequence[str] | None]) -> Sequence[str] | None:
-    """The union of all parts; None if a part is None."""
-    merged: list[str] = []
-    for part in parts:
-        if part is None:
-            return None
-        merged += part
-    return merged

@@ -83,7 +83,8 @@ def test_what_cannot_be_read_is_counted(service: Live) -> None:
         answer = service.start("acting", HOSTS[1], dry_run=True)
     finally:
         service.aws.trouble = trouble
-    assert answer["refusal"] == "target_unproven"
+    assert answer["refusal"] == "state_unknown"
+    assert "DescribeInstances: UnauthorizedOperation" in answer["outcome"]
     text = service.call("GET", "/metrics").text
     assert f"{series} 0.0" not in text
     assert 'smartcloudops_unreadable_total{source="records"} 0.0' in text

@@ -126,20 +126,21 @@ def test_explain_gives_a_decision_and_its_gates(tmp_path: Path, payload: Path) -
     assert len(answers) == len(json.loads(payload.read_text())["alerts"])
     for answer in answers:
         assert answer["decision"] == "refuse"
-        assert answer["refusal"] in {"target_unproven", "resolved", "no_target"}
+        assert answer["refusal"] in {"state_unknown", "resolved", "no_target"}
         assert answer["gates"][-1]["passed"] is False
     assert not (tmp_path / "state.db").exists()
 
 
 def test_explain_says_why_a_target_is_not_confirmed(tmp_path: Path) -> None:
-    """Without credentials no target is confirmed; stderr names the error."""
+    """Without credentials nothing is known; the answer and stderr name the error."""
     env = {**settings(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
     bare = {name: value for name, value in env.items() if "ACCESS_KEY" not in name}
     payload = tmp_path / "payload.json"
     labels = {"alertname": "InstanceDown", "instance_id": "i-0123456789abcdef0", "asg": "web-asg"}
     payload.write_text(json.dumps({"version": "4", "alerts": [{"labels": labels}]}))
     ran = _run("explain", str(payload), env=bare)
-    assert "refuse target_unproven" in ran.stdout
+    assert "refuse state_unknown" in ran.stdout
+    assert "AWS did not answer DescribeInstances: NoCredentialsError" in ran.stdout
     assert "NoCredentialsError" in ran.stderr
 
 

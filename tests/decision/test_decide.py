@@ -157,6 +157,10 @@ def test_a_groups_cooldown_spares_the_group_and_not_its_members() -> None:
         ({"claims": _claim(HOST, held=False, left_s=1)}, Reason.COOLDOWN),
         ({"claims": _claim(ASG, held=True, left_s=-9)}, Reason.TARGET_BUSY),
         ({"instance": None}, Reason.TARGET_UNPROVEN),
+        (
+            {"instance": None, "unread": ["DescribeInstances: ExpiredToken"]},
+            Reason.STATE_UNKNOWN,
+        ),
         ({"asg": None}, Reason.TARGET_UNPROVEN),
         ({"instance": replace(INSTANCE, state="stopped")}, Reason.TARGET_UNPROVEN),
         ({"instance": replace(INSTANCE, launched_at=NOW - 1)}, Reason.TARGET_UNPROVEN),

@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import StringConstraints
 
-from actions.aws.errors import AWS_ERRORS
 from actions.aws.instances import read_instance
 from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome, Params
-from actions.catalog.ec2._attempts import Attempts
+from actions.catalog.ec2._attempts import Attempts, aws_errors
 
 if TYPE_CHECKING:
-    from types_boto3_ec2.type_defs import IpPermissionOutputTypeDef, NetworkInterfaceTypeDef
+    from types_boto3_ec2.type_defs import (
+        FilterTypeDef,
+        IpPermissionOutputTypeDef,
+        NetworkInterfaceTypeDef,
+        SecurityGroupTypeDef,
+    )
 
 ISOLATE_PERMISSIONS = (
     "ec2:CreateSnapshot",
@@ -40,11 +44,7 @@ RELEASE_PERMISSIONS = (
     "ec2:DescribeNetworkInterfaces",
     "ec2:ModifyNetworkInterfaceAttribute",
 )
-# The security group that lets everything through, so that nothing is tracked.
-UNTRACKED_GROUP = "smartcloudops-untracked"
 GroupId = Annotated[str, StringConstraints(pattern=r"^sg-(?:[0-9a-f]{8}|[0-9a-f]{17})$")]
-
-
 _GroupName = Annotated[str, StringConstraints(pattern=r"^smartcloudops-[a-z0-9-]{1,64}$")]
 
 
@@ -71,8 +71,11 @@ def with_group_id(call: Call) -> Mapping[str, Any]:
     if name.startswith("sg-"):
         return call.params
     networks = sorted({interface.get("VpcId", "") for interface in _interfaces(call)})
-    filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": networks}]
-    groups = call.aws.ec2.describe_security_groups(Filters=filters).get("SecurityGroups", [])  # type: ignore[arg-type] # it fits
+    filters: list[FilterTypeDef] = [
+        {"Name": "group-name", "Values": [name]},
+        {"Name": "vpc-id", "Values": networks},
+    ]
+    groups = _find_groups(call, filters)
     if len(groups) != 1:
         raise NotActionableError(f"the VPC of {call.target} has no security group {name}")
     return {**call.params, "security_group": groups[0].get("GroupId", "")}
@@ -81,11 +84,8 @@ def with_group_id(call: Call) -> Mapping[str, Any]:
 def check_isolates(call: Call) -> None:
     """Raises NotActionableError where the security group would not isolate the instance."""
     wanted = call.params["security_group"]
-    answer = call.aws.ec2.describe_security_groups(
-        Filters=[{"Name": "group-id", "Values": [wanted]}]
-    )
-    matches = answer.get("SecurityGroups", [])
-    if len(matches) != 1:
+    matches = _find_groups(call, [{"Name": "group-id", "Values": [wanted]}])
+    if [group.get("GroupId") for group in matches] != [wanted]:
         raise NotActionableError(f"security group {wanted} does not exist")
     group = matches[0]
     if group.get("IpPermissions") != []:
@@ -108,18 +108,16 @@ def is_isolated(call: Call) -> bool:
 def untracking_group(call: Call) -> str:
     """The id of the group that ends tracking; empty where the VPC has none for all addresses."""
     networks = sorted({interface.get("VpcId", "") for interface in _interfaces(call)})
-    filters = [
-        {"Name": "group-name", "Values": [UNTRACKED_GROUP]},
+    filters: list[FilterTypeDef] = [
+        {"Name": "group-name", "Values": ["smartcloudops-untracked"]},
         {"Name": "vpc-id", "Values": networks},
     ]
-    groups = call.aws.ec2.describe_security_groups(Filters=filters).get("SecurityGroups", [])  # type: ignore[arg-type] # it fits
-    fitting = (
-        group.get("GroupId", "")
-        for group in groups
-        if _lets_all(group.get("IpPermissions", []))
-        and _lets_all(group.get("IpPermissionsEgress", []))
-    )
-    return next(fitting, "")
+    groups = _find_groups(call, filters)
+    for group in groups:
+        inbound, outbound = group.get("IpPermissions", []), group.get("IpPermissionsEgress", [])
+        if _lets_all(inbound) and _lets_all(outbound):
+            return group.get("GroupId", "")
+    return ""
 
 
 def cut_off(call: Call, attempts: Attempts) -> None:
@@ -162,22 +160,22 @@ def undone(call: Call) -> list[str]:
 def _cut_off(call: Call, interface: str, former: Sequence[str]) -> None:
     """Raises botocore's error where the interface stays connected, with its former groups."""
     if untracking := call.before.get("untracking"):
-        with suppress(*AWS_ERRORS):
+        with suppress(*aws_errors()):
             assign(call, {interface: [untracking]})
     try:
         assign(call, {interface: [call.params["security_group"]]})
-    except AWS_ERRORS:
+    except aws_errors():
         if untracking:
-            with suppress(*AWS_ERRORS):
+            with suppress(*aws_errors()):
                 assign(call, {interface: former})
         raise
 
 
 def _lets_all(permissions: "Sequence[IpPermissionOutputTypeDef]") -> bool:
     return any(
-        permission.get("IpProtocol") == "-1"
-        and any(range_.get("CidrIp") == "0.0.0.0/0" for range_ in permission.get("IpRanges", []))
+        permission.get("IpProtocol") == "-1" and range_.get("CidrIp") == "0.0.0.0/0"
         for permission in permissions
+        for range_ in permission.get("IpRanges", [])
     )
 
 
@@ -202,11 +200,24 @@ def settled(call: Call, missing: Sequence[str]) -> CallResult:
     return CallResult(unchanged_or_unknown(call).outcome, {"undone": list(missing)})
 
 
+def _find_groups(
+    call: Call, filters: "Sequence[FilterTypeDef]"
+) -> "Sequence[SecurityGroupTypeDef]":
+    pages = call.aws.ec2.get_paginator("describe_security_groups").paginate(Filters=filters)
+    return [group for page in pages for group in page.get("SecurityGroups", [])]
+
+
 def _interfaces(call: Call) -> "list[NetworkInterfaceTypeDef]":
-    answer = call.aws.ec2.describe_network_interfaces(
+    """The instance's own interfaces, whatever the answer has."""
+    pages = call.aws.ec2.get_paginator("describe_network_interfaces").paginate(
         Filters=[{"Name": "attachment.instance-id", "Values": [call.target]}]
     )
-    return answer.get("NetworkInterfaces", [])
+    return [
+        interface
+        for page in pages
+        for interface in page.get("NetworkInterfaces", [])
+        if interface.get("Attachment", {}).get("InstanceId", call.target) == call.target
+    ]
 
 
 def _keep_disks(call: Call, attempts: Attempts) -> None:
@@ -227,12 +238,12 @@ def _keep(call: Call, volume: str) -> None:
 
 def _unkept_disks(call: Call) -> list[str]:
     """The instance's volumes of which this step has no snapshot."""
-    volumes = call.aws.ec2.describe_volumes(
+    volumes = call.aws.ec2.get_paginator("describe_volumes").paginate(
         Filters=[{"Name": "attachment.instance-id", "Values": [call.target]}]
-    ).get("Volumes", [])
-    snapshots = call.aws.ec2.describe_snapshots(
+    )
+    snapshots = call.aws.ec2.get_paginator("describe_snapshots").paginate(
         OwnerIds=["self"], Filters=[{"Name": f"tag:{QUARANTINE_TAG}", "Values": [call.token]}]
-    ).get("Snapshots", [])
-    kept = {snapshot.get("VolumeId", "") for snapshot in snapshots}
-    ids = [volume.get("VolumeId", "") for volume in volumes]
+    )
+    ids = [each.get("VolumeId", "") for page in volumes for each in page.get("Volumes", [])]
+    kept = {each.get("VolumeId", "") for page in snapshots for each in page.get("Snapshots", [])}
     return [volume for volume in ids if volume not in kept]

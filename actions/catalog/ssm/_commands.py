@@ -61,10 +61,15 @@ class SendsCommand(Action):
             raise NotActionableError(
                 f"{call.target} is {instance.state}: only a running instance can run a command"
             )
-        answer = call.aws.ssm.describe_instance_information(
+        pages = call.aws.ssm.get_paginator("describe_instance_information").paginate(
             Filters=[{"Key": "InstanceIds", "Values": [call.target]}]
         )
-        states = [agent.get("PingStatus") for agent in answer.get("InstanceInformationList", [])]
+        states = [
+            agent.get("PingStatus")
+            for page in pages
+            for agent in page.get("InstanceInformationList", [])
+            if agent.get("InstanceId") == call.target
+        ]
         if states != ["Online"]:
             raise NotActionableError(f"the SSM agent of {call.target} is not online")
         return Observation(already=False, before={"launched_at": instance.launched_at})
@@ -109,8 +114,11 @@ def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, str
 
 def _find(call: Call) -> str | None:
     """The id of the command that this step sent, or None."""
-    answer = call.aws.ssm.list_commands(InstanceId=call.target, MaxResults=50)
-    for command in answer.get("Commands", []):
-        if command.get("Comment") == call.token:
-            return command.get("CommandId")
+    pages = call.aws.ssm.get_paginator("list_commands").paginate(
+        InstanceId=call.target, PaginationConfig={"PageSize": 50}
+    )
+    for page in pages:
+        for command in page.get("Commands", []):
+            if command.get("Comment") == call.token:
+                return command.get("CommandId")
     return None

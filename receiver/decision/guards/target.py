@@ -1,5 +1,7 @@
 """Guards on the target in AWS: it must be the alert's target, and opted in."""
 
+from collections.abc import Sequence
+
 from actions.aws.instances import Instance
 from actions.aws.tags import OPT_IN_TAG
 from actions.base import TargetKind
@@ -14,9 +16,9 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
 
     ## target_unproven
 
-    AWS did not confirm the target. `outcome` says why: AWS did not answer, or the target does not
-    exist, is not running, was launched after the alert began, is in another group or in none, or
-    lacks the tag `smartcloudops:remediate=true`.
+    AWS did not confirm the target. `outcome` says why: the target does not exist, is not running,
+    was launched after the alert began, is in another group or in none, or lacks the tag
+    `smartcloudops:remediate=true`.
 
     ```sh
     aws sts get-caller-identity
@@ -24,12 +26,14 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
         --query 'Reservations[].Instances[].[State.Name,LaunchTime,Tags]'
     ```
 
-    **To lift it:** if `outcome` has *did not confirm*, check credentials, region and permissions.
+    **To lift it:** if `outcome` has *did not confirm*, check the account and the region.
     If it has *no tag*, [opt in](install.md#2-allow-it-to-read-aws) the instance and its group. If
     it has *was launched after* or *not a member*, the instance was replaced, and the alert will
     resolve.
     """
     snapshot, instance = inputs.snapshot, inputs.snapshot.instance
+    if snapshot.unread:
+        return _unread(snapshot.unread)
     if snapshot.group is not None and snapshot.asg is None:
         return _unproven(f"AWS did not confirm the group {snapshot.group}")
     if snapshot.kind is TargetKind.GROUP:
@@ -66,6 +70,8 @@ def require_membership(inputs: GuardInput) -> str | Refusal:
     """
     snapshot = inputs.snapshot
     peers = snapshot.peers
+    if snapshot.unread:
+        return _unread(snapshot.unread)
     if peers is None:
         return _unproven(f"AWS did not confirm the group of {snapshot.target}")
     if snapshot.kind is TargetKind.INSTANCE and snapshot.target not in peers:
@@ -89,6 +95,10 @@ def require_not_newborn(inputs: GuardInput) -> str | Refusal:
         if refused is not None:
             return refused
     return "not launched by a recent action of ours"
+
+
+def _unread(calls: Sequence[str]) -> Refusal:
+    return Refusal(Reason.STATE_UNKNOWN, f"AWS did not answer {', '.join(calls)}")
 
 
 def _unproven(detail: str) -> Refusal:
