@@ -196,7 +196,7 @@ class Settings(BaseSettings):
                     "each must be an IP address or a network without host bits"
                 ) from None
             if network.prefixlen == 0:
-                raise ValueError("a network of all addresses is not allowed: name the proxies")
+                raise ValueError(f"{proxy} trusts every address: list each proxy")
         return proxies
 
     @model_validator(mode="before")

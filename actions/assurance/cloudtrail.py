@@ -89,7 +89,7 @@ def read_file(path: Path) -> Iterator[ApiCall]:
         data = path.read_bytes()
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
     except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
-        why = getattr(error, "strerror", None) or "the file is not text"
+        why = getattr(error, "strerror", None) or "the file is damaged, or not text"
         raise TrailError(f"{path}: {why}") from None
     for number, value in _values(path, text):
         try:

@@ -92,7 +92,7 @@ def _lacking(evidence: Evidence, history: Floats, roles: int) -> str | None:
         return f"The target has no metrics{problems}."
     if history.shape[1] < DAY_SLOTS:
         hours = history.shape[1] * 24 / DAY_SLOTS
-        return f"Prometheus has only {hours:.0f} h of the target; a usual level needs a day."
+        return f"Prometheus has only {hours:.0f} h of the target; a usual level needs 24 h."
     return None
 
 

@@ -68,7 +68,7 @@ def _missing(
             return f"No sample of {role} in the last {STALE_S:.0f} s: the target does not answer."
         if before.covered_s(role) < DAY_S:
             hours = before.covered_s(role) / 3600
-            return f"Prometheus has only {hours:.0f} h of {role}; a usual level needs a day."
+            return f"Prometheus has only {hours:.0f} h of {role}; a usual level needs 24 h."
     return None
 
 
@@ -81,7 +81,7 @@ def _on_target(
     scope = [by_role[role] for role in alert_roles or by_role]
     if all(residual.normal for residual in scope):
         names = ", ".join(sorted(residual.role.name for residual in scope))
-        why = f"Nothing is out of its usual range at this hour: {names}."
+        why = f"These metrics are in their usual range for this hour: {names}."
         most = max(scope, key=lambda residual: abs(residual.z))
         return _Finding(Answer.REFUTED, 0.1, why, most)
     risen = {role: residual for role, residual in by_role.items() if residual.direction > 0}

@@ -37,8 +37,8 @@ class Justification(BaseModel):
     recovered: int = Field(description="verified by metrics")
     failed: int = Field(description="or rolled back")
     denied: int = Field(description="by a person, when asked for approval")
-    right: int = Field(description="as people marked them")
-    wrong: int = Field(description="as people marked them")
+    right: int = Field(description="decisions that people marked right")
+    wrong: int = Field(description="decisions that people marked wrong")
 
 
 class ArmingView(BaseModel):

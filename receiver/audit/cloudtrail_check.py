@@ -73,7 +73,9 @@ class CloudTrailCheck:
         try:
             distrust_findings(self.database, result.findings, now)
         except SQLAlchemyError as error:
-            _log.error("pause_on_findings_failed", error=type(error).__name__)
+            _log.error(
+                "service_not_paused", findings=len(result.findings), error=type(error).__name__
+            )
 
 
 def distrust_findings(database: Database, findings: Sequence[Finding], now: float) -> None:

@@ -12,7 +12,7 @@ class HeadMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.anchored = Gauge(
             "smartcloudops_audit_anchored",
-            "Number of the last audit record under a signed head; 0 before the first head",
+            "Sequence number of the last audit record that a signed head covers; 0 before one",
             registry=registry,
         )
         self.failures = Counter(
@@ -40,6 +40,6 @@ class ReconcileMetrics:
         )
         self.failures = Counter(
             "smartcloudops_reconcile_failures",
-            "Failed comparisons of the ledger with CloudTrail",
+            "Comparisons of the ledger with CloudTrail that could not be completed",
             registry=registry,
         )

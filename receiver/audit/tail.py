@@ -94,7 +94,7 @@ class AuditTail:
         try:
             self.catch_up()
         except Exception:
-            _logger.exception("audit_tail_failed", reader=self.name)
+            _logger.exception("audit_read_failed", reader=self.name)
 
     def _position(self) -> int:
         """The stored position. A new tail starts at the end: it does not pass on past records."""

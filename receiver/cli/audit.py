@@ -38,7 +38,7 @@ _ARCHIVE = click.option(
 
 @click.group("audit")
 def audit_group() -> None:
-    """The audit log: verify, export, prune and reconcile it."""
+    """Verify, export and prune the audit; compare the ledger with CloudTrail."""
 
 
 @audit_group.command("verify")

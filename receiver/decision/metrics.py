@@ -16,7 +16,7 @@ class DecisionMetrics:
         start_at_zero(self.verdicts, Answer)
         self.verdict_score = Histogram(
             "smartcloudops_verdict_score",
-            "Scores of verdicts, from 0 to 1 (an incident)",
+            "Scores of verdicts, from 0 (no incident) to 1 (incident)",
             buckets=SHARES,
             registry=registry,
         )

@@ -18,7 +18,7 @@ class WebhookMetrics:
         start_at_zero(self.alerts_received, ("firing", "resolved"))
         self.alerts_duplicate = Counter(
             "smartcloudops_alerts_duplicate",
-            "Firing alerts that repeat an open episode",
+            "Firing alerts that belong to an open episode",
             registry=registry,
         )
         self.alerts_truncated = Counter(

@@ -84,7 +84,8 @@ class Truncated:
                     TimeoutError,
                 ) as error:
                     _log.warning(
-                        "truncated_fetch_failed",
+                        "truncated_alerts_fetch_failed",
+                        group=list(matchers),
                         error=type(error).__name__,
                         reason=str(error)[:200],
                     )

@@ -208,7 +208,7 @@ class Dispatcher:
         try:
             self.closer.close_all(endings)
         except SQLAlchemyError:
-            _logger.exception("run_close_failed")
+            _logger.exception("runs_close_failed", runs=len(endings))
             # The lane waits before it tries again.
             time.sleep(_IDLE_S)
             return False

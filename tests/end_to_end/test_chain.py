@@ -205,7 +205,7 @@ def test_a_host_without_a_past_is_left_to_people(chain: Chain) -> None:
     chain.break_(target, "cpu_runaway")
     (run,) = chain.ended(target)
     assert (run["state"], run["refusal"]) == ("refused", "verdict_undecided")
-    assert "a usual level needs a day" in run["outcome"]
+    assert "a usual level needs 24 h" in run["outcome"]
     assert chain.calls(target) == []
     chain.http.request("DELETE", f"{chain.stage.aws}/_sim/fleet/faults", json={"target": target})
 

@@ -56,7 +56,7 @@ def test_history_full_of_gaps_is_undecided() -> None:
     """Seven days of which less than one was recorded are less than one day."""
     metrics = evidence(now=RUNAWAY)
     thinned = {r: Series(s.times[::10], s.values[::10]) for r, s in (metrics.history or {}).items()}
-    assert "a usual level needs a day" in reason(replace(metrics, history=thinned))
+    assert "a usual level needs 24 h" in reason(replace(metrics, history=thinned))
 
 
 def test_missing_role_of_the_alert_is_undecided() -> None:
