@@ -67,7 +67,7 @@ class Call:
 
     `token` ("RUN/STEP", at most 64 ASCII characters) names this step for ever; it is sent as client
     token, comment or tag. At least `min_healthy` instances of a group must stay. `before` is what
-    `observe` saw, `made` what `act` returned.
+    `observe` saw, `made` what `act` returned. The step `reverses` another one, or not.
     """
 
     aws: Aws
@@ -76,6 +76,7 @@ class Call:
     params: Mapping[str, Any]
     token: str
     min_healthy: int = 0
+    reverses: bool = False
     before: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
 

@@ -43,8 +43,10 @@ class Member:
 class Group:
     """A group; its capacity is counted in units.
 
-    `target_groups` are ARNs, `suspended` the names of suspended processes,
-    `other_balancers` its classic load balancers and its lattice target groups.
+    `target_groups` are ARNs, `suspended` the names of suspended processes, `health_checks` the
+    sources of its health checks, for which a new member has `grace_s` seconds. `status` is empty
+    unless it is being deleted. `other_balancers` are its classic load balancers and its lattice
+    target groups.
     """
 
     name: str
@@ -58,6 +60,9 @@ class Group:
     region: str = ""
     account: str = ""
     other_balancers: tuple[str, ...] = ()
+    health_checks: frozenset[str] = frozenset({"EC2"})
+    grace_s: float = 0.0
+    status: str = ""
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -151,6 +156,9 @@ def _group(answer: "GroupTypeDef") -> Group:
             tags={tag["Key"]: tag["Value"] for tag in answer["Tags"]},
             region=region,
             account=account,
+            health_checks=frozenset(answer["HealthCheckType"].split(",")) | {"EC2"},
+            grace_s=float(answer.get("HealthCheckGracePeriod", 0)),
+            status=answer.get("Status", ""),
             other_balancers=(
                 *answer.get("LoadBalancerNames", []),
                 *(

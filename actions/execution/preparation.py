@@ -143,6 +143,7 @@ class Preparation:
             params=step.params,
             token=step.token,
             min_healthy=0 if step.reverses else step.bounds.min_healthy or 0,
+            reverses=step.reverses is not None,
         )
 
 

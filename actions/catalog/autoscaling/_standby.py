@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_member
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
@@ -39,6 +40,8 @@ class ChangesStandby(Action):
             raise NotActionableError(
                 f"{call.target} is {member.lifecycle}: {self.name} needs a member in {self.start}"
             )
+        if self.difference > 0:
+            require_processes(group, "Launch")
         check_room(group, self.difference * member.units)
         return Observation(already=False, before=before)
 

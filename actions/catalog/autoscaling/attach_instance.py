@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
+from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_group
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
@@ -55,6 +56,7 @@ class AttachInstance(Action):
             raise NotActionableError(
                 f"{call.target} is {state}: only a running instance can be attached"
             )
+        require_processes(group, "Launch")
         # Its weight is unknown until it is a member.
         check_room(group, group.largest_units)
         return Observation(already=False, before=before)

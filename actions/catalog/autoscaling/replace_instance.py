@@ -1,7 +1,7 @@
 """Terminate one member of an Auto Scaling group, so that the group launches another.
 
 The desired capacity stays. The instance, its memory and its disks are lost. A member that is
-protected from scale-in is refused, and so is a group whose launch process is suspended.
+protected from scale-in is refused, and so is a group that has suspended what a replacement needs.
 
 ```yaml
 - action: replace_instance
@@ -16,6 +16,7 @@ After the replacement, metrics of the old instance prove nothing: verify the gro
 from collections.abc import Mapping
 from typing import Any
 
+from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_group, read_member
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
@@ -28,8 +29,6 @@ from actions.base import (
     Progress,
     TargetKind,
 )
-
-_NEEDED = frozenset({"Launch", "Terminate"})
 
 
 class ReplaceInstance(Action):
@@ -55,9 +54,9 @@ class ReplaceInstance(Action):
             )
         if member.protected:
             raise NotActionableError(f"{call.target} is protected from scale-in")
-        if group.suspended & _NEEDED:
-            which = ", ".join(sorted(group.suspended & _NEEDED))
-            raise NotActionableError(f"{group.name} has suspended {which}: resume it first")
+        balanced = group.target_groups or group.other_balancers
+        traffic = ("AddToLoadBalancer",) if balanced else ()
+        require_processes(group, "Launch", "Terminate", *traffic)
         before = {"group": group.name, "desired": group.desired}
         return Observation(already=False, before=before)
 

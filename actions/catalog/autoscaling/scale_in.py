@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_group
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Params, Progress
@@ -50,6 +51,8 @@ class ScaleIn(SetsCapacity):
             raise NotActionableError(
                 f"{call.target} has {group.desired} {group.unit} and must keep at least {floor}"
             )
+        if not call.reverses:
+            require_processes(group, "Terminate")
         return {"desired": desired}
 
     def progress(self, call: Call) -> Progress:

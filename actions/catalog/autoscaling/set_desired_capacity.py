@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_group
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Params
@@ -51,6 +52,8 @@ class SetDesiredCapacity(SetsCapacity):
             raise NotActionableError(
                 f"{call.target} has {group.desired} {group.unit}, more than {desired}: use scale_in"
             )
+        if not call.reverses:
+            require_processes(group, "Launch")
         return {"desired": desired}
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_group
 from actions.aws.refreshes import ENDED
 from actions.aws.target_errors import NotActionableError
@@ -61,6 +62,7 @@ class StartInstanceRefresh(Action):
 
     def observe(self, call: Call) -> Observation:
         group = read_group(call.aws, call.target)
+        require_processes(group, "InstanceRefresh", "Launch", "Terminate")
         statuses = read_statuses(call.aws, group.name)
         if set(statuses.values()) - ENDED:
             raise NotActionableError(
