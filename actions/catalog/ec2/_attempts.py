@@ -3,13 +3,6 @@
 from collections.abc import Callable
 
 
-def aws_errors() -> tuple[type[Exception], ...]:
-    """The errors of a call, loaded with it: deciding loads the catalogue, and no client."""
-    from actions.aws.errors import AWS_ERRORS  # noqa: PLC0415 a decision loads no botocore
-
-    return AWS_ERRORS
-
-
 class Attempts:
     """Calls of which none stops the next; `error` is what the first one that failed raised."""
 
@@ -19,7 +12,7 @@ class Attempts:
     def __call__(self, attempt: Callable[[], object]) -> None:
         try:
             attempt()
-        except aws_errors() as error:
+        except Exception as error:  # noqa: BLE001 raised by check, after the other calls
             self.error = self.error or error
 
     def check(self) -> None:

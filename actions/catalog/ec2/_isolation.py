@@ -18,7 +18,7 @@ from actions.aws.instances import read_instance
 from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome, Params
-from actions.catalog.ec2._attempts import Attempts, aws_errors
+from actions.catalog.ec2._attempts import Attempts
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import (
@@ -160,13 +160,13 @@ def undone(call: Call) -> list[str]:
 def _cut_off(call: Call, interface: str, former: Sequence[str]) -> None:
     """Raises botocore's error where the interface stays connected, with its former groups."""
     if untracking := call.before.get("untracking"):
-        with suppress(*aws_errors()):
+        with suppress(Exception):
             assign(call, {interface: [untracking]})
     try:
         assign(call, {interface: [call.params["security_group"]]})
-    except aws_errors():
+    except Exception:
         if untracking:
-            with suppress(*aws_errors()):
+            with suppress(Exception):
                 assign(call, {interface: former})
         raise
 
