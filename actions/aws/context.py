@@ -13,6 +13,7 @@ from actions.aws.groups import Group
 from actions.aws.target_errors import NotActionableError
 
 if TYPE_CHECKING:
+    from types_boto3_cloudtrail.literals import LookupAttributeKeyType
     from types_boto3_cloudtrail.type_defs import EventTypeDef, LookupEventsRequestTypeDef
 
 # The user agent of this service's own calls contains it.
@@ -39,21 +40,42 @@ def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str] | None:
     """A sentence for each change that others made to this resource in the last 15 minutes.
 
     From CloudTrail; calls by this service and by AWS itself are left out. CloudTrail shows events
-    minutes late, so an empty list proves nothing. None if the newest 200 events have no such change
-    and more events follow. Raises botocore's errors.
+    minutes late, so an empty list proves nothing. Reads of the resource may hide its changes, and a
+    lookup takes one attribute: where 200 events show no change, all changes in the account are
+    looked through. None if those are more than 200, too. Raises botocore's errors.
+    https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
     """
+    changes = _changes_among(aws, "ResourceName", name, name, now)
+    return _changes_among(aws, "ReadOnly", "false", name, now) if changes is None else changes
+
+
+def _changes_among(
+    aws: Aws, attribute: "LookupAttributeKeyType", value: str, name: str, now: float
+) -> Sequence[str] | None:
+    """The changes to `name` among the events that have this attribute; None beyond four pages."""
     query: LookupEventsRequestTypeDef = {
-        "LookupAttributes": [{"AttributeKey": "ResourceName", "AttributeValue": name}],
+        "LookupAttributes": [{"AttributeKey": attribute, "AttributeValue": value}],
         "StartTime": datetime.fromtimestamp(now - _RECENT_S, UTC),
         "MaxResults": 50,
     }
     for _ in range(_PAGES_MAX):
         answer = aws.cloudtrail.lookup_events(**query)
-        changes = [_describe(event, name) for event in answer["Events"] if _is_foreign(event)]
+        changes = [
+            _describe(event, name)
+            for event in answer["Events"]
+            if _is_foreign(event) and (value == name or _names(event, name))
+        ]
         if changes or not answer.get("NextToken"):
             return changes
         query["NextToken"] = answer["NextToken"]
     return None
+
+
+def _names(event: "EventTypeDef", name: str) -> bool:
+    """Whether the event may be about the resource; one without a detail may be."""
+    detail = event.get("CloudTrailEvent")
+    listed = (resource.get("ResourceName") for resource in event.get("Resources", []))
+    return not detail or name in detail or name in listed
 
 
 def _is_foreign(event: "EventTypeDef") -> bool:

@@ -212,15 +212,42 @@ _OWN, _THEIRS = _event("Boto3 smartcloudops-run/A"), _event("aws-cli")
         (0, ["alice called DetachInstances on web"]),
         (50, ["alice called DetachInstances on web"]),
         (199, ["alice called DetachInstances on web"]),
-        (200, None),
     ],
-    ids=["first page", "second page", "last page that is read", "after it"],
+    ids=["first page", "second page", "last page that is read"],
 )
 def test_a_persons_change_counts_on_any_page_of_cloudtrail(
-    reader: AwsReader, aws: Emulator, clock: Clock, own: int, changes: list[str] | None
+    reader: AwsReader, aws: Emulator, clock: Clock, own: int, changes: list[str]
 ) -> None:
-    """Where there is more than is read, it is unknown whether somebody changed the group."""
     aws.events["web"] = [*[_OWN] * own, _THEIRS]
+    assert reader.begin(clock()).begin(_WEB, _BOUNDS)().changes == changes
+
+
+def _change(name: str) -> dict[str, str]:
+    """A person's change of the group with this name."""
+    detail = {"userIdentity": {"type": "IAMUser"}, "requestParameters": {"group": name}}
+    return _event("aws-cli", CloudTrailEvent=json.dumps(detail))
+
+
+@pytest.mark.parametrize(
+    ("writes", "changes"),
+    [
+        ([_change("api")] * 199 + [_change("web")], ["alice called DetachInstances on web"]),
+        ([_change("api")] * 200, []),
+        ([_event("aws-cli", CloudTrailEvent="")], ["alice called DetachInstances on web"]),
+        ([_change("api")] * 201, None),
+    ],
+    ids=["of the group", "of another group", "of what is not said", "more than are read"],
+)
+def test_many_reads_of_a_group_hide_no_change_of_it(
+    reader: AwsReader,
+    aws: Emulator,
+    clock: Clock,
+    writes: list[dict[str, str]],
+    changes: list[str] | None,
+) -> None:
+    """Our own reads alone may be more than are looked through; then all changes are."""
+    aws.events["web"] = [_event("Boto3 smartcloudops-run/A", read_only="true")] * 201
+    aws.events["false"] = writes
     assert reader.begin(clock()).begin(_WEB, _BOUNDS)().changes == changes
 
 
