@@ -6,6 +6,7 @@ https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -52,6 +53,7 @@ class Truncated:
     clock: Callable[[], float] = time.time
     _pool: Pool = field(default_factory=lambda: Pool(1, "truncated"), init=False)
     _under_way: set[str] = field(default_factory=set, init=False)
+    _closed: threading.Event = field(default_factory=threading.Event, init=False)
 
     def fetch(self, envelope: Envelope) -> None:
         """Fetch all alerts of this delivery's group, unless a fetch is running already.
@@ -69,6 +71,8 @@ class Truncated:
             self._under_way.discard(key)
 
     def close(self) -> None:
+        """Try nothing again: the end of the process waits for the thread."""
+        self._closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, key: str, matchers: Sequence[str], receiver: str) -> None:
@@ -89,7 +93,8 @@ class Truncated:
                         error=type(error).__name__,
                         reason=str(error)[:200],
                     )
-                    time.sleep(_BACKOFF_S * 2**attempt)
+                    if self._closed.wait(_BACKOFF_S * 2**attempt):
+                        break
                 else:
                     _log.info(
                         "truncated_alerts_fetched", alerts=len(alerts), accepted=receipt.accepted

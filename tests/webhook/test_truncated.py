@@ -50,6 +50,13 @@ def fetched(inbox: Inbox, answer: Callable[[httpx.Request], httpx.Response]) -> 
     rest = Truncated("http://alertmanager/", http, inbox.submit, metrics)
     for _ in range(3):
         rest.fetch(parse_envelope(DELIVERY))
+    counted = _ended(registry)
+    rest.close()
+    return counted
+
+
+def _ended(registry: CollectorRegistry) -> dict[str, float]:
+    """What the metrics count once a fetch has ended."""
     until = time.monotonic() + 20
     while True:
         counted = {
@@ -60,7 +67,6 @@ def fetched(inbox: Inbox, answer: Callable[[httpx.Request], httpx.Response]) -> 
             for outcome in ("fetched", "lost")
         }
         if any(counted.values()):
-            rest.close()
             return counted
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -118,3 +124,20 @@ def test_an_alertmanager_that_comes_back_is_asked_again(inbox: Inbox) -> None:
 
     assert fetched(inbox, late) == {"fetched": 1, "lost": 0}
     assert len(inbox.queued()) == 1
+
+
+def test_a_stop_ends_the_tries(inbox: Inbox) -> None:
+    """The end of the process waits for the fetch, which must not wait for its next try."""
+    registry = CollectorRegistry()
+    tries = []
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        tries.append(1)
+        rest.close()
+        return httpx.Response(500)
+
+    http = httpx.Client(transport=httpx.MockTransport(refuse))
+    rest = Truncated("http://alertmanager/", http, inbox.submit, WebhookMetrics(registry))
+    rest.fetch(parse_envelope(DELIVERY))
+    assert _ended(registry) == {"fetched": 0, "lost": 1}
+    assert len(tries) == 1
