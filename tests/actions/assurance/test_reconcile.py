@@ -279,7 +279,7 @@ def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database
     )
     before = _count(registry, "smartcloudops_reconcile_findings", FindingKind.CALL_WITHOUT_ENTRY)
     with on_behalf_of("01KAR0SZ1PCQSD8SGKXR6D7C9P"):
-        world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[5]])
+        world.aws.ec2.stop_instances(InstanceIds=[world.in_service()[-1]])
     check.run_once()
     counts = [
         (kind, _count(registry, "smartcloudops_reconcile_findings", kind)) for kind in FindingKind
