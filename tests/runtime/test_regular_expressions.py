@@ -20,6 +20,7 @@ _USES: Mapping[str, str] = {
     "actions/assurance/cloudtrail.py": "a fixed word comes first",
     "actions/assurance/role_check.py": "a role's ARN, from AWS",
     "actions/aws/context.py": "a fixed word comes first",
+    "actions/aws/errors.py": "a code of AWS's error",
     "actions/aws/groups.py": "fullmatch of one class, bounded",
     "actions/aws/instances.py": "fullmatch of bounded runs",
     "actions/aws/tags.py": "a substitution of single characters",
