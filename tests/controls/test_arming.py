@@ -266,7 +266,7 @@ def test_the_breaker_disarms_what_was_armed(tmp_path: Path) -> None:
     targets = [whole.group(f"asg-{number}")[0] for number in range(5)]
     for number in range(3):
         whole.deliver(targets[number], group=f"asg-{number}")
-        whole.pass_time(120)
+        whole.pass_time(360)
     assert len(_operations(whole)) == 3
     with whole.state.read() as connection:
         (only,) = arming.armings_of(connection, "high-cpu")

@@ -8,6 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 from structlog.testing import capture_logs
 
 from actions.audit import log
+from actions.catalog.registry import CATALOG
 from actions.execution import claims, kill_switch, ledger
 from actions.messaging import MessengerError
 from receiver.controls import overrides
@@ -33,6 +34,8 @@ escalate:
     params: {to: oncall, message: "$instance_id needs a person"}
 verify: {expr: recovered, for: 10s, timeout: 60s}
 """
+# A reboot that AWS does not report on is known to have failed only after EC2's own hard one.
+_REBOOT_S = CATALOG["reboot_instance"].takes_up_to_s
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def test_a_stop_after_the_act_starts_nothing_and_releases_the_lease(
     """The processes are resumed and people are called, though the next step may not begin."""
     _acting(whole)
     stop(whole)
-    whole.pass_time(120)
+    whole.pass_time(_REBOOT_S + 60)
     run = whole.only()
     assert run.state is State.FAILED, run.outcome
     assert _operations(whole) == ["SuspendProcesses", "RebootInstances", "ResumeProcesses"]
@@ -137,7 +140,7 @@ def test_a_pause_of_everything_waits_for_the_resume(whole: Whole, messenger: Fak
     _pause_everything(whole)
     # An ordinary pause does not end it.
     _pause(whole)
-    whole.pass_time(600)
+    whole.pass_time(_REBOOT_S + 600)
     assert whole.only().state is State.ROLLING_BACK
     assert "ResumeProcesses" not in _operations(whole)
     assert messenger.notifications == []
@@ -156,7 +159,7 @@ def test_an_escalation_needs_no_claim(whole: Whole, messenger: FakeMessenger) ->
         claims.release(connection, run.id)
         connection.exec_driver_sql("UPDATE claims SET run_id = ?, held = true", ("B" * 26,))
     _pause(whole)
-    whole.pass_time(120)
+    whole.pass_time(_REBOOT_S + 60)
     assert len(messenger.notifications) == 1
 
 
@@ -189,7 +192,7 @@ def test_an_escalation_is_retried_for_minutes(
     ]
     _acting(whole)
     _pause(whole)
-    whole.pass_time(60 + passed_s)
+    whole.pass_time(_REBOOT_S + passed_s)
     run = whole.only()
     assert run.state is State.FAILED
     assert ("notify reached nobody" in (run.outcome or "")) == bool(abandoned)
@@ -221,7 +224,7 @@ def test_a_rollback_that_cannot_read_aws_silences_nobody(
 
     whole.aws.trouble = trouble
     with capture_logs() as logs:
-        whole.pass_time(300)
+        whole.pass_time(_REBOOT_S + 240)
     assert [entry["event"] for entry in logs].count("phase_failed") == 5
     run = whole.only()
     assert run.state is State.FAILED
@@ -233,7 +236,7 @@ def test_a_person_stops_a_rollback(whole: Whole, messenger: FakeMessenger) -> No
     """The run ends with their name, nothing more is rolled back, and it can be ordered again."""
     _acting(whole)
     _pause_everything(whole)
-    whole.pass_time(90)
+    whole.pass_time(_REBOOT_S + 30)
     run = whole.only()
     assert run.state is State.ROLLING_BACK
     whole.commands.cancel(run.id, "bob", "leave it")

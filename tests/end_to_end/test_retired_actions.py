@@ -56,7 +56,7 @@ def test_a_run_under_way_ends_and_a_person_is_called(whole: Whole) -> None:
     whole.work()
     _retire(whole)
     whole.start()
-    whole.pass_time(300)
+    whole.pass_time(600)
     run = whole.only()
     assert run.state is State.FAILED
     assert "power_cycle was not rolled back" in (run.outcome or "")
