@@ -105,6 +105,15 @@ def is_isolated(call: Call) -> bool:
     return bool(by_interface) and all(ids == isolating for ids in by_interface.values())
 
 
+def is_ours(call: Call) -> bool:
+    """Whether an interface has the group that this step gave it, and no other has a foreign one."""
+    ours = [[call.params["security_group"]], [call.before.get("untracking")]]
+    current, before = security_groups(call), call.before["groups"]
+    return any(ids in ours for ids in current.values()) and all(
+        ids in ours or ids == before.get(interface) for interface, ids in current.items()
+    )
+
+
 def untracking_group(call: Call) -> str:
     """The id of the group that ends tracking; empty where the VPC has none for all addresses."""
     networks = sorted({interface.get("VpcId", "") for interface in _interfaces(call)})
@@ -144,11 +153,11 @@ def _mark(call: Call) -> None:
 
 def undone(call: Call) -> list[str]:
     """A sentence for each part of the isolation that AWS does not show."""
-    isolating = [call.params["security_group"]]
+    isolating, untracking = call.params["security_group"], call.before.get("untracking")
     missing = [
-        f"{interface} is connected"
+        f"{interface} is {'open to all' if ids == [untracking] else 'connected'}"
         for interface, ids in security_groups(call).items()
-        if ids != isolating
+        if ids != [isolating]
     ]
     if call.params.get("snapshot", True):
         missing += [f"{volume} has no snapshot" for volume in _unkept_disks(call)]
@@ -193,11 +202,15 @@ def unchanged_or_unknown(call: Call) -> CallResult:
     return CallResult(Outcome.FAILED if same else Outcome.UNKNOWN)
 
 
-def settled(call: Call, missing: Sequence[str]) -> CallResult:
-    """Changed where nothing is missing; otherwise `made` says what is."""
+def settled(call: Call, missing: Sequence[str], *, moved: bool) -> CallResult:
+    """Changed where nothing is missing; otherwise `made` says what is.
+
+    `moved`: the instance has left its group, or changed its state, since before the call.
+    """
     if not missing:
         return CallResult(Outcome.CHANGED)
-    return CallResult(unchanged_or_unknown(call).outcome, {"undone": list(missing)})
+    outcome = Outcome.UNKNOWN if moved else unchanged_or_unknown(call).outcome
+    return CallResult(outcome, {"undone": list(missing)})
 
 
 def _find_groups(

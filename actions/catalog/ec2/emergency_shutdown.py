@@ -33,6 +33,7 @@ from actions.catalog.ec2._isolation import (
     check_isolates,
     cut_off,
     is_isolated,
+    is_ours,
     keep_evidence,
     security_groups,
     settled,
@@ -58,6 +59,8 @@ class EmergencyShutdown(Action):
     )
     params = IsolationParams
     undone_by = "end_emergency_shutdown"
+    # A forced stop may take minutes.
+    takes_up_to_s = 600.0
 
     def bind(self, call: Call) -> Mapping[str, Any]:
         return with_group_id(call)
@@ -93,7 +96,9 @@ class EmergencyShutdown(Action):
         missing, state = undone(call), read_instance(call.aws, call.target).state
         if state not in STOPPED:
             missing = [*missing, f"{call.target} is {state}"]
-        return settled(call, missing)
+        group = call.before["group"]
+        left = bool(group) and call.target not in read_group(call.aws, group).members
+        return settled(call, missing, moved=left or state != call.before["state"])
 
     def progress(self, call: Call) -> Progress:
         state = read_instance(call.aws, call.target).state
@@ -103,8 +108,8 @@ class EmergencyShutdown(Action):
         return Undo("end_emergency_shutdown", {"groups": call.before["groups"]})
 
     def unchanged_since(self, call: Call) -> bool:
-        stopped = read_instance(call.aws, call.target).state in STOPPED
-        return stopped and is_isolated(call)
+        state = read_instance(call.aws, call.target).state
+        return state in STOPPED | {call.before["state"]} and is_ours(call)
 
 
 def _leave_group(call: Call) -> None:

@@ -36,6 +36,7 @@ from actions.catalog.ec2._isolation import (
     check_isolates,
     cut_off,
     is_isolated,
+    is_ours,
     keep_evidence,
     security_groups,
     settled,
@@ -91,9 +92,10 @@ class QuarantineInstance(Action):
     def read_back(self, call: Call) -> CallResult:
         missing = undone(call)
         group = call.before.get("group", "")
-        if group and _serves(call, group):
+        serves = bool(group) and _serves(call, group)
+        if serves:
             missing = [*missing, f"{call.target} is in service in {group}"]
-        return settled(call, missing)
+        return settled(call, missing, moved=bool(group) and not serves)
 
     def undo(self, call: Call) -> Undo | None:
         standby = bool(call.before.get("group"))
@@ -102,7 +104,7 @@ class QuarantineInstance(Action):
         )
 
     def unchanged_since(self, call: Call) -> bool:
-        return is_isolated(call)
+        return is_ours(call)
 
 
 def _serves(call: Call, group: str) -> bool:

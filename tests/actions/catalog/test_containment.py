@@ -218,3 +218,24 @@ def test_one_whose_group_keeps_it_is_not_stopped(region: Region) -> None:
     region.refuse("DetachInstances", "ResourceContention")
     region.execute(region.step("emergency_shutdown"))
     assert (region.host.state, _connected(region)) == ("running", [])
+
+
+@pytest.mark.parametrize("action", ["quarantine_instance", "emergency_shutdown"])
+def test_one_that_left_its_group_and_stayed_connected_counts_as_changed(
+    region: Region, action: str
+) -> None:
+    """Every interface is refused, but the rest was done: "failed" would leave it undone."""
+    region.refuse("ModifyNetworkInterfaceAttribute")
+    intent = region.execute(region.step(action))
+    assert (intent.outcome, len(_connected(region))) == (Outcome.UNKNOWN, 2)
+
+
+def test_a_partial_isolation_is_rolled_back(region: Region) -> None:
+    """One interface could not be cut off; the other one gets its groups back."""
+    region.host.managed = {_FIRST}
+    step = region.step()
+    intent = region.execute(step)
+    region.host.managed = set()
+    region.pass_time(600)
+    assert region.undo(step, intent).outcome is Outcome.CHANGED
+    assert region.host.interfaces == {_FIRST: [_USUAL], _SECOND: [_USUAL]}
