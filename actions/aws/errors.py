@@ -34,13 +34,12 @@ from actions.aws.causes import Cause, Failure
 # The errors that a call through boto3 raises.
 AWS_ERRORS = (ClientError, BotoCoreError)
 # Errors after which the request may have reached the service; botocore raises all others before.
-_MAY_BE_SENT = (HTTPClientError, IncompleteReadError)
+_MAY_BE_SENT = (HTTPClientError, IncompleteReadError, SSLError)
 # Errors of the connection itself: nothing was sent.
 _NOT_CONNECTED = (
     ConnectTimeoutError,
     EndpointConnectionError,
     ProxyConnectionError,
-    SSLError,
 )
 _PASSING = (ConnectionError, HTTPClientError, CredentialRetrievalError, MetadataRetrievalError)
 _NO_ACCESS = (NoCredentialsError, PartialCredentialsError, UnauthorizedSSOTokenError)

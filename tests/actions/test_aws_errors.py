@@ -28,6 +28,8 @@ _SENT = {
     "IncompleteReadError",
     "ReadTimeoutError",
     "ResponseStreamingError",
+    # The same for a handshake, and for a broken record of the answer.
+    "SSLError",
 }
 
 
