@@ -19,6 +19,8 @@ from receiver.workflow.step_results import AwsAnswer, Health
 from receiver.workflow.steps import plan_of
 
 _log = structlog.get_logger()
+# By then a sample is newer than the step, at Prometheus' default scrape interval.
+_SCRAPED_AFTER_S = 60.0
 _ANSWERS = {
     Progress.UNDERWAY: AwsAnswer.UNDER_WAY,
     Progress.DONE: AwsAnswer.DONE,
@@ -57,7 +59,11 @@ class Verification:
         try:
             with on_behalf_of(run.id):
                 progress = find_action(step.action).progress(self.executor.call(step))
-        except (*AWS_ERRORS, NotActionableError, MessengerError) as error:
+        except NotActionableError as error:
+            # What the step changed has gone, or somebody changed it again.
+            _log.warning("progress_read_failed", run=run.id, error=str(error))
+            return AwsAnswer.UNKNOWN
+        except (*AWS_ERRORS, MessengerError) as error:
             _log.warning("progress_read_failed", run=run.id, error=type(error).__name__)
             progress = Progress.UNDERWAY
         # The progress of a call that may not have happened proves nothing.
@@ -66,7 +72,7 @@ class Verification:
     def _ask_metrics(self, run: Run, step: Intent, now: float) -> Health:
         """The target's health by metrics; unknown without data, an answer or a proof of the act."""
         verify = plan_of(run).verify
-        if verify.worse is not None and holds(self.prometheus, verify.worse, now) is True:
+        if verify.worse is not None and self._is_worse(step, verify.worse, now):
             return Health.WORSE
         recovered = holds(self.prometheus, verify.expr, now)
         if recovered is None:
@@ -74,6 +80,11 @@ class Verification:
         if recovered is False:
             return Health.ILL
         return Health.RECOVERED if self._has_proof(step, now) else Health.UNKNOWN
+
+    def _is_worse(self, step: Intent, expr: str, now: float) -> bool:
+        """Whether samples that are newer than the step, and than a reboot, show it."""
+        shown = now - (step.dispatched_at or step.started_at) >= _SCRAPED_AFTER_S
+        return shown and holds(self.prometheus, expr, now) is True and self._has_proof(step, now)
 
     def _has_proof(self, step: Intent, now: float) -> bool:
         """Whether metrics prove that a call took effect, where AWS does not show it."""

@@ -174,3 +174,25 @@ def test_a_command_without_an_end_calls_a_person(whole: Whole) -> None:
     run = whole.only()
     assert (run.state, _changes(whole)) == (State.FAILED, ["SendCommand"])
     assert "under way" in (run.outcome or "")
+
+
+def test_samples_from_before_a_step_make_nothing_worse(tmp_path: Path) -> None:
+    """Prometheus shows them until its next scrapes."""
+    playbook = _PLAYBOOK.replace("{expr: recovered,", "{expr: recovered, worse: degraded,")
+    whole = Whole(tmp_path, playbook=playbook, recovered="1")
+    whole.deliver(whole.group()[0])
+    whole.pass_time(50)
+    assert (whole.only().state, _changes(whole)) == (State.SUCCEEDED, ["SendCommand"])
+    whole.close()
+
+
+def test_a_target_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    """A member may take an hour to leave; one that somebody terminated never arrives."""
+    playbook = _PLAYBOOK.replace("restart_service\n    params: {service: app}", "enter_standby")
+    whole = Whole(tmp_path, playbook=playbook, recovered="0")
+    whole.deliver(target := whole.group()[0])
+    whole.work()
+    del whole.aws.world.groups["web-asg"].members[target]
+    whole.pass_time(120)
+    assert (whole.only().state, _changes(whole)) == (State.FAILED, ["EnterStandby"])
+    whole.close()

@@ -22,6 +22,8 @@ class ExitStandby(ChangesStandby):
         "ec2:DescribeInstances",
     )
     undone_by = "enter_standby"
+    # A hook may hold the member back for an hour.
+    takes_up_to_s = 3_600.0
     start = "Standby"
     reached = frozenset({"Pending", "InService"})
     difference = 1

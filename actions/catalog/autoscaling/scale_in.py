@@ -38,6 +38,8 @@ class ScaleIn(SetsCapacity):
     name = "scale_in"
     impact = Impact.DESTRUCTIVE
     removes_members = True
+    # Members drain, for up to an hour.
+    takes_up_to_s = 3_600.0
     params = ScaleInParams
     undone_by = "set_desired_capacity"
 

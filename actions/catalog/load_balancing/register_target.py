@@ -37,6 +37,8 @@ class RegisterTarget(ChangesRegistration):
         "elasticloadbalancing:RegisterTargets",
     )
     undone_by = "deregister_target"
+    # Ten health checks, 30 seconds apart.
+    takes_up_to_s = 300.0
     registers = True
 
     def observe(self, call: Call) -> Observation:
