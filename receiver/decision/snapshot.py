@@ -93,8 +93,9 @@ class GroupSnapshot:
     _reports: dict[str | None, AlertReports] = field(default_factory=dict, init=False)
 
     def covers(self, subject: Subject) -> bool:
-        """Whether the snapshot has the subject's facts and is not older than its alert."""
-        older = subject.run.received_at <= self.now
+        """Whether it has the subject's facts, and is not older than its alert or its last step."""
+        run = subject.run
+        older = (run.updated_at if run.steps_begun else run.received_at) <= self.now
         return not subject.readable or (older and subject.key in self._keys)
 
     def from_run(self, subject: Subject) -> Snapshot:
@@ -107,6 +108,7 @@ class GroupSnapshot:
             last_seen_at=None,
             gap_s=reader.gap_s,
             target=target.id,
+            unread=[target.unread] if target.unread else (),
             kind=target.kind,
             group=target.group,
             claims=None,

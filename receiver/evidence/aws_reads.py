@@ -55,8 +55,8 @@ class AwsReads:
     def instance(self, instance_id: str) -> AwsAnswer[Instance]:
         return self._answer("DescribeInstances", lambda: read_instance(self.aws, instance_id))
 
-    def instance_by_address(self, address: str) -> Instance | None:
-        return self._read(lambda: find_by_private_address(self.aws, address))
+    def instance_by_address(self, address: str) -> AwsAnswer[Instance | None]:
+        return self._answer("DescribeInstances", lambda: find_by_private_address(self.aws, address))
 
     def group(self, name: str) -> AwsAnswer[Group]:
         return self._answer("DescribeAutoScalingGroups", lambda: read_group(self.aws, name))

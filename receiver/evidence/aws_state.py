@@ -14,7 +14,7 @@ from actions.aws.instances import INSTANCE_ID, Instance
 from actions.base import TargetKind
 from actions.execution import disruption_budget
 from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
-from receiver.evidence.aws_reads import AwsReads, TargetHealth, errors_of, merged
+from receiver.evidence.aws_reads import AwsAnswer, AwsReads, TargetHealth, errors_of, merged
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target, private_address
 from receiver.runtime.cache import BoundedCache
@@ -79,19 +79,19 @@ class AwsReader(AwsReads):
     def resolve_target(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The target by `instance_id`, else by private address, else the group itself.
 
-        Only a well-formed id or name counts; an empty one means no target, never every target. With
-        `ask`, AWS is read if the labels alone do not identify the target.
+        Only a well-formed id or name counts; an empty one means no target, never every target.
+        With `ask`, AWS is read if the labels alone identify none.
         """
-        asg_label = labels.get("asg", "")
-        group = asg_label if GROUP_NAME.fullmatch(asg_label) else None
+        group = name if GROUP_NAME.fullmatch(name := labels.get("asg", "")) else None
         if INSTANCE_ID.fullmatch(labels.get("instance_id", "")):
             return self._instance_target(labels["instance_id"], group, ask=ask)
         address = private_address(labels.get("instance", "")) if ask else None
-        if address is not None:
-            instance = self.instance_by_address(address)
-            if instance is not None:
-                group = group or instance.group
-                return Target(id=instance.id, kind=TargetKind.INSTANCE, group=group)
+        answer = self.instance_by_address(address) if address else AwsAnswer[Instance | None]()
+        if answer.error:
+            return Target(unread=answer.error)
+        if instance := answer.value:
+            group = group or instance.group
+            return Target(id=instance.id, kind=TargetKind.INSTANCE, group=group)
         if group is not None and not labels.get("instance_id"):
             return Target(id=group, kind=TargetKind.GROUP, group=group)
         return Target()

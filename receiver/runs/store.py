@@ -146,6 +146,8 @@ def alerting_instances(
     alerts = select(*columns, judged.label("judged"), place.label("place")).where(
         runs.c.group_name.is_not_distinct_from(group),
         runs.c.received_at >= since,
+        # A malformed id identifies no instance.
+        runs.c.target.is_not(None),
         runs.c.target.is_distinct_from(group),
         # A manual run does not indicate a fault.
         runs.c.request.is_(None),

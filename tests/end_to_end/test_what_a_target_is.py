@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from demo.aws.world import ACCOUNT, Instance
+from demo.aws.world import ACCOUNT, AwsError, Instance
 from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
@@ -75,6 +75,33 @@ def test_an_override_of_what_a_host_is_applies_to_an_alert_that_names_its_addres
     assert whole.only().target == host.id
     observed = effect is Effect.OBSERVE and not late
     assert whole.only().state is (State.OBSERVED if observed else State.REFUSED)
+
+
+@pytest.mark.parametrize("group", ["", "web-asg"])
+def test_an_address_that_aws_did_not_resolve_is_asked_for_again(whole: Whole, group: str) -> None:
+    """It is no alert about the group, and none without a target: both would never be retried."""
+    whole.group()
+    host = whole.aws.world.instances["i-00000000000000000"]
+    labels = {"alertname": "HighCPU", "instance": f"{host.address}:9100", "asg": group}
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("DescribeInstances", "before"):
+            raise AwsError("RequestLimitExceeded", status=503)
+
+    whole.aws.trouble = trouble
+    whole.deliver_labels(labels)
+    whole.work()
+    run = whole.only()
+    assert (run.refusal, run.outcome) == (
+        "state_unknown",
+        "AWS did not answer DescribeInstances: RequestLimitExceeded",
+    )
+    whole.aws.trouble = lambda *_: None
+    whole.now += 120
+    whole.deliver_labels(labels)
+    whole.work()
+    assert whole.runs()[0].target == host.id
+    assert [call.operation for call in whole.aws.calls] == ["RebootInstances"]
 
 
 def test_an_override_of_all_but_one_host_spares_that_host(whole: Whole) -> None:
@@ -396,6 +423,7 @@ def test_no_labels_have_a_healthy_host_acted_on(alerts: list[dict[str, str]]) ->
     st.lists(st.tuples(_FORGED, st.booleans()), min_size=1, max_size=6),
     st.sampled_from(["before", "at once", "after"]),
 )
+@example([({"alertname": "HighCPU", "asg": _GROUP, "instance_id": "no id"}, True)], "at once")
 def test_no_untrue_alert_changes_the_decision_on_another_target(
     forged: list[tuple[dict[str, str], bool]], when: str
 ) -> None:

@@ -85,6 +85,8 @@ def require_target(inputs: GuardInput) -> str | Refusal:
     **To lift it:** keep `instance_id` and `asg` in every `by (...)` of the rule and [in the
     scrape's `relabel_configs`](install.md#3-let-prometheus-name-the-instances).
     """
+    if inputs.snapshot.target is None and inputs.snapshot.unread:
+        return Refusal(Reason.STATE_UNKNOWN, f"AWS did not answer {inputs.snapshot.unread[0]}")
     if inputs.snapshot.target is None:
         return Refusal(Reason.NO_TARGET, "the labels identify no instance and no group")
     playbook = inputs.playbooks[0]
