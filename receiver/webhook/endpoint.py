@@ -227,7 +227,9 @@ _BODY = {
 @router.post(
     PATH,
     openapi_extra=require_role(Role.WEBHOOK) | _BODY,
-    responses=answers(DeliveryCounts, "The alerts are stored; the counts by result."),
+    responses=answers(
+        DeliveryCounts, "The alerts are stored. The body has the number of alerts of each result."
+    ),
 )
 async def deliver() -> None:
     """Accept a delivery of Alertmanager (webhook version 4). Each alert is counted once."""

@@ -110,7 +110,7 @@ class Approvals:
             if self._release():
                 self.wake()
         except Exception:
-            _logger.exception("approved_runs_release_failed")
+            _logger.exception("approved_runs_not_continued")
 
     def _release(self) -> int:
         with self.database.read() as connection:
