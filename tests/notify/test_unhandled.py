@@ -97,7 +97,9 @@ def test_people_are_reminded_after_four_hours(service: Live) -> None:
             clock=time.time,
         ).report()
         with system.database.read() as connection:
-            return len(connection.execute(outbox.select()).all())
+            rows = connection.execute(outbox.select()).all()
+        # Other alerts of this service may become unhandled meanwhile.
+        return sum("Reminded" in str(row) for row in rows)
 
     _fire(service, HOSTS[5], "Reminded")
     _ended(service, HOSTS[5], "refused")
