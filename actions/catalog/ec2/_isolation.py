@@ -19,6 +19,7 @@ from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome, Params
 from actions.catalog.ec2._attempts import Attempts
+from actions.catalog.ec2._disks import keep_disks, unkept_disks
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import (
@@ -70,12 +71,7 @@ def with_group_id(call: Call) -> Mapping[str, Any]:
     name = call.params["security_group"]
     if name.startswith("sg-"):
         return call.params
-    networks = sorted({interface.get("VpcId", "") for interface in _interfaces(call)})
-    filters: list[FilterTypeDef] = [
-        {"Name": "group-name", "Values": [name]},
-        {"Name": "vpc-id", "Values": networks},
-    ]
-    groups = _find_groups(call, filters)
+    groups = _groups_named(call, name)
     if len(groups) != 1:
         raise NotActionableError(f"the VPC of {call.target} has no security group {name}")
     return {**call.params, "security_group": groups[0].get("GroupId", "")}
@@ -116,13 +112,7 @@ def is_ours(call: Call) -> bool:
 
 def untracking_group(call: Call) -> str:
     """The id of the group that ends tracking; empty where the VPC has none for all addresses."""
-    networks = sorted({interface.get("VpcId", "") for interface in _interfaces(call)})
-    filters: list[FilterTypeDef] = [
-        {"Name": "group-name", "Values": ["smartcloudops-untracked"]},
-        {"Name": "vpc-id", "Values": networks},
-    ]
-    groups = _find_groups(call, filters)
-    for group in groups:
+    for group in _groups_named(call, "smartcloudops-untracked"):
         inbound, outbound = group.get("IpPermissions", []), group.get("IpPermissionsEgress", [])
         if _lets_all(inbound) and _lets_all(outbound):
             return group.get("GroupId", "")
@@ -142,7 +132,7 @@ def keep_evidence(call: Call, attempts: Attempts) -> None:
     """Mark the instance, once it is cut off, and take a snapshot of each disk."""
     attempts(lambda: _mark(call))
     if call.params.get("snapshot", True):
-        attempts(lambda: _keep_disks(call, attempts))
+        attempts(lambda: keep_disks(call, attempts))
 
 
 def _mark(call: Call) -> None:
@@ -160,7 +150,7 @@ def undone(call: Call) -> list[str]:
         if ids != [isolating]
     ]
     if call.params.get("snapshot", True):
-        missing += [f"{volume} has no snapshot" for volume in _unkept_disks(call)]
+        missing += [f"{volume} has no snapshot" for volume in unkept_disks(call)]
     if QUARANTINE_TAG not in read_instance(call.aws, call.target).tags:
         missing.append(f"{call.target} is not tagged")
     return missing
@@ -169,6 +159,7 @@ def undone(call: Call) -> list[str]:
 def _cut_off(call: Call, interface: str, former: Sequence[str]) -> None:
     """Raises botocore's error where the interface stays connected, with its former groups."""
     if untracking := call.before.get("untracking"):
+        # The isolating group below cuts off whether or not this call succeeds.
         with suppress(Exception):
             assign(call, {interface: [untracking]})
     try:
@@ -213,6 +204,15 @@ def settled(call: Call, missing: Sequence[str], *, moved: bool) -> CallResult:
     return CallResult(outcome, {"undone": list(missing)})
 
 
+def _groups_named(call: Call, name: str) -> "Sequence[SecurityGroupTypeDef]":
+    """The security groups with this name in the instance's VPC."""
+    networks = sorted({interface.get("VpcId", "") for interface in _interfaces(call)})
+    return _find_groups(
+        call,
+        [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": networks}],
+    )
+
+
 def _find_groups(
     call: Call, filters: "Sequence[FilterTypeDef]"
 ) -> "Sequence[SecurityGroupTypeDef]":
@@ -231,32 +231,3 @@ def _interfaces(call: Call) -> "list[NetworkInterfaceTypeDef]":
         for interface in page.get("NetworkInterfaces", [])
         if interface.get("Attachment", {}).get("InstanceId", call.target) == call.target
     ]
-
-
-def _keep_disks(call: Call, attempts: Attempts) -> None:
-    """Take a snapshot of each disk, once for this step."""
-    for volume in _unkept_disks(call):
-        attempts(lambda volume=volume: _keep(call, volume))  # type: ignore[misc] # mypy does not infer it
-
-
-def _keep(call: Call, volume: str) -> None:
-    call.aws.ec2_once.create_snapshot(
-        VolumeId=volume,
-        Description=f"{call.target} quarantined by {call.token}",
-        TagSpecifications=[
-            {"ResourceType": "snapshot", "Tags": [{"Key": QUARANTINE_TAG, "Value": call.token}]}
-        ],
-    )
-
-
-def _unkept_disks(call: Call) -> list[str]:
-    """The instance's volumes of which this step has no snapshot."""
-    volumes = call.aws.ec2.get_paginator("describe_volumes").paginate(
-        Filters=[{"Name": "attachment.instance-id", "Values": [call.target]}]
-    )
-    snapshots = call.aws.ec2.get_paginator("describe_snapshots").paginate(
-        OwnerIds=["self"], Filters=[{"Name": f"tag:{QUARANTINE_TAG}", "Values": [call.token]}]
-    )
-    ids = [each.get("VolumeId", "") for page in volumes for each in page.get("Volumes", [])]
-    kept = {each.get("VolumeId", "") for page in snapshots for each in page.get("Snapshots", [])}
-    return [volume for volume in ids if volume not in kept]
