@@ -91,7 +91,7 @@ def _due(resting: Collection[str], now: float) -> Sequence[ColumnElement[bool]]:
 
 
 def _without(column: Column[str], values: Collection[str]) -> Sequence[ColumnElement[bool]]:
-    """No condition where there are no values: SQLAlchemy renders a list anew at each execution."""
+    """No condition without values, because SQLAlchemy renders a list at each execution."""
     return (column.not_in(values),) if values else ()
 
 

@@ -8,7 +8,7 @@ _NOW = 1_790_000_000 // 3_600 * 3_600.0
 
 
 def test_a_week_of_metrics_decides() -> None:
-    """A runaway process is mended; a job that runs at this hour of every day is left alone."""
+    """A runaway process causes an act; a job that runs at this hour every day does not."""
     setting = make_setting(_NOW, seed=1)
     scenes = {scene.kind: scene for scene in build_scenes(setting, 1)}
     wanted = [scenes["runaway process"], scenes["batch job"]]

@@ -99,7 +99,7 @@ _OF_INSTANCES = [case for case in CASES if not case.of_group and case.action != 
 
 @pytest.mark.parametrize("case", _OF_INSTANCES, ids=lambda case: case.action)
 def test_an_answer_about_another_is_not_believed(case: Case, world: World, state: Database) -> None:
-    """An endpoint that does not know a filter gives whoever there is."""
+    """An endpoint that ignores a filter returns every resource."""
     target = world.in_service()[0]
     case.before(world, target)
     params = case.params(world)
