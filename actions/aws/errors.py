@@ -46,16 +46,13 @@ _NO_ACCESS = (NoCredentialsError, PartialCredentialsError, UnauthorizedSSOTokenE
 _SERVER_ERROR, _TOO_MANY = 500, 429
 _FORBIDDEN = frozenset({401, 403})
 _THROTTLED, _TRANSIENT = ThrottledRetryableChecker(), TransientRetryableChecker()
-# The target is busy with another change. AWS names no category for these.
-_BUSY = frozenset(
-    {
-        "ResourceContention",
-        "ResourceInUse",
-        "ScalingActivityInProgress",
-        "ServiceUnavailable",
-        "Unavailable",
-    }
+# The target is busy with another change, so the call changed nothing. AWS names no category for
+# these, and its models give some of them the status 500 as faults of the sender.
+_BUSY = re.compile(
+    r"ResourceContention|ResourceInUse|ScalingActivityInProgress|ServiceLinkedRoleFailure"
+    r"|KMSThrottling|SnapshotCreationPerVolumeRateExceeded"
 )
+_AWAY = frozenset({"ServiceUnavailable", "Unavailable"})
 # The role lacks a permission, so the call changed nothing; a heavier step would fail as well.
 # https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 NOT_AUTHORIZED = frozenset(
@@ -83,8 +80,14 @@ NOT_AUTHORIZED = frozenset(
 _CLOCK = frozenset(
     {"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed", "InvalidSignatureTime"}
 )
-_QUOTA = re.compile(r"(Limit|Quota)Exceeded|^Insufficient\w*Capacity|^MaxSpotInstanceCount")
-_STATE = re.compile(r"^(Incorrect|Invalid)\w*State|^OperationNotPermitted|^UnsupportedOperation")
+_NO_ACCESS_CODE = re.compile(r"AccessDenied$")
+_QUOTA = re.compile(
+    r"(Limit|Quota)Exceeded|^Insufficient\w*Capacity|^MaxSpotInstanceCount|^TooMany|Limit$"
+)
+_STATE = re.compile(
+    r"^(Incorrect|Invalid|KMSInvalid)\w*State|^OperationNotPermitted|^UnsupportedOperation"
+    r"|InstanceRefresh|^InvalidTarget$|^InvalidInstanceId$|Disabled$"
+)
 
 
 def classify(error: ClientError | BotoCoreError) -> Failure:
@@ -102,9 +105,10 @@ def classify(error: ClientError | BotoCoreError) -> Failure:
         http_response=AWSResponse("", status, HTTPHeaders(), None),
     )
     throttled = status == _TOO_MANY or _THROTTLED.is_retryable(context)
-    passing = throttled or code in _BUSY or _TRANSIENT.is_retryable(context)
+    busy = throttled or _BUSY.fullmatch(code) is not None
+    passing = busy or code in _AWAY or _TRANSIENT.is_retryable(context)
     # EC2 throttles with a 503 although it did nothing.
-    refused = status < _SERVER_ERROR or throttled
+    refused = status < _SERVER_ERROR or busy
     return Failure(
         name=code,
         refused=refused,
@@ -125,7 +129,7 @@ def _cause_before_answer(error: BotoCoreError) -> Cause:
 def _cause_of(code: str, status: int) -> Cause:
     if code in _CLOCK:
         return Cause.CLOCK
-    if code in NOT_AUTHORIZED or status in _FORBIDDEN:
+    if code in NOT_AUTHORIZED or _NO_ACCESS_CODE.search(code) or status in _FORBIDDEN:
         return Cause.ACCESS
     if _QUOTA.search(code):
         return Cause.QUOTA
