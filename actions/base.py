@@ -52,7 +52,8 @@ class Progress(StrEnum):
     UNDERWAY = "underway"
     DONE = "done"
     FAILED = "failed"  # it ran to an end that is not the wanted one
-    NEVER_RAN = "never_ran"  # AWS did not deliver it, or somebody cancelled it
+    NEVER_RAN = "never_ran"  # AWS did not deliver it, or it was cancelled before it began
+    UNKNOWN = "unknown"  # it was cancelled after it began, or AWS cannot tell
 
 
 class Params(BaseModel):

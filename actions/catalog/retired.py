@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from typing import Any, Never
 
 from actions.aws.target_errors import NotActionableError
-from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
+from actions.base import (
+    Action,
+    Call,
+    CallResult,
+    Impact,
+    Observation,
+    Outcome,
+    Progress,
+    TargetKind,
+)
 
 
 class RetiredAction(Action):
@@ -32,6 +41,10 @@ class RetiredAction(Action):
     def read_back(self, call: Call) -> CallResult:
         del call
         return CallResult(Outcome.UNKNOWN)
+
+    def progress(self, call: Call) -> Progress:
+        del call
+        return Progress.UNKNOWN
 
     def _refuse(self, call: Call) -> Never:
         text = f"cannot perform {self.name} on {call.target}: this action was removed"

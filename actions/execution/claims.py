@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, or_, select, update
 
+from actions.base import Outcome, StepResult
 from actions.execution import (
     circuit_breakers,
     disruption_budget,
@@ -16,7 +17,7 @@ from actions.execution.rate_limits import Attempt
 from actions.execution.records import Claim, ClaimRequest
 from actions.reasons import Reason
 from actions.refusal import Refusal
-from actions.tables import claims, insert_into
+from actions.tables import claims, insert_into, intents
 
 
 def claims_on(connection: Connection, *targets: str) -> Mapping[str, Claim]:
@@ -142,6 +143,22 @@ def release(connection: Connection, *run_ids: str) -> None:
     if run_ids:
         connection.execute(update(claims).where(claims.c.run_id.in_(run_ids)).values(held=False))
         disruption_budget.release(connection, *run_ids)
+
+
+def forget_unsent(connection: Connection, run_id: str, now: float) -> None:
+    """A run uses up no attempt and no cooldown by steps that never ran, or were never sent."""
+    ran = select(intents.c.target).where(
+        intents.c.run_id == run_id,
+        intents.c.outcome.is_distinct_from(Outcome.FAILED),
+        intents.c.result.is_distinct_from(StepResult.NEVER_RAN),
+    )
+    idle = (
+        claims.c.run_id == run_id,
+        claims.c.cooldown_until > now,
+        claims.c.target.not_in(ran),
+    )
+    connection.execute(update(claims).where(*idle).values(cooldown_until=now))
+    rate_limits.forget_unrecorded(connection, run_id)
 
 
 def list_active(

@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from actions.execution.records import Attempts
 from actions.step_key import StepKey
-from actions.tables import attempts, insert_into
+from actions.tables import attempts, insert_into, intents
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 
@@ -83,6 +83,13 @@ def record(connection: Connection, attempt: Attempt) -> None:
 def forget(connection: Connection, run_id: str, step: StepKey) -> None:
     """No longer count a step that never ran."""
     key = (attempts.c.run_id == run_id, attempts.c.step == step)
+    connection.execute(delete(attempts).where(*key))
+
+
+def forget_unrecorded(connection: Connection, run_id: str) -> None:
+    """No longer count the run's steps of which the ledger has no record: nothing was sent."""
+    recorded = select(intents.c.step).where(intents.c.run_id == run_id)
+    key = (attempts.c.run_id == run_id, attempts.c.step.not_in(recorded))
     connection.execute(delete(attempts).where(*key))
 
 

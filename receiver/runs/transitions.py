@@ -49,9 +49,11 @@ def move_all(
 ) -> Sequence[Transition]:
     """Make each transition as `move` does. Returns those that were made."""
     made = [transition for transition in transitions if _update(connection, transition, now)]
-    claims.release(
-        connection, *(transition.run.id for transition in made if transition.state.ended)
-    )
+    ended = [transition.run for transition in made if transition.state.ended]
+    claims.release(connection, *(run.id for run in ended))
+    for run in ended:
+        if run.steps_begun:
+            claims.forget_unsent(connection, run.id, now)
     log.append(
         connection, now, *(event for transition in made for event in _events(transition, now))
     )

@@ -19,7 +19,7 @@ from receiver.evidence.plot_data import plot_series
 from receiver.runs.model import GuardResult, Run, State
 from receiver.runs.transitions import Transition
 from receiver.workflow.lifecycle import Lifecycle
-from receiver.workflow.steps import plan_of
+from receiver.workflow.steps import has_run, plan_of, wait_on_s
 
 _logger = structlog.get_logger()
 # People see the last 15 minutes.
@@ -51,8 +51,30 @@ class DecisionWriter:
         if not run.steps_begun:
             state, ending = final_state(run, decision)
             return Transition(run, state, changes | ending)
-        self.lifecycle.end(run, State.FAILED, failure_text(decision), **changes)
+        self._end_after_steps(run, decision, changes)
         return None
+
+    def _end_after_steps(
+        self, run: Run, decision: Observe | Refuse, changes: Mapping[str, Any]
+    ) -> None:
+        """End a run that began steps; if AWS refused the last one for now, it may wait on.
+
+        A run whose steps never ran ends as a run without steps, and so does one whose alert is
+        over.
+        """
+        recorded = self.lifecycle.recorded_steps(run)
+        state, ending = final_state(run, decision)
+        away = isinstance(decision, Refuse) and decision.reason is Reason.STATE_UNKNOWN
+        wait_s = wait_on_s(recorded, self.clock()) if away else None
+        if wait_s is not None:
+            later = self.clock() + wait_s
+            self.lifecycle.redecide(
+                run, run.next_rung, run.steps_begun, **{**changes, "next_act_at": later}
+            )
+        elif state is State.RESOLVED or not has_run(recorded):
+            self.lifecycle.end(run, state, **{**changes, **ending})
+        else:
+            self.lifecycle.end(run, State.FAILED, failure_text(decision), **changes)
 
     def _refuse_if_not_feasible(self, run: Run, decision: Decision) -> Decision:
         """A refusal in place of a question, or of a dry run, whose step AWS would not take."""
@@ -123,7 +145,7 @@ def failure_text(decision: Observe | Refuse) -> str:
 
 
 def final_state(run: Run, decision: Observe | Refuse) -> tuple[State, dict[str, Any]]:
-    """The final state of a run without any step, and the columns to set."""
+    """The final state of a run without any step that ran, and the columns to set."""
     if isinstance(decision, Observe):
         plan = to_stored(decision.plan, run.id, run.labels)
         dry_run = run.request is not None and run.request.dry_run

@@ -95,12 +95,12 @@ class Lifecycle:
     # Act: prepare the target, perform the step.
 
     def act(self, run: Run, phase: Phase) -> None:
-        step, recorded = step_of(run), self._recorded_steps(run)
+        step, recorded = step_of(run), self.recorded_steps(run)
         old = self.clock() - (run.decided_at or 0) > _DECISION_LASTS_S
         if old and step.key not in recorded:
             # The key of a recorded step is never used again.
             on_record = self.step_runner.settle_unfinished(run, recorded)
-            self._redecide(run, run.next_rung - 1, run.steps_begun - (not on_record))
+            self.redecide(run, run.next_rung - 1, run.steps_begun - (not on_record))
             return
         unprepared = self.step_runner.run_before_steps(run)
         result = unprepared or self.step_runner.run_step(run, step)
@@ -131,17 +131,17 @@ class Lifecycle:
     def _never_ran(self, run: Run, step: Intent) -> None:
         """Try a step again that did not happen, or call a person: a heavier one has no reason."""
         _log.warning("step_failed", run=run.id, action=step.action, error=step.error)
-        retry_s = retry_in_s(step, self._recorded_steps(run))
+        retry_s = retry_in_s(step, self.recorded_steps(run))
         if step_results.judge_refused(step, late=retry_s is None).next is Next.RETRY:
             later = self.clock() + (retry_s or 0.0)
-            self._redecide(run, run.next_rung - 1, run.steps_begun, next_act_at=later)
+            self.redecide(run, run.next_rung - 1, run.steps_begun, next_act_at=later)
         else:
             self.end(run, State.FAILED, step_results.explain_never_ran(step))
 
     # Verify: until the target recovered, or the time is up.
 
     def verify(self, run: Run, phase: Phase) -> None:
-        now, recorded = self.clock(), self._recorded_steps(run)[step_of(run).key]
+        now, recorded = self.clock(), self.recorded_steps(run)[step_of(run).key]
         step = self.step_runner.executor.settle_lost(step_of(run), recorded)
         if step.outcome is Outcome.FAILED:
             self._never_ran(run, step)
@@ -158,7 +158,7 @@ class Lifecycle:
             case Next.CLOSE:
                 self.end(run, State.SUCCEEDED, "the target recovered, as its metrics show")
             case Next.NEXT_RUNG:
-                self._redecide(run, run.next_rung, run.steps_begun)
+                self.redecide(run, run.next_rung, run.steps_begun)
             case Next.PERSON | Next.RETRY:
                 self.end(run, State.FAILED, step_results.explain(step, aws, health))
             case Next.WAIT:
@@ -175,7 +175,7 @@ class Lifecycle:
 
     # Next step: the dispatcher decides again.
 
-    def _redecide(self, run: Run, rung: int, begun: int, **changes: Any) -> bool:
+    def redecide(self, run: Run, rung: int, begun: int, **changes: Any) -> bool:
         changes = {"next_act_at": None, "next_rung": rung, "steps_begun": begun, **changes}
         moved = self._move(run, State.DECIDING, None, **changes)
         self.wake()
@@ -189,7 +189,7 @@ class Lifecycle:
         `command` is the audit record of the person who ends it. Returns False if the run has
         changed.
         """
-        ending = self.ending.plan(run, state, outcome, self._recorded_steps(run))
+        ending = self.ending.plan(run, state, outcome, self.recorded_steps(run))
         if ending is None:
             return self.closer.close(run, state, outcome=outcome, **changes)
         kept = {name: changes.pop(name, None) for name in ("refusal", "next_act_at")}
@@ -199,13 +199,13 @@ class Lifecycle:
 
     def finish(self, run: Run, phase: Phase) -> None:
         """Roll back, escalate until somebody is reached, then close the run."""
-        self._finish(run, phase, *self.ending.carry_out(run, self._recorded_steps(run)))
+        self._finish(run, phase, *self.ending.carry_out(run, self.recorded_steps(run)))
 
     def give_up(self, run: Run, phase: Phase, reason: str) -> None:
         """End a run whose phase failed in every attempt; without a step on record it is refused."""
         if phase.kind is PhaseKind.FINISH:
             self._finish(run, phase, *self.ending.without_rollback(run, reason))
-        elif self._recorded_steps(run):
+        elif self.recorded_steps(run):
             self.end(run, State.FAILED, f"{reason}; {PERSON}")
         else:
             self._close_retryable(run, State.REFUSED, reason, refusal=Reason.STATE_UNKNOWN)
@@ -243,7 +243,7 @@ class Lifecycle:
                 self.queue.enqueue(connection, phase, delay_s=delay_s)
         return moved
 
-    def _recorded_steps(self, run: Run) -> Mapping[StepKey, Intent]:
+    def recorded_steps(self, run: Run) -> Mapping[StepKey, Intent]:
         """The run's steps in the ledger."""
         with self.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from actions.base import Impact, Outcome, TargetKind
+from actions.aws.causes import Cause
+from actions.base import Impact, Outcome, StepResult, TargetKind
 from actions.catalog.registry import find_action
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
@@ -79,6 +80,29 @@ def retry_in_s(failed: Intent, recorded: Mapping[StepKey, Intent]) -> float | No
     mark = (failed.action, failed.cause)
     tries = sum((step.action, step.cause) == mark for step in recorded.values())
     return _BACKOFF_S[tries - 1] if 0 < tries <= len(_BACKOFF_S) else None
+
+
+def wait_on_s(recorded: Mapping[StepKey, Intent], now: float) -> float | None:
+    """Seconds until the next try, if AWS refused the run's last step for now and is away since.
+
+    None if the last step ran or was refused for good, or the time of its retries is over.
+    """
+    ladder = [step for key, step in recorded.items() if key.kind is StepKind.LADDER]
+    last = max(ladder, key=lambda step: step.step.number, default=None)
+    if last is None or last.result is not StepResult.NEVER_RAN or last.cause is not Cause.PASSING:
+        return None
+    tries = [step for step in ladder if (step.action, step.cause) == (last.action, last.cause)]
+    pause_s = _BACKOFF_S[min(len(tries), len(_BACKOFF_S)) - 1]
+    began = min(step.started_at for step in tries)
+    return pause_s if now + pause_s < began + sum(_BACKOFF_S) else None
+
+
+def has_run(recorded: Mapping[StepKey, Intent]) -> bool:
+    """Whether a step of the ladder ran, or may have."""
+    return any(
+        key.kind is StepKind.LADDER and step.result is not StepResult.NEVER_RAN
+        for key, step in recorded.items()
+    )
 
 
 def plan_of(run: Run) -> StoredPlan:

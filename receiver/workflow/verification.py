@@ -26,6 +26,7 @@ _ANSWERS = {
     Progress.DONE: AwsAnswer.DONE,
     Progress.FAILED: AwsAnswer.FAILED,
     Progress.NEVER_RAN: AwsAnswer.NEVER_RAN,
+    Progress.UNKNOWN: AwsAnswer.UNKNOWN,
 }
 
 

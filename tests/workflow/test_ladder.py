@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
+from structlog.testing import capture_logs
 
+from actions.execution import claims, rate_limits
 from demo.aws.world import AwsError
+from models.inference.verdict import Answer
 from receiver.runs.model import State
-from tests.end_to_end.whole_fixtures import Whole
+from tests.end_to_end.whole_fixtures import Whole, verdict
 
 _PLAYBOOK = """
 name: high-cpu
@@ -74,6 +78,70 @@ def test_a_throttled_step_is_taken_once_aws_answers(whole: Whole, code: str) -> 
     whole.recovered = "1"
     whole.pass_time(60)
     assert whole.only().state is State.SUCCEEDED
+
+
+def test_a_recovery_before_a_step_ran_is_a_recovery(whole: Whole) -> None:
+    """The alert is over while AWS is still busy: nobody is called, and no cooldown stays."""
+    _refuse(whole, "SendCommand", *["Throttling"] * 99)
+    whole.deliver(target := whole.group()[0])
+    whole.pass_time(30)
+    whole.verdicts[target] = verdict(Answer.REFUTED)
+    whole.deliver(target, firing=False)
+    whole.pass_time(120)
+    assert (whole.only().state, _changes(whole)) == (State.RESOLVED, [])
+    with whole.state.read() as connection:
+        assert claims.claims_on(connection, target)[target].cooldown_until <= whole.now
+
+
+def test_a_step_waits_while_aws_is_away(whole: Whole) -> None:
+    """First it is busy, then it does not answer at all; the step is taken when it is back."""
+    _refuse(whole, "SendCommand", "Throttling")
+    whole.deliver(whole.group()[0])
+    whole.work()
+    whole.aws.trouble = _away
+    whole.pass_time(120)
+    assert whole.only().state is State.DECIDING
+    whole.aws.trouble = lambda *_: None
+    whole.pass_time(20)
+    assert _changes(whole) == ["SendCommand"]
+
+
+def test_a_step_does_not_wait_for_ever(whole: Whole) -> None:
+    """After ten minutes the run ends like one that AWS never let begin."""
+    _refuse(whole, "SendCommand", "Throttling")
+    whole.deliver(target := whole.group()[0])
+    whole.work()
+    whole.aws.trouble = _away
+    for _ in range(3):
+        whole.pass_time(220)
+        whole.deliver(target)
+    run = next(run for run in whole.runs() if run.steps_begun)
+    assert (run.state, run.refusal) == (State.REFUSED, "state_unknown")
+
+
+def test_a_step_that_aws_could_not_be_asked_about_uses_up_nothing(whole: Whole) -> None:
+    """It was claimed and never sent: no attempt, no cooldown; a repeat of the alert acts."""
+
+    def trouble(operation: str, when: str) -> None:
+        if whole.only().state is State.ACTING:
+            _away(operation, when)
+
+    whole.aws.trouble = trouble
+    whole.deliver(target := whole.group()[0])
+    with capture_logs():
+        whole.pass_time(60)
+    assert whole.only().refusal == "state_unknown"
+    with whole.state.read() as connection:
+        counted = rate_limits.count(
+            connection, target=target, group="web-asg", playbook="high-cpu", now=whole.now
+        )
+        assert claims.list_active(connection, whole.now) == []
+    assert {*vars(counted).values()} == {0}
+
+
+def _away(operation: str, when: str) -> None:
+    del operation, when
+    raise EndpointConnectionError(endpoint_url="x")
 
 
 def test_a_step_that_is_throttled_for_long_calls_a_person(whole: Whole) -> None:
