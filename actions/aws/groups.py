@@ -13,16 +13,20 @@ from actions.aws.target_errors import NotActionableError, require_complete
 if TYPE_CHECKING:
     from types_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef as GroupTypeDef
     from types_boto3_autoscaling.type_defs import InstanceTypeDef as MemberTypeDef
+    from types_boto3_autoscaling.type_defs import (
+        LaunchTemplateSpecificationTypeDef as TemplateTypeDef,
+    )
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """An instance as its group sees it; `version` is the version of its launch template.
+    """An instance as its group sees it, launched from a `version` of the launch `template`.
 
-    `protected`: the group may not terminate it in a scale-in. `units` is its share of the group's
-    capacity, 1 in a group without instance weights.
+    Members of one group may have different templates. `protected`: the group may not terminate it
+    in a scale-in. `units` is its share of the group's capacity, 1 in a group without instance
+    weights.
     https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-mixed-instances-groups-instance-weighting.html
     """
 
@@ -30,6 +34,7 @@ class Member:
     az: str
     lifecycle: str
     healthy: bool
+    template: str = ""
     version: str | None = None
     protected: bool = False
     units: int = 1
@@ -37,6 +42,14 @@ class Member:
     @property
     def serves(self) -> bool:
         return self.lifecycle == "InService" and self.healthy
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is part of the desired capacity: it serves, or is on its way to serve.
+
+        https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html
+        """
+        return self.lifecycle.startswith(("InService", "Pending", "ReplacingRoot", "RootVolume"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +59,11 @@ class Group:
     `target_groups` are ARNs, `suspended` the names of suspended processes, `health_checks` the
     sources of its health checks, for which a new member has `grace_s` seconds. `status` is empty
     unless it is being deleted. `other_balancers` are its classic load balancers and its lattice
-    target groups.
+    target groups. New members are launched from a `version` of the launch `template`, which may be
+    `$Latest` or `$Default`; a group of `mixed` instances may have further templates. While AWS
+    replaces members it keeps from `min_healthy_percent` to `max_healthy_percent` of the desired
+    capacity; None is AWS's own default.
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_AutoScalingGroup.html
     """
 
     name: str
@@ -63,6 +80,13 @@ class Group:
     health_checks: frozenset[str] = frozenset({"EC2"})
     grace_s: float = 0.0
     status: str = ""
+    zones: tuple[str, ...] = ()
+    template: str = ""
+    version: str | None = None
+    mixed: bool = False
+    warm_pool: bool = False
+    min_healthy_percent: int | None = None
+    max_healthy_percent: int | None = None
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -78,6 +102,17 @@ class Group:
     def units_in_service(self) -> int:
         """The capacity that AWS counts as in service and healthy."""
         return sum(member.units for member in self.members.values() if member.serves)
+
+    @property
+    def units_short(self) -> int:
+        """The capacity that it wants and that is not even on its way."""
+        counted = sum(member.units for member in self.members.values() if member.counts)
+        return max(0, self.desired - counted)
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether a load balancer of any kind sends it traffic."""
+        return bool(self.target_groups or self.other_balancers)
 
     @property
     def largest_units(self) -> int:
@@ -143,6 +178,7 @@ def _group(answer: "GroupTypeDef") -> Group:
     name = answer["AutoScalingGroupName"]
     # arn:aws:autoscaling:REGION:ACCOUNT:autoScalingGroup:…
     _, _, _, region, account, *_ = [*answer.get("AutoScalingGroupARN", "").split(":"), *[""] * 5]
+    upkeep = answer.get("InstanceMaintenancePolicy", {})
     with require_complete(name):
         members = [_member(member) for member in answer["Instances"]]
         return Group(
@@ -159,6 +195,13 @@ def _group(answer: "GroupTypeDef") -> Group:
             health_checks=frozenset(answer["HealthCheckType"].split(",")) | {"EC2"},
             grace_s=float(answer.get("HealthCheckGracePeriod", 0)),
             status=answer.get("Status", ""),
+            zones=tuple(answer.get("AvailabilityZones", [])),
+            template=_template(answer).get("LaunchTemplateId", ""),
+            version=_template(answer).get("Version"),
+            mixed="MixedInstancesPolicy" in answer,
+            warm_pool="WarmPoolConfiguration" in answer,
+            min_healthy_percent=_percent(upkeep.get("MinHealthyPercentage")),
+            max_healthy_percent=_percent(upkeep.get("MaxHealthyPercentage")),
             other_balancers=(
                 *answer.get("LoadBalancerNames", []),
                 *(
@@ -170,6 +213,17 @@ def _group(answer: "GroupTypeDef") -> Group:
         )
 
 
+def _template(answer: "GroupTypeDef") -> "TemplateTypeDef":
+    """The launch template of new members; empty where there is a launch configuration instead."""
+    mixed = answer.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
+    return answer.get("LaunchTemplate", mixed.get("LaunchTemplateSpecification", {}))
+
+
+def _percent(share: int | None) -> int | None:
+    """A share of a maintenance policy, which has -1 for none."""
+    return None if share is None or share < 0 else share
+
+
 def _member(answer: "MemberTypeDef") -> Member:
     template = answer.get("LaunchTemplate") or {}
     return Member(
@@ -177,6 +231,7 @@ def _member(answer: "MemberTypeDef") -> Member:
         az=answer["AvailabilityZone"],
         lifecycle=answer["LifecycleState"],
         healthy=answer["HealthStatus"].lower() == "healthy",
+        template=template.get("LaunchTemplateId", ""),
         version=template.get("Version"),
         protected=answer["ProtectedFromScaleIn"],
         units=int(answer.get("WeightedCapacity") or 1),

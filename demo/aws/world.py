@@ -6,7 +6,7 @@ from typing import Any
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 ZONES = tuple(f"{REGION}{letter}" for letter in "abc")
-VPC = "vpc-0123456789abcdef0"
+VPC, TEMPLATE = "vpc-0123456789abcdef0", "lt-0123456789abcdef0"
 GROUP_TAG = "aws:autoscaling:groupName"
 USUAL_SECURITY_GROUP = "sg-00000001"
 # Lifecycle states that count towards the desired capacity.
@@ -71,6 +71,7 @@ class Member:
     az: str = ZONES[0]
     lifecycle: str = "InService"
     health: str = "Healthy"
+    template: str = TEMPLATE
     version: str = "1"
     weight: int | None = None
     protected: bool = False
@@ -85,7 +86,8 @@ class Member:
 class Group:
     """`checks` is its health check type, `target_groups` are ARNs, `refreshes` latest first.
 
-    `classic` are the names of its classic load balancers, `lattice` its lattice target groups.
+    `classic` are the names of its classic load balancers, `lattice` its lattice target groups,
+    `upkeep` its maintenance policy. Launches fail for `launch_error`.
     """
 
     name: str
@@ -101,7 +103,13 @@ class Group:
     checks: str = "EC2"
     grace_s: float = 0.0
     zones: tuple[str, ...] = ZONES
+    template: str = TEMPLATE
     version: str = "1"
+    mixed: bool = False
+    warm_pool: bool = False
+    upkeep: dict[str, int] = field(default_factory=dict)
+    hooks: list[dict[str, Any]] = field(default_factory=list)
+    launch_error: str = ""
     weight: int | None = None
     status: str = ""
     refreshes: list[dict[str, Any]] = field(default_factory=list)
@@ -136,11 +144,9 @@ class Target:
 
 @dataclass
 class TargetGroup:
-    """`delay_s` is its deregistration delay, `used` whether a listener forwards to it.
+    """`delay_s` is its deregistration delay; `used`: a listener forwards to it.
 
-    `kind` is its target type, "instance" or "ip".
-
-    `states` are health states that a test sets, by instance.
+    `kind` is its target type, "instance" or "ip". A test sets health `states`, by instance.
     """
 
     arn: str
@@ -191,13 +197,11 @@ class World:
 
     def add_group(self, group: Group, ids: Iterable[str], launched_at: float) -> list[str]:
         """Add a group whose members are these instances, spread over its zones; their ids."""
-        made = list(ids)
+        made, tags = list(ids), {**group.tags, GROUP_TAG: group.name}
         for number, instance_id in enumerate(made):
             zone = group.zones[number % len(group.zones)]
-            tags = {**group.tags, GROUP_TAG: group.name}
-            self.instances[instance_id] = Instance(
-                instance_id, zone, launched_at=launched_at, tags=tags
-            )
+            instance = Instance(instance_id, zone, launched_at=launched_at, tags=dict(tags))
+            self.instances[instance_id] = instance
             group.members[instance_id] = Member(instance_id, zone, weight=group.weight)
         self.groups[group.name] = group
         self.attach(group, *group.target_groups)

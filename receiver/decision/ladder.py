@@ -1,10 +1,10 @@
 """The next step of a playbook's ladder, and its target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from actions.aws.groups import Group
+from actions.aws.groups import Group, Member
 from actions.base import Impact, TargetKind
 from actions.catalog.registry import find_action
 from actions.reasons import Reason
@@ -195,18 +195,25 @@ def _group_facts(inputs: GuardInput) -> GroupFacts:
         max=asg.maximum if asg else None,
         alerting=len(alerting) if alerting is not None else None,
         storm=inputs.storm,
-        one_zone=_in_common(asg, alerting, "az"),
-        one_version=_in_common(asg, alerting, "version"),
+        one_zone=_in_common(asg, alerting, lambda member: member.az),
+        one_version=_in_common(asg, alerting, _version),
     )
 
 
-def _in_common(asg: Group | None, alerting: frozenset[str] | None, name: str) -> bool | None:
+def _version(member: Member) -> tuple[str, str] | None:
+    """Members of a group of mixed instances may have the same version of different templates."""
+    return None if member.version is None else (member.template, member.version)
+
+
+def _in_common(
+    asg: Group | None, alerting: frozenset[str] | None, of: Callable[[Member], object]
+) -> bool | None:
     """Whether exactly the instances of one zone (or version) alert: several, and not all."""
     if asg is None or alerting is None:
         return None
     members = asg.members.values()
-    of_alerting = {getattr(member, name) for member in members if member.id in alerting}
-    of_others = {getattr(member, name) for member in members if member.id not in alerting}
+    of_alerting = {of(member) for member in members if member.id in alerting}
+    of_others = {of(member) for member in members if member.id not in alerting}
     every = of_alerting | of_others
     # A group without a launch template has no versions; if only some members have none, their
     # version is unknown.

@@ -338,3 +338,17 @@ def test_a_version_that_is_unknown_is_not_one_in_common(
         )
     )
     assert getattr(decision, "reason", None) is reason
+
+
+def test_the_same_version_of_two_templates_is_not_one_in_common() -> None:
+    """A group of mixed instances has a template for each type, with versions of its own."""
+    templates = {host: "lt-2" if host in HOSTS[:2] else "lt-1" for host in HOSTS}
+    members = {
+        host: replace(member, version="2", template=templates[host])
+        for host, member in GROUP.members.items()
+    }
+    step = PLAYBOOKS[0].steps[1].model_copy(update={"when": condition("group.one_version")})
+    snapshot = replace(SNAPSHOT, alerting=frozenset(HOSTS[:2]), asg=replace(GROUP, members=members))
+    playbook = PLAYBOOKS[0].model_copy(update={"steps": [step]})
+    decision = decide(replace(INPUTS, playbooks=(playbook,), snapshot=snapshot))
+    assert isinstance(decision, Act)

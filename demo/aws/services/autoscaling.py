@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from demo.aws.core import Core, moment
+from demo.aws.core import Core
+from demo.aws.services.described_groups import described
 from demo.aws.services.groups import Groups
-from demo.aws.world import ACCOUNT, GROUP_TAG, REGION, AwsError, Group, Member
+from demo.aws.world import GROUP_TAG, AwsError, Group, Member
 
-_ARN = f"arn:aws:autoscaling:{REGION}:{ACCOUNT}"
 _PAGE = 50
 _PROCESSES = (
     "Launch",
@@ -45,10 +45,13 @@ class AutoScaling:
         first = int(request.get("NextToken") or 0)
         last = first + int(request.get("MaxRecords") or _PAGE)
         more = {"NextToken": str(last)} if len(groups) > last else {}
-        return {"AutoScalingGroups": list(map(_described, groups[first:last])), **more}
+        return {"AutoScalingGroups": list(map(described, groups[first:last])), **more}
 
     def describe_scaling_activities(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"Activities": self._group(request).activities[: request.get("MaxRecords", 100)]}
+
+    def describe_lifecycle_hooks(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"LifecycleHooks": self._group(request).hooks}
 
     def set_desired_capacity(self, request: Mapping[str, Any]) -> None:
         """In units where the group has weights."""
@@ -186,54 +189,3 @@ class AutoScaling:
 
 def _invalid(message: str) -> AwsError:
     return AwsError("ValidationError", message)
-
-
-def _described(group: Group) -> dict[str, Any]:
-    return {
-        "AutoScalingGroupName": group.name,
-        "AutoScalingGroupARN": f"{_ARN}:autoScalingGroup:0:autoScalingGroupName/{group.name}",
-        "MinSize": group.minimum,
-        "MaxSize": group.maximum,
-        "DesiredCapacity": group.desired,
-        "DefaultCooldown": 300,
-        "AvailabilityZones": list(group.zones),
-        "HealthCheckType": group.checks,
-        "HealthCheckGracePeriod": int(group.grace_s),
-        "CreatedTime": moment(0),
-        "TargetGroupARNs": list(group.target_groups),
-        "LoadBalancerNames": list(group.classic),
-        "TrafficSources": [
-            {"Identifier": name, "Type": kind}
-            for kind, names in (
-                ("elbv2", group.target_groups),
-                ("elb", group.classic),
-                ("vpc-lattice", group.lattice),
-            )
-            for name in names
-        ],
-        "SuspendedProcesses": [
-            {"ProcessName": name, "SuspensionReason": "User suspended"}
-            for name in sorted(group.suspended)
-        ],
-        "Tags": [
-            {"Key": key, "Value": value, "ResourceId": group.name, "PropagateAtLaunch": True}
-            for key, value in group.tags.items()
-        ],
-        "Instances": [_member(member) for member in group.members.values()],
-        **({"Status": group.status} if group.status else {}),
-    }
-
-
-def _member(member: Member) -> dict[str, Any]:
-    return {
-        "InstanceId": member.id,
-        "AvailabilityZone": member.az,
-        "LifecycleState": member.lifecycle,
-        "HealthStatus": member.health,
-        "ProtectedFromScaleIn": member.protected,
-        "LaunchTemplate": {
-            "LaunchTemplateId": "lt-0123456789abcdef0",
-            "Version": member.version,
-        },
-        **({"WeightedCapacity": str(member.weight)} if member.weight else {}),
-    }

@@ -142,8 +142,10 @@ class Groups:
         return max(candidates, key=lambda member: len(zones[member.az]), default=None)
 
     def _launch(self, group: Group, zone: str = "") -> bool:
-        if self.core.often(self.core.hardness.no_capacity):
+        message = group.launch_error
+        if not message and self.core.often(self.core.hardness.no_capacity):
             message = "We currently do not have sufficient c6i.large capacity in the zone."
+        if message:
             self._record(group, "Launching a new EC2 instance", message, "Failed")
             return False
         zones = group.by_zone()
@@ -153,7 +155,10 @@ class Groups:
         instance.tags = {**group.tags, GROUP_TAG: group.name}
         self.core.world.instances[instance_id] = instance
         self.core.boot(instance, self.core.timings.launch_s)
-        member = Member(instance_id, zone, "Pending", version=group.version, weight=group.weight)
+        member = Member(
+            instance_id, zone, "Pending", template=group.template, version=group.version
+        )
+        member.weight = group.weight
         group.members[instance_id] = member
         self._record(group, f"Launching a new EC2 instance: {instance_id}", "capacity is short")
 
