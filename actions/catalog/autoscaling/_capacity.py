@@ -1,11 +1,15 @@
 """The desired capacity of an Auto Scaling group, which may be counted in units."""
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from actions.aws.groups import Group, read_group
 from actions.aws.target_errors import NotActionableError
 from actions.base import Action, Call, CallResult, Observation, Outcome, TargetKind, Undo
+
+_RELATIVE = re.compile(r"([+-])(\d{1,4})(%?)")
 
 
 def check_room(group: Group, units: int) -> None:
@@ -19,6 +23,30 @@ def check_room(group: Group, units: int) -> None:
             raise NotActionableError(
                 f"{group.name} would have {desired} {group.unit}: its {bound} is {limit}"
             )
+
+
+def wished_capacity(group: Group, desired: int | str) -> int:
+    """The capacity that `desired` means now: a number, `+2`, `-1`, `+50%` or `-25%`.
+
+    A percentage is one of the desired capacity, rounded away from zero, and at least the units of
+    the largest member, so that it changes at least one instance. AWS's own step scaling rounds
+    toward zero instead, but also to one at least, and advises as much for weighted groups.
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-simple-step.html
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutScalingPolicy.html
+
+    Raises NotActionableError for a percentage of a desired capacity of 0.
+    """
+    if isinstance(desired, int):
+        return desired
+    match = _RELATIVE.fullmatch(desired)
+    if match is None:
+        raise ValueError(f"desired: {desired!r} is no number, difference or percentage")
+    sign, difference = match[1], int(match[2])
+    if match[3]:
+        if group.desired == 0:
+            raise NotActionableError(f"{group.name} has no instances: {desired} of none is none")
+        difference = max(group.largest_units, math.ceil(group.desired * difference / 100))
+    return group.desired + (difference if sign == "+" else -difference)
 
 
 class SetsCapacity(Action):

@@ -1,9 +1,9 @@
 """Lower the desired capacity of an Auto Scaling group, which chooses the instances to terminate.
 
-`desired` is absolute (`4`), a difference (`-1`) or a share of the present number (`-25%`, rounded
-down), in units where the group's instances have weights. It is made absolute once, inside the
-claim, and kept above the group's own minimum, the playbook's `min_healthy` and `keep_at_least`. The
-instances are lost; their number can be restored.
+`desired` is absolute (`4`), a difference (`-1`) or a share of the desired capacity (`-25%`: rounded
+up, at least one instance), in units where the group's instances have weights. It is made absolute
+once, inside the claim, and kept above the group's own minimum, the playbook's `min_healthy` and
+`keep_at_least`. The instances are lost; their number can be restored.
 
 ```yaml
 - action: scale_in
@@ -11,7 +11,6 @@ instances are lost; their number can be restored.
 ```
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -21,15 +20,13 @@ from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_group
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Params, Progress
-from actions.catalog.autoscaling._capacity import SetsCapacity
-
-_RELATIVE = re.compile(r"-(\d{1,4})(%?)")
+from actions.catalog.autoscaling._capacity import SetsCapacity, wished_capacity
 
 
 class ScaleInParams(Params):
     desired: (
         Annotated[int, Field(ge=0, le=10_000)]
-        | Annotated[str, StringConstraints(pattern=r"^-\d{1,4}%?$")]
+        | Annotated[str, StringConstraints(pattern=r"^-[1-9]\d{0,3}%?$")]
     )
     keep_at_least: Annotated[int, Field(ge=0, le=10_000)] = 0
 
@@ -45,7 +42,7 @@ class ScaleIn(SetsCapacity):
 
     def bind(self, call: Call) -> Mapping[str, Any]:
         group = read_group(call.aws, call.target)
-        wanted = _absolute(call.params["desired"], group.desired)
+        wanted = wished_capacity(group, call.params["desired"])
         healthy = call.min_healthy * group.largest_units
         floor = max(group.minimum, call.params.get("keep_at_least", 0), healthy)
         desired = max(floor, wanted)
@@ -64,13 +61,3 @@ class ScaleIn(SetsCapacity):
         units = [member.units for member in members]
         reached = sum(units) - min(units, default=1) < group.desired
         return Progress.DONE if reached else Progress.UNDERWAY
-
-
-def _absolute(desired: int | str, present: int) -> int:
-    if isinstance(desired, int):
-        return desired
-    match = _RELATIVE.fullmatch(desired)
-    if match is None:
-        raise ValueError(f"desired: {desired!r} is not a number, -n or -n%")
-    digits, percent = match.groups()
-    return present - (present * int(digits) // 100 if percent else int(digits))

@@ -1,8 +1,9 @@
 """Raise the desired capacity of an Auto Scaling group.
 
-`desired` is absolute (`8`), a difference (`+2`) or a share of the present number (`+50%`, rounded
-up). It is made absolute once, inside the claim, so that a repeated call asks for the same number.
-It never exceeds the group's own maximum. Use `scale_in` to lower it.
+`desired` is absolute (`8`), a difference (`+2`) or a share of the desired capacity (`+50%`: rounded
+up, at least one instance), in units where the group's instances have weights. It is made absolute
+once, inside the claim, so that a repeated call asks for the same number. It never exceeds the
+group's own maximum. A share of none is refused. Use `scale_in` to lower it.
 
 ```yaml
 - action: set_desired_capacity
@@ -11,8 +12,6 @@ It never exceeds the group's own maximum. Use `scale_in` to lower it.
 ```
 """
 
-import math
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -22,15 +21,13 @@ from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_group
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Params
-from actions.catalog.autoscaling._capacity import SetsCapacity
-
-_RELATIVE = re.compile(r"\+(\d{1,4})(%?)")
+from actions.catalog.autoscaling._capacity import SetsCapacity, wished_capacity
 
 
 class SetDesiredCapacityParams(Params):
     desired: (
         Annotated[int, Field(ge=0, le=10_000)]
-        | Annotated[str, StringConstraints(pattern=r"^\+\d{1,4}%?$")]
+        | Annotated[str, StringConstraints(pattern=r"^\+[1-9]\d{0,3}%?$")]
     )
 
 
@@ -42,7 +39,7 @@ class SetDesiredCapacity(SetsCapacity):
 
     def bind(self, call: Call) -> Mapping[str, Any]:
         group = read_group(call.aws, call.target)
-        wanted = _absolute(call.params["desired"], group.desired)
+        wanted = wished_capacity(group, call.params["desired"])
         desired = max(group.minimum, min(group.maximum, wanted))
         if desired == group.desired and wanted != group.desired:
             raise NotActionableError(
@@ -55,13 +52,3 @@ class SetDesiredCapacity(SetsCapacity):
         if not call.reverses:
             require_processes(group, "Launch")
         return {"desired": desired}
-
-
-def _absolute(desired: int | str, present: int) -> int:
-    if isinstance(desired, int):
-        return desired
-    match = _RELATIVE.fullmatch(desired)
-    if match is None:
-        raise ValueError(f"desired: {desired!r} is not a number, +n or +n%")
-    digits, percent = match.groups()
-    return present + (math.ceil(present * int(digits) / 100) if percent else int(digits))
