@@ -111,6 +111,8 @@ class Action(ABC):
 
     - `removes_capacity`: the target serves nothing for a while, or for good.
     - `removes_members`: it may take any instance of the target, a group, out of service.
+    - `instance_states`: the EC2 states in which it may find its instance, which must be a member of
+    its group unless the action `takes_outsiders`.
     - `released_at_end`: it is rolled back when its run ends.
     - `needs_approval`: a person must approve each step in every mode.
     - `allowed_during_changes`: it may run while others change the target, because it ends or
@@ -130,6 +132,8 @@ class Action(ABC):
     impact: ClassVar[Impact]
     removes_capacity: ClassVar[bool] = False
     removes_members: ClassVar[bool] = False
+    instance_states: ClassVar[frozenset[str]] = frozenset({"running"})
+    takes_outsiders: ClassVar[bool] = False
     released_at_end: ClassVar[bool] = False
     needs_approval: ClassVar[bool] = False
     allowed_during_changes: ClassVar[bool] = False

@@ -37,6 +37,7 @@ class AttachInstance(Action):
     name = "attach_instance"
     target = TargetKind.INSTANCE
     impact = Impact.REVERSIBLE
+    takes_outsiders = True
     idempotent = False
     permissions = (
         "autoscaling:AttachInstances",

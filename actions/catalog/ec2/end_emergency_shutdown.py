@@ -26,6 +26,8 @@ class EndEmergencyShutdown(Action):
     name = "end_emergency_shutdown"
     target = TargetKind.INSTANCE
     impact = Impact.REVERSIBLE
+    instance_states = frozenset({"running", "stopped"})
+    takes_outsiders = True
     allowed_during_changes = True
     idempotent = True
     permissions = (*RELEASE_PERMISSIONS, "ec2:StartInstances")

@@ -19,6 +19,7 @@ class StartInstance(ChangesPower):
     impact = Impact.REVERSIBLE
     permissions = ("ec2:DescribeInstances", "ec2:StartInstances")
     undone_by = "stop_instance"
+    instance_states = frozenset({"running", "stopped"})
     reached = RUNNING
     final = "running"
 

@@ -72,6 +72,8 @@ LATE: Guards = (
     ("verdict", verdict.require_not_refuted),
     # Refuses if no remaining step's condition holds; the guards below read the chosen step.
     ("step", step.require_step),
+    # Refuses an instance that is not in the state, or the group, in which the step acts.
+    ("place", target.require_place_of_step),
     # Refuses to take instances out of a group with a held one; only here is the step known.
     ("held_members", people.require_no_hold_of_members),
     # Refuses to take out an instance that no group replaces, unless the playbook is `standalone`.

@@ -1,14 +1,16 @@
 """Guards on the target in AWS: it must be the alert's target, and opted in."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from actions.aws.instances import Instance
 from actions.aws.tags import OPT_IN_TAG
-from actions.base import TargetKind
+from actions.base import Action, TargetKind
+from actions.catalog.registry import find_action
 from actions.reasons import Reason
 from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.guards.recent_acts import why_caused_by_us
+from receiver.decision.ladder import chosen_plan, remaining_steps
 
 
 def require_proven_target(inputs: GuardInput) -> str | Refusal:
@@ -16,9 +18,9 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
 
     ## target_unproven
 
-    AWS did not confirm the target. `outcome` says why: the target does not exist, is not running,
-    was launched after the alert began, is in another group or in none, or lacks the tag
-    `smartcloudops:remediate=true`.
+    AWS did not confirm the target. `outcome` says why: the target does not exist, is in a state in
+    which no remaining step acts, was launched after the alert began, is in another group or in
+    none, or lacks the tag `smartcloudops:remediate=true`.
 
     ```sh
     aws sts get-caller-identity
@@ -43,23 +45,55 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
         return f"AWS confirms the group {snapshot.group}"
     if instance is None:
         return _unproven(f"AWS did not confirm {snapshot.target}")
-    doubt = _why_another_instance(inputs, instance)
+    actions = [find_action(step.action) for step in remaining_steps(inputs)]
+    doubt = _why_another_instance(inputs, instance) or _why_out_of_place(inputs, instance, actions)
     return _unproven(doubt) if doubt else f"AWS confirms {instance.id}"
+
+
+def require_place_of_step(inputs: GuardInput) -> str | Refusal:
+    """The instance must be in the state, and the group, in which the chosen step finds it.
+
+    Before the step is known, the state of any remaining step is enough.
+    """
+    action, instance = find_action(chosen_plan(inputs).step.action), inputs.snapshot.instance
+    if action.target is not TargetKind.INSTANCE or instance is None:
+        return "the step is not on an instance"
+    doubt = _why_out_of_place(inputs, instance, [action])
+    return _unproven(f"{doubt}: not for {action.name}") if doubt else f"{instance.state}"
 
 
 def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:
     """Why AWS does not tie the instance to the alert, or why it is not opted in; else None."""
-    asg = inputs.snapshot.asg
-    if instance.state != "running":
-        return f"{instance.id} is {instance.state}"
-    if instance.launched_at > inputs.trigger.starts_at:
+    if instance.launched_at > inputs.trigger.starts_at and not _started_by_run(inputs):
         return f"{instance.id} was launched after the alert started"
-    if instance.group != inputs.snapshot.group:
-        return f"{instance.id} is not in the group that the alert names"
-    if asg is not None and instance.id not in asg.members:
-        return f"{instance.id} is no longer a member of {asg.name}"
     if instance.tags.get(OPT_IN_TAG) != "true":
         return f"{instance.id} has no tag {OPT_IN_TAG}=true"
+    return None
+
+
+def _started_by_run(inputs: GuardInput) -> bool:
+    """Whether this run has started the stopped instance, which is a launch to EC2."""
+    return any(
+        action.run_id == inputs.trigger.run_id
+        and action.target == inputs.snapshot.target
+        and "stopped" in find_action(action.action).instance_states
+        for action in inputs.snapshot.recent_actions or ()
+    )
+
+
+def _why_out_of_place(
+    inputs: GuardInput, instance: Instance, actions: Collection[Action]
+) -> str | None:
+    """Why none of the actions takes the instance in its state, or outside of its group."""
+    asg, group = inputs.snapshot.asg, inputs.snapshot.group
+    states = Action.instance_states.union(*(action.instance_states for action in actions))
+    if instance.state not in states:
+        return f"{instance.id} is {instance.state}"
+    outsider = instance.group is None and any(action.takes_outsiders for action in actions)
+    if instance.group != group and not outsider:
+        return f"{instance.id} is not in the group that the alert names"
+    if asg is not None and instance.id not in asg.members and not outsider:
+        return f"{instance.id} is no longer a member of {asg.name}"
     return None
 
 
