@@ -120,8 +120,9 @@ class Action(ABC):
     - `idempotent`: two calls end in the same state as one, so a lost call may be repeated. Any
     other action uses a client that makes one attempt.
     - `undone_by` names the action that rolls it back.
-    - `takes_up_to_s`: AWS may take so long. `progress` ends the wait earlier where AWS `shows_end`;
-    elsewhere only the metrics do.
+    - `takes_up_to_s`: AWS may take so long; `lasts_up_to_s` reads what AWS itself says, where it
+    says it. `progress` ends the wait earlier where AWS `shows_end`; elsewhere only the metrics do.
+    - `cancelled_with`: the permission with which `cancel` ends an effect that takes longer.
 
     Each method may raise NotActionableError, where the target does not exist or its state does not
     allow the action, and botocore's errors.
@@ -143,6 +144,7 @@ class Action(ABC):
     undone_by: ClassVar[str | None] = None
     takes_up_to_s: ClassVar[float] = 0.0
     shows_end: ClassVar[bool] = True
+    cancelled_with: ClassVar[str] = ""
 
     def bind(self, call: Call) -> Mapping[str, Any]:
         """Make parameters absolute, once, inside the claim: "+2" becomes a number."""
@@ -164,6 +166,15 @@ class Action(ABC):
         """The progress of the call's effect. It only reads."""
         del call
         return Progress.DONE
+
+    def lasts_up_to_s(self, call: Call) -> float:
+        """Seconds from the call within which AWS ends its effect, by AWS's own settings."""
+        del call
+        return self.takes_up_to_s
+
+    def cancel(self, call: Call) -> None:
+        """Ask AWS to end the effect of a call that takes too long."""
+        raise NotImplementedError(call)
 
     def recovery_expr(self, call: Call, dispatched_at: float) -> str | None:
         """PromQL that is true once the call has taken effect; None where AWS shows the effect."""

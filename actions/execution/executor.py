@@ -92,6 +92,25 @@ class Executor:
             return intent
         return self._settle(intent, *self._settle_after_crash(step, intent))
 
+    def cancel(self, step: Step, intent: Intent) -> Intent:
+        """Ask AWS once to end a step that takes too long, unless it cannot, or all is paused.
+
+        Raises botocore's errors.
+        """
+        if not step.action.cancelled_with or intent.cancelled_at is not None:
+            return intent
+        with self.begin() as connection:
+            lost = claims.why_lost(
+                connection, intent.target, intent.run_id, intent.fence, reverses=True
+            )
+            if lost is not None:
+                return intent
+            intent = ledger.record_cancel(connection, intent, self.clock())
+        self.check()
+        with on_behalf_of(intent.run_id):
+            step.action.cancel(self.call(intent))
+        return intent
+
     def settle_lost(self, step: Step, intent: Intent) -> Intent:
         """Read back a call without an answer once AWS shows what it did; else the same intent."""
         old = self.clock() - (intent.ended_at or 0.0) >= _MAY_ARRIVE_S

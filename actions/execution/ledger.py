@@ -29,7 +29,8 @@ class Stage(StrEnum):
 class Intent:
     """One step of a run. `before` is what `observe` saw, `made` what `act` returned.
 
-    `cause` is why the call failed. Only a step of the ladder has a `result`.
+    Its calls were made from `dispatched_at` to `ended_at`. `cause` is why the call failed. Only a
+    step of the ladder has a `result`.
     """
 
     run_id: str
@@ -49,6 +50,11 @@ class Intent:
     ended_at: float | None = None
     result: StepResult | None = None
     cause: Cause | None = None
+
+    @property
+    def cancelled_at(self) -> float | None:
+        """When AWS was asked to end its effect."""
+        return self.made.get("cancelled_at")
 
 
 _INTENT = TypeAdapter(Intent)
@@ -114,6 +120,12 @@ def settle(
         "result": first_result(intent.step, result.outcome),
     }
     return _update(connection, intent, values, f"step_{Stage.SETTLED}", now)
+
+
+def record_cancel(connection: Connection, intent: Intent, now: float) -> Intent:
+    """Record that AWS is asked to end the step's effect. Returns the intent as stored."""
+    values = {"made": {**intent.made, "cancelled_at": now}, "ended_at": now}
+    return _update(connection, intent, values, "step_cancelled", now)
 
 
 def first_result(step: StepKey, outcome: Outcome) -> StepResult | None:

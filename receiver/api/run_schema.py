@@ -113,6 +113,9 @@ class RunView(BaseModel):
     decided_at: Time | None
     ended_at: Time | None
     next_act_at: Time | None
+    waits_until: Time | None = Field(
+        description="while a step is verified: when its time is up, AWS's own delays included"
+    )
 
 
 class WholeRun(RunView):

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from actions.execution.ledger import Intent
-from receiver.runs.model import Approval, FeedbackMark, Run
+from receiver.runs.model import Approval, FeedbackMark, Run, State
 from receiver.runtime.rfc3339 import rfc3339
 
 
@@ -39,6 +39,7 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "decided_at": rfc3339(run.decided_at),
         "ended_at": rfc3339(run.ended_at),
         "next_act_at": rfc3339(run.next_act_at),
+        "waits_until": rfc3339(run.verify_until if run.state is State.VERIFYING else None),
     }
 
 

@@ -16,11 +16,13 @@ from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.condition import holds
 from receiver.runs.model import Run
 from receiver.workflow.step_results import AwsAnswer, Health
-from receiver.workflow.steps import plan_of
+from receiver.workflow.steps import plan_of, step_of
 
 _log = structlog.get_logger()
 # By then a sample is newer than the step, at Prometheus' default scrape interval.
 _SCRAPED_AFTER_S = 60.0
+# A command's agent, and a refresh, end what they are doing first.
+_ENDS_WITHIN_S = 600.0
 _ANSWERS = {
     Progress.UNDERWAY: AwsAnswer.UNDER_WAY,
     Progress.DONE: AwsAnswer.DONE,
@@ -42,18 +44,40 @@ class Verification:
         return self._ask_aws(run, step), self._ask_metrics(run, step, now)
 
     def first_deadline(self, run: Run, step: Intent, now: float) -> float:
-        """When a step's time is up; AWS's own time counts where it does not show the end."""
-        action = find_action(step.action)
-        hidden_s = 0.0 if action.shows_end else action.takes_up_to_s
-        return now + max(plan_of(run).verify.timeout_s, hidden_s)
+        """When a step's time is up, if AWS takes all of its own time."""
+        action, timeout_s = find_action(step.action), plan_of(run).verify.timeout_s
+        if step.dispatched_at is None:
+            return now + timeout_s
+        if not action.shows_end:
+            return now + max(timeout_s, action.takes_up_to_s)
+        try:
+            with on_behalf_of(run.id):
+                lasts_s = action.lasts_up_to_s(self.executor.call(step))
+        except (*AWS_ERRORS, NotActionableError) as error:
+            _log.warning("aws_time_read_failed", run=run.id, error=type(error).__name__)
+            lasts_s = action.takes_up_to_s
+        return step.dispatched_at + lasts_s + timeout_s
 
     def deadline(self, run: Run, step: Intent, aws: AwsAnswer, now: float) -> float:
         """When the step's time is up; the playbook's timeout begins once AWS is done."""
         until = run.verify_until or 0.0
-        began = step.dispatched_at or step.started_at
-        if aws is AwsAnswer.UNDER_WAY and now < began + find_action(step.action).takes_up_to_s:
-            return max(until, now + plan_of(run).verify.timeout_s)
-        return until
+        if aws is AwsAnswer.UNDER_WAY:
+            return until if now <= until else self._cancel(run, step, until)
+        shown = find_action(step.action).shows_end
+        return min(until, now + plan_of(run).verify.timeout_s) if shown else until
+
+    def _cancel(self, run: Run, step: Intent, until: float) -> float:
+        """Cancel a step that takes too long. Returns until when it must have ended.
+
+        A step that the run rolls back is not cancelled: its rollback ends it.
+        """
+        if plan_of(run).rollback and find_action(step.action).undone_by:
+            return until
+        try:
+            step = self.executor.cancel(step_of(run), step)
+        except (*AWS_ERRORS, NotActionableError) as error:
+            _log.warning("step_cancel_failed", run=run.id, error=type(error).__name__)
+        return until if step.cancelled_at is None else step.cancelled_at + _ENDS_WITHIN_S
 
     def _ask_aws(self, run: Run, step: Intent) -> AwsAnswer:
         """AWS's answer about the step's effect; under way if AWS does not answer now."""

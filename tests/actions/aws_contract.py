@@ -158,7 +158,7 @@ REFRESHES: Mapping[str, Progress] = {
     "Failed": Progress.FAILED,
     "RollbackFailed": Progress.FAILED,
     "RollbackSuccessful": Progress.FAILED,
-    "Cancelled": Progress.NEVER_RAN,
+    "Cancelled": Progress.UNKNOWN,
 }
 
 # Whether a scaling activity has ended, and how.
@@ -191,6 +191,8 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "AttachInstances": (*_CONTENTION, "ServiceLinkedRoleFailure"),
         "CancelInstanceRefresh": (*_REFRESH, "ActiveInstanceRefreshNotFound"),
         "DescribeAutoScalingGroups": (*_CONTENTION, "InvalidNextToken"),
+        "DescribeLifecycleHooks": _CONTENTION,
+        "DescribeScalingActivities": (*_CONTENTION, "InvalidNextToken"),
         "DescribeInstanceRefreshes": (*_CONTENTION, "InvalidNextToken"),
         "DetachInstances": _CONTENTION,
         "EnterStandby": _CONTENTION,
@@ -239,6 +241,7 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "elbv2": {
         "DeregisterTargets": ("InvalidTarget", "TargetGroupNotFound"),
         "DescribeRules": ("ListenerNotFound", "RuleNotFound", "UnsupportedProtocol"),
+        "DescribeTargetGroupAttributes": ("TargetGroupNotFound",),
         "DescribeTargetHealth": ("HealthUnavailable", "InvalidTarget", "TargetGroupNotFound"),
         "ModifyRule": (
             "IncompatibleProtocols",
@@ -309,6 +312,7 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "InvalidFilterKey",
             "InvalidNextToken",
         ),
+        "CancelCommand": (*_INSTANCES, "DuplicateInstanceId", "InvalidCommandId"),
         "SendCommand": (
             *_INSTANCES,
             "DuplicateInstanceId",

@@ -8,7 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 from structlog.testing import capture_logs
 
 from actions.execution import claims, rate_limits
-from demo.aws.world import AwsError
+from demo.aws.world import AwsError, target_group_arn
 from models.inference.verdict import Answer
 from receiver.runs.model import State
 from tests.end_to_end.whole_fixtures import Whole, verdict
@@ -146,8 +146,10 @@ def _away(operation: str, when: str) -> None:
 
 def test_a_step_that_is_throttled_for_long_calls_a_person(whole: Whole) -> None:
     _refuse(whole, "SendCommand", *["Throttling"] * 99)
-    whole.deliver(whole.group()[0])
-    whole.pass_time(900)
+    target = whole.group()[0]
+    for _ in range(4):
+        whole.deliver(target)
+        whole.pass_time(200)
     assert (whole.only().state, _changes(whole)) == (State.FAILED, [])
 
 
@@ -224,7 +226,7 @@ def test_a_command_that_runs_for_long_is_waited_for(whole: Whole) -> None:
     """The timeout of the playbook begins once AWS is done."""
     _command_ends(whole, "InProgress", "InProgress")
     whole.deliver(whole.group()[0])
-    whole.pass_time(600)
+    whole.pass_time(400)
     assert (whole.only().state, _changes(whole)) == (State.VERIFYING, ["SendCommand"])
     (command,) = whole.aws.world.commands
     command["Status"] = command["StatusDetails"] = "Success"
@@ -238,10 +240,54 @@ def test_a_command_that_runs_for_long_is_waited_for(whole: Whole) -> None:
 def test_a_command_without_an_end_calls_a_person(whole: Whole) -> None:
     _command_ends(whole, "InProgress", "InProgress")
     whole.deliver(whole.group()[0])
-    whole.pass_time(3_900)
+    whole.pass_time(480 + 600 + 10)
     run = whole.only()
-    assert (run.state, _changes(whole)) == (State.FAILED, ["SendCommand"])
+    assert (run.state, _changes(whole)) == (State.FAILED, ["SendCommand", "CancelCommand"])
     assert "under way" in (run.outcome or "")
+
+
+def test_a_command_that_lasts_too_long_is_cancelled(whole: Whole) -> None:
+    """AWS says when it expires: a minute to reach the agent, and the document's five."""
+    _command_ends(whole, "InProgress", "InProgress")
+    whole.deliver(whole.group()[0])
+    whole.work()
+    (command,) = whole.aws.world.commands
+    command["StartedAt"] = "2027-01-15T08:00:00Z"
+    until = whole.only().verify_until or 0
+    assert until == pytest.approx(whole.now + 60 + 300 + 60 + 60)
+    whole.aws.on_call = lambda _: None
+    whole.pass_time(until - whole.now + 5)
+    assert _changes(whole) == ["SendCommand", "CancelCommand"]
+    whole.pass_time(100)
+    run = whole.only()
+    assert (run.state, _changes(whole)) == (State.FAILED, ["SendCommand", "CancelCommand"])
+    assert "unknown whether restart_service on" in (run.outcome or "")
+
+
+def test_a_command_that_is_cancelled_may_have_helped(whole: Whole) -> None:
+    _command_ends(whole, "InProgress", "InProgress")
+    whole.deliver(whole.group()[0])
+    whole.work()
+    (command,) = whole.aws.world.commands
+    command["StartedAt"] = "2027-01-15T08:00:00Z"
+    whole.aws.on_call = lambda _: None
+    whole.pass_time(485)
+    whole.recovered = "1"
+    whole.pass_time(30)
+    assert (whole.only().state, _changes(whole)[1:]) == (State.SUCCEEDED, ["CancelCommand"])
+
+
+def test_a_target_drains_as_long_as_its_own_group_says(tmp_path: Path) -> None:
+    playbook = _PLAYBOOK.replace("restart_service\n    params: {service: app}", "deregister_target")
+    whole = Whole(tmp_path, playbook=playbook, recovered="0")
+    members = whole.group()
+    arn = target_group_arn("web")
+    whole.aws.world.attach(whole.aws.world.groups["web-asg"], arn)
+    whole.aws.world.target_groups[arn].delay_s = 1_200
+    whole.deliver(members[0])
+    whole.work()
+    assert whole.only().verify_until == pytest.approx(whole.now + 1_200 + 60 + 60)
+    whole.close()
 
 
 def test_samples_from_before_a_step_make_nothing_worse(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from actions.aws.groups import Group, read_group
 from actions.aws.target_errors import NotActionableError
@@ -54,7 +54,7 @@ class SetsCapacity(Action):
 
     target = TargetKind.GROUP
     idempotent = True
-    permissions = (
+    permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:SetDesiredCapacity",
     )

@@ -17,6 +17,9 @@ from actions.base import (
 )
 from actions.catalog.autoscaling._capacity import check_room
 
+# A member changes its state, and its health checks pass: ten of them, 30 seconds apart.
+CHANGES_WITHIN_S = 300.0
+
 
 class ChangesStandby(Action):
     """A member goes from the lifecycle state `start` to one of `reached`.

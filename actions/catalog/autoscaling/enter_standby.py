@@ -11,9 +11,10 @@ not be below the group's minimum.
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.groups import read_member
+from actions.aws.groups import read_group, read_member
+from actions.aws.waits import draining_s
 from actions.base import Call, Progress
-from actions.catalog.autoscaling._standby import ChangesStandby
+from actions.catalog.autoscaling._standby import CHANGES_WITHIN_S, ChangesStandby
 
 
 class EnterStandby(ChangesStandby):
@@ -23,6 +24,7 @@ class EnterStandby(ChangesStandby):
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:EnterStandby",
         "ec2:DescribeInstances",
+        "elasticloadbalancing:DescribeTargetGroupAttributes",
     )
     undone_by = "exit_standby"
     start = "InService"
@@ -38,6 +40,10 @@ class EnterStandby(ChangesStandby):
             ShouldDecrementDesiredCapacity=True,
         )
         return {}
+
+    def lasts_up_to_s(self, call: Call) -> float:
+        group = read_group(call.aws, call.before["group"])
+        return draining_s(call.aws, group.target_groups) + CHANGES_WITHIN_S
 
     def progress(self, call: Call) -> Progress:
         _, member = read_member(call.aws, call.target)

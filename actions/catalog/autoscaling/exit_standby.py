@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from actions.aws.groups import read_member
+from actions.aws.waits import launch_hooks_s
 from actions.base import Call, Progress
-from actions.catalog.autoscaling._standby import ChangesStandby
+from actions.catalog.autoscaling._standby import CHANGES_WITHIN_S, ChangesStandby
 
 
 class ExitStandby(ChangesStandby):
@@ -18,6 +19,7 @@ class ExitStandby(ChangesStandby):
     allowed_during_changes = True
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeLifecycleHooks",
         "autoscaling:ExitStandby",
         "ec2:DescribeInstances",
     )
@@ -33,6 +35,9 @@ class ExitStandby(ChangesStandby):
             InstanceIds=[call.target], AutoScalingGroupName=call.before["group"]
         )
         return {}
+
+    def lasts_up_to_s(self, call: Call) -> float:
+        return launch_hooks_s(call.aws, call.before["group"]) + CHANGES_WITHIN_S
 
     def progress(self, call: Call) -> Progress:
         _, member = read_member(call.aws, call.target)

@@ -19,6 +19,7 @@ from typing import Any
 from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_group, read_member
 from actions.aws.target_errors import NotActionableError
+from actions.aws.waits import launch_hooks_s, leaving_s
 from actions.base import (
     Action,
     Call,
@@ -29,6 +30,9 @@ from actions.base import (
     Progress,
     TargetKind,
 )
+
+# A forced shutdown, a launch, and the health checks of what was launched.
+_REPLACES_WITHIN_S = 1_800.0
 
 
 class ReplaceInstance(Action):
@@ -42,8 +46,10 @@ class ReplaceInstance(Action):
     takes_up_to_s = 3_600.0
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeLifecycleHooks",
         "autoscaling:TerminateInstanceInAutoScalingGroup",
         "ec2:DescribeInstances",
+        "elasticloadbalancing:DescribeTargetGroupAttributes",
     )
 
     def observe(self, call: Call) -> Observation:
@@ -70,6 +76,10 @@ class ReplaceInstance(Action):
         member = read_group(call.aws, call.before["group"]).members.get(call.target)
         going = member is None or member.lifecycle.startswith("Terminat")
         return CallResult(Outcome.CHANGED if going else Outcome.FAILED)
+
+    def lasts_up_to_s(self, call: Call) -> float:
+        aws, group = call.aws, call.before["group"]
+        return leaving_s(aws, group) + launch_hooks_s(aws, group) + _REPLACES_WITHIN_S
 
     def progress(self, call: Call) -> Progress:
         group = read_group(call.aws, call.before["group"])

@@ -19,8 +19,12 @@ from pydantic import Field, StringConstraints
 from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_group
 from actions.aws.target_errors import NotActionableError
+from actions.aws.waits import leaving_s
 from actions.base import Call, Impact, Params, Progress
 from actions.catalog.autoscaling._capacity import SetsCapacity, wished_capacity
+
+# EC2 stops a system by force after some minutes.
+_TERMINATES_WITHIN_S = 600.0
 
 
 class ScaleInParams(Params):
@@ -37,6 +41,12 @@ class ScaleIn(SetsCapacity):
     removes_members = True
     # Members drain, for up to an hour.
     takes_up_to_s = 3_600.0
+    permissions = (
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeLifecycleHooks",
+        "autoscaling:SetDesiredCapacity",
+        "elasticloadbalancing:DescribeTargetGroupAttributes",
+    )
     params = ScaleInParams
     undone_by = "set_desired_capacity"
 
@@ -53,6 +63,9 @@ class ScaleIn(SetsCapacity):
         if not call.reverses:
             require_processes(group, "Terminate")
         return {"desired": desired}
+
+    def lasts_up_to_s(self, call: Call) -> float:
+        return leaving_s(call.aws, call.target) + _TERMINATES_WITHIN_S
 
     def progress(self, call: Call) -> Progress:
         """A group keeps what it cannot lose without falling below its desired capacity."""

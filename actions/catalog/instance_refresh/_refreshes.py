@@ -27,9 +27,11 @@ from actions.base import (
 # A refresh that makes no progress fails after an hour; one of a large group takes several.
 TAKES_UP_TO_S = 6 * 3_600.0
 UNFINISHED = frozenset({"Pending", "InProgress", "Baking"})
+# What a cancelled refresh has replaced is not rolled back.
+# https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CancelInstanceRefresh.html
 _PROGRESS = dict.fromkeys(ENDED, Progress.FAILED) | {
     "Successful": Progress.DONE,
-    "Cancelled": Progress.NEVER_RAN,
+    "Cancelled": Progress.UNKNOWN,
 }
 
 

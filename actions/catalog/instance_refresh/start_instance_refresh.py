@@ -52,7 +52,9 @@ class StartInstanceRefresh(Action):
     removes_members = True
     idempotent = False
     takes_up_to_s = TAKES_UP_TO_S
+    cancelled_with = "autoscaling:CancelInstanceRefresh"
     permissions = (
+        "autoscaling:CancelInstanceRefresh",
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeInstanceRefreshes",
         "autoscaling:StartInstanceRefresh",
@@ -94,6 +96,10 @@ class StartInstanceRefresh(Action):
     def progress(self, call: Call) -> Progress:
         statuses = read_statuses(call.aws, call.target)
         return progress_of(statuses.get(call.made.get("refresh_id", "")))
+
+    def cancel(self, call: Call) -> None:
+        if self.unchanged_since(call):
+            call.aws.autoscaling_once.cancel_instance_refresh(AutoScalingGroupName=call.target)
 
     def undo(self, call: Call) -> Undo | None:
         refresh_id = call.made.get("refresh_id")

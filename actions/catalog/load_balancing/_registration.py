@@ -32,6 +32,8 @@ TargetGroupArn = Annotated[
         pattern=r"^arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/[\w-]+/\w+$"
     ),
 ]
+# AWS shows the end of a delay a little later.
+ENDS_WITHIN_S = 60.0
 # (id, port) of each target by target group; the port is None for the one of the target group.
 Registrations = Mapping[str, Sequence[tuple[str, int | None]]]
 

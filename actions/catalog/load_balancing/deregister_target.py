@@ -15,8 +15,10 @@ from typing import Any
 
 from actions.aws.groups import read_member
 from actions.aws.target_errors import NotActionableError
+from actions.aws.waits import draining_s
 from actions.base import Call, Observation
 from actions.catalog.load_balancing._registration import (
+    ENDS_WITHIN_S,
     ChangesRegistration,
     named,
     planned,
@@ -33,6 +35,7 @@ class DeregisterTarget(ChangesRegistration):
         "autoscaling:DescribeAutoScalingGroups",
         "ec2:DescribeInstances",
         "elasticloadbalancing:DeregisterTargets",
+        "elasticloadbalancing:DescribeTargetGroupAttributes",
         "elasticloadbalancing:DescribeTargetHealth",
     )
     undone_by = "register_target"
@@ -59,6 +62,9 @@ class DeregisterTarget(ChangesRegistration):
             if own:
                 targets[arn] = [[target.id, target.port] for target in own]
         return Observation(already=not targets, before={"targets": targets})
+
+    def lasts_up_to_s(self, call: Call) -> float:
+        return draining_s(call.aws, planned(call)) + ENDS_WITHIN_S
 
     def act(self, call: Call) -> Mapping[str, Any]:
         for arn, targets in planned(call).items():

@@ -4,6 +4,8 @@ SendCommand has no client token: the command's comment names the step, and each 
 a command with that comment.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
@@ -16,6 +18,9 @@ from actions.base import (
     Progress,
     TargetKind,
 )
+
+if TYPE_CHECKING:
+    from types_boto3_ssm.type_defs import CommandTypeDef
 
 # By the detailed status, because `Failed` and `TimedOut` include commands that never ran.
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
@@ -38,16 +43,20 @@ _ENDED = {
 }
 # The agent must fetch a command within this time: people do not expect it to run later.
 _DELIVERY_S = 60
+# AWS shows the end of an expired command a little later.
+_SHOWN_WITHIN_S = 60.0
 
 
 class SendsCommand(Action):
     target = TargetKind.INSTANCE
     impact = Impact.DISRUPTIVE
     idempotent = False
-    # Delivery, and the default time-out of a shell script; a document's own one ends it earlier.
+    # Delivery, and the default time-out of a shell script.
     takes_up_to_s = _DELIVERY_S + 3_600.0
+    cancelled_with = "ssm:CancelCommand"
     permissions = (
         "ec2:DescribeInstances",
+        "ssm:CancelCommand",
         "ssm:DescribeInstanceInformation",
         "ssm:GetCommandInvocation",
         "ssm:ListCommands",
@@ -76,10 +85,10 @@ class SendsCommand(Action):
 
     def read_back(self, call: Call) -> CallResult:
         """Unknown if the command is not listed, because it may still appear."""
-        command_id = _find(call)
-        if command_id is None:
+        command = _find(call)
+        if command is None:
             return CallResult(Outcome.UNKNOWN)
-        return CallResult(Outcome.CHANGED, {"command_id": command_id})
+        return CallResult(Outcome.CHANGED, _made(command))
 
     def progress(self, call: Call) -> Progress:
         command_id = call.made.get("command_id")
@@ -94,14 +103,28 @@ class SendsCommand(Action):
             return Progress.UNDERWAY
         status = answer["Status"]
         details = answer.get("StatusDetails", status).replace(" ", "")
-        return _PROGRESS.get(details) or _ENDED.get(status, Progress.UNDERWAY)
+        progress = _PROGRESS.get(details) or _ENDED.get(status, Progress.UNDERWAY)
+        # A command that is cancelled, or expires, after it began has done a part of its work.
+        began = bool(answer.get("ExecutionStartDateTime"))
+        return Progress.UNKNOWN if progress is Progress.NEVER_RAN and began else progress
+
+    def lasts_up_to_s(self, call: Call) -> float:
+        """Until AWS itself ends the command: the sum of the time-outs of delivery and document.
+
+        https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_Command.html
+        """
+        lasts_s = call.made.get("lasts_s")
+        return self.takes_up_to_s if lasts_s is None else lasts_s + _SHOWN_WITHIN_S
+
+    def cancel(self, call: Call) -> None:
+        call.aws.ssm.cancel_command(CommandId=call.made["command_id"], InstanceIds=[call.target])
 
 
-def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, str]:
-    """Send the document once for this step. Returns `{"command_id": ...}`."""
-    command_id = _find(call)
-    if command_id is not None:
-        return {"command_id": command_id}
+def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, Any]:
+    """Send the document once for this step. Returns the command's id, and how long it may last."""
+    command = _find(call)
+    if command is not None:
+        return _made(command)
     answer = call.aws.ssm_once.send_command(
         InstanceIds=[call.target],
         DocumentName=document,
@@ -109,16 +132,24 @@ def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, str
         TimeoutSeconds=_DELIVERY_S,
         Parameters={name: [value] for name, value in parameters.items()},
     )
-    return {"command_id": answer["Command"].get("CommandId", "")}
+    return _made(answer["Command"])
 
 
-def _find(call: Call) -> str | None:
-    """The id of the command that this step sent, or None."""
+def _made(command: "CommandTypeDef") -> dict[str, Any]:
+    made: dict[str, Any] = {"command_id": command.get("CommandId", "")}
+    if "ExpiresAfter" in command and "RequestedDateTime" in command:
+        lasts = command["ExpiresAfter"] - command["RequestedDateTime"]
+        made["lasts_s"] = lasts.total_seconds()
+    return made
+
+
+def _find(call: Call) -> "CommandTypeDef | None":
+    """The command that this step sent, or None."""
     pages = call.aws.ssm.get_paginator("list_commands").paginate(
         InstanceId=call.target, PaginationConfig={"PageSize": 50}
     )
     for page in pages:
         for command in page.get("Commands", []):
             if command.get("Comment") == call.token:
-                return command.get("CommandId")
+                return command
     return None

@@ -16,7 +16,15 @@ _EXECUTION_S = 300.0
 _DELIVERY_S = 3_600.0
 _DOCUMENT = re.compile(r"(SmartCloudOps|AWS)-[\w-]+")
 _WAITING = frozenset({"Pending", "Delayed"})
-_SHOWN = ("CommandId", "DocumentName", "Comment", "InstanceIds", "RequestedDateTime", "Status")
+_SHOWN = (
+    "CommandId",
+    "DocumentName",
+    "Comment",
+    "InstanceIds",
+    "RequestedDateTime",
+    "ExpiresAfter",
+    "Status",
+)
 
 
 @dataclass
@@ -45,6 +53,7 @@ class Commands:
         if instance is None or not instance.agent or instance.state != "running":
             raise AwsError("InvalidInstanceId", f"{instance_id} is not in a valid state")
         document = request["DocumentName"]
+        expires_s = request.get("TimeoutSeconds", _DELIVERY_S) + _EXECUTION_S
         if not _DOCUMENT.fullmatch(document):
             raise AwsError("InvalidDocument", f"document {document} does not exist")
         command = {
@@ -53,13 +62,13 @@ class Commands:
             "Comment": request.get("Comment", ""),
             "InstanceIds": [instance_id],
             "RequestedDateTime": moment(self.core.now),
+            "ExpiresAfter": moment(self.core.now + expires_s),
             "Parameters": request.get("Parameters", {}),
             "Status": "Pending",
             "StatusDetails": "Pending",
             "SentAt": self.core.now,
         }
         self.core.world.commands.append(command)
-        expires_s = request.get("TimeoutSeconds", _DELIVERY_S) + _EXECUTION_S
         self.core.after(expires_s, _reach(command, _WAITING, "TimedOut", "DeliveryTimedOut"))
         hardness = self.core.hardness
         if self.core.often(hardness.undelivered):
@@ -90,10 +99,20 @@ class Commands:
             "InstanceId": request["InstanceId"],
             "Comment": command["Comment"],
             "DocumentName": command["DocumentName"],
+            "ExecutionStartDateTime": command.get("StartedAt", ""),
             "ResponseCode": 0 if command["Status"] == "Success" else -1,
             "Status": command["Status"],
             "StatusDetails": command["StatusDetails"],
         }
+
+    def cancel_command(self, request: Mapping[str, Any]) -> None:
+        """What waits for its agent never runs; what runs may end before the agent hears of it."""
+        command = self._command(request)
+        waits = command["Status"] in _WAITING
+        if waits or command["Status"] == "InProgress":
+            command["Status"] = command["StatusDetails"] = "Cancelling"
+            after_s = 0.0 if waits else self.core.timings.command_s
+            self.core.after(after_s, _reach(command, {"Cancelling"}, "Cancelled"))
 
     def _undeliver(self, command: dict[str, Any]) -> None:
         lost = _reach(command, _WAITING, "Failed", "Undeliverable")
@@ -117,6 +136,7 @@ class Commands:
                 self._delay(command, self.core.timings.check_s)
                 return
             _reach(command, _WAITING, "InProgress")()
+            command["StartedAt"] = moment(self.core.now).isoformat()
             self.core.after(self.core.timings.command_s, self._finish(command))
 
         return deliver

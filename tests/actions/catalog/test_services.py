@@ -145,11 +145,14 @@ def test_a_command_that_was_sent_is_not_sent_again(stubbed: Stubbed) -> None:
         ("Cancelled", "Cancelled", Progress.NEVER_RAN),
     ],
 )
+@pytest.mark.parametrize("began", ["", "2026-11-29T07:00:00Z"])
 def test_a_command_goes_as_far_as_its_invocation_says(
-    stubbed: Stubbed, status: str, details: str, progress: Progress
+    stubbed: Stubbed, status: str, details: str, progress: Progress, began: str
 ) -> None:
-    """Only a success is done; what was not delivered, or was cancelled, never ran."""
-    answer = {"Status": status, "StatusDetails": details}
+    """Only a success is done; what was cancelled, or expired, never ran unless it had begun."""
+    answer = {"Status": status, "StatusDetails": details, "ExecutionStartDateTime": began}
+    if began and progress is Progress.NEVER_RAN:
+        progress = Progress.UNKNOWN
     expected = {"CommandId": "c" * 36, "InstanceId": HOST}
     stubbed.answer("ssm", "get_command_invocation", answer, expected)
     call = replace(stubbed.call(), made={"command_id": "c" * 36})
