@@ -240,7 +240,7 @@ def test_a_command_that_runs_for_long_is_waited_for(whole: Whole) -> None:
 def test_a_command_without_an_end_calls_a_person(whole: Whole) -> None:
     _command_ends(whole, "InProgress", "InProgress")
     whole.deliver(whole.group()[0])
-    whole.pass_time(480 + 600 + 10)
+    whole.pass_time(480 + 600 + 30)
     run = whole.only()
     assert (run.state, _changes(whole)) == (State.FAILED, ["SendCommand", "CancelCommand"])
     assert "under way" in (run.outcome or "")
