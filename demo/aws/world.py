@@ -165,8 +165,11 @@ class TargetGroup:
 
 @dataclass
 class SecurityGroup:
+    """One without a name is found by its id under both."""
+
     id: str
     vpc: str = VPC
+    name: str = ""
     ingress: list[dict[str, Any]] = field(default_factory=list)
     egress: list[dict[str, Any]] = field(default_factory=list)
 

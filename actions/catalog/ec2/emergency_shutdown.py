@@ -113,8 +113,10 @@ class EmergencyShutdown(Action):
 
 
 def _leave_group(call: Call) -> None:
+    """AWS refuses to detach a member that is `Detaching`."""
     group = call.before["group"]
-    if group and call.target in read_group(call.aws, group).members:
+    member = read_group(call.aws, group).members.get(call.target) if group else None
+    if member is not None and member.lifecycle != "Detaching":
         call.aws.autoscaling_once.detach_instances(
             InstanceIds=[call.target],
             AutoScalingGroupName=group,

@@ -64,7 +64,7 @@ class Networks:
         groups = [
             {
                 "GroupId": group.id,
-                "GroupName": group.id,
+                "GroupName": group.name or group.id,
                 "VpcId": group.vpc,
                 "IpPermissions": group.ingress,
                 "IpPermissionsEgress": group.egress,
@@ -72,7 +72,7 @@ class Networks:
             for group in self.core.world.security_groups.values()
             if matches(
                 request.get("Filters", ()),
-                {"group-id": group.id, "group-name": group.id, "vpc-id": group.vpc},
+                {"group-id": group.id, "group-name": group.name or group.id, "vpc-id": group.vpc},
             )
         ]
         return {"SecurityGroups": groups}

@@ -1,21 +1,24 @@
 """Every action with what it needs, on the emulated AWS in virtual time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from actions.aws.client_set import Aws
 from actions.aws.tags import QUARANTINE_TAG
+from actions.base import Call
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
-from demo.aws.world import Group, Member, SecurityGroup, target_group_arn
+from demo.aws.world import Group, Instance, Member, SecurityGroup, target_group_arn
 from tests.conftest import Clock
 from tests.fake_messenger import FakeMessenger
 
 GROUP = "web-asg"
-_ISOLATING, _USUAL = "sg-0123456789abcdef0", "sg-00000001"
-_BLUE, _GREEN = target_group_arn("blue"), target_group_arn("green")
+HOST = f"i-{0:017x}"
+TOKEN = "01K9ZZZZZZZZZZZZZZZZZZZZZZ/0"
+ISOLATING, USUAL = "sg-0123456789abcdef0", "sg-00000001"
+BLUE, GREEN = target_group_arn("blue"), target_group_arn("green")
 RULE = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener-rule/app/web/1a/2b/3c"
 
 
@@ -33,14 +36,34 @@ class World:
         world = self.emulator.world
         world.add_group(group, [f"i-{number:017x}" for number in range(6)], self.clock() - 86_400)
         world.target_groups[group.target_groups[0]].delay_s = 5.0
-        world.security_groups[_ISOLATING] = SecurityGroup(_ISOLATING)
+        world.security_groups[ISOLATING] = SecurityGroup(ISOLATING)
         self.former_weights()
 
     def former_weights(self) -> None:
-        weights = ((_BLUE, 90), (_GREEN, 10))
+        weights = ((BLUE, 90), (GREEN, 10))
         groups = [{"TargetGroupArn": arn, "Weight": weight} for arn, weight in weights]
         forward = {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
         self.emulator.world.rules[RULE] = [forward]
+
+    def call(self, target: str = "", **params: Any) -> Call:
+        """A step's call on the first member, or on `target`."""
+        return Call(
+            aws=self.aws,
+            messenger=self.messenger,
+            target=target or self.host.id,
+            params=params,
+            token=TOKEN,
+        )
+
+    @property
+    def host(self) -> Instance:
+        """The first member that was launched."""
+        return self.emulator.world.instances[HOST]
+
+    def sent(self, operation: str) -> list[Mapping[str, Any]]:
+        """The parameters of each such call."""
+        calls = self.emulator.calls
+        return [call.parameters for call in calls if call.operation == operation]
 
     @property
     def group(self) -> Group:
@@ -153,18 +176,18 @@ def _register(world: World, target: str) -> None:
 
 
 def _isolation(_: World) -> dict[str, Any]:
-    return {"security_group": _ISOLATING}
+    return {"security_group": ISOLATING}
 
 
 def _isolate(world: World, target: str) -> None:
     instance = world.emulator.world.instances[target]
-    instance.interfaces = {name: [_ISOLATING] for name in instance.interfaces}
+    instance.interfaces = {name: [ISOLATING] for name in instance.interfaces}
     instance.tags[QUARANTINE_TAG] = "true"
 
 
 def _release(world: World, target: str) -> None:
     instance = world.emulator.world.instances[target]
-    instance.interfaces = {name: [_USUAL] for name in instance.interfaces}
+    instance.interfaces = {name: [USUAL] for name in instance.interfaces}
     instance.tags.pop(QUARANTINE_TAG, None)
 
 
@@ -183,9 +206,9 @@ def _former_groups(world: World) -> dict[str, Any]:
         interface
         for instance in world.emulator.world.instances.values()
         for interface, groups in instance.interfaces.items()
-        if groups == [_ISOLATING]
+        if groups == [ISOLATING]
     ]
-    return {"groups": {name: [_USUAL] for name in interfaces or ["eni-00000000"]}}
+    return {"groups": {name: [USUAL] for name in interfaces or ["eni-00000000"]}}
 
 
 def _shut_down(world: World, target: str) -> None:
@@ -284,7 +307,7 @@ CASES = (
         action="shift_traffic",
         writes="ModifyRule",
         of_group=True,
-        params=lambda _: {"rule": RULE, "weights": {_BLUE: 0, _GREEN: 100}},
+        params=lambda _: {"rule": RULE, "weights": {BLUE: 0, GREEN: 100}},
         after=lambda world, _: world.former_weights(),
     ),
     Case(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from actions.aws.target_health import read_target_health
 from actions.base import Call, Outcome, Progress
 from actions.catalog.registry import CATALOG
 from demo.aws.world import Target, TargetGroup, target_group_arn
-from tests.actions.catalog.catalog_fixtures import GROUP, World
+from tests.actions.catalog.catalog_fixtures import GROUP, HOST, World
 
 _WEB, _ADMIN = target_group_arn("web"), target_group_arn("admin")
 _deregister, _register = CATALOG["deregister_target"], CATALOG["register_target"]
@@ -21,19 +22,9 @@ def world() -> World:
     return World()
 
 
-def _host(world: World) -> str:
-    return world.in_service()[0]
-
-
-def _call(world: World, **params: object) -> Call:
-    return Call(
-        aws=world.aws, messenger=world.messenger, target=_host(world), params=params, token="t/0"
-    )
-
-
-def _out(world: World, **params: object) -> Call:
+def _out(world: World, **params: Any) -> Call:
     """Take the first instance out; the step as it was sent."""
-    call = _call(world, **params)
+    call = world.call(**params)
     observation = _deregister.observe(call)
     assert not observation.already
     call = replace(call, before=observation.before)
@@ -98,7 +89,7 @@ def test_every_target_of_the_instance_goes_and_comes_back(
     """On its ports and addresses, in each target group; nobody else's target changes."""
     prepare(world)
     before = _receiving(world)
-    names = {_host(world), world.emulator.world.instances[_host(world)].address}
+    names = {HOST, world.emulator.world.instances[HOST].address}
     call = _out(world)
     gone = before - _receiving(world)
     assert len(gone) == taken_out
@@ -107,7 +98,7 @@ def test_every_target_of_the_instance_goes_and_comes_back(
     assert _deregister.read_back(call).outcome is Outcome.CHANGED
     world.clock.now += 10
     assert _deregister.progress(call) is Progress.DONE
-    assert _deregister.observe(_call(world)).already
+    assert _deregister.observe(world.call()).already
     call = _back(call)
     assert _receiving(world) == before
     assert _register.progress(call) is Progress.DONE
@@ -115,24 +106,24 @@ def test_every_target_of_the_instance_goes_and_comes_back(
 
 def test_one_port_of_two_goes_alone(world: World) -> None:
     _on_ports(world, 8080, 9000)
-    _out(world, targets=[{"target_group": _WEB, "id": _host(world), "port": 9000}])
-    assert ("web", _host(world), 8080) in _receiving(world)
-    assert ("web", _host(world), 9000) not in _receiving(world)
+    _out(world, targets=[{"target_group": _WEB, "id": HOST, "port": 9000}])
+    assert ("web", HOST, 8080) in _receiving(world)
+    assert ("web", HOST, 9000) not in _receiving(world)
 
 
 def test_a_registration_is_taken_back_on_its_port_alone(world: World) -> None:
     """The rollback of registering one port leaves the other one."""
     _on_ports(world, 8080)
-    params = {"targets": [{"target_group": _WEB, "id": _host(world), "port": 9000}]}
-    call = _call(world, **params)
+    params: Any = {"targets": [{"target_group": _WEB, "id": HOST, "port": 9000}]}
+    call = world.call(**params)
     call = replace(call, before=_register.observe(call).before)
     _register.act(call)
-    assert ("web", _host(world), 9000) in _receiving(world)
+    assert ("web", HOST, 9000) in _receiving(world)
     undo = _register.undo(call)
     assert undo is not None
     _out(world, **_deregister.params.model_validate(undo.params).model_dump())
-    assert ("web", _host(world), 8080) in _receiving(world)
-    assert ("web", _host(world), 9000) not in _receiving(world)
+    assert ("web", HOST, 8080) in _receiving(world)
+    assert ("web", HOST, 9000) not in _receiving(world)
 
 
 def test_a_group_without_listener_has_its_targets(world: World) -> None:
@@ -144,7 +135,7 @@ def test_a_group_without_listener_has_its_targets(world: World) -> None:
     assert _deregister.progress(call) is Progress.DONE
     call = _back(call)
     assert (_receiving(world), _register.progress(call)) == (before, Progress.DONE)
-    assert _register.observe(_call(world)).already
+    assert _register.observe(world.call()).already
 
 
 def test_targets_without_health_checks_serve(world: World) -> None:
@@ -163,9 +154,9 @@ def test_an_instance_serves_on_all_of_its_ports(world: World, port: int) -> None
     ill.draining_until = world.clock() + 60
     registered, serving = read_target_health(world.aws, _WEB)
     assert registered == serving == frozenset(world.in_service())
-    group.states = {_host(world): "unhealthy"}
+    group.states = {HOST: "unhealthy"}
     ill.draining_until = None
-    assert read_target_health(world.aws, _WEB)[1] == serving - {_host(world)}
+    assert read_target_health(world.aws, _WEB)[1] == serving - {HOST}
 
 
 def test_targets_by_address_count_as_their_instances(world: World) -> None:
@@ -182,7 +173,7 @@ def test_where_nobody_knows_whose_the_targets_are_nothing_is_done(world: World) 
     group = _by_address(world)
     group.targets = [Target(f"192.0.2.{number}", 8080) for number in range(4)]
     with pytest.raises(NotActionableError, match="is unknown"):
-        _deregister.observe(_call(world))
+        _deregister.observe(world.call())
 
 
 @pytest.mark.parametrize("kind", ["classic", "lattice"])
@@ -191,12 +182,62 @@ def test_other_balancers_are_not_overlooked(world: World, kind: str) -> None:
     setattr(world.group, kind, ["legacy"])
     for action in (_deregister, _register):
         with pytest.raises(NotActionableError, match=f"{GROUP} gets traffic also from legacy"):
-            action.observe(_call(world))
-    assert not _deregister.observe(_call(world, target_groups=[_WEB])).already
+            action.observe(world.call())
+    assert not _deregister.observe(world.call(target_groups=[_WEB])).already
 
 
 def test_a_target_of_another_instance_is_not_registered(world: World) -> None:
     stranger = world.in_service()[1]
     targets = [{"target_group": _WEB, "id": stranger, "port": 8080}]
     with pytest.raises(NotActionableError, match=f"{stranger} is no address of"):
-        _register.observe(_call(world, targets=targets))
+        _register.observe(world.call(targets=targets))
+
+
+@pytest.mark.parametrize("other", ["unhealthy", "draining", "initial"])
+def test_the_last_healthy_target_stays(world: World, other: str) -> None:
+    """Of each of its target groups; those that are being drained count for nothing."""
+    states = dict.fromkeys(world.in_service(), other) | {HOST: "healthy"}
+    world.emulator.world.target_groups[_WEB].states = states
+    with pytest.raises(NotActionableError, match=f"no healthy target but {HOST} is left in"):
+        _deregister.observe(world.call())
+
+
+@pytest.mark.parametrize(
+    ("out_of", "out", "into"),
+    [
+        ((), Outcome.FAILED, Outcome.CHANGED),
+        ((_WEB,), Outcome.UNKNOWN, Outcome.UNKNOWN),
+        ((_WEB, _ADMIN), Outcome.CHANGED, Outcome.FAILED),
+    ],
+)
+def test_a_lost_answer_is_settled_by_where_the_target_is(
+    world: World, out_of: tuple[str, ...], out: Outcome, into: Outcome
+) -> None:
+    """All of it happened, nothing did, or nobody knows."""
+    _in_two_groups(world)
+    for arn in out_of:
+        world.aws.elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": HOST}])
+    before = {"targets": {_WEB: [[HOST, 8080]], _ADMIN: [[HOST, None]]}}
+    call = replace(world.call(), before=before)
+    assert (_deregister.read_back(call).outcome, _register.read_back(call).outcome) == (out, into)
+
+
+def test_only_a_running_member_of_a_group_is_registered(world: World) -> None:
+    """Elsewhere there is nothing to put it into."""
+    world.group.target_groups = []
+    with pytest.raises(NotActionableError, match="belongs to no target group"):
+        _register.observe(world.call())
+    del world.host.tags["aws:autoscaling:groupName"]
+    with pytest.raises(NotActionableError, match="belongs to no target group"):
+        _register.observe(world.call())
+    world.host.state = "stopped"
+    with pytest.raises(NotActionableError, match="is stopped"):
+        _register.observe(world.call())
+
+
+def test_a_registered_target_is_waited_for_until_it_is_healthy(world: World) -> None:
+    """Only then does it serve. A record of an earlier version names no ports."""
+    call = replace(world.call(), before={"target_groups": [_WEB]})
+    for state, progress in (("initial", Progress.UNDERWAY), ("healthy", Progress.DONE)):
+        world.emulator.world.target_groups[_WEB].states = {HOST: state}
+        assert _register.progress(call) is progress
