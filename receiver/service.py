@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -28,7 +29,6 @@ from receiver.notify.metrics import NotifyMetrics
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.metrics import RetentionMetrics
-from receiver.runtime.pools import Pool
 from receiver.runtime.probes import Probes
 from receiver.settings import Profile, Settings
 from receiver.webhook.inbox import Inbox
@@ -96,8 +96,8 @@ class Service:
     leadership: Leadership
     leader_tasks: Sequence[LeaderTask]
     metrics: Metrics
-    workers: Pool
-    queries: Pool
+    workers: Executor
+    queries: Executor
     clock: Callable[[], float] = time.time
     continuity: Continuity = field(init=False)
     _probes: Probes = field(default_factory=Probes, init=False)

@@ -1,7 +1,7 @@
 """Builds the service from its settings: the only module that imports every part."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +9,7 @@ import httpx
 
 from actions.aws import clients
 from actions.aws.client_set import Aws
-from actions.execution.executor import Executor
+from actions.execution.executor import Executor as StepExecutor
 from actions.messaging import NullMessenger
 from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.config_events import ConfigRecorder
@@ -18,13 +18,12 @@ from receiver.controls.promotion import Promoter
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import Leadership, make_leadership
 from receiver.decision.factory import PipelineFactory
+from receiver.edges import Edges
 from receiver.evidence.factory import EvidenceReaders
-from receiver.notify.channels import Channels
 from receiver.notify.tails import NotifyTasks
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.retention import Retention
-from receiver.runtime.pools import Pool
 from receiver.runtime.rfc3339 import DAY_S
 from receiver.service import LeaderTask, Metrics, Service
 from receiver.settings import Settings
@@ -35,31 +34,28 @@ from receiver.workflow.durable_queue import DurableQueue, Phase
 from receiver.workflow.factory import Workflow
 from receiver.workflow.preflight import Preflight
 
+_REAL = Edges()
+
 
 def build(
     settings: Settings,
     playbooks: Playbooks,
-    *,
-    aws: Aws | None = None,
-    channels: Channels | None = None,
-    clock: Callable[[], float] = time.time,
+    edges: Edges = _REAL,
 ) -> Service:
     """Build the service, without preparing or starting it.
 
-    `aws` replaces the account's clients. Raises DatabaseUrlError, TracingError, or botocore's error
-    where no clients can be made.
+    Raises DatabaseUrlError, TracingError, or botocore's error where no clients can be made.
     """
     return _Builder(
         settings=settings,
         playbooks=playbooks,
-        aws=aws or clients.connect(pool=2 * settings.workers),
-        channels=channels,
-        clock=clock,
+        edges=edges,
+        aws=edges.aws or clients.connect(pool=2 * settings.workers),
         database=database(settings.database_url),
         metrics=Metrics(playbook.name for playbook in playbooks.items),
-        workers=Pool(settings.workers, "assess"),
+        workers=edges.pool(settings.workers, "assess"),
         # Separate from the workers' pool, because workers wait for queries.
-        queries=Pool(4 * settings.workers, "query"),
+        queries=edges.pool(4 * settings.workers, "query"),
     ).service()
 
 
@@ -69,13 +65,12 @@ class _Builder:
 
     settings: Settings
     playbooks: Playbooks
+    edges: Edges
     aws: Aws
-    channels: Channels | None
-    clock: Callable[[], float]
     database: Database
     metrics: Metrics
-    workers: Pool
-    queries: Pool
+    workers: Executor
+    queries: Executor
 
     def service(self) -> Service:
         return Service(
@@ -88,7 +83,7 @@ class _Builder:
                 httpx.Client(trust_env=False),
                 self.inbox.submit,
                 self.metrics.webhook,
-                self.clock,
+                self.edges.clock,
             ),
             prometheus=self.evidence.prometheus,
             model_server=self.evidence.model_server,
@@ -101,19 +96,19 @@ class _Builder:
                 playbooks=self.playbooks,
                 decide_sync=self.dispatcher.decide_sync,
                 wake=self._wake,
-                clock=self.clock,
+                clock=self.edges.clock,
             ),
             promoter=Promoter(
                 settings=self.settings,
                 playbooks=self.playbooks,
                 database=self.database,
-                clock=self.clock,
+                clock=self.edges.clock,
             ),
             config_recorder=ConfigRecorder(
                 settings=self.settings,
                 playbooks=self.playbooks,
                 database=self.database,
-                clock=self.clock,
+                clock=self.edges.clock,
             ),
             head_signer=self.head_signer,
             leadership=self.leadership,
@@ -121,7 +116,7 @@ class _Builder:
             metrics=self.metrics,
             workers=self.workers,
             queries=self.queries,
-            clock=self.clock,
+            clock=self.edges.clock,
         )
 
     @cached_property
@@ -145,29 +140,32 @@ class _Builder:
             pool=self.queries,
             metrics=self.metrics.evidence,
             model_metrics=self.metrics.model,
-            clock=self.clock,
+            client=self.edges.prometheus,
+            clock=self.edges.clock,
+            monotonic=self.edges.monotonic,
         )
 
     @cached_property
     def queue(self) -> DurableQueue:
-        return DurableQueue(self.settings.database_url, self.settings.workers, self._handle)
+        settings = self.settings
+        return self.edges.queue(settings.database_url, settings.workers, self._handle)
 
     def _handle(self, phase: Phase) -> None:
         self.workflow.phases.handle(phase)
 
     @cached_property
     def workflow(self) -> Workflow:
-        preflight = Preflight(arming_required=self.settings.arming_required, clock=self.clock)
+        preflight = Preflight(arming_required=self.settings.arming_required, clock=self.edges.clock)
         return Workflow(
             database=self.database,
             inbox=self.inbox,
             queue=self.queue,
-            executor=Executor(
+            executor=StepExecutor(
                 aws=self.aws,
                 recent_scopes=self.evidence.aws_reader.recent_scopes,
-                messenger=self.channels or NullMessenger(),
+                messenger=self.edges.messenger or self.edges.channels or NullMessenger(),
                 begin=self.leadership.write,
-                clock=self.clock,
+                clock=self.edges.clock,
                 forbids=preflight.why_denied,
                 check=self.leadership.check,
                 standalone_percent=self.settings.standalone_budget,
@@ -177,7 +175,7 @@ class _Builder:
             step_metrics=self.metrics.step,
             verify_interval_s=self.settings.verify_interval_s,
             wake=self._wake,
-            clock=self.clock,
+            clock=self.edges.clock,
         )
 
     @cached_property
@@ -190,13 +188,15 @@ class _Builder:
             prometheus=self.evidence.prometheus,
             pool=self.queries,
             gather=self.evidence.metrics_reader.begin,
-            judge=self.evidence.model_server.judge,
+            judge=self.edges.judge or self.evidence.model_server.judge,
             episodes=self.inbox.episodes_of,
             resolved=self.inbox.resolved,
-            clock=self.clock,
+            clock=self.edges.clock,
             metrics=self.metrics.decision,
         ).make()
-        return self.workflow.make_dispatcher(pipeline, self.workers, self.metrics.decision)
+        return self.workflow.make_dispatcher(
+            pipeline, self.workers, self.metrics.decision, self.edges.monotonic
+        )
 
     @cached_property
     def head_signer(self) -> HeadSigner:
@@ -205,7 +205,7 @@ class _Builder:
             database=self.database,
             clients=lambda: self.aws,
             metrics=self.metrics.head,
-            clock=self.clock,
+            clock=self.edges.clock,
         )
 
     def _leader_tasks(self) -> Iterator[LeaderTask]:
@@ -216,7 +216,7 @@ class _Builder:
             database=self.database,
             clients=lambda: self.aws,
             metrics=self.metrics.reconcile,
-            clock=self.clock,
+            clock=self.edges.clock,
         )
         yield Retention(
             keep_s=self.settings.retention_days * DAY_S,
@@ -224,13 +224,13 @@ class _Builder:
             inbox=self.inbox,
             delete_phases=self.queue.delete_finished,
             metrics=self.metrics.retention,
-            clock=self.clock,
+            clock=self.edges.clock,
         )
         yield from NotifyTasks(
             settings=self.settings,
             database=self.database,
             inbox=self.inbox,
-            channels=self.channels,
+            channels=self.edges.channels,
             metrics=self.metrics.notify,
-            clock=self.clock,
+            clock=self.edges.clock,
         ).make()

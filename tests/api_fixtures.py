@@ -24,6 +24,7 @@ from demo.aws.hardness import Timings
 from demo.aws.world import Group
 from receiver.app import Api, app
 from receiver.chat.wiring import make_chat
+from receiver.edges import Edges
 from receiver.http import tokens
 from receiver.http.server import options as server_options
 from receiver.http.tokens import Role
@@ -208,7 +209,9 @@ def live(
             trusted_proxies="127.0.0.1",
             **{"mode": "auto", "verify_interval_s": 0.05, **changed},
         )
-        system = build(settings, load(settings.playbooks), aws=clients(aws), channels=services)
+        system = build(
+            settings, load(settings.playbooks), Edges(aws=clients(aws), channels=services)
+        )
         system.prepare()
         talking = make_chat(settings, system, client) if client else None
         application = app(system, tokens.load(file), talking)

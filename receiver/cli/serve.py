@@ -18,6 +18,7 @@ from receiver.cli.errors import BadInputError, FailedError
 from receiver.cli.playbooks import load_playbooks, load_settings
 from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
+from receiver.edges import Edges
 from receiver.http import server, tokens
 from receiver.http.server import TlsError
 from receiver.http.signatures import SecretFileError, read_secret
@@ -52,7 +53,7 @@ def serve() -> None:
         api_tokens = tokens.load(loaded.tokens_file)
         http = httpx.Client(trust_env=False)
         channels = Channels(str(loaded.alertmanager_url), loaded.notify_file, http)
-        service = build(loaded, playbooks, channels=channels)
+        service = build(loaded, playbooks, Edges(channels=channels))
         chat_routes = make_chat(loaded, service, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
         options = server.options(loaded, service.metrics.http.count_refused)

@@ -1,8 +1,10 @@
 """Builds the readers of evidence for the service."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+
+import httpx
 
 from actions.aws.client_set import Aws
 from receiver.evidence.aws_state import AwsReader
@@ -18,15 +20,20 @@ from receiver.settings import Settings
 
 @dataclass(kw_only=True)
 class EvidenceReaders:
-    """The readers of Prometheus, AWS and the model; queries run in `pool`."""
+    """The readers of Prometheus, AWS and the model; queries run in `pool`.
+
+    With a `client`, queries go through it.
+    """
 
     settings: Settings
     playbooks: Playbooks
     aws: Aws
-    pool: ThreadPoolExecutor
+    client: httpx.Client | None
+    pool: Executor
     metrics: EvidenceMetrics
     model_metrics: ModelMetrics
     clock: Callable[[], float]
+    monotonic: Callable[[], float]
     prometheus: Prometheus = field(init=False)
     aws_reader: AwsReader = field(init=False)
     model_server: ModelServer = field(init=False)
@@ -34,23 +41,24 @@ class EvidenceReaders:
     metrics_reader: MetricsReader = field(init=False)
 
     def __post_init__(self) -> None:
-        settings, url = self.settings, str(self.settings.prometheus_url)
-        self.prometheus = Prometheus(
-            url, failed=lambda: self.metrics.count_failed_read(Source.PROMETHEUS)
+        settings = self.settings
+        self.prometheus = self._prometheus(
+            lambda: self.metrics.count_failed_read(Source.PROMETHEUS)
         )
         self.aws_reader = AwsReader(
             aws=self.aws,
             pool=self.pool,
             trail=settings.cloudtrail,
             standalone_percent=settings.standalone_budget,
+            monotonic=self.monotonic,
             on_unreadable=self.metrics.count_failed_read,
         )
         self.model_server = ModelServer(
             settings.model, settings.model_manifest, lambda: self.aws, self.model_metrics
         )
         self.prefetcher = Prefetcher(
-            # Without `failed`: a failed prefetch harms no decision.
-            reader=MetricsReader(prometheus=Prometheus(url), pool=self.pool),
+            # Not counted: a failed prefetch harms no decision.
+            reader=MetricsReader(prometheus=self._prometheus(lambda: None), pool=self.pool),
             playbooks=self.playbooks,
             clock=self.clock,
             prefetch_aws=self.aws_reader.prefetch,
@@ -58,3 +66,9 @@ class EvidenceReaders:
         self.metrics_reader = MetricsReader(
             prometheus=self.prometheus, pool=self.pool, prefetched=self.prefetcher.get
         )
+
+    def _prometheus(self, failed: Callable[[], None]) -> Prometheus:
+        url, clock = str(self.settings.prometheus_url), self.clock
+        if self.client is None:
+            return Prometheus(url, clock=clock, failed=failed)
+        return Prometheus(url, client=self.client, clock=clock, failed=failed)

@@ -18,7 +18,6 @@ from receiver.controls.arming import disarmed
 from receiver.controls.records import ALL, FREE, ArmedMode, Arming, armed_mode, in_canary
 from receiver.decision.decide import decide
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse
-from receiver.gauges import Gauges
 from receiver.runs.model import State
 from receiver.settings import Mode
 from tests.decision.test_decide import ASG, HOST, INPUTS, NOW, PLAYBOOKS, SNAPSHOT, VERDICT
@@ -274,7 +273,7 @@ def test_the_breaker_disarms_what_was_armed(tmp_path: Path) -> None:
     assert (only.mode, only.service) == (Mode.OBSERVE, ALL)
     assert "breaker" in only.comment
     assert events.count("playbook_disarmed") == 1
-    Gauges(whole.registry, ["high-cpu"]).refresh(whole.state, whole.inbox, whole.now)
+    whole.service.refresh_gauges()
     labels = {"playbook": "high-cpu", "mode": "auto"}
     value = whole.registry.get_sample_value("smartcloudops_playbook_armed", labels)
     assert value == 0

@@ -24,6 +24,7 @@ from demo.aws.emulator import Emulator
 from receiver.chat import slack
 from receiver.chat.slack import FormError
 from receiver.db.database import database
+from receiver.edges import Edges
 from receiver.http import tokens
 from receiver.http.signatures import SignatureError, Signatures, sign
 from receiver.http.tokens import Role
@@ -104,7 +105,9 @@ def deliver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deliver]:
         playbooks=_ROOT / "playbooks",
         tokens_file=folder / "tokens.json",
     )
-    system = build(configured, load(configured.playbooks), aws=clients(Emulator(Core(lambda: 0.0))))
+    system = build(
+        configured, load(configured.playbooks), Edges(aws=clients(Emulator(Core(lambda: 0.0))))
+    )
     system.prepare()
     system.inbox.start()
     application = Deliveries(

@@ -17,7 +17,6 @@ from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
 from receiver.playbooks.matchers import parse
-from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.model import RunRequest, State
 from receiver.settings import Mode
 from receiver.webhook.episodes import RunEnded
@@ -450,13 +449,6 @@ def test_what_was_known_of_a_target_refuses_no_one_who_asks(whole: Whole) -> Non
         whole.deliver(target, cpu="a")
     whole.work()
     whole.verdicts.clear()
-    manual_runs = ManualRuns(
-        database=whole.state,
-        playbooks=whole.playbooks,
-        decide_sync=whole.dispatcher.decide_sync,
-        wake=whole.dispatcher.dispatch,
-        clock=whole.clock,
-    )
     request = RunRequest(
         by="alice",
         role="operator",
@@ -465,7 +457,7 @@ def test_what_was_known_of_a_target_refuses_no_one_who_asks(whole: Whole) -> Non
         target=targets[0],
         dry_run=False,
     )
-    manual_runs.start(request)
+    whole.service.manual_runs.start(request)
     whole.work()
     assert _operations(whole) == ["RebootInstances"]
 

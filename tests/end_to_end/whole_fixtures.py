@@ -1,49 +1,33 @@
-"""The whole receiver without its threads: every step is taken when the test says so.
+"""The whole service without its threads: every step is taken when the test says so.
 
-Real records, decisions, guards, claims, phases and endings; only Prometheus, AWS, the durable
-engine and the clock are stood in for, at the edge.
+It is built as `serve` builds it; only Prometheus, AWS, the model, the durable engine and the clock
+are stood in for, at the edge.
 """
 
-import time
-from collections.abc import Callable, Collection, Mapping
-from concurrent import futures
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
-from prometheus_client import CollectorRegistry
-from sqlalchemy import Connection
 
-from actions.execution.executor import Executor
 from actions.messaging import Messenger, NullMessenger
+from bench.scenes.virtual_time import AtOnce, HeldQueue
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.world import Group
 from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
-from receiver.db.database import Database, database
-from receiver.decision.alerting import AlertingReader
-from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.pipeline import DecisionPipeline
-from receiver.decision.snapshot import SnapshotReader
-from receiver.evidence.aws_state import AwsReader
-from receiver.evidence.prometheus.client import Prometheus
-from receiver.evidence.target import Target
+from receiver.edges import Edges
 from receiver.playbooks.loader import load
 from receiver.runs import intake, search
 from receiver.runs.model import Run, State
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.settings import Mode
-from receiver.webhook.inbox import Inbox
+from receiver.settings import Mode, Settings
+from receiver.system import build
 from receiver.webhook.payload import parse_alert
-from receiver.workflow.durable_queue import DurableQueue, Phase
-from receiver.workflow.factory import Workflow
-from receiver.workflow.metrics import RunMetrics, StepMetrics
-from receiver.workflow.preflight import Preflight
 from tests import fake_prometheus
 
 PLAYBOOK = """
@@ -60,46 +44,6 @@ steps:
 verify: {expr: recovered, for: 10s, timeout: 60s}
 rollback: true
 """
-
-
-class AtOnce(futures.Executor):
-    """Runs what it is given right away."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> futures.Future[Any]:
-        future: futures.Future[Any] = futures.Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 as an executor does
-            future.set_exception(error)
-        return future
-
-
-@dataclass
-class Held(DurableQueue):
-    """A durable queue without DBOS: phases wait until they are due, also over a crash."""
-
-    url: str = ""
-    workers: int = 0
-    handle: Callable[[Phase], None] = lambda _: None
-    clock: Callable[[], float] = time.time
-    waiting: dict[str, tuple[float, Phase]] = field(default_factory=dict)
-
-    def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
-        del connection
-        self.waiting.setdefault(phase.id, (self.clock() + delay_s, phase))
-
-    def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
-        """A test runs the phase when it wants to."""
-        self.enqueue(connection, phase)
-        return lambda: None
-
-    def due(self) -> Phase | None:
-        """A phase that is due; it waits on until it is `done`."""
-        ready = [(at, key) for key, (at, _) in self.waiting.items() if at <= self.clock()]
-        return self.waiting[min(ready)[1]][1] if ready else None
-
-    def done(self, phase: Phase) -> None:
-        del self.waiting[phase.id]
 
 
 @dataclass
@@ -124,79 +68,45 @@ class Whole:
 
     def __post_init__(self) -> None:
         self.aws = Emulator(Core(self.clock))
-        self.queue = Held(clock=self.clock)
+        self.queue = HeldQueue(clock=self.clock)
         (self.folder / "playbooks").mkdir(exist_ok=True)
         (self.folder / "playbooks" / "one.yaml").write_text(self.playbook)
-        self.state: Database = database(f"sqlite:///{self.folder}/state.db")
-        self.state.migrate("state")
-        self.inbox = Inbox(database(f"sqlite:///{self.folder}/inbox.db"), 360, lambda: None)
-        self.inbox.database.migrate("inbox")
-        self.inbox.start()
         self.start()
 
     def clock(self) -> float:
         return self.now
 
     def start(self) -> None:
-        """Put the parts together, as after a crash: all that is left is on disk."""
-        self.registry = CollectorRegistry()
-        decision_metrics = DecisionMetrics(self.registry)
-        aws = clients(self.aws)
-        prometheus = Prometheus(
-            "http://prometheus",
-            client=fake_prometheus.client(self._answer, self.clock),
-            clock=self.clock,
-        )
+        """Build the service, as after a crash: all that is left is on disk."""
+        if hasattr(self, "service"):
+            self.close()
         self.playbooks = load(self.folder / "playbooks")
-        self.preflight = Preflight(arming_required=self.arming_required, clock=self.clock)
-        aws_reader = AwsReader(aws=aws, pool=AtOnce(), trail=True, monotonic=self.clock)
-        workflow = Workflow(
-            database=self.state,
-            inbox=self.inbox,
-            queue=self.queue,
-            executor=Executor(
-                aws=aws,
-                recent_scopes=aws_reader.recent_scopes,
-                messenger=self.messenger,
-                begin=self.state.write,
-                clock=self.clock,
-                forbids=self.preflight.why_denied,
-                check=lambda: None,
-            ),
-            prometheus=prometheus,
-            run_metrics=RunMetrics(self.registry, ["high-cpu"]),
-            step_metrics=StepMetrics(self.registry),
-            verify_interval_s=5,
-            wake=lambda: None,
-            clock=self.clock,
-        )
-        self.phases, self.commands = workflow.phases, workflow.commands
-        snapshots = SnapshotReader(
-            database=self.state,
-            aws=aws_reader,
-            alerting=AlertingReader(
-                playbooks=self.playbooks,
-                prometheus=prometheus,
-                resolved=self.inbox.resolved,
-            ),
+        settings = Settings(
+            database_url=f"sqlite:///{self.folder}/state.db",
+            prometheus_url="http://prometheus",
+            playbooks=self.folder / "playbooks",
             mode=self.mode,
-            gap_s=360,
             arming_required=self.arming_required,
-            episodes=self.inbox.episodes_of,
+            episode_gap_s=360,
+            verify_interval_s=5,
         )
-        pipeline = DecisionPipeline(
-            playbooks=self.playbooks,
-            snapshots=snapshots,
-            prometheus=prometheus,
-            pool=AtOnce(),
-            gather=self._gather,
+        edges = Edges(
+            aws=clients(self.aws),
+            messenger=self.messenger,
+            prometheus=fake_prometheus.client(self._answer, self.clock),
             judge=self._judge,
+            queue=self.queue.serve,
+            pool=AtOnce,
             clock=self.clock,
-            metrics=decision_metrics,
+            monotonic=self.clock,
         )
-        self.dispatcher = workflow.make_dispatcher(
-            pipeline, AtOnce(), decision_metrics, monotonic=self.clock
-        )
+        self.service = build(settings, self.playbooks, edges)
+        self.state, self.inbox = self.service.database, self.service.inbox
+        self.state.migrate("state")
+        self.inbox.database.migrate("inbox")
+        self.inbox.start()
+        self.registry, self.commands = self.service.registry, self.service.commands
+        self.dispatcher = self.service.dispatcher
         self.dispatcher.recover()
 
     def close(self) -> None:
@@ -249,7 +159,7 @@ class Whole:
             phase = self.queue.due()
             if phase is None:
                 return
-            self.phases.handle(phase)
+            self.queue.handle(phase)
             self.queue.done(phase)
 
     def pass_time(self, seconds: float) -> None:
@@ -277,19 +187,17 @@ class Whole:
         flying = (State.ACTING, State.VERIFYING, State.ROLLING_BACK)
         return [run for run in self.runs() if run.state in flying]
 
-    def _gather(self, target: Target, at: float, roles: Collection[str]) -> Callable[[], Evidence]:
-        del roles
-        name = target.id or ""
-        if self.breaks.get(name):
-            self.breaks[name] -= 1
-            raise ArithmeticError(name)
-        return partial(Evidence, target=name, at=at)
-
     def _judge(self, evidence: Evidence, roles: Collection[str]) -> Verdict:
         del roles
+        if self.breaks.get(evidence.target):
+            self.breaks[evidence.target] -= 1
+            raise ArithmeticError(evidence.target)
         return self.verdicts.get(evidence.target, verdict())
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("query_range"):
+            data: dict[str, Any] = {"resultType": "matrix", "result": []}
+            return httpx.Response(200, json={"status": "success", "data": data})
         if self.recovered == "broken":
             raise ArithmeticError
         if self.recovered is None:

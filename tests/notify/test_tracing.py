@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from ulid import ULID
 
 from demo.aws.clients import clients
+from receiver.edges import Edges
 from receiver.http.tokens import Role
 from receiver.notify.tails import TracingError
 from receiver.settings import Settings
@@ -155,4 +156,4 @@ def test_a_missing_package_for_traces_is_named(
         {"database_url": f"sqlite:///{tmp_path}/x.db", "otlp_url": "http://127.0.0.1:1/"}
     )
     with pytest.raises(TracingError, match=r"smartcloudops\[otel\]"):
-        build(settings, service.system.playbooks, aws=clients(service.aws))
+        build(settings, service.system.playbooks, Edges(aws=clients(service.aws)))

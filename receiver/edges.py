@@ -1,0 +1,37 @@
+"""What the service meets outside itself; a test or a benchmark replaces some of it."""
+
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import httpx
+
+from actions.aws.client_set import Aws
+from actions.messaging import Messenger
+from models.features.evidence import Evidence
+from models.inference.verdict import Verdict
+from receiver.notify.channels import Channels
+from receiver.runtime.pools import Pool
+from receiver.workflow.durable_queue import DurableQueue, Phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """The defaults are those of `serve`; None stands for what the settings name.
+
+    `messenger` takes the steps' messages in place of `channels`, and `prometheus` the queries.
+    `judge` answers in place of the model. `queue` gets the database's URL, the number of workers
+    and the handler of a phase; `pool` the number of threads and their name. `clock` gives epoch
+    seconds, `monotonic` measures the age of what is remembered.
+    """
+
+    aws: Aws | None = None
+    channels: Channels | None = None
+    messenger: Messenger | None = None
+    prometheus: httpx.Client | None = None
+    judge: Callable[[Evidence, Collection[str]], Verdict] | None = None
+    queue: Callable[[str, int, Callable[[Phase], None]], DurableQueue] = DurableQueue
+    pool: Callable[[int, str], Executor] = Pool
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
