@@ -102,7 +102,7 @@ def test_a_command_goes_as_far_as_its_invocation_says(
     world.clock.now += 1
     world.emulator.pass_time()
     command = world.emulator.world.commands[0]
-    command |= {"Status": status, "StatusDetails": details, "ExecutionStartDateTime": began}
+    command |= {"Status": status, "StatusDetails": details, "StartedAt": began}
     assert _restart.progress(call) is progress
 
 
