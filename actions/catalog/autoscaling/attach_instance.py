@@ -23,6 +23,7 @@ from actions.base import (
     Observation,
     Outcome,
     Params,
+    Progress,
     TargetKind,
     Undo,
 )
@@ -39,6 +40,8 @@ class AttachInstance(Action):
     impact = Impact.REVERSIBLE
     takes_outsiders = True
     idempotent = False
+    # A hook may hold the member back for an hour.
+    takes_up_to_s = 3_600.0
     permissions = (
         "autoscaling:AttachInstances",
         "autoscaling:DescribeAutoScalingGroups",
@@ -70,6 +73,10 @@ class AttachInstance(Action):
 
     def read_back(self, call: Call) -> CallResult:
         return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
+
+    def progress(self, call: Call) -> Progress:
+        member = read_group(call.aws, call.params["group"]).members.get(call.target)
+        return Progress.DONE if member is not None and member.serves else Progress.UNDERWAY
 
     def undo(self, call: Call) -> Undo | None:
         del call

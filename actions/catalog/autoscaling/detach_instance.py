@@ -14,7 +14,17 @@ from typing import Any
 from actions.aws.groups import read_group, read_member
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
-from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind, Undo
+from actions.base import (
+    Action,
+    Call,
+    CallResult,
+    Impact,
+    Observation,
+    Outcome,
+    Progress,
+    TargetKind,
+    Undo,
+)
 from actions.catalog.autoscaling._capacity import check_room
 
 
@@ -24,6 +34,8 @@ class DetachInstance(Action):
     impact = Impact.REVERSIBLE
     removes_capacity = True
     idempotent = False
+    # Its connections drain, for up to an hour.
+    takes_up_to_s = 3_600.0
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DetachInstances",
@@ -52,6 +64,11 @@ class DetachInstance(Action):
         member = read_group(call.aws, call.before["group"]).members.get(call.target)
         gone = member is None or member.lifecycle.startswith("Detach")
         return CallResult(Outcome.CHANGED if gone else Outcome.FAILED)
+
+    def progress(self, call: Call) -> Progress:
+        member = read_group(call.aws, call.before["group"]).members.get(call.target)
+        gone = member is None or member.lifecycle == "Detached"
+        return Progress.DONE if gone else Progress.UNDERWAY
 
     def undo(self, call: Call) -> Undo | None:
         return Undo("attach_instance", {"group": call.before["group"]})

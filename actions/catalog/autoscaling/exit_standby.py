@@ -27,7 +27,7 @@ class ExitStandby(ChangesStandby):
     # A hook may hold the member back for an hour.
     takes_up_to_s = 3_600.0
     start = "Standby"
-    reached = frozenset({"Pending", "InService"})
+    reached = frozenset({"Pending", "Pending:Wait", "Pending:Proceed", "InService"})
     difference = 1
 
     def act(self, call: Call) -> Mapping[str, Any]:

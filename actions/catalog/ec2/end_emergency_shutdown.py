@@ -14,7 +14,16 @@ from typing import Any
 
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
-from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
+from actions.base import (
+    Action,
+    Call,
+    CallResult,
+    Impact,
+    Observation,
+    Outcome,
+    Progress,
+    TargetKind,
+)
 from actions.catalog.ec2._isolation import RELEASE_PERMISSIONS
 from actions.catalog.ec2._power import RUNNING
 from actions.catalog.ec2.release_quarantine import ReleaseParams, ReleaseQuarantine
@@ -30,6 +39,8 @@ class EndEmergencyShutdown(Action):
     takes_outsiders = True
     allowed_during_changes = True
     idempotent = True
+    # Another host may have to be found for it.
+    takes_up_to_s = 600.0
     permissions = (*RELEASE_PERMISSIONS, "ec2:StartInstances")
     params = ReleaseParams
 
@@ -52,3 +63,7 @@ class EndEmergencyShutdown(Action):
             return released
         running = read_instance(call.aws, call.target).state in RUNNING
         return CallResult(Outcome.CHANGED if running else Outcome.UNKNOWN)
+
+    def progress(self, call: Call) -> Progress:
+        running = read_instance(call.aws, call.target).state == "running"
+        return Progress.DONE if running else Progress.UNDERWAY

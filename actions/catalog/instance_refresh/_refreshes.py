@@ -88,12 +88,11 @@ class EndsRefresh(Action):
         return CallResult(Outcome.CHANGED if reached else Outcome.FAILED)
 
     def progress(self, call: Call) -> Progress:
-        underway, finished = self.states
         status = self._status(call)
         # Right after the call AWS may still show the status before it.
-        if status in UNFINISHED or status == underway:
+        if status not in ENDED:
             return Progress.UNDERWAY
-        return Progress.DONE if status == finished else Progress.FAILED
+        return Progress.DONE if status == self.states[1] else Progress.FAILED
 
     def _status(self, call: Call) -> str | None:
         return read_statuses(call.aws, call.target).get(call.before["refresh_id"])
