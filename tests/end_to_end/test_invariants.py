@@ -1,15 +1,17 @@
 """Whatever happens in whatever order, this never does.
 
-Two acts too close, too many out, an act against a person's word, an end that nobody can explain.
+Two acts too close, too many out, an act against a person's word, a heavier act without evidence
+that the lighter one ran and failed, an end that nobody can explain.
 """
 
 import itertools
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
 import structlog
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -20,8 +22,11 @@ from hypothesis.stateful import (
 )
 
 from actions.audit import log
-from actions.execution import kill_switch
+from actions.base import StepResult
+from actions.execution import kill_switch, ledger
+from actions.step_key import StepKind
 from demo.aws.calls import Call
+from demo.aws.hardness import harsh
 from demo.aws.world import AwsError, Member
 from models.inference.verdict import Answer
 from receiver.controls import overrides
@@ -32,8 +37,38 @@ from receiver.workflow.approvals import NotNowError
 from tests.end_to_end.whole_fixtures import Whole, verdict
 
 _COOLDOWN_S, _BOOT_S = 300.0, 40.0
+# Waits of 400 s: a command expires after six minutes, and AWS may end it ten minutes later.
+_ENDS_WITHIN = 12
 _HOSTS = st.integers(0, 11)
 _INSTANCE_CALLS = frozenset({"RebootInstances", "TerminateInstanceInAutoScalingGroup"})
+_LADDER = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+cooldown: 5m
+steps:
+  - action: set_desired_capacity
+    params: {desired: "+50%"}
+    when: group.surging
+  - action: restart_service
+    params: {service: app}
+  - action: reboot_instance
+  - action: replace_instance
+verify: {expr: recovered, for: 10s, timeout: 60s}
+rollback: true
+"""
+# Details of a command that ran to its end.
+_RAN = frozenset({"Success", "Failed", "ExecutionTimedOut"})
+# Refusals with their status: one of each category.
+_REFUSALS = {
+    "IncorrectInstanceState": 400,
+    "InvalidDocument": 400,
+    "LimitExceeded": 400,
+    "RequestTimeTooSkewed": 403,
+    "ResourceContention": 500,
+    "Throttling": 400,
+    "UnauthorizedOperation": 403,
+}
 
 
 class CutOffError(BaseException):
@@ -43,11 +78,14 @@ class CutOffError(BaseException):
 class Receiver(RuleBasedStateMachine):
     """Two groups of six; at most one of each may be out at once."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(seed=st.integers(0, 1_000))
+    def begin(self, seed: int) -> None:
         structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
         self.folder = tempfile.TemporaryDirectory()
-        self.whole = Whole(Path(self.folder.name))
+        self.whole = Whole(Path(self.folder.name), _LADDER)
+        # Whether a member is healthy is said here, not by the group's own checks.
+        hardness = replace(harsh(seed), heals=False, burst=0, lag_s=0.0)
+        self.whole.aws.core.hardness = hardness
         self.hosts = [
             *((instance_id, "web-asg") for instance_id in self.whole.group("web-asg")),
             *((instance_id, "api-asg") for instance_id in self.whole.group("api-asg")),
@@ -57,6 +95,7 @@ class Receiver(RuleBasedStateMachine):
         self.held: set[str] = set()
         self.paused = False
         self.fault: str | None = None
+        self.measured = [(self.whole.now, self.whole.recovered)]
         self.whole.aws.trouble = self._trouble
         self.whole.aws.on_call = self._done
 
@@ -65,12 +104,10 @@ class Receiver(RuleBasedStateMachine):
             return
         fault, self.fault = self.fault, None
         match fault, when:
-            case "throttled", "before":
-                raise AwsError("Throttling", status=400)
-            case "refused", "before":
-                raise AwsError("IncorrectInstanceState", status=400)
-            case "denied", "before":
-                raise AwsError("UnauthorizedOperation", status=403)
+            case refusal, "before" if refusal in _REFUSALS:
+                raise AwsError(refusal, status=_REFUSALS[refusal])
+            case "never sent", "before":
+                raise EndpointConnectionError(endpoint_url="x")
             case "lost", "after":
                 raise ReadTimeoutError(endpoint_url="x")
             case "broken", "after":
@@ -85,8 +122,9 @@ class Receiver(RuleBasedStateMachine):
     def _done(self, call: Call) -> None:
         """What must hold at the very moment of an effect."""
         assert not self.paused
+        self._check_evidence(call)
         if call.operation not in _INSTANCE_CALLS:
-            assert call.target not in self.held
+            assert not self.held & {call.target, dict(self.hosts).get(call.target)}
             return
         group = dict(self.hosts)[call.target]
         assert group not in self.held
@@ -109,6 +147,29 @@ class Receiver(RuleBasedStateMachine):
             assert earlier_call.operation != call.operation or not same_run, "one step twice"
         self.booting[call.target] = call.time + _BOOT_S
         self._member(call.target).health = "Unhealthy"
+
+    def _check_evidence(self, call: Call) -> None:
+        """Each other step that the run took before ran to its end, and metrics showed the fault."""
+        with self.whole.state.read() as connection:
+            steps = ledger.intents_by_run(connection, [call.session]).get(call.session, ())
+        ladder = [step for step in steps if step.step.kind is StepKind.LADDER]
+        current = next((step for step in steps if step.outcome is None), None)
+        if current is None or current.step.kind is not StepKind.LADDER:
+            return
+        lighter = {step.action: step for step in ladder if step.action != current.action}
+        for step in lighter.values():
+            assert step.result is StepResult.DID_NOT_HELP, "a heavier step without evidence"
+            began, ended = step.dispatched_at or 0.0, call.time
+            shown = [value for at, value in self.measured if at <= began][-1:]
+            shown += [value for at, value in self.measured if began < at <= ended]
+            assert "0" in shown, "metrics never showed the fault after the lighter step"
+            if step.action == "restart_service":
+                (sent,) = [
+                    command
+                    for command in self.whole.aws.world.commands
+                    if command["Comment"] == step.step.token(step.run_id)
+                ]
+                assert sent["StatusDetails"] in _RAN, "a heavier step while the lighter one ran"
 
     def _member(self, instance_id: str) -> Member:
         """As its group sees it, or a stranger once it is replaced."""
@@ -161,13 +222,13 @@ class Receiver(RuleBasedStateMachine):
     @rule(recovered=st.sampled_from(["1", "0", None, "NaN"]))
     def measure(self, recovered: str | None) -> None:
         self.whole.recovered = recovered
+        self.measured.append((self.whole.now, recovered))
 
     @rule(
         fault=st.sampled_from(
             [
-                "throttled",
-                "refused",
-                "denied",
+                *_REFUSALS,
+                "never sent",
                 "lost",
                 "broken",
                 "cut off before",
@@ -235,8 +296,10 @@ class Receiver(RuleBasedStateMachine):
         self.turn(paused=False)
         self.let_go()
         self.fault = None
-        for _ in range(3):
+        for _ in range(_ENDS_WITHIN):
             self.pass_time(400)
+            if all(run.state.ended for run in self.whole.runs()):
+                break
         for run in self.whole.runs():
             assert run.state.ended, run
             assert run.outcome, run
