@@ -32,7 +32,8 @@ class SteadyHosts:
     """Systems that answer while their instance runs, and succeed in what they are told."""
 
     def answers(self, instance: Instance, now: float) -> bool:
-        return instance.state == "running" and now >= instance.up_at and not instance.hung
+        up = instance.state == "running" and now >= instance.up_at
+        return up and not instance.hung and instance.impaired != "system"
 
     def serves(self, instance: Instance, now: float) -> bool:
         return self.answers(instance, now)

@@ -25,6 +25,7 @@ from demo.aws.services.elbv2 import Balancers
 from demo.aws.services.groups import Groups
 from demo.aws.services.iam import is_denied
 from demo.aws.services.instance_refresh import InstanceRefreshes
+from demo.aws.services.instance_status import InstanceStatuses
 from demo.aws.services.ssm import Commands
 from demo.aws.services.vpc import Networks
 from demo.aws.world import ACCOUNT, AwsError, World
@@ -65,9 +66,15 @@ class Emulator:
     def __post_init__(self) -> None:
         balancers = Balancers(self.core)
         self.groups = Groups(self.core, balancers)
+        self.statuses = InstanceStatuses(self.core)
         self._services = {
             "autoscaling": (AutoScaling(self.core, self.groups), InstanceRefreshes(self.core)),
-            "ec2": (Instances(self.core), Volumes(self.core), Networks(self.core)),
+            "ec2": (
+                Instances(self.core),
+                self.statuses,
+                Volumes(self.core),
+                Networks(self.core),
+            ),
             "elbv2": (balancers,),
             "ssm": (Commands(self.core),),
         }

@@ -26,13 +26,23 @@ def opted_in() -> dict[str, str]:
 
 
 @dataclass
+class HostEvent:
+    """A scheduled event of an instance's host; `at` is the earliest time at which it begins."""
+
+    id: str
+    code: str
+    at: float
+    completed: bool = False
+
+
+@dataclass
 class Instance:
     """`up_at` is when its system answers, `boots` how often it was booted.
 
     `managed` are interfaces that an AWS service manages; `tracked` are those with an open
     connection, by whether a security group tracks it. `impaired` is what its status checks find:
-    "system" (the hardware) or "instance". `agent` is the SSM agent's ping status, empty where none
-    is registered.
+    "system" (the hardware), "instance" or "ebs". `root` is the kind of its root device. `agent` is
+    the SSM agent's ping status, empty where none is registered.
     """
 
     id: str
@@ -51,6 +61,10 @@ class Instance:
     agent: str = "Online"
     platform: str = "Linux"
     impaired: str = ""
+    impaired_at: float = 0.0
+    auto_recovery: str = "default"
+    root: str = "ebs"
+    events: list[HostEvent] = field(default_factory=list)
     hung: bool = False
     up_at: float = 0.0
     boots: int = 0
@@ -228,26 +242,3 @@ def target_group_arn(name: str) -> str:
 
 def as_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def matches(filters: Iterable[Mapping[str, Any]], fields: Mapping[str, object]) -> bool:
-    """Whether every filter (`Name`, `Values`) of a Describe call fits. Raises AwsError."""
-    for condition in filters:
-        name, values = condition["Name"], condition["Values"]
-        if name.startswith("tag:") and name not in fields:
-            return False
-        if name not in fields:
-            raise AwsError("InvalidParameterValue", f"The filter '{name}' is invalid")
-        if str(fields[name]) not in values:
-            return False
-    return True
-
-
-def page(
-    items: list[dict[str, Any]], request: Mapping[str, Any], size: int
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """One page of a list, and the token of the next as a parameter of the answer."""
-    first = int(request.get("NextToken") or 0)
-    most = int(request.get("MaxResults") or request.get("MaxRecords") or size)
-    more = {"NextToken": str(first + most)} if len(items) > first + most else {}
-    return items[first : first + most], more

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from demo.aws.core import Core
-from demo.aws.world import AwsError, matches
+from demo.aws.listing import matches
+from demo.aws.world import AwsError
 
 
 @dataclass

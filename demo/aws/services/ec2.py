@@ -5,17 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from demo.aws.core import Core, moment
-from demo.aws.world import (
-    ACCOUNT,
-    REGION,
-    VPC,
-    ZONES,
-    AwsError,
-    Instance,
-    as_tags,
-    matches,
-    page,
-)
+from demo.aws.listing import matches, page
+from demo.aws.world import ACCOUNT, REGION, VPC, ZONES, AwsError, Instance, as_tags
 
 _STATES = {
     "pending": 0,
@@ -69,6 +60,19 @@ class Instances:
             "DisableApiStop": {"Value": instance.stop_protected},
         }
 
+    def describe_spot_instance_requests(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        found = [
+            {
+                "SpotInstanceRequestId": f"sir-{instance.id[-8:]}",
+                "InstanceId": instance.id,
+                "State": "active",
+                "Type": "one-time",
+            }
+            for instance in self.core.world.instances.values()
+            if instance.one_time_spot and matches(request.get("Filters", ()), _fields(instance))
+        ]
+        return {"SpotInstanceRequests": found}
+
     def reboot_instances(self, request: Mapping[str, Any]) -> None:
         """A system that does not shut down goes on as it is until EC2 resets it."""
         for instance in map(self.core.instance, request["InstanceIds"]):
@@ -96,6 +100,12 @@ class Instances:
                     f"The instance '{instance.id}' may not be stopped. Modify its 'disableApiStop' "
                     "instance attribute and try again.",
                 )
+            if instance.root != "ebs":
+                raise AwsError(
+                    "UnsupportedOperation",
+                    f"The instance '{instance.id}' does not have an 'ebs' root device type so it "
+                    "cannot be stopped.",
+                )
             if instance.one_time_spot:
                 raise AwsError(
                     "UnsupportedOperation",
@@ -120,6 +130,8 @@ class Instances:
             if instance.state == "stopped":
                 # A start moves the instance to another host.
                 instance.impaired, instance.launched_at = "", self.core.now
+                for event in instance.events:
+                    event.completed = True
                 self.core.boot(instance, self.core.timings.boot_s)
             changes.append(self._change(instance, "pending", "running", self.core.timings.start_s))
         return {"StartingInstances": changes}
@@ -211,5 +223,8 @@ def _described(instance: Instance) -> dict[str, Any]:
         "VpcId": VPC,
         "SubnetId": f"subnet-{ZONES.index(instance.az):017x}",
         "Architecture": "x86_64",
+        "RootDeviceType": instance.root,
+        "MaintenanceOptions": {"AutoRecovery": instance.auto_recovery},
+        **({"InstanceLifecycle": "spot"} if instance.one_time_spot else {}),
         "Tags": as_tags(instance.tags),
     }
