@@ -18,6 +18,7 @@ class Reason(StrEnum):
     SELF_INFLICTED = "self_inflicted"
     NO_GROUP = "no_group"
     CHANGE_IN_PROGRESS = "change_in_progress"
+    HARDWARE_FAILED = "hardware_failed"
     PROTECTED = "protected"
     STORM = "storm"
     TARGET_UNPROVEN = "target_unproven"

@@ -58,6 +58,13 @@ class StepKey:
         return self.kind in {StepKind.LADDER, StepKind.BEFORE}
 
     @property
+    def order(self) -> tuple[int, int]:
+        """The order in which a run acts: each step of the ladder after those before it."""
+        if self.kind is StepKind.BEFORE:
+            return self.index // _RESERVED, self.position - _RESERVED
+        return self.index, 0
+
+    @property
     def position(self) -> int:
         """The position in the plan of an escalation, or of a step before another one."""
         return self.index % _RESERVED

@@ -19,6 +19,7 @@ READS = (
     "autoscaling:DescribeInstanceRefreshes",
     "cloudtrail:LookupEvents",
     "ec2:DescribeInstanceAttribute",
+    "ec2:DescribeInstanceStatus",
     "ec2:DescribeInstances",
     "elasticloadbalancing:DescribeTargetHealth",
 )

@@ -10,6 +10,8 @@ from botocore.exceptions import ClientError
 
 from actions.aws.client_set import Aws
 from actions.aws.groups import Group
+from actions.aws.host_status import IMPAIRED, HostStatus
+from actions.aws.instances import Instance
 from actions.aws.target_errors import NotActionableError
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _OWN_CALL = re.compile(r"\bsmartcloudops-run/")
 # CloudTrail is read this far back for changes by others.
 _RECENT_S = 900.0
+# EC2 has had time to recover an instance; if it still fails, it is to be stopped and started.
+_RECOVERY_S = 600.0
 # Pages of 50 events that a decision reads: CloudTrail answers twice a second.
 _PAGES_MAX = 4
 
@@ -34,6 +38,25 @@ def ongoing_changes(target: str, group: Group) -> Sequence[str]:
         if lifecycle != "InService":
             signs.append(f"{target} is {lifecycle} in {group.name}")
     return signs
+
+
+def recovery(
+    instance: Instance | None, host: HostStatus | None, now: float
+) -> Sequence[str] | None:
+    """A sentence if EC2 may be moving an instance outside groups to another host; None: unknown.
+
+    EC2 tries it on a failed system check, unless it is switched off, and never with a group's
+    member; nothing but a notification says that it tries, or has given up.
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-configuration-recovery.html
+    """
+    if instance is None or host is None:
+        return None
+    failed_s = now - (host.impaired_since or now)
+    if host.system == IMPAIRED and instance.auto_recovery == "default" and failed_s < _RECOVERY_S:
+        return [
+            f"EC2 may be recovering {instance.id}: its system check failed {failed_s:.0f} s ago"
+        ]
+    return []
 
 
 def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str] | None:

@@ -34,6 +34,10 @@ class Instance:
     account: str = ""
     # Its private IPv4 and its IPv6 addresses, of all interfaces.
     addresses: frozenset[str] = frozenset()
+    # "ebs" or "instance-store"; and whether EC2 recovers it by itself, "default" or "disabled".
+    root_device: str = "ebs"
+    auto_recovery: str = "default"
+    is_spot: bool = False
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -92,6 +96,18 @@ def find_by_addresses(aws: Aws, addresses: Sequence[str]) -> Sequence[Instance]:
     ]
 
 
+def is_one_time_spot(aws: Aws, instance_id: str) -> bool:
+    """Whether the Spot Instance is of a one-time request; botocore's errors pass through.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/interrupted-spot-instances.html
+    """
+    pages = aws.ec2.get_paginator("describe_spot_instance_requests").paginate(
+        Filters=[{"Name": "instance-id", "Values": [instance_id]}]
+    )
+    requests = [request for page in pages for request in page["SpotInstanceRequests"]]
+    return not any(request.get("Type") == "persistent" for request in requests)
+
+
 def read_standalone(aws: Aws) -> Sequence[Instance]:
     """The opted-in live instances outside Auto Scaling groups. botocore's errors pass through."""
     instances = find_live(aws, f"tag:{OPT_IN_TAG}", "true")
@@ -140,6 +156,9 @@ def _instance(answer: "InstanceTypeDef", account: str) -> Instance:
             tags=tags,
             account=account,
             addresses=frozenset(_addresses(answer)),
+            root_device=answer.get("RootDeviceType", "ebs"),
+            auto_recovery=answer.get("MaintenanceOptions", {}).get("AutoRecovery", "default"),
+            is_spot=answer.get("InstanceLifecycle") == "spot",
         )
 
 

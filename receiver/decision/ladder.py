@@ -1,5 +1,6 @@
 """The next step of a playbook's ladder, and its target."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,16 @@ _NAMED_MAX = 10
 def remaining_steps(inputs: GuardInput) -> Sequence[Step]:
     """The remaining steps of the ladder."""
     return inputs.playbooks[0].steps[inputs.snapshot.rung :]
+
+
+def is_stopped_by_run(inputs: GuardInput) -> bool:
+    """Whether the run itself has stopped the instance: then no metrics speak of it any more."""
+    instance = inputs.snapshot.instance
+    if instance is None or instance.state != "stopped":
+        return False
+    begun = inputs.trigger.playbook_digest is not None
+    earlier = inputs.playbooks[0].steps[: inputs.snapshot.rung]
+    return begun and any(step.action == "stop_instance" for step in earlier)
 
 
 def changes_something(step: Step) -> bool:
@@ -56,7 +67,7 @@ def choose(inputs: GuardInput) -> Plan | Refusal:
     **To lift it:** handle the alert by hand. If the playbook should handle it, add a test with this
     verdict and these labels, then a step.
     """
-    facts = _condition_facts(inputs)
+    facts = condition_facts(inputs)
     for rung, step in enumerate(remaining_steps(inputs), inputs.snapshot.rung):
         holds = True if step.when is None else step.when.evaluate(facts)
         if holds is None:
@@ -157,9 +168,9 @@ def _instance_id(snapshot: Snapshot) -> str | None:
     return snapshot.target if snapshot.kind is TargetKind.INSTANCE else None
 
 
-def _condition_facts(inputs: GuardInput) -> Facts:
+def condition_facts(inputs: GuardInput) -> Facts:
+    """The facts that a step's `when` may read."""
     snapshot, verdict = inputs.snapshot, inputs.verdict
-    instance = snapshot.instance
     return Facts(
         verdict=VerdictFacts(
             answer=str(verdict.answer) if verdict else None,
@@ -168,15 +179,28 @@ def _condition_facts(inputs: GuardInput) -> Facts:
             kind=verdict.kind if verdict else None,
         ),
         group=_group_facts(inputs),
-        target=TargetFacts(
-            id=snapshot.target,
-            kind=str(snapshot.kind) if snapshot.kind else None,
-            az=instance.az if instance else None,
-            age_s=inputs.now - instance.launched_at if instance else None,
-        ),
+        target=_target_facts(inputs),
         labels=dict(inputs.trigger.labels),
         facts=dict(snapshot.facts),
         run=RunFacts(rung=snapshot.rung),
+    )
+
+
+def _target_facts(inputs: GuardInput) -> TargetFacts:
+    snapshot = inputs.snapshot
+    instance, host = snapshot.instance, snapshot.host
+    event = host.events[0] if host and host.events else None
+    return TargetFacts(
+        id=snapshot.target,
+        kind=str(snapshot.kind) if snapshot.kind else None,
+        az=instance.az if instance else None,
+        age_s=inputs.now - instance.launched_at if instance else None,
+        state=instance.state if instance else None,
+        system_check=host.system if host else None,
+        instance_check=host.instance if host else None,
+        ebs_check=host.ebs if host else None,
+        event=(event.code if event else "") if host else None,
+        event_in_s=(event.at - inputs.now if event else math.inf) if host else None,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actions.aws.groups import Group
+from actions.aws.host_status import HostStatus
 from actions.aws.instances import Instance
 from actions.base import TargetKind
 from actions.canonical_json import canonical
@@ -66,8 +67,9 @@ class Snapshot:
     playbook's `arming` allows, `recent_actions` on the target and its group, instances of the group
     that were `alerting` within the last minutes, `reserved` instances by scope. `facts` are the
     playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
-    `changes` that others make, whether the instance is `protected` from termination, and, where the
-    target has no group, the ids of all opted-in instances that have none (`standalone`). `unread`
+    `changes` that others make, whether the instance is `protected` from termination, what EC2 says
+    of its `host`, and, where the target has no group, the ids of all opted-in instances that have
+    none (`standalone`). `unread`
     are the calls about the target that failed, each with AWS's code.
     `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
     alert.
@@ -99,6 +101,7 @@ class Snapshot:
     scopes: Sequence[Scope] | None = None
     changes: Sequence[str] | None = None
     protected: bool | None = None
+    host: HostStatus | None = None
     standalone: frozenset[str] | None = None
     fires: bool = False
 

@@ -1,6 +1,6 @@
 """Single reads from AWS; each returns None where AWS does not answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +10,7 @@ from actions.aws import context, errors, refreshes, target_health
 from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
 from actions.aws.groups import Group, read_group
+from actions.aws.host_status import HostStatus, read_host_status
 from actions.aws.instances import (
     Instance,
     find_by_private_address,
@@ -17,6 +18,7 @@ from actions.aws.instances import (
     read_standalone,
 )
 from actions.aws.target_errors import NotActionableError
+from actions.execution.records import Scope
 from receiver.evidence.source import Source
 from receiver.runtime.cache import BoundedCache
 
@@ -34,6 +36,29 @@ class AwsAnswer(Generic[_T]):
 
     value: _T | None = None
     error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsState:
+    """AWS's answers; None is unknown. Fields are as in `receiver.decision.model.Snapshot`."""
+
+    unread: Sequence[str]
+    instance: Instance | None
+    asg: Group | None
+    scopes: Sequence[Scope] | None
+    changes: Sequence[str] | None
+    protected: bool | None
+    host: HostStatus | None
+    standalone: frozenset[str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupState:
+    """A group, the health of its target groups by ARN, and its active instance refreshes."""
+
+    asg: Group
+    health: Mapping[str, TargetHealth | None]
+    refreshes: Sequence[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +92,9 @@ class AwsReads:
 
     def is_protected(self, instance_id: str) -> bool | None:
         return self._read(lambda: context.is_termination_protected(self.aws, instance_id))
+
+    def host_status(self, instance_id: str) -> HostStatus | None:
+        return self._read(lambda: read_host_status(self.aws, instance_id))
 
     def target_health(self, arn: str, *, guess: bool = False) -> TargetHealth | None:
         return self._read(lambda: target_health.read_target_health(self.aws, arn), guess=guess)

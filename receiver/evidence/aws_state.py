@@ -10,11 +10,19 @@ from typing import Any, TypeVar
 
 from actions.aws import context
 from actions.aws.groups import GROUP_NAME, Group
+from actions.aws.host_status import HostStatus
 from actions.aws.instances import INSTANCE_ID, Instance
 from actions.base import TargetKind
 from actions.execution import disruption_budget
 from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
-from receiver.evidence.aws_reads import AwsAnswer, AwsReads, TargetHealth, errors_of, merged
+from receiver.evidence.aws_reads import (
+    AwsAnswer,
+    AwsReads,
+    AwsState,
+    GroupState,
+    errors_of,
+    merged,
+)
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target, private_address
 from receiver.runtime.cache import BoundedCache
@@ -22,20 +30,6 @@ from receiver.runtime.cache import BoundedCache
 _T = TypeVar("_T")
 # Scopes this old still serve the claim that follows the decision.
 _SCOPES_LAST_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class AwsState:
-    """AWS's answers; None is unknown. Fields are as in `receiver.decision.model.Snapshot`."""
-
-    unread: Sequence[str]
-
-    instance: Instance | None
-    asg: Group | None
-    scopes: Sequence[Scope] | None
-    changes: Sequence[str] | None
-    protected: bool | None
-    standalone: frozenset[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,15 +111,6 @@ class AwsReader(AwsReads):
                 self.target_groups[name] = group.target_groups
 
 
-@dataclass(frozen=True, kw_only=True)
-class _GroupState:
-    """A group, the health of its target groups by ARN, and its active instance refreshes."""
-
-    asg: Group
-    health: Mapping[str, TargetHealth | None]
-    refreshes: Sequence[str] | None
-
-
 @dataclass(kw_only=True)
 class AwsReadings:
     """AWS's answers about targets and their groups, each read once, when it is first needed.
@@ -136,7 +121,7 @@ class AwsReadings:
     reader: AwsReader
     now: float
     _queries: dict[tuple[object, ...], Future[Any]] = field(default_factory=dict, init=False)
-    _groups: dict[str, _GroupState | None] = field(default_factory=dict, init=False)
+    _groups: dict[str, GroupState | None] = field(default_factory=dict, init=False)
     _began: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -173,8 +158,8 @@ class AwsReadings:
         """Start all queries about the target; the returned function waits for the answers."""
         reader, group = self.reader, target.group
         if target.kind is TargetKind.INSTANCE:
-            self._query(reader.instance, target.id)
-            self._query(reader.is_protected, target.id)
+            for read in (reader.instance, reader.is_protected, reader.host_status):
+                self._query(read, target.id)
         if group:
             self._query(reader.group, group)
             arns = reader.target_groups.get(group)
@@ -188,10 +173,12 @@ class AwsReadings:
         return cache(partial(self._state, target, bounds))
 
     def _state(self, target: Target, bounds: Bounds) -> AwsState:
-        reader, is_instance = self.reader, target.kind is TargetKind.INSTANCE
-        group = self._group_state(target.group) if target.group else None
-        scopes: Sequence[Scope] | None = None if target.group else self._standalone_scopes()
-        changes: Sequence[str] | None = None if target.group else ()
+        reader, group = self.reader, self._group_state(target.group) if target.group else None
+        instance, protected, host = self._of_instance(target)
+        scopes, changes = None, None
+        if not target.group:
+            scopes = self._standalone_scopes()
+            changes = context.recovery(instance, host, self.now)
         if group is not None:
             health = {arn: answer for arn, answer in group.health.items() if answer is not None}
             if len(health) == len(group.health):
@@ -201,15 +188,23 @@ class AwsReadings:
         reader.keep_scopes(target, bounds, self._began, scopes)
         return AwsState(
             unread=self.unread(target),
-            instance=self._query(reader.instance, target.id).result().value
-            if is_instance
-            else None,
+            instance=instance,
             asg=group.asg if group else None,
             scopes=scopes,
             changes=merged([changes, *(events.result() for events in self._events(target))]),
-            protected=self._query(reader.is_protected, target.id).result() if is_instance else None,
+            protected=protected,
+            host=host,
             standalone=frozenset() if target.group else self.standalone(),
         )
+
+    def _of_instance(
+        self, target: Target
+    ) -> tuple[Instance | None, bool | None, HostStatus | None]:
+        if target.kind is not TargetKind.INSTANCE:
+            return None, None, None
+        instance = self._query(self.reader.instance, target.id).result().value
+        protected = self._query(self.reader.is_protected, target.id).result()
+        return instance, protected, self._query(self.reader.host_status, target.id).result()
 
     def _standalone_scopes(self) -> Sequence[Scope] | None:
         instances = self._query(self.reader.standalone).result().value
@@ -217,12 +212,12 @@ class AwsReadings:
             return None
         return [disruption_budget.standalone_scope(instances, self.reader.standalone_percent)]
 
-    def _group_state(self, name: str) -> _GroupState | None:
+    def _group_state(self, name: str) -> GroupState | None:
         if name not in self._groups:
             self._groups[name] = self._read_group_state(name)
         return self._groups[name]
 
-    def _read_group_state(self, name: str) -> _GroupState | None:
+    def _read_group_state(self, name: str) -> GroupState | None:
         reader, asg = self.reader, self.group(name)
         if asg is None:
             reader.target_groups.pop(name, None)
@@ -237,7 +232,7 @@ class AwsReadings:
         ):
             # Counted as failed only now: the group shows that the decision needs these reads.
             reader.on_unreadable(Source.AWS)
-        return _GroupState(asg=asg, health=health, refreshes=refreshes.result())
+        return GroupState(asg=asg, health=health, refreshes=refreshes.result())
 
     def _events(self, target: Target) -> Sequence[Future[Sequence[str] | None]]:
         names = dict.fromkeys(filter(None, (target.id, target.group))) if self.reader.trail else ()

@@ -56,6 +56,7 @@ class Fleet(_Part):
 
     `out` members do not serve; `alerting` members, the alert's instance included, have an alert.
     `versions` and `zones` list the launch-template versions and the zones of the members in order.
+    The checks are EC2's status checks, and `event` is the code of a scheduled event of the host.
     `known` is false where AWS does not answer.
     """
 
@@ -71,6 +72,10 @@ class Fleet(_Part):
     launched_ago_s: float = 86_400.0
     opted_in: bool = True
     protected: bool = False
+    system_check: str = "ok"
+    ebs_check: str = "ok"
+    event: str = ""
+    event_in_s: float = 86_400.0
     changes: list[str] = Field(default_factory=list)
     known: bool = True
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from actions.aws.groups import Group, Member
+from actions.aws.host_status import HostEvent, HostStatus
 from actions.aws.instances import INSTANCE_ID, Instance
 from actions.aws.tags import OPT_IN_TAG
 from actions.base import TargetKind
@@ -125,6 +126,7 @@ def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
         scopes=scopes if group else (),
         changes=fleet.changes if fleet.known else None,
         protected=fleet.protected if fleet.known else None,
+        host=_host(instance_id, fleet) if of_instance and fleet.known else None,
         standalone=frozenset(standalone),
     )
 
@@ -166,6 +168,16 @@ def _instance(instance_id: str, group: str | None, fleet: Fleet) -> Instance:
         group=group,
         az="zone-a",
         tags={OPT_IN_TAG: "true"} if fleet.opted_in else {},
+    )
+
+
+def _host(instance_id: str, fleet: Fleet) -> HostStatus:
+    return HostStatus(
+        id=instance_id,
+        system=fleet.system_check,
+        instance="ok",
+        ebs=fleet.ebs_check,
+        events=[HostEvent(code=fleet.event, at=_NOW + fleet.event_in_s)] if fleet.event else [],
     )
 
 

@@ -78,12 +78,23 @@ class GroupFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFacts:
-    """The target; `kind` is "instance" or "group", `age_s` counts from its launch."""
+    """The target; `kind` is "instance" or "group", `age_s` counts from its launch.
+
+    The checks are EC2's status checks in its words: "ok", "impaired", "initializing",
+    "insufficient-data", "not-applicable". `event` is the code of the host's next scheduled event,
+    "" without one, and `event_in_s` the seconds until it begins, infinite without one.
+    """
 
     id: str | None
     kind: str | None
     az: str | None
     age_s: float | None
+    state: str | None = None
+    system_check: str | None = None
+    instance_check: str | None = None
+    ebs_check: str | None = None
+    event: str | None = None
+    event_in_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

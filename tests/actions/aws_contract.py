@@ -79,6 +79,16 @@ INSTANCE_STATES: Mapping[str, Power] = {
     "terminated": Power.GONE,
 }
 
+# Whether a status check has found a fault.
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceStatusSummary.html
+CHECKS: Mapping[str, bool] = {
+    "ok": False,
+    "impaired": True,
+    "initializing": False,
+    "insufficient-data": False,
+    "not-applicable": False,
+}
+
 # Whether a target gets requests, and whether it is registered.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 TARGET_STATES: Mapping[str, tuple[bool, bool]] = {
@@ -226,10 +236,12 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "CreateTags",
             "DeleteTags",
             "DescribeInstanceAttribute",
+            "DescribeInstanceStatus",
             "DescribeInstances",
             "DescribeNetworkInterfaces",
             "DescribeSecurityGroups",
             "DescribeSnapshots",
+            "DescribeSpotInstanceRequests",
             "DescribeVolumes",
             "ModifyNetworkInterfaceAttribute",
             "RebootInstances",

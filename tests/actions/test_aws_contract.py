@@ -15,6 +15,7 @@ from actions.aws.client_set import Aws
 from actions.aws.context import ongoing_changes
 from actions.aws.errors import classify
 from actions.aws.groups import Group, Member
+from actions.aws.host_status import EVENT_CODES, HostStatus
 from actions.aws.refreshes import ENDED
 from actions.aws.target_health import Target
 from actions.base import Progress
@@ -29,6 +30,8 @@ _ENUMS = {
     ("autoscaling", "InstanceRefreshStatus"): contract.REFRESHES,
     ("autoscaling", "ScalingActivityStatusCode"): contract.ACTIVITIES,
     ("ec2", "InstanceStateName"): contract.INSTANCE_STATES,
+    ("ec2", "SummaryStatus"): contract.CHECKS,
+    ("ec2", "EventCode"): EVENT_CODES,
     ("elbv2", "TargetHealthStateEnum"): contract.TARGET_STATES,
     ("elbv2", "TargetHealthReasonEnum"): contract.TARGET_REASONS,
     ("elbv2", "TargetTypeEnum"): contract.TARGET_TYPES,
@@ -108,6 +111,12 @@ def test_every_state_is_known(service: str, shape: str) -> None:
     model = _SESSION.get_service_model(service).shape_for(shape)
     assert isinstance(model, StringShape)
     assert set(model.enum) == set(_ENUMS[service, shape])
+
+
+def test_only_a_check_that_failed_is_failed_hardware() -> None:
+    for status, failed in contract.CHECKS.items():
+        host = HostStatus(id="i-1", system=status, instance="ok", ebs="ok")
+        assert bool(host.failed_check) is failed
 
 
 @pytest.mark.parametrize(("service", "code"), _ERRORS)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions.aws.groups import Group, Member
+from actions.aws.host_status import HostEvent, HostStatus
 from actions.aws.instances import Instance
 from actions.aws.tags import OPT_IN_TAG
 from actions.base import TargetKind
@@ -18,6 +19,7 @@ from models.inference.verdict import Answer, Verdict
 from receiver.controls.records import FREE
 from receiver.decision.decide import RETRY_AFTER_S, decide, screen
 from receiver.decision.guards.base import GuardInput
+from receiver.decision.ladder import condition_facts
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse, Snapshot, Trigger
 from receiver.playbooks.conditions import condition
 from receiver.playbooks.loader import load
@@ -70,6 +72,7 @@ GROUP = Group(
 )
 SCOPE = Scope(name="group web-asg", members=frozenset(HOSTS), out=frozenset(), limit=1, floor=4)
 _NONE = Attempts(target_hour=0, target_day=0, group_hour=0, playbook_hour=0)
+SOUND = HostStatus(id=HOST, system="ok", instance="ok", ebs="ok")
 SNAPSHOT = Snapshot(
     mode=Mode.AUTO,
     paused=False,
@@ -92,6 +95,7 @@ SNAPSHOT = Snapshot(
     scopes=(SCOPE,),
     changes=(),
     protected=False,
+    host=SOUND,
 )
 INPUTS = GuardInput(
     trigger=TRIGGER, verdict=VERDICT, playbooks=PLAYBOOKS, snapshot=SNAPSHOT, now=NOW
@@ -169,6 +173,9 @@ def test_a_groups_cooldown_spares_the_group_and_not_its_members() -> None:
         ({"instance": replace(INSTANCE, tags={})}, Reason.TARGET_UNPROVEN),
         ({"instance": replace(INSTANCE, tags={OPT_IN_TAG: "false"})}, Reason.TARGET_UNPROVEN),
         ({"rung": 3}, Reason.NO_STEP),
+        ({"host": None}, Reason.STATE_UNKNOWN),
+        ({"host": replace(SOUND, system="impaired")}, Reason.HARDWARE_FAILED),
+        ({"host": replace(SOUND, ebs="impaired")}, Reason.HARDWARE_FAILED),
     ],
 )
 def test_whatever_speaks_against_it_refuses_by_name(
@@ -196,6 +203,37 @@ def test_without_a_clear_verdict_nothing_is_done(verdict: Verdict | None, reason
     decision = decide(replace(INPUTS, verdict=verdict))
     assert isinstance(decision, Refuse)
     assert decision.reason is reason
+
+
+def test_failed_hardware_is_replaced_and_not_rebooted() -> None:
+    """A reboot stays on the host: the refusal says what would help, and other steps may follow."""
+    host = replace(SOUND, system="impaired", instance="impaired")
+    rebooting = _decided(host=host)
+    assert isinstance(rebooting, Refuse)
+    assert "stop and start it, or replace it" in rebooting.detail
+    replacing = _decided(host=host, rung=2)
+    assert isinstance(replacing, Act)
+    assert replacing.plan.step.action == "replace_instance"
+
+
+@pytest.mark.parametrize("check", ["initializing", "insufficient-data", "not-applicable"])
+def test_a_check_without_a_result_is_no_failure(check: str) -> None:
+    """EC2 has found nothing wrong."""
+    assert isinstance(_decided(host=replace(SOUND, system=check, ebs=check)), Act)
+
+
+def test_a_condition_reads_what_ec2_says_of_the_host() -> None:
+    """An event is infinitely far without one, and unknown where EC2 did not answer."""
+    far = condition("target.event_in_s > 3600 and target.event == ''")
+    near = condition("target.event_in_s < 3600 and target.event == 'instance-retirement'")
+    event = HostEvent(code="instance-retirement", at=NOW + 600)
+    for host, answers in (
+        (SOUND, (True, False)),
+        (replace(SOUND, events=[event]), (False, True)),
+        (None, (None, None)),
+    ):
+        facts = condition_facts(replace(INPUTS, snapshot=replace(SNAPSHOT, host=host)))
+        assert (far.evaluate(facts), near.evaluate(facts)) == answers
 
 
 @pytest.mark.parametrize(
@@ -268,6 +306,7 @@ _UNKNOWABLE = (
     "reserved",
     "scopes",
     "changes",
+    "host",
     "paused",
     "resolved",
     "last_seen_at",

@@ -165,6 +165,7 @@ def test_a_capacity_shortage_is_rolled_back_and_reported(whole: Whole) -> None:
         "DescribeInstances",
         "DescribeAutoScalingGroups",
         "DescribeInstanceRefreshes",
+        "DescribeInstanceStatus",
         "LookupEvents",
     ],
 )

@@ -14,7 +14,7 @@ from demo.aws.calls import Call
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
-from demo.aws.world import AwsError, Group
+from demo.aws.world import AwsError, Group, Instance
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
@@ -89,6 +89,7 @@ def test_the_target_groups_of_now_count(reader: AwsReader, aws: Emulator, clock:
         ("DescribeInstanceRefreshes", {"changes"}),
         ("DescribeInstances", {"instance"}),
         ("DescribeInstanceAttribute", {"protected"}),
+        ("DescribeInstanceStatus", {"host"}),
         ("LookupEvents", {"changes"}),
     ],
 )
@@ -337,3 +338,22 @@ def test_an_answer_without_its_list_is_unknown(
         reader = AwsReader(aws=clients(aws), pool=pool, trail=True)
         state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
     assert {name for name, value in vars(state).items() if value is None} == unknown
+
+
+@pytest.mark.parametrize(
+    ("failed_s", "recovery", "changes"),
+    [(60.0, "default", 1), (60.0, "disabled", 0), (601.0, "default", 0)],
+)
+def test_ec2_may_be_recovering_an_instance_outside_groups(
+    reader: AwsReader, aws: Emulator, failed_s: float, recovery: str, changes: int
+) -> None:
+    """For a while after its system check failed, unless recovery is switched off."""
+    lone, now = "i-00000000000000aaa", aws.core.clock()
+    aws.world.instances[lone] = Instance(
+        lone, impaired="system", impaired_at=now - failed_s, auto_recovery=recovery
+    )
+    target = Target(id=lone, kind=TargetKind.INSTANCE, group=None)
+    state = reader.begin(now).begin(target, _BOUNDS)()
+    assert state.host is not None
+    assert state.host.system == "impaired"
+    assert len(state.changes or ()) == changes

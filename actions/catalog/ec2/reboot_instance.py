@@ -1,7 +1,9 @@
 """Reboot one EC2 instance.
 
 The call is made at most once, because it is not idempotent and no state of EC2 shows the reboot.
-The host's boot time proves the reboot. Memory is lost; the address and the disks stay.
+The host's boot time proves the reboot. Memory is lost; the address and the disks stay. The instance
+stays on its host: while EC2's system status check or that of an attached EBS volume fails, the
+reboot is refused.
 
 ```yaml
 - action: reboot_instance
@@ -28,6 +30,7 @@ class RebootInstance(Action):
     target = TargetKind.INSTANCE
     impact = Impact.DISRUPTIVE
     removes_capacity = True
+    stays_on_host = True
     idempotent = False
     takes_up_to_s = _HARD_REBOOT_S + _BOOT_S
     shows_end = False

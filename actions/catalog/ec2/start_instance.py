@@ -1,7 +1,11 @@
-"""Start one stopped EC2 instance.
+"""Start one stopped EC2 instance, typically on another host than before.
+
+Where a run itself has stopped the instance, it is started whatever its metrics say: a stopped
+instance has none.
 
 ```yaml
 - action: start_instance
+  when: target.state == "stopped"
 ```
 """
 

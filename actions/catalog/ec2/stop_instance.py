@@ -1,10 +1,18 @@
 """Stop one EC2 instance. Its memory and its instance storage are lost.
 
 An Auto Scaling group that replaces unhealthy instances would terminate a stopped member: such a
-member is refused, unless it is in standby.
+member is refused, unless it is in standby. Refused by name are also an instance with an
+instance-store root and a one-time Spot Instance, which EC2 cannot stop. A start as the next step
+moves the instance to another host; `rollback: true` starts it too if the run ends in between.
 
 ```yaml
 - action: stop_instance
+  when: target.system_check == "impaired"
+  before:
+    - action: suspend_processes
+      params: {processes: [HealthCheck, ReplaceUnhealthy]}
+- action: start_instance
+  when: target.state == "stopped"
 ```
 """
 
@@ -12,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actions.aws.groups import read_member
-from actions.aws.instances import read_instance
+from actions.aws.instances import Instance, is_one_time_spot, read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Observation
 from actions.catalog.ec2._power import STOPPED, ChangesPower
@@ -25,6 +33,7 @@ class StopInstance(ChangesPower):
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "ec2:DescribeInstances",
+        "ec2:DescribeSpotInstanceRequests",
         "ec2:StopInstances",
     )
     undone_by = "start_instance"
@@ -37,6 +46,7 @@ class StopInstance(ChangesPower):
             raise NotActionableError(
                 f"{call.target} is {instance.state}: only a running instance can be stopped"
             )
+        _require_stoppable(call, instance)
         if instance.group is not None:
             group, member = read_member(call.aws, call.target)
             if "ReplaceUnhealthy" not in group.suspended and member.lifecycle != "Standby":
@@ -48,3 +58,15 @@ class StopInstance(ChangesPower):
     def act(self, call: Call) -> Mapping[str, Any]:
         call.aws.ec2.stop_instances(InstanceIds=[call.target])
         return {}
+
+
+def _require_stoppable(call: Call, instance: Instance) -> None:
+    """Raises NotActionableError where EC2 can only terminate the instance."""
+    if instance.root_device == "instance-store":
+        raise NotActionableError(
+            f"{instance.id} has an instance-store root and cannot be stopped: replace it"
+        )
+    if instance.is_spot and is_one_time_spot(call.aws, instance.id):
+        raise NotActionableError(
+            f"{instance.id} is a one-time Spot Instance and cannot be stopped: replace it"
+        )

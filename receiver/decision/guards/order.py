@@ -86,6 +86,8 @@ LATE: Guards = (
     ("step_in_storm", storm.require_step_off_instances),
     # Refuses while a person or a deployment changes the target, as both changes would interfere.
     ("change", step.require_no_other_change),
+    # Refuses to reboot on failed hardware, which stays failed.
+    ("hardware", step.require_sound_hardware),
     # Refuses to destroy an instance with termination protection.
     ("protected", step.require_unprotected),
     # Refuses to take out more instances than the budget; the claim checks it again under its lock.

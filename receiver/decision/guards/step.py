@@ -79,6 +79,37 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
     return "no other change in progress"
 
 
+def require_sound_hardware(inputs: GuardInput) -> str | Refusal:
+    r"""A step that leaves the instance on its host must not be the answer to a failed host.
+
+    ## hardware_failed
+
+    EC2's own status check of the host or of the attached EBS volumes fails. A reboot leaves the
+    instance on the same host and mends neither.
+
+    ```sh
+    aws ec2 describe-instance-status --instance-ids "$INSTANCE" \
+        --query 'InstanceStatuses[].[SystemStatus,AttachedEbsStatus,Events]'
+    ```
+
+    **Do:** stop and start the instance, which moves it to another host, or replace it. An instance
+    with an instance-store root cannot be stopped, and a one-time Spot Instance neither: replace it.
+    **To lift it:** nothing to do: the check passes once the instance is on a sound host.
+    """
+    plan, host = chosen_plan(inputs), inputs.snapshot.host
+    if not find_action(plan.step.action).stays_on_host:
+        return "the step does not rest on the host"
+    if host is None:
+        return Refusal(Reason.STATE_UNKNOWN, "AWS did not answer DescribeInstanceStatus")
+    if host.failed_check:
+        detail = (
+            f"EC2's {host.failed_check} status check of {plan.target} fails, and "
+            f"{plan.step.action} mends no hardware: stop and start it, or replace it"
+        )
+        return Refusal(Reason.HARDWARE_FAILED, detail)
+    return f"EC2's system status check: {host.system}"
+
+
 def require_unprotected(inputs: GuardInput) -> str | Refusal:
     """The step must not destroy an instance with termination protection.
 

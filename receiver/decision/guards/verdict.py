@@ -8,8 +8,10 @@ from actions.reasons import Reason
 from actions.refusal import Refusal
 from models.inference.verdict import Answer
 from receiver.decision.guards.base import GuardInput
-from receiver.decision.ladder import chosen_plan
+from receiver.decision.ladder import chosen_plan, is_stopped_by_run
 from receiver.decision.model import Plan
+
+_STOPPED = "the run has stopped the instance, which has no metrics until it is started"
 
 
 def require_not_over(inputs: GuardInput) -> str | Refusal:
@@ -25,6 +27,8 @@ def require_not_over(inputs: GuardInput) -> str | Refusal:
     **Do:** nothing. If the alert flaps, raise the rule's `for`.
     """
     snapshot, verdict = inputs.snapshot, inputs.verdict
+    if is_stopped_by_run(inputs):
+        return _STOPPED
     if not snapshot.resolved:
         return "not reported as resolved"
     if snapshot.fires:
@@ -74,6 +78,8 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
     know](model.md#what-it-does-not-know).
     """
     verdict = inputs.verdict
+    if is_stopped_by_run(inputs):
+        return _STOPPED
     if verdict is None:
         return Refusal(Reason.VERDICT_UNDECIDED, "the re-check gave no verdict")
     reasons = "; ".join(reason.text for reason in verdict.contributions) or "no reasons given"
@@ -92,6 +98,8 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
 
 def require_certainty(inputs: GuardInput) -> str | Refusal:
     """The playbook must allow the chosen step on an undecided verdict."""
+    if is_stopped_by_run(inputs):
+        return _STOPPED
     if inputs.verdict is None or inputs.verdict.answer is not Answer.UNDECIDED:
         return "confirmed"
     plan = chosen_plan(inputs)
@@ -110,5 +118,6 @@ def approval_reasons(inputs: GuardInput, plan: Plan) -> Iterator[str]:
     if action.needs_approval:
         yield f"the action {action.name}"
     undecided = inputs.verdict is None or inputs.verdict.answer is Answer.UNDECIDED
+    undecided = undecided and not is_stopped_by_run(inputs)
     if undecided and plan.playbook.undecided.of(action.impact) != "act":
         yield "the undecided verdict"

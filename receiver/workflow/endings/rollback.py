@@ -10,7 +10,7 @@ from actions.execution.ledger import Intent
 from actions.execution.step import ReversedStep
 from actions.reasons import Reason
 from actions.refusal import Refusal
-from actions.step_key import StepKind
+from actions.step_key import StepKey, StepKind
 from receiver.runs.model import Run
 from receiver.workflow.steps import StepRunner, step_of
 
@@ -19,6 +19,19 @@ _MAY_HAVE_HAPPENED = frozenset({Outcome.CHANGED, Outcome.UNKNOWN})
 
 class BlockedError(Exception):
     """A pause of everything blocks rollback and escalation for now."""
+
+
+def _reversed_by_ladder(steps: Sequence[Intent]) -> set[StepKey]:
+    """Steps that a later rung has reversed by itself, and that rung: a stop and its start."""
+    taken = sorted((step for step in steps if step.step.acts), key=lambda step: step.step.order)
+    keys: set[StepKey] = set()
+    for later in taken:
+        for earlier in taken[: taken.index(later)]:
+            undone_by = find_action(earlier.action).undone_by
+            changed = {earlier.outcome, later.outcome} == {Outcome.CHANGED}
+            if changed and undone_by == later.action and earlier.target == later.target:
+                keys |= {earlier.step, later.step}
+    return keys
 
 
 @dataclass(frozen=True)
@@ -31,9 +44,10 @@ class Rollback:
         These are the steps released at the run's end and, with `everything`, all others.
         """
         reversed_steps = {step.undoes for step in steps if step.undoes is not None}
+        reversed_steps |= _reversed_by_ladder(steps)
         return [
             step
-            for step in sorted(steps, key=lambda step: step.step.number, reverse=True)
+            for step in sorted(steps, key=lambda step: step.step.order, reverse=True)
             if step.step.acts
             and step.step not in reversed_steps
             and step.outcome in _MAY_HAVE_HAPPENED

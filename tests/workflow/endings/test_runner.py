@@ -51,14 +51,14 @@ def _quiet() -> Iterator[None]:
 
 
 def test_a_rollback_that_is_repeated_counts_once(tmp_path: Path) -> None:
-    """One of two steps cannot be read at first: the one before it was rolled back already."""
+    """One of two steps cannot be read at first: the one after it was rolled back already."""
     whole = Whole(tmp_path, playbook=_ROLLED_BACK, recovered="0", messenger=FakeMessenger())
     unread = [True, True]
 
     def trouble(operation: str, when: str) -> None:
         reading = operation == "DescribeAutoScalingGroups" and when == "before"
-        resumed = any(call.operation == "ResumeProcesses" for call in whole.aws.calls)
-        if reading and resumed and unread:
+        given_back = [call.operation for call in whole.aws.calls].count("SetDesiredCapacity") == 2
+        if reading and given_back and unread:
             unread.pop()
             raise EndpointConnectionError(endpoint_url="x")
 
@@ -69,7 +69,7 @@ def test_a_rollback_that_is_repeated_counts_once(tmp_path: Path) -> None:
     whole.pass_time(60)
     assert whole.only().state is State.ROLLED_BACK
     assert not unread
-    labels = {"action": "resume_processes", "outcome": "changed"}
+    labels = {"action": "scale_in", "outcome": "changed"}
     assert whole.registry.get_sample_value("smartcloudops_actions_total", labels) == 1
     whole.close()
 

@@ -1,0 +1,120 @@
+"""What EC2 says of an instance's host: its status checks and its scheduled events.
+
+A failed system check is the hardware's: a reboot stays on it, a stop and a start leave it.
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from actions.aws.client_set import Aws
+from actions.aws.target_errors import NotActionableError
+
+if TYPE_CHECKING:
+    from types_boto3_ec2.type_defs import FilterTypeDef, InstanceStatusEventTypeDef
+    from types_boto3_ec2.type_defs import InstanceStatusTypeDef as StatusTypeDef
+
+IMPAIRED = "impaired"
+EVENT_CODES = (
+    "instance-reboot",
+    "instance-retirement",
+    "instance-stop",
+    "system-maintenance",
+    "system-reboot",
+)
+# How the description of an event begins that is over; EC2 shows it for a week.
+_OVER = ("[Completed]", "[Canceled]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostEvent:
+    """A scheduled event, by EC2's code; it begins at `at` (epoch seconds) at the earliest."""
+
+    code: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostStatus:
+    """The status checks of an instance in EC2's words, and the events to come, earliest first.
+
+    A check is "ok", "impaired", "initializing", "insufficient-data" or "not-applicable".
+    `impaired_since` is when the system check failed, in epoch seconds.
+    """
+
+    id: str
+    system: str
+    instance: str
+    ebs: str
+    impaired_since: float | None = None
+    events: Sequence[HostEvent] = ()
+
+    @property
+    def failed_check(self) -> str:
+        """The failed check that no reboot mends; empty without any."""
+        checks = {"system": self.system, "attached EBS": self.ebs}
+        return next((name for name, status in checks.items() if status == IMPAIRED), "")
+
+
+def read_host_status(aws: Aws, instance_id: str) -> HostStatus:
+    """The status of the instance's host.
+
+    Raises NotActionableError where the instance does not exist; botocore's errors pass through.
+    """
+    try:
+        answer = aws.ec2.describe_instance_status(
+            InstanceIds=[instance_id], IncludeAllInstances=True
+        )
+    except aws.ec2.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
+            raise NotActionableError(f"{instance_id} does not exist") from None
+        raise
+    for status in answer["InstanceStatuses"]:
+        if status.get("InstanceId") == instance_id:
+            return _status(status)
+    raise NotActionableError(f"EC2 says nothing of the status of {instance_id}")
+
+
+def find_affected(aws: Aws) -> Sequence[HostStatus]:
+    """Running instances whose system check fails, or whose host has a scheduled event.
+
+    botocore's errors pass through.
+    """
+    impaired: FilterTypeDef = {"Name": "system-status.status", "Values": [IMPAIRED]}
+    scheduled: FilterTypeDef = {"Name": "event.code", "Values": EVENT_CODES}
+    pages = [
+        page
+        for condition in (impaired, scheduled)
+        for page in aws.ec2.get_paginator("describe_instance_status").paginate(Filters=[condition])
+    ]
+    statuses = [_status(status) for page in pages for status in page["InstanceStatuses"]]
+    affected = {
+        status.id: status for status in statuses if status.system == IMPAIRED or status.events
+    }
+    return [affected[instance_id] for instance_id in sorted(affected)]
+
+
+def _status(answer: "StatusTypeDef") -> HostStatus:
+    """Parse a status; an old type of instance has no check of its volumes."""
+    system: Any = answer["SystemStatus"]
+    since = [detail.get("ImpairedSince") for detail in system.get("Details", [])]
+    return HostStatus(
+        id=answer["InstanceId"],
+        system=system["Status"],
+        instance=answer["InstanceStatus"]["Status"],
+        ebs=answer.get("AttachedEbsStatus", {}).get("Status", "not-applicable"),
+        impaired_since=next((at.timestamp() for at in since if at is not None), None),
+        events=sorted(
+            (_event(event) for event in answer.get("Events", []) if not _is_over(event)),
+            key=lambda event: event.at,
+        ),
+    )
+
+
+def _event(answer: "InstanceStatusEventTypeDef") -> HostEvent:
+    return HostEvent(code=answer["Code"], at=answer["NotBefore"].timestamp())
+
+
+def _is_over(answer: "InstanceStatusEventTypeDef") -> bool:
+    return answer.get("Description", "").startswith(_OVER)
