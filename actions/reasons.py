@@ -15,6 +15,7 @@ class Reason(StrEnum):
     PLAYBOOK_CHANGED = "playbook_changed"
     NO_TARGET = "no_target"
     STALE = "stale"
+    NO_HEALTHY_VERSION = "no_healthy_version"
     SELF_INFLICTED = "self_inflicted"
     NO_GROUP = "no_group"
     CHANGE_IN_PROGRESS = "change_in_progress"

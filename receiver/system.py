@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import httpx
 
 from actions.aws import clients
 from actions.aws.client_set import Aws
+from actions.aws.groups import read_groups
 from actions.execution.executor import Executor as StepExecutor
 from actions.messaging import NullMessenger
 from receiver.audit.cloudtrail_check import CloudTrailCheck
@@ -18,6 +19,7 @@ from receiver.controls.promotion import Promoter
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import Leadership, make_leadership
 from receiver.decision.factory import PipelineFactory
+from receiver.decision.version_watch import VersionRecords, VersionWatch
 from receiver.edges import Edges
 from receiver.evidence.factory import EvidenceReaders
 from receiver.notify.tails import NotifyTasks
@@ -211,6 +213,12 @@ class _Builder:
     def _leader_tasks(self) -> Iterator[LeaderTask]:
         yield from (self.queue, self.dispatcher, self.workflow.approvals)
         yield from (self.evidence.prefetcher, self.head_signer)
+        yield VersionWatch(
+            database=self.database,
+            records=VersionRecords(),
+            read_groups=partial(read_groups, self.aws),
+            clock=self.clock,
+        )
         yield CloudTrailCheck(
             interval_s=self.settings.reconcile_interval_s,
             database=self.database,

@@ -35,11 +35,13 @@ _UNTAGGED = frozenset(
         "ec2:CreateTags",
         "ec2:DeleteTags",
         "ec2:ModifyNetworkInterfaceAttribute",
+        "ec2:RunInstances",
     }
 )
 
 
 _MARKS = frozenset({"ec2:CreateTags", "ec2:DeleteTags"})
+_LAUNCHES = frozenset({"ec2:RunInstances"})
 _PARTITIONS = {"cn": "aws-cn"}
 
 
@@ -70,7 +72,8 @@ def build_policy(names: Iterable[str], scope: "PolicyScope | None" = None) -> Ma
     ]
     left = set(writes) - {name for statement in statements for name in statement["Action"]}
     statements += _marks(sorted(left & _MARKS), scope)
-    plain = sorted(left - _MARKS)
+    statements += _launches(sorted(left & _LAUNCHES), scope)
+    plain = sorted(left - _MARKS - _LAUNCHES)
     if plain:
         # A snapshot's ARN has no account.
         anything = scope.arn("ec2", "*", account="*")
@@ -173,6 +176,17 @@ def _marks(writes: Sequence[str], scope: PolicyScope) -> Iterator[dict[str, Any]
         }
         anything = scope.arn("ec2", "*", account="*")
         yield _statement("Mark", writes, anything, own, scope)
+
+
+def _launches(writes: Sequence[str], scope: PolicyScope) -> Iterator[dict[str, Any]]:
+    """Auto Scaling checks that its caller may launch from the template; nothing else launches.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
+    """
+    if writes:
+        of_template = {"ArnLike": {"ec2:LaunchTemplate": scope.arn("ec2", "launch-template/*")}}
+        anything = scope.arn("ec2", "*", account="*")
+        yield _statement("UseLaunchTemplates", writes, anything, of_template, scope)
 
 
 def _statement(

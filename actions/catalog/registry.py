@@ -21,6 +21,7 @@ from actions.catalog.ec2.release_quarantine import ReleaseQuarantine
 from actions.catalog.ec2.start_instance import StartInstance
 from actions.catalog.ec2.stop_instance import StopInstance
 from actions.catalog.instance_refresh.cancel_instance_refresh import CancelInstanceRefresh
+from actions.catalog.instance_refresh.restore_version import RestoreVersion
 from actions.catalog.instance_refresh.rollback_instance_refresh import RollbackInstanceRefresh
 from actions.catalog.instance_refresh.start_instance_refresh import StartInstanceRefresh
 from actions.catalog.load_balancing.deregister_target import DeregisterTarget
@@ -53,6 +54,7 @@ _ACTIONS: tuple[Action, ...] = (
     ReleaseQuarantine(),
     ReplaceInstance(),
     RestartService(),
+    RestoreVersion(),
     ResumeProcesses(),
     RollbackInstanceRefresh(),
     RunDocument(),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from bench.scenes.scene import DAY_S, HOSTS, Member, Scene, Setting
-from demo.aws.world import ZONES, Group, World
+from demo.aws.world import TEMPLATE, ZONES, Group, World
 from demo.fleet.workload import CAPACITY, Host, Moments, usual_requests
 
 _JOB_S = 3_000.0
@@ -146,7 +146,8 @@ def _bad_version(setting: Setting, scene: Scene) -> None:
     for position in range(sick):
         scene.members[position].forces["hang"] = _since(setting, 90)
         scene.group.members[_id(scene, position)].version = "2"
-    scene.group.refreshes = [{"Status": "InProgress"}]
+    desired = {"LaunchTemplate": {"LaunchTemplateId": TEMPLATE, "Version": "2"}}
+    scene.group.refreshes = [{"Status": "InProgress", "DesiredConfiguration": desired}]
     scene.alerts = [("ServiceDown", _id(scene, position)) for position in range(sick)]
     scene.expect = frozenset({("rollback_instance_refresh", scene.name)})
 

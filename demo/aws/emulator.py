@@ -68,7 +68,10 @@ class Emulator:
         self.groups = Groups(self.core, balancers)
         self.statuses = InstanceStatuses(self.core)
         self._services = {
-            "autoscaling": (AutoScaling(self.core, self.groups), InstanceRefreshes(self.core)),
+            "autoscaling": (
+                AutoScaling(self.core, self.groups),
+                InstanceRefreshes(self.core, self.groups),
+            ),
             "ec2": (
                 Instances(self.core),
                 self.statuses,

@@ -59,7 +59,6 @@ class Hardness:
     at `refill` a second. `hangs`: reboots of systems that do not shut down. `delayed`,
     `undelivered` and `failing` are commands that wait for their agent, never reach it, or end in a
     failure. `no_capacity`: launches that fail. `contended`: calls that meet another activity.
-    `irreversible`: a refresh without a desired configuration cannot be rolled back.
     """
 
     heals: bool = False
@@ -72,7 +71,6 @@ class Hardness:
     failing: float = 0.0
     no_capacity: float = 0.0
     contended: float = 0.0
-    irreversible: bool = False
 
 
 CALM = Hardness()
@@ -92,5 +90,4 @@ def harsh(seed: int) -> Hardness:
         failing=chance.choice([0.0, 0.2]),
         no_capacity=chance.choice([0.0, 0.3, 1.0]),
         contended=chance.choice([0.0, 0.1]),
-        irreversible=True,
     )

@@ -101,7 +101,8 @@ class Group:
     """`checks` is its health check type, `target_groups` are ARNs, `refreshes` latest first.
 
     `classic` are the names of its classic load balancers, `lattice` its lattice target groups,
-    `upkeep` its maintenance policy. Launches fail for `launch_error`.
+    `upkeep` its maintenance policy. Launches fail for `launch_error`. `refreshed_to` is the launch
+    template, with its version, of a refresh that has a desired configuration.
     """
 
     name: str
@@ -124,10 +125,16 @@ class Group:
     upkeep: dict[str, int] = field(default_factory=dict)
     hooks: list[dict[str, Any]] = field(default_factory=list)
     launch_error: str = ""
+    refreshed_to: tuple[str, str] | None = None
     weight: int | None = None
     status: str = ""
     refreshes: list[dict[str, Any]] = field(default_factory=list)
     activities: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def launches(self) -> tuple[str, str]:
+        """The launch template, and its version, of new members."""
+        return self.refreshed_to or (self.template, self.version)
 
     def capacity(self, *states: str) -> int:
         """The units of the members in these lifecycle states; by default those that count."""

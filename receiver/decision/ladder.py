@@ -12,6 +12,7 @@ from actions.reasons import Reason
 from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput, require_named
 from receiver.decision.model import Plan, Snapshot
+from receiver.decision.versions import is_bad_version, last_healthy
 from receiver.playbooks.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
 from receiver.playbooks.schema import Step
 from receiver.runs.model import ApprovalRule
@@ -129,6 +130,7 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
         target=target,
         instance_id=_instance_id(snapshot) or "",
         group=snapshot.group or "",
+        healthy_version=str(last_healthy(snapshot.seen) or ""),
         members=sorted(snapshot.asg.members) if snapshot.asg else (),
         identity=inputs.identity_of_members if removes_members(step) else inputs.identity,
         basis=_basis(snapshot, target),
@@ -220,6 +222,8 @@ def _group_facts(inputs: GuardInput) -> GroupFacts:
         alerting=len(alerting) if alerting is not None else None,
         storm=inputs.storm,
         one_zone=_in_common(asg, alerting, lambda member: member.az),
+        bad_version=is_bad_version(asg, alerting, snapshot.seen),
+        refresh=_refresh(snapshot),
         one_version=_in_common(asg, alerting, _version),
     )
 
@@ -227,6 +231,17 @@ def _group_facts(inputs: GuardInput) -> GroupFacts:
 def _version(member: Member) -> tuple[str, str] | None:
     """Members of a group of mixed instances may have the same version of different templates."""
     return None if member.version is None else (member.template, member.version)
+
+
+def _refresh(snapshot: Snapshot) -> str | None:
+    """The group's unfinished refresh, by whether AWS can roll it back."""
+    if snapshot.refreshes is None or snapshot.asg is None:
+        return None
+    if not snapshot.refreshes:
+        return "none"
+    numbered = not (snapshot.asg.version or "$").startswith("$")
+    reversible = numbered and all(refresh.reversible for refresh in snapshot.refreshes)
+    return "reversible" if reversible else "irreversible"
 
 
 def _in_common(

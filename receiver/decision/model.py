@@ -8,11 +8,13 @@ from typing import Any
 from actions.aws.groups import Group
 from actions.aws.host_status import HostStatus
 from actions.aws.instances import Instance
+from actions.aws.refreshes import ActiveRefresh
 from actions.base import TargetKind
 from actions.canonical_json import canonical
 from actions.execution.records import Attempts, Breaker, Claim, Scope, share
 from actions.reasons import Reason
 from receiver.controls.records import ArmedMode, Identity, Override
+from receiver.decision.versions import SeenVersion
 from receiver.playbooks.schema import Playbook, Step, StormLimit
 from receiver.runs.model import Approval, ApprovalRule, GuardResult, RunRequest
 from receiver.settings import Mode
@@ -65,12 +67,13 @@ class Snapshot:
 
     From the service's own records: all current `overrides`, `attempts` by target, the mode that the
     playbook's `arming` allows, `recent_actions` on the target and its group, instances of the group
-    that were `alerting` within the last minutes, `reserved` instances by scope. `facts` are the
-    playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
-    `changes` that others make, whether the instance is `protected` from termination, what EC2 says
-    of its `host`, and, where the target has no group, the ids of all opted-in instances that have
-    none (`standalone`). `unread`
-    are the calls about the target that failed, each with AWS's code.
+    that were `alerting` within the last minutes, `reserved` instances by scope, and the versions of
+    the group that were ever `seen` healthy. `facts` are the playbook's own queries. From AWS:
+    `instance`, `asg`, the `scopes` that count the target, the `changes` that others make and the
+    unfinished `refreshes` among them, whether the instance is `protected` from termination, what
+    EC2 says of its `host`, and, where the target has no group, the ids of all opted-in instances
+    that have none (`standalone`). `unread` are the calls about the target that failed, each with
+    AWS's code.
     `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
     alert.
     """
@@ -94,12 +97,14 @@ class Snapshot:
     recent_actions: Sequence[RecentAction] | None = None
     alerting: frozenset[str] | None = None
     reserved: Mapping[str, frozenset[str]] | None = None
+    seen: Sequence[SeenVersion] | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
     instance: Instance | None = None
     asg: Group | None = None
     unread: Sequence[str] = ()
     scopes: Sequence[Scope] | None = None
     changes: Sequence[str] | None = None
+    refreshes: Sequence[ActiveRefresh] | None = None
     protected: bool | None = None
     host: HostStatus | None = None
     standalone: frozenset[str] | None = None
@@ -131,8 +136,9 @@ class Plan:
     """The planned step.
 
     `instance_id` and `group` come from the alert, and are empty if it names none; `members` are the
-    ids of the group's instances. Overrides match `identity`. `basis` has the facts about the target
-    on which the plan rests; if they change, so does the plan.
+    ids of the group's instances; `healthy_version` is empty where none was seen. Overrides match
+    `identity`. `basis` has the facts about the target on which the plan rests; if they change, so
+    does the plan.
     """
 
     playbook: Playbook
@@ -141,6 +147,7 @@ class Plan:
     target: str
     instance_id: str
     group: str
+    healthy_version: str
     members: Sequence[str]
     identity: Identity
     basis: Mapping[str, Any]

@@ -24,6 +24,8 @@ from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader, AlertReports
 from receiver.decision.model import RecentAction, Snapshot
 from receiver.decision.subject import Subject, is_resolved, last_seen, valid_approvals
+from receiver.decision.version_watch import VersionRecords
+from receiver.decision.versions import SeenVersion
 from receiver.evidence.aws_state import AwsReader, AwsReadings
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
@@ -43,7 +45,8 @@ _ECHOES_S = 300.0
 class _Records:
     """The service's records about some subjects, read in one transaction.
 
-    `attempts` are by target, group and playbook, `reserved` by owner, `reported` by group.
+    `attempts` are by target, group and playbook, `reserved` by owner, `reported` and `seen` by
+    group.
     """
 
     paused: bool | None
@@ -55,6 +58,7 @@ class _Records:
     dispatched: Sequence[Intent]
     reserved: Mapping[str, Mapping[str, frozenset[str]]]
     reported: Mapping[str | None, Sequence[AlertingInstance]]
+    seen: Mapping[str | None, Sequence[SeenVersion]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,7 @@ class SnapshotReader:
     gap_s: float
     arming_required: bool
     episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
+    versions: VersionRecords = field(default_factory=VersionRecords)
 
     def begin(self, subjects: Sequence[Subject], now: float) -> "GroupSnapshot":
         """The snapshot at `now` (epoch seconds); each part is read when it is first needed."""
@@ -154,6 +159,7 @@ class GroupSnapshot:
             ],
             reserved=known.reserved[subject.owner],
             alerting=self._alerting(subject, known),
+            seen=known.seen[target.group],
         )
 
     def with_peers(self, subject: Subject, snapshot: Snapshot) -> Snapshot:
@@ -206,6 +212,10 @@ class GroupSnapshot:
             },
             reported={
                 group: store.alerting_instances(connection, group, self.now - _STORM_S)
+                for group in {subject.target.group for subject in self.subjects}
+            },
+            seen={
+                group: self.reader.versions.read(connection, group or "")
                 for group in {subject.target.group for subject in self.subjects}
             },
         )

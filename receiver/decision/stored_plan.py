@@ -21,6 +21,7 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
         "asg": plan.group,
         "run_id": run_id,
         "playbook": playbook.name,
+        "healthy_version": plan.healthy_version,
     }
     quoted = {name: _quotable(value) for name, value in values.items()}
     return StoredPlan(

@@ -17,6 +17,7 @@ from actions.aws.instances import (
     read_instance,
     read_standalone,
 )
+from actions.aws.refreshes import ActiveRefresh
 from actions.aws.target_errors import NotActionableError
 from actions.execution.records import Scope
 from receiver.evidence.source import Source
@@ -47,6 +48,7 @@ class AwsState:
     asg: Group | None
     scopes: Sequence[Scope] | None
     changes: Sequence[str] | None
+    refreshes: Sequence[ActiveRefresh] | None
     protected: bool | None
     host: HostStatus | None
     standalone: frozenset[str] | None
@@ -58,7 +60,7 @@ class GroupState:
 
     asg: Group
     health: Mapping[str, TargetHealth | None]
-    refreshes: Sequence[str] | None
+    refreshes: Sequence[ActiveRefresh] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ class AwsReads:
     def target_health(self, arn: str, *, guess: bool = False) -> TargetHealth | None:
         return self._read(lambda: target_health.read_target_health(self.aws, arn), guess=guess)
 
-    def refreshes(self, group: str, *, guess: bool = False) -> Sequence[str] | None:
+    def refreshes(self, group: str, *, guess: bool = False) -> Sequence[ActiveRefresh] | None:
         return self._read(lambda: refreshes.active_refreshes(self.aws, group), guess=guess)
 
     def recent_events(self, name: str, now: float) -> Sequence[str] | None:

@@ -46,7 +46,7 @@ class AwsReader(AwsReads):
     target_groups: BoundedCache[str, tuple[str, ...]] = field(
         default_factory=BoundedCache, init=False
     )
-    # Scopes by target, group and bounds, with the time of their first query.
+    # By target, group and bounds, with the time of their first query.
     _scopes: BoundedCache[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
         default_factory=BoundedCache, init=False
     )
@@ -184,13 +184,15 @@ class AwsReadings:
             if len(health) == len(group.health):
                 scopes = disruption_budget.scopes_of(target.id or "", group.asg, bounds, health)
             ongoing = context.ongoing_changes(target.id or "", group.asg)
-            changes = merged([group.refreshes, ongoing])
+            refreshing = None if group.refreshes is None else [*map(str, group.refreshes)]
+            changes = merged([refreshing, ongoing])
         reader.keep_scopes(target, bounds, self._began, scopes)
         return AwsState(
             unread=self.unread(target),
             instance=instance,
             asg=group.asg if group else None,
             scopes=scopes,
+            refreshes=group.refreshes if group else None,
             changes=merged([changes, *(events.result() for events in self._events(target))]),
             protected=protected,
             host=host,

@@ -56,8 +56,9 @@ class Fleet(_Part):
 
     `out` members do not serve; `alerting` members, the alert's instance included, have an alert.
     `versions` and `zones` list the launch-template versions and the zones of the members in order.
-    The checks are EC2's status checks, and `event` is the code of a scheduled event of the host.
-    `known` is false where AWS does not answer.
+    `healthy` lists the versions that the service saw healthy, the last one at the end; `refresh` is
+    as in conditions. The checks are EC2's status checks, and `event` is the code of a scheduled
+    event of the host. `known` is false where AWS does not answer.
     """
 
     size: Annotated[int, Field(ge=1, le=100)] = 6
@@ -68,6 +69,8 @@ class Fleet(_Part):
     alerting: int = 1
     versions: list[str] = Field(default_factory=list)
     zones: list[str] = Field(default_factory=list)
+    healthy: list[str] = Field(default_factory=list)
+    refresh: Literal["none", "reversible", "irreversible"] = "none"
     state: str = "running"
     launched_ago_s: float = 86_400.0
     opted_in: bool = True

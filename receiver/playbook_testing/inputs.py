@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from actions.aws.groups import Group, Member
 from actions.aws.host_status import HostEvent, HostStatus
 from actions.aws.instances import INSTANCE_ID, Instance
+from actions.aws.refreshes import ActiveRefresh
 from actions.aws.tags import OPT_IN_TAG
 from actions.base import TargetKind
 from actions.execution.circuit_breakers import FAILURES
@@ -16,6 +17,7 @@ from models.inference.verdict import Contribution, Verdict
 from receiver.controls.records import FREE, Override
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.model import Snapshot, Trigger
+from receiver.decision.versions import SeenVersion
 from receiver.playbook_testing.cases import (
     Fleet,
     RecordsInput,
@@ -29,7 +31,7 @@ from receiver.playbooks.schema import Playbook
 
 Judge = Callable[[Evidence, Collection[str]], Verdict]
 _NOW = 1_800_000_000.0
-_ZONES = "abc"
+_ZONES, _TEMPLATE = "abc", "lt-0123456789abcdef0"
 
 
 def guard_input(case: TestCase, playbooks: Playbooks, judge: Judge) -> GuardInput:
@@ -120,15 +122,29 @@ def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
         recent_actions=(),
         alerting=frozenset((list(asg.members) if asg else standalone)[: fleet.alerting]),
         reserved={},
+        seen=[
+            SeenVersion(
+                group=group or "", template=_TEMPLATE, version=version, since=since, healthy=True
+            )
+            for since, version in enumerate(fleet.healthy)
+        ],
         facts=case.facts,
         instance=_instance(instance_id, group, fleet) if of_instance and fleet.known else None,
         asg=asg,
         scopes=scopes if group else (),
         changes=fleet.changes if fleet.known else None,
+        refreshes=_refreshes(group, fleet),
         protected=fleet.protected if fleet.known else None,
         host=_host(instance_id, fleet) if of_instance and fleet.known else None,
         standalone=frozenset(standalone),
     )
+
+
+def _refreshes(group: str | None, fleet: Fleet) -> Sequence[ActiveRefresh]:
+    if fleet.refresh == "none":
+        return ()
+    reversible = fleet.refresh == "reversible"
+    return [ActiveRefresh(group=group or "", status="InProgress", reversible=reversible)]
 
 
 def _ids(fleet: Fleet, instance_id: str) -> Sequence[str]:
@@ -146,6 +162,7 @@ def _group(name: str, fleet: Fleet, instance_id: str) -> Group:
             ],
             lifecycle="InService",
             healthy=number < fleet.size - fleet.out,
+            template=_TEMPLATE,
             version=(fleet.versions or ["1"])[number % len(fleet.versions or ["1"])],
         )
         for number, instance_id in enumerate(_ids(fleet, instance_id))
@@ -157,6 +174,8 @@ def _group(name: str, fleet: Fleet, instance_id: str) -> Group:
         desired=fleet.desired if fleet.desired is not None else fleet.size,
         members=members,
         tags={OPT_IN_TAG: "true"} if fleet.opted_in else {},
+        template=_TEMPLATE,
+        version=(fleet.versions or ["1"])[0],
     )
 
 

@@ -11,6 +11,8 @@ EXAMPLES = {
     "asg": "web-asg",
     "run_id": "0" * 26,
     "playbook": "playbook",
+    # The launch template and version that the group was seen healthy with last.
+    "healthy_version": "lt-0123456789abcdef0/1",
 }
 
 

@@ -1,7 +1,9 @@
 """Replace an Auto Scaling group's members by instances of its launch template, a few at a time.
 
 AWS keeps `min_healthy_percentage` of them serving. A group has at most one unfinished refresh. The
-timeout of the verification begins once the refresh has ended.
+timeout of the verification begins once the refresh has ended. It is rolled back by being cancelled:
+AWS goes back to an earlier version only if the refresh named the new one, as `restore_version`
+does; what it has replaced stays.
 
 ```yaml
 - action: start_instance_refresh
@@ -11,12 +13,12 @@ timeout of the verification begins once the refresh has ended.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from actions.aws.group_behaviour import require_processes
-from actions.aws.groups import read_group
+from actions.aws.groups import Group, read_group
 from actions.aws.refreshes import ENDED
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
@@ -53,24 +55,18 @@ class StartInstanceRefresh(Action):
     idempotent = False
     takes_up_to_s = TAKES_UP_TO_S
     cancelled_with = "autoscaling:CancelInstanceRefresh"
-    permissions = (
+    permissions: ClassVar[tuple[str, ...]] = (
         "autoscaling:CancelInstanceRefresh",
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeInstanceRefreshes",
         "autoscaling:StartInstanceRefresh",
     )
-    params = StartInstanceRefreshParams
-    undone_by = "rollback_instance_refresh"
+    params: ClassVar[type[Params]] = StartInstanceRefreshParams
+    undone_by = "cancel_instance_refresh"
 
     def observe(self, call: Call) -> Observation:
         group = read_group(call.aws, call.target)
-        require_processes(group, "InstanceRefresh", "Launch", "Terminate")
-        statuses = read_statuses(call.aws, group.name)
-        if set(statuses.values()) - ENDED:
-            raise NotActionableError(
-                f"{group.name} has an unfinished instance refresh: wait for it, or cancel it"
-            )
-        return Observation(already=False, before={"refreshes": sorted(statuses)})
+        return self.observe_refreshes(call, group)
 
     def act(self, call: Call) -> Mapping[str, Any]:
         wanted = StartInstanceRefreshParams.model_validate(dict(call.params))
@@ -84,6 +80,17 @@ class StartInstanceRefresh(Action):
             },
         )
         return {"refresh_id": answer.get("InstanceRefreshId", "")}
+
+    @staticmethod
+    def observe_refreshes(call: Call, group: Group) -> Observation:
+        """Raises NotActionableError where AWS would not start a refresh now."""
+        require_processes(group, "InstanceRefresh", "Launch", "Terminate")
+        statuses = read_statuses(call.aws, group.name)
+        if set(statuses.values()) - ENDED:
+            raise NotActionableError(
+                f"{group.name} has an unfinished instance refresh: wait for it, or cancel it"
+            )
+        return Observation(already=False, before={"refreshes": sorted(statuses)})
 
     def read_back(self, call: Call) -> CallResult:
         """A refresh that `observe` did not list is this step's, if it is the only such refresh."""
@@ -103,7 +110,8 @@ class StartInstanceRefresh(Action):
 
     def undo(self, call: Call) -> Undo | None:
         refresh_id = call.made.get("refresh_id")
-        return Undo("rollback_instance_refresh", {"refresh_id": refresh_id}) if refresh_id else None
+        undo = Undo(self.undone_by or "", {"refresh_id": refresh_id})
+        return undo if refresh_id else None
 
     def unchanged_since(self, call: Call) -> bool:
         statuses = read_statuses(call.aws, call.target)

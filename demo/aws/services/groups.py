@@ -155,9 +155,8 @@ class Groups:
         instance.tags = {**group.tags, GROUP_TAG: group.name}
         self.core.world.instances[instance_id] = instance
         self.core.boot(instance, self.core.timings.launch_s)
-        member = Member(
-            instance_id, zone, "Pending", template=group.template, version=group.version
-        )
+        template, version = group.launches
+        member = Member(instance_id, zone, "Pending", template=template, version=version)
         member.weight = group.weight
         group.members[instance_id] = member
         self._record(group, f"Launching a new EC2 instance: {instance_id}", "capacity is short")

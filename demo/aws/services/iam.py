@@ -13,12 +13,22 @@ _SERVICES = {"elbv2": "elasticloadbalancing"}
 
 
 def is_denied(policy: Mapping[str, Any], call: Call) -> bool:
-    action = f"{_SERVICES.get(call.service, call.service)}:{call.operation}"
     rules = IAMPolicy(json.dumps(policy))
     return any(
         rules.is_action_permitted(action, resource) is not PermissionResult.PERMITTED
+        for action in _actions(call)
         for resource in _resources(call)
     )
+
+
+def _actions(call: Call) -> Sequence[str]:
+    """Who names a launch template must be allowed to launch from it.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
+    """
+    named = "LaunchTemplate" in call.parameters.get("DesiredConfiguration", {})
+    launches = ["ec2:RunInstances"] if named else []
+    return [f"{_SERVICES.get(call.service, call.service)}:{call.operation}", *launches]
 
 
 def _resources(call: Call) -> Sequence[str]:

@@ -1,29 +1,41 @@
-"""Instance refreshes. Only their states are emulated: no instance is replaced."""
+"""Instance refreshes: a group's members are replaced one at a time by ones of another version."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from demo.aws.core import Core, moment
-from demo.aws.world import AwsError, Group
+from demo.aws.services.groups import Groups
+from demo.aws.world import AwsError, Group, Member
 
-_ACTIVE = frozenset({"Pending", "InProgress", "Cancelling", "RollbackInProgress", "Baking"})
+_REPLACING = {"InProgress": "Successful", "RollbackInProgress": "RollbackSuccessful"}
+_ACTIVE = frozenset({"Pending", "Cancelling", "Baking", *_REPLACING})
 _ENDABLE = frozenset({"Pending", "InProgress", "Baking"})
+_NEEDED = frozenset({"InstanceRefresh", "Launch", "Terminate"})
+_SHOWN = (
+    "InstanceRefreshId",
+    "AutoScalingGroupName",
+    "Status",
+    "StartTime",
+    "EndTime",
+    "DesiredConfiguration",
+)
 
 
 @dataclass
 class InstanceRefreshes:
-    """A group has at most one that is active.
+    """A group has at most one that is active. Its minimum healthy percentage is taken for 90.
 
-    https://docs.aws.amazon.com/autoscaling/ec2/userguide/asg-instance-refresh.html
+    What it launches becomes the group's own launch template when it succeeds.
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-refresh-overview.html
     """
 
     core: Core
+    groups: Groups
 
     def describe_instance_refreshes(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        shown = ("InstanceRefreshId", "AutoScalingGroupName", "Status", "StartTime", "EndTime")
         refreshes = [
-            {name: refresh[name] for name in shown if name in refresh}
+            {name: refresh[name] for name in _SHOWN if refresh.get(name)}
             for refresh in self._group(request).refreshes[: request.get("MaxRecords", 50)]
         ]
         return {"InstanceRefreshes": refreshes}
@@ -33,55 +45,84 @@ class InstanceRefreshes:
         if any(refresh["Status"] in _ACTIVE for refresh in group.refreshes):
             message = f"An instance refresh of {group.name} is in progress"
             raise AwsError("InstanceRefreshInProgress", message)
+        desired = request.get("DesiredConfiguration") or {}
+        template = desired.get("LaunchTemplate")
+        if template:
+            group.refreshed_to = (template["LaunchTemplateId"], template["Version"])
+        skips = request.get("Preferences", {}).get("SkipMatching", False)
         refresh = {
             "InstanceRefreshId": f"00000000-0000-4000-8000-{len(group.refreshes):012x}",
             "AutoScalingGroupName": group.name,
             "Status": "Pending",
             "StartTime": moment(self.core.now),
-            "Desired": request.get("DesiredConfiguration"),
+            "DesiredConfiguration": desired,
+            "Old": () if skips else tuple(group.members),
         }
         group.refreshes.insert(0, refresh)
-        pending_s = self.core.timings.move_s
-        lasts_s = self.core.timings.refresh_member_s * max(1, len(group.members))
-        self.core.after(pending_s, self._reach(refresh, "Pending", "InProgress"))
-        self.core.after(pending_s + lasts_s, self._reach(refresh, "InProgress", "Successful"))
+
+        def begin() -> None:
+            if refresh["Status"] == "Pending":
+                refresh["Status"] = "InProgress"
+                self._replace_next(group, refresh)
+
+        self.core.after(self.core.timings.move_s, begin)
         return {"InstanceRefreshId": refresh["InstanceRefreshId"]}
 
     def cancel_instance_refresh(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return self._end(self._active(request), "Cancelling", "Cancelled")
+        """What was replaced stays.
+
+        https://docs.aws.amazon.com/autoscaling/ec2/userguide/cancel-instance-refresh.html
+        """
+        group, refresh = self._active(request)
+        refresh["Status"], group.refreshed_to = "Cancelling", None
+
+        def end() -> None:
+            refresh["Status"], refresh["EndTime"] = "Cancelled", moment(self.core.now)
+
+        self.core.after(self.core.timings.refresh_member_s, end)
+        return {"InstanceRefreshId": refresh.get("InstanceRefreshId", "")}
 
     def rollback_instance_refresh(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Refused without a desired configuration.
+        """Refused without a desired configuration, or a numbered version to return to.
 
-        https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RollbackInstanceRefresh.html
+        https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-refresh-rollback.html
         """
-        refresh = self._active(request)
-        if self.core.hardness.irreversible and not refresh.get("Desired"):
+        group, refresh = self._active(request)
+        if not refresh.get("DesiredConfiguration") or group.version.startswith("$"):
             message = "The instance refresh has no desired configuration to be rolled back from"
             raise AwsError("IrreversibleInstanceRefresh", message)
-        return self._end(refresh, "RollbackInProgress", "RollbackSuccessful")
-
-    def _end(self, refresh: dict[str, Any], by: str, to: str) -> dict[str, Any]:
-        refresh["Status"] = by
-        self.core.after(self.core.timings.refresh_member_s, self._reach(refresh, by, to))
+        refresh["Status"], group.refreshed_to = "RollbackInProgress", None
+        self._replace_next(group, refresh)
         return {"InstanceRefreshId": refresh["InstanceRefreshId"]}
 
-    def _active(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _replace_next(self, group: Group, refresh: dict[str, Any]) -> None:
+        """Replace a member once the group is whole, and look again later."""
+        if refresh["Status"] not in _REPLACING:
+            return
+        whole = group.capacity("InService") >= group.desired
+        if whole and not _NEEDED & group.suspended:
+            old = [member for member in group.members.values() if _is_old(group, refresh, member)]
+            if not old:
+                self._end(group, refresh)
+                return
+            self.groups.terminate(group, old[0], "instance refresh")
+        again_s = self.core.timings.refresh_member_s
+        self.core.after(again_s, lambda: self._replace_next(group, refresh))
+
+    def _end(self, group: Group, refresh: dict[str, Any]) -> None:
+        refresh["Status"] = _REPLACING[refresh["Status"]]
+        refresh["EndTime"] = moment(self.core.now)
+        if group.refreshed_to:
+            group.template, group.version = group.refreshed_to
+            group.refreshed_to = None
+
+    def _active(self, request: Mapping[str, Any]) -> tuple[Group, dict[str, Any]]:
         group = self._group(request)
         for refresh in group.refreshes:
             if refresh["Status"] in _ENDABLE:
-                return refresh
+                return group, refresh
         message = f"No instance refresh of {group.name} is in progress"
         raise AwsError("ActiveInstanceRefreshNotFound", message)
-
-    def _reach(self, refresh: dict[str, Any], by: str, to: str) -> Callable[[], None]:
-        def reach() -> None:
-            if refresh["Status"] == by:
-                refresh["Status"] = to
-                if to not in _ACTIVE:
-                    refresh["EndTime"] = moment(self.core.now)
-
-        return reach
 
     def _group(self, request: Mapping[str, Any]) -> Group:
         name = request["AutoScalingGroupName"]
@@ -89,3 +130,11 @@ class InstanceRefreshes:
             message = f"AutoScalingGroup name not found - no such group: {name}"
             raise AwsError("ValidationError", message)
         return self.core.world.groups[name]
+
+
+def _is_old(group: Group, refresh: Mapping[str, Any], member: Member) -> bool:
+    rolls_back = refresh["Status"] == "RollbackInProgress"
+    outdated = (member.template, member.version) != group.launches
+    return member.lifecycle == "InService" and (
+        outdated or (not rolls_back and member.id in refresh["Old"])
+    )

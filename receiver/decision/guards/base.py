@@ -9,6 +9,7 @@ from actions.refusal import Refusal
 from models.inference.verdict import Verdict
 from receiver.controls.records import Identity, Override, identity_of
 from receiver.decision.model import Snapshot, Trigger
+from receiver.decision.versions import last_healthy
 from receiver.playbooks import placeholders
 from receiver.playbooks.schema import Playbook
 
@@ -64,6 +65,13 @@ def require_named(inputs: GuardInput, *texts: object) -> Refusal | None:
     """The target must have what the texts name: `{instance_id=""}` would select other series.
 
     A group has no `$instance_id`, and an instance outside groups no `$asg`.
+
+    ## no_healthy_version
+
+    The step restores a launch-template version, and the service has not yet seen the group healthy
+    with any version for five minutes. It guesses none.
+    **Do:** roll the group back by hand, to a version that you know to be good.
+    **To lift it:** nothing to do: the service looks at each opted-in group twice a minute.
     """
     snapshot = inputs.snapshot
     used = placeholders.names_in(list(texts))
@@ -75,6 +83,9 @@ def require_named(inputs: GuardInput, *texts: object) -> Refusal | None:
         if missing and name in used:
             detail = f"{inputs.playbooks[0].name} uses ${name}, and {snapshot.target} has none"
             return Refusal(Reason.NO_TARGET, detail)
+    if "healthy_version" in used and last_healthy(snapshot.seen) is None:
+        detail = f"no version of {snapshot.group} is on record as healthy"
+        return Refusal(Reason.NO_HEALTHY_VERSION, detail)
     return None
 
 

@@ -8,11 +8,20 @@ from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.guards.recent_acts import why_not_claimable, why_over_rate
 from receiver.decision.ladder import changes_something, choose, chosen_plan
+from receiver.playbooks.placeholders import names_in
 
 
 def require_step(inputs: GuardInput) -> str | Refusal:
-    plan = choose(inputs)
-    return plan if isinstance(plan, Refusal) else f"{plan.step.action} on {plan.target}"
+    plan, asg = choose(inputs), inputs.snapshot.asg
+    if isinstance(plan, Refusal):
+        return plan
+    detail = f"{plan.step.action} on {plan.target}"
+    if asg is None or "healthy_version" not in names_in(plan.step.params):
+        return detail
+    return (
+        f"{detail}, to {plan.healthy_version}; whoever set {asg.version}, such as Terraform, "
+        "will set it again at the next apply"
+    )
 
 
 def require_group(inputs: GuardInput) -> str | Refusal:

@@ -10,7 +10,14 @@ from actions.base import Call
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
-from demo.aws.world import Group, Instance, Member, SecurityGroup, target_group_arn
+from demo.aws.world import (
+    TEMPLATE,
+    Group,
+    Instance,
+    Member,
+    SecurityGroup,
+    target_group_arn,
+)
 from tests.conftest import Clock
 from tests.fake_messenger import FakeMessenger
 
@@ -285,6 +292,13 @@ CASES = (
         action="start_instance_refresh",
         writes="StartInstanceRefresh",
         of_group=True,
+        after=_no_refresh,
+    ),
+    Case(
+        action="restore_version",
+        writes="StartInstanceRefresh",
+        of_group=True,
+        params=lambda _: {"version": f"{TEMPLATE}/2"},
         after=_no_refresh,
     ),
     Case(

@@ -1,0 +1,151 @@
+"""Records in the audit which launch-template versions the members of opted-in groups are well with.
+
+A version is healthy once at least four of five of its members have served without an alert for five
+minutes, at each look; it is ill once fewer do. What was not seen is never guessed.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from actions.audit import log
+from actions.aws.clients import AWS_ERRORS
+from actions.aws.groups import Group
+from actions.aws.tags import OPT_IN_TAG
+from actions.aws.target_errors import NotActionableError
+from actions.tables import audit
+from receiver.db.database import Database
+from receiver.decision.versions import SeenVersion, version_of
+from receiver.runs import store
+from receiver.runtime.periodic import Periodic
+from receiver.runtime.rfc3339 import DAY_S
+
+_log = structlog.get_logger()
+HEALTHY, ILL = "version_healthy", "version_ill"
+_EVERY_S, _PROVEN_AFTER_S, _ALERTING_S = 30.0, 300.0, 300.0
+# After a longer break nobody knows what happened meanwhile.
+_BREAK_S = 3 * _EVERY_S
+# A record is repeated, so that it outlives the retention of the audit.
+_REPEAT_S = DAY_S
+_SHARE = 0.8
+_Key = tuple[str, str, str]
+
+
+@dataclass(kw_only=True)
+class VersionRecords:
+    """The recorded versions, by group, read from the audit: what is new since the last time."""
+
+    _seen: dict[_Key, tuple[SeenVersion, float]] = field(default_factory=dict, init=False)
+    _seq: int = field(default=0, init=False)
+
+    def read(self, connection: Connection, group: str) -> Sequence[SeenVersion]:
+        """Raises SQLAlchemyError."""
+        self._read_new(connection)
+        return [version for version, _ in list(self._seen.values()) if version.group == group]
+
+    def recorded(self, connection: Connection, key: _Key) -> tuple[SeenVersion, float] | None:
+        """The last record of this group, template and version, and its time."""
+        self._read_new(connection)
+        return self._seen.get(key)
+
+    def _read_new(self, connection: Connection) -> None:
+        query = select(audit).where(audit.c.seq > self._seq, audit.c.event.in_((HEALTHY, ILL)))
+        for row in connection.execute(query.order_by(audit.c.seq)).mappings():
+            detail = json.loads(row["detail"])
+            key = (detail["group"], detail["template"], detail["version"])
+            version = SeenVersion(
+                group=key[0],
+                template=key[1],
+                version=key[2],
+                since=detail["since"],
+                healthy=row["event"] == HEALTHY,
+            )
+            self._seen[key] = (version, row["at"])
+            self._seq = row["seq"]
+
+
+@dataclass(kw_only=True)
+class VersionWatch:
+    """Looks every half minute; `read_groups` reads all groups, `clock` gives epoch seconds."""
+
+    database: Database
+    records: VersionRecords
+    read_groups: Callable[[], Sequence[Group]]
+    clock: Callable[[], float]
+    _since: dict[_Key, float] = field(default_factory=dict, init=False)
+    _looked_at: float = field(default=0.0, init=False)
+    _periodic: Periodic = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._periodic = Periodic("version_watch", _EVERY_S, self.run_once, at_once=True)
+
+    def start(self) -> None:
+        self._periodic.start()
+
+    def stop(self) -> None:
+        self._periodic.stop()
+
+    def run_once(self) -> None:
+        """Look at all groups. A failed look proves nothing, and the next one follows."""
+        now = self.clock()
+        try:
+            groups = [group for group in self.read_groups() if group.tags.get(OPT_IN_TAG) == "true"]
+            with self.database.write() as connection:
+                self._record(connection, groups, now)
+        except (*AWS_ERRORS, NotActionableError, KeyError, SQLAlchemyError) as error:
+            _log.warning("versions_read_failed", error=type(error).__name__)
+
+    def _record(self, connection: Connection, groups: Sequence[Group], now: float) -> None:
+        if now - self._looked_at > _BREAK_S:
+            self._since.clear()
+        self._looked_at = now
+        looked: dict[_Key, bool] = {}
+        for group in groups:
+            reports = store.alerting_instances(connection, group.name, now - _ALERTING_S)
+            looked |= _looks(group, {report.instance_id for report in reports})
+        well = {key for key, healthy in looked.items() if healthy}
+        self._since = {key: self._since.get(key, now) for key in well}
+        events = [
+            event
+            for key, healthy in looked.items()
+            if (event := self._event(connection, key, healthy=healthy, now=now))
+        ]
+        log.append(connection, now, *events)
+
+    def _event(
+        self, connection: Connection, key: _Key, *, healthy: bool, now: float
+    ) -> log.Event | None:
+        """The record that is new about this version, or None."""
+        before = self.records.recorded(connection, key)
+        since = self._since.get(key, now)
+        if healthy and now - since >= _PROVEN_AFTER_S:
+            known = before is not None and before[0].healthy and now - before[1] < _REPEAT_S
+            # It may have been away meanwhile, and is the latest again.
+            if known and before is not None and before[0].since >= since:
+                return None
+            return _event_of(HEALTHY, key, since)
+        if not healthy and before is not None and before[0].healthy:
+            return _event_of(ILL, key, before[0].since)
+        return None
+
+
+def _looks(group: Group, alerting: Collection[str]) -> Iterator[tuple[_Key, bool]]:
+    """Whether the members are well, by version."""
+    well: dict[_Key, list[bool]] = defaultdict(list)
+    for member in group.members.values():
+        version = version_of(member)
+        if version is not None and member.lifecycle == "InService":
+            well[(group.name, *version)].append(member.healthy and member.id not in alerting)
+    for key, members in well.items():
+        yield key, sum(members) >= _SHARE * len(members)
+
+
+def _event_of(event: str, key: _Key, since: float) -> log.Event:
+    names = ("group", "template", "version")
+    detail = dict(zip(names, key, strict=True)) | {"since": since}
+    return log.Event(actor="smartcloudops", event=event, detail=detail)
