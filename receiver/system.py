@@ -217,7 +217,7 @@ class _Builder:
             database=self.database,
             records=VersionRecords(),
             read_groups=partial(read_groups, self.aws),
-            clock=self.clock,
+            clock=self.edges.clock,
         )
         yield CloudTrailCheck(
             interval_s=self.settings.reconcile_interval_s,
