@@ -84,9 +84,9 @@ def test_the_target_groups_of_now_count(reader: AwsReader, aws: Emulator, clock:
 @pytest.mark.parametrize(
     ("failing", "unknown"),
     [
-        ("DescribeAutoScalingGroups", {"asg", "scopes", "changes"}),
+        ("DescribeAutoScalingGroups", {"asg", "scopes", "changes", "refreshes"}),
         ("DescribeTargetHealth", {"scopes"}),
-        ("DescribeInstanceRefreshes", {"changes"}),
+        ("DescribeInstanceRefreshes", {"changes", "refreshes"}),
         ("DescribeInstances", {"instance"}),
         ("DescribeInstanceAttribute", {"protected"}),
         ("DescribeInstanceStatus", {"host"}),
@@ -325,7 +325,7 @@ def test_a_group_without_one_of_its_attributes_is_unknown(
 @pytest.mark.parametrize(
     ("operation", "unknown"),
     [
-        ("DescribeInstanceRefreshes", {"changes"}),
+        ("DescribeInstanceRefreshes", {"changes", "refreshes"}),
         ("DescribeTargetHealth", {"scopes"}),
         ("LookupEvents", {"changes"}),
     ],
