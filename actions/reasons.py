@@ -14,6 +14,7 @@ class Reason(StrEnum):
     AMBIGUOUS_PLAYBOOK = "ambiguous_playbook"
     PLAYBOOK_CHANGED = "playbook_changed"
     NO_TARGET = "no_target"
+    OUTSIDE_WINDOW = "outside_window"
     STALE = "stale"
     NO_HEALTHY_VERSION = "no_healthy_version"
     SELF_INFLICTED = "self_inflicted"

@@ -29,6 +29,7 @@ from receiver.runs.retention import Retention
 from receiver.runtime.rfc3339 import DAY_S
 from receiver.service import LeaderTask, Metrics, Service
 from receiver.settings import Settings
+from receiver.webhook.host_alerts import HostAlerts
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.truncated import Truncated
 from receiver.workflow.dispatcher import Dispatcher
@@ -217,6 +218,12 @@ class _Builder:
             database=self.database,
             records=VersionRecords(),
             read_groups=partial(read_groups, self.aws),
+            clock=self.edges.clock,
+        )
+        yield HostAlerts(
+            aws=lambda: self.aws,
+            inbox=self.inbox,
+            playbooks=self.playbooks,
             clock=self.edges.clock,
         )
         yield CloudTrailCheck(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from actions.reasons import Reason
 from receiver.db.database import Database
@@ -107,8 +107,8 @@ def _without_remedy(connection: Connection, run_ids: Sequence[str]) -> Iterator[
     query = select(*columns, runs.c.state, runs.c.refusal).where(
         runs.c.id.in_(run_ids),
         runs.c.state.in_(_WITHOUT_REMEDY),
-        # An alert without a verdict may be a real incident.
-        runs.c.refusal.is_distinct_from(Reason.VERDICT_REFUTED),
+        # An alert without a verdict may be a real incident; one that waits for its window is none.
+        func.coalesce(runs.c.refusal, "").not_in((Reason.VERDICT_REFUTED, Reason.OUTSIDE_WINDOW)),
     )
     for row in connection.execute(query.order_by(runs.c.id)):
         yield _Run(

@@ -5,7 +5,7 @@ Input that a test leaves out has the values of a day without incidents.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from actions.reasons import Reason
 from models.inference.parameters import FaultKind
@@ -84,7 +84,10 @@ class Fleet(_Part):
 
 
 class RecordsInput(_Part):
-    """The service's records: the seconds left of a cooldown, and the attempts of the last hour."""
+    """The service's records: the seconds left of a cooldown, and the attempts of the last hour.
+
+    `time` is the time of day of a Friday, in UTC.
+    """
 
     mode: Mode = Mode.AUTO
     paused: bool = False
@@ -95,6 +98,7 @@ class RecordsInput(_Part):
     held: bool = False
     attempts: int = 0
     failures: int = 0
+    time: Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
 
 
 class Expected(_Part):

@@ -30,20 +30,26 @@ from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 
 Judge = Callable[[Evidence, Collection[str]], Verdict]
-_NOW = 1_800_000_000.0
+# Midnight of a Friday (UTC), and the time of day of a test that names none.
+_DAY, _HOUR = 1_799_971_200.0, "08:00"
 _ZONES, _TEMPLATE = "abc", "lt-0123456789abcdef0"
 
 
 def guard_input(case: TestCase, playbooks: Playbooks, judge: Judge) -> GuardInput:
     """The whole input of a test's decision; `judge` is the model."""
-    matching = playbooks.matching(case.alert)
+    matching, now = playbooks.matching(case.alert), _now(case)
     return GuardInput(
-        trigger=Trigger(run_id="0" * 26, labels=case.alert, starts_at=_NOW - 30, malformed=None),
-        verdict=_judge(case, judge) if case.series else _verdict(case.verdict),
+        trigger=Trigger(run_id="0" * 26, labels=case.alert, starts_at=now - 30, malformed=None),
+        verdict=_judge(case, judge, now) if case.series else _verdict(case.verdict),
         playbooks=matching,
-        snapshot=_snapshot(case, matching[0] if matching else None),
-        now=_NOW,
+        snapshot=_snapshot(case, matching[0] if matching else None, now),
+        now=now,
     )
+
+
+def _now(case: TestCase) -> float:
+    hours, minutes = (case.given.time or _HOUR).split(":")
+    return _DAY + 3600 * int(hours) + 60 * int(minutes)
 
 
 def _verdict(verdict: VerdictInput) -> Verdict:
@@ -60,24 +66,24 @@ def _verdict(verdict: VerdictInput) -> Verdict:
     )
 
 
-def _judge(case: TestCase, judge: Judge) -> Verdict:
+def _judge(case: TestCase, judge: Judge, now: float) -> Verdict:
     metrics = case.series or SeriesInput(recent={})
     peers = [f"i-{number:017x}" for number in range(1, case.fleet.size)]
     evidence = Evidence(
         target=case.alert.get("instance_id", ""),
-        at=_NOW,
-        history=_expand(metrics.history, 300),
-        recent=_expand(metrics.recent, 15),
-        peers={peer: _expand(metrics.peers, 30) for peer in peers} if metrics.peers else {},
+        at=now,
+        history=_expand(metrics.history, 300, now),
+        recent=_expand(metrics.recent, 15, now),
+        peers={peer: _expand(metrics.peers, 30, now) for peer in peers} if metrics.peers else {},
     )
     return judge(evidence, ROLES_OF_ALERT.get(case.alert.get("alertname", ""), ()))
 
 
-def _expand(roles: Mapping[str, str], step_s: float) -> dict[str, Series]:
-    return {role: expand(text, step_s=step_s, end=_NOW) for role, text in roles.items()}
+def _expand(roles: Mapping[str, str], step_s: float, now: float) -> dict[str, Series]:
+    return {role: expand(text, step_s=step_s, end=now) for role, text in roles.items()}
 
 
-def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
+def _snapshot(case: TestCase, playbook: Playbook | None, now: float) -> Snapshot:
     records, fleet = case.given, case.fleet
     group = case.alert.get("asg") or None
     instance_id = case.alert.get("instance_id", "")
@@ -88,7 +94,7 @@ def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
         target=target or "",
         run_id="1" * 26,
         fence=1,
-        cooldown_until=_NOW + records.cooldown_s,
+        cooldown_until=now + records.cooldown_s,
         held=records.held,
     )
     attempts = Attempts(
@@ -104,19 +110,19 @@ def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
         mode=records.mode,
         paused=records.paused,
         resolved=records.resolved,
-        last_seen_at=_NOW - 5,
+        last_seen_at=now - 5,
         gap_s=360,
         target=target,
         kind=TargetKind.INSTANCE if of_instance else TargetKind.GROUP if group else None,
         group=group,
         claims={claim.target: claim},
         rung=records.rung,
-        overrides=_overrides(records),
+        overrides=_overrides(records, now),
         attempts={name: attempts for name in (target, group) if name},
         breaker=Breaker(
             playbook=playbook.name if playbook else "",
             failures=records.failures,
-            opened_at=_NOW - 1 if records.failures >= FAILURES else None,
+            opened_at=now - 1 if records.failures >= FAILURES else None,
         ),
         arming=FREE,
         recent_actions=(),
@@ -129,13 +135,13 @@ def _snapshot(case: TestCase, playbook: Playbook | None) -> Snapshot:
             for since, version in enumerate(fleet.healthy)
         ],
         facts=case.facts,
-        instance=_instance(instance_id, group, fleet) if of_instance and fleet.known else None,
+        instance=_instance(instance_id, group, fleet, now) if of_instance and fleet.known else None,
         asg=asg,
         scopes=scopes if group else (),
         changes=fleet.changes if fleet.known else None,
         refreshes=_refreshes(group, fleet),
         protected=fleet.protected if fleet.known else None,
-        host=_host(instance_id, fleet) if of_instance and fleet.known else None,
+        host=_host(instance_id, fleet, now) if of_instance and fleet.known else None,
         standalone=frozenset(standalone),
     )
 
@@ -179,28 +185,28 @@ def _group(name: str, fleet: Fleet, instance_id: str) -> Group:
     )
 
 
-def _instance(instance_id: str, group: str | None, fleet: Fleet) -> Instance:
+def _instance(instance_id: str, group: str | None, fleet: Fleet, now: float) -> Instance:
     return Instance(
         id=instance_id,
         state=fleet.state,
-        launched_at=_NOW - fleet.launched_ago_s,
+        launched_at=now - fleet.launched_ago_s,
         group=group,
         az="zone-a",
         tags={OPT_IN_TAG: "true"} if fleet.opted_in else {},
     )
 
 
-def _host(instance_id: str, fleet: Fleet) -> HostStatus:
+def _host(instance_id: str, fleet: Fleet, now: float) -> HostStatus:
     return HostStatus(
         id=instance_id,
         system=fleet.system_check,
         instance="ok",
         ebs=fleet.ebs_check,
-        events=[HostEvent(code=fleet.event, at=_NOW + fleet.event_in_s)] if fleet.event else [],
+        events=[HostEvent(code=fleet.event, at=now + fleet.event_in_s)] if fleet.event else [],
     )
 
 
-def _overrides(records: RecordsInput) -> Sequence[Override]:
+def _overrides(records: RecordsInput, now: float) -> Sequence[Override]:
     if records.override is None:
         return ()
     return (
@@ -208,8 +214,8 @@ def _overrides(records: RecordsInput) -> Sequence[Override]:
             id="0" * 26,
             matchers=(),
             effect=records.override,
-            starts_at=_NOW - 1,
-            ends_at=_NOW + 600,
+            starts_at=now - 1,
+            ends_at=now + 600,
             created_by="somebody",
             comment="given by the test",
         ),

@@ -17,6 +17,10 @@ from receiver.playbooks.promql_measure import (
     parse,
 )
 
+# The alerts that the service itself sends, without a rule: what EC2 says of a host.
+SYSTEM_CHECK, SCHEDULED_EVENT = "EC2SystemCheckFailed", "EC2ScheduledEvent"
+OWN_ALERTS = frozenset({SYSTEM_CHECK, SCHEDULED_EVENT})
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlertRule:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from actions.base import TargetKind
 from actions.catalog.registry import CATALOG
-from receiver.playbooks.alert_rules import AlertRule, AlertRules
+from receiver.playbooks.alert_rules import OWN_ALERTS, AlertRule, AlertRules
 from receiver.playbooks.loader import Finding, load_file
 from receiver.playbooks.placeholders import EXAMPLES, render
 from receiver.playbooks.promql_measure import PromqlError, metric_names, parse
@@ -46,7 +46,7 @@ def check_rules(folder: Path, rules: AlertRules) -> RuleCheck:
             continue
         file = _File(path=path, lines=lines, playbook=playbook)
         matched = [rule for rule in rules.alerts if _may_match(playbook, rule)]
-        if playbook.recheck:
+        if playbook.recheck and playbook.alertname not in OWN_ALERTS:
             findings += _recheck_findings(file, matched, rules)
         if matched:
             warnings += _verify_warnings(file, matched, rules)

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from actions.base import Impact
 from actions.canonical_json import canonical
@@ -132,10 +133,43 @@ class Limits(_Part):
         return Bounds(percent=self.blast_radius, min_healthy=self.min_healthy)
 
 
+_Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+_WEEKDAYS: tuple[_Weekday, ...] = get_args(_Weekday)
+_Time = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+
+
+class Window(_Part):
+    """The hours, in UTC, in which a run may begin; `end_time` is later on the same day."""
+
+    weekdays: Annotated[list[_Weekday], Field(min_length=1)] = list(_WEEKDAYS)
+    start_time: _Time
+    end_time: _Time
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.start_time >= self.end_time:
+            raise ValueError("end_time must be later on the same day than start_time")
+        return self
+
+    def opens_at(self, now: float) -> float:
+        """When it is next open, in epoch seconds: `now` where it is open."""
+        today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        for day in (today + timedelta(days=days) for days in range(8)):
+            opens, closes = (
+                (day + timedelta(hours=int(text[:2]), minutes=int(text[3:]))).timestamp()
+                for text in (self.start_time, self.end_time)
+            )
+            if _WEEKDAYS[day.weekday()] in self.weekdays and now < closes:
+                return max(now, opens)
+        raise LookupError("unreachable: a week has each weekday")
+
+
 class Playbook(_Part):
     """A playbook; `recheck` are PromQL conditions that replace the model's verdict.
 
     `standalone`: steps may take out instances that no Auto Scaling group would replace.
+
+    `window`: its runs begin only then, but those that a person requests.
 
     `facts` are PromQL values for conditions: `facts["spare"] > 2`.
     """
@@ -151,6 +185,7 @@ class Playbook(_Part):
         dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")], Promql],
         Field(max_length=10),
     ] = Field(default_factory=dict)
+    window: Window | None = None
     undecided: Undecided = Undecided()
     limits: Limits = Limits()
     steps: Annotated[list[Step], Field(min_length=1, max_length=10)]

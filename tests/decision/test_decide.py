@@ -1,6 +1,7 @@
 """The decision: a table of snapshots, and what must be done or refused in each."""
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from actions.reasons import Reason
 from models.inference.verdict import Answer, Verdict
 from receiver.controls.records import FREE
 from receiver.decision.decide import RETRY_AFTER_S, decide, screen
-from receiver.decision.guards.base import GuardInput
+from receiver.decision.guards.alert import require_window
+from receiver.decision.guards.base import GuardInput, Guards
 from receiver.decision.ladder import condition_facts
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse, Snapshot, Trigger
 from receiver.playbooks.conditions import condition
 from receiver.playbooks.loader import load
+from receiver.playbooks.schema import Window
+from receiver.runs.model import RunRequest
 from receiver.settings import Mode
 
 NOW = 1_800_000_000.0
@@ -96,6 +100,10 @@ SNAPSHOT = Snapshot(
     changes=(),
     protected=False,
     host=SOUND,
+)
+WINDOW: Guards = (("window", require_window),)
+REQUEST = RunRequest(
+    by="alice", role="operator", comment="now", playbook="high-cpu", target=HOST, dry_run=False
 )
 INPUTS = GuardInput(
     trigger=TRIGGER, verdict=VERDICT, playbooks=PLAYBOOKS, snapshot=SNAPSHOT, now=NOW
@@ -234,6 +242,39 @@ def test_a_condition_reads_what_ec2_says_of_the_host() -> None:
     ):
         facts = condition_facts(replace(INPUTS, snapshot=replace(SNAPSHOT, host=host)))
         assert (far.evaluate(facts), near.evaluate(facts)) == answers
+
+
+def _at(text: str) -> float:
+    return datetime.fromisoformat(f"{text}:00+00:00").timestamp()
+
+
+@pytest.mark.parametrize(
+    ("now", "opens_at"),
+    [
+        ("2027-01-16 02:30", "2027-01-16 02:30"),  # a Saturday
+        ("2027-01-16 04:59", "2027-01-16 04:59"),
+        ("2027-01-16 05:00", "2027-01-17 02:00"),
+        ("2027-01-17 05:00", "2027-01-23 02:00"),
+        ("2027-01-15 02:30", "2027-01-16 02:00"),
+    ],
+)
+def test_a_run_begins_in_its_window(now: str, opens_at: str) -> None:
+    """What comes at another time waits; what has begun, or a person requests, goes on."""
+    window = Window(weekdays=["saturday", "sunday"], start_time="02:00", end_time="05:00")
+    playbook = PLAYBOOKS[0].model_copy(update={"window": window})
+    trigger = replace(TRIGGER, starts_at=_at(now) - 20)
+    waiting = replace(INPUTS, playbooks=[playbook], now=_at(now), trigger=trigger)
+    waits = [screen(waiting, WINDOW)]
+    for changes in ({"request": REQUEST}, {"playbook_digest": playbook.digest}):
+        asked = replace(waiting, trigger=replace(trigger, **changes))
+        assert screen(asked, WINDOW) is None
+    if now == opens_at:
+        assert waits == [None]
+    else:
+        (refusal,) = waits
+        assert refusal is not None
+        assert refusal.reason is Reason.OUTSIDE_WINDOW
+        assert refusal.retry_at == _at(opens_at)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_another_default_is_another_edition(written: Callable[[str], Path]) -> N
     }
     first = {
         "cooldown_s": 300.0,
+        "window": None,
         "approval_s": 1800.0,
         "recheck": [],
         "facts": {},

@@ -94,6 +94,25 @@ def require_target(inputs: GuardInput) -> str | Refusal:
     return refused or inputs.snapshot.target
 
 
+def require_window(inputs: GuardInput) -> str | Refusal:
+    """A run begins only in its playbook's window; one that has begun, or a person's, goes on.
+
+    ## outside_window
+
+    The playbook has a `window`, and it is closed. `next_act_at` says when it opens.
+    **Do:** nothing: while the alert is repeated, it is decided again once the window is open. If it
+    cannot wait, run the playbook by hand.
+    """
+    window, trigger = inputs.playbooks[0].window, inputs.trigger
+    if window is None or trigger.request is not None or trigger.playbook_digest is not None:
+        return "the run may begin at any time"
+    opens_at = window.opens_at(inputs.now)
+    if opens_at <= inputs.now:
+        return f"in the window from {window.start_time} to {window.end_time} UTC"
+    detail = f"the window of {inputs.playbooks[0].name} opens in {opens_at - inputs.now:.0f} s"
+    return Refusal(Reason.OUTSIDE_WINDOW, detail, opens_at)
+
+
 def require_firing(inputs: GuardInput) -> str | Refusal:
     """The alert must still fire.
 

@@ -22,6 +22,8 @@ PLAIN: Guards = (
     ("unchanged", alert.require_unchanged_playbook),
     # Refuses labels without a target, because later guards look up claims and AWS by target.
     ("target", alert.require_target),
+    # Refuses to begin outside the playbook's window; the alert's repeats wait for it.
+    ("window", alert.require_window),
 )
 
 # These guards read the service's own records, in one transaction.
