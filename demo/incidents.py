@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """A scripted incident; without an expected `action` the `refusal` is expected."""
+    """A scripted incident; without an expected `action` the `refusal` is expected.
+
+    `calls` is how many calls to AWS change the target.
+    """
 
     fault: str
     group: str
     whole_group: bool
     action: str | None
     refusal: str | None = None
+    calls: int = 1
 
 
 SCRIPT = (
@@ -29,6 +33,13 @@ SCRIPT = (
     Incident(fault="service_hang", group="web-asg", whole_group=False, action="restart_service"),
     Incident(fault="disk_full", group="web-asg", whole_group=False, action="run_document"),
     Incident(fault="memory_leak", group="web-asg", whole_group=False, action="restart_service"),
+    Incident(
+        fault="hardware_failure",
+        group="web-asg",
+        whole_group=False,
+        action="stop_instance",
+        calls=2,
+    ),
 )
 
 

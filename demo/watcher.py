@@ -25,7 +25,14 @@ _ENDED = frozenset(
         "resolved",
     }
 )
-_WRITES = ("RebootInstances", "SendCommand", "SetDesiredCapacity", "TerminateInstance")
+_WRITES = (
+    "RebootInstances",
+    "SendCommand",
+    "SetDesiredCapacity",
+    "StartInstances",
+    "StopInstances",
+    "TerminateInstance",
+)
 # An incident that has not ended by then counts as failed.
 _LIMIT_S = 240.0
 
@@ -81,7 +88,7 @@ class Watcher:
             observed.ended_as_expected = not calls and observed.refusal == incident.refusal
         else:
             observed.ended_as_expected = (
-                len(calls) == 1
+                len(calls) == incident.calls
                 and observed.action == incident.action
                 and observed.recovered_s is not None
                 and [run["state"] for run in acting] == ["succeeded"]

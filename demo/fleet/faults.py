@@ -16,6 +16,7 @@ class Fault(StrEnum):
     TRAFFIC_SURGE = "traffic_surge"
     BATCH_JOB = "batch_job"
     INSTANCE_DOWN = "instance_down"
+    HARDWARE_FAILURE = "hardware_failure"
     WRONG_ANSWERS = "wrong_answers"
 
 
@@ -35,8 +36,10 @@ REPAIRS = {
     "SmartCloudOps-CleanDisk": frozenset({Fault.DISK_FULL}),
     "SmartCloudOps-ClearCache": frozenset[Fault](),
 }
-# A full disk survives a reboot.
-OUTLIVES_REBOOT = frozenset({Fault.DISK_FULL, Fault.WRONG_ANSWERS})
+# The host does not answer.
+SILENT = frozenset({Fault.INSTANCE_DOWN, Fault.HARDWARE_FAILURE})
+# A full disk survives a reboot, and failed hardware is left only by a stop and a start.
+OUTLIVES_REBOOT = frozenset({Fault.DISK_FULL, Fault.WRONG_ANSWERS, Fault.HARDWARE_FAILURE})
 
 
 def parse_fault(name: str) -> Fault:

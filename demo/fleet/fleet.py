@@ -131,6 +131,9 @@ class Fleet(SteadyHosts):
             member = self._members.get(target)
             if member is None:
                 raise FaultError(f"{fault} needs an instance of the fleet: {target!r} is none")
+            if fault is Fault.HARDWARE_FAILURE:
+                instance = self.aws.world.instances[target]
+                instance.impaired, instance.impaired_at = "system", now
             lasts = _BATCH_S / self.speed if fault is Fault.BATCH_JOB else NEVER
             member.faults[fault] = ActiveFault(now, now + lasts)
 
@@ -144,6 +147,7 @@ class Fleet(SteadyHosts):
             for instance_id, member in self._members.items():
                 if target in (None, instance_id, member.host.group):
                     member.faults.clear()
+                    self.aws.world.instances[instance_id].impaired = ""
 
     def metrics(self, instance_id: str) -> str | None:
         """The exporter's text; empty while the host is down, None if the host does not exist."""

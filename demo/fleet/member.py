@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from demo.aws.world import GROUP_TAG, Instance
-from demo.fleet.faults import BENIGN, OUTLIVES_REBOOT, ActiveFault, Fault
+from demo.fleet.faults import BENIGN, OUTLIVES_REBOOT, SILENT, ActiveFault, Fault
 from demo.fleet.node_exporter import Exporter
 from demo.fleet.workload import Host, Workload, levels
 
@@ -37,7 +37,7 @@ class Member:
     boots: int = 0
 
     def answers(self, now: float) -> bool:
-        return now >= self.up_at and Fault.INSTANCE_DOWN not in self.faults
+        return now >= self.up_at and not SILENT & self.faults.keys()
 
     def hung(self, now: float) -> bool:
         """Whether the load balancer has noticed that the service hangs."""
@@ -82,7 +82,7 @@ class Member:
         strained = float(at["utilisation"]) > _STRAINED
         harmful = [fault for fault in faults if fault not in BENIGN]
         health = "healthy" if up else "stopped" if self.up_at == NEVER else "booting"
-        if Fault.INSTANCE_DOWN in faults and health == "healthy":
+        if SILENT & set(faults) and health == "healthy":
             health = "down"
         if health == "healthy" and (harmful or strained):
             health = "degraded"
