@@ -221,10 +221,7 @@ class _Builder:
             clock=self.edges.clock,
         )
         yield HostAlerts(
-            aws=lambda: self.aws,
-            inbox=self.inbox,
-            playbooks=self.playbooks,
-            clock=self.edges.clock,
+            aws=self.aws, inbox=self.inbox, playbooks=self.playbooks, clock=self.edges.clock
         )
         yield CloudTrailCheck(
             interval_s=self.settings.reconcile_interval_s,

@@ -38,7 +38,7 @@ _Key = tuple[str, str]
 class HostAlerts:
     """Polls EC2; `clock` gives epoch seconds. A failed read delivers nothing, not even an end."""
 
-    aws: Callable[[], Aws]
+    aws: Aws
     inbox: Inbox
     playbooks: Playbooks
     clock: Callable[[], float]
@@ -67,7 +67,7 @@ class HostAlerts:
 
     def deliver(self) -> None:
         """Deliver the alerts that fire, and the ends of those that fired before."""
-        now, aws = self.clock(), self.aws()
+        now, aws = self.clock(), self.aws
         firing: dict[_Key, tuple[Mapping[str, str], float | None]] = {}
         for host in find_affected(aws):
             labels = self._labels_of(aws, host.id)

@@ -19,9 +19,9 @@ from actions.reasons import Reason
 from models.inference.verdict import Answer, Verdict
 from receiver.controls.records import FREE
 from receiver.decision.decide import RETRY_AFTER_S, decide, screen
+from receiver.decision.facts import condition_facts
 from receiver.decision.guards.alert import require_window
 from receiver.decision.guards.base import GuardInput, Guards
-from receiver.decision.ladder import condition_facts
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse, Snapshot, Trigger
 from receiver.playbooks.conditions import condition
 from receiver.playbooks.loader import load

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -71,7 +72,7 @@ def test_another_default_is_another_edition(written: Callable[[str], Path]) -> N
         "min_healthy": None,
         "storm": {"share": 20.0, "at_least": 3},
     }
-    first = {
+    first: dict[str, Any] = {
         "cooldown_s": 300.0,
         "window": None,
         "approval_s": 1800.0,

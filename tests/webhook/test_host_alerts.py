@@ -52,9 +52,8 @@ def source(tmp_path: Path, clock: Clock) -> Iterator[Source]:
     inbox = Inbox(database(f"sqlite:///{tmp_path}/inbox.db"), 360, lambda: None)
     inbox.database.migrate("inbox")
     inbox.start()
-    made = clients(aws)
     playbooks = load(_ROOT / "playbooks")
-    alerts = HostAlerts(aws=lambda: made, inbox=inbox, playbooks=playbooks, clock=clock)
+    alerts = HostAlerts(aws=clients(aws), inbox=inbox, playbooks=playbooks, clock=clock)
     yield Source(aws, clock, inbox, alerts)
     inbox.stop()
 
