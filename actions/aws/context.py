@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # The user agent of this service's own calls contains it.
 _OWN_CALL = re.compile(r"\bsmartcloudops-run/")
+_SERVICE_LINKED = re.compile(r":assumed-role/AWSServiceRoleFor\w+/")
 # CloudTrail is read this far back for changes by others.
 _RECENT_S = 900.0
 # EC2 has had time to recover an instance; if it still fails, it is to be stopped and started.
@@ -102,14 +103,22 @@ def _names(event: "EventTypeDef", name: str) -> bool:
 
 
 def _is_foreign(event: "EventTypeDef") -> bool:
-    """Whether others changed something; an event that does not say is counted."""
+    """Whether others changed something; an event that does not say is counted.
+
+    An AWS service acts for itself under a service-linked role; one that is invoked by a person has
+    the person's identity. A call with an error code, such as that of a dry run, changed nothing.
+    https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html
+    """
     try:
         detail = json.loads(event.get("CloudTrailEvent") or "{}")
-        by_aws = detail.get("userIdentity", {}).get("type") == "AWSService"
+        identity = detail.get("userIdentity", {})
+        linked = _SERVICE_LINKED.search(identity.get("arn", "")) is not None
+        by_aws = identity.get("type") == "AWSService" or linked
         own = _OWN_CALL.search(detail.get("userAgent", ""))
     except (ValueError, TypeError, AttributeError):
         return True
-    return event.get("ReadOnly") != "true" and not by_aws and not own
+    changed = event.get("ReadOnly") != "true" and not detail.get("errorCode")
+    return changed and not by_aws and not own
 
 
 def _describe(event: "EventTypeDef", name: str) -> str:

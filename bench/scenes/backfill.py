@@ -2,7 +2,8 @@
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from bench.scenes.remote_write import Series
 from bench.scenes.scene import DAY_S, Member, Scene, Setting, workload_of
 from demo.fleet.node_exporter import past
-from demo.fleet.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
+from demo.fleet.workload import DISK_BYTES, MEMORY_BYTES, Host, Moments, levels
 from models.features.signals import ROLES
 
 _COARSE_S, _FINE_S, _FINEST_S = 300.0, 15.0, 5.0
@@ -40,22 +41,20 @@ def series_of(scene: Scene, setting: Setting) -> Iterator[Series]:
 def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator[Series]:
     host = member.host
     level = levels(host, workload_of(member, at), at)
-    _, recorded = past(level, at, now - 20 * DAY_S)
+    member.exporter, recorded = past(level, at, now - 20 * DAY_S)
     since = now - (7 * DAY_S if whole and member.history else _PEERS_FOR_S)
     if not member.history:
         since = now - 100
     scraped = (at >= since) & (at <= now - member.silent_s)
     recent = scraped & (at >= now - _FINE_FOR_S)
-    labels = (
-        f'job="node",instance="{host.address}:9100",instance_id="{host.instance_id}",'
-        f'asg="{host.group}",az="{host.az}",region="us-east-1"'
-    )
+    labels = host_labels(host)
     for series, values in recorded:
         name, _, own = series.partition("{")
         counter = name.endswith("_total") or "netstat" in name
         if member.reset_s is not None and counter:
             began = now - member.reset_s
             counted = np.where(at >= began, values - values[at < began][-1], values)
+            member.exporter.counters[series] = float(counted[-1])
         else:
             counted = values
         head = ",".join(filter(None, (own.removesuffix("}"), labels)))
@@ -67,15 +66,26 @@ def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator
             yield Series(f"{name}{{{head}}}", failed, np.full(1, np.nan))
     up = np.where(at > now - member.silent_s, float(member.up and member.silent_s == 0), 1.0)
     yield _kept(f"up{{{labels}}}", up, at, at >= now - _PEERS_FOR_S)
-    ratios = {
+    for name, values in ratios(level).items():
+        yield _kept(f"{name}{{{labels}}}", np.broadcast_to(values, at.shape), at, recent)
+
+
+def host_labels(host: Host) -> str:
+    return (
+        f'job="node",instance="{host.address}:9100",instance_id="{host.instance_id}",'
+        f'asg="{host.group}",az="{host.az}",region="us-east-1"'
+    )
+
+
+def ratios(level: Mapping[str, Moments]) -> dict[str, Any]:
+    """What the recording rules make of the metrics."""
+    return {
         "instance:node_memory_utilisation:ratio": level["memory_used"] / MEMORY_BYTES,
         "instance:node_filesystem_utilisation:ratio": level["disk_used"] / DISK_BYTES,
         "instance:node_cpu_utilisation:irate": level["cpu_user"] + level["cpu_system"],
         "instance:service_error:ratio": level["errors"]
         / np.maximum(level["errors"] + level["answered"], 1e-9),
     }
-    for name, values in ratios.items():
-        yield _kept(f"{name}{{{labels}}}", np.broadcast_to(values, at.shape), at, recent)
 
 
 def _of_group(scene: Scene, at: Moments, now: float) -> Iterator[Series]:
@@ -83,6 +93,10 @@ def _of_group(scene: Scene, at: Moments, now: float) -> Iterator[Series]:
     for member in scene.members:
         level = levels(member.host, workload_of(member, at), at)
         errors, answers = errors + level["errors"], answers + level["answered"]
+    scene.burn = [
+        (float(error), float(error + answer))
+        for error, answer in zip(errors[-60:], answers[-60:], strict=True)
+    ]
     keep = at >= now - _PEERS_FOR_S
     ratio = errors / np.maximum(errors + answers, 1e-9)
     yield _kept(f'asg:service_error:ratio1m{{asg="{scene.name}"}}', ratio, at, keep)

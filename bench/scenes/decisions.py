@@ -1,8 +1,9 @@
 """The share of right decisions: `make bench-decisions SEED=n`.
 
-The service's code decides on labelled incidents of many kinds, with its own records, verdict and
-guards, a real Prometheus, and AWS as plain data. It prints the confusion matrix, writes
-build/decisions.json, and fails below 95 % right decisions or with any harmful action.
+The service's code runs labelled incidents of many kinds from the decision to the end, in virtual
+time, with its own records, verdict and guards, a real Prometheus, and an AWS that is harsh by the
+seed. It prints each kind, writes build/decisions.json, and fails below 98 % right runs or with any
+harmful act.
 """
 
 import argparse
@@ -13,97 +14,133 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import click
 
 from actions.base import Impact
 from actions.catalog.registry import CATALOG
 from bench.scenes.backfill import make_setting
-from bench.scenes.decider import NOTHING, DecidedAlert, decide_scenes
-from bench.scenes.scenarios import KINDS, build_scenes
-from bench.scenes.scene import Scene
+from bench.scenes.performance import perform
+from bench.scenes.performed import Performed
+from bench.scenes.scenarios import build_scenes
+from bench.scenes.scene import Act, Scene
+from receiver.runs.model import State
 
 _ROOT = Path(__file__).parents[2]
 # Incidents that one Prometheus holds.
 _BATCH = 24
-_GOAL = 0.95
+_GOAL = 0.98
+_ENDS_MEMBERS = frozenset({"rollback_instance_refresh", "scale_in", "start_instance_refresh"})
+_ENDS_HOST = frozenset({"replace_instance", "emergency_shutdown"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """`excused`: right, because AWS did not do what it was told and a person was called."""
+
+    right: bool
+    harmful: bool
+    excused: bool = False
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--each", type=int, default=10, help="incidents of each kind")
-    parser.add_argument("--verbose", action="store_true", help="print each wrong decision")
+    parser.add_argument("--incidents", type=int, default=400)
+    parser.add_argument("--kind", default="", help="only kinds whose name contains this")
+    parser.add_argument("--verbose", action="store_true", help="print each wrong run")
     options = parser.parse_args()
-    # A full hour in the past: Prometheus accepts no samples of the future.
+    # Full hours in the past: Prometheus accepts no samples of the future.
     now = time.time() // 3_600 * 3_600 - 3_600
     setting = make_setting(now, options.seed)
-    scenes = build_scenes(setting, options.each)
+    scenes = build_scenes(setting, options.incidents, options.kind)
     batches = [scenes[start : start + _BATCH] for start in range(0, len(scenes), _BATCH)]
-    decided: list[tuple[Scene, Sequence[DecidedAlert]]] = []
+    seeds = [options.seed * 1_000 + number for number in range(len(batches))]
+    performed: list[tuple[Scene, Performed]] = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for batch, alerts in zip(
-            batches, pool.map(partial(decide_scenes, setting=setting), batches), strict=True
-        ):
-            decided += zip(batch, alerts, strict=True)
-            click.echo(f"{len(decided)} of {len(scenes)} incidents", err=True)
-    sys.exit(_report(decided, options.seed, verbose=options.verbose))
+        played = pool.map(perform, batches, repeat(setting), seeds)
+        for batch, results in zip(batches, played, strict=True):
+            performed += zip(batch, results, strict=True)
+            click.echo(f"{len(performed)} of {len(scenes)} incidents", err=True)
+    sys.exit(_report(performed, options.seed, verbose=options.verbose))
 
 
-def _right(scene: Scene, alerts: Sequence[DecidedAlert]) -> bool:
-    """Whether exactly the expected actions were decided."""
-    acts = [alert for alert in alerts if alert.action != NOTHING]
-    approval = all(act.approval is scene.approval for act in acts)
-    return {(act.action, act.target) for act in acts} == scene.expect and approval
-
-
-def _harm(scene: Scene, alerts: Sequence[DecidedAlert]) -> bool:
-    """Whether an unexpected disruptive action was decided without approval."""
-    return any(
-        alert.action != NOTHING
-        and not alert.approval
-        and (alert.action, alert.target) not in scene.expect
-        and CATALOG[alert.action].impact in {Impact.DISRUPTIVE, Impact.DESTRUCTIVE}
-        for alert in alerts
+def judge_result(scene: Scene, result: Performed) -> Judged:
+    """Whether exactly the expected acts were taken, and whether one did harm."""
+    expected, acts = [Act(*act) for act in scene.expect], list(result.acts)
+    ended = {act.target for act in expected if act.action in _ENDS_HOST}
+    chosen_by_group = any(act.action in _ENDS_MEMBERS for act in expected)
+    harmful = (bool(result.lost - ended) and not chosen_by_group) or (
+        any(
+            act not in expected
+            and CATALOG[act.action].impact in {Impact.DISRUPTIVE, Impact.DESTRUCTIVE}
+            for act in acts
+        )
     )
+    if result.owed:
+        return Judged(right=False, harmful=harmful)
+    if scene.approval:
+        right = not acts and result.asked == frozenset(expected)
+        return Judged(right=right, harmful=harmful)
+    if acts == expected:
+        recovered = State.SUCCEEDED in result.states
+        right = not expected or recovered is not scene.person
+        return Judged(right=right and not result.asked, harmful=harmful)
+    # AWS did not do the last of them, so a person was called.
+    excused = result.uncooperative and result.person and acts == expected[: len(acts)]
+    return Judged(right=excused, harmful=harmful, excused=excused)
 
 
 def _label(actions: Iterable[str]) -> str:
-    return " + ".join(sorted(set(actions) - {NOTHING})) or NOTHING
+    return " + ".join(actions) or "nothing"
 
 
-def _report(
-    decided: Sequence[tuple[Scene, Sequence[DecidedAlert]]], seed: int, *, verbose: bool
-) -> int:
-    confusion: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    right = dict.fromkeys(KINDS, 0)
-    harmful = 0
-    for scene, alerts in decided:
-        confusion[scene.kind][_label(alert.action for alert in alerts)] += 1
-        right[scene.kind] += _right(scene, alerts)
-        harmful += _harm(scene, alerts)
-        if verbose and not _right(scene, alerts):
-            actions = [(alert.action, alert.target, alert.reason) for alert in alerts]
-            click.echo(f"{scene.kind} {scene.name}: {actions}")
-    expected = {scene.kind: _label(action for action, _ in scene.expect) for scene, _ in decided}
-    for kind, got in confusion.items():
-        counts = ", ".join(f"{name} {count}" for name, count in got.most_common())
-        click.echo(f"{kind:<28} expected {expected[kind]:<26} decided {counts}")
-    correct, total = sum(right.values()), len(decided)
+def _report(performed: Sequence[tuple[Scene, Performed]], seed: int, *, verbose: bool) -> int:
+    kinds: dict[str, dict[str, Any]] = {}
+    for scene, result in performed:
+        judged = judge_result(scene, result)
+        kind = kinds.setdefault(
+            scene.kind,
+            {
+                "expected": _label(action for action, _ in scene.expect),
+                "incidents": 0,
+                "right": 0,
+                "harmful": 0,
+                "excused": 0,
+                "acted": Counter[str](),
+            },
+        )
+        kind["incidents"] += 1
+        kind["right"] += judged.right
+        kind["harmful"] += judged.harmful
+        kind["excused"] += judged.excused
+        kind["acted"][_label(act.action for act in (*result.acts, *result.asked))] += 1
+        if verbose and (judged.harmful or not judged.right):
+            click.echo(f"{scene.kind} {scene.name}: {judged} {result}")
+    for name, kind in kinds.items():
+        acted = ", ".join(f"{action} {count}" for action, count in kind["acted"].most_common())
+        click.echo(
+            f"{name:<28} {kind['right']} of {kind['incidents']}, harmful {kind['harmful']}, "
+            f"expected {kind['expected']}, acted {acted}"
+        )
+    total = len(performed)
+    correct, harmful, excused = (
+        sum(kind[name] for kind in kinds.values()) for name in ("right", "harmful", "excused")
+    )
     share = f"{correct / total:.1%}"
-    click.echo(f"seed {seed}: {correct} of {total} correct ({share}), {harmful} harmful")
+    click.echo(f"seed {seed}: {correct} of {total} right ({share}), {harmful} harmful")
     figures = {
         "seed": seed,
         "incidents": total,
-        "kinds": len(KINDS),
+        "kinds": len(kinds),
         "correct": correct,
         "harmful": harmful,
-        "confusion": {
-            kind: {"expected": expected[kind], "right": right[kind], "got": dict(got)}
-            for kind, got in confusion.items()
-        },
+        "excused": excused,
+        "by_kind": kinds,
     }
     (_ROOT / "build").mkdir(exist_ok=True)
     (_ROOT / "build" / "decisions.json").write_text(json.dumps(figures, indent=2) + "\n")

@@ -5,9 +5,13 @@ holds the metrics of all.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import cycle, islice
+from typing import Any
 
 import numpy as np
 
+from bench.scenes.aws_scenarios import AWS_KINDS
+from bench.scenes.building import expect, id_of, ramp, since
 from bench.scenes.scene import DAY_S, HOSTS, Member, Scene, Setting
 from demo.aws.world import TEMPLATE, ZONES, Group, World
 from demo.fleet.workload import CAPACITY, Host, Moments, usual_requests
@@ -15,14 +19,15 @@ from demo.fleet.workload import CAPACITY, Host, Moments, usual_requests
 _JOB_S = 3_000.0
 
 
-def build_scenes(setting: Setting, each: int) -> list[Scene]:
-    """Build `each` scenes of every kind."""
+def build_scenes(setting: Setting, count: int, part: str = "") -> list[Scene]:
+    """Build so many scenes, of each kind in turn whose name contains `part`."""
+    kinds = {kind: build for kind, build in {**KINDS, **AWS_KINDS}.items() if part in kind}
     built: list[Scene] = []
-    for kind, build in KINDS.items():
-        for number in range(each):
-            scene = _blank(setting, kind, len(built), number)
-            build(setting, scene)
-            built.append(scene)
+    for index, (kind, build) in enumerate(islice(cycle(kinds.items()), count)):
+        scene = _blank(setting, kind, index, index // len(kinds))
+        build(setting, scene)
+        scene.suspended = set(scene.group.suspended)
+        built.append(scene)
     return built
 
 
@@ -60,65 +65,46 @@ def _blank(setting: Setting, kind: str, index: int, number: int) -> Scene:
     )
 
 
-def _since(setting: Setting, seconds: float) -> Moments:
-    """1 over the last `seconds`, 0 before."""
-    return np.asarray((setting.at >= setting.now - seconds).astype(float))
-
-
-def _ramp(setting: Setting, seconds: float, peak: float = 1.0) -> Moments:
-    """A rise from 0 to `peak` over the last `seconds`."""
-    return np.clip((setting.at - (setting.now - seconds)) / seconds, 0, 1) * peak
-
-
-def _id(scene: Scene, position: int = 0) -> str:
-    return scene.members[position].host.instance_id
-
-
-def _expect(scene: Scene, alert: str, action: str) -> None:
-    scene.alerts = [(alert, _id(scene))]
-    scene.expect = frozenset({(action, _id(scene))})
-
-
 def _runaway(setting: Setting, scene: Scene) -> None:
     force = setting.chance.uniform(0.9, 1.0)
-    scene.members[0].forces["runaway"] = force * _since(setting, setting.chance.uniform(40, 240))
-    _expect(scene, "HighCPU", "reboot_instance")
+    scene.members[0].forces["runaway"] = force * since(setting, setting.chance.uniform(40, 240))
+    expect(scene, "HighCPU", "reboot_instance")
 
 
 def _runaway_beside_batch(setting: Setting, scene: Scene) -> None:
     _runaway(setting, scene)
     scene.members[1].forces["batch"] = _daily(setting, 120)
-    scene.alerts = [("HighCPU", _id(scene)), ("HighCPU", _id(scene, 1))]
+    scene.alerts = [("HighCPU", id_of(scene)), ("HighCPU", id_of(scene, 1))]
 
 
 def _leak(setting: Setting, scene: Scene) -> None:
     lasts = setting.chance.uniform(300, 3_000)
-    scene.members[0].forces["leak"] = _ramp(setting, lasts, setting.chance.uniform(0.92, 1.0))
-    _expect(scene, "HighMemory", "restart_service")
+    scene.members[0].forces["leak"] = ramp(setting, lasts, setting.chance.uniform(0.92, 1.0))
+    expect(scene, "HighMemory", "restart_service")
 
 
 def _disk(setting: Setting, scene: Scene) -> None:
-    scene.members[0].forces["fill"] = _ramp(setting, setting.chance.uniform(200, 3_000), 0.99)
-    _expect(scene, "DiskSpaceLow", "run_document")
+    scene.members[0].forces["fill"] = ramp(setting, setting.chance.uniform(200, 3_000), 0.99)
+    expect(scene, "DiskSpaceLow", "run_document")
 
 
 def _hang(setting: Setting, scene: Scene) -> None:
-    scene.members[0].forces["hang"] = _since(setting, setting.chance.uniform(25, 200))
-    _expect(scene, "ServiceDown", "restart_service")
+    scene.members[0].forces["hang"] = since(setting, setting.chance.uniform(25, 200))
+    expect(scene, "ServiceDown", "restart_service")
 
 
 def _down(setting: Setting, scene: Scene) -> None:
     scene.members[0].up = False
     scene.members[0].silent_s = setting.chance.uniform(20, 90)
-    _expect(scene, "InstanceDown", "reboot_instance")
+    expect(scene, "InstanceDown", "reboot_instance")
 
 
 def _surge(setting: Setting, scene: Scene, least: float = 1.0, since_s: float = 120) -> None:
     more = setting.chance.uniform(least, 1.3) * CAPACITY
     for member in scene.members:
-        member.requests = np.where(_since(setting, since_s) > 0, more, member.requests)
-    scene.alerts = [("HighCPU", _id(scene, position)) for position in range(HOSTS)]
-    scene.expect = frozenset({("set_desired_capacity", scene.name)})
+        member.requests = np.where(since(setting, since_s) > 0, more, member.requests)
+    scene.alerts = [("HighCPU", id_of(scene, position)) for position in range(HOSTS)]
+    scene.expect = [("set_desired_capacity", scene.name)]
 
 
 def _overload(setting: Setting, scene: Scene) -> None:
@@ -128,8 +114,8 @@ def _overload(setting: Setting, scene: Scene) -> None:
 
 
 def _wrong(setting: Setting, scene: Scene) -> None:
-    scene.members[0].forces["wrong"] = _since(setting, setting.chance.uniform(60, 300))
-    _expect(scene, "CriticalSystemFailure", "emergency_shutdown")
+    scene.members[0].forces["wrong"] = since(setting, setting.chance.uniform(60, 300))
+    expect(scene, "CriticalSystemFailure", "emergency_shutdown")
     scene.approval = True
 
 
@@ -137,19 +123,29 @@ def _idle(setting: Setting, scene: Scene) -> None:
     for member in scene.members:
         member.requests = np.full(setting.at.shape, setting.chance.uniform(2, 15))
     scene.alerts = [("IdleCapacity", scene.name)]
-    scene.expect = frozenset({("scale_in", scene.name)})
+    scene.expect = [("scale_in", scene.name)]
     scene.approval = True
+
+
+def _refresh(scene: Scene) -> dict[str, Any]:
+    """One that can be rolled back."""
+    return {
+        "InstanceRefreshId": "00000000-0000-4000-8000-000000000000",
+        "AutoScalingGroupName": scene.name,
+        "Status": "InProgress",
+        "Old": (),
+        "DesiredConfiguration": {"LaunchTemplate": {"LaunchTemplateId": TEMPLATE, "Version": "2"}},
+    }
 
 
 def _bad_version(setting: Setting, scene: Scene) -> None:
     sick = setting.chance.choice([2, 3])
     for position in range(sick):
-        scene.members[position].forces["hang"] = _since(setting, 90)
-        scene.group.members[_id(scene, position)].version = "2"
-    desired = {"LaunchTemplate": {"LaunchTemplateId": TEMPLATE, "Version": "2"}}
-    scene.group.refreshes = [{"Status": "InProgress", "DesiredConfiguration": desired}]
-    scene.alerts = [("ServiceDown", _id(scene, position)) for position in range(sick)]
-    scene.expect = frozenset({("rollback_instance_refresh", scene.name)})
+        scene.members[position].forces["hang"] = since(setting, 90)
+        scene.group.members[id_of(scene, position)].version = "2"
+    scene.group.refreshes = [_refresh(scene)]
+    scene.alerts = [("ServiceDown", id_of(scene, position)) for position in range(sick)]
+    scene.expect = [("rollback_instance_refresh", scene.name)]
 
 
 def _zone(setting: Setting, scene: Scene) -> None:
@@ -164,13 +160,13 @@ def _zone(setting: Setting, scene: Scene) -> None:
 
 def _all_hang(setting: Setting, scene: Scene) -> None:
     for member in scene.members:
-        member.forces["hang"] = _since(setting, 120)
-    scene.alerts = [("ServiceDown", _id(scene, position)) for position in range(HOSTS)]
+        member.forces["hang"] = since(setting, 120)
+    scene.alerts = [("ServiceDown", id_of(scene, position)) for position in range(HOSTS)]
 
 
 def _broken_idly(setting: Setting, scene: Scene) -> None:
     for member in scene.members:
-        member.forces["wrong"] = 0.3 * _since(setting, 400)
+        member.forces["wrong"] = 0.3 * since(setting, 400)
     scene.alerts = [("SLOBurn", scene.name)]
 
 
@@ -184,66 +180,66 @@ def _daily(setting: Setting, lasted_s: float) -> Moments:
 
 def _batch(setting: Setting, scene: Scene) -> None:
     scene.members[0].forces["batch"] = _daily(setting, setting.chance.uniform(60, 400))
-    scene.alerts = [("HighCPU", _id(scene))]
+    scene.alerts = [("HighCPU", id_of(scene))]
 
 
 def _deploy(setting: Setting, scene: Scene) -> None:
     position = setting.chance.randrange(HOSTS)
-    scene.members[position].forces["runaway"] = _since(setting, setting.chance.uniform(40, 120))
-    scene.group.refreshes = [{"Status": "InProgress"}]
-    scene.alerts = [("HighCPU", _id(scene, position))]
+    scene.members[position].forces["runaway"] = since(setting, setting.chance.uniform(40, 120))
+    scene.group.refreshes = [_refresh(scene)]
+    scene.alerts = [("HighCPU", id_of(scene, position))]
 
 
 def _warm_up(setting: Setting, scene: Scene) -> None:
     """A cache that fills: more disk reads than ever in the history, and a busy CPU."""
-    scene.members[0].forces["batch"] = setting.chance.uniform(0.9, 1.0) * _since(setting, 150)
-    scene.alerts = [("HighCPU", _id(scene))]
+    scene.members[0].forces["batch"] = setting.chance.uniform(0.9, 1.0) * since(setting, 150)
+    scene.alerts = [("HighCPU", id_of(scene))]
 
 
 def _cold_start(setting: Setting, scene: Scene) -> None:
     scene.members[0].history = False
-    scene.members[0].forces["runaway"] = _since(setting, 60)
-    scene.aws.instances[_id(scene)].launched_at = setting.now - setting.chance.uniform(60, 110)
-    scene.alerts = [("HighCPU", _id(scene))]
+    scene.members[0].forces["runaway"] = since(setting, 60)
+    scene.aws.instances[id_of(scene)].launched_at = setting.now - setting.chance.uniform(60, 110)
+    scene.alerts = [("HighCPU", id_of(scene))]
 
 
 def _gap(setting: Setting, scene: Scene) -> None:
     """The host is up, but has had no samples for minutes."""
-    scene.members[0].forces["runaway"] = _since(setting, 900)
+    scene.members[0].forces["runaway"] = since(setting, 900)
     scene.members[0].silent_s = setting.chance.uniform(180, 600)
-    scene.alerts = [("HighCPU", _id(scene))]
+    scene.alerts = [("HighCPU", id_of(scene))]
 
 
 def _counters_reset(setting: Setting, scene: Scene) -> None:
     """The exporter restarted; the host did not."""
     scene.members[0].reset_s = setting.chance.uniform(20, 90)
-    scene.alerts = [("HighCPU", _id(scene))]
+    scene.alerts = [("HighCPU", id_of(scene))]
 
 
 def _skewed(setting: Setting, scene: Scene) -> None:
     """The alert has an earlier time: the clock of the host or of Prometheus is minutes off."""
-    scene.members[0].forces["runaway"] = _since(setting, 900) - _since(setting, 400)
-    scene.alerts = [("HighCPU", _id(scene))]
+    scene.members[0].forces["runaway"] = since(setting, 900) - since(setting, 400)
+    scene.alerts = [("HighCPU", id_of(scene))]
 
 
 def _few_left(setting: Setting, scene: Scene) -> None:
     _runaway(setting, scene)
     for position in (2, 3):
-        scene.group.members[_id(scene, position)].health = "Unhealthy"
-    scene.expect = frozenset()
+        scene.group.members[id_of(scene, position)].health = "Unhealthy"
+    scene.expect = []
 
 
 def _many(setting: Setting, scene: Scene) -> None:
     sick = setting.chance.choice([3, 4])
     for position in range(sick):
-        scene.members[position].forces["runaway"] = _since(setting, 120)
-    scene.alerts = [("HighCPU", _id(scene, position)) for position in range(sick)]
+        scene.members[position].forces["runaway"] = since(setting, 120)
+    scene.alerts = [("HighCPU", id_of(scene, position)) for position in range(sick)]
 
 
 def _stranger(setting: Setting, scene: Scene) -> None:
     _runaway(setting, scene)
-    scene.aws.instances[_id(scene)].tags = {}
-    scene.expect = frozenset()
+    scene.aws.instances[id_of(scene)].tags = {}
+    scene.expect = []
 
 
 KINDS: Mapping[str, Callable[[Setting, Scene], None]] = {

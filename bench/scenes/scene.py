@@ -1,12 +1,17 @@
 """One labelled incident: its hosts, their faults, and the expected actions."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from demo.aws.emulator import Emulator
+from demo.aws.faults import InjectedFault
 from demo.aws.world import Group, World
+from demo.fleet.node_exporter import Exporter
 from demo.fleet.workload import Host, Moments, Workload
 
 HOSTS = 6
@@ -29,13 +34,18 @@ class Member:
     silent_s: float = 0.0
     history: bool = True
     reset_s: float | None = None
+    exporter: Exporter = field(default_factory=lambda: Exporter(0.0, 0.0))
 
 
 @dataclass(kw_only=True)
 class Scene:
-    """A scene; `expect` are the right actions with their targets, empty if none is right.
+    """A scene; `expect` are the right actions with their targets in order, empty if none is right.
 
-    With `approval` a person must approve first. `alerts` are names of alerts with targets.
+    With `approval` a person must approve first; with `person` one is called at the end, else the
+    target recovers. `alerts` are names of alerts with targets. `burn` are errors and requests at
+    the last moments. `faults` are AWS's, `meddle` changes AWS while the run lasts. No document
+    mends a `stubborn` fault, nor a boot if it `outlives_boot`; each host that is launched has the
+    faults `every_launch`.
     """
 
     kind: str
@@ -43,14 +53,37 @@ class Scene:
     members: Sequence[Member]
     aws: World
     alerts: Sequence[tuple[str, str]]
-    expect: frozenset[tuple[str, str]] = frozenset()
+    expect: Sequence[tuple[str, str]] = ()
     approval: bool = False
+    person: bool = False
     began_s: float = 30.0
     level: float = 1.0
+    burn: Sequence[tuple[float, float]] = ()
+    faults: list[InjectedFault] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    meddle: "Meddle | None" = None
+    stubborn: frozenset[str] = frozenset()
+    outlives_boot: bool = False
+    suspended: AbstractSet[str] = field(default_factory=set)
+    every_launch: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> frozenset[str]:
+        return frozenset(member.host.instance_id for member in self.members)
 
     @property
     def group(self) -> Group:
         return self.aws.groups[self.name]
+
+
+class Act(NamedTuple):
+    """A step that may have changed something."""
+
+    action: str
+    target: str
+
+
+Meddle = Callable[[Emulator, Scene], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +100,7 @@ def workload_of(member: Member, at: Moments) -> Workload:
     none = np.zeros(at.shape)
     forces = {name: member.forces.get(name, none) for name in _FORCES}
     return Workload(requests=member.requests, **forces)
+
+
+def latest(moments: Moments) -> float:
+    return float(np.broadcast_to(moments, (1,))[0] if moments.ndim == 0 else moments[-1])

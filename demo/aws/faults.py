@@ -16,12 +16,16 @@ class DroppedError(Exception):
 
 
 class InjectedFault(BaseModel):
-    """How calls of an operation (`*` for all) fail, `times` times; None is without end."""
+    """How calls of an operation (`*` for all) fail, `times` times; None is without end.
+
+    `target` is the instance or group that they are about.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     service: str = "*"
     operation: str = "*"
+    target: str = "*"
     kind: Literal["error", "delay", "drop", "drop_after"]
     code: str = "InternalError"
     status: Annotated[int, Field(ge=400, le=599)] = 500
@@ -29,7 +33,12 @@ class InjectedFault(BaseModel):
     delay_s: Annotated[float, Field(ge=0, le=600)] = 0.0
 
     def fits(self, call: Call) -> bool:
-        return self.service in ("*", call.service) and self.operation in ("*", call.operation)
+        asked = (
+            (self.service, call.service),
+            (self.operation, call.operation),
+            (self.target, call.target),
+        )
+        return all(wanted in ("*", found) for wanted, found in asked)
 
 
 @dataclass

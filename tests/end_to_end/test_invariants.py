@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from actions.audit import log
-from actions.base import StepResult
+from actions.base import Outcome, StepResult
 from actions.execution import kill_switch, ledger
 from actions.step_key import StepKind
 from demo.aws.calls import Call
@@ -40,7 +40,7 @@ _COOLDOWN_S, _BOOT_S = 300.0, 40.0
 # Waits of 400 s: a command expires after six minutes, and AWS may end it ten minutes later.
 _ENDS_WITHIN = 12
 _HOSTS = st.integers(0, 11)
-_INSTANCE_CALLS = frozenset({"RebootInstances", "TerminateInstanceInAutoScalingGroup"})
+_INSTANCE_CALLS = ("RebootInstances", "TerminateInstanceInAutoScalingGroup")
 _LADDER = """
 name: high-cpu
 match: ['alertname="HighCPU"']
@@ -78,8 +78,8 @@ class CutOffError(BaseException):
 class Receiver(RuleBasedStateMachine):
     """Two groups of six; at most one of each may be out at once."""
 
-    @initialize(seed=st.integers(0, 1_000))
-    def begin(self, seed: int) -> None:
+    @initialize(seed=st.integers(0, 1_000), recovered=st.sampled_from(["0", "0", "1"]))
+    def begin(self, seed: int, recovered: str) -> None:
         structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
         self.folder = tempfile.TemporaryDirectory()
         self.whole = Whole(Path(self.folder.name), _LADDER)
@@ -94,16 +94,17 @@ class Receiver(RuleBasedStateMachine):
         self.ids = itertools.count()
         self.held: set[str] = set()
         self.paused = False
-        self.fault: str | None = None
-        self.measured = [(self.whole.now, self.whole.recovered)]
+        self.faults: dict[str, str] = {}
+        self.whole.recovered = recovered
+        self.measured: list[tuple[float, str | None]] = [(self.whole.now, recovered)]
         self.whole.aws.trouble = self._trouble
         self.whole.aws.on_call = self._done
 
     def _trouble(self, operation: str, when: str) -> None:
-        if operation.startswith(("Describe", "Lookup")) or self.fault is None:
-            return
-        fault, self.fault = self.fault, None
+        fault = self.faults.pop(operation, None)
         match fault, when:
+            case None, _:
+                pass
             case refusal, "before" if refusal in _REFUSALS:
                 raise AwsError(refusal, status=_REFUSALS[refusal])
             case "never sent", "before":
@@ -117,7 +118,7 @@ class Receiver(RuleBasedStateMachine):
             case "cut off after", "after":
                 raise CutOffError
             case _:
-                self.fault = fault
+                self.faults[operation] = fault
 
     def _done(self, call: Call) -> None:
         """What must hold at the very moment of an effect."""
@@ -159,6 +160,7 @@ class Receiver(RuleBasedStateMachine):
         lighter = {step.action: step for step in ladder if step.action != current.action}
         for step in lighter.values():
             assert step.result is StepResult.DID_NOT_HELP, "a heavier step without evidence"
+            assert step.outcome is not Outcome.UNKNOWN, "whether the lighter one ran is unknown"
             began, ended = step.dispatched_at or 0.0, call.time
             shown = [value for at, value in self.measured if at <= began][-1:]
             shown += [value for at, value in self.measured if began < at <= ended]
@@ -208,7 +210,7 @@ class Receiver(RuleBasedStateMachine):
         if instance_id not in flying:
             self.whole.verdicts[instance_id] = verdict(answer)
 
-    @rule(seconds=st.sampled_from([1, 10, 61, 120, 400]))
+    @rule(seconds=st.sampled_from([1, 30, 100, 400, 1_000]))
     def pass_time(self, seconds: int) -> None:
         until = self.whole.now + seconds
         while self.whole.now < until:
@@ -219,12 +221,13 @@ class Receiver(RuleBasedStateMachine):
                     self._member(instance_id).health = "Healthy"
             self._work()
 
-    @rule(recovered=st.sampled_from(["1", "0", None, "NaN"]))
+    @rule(recovered=st.sampled_from(["0", "0", "0", "1", None, "NaN"]))
     def measure(self, recovered: str | None) -> None:
         self.whole.recovered = recovered
         self.measured.append((self.whole.now, recovered))
 
     @rule(
+        operation=st.sampled_from(["SetDesiredCapacity", "SendCommand", *_INSTANCE_CALLS]),
         fault=st.sampled_from(
             [
                 *_REFUSALS,
@@ -234,10 +237,11 @@ class Receiver(RuleBasedStateMachine):
                 "cut off before",
                 "cut off after",
             ]
-        )
+        ),
     )
-    def break_aws(self, fault: str) -> None:
-        self.fault = fault
+    def break_aws(self, operation: str, fault: str) -> None:
+        """The next call of the operation fails so."""
+        self.faults[operation] = fault
 
     @rule()
     def crash(self) -> None:
@@ -295,7 +299,7 @@ class Receiver(RuleBasedStateMachine):
             return
         self.turn(paused=False)
         self.let_go()
-        self.fault = None
+        self.faults.clear()
         for _ in range(_ENDS_WITHIN):
             self.pass_time(400)
             if all(run.state.ended for run in self.whole.runs()):

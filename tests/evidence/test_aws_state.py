@@ -223,6 +223,28 @@ def test_a_persons_change_counts_on_any_page_of_cloudtrail(
     assert reader.begin(clock()).begin(_WEB, _BOUNDS)().changes == changes
 
 
+_LINKED = "arn:aws:sts::1:assumed-role/AWSServiceRoleForAutoScaling/AutoScaling"
+
+
+@pytest.mark.parametrize(
+    ("detail", "counts"),
+    [
+        ({"userIdentity": {"type": "AWSService"}}, False),
+        ({"userIdentity": {"type": "AssumedRole", "arn": _LINKED}}, False),
+        # A stack that a person changes.
+        ({"userIdentity": {"type": "IAMUser", "invokedBy": "cloudformation.amazonaws.com"}}, True),
+        ({"userIdentity": {"type": "IAMUser"}, "errorCode": "AccessDenied"}, False),
+        ({"userIdentity": {"type": "IAMUser"}, "errorCode": "Client.DryRunOperation"}, False),
+    ],
+    ids=["service", "service-linked role", "by a service", "denied", "dry run"],
+)
+def test_only_what_somebody_changed_is_a_change(
+    reader: AwsReader, aws: Emulator, clock: Clock, detail: object, *, counts: bool
+) -> None:
+    aws.events["web"] = [_event("aws-cli", CloudTrailEvent=json.dumps(detail))]
+    assert bool(reader.begin(clock()).begin(_WEB, _BOUNDS)().changes) is counts
+
+
 def _change(name: str) -> dict[str, str]:
     """A person's change of the group with this name."""
     detail = {"userIdentity": {"type": "IAMUser"}, "requestParameters": {"group": name}}

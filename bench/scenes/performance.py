@@ -1,0 +1,226 @@
+"""Whole runs on scenes in virtual time: the service, a real Prometheus, and the emulated AWS."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from functools import cached_property, partial
+from pathlib import Path
+
+import httpx
+import structlog
+from pydantic import HttpUrl
+
+from actions.messaging import NullMessenger
+from bench.scenes.backfill import series_of
+from bench.scenes.performed import Performed, owed, read_performed
+from bench.scenes.remote_write import write
+from bench.scenes.scene import Scene, Setting
+from bench.scenes.stage import SCRAPE_S, Stage
+from bench.scenes.virtual_time import AtOnce, HeldQueue
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.hardness import Timings, harsh
+from demo.aws.world import SecurityGroup
+from demo.stack import tools
+from demo.stack.processes import Processes
+from models.inference.artifact import load_shipped
+from models.inference.detector import judge
+from receiver.edges import Edges
+from receiver.playbooks.loader import load
+from receiver.runs import intake, search
+from receiver.runs.model import Run, State
+from receiver.runtime.rfc3339 import rfc3339
+from receiver.service import Service
+from receiver.settings import Mode, Settings
+from receiver.system import build
+from receiver.webhook.payload import parse_alert
+
+_ROOT = Path(__file__).parents[2]
+_PLAYBOOKS = (_ROOT / "playbooks", Path(__file__).parent / "playbooks")
+# A run is given this long; a refresh of a large group, say, may take longer.
+LASTS_S = 2_700.0
+# Alertmanager's group_interval.
+_REPEATED_S = 300.0
+# EC2's and Systems Manager's own paces; a group's drains and launches are short.
+_TIMINGS = Timings(command_s=20.0, boot_s=45.0, launch_s=60.0, move_s=5.0)
+
+
+def perform(scenes: Sequence[Scene], setting: Setting, seed: int) -> list[Performed]:
+    """Play the scenes side by side, each in its own group, on an AWS that is harsh by the seed."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    with tempfile.TemporaryDirectory() as name, Processes(Path(name) / "logs") as processes:
+        folder = Path(name)
+        (folder / "prometheus.yml").write_text("scrape_configs: []\n")
+
+        def serve(port: int) -> Sequence[str | Path]:
+            return (
+                tools.find("prometheus"),
+                f"--config.file={folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                "--storage.tsdb.retention.time=30d",
+                # The head takes samples that are up to half of its first block old.
+                "--storage.tsdb.min-block-duration=30d",
+                "--storage.tsdb.max-block-duration=30d",
+                "--web.enable-remote-write-receiver",
+                f"--web.listen-address=127.0.0.1:{port}",
+            )
+
+        _, url = processes.start_on_port("prometheus", serve, ready="/-/ready")
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            for scene in scenes:
+                write(client, url, series_of(scene, setting))
+            return _Play(
+                scenes=scenes, setting=setting, seed=seed, folder=folder, url=url, client=client
+            ).play()
+
+
+@dataclass(kw_only=True)
+class _Play:
+    scenes: Sequence[Scene]
+    setting: Setting
+    seed: int
+    folder: Path
+    url: str
+    client: httpx.Client
+    now: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.now = self.setting.now
+        # A region's rate limits are not shared by so many incidents at once. Where a launch or a
+        # document fails by chance, the right answers vary.
+        hardness = replace(harsh(self.seed), burst=0, no_capacity=0.0, failing=0.0)
+        self.aws = Emulator(Core(self.clock, _TIMINGS, hardness, self.seed))
+        for scene in self.scenes:
+            self.aws.world.groups |= scene.aws.groups
+            self.aws.world.instances |= scene.aws.instances
+            self.aws.world.target_groups |= scene.aws.target_groups
+            self.aws.events[scene.name] = scene.events
+            for fault in scene.faults:
+                self.aws.faults.inject(fault)
+        # Their groups replace them whatever anybody does.
+        self.doomed = {
+            member.id
+            for group in self.aws.world.groups.values()
+            for member in group.members.values()
+            if member.health == "Unhealthy"
+        }
+        isolation = SecurityGroup("sg-0123456789abcdef0", name="smartcloudops-isolation")
+        self.aws.world.security_groups[isolation.id] = isolation
+        self.stage = Stage(self.aws, self.scenes, self.setting, self.client, self.url)
+        self.prometheus = httpx.Client(
+            trust_env=False, timeout=60, event_hooks={"response": [self._date]}
+        )
+        self.queue = HeldQueue(clock=self.clock)
+        for playbooks in _PLAYBOOKS:
+            shutil.copytree(playbooks, self.folder / "playbooks", dirs_exist_ok=True)
+
+    def clock(self) -> float:
+        return self.now
+
+    def _date(self, response: httpx.Response) -> None:
+        """Prometheus shows the virtual time."""
+        response.headers["Date"] = formatdate(self.now, usegmt=True)
+
+    @cached_property
+    def service(self) -> Service:
+        settings = Settings(
+            database_url=f"sqlite:///{self.folder}/state.db",
+            prometheus_url=HttpUrl(self.url),
+            playbooks=self.folder / "playbooks",
+            mode=Mode.AUTO,
+            arming_required=False,
+        )
+
+        edges = Edges(
+            aws=clients(self.aws),
+            messenger=NullMessenger(),
+            prometheus=self.prometheus,
+            judge=partial(judge, load_shipped()),
+            queue=self.queue.serve,
+            pool=AtOnce,
+            clock=self.clock,
+            monotonic=self.clock,
+        )
+        return build(settings, load(self.folder / "playbooks"), edges)
+
+    def play(self) -> list[Performed]:
+        service, playing = self.service, list(self.scenes)
+        service.database.migrate("state")
+        service.inbox.database.migrate("inbox")
+        service.inbox.start()
+        repeat_at = self.now
+        while playing and self.now < self.setting.now + LASTS_S:
+            if self.now >= repeat_at:
+                self._deliver(playing)
+                repeat_at = self.now + _REPEATED_S
+            self._work()
+            self.now += SCRAPE_S
+            for scene in playing:
+                if scene.meddle is not None:
+                    scene.meddle(self.aws, scene)
+            self.stage.tick(playing)
+            unfinished = self._unfinished()
+            playing = [scene for scene in playing if scene.name in unfinished]
+        performed = [
+            read_performed(scene, self._runs(), service.database, self.aws, self.doomed)
+            for scene in self.scenes
+        ]
+        service.inbox.stop()
+        service.database.engine.dispose()
+        service.inbox.database.engine.dispose()
+        self.prometheus.close()
+        return performed
+
+    def _deliver(self, scenes: Sequence[Scene]) -> None:
+        """The alerts that fire, as Alertmanager repeats them."""
+        alerts = []
+        firing = [
+            (scene, name, target)
+            for scene in scenes
+            for name, target in scene.alerts
+            if self.now == self.setting.now or self.stage.is_ill(target)
+        ]
+        for scene, name, target in firing:
+            severity = "warning" if name in _WARNINGS else "critical"
+            labels = {"alertname": name, "asg": scene.name, "severity": severity}
+            if target != scene.name:
+                labels["instance_id"] = target
+            raw = {"status": "firing", "labels": labels, "annotations": {}}
+            began = rfc3339(self.setting.now - scene.began_s)
+            alert = parse_alert(raw | {"startsAt": began}, self.now)
+            if alert is not None:
+                alerts.append(alert)
+        inbox = self.service.inbox
+        inbox.submit(alerts, self.now).result()
+        queued = inbox.queued()
+        with self.service.database.write() as connection:
+            intake.insert_from_inbox(connection, queued, self.now)
+        inbox.remove([alert.id for alert in queued])
+
+    def _work(self) -> None:
+        while True:
+            self.service.dispatcher.dispatch()
+            phase = self.queue.due()
+            if phase is None:
+                return
+            self.queue.handle(phase)
+            self.queue.done(phase)
+
+    def _runs(self) -> list[Run]:
+        with self.service.database.read() as connection:
+            return list(search.list_runs(connection, limit=2_000))
+
+    def _unfinished(self) -> set[str]:
+        """Groups with a run that goes on, or that are short of a process they had."""
+        going = {
+            run.labels["asg"]
+            for run in self._runs()
+            if not run.state.ended and run.state is not State.AWAITING_APPROVAL
+        }
+        return going | {scene.name for scene in self.scenes if owed(self.aws, scene)}
+
+
+_WARNINGS = frozenset({"DiskSpaceLow", "HighCPU", "HighMemory"})
