@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from actions.aws.client_set import Aws
+from actions.aws.groups import Group
 from actions.messaging import Messenger
 
 
@@ -68,7 +69,8 @@ class Call:
 
     `token` ("RUN/STEP", at most 64 ASCII characters) names this step for ever; it is sent as client
     token, comment or tag. At least `min_healthy` instances of a group must stay. `before` is what
-    `observe` saw, `made` what `act` returned. The step `reverses` another one, or not.
+    `observe` saw, `made` what `act` returned. The step `reverses` another one, or not. `group` is
+    the target's group if it was read less than a second ago.
     """
 
     aws: Aws
@@ -77,6 +79,7 @@ class Call:
     params: Mapping[str, Any]
     token: str
     min_healthy: int = 0
+    group: Group | None = None
     reverses: bool = False
     before: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)

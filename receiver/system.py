@@ -166,6 +166,7 @@ class _Builder:
             executor=StepExecutor(
                 aws=self.aws,
                 recent_scopes=self.evidence.aws_reader.recent_scopes,
+                recent_group=self.evidence.aws_reader.recent_group,
                 messenger=self.edges.messenger or self.edges.channels or NullMessenger(),
                 begin=self.leadership.write,
                 clock=self.edges.clock,

@@ -29,6 +29,7 @@ def executor(
         forbids=lambda _connection, _step: None,
         check=lambda: None,
         recent_scopes=lambda _target, _group, _bounds: None,
+        recent_group=lambda _group: None,
     )
 
 

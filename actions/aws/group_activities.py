@@ -42,7 +42,6 @@ _WORDS = {
 class Launch:
     """The last launch of a group; `failure` is None where it did not fail, or is under way."""
 
-    at: float
     message: str = ""
     failure: LaunchFailure | None = None
 
@@ -84,8 +83,8 @@ def _is_launch(activity: "ActivityTypeDef") -> bool:
 
 
 def _launch(activity: "ActivityTypeDef") -> Launch:
-    at, message = activity["StartTime"].timestamp(), activity.get("StatusMessage", "")
     if activity["StatusCode"] != "Failed":
-        return Launch(at=at)
+        return Launch()
+    message = activity.get("StatusMessage", "")
     causes = (cause for cause, words in _WORDS.items() if words.search(message))
-    return Launch(at=at, message=message, failure=next(causes, LaunchFailure.TEMPLATE))
+    return Launch(message=message, failure=next(causes, LaunchFailure.TEMPLATE))

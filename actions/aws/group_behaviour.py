@@ -7,8 +7,20 @@ traffic.
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/understand-how-suspending-processes-affects-other-processes.html
 """
 
-from actions.aws.groups import Group
+from collections import Counter
+from collections.abc import Set as AbstractSet
+
+from actions.aws.client_set import Aws
+from actions.aws.group_activities import read_last_launch
+from actions.aws.groups import Group, Member
 from actions.aws.target_errors import NotActionableError
+
+# The sources of health checks that a member fails while its load balancer does not reach it.
+BALANCER_CHECKS = frozenset({"ELB", "VPC_LATTICE"})
+# The one that it fails while it does not run.
+EC2_CHECK = frozenset({"EC2"})
+# Zones whose members differ by so many are out of balance.
+_UNBALANCED = 2
 
 
 def require_processes(group: Group, *needed: str) -> None:
@@ -20,3 +32,56 @@ def require_processes(group: Group, *needed: str) -> None:
         raise NotActionableError(
             f"{group.name} has suspended {', '.join(suspended)}: resume it first"
         )
+
+
+def require_launches(aws: Aws, group: Group) -> None:
+    """Raises NotActionableError where the group could not launch a member, botocore's errors.
+
+    AWS tries again by itself, and after a day of failures suspends Launch.
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html
+    """
+    require_processes(group, "Launch")
+    launch = read_last_launch(aws, group.name)
+    if launch is not None and launch.failure is not None:
+        raise NotActionableError(f"{group.name} cannot launch ({launch.failure}): {launch.message}")
+
+
+def require_whole(group: Group) -> None:
+    """Raises NotActionableError where the group is short of members and launches none."""
+    if group.units_short:
+        raise NotActionableError(
+            f"{group.name} is {group.units_short} of {group.desired} {group.unit} short and "
+            "launches none"
+        )
+
+
+def require_kept(group: Group, member: Member, checks: AbstractSet[str]) -> None:
+    """Raises NotActionableError where the group would replace the member if it fails a check.
+
+    It does so unless HealthCheck and ReplaceUnhealthy are suspended: whom it marks Unhealthy while
+    only ReplaceUnhealthy is, it replaces on the resumption. A member in standby is not checked.
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/suspend-resume-considerations.html
+    """
+    failed = checks & group.health_checks
+    if not group.is_balanced:
+        failed -= BALANCER_CHECKS
+    missing = sorted({"HealthCheck", "ReplaceUnhealthy"} - group.suspended)
+    if failed and missing and member.lifecycle != "Standby":
+        raise NotActionableError(
+            f"{group.name} would replace {member.id}, which fails its {', '.join(sorted(failed))} "
+            f"health check: suspend {' and '.join(missing)} first"
+        )
+
+
+def unbalances(group: Group, member: Member) -> bool:
+    """Whether AZRebalance would launch a member and terminate another, once this one is away.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-enter-exit-standby.html
+    """
+    if {"AZRebalance", "Launch"} & group.suspended:
+        return False
+    zones = Counter(other.az for other in group.members.values() if other.counts)
+    zones.update(dict.fromkeys(group.zones, 0))
+    present = max(zones.values()) - min(zones.values())
+    zones[member.az] -= 1
+    return max(zones.values()) - min(zones.values()) >= max(_UNBALANCED, present + 1)

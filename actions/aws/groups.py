@@ -164,13 +164,18 @@ def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
 
     Raises NotActionableError where it is in no group; botocore's errors pass through.
     """
-    name = read_instance(aws, instance_id).group
-    if name is None:
-        raise NotActionableError(f"instance {instance_id} belongs to no Auto Scaling group")
-    group = read_group(aws, name)
-    if instance_id not in group.members:
-        raise NotActionableError(f"instance {instance_id} has left Auto Scaling group {name}")
-    return group, group.members[instance_id]
+    return find_member(aws, read_instance(aws, instance_id))
+
+
+def find_member(aws: Aws, instance: Instance, recent: Group | None = None) -> tuple[Group, Member]:
+    """As `read_member`, of an instance that was read; `recent` may be its group, just read, too."""
+    if instance.group is None:
+        raise NotActionableError(f"instance {instance.id} belongs to no Auto Scaling group")
+    known = recent is not None and recent.name == instance.group
+    group = recent if recent is not None and known else read_group(aws, instance.group)
+    if instance.id not in group.members:
+        raise NotActionableError(f"instance {instance.id} has left Auto Scaling group {group.name}")
+    return group, group.members[instance.id]
 
 
 def _group(answer: "GroupTypeDef") -> Group:

@@ -8,6 +8,10 @@ class NotActionableError(Exception):
     """The target does not exist, or its state does not allow the action; nothing was changed."""
 
 
+class StillChangingError(NotActionableError):
+    """AWS has not finished an earlier change of the target; afterwards its state may allow it."""
+
+
 @contextmanager
 def require_complete(what: str) -> Iterator[None]:
     """Raises NotActionableError if AWS's answer lacks an attribute: none has a default."""

@@ -21,7 +21,7 @@ from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome
 from actions.execution import claims, ledger
 from actions.execution.ledger import Intent, Stage
-from actions.execution.preparation import Preparation, RecentScopes, why_not_escalated
+from actions.execution.preparation import Preparation, RecentGroup, RecentScopes, why_not_escalated
 from actions.execution.records import STANDALONE_PERCENT
 from actions.execution.step import Step, call_of
 from actions.messaging import Messenger, MessengerError
@@ -40,7 +40,7 @@ class Executor:
     `check` runs right before the call. `begin` and `check` raise if this process may no longer act;
     another process then continues the step. `forbids` returns the refusal by people's latest
     orders: it runs in the transaction of the claim, and again in the one right before the call.
-    `recent_scopes` returns recently read scopes, or None.
+    `recent_scopes` and `recent_group` return what was recently read, once, or None.
     """
 
     aws: Aws
@@ -50,6 +50,7 @@ class Executor:
     forbids: Callable[[Connection, Step], Refusal | None]
     check: Callable[[], None]
     recent_scopes: RecentScopes
+    recent_group: RecentGroup
     standalone_percent: float = STANDALONE_PERCENT
 
     @cached_property
@@ -61,13 +62,15 @@ class Executor:
             clock=self.clock,
             forbids=self.forbids,
             recent_scopes=self.recent_scopes,
+            recent_group=self.recent_group,
             standalone_percent=self.standalone_percent,
         )
 
     def execute(self, step: Step) -> Intent | Refusal:
         """Returns the intent with its outcome, or the refusal of the step.
 
-        Raises botocore's errors where reading failed before anything was sent: try again later.
+        Raises botocore's errors where reading failed before anything was sent, and
+        StillChangingError where a rollback must wait for AWS: try again later.
         """
         with self.begin() as connection:
             intent = ledger.read_intent(connection, step.run_id, step.key)

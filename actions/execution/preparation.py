@@ -12,7 +12,8 @@ from actions.audit import log
 from actions.aws import errors
 from actions.aws.causes import Cause
 from actions.aws.client_set import Aws, on_behalf_of
-from actions.aws.target_errors import NotActionableError
+from actions.aws.groups import Group
+from actions.aws.target_errors import NotActionableError, StillChangingError
 from actions.base import Call, Outcome
 from actions.execution import claims, kill_switch, ledger, rules
 from actions.execution.disruption_budget import LeftGroupError, read_scopes
@@ -25,6 +26,8 @@ from actions.refusal import Refusal
 
 # Returns the scopes of a target in a group, or None.
 RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
+# Returns a group that was just read, once, or None.
+RecentGroup = Callable[[str], Group | None]
 
 # The fence of a step without a claim; fences of claims start at 1.
 _NO_FENCE = 0
@@ -40,10 +43,14 @@ class Preparation:
     clock: Callable[[], float]
     forbids: Callable[[Connection, Step], Refusal | None]
     recent_scopes: RecentScopes
+    recent_group: RecentGroup
     standalone_percent: float
 
     def prepare(self, step: Step) -> Intent | Refusal:
-        """Claim and observe the target. Returns the intent, settled if no call is needed."""
+        """Claim and observe the target. Returns the intent, settled if no call is needed.
+
+        Raises StillChangingError where a rollback must wait for AWS.
+        """
         fence = self._claim(step)
         if isinstance(fence, Refusal):
             return fence
@@ -54,14 +61,18 @@ class Preparation:
         try:
             with on_behalf_of(step.run_id):
                 self._check_unchanged(step)
-                call = replace(call, params=dict(step.action.bind(call)))
+                group = self.recent_group(step.group)
+                call = replace(call, params=dict(step.action.bind(call)), group=group)
                 observation = step.action.observe(call)
             before = dict(observation.before)
             if observation.already:
                 stage, outcome = Stage.SETTLED, Outcome.NOOP
         except (NotActionableError, MessengerError) as reason:
+            passing = isinstance(reason, StillChangingError)
+            if passing and step.reverses:
+                raise
             stage, outcome, error = Stage.SETTLED, Outcome.FAILED, str(reason)
-            cause = Cause.STATE
+            cause = Cause.PASSING if passing else Cause.STATE
         return Intent(
             run_id=step.run_id,
             step=step.key,

@@ -1,6 +1,5 @@
 """The state of targets and of their groups in AWS, read for the decisions on a group's alerts."""
 
-import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -25,11 +24,9 @@ from receiver.evidence.aws_reads import (
 )
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target, private_address
-from receiver.runtime.cache import BoundedCache
+from receiver.runtime.cache import BoundedCache, JustRead
 
 _T = TypeVar("_T")
-# Scopes this old still serve the claim that follows the decision.
-_SCOPES_LAST_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,29 +43,28 @@ class AwsReader(AwsReads):
     target_groups: BoundedCache[str, tuple[str, ...]] = field(
         default_factory=BoundedCache, init=False
     )
-    # By target, group and bounds, with the time of their first query.
-    _scopes: BoundedCache[tuple[str, str, Bounds], tuple[float, Sequence[Scope]]] = field(
-        default_factory=BoundedCache, init=False
+    # For the claim and the step that follow a decision: groups by name, scopes by what they are of.
+    _groups: JustRead[str, Group] = field(default_factory=JustRead, init=False)
+    _scopes: JustRead[tuple[str, str, Bounds], Sequence[Scope]] = field(
+        default_factory=JustRead, init=False
     )
 
     def begin(self, now: float) -> "AwsReadings":
         """The readings at `now` (epoch seconds); each is made when it is first needed."""
         return AwsReadings(reader=self, now=now)
 
-    def keep_scopes(
-        self, target: Target, bounds: Bounds, at: float, scopes: Sequence[Scope] | None
-    ) -> None:
-        """Keep scopes whose first query began `at` (monotonic seconds), for the claim."""
-        key = (target.id or "", target.group or "", bounds)
-        if scopes is None:
-            self._scopes.pop(key, None)
-        else:
-            self._scopes[key] = (at, scopes)
+    def keep(self, target: Target, bounds: Bounds, state: AwsState, at: float) -> None:
+        """Keep what a decision read, whose first query began `at` (monotonic seconds)."""
+        self._scopes.keep((target.id or "", target.group or "", bounds), state.scopes, at)
+        self._groups.keep(target.group or "", state.asg, at)
+
+    def recent_group(self, name: str) -> Group | None:
+        """The group as a decision read it in the last second, returned once; otherwise None."""
+        return self._groups.take(name, self.monotonic())
 
     def recent_scopes(self, target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
         """The scopes of a decision in the last second, returned once; otherwise None."""
-        at, scopes = self._scopes.pop((target, group, bounds), (-math.inf, ()))
-        return scopes if self.monotonic() - at < _SCOPES_LAST_S else None
+        return self._scopes.take((target, group, bounds), self.monotonic())
 
     def resolve_target(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The target by `instance_id`, else by private address, else the group itself.
@@ -186,8 +182,7 @@ class AwsReadings:
             ongoing = context.ongoing_changes(target.id or "", group.asg)
             refreshing = None if group.refreshes is None else [*map(str, group.refreshes)]
             changes = merged([refreshing, ongoing])
-        reader.keep_scopes(target, bounds, self._began, scopes)
-        return AwsState(
+        state = AwsState(
             unread=self.unread(target),
             instance=instance,
             asg=group.asg if group else None,
@@ -198,6 +193,8 @@ class AwsReadings:
             host=host,
             standalone=frozenset() if target.group else self.standalone(),
         )
+        reader.keep(target, bounds, state, self._began)
+        return state
 
     def _of_instance(
         self, target: Target

@@ -136,6 +136,9 @@ def before_steps(run: Run) -> Iterator[Step]:
     for position, stored in enumerate(plan.before):
         action = find_action(stored.action)
         of_group = action.target is TargetKind.GROUP
+        if of_group and not plan.group:
+            # An instance of no group, which nothing there could replace.
+            continue
         yield replace(
             step,
             key=step.key.before(position),

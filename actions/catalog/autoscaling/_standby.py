@@ -1,10 +1,11 @@
 """Standby of a group's member: the base of entering and leaving it."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from actions.aws.group_behaviour import require_processes
-from actions.aws.groups import read_member
-from actions.aws.target_errors import NotActionableError
+from actions.aws.groups import Group, Member, read_member
+from actions.aws.target_errors import NotActionableError, StillChangingError
 from actions.base import (
     Action,
     Call,
@@ -39,6 +40,8 @@ class ChangesStandby(Action):
         before = {"group": group.name, "desired": group.desired}
         if member.lifecycle in self.reached:
             return Observation(already=True, before=before)
+        if member.lifecycle == "EnteringStandby":
+            raise StillChangingError(f"{call.target} is {member.lifecycle}: {self.name} must wait")
         if member.lifecycle != self.start:
             raise NotActionableError(
                 f"{call.target} is {member.lifecycle}: {self.name} needs a member in {self.start}"
@@ -46,7 +49,12 @@ class ChangesStandby(Action):
         if self.difference > 0:
             require_processes(group, "Launch")
         check_room(group, self.difference * member.units)
-        return Observation(already=False, before=before)
+        return Observation(already=False, before={**before, **self.also(call, group, member)})
+
+    def also(self, call: Call, group: Group, member: Member) -> Mapping[str, Any]:
+        """What the call needs to know beside the group and its desired capacity."""
+        del call, group, member
+        return {}
 
     def read_back(self, call: Call) -> CallResult:
         return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)

@@ -1,5 +1,8 @@
 """Make a running instance a member of a group; it raises the desired capacity by one.
 
+The group runs its lifecycle hooks, registers the instance with its load balancers and checks its
+health from then on: it replaces one that is ill. A group that has suspended Launch is refused.
+
 ```yaml
 - action: attach_instance
   params: {group: web-asg}

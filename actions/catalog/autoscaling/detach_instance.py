@@ -1,7 +1,8 @@
 """Take one member out of its Auto Scaling group; it keeps running, in no group.
 
 The desired capacity is lowered by one, so that the group launches no replacement. The result must
-not be below the group's minimum.
+not be below the group's minimum. It is refused where the zones would be out of balance: the group
+would launch a member in the zone of this one and terminate a healthy one elsewhere.
 
 ```yaml
 - action: detach_instance
@@ -11,6 +12,7 @@ not be below the group's minimum.
 from collections.abc import Mapping
 from typing import Any
 
+from actions.aws.group_behaviour import unbalances
 from actions.aws.groups import read_group, read_member
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
@@ -50,6 +52,11 @@ class DetachInstance(Action):
                 f"{call.target} is {member.lifecycle}: only a member in service can be detached"
             )
         check_room(group, -member.units)
+        if unbalances(group, member):
+            raise NotActionableError(
+                f"{group.name} would terminate another member to balance its zones: "
+                "suspend AZRebalance for as long as this one is away"
+            )
         return Observation(already=False, before={"group": group.name, "desired": group.desired})
 
     def act(self, call: Call) -> Mapping[str, Any]:

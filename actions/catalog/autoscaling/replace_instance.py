@@ -1,7 +1,12 @@
 """Terminate one member of an Auto Scaling group, so that the group launches another.
 
 The desired capacity stays. The instance, its memory and its disks are lost. A member that is
-protected from scale-in is refused, and so is a group that has suspended what a replacement needs.
+protected from scale-in is refused, and so is a group that could not launch another: one that has
+suspended what a replacement needs, is short of members already, or whose last launch failed for
+want of capacity or quota, or by its launch template.
+
+The group drains the member, runs its lifecycle hooks (each has its own time) and launches another.
+A member that a hook retains in Terminating:Retained has been replaced; somebody has to end it.
 
 ```yaml
 - action: replace_instance
@@ -16,7 +21,7 @@ After the replacement, metrics of the old instance prove nothing: verify the gro
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.group_behaviour import require_processes
+from actions.aws.group_behaviour import require_launches, require_processes, require_whole
 from actions.aws.groups import read_group, read_member
 from actions.aws.target_errors import NotActionableError
 from actions.aws.waits import launch_hooks_s, leaving_s
@@ -47,6 +52,7 @@ class ReplaceInstance(Action):
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeLifecycleHooks",
+        "autoscaling:DescribeScalingActivities",
         "autoscaling:TerminateInstanceInAutoScalingGroup",
         "ec2:DescribeInstances",
         "elasticloadbalancing:DescribeTargetGroupAttributes",
@@ -60,9 +66,10 @@ class ReplaceInstance(Action):
             )
         if member.protected:
             raise NotActionableError(f"{call.target} is protected from scale-in")
-        balanced = group.target_groups or group.other_balancers
-        traffic = ("AddToLoadBalancer",) if balanced else ()
+        traffic = ("AddToLoadBalancer",) if group.is_balanced else ()
         require_processes(group, "Launch", "Terminate", *traffic)
+        require_launches(call.aws, group)
+        require_whole(group)
         before = {"group": group.name, "desired": group.desired}
         return Observation(already=False, before=before)
 
@@ -84,5 +91,6 @@ class ReplaceInstance(Action):
     def progress(self, call: Call) -> Progress:
         group = read_group(call.aws, call.before["group"])
         whole = group.units_in_service >= min(group.desired, call.before["desired"])
-        gone = call.target not in group.members
+        member = group.members.get(call.target)
+        gone = member is None or member.lifecycle == "Terminating:Retained"
         return Progress.DONE if gone and whole else Progress.UNDERWAY

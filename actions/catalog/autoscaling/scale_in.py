@@ -5,6 +5,10 @@ up, at least one instance), in units where the group's instances have weights. I
 once, inside the claim, and kept above the group's own minimum, the playbook's `min_healthy` and
 `keep_at_least`. The instances are lost; their number can be restored.
 
+The group takes members of the zone that has the most, none that is protected from scale-in, and
+drains them first; the step is under way as long as lifecycle hooks hold them. It is refused where
+the group has suspended Terminate.
+
 ```yaml
 - action: scale_in
   params: {desired: "-1", keep_at_least: 3}

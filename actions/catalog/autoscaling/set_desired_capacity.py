@@ -5,6 +5,11 @@ up, at least one instance), in units where the group's instances have weights. I
 once, inside the claim, so that a repeated call asks for the same number. It never exceeds the
 group's own maximum. A share of none is refused. Use `scale_in` to lower it.
 
+The group launches the difference, where its zones have the fewest members; the step is under way
+until they are in service, as long as lifecycle hooks hold them. It is refused where the group has
+suspended Launch, or where its last launch failed for want of capacity or quota, or by its launch
+template.
+
 ```yaml
 - action: set_desired_capacity
   params: {desired: "+50%"}
@@ -17,11 +22,15 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from actions.aws.group_behaviour import require_processes
+from actions.aws.group_behaviour import require_launches
 from actions.aws.groups import read_group
 from actions.aws.target_errors import NotActionableError
-from actions.base import Call, Impact, Params
+from actions.aws.waits import launch_hooks_s
+from actions.base import Call, Impact, Params, Progress
 from actions.catalog.autoscaling._capacity import SetsCapacity, wished_capacity
+
+# Several launches one after the other, and the health checks of a load balancer.
+_LAUNCHES_WITHIN_S = 1_800.0
 
 
 class SetDesiredCapacityParams(Params):
@@ -36,6 +45,13 @@ class SetDesiredCapacity(SetsCapacity):
     impact = Impact.REVERSIBLE
     params = SetDesiredCapacityParams
     undone_by = "scale_in"
+    permissions = (
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeLifecycleHooks",
+        "autoscaling:DescribeScalingActivities",
+        "autoscaling:SetDesiredCapacity",
+    )
+    takes_up_to_s = _LAUNCHES_WITHIN_S
 
     def bind(self, call: Call) -> Mapping[str, Any]:
         group = read_group(call.aws, call.target)
@@ -49,6 +65,15 @@ class SetDesiredCapacity(SetsCapacity):
             raise NotActionableError(
                 f"{call.target} has {group.desired} {group.unit}, more than {desired}: use scale_in"
             )
-        if not call.reverses:
-            require_processes(group, "Launch")
+        if not call.reverses and desired > group.desired:
+            require_launches(call.aws, group)
         return {"desired": desired}
+
+    def lasts_up_to_s(self, call: Call) -> float:
+        return launch_hooks_s(call.aws, call.target) + _LAUNCHES_WITHIN_S
+
+    def progress(self, call: Call) -> Progress:
+        """A group that was lowered again meanwhile is whole with less."""
+        group = read_group(call.aws, call.target)
+        whole = group.units_in_service >= min(group.desired, call.params["desired"])
+        return Progress.DONE if whole else Progress.UNDERWAY

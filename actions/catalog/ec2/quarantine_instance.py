@@ -1,7 +1,8 @@
 """Cut one instance off from the network, and keep its disks for forensics; it keeps running.
 
 A member of a group is put into standby, since its group would replace whom its load balancer does
-not reach; at the group's minimum another is launched. Then every interface gets only the isolating
+not reach. Another is launched where the group is at its minimum, or where its zones would be out of
+balance and AZRebalance would terminate a healthy one. Then every interface gets only the isolating
 security group; where the VPC has a group `smartcloudops-untracked`, with rules for all addresses
 both ways, open connections end too. The instance is tagged `smartcloudops:quarantined` only once it
 is cut off, and a snapshot of each disk is taken. What fails stops nothing else: the step is then
@@ -17,6 +18,7 @@ is cut off, and a snapshot of each disk is taken. What fails stops nothing else:
 from collections.abc import Mapping
 from typing import Any
 
+from actions.aws.group_behaviour import unbalances
 from actions.aws.groups import read_group
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
@@ -121,7 +123,9 @@ def _leave_group(call: Call) -> None:
     if not name or not _serves(call, name):
         return
     group = read_group(call.aws, name)
-    spare = group.desired - group.members[call.target].units >= group.minimum
+    member = group.members[call.target]
+    room = group.desired - member.units >= group.minimum
+    spare = room and not unbalances(group, member)
     call.aws.autoscaling_once.enter_standby(
         InstanceIds=[call.target],
         AutoScalingGroupName=name,

@@ -5,8 +5,15 @@ The host's boot time proves the reboot. Memory is lost; the address and the disk
 stays on its host: while EC2's system status check or that of an attached EBS volume fails, the
 reboot is refused.
 
+A group that uses its load balancer's health checks replaces a member that boots: the step is
+refused unless HealthCheck and ReplaceUnhealthy are suspended, as below, or the member is in
+standby. A step `before` on the group is left out for an instance of no group.
+
 ```yaml
 - action: reboot_instance
+  before:
+    - action: suspend_processes
+      params: {processes: [HealthCheck, ReplaceUnhealthy]}
   when: verdict.answer == "confirmed" and not group.surging
 ```
 """
@@ -14,6 +21,8 @@ reboot is refused.
 from collections.abc import Mapping
 from typing import Any
 
+from actions.aws.group_behaviour import BALANCER_CHECKS, require_kept
+from actions.aws.groups import find_member
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, TargetKind
@@ -34,7 +43,11 @@ class RebootInstance(Action):
     idempotent = False
     takes_up_to_s = _HARD_REBOOT_S + _BOOT_S
     shows_end = False
-    permissions = ("ec2:DescribeInstances", "ec2:RebootInstances")
+    permissions = (
+        "autoscaling:DescribeAutoScalingGroups",
+        "ec2:DescribeInstances",
+        "ec2:RebootInstances",
+    )
 
     def observe(self, call: Call) -> Observation:
         instance = read_instance(call.aws, call.target)
@@ -42,6 +55,8 @@ class RebootInstance(Action):
             raise NotActionableError(
                 f"{call.target} is {instance.state}: only a running instance can be rebooted"
             )
+        if instance.group is not None:
+            require_kept(*find_member(call.aws, instance, call.group), BALANCER_CHECKS)
         return Observation(already=False, before={"launched_at": instance.launched_at})
 
     def act(self, call: Call) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Give an instance in quarantine its previous security groups back.
 
-With `exit_standby` it returns to service in its group. It rolls back `quarantine_instance`, which
+With `exit_standby` it returns to service in its group, which checks its health again; while it is
+still on its way into standby, the step waits. It rolls back `quarantine_instance`, which
 records them.
 
 ```yaml
@@ -18,7 +19,7 @@ from pydantic import Field, StringConstraints
 from actions.aws.groups import read_group
 from actions.aws.instances import read_instance
 from actions.aws.tags import QUARANTINE_TAG
-from actions.aws.target_errors import NotActionableError
+from actions.aws.target_errors import NotActionableError, StillChangingError
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
 from actions.catalog.ec2._isolation import (
     RELEASE_PERMISSIONS,
@@ -63,6 +64,8 @@ class ReleaseQuarantine(Action):
                 f"{call.target} has other interfaces than before its quarantine: "
                 "set its security groups by hand"
             )
+        if call.params.get("exit_standby"):
+            _require_arrived(call)
         return Observation(already=self._released(call), before={"groups": groups})
 
     def act(self, call: Call) -> Mapping[str, Any]:
@@ -85,8 +88,21 @@ class ReleaseQuarantine(Action):
         return security_groups(call) == wanted and not tagged and not waits
 
 
+def _lifecycle(call: Call) -> tuple[str, str]:
+    """The instance's group and its lifecycle state there, empty for one of no group."""
+    name = read_instance(call.aws, call.target).group or ""
+    member = read_group(call.aws, name).members.get(call.target) if name else None
+    return name, member.lifecycle if member else ""
+
+
+def _require_arrived(call: Call) -> None:
+    """Raises StillChangingError while the instance is drained on its way into standby."""
+    group, lifecycle = _lifecycle(call)
+    if lifecycle == "EnteringStandby":
+        raise StillChangingError(f"{call.target} is {lifecycle} in {group}: its release must wait")
+
+
 def _standby(call: Call) -> str | None:
     """The group in which the instance is in standby, or None."""
-    name = read_instance(call.aws, call.target).group
-    member = read_group(call.aws, name).members.get(call.target) if name else None
-    return name if member is not None and "Standby" in member.lifecycle else None
+    group, lifecycle = _lifecycle(call)
+    return group if "Standby" in lifecycle else None

@@ -1,9 +1,11 @@
 """Stop one EC2 instance. Its memory and its instance storage are lost.
 
-An Auto Scaling group that replaces unhealthy instances would terminate a stopped member: such a
-member is refused, unless it is in standby. Refused by name are also an instance with an
-instance-store root and a one-time Spot Instance, which EC2 cannot stop. A start as the next step
-moves the instance to another host; `rollback: true` starts it too if the run ends in between.
+An Auto Scaling group terminates a member that does not run. It is refused unless the group has
+suspended HealthCheck and ReplaceUnhealthy, or the member is in standby: put it there with
+`enter_standby` if it shall stay stopped, because a suspension by `suspend_processes` ends with the
+run. Refused by name are also an instance with an instance-store root and a one-time Spot Instance,
+which EC2 cannot stop. A start as the next step moves the instance to another host; `rollback: true`
+starts it too if the run ends in between.
 
 ```yaml
 - action: stop_instance
@@ -19,6 +21,7 @@ moves the instance to another host; `rollback: true` starts it too if the run en
 from collections.abc import Mapping
 from typing import Any
 
+from actions.aws.group_behaviour import EC2_CHECK, require_kept
 from actions.aws.groups import read_member
 from actions.aws.instances import Instance, is_one_time_spot, read_instance
 from actions.aws.target_errors import NotActionableError
@@ -49,10 +52,7 @@ class StopInstance(ChangesPower):
         _require_stoppable(call, instance)
         if instance.group is not None:
             group, member = read_member(call.aws, call.target)
-            if "ReplaceUnhealthy" not in group.suspended and member.lifecycle != "Standby":
-                raise NotActionableError(
-                    f"{group.name} would replace {call.target}: suspend ReplaceUnhealthy first"
-                )
+            require_kept(group, member, EC2_CHECK)
         return Observation(already=instance.state in STOPPED, before={"state": instance.state})
 
     def act(self, call: Call) -> Mapping[str, Any]:

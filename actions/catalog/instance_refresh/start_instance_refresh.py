@@ -1,9 +1,10 @@
 """Replace an Auto Scaling group's members by instances of its launch template, a few at a time.
 
 AWS keeps `min_healthy_percentage` of them serving. A group has at most one unfinished refresh. The
-timeout of the verification begins once the refresh has ended. It is rolled back by being cancelled:
-AWS goes back to an earlier version only if the refresh named the new one, as `restore_version`
-does; what it has replaced stays.
+timeout of the verification begins once the refresh has ended. It is refused where the group has
+suspended what a refresh needs, or its last launch failed. It is rolled back by being cancelled: AWS
+goes back to an earlier version only if the refresh named the new one, as `restore_version` does;
+what it has replaced stays.
 
 ```yaml
 - action: start_instance_refresh
@@ -17,7 +18,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from actions.aws.group_behaviour import require_processes
+from actions.aws.group_behaviour import require_launches, require_processes
 from actions.aws.groups import Group, read_group
 from actions.aws.refreshes import ENDED
 from actions.aws.target_errors import NotActionableError
@@ -59,6 +60,7 @@ class StartInstanceRefresh(Action):
         "autoscaling:CancelInstanceRefresh",
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeInstanceRefreshes",
+        "autoscaling:DescribeScalingActivities",
         "autoscaling:StartInstanceRefresh",
     )
     params: ClassVar[type[Params]] = StartInstanceRefreshParams
@@ -66,6 +68,7 @@ class StartInstanceRefresh(Action):
 
     def observe(self, call: Call) -> Observation:
         group = read_group(call.aws, call.target)
+        require_launches(call.aws, group)
         return self.observe_refreshes(call, group)
 
     def act(self, call: Call) -> Mapping[str, Any]:

@@ -1,9 +1,9 @@
 """Take one instance out of its load balancer's target groups, after its connections are drained.
 
 It is taken out on each of its ports, by its id and by its addresses; the rollback registers exactly
-these targets. The last healthy target is never taken out. A group that uses the load balancer's
-health checks may replace a deregistered instance, and one with a classic load balancer is refused:
-use `enter_standby` for such groups.
+these targets. The last healthy target is never taken out. A group that uses its load balancer's
+health checks replaces a member that is no target, and one with a classic load balancer cannot be
+served so; both are refused: use `enter_standby` for such groups.
 
 ```yaml
 - action: deregister_target
@@ -13,6 +13,7 @@ use `enter_standby` for such groups.
 from collections.abc import Mapping
 from typing import Any
 
+from actions.aws.group_behaviour import BALANCER_CHECKS, require_kept
 from actions.aws.groups import read_member
 from actions.aws.target_errors import NotActionableError
 from actions.aws.waits import draining_s
@@ -45,7 +46,8 @@ class DeregisterTarget(ChangesRegistration):
     takes_up_to_s = 3_600.0
 
     def observe(self, call: Call) -> Observation:
-        group, _ = read_member(call.aws, call.target)
+        group, member = read_member(call.aws, call.target)
+        require_kept(group, member, BALANCER_CHECKS)
         wanted, targets = named(call), {}
         arns = list(wanted) or call.params.get("target_groups") or target_groups_of(group)
         for arn in arns:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from actions.aws.errors import AWS_ERRORS
+from actions.aws.target_errors import StillChangingError
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG, find_action
 from actions.execution.ledger import Intent
@@ -66,7 +67,7 @@ class Rollback:
         """Roll back the steps in this order. Returns a sentence for each failure.
 
         Raises BlockedError, RunStoppedError, and, after trying all, the first error of a read from
-        AWS. It is safe to repeat: the ledger records completed steps.
+        AWS or StillChangingError. It is safe to repeat: the ledger records completed steps.
         """
         problems = []
         unreadable: Exception | None = None
@@ -78,7 +79,7 @@ class Rollback:
                 continue
             try:
                 result = self._reverse(run, step)
-            except AWS_ERRORS as error:
+            except (*AWS_ERRORS, StillChangingError) as error:
                 # Go on, because earlier steps must not wait until AWS answers about this one.
                 unreadable = unreadable or error
                 continue

@@ -6,6 +6,7 @@ A run keeps its ending until it has been carried out.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from actions.aws.target_errors import StillChangingError
 from actions.execution.ledger import Intent
 from actions.step_key import StepKey
 from receiver.runs.model import Ending, Run, State
@@ -13,7 +14,7 @@ from receiver.workflow.endings.escalation import Escalation
 from receiver.workflow.endings.rollback import BlockedError, Rollback
 from receiver.workflow.steps import plan_of
 
-# Retry interval while a pause of everything blocks a rollback or an escalation.
+# Retry interval while a pause of everything, or AWS itself, blocks a rollback or an escalation.
 _BLOCKED_RETRY_S = 30.0
 
 
@@ -55,7 +56,7 @@ class EndingRunner:
             if not ending.escalate:
                 return ending, None
             retry_after_s, unreached = self.escalation.escalate(run, steps)
-        except BlockedError:
+        except (BlockedError, StillChangingError):
             return ending, _BLOCKED_RETRY_S
         return replace(ending, unreached=unreached), retry_after_s
 

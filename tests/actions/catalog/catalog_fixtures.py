@@ -126,7 +126,7 @@ def _start(world: World, target: str) -> None:
 
 
 def _suspend(world: World, _: str) -> None:
-    world.group.suspended = {"ReplaceUnhealthy"}
+    world.group.suspended = {"HealthCheck", "ReplaceUnhealthy"}
 
 
 def _resume(world: World, _: str) -> None:
@@ -138,6 +138,17 @@ def _standby(world: World, target: str) -> None:
         AutoScalingGroupName=GROUP, InstanceIds=[target], ShouldDecrementDesiredCapacity=True
     )
     world.clock.now += 60
+
+
+def _isolate_zone(world: World, target: str) -> None:
+    """Without the target, AZRebalance would act."""
+    world.group.members[target].az = "us-east-1d"
+
+
+def _join_zone(world: World, target: str) -> None:
+    _back(world, target)
+    world.group.members[target].az = "us-east-1a"
+    _resume(world, target)
 
 
 def _back(world: World, target: str) -> None:
@@ -263,8 +274,14 @@ CASES = (
         of_group=True,
         params=lambda _: {"desired": "-1"},
     ),
-    Case(action="enter_standby", writes="EnterStandby", after=_back),
-    Case(action="exit_standby", writes="ExitStandby", before=_standby, after=_back),
+    Case(action="enter_standby", writes="EnterStandby", before=_isolate_zone, after=_join_zone),
+    Case(
+        action="exit_standby",
+        writes="ExitStandby",
+        params=lambda _: {"resume_rebalance": True},
+        before=_standby,
+        after=_back,
+    ),
     Case(action="detach_instance", writes="DetachInstances", after=_attach),
     Case(
         action="attach_instance",
