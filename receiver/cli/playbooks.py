@@ -19,8 +19,8 @@ from receiver.cli.output import echo
 from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
 from receiver.playbook_testing import runner
-from receiver.playbooks import alert_rules, iam_scope, loader, rule_check
-from receiver.playbooks.loader import InvalidPlaybooksError, Playbooks
+from receiver.playbooks import alert_rules, iam_scope, loader, rule_check, verify_check
+from receiver.playbooks.loader import Finding, InvalidPlaybooksError, Playbooks
 from receiver.runtime import log_setup
 from receiver.settings import Settings, SettingsError
 
@@ -43,6 +43,7 @@ def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
     """Lint the settings and the playbooks; only --role needs network and credentials."""
     folder = folder or load_settings().playbooks
     playbooks = load_playbooks(folder)
+    _warn(verify_check.warn_of_filters(folder))
     if rules:
         _check_rules(folder, rules)
     if role:
@@ -50,11 +51,15 @@ def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
     echo(f"{len(playbooks.items)} playbooks, no findings")
 
 
+def _warn(warnings: Sequence[Finding]) -> None:
+    for warning in warnings:
+        echo(f"{warning.file}:{warning.line}: warning: {warning.message}", err=True)
+
+
 def _check_rules(folder: Path, rules: Path) -> None:
     """Print the warnings. Raises FindingsError where a re-check is weaker than its rule."""
     result = rule_check.check_rules(folder, alert_rules.load_rules(rules))
-    for warning in result.warnings:
-        echo(f"{warning.file}:{warning.line}: warning: {warning.message}", err=True)
+    _warn(result.warnings)
     if result.findings:
         raise FindingsError(result.findings)
 

@@ -10,6 +10,7 @@ from receiver.runs.model import PlannedAction, PlannedVerification, StoredPlan
 _VERIFY_FOR_S, _VERIFY_TIMEOUT_S = 15.0, 180.0
 # Longer than any step of a run takes, apart from an instance refresh of a large group.
 _SEEN_WITHIN = "6h"
+_NO_ANSWER = "absent(vector(1))"
 
 
 def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
@@ -70,10 +71,14 @@ def alert_cleared_expr(labels: Mapping[str, str]) -> str:
     """A condition that holds once Prometheus no longer fires the alert and scrapes its target.
 
     It has no value, and so is unknown, where this Prometheus never had the alert: another server
-    evaluates the rules. A target without an `instance_id` is told by its address.
+    evaluates the rules. A target without an `instance_id` is told by its address, and one without
+    any label is unknown.
     Source of `ALERTS`: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules
     """
     target = _matchers(labels, "instance_id" if labels.get("instance_id") else "instance", "asg")
+    if not target:
+        # About no target, or about all of them.
+        return _NO_ANSWER
     alertname = _matchers(labels, "alertname")
     alert = f'ALERTS{{{",".join(filter(None, (alertname, target)))},alertstate="firing"}}'
     fired = f"count(count_over_time({alert}[{_SEEN_WITHIN}])) > bool 0"

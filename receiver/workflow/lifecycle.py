@@ -35,7 +35,7 @@ from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 from receiver.workflow.endings.close_run import RunCloser
 from receiver.workflow.endings.runner import EndingRunner
 from receiver.workflow.step_results import PERSON, AwsAnswer, Health, Next
-from receiver.workflow.steps import StepRunner, plan_of, retry_in_s, step_of
+from receiver.workflow.steps import StepRunner, retry_in_s, step_of
 from receiver.workflow.verification import Verification
 
 _log = structlog.get_logger()
@@ -146,11 +146,11 @@ class Lifecycle:
         if step.outcome is Outcome.FAILED:
             self._never_ran(run, step)
             return
-        aws, health = self.verification.check(run, step, now)
+        look = self.verification.look(run, step, now)
+        aws, health = look.aws, look.health
         since = self._recovered_since(run, now) if health is Health.RECOVERED else None
-        held = since is not None and now - since >= plan_of(run).verify.for_s
-        until = self.verification.deadline(run, step, aws, now)
-        result, following = step_results.judge(aws, health, late=now > until, held=held)
+        held = since is not None and now - since >= look.hold_s
+        result, following = step_results.judge(aws, health, late=look.late, held=held)
         if result is not step.result:
             with self.database.write() as connection:
                 ledger.record_result(connection, step, result, now)
@@ -162,7 +162,7 @@ class Lifecycle:
             case Next.PERSON | Next.RETRY:
                 self.end(run, State.FAILED, step_results.explain(step, aws, health))
             case Next.WAIT:
-                self._verify_later(run, phase, verify_until=until, recovered_since=since)
+                self._verify_later(run, phase, verify_until=look.until, recovered_since=since)
 
     def _recovered_since(self, run: Run, now: float) -> float:
         """When the recovery began; time without a verification does not count."""

@@ -1,6 +1,7 @@
 """Verifies whether a run's target has recovered: by AWS's progress, then by metrics."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import structlog
 
@@ -13,14 +14,12 @@ from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.messaging import MessengerError
 from receiver.evidence.prometheus.client import Prometheus
-from receiver.evidence.prometheus.condition import holds
 from receiver.runs.model import Run
+from receiver.workflow.health import HealthReader
 from receiver.workflow.step_results import AwsAnswer, Health
 from receiver.workflow.steps import plan_of, step_of
 
 _log = structlog.get_logger()
-# By then a sample is newer than the step, at Prometheus' default scrape interval.
-_SCRAPED_AFTER_S = 60.0
 # A command's agent, and a refresh, end what they are doing first.
 _ENDS_WITHIN_S = 600.0
 _ANSWERS = {
@@ -33,15 +32,41 @@ _ANSWERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """What AWS and the metrics say of a step. A recovery must last for `hold_s`.
+
+    `until` is when the step's time is up, and `late` whether it is.
+    """
+
+    aws: AwsAnswer
+    health: Health
+    hold_s: float
+    until: float
+    late: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verification:
     """Verifies a run's last step."""
 
     executor: Executor
     prometheus: Prometheus
 
-    def check(self, run: Run, step: Intent, now: float) -> tuple[AwsAnswer, Health]:
-        """The answers of AWS and of the metrics about the step."""
-        return self._ask_aws(run, step), self._ask_metrics(run, step, now)
+    @cached_property
+    def _reader(self) -> HealthReader:
+        return HealthReader(executor=self.executor, prometheus=self.prometheus)
+
+    def look(self, run: Run, step: Intent, now: float) -> Look:
+        """Ask AWS and the metrics about the step, and end a step that takes too long."""
+        aws = self._ask_aws(run, step)
+        until = self._deadline(run, step, aws, now)
+        reading = self._reader.read(run, step, self._done_at(run, step, aws, until), now)
+        waits = reading.health is Health.UNKNOWN and now <= reading.ready_at
+        late = now > until and (aws is AwsAnswer.UNDER_WAY or not waits)
+        health = reading.health
+        if health is Health.ILL and late and not self._reader.proves(run, now):
+            health = Health.UNKNOWN
+        return Look(aws=aws, health=health, hold_s=reading.hold_s, until=until, late=late)
 
     def first_deadline(self, run: Run, step: Intent, now: float) -> float:
         """When a step's time is up, if AWS takes all of its own time."""
@@ -58,7 +83,7 @@ class Verification:
             lasts_s = action.takes_up_to_s
         return step.dispatched_at + lasts_s + timeout_s
 
-    def deadline(self, run: Run, step: Intent, aws: AwsAnswer, now: float) -> float:
+    def _deadline(self, run: Run, step: Intent, aws: AwsAnswer, now: float) -> float:
         """When the step's time is up; the playbook's timeout begins once AWS is done."""
         until = run.verify_until or 0.0
         if aws is AwsAnswer.UNDER_WAY:
@@ -79,6 +104,12 @@ class Verification:
             _log.warning("step_cancel_failed", run=run.id, error=type(error).__name__)
         return until if step.cancelled_at is None else step.cancelled_at + _ENDS_WITHIN_S
 
+    def _done_at(self, run: Run, step: Intent, aws: AwsAnswer, until: float) -> float:
+        """Since when metrics may show the effect: since AWS was first seen to be done."""
+        began = step.dispatched_at or step.started_at
+        shown = find_action(step.action).shows_end and aws is not AwsAnswer.UNDER_WAY
+        return max(began, until - plan_of(run).verify.timeout_s) if shown else began
+
     def _ask_aws(self, run: Run, step: Intent) -> AwsAnswer:
         """AWS's answer about the step's effect; under way if AWS does not answer now."""
         try:
@@ -93,27 +124,3 @@ class Verification:
             progress = Progress.UNDERWAY
         # The progress of a call that may not have happened proves nothing.
         return AwsAnswer.UNKNOWN if step.outcome is Outcome.UNKNOWN else _ANSWERS[progress]
-
-    def _ask_metrics(self, run: Run, step: Intent, now: float) -> Health:
-        """The target's health by metrics; unknown without data, an answer or a proof of the act."""
-        verify = plan_of(run).verify
-        if verify.worse is not None and self._is_worse(step, verify.worse, now):
-            return Health.WORSE
-        recovered = holds(self.prometheus, verify.expr, now)
-        if recovered is None:
-            return Health.UNKNOWN
-        if recovered is False:
-            return Health.ILL
-        return Health.RECOVERED if self._has_proof(step, now) else Health.UNKNOWN
-
-    def _is_worse(self, step: Intent, expr: str, now: float) -> bool:
-        """Whether samples that are newer than the step, and than a reboot, show it."""
-        shown = now - (step.dispatched_at or step.started_at) >= _SCRAPED_AFTER_S
-        return shown and holds(self.prometheus, expr, now) is True and self._has_proof(step, now)
-
-    def _has_proof(self, step: Intent, now: float) -> bool:
-        """Whether metrics prove that a call took effect, where AWS does not show it."""
-        if step.dispatched_at is None:
-            return True
-        proof = find_action(step.action).recovery_expr(self.executor.call(step), step.dispatched_at)
-        return proof is None or holds(self.prometheus, proof, now) is True

@@ -44,6 +44,11 @@ def test_an_alert_is_over_only_where_it_was_seen(
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_an_alert_that_names_no_target_is_never_over() -> None:
+    """A person named the target: neither all targets nor none are it."""
+    assert "up" not in alert_cleared_expr({"alertname": "HostOutOfMemory"})
+
+
 def test_a_target_that_is_told_by_its_address_is_named() -> None:
     """No other host's alert, and no other target, decides about this one."""
     expr = alert_cleared_expr({"alertname": "HostOutOfMemory", "instance": "10.0.0.4:9100"})

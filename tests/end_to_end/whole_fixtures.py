@@ -59,6 +59,9 @@ class Whole:
     now: float = 1_800_000_000.0
     mode: Mode = Mode.AUTO
     recovered: str | None = "1"
+    # How often samples come, and how old the newest one is.
+    scraped_s: float = 5.0
+    lag_s: float = 0.0
     firing: set[tuple[str, str]] = field(default_factory=set)
     arming_required: bool = False
     messenger: Messenger = field(default_factory=NullMessenger)
@@ -202,6 +205,9 @@ class Whole:
             raise ArithmeticError
         if self.recovered is None:
             return httpx.Response(503, json={"status": "error", "error": "down"})
+        newest = (self.now - self.lag_s) // self.scraped_s * self.scraped_s
+        if fresh := fake_prometheus.freshness(request, newest, self.scraped_s):
+            return fresh
         result: list[dict[str, Any]] = [{"metric": {}, "value": [self.now, self.recovered]}]
         query = parse_qs(request.content.decode())["query"][0]
         if self.firing and query.startswith("ALERTS{"):

@@ -360,8 +360,9 @@ def test_only_a_state_that_ends_a_step_leads_to_a_heavier_one(
     world.clock.now += 1
     for shown in (*states, "ANewState"):
         world.emulator.on_answer = change(target, shown)
-        aws, health = verification.check(run, intent, world.clock())
-        assert health is not Health.RECOVERED
+        look = verification.look(run, intent, world.clock())
+        aws = look.aws
+        assert look.health is not Health.RECOVERED
         climbs = {judge(aws, ill, late=True).next is Next.NEXT_RUNG for ill in _ON_ILL}
         assert True not in climbs or shown in done | failed, (shown, aws)
         if shown in (done | failed) - _LEFT:
@@ -392,4 +393,4 @@ def _run_of(case: Case, intent: Intent, now: float) -> Run:
         params=dict(intent.params),
         verify=PlannedVerification(expr="recovered", worse=None, for_s=10, timeout_s=60),
     )
-    return replace(run, plan=plan, steps_begun=1)
+    return replace(run, plan=plan, steps_begun=1, verify_until=now + 3_600)

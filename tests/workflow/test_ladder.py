@@ -293,10 +293,10 @@ def test_a_target_drains_as_long_as_its_own_group_says(tmp_path: Path) -> None:
 def test_samples_from_before_a_step_make_nothing_worse(tmp_path: Path) -> None:
     """Prometheus shows them until its next scrapes."""
     playbook = _PLAYBOOK.replace("{expr: recovered,", "{expr: recovered, worse: degraded,")
-    whole = Whole(tmp_path, playbook=playbook, recovered="1")
+    whole = Whole(tmp_path, playbook=playbook, recovered="1", scraped_s=60)
     whole.deliver(whole.group()[0])
     whole.pass_time(50)
-    assert (whole.only().state, _changes(whole)) == (State.SUCCEEDED, ["SendCommand"])
+    assert (whole.only().state, _changes(whole)) == (State.VERIFYING, ["SendCommand"])
     whole.close()
 
 
@@ -309,4 +309,36 @@ def test_a_target_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
     del whole.aws.world.groups["web-asg"].members[target]
     whole.pass_time(120)
     assert (whole.only().state, _changes(whole)) == (State.FAILED, ["EnterStandby"])
+    whole.close()
+
+
+@pytest.mark.parametrize("scraped_s", [5, 30, 60])
+def test_a_recovery_is_seen_at_every_scrape_interval(whole: Whole, scraped_s: float) -> None:
+    """The timeout is a minute, and so is Prometheus' default interval."""
+    whole.scraped_s = scraped_s
+    whole.deliver(whole.group()[0])
+    whole.work()
+    whole.recovered = "1"
+    whole.pass_time(3 * scraped_s + 60)
+    assert (whole.only().state, _changes(whole)) == (State.SUCCEEDED, ["SendCommand"])
+
+
+@pytest.mark.parametrize("recovered", ["0", "1"])
+def test_samples_that_lag_lead_to_nothing(whole: Whole, recovered: str) -> None:
+    """Neither a success nor a reboot: they show the host as it was before the step."""
+    whole.lag_s = 600
+    whole.recovered = recovered
+    whole.deliver(whole.group()[0])
+    whole.pass_time(300)
+    assert (whole.only().state, _changes(whole)) == (State.FAILED, ["SendCommand"])
+    assert "cannot tell" in (whole.only().outcome or "")
+
+
+def test_a_condition_that_no_sibling_meets_shows_no_fault(tmp_path: Path) -> None:
+    """No traffic to anybody: that there is none after the restart says nothing of the restart."""
+    expr = 'sum(rate(requests_total{instance_id="$instance_id"}[20s])) > bool 0'
+    whole = Whole(tmp_path, playbook=_PLAYBOOK.replace("recovered", f"'{expr}'"), recovered="0")
+    whole.deliver(whole.group()[0])
+    whole.pass_time(300)
+    assert (whole.only().state, _changes(whole)) == (State.FAILED, ["SendCommand"])
     whole.close()

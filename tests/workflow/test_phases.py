@@ -58,6 +58,8 @@ class FakePrometheus:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.queries.append(request.content.decode())
+        if fresh := fake_prometheus.freshness(request, time.time(), 0.05):
+            return fresh
         result = [] if self.value is None else [{"metric": {}, "value": [1, self.value]}]
         data = {"resultType": "vector", "result": result}
         return httpx.Response(self.status, json={"status": "success", "data": data})

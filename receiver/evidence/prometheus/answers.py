@@ -4,7 +4,7 @@ https://prometheus.io/docs/prometheus/latest/querying/api
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -130,6 +130,15 @@ def parse_rules(body: bytes) -> tuple[AlertingRule, ...]:
         for group in _parse(_RulesAnswer, body).data.groups
         for rule in group.rules
     )
+
+
+def parse_records(body: bytes) -> Mapping[str, Sequence[str]]:
+    """The expressions of the recording rules by the record's name. Raises `PrometheusError`."""
+    records: dict[str, list[str]] = {}
+    for group in _parse(_RulesAnswer, body).data.groups:
+        for rule in group.rules:
+            records.setdefault(rule.name, []).append(rule.query)
+    return records
 
 
 def http_error(status: int, body: bytes) -> PrometheusError:

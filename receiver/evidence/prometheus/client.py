@@ -4,7 +4,7 @@ Every missing or wrong answer becomes a `PrometheusError`: to the caller all of 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Self
@@ -18,6 +18,7 @@ from receiver.evidence.prometheus.answers import (
     PrometheusError,
     http_error,
     parse_matrix,
+    parse_records,
     parse_rules,
     parse_vector,
 )
@@ -83,6 +84,10 @@ class Prometheus:
     def alerting_rules(self) -> tuple[AlertingRule, ...]:
         """The alerting rules that are loaded. Raises `PrometheusError`."""
         return parse_rules(self._send("GET", "rules", self.timeout_s, params={"type": "alert"}))
+
+    def recording_rules(self) -> Mapping[str, Sequence[str]]:
+        """Expressions of recording rules, by the record's name. Raises `PrometheusError`."""
+        return parse_records(self._send("GET", "rules", self.timeout_s, params={"type": "record"}))
 
     def _query(self, call: str, form: dict[str, str], timeout_s: float | None) -> bytes:
         seconds = self.timeout_s if timeout_s is None else timeout_s

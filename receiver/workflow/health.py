@@ -1,0 +1,96 @@
+"""The health of a run's target, by metrics whose samples are newer than the step."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from actions.catalog.registry import find_action
+from actions.execution.executor import Executor
+from actions.execution.ledger import Intent
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.freshness import ConditionReader, Finding
+from receiver.runs.model import Run
+from receiver.workflow.step_results import Health
+from receiver.workflow.steps import plan_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthReading:
+    """The health; it must last for `hold_s`. Until `ready_at` newer samples may still come."""
+
+    health: Health
+    hold_s: float
+    ready_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthReader:
+    """Reads the health by the conditions of the run's plan."""
+
+    executor: Executor
+    prometheus: Prometheus
+
+    @cached_property
+    def _conditions(self) -> ConditionReader:
+        return ConditionReader(self.prometheus)
+
+    def read(self, run: Run, step: Intent, done_at: float, now: float) -> HealthReading:
+        """The health by samples newer than `done_at`, when AWS had done the step.
+
+        Unknown without such samples and without an answer. Where only metrics can show that the
+        step took effect, neither a recovery nor a worsening counts without that proof.
+        """
+        verify, proven_at = plan_of(run).verify, self._proven_at(step, now)
+        since = max(done_at, proven_at or 0.0)
+        recovery = self._conditions.find_since(verify.expr, since, now)
+        worse = verify.worse and self._conditions.find_since(verify.worse, since, now)
+        return HealthReading(
+            health=_health_of(recovery, worse or None, proven=proven_at is not None),
+            hold_s=max(verify.for_s, recovery.interval_s),
+            ready_at=since + recovery.needs_s,
+        )
+
+    def proves(self, run: Run, now: float) -> bool:
+        """Whether a condition that does not hold tells of the target, and not of its siblings.
+
+        Where nobody has traffic, no traffic is no sign of a fault.
+        """
+        plan = plan_of(run)
+        own = f'instance_id="{plan.target}"'
+        if not plan.group or own not in plan.verify.expr:
+            return True
+        siblings = f'asg="{plan.group}",instance_id!="{plan.target}"'
+        expr = plan.verify.expr.replace(own, siblings)
+        try:
+            samples = self.prometheus.instant_query(expr, at=now)
+        except PrometheusError:
+            return True
+        return not samples or any(sample.value for sample in samples)
+
+    def _proven_at(self, step: Intent, now: float) -> float | None:
+        """When the step took effect, as metrics prove where AWS does not show it.
+
+        0 where AWS shows it, None without a proof.
+        """
+        if step.dispatched_at is None:
+            return 0.0
+        proof = find_action(step.action).recovery_expr(self.executor.call(step), step.dispatched_at)
+        if proof is None:
+            return 0.0
+        try:
+            samples = self.prometheus.instant_query(proof, at=now)
+        except PrometheusError:
+            return None
+        return step.dispatched_at if samples and all(sample.value for sample in samples) else None
+
+
+def _health_of(recovery: Finding, worse: Finding | None, *, proven: bool) -> Health:
+    if worse is not None and worse.holds and proven:
+        return Health.WORSE
+    match recovery.holds:
+        case None:
+            return Health.UNKNOWN
+        case True:
+            return Health.RECOVERED if proven else Health.UNKNOWN
+        case False:
+            return Health.ILL
