@@ -108,6 +108,7 @@ class RunView(BaseModel):
     asked: AskedView | None
     mark: MarkView | None
     caused_by: Id | None
+    relapsed_by: Id | None = Field(description="the run that shows that the recovery did not last")
     steps: list[StepView]
     received_at: Time
     decided_at: Time | None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from receiver.controls.records import ALL, ArmedMode
 from receiver.db.tables import runs
@@ -21,7 +21,8 @@ class Figures:
     """Counts of the runs for which this version of the playbook `planned` a step; no dry runs.
 
     The runs were received at `since` (epoch seconds; None means all) or later. `recovered` counts
-    recoveries that metrics verified, `failed` includes runs that were rolled back, `denied` counts
+    recoveries that metrics verified and that lasted, `failed` includes those that did not last and
+    runs that were rolled back, `denied` counts
     plans that a person denied; `right` and `wrong` count people's feedback.
     """
 
@@ -39,12 +40,12 @@ class Figures:
 def figures(
     connection: Connection, playbook: Playbook, service: str, since: float | None
 ) -> Figures:
-    acted = runs.c.steps_begun > 0
+    acted, lasted = runs.c.steps_begun > 0, runs.c.relapsed_by.is_(None)
     counted = {
         "observed": runs.c.state == State.OBSERVED,
         "acted": acted,
-        "recovered": and_(acted, runs.c.state == State.SUCCEEDED),
-        "failed": and_(acted, runs.c.state.in_((State.FAILED, State.ROLLED_BACK))),
+        "recovered": and_(acted, runs.c.state == State.SUCCEEDED, lasted),
+        "failed": and_(acted, or_(runs.c.state.in_((State.FAILED, State.ROLLED_BACK)), ~lasted)),
         "denied": runs.c.approved.is_(False),
         "right": runs.c.marked_right.is_(True),
         "wrong": runs.c.marked_right.is_(False),

@@ -58,6 +58,8 @@ runs = Table(
     Column("marked_right", Boolean),
     # The run whose action caused this alert.
     Column("caused_by", String(26)),
+    # The run whose alert shows that the recovery did not last.
+    Column("relapsed_by", String(26)),
     Column("verdict", Json),
     Column("gates", Json, nullable=False),
     Column("evidence", Json),

@@ -60,7 +60,8 @@ def choose(inputs: GuardInput) -> Plan | Refusal:
 
     ## no_step
 
-    No step's `when` holds, or the run has tried all steps.
+    No step's `when` holds, or the run has tried all steps. A step whose recovery did not last half
+    an hour (`limits.relapse`) is not repeated.
     **To lift it:** handle the alert by hand. If the playbook should handle it, add a test with this
     verdict and these labels, then a step.
     """
@@ -77,7 +78,10 @@ def choose(inputs: GuardInput) -> Plan | Refusal:
         if any(step.when and step.when.evaluate(calm) for step in remaining_steps(inputs)):
             return refuse_storm(inputs)
     which = "further step" if inputs.snapshot.rung else "step"
-    return Refusal(Reason.NO_STEP, f"the condition of no {which} holds")
+    detail = f"the condition of no {which} holds"
+    if inputs.snapshot.relapse_of:
+        detail += f", and the recovery by run {inputs.snapshot.relapse_of} did not last"
+    return Refusal(Reason.NO_STEP, detail)
 
 
 def refuse_storm(inputs: GuardInput) -> Refusal:

@@ -74,6 +74,7 @@ class Snapshot:
     EC2 says of its `host`, and, where the target has no group, the ids of all opted-in instances
     that have none (`standalone`). `unread` are the calls about the target that failed, each with
     AWS's code.
+    `relapse_of` is the run whose recovery from the same alert did not last.
     `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
     alert.
     """
@@ -109,6 +110,7 @@ class Snapshot:
     host: HostStatus | None = None
     standalone: frozenset[str] | None = None
     fires: bool = False
+    relapse_of: str | None = None
 
     @property
     def peers(self) -> frozenset[str] | None:

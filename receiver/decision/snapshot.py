@@ -22,14 +22,15 @@ from receiver.controls import arming, overrides, records
 from receiver.controls.records import Arming, Override
 from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader, AlertReports
-from receiver.decision.model import RecentAction, Snapshot
-from receiver.decision.subject import Subject, is_resolved, last_seen, valid_approvals
+from receiver.decision.model import Snapshot
+from receiver.decision.subject import Subject, actions_on, is_resolved, last_seen, valid_approvals
 from receiver.decision.version_watch import VersionRecords
 from receiver.decision.versions import SeenVersion
 from receiver.evidence.aws_state import AwsReader, AwsReadings
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
-from receiver.runs import store
+from receiver.runs import relapses, store
+from receiver.runs.relapses import Recovery
 from receiver.runs.store import AlertingInstance
 from receiver.settings import Mode
 from receiver.webhook.episodes import Episode
@@ -56,6 +57,7 @@ class _Records:
     breakers: Mapping[str, Breaker]
     armings: Mapping[str, Sequence[Arming]]
     dispatched: Sequence[Intent]
+    recovered: Mapping[str, Sequence[Recovery]]
     reserved: Mapping[str, Mapping[str, frozenset[str]]]
     reported: Mapping[str | None, Sequence[AlertingInstance]]
     seen: Mapping[str | None, Sequence[SeenVersion]]
@@ -134,8 +136,13 @@ class GroupSnapshot:
         if known is None:
             return snapshot
         group = target.group or ""
+        since = self.now - playbook.limits.relapse_s
+        recovered = known.recovered.get(target.id or "", ())
+        lapsed = relapses.did_not_last(recovered, run, playbook.name, playbook.digest, since)
         return replace(
             snapshot,
+            rung=max(snapshot.rung, lapsed.next_rung if lapsed else 0),
+            relapse_of=lapsed.run_id if lapsed else None,
             paused=known.paused,
             claims={name: known.claims[name] for name in subject.names if name in known.claims},
             overrides=known.overrides,
@@ -147,16 +154,7 @@ class GroupSnapshot:
                 playbook.digest,
                 required=self.reader.arming_required,
             ),
-            recent_actions=[
-                RecentAction(
-                    run_id=intent.run_id,
-                    action=intent.action,
-                    target=intent.target,
-                    at=intent.dispatched_at,
-                )
-                for intent in known.dispatched
-                if intent.target in subject.names and intent.dispatched_at is not None
-            ],
+            recent_actions=actions_on(subject, known.dispatched),
             reserved=known.reserved[subject.owner],
             alerting=self._alerting(subject, known),
             seen=known.seen[target.group],
@@ -206,6 +204,7 @@ class GroupSnapshot:
             breakers={name: circuit_breakers.read_breaker(connection, name) for name in playbooks},
             armings={name: arming.armings_of(connection, name) for name in playbooks},
             dispatched=ledger.dispatched_to(connection, names, self.now - _ECHOES_S),
+            recovered=relapses.last_recoveries(connection, names, self.now),
             reserved={
                 owner: disruption_budget.reserved_by_others(connection, owner)
                 for owner in {subject.owner for subject in self.subjects}

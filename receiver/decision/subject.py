@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actions.execution.ledger import Intent
+from receiver.decision.model import RecentAction
 from receiver.evidence.target import Target
 from receiver.playbooks.schema import Playbook
 from receiver.runs.model import Approval, Run
@@ -64,3 +66,17 @@ def valid_approvals(run: Run, now: float) -> Sequence[Approval]:
     if answer is None or plan is None or answer.denied or answer.used:
         return ()
     return run.approvals if now < answer.at + plan.approval_s else ()
+
+
+def actions_on(subject: Subject, dispatched: Sequence[Intent]) -> Sequence[RecentAction]:
+    """Those of the dispatched steps that were on the subject's target or its group."""
+    return [
+        RecentAction(
+            run_id=intent.run_id,
+            action=intent.action,
+            target=intent.target,
+            at=intent.dispatched_at,
+        )
+        for intent in dispatched
+        if intent.target in subject.names and intent.dispatched_at is not None
+    ]

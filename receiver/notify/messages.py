@@ -5,6 +5,7 @@ They contain no text of an alert, because its sender could write messages in our
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from actions.base import Impact, Outcome
@@ -18,6 +19,7 @@ EVENTS: Collection[str] = (
     "step_observed",
     "run_failed",
     "run_rolled_back",
+    "recovery_did_not_last",
     "paused",
     "resumed",
     "playbook_armed",
@@ -32,6 +34,7 @@ class MessageKind(StrEnum):
     ACTED = "acted"
     FAILED = "failed"
     ROLLED_BACK = "rolled_back"
+    RELAPSED = "relapsed"
     ESCALATED = "escalated"
     UNHANDLED = "unhandled"
     PAUSED = "paused"
@@ -80,12 +83,14 @@ _TITLES = {
     MessageKind.ACTED: "Acted",
     MessageKind.FAILED: "Failed",
     MessageKind.ROLLED_BACK: "Rolled back",
+    MessageKind.RELAPSED: "Comes again",
     MessageKind.ESCALATED: "Escalated",
 }
 _KINDS = {
     "run_awaiting_approval": MessageKind.APPROVAL_NEEDED,
     "run_failed": MessageKind.FAILED,
     "run_rolled_back": MessageKind.ROLLED_BACK,
+    "recovery_did_not_last": MessageKind.RELAPSED,
     "paused": MessageKind.PAUSED,
     "resumed": MessageKind.PAUSED,
     "playbook_armed": MessageKind.ARMING,
@@ -109,6 +114,8 @@ def _kind(record: Record) -> MessageKind | None:
     if record.event == "run_awaiting_approval" and not record.detail.get("plan"):
         # The plan is already approved and waits for the end of a pause, so nobody is asked.
         return None
+    if record.event == "recovery_did_not_last" and not record.detail.get("tell"):
+        return None
     if record.event != "step_observed":
         return _KINDS.get(record.event)
     if record.detail.get("undoes") is not None:
@@ -128,6 +135,12 @@ def _summary(kind: MessageKind, record: Record) -> str:
     detail = record.detail
     if kind is MessageKind.APPROVAL_NEEDED:
         return f"{(detail.get('plan') or {}).get('action', 'a step')} needs approval"
+    if kind is MessageKind.RELAPSED:
+        since = datetime.fromtimestamp(detail["since"], UTC)
+        return (
+            f"{detail['action']} helped {detail['times']} times since {since:%A, %d %B}, each time "
+            f"for about {max(1, round(detail['helped_s'] / 60))} minutes. Look for the cause."
+        )
     if record.event == "step_observed":
         return f"{detail['action']}: {detail.get('outcome')}"
     return plain(str(detail.get("outcome") or ""))

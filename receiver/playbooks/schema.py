@@ -109,7 +109,10 @@ class StormLimit(_Part):
 
 
 class Limits(_Part):
-    """Upper limits. `blast_radius` is a share of a group, but at least one instance."""
+    """Upper limits. `blast_radius` is a share of a group, but at least one instance.
+
+    If an alert comes again within `relapse` after its recovery, the recovery did not last.
+    """
 
     target_per_hour: Annotated[int, Field(ge=1)] = 3
     target_per_day: Annotated[int, Field(ge=1)] = 7
@@ -118,6 +121,7 @@ class Limits(_Part):
     blast_radius: Percent = 10.0
     min_healthy: Annotated[int, Field(ge=0)] | None = None
     storm: StormLimit = StormLimit()
+    relapse_s: Annotated[Seconds, Field(alias="relapse", le=86_400)] = 1_800.0
 
     @property
     def rates(self) -> Rates:

@@ -87,8 +87,8 @@ def correct_actions(incidents: Sequence[Incident]) -> Metric:
         value=share,
         unit="share",
         definition="Share of right decisions among the ended runs that acted. A person's feedback "
-        "decides. Without feedback a run was right if its target recovered, wrong if it failed or "
-        "was rolled back, and does not count if it was cancelled.",
+        "decides. Without feedback a run was right if its target recovered, wrong if it failed, "
+        "was rolled back or did not last, and does not count if it was cancelled.",
         reason=None if judged else "no run acted and ended",
         more={
             "right": sum(judged),
@@ -199,7 +199,7 @@ def _was_right(incident: Incident) -> bool | None:
     if run.mark is not None:
         return run.mark.right
     if run.state is State.SUCCEEDED:
-        return True
+        return run.relapsed_by is None
     return False if run.state in _WRONG else None
 
 

@@ -224,6 +224,7 @@ class Run:
     approvals: Sequence[Approval]
     ending: Ending | None
     caused_by: str | None
+    relapsed_by: str | None
     verdict: Verdict | None
     gates: Sequence[GuardResult]
     evidence: Mapping[str, Any] | None

@@ -34,6 +34,7 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "asked": to_jsonable_python(run.request),
         "mark": _with_rfc3339(run.mark),
         "caused_by": run.caused_by,
+        "relapsed_by": run.relapsed_by,
         "steps": [step_view(step) for step in steps],
         "received_at": rfc3339(run.received_at),
         "decided_at": rfc3339(run.decided_at),

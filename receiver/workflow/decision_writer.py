@@ -16,6 +16,7 @@ from receiver.decision.model import Act, Ask, Decision, Observe, Refuse
 from receiver.decision.pipeline import PipelineResult
 from receiver.decision.stored_plan import to_stored
 from receiver.evidence.plot_data import plot_series
+from receiver.runs import relapses
 from receiver.runs.model import GuardResult, Run, State
 from receiver.runs.transitions import Transition
 from receiver.workflow.lifecycle import Lifecycle
@@ -40,6 +41,9 @@ class DecisionWriter:
         The caller must record that end.
         """
         decision = self._refuse_if_not_feasible(run, result.decision)
+        if result.snapshot.relapse_of and _shows_fault(decision):
+            with self.lifecycle.database.write() as connection:
+                relapses.record(connection, run, result.snapshot.relapse_of, self.clock())
         changes = self._changes(run, result) | {"gates": decision.gates}
         if isinstance(decision, Act | Ask):
             self._store_plan(run, decision, changes)
@@ -133,6 +137,11 @@ class DecisionWriter:
         now, plan = self.clock(), plan_of(run)
         until = (run.approval.at if run.approval else now) + plan.approval_s
         self.lifecycle.ask(run, max(0.0, until - now), {"approval": None, "next_act_at": until})
+
+
+def _shows_fault(decision: Decision) -> bool:
+    """Whether the alert passed all guards before its step was chosen."""
+    return not isinstance(decision, Refuse) or decision.reason is Reason.NO_STEP
 
 
 def failure_text(decision: Observe | Refuse) -> str:
