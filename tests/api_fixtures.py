@@ -3,7 +3,6 @@
 AWS is emulated in process, and Prometheus is a local server that gives every query the same answer.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import uvicorn
 
+from bench.load.traffic import answer_form
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
@@ -42,6 +42,7 @@ name: NAME
 match: ['alertname="NAME"']
 mode: auto
 cooldown: 5m
+limits: {relapse: 0s}
 recheck: [up]
 steps: [STEP]
 verify: {expr: up, for: 0s, timeout: 60s}
@@ -161,11 +162,8 @@ def prometheus() -> Iterator[Answering]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            sample = {"metric": {}, "value": [1, answering.value]}
-            result = [] if answering.value is None else [sample]
-            data = {"resultType": "vector", "result": result}
-            body = json.dumps({"status": "success", "data": data}).encode()
+            form = self.rfile.read(int(self.headers["Content-Length"]))
+            body = answer_form(form, answering.value)
             self.send_response(httpx.codes.OK)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

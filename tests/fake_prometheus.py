@@ -1,13 +1,13 @@
 """A Prometheus at the HTTP edge."""
 
-import re
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+
+from bench.load.traffic import sample_times
 
 
 def client(
@@ -31,10 +31,6 @@ def _no_records() -> httpx.Response:
 def freshness(request: httpx.Request, newest: float, every_s: float = 5.0) -> httpx.Response | None:
     """The answer to a question about samples' own times, if it is one: new ones, that often."""
     query = parse_qs(request.content.decode()).get("query", [""])[0]
-    values = {"newest": newest, "count": 300 / every_s}
-    result: list[dict[str, Any]] = [
-        {"metric": {kind: number}, "value": [newest, str(values[kind])]}
-        for kind, number in re.findall(r'"(newest|count)", "(\d+)"', query)
-    ]
+    result = sample_times(query, newest, every_s)
     data = {"resultType": "vector", "result": result}
     return httpx.Response(200, json={"status": "success", "data": data}) if result else None

@@ -35,7 +35,12 @@ name: soak
 match: ['alertname="Soak"']
 mode: auto
 cooldown: 60s
-limits: {target_per_hour: 1000, target_per_day: 1000, group_per_hour: 1000, playbook_per_hour: 1000}
+limits:
+  target_per_hour: 1000
+  target_per_day: 1000
+  group_per_hour: 1000
+  playbook_per_hour: 1000
+  relapse: 0s
 recheck: ['up{instance_id="$instance_id"} == bool 1']
 steps: [{action: reboot_instance}]
 verify: {expr: 'up{instance_id="$instance_id"} == bool 1', for: 0s, timeout: 30s}

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 import httpx
 
@@ -120,16 +122,31 @@ class Traffic:
         return sum(sender.failed for sender in self._senders)
 
 
+def sample_times(query: str, newest: float, every_s: float = 5.0) -> list[dict[str, Any]]:
+    """The answer to a question about samples' own times; empty for any other query."""
+    values = {"newest": newest, "count": 300 / every_s}
+    return [
+        {"metric": {kind: number}, "value": [newest, str(values[kind])]}
+        for kind, number in re.findall(r'"(newest|count)", "(\d+)"', query)
+    ]
+
+
+def answer_form(form: bytes, value: str | None) -> bytes:
+    """The body that answers a query: new samples, each with this value, or none."""
+    query = parse_qs(form.decode()).get("query", [""])[0]
+    same = [] if value is None else [{"metric": {}, "value": [1, value]}]
+    result = same and (sample_times(query, time.time(), 0.1) or same)
+    data = {"resultType": "vector", "result": result}
+    return json.dumps({"status": "success", "data": data}).encode()
+
+
 @contextmanager
 def all_up() -> Iterator[str]:
     """Serve a Prometheus that answers every query with 1. Gives its URL."""
-    result = [{"metric": {}, "value": [1, "1"]}]
-    data = {"resultType": "vector", "result": result}
-    body = json.dumps({"status": "success", "data": data}).encode()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            body = answer_form(self.rfile.read(int(self.headers["Content-Length"])), "1")
             self.send_response(httpx.codes.OK)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
