@@ -42,6 +42,7 @@ limits:
   target_per_day: 1000
   group_per_hour: {_CAPS.group}
   playbook_per_hour: {_CAPS.playbook}
+  relapse: 0s
 {STORM_LIMIT}
 recheck: ['up{{instance_id="$instance_id"}} == bool 1']
 steps: [{{action: reboot_instance}}]
