@@ -137,9 +137,10 @@ def _summary(kind: MessageKind, record: Record) -> str:
         return f"{(detail.get('plan') or {}).get('action', 'a step')} needs approval"
     if kind is MessageKind.RELAPSED:
         since = datetime.fromtimestamp(detail["since"], UTC)
+        actions, minutes = ", ".join(detail["actions"]), max(1, round(detail["helped_s"] / 60))
         return (
-            f"{detail['action']} helped {detail['times']} times since {since:%A, %d %B}, each time "
-            f"for about {max(1, round(detail['helped_s'] / 60))} minutes. Look for the cause."
+            f"{actions} helped {detail['times']} times since {since:%A, %d %B}, each time for "
+            f"about {minutes} minutes. Look for the cause."
         )
     if record.event == "step_observed":
         return f"{detail['action']}: {detail.get('outcome')}"

@@ -79,11 +79,11 @@ def record(connection: Connection, run: Run, earlier_id: str, now: float) -> Non
     if connection.execute(lapsed).rowcount == 0:
         return
     before = connection.execute(
-        select(runs.c.plan, runs.c.target, runs.c.playbook).where(runs.c.id == earlier_id)
+        select(runs.c.target, runs.c.playbook).where(runs.c.id == earlier_id)
     ).one()
     later = runs.alias()
     helped = connection.execute(
-        select(runs.c.ended_at, later.c.received_at)
+        select(runs.c.ended_at, runs.c.plan, later.c.received_at)
         .join(later, later.c.id == runs.c.relapsed_by)
         .where(
             runs.c.target == before.target,
@@ -94,7 +94,7 @@ def record(connection: Connection, run: Run, earlier_id: str, now: float) -> Non
     ).all()
     detail = {
         "target": before.target,
-        "action": before.plan["action"],
+        "actions": list(dict.fromkeys(row.plan["action"] for row in helped)),
         "relapsed_by": run.id,
         "times": len(helped),
         "since": helped[0].ended_at,
