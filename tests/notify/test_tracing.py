@@ -102,8 +102,10 @@ def test_a_run_is_one_trace_from_its_alert_to_its_recovery(
     assert collector.services == {"smartcloudops"}
     assert {span.parent_span_id for span in spans} == {b"", root.span_id}
     names = [span.name for span in spans]
-    for name in ("alert", "received", "acting", "verifying", "step reboot_instance"):
+    for name in ("alert", "received", "acting", "step reboot_instance"):
         assert names.count(name) == 1, names
+    # One for each look, until samples are newer than the step.
+    assert "verifying" in names
     assert names.count("reboot_instance") == 1
     assert len({span.span_id for span in spans}) == len(spans)
     for span in spans:
