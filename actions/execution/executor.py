@@ -173,7 +173,7 @@ class Executor:
             with self.begin() as connection:
                 refusal = self._why_not_any_more(connection, step, intent)
             if refusal is None:
-                result, failure = self._call(step, intent)
+                result, failure = self._call(step, intent, again=True)
         return self._settle(intent, result, failure)
 
     def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, Failure | None]:
@@ -182,22 +182,23 @@ class Executor:
         young = self.clock() - (intent.dispatched_at or 0.0) < _MAY_ARRIVE_S
         return (self._lost if young else self._read_back)(step, intent, _NO_ANSWER)
 
-    def _call(self, step: Step, intent: Intent) -> tuple[CallResult, Failure | None]:
+    def _call(
+        self, step: Step, intent: Intent, *, again: bool = False
+    ) -> tuple[CallResult, Failure | None]:
+        """The result of the call; if it is made `again`, the first one may be shown later."""
         self.check()
         try:
             with on_behalf_of(intent.run_id):
                 created = step.action.act(self.call(intent))
         except NotActionableError as refusal:
-            return self._refused(
-                step, intent, Failure(name=str(refusal), refused=True, cause=Cause.STATE)
-            )
+            failure = Failure(name=str(refusal), refused=True, cause=Cause.STATE)
         except MessengerError as error:
             failure = Failure(name=str(error), refused=not error.sent, cause=Cause.PASSING)
         except (ClientError, BotoCoreError) as error:
             failure = errors.classify(error)
         else:
             return CallResult(Outcome.CHANGED, created), None
-        settle = self._refused if failure.refused else self._lost
+        settle = self._refused if failure.refused and not again else self._lost
         return settle(step, intent, failure)
 
     def _refused(

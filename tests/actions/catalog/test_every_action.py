@@ -1,5 +1,6 @@
 """Every action: that it happens at most once wherever it is cut off, and its undoing."""
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from actions.execution.records import Bounds
 from actions.execution.step import ReversedStep, Step
 from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
+from demo.aws.hardness import CALM, harsh
 from receiver.db.database import Database
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, OUTSIDE, Case, World
 from tests.conftest import Clock
@@ -134,6 +136,41 @@ def test_cut_off_anywhere_it_happens_at_most_once_and_settles(
             assert intent.outcome is (Outcome.UNKNOWN if lost else Outcome.CHANGED)
         assert acting.execute(step) == intent
         assert world.calls(run_id).count(case.writes) == calls
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.action)
+def test_cut_off_on_a_harsh_aws_it_happens_at_most_once_and_settles(
+    case: Case, seed: int, state: Database
+) -> None:
+    """Describes lag, calls meet another activity, and the next process comes soon or later."""
+    chance = random.Random(f"{case.action} {seed}")  # noqa: S311 no secret
+    run_id, world = str(ULID()), World()
+    with _prepared(case, world) as target:
+        step = _step(case, world, target, run_id)
+        # The group's own healing, and the throttling of reads, are not the call's doing.
+        hardness = replace(harsh(chance.randrange(1_000)), heals=False, burst=0)
+        world.emulator.core.hardness = hardness
+        acting = _executor(world, state, world.clock)
+        last, before = _CUTS[chance.choice(list(_CUTS))]
+        cutting = replace(acting, begin=Cutting(state.write, last, before))
+        with pytest.raises(CutOffError):
+            cutting.execute(step)
+        world.clock.now += chance.choice([0, 5, 20])
+        intent = _intent(acting.execute(step))
+        happened = _happened(world, run_id, case.writes)
+        assert intent.stage is Stage.SETTLED
+        assert happened <= 1 + CATALOG[case.action].idempotent
+        assert intent.outcome is not (Outcome.FAILED if happened else Outcome.CHANGED)
+        assert acting.execute(step) == intent
+        assert _happened(world, run_id, case.writes) == happened
+        world.emulator.core.hardness = CALM
+
+
+def _happened(world: World, run_id: str, operation: str) -> int:
+    """How often AWS carried it out for the run."""
+    done = (call for call in world.emulator.calls if call.session == run_id)
+    return sum(call.operation == operation for call in done)
 
 
 @pytest.mark.parametrize("case", OUTSIDE, ids=lambda case: case.action)
