@@ -23,6 +23,7 @@ EVENT_CODES = (
     "system-maintenance",
     "system-reboot",
 )
+_STOPS = frozenset({"instance-retirement", "instance-stop"})
 # How the description of an event begins that is over; EC2 shows it for a week.
 _OVER = ("[Completed]", "[Canceled]")
 
@@ -55,6 +56,11 @@ class HostStatus:
         """The failed check that no reboot mends; empty without any."""
         checks = {"system": self.system, "attached EBS": self.ebs}
         return next((name for name, status in checks.items() if status == IMPAIRED), "")
+
+    @property
+    def must_be_left(self) -> bool:
+        """Whether the host has failed, or EC2 will stop its instances."""
+        return bool(self.failed_check) or any(event.code in _STOPS for event in self.events)
 
 
 def read_host_status(aws: Aws, instance_id: str) -> HostStatus:

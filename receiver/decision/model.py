@@ -72,8 +72,9 @@ class Snapshot:
     `instance`, `asg`, the `scopes` that count the target, the `changes` that others make and the
     unfinished `refreshes` among them, whether the instance is `protected` from termination, what
     EC2 says of its `host`, and, where the target has no group, the ids of all opted-in instances
-    that have none (`standalone`). `unread` are the calls about the target that failed, each with
-    AWS's code.
+    that have none (`standalone`). In a storm, `failed_hosts` are the instances whose hosts have
+    failed or will be retired. `unread` are the calls about the target that failed, each with AWS's
+    code.
     `relapse_of` is the run whose recovery from the same alert did not last.
     `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
     alert.
@@ -108,6 +109,7 @@ class Snapshot:
     refreshes: Sequence[ActiveRefresh] | None = None
     protected: bool | None = None
     host: HostStatus | None = None
+    failed_hosts: frozenset[str] | None = None
     standalone: frozenset[str] | None = None
     fires: bool = False
     relapse_of: str | None = None
@@ -124,6 +126,14 @@ class Snapshot:
         """The alerting instances that AWS confirms."""
         peers = self.peers
         return None if peers is None or self.alerting is None else self.alerting & peers
+
+    @property
+    def is_next_failed_host(self) -> bool:
+        """Whether the target's own host has failed, and no other run has one of its peers out."""
+        if self.target not in (self.failed_hosts or ()) or self.reserved is None:
+            return False
+        out = frozenset[str]().union(*self.reserved.values()) & (self.peers or frozenset())
+        return out <= {self.target}
 
     def storm(self, limit: StormLimit) -> bool | None:
         """Whether so many peers alert that no step on a single one is allowed."""

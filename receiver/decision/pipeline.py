@@ -159,8 +159,8 @@ class GroupDecision:
         many = len(inputs.snapshot.alerting or ()) >= _MANY
         if many:
             # AWS is read before the metrics, and the group first.
-            grouped = read.with_peers(subject, inputs.snapshot)
-            if result := _refuse_if(subject, replace(inputs, snapshot=grouped), (*EARLY, *STORM)):
+            inputs = replace(inputs, snapshot=read.with_peers(subject, inputs.snapshot))
+            if result := _refuse_if(subject, inputs, (*EARLY, *STORM)):
                 return result
             aws_state = read.aws.begin(subject.target, subject.playbook.limits.bounds)
             answered = replace(inputs.snapshot, **vars(aws_state()))

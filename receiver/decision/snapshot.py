@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -162,11 +163,12 @@ class GroupSnapshot:
 
     def with_peers(self, subject: Subject, snapshot: Snapshot) -> Snapshot:
         """Add the members of the group or, without one, the instances outside groups."""
-        group = subject.target.group
-        unread = self.aws.unread_peers(group)
-        if group is None:
-            return replace(snapshot, standalone=self.aws.standalone(), unread=unread)
-        return replace(snapshot, asg=self.aws.group(group), unread=unread)
+        group, aws = subject.target.group, self.aws
+        peers: Any = {"asg": aws.group(group)} if group else {"standalone": aws.standalone()}
+        snapshot = replace(snapshot, unread=aws.unread_peers(group), **peers)
+        if snapshot.storm(subject.playbook.limits.storm):
+            snapshot = replace(snapshot, failed_hosts=aws.failed_hosts())
+        return snapshot
 
     @cached_property
     def _keys(self) -> frozenset[tuple[Target, str, str]]:

@@ -10,7 +10,7 @@ from actions.aws import context, errors, refreshes, target_health
 from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
 from actions.aws.groups import Group, read_group
-from actions.aws.host_status import HostStatus, read_host_status
+from actions.aws.host_status import HostStatus, find_affected, read_host_status
 from actions.aws.instances import (
     Instance,
     find_by_private_address,
@@ -97,6 +97,11 @@ class AwsReads:
 
     def host_status(self, instance_id: str) -> HostStatus | None:
         return self._read(lambda: read_host_status(self.aws, instance_id))
+
+    def hosts_to_leave(self) -> frozenset[str] | None:
+        """Ids of the instances whose hosts have failed, or will be retired."""
+        hosts = self._read(lambda: find_affected(self.aws))
+        return None if hosts is None else frozenset(host.id for host in hosts if host.must_be_left)
 
     def target_health(self, arn: str, *, guess: bool = False) -> TargetHealth | None:
         return self._read(lambda: target_health.read_target_health(self.aws, arn), guess=guess)

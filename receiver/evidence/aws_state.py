@@ -27,6 +27,7 @@ from receiver.evidence.target import Target, private_address
 from receiver.runtime.cache import BoundedCache, JustRead
 
 _T = TypeVar("_T")
+_OfInstance = tuple[Instance | None, bool | None, HostStatus | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +151,10 @@ class AwsReadings:
         instances = self._query(self.reader.standalone).result().value
         return None if instances is None else frozenset(instance.id for instance in instances)
 
+    def failed_hosts(self) -> frozenset[str] | None:
+        """Ids of the instances whose hosts have failed, or will be retired."""
+        return self._query(self.reader.hosts_to_leave).result()
+
     def begin(self, target: Target, bounds: Bounds) -> Callable[[], AwsState]:
         """Start all queries about the target; the returned function waits for the answers."""
         reader, group = self.reader, target.group
@@ -196,9 +201,7 @@ class AwsReadings:
         reader.keep(target, bounds, state, self._began)
         return state
 
-    def _of_instance(
-        self, target: Target
-    ) -> tuple[Instance | None, bool | None, HostStatus | None]:
+    def _of_instance(self, target: Target) -> _OfInstance:
         if target.kind is not TargetKind.INSTANCE:
             return None, None, None
         instance = self._query(self.reader.instance, target.id).result().value

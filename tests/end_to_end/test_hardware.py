@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.aws.world import AwsError
 from models.inference.verdict import Answer
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
@@ -190,3 +191,39 @@ def test_a_person_may_have_a_stopped_instance_started(
     assert _operations(whole) == called, whole.only().outcome
     assert called or whole.only().refusal == "target_unproven"
     whole.close()
+
+
+def test_hosts_that_fail_at_once_are_left_one_at_a_time(tmp_path: Path) -> None:
+    """A storm freezes single instances, as they share a cause; failed hosts each have their own."""
+    playbook = _MOVES.replace('target.system_check != "impaired"', "group.storm")
+    whole = Whole(tmp_path, playbook=playbook, recovered="0")
+    members = whole.group(size=40)
+    failed, healthy = members[:6], members[6:12]
+    for target in failed:
+        _fail(whole, target)
+    for target in (*healthy, *failed):
+        whole.deliver(target)
+    for _ in range(8):
+        whole.pass_time(5)
+        stopped = {i.id for i in whole.aws.world.instances.values() if i.state != "running"}
+        assert len(stopped) <= 1
+        assert stopped <= set(failed)
+    assert any(call.operation == "StopInstances" for call in whole.aws.calls)
+    whole.close()
+
+
+def test_a_storm_freezes_failed_hosts_too_where_ec2_does_not_answer(whole: Whole) -> None:
+    """An unknown status is no exception."""
+    targets = whole.group(size=12)[:6]
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeInstanceStatus":
+            raise AwsError("RequestLimitExceeded", status=503)
+
+    whole.aws.trouble = trouble
+    for target in targets:
+        _fail(whole, target)
+        whole.deliver(target)
+    whole.pass_time(60)
+    assert _operations(whole) == []
+    assert "storm" in {run.refusal for run in whole.runs()}

@@ -45,8 +45,12 @@ class GuardInput:
 
     @property
     def storm(self) -> bool | None:
-        """Whether so many instances alert that none may get a step alone; None is unknown."""
-        return self.snapshot.storm(self.playbooks[0].limits.storm)
+        """Whether so many instances alert that none may get a step alone; None is unknown.
+
+        Hosts that fail at once have each its own cause: they are excepted, one at a time.
+        """
+        storm = self.snapshot.storm(self.playbooks[0].limits.storm)
+        return False if storm and self.snapshot.is_next_failed_host else storm
 
     @property
     def overrides(self) -> Sequence[Override] | None:

@@ -17,7 +17,8 @@ def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
     ## storm
 
     At least three instances, and at least a fifth of the group, alert at once, so no single
-    instance is the cause. Steps on the whole group are still allowed.
+    instance is the cause. Steps on the whole group are still allowed, and one at a time also on an
+    instance whose host EC2 reports as failed, or will retire.
 
     ```console
     $ curl -G $P/api/v1/query \
