@@ -10,7 +10,9 @@ from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.model import RunRequest
 from tests.end_to_end.whole_fixtures import Whole
 
-_SUSPENDED = "before: [{action: suspend_processes, params: {processes: [ReplaceUnhealthy]}}]"
+_SUSPENDED = (
+    "before: [{action: suspend_processes, params: {processes: [HealthCheck, ReplaceUnhealthy]}}]"
+)
 
 
 @pytest.fixture
