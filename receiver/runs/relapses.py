@@ -6,6 +6,7 @@ Endless successful remediation hides a real fault (https://github.com/StackStorm
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
@@ -37,7 +38,15 @@ def last_recoveries(
 ) -> Mapping[str, Sequence[Recovery]]:
     """The recoveries of a day by target, the latest first."""
     query = (
-        select(runs)
+        select(
+            runs.c.id,
+            runs.c.target,
+            runs.c.labels,
+            runs.c.playbook,
+            runs.c.playbook_digest,
+            runs.c.next_rung,
+            runs.c.ended_at,
+        )
         .where(
             runs.c.target.in_(targets),
             runs.c.state == State.SUCCEEDED,
@@ -105,7 +114,7 @@ def record(connection: Connection, run: Run, earlier_id: str, now: float) -> Non
     log.append(connection, now, event)
 
 
-def _recovery(row: Row[tuple[object, ...]]) -> Recovery:
+def _recovery(row: Row[Any]) -> Recovery:
     return Recovery(
         run_id=row.id,
         alertname=row.labels.get("alertname", ""),
