@@ -6,9 +6,8 @@ Endless successful remediation hides a real fault (https://github.com/StackStorm
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, RowMapping, select, update
 
 from actions.audit import log
 from receiver.db.tables import runs
@@ -56,8 +55,8 @@ def last_recoveries(
         .order_by(runs.c.ended_at.desc())
     )
     found: dict[str, list[Recovery]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.target, []).append(_recovery(row))
+    for row in connection.execute(query).mappings():
+        found.setdefault(row["target"], []).append(_recovery(row))
     return found
 
 
@@ -114,12 +113,12 @@ def record(connection: Connection, run: Run, earlier_id: str, now: float) -> Non
     log.append(connection, now, event)
 
 
-def _recovery(row: Row[Any]) -> Recovery:
+def _recovery(row: RowMapping) -> Recovery:
     return Recovery(
-        run_id=row.id,
-        alertname=row.labels.get("alertname", ""),
-        playbook=row.playbook or "",
-        playbook_digest=row.playbook_digest or "",
-        next_rung=row.next_rung,
-        at=row.ended_at,
+        run_id=row["id"],
+        alertname=row["labels"].get("alertname", ""),
+        playbook=row["playbook"] or "",
+        playbook_digest=row["playbook_digest"] or "",
+        next_rung=row["next_rung"],
+        at=row["ended_at"],
     )

@@ -35,6 +35,8 @@ _KEYS = {
     "asked",
     "mark",
     "caused_by",
+    "relapsed_by",
+    "waits_until",
     "steps",
     "received_at",
     "decided_at",

@@ -509,8 +509,9 @@ def test_three_failures_open_the_breaker_and_one_may_try_later(tmp_path: Path) -
     whole.close()
 
 
-def test_the_third_act_within_an_hour_is_the_last(whole: Whole) -> None:
-    """Endless healing hides what is really wrong."""
+def test_the_third_act_within_an_hour_is_the_last(tmp_path: Path) -> None:
+    """Endless healing hides what is really wrong, also where each recovery has lasted."""
+    whole = Whole(tmp_path, playbook=PLAYBOOK + "limits: {relapse: 0s}\n")
     target = whole.group()[0]
     for _ in range(5):
         whole.deliver(target)
@@ -523,6 +524,7 @@ def test_the_third_act_within_an_hour_is_the_last(whole: Whole) -> None:
     whole.deliver(target)
     whole.pass_time(30)
     assert len(_operations(whole)) == 4
+    whole.close()
 
 
 def test_an_alert_that_our_own_act_brought_about_belongs_to_its_run(whole: Whole) -> None:
