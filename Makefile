@@ -25,7 +25,8 @@ browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .t
 	@$(BIN)/python -m demo.stack.chromium
 
 fuzz: $(STAMP) ## the tests with hostile inputs, with a hundred times as many inputs
-	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/end_to_end/test_fuzz.py tests/actions/audit/test_fuzz.py
+	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/end_to_end/test_fuzz.py tests/actions/audit/test_fuzz.py \
+		tests/actions/catalog/test_fuzz.py
 
 database: $(STAMP) ## PostgreSQL for tests of replicas: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.postgres

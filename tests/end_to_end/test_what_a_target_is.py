@@ -346,6 +346,21 @@ def test_forty_alerts_outside_groups_take_out_two(tmp_path: Path) -> None:
     whole.close()
 
 
+def test_what_is_suspended_for_a_group_is_left_out_without_one(tmp_path: Path) -> None:
+    """A step before the reboot is on the group: a host of none is rebooted all the same."""
+    suspended = """reboot_instance
+    before:
+      - action: suspend_processes
+        params: {processes: [HealthCheck, ReplaceUnhealthy]}"""
+    playbook = _STANDALONE.replace("reboot_instance", suspended)
+    whole = Whole(tmp_path, playbook=playbook)
+    target, *_ = _outside_groups(whole, 20)
+    _deliver_alone(whole, target)
+    whole.work()
+    assert [call.operation for call in whole.aws.calls] == ["RebootInstances"]
+    whole.close()
+
+
 def test_what_is_stopped_outside_groups_counts_as_out(tmp_path: Path) -> None:
     """One of twenty may be out, and one is."""
     whole = Whole(tmp_path, playbook=_STANDALONE)
