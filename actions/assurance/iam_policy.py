@@ -5,9 +5,12 @@ a condition for it. Source: the service authorization reference,
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from botocore.loaders import Loader
 
 from actions.aws.tags import OPT_IN_TAG, QUARANTINE_TAG
 from actions.base import Action
@@ -42,7 +45,6 @@ _UNTAGGED = frozenset(
 
 _MARKS = frozenset({"ec2:CreateTags", "ec2:DeleteTags"})
 _LAUNCHES = frozenset({"ec2:RunInstances"})
-_PARTITIONS = {"cn": "aws-cn"}
 
 
 def with_reversals(names: Iterable[str]) -> Sequence[Action]:
@@ -118,11 +120,17 @@ class PolicyScope:
         return self._arn("ec2", self.account, "instance/*")
 
     def _arn(self, service: str, account: str | None, resource: str) -> str:
-        partition = "*"
-        if self.region is not None:
-            partition = _PARTITIONS.get(self.region.partition("-")[0], "aws")
-            partition = "aws-us-gov" if self.region.startswith("us-gov-") else partition
+        partition = "*" if self.region is None else _partition(self.region)
         return f"arn:{partition}:{service}:{self.region or '*'}:{account or '*'}:{resource}"
+
+
+def _partition(region: str) -> str:
+    """The partition of a region, by botocore's table; "aws" for one that it does not have."""
+    partitions: Any = Loader().load_data("partitions")
+    for partition in partitions["partitions"]:
+        if re.match(partition["regionRegex"], region):
+            return str(partition["id"])
+    return "aws"
 
 
 def _changes(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 # The region at the start of the name of a zone or a Local Zone ("us-west-2-lax-1a").
-_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
+_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d+")
 # States of an instance that was not terminated.
 _LIVE = ["pending", "running", "stopping", "stopped"]
 

@@ -10,6 +10,7 @@ from ulid import ULID
 
 from actions.assurance.iam_policy import READS, PolicyScope, build_policy, is_read, with_reversals
 from actions.aws.errors import NOT_AUTHORIZED
+from actions.aws.instances import Instance
 from actions.aws.tags import OPT_IN_TAG, QUARANTINE_TAG
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
@@ -198,3 +199,28 @@ def test_iam_lets_it_with_the_policy_and_not_without_a_line_of_it(
     assert intent.outcome is Outcome.CHANGED, intent
     with state.read() as connection:
         assert ledger.read_intent(connection, intent.run_id, intent.step) == intent
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [
+        ("us-east-1", "aws"),
+        ("cn-north-1", "aws-cn"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("us-iso-east-1", "aws-iso"),
+        ("us-isob-east-1", "aws-iso-b"),
+        ("eu-isoe-west-1", "aws-iso-e"),
+        ("us-isof-south-1", "aws-iso-f"),
+        ("eusc-de-east-1", "aws-eusc"),
+    ],
+)
+def test_a_policy_is_of_its_regions_partition(region: str, partition: str) -> None:
+    """In another partition none of its ARNs would fit, and the role could do nothing."""
+    scope = PolicyScope(region=region, account="123456789012")
+    policy = build_policy(["reboot_instance", "restart_service"], scope)
+    resources = [statement["Resource"] for statement in policy["Statement"]]
+    arns = [arn for each in resources for arn in ([each] if isinstance(each, str) else each)]
+    assert [arn for arn in arns if arn != "*" and not arn.startswith(f"arn:{partition}:")] == []
+    assert len(arns) > arns.count("*")
+    zone = Instance(id="i-1", state="running", launched_at=0, group=None, az=f"{region}a", tags={})
+    assert zone.labels["region"] == region
