@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Incident:
     """A scripted incident; without an expected `action` the `refusal` is expected.
 
-    `calls` is how many calls to AWS change the target.
+    `calls` is how many calls to AWS change the target. A person approves the step of the action
+    `approved` when the service asks.
     """
 
     fault: str
@@ -16,6 +17,7 @@ class Incident:
     action: str | None
     refusal: str | None = None
     calls: int = 1
+    approved: str | None = None
 
 
 SCRIPT = (
@@ -39,6 +41,14 @@ SCRIPT = (
         whole_group=False,
         action="stop_instance",
         calls=2,
+    ),
+    Incident(
+        fault="bad_deploy",
+        group="web-asg",
+        whole_group=True,
+        action="cancel_instance_refresh",
+        calls=2,
+        approved="restore_version",
     ),
 )
 

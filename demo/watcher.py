@@ -11,30 +11,21 @@ import httpx
 
 from demo.incidents import Incident, Observed
 from demo.stack.environment import Environment
+from receiver.runs.model import State
 
 _POLL_S = 0.25
-_ENDED = frozenset(
-    {
-        "succeeded",
-        "failed",
-        "rolled_back",
-        "refused",
-        "observed",
-        "expired",
-        "cancelled",
-        "resolved",
-    }
-)
 _WRITES = (
+    "CancelInstanceRefresh",
     "RebootInstances",
     "SendCommand",
     "SetDesiredCapacity",
+    "StartInstanceRefresh",
     "StartInstances",
     "StopInstances",
     "TerminateInstance",
 )
 # An incident that has not ended by then counts as failed.
-_LIMIT_S = 240.0
+_LIMIT_S = 360.0
 
 
 @dataclass(kw_only=True)
@@ -66,6 +57,7 @@ class Watcher:
             self._report_alerts(ids, reported)
             runs = self._runs(ids | {target}, observed)
             self._report_runs(runs, reported)
+            self._approve(incident, runs)
             calls = self._calls(observed.fault_at, ids | {target})
             self._note_action(calls, observed, reported)
             if incident.action and observed.recovered_s is None and observed.acted_s is not None:
@@ -156,6 +148,17 @@ class Watcher:
                 text += f", {run['refusal']}"
             _once(reported, f"run {run['id']} {run['state']}", self.say, "receiver", text)
 
+    def _approve(self, incident: Incident, runs: Sequence[dict[str, Any]]) -> None:
+        """Approve the step for which a person is asked, as an operator does."""
+        for run in runs:
+            plan = run["plan"] or {}
+            if run["state"] == "awaiting_approval" and plan["action"] == incident.approved:
+                self.say("demo", f"a person approves {plan['action']} on {plan['target']}")
+                url = f"{self.environment.receiver}/api/v1/runs/{run['id']}/approve"
+                answer = {"comment": "back to what was healthy", "plan": plan["digest"]}
+                token = {"Authorization": f"Bearer {self.environment.tokens['operator']}"}
+                self.http.post(url, json=answer, headers=token).raise_for_status()
+
     def _run(self, run_id: str) -> dict[str, Any]:
         return self._get(f"{self.environment.receiver}/api/v1/runs/{run_id}", viewer=True)
 
@@ -207,7 +210,7 @@ class Watcher:
 
 
 def _over(incident: Incident, observed: Observed, runs: Sequence[dict[str, Any]]) -> bool:
-    ended = bool(runs) and all(run["state"] in _ENDED for run in runs)
+    ended = bool(runs) and all(State(run["state"]).ended for run in runs)
     if incident.action is None:
         return ended
     return ended and observed.recovered_s is not None
@@ -228,10 +231,7 @@ def _loads(line: str) -> dict[str, Any]:
 
 def _brief(parameters: object) -> str:
     if isinstance(parameters, dict):
-        arguments = {
-            key: value for key, value in parameters.items() if key not in {"Action", "Version"}
-        }
-        return " ".join(f"{key}={value}" for key, value in arguments.items())
+        return " ".join(f"{key}={value}" for key, value in parameters.items())
     return str(parameters)
 
 

@@ -66,12 +66,10 @@ class Emulator:
     def __post_init__(self) -> None:
         balancers = Balancers(self.core)
         self.groups = Groups(self.core, balancers)
+        self.refreshes = InstanceRefreshes(self.core, self.groups)
         self.statuses = InstanceStatuses(self.core)
         self._services = {
-            "autoscaling": (
-                AutoScaling(self.core, self.groups),
-                InstanceRefreshes(self.core, self.groups),
-            ),
+            "autoscaling": (AutoScaling(self.core, self.groups), self.refreshes),
             "ec2": (
                 Instances(self.core),
                 self.statuses,

@@ -18,6 +18,7 @@ class Fault(StrEnum):
     INSTANCE_DOWN = "instance_down"
     HARDWARE_FAILURE = "hardware_failure"
     WRONG_ANSWERS = "wrong_answers"
+    BAD_DEPLOY = "bad_deploy"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ActiveFault:
     until: float
 
 
-OF_GROUP = frozenset({Fault.TRAFFIC_SURGE})
+OF_GROUP = frozenset({Fault.TRAFFIC_SURGE, Fault.BAD_DEPLOY})
 BENIGN = frozenset({Fault.TRAFFIC_SURGE, Fault.BATCH_JOB})
 # The faults that each document repairs.
 REPAIRS = {
@@ -38,8 +39,11 @@ REPAIRS = {
 }
 # The host does not answer.
 SILENT = frozenset({Fault.INSTANCE_DOWN, Fault.HARDWARE_FAILURE})
-# A full disk survives a reboot, and failed hardware is left only by a stop and a start.
-OUTLIVES_REBOOT = frozenset({Fault.DISK_FULL, Fault.WRONG_ANSWERS, Fault.HARDWARE_FAILURE})
+# A full disk survives a reboot, and so does what a host was launched with. Failed hardware is left
+# only by a stop and a start.
+OUTLIVES_REBOOT = frozenset(
+    {Fault.DISK_FULL, Fault.WRONG_ANSWERS, Fault.HARDWARE_FAILURE, Fault.BAD_DEPLOY}
+)
 
 
 def parse_fault(name: str) -> Fault:

@@ -42,6 +42,8 @@ class Fleet(SteadyHosts):
     _births: Iterator[int] = field(default_factory=itertools.count, init=False)
     _members: dict[str, Member] = field(default_factory=dict, init=False)
     _surges: dict[str, float] = field(default_factory=dict, init=False)
+    # Versions of groups whose service does not start.
+    _bad: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.clock, self._lock = self.aws.core.clock, self.aws.lock
@@ -125,6 +127,9 @@ class Fleet(SteadyHosts):
             if fault in OF_GROUP:
                 if target not in {member.host.group for member in self._members.values()}:
                     raise FaultError(f"{fault} needs a group of the fleet: {target!r} is none")
+                if fault is Fault.BAD_DEPLOY:
+                    self._deploy(self.aws.world.groups[target])
+                    return
                 self._surges[target] = now + _SURGE_S
                 self._apply_surges()
                 return
@@ -188,12 +193,23 @@ class Fleet(SteadyHosts):
                 surge_until=self._surges.get(group, 0.0),
             )
             self._members[instance.id] = member
+            of_group = self.aws.world.groups[group].members.get(instance.id)
+            if of_group and (group, of_group.version) in self._bad:
+                member.faults[Fault.BAD_DEPLOY] = ActiveFault(now, NEVER)
         if instance.boots != member.boots:
             member.boots = instance.boots
             member.boot(now, instance.up_at)
         if instance.state not in {"pending", "running"}:
             member.up_at = NEVER
             member.faults.clear()
+
+    def _deploy(self, group: Group) -> None:
+        """As Terraform does it: the group gets a version, and a refresh that does not name it."""
+        group.version = str(int(group.version) + 1)
+        self._bad.add((group.name, group.version))
+        self.aws.refreshes.start_instance_refresh(
+            {"AutoScalingGroupName": group.name, "Preferences": {"SkipMatching": True}}
+        )
 
     def _spread(self, now: float) -> None:
         """Share each group's traffic among the members that can serve it."""

@@ -41,7 +41,7 @@ class Member:
 
     def hung(self, now: float) -> bool:
         """Whether the load balancer has noticed that the service hangs."""
-        hang = self.faults.get(Fault.SERVICE_HANG)
+        hang = self.faults.get(Fault.SERVICE_HANG) or self.faults.get(Fault.BAD_DEPLOY)
         return hang is not None and now - hang.began > _NOTICED_S / self.speed
 
     def serves(self, now: float) -> bool:
@@ -63,7 +63,7 @@ class Member:
             batch=np.asarray(float(Fault.BATCH_JOB in faults)),
             leak=np.asarray(self._force(Fault.MEMORY_LEAK, _LEAK_S, now)),
             fill=np.asarray(self._force(Fault.DISK_FULL, _FILL_S, now)),
-            hang=np.asarray(float(Fault.SERVICE_HANG in faults)),
+            hang=np.asarray(float(bool({Fault.SERVICE_HANG, Fault.BAD_DEPLOY} & faults))),
             wrong=np.asarray(float(Fault.WRONG_ANSWERS in faults)),
         )
         return levels(self.host, workload, np.asarray(now))

@@ -1,7 +1,8 @@
 """Records in the audit which launch-template versions the members of opted-in groups are well with.
 
 A version is healthy once at least four of five of its members have served without an alert for five
-minutes, at each look; it is ill once fewer do. What was not seen is never guessed.
+minutes, at each look; it is ill once fewer do and no member has another version, whose failure may
+overload the rest. What was not seen is never guessed.
 """
 
 import json
@@ -142,7 +143,9 @@ def _looks(group: Group, alerting: Collection[str]) -> Iterator[tuple[_Key, bool
         if version is not None and member.lifecycle == "InService":
             well[(group.name, *version)].append(member.healthy and member.id not in alerting)
     for key, members in well.items():
-        yield key, sum(members) >= _SHARE * len(members)
+        healthy = sum(members) >= _SHARE * len(members)
+        if healthy or len(well) == 1:
+            yield key, healthy
 
 
 def _event_of(event: str, key: _Key, since: float) -> log.Event:

@@ -41,18 +41,24 @@ def last_healthy(seen: Sequence[SeenVersion] | None) -> SeenVersion | None:
 def is_bad_version(
     asg: Group | None, alerting: Collection[str] | None, seen: Sequence[SeenVersion] | None
 ) -> bool | None:
-    """Whether several members alert, all of one version that was never seen healthy.
+    """Whether several members of one version alert that was never seen healthy: a bad deploy.
 
-    Another version must have been, or nothing is known to go back to. None is unknown.
+    These are at least half of its members, and no smaller a share than alerts of the others, which
+    may be overloaded. Another version must be on record as healthy. None is unknown.
     """
     if asg is None or alerting is None or seen is None:
         return None
-    versions = {version_of(asg.members[name]) for name in alerting if name in asg.members}
     known = {(version.template, version.version) for version in seen}
-    return (
-        len(alerting) >= _SEVERAL
-        and len(versions) == 1
-        and None not in versions
-        and not versions & known
-        and last_healthy(seen) is not None
+    new = {version_of(member) for member in asg.members.values()} - known - {None}
+    bad = [version for version in new if _alerts_most(asg, alerting, version)]
+    return len(bad) == 1 and last_healthy(seen) is not None
+
+
+def _alerts_most(asg: Group, alerting: Collection[str], version: tuple[str, str] | None) -> bool:
+    own = [
+        member.id in alerting for member in asg.members.values() if version_of(member) == version
+    ]
+    others = [member.id in alerting for member in asg.members.values()]
+    return sum(own) >= max(_SEVERAL, len(own) / 2) and sum(own) * len(others) >= sum(others) * len(
+        own
     )

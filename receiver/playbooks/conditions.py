@@ -58,9 +58,9 @@ class GroupFacts:
     `peers` counts the members whose metrics could be compared, `peers_moved` those whose metrics
     moved in the same way. `one_zone` and `one_version`: several members alert, all of them in the
     same zone or of the same launch-template version, and members of other zones or versions do not.
-    `bad_version`: several members alert, all of one version that the service never saw healthy,
-    while it saw another one. `refresh`: an unfinished instance refresh is "reversible" if AWS can
-    roll it back, else "irreversible"; without one it is "none".
+    `bad_version`: several members alert of one version, most of those that have it, and the service
+    never saw it healthy, unlike another one. `refresh`: an unfinished instance refresh is
+    "reversible" if AWS can roll it back, else "irreversible"; without one it is "none".
     `storm`: so many alert that the service acts on no single instance.
     """
 

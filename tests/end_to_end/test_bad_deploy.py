@@ -164,3 +164,17 @@ def test_a_break_proves_nothing(whole: Whole, watch: VersionWatch) -> None:
     whole.now += 3_600
     _look(whole, watch, 240)
     assert _records(whole) == []
+
+
+def test_members_that_the_failing_ones_overload_hide_nothing(
+    whole: Whole, watch: VersionWatch
+) -> None:
+    """The rest of the group alerts too, and its version stays the healthy one."""
+    _look(whole, watch, 360)
+    failing = _deploy(whole, "2")
+    _alert(whole, [*failing, *_members(whole, "1")[:2]], 5)
+    watch.run_once()
+    whole.pass_time(30)
+    assert _records(whole) == ["version_healthy"]
+    assert _operations(whole) == ["CancelInstanceRefresh"]
+    assert any(run.state is State.AWAITING_APPROVAL for run in whole.runs())

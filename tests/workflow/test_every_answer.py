@@ -222,9 +222,12 @@ _BY_POWER: _Answers = {
     "end_emergency_shutdown": (frozenset({"running"}), _NONE),
 }
 _BY_REFRESH: _Answers = {
-    "start_instance_refresh": (
-        frozenset({"Successful"}),
-        frozenset({"Failed", "RollbackFailed", "RollbackSuccessful"}),
+    **dict.fromkeys(
+        ("start_instance_refresh", "restore_version"),
+        (
+            frozenset({"Successful"}),
+            frozenset({"Failed", "RollbackFailed", "RollbackSuccessful"}),
+        ),
     ),
     "rollback_instance_refresh": (
         frozenset({"RollbackSuccessful"}),
