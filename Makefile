@@ -55,8 +55,9 @@ chaos: tools database proxy ## receivers and database killed at random in a stor
 soak: $(STAMP) ## a steady load for MINUTES=30: memory, handles and records must not grow
 	$(BIN)/python -m bench.load.soak $(or $(MINUTES),30)
 
-stress: $(STAMP) ## a hundred thousand alerts from eight threads, some of whose decisions break
+stress: $(STAMP) ## a hundred thousand alerts whose decisions may break; a thousand replacements cut off
 	STRESS_ALERTS=100000 $(BIN)/pytest --timeout 7200 tests/workflow/test_dispatcher.py
+	REPLACEMENTS=1000 $(BIN)/pytest -n 2 --timeout 7200 tests/actions/catalog/test_launch_first.py
 
 bench-decisions: tools ## the share of right decisions on labelled incidents (SEED=n)
 	$(BIN)/python -m bench.scenes.decisions --seed $(or $(SEED),1)

@@ -172,10 +172,28 @@ class Action(ABC):
         del call
         return Progress.DONE
 
+    def next_call(self, call: Call) -> Mapping[str, Any] | None:
+        """Where the step has several calls and the next is due: the `made` with which to `act`.
+
+        If that call does not happen, the call before it stands, and is asked again.
+        """
+        del call
+        return None
+
+    def must_cancel(self, call: Call) -> bool:
+        """Whether AWS shows that the effect will not come, so that it is to be cancelled."""
+        del call
+        return False
+
     def lasts_up_to_s(self, call: Call) -> float:
         """Seconds from the call within which AWS ends its effect, by AWS's own settings."""
         del call
         return self.takes_up_to_s
+
+    def can_cancel(self, call: Call) -> bool:
+        """Whether `cancel` can end the effect of this call."""
+        del call
+        return bool(self.cancelled_with)
 
     def cancel(self, call: Call) -> None:
         """Ask AWS to end the effect of a call that takes too long."""

@@ -51,9 +51,11 @@ class Watcher:
         answer.raise_for_status()
         self.say("fleet", f"{incident.fault} on {target}")
         reported: set[str] = set()
+        ids: set[str] = set()
         while time.monotonic() < self._started + _LIMIT_S:
             members = self._members(incident, target)
-            ids = {member["instance_id"] for member in members}
+            # Also those that are replaced meanwhile.
+            ids |= {member["instance_id"] for member in members}
             self._report_alerts(ids, reported)
             runs = self._runs(ids | {target}, observed)
             self._report_runs(runs, reported)
@@ -66,10 +68,9 @@ class Watcher:
                 break
             self.waiting(_gauges(members))
             time.sleep(_POLL_S)
-        return self._evaluate(incident, observed, target)
+        return self._evaluate(incident, observed, ids | {target})
 
-    def _evaluate(self, incident: Incident, observed: Observed, target: str) -> Observed:
-        ids = {member["instance_id"] for member in self._members(incident, target)} | {target}
+    def _evaluate(self, incident: Incident, observed: Observed, ids: set[str]) -> Observed:
         runs = self._runs(ids, observed)
         calls = self._calls(observed.fault_at, ids)
         acting = [run for run in runs if run["steps"]]

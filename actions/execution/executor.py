@@ -100,7 +100,7 @@ class Executor:
 
         Raises botocore's errors.
         """
-        if not step.action.cancelled_with or intent.cancelled_at is not None:
+        if intent.cancelled_at is not None or not step.action.can_cancel(self.call(intent)):
             return intent
         with self.begin() as connection:
             lost = claims.why_lost(
@@ -113,6 +113,28 @@ class Executor:
         with on_behalf_of(intent.run_id):
             step.action.cancel(self.call(intent))
         return intent
+
+    def advance(self, step: Step, intent: Intent) -> Intent:
+        """Make the step's next call once its action says so, or cancel it if it says so.
+
+        After a crash during that call, read it back. Raises NotActionableError or botocore's errors
+        where reading failed before anything was sent.
+        """
+        if intent.stage is Stage.DISPATCHED:
+            return self._settle(intent, *self._settle_after_crash(step, intent))
+        if intent.outcome is not Outcome.CHANGED or intent.cancelled_at is not None:
+            return intent
+        with on_behalf_of(intent.run_id):
+            if step.action.must_cancel(self.call(intent)):
+                return self.cancel(step, intent)
+            made = step.action.next_call(self.call(intent))
+        if made is None:
+            return intent
+        with self.begin() as connection:
+            if self._why_not_any_more(connection, step, intent) is not None:
+                return intent
+            intent = ledger.record_next(connection, intent, made, self.clock())
+        return self._settle(intent, *self._call(step, intent))
 
     def settle_lost(self, step: Step, intent: Intent) -> Intent:
         """Read back a call without an answer once AWS shows what it did; else the same intent."""
@@ -169,7 +191,8 @@ class Executor:
     def _resume(self, step: Step, intent: Intent) -> Intent:
         """Continue after a crash that may have hit before or after the call."""
         result, failure = self._settle_after_crash(step, intent)
-        if result.outcome is not Outcome.CHANGED and step.action.idempotent:
+        repeats = step.action.idempotent and ledger.EARLIER not in intent.made
+        if result.outcome is not Outcome.CHANGED and repeats:
             with self.begin() as connection:
                 refusal = self._why_not_any_more(connection, step, intent)
             if refusal is None:
@@ -179,7 +202,7 @@ class Executor:
     def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, Failure | None]:
         """The result of a call whose sender crashed."""
         # Measured before the read: the call may arrive while the read waits for its answer.
-        young = self.clock() - (intent.dispatched_at or 0.0) < _MAY_ARRIVE_S
+        young = self.clock() - intent.sent_at < _MAY_ARRIVE_S
         return (self._lost if young else self._read_back)(step, intent, _NO_ANSWER)
 
     def _call(

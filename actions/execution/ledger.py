@@ -52,12 +52,19 @@ class Intent:
     cause: Cause | None = None
 
     @property
+    def sent_at(self) -> float:
+        """When its last call was sent, in epoch seconds."""
+        return float(self.made.get(_SENT_AT) or self.dispatched_at or 0.0)
+
+    @property
     def cancelled_at(self) -> float | None:
         """When AWS was asked to end its effect."""
         return self.made.get("cancelled_at")
 
 
 _INTENT = TypeAdapter(Intent)
+# In `made`: what the step's earlier call made.
+EARLIER, _SENT_AT = "earlier", "sent_at"
 
 
 def read_intent(connection: Connection, run_id: str, step: StepKey) -> Intent | None:
@@ -109,7 +116,14 @@ def record(connection: Connection, *stages: Intent) -> None:
 def settle(
     connection: Connection, intent: Intent, result: CallResult, failure: Failure | None, now: float
 ) -> Intent:
-    """Record the outcome of the call. Returns the intent as stored."""
+    """Record the outcome of the call. Returns the intent as stored.
+
+    If a step's next call did not happen, the one before it stands.
+    """
+    if EARLIER in intent.made and result.outcome is Outcome.FAILED:
+        result, failure = CallResult(Outcome.CHANGED, intent.made[EARLIER]), None
+    elif EARLIER in intent.made and result.outcome is Outcome.UNKNOWN:
+        result = CallResult(Outcome.UNKNOWN, intent.made)
     values = {
         "stage": Stage.SETTLED,
         "outcome": result.outcome,
@@ -120,6 +134,22 @@ def settle(
         "result": first_result(intent.step, result.outcome),
     }
     return _update(connection, intent, values, f"step_{Stage.SETTLED}", now)
+
+
+def record_next(
+    connection: Connection, intent: Intent, made: Mapping[str, Any], now: float
+) -> Intent:
+    """Record that the step's next call is sent. Returns the intent as stored.
+
+    `made` has what the call before made, which stands if this one does not happen.
+    """
+    values = {
+        "stage": Stage.DISPATCHED,
+        "outcome": None,
+        "made": {**made, EARLIER: dict(intent.made), _SENT_AT: now},
+        "ended_at": None,
+    }
+    return _update(connection, intent, values, f"step_{Stage.DISPATCHED}", now)
 
 
 def record_cancel(connection: Connection, intent: Intent, now: float) -> Intent:

@@ -142,7 +142,7 @@ class Lifecycle:
 
     def verify(self, run: Run, phase: Phase) -> None:
         now, recorded = self.clock(), self.recorded_steps(run)[step_of(run).key]
-        step = self.step_runner.executor.settle_lost(step_of(run), recorded)
+        step = self.verification.advance(run, recorded)
         if step.outcome is Outcome.FAILED:
             self._never_ran(run, step)
             return

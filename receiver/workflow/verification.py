@@ -68,6 +68,15 @@ class Verification:
             health = Health.UNKNOWN
         return Look(aws=aws, health=health, hold_s=reading.hold_s, until=until, late=late)
 
+    def advance(self, run: Run, step: Intent) -> Intent:
+        """Settle a lost call, and let a step of several calls make the next one when it is due."""
+        step = self.executor.settle_lost(step_of(run), step)
+        try:
+            return self.executor.advance(step_of(run), step)
+        except (*AWS_ERRORS, NotActionableError) as error:
+            _log.warning("next_call_not_made", run=run.id, error=type(error).__name__)
+            return step
+
     def first_deadline(self, run: Run, step: Intent, now: float) -> float:
         """When a step's time is up, if AWS takes all of its own time."""
         action, timeout_s = find_action(step.action), plan_of(run).verify.timeout_s

@@ -1,0 +1,135 @@
+"""A replacement without a dip: one more is launched, and the old one terminated when it serves.
+
+The first call raises the desired capacity by the member's units; the second terminates the member
+and lowers it again, once as much serves without the member as served before with it. What others do
+to the desired capacity meanwhile is never undone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from actions.aws.group_activities import read_last_launch
+from actions.aws.groups import Group, Member, read_group
+from actions.aws.target_errors import NotActionableError
+from actions.aws.target_health import read_target_health
+from actions.base import Call, CallResult, Outcome, Progress
+from actions.catalog.autoscaling._capacity import check_room
+
+# In `made`: the member whose termination was sent.
+TERMINATES = "terminates"
+
+
+def observe(call: Call, group: Group, member: Member) -> Mapping[str, Any]:
+    """What was before. Raises NotActionableError where the maximum has no room for one more."""
+    check_room(group, member.units)
+    last = read_last_launch(call.aws, group.name)
+    return {
+        "sets": group.desired + member.units,
+        "members": sorted(group.members),
+        "serving": sum(group.members[name].units for name in _serving(call, group)),
+        "launched_at": last.at if last else 0.0,
+    }
+
+
+def act(call: Call) -> Mapping[str, Any]:
+    if TERMINATES in call.made:
+        call.aws.autoscaling_once.terminate_instance_in_auto_scaling_group(
+            InstanceId=call.target, ShouldDecrementDesiredCapacity=True
+        )
+        return {TERMINATES: call.target}
+    if _group(call).desired not in {call.before["desired"], call.before["sets"]}:
+        raise NotActionableError(f"somebody changed the capacity of {call.before['group']}")
+    _set_desired(call, call.before["sets"])
+    return {}
+
+
+def read_back(call: Call) -> CallResult:
+    group = _group(call)
+    if TERMINATES in call.made:
+        gone = not _stays(call, group)
+        return CallResult(Outcome.CHANGED, {TERMINATES: call.target}) if gone else _failed()
+    if group.desired == call.before["sets"]:
+        return CallResult(Outcome.CHANGED)
+    return _failed() if group.desired == call.before["desired"] else CallResult(Outcome.UNKNOWN)
+
+
+def next_call(call: Call) -> Mapping[str, Any] | None:
+    """The termination, once another one serves and nobody would miss the member."""
+    if TERMINATES in call.made or "cancelled_at" in call.made:
+        return None
+    group = _group(call)
+    if not _stays(call, group) or group.desired < call.before["sets"]:
+        return None
+    serving = _serving(call, group) - {call.target}
+    units = sum(group.members[name].units for name in serving)
+    ready = serving - set(call.before["members"]) and units >= call.before["serving"]
+    return {TERMINATES: call.target} if ready else None
+
+
+def must_cancel(call: Call) -> bool:
+    """Whether AWS could not launch since the first call."""
+    if TERMINATES in call.made:
+        return False
+    last = read_last_launch(call.aws, call.before["group"])
+    return last is not None and last.failure is not None and last.at > call.before["launched_at"]
+
+
+def cancel(call: Call) -> None:
+    """Give back what was added, unless it serves, or somebody set another capacity since.
+
+    Of the new members one that does not serve is terminated, lest the group choose one that does.
+    """
+    group = _group(call)
+    new = set(group.members) - set(call.before["members"])
+    serving = _serving(call, group)
+    if group.desired != call.before["sets"] or new & serving:
+        return
+    idle = sorted(name for name in new - serving if group.members[name].counts)
+    if idle:
+        call.aws.autoscaling_once.terminate_instance_in_auto_scaling_group(
+            InstanceId=idle[0], ShouldDecrementDesiredCapacity=True
+        )
+    else:
+        _set_desired(call, call.before["desired"])
+
+
+def progress(call: Call) -> Progress:
+    group = _group(call)
+    if TERMINATES in call.made:
+        member = group.members.get(call.target)
+        gone = member is None or member.lifecycle == "Terminating:Retained"
+        return Progress.DONE if gone else Progress.UNDERWAY
+    given_up = "cancelled_at" in call.made or group.desired < call.before["sets"]
+    if not _stays(call, group):
+        # Its group has replaced it, or somebody has terminated it.
+        return Progress.FAILED
+    return Progress.NEVER_RAN if given_up else Progress.UNDERWAY
+
+
+def _group(call: Call) -> Group:
+    return read_group(call.aws, call.before["group"])
+
+
+def _stays(call: Call, group: Group) -> bool:
+    member = group.members.get(call.target)
+    return member is not None and member.lifecycle == "InService"
+
+
+def _set_desired(call: Call, desired: int) -> None:
+    call.aws.autoscaling.set_desired_capacity(
+        AutoScalingGroupName=call.before["group"], DesiredCapacity=desired, HonorCooldown=False
+    )
+
+
+def _serving(call: Call, group: Group) -> frozenset[str]:
+    """The members that serve by their group, and by each of its target groups in use."""
+    serving = group.in_service
+    for arn in group.target_groups:
+        registered, healthy = read_target_health(call.aws, arn)
+        if registered:
+            serving &= healthy
+    return serving
+
+
+def _failed() -> CallResult:
+    return CallResult(Outcome.FAILED)

@@ -1,0 +1,70 @@
+"""A run that replaces an instance by launching first, from the alert to its end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actions.execution import kill_switch
+from receiver.runs.model import State
+from tests.end_to_end.whole_fixtures import Whole
+
+_PLAYBOOK = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+steps:
+  - action: replace_instance
+    params: {mode: launch_first}
+verify: {expr: recovered, for: 10s, timeout: 60s}
+"""
+_FAILS = "We currently do not have sufficient c6i.large capacity in the zone."
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Whole]:
+    whole = Whole(tmp_path, playbook=_PLAYBOOK)
+    whole.group()
+    yield whole
+    whole.close()
+
+
+def _operations(whole: Whole) -> list[str]:
+    return [call.operation for call in whole.aws.calls]
+
+
+def test_one_run_makes_both_calls_and_ends_well(whole: Whole) -> None:
+    """Also if the receiver starts anew between them."""
+    target = next(iter(whole.aws.world.groups["web-asg"].members))
+    whole.deliver(target)
+    whole.pass_time(5)
+    assert _operations(whole) == ["SetDesiredCapacity"]
+    whole.start()
+    whole.pass_time(120)
+    group = whole.aws.world.groups["web-asg"]
+    assert _operations(whole) == ["SetDesiredCapacity", "TerminateInstanceInAutoScalingGroup"]
+    assert (group.desired, len(group.members), target in group.members) == (6, 6, False)
+    assert whole.only().state is State.SUCCEEDED
+
+
+def test_a_group_that_cannot_launch_keeps_its_member_and_a_person_is_called(whole: Whole) -> None:
+    """The capacity is given back, and nothing is terminated."""
+    group = whole.aws.world.groups["web-asg"]
+    target, group.launch_error = next(iter(group.members)), _FAILS
+    whole.deliver(target)
+    whole.pass_time(60)
+    assert _operations(whole) == ["SetDesiredCapacity", "SetDesiredCapacity"]
+    assert (group.desired, group.members[target].lifecycle) == (6, "InService")
+    assert whole.only().state is State.FAILED
+    assert "cancelled" in (whole.only().outcome or "")
+
+
+def test_a_pause_between_the_calls_stops_the_second(whole: Whole) -> None:
+    """Nothing more is terminated once a person has paused the service."""
+    target = next(iter(whole.aws.world.groups["web-asg"].members))
+    whole.deliver(target)
+    whole.pass_time(5)
+    with whole.state.write() as connection:
+        kill_switch.set_paused(connection, paused=True, by="alice", comment="why", now=whole.now)
+    whole.pass_time(120)
+    assert _operations(whole) == ["SetDesiredCapacity"]
