@@ -54,7 +54,6 @@ class Watcher:
         ids: set[str] = set()
         while time.monotonic() < self._started + _LIMIT_S:
             members = self._members(incident, target)
-            # Also those that are replaced meanwhile.
             ids |= {member["instance_id"] for member in members}
             self._report_alerts(ids, reported)
             runs = self._runs(ids | {target}, observed)

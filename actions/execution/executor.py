@@ -103,10 +103,8 @@ class Executor:
         if intent.cancelled_at is not None or not step.action.can_cancel(self.call(intent)):
             return intent
         with self.begin() as connection:
-            lost = claims.why_lost(
-                connection, intent.target, intent.run_id, intent.fence, reverses=True
-            )
-            if lost is not None:
+            holds = (intent.target, intent.run_id, intent.fence)
+            if claims.why_lost(connection, *holds, reverses=True) is not None:
                 return intent
             intent = ledger.record_cancel(connection, intent, self.clock())
         self.check()
@@ -115,10 +113,9 @@ class Executor:
         return intent
 
     def advance(self, step: Step, intent: Intent) -> Intent:
-        """Make the step's next call once its action says so, or cancel it if it says so.
+        """Make the step's next call, or cancel the step, once its action says so.
 
-        After a crash during that call, read it back. Raises NotActionableError or botocore's errors
-        where reading failed before anything was sent.
+        Raises NotActionableError or botocore's errors where reading failed.
         """
         if intent.stage is Stage.DISPATCHED:
             return self._settle(intent, *self._settle_after_crash(step, intent))

@@ -22,12 +22,10 @@ TERMINATES = "terminates"
 def observe(call: Call, group: Group, member: Member) -> Mapping[str, Any]:
     """What was before. Raises NotActionableError where the maximum has no room for one more."""
     check_room(group, member.units)
-    last = read_last_launch(call.aws, group.name)
     return {
         "sets": group.desired + member.units,
         "members": sorted(group.members),
         "serving": sum(group.members[name].units for name in _serving(call, group)),
-        "launched_at": last.at if last else 0.0,
     }
 
 
@@ -67,11 +65,11 @@ def next_call(call: Call) -> Mapping[str, Any] | None:
 
 
 def must_cancel(call: Call) -> bool:
-    """Whether AWS could not launch since the first call."""
+    """Whether AWS could not launch: before the first call it could."""
     if TERMINATES in call.made:
         return False
     last = read_last_launch(call.aws, call.before["group"])
-    return last is not None and last.failure is not None and last.at > call.before["launched_at"]
+    return last is not None and last.failure is not None
 
 
 def cancel(call: Call) -> None:
