@@ -1,7 +1,7 @@
 """The interface of an action, through which the executor and the guards use every action."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -70,7 +70,8 @@ class Call:
     `token` ("RUN/STEP", at most 64 ASCII characters) names this step for ever; it is sent as client
     token, comment or tag. At least `min_healthy` instances of a group must stay. `before` is what
     `observe` saw, `made` what `act` returned. The step `reverses` another one, or not. `group` is
-    the target's group if it was read less than a second ago.
+    the target's group if it was read less than a second ago. The run has `acted_on` these
+    instances.
     """
 
     aws: Aws
@@ -83,6 +84,7 @@ class Call:
     reverses: bool = False
     before: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
+    acted_on: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,9 @@ class Action(ABC):
         return None
 
     def unchanged_since(self, call: Call) -> bool:
-        """Whether the target is as the call left it: no rollback overwrites a person's change."""
+        """Whether the target is as the call left it: no rollback overwrites a person's change.
+
+        Of what is `released_at_end`: whether any of it is still to be given back.
+        """
         del call
         return False

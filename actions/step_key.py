@@ -9,6 +9,8 @@ from pydantic.dataclasses import dataclass
 # Numbers reserved for the steps before each step of the ladder, and for each escalation; a playbook
 # may have fewer.
 _RESERVED = 10
+# A further attempt to roll back the same step has the number of the first, plus this.
+_PER_ATTEMPT = 100_000
 
 
 class StepKind(StrEnum):
@@ -31,17 +33,22 @@ _FIRST = {
 class StepKey:
     """A step's kind, and its index among those of its kind; also validated from its number.
 
+    `attempt` counts, from 0, the attempts to roll the same step back.
+
     Raises ValueError where the index is outside its kind's numbers.
     """
 
     kind: StepKind
     index: int
+    attempt: int = 0
 
     @classmethod
     def parse(cls, number: int) -> Self:
         """The key with this number. Raises ValueError for a negative one."""
-        kind = next((kind for kind, first in _FIRST.items() if first <= number), StepKind.LADDER)
-        return cls(kind, number - _FIRST[kind])
+        attempt = max(0, number // _PER_ATTEMPT)
+        rest = number - attempt * _PER_ATTEMPT
+        kind = next((kind for kind, first in _FIRST.items() if first <= rest), StepKind.LADDER)
+        return cls(kind, rest - _FIRST[kind], attempt)
 
     @classmethod
     def escalation(cls, position: int, attempt: int) -> Self:
@@ -50,7 +57,7 @@ class StepKey:
 
     @property
     def number(self) -> int:
-        return _FIRST[self.kind] + self.index
+        return _PER_ATTEMPT * self.attempt + _FIRST[self.kind] + self.index
 
     @property
     def acts(self) -> bool:
@@ -69,10 +76,9 @@ class StepKey:
         """The position in the plan of an escalation, or of a step before another one."""
         return self.index % _RESERVED
 
-    @property
-    def reversal(self) -> Self:
-        """The key of the step that rolls this one back."""
-        return type(self)(StepKind.ROLLBACK, self.number)
+    def reversal(self, attempt: int = 0) -> Self:
+        """The key of an attempt, from 0, to roll this step back."""
+        return type(self)(StepKind.ROLLBACK, self.number, attempt)
 
     def before(self, position: int) -> Self:
         """The key of the step at this position of those before this step of the ladder."""
@@ -90,7 +96,9 @@ class StepKey:
     @model_validator(mode="after")
     def _check_index(self) -> Self:
         above = min((first for first in _FIRST.values() if first > _FIRST[self.kind]), default=None)
-        if self.index < 0 or (above is not None and self.number >= above):
+        taken = _FIRST[self.kind] + self.index >= (above or _PER_ATTEMPT)
+        again = self.attempt and self.kind is not StepKind.ROLLBACK
+        if self.index < 0 or self.attempt < 0 or taken or again:
             raise ValueError(f"a run has no step {self.index} of kind {self.kind}")
         return self
 

@@ -1,4 +1,4 @@
-"""Tables of the executor and the audit: kill switch, claims, intents, audit chain.
+"""Tables of the executor and the audit: kill switch, claims, intents, debts, audit chain.
 
 Times are epoch seconds, UTC.
 """
@@ -156,6 +156,25 @@ intents = Table(
     Column("result", String(16)),
     Column("cause", String(16)),
     Index(None, "target"),
+)
+
+# What a step lent, until AWS shows that it is given back. The step in `intents` says what that is.
+debts = Table(
+    "debts",
+    metadata,
+    Column("run_id", String(26), primary_key=True),
+    Column("step", StepNumber, primary_key=True, autoincrement=False),
+    Column("action", String(64), nullable=False),
+    Column("target", String(255), nullable=False),
+    Column("since", Double, nullable=False),
+    # The end of the run; until then the run itself gives back.
+    Column("ended_at", Double),
+    Column("next_at", Double),
+    Column("attempts", Integer, nullable=False),
+    Column("problem", Text),
+    # AWS will not have it given back without harm, or the action is no longer known.
+    Column("needs_person", Boolean, nullable=False),
+    Index(None, "next_at"),
 )
 
 audit = Table(

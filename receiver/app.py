@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from receiver import console
-from receiver.api import arming, audit, control, health, model, overrides, reports, runs
+from receiver.api import arming, audit, control, debts, health, model, overrides, reports, runs
 from receiver.chat import endpoint as chat_routes
 from receiver.chat.wiring import Chat
 from receiver.http import problems
@@ -118,6 +118,7 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
         webhook,
         runs,
         control,
+        debts,
         arming,
         overrides,
         audit,

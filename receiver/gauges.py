@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions.execution import circuit_breakers, kill_switch, rules
+from actions.execution import circuit_breakers, debts, kill_switch, rules
+from actions.execution.debts import DebtCount, DebtState
 from actions.tables import claims
 from receiver.controls import arming
 from receiver.db.database import Database
@@ -54,6 +55,13 @@ class Gauges:
             "playbook_armed", "Armings of a playbook, by mode", "playbook", "mode"
         )
         start_at_zero(self._playbook_armed, self._playbooks, Mode)
+        self._debts = gauge(
+            "debts", "What runs have lent and not given back yet, by state", "state"
+        )
+        start_at_zero(self._debts, DebtState)
+        self._oldest_debt = gauge(
+            "oldest_debt_seconds", "Longest time since the end of a run that still owes something"
+        )
         self._inbox_backlog = gauge("inbox_backlog", "Alerts in the inbox that are not runs yet")
 
     def refresh(self, database: Database, inbox: Inbox, now: float) -> None:
@@ -64,6 +72,7 @@ class Gauges:
             self._refresh_breakers(connection, now)
             self._refresh_armings(connection)
             self._refresh_runs(store.count_in_flight(connection), now)
+            self._refresh_debts(debts.count(connection, now))
             paused = kill_switch.read_paused(connection) is not False
         self.paused.set(int(paused))
         with suppress(SQLAlchemyError):
@@ -84,6 +93,11 @@ class Gauges:
             counts = Counter(record.mode for record in armings.get(playbook, ()))
             for mode in Mode:
                 self._playbook_armed.labels(playbook, mode).set(counts[mode])
+
+    def _refresh_debts(self, counts: DebtCount) -> None:
+        for state, number in counts.by_state.items():
+            self._debts.labels(state).set(number)
+        self._oldest_debt.set(counts.oldest_s)
 
     def _refresh_runs(self, counts: Sequence[store.InFlightCount], now: float) -> None:
         """Set the runs' gauges; a playbook that is no longer loaded counts as none."""

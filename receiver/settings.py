@@ -97,6 +97,10 @@ class Settings(BaseSettings):
     """The folder of playbooks."""
     tokens_file: Path = Path("data/tokens.json")
     """The file with the hashes of the [tokens](configuration.md#tokens)."""
+    url: HttpUrl | None = None
+    """The address of a running service, for commands that ask it: `smartcloudops debts`."""
+    token_file: Path | None = None
+    """A file with the token of these commands."""
     notify_file: Path | None = None
     """The file with the [recipients](configuration.md#notifications) by tag. It holds secrets."""
     public_url: HttpUrl | None = None

@@ -213,7 +213,7 @@ class _Builder:
         )
 
     def _leader_tasks(self) -> Iterator[LeaderTask]:
-        yield from (self.queue, self.dispatcher, self.workflow.approvals)
+        yield from (self.queue, self.dispatcher, self.workflow.approvals, self.workflow.debt_runner)
         yield from (self.evidence.prefetcher, self.head_signer)
         yield VersionWatch(
             database=self.database,

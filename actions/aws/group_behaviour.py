@@ -12,8 +12,10 @@ from collections.abc import Set as AbstractSet
 
 from actions.aws.client_set import Aws
 from actions.aws.group_activities import read_last_launch
-from actions.aws.groups import Group, Member
+from actions.aws.groups import Group, Member, read_group_instances
+from actions.aws.host_status import IMPAIRED, read_host_status
 from actions.aws.target_errors import NotActionableError
+from actions.aws.target_health import read_target_health
 
 # The sources of health checks that a member fails while its load balancer does not reach it.
 BALANCER_CHECKS = frozenset({"ELB", "VPC_LATTICE"})
@@ -85,3 +87,42 @@ def unbalances(group: Group, member: Member) -> bool:
     present = max(zones.values()) - min(zones.values())
     zones[member.az] -= 1
     return max(zones.values()) - min(zones.values()) >= max(_UNBALANCED, present + 1)
+
+
+def replaced_after(aws: Aws, group: Group, *, resumed: AbstractSet[str]) -> frozenset[str]:
+    """The members that the group terminates once these processes are resumed.
+
+    They are marked Unhealthy, or its health check will find that they do not run. Raises botocore's
+    errors.
+    """
+    suspended = group.suspended - resumed
+    replaces = {"ReplaceUnhealthy", "Terminate"}
+    if replaces & suspended or not {*replaces, "HealthCheck"} & resumed:
+        return frozenset()
+    serving = {name for name, one in group.members.items() if one.lifecycle == "InService"}
+    lost = frozenset(name for name in serving if not group.members[name].healthy)
+    if "HealthCheck" in resumed:
+        running = {
+            instance.id
+            for instance in read_group_instances(aws, group.name)
+            if instance.state in {"pending", "running"}
+        }
+        lost |= serving - running
+    return lost
+
+
+def is_well(aws: Aws, group: Group, instance_id: str) -> bool:
+    """Whether a member that was marked Unhealthy would pass the group's health checks by now.
+
+    Raises NotActionableError where it does not exist, and botocore's errors.
+    """
+    status = read_host_status(aws, instance_id)
+    running = instance_id in {
+        instance.id
+        for instance in read_group_instances(aws, group.name)
+        if instance.state == "running"
+    }
+    serves = "ELB" not in group.health_checks or all(
+        instance_id in read_target_health(aws, arn)[1] for arn in group.target_groups
+    )
+    return running and serves and IMPAIRED not in {status.system, status.instance, status.ebs}

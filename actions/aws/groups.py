@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from actions.aws.client_set import Aws
 from actions.aws.instances import Instance, find_live, read_instance
 from actions.aws.tags import GROUP_TAG, labels_of
-from actions.aws.target_errors import NotActionableError, require_complete
+from actions.aws.target_errors import NotActionableError, TargetGoneError, require_complete
 
 if TYPE_CHECKING:
     from types_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef as GroupTypeDef
@@ -140,7 +140,7 @@ def read_group(aws: Aws, name: str) -> Group:
     )
     groups = [group for page in pages for group in page["AutoScalingGroups"]]
     if [group["AutoScalingGroupName"] for group in groups] != [name]:
-        raise NotActionableError(f"Auto Scaling group {name} does not exist")
+        raise TargetGoneError(f"Auto Scaling group {name} does not exist")
     return _group(groups[0])
 
 
@@ -170,11 +170,11 @@ def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
 def find_member(aws: Aws, instance: Instance, recent: Group | None = None) -> tuple[Group, Member]:
     """As `read_member`, of an instance that was read; `recent` may be its group, just read, too."""
     if instance.group is None:
-        raise NotActionableError(f"instance {instance.id} belongs to no Auto Scaling group")
+        raise TargetGoneError(f"instance {instance.id} belongs to no Auto Scaling group")
     known = recent is not None and recent.name == instance.group
     group = recent if recent is not None and known else read_group(aws, instance.group)
     if instance.id not in group.members:
-        raise NotActionableError(f"instance {instance.id} has left Auto Scaling group {group.name}")
+        raise TargetGoneError(f"instance {instance.id} has left Auto Scaling group {group.name}")
     return group, group.members[instance.id]
 
 

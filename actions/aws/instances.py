@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from actions.aws.client_set import Aws
 from actions.aws.tags import GROUP_TAG, OPT_IN_TAG, labels_of
-from actions.aws.target_errors import NotActionableError, require_complete
+from actions.aws.target_errors import NotActionableError, TargetGoneError, require_complete
 
 if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import (
@@ -65,7 +65,7 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
         )
     instances = _described(aws, "instance-id", [instance_id])
     if [instance.id for instance in instances] != [instance_id]:
-        raise NotActionableError(f"instance {instance_id} does not exist")
+        raise TargetGoneError(f"instance {instance_id} does not exist")
     return instances[0]
 
 

@@ -12,6 +12,10 @@ class StillChangingError(NotActionableError):
     """AWS has not finished an earlier change of the target; afterwards its state may allow it."""
 
 
+class TargetGoneError(NotActionableError):
+    """The target does not exist, or is no member of its group any more."""
+
+
 @contextmanager
 def require_complete(what: str) -> Iterator[None]:
     """Raises NotActionableError if AWS's answer lacks an attribute: none has a default."""

@@ -19,7 +19,7 @@ from actions.aws.causes import Cause, Failure
 from actions.aws.client_set import Aws, on_behalf_of
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome
-from actions.execution import claims, ledger
+from actions.execution import claims, debts, ledger
 from actions.execution.ledger import Intent, Stage
 from actions.execution.preparation import Preparation, RecentGroup, RecentScopes, why_not_escalated
 from actions.execution.records import STANDALONE_PERCENT
@@ -133,14 +133,18 @@ class Executor:
             intent = ledger.record_next(connection, intent, made, self.clock())
         return self._settle(intent, *self._call(step, intent))
 
+    def is_shown(self, intent: Intent) -> bool:
+        """Whether AWS must show by now what the call did."""
+        sent_at = intent.dispatched_at or intent.started_at
+        return self.clock() - max(sent_at, intent.ended_at or 0.0) >= _MAY_ARRIVE_S
+
     def settle_lost(self, step: Step, intent: Intent) -> Intent:
         """Read back a call without an answer once AWS shows what it did; else the same intent."""
-        old = self.clock() - (intent.ended_at or 0.0) >= _MAY_ARRIVE_S
-        if intent.outcome is not Outcome.UNKNOWN or not old:
+        if intent.outcome is not Outcome.UNKNOWN or not self.is_shown(intent):
             return intent
         lost = Failure(name=intent.error or "", refused=False, cause=intent.cause or Cause.PASSING)
         result, failure = self._read_back(step, intent, lost)
-        if result.outcome is Outcome.UNKNOWN:
+        if result.outcome is Outcome.UNKNOWN and result.made == intent.made:
             return intent
         return self._settle(intent, result, failure)
 
@@ -170,6 +174,8 @@ class Executor:
                 )
             )
             ledger.record(connection, intent, after)
+            if refusal is None and step.action.released_at_end:
+                debts.open_debt(connection, after)
         return refusal
 
     def _why_not_any_more(

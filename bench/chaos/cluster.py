@@ -92,6 +92,11 @@ class Replica:
             cursor = page["next_cursor"]
         return runs
 
+    def debts(self) -> list[dict[str, Any]]:
+        """What runs have lent and not given back."""
+        page = self.call("GET", "/api/v1/debts", Role.VIEWER).json()
+        return list(page["items"])
+
     def leads(self) -> bool:
         with suppress(httpx.TransportError):
             return self.gauge("leading") == 1

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,8 @@ from demo.stack.processes import without_aws
 
 _REBOOT = "RebootInstances"
 _ROGUE = "ROGUE"
+# With fewer actions than this in a round nothing is proved about actions.
+_ACTED_PER_ROUND = 1
 # A tenth of a group, but at least one member, may be out at once: one of six.
 _OUT_AT_MOST = 1
 _HOUR_S = 3600.0
@@ -46,8 +48,9 @@ class ChaosReport:
     try; `taken` also counts those that were answered 2xx after retries. `planted_found`: the
     reconciliation finds the call that was added to the log and the call that was removed from it,
     and no other. `astray`: actions on a host other than that of a real alert. `doubled`: actions
-    beyond the first of a run, and runs beyond the first of an alert. `forgeries` were delivered;
-    they are not among the alerts, but lost, too, without a run.
+    beyond the first of a run, and runs beyond the first of an alert. `owed`: what is lent at the
+    end, by the records and by AWS's own log. `forgeries` were delivered; they are not among the
+    alerts, but lost, too, without a run.
     """
 
     rounds: int
@@ -58,6 +61,7 @@ class ChaosReport:
     doubled: int
     astray: int
     caps_exceeded: int
+    owed: int
     audit_mismatches: int
     planted_found: bool
     audit_holds: bool
@@ -73,7 +77,8 @@ class ChaosReport:
     def sound(self) -> bool:
         wrong = self.lost + self.unexplained + self.doubled + self.astray + self.caps_exceeded
         verified = self.planted_found and self.audit_holds
-        return not wrong + self.audit_mismatches and verified
+        proved = self.acted >= _ACTED_PER_ROUND * self.rounds
+        return not wrong + self.owed + self.audit_mismatches and verified and proved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +114,7 @@ def evaluate(
         caps_exceeded=count_together(runs)
         + count_over_caps(calls, cluster.fleet(), facts.caps)
         + count_in_cooldown(runs, facts.caps.cooldown_s),
+        owed=len(cluster.replicas[0].debts()) + count_suspended(map(json.loads, log)),
         audit_mismatches=len(_reconcile(cluster, folder, log)),
         planted_found=_planted_found(cluster, folder, log, of_chaos),
         audit_holds=_command(cluster, "audit", "verify").returncode == 0,
@@ -141,6 +147,24 @@ def count_astray(runs: Sequence[Mapping[str, Any]], calls: Sequence[Mapping[str,
     """Count the actions on a host that no real alert named."""
     named = {run["id"]: run["alert"]["labels"]["instance_id"] for run in runs if not is_forged(run)}
     return sum(call["parameters"]["InstanceIds"] != [named.get(call["session"])] for call in calls)
+
+
+def count_suspended(calls: Iterable[Mapping[str, Any]]) -> int:
+    """Count the groups whose processes are suspended in the end, by AWS' own log.
+
+    A call without an answer (status 0) may have happened: a resumption is believed, and a
+    suspension would be among the debts.
+    """
+    suspended: defaultdict[str, set[str]] = defaultdict(set)
+    for call in calls:
+        match call["operation"], call["status"]:
+            case "SuspendProcesses", 200:
+                group = suspended[call["parameters"]["AutoScalingGroupName"]]
+                group |= set(call["parameters"]["ScalingProcesses"])
+            case "ResumeProcesses", 0 | 200:
+                group = suspended[call["parameters"]["AutoScalingGroupName"]]
+                group -= set(call["parameters"]["ScalingProcesses"])
+    return sum(bool(processes) for processes in suspended.values())
 
 
 def _explained(run: Mapping[str, Any]) -> bool:
@@ -218,7 +242,7 @@ def _planted_found(
     if not reboots:
         return False
     last = reboots[-1]
-    left = [call for call in calls if call["session"] != last["session"]]
+    left = [call for call in calls if call is not last]
     planted = [*left, last | {"session": _ROGUE}]
     findings = _reconcile(cluster, folder, [json.dumps(call) for call in planted])
     return sorted((finding["kind"], finding["run_id"]) for finding in findings) == [

@@ -17,6 +17,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "audit": ("receiver.cli.audit", "audit_group"),
         "check": ("receiver.cli.playbooks", "check"),
         "coverage": ("receiver.cli.coverage", "coverage_command"),
+        "debts": ("receiver.cli.client.debts", "debts_command"),
         "evaluate": ("receiver.cli.model", "evaluate"),
         "explain": ("receiver.cli.playbooks", "explain"),
         "iam-policy": ("receiver.cli.playbooks", "iam_policy"),

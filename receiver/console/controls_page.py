@@ -1,4 +1,4 @@
-"""The kill switch, overrides and cooldowns."""
+"""The kill switch, overrides, cooldowns and debts."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ import re2
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from receiver.api import control, overrides
+from receiver.api import control, debts, overrides
 from receiver.api.comment import Comment
 from receiver.api.params import RunId
 from receiver.api.parts import parts_of
@@ -34,6 +34,7 @@ def show_controls(request: Request) -> Response:
         "controls.html",
         overrides=overrides.list_overrides(request)["items"],
         cooldowns=control.list_cooldowns(request)["items"],
+        debts=debts.list_debts(request)["items"],
         effects=list(Effect),
         durations=list(_DURATIONS_H),
         prefilled=request.query_params.get("matchers", "")[:1000],

@@ -20,6 +20,7 @@ EVENTS: Collection[str] = (
     "run_failed",
     "run_rolled_back",
     "recovery_did_not_last",
+    "debt_owed",
     "paused",
     "resumed",
     "playbook_armed",
@@ -86,7 +87,15 @@ _TITLES = {
     MessageKind.RELAPSED: "Comes again",
     MessageKind.ESCALATED: "Escalated",
 }
+# Records that are told only where they have this detail: a plan that waits for people and not for
+# the end of a pause, a relapse that is not the first, a debt that is not just tried again.
+_TOLD_IF = {
+    "run_awaiting_approval": "plan",
+    "recovery_did_not_last": "tell",
+    "debt_owed": "needs_person",
+}
 _KINDS = {
+    "debt_owed": MessageKind.FAILED,
     "run_awaiting_approval": MessageKind.APPROVAL_NEEDED,
     "run_failed": MessageKind.FAILED,
     "run_rolled_back": MessageKind.ROLLED_BACK,
@@ -110,11 +119,13 @@ def _switch_title(record: Record) -> str:
             return f"SmartCloudOps is {record.event}"
 
 
+def _is_told(record: Record) -> bool:
+    required = _TOLD_IF.get(record.event)
+    return required is None or bool(record.detail.get(required))
+
+
 def _kind(record: Record) -> MessageKind | None:
-    if record.event == "run_awaiting_approval" and not record.detail.get("plan"):
-        # The plan is already approved and waits for the end of a pause, so nobody is asked.
-        return None
-    if record.event == "recovery_did_not_last" and not record.detail.get("tell"):
+    if not _is_told(record):
         return None
     if record.event != "step_observed":
         return _KINDS.get(record.event)
@@ -144,4 +155,6 @@ def _summary(kind: MessageKind, record: Record) -> str:
         )
     if record.event == "step_observed":
         return f"{detail['action']}: {detail.get('outcome')}"
+    if record.event == "debt_owed":
+        return f"{detail['action']} is not given back: {plain(str(detail.get('problem')))}"
     return plain(str(detail.get("outcome") or ""))

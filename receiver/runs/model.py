@@ -185,8 +185,8 @@ class FeedbackMark:
 class Ending:
     """The end of a run, after the rollback of its steps `roll_back`, and after any escalation.
 
-    A person must solve the `problems` of the rollback. `unreached` are the escalation steps that
-    reached nobody.
+    `attempts` counts those of the rollback. A person must solve its `problems`; what is `owed` is
+    given back after the end. `unreached` are the escalation steps that reached nobody.
     """
 
     state: State
@@ -195,6 +195,8 @@ class Ending:
     next_act_at: float | None = None
     roll_back: Sequence[StepKey]
     rolled_back: bool = False
+    attempts: int = 0
+    owed: Sequence[str] = ()
     escalate: bool
     problems: Sequence[str] = ()
     unreached: Sequence[str] = ()

@@ -1,7 +1,8 @@
 """Deletes old records without references, so that the size of the database is bounded.
 
 Records that guards read stay at any age: runs that have not ended, open episodes and their runs,
-held claims, cooldowns, circuit breakers. So does the audit, which `actions.audit.prune` prunes.
+held claims, cooldowns, circuit breakers. So do runs that owe something, and the audit, which
+`actions.audit.prune` prunes.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from sqlalchemy import ColumnElement, Table, delete, func, select, tuple_
 
 from actions.assurance.cloudtrail import EVENTS_KEPT_S
 from actions.execution.rate_limits import DAY_S
-from actions.tables import attempts, claims, intents
+from actions.tables import attempts, claims, debts, intents
 from receiver.db.database import Database
 from receiver.db.tables import overrides, runs
 from receiver.metrics import start_at_zero
@@ -125,7 +126,8 @@ class Retention:
     def _runs(self, old: float, skipped: int) -> tuple[int, int]:
         """Ended runs without an episode: an alert that still fires keeps its explanation."""
         # A run with an end may still be rolled back.
-        ended = (runs.c.ended_at < old, runs.c.state.not_in(IN_FLIGHT))
+        owing = select(debts.c.run_id).where(debts.c.run_id == runs.c.id)
+        ended = (runs.c.ended_at < old, runs.c.state.not_in(IN_FLIGHT), ~owing.exists())
         query = select(runs.c.id).where(runs.c.received_at < old, *ended)
         query = query.order_by(runs.c.received_at, runs.c.id).limit(_BATCH).offset(skipped)
         with self.database.read() as connection:

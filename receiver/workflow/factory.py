@@ -17,6 +17,7 @@ from receiver.workflow.decision_writer import DecisionWriter
 from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import DurableQueue
 from receiver.workflow.endings.close_run import RunCloser
+from receiver.workflow.endings.debt_runner import DebtRunner
 from receiver.workflow.endings.escalation import Escalation
 from receiver.workflow.endings.rollback import Rollback
 from receiver.workflow.endings.runner import EndingRunner
@@ -46,9 +47,12 @@ class Workflow:
     phases: PhaseRunner = field(init=False)
     approvals: Approvals = field(init=False)
     commands: RunCommands = field(init=False)
+    debt_runner: DebtRunner = field(init=False)
 
     def __post_init__(self) -> None:
         step_runner = StepRunner(executor=self.executor, metrics=self.step_metrics)
+        rollback = Rollback(step_runner)
+        self.debt_runner = DebtRunner(database=self.database, rollback=rollback)
         self.closer = RunCloser(
             database=self.database, inbox=self.inbox, metrics=self.run_metrics, clock=self.clock
         )
@@ -59,7 +63,7 @@ class Workflow:
             closer=self.closer,
             step_runner=step_runner,
             verification=Verification(executor=self.executor, prometheus=self.prometheus),
-            ending=EndingRunner(Rollback(step_runner), Escalation(step_runner)),
+            ending=EndingRunner(rollback, Escalation(step_runner)),
             verify_every_s=self.verify_interval_s,
             clock=self.clock,
             wake=self.wake,

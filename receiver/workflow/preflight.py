@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from actions.execution import debts
 from actions.execution.step import Step
 from actions.reasons import Reason
 from actions.refusal import Refusal
@@ -32,7 +33,7 @@ class Preflight:
         if run is None:
             return Refusal(Reason.OVERRIDE_HOLD, f"the run {step.run_id} no longer exists")
         if step.reverses is not None:
-            if run.state.ended:
+            if debts.read_debt(connection, run.id, step.reverses.intent.step) is None:
                 raise RunStoppedError(f"run {run.id} is {run.state}: its rollback was stopped")
             return None
         current = overrides.in_effect(connection, plan_of(run).identity, self.clock())

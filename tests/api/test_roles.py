@@ -27,6 +27,7 @@ _TABLE = {
     ("DELETE", "/api/v1/overrides/{override_id}"): "operator",
     ("GET", "/api/v1/cooldowns"): "viewer",
     ("DELETE", "/api/v1/cooldowns/{target}"): "operator",
+    ("GET", "/api/v1/debts"): "viewer",
     ("GET", "/api/v1/playbooks"): "viewer",
     ("POST", "/api/v1/playbooks/{name}/arm"): "admin",
     ("POST", "/api/v1/playbooks/{name}/disarm"): "admin",

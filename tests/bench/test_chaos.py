@@ -13,6 +13,7 @@ from bench.chaos.report import (
     count_doubled,
     count_in_cooldown,
     count_over_caps,
+    count_suspended,
     count_together,
 )
 from bench.chaos.rounds import chaos
@@ -28,7 +29,7 @@ def test_nothing_is_lost_and_nothing_happens_twice(tmp_path: Path) -> None:
     assert (report.lost, report.unexplained, report.doubled, report.caps_exceeded) == (0, 0, 0, 0)
     assert (report.audit_mismatches, report.planted_found, report.audit_holds) == (0, True, True)
     assert report.acted > 0
-    assert report.astray == 0
+    assert (report.astray, report.owed) == (0, 0)
     assert set(report.forgeries) == set(ForgeryKind)
     assert report.forged_states["target_unproven"] > 0
     assert report.forged_states["verdict_refuted"] > 0
@@ -68,6 +69,20 @@ def test_two_of_a_group_at_once_are_seen() -> None:
     """Only one member may be out."""
     assert count_together([_run("i-1", 0, 10), _run("i-2", 10, 20)]) == 0
     assert count_together([_run("i-1", 0, 10), _run("i-2", 9, 20)]) == 1
+
+
+def test_a_group_left_suspended_is_seen() -> None:
+    """By what AWS took; a refused call changed nothing."""
+
+    def call(operation: str, group: str, status: int = 200) -> dict[str, Any]:
+        parameters = {"AutoScalingGroupName": group, "ScalingProcesses": ["Launch"]}
+        return {"operation": operation, "parameters": parameters, "status": status}
+
+    calls = [call("SuspendProcesses", "web"), call("ResumeProcesses", "web")]
+    assert count_suspended(calls) == 0
+    assert count_suspended([*calls, call("SuspendProcesses", "web")]) == 1
+    assert count_suspended([calls[0], call("ResumeProcesses", "web", 503)]) == 1
+    assert count_suspended([calls[0], calls[1], call("SuspendProcesses", "api", 400)]) == 0
 
 
 def test_an_act_on_another_host_or_for_a_forged_alert_is_seen() -> None:

@@ -1,7 +1,8 @@
 """Whatever happens in whatever order, this never does.
 
 Two acts too close, too many out, an act against a person's word, a heavier act without evidence
-that the lighter one ran and failed, an end that nobody can explain.
+that the lighter one ran and failed, an end that nobody can explain, something lent that nobody
+owes.
 """
 
 import itertools
@@ -23,7 +24,7 @@ from hypothesis.stateful import (
 
 from actions.audit import log
 from actions.base import Outcome, StepResult
-from actions.execution import kill_switch, ledger
+from actions.execution import debts, kill_switch, ledger
 from actions.step_key import StepKind
 from demo.aws.calls import Call
 from demo.aws.hardness import harsh
@@ -41,6 +42,7 @@ _COOLDOWN_S, _BOOT_S = 300.0, 40.0
 _ENDS_WITHIN = 12
 _HOSTS = st.integers(0, 11)
 _INSTANCE_CALLS = ("RebootInstances", "TerminateInstanceInAutoScalingGroup")
+_GROUPS = ("web-asg", "api-asg")
 _LADDER = """
 name: high-cpu
 match: ['alertname="HighCPU"']
@@ -53,6 +55,7 @@ steps:
   - action: restart_service
     params: {service: app}
   - action: reboot_instance
+    before: [{action: suspend_processes, params: {processes: [ReplaceUnhealthy]}}]
   - action: replace_instance
 verify: {expr: recovered, for: 10s, timeout: 60s}
 rollback: true
@@ -94,6 +97,8 @@ class Receiver(RuleBasedStateMachine):
         self.ids = itertools.count()
         self.held: set[str] = set()
         self.paused = False
+        # What people suspended.
+        self.wished: dict[str, set[str]] = {group: set() for group in _GROUPS}
         self.faults: dict[str, str] = {}
         self.whole.recovered = recovered
         self.measured: list[tuple[float, str | None]] = [(self.whole.now, recovered)]
@@ -122,6 +127,9 @@ class Receiver(RuleBasedStateMachine):
 
     def _done(self, call: Call) -> None:
         """What must hold at the very moment of an effect."""
+        if call.operation in {"ResumeProcesses", "SetInstanceHealth"}:
+            self._given_back(call)
+            return
         assert not self.paused
         self._check_evidence(call)
         if call.operation not in _INSTANCE_CALLS:
@@ -173,6 +181,16 @@ class Receiver(RuleBasedStateMachine):
                 ]
                 assert sent["StatusDetails"] in _RAN, "a heavier step while the lighter one ran"
 
+    def _given_back(self, call: Call) -> None:
+        """No stop keeps what was lent, and nobody is terminated for it."""
+        if call.operation == "SetInstanceHealth":
+            assert call.parameters["InstanceId"] in {run.target for run in self.whole.runs()}
+            return
+        group = self.whole.aws.world.groups[call.parameters["AutoScalingGroupName"]]
+        assert not set(call.parameters["ScalingProcesses"]) & self.wished[group.name]
+        serving = [one for one in group.members.values() if one.lifecycle == "InService"]
+        assert all(member.health == "Healthy" for member in serving)
+
     def _member(self, instance_id: str) -> Member:
         """As its group sees it, or a stranger once it is replaced."""
         group = self.whole.aws.world.group_of(instance_id)
@@ -182,6 +200,7 @@ class Receiver(RuleBasedStateMachine):
         """Work on, and start anew where the process was cut off."""
         while True:
             try:
+                self.whole.debts.run_once()
                 self.whole.work()
             except CutOffError:
                 self.whole.start()
@@ -201,6 +220,25 @@ class Receiver(RuleBasedStateMachine):
     def resolve(self, host: int) -> None:
         instance_id, group = self.hosts[host]
         self.whole.deliver(instance_id, firing=False, group=group)
+
+    @rule(
+        group=st.sampled_from(_GROUPS),
+        process=st.sampled_from(["AZRebalance", "ReplaceUnhealthy"]),
+        suspend=st.booleans(),
+    )
+    def change_by_hand(self, group: str, process: str, *, suspend: bool) -> None:
+        """A person suspends what nobody lends at present, or resumes anything."""
+        suspended = self.whole.aws.world.groups[group].suspended
+        if not suspend:
+            suspended.discard(process)
+            self.wished[group].discard(process)
+        elif group not in self._owing():
+            suspended.add(process)
+            self.wished[group].add(process)
+
+    def _owing(self) -> set[str]:
+        with self.whole.state.read() as connection:
+            return {debt.target for debt in debts.list_open(connection)}
 
     @rule(host=_HOSTS, answer=st.sampled_from(list(Answer)))
     def judge(self, host: int, answer: Answer) -> None:
@@ -255,7 +293,7 @@ class Receiver(RuleBasedStateMachine):
                 connection, paused=paused, by="alice", comment="why", now=self.whole.now
             )
 
-    @rule(group=st.sampled_from(["web-asg", "api-asg"]))
+    @rule(group=st.sampled_from(_GROUPS))
     def hold(self, group: str) -> None:
         self.held.add(group)
         override = Override(
@@ -293,8 +331,17 @@ class Receiver(RuleBasedStateMachine):
         with self.whole.state.read() as connection:
             assert log.verify(connection).ok
 
+    @invariant()
+    def whatever_is_lent_is_owed(self) -> None:
+        lent = {
+            group
+            for group, wished in self.wished.items()
+            if self.whole.aws.world.groups[group].suspended - wished
+        }
+        assert lent <= self._owing()
+
     def teardown(self) -> None:
-        """Left alone, every alert ends in one explained state."""
+        """Left alone, every alert ends in one explained state, and nothing stays lent."""
         if not hasattr(self, "whole"):
             return
         self.turn(paused=False)
@@ -308,6 +355,9 @@ class Receiver(RuleBasedStateMachine):
             assert run.state.ended, run
             assert run.outcome, run
             assert (run.refusal is not None) is (run.state is State.REFUSED), run
+        for group, wished in self.wished.items():
+            assert self.whole.aws.world.groups[group].suspended == wished
+        assert not self._owing()
         self.whole.close()
         self.folder.cleanup()
 

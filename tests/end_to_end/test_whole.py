@@ -805,7 +805,11 @@ def test_what_is_lent_for_a_step_is_given_back_when_the_run_ends(
     whole.deliver(target)
     whole.work()
     assert _operations(whole) == ["SuspendProcesses", "RebootInstances"]
-    assert whole.aws.world.groups["web-asg"].suspended == {"AZRebalance", "ReplaceUnhealthy"}
+    assert whole.aws.world.groups["web-asg"].suspended == {
+        "AZRebalance",
+        "HealthCheck",
+        "ReplaceUnhealthy",
+    }
     if crash:
         whole.start()
     whole.pass_time(800)

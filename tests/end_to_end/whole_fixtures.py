@@ -28,6 +28,7 @@ from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode, Settings
 from receiver.system import build
 from receiver.webhook.payload import parse_alert
+from receiver.workflow.endings.debt_runner import DebtRunner
 from tests import fake_prometheus
 
 PLAYBOOK = """
@@ -110,6 +111,8 @@ class Whole:
         self.inbox.start()
         self.registry, self.commands = self.service.registry, self.service.commands
         self.dispatcher = self.service.dispatcher
+        tasks = self.service.leader_tasks
+        (self.debts,) = (task for task in tasks if isinstance(task, DebtRunner))
         self.dispatcher.recover()
 
     def close(self) -> None:
@@ -170,6 +173,7 @@ class Whole:
         until = self.now + seconds
         while self.now < until:
             self.now = min(until, self.now + 5)
+            self.debts.run_once()
             self.work()
 
     def runs(self) -> list[Run]:

@@ -281,6 +281,44 @@ def test_pages_of_our_own_calls_are_no_change(
     assert reader.begin(clock()).begin(_WEB, _BOUNDS)().changes == []
 
 
+def _by(arn: str, **more: Any) -> dict[str, str]:
+    identity = {"type": "AssumedRole", "arn": f"arn:aws:sts::123456789012:assumed-role/{arn}"}
+    identity |= {"invokedBy": more.pop("by")} if "by" in more else {}
+    return _event("aws-cli", CloudTrailEvent=json.dumps({"userIdentity": identity, **more}))
+
+
+@pytest.mark.parametrize(
+    ("event", "counts"),
+    [
+        (_by("AWSServiceRoleForAutoScaling/AutoScaling", by="autoscaling.amazonaws.com"), False),
+        (_by("deploy/AWSServiceRoleForAutoScaling/x", by="cloudformation.amazonaws.com"), True),
+        (_by("deploy/alice", by="cloudformation.amazonaws.com"), True),
+        (_by("deploy/alice", errorCode="Client.UnauthorizedOperation"), False),
+        (_by("deploy/alice", errorCode="Client.DryRunOperation"), False),
+        (_by("deploy/alice", errorCode=None), True),
+    ],
+    ids=["the group itself", "a role of that name", "a stack", "denied", "dry run", "a person"],
+)
+def test_only_what_others_changed_counts(
+    reader: AwsReader, aws: Emulator, clock: Clock, event: dict[str, str], *, counts: bool
+) -> None:
+    """A service acts by its linked role, for nobody; other services act so for a person."""
+    aws.events["web"] = [event]
+    assert bool(reader.begin(clock()).begin(_WEB, _BOUNDS)().changes) is counts
+
+
+@pytest.mark.parametrize(
+    ("suspended", "counts"),
+    [({"Launch", "Terminate", "AZRebalance"}, True), ({"Launch"}, False), ({"Terminate"}, False)],
+)
+def test_a_group_that_somebody_keeps_as_it_is_counts_as_changing(
+    reader: AwsReader, aws: Emulator, clock: Clock, suspended: set[str], *, counts: bool
+) -> None:
+    """Launch alone may be suspended by Auto Scaling itself, after failed launches."""
+    aws.world.groups["web"].suspended = suspended
+    assert bool(reader.begin(clock()).begin(_WEB, _BOUNDS)().changes) is counts
+
+
 @pytest.mark.parametrize(
     "event",
     [

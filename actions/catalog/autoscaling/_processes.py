@@ -59,15 +59,19 @@ class ChangesProcesses(Action):
         return Observation(already=not missing, before={"processes": missing})
 
     def read_back(self, call: Call) -> CallResult:
-        return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)
+        suspended = read_group(call.aws, call.target).suspended
+        left = self.missing(set(call.before["processes"]), suspended)
+        return CallResult(Outcome.FAILED if left else Outcome.CHANGED)
 
     def undo(self, call: Call) -> Undo | None:
         params = {"processes": call.before["processes"]}
         return Undo(self.undone_by, params) if self.undone_by else None
 
     def unchanged_since(self, call: Call) -> bool:
+        """Whether any of the processes is as the call left it; a person may have changed others."""
+        processes = set(call.before["processes"])
         suspended = read_group(call.aws, call.target).suspended
-        return not self.missing(set(call.before["processes"]), suspended)
+        return self.missing(processes, suspended) < processes
 
     @staticmethod
     def arguments(call: Call) -> dict[str, Any]:

@@ -1,5 +1,9 @@
 """Resume suspended processes of an Auto Scaling group.
 
+It is refused where the group would then terminate a member: one that was marked Unhealthy, or that
+does not run. `set_healthy` are members of which this service's own act is the cause: they are set
+Healthy first if they run, pass their status checks and serve behind their load balancer.
+
 ```yaml
 - action: resume_processes
   params: {processes: [ReplaceUnhealthy]}
@@ -8,10 +12,21 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Annotated, Any
 
-from actions.base import Call
-from actions.catalog.autoscaling._processes import ChangesProcesses
+from pydantic import Field, StringConstraints
+
+from actions.aws.group_behaviour import is_well, replaced_after
+from actions.aws.groups import read_group
+from actions.aws.target_errors import NotActionableError
+from actions.base import Call, Observation
+from actions.catalog.autoscaling._processes import ChangesProcesses, ProcessesParams
+
+
+class ResumeProcessesParams(ProcessesParams):
+    set_healthy: list[Annotated[str, StringConstraints(pattern=r"^i-[0-9a-f]{8,17}$")]] = Field(
+        default_factory=list, max_length=100
+    )
 
 
 class ResumeProcesses(ChangesProcesses):
@@ -20,12 +35,36 @@ class ResumeProcesses(ChangesProcesses):
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:ResumeProcesses",
+        "autoscaling:SetInstanceHealth",
+        "ec2:DescribeInstanceStatus",
+        "ec2:DescribeInstances",
+        "elasticloadbalancing:DescribeTargetHealth",
     )
+    params = ResumeProcessesParams
     undone_by = "suspend_processes"
 
     def missing(self, wanted: AbstractSet[str], suspended: AbstractSet[str]) -> AbstractSet[str]:
         return wanted & suspended
 
+    def observe(self, call: Call) -> Observation:
+        observation = super().observe(call)
+        if observation.already:
+            return observation
+        group = read_group(call.aws, call.target)
+        lost = replaced_after(call.aws, group, resumed=set(observation.before["processes"]))
+        own = set(call.params.get("set_healthy", ()))
+        healed = sorted(name for name in lost & own if is_well(call.aws, group, name))
+        if left := sorted(lost.difference(healed)):
+            raise NotActionableError(
+                f"{group.name} would terminate {', '.join(left)}: bring it back into service, or "
+                "into standby, first"
+            )
+        return Observation(already=False, before={**observation.before, "set_healthy": healed})
+
     def act(self, call: Call) -> Mapping[str, Any]:
+        for instance_id in call.before.get("set_healthy", ()):
+            call.aws.autoscaling.set_instance_health(
+                InstanceId=instance_id, HealthStatus="Healthy", ShouldRespectGracePeriod=False
+            )
         call.aws.autoscaling.resume_processes(**self.arguments(call))
         return {}

@@ -1,10 +1,15 @@
 """Suspend processes of an Auto Scaling group while a run works on it.
 
-They are resumed when the run ends, whatever its result. Processes that were suspended before stay
-suspended.
+They are resumed when the run ends, whatever its result, and as often as AWS needs. Processes that
+were suspended before stay suspended. HealthCheck is suspended with ReplaceUnhealthy, so that no
+member is marked Unhealthy meanwhile and terminated on the resumption: "if you resume
+ReplaceUnhealthy, it replaces instances that were marked unhealthy". Where it would terminate a
+member, such as one that was stopped, they stay suspended and a person is asked.
+
+https://docs.aws.amazon.com/autoscaling/ec2/userguide/understand-how-suspending-processes-affects-other-processes.html
 
 ```yaml
-- action: stop_instance
+- action: reboot_instance
   before:
     - action: suspend_processes
       params: {processes: [ReplaceUnhealthy, AZRebalance]}
@@ -15,7 +20,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from actions.base import Call
+from actions.base import Call, Undo
 from actions.catalog.autoscaling._processes import ChangesProcesses
 
 
@@ -28,8 +33,18 @@ class SuspendProcesses(ChangesProcesses):
     )
     undone_by = "resume_processes"
 
+    def bind(self, call: Call) -> Mapping[str, Any]:
+        processes = list(call.params["processes"])
+        if "ReplaceUnhealthy" in processes and "HealthCheck" not in processes:
+            processes.append("HealthCheck")
+        return {**call.params, "processes": processes}
+
     def missing(self, wanted: AbstractSet[str], suspended: AbstractSet[str]) -> AbstractSet[str]:
         return wanted - suspended
+
+    def undo(self, call: Call) -> Undo | None:
+        params = {"processes": call.before["processes"], "set_healthy": [*call.acted_on]}
+        return Undo("resume_processes", params)
 
     def act(self, call: Call) -> Mapping[str, Any]:
         call.aws.autoscaling.suspend_processes(**self.arguments(call))

@@ -137,6 +137,17 @@ class AutoScaling:
             self.groups.check(group)
         self.groups.converge(group)
 
+    def set_instance_health(self, request: Mapping[str, Any]) -> None:
+        """It needs no process: also while HealthCheck is suspended.
+
+        https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SetInstanceHealth.html
+        """
+        group = self.core.world.group_of(request["InstanceId"])
+        if group is None:
+            raise _invalid(f"Instance Id not found - No managed instance {request['InstanceId']}")
+        self._contend()
+        group.members[request["InstanceId"]].health = request["HealthStatus"]
+
     def set_instance_protection(self, request: Mapping[str, Any]) -> None:
         group = self._changing(request)
         for member in self._members(group, request, "InService", "Pending", "Standby"):

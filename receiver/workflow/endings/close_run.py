@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actions.audit import log
-from actions.execution import circuit_breakers, rate_limits
+from actions.execution import circuit_breakers, debts, rate_limits
 from receiver.controls import arming
 from receiver.db.database import Database
 from receiver.metrics import NO_PLAYBOOK
@@ -20,6 +20,8 @@ from receiver.webhook.inbox import Inbox
 from receiver.workflow.metrics import RunMetrics
 
 _log = structlog.get_logger()
+# By then the last attempt of the run itself is over.
+_UNTIL_DUE_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,10 @@ class RunCloser:
             ended = transitions.move_all(connection, endings, now)
             for transition in ended:
                 _update_breaker(connection, transition, now)
+            stopped = [ending.run.id for ending in ended if _stops_rollback(ending)]
+            debts.stop(connection, stopped, now)
+            run_ids = [ending.run.id for ending in ended]
+            debts.release(connection, run_ids, now, now + _UNTIL_DUE_S)
         self.inbox.record_end(
             *(RunEnded(ending.run.id, now, ending.changes.get("next_act_at")) for ending in ended)
         )
@@ -89,6 +95,11 @@ class RunCloser:
         reasons = {key: changes[key] for key in ("refusal", "outcome") if changes.get(key)}
         write = _log.error if state is State.FAILED else _log.info
         write("run_ended", run=run.id, state=str(state), playbook=playbook, **reasons)
+
+
+def _stops_rollback(ending: Transition) -> bool:
+    """Whether a person ends the run during its rollback."""
+    return ending.state is State.CANCELLED and ending.run.state is State.ROLLING_BACK
 
 
 def _update_breaker(connection: Connection, ending: Transition, now: float) -> None:

@@ -1,14 +1,27 @@
-"""Rolls back the steps of a run, the last one first."""
+"""Gives back what a run's steps lent, and rolls back its other steps, the last one first.
 
-from collections.abc import Sequence
+Both are debts: one attempt after the other, until AWS shows that nothing is owed.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from actions.aws.errors import AWS_ERRORS
-from actions.aws.target_errors import StillChangingError
-from actions.base import Outcome
+from actions.aws.causes import Cause
+from actions.aws.client_set import on_behalf_of
+from actions.aws.errors import AWS_ERRORS, classify
+from actions.aws.instances import INSTANCE_ID
+from actions.aws.target_errors import (
+    NotActionableError,
+    StillChangingError,
+    TargetGoneError,
+)
+from actions.base import Call, Outcome
 from actions.catalog.registry import CATALOG, find_action
+from actions.execution import debts
+from actions.execution.debts import Debt, Settled
 from actions.execution.ledger import Intent
-from actions.execution.step import ReversedStep
+from actions.execution.step import ReversedStep, Step
+from actions.messaging import MessengerError
 from actions.reasons import Reason
 from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
@@ -16,10 +29,171 @@ from receiver.runs.model import Run
 from receiver.workflow.steps import StepRunner, step_of
 
 _MAY_HAVE_HAPPENED = frozenset({Outcome.CHANGED, Outcome.UNKNOWN})
+_DONE = frozenset({Outcome.CHANGED, Outcome.NOOP})
+# Pause after each attempt for an ended run; after the last it is repeated.
+_BACKOFF_S = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 
 
 class BlockedError(Exception):
     """A pause of everything blocks rollback and escalation for now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """The result of an attempt: `settled`, or why it is still owed.
+
+    `problem` is what a person must know. `person`: trying again does not help. `waits`: AWS does
+    not show yet whether anything is owed. `changing`: AWS has not finished an earlier change.
+    """
+
+    settled: Settled | None = None
+    problem: str = ""
+    person: bool = False
+    waits: bool = False
+    changing: bool = False
+
+    @property
+    def again(self) -> bool:
+        """Whether another attempt may help soon."""
+        return self.settled is None and not self.person and not self.waits
+
+
+@dataclass(frozen=True)
+class Rollback:
+    step_runner: StepRunner
+
+    def reversible_steps(self, steps: Sequence[Intent], *, everything: bool) -> Sequence[Intent]:
+        """Steps that can be rolled back and were not yet, the last one first.
+
+        These are the steps released at the run's end and, with `everything`, all others.
+        """
+        reversed_steps = {step.undoes for step in steps if step.outcome in _DONE}
+        reversed_steps |= _reversed_by_ladder(steps)
+        return [
+            step
+            for step in sorted(steps, key=lambda step: step.step.order, reverse=True)
+            if step.step.acts
+            and step.step not in reversed_steps
+            and step.outcome in _MAY_HAVE_HAPPENED
+            and _must_be_reversed(step, everything=everything)
+        ]
+
+    def open_debts(self, steps: Sequence[Intent]) -> None:
+        """Record that these steps are to be rolled back."""
+        with self.step_runner.executor.begin() as connection:
+            for step in steps:
+                debts.open_debt(connection, step)
+
+    def give_back(self, run: Run, key: StepKey, steps: Mapping[StepKey, Intent]) -> Attempt:
+        """Try once to give back what the step lent, and record the result.
+
+        `steps` are those in the ledger. Raises BlockedError and RunStoppedError.
+        """
+        executor = self.step_runner.executor
+        with executor.begin() as connection:
+            debt = debts.read_debt(connection, run.id, key)
+        if debt is None:
+            return Attempt(settled=Settled.GIVEN_BACK)
+        attempt = self._try(run, steps[key], steps)
+        now = executor.clock()
+        with executor.begin() as connection:
+            if attempt.settled is None:
+                debts.postpone(connection, debt, _tried(debt, attempt, now), now)
+            else:
+                debts.settle(connection, debt, attempt.settled, now)
+        return attempt
+
+    def _try(self, run: Run, lent: Intent, steps: Mapping[StepKey, Intent]) -> Attempt:
+        if lent.action not in CATALOG:
+            problem = f"{lent.action} was not rolled back: the catalogue no longer has this action"
+            return Attempt(settled=Settled.UNKNOWN, problem=problem)
+        try:
+            return self._give_back(run, lent, steps)
+        except TargetGoneError as error:
+            return Attempt(settled=Settled.GONE, problem=_kept(lent, str(error)))
+        except NotActionableError as error:
+            changing = isinstance(error, StillChangingError)
+            return Attempt(problem=str(error), person=not changing, changing=changing)
+        except MessengerError as error:
+            return Attempt(problem=str(error))
+        except AWS_ERRORS as error:
+            return Attempt(problem=classify(error).name)
+
+    def _give_back(self, run: Run, lent: Intent, steps: Mapping[StepKey, Intent]) -> Attempt:
+        executor, action = self.step_runner.executor, find_action(lent.action)
+        lent = executor.settle_lost(_step_of(run, lent), lent)
+        call = replace(executor.call(lent), acted_on=_acted_on(steps))
+        attempts = sorted(
+            (step for step in steps.values() if step.undoes == lent.step),
+            key=lambda step: step.step.number,
+        )
+        with on_behalf_of(run.id):
+            owed = action.unchanged_since(call)
+        if not owed:
+            return self._nothing_owed(lent, attempts)
+        last = attempts[-1] if attempts else None
+        called = last is not None and last.outcome in _DONE | {Outcome.UNKNOWN}
+        if last is not None and called and not executor.is_shown(last):
+            return Attempt(problem=_not_shown(last.action))
+        undo = action.undo(call)
+        if undo is None:
+            return Attempt(problem=f"what {lent.action} created is not known", person=True)
+        step = replace(
+            _step_of(run, lent),
+            key=lent.step.reversal(len(attempts) - (last is not None and last.outcome is None)),
+            action=find_action(undo.action),
+            params=undo.params,
+            reverses=ReversedStep(action, lent),
+            # A lease is given back for whoever works on the target next.
+            cooldown_s=0.0 if action.released_at_end else step_of(run).cooldown_s,
+        )
+        return self._reverse(run, step, call)
+
+    def _reverse(self, run: Run, step: Step, lent: Call) -> Attempt:
+        result = self.step_runner.run_step(run, step)
+        if isinstance(result, Refusal):
+            if result.reason is Reason.PAUSED:
+                raise BlockedError
+            return Attempt(problem=result.detail)
+        if result.outcome not in _DONE:
+            return Attempt(problem=result.error or "", person=result.cause is Cause.STATE)
+        if step.reverses is None:
+            raise LookupError(f"{step.action.name} reverses nothing")
+        with on_behalf_of(run.id):
+            owed = step.reverses.action.unchanged_since(lent)
+        if owed:
+            return Attempt(problem=_not_shown(step.action.name))
+        return Attempt(settled=Settled.GIVEN_BACK)
+
+    def _nothing_owed(self, lent: Intent, attempts: Sequence[Intent]) -> Attempt:
+        """AWS shows nothing to give back: it was given back, never lent, or changed by others."""
+        if any(attempt.outcome in _DONE for attempt in attempts):
+            return Attempt(settled=Settled.GIVEN_BACK)
+        if not self.step_runner.executor.is_shown(lent):
+            problem = f"AWS does not show yet whether {lent.action} happened"
+            return Attempt(problem=problem, waits=True)
+        if lent.outcome is not Outcome.CHANGED:
+            return Attempt(settled=Settled.NEVER_LENT)
+        changed = (
+            f"{lent.target} was changed after {lent.action}: a rollback would overwrite that change"
+        )
+        return Attempt(settled=Settled.CHANGED, problem=_kept(lent, changed))
+
+
+def _not_shown(action: str) -> str:
+    return f"AWS does not show yet what became of {action}"
+
+
+def _tried(debt: Debt, attempt: Attempt, now: float) -> Debt:
+    """The debt after an attempt; the next one is due only once its run has ended."""
+    wait_s = _BACKOFF_S[min(debt.attempts, len(_BACKOFF_S) - 1)]
+    return replace(
+        debt,
+        attempts=debt.attempts + 1,
+        problem=attempt.problem,
+        needs_person=attempt.person,
+        next_at=None if debt.ended_at is None else now + wait_s,
+    )
 
 
 def _reversed_by_ladder(steps: Sequence[Intent]) -> set[StepKey]:
@@ -35,75 +209,33 @@ def _reversed_by_ladder(steps: Sequence[Intent]) -> set[StepKey]:
     return keys
 
 
-@dataclass(frozen=True)
-class Rollback:
-    step_runner: StepRunner
+def _kept(lent: Intent, why: str) -> str:
+    """The problem of a step that cannot be rolled back; none of a lease that has ended itself."""
+    if find_action(lent.action).released_at_end:
+        return ""
+    return f"{lent.action} was not rolled back: {why}"
 
-    def reversible_steps(self, steps: Sequence[Intent], *, everything: bool) -> Sequence[Intent]:
-        """Steps that can be rolled back and were not yet, the last one first.
 
-        These are the steps released at the run's end and, with `everything`, all others.
-        """
-        reversed_steps = {step.undoes for step in steps if step.undoes is not None}
-        reversed_steps |= _reversed_by_ladder(steps)
-        return [
-            step
-            for step in sorted(steps, key=lambda step: step.step.order, reverse=True)
-            if step.step.acts
-            and step.step not in reversed_steps
-            and step.outcome in _MAY_HAVE_HAPPENED
-            and self._must_be_reversed(step, everything=everything)
-        ]
+def _must_be_reversed(step: Intent, *, everything: bool) -> bool:
+    """Whether to reverse the step, or, for a retired action, to report it to a person."""
+    action = find_action(step.action)
+    if step.action not in CATALOG:
+        return everything or step.step.kind is StepKind.BEFORE
+    return action.undone_by is not None and (everything or action.released_at_end)
 
-    def _must_be_reversed(self, step: Intent, *, everything: bool) -> bool:
-        """Whether to reverse the step, or, for a retired action, to report it to a person."""
-        action = find_action(step.action)
-        if step.action not in CATALOG:
-            return everything or step.step.kind is StepKind.BEFORE
-        undo = action.undo(self.step_runner.executor.call(step))
-        return undo is not None and (everything or action.released_at_end)
 
-    def roll_back(self, run: Run, steps: Sequence[Intent]) -> Sequence[str]:
-        """Roll back the steps in this order. Returns a sentence for each failure.
+def _acted_on(steps: Mapping[StepKey, Intent]) -> Sequence[str]:
+    acted = (step for step in steps.values() if step.step.acts and step.dispatched_at is not None)
+    return sorted({step.target for step in acted if INSTANCE_ID.fullmatch(step.target)})
 
-        Raises BlockedError, RunStoppedError, and, after trying all, the first error of a read from
-        AWS or StillChangingError. It is safe to repeat: the ledger records completed steps.
-        """
-        problems = []
-        unreadable: Exception | None = None
-        for step in steps:
-            if step.action not in CATALOG:
-                problems.append(
-                    f"{step.action} was not rolled back: the catalogue no longer has this action"
-                )
-                continue
-            try:
-                result = self._reverse(run, step)
-            except (*AWS_ERRORS, StillChangingError) as error:
-                # Go on, because earlier steps must not wait until AWS answers about this one.
-                unreadable = unreadable or error
-                continue
-            if isinstance(result, Refusal) and result.reason is Reason.PAUSED:
-                raise BlockedError
-            if isinstance(result, Refusal):
-                problems.append(f"{step.action} was not rolled back: {result.detail}")
-            elif result.outcome not in {Outcome.CHANGED, Outcome.NOOP}:
-                problems.append(f"{step.action} was not rolled back: {result.error}")
-        if unreadable is not None:
-            raise unreadable
-        return problems
 
-    def _reverse(self, run: Run, intent: Intent) -> Intent | Refusal:
-        action = find_action(intent.action)
-        undo = action.undo(self.step_runner.executor.call(intent))
-        if undo is None:
-            raise LookupError(f"{intent.action} cannot be rolled back")
-        step = replace(
-            step_of(run),
-            key=intent.step.reversal,
-            action=find_action(undo.action),
-            target=intent.target,
-            params=undo.params,
-            reverses=ReversedStep(action, intent),
-        )
-        return self.step_runner.run_step(run, step)
+def _step_of(run: Run, intent: Intent) -> Step:
+    """The recorded step of the run."""
+    return replace(
+        step_of(run),
+        key=intent.step,
+        action=find_action(intent.action),
+        target=intent.target,
+        params=intent.params,
+        must_be_free=(),
+    )

@@ -1,21 +1,24 @@
 """Endings: the rollback of a run's steps, then the escalation, before the run is closed.
 
-A run keeps its ending until it has been carried out.
+A run keeps its ending until it has been carried out. What AWS does not take back meanwhile is owed
+beyond the end of the run.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from actions.aws.target_errors import StillChangingError
+from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
 from actions.step_key import StepKey
 from receiver.runs.model import Ending, Run, State
 from receiver.workflow.endings.escalation import Escalation
-from receiver.workflow.endings.rollback import BlockedError, Rollback
+from receiver.workflow.endings.rollback import Attempt, BlockedError, Rollback
 from receiver.workflow.steps import plan_of
 
 # Retry interval while a pause of everything, or AWS itself, blocks a rollback or an escalation.
 _BLOCKED_RETRY_S = 30.0
+# Pauses between a run's own attempts to give back; nobody waits longer for the escalation.
+_BACKOFF_S = (2.0, 4.0, 8.0, 16.0)
 
 
 @dataclass(frozen=True)
@@ -45,20 +48,36 @@ class EndingRunner:
         """Roll back, then escalate. Raises RunStoppedError."""
         ending = _ending_of(run)
         try:
-            reversible = [steps[key] for key in ending.roll_back]
-            problems = self.rollback.roll_back(run, reversible)
-            ending = replace(
-                ending,
-                roll_back=(),
-                rolled_back=ending.rolled_back or bool(reversible),
-                problems=[*ending.problems, *problems],
-            )
-            if not ending.escalate:
-                return ending, None
+            ending, retry_after_s = self._roll_back(run, ending, steps)
+            if retry_after_s is not None or not ending.escalate:
+                return ending, retry_after_s
             retry_after_s, unreached = self.escalation.escalate(run, steps)
-        except (BlockedError, StillChangingError):
+        except BlockedError:
             return ending, _BLOCKED_RETRY_S
         return replace(ending, unreached=unreached), retry_after_s
+
+    def _roll_back(
+        self, run: Run, ending: Ending, steps: Mapping[StepKey, Intent]
+    ) -> tuple[Ending, float | None]:
+        """Try each step that is still owed; after the last attempt it stays owed."""
+        if not ending.attempts:
+            self.rollback.open_debts([steps[key] for key in ending.roll_back])
+        attempts = {key: self.rollback.give_back(run, key, steps) for key in ending.roll_back}
+        told = [attempt.problem for attempt in attempts.values() if attempt.settled]
+        owed = {key: attempt for key, attempt in attempts.items() if attempt.settled is None}
+        ending = replace(
+            ending,
+            roll_back=[*owed],
+            attempts=ending.attempts + 1,
+            rolled_back=ending.rolled_back or bool(attempts),
+            problems=[*ending.problems, *filter(None, told)],
+        )
+        if any(attempt.changing for attempt in owed.values()):
+            return replace(ending, attempts=1), _BLOCKED_RETRY_S
+        again = any(attempt.again for attempt in owed.values())
+        if again and ending.attempts <= len(_BACKOFF_S):
+            return ending, _BACKOFF_S[ending.attempts - 1]
+        return _leave_owed(ending, owed, steps), None
 
     def without_rollback(self, run: Run, problem: str) -> tuple[Ending, float | None]:
         """The ending after a rollback that failed in every attempt: people are still called."""
@@ -70,6 +89,7 @@ class EndingRunner:
         """The final state of the run, and its outcome."""
         state = ending.state
         outcome = [ending.outcome, *(f"{action} reached nobody" for action in ending.unreached)]
+        outcome += ending.owed
         if ending.problems:
             state = State.FAILED
             outcome += [*ending.problems, "a person is needed"]
@@ -77,6 +97,24 @@ class EndingRunner:
             state = State.ROLLED_BACK
             outcome.append("its steps were rolled back")
         return state, "; ".join(outcome)
+
+
+def _leave_owed(
+    ending: Ending, owed: Mapping[StepKey, Attempt], steps: Mapping[StepKey, Intent]
+) -> Ending:
+    """The ending that tells what is still owed: a lease fails no run, a rollback does."""
+    leases: list[str] = []
+    others: list[str] = []
+    for key, attempt in owed.items():
+        step = steps[key]
+        text = f"{step.action} on {step.target} is still owed: {attempt.problem}"
+        (leases if find_action(step.action).released_at_end else others).append(text)
+    return replace(
+        ending,
+        roll_back=(),
+        owed=[*ending.owed, *leases],
+        problems=[*ending.problems, *others],
+    )
 
 
 def _ending_of(run: Run) -> Ending:

@@ -129,8 +129,19 @@ def _suspend(world: World, _: str) -> None:
     world.group.suspended = {"HealthCheck", "ReplaceUnhealthy"}
 
 
+def _suspend_one_unhealthy(world: World, target: str) -> None:
+    _suspend(world, target)
+    world.members("InService")[-1].health = "Unhealthy"
+
+
+def _unhealthy(world: World) -> list[str]:
+    return [member.id for member in world.members("InService") if member.health == "Unhealthy"]
+
+
 def _resume(world: World, _: str) -> None:
     world.group.suspended = set()
+    for member in world.members("InService"):
+        member.health = "Healthy"
 
 
 def _standby(world: World, target: str) -> None:
@@ -301,8 +312,8 @@ CASES = (
         action="resume_processes",
         writes="ResumeProcesses",
         of_group=True,
-        params=lambda _: {"processes": ["ReplaceUnhealthy"]},
-        before=_suspend,
+        params=lambda world: {"processes": ["ReplaceUnhealthy"], "set_healthy": _unhealthy(world)},
+        before=_suspend_one_unhealthy,
         after=_resume,
     ),
     Case(

@@ -92,7 +92,7 @@ class Region:
         return self.execute(
             replace(
                 step,
-                key=step.key.reversal,
+                key=step.key.reversal(),
                 action=CATALOG[undo.action],
                 params=undo.params,
                 reverses=ReversedStep(step.action, intent),

@@ -218,7 +218,7 @@ def test_what_is_undone_is_as_before(
             world.clock.now += 10
         undoing = replace(
             step,
-            key=step.key.reversal,
+            key=step.key.reversal(),
             action=CATALOG[undo.action],
             params=CATALOG[undo.action].params.model_validate(undo.params).model_dump(),
             reverses=ReversedStep(action, intent),

@@ -76,7 +76,7 @@ class Region:
         assert undo is not None
         return replace(
             self.step(undo.action, intent.target, **undo.params),
-            key=intent.step.reversal,
+            key=intent.step.reversal(),
             reverses=ReversedStep(action, intent),
         )
 

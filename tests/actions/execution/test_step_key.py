@@ -12,8 +12,9 @@ _STORED = {
     0: StepKey(StepKind.LADDER, 0),
     99: StepKey(StepKind.LADDER, 99),
     113: StepKey(StepKind.LADDER, 1).before(3),
-    1_002: StepKey(StepKind.LADDER, 2).reversal,
-    1_113: StepKey(StepKind.LADDER, 1).before(3).reversal,
+    1_002: StepKey(StepKind.LADDER, 2).reversal(),
+    1_113: StepKey(StepKind.LADDER, 1).before(3).reversal(),
+    301_113: StepKey(StepKind.LADDER, 1).before(3).reversal(3),
     2_041: StepKey.escalation(1, attempt=4),
 }
 
@@ -25,7 +26,7 @@ def test_a_key_is_stored_as_the_number_of_earlier_releases(number: int, key: Ste
     assert canonical({"roll_back": [key]}) == f'{{"roll_back":[{number}]}}'
 
 
-@given(st.integers(0, 10_000))
+@given(st.integers(0, 10_000) | st.integers(101_000, 101_999))
 def test_each_number_is_one_key(number: int) -> None:
     assert TypeAdapter(StepKey).validate_python(number).number == number
 
@@ -38,6 +39,12 @@ def test_each_number_is_one_key(number: int) -> None:
 def test_no_key_has_the_number_of_another_kind(kind: StepKind, index: int) -> None:
     with pytest.raises(ValueError, match="no step"):
         StepKey(kind, index)
+
+
+def test_only_a_rollback_is_tried_again() -> None:
+    for kind in set(StepKind) - {StepKind.ROLLBACK}:
+        with pytest.raises(ValueError, match="no step"):
+            StepKey(kind, 0, 1)
 
 
 def test_a_number_that_no_step_has_is_not_read() -> None:

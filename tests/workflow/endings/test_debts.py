@@ -1,0 +1,229 @@
+"""What a run lends is given back, however long AWS takes, and never with harm."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from structlog.testing import capture_logs
+
+from actions.execution import debts, kill_switch
+from actions.execution.debts import Debt, DebtState
+from actions.messaging import MessengerError
+from demo.aws.hardness import Hardness
+from demo.aws.world import AwsError
+from receiver.runs.model import State
+from tests.end_to_end.whole_fixtures import Whole
+from tests.fake_messenger import FakeMessenger
+
+_PLAYBOOK = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+steps:
+  - action: ACTION
+    before:
+      - action: suspend_processes
+        params: {processes: [ReplaceUnhealthy, AZRebalance]}
+verify: {expr: recovered, for: 10s, timeout: 60s}
+"""
+_LENT = {"AZRebalance", "HealthCheck", "ReplaceUnhealthy"}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """A traceback for a terminal takes minutes."""
+    with capture_logs():
+        yield
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[[str], Whole]]:
+    made: list[Whole] = []
+
+    def make(action: str) -> Whole:
+        whole = Whole(tmp_path, playbook=_PLAYBOOK.replace("ACTION", action))
+        whole.aws.core.hardness = Hardness(heals=True)
+        whole.group()
+        made.append(whole)
+        return whole
+
+    yield make
+    for whole in made:
+        whole.close()
+
+
+def _suspended(whole: Whole) -> set[str]:
+    return whole.aws.world.groups["web-asg"].suspended
+
+
+def _first(whole: Whole) -> str:
+    return next(iter(whole.aws.world.groups["web-asg"].members))
+
+
+def _owed(whole: Whole) -> list[Debt]:
+    with whole.state.read() as connection:
+        return list(debts.list_open(connection))
+
+
+def _refuse(whole: Whole, operation: str, until: float) -> None:
+    def trouble(name: str, when: str) -> None:
+        if (name, when) == (operation, "before") and whole.now < until:
+            raise AwsError("Throttling", status=400)
+
+    whole.aws.trouble = trouble
+
+
+def test_aws_that_refuses_for_minutes_takes_back_in_the_end(make: Callable[[str], Whole]) -> None:
+    """The run ends meanwhile and says so; pauses and restarts change nothing about it."""
+    whole = make("reboot_instance")
+    _refuse(whole, "ResumeProcesses", whole.now + 300)
+    whole.deliver(_first(whole))
+    whole.pass_time(100)
+    run = whole.only()
+    assert run.state is State.SUCCEEDED
+    assert "suspend_processes on web-asg is still owed: Throttling" in (run.outcome or "")
+    assert [debt.state for debt in _owed(whole)] == [DebtState.DUE]
+    with whole.state.write() as connection:
+        kill_switch.set_paused(connection, paused=True, by="bob", comment="why", now=whole.now)
+    whole.start()
+    whole.pass_time(150)
+    assert _suspended(whole) == _LENT
+    whole.pass_time(300)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
+
+
+def test_a_pause_of_everything_holds_it_until_it_is_over(make: Callable[[str], Whole]) -> None:
+    whole = make("reboot_instance")
+    _refuse(whole, "ResumeProcesses", whole.now + 90)
+    whole.deliver(_first(whole))
+    whole.pass_time(80)
+    with whole.state.write() as connection:
+        kill_switch.pause_everything(connection, by="root", comment="why", now=whole.now)
+    whole.pass_time(600)
+    assert (_suspended(whole), len(_owed(whole))) == (_LENT, 1)
+    with whole.state.write() as connection:
+        kill_switch.set_paused(connection, paused=False, by="root", comment="over", now=whole.now)
+    whole.pass_time(310)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
+
+
+@pytest.mark.parametrize("lag_s", [0.0, 10.0])
+def test_a_suspension_without_an_answer_is_owed_until_aws_says_there_is_none(
+    make: Callable[[str], Whole], lag_s: float
+) -> None:
+    """It took effect, and reads show it late: that is not "it did not happen"."""
+    whole = make("reboot_instance")
+    whole.aws.core.hardness = Hardness(heals=True, lag_s=lag_s)
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("SuspendProcesses", "after"):
+            raise ReadTimeoutError(endpoint_url="x")
+
+    whole.aws.trouble = trouble
+    whole.deliver(_first(whole))
+    whole.pass_time(200)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
+
+
+def test_what_never_happened_is_not_owed_for_long(make: Callable[[str], Whole]) -> None:
+    whole = make("reboot_instance")
+    _refuse(whole, "SuspendProcesses", whole.now + 1_000)
+    whole.deliver(_first(whole))
+    whole.work()
+    assert len(_owed(whole)) == 1
+    whole.pass_time(900)
+    assert _owed(whole) == []
+    assert "ResumeProcesses" not in whole.aws.operations()
+
+
+def test_a_stopped_member_is_not_lost_to_the_resumption(make: Callable[[str], Whole]) -> None:
+    """A person is asked; once the instance runs again, its group's processes are resumed."""
+    whole = make("stop_instance")
+    target = _first(whole)
+    whole.deliver(target)
+    whole.pass_time(300)
+    run = whole.only()
+    assert run.state is State.SUCCEEDED
+    assert f"web-asg would terminate {target}" in (run.outcome or "")
+    assert [debt.state for debt in _owed(whole)] == [DebtState.NEEDS_PERSON]
+    assert (_suspended(whole), target in whole.aws.world.groups["web-asg"].members) == (_LENT, True)
+    whole.aws.world.instances[target].state = "running"
+    whole.pass_time(400)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
+    assert target in whole.aws.world.groups["web-asg"].members
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_who_was_marked_unhealthy_meanwhile_is_not_terminated(
+    make: Callable[[str], Whole], *, ours: bool
+) -> None:
+    """Set Healthy where our reboot was the cause and it serves again; else a person is asked."""
+    whole = make("reboot_instance")
+    members = whole.aws.world.groups["web-asg"].members
+    target, other = [*members][:2]
+    whole.deliver(target)
+    whole.work()
+    marked = target if ours else other
+    members[marked].health = "Unhealthy"
+    whole.pass_time(120)
+    assert whole.only().state is State.SUCCEEDED
+    assert set(members) >= {target, other}
+    assert ("SetInstanceHealth" in whole.aws.operations()) is ours
+    assert (_suspended(whole) == set()) is ours
+    if not ours:
+        members[marked].health = "Healthy"
+        whole.pass_time(400)
+        assert (_suspended(whole), _owed(whole)) == (set(), [])
+
+
+def test_what_a_person_resumed_stays_as_it_is(make: Callable[[str], Whole]) -> None:
+    """The rest is given back, and the run has not failed."""
+    whole = make("reboot_instance")
+    whole.deliver(_first(whole))
+    whole.work()
+    _suspended(whole).discard("AZRebalance")
+    _suspended(whole).add("Launch")
+    whole.pass_time(60)
+    assert whole.only().state is State.SUCCEEDED
+    assert (_suspended(whole), _owed(whole)) == ({"Launch"}, [])
+    resumed = [call for call in whole.aws.calls if call.operation == "ResumeProcesses"]
+    assert [call.parameters["ScalingProcesses"] for call in resumed] == [
+        ["HealthCheck", "ReplaceUnhealthy"]
+    ]
+
+
+def test_nothing_is_owed_to_a_group_that_is_gone(make: Callable[[str], Whole]) -> None:
+    whole = make("reboot_instance")
+    whole.deliver(_first(whole))
+    whole.work()
+    del whole.aws.world.groups["web-asg"]
+    whole.pass_time(120)
+    assert _owed(whole) == []
+
+
+def test_a_silence_that_cannot_be_ended_is_owed(tmp_path: Path) -> None:
+    """Also one of which only the answer was lost."""
+
+    class Away(FakeMessenger):
+        away = False
+
+        def expire_silence(self, silence_id: str) -> None:
+            if self.away:
+                raise MessengerError("Alertmanager is away", sent=False)
+            super().expire_silence(silence_id)
+
+    messenger = Away()
+    lent = "create_silence\n        params: {alertnames: [InstanceDown]}"
+    playbook = _PLAYBOOK.replace("ACTION", "reboot_instance").partition("suspend_processes")[0]
+    playbook += lent + "\nverify: {expr: recovered, for: 10s, timeout: 60s}\n"
+    whole = Whole(tmp_path, playbook=playbook, messenger=messenger)
+    messenger.broken, messenger.away = MessengerError("no answer", sent=True), True
+    whole.deliver(whole.group()[0])
+    whole.pass_time(120)
+    assert whole.only().state is State.SUCCEEDED
+    assert (len(messenger.active), len(_owed(whole))) == (1, 1)
+    messenger.away = False
+    whole.pass_time(310)
+    assert (messenger.active, _owed(whole)) == ({}, [])
+    whole.close()
