@@ -27,9 +27,6 @@ from actions.execution.step import Step, call_of
 from actions.messaging import Messenger, MessengerError
 from actions.refusal import Refusal
 
-# A lost call may arrive at AWS, and its effect may be shown, until this time is over: EC2 and Auto
-# Scaling are eventually consistent.
-_MAY_ARRIVE_S = 15.0
 _NO_ANSWER = Failure(name="no answer was recorded", refused=False, cause=Cause.PASSING)
 
 
@@ -133,14 +130,9 @@ class Executor:
             intent = ledger.record_next(connection, intent, made, self.clock())
         return self._settle(intent, *self._call(step, intent))
 
-    def is_shown(self, intent: Intent) -> bool:
-        """Whether AWS must show by now what the call did."""
-        sent_at = intent.dispatched_at or intent.started_at
-        return self.clock() - max(sent_at, intent.ended_at or 0.0) >= _MAY_ARRIVE_S
-
     def settle_lost(self, step: Step, intent: Intent) -> Intent:
         """Read back a call without an answer once AWS shows what it did; else the same intent."""
-        if intent.outcome is not Outcome.UNKNOWN or not self.is_shown(intent):
+        if intent.outcome is not Outcome.UNKNOWN or not ledger.is_shown(intent, self.clock()):
             return intent
         lost = Failure(name=intent.error or "", refused=False, cause=intent.cause or Cause.PASSING)
         result, failure = self._read_back(step, intent, lost)
@@ -205,7 +197,7 @@ class Executor:
     def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, Failure | None]:
         """The result of a call whose sender crashed."""
         # Measured before the read: the call may arrive while the read waits for its answer.
-        young = self.clock() - intent.sent_at < _MAY_ARRIVE_S
+        young = self.clock() - intent.sent_at < ledger.MAY_ARRIVE_S
         return (self._lost if young else self._read_back)(step, intent, _NO_ANSWER)
 
     def _call(

@@ -15,6 +15,10 @@ from actions.execution import rate_limits
 from actions.step_key import StepKey, StepKind
 from actions.tables import intents
 
+# A lost call may arrive at AWS, and its effect may be shown, until this time is over: EC2 and Auto
+# Scaling are eventually consistent.
+MAY_ARRIVE_S = 15.0
+
 
 class Stage(StrEnum):
     """The progress of a step. The intent is recorded together with the next stage."""
@@ -65,6 +69,12 @@ class Intent:
 _INTENT = TypeAdapter(Intent)
 # In `made`: what the step's earlier call made.
 EARLIER, _SENT_AT = "earlier", "sent_at"
+
+
+def is_shown(intent: Intent, now: float) -> bool:
+    """Whether AWS must show by now what the call did."""
+    sent_at = intent.dispatched_at or intent.started_at
+    return now - max(sent_at, intent.ended_at or 0.0) >= MAY_ARRIVE_S
 
 
 def read_intent(connection: Connection, run_id: str, step: StepKey) -> Intent | None:

@@ -17,7 +17,7 @@ from actions.aws.target_errors import (
 )
 from actions.base import Call, Outcome
 from actions.catalog.registry import CATALOG, find_action
-from actions.execution import debts
+from actions.execution import debts, ledger
 from actions.execution.debts import Debt, Settled
 from actions.execution.ledger import Intent
 from actions.execution.step import ReversedStep, Step
@@ -133,7 +133,7 @@ class Rollback:
             return self._nothing_owed(lent, attempts)
         last = attempts[-1] if attempts else None
         called = last is not None and last.outcome in _DONE | {Outcome.UNKNOWN}
-        if last is not None and called and not executor.is_shown(last):
+        if last is not None and called and not ledger.is_shown(last, executor.clock()):
             return Attempt(problem=_not_shown(last.action))
         undo = action.undo(call)
         if undo is None:
@@ -169,7 +169,7 @@ class Rollback:
         """AWS shows nothing to give back: it was given back, never lent, or changed by others."""
         if any(attempt.outcome in _DONE for attempt in attempts):
             return Attempt(settled=Settled.GIVEN_BACK)
-        if not self.step_runner.executor.is_shown(lent):
+        if not ledger.is_shown(lent, self.step_runner.executor.clock()):
             problem = f"AWS does not show yet whether {lent.action} happened"
             return Attempt(problem=problem, waits=True)
         if lent.outcome is not Outcome.CHANGED:
