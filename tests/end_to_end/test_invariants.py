@@ -38,6 +38,7 @@ from receiver.workflow.approvals import NotNowError
 from tests.end_to_end.whole_fixtures import Whole, verdict
 
 _COOLDOWN_S, _BOOT_S = 300.0, 40.0
+_REPEATED_S = 240.0
 # Waits of 400 s: a command expires after six minutes, and AWS may end it ten minutes later.
 _ENDS_WITHIN = 12
 _HOSTS = st.integers(0, 11)
@@ -74,6 +75,12 @@ _REFUSALS = {
 }
 
 
+_OPERATIONS = st.sampled_from(["SetDesiredCapacity", "SendCommand", *_INSTANCE_CALLS])
+_FAULTS = st.sampled_from(
+    [*_REFUSALS, "never sent", "lost", "broken", "cut off before", "cut off after"]
+)
+
+
 class CutOffError(BaseException):
     """The process ends here."""
 
@@ -100,6 +107,8 @@ class Receiver(RuleBasedStateMachine):
         # What people suspended.
         self.wished: dict[str, set[str]] = {group: set() for group in _GROUPS}
         self.faults: dict[str, str] = {}
+        self.firing: set[int] = set()
+        self.repeated_at = self.whole.now
         self.whole.recovered = recovered
         self.measured: list[tuple[float, str | None]] = [(self.whole.now, recovered)]
         self.whole.aws.trouble = self._trouble
@@ -214,12 +223,14 @@ class Receiver(RuleBasedStateMachine):
         if surging and (current is None or current.answer is Answer.CONFIRMED):
             self.whole.verdicts[instance_id] = verdict(surging=True)
         self.whole.deliver(instance_id, group=group)
+        self.firing.add(host)
         self._work()
 
     @rule(host=_HOSTS)
     def resolve(self, host: int) -> None:
         instance_id, group = self.hosts[host]
         self.whole.deliver(instance_id, firing=False, group=group)
+        self.firing.discard(host)
 
     @rule(
         group=st.sampled_from(_GROUPS),
@@ -248,7 +259,7 @@ class Receiver(RuleBasedStateMachine):
         if instance_id not in flying:
             self.whole.verdicts[instance_id] = verdict(answer)
 
-    @rule(seconds=st.sampled_from([1, 30, 100, 400, 1_000]))
+    @rule(seconds=st.sampled_from([1, 30, 100, 400]))
     def pass_time(self, seconds: int) -> None:
         until = self.whole.now + seconds
         while self.whole.now < until:
@@ -257,29 +268,35 @@ class Receiver(RuleBasedStateMachine):
                 if at <= self.whole.now:
                     del self.booting[instance_id]
                     self._member(instance_id).health = "Healthy"
+            self._repeat()
             self._work()
+
+    def _repeat(self) -> None:
+        """Deliver what fires again, as Alertmanager does."""
+        if self.whole.now - self.repeated_at >= _REPEATED_S:
+            self.repeated_at = self.whole.now
+            for host in sorted(self.firing):
+                instance_id, group = self.hosts[host]
+                self.whole.deliver(instance_id, group=group)
 
     @rule(recovered=st.sampled_from(["0", "0", "0", "1", None, "NaN"]))
     def measure(self, recovered: str | None) -> None:
         self.whole.recovered = recovered
         self.measured.append((self.whole.now, recovered))
 
-    @rule(
-        operation=st.sampled_from(["SetDesiredCapacity", "SendCommand", *_INSTANCE_CALLS]),
-        fault=st.sampled_from(
-            [
-                *_REFUSALS,
-                "never sent",
-                "lost",
-                "broken",
-                "cut off before",
-                "cut off after",
-            ]
-        ),
-    )
+    @rule(operation=_OPERATIONS, fault=_FAULTS)
     def break_aws(self, operation: str, fault: str) -> None:
         """The next call of the operation fails so."""
         self.faults[operation] = fault
+
+    @precondition(lambda self: not self.paused and not self.held)
+    @rule(host=_HOSTS, operation=_OPERATIONS, fault=_FAULTS)
+    def stay_ill(self, host: int, operation: str, fault: str) -> None:
+        """Nothing helps a host for long, and a call on the way fails."""
+        self.measure("0")
+        self.break_aws(operation, fault)
+        self.fire(host, surging=False)
+        self.pass_time(1_000)
 
     @rule()
     def crash(self) -> None:
@@ -347,6 +364,7 @@ class Receiver(RuleBasedStateMachine):
         self.turn(paused=False)
         self.let_go()
         self.faults.clear()
+        self.firing.clear()
         for _ in range(_ENDS_WITHIN):
             self.pass_time(400)
             if all(run.state.ended for run in self.whole.runs()):
@@ -363,8 +381,8 @@ class Receiver(RuleBasedStateMachine):
 
 
 Receiver.TestCase.settings = settings(
-    max_examples=30,
-    stateful_step_count=30,
+    max_examples=20,
+    stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
