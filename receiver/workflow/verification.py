@@ -64,7 +64,9 @@ class Verification:
         waits = reading.health is Health.UNKNOWN and now <= reading.ready_at
         late = now > until and (aws is AwsAnswer.UNDER_WAY or not waits)
         health = reading.health
-        if health is Health.ILL and late and not self._reader.proves(run, now):
+        # A stopped instance has no newer metrics; only a step that starts it is taken next.
+        shown = step.action == "stop_instance" or self._reader.proves(run, now)
+        if health is Health.ILL and late and not shown:
             health = Health.UNKNOWN
         return Look(aws=aws, health=health, hold_s=reading.hold_s, until=until, late=late)
 
