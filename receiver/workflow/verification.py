@@ -64,9 +64,10 @@ class Verification:
         waits = reading.health is Health.UNKNOWN and now <= reading.ready_at
         late = now > until and (aws is AwsAnswer.UNDER_WAY or not waits)
         health = reading.health
-        # A stopped instance has no newer metrics; only a step that starts it is taken next.
-        shown = step.action == "stop_instance" or self._reader.proves(run, now)
-        if health is Health.ILL and late and not shown:
+        if late and aws is AwsAnswer.DONE and find_action(step.action).stops_target:
+            # No newer metrics come of it: AWS shows that it does not serve.
+            health = Health.ILL if health is Health.UNKNOWN else health
+        elif late and health is Health.ILL and not self._reader.proves(run, now):
             health = Health.UNKNOWN
         return Look(aws=aws, health=health, hold_s=reading.hold_s, until=until, late=late)
 

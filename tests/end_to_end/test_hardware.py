@@ -1,5 +1,6 @@
 """Hardware that fails: an instance leaves it by a stop and a start, and is never left stopped."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,10 +90,11 @@ def test_a_stopped_instance_has_no_metrics_and_is_started(whole: Whole, answer: 
     _fail(whole, target)
     whole.deliver(target)
     _until(whole, "StopInstances")
+    whole.scraped_until = whole.now
     whole.deliver(target, firing=False)
     whole.verdicts[target] = verdict(answer)
     _until(whole, "StartInstances")
-    whole.recovered = "1"
+    whole.recovered, whole.scraped_until = "1", math.inf
     whole.pass_time(60)
     assert (whole.only().state, _operations(whole)) == (State.SUCCEEDED, _MOVED)
 

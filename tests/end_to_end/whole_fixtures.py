@@ -4,6 +4,7 @@ It is built as `serve` builds it; only Prometheus, AWS, the model, the durable e
 are stood in for, at the edge.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,8 @@ class Whole:
     # How often samples come, and how old the newest one is.
     scraped_s: float = 5.0
     lag_s: float = 0.0
+    # No sample is newer than this.
+    scraped_until: float = math.inf
     firing: set[tuple[str, str]] = field(default_factory=set)
     arming_required: bool = False
     messenger: Messenger = field(default_factory=NullMessenger)
@@ -209,7 +212,7 @@ class Whole:
             raise ArithmeticError
         if self.recovered is None:
             return httpx.Response(503, json={"status": "error", "error": "down"})
-        newest = (self.now - self.lag_s) // self.scraped_s * self.scraped_s
+        newest = min(self.now - self.lag_s, self.scraped_until) // self.scraped_s * self.scraped_s
         if fresh := fake_prometheus.freshness(request, newest, self.scraped_s):
             return fresh
         result: list[dict[str, Any]] = [{"metric": {}, "value": [self.now, self.recovered]}]

@@ -33,6 +33,7 @@ class StopInstance(ChangesPower):
     name = "stop_instance"
     impact = Impact.DISRUPTIVE
     removes_capacity = True
+    stops_target = True
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "ec2:DescribeInstances",
