@@ -23,6 +23,7 @@ from actions.execution.step import Step, call_of
 from actions.messaging import Messenger, MessengerError
 from actions.reasons import Reason
 from actions.refusal import Refusal
+from actions.step_key import StepKind
 
 # Returns the scopes of a target in a group, or None.
 RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
@@ -68,10 +69,11 @@ class Preparation:
             if observation.already:
                 stage, outcome = Stage.SETTLED, Outcome.NOOP
         except (NotActionableError, MessengerError) as reason:
-            passing = isinstance(reason, StillChangingError)
-            if passing and step.reverses:
+            changing = isinstance(reason, StillChangingError)
+            if changing and step.reverses:
                 raise
             stage, outcome, error = Stage.SETTLED, Outcome.FAILED, str(reason)
+            passing = changing or self._is_just_prepared(step)
             cause = Cause.PASSING if passing else Cause.STATE
         return Intent(
             run_id=step.run_id,
@@ -89,6 +91,17 @@ class Preparation:
             result=ledger.first_result(step.key, outcome) if outcome else None,
             started_at=now,
             ended_at=self.clock() if outcome else None,
+        )
+
+    def _is_just_prepared(self, step: Step) -> bool:
+        """Whether a step before this one was done so lately that AWS may not show it yet."""
+        with self.begin() as connection:
+            steps = ledger.intents_by_run(connection, [step.run_id]).get(step.run_id, ())
+        return any(
+            done.step.kind is StepKind.BEFORE
+            and done.outcome is Outcome.CHANGED
+            and self.clock() - (done.ended_at or 0.0) < ledger.MAY_ARRIVE_S
+            for done in steps
         )
 
     def why_not_feasible(self, step: Step) -> Refusal | None:

@@ -40,9 +40,15 @@ class StepRunner:
         return result
 
     def why_not_feasible(self, run: Run, plan: StoredPlan) -> Refusal | None:
-        """Why a step of the plan that the run would take cannot be carried out, or None."""
+        """Why a step of the plan that the run would take cannot be carried out, or None.
+
+        What a step does after another one that prepares it can only be told then.
+        """
         planned = replace(run, plan=plan, steps_begun=run.steps_begun + 1)
-        refusals = map(self.executor.why_not_feasible, (*before_steps(planned), step_of(planned)))
+        before = [*before_steps(planned)]
+        prepared = any(step.action.impact is not Impact.HARMLESS for step in before)
+        steps = before if prepared else [*before, step_of(planned)]
+        refusals = map(self.executor.why_not_feasible, steps)
         return next((refusal for refusal in refusals if refusal is not None), None)
 
     def run_before_steps(self, run: Run) -> Intent | Refusal | None:

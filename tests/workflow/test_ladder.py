@@ -8,9 +8,11 @@ from botocore.exceptions import EndpointConnectionError
 from structlog.testing import capture_logs
 
 from actions.execution import claims, rate_limits
+from demo.aws.hardness import Hardness
 from demo.aws.world import AwsError, target_group_arn
 from models.inference.verdict import Answer
 from receiver.runs.model import State
+from receiver.settings import Mode
 from tests.end_to_end.whole_fixtures import Whole, verdict
 
 _PLAYBOOK = """
@@ -341,4 +343,47 @@ def test_a_condition_that_no_sibling_meets_shows_no_fault(tmp_path: Path) -> Non
     whole.deliver(whole.group()[0])
     whole.pass_time(300)
     assert (whole.only().state, _changes(whole)) == (State.FAILED, ["SendCommand"])
+    whole.close()
+
+
+_LENT = ["SuspendProcesses", "RebootInstances", "ResumeProcesses"]
+_LEASED = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+steps:
+  - action: reboot_instance
+    before:
+      - {action: suspend_processes, params: {processes: [HealthCheck, ReplaceUnhealthy]}}
+verify: {expr: recovered, for: 10s, timeout: 60s}
+"""
+
+
+def _behind_balancer(whole: Whole) -> str:
+    target = whole.group()[0]
+    group = whole.aws.world.groups["web-asg"]
+    group.checks = "ELB"
+    whole.aws.world.attach(group, target_group_arn("web-asg"))
+    return target
+
+
+def test_what_was_just_prepared_may_not_be_shown_yet(tmp_path: Path) -> None:
+    """Auto Scaling shows a suspension some seconds later; the reboot waits for that."""
+    whole = Whole(tmp_path, playbook=_LEASED, recovered="1")
+    whole.aws.core.hardness = Hardness(heals=True, lag_s=4.0)
+    whole.deliver(_behind_balancer(whole))
+    whole.pass_time(180)
+    assert [call.operation for call in whole.aws.calls] == _LENT
+    assert whole.only().state is State.SUCCEEDED
+    whole.close()
+
+
+def test_a_plan_that_prepares_its_step_can_be_approved(tmp_path: Path) -> None:
+    """Before the suspension the group would replace the host, and the step alone be refused."""
+    whole = Whole(tmp_path, playbook=_LEASED, recovered="1", mode=Mode.APPROVE)
+    whole.deliver(_behind_balancer(whole))
+    whole.work()
+    whole.approve("alice")
+    whole.pass_time(60)
+    assert [call.operation for call in whole.aws.calls] == _LENT
     whole.close()
