@@ -31,7 +31,7 @@ from receiver.workflow.steps import StepRunner, step_of
 _MAY_HAVE_HAPPENED = frozenset({Outcome.CHANGED, Outcome.UNKNOWN})
 _DONE = frozenset({Outcome.CHANGED, Outcome.NOOP})
 # Pause after each attempt for an ended run; after the last it is repeated.
-_BACKOFF_S = (10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+_BACKOFF_S = (10.0, 20.0, 40.0, 60.0)
 
 
 class BlockedError(Exception):
