@@ -109,18 +109,19 @@ def _no_agent(setting: Setting, scene: Scene) -> None:
 
 
 def _checked_by_balancer(setting: Setting, scene: Scene) -> None:
-    """Its group would replace a host that reboots."""
+    """Its group would replace a host that reboots, if its health checks were not suspended.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/suspend-resume-considerations.html
+    """
     _runaway(setting, scene)
     scene.group.checks = "ELB"
     scene.aws.attach(scene.group, target_group_arn(scene.name))
-    _nothing(scene)
 
 
 def _lent(setting: Setting, scene: Scene) -> None:
     """The group replaces nobody while the host reboots, and afterwards it does again."""
     _checked_by_balancer(setting, scene)
     scene.alerts = [("LeasedCPU", id_of(scene))]
-    scene.expect, scene.person = [("reboot_instance", id_of(scene))], False
 
 
 def _lent_amid_throttling(setting: Setting, scene: Scene) -> None:

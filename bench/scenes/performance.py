@@ -37,6 +37,7 @@ from receiver.service import Service
 from receiver.settings import Mode, Settings
 from receiver.system import build
 from receiver.webhook.payload import parse_alert
+from receiver.workflow.endings.debt_runner import DebtRunner
 
 _ROOT = Path(__file__).parents[2]
 _PLAYBOOKS = (_ROOT / "playbooks", Path(__file__).parent / "playbooks")
@@ -146,6 +147,11 @@ class _Play:
         )
         return build(settings, load(self.folder / "playbooks"), edges)
 
+    @cached_property
+    def debts(self) -> DebtRunner:
+        tasks = self.service.leader_tasks
+        return next(task for task in tasks if isinstance(task, DebtRunner))
+
     def play(self) -> list[Performed]:
         service, playing = self.service, list(self.scenes)
         service.database.migrate("state")
@@ -157,6 +163,7 @@ class _Play:
                 self._deliver(playing)
                 repeat_at = self.now + _REPEATED_S
             self._work()
+            self.debts.run_once()
             self.now += SCRAPE_S
             for scene in playing:
                 if scene.meddle is not None:
