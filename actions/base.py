@@ -171,6 +171,11 @@ class Action(ABC):
     def read_back(self, call: Call) -> CallResult:
         """The outcome of a call whose answer was lost: changed, failed (no effect) or unknown."""
 
+    def launches(self, params: Mapping[str, Any]) -> bool:
+        """Whether its target, a group, may launch instances because of it."""
+        del params
+        return self.target is TargetKind.GROUP
+
     def progress(self, call: Call) -> Progress:
         """The progress of the call's effect. It only reads."""
         del call

@@ -49,12 +49,13 @@ class Trigger:
 
 @dataclass(frozen=True, kw_only=True)
 class RecentAction:
-    """A recent action of the service on the target or its group."""
+    """A recent action of the service on the target or its group, which may have launched others."""
 
     run_id: str
     action: str
     target: str
     at: float
+    launches: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

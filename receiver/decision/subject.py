@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
 from receiver.decision.model import RecentAction
 from receiver.evidence.target import Target
@@ -76,6 +77,7 @@ def actions_on(subject: Subject, dispatched: Sequence[Intent]) -> Sequence[Recen
             action=intent.action,
             target=intent.target,
             at=intent.dispatched_at,
+            launches=find_action(intent.action).launches(intent.params),
         )
         for intent in dispatched
         if intent.target in subject.names and intent.dispatched_at is not None

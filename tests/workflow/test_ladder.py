@@ -387,3 +387,18 @@ def test_a_plan_that_prepares_its_step_can_be_approved(tmp_path: Path) -> None:
     whole.pass_time(60)
     assert [call.operation for call in whole.aws.calls] == _LENT
     whole.close()
+
+
+def test_a_lease_on_the_group_explains_no_newborn(tmp_path: Path) -> None:
+    """Nothing is launched because health checks were suspended: its alert is its own."""
+    whole = Whole(tmp_path, playbook=_LEASED, recovered="1")
+    target = _behind_balancer(whole)
+    newborn = sorted(whole.aws.world.groups["web-asg"].members)[1]
+    whole.deliver(target)
+    whole.pass_time(60)
+    whole.aws.world.instances[newborn].launched_at = whole.now
+    whole.pass_time(30)
+    whole.deliver(newborn, began_s=5)
+    whole.pass_time(60)
+    assert [call.operation for call in whole.aws.calls] == _LENT * 2
+    whole.close()

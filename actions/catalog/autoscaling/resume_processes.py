@@ -61,6 +61,9 @@ class ResumeProcesses(ChangesProcesses):
             )
         return Observation(already=False, before={**observation.before, "set_healthy": healed})
 
+    def launches(self, params: Mapping[str, Any]) -> bool:
+        return not {"Launch", "AZRebalance"}.isdisjoint(params.get("processes", ("Launch",)))
+
     def act(self, call: Call) -> Mapping[str, Any]:
         for instance_id in call.before.get("set_healthy", ()):
             call.aws.autoscaling.set_instance_health(

@@ -46,6 +46,10 @@ class SuspendProcesses(ChangesProcesses):
         params = {"processes": call.before["processes"], "set_healthy": [*call.acted_on]}
         return Undo("resume_processes", params)
 
+    def launches(self, params: Mapping[str, Any]) -> bool:
+        del params
+        return False
+
     def act(self, call: Call) -> Mapping[str, Any]:
         call.aws.autoscaling.suspend_processes(**self.arguments(call))
         return {}

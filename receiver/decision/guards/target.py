@@ -123,6 +123,7 @@ def require_not_newborn(inputs: GuardInput) -> str | Refusal:
         launched_by_us = (
             instance is not None
             and action.target == snapshot.group
+            and action.launches
             and instance.launched_at > action.at
         )
         refused = why_caused_by_us(inputs, action) if launched_by_us else None
