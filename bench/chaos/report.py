@@ -204,11 +204,11 @@ def count_over_caps(
 
 
 def count_in_cooldown(runs: Sequence[Mapping[str, Any]], cooldown_s: float) -> int:
-    """Count the actions on a target within its cooldown."""
+    """Count the actions on a target within its cooldown; steps on its group only prepare one."""
     times: defaultdict[str, list[float]] = defaultdict(list)
     for run in runs:
         for step in run["steps"]:
-            if step["outcome"] != "failed":
+            if step["outcome"] != "failed" and step["target"] == run["target"]:
                 begun = datetime.fromisoformat(step["started_at"]).timestamp()
                 times[run["target"]].append(begun)
     return sum(

@@ -214,6 +214,7 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "IrreversibleInstanceRefresh",
         ),
         "SetDesiredCapacity": (*_CONTENTION, "ScalingActivityInProgress"),
+        "SetInstanceHealth": _CONTENTION,
         "StartInstanceRefresh": (*_REFRESH, "InstanceRefreshInProgress"),
         "SuspendProcesses": (*_CONTENTION, "ResourceInUse"),
         "TerminateInstanceInAutoScalingGroup": (*_CONTENTION, "ScalingActivityInProgress"),

@@ -47,7 +47,7 @@ def _call(target: str, at: float) -> dict[str, Any]:
 
 def _run(target: str, begin: float, end: float) -> dict[str, Any]:
     began, ended = (datetime.fromtimestamp(at, UTC).isoformat() for at in (begin, end))
-    step = {"outcome": "changed", "started_at": began}
+    step = {"target": target, "outcome": "changed", "started_at": began}
     return {"target": target, "group": "web", "steps": [step], "ended_at": ended}
 
 

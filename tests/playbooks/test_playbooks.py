@@ -71,6 +71,7 @@ def test_another_default_is_another_edition(written: Callable[[str], Path]) -> N
         "blast_radius": 10.0,
         "min_healthy": None,
         "storm": {"share": 20.0, "at_least": 3},
+        "relapse_s": 1800.0,
     }
     first: dict[str, Any] = {
         "cooldown_s": 300.0,

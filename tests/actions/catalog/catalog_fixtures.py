@@ -194,6 +194,14 @@ def _no_refresh(world: World, _: str) -> None:
     world.group.refreshes.clear()
 
 
+def _former_version(world: World, target: str) -> None:
+    world.clock.now += 600
+    _no_refresh(world, target)
+    world.group.version = "1"
+    for member in world.group.members.values():
+        member.version = "1"
+
+
 def _deregister(world: World, target: str) -> None:
     for arn in world.group.target_groups:
         world.aws.elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": target}])
@@ -327,7 +335,7 @@ CASES = (
         writes="StartInstanceRefresh",
         of_group=True,
         params=lambda _: {"version": f"{TEMPLATE}/2"},
-        after=_no_refresh,
+        after=_former_version,
     ),
     Case(
         action="rollback_instance_refresh",
