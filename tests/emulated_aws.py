@@ -4,14 +4,16 @@ from collections.abc import Callable
 
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
+from demo.aws.hardness import Timings
 from demo.aws.world import Group, Instance
 
 HOST, GROUP = "i-0123456789abcdef0", "web"
 _READS = ("Describe", "List", "Get", "Lookup")
 
 
-def emulated_aws(clock: Callable[[], float]) -> Emulator:
-    aws = Emulator(Core(clock))
+def emulated_aws(clock: Callable[[], float], speed: float = 1.0) -> Emulator:
+    """Its own changes take seconds, or less by `speed`."""
+    aws = Emulator(Core(clock, Timings().faster(speed)))
     populate(aws)
     return aws
 

@@ -70,7 +70,7 @@ class Service:
     """The workflow without the dispatcher: the tests decide."""
 
     folder: Path
-    aws: Emulator = field(default_factory=lambda: emulated_aws(time.time))
+    aws: Emulator = field(default_factory=lambda: emulated_aws(time.time, 100))
     prometheus: FakePrometheus = field(default_factory=FakePrometheus)
     woken: list[str] = field(default_factory=list)
     run_id: str = ""
