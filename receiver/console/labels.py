@@ -68,8 +68,11 @@ def drift_label(index: float) -> Label:
 
 
 def words(name: str) -> str:
-    """The name of a reason, action or guard, with spaces for underscores."""
-    return name.replace("_", " ")
+    """The name of a reason, action, guard or value, with spaces for underscores.
+
+    A value of seconds loses the `_s` of its name, because its text has the unit.
+    """
+    return name.removesuffix("_s").replace("_", " ")
 
 
 def run_title(run: Mapping[str, Any]) -> str:
@@ -94,11 +97,13 @@ def record_summary(detail: Mapping[str, Any]) -> str:
 
 
 def value_text(name: str, value: object) -> str:
-    """A step's parameter or a value from AWS as text; a number named `*_at` is shown as a time."""
+    """A step's parameter or a value from AWS; a number named `*_at` is a time, `*_s` seconds."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and name.endswith("_at"):
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, float | int) and name.endswith("_s"):
+        return f"{value:g} s"
     return json.dumps(value)
 
 
