@@ -5,7 +5,8 @@ not reach. Another is launched where the group is at its minimum, or where its z
 balance and AZRebalance would terminate a healthy one. Then every interface gets only the isolating
 security group; where the VPC has a group `smartcloudops-untracked`, with rules for all addresses
 both ways, open connections end too. The instance is tagged `smartcloudops:quarantined` only once it
-is cut off, and a snapshot of each disk is taken. What fails stops nothing else: the step is then
+is cut off, and a snapshot of each disk is taken. What fails stops nothing else: a member that AWS
+does not let into standby is cut off all the same, and its group may replace it. The step is then
 `unknown` and lists what is undone.
 
 ```yaml

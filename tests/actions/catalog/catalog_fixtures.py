@@ -191,14 +191,11 @@ def _refresh(world: World, _: str) -> None:
 
 
 def _no_refresh(world: World, _: str) -> None:
-    world.group.refreshes.clear()
-
-
-def _former_version(world: World, target: str) -> None:
     world.clock.now += 600
-    _no_refresh(world, target)
-    world.group.version = "1"
-    for member in world.group.members.values():
+    group = world.group
+    group.refreshes.clear()
+    group.version = "1"
+    for member in group.members.values():
         member.version = "1"
 
 
@@ -335,7 +332,7 @@ CASES = (
         writes="StartInstanceRefresh",
         of_group=True,
         params=lambda _: {"version": f"{TEMPLATE}/2"},
-        after=_former_version,
+        after=_no_refresh,
     ),
     Case(
         action="rollback_instance_refresh",
