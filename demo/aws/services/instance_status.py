@@ -64,7 +64,7 @@ class InstanceStatuses:
         return happen
 
     def _checks(self, instance: Instance) -> dict[str, str]:
-        """The state of each status check; they begin anew when the instance starts."""
+        """The state of each status check. A start of the instance resets them."""
         if instance.state != "running":
             return dict.fromkeys(("system", "instance", "ebs"), "not-applicable")
         usual = "initializing" if self.core.now < instance.up_at else "ok"

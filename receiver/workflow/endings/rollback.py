@@ -144,7 +144,7 @@ class Rollback:
             action=find_action(undo.action),
             params=undo.params,
             reverses=ReversedStep(action, lent),
-            # A lease is given back for whoever works on the target next.
+            # Giving a lease back must not make the next run on the target wait.
             cooldown_s=0.0 if action.released_at_end else step_of(run).cooldown_s,
         )
         return self._reverse(run, step, call)

@@ -1,4 +1,4 @@
-"""The isolating security group, and a containment that is begun anew."""
+"""The isolating security group, and a containment that is repeated."""
 
 from dataclasses import replace
 from typing import Any

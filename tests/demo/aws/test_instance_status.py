@@ -50,7 +50,7 @@ def test_a_reboot_stays_on_the_host_and_a_start_leaves_it(aws: Emulator, clock: 
     ("check", "failed"), [("system", "system"), ("ebs", "attached EBS"), ("instance", "")]
 )
 def test_each_check_is_told_apart(aws: Emulator, check: str, failed: str) -> None:
-    """Only those of the hardware are mended by no reboot."""
+    """A reboot may mend the check of the instance, and neither of the others."""
     _fail(aws, check)
     status = read_host_status(clients(aws), HOST)
     assert getattr(status, check) == "impaired"
