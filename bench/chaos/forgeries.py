@@ -47,6 +47,10 @@ class ForgeryKind(StrEnum):
     DUPLICATE = "duplicate"
 
 
+# These have runs of their own; the others share those of real alerts.
+NAMED = [kind for kind in ForgeryKind if kind not in {ForgeryKind.RESOLVED, ForgeryKind.DUPLICATE}]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Forgery:
     """An alert as Alertmanager would deliver it. `name` is None if it shares a real alert's run."""
@@ -61,13 +65,12 @@ def forge(
     real: Sequence[Mapping[str, Any]],
     fleet: Sequence[Mapping[str, Any]],
     *,
-    turn: int,
-    of_each: int,
+    kinds: Sequence[ForgeryKind],
+    when: str,
 ) -> list[Forgery]:
-    """The forgeries of one round beside its `real` alerts: `of_each` kind so many."""
+    """One forgery of each of the `kinds`, beside the `real` alerts. `when` makes names unique."""
     forger = _Forger(chance, real, fleet)
-    kinds = [kind for kind in ForgeryKind for _ in range(of_each)]
-    return [forger.forge(kind, f"{FORGED}-{turn}-{number}") for number, kind in enumerate(kinds)]
+    return [forger.forge(kind, f"{FORGED}-{when}-{number}") for number, kind in enumerate(kinds)]
 
 
 class _Forger:

@@ -25,7 +25,7 @@ import click
 
 from bench.chaos.cluster import Cluster, ClusterSpec, Supervisor, run_cluster
 from bench.chaos.disasters import draw_disasters
-from bench.chaos.forgeries import HEALTHY_PLAYBOOK, STORM_LIMIT, Forgery, forge
+from bench.chaos.forgeries import HEALTHY_PLAYBOOK, NAMED, STORM_LIMIT, Forgery, ForgeryKind, forge
 from bench.chaos.monitoring import ChaosMonitoring
 from bench.chaos.report import Caps, ChaosFacts, ChaosReport, evaluate
 from demo.stack.processes import Processes
@@ -92,7 +92,7 @@ class _Chaos:
             for event in draw_disasters(self.chance, self.cluster.replicas)
         ]
         count = max(1, incidents // _INCIDENTS_PER_FORGERY)
-        forgeries = forge(self.chance, alerts, self.cluster.fleet(), turn=self.turn, of_each=count)
+        forgeries = self._forge(alerts, [kind for kind in ForgeryKind for _ in range(count)])
         events += [(self.chance.uniform(0, _ROUND_S), ("forge", forged)) for forged in forgeries]
         events.sort(key=itemgetter(0))
         for at, (name, subject) in events:
@@ -104,8 +104,12 @@ class _Chaos:
         late, self.undelivered = self.undelivered, []
         for forgery in late:
             self._deliver(forgery)
-        forged = {forgery.name for forgery in forgeries if forgery.name in self.sent}
-        self._wait_ended({alert["labels"]["n"] for alert in alerts} | forged, began)
+        self._wait_ended({alert["labels"]["n"] for alert in alerts} | self._sent(forgeries), began)
+        # In a storm most of them are refused since their group is busy, which proves little.
+        calm = self._forge(alerts, NAMED, "calm")
+        for forgery in calm:
+            self._deliver(forgery)
+        self._wait_ended(self._sent(calm), began)
         return [name for _, (name, _) in events if name not in _TRAFFIC]
 
     def wait(self, until: float) -> None:
@@ -130,6 +134,15 @@ class _Chaos:
                 self.cluster.database.start()
             case "prometheus":
                 self.monitoring.restart_prometheus()
+
+    def _forge(
+        self, real: Sequence[Mapping[str, Any]], kinds: Sequence[ForgeryKind], when: str = "storm"
+    ) -> list[Forgery]:
+        fleet = self.cluster.fleet()
+        return forge(self.chance, real, fleet, kinds=kinds, when=f"{self.turn}-{when}")
+
+    def _sent(self, forgeries: Sequence[Forgery]) -> set[str]:
+        return {forgery.name for forgery in forgeries if forgery.name in self.sent}
 
     def _deliver(self, forgery: Forgery) -> None:
         if self.cluster.deliver(self.chance, forgery.alert):
