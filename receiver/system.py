@@ -22,6 +22,7 @@ from receiver.decision.factory import PipelineFactory
 from receiver.decision.version_watch import VersionRecords, VersionWatch
 from receiver.edges import Edges
 from receiver.evidence.factory import EvidenceReaders
+from receiver.monitoring.alertmanager import Alertmanager
 from receiver.notify.tails import NotifyTasks
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
@@ -82,11 +83,7 @@ class _Builder:
             database=self.database,
             inbox=self.inbox,
             truncated=Truncated(
-                str(self.settings.alertmanager_url),
-                httpx.Client(trust_env=False),
-                self.inbox.submit,
-                self.metrics.webhook,
-                self.edges.clock,
+                self.alertmanager, self.inbox.submit, self.metrics.webhook, self.edges.clock
             ),
             prometheus=self.evidence.prometheus,
             model_server=self.evidence.model_server,
@@ -121,6 +118,10 @@ class _Builder:
             queries=self.queries,
             clock=self.edges.clock,
         )
+
+    @cached_property
+    def alertmanager(self) -> Alertmanager:
+        return Alertmanager(str(self.settings.alertmanager_url), httpx.Client(trust_env=False))
 
     @cached_property
     def inbox(self) -> Inbox:

@@ -23,6 +23,7 @@ from receiver.http import server, tokens
 from receiver.http.server import TlsError
 from receiver.http.signatures import SecretFileError, read_secret
 from receiver.http.tokens import TokensError
+from receiver.monitoring.alertmanager import Alertmanager
 from receiver.notify.channels import Channels
 from receiver.notify.recipients import NotifyFileError
 from receiver.notify.tails import TracingError
@@ -52,7 +53,8 @@ def serve() -> None:
     try:
         api_tokens = tokens.load(loaded.tokens_file)
         http = httpx.Client(trust_env=False)
-        channels = Channels(str(loaded.alertmanager_url), loaded.notify_file, http)
+        alertmanager = Alertmanager(str(loaded.alertmanager_url), http)
+        channels = Channels(alertmanager, loaded.notify_file)
         service = build(loaded, playbooks, Edges(channels=channels))
         chat_routes = make_chat(loaded, service, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))

@@ -1,7 +1,4 @@
-"""Channels to people, through Apprise, and to Alertmanager's silences.
-
-https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
-"""
+"""Channels to people, through Apprise, and to Alertmanager's silences."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,25 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
-import httpx
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
 from actions.messaging import MessengerError
-from receiver.http import bounded_read
-from receiver.http.bounded_read import TooLargeError, TooSlowError
+from receiver.monitoring.alertmanager import Alertmanager, AlertmanagerError
 from receiver.notify.recipients import Delivery, Recipients
 
-# Errors that prove that the request never reached the service.
-_NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.InvalidURL,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-)
-_SERVER_ERROR = 500
-# Ten thousand silences take a tenth of this size.
-_BYTES_MAX, _ANSWER_WITHIN_S = 64 * 2**20, 30.0
 _EXPIRED = "expired"
 
 
@@ -55,20 +39,18 @@ _CREATED, _SILENCES = TypeAdapter(_Created), TypeAdapter(list[_Silence])
 class Channels:
     """The recipients of the notification file, and Alertmanager's silences; thread-safe.
 
-    The time-outs of `client` bound each wait for Alertmanager. Raises NotifyFileError.
+    Raises NotifyFileError.
     """
 
     def __init__(
         self,
-        alertmanager_url: str,
+        alertmanager: Alertmanager,
         notify_file: Path | None,
-        client: httpx.Client,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._url = alertmanager_url.rstrip("/")
+        self._alertmanager = alertmanager
         self._recipients = Recipients(notify_file)
-        self._client = client
         self._clock = clock
 
     def notify(self, to: str, title: str, text: str) -> None:
@@ -112,25 +94,11 @@ class Channels:
         return [silence for silence in silences if silence.status.state != _EXPIRED]
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
-        """Call Alertmanager's API. Returns the body of a 2xx answer. Raises MessengerError."""
-        until = time.monotonic() + _ANSWER_WITHIN_S
+        """Raises MessengerError."""
         try:
-            with self._client.stream(
-                method, f"{self._url}/api/v2/{path}", json=body, follow_redirects=False
-            ) as answer:
-                content = bounded_read.read_bounded(answer, max_bytes=_BYTES_MAX, deadline=until)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            sent = not isinstance(error, _NEVER_SENT)
-            reason = f"Alertmanager cannot be reached: {type(error).__name__}"
-            raise MessengerError(reason, sent=sent) from error
-        except (TooLargeError, TooSlowError) as error:
-            raise MessengerError(
-                f"unusable response from Alertmanager: {error}", sent=True
-            ) from error
-        if not answer.is_success:
-            status = answer.status_code
-            raise MessengerError(f"Alertmanager answered {status}", sent=status >= _SERVER_ERROR)
-        return content
+            return self._alertmanager.call(method, path, body=body)
+        except AlertmanagerError as error:
+            raise MessengerError(str(error), sent=error.sent) from error
 
 
 def _checked(kind: TypeAdapter[_Answer], body: bytes) -> _Answer:

@@ -120,7 +120,7 @@ class Deliveries:
             self.metrics.alerts_duplicate.inc(receipt.duplicates)
         if envelope.truncated:
             self.metrics.alerts_truncated.inc(envelope.truncated)
-            self.truncated.fetch(envelope)
+            self.truncated.fetch(envelope, fires=receipt.accepted + receipt.duplicates > 0)
         return _COUNTS % (receipt.accepted, receipt.duplicates, receipt.resolved, rejected)
 
     async def _store(self, alerts: Sequence[Alert], now: float, request_id: str) -> Receipt:

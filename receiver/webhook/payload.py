@@ -2,7 +2,8 @@
 
 The shape is documented at https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
 Only the envelope can make a delivery fail. A malformed alert is stored and refused as a run of its
-own, so that the other alerts of its delivery are not lost.
+own, so that the other alerts of its delivery are not lost. What no decision needs (annotations, an
+end, a fingerprint) is cut or dropped where it is odd, and makes no alert malformed.
 """
 
 import hashlib
@@ -20,6 +21,8 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
+
+from receiver.http.unicode_json import as_unicode
 
 _TIME: TypeAdapter[AwareDatetime] = TypeAdapter(AwareDatetime)
 # Limits of what is stored: labels of an alert, characters of a name or value, and years.
@@ -86,7 +89,17 @@ class Alert:
 
 
 def parse_envelope(body: bytes) -> Envelope:
-    """Raises NotJsonError or NotVersion4Error, with one line that quotes no value."""
+    """Raises NotJsonError or NotVersion4Error, with one line that quotes no value.
+
+    A text that is not Unicode costs its own characters, not the delivery.
+    """
+    try:
+        return _envelope(body)
+    except NotJsonError:
+        return _envelope(as_unicode(body))
+
+
+def _envelope(body: bytes) -> Envelope:
     try:
         return Envelope.model_validate_json(body)
     except ValidationError as error:
@@ -107,26 +120,23 @@ def parse_alert(raw: object, received_at: float) -> Alert | None:
     labels = {
         name: text for name, text in _strings(raw["labels"], "labels", faults).items() if text
     }
-    annotations = _strings(raw.get("annotations") or {}, "annotations", faults)
     status = raw.get("status", "firing")
     if status not in ("firing", "resolved"):
         faults.append("status is neither firing nor resolved")
     if not labels.get("alertname"):
         faults.append("the label alertname is missing")
-    fingerprint = raw.get("fingerprint") or alertmanager_fingerprint(labels)
-    if not isinstance(fingerprint, str) or len(fingerprint) > _TEXT_MAX:
-        faults.append("the fingerprint is not a string, or too long")
+    fingerprint = raw.get("fingerprint")
+    if not fingerprint or not isinstance(fingerprint, str) or len(fingerprint) > _TEXT_MAX:
         fingerprint = alertmanager_fingerprint(labels)
     starts_at = _time(raw, "startsAt", faults)
-    ends_at = _time(raw, "endsAt", faults)
     return Alert(
         key=_key(labels, malformed=bool(faults)),
         fingerprint=fingerprint,
         firing=status != "resolved",
         labels=labels,
-        annotations=annotations,
+        annotations=_strings(raw.get("annotations"), "annotations", []),
         starts_at=None if starts_at is None or starts_at > received_at else starts_at,
-        ends_at=ends_at,
+        ends_at=_time(raw, "endsAt", []),
         malformed="; ".join(faults) or None,
     )
 

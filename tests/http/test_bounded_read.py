@@ -16,6 +16,7 @@ from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
+from receiver.monitoring.alertmanager import Alertmanager
 from receiver.notify.channels import Channels
 from receiver.webhook.metrics import WebhookMetrics
 from receiver.webhook.payload import parse_envelope
@@ -84,19 +85,19 @@ def test_no_call_goes_where_an_answer_sends_it(hostile: Hostile, tmp_path: Path)
     """Not for silences, for people, for metrics, nor for the rest of a group."""
     with httpx.Client(trust_env=False) as http:
         with pytest.raises(MessengerError, match="302"):
-            Channels(f"{hostile.url}/elsewhere", None, http).find_silences("x")
+            Channels(Alertmanager(f"{hostile.url}/elsewhere", http), None).find_silences("x")
         with pytest.raises(PrometheusError, match="302"):
             Prometheus(f"{hostile.url}/elsewhere").instant_query("up", at=1.0)
         people = tmp_path / "people"
         people.write_text(f"oncall={hostile.url.replace('http', 'json')}/elsewhere\n")
         with pytest.raises(MessengerError):
-            Channels(hostile.url, people, http).notify("oncall", "title", "text")
+            Channels(Alertmanager(hostile.url, http), people).notify("oncall", "title", "text")
         registry = CollectorRegistry()
         metrics = WebhookMetrics(registry)
-        rest = Truncated(
-            f"{hostile.url}/elsewhere", http, lambda *_: pytest.fail("stored"), metrics
-        )
-        rest.fetch(parse_envelope(b'{"version": "4", "alerts": [], "truncatedAlerts": 1}'))
+        elsewhere = Alertmanager(f"{hostile.url}/elsewhere", http)
+        rest = Truncated(elsewhere, lambda *_: pytest.fail("stored"), metrics)
+        delivery = parse_envelope(b'{"version": "4", "alerts": [], "truncatedAlerts": 1}')
+        rest.fetch(delivery, fires=True)
         until = time.monotonic() + 20
         while not metrics.truncated_groups.labels("lost")._value.get():  # noqa: SLF001 its public reader is the text of all
             assert time.monotonic() < until

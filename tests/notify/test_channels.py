@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from actions.messaging import MessengerError
+from receiver.monitoring.alertmanager import Alertmanager
 from receiver.notify.channels import Channels
 from receiver.notify.recipients import NotifyFileError
 
@@ -86,7 +87,7 @@ def _channels(folder: Path, text: str, name: str = "notify.conf") -> Channels:
     """Channels with a notification file of this text."""
     file = folder / name
     file.write_text(text)
-    return Channels("http://alertmanager", file, httpx.Client())
+    return Channels(Alertmanager("http://alertmanager", httpx.Client()), file)
 
 
 def test_the_tagged_recipient_gets_the_message(tmp_path: Path, chat: Chat, other: Chat) -> None:
@@ -177,13 +178,15 @@ def test_a_file_of_which_any_part_cannot_be_used_is_refused(
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """A typing error in the setting would else leave every message unsent."""
     with pytest.raises(NotifyFileError, match="No such file"):
-        Channels("http://alertmanager", tmp_path / "missing.conf", httpx.Client())
+        Channels(Alertmanager("http://alertmanager", httpx.Client()), tmp_path / "missing.conf")
 
 
 def test_without_a_file_no_recipient_is_tagged() -> None:
     """The error says so."""
     with pytest.raises(MessengerError, match="no recipient is tagged 'oncall'") as caught:
-        Channels("http://alertmanager", None, httpx.Client()).notify("oncall", "title", "text")
+        Channels(Alertmanager("http://alertmanager", httpx.Client()), None).notify(
+            "oncall", "title", "text"
+        )
     assert not caught.value.sent
 
 
@@ -191,7 +194,7 @@ Answer = httpx.Response | Exception
 
 
 @dataclass
-class Alertmanager:
+class FakeAlertmanager:
     """Gives its answers in turn, and keeps the requests."""
 
     answers: list[Answer]
@@ -207,7 +210,7 @@ class Alertmanager:
 
         client = httpx.Client(transport=httpx.MockTransport(respond))
         url = f"http://user:{_SECRET}@alertmanager.example/prefix/"
-        return Channels(url, None, client, clock=clock)
+        return Channels(Alertmanager(url, client), None, clock=clock)
 
 
 def _silence(silence_id: str, state: str, comment: str = _COMMENT) -> dict[str, object]:
@@ -216,7 +219,7 @@ def _silence(silence_id: str, state: str, comment: str = _COMMENT) -> dict[str, 
 
 def test_a_silence_has_exact_matchers_and_an_end() -> None:
     """Nothing but the alert and the target is silenced, and it lapses by itself."""
-    there = Alertmanager([httpx.Response(200, json={"silenceID": "b3b1c9a0-6a3f"})])
+    there = FakeAlertmanager([httpx.Response(200, json={"silenceID": "b3b1c9a0-6a3f"})])
     silence_id = there.channels().create_silence(
         {"alertname": "InstanceDown", "instance_id": "i-1"}, lasts_s=600, comment=_COMMENT
     )
@@ -244,13 +247,13 @@ def test_silences_are_found_by_their_comment() -> None:
         _silence("d", "active", "lunch"),
         _silence("e", "active", _COMMENT + "0"),
     ]
-    there = Alertmanager([httpx.Response(200, json=silences)])
+    there = FakeAlertmanager([httpx.Response(200, json=silences)])
     assert there.channels().find_silences(_COMMENT) == ["a", "c"]
 
 
 def test_a_silence_is_ended() -> None:
     """By its id, which is data and no path."""
-    there = Alertmanager([httpx.Response(200), httpx.Response(200)])
+    there = FakeAlertmanager([httpx.Response(200), httpx.Response(200)])
     there.channels().expire_silence("b3b1c9a0-6a3f")
     there.channels().expire_silence("../silences")
     assert [(request.method, request.url.raw_path) for request in there.requests] == [
@@ -263,7 +266,7 @@ def test_a_silence_is_ended() -> None:
 @pytest.mark.parametrize("left", [[], [_silence("a", "expired")]])
 def test_a_silence_that_is_over_is_left(refusal: int, left: list[dict[str, object]]) -> None:
     """Ending it twice is no error, whatever a version of Alertmanager answers to that."""
-    there = Alertmanager([httpx.Response(refusal), httpx.Response(200, json=left)])
+    there = FakeAlertmanager([httpx.Response(refusal), httpx.Response(200, json=left)])
     there.channels().expire_silence("a")
     assert [request.method for request in there.requests] == ["DELETE", "GET"]
 
@@ -273,7 +276,7 @@ def test_a_silence_that_is_over_is_left(refusal: int, left: list[dict[str, objec
 )
 def test_a_silence_that_stays_active_is_an_error(then: Answer) -> None:
     """And so is a silence whose state cannot be read."""
-    there = Alertmanager([httpx.Response(500), then])
+    there = FakeAlertmanager([httpx.Response(500), then])
     with pytest.raises(MessengerError):
         there.channels().expire_silence("a")
 
@@ -295,7 +298,7 @@ def test_a_silence_that_stays_active_is_an_error(then: Answer) -> None:
 )
 def test_an_error_says_whether_the_request_was_sent(answer: Answer, *, sent: bool) -> None:
     """A refused request did nothing; a lost answer is unknown; neither error names an address."""
-    there = Alertmanager([answer])
+    there = FakeAlertmanager([answer])
     with pytest.raises(MessengerError, match="Alertmanager") as caught:
         there.channels().create_silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
     assert caught.value.sent is sent
@@ -307,14 +310,14 @@ def test_an_error_says_whether_the_request_was_sent(answer: Answer, *, sent: boo
 @pytest.mark.parametrize("body", [b"", b"{}", b'[{"id": 1}]'])
 def test_a_malformed_list_is_an_error(body: bytes) -> None:
     """Rather than no silences."""
-    there = Alertmanager([httpx.Response(200, content=body)])
+    there = FakeAlertmanager([httpx.Response(200, content=body)])
     with pytest.raises(MessengerError, match="does not match the API"):
         there.channels().find_silences(_COMMENT)
 
 
 def test_an_invalid_address_is_an_error() -> None:
     """Nothing was sent there."""
-    channels = Channels("alertmanager:9093", None, httpx.Client())
+    channels = Channels(Alertmanager("alertmanager:9093", httpx.Client()), None)
     with pytest.raises(MessengerError) as caught:
         channels.create_silence({"alertname": "A"}, lasts_s=60, comment=_COMMENT)
     assert not caught.value.sent

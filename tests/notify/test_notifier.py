@@ -20,6 +20,7 @@ from actions.execution import kill_switch
 from receiver.audit.tail import AuditTail, Record
 from receiver.db.database import Database
 from receiver.http.tokens import Role
+from receiver.monitoring.alertmanager import Alertmanager
 from receiver.notify.channels import Channels
 from receiver.notify.messages import EVENTS, MessageKind, make_message
 from receiver.notify.metrics import NotifyMetrics
@@ -97,7 +98,7 @@ def service(
     folder = tmp_path_factory.mktemp("notifications")
     file = folder / "notify.conf"
     file.write_text(f"events={events.url}\napproval_needed={approvals.url}\n")
-    channels = Channels("http://alertmanager", file, httpx.Client())
+    channels = Channels(Alertmanager("http://alertmanager", httpx.Client()), file)
     with live(folder, services=channels, public_url="https://ops.example/") as service:
         yield service
 
@@ -352,7 +353,7 @@ def test_no_address_of_the_file_gets_into_the_log(tmp_path: Path) -> None:
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     try:
-        channels = Channels("http://alertmanager", file, httpx.Client())
+        channels = Channels(Alertmanager("http://alertmanager", httpx.Client()), file)
         channels.announce(["nobody"], "title", "text")
         delivery = channels.announce(["failed", "events"], "title", "text")
     finally:

@@ -10,6 +10,7 @@ from sqlalchemy import update
 
 from receiver.db.tables import outbox
 from receiver.http.tokens import Role
+from receiver.monitoring.alertmanager import Alertmanager
 from receiver.notify.channels import Channels
 from receiver.notify.unhandled import UnhandledAlerts
 from tests.api_fixtures import GROUP, HOSTS, Live, live
@@ -27,7 +28,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, events: Channel) -> Iterat
     folder = tmp_path_factory.mktemp("unhandled")
     file = folder / "notify.conf"
     file.write_text(f"unhandled={events.url}\n")
-    channels = Channels("http://alertmanager", file, httpx.Client())
+    channels = Channels(Alertmanager("http://alertmanager", httpx.Client()), file)
     with live(
         folder,
         services=channels,

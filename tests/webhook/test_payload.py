@@ -110,11 +110,9 @@ def test_a_body_that_is_no_delivery_is_named_as_such(body: bytes, error: type[Ex
         ({"labels": {"severity": "critical"}}, "alertname"),
         ({"labels": {"alertname": "X", "big": "x" * 9000}}, "longer"),
         ({"labels": {"alertname": "X"} | {f"l{n}": "" for n in range(200)}}, "more than"),
-        ({"annotations": "text"}, "annotations"),
         ({"startsAt": "yesterday"}, "startsAt"),
         ({"startsAt": 12}, "startsAt"),
         ({"startsAt": "9999-12-31T23:59:59-12:00"}, "startsAt"),
-        ({"fingerprint": ["a"]}, "fingerprint"),
     ],
 )
 def test_a_malformed_alert_is_kept_and_marked(change: dict[str, object], malformed: str) -> None:
@@ -122,6 +120,70 @@ def test_a_malformed_alert_is_kept_and_marked(change: dict[str, object], malform
     alert = payload.parse_alert(_ALERT | change, received_at=5)
     assert alert is not None
     assert malformed in (alert.malformed or "")
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({"description": "x" * 10_000}, {"description": "x" * 8192}),
+        ({"value": 97.5, "tags": ["a"]}, {"value": "97.5", "tags": '["a"]'}),
+        ({f"k{n}": "v" for n in range(200)}, {f"k{n}": "v" for n in range(128)}),
+        ("text", {}),
+        ([], {}),
+        (None, {}),
+    ],
+)
+def test_odd_annotations_leave_the_alert_usable(sent: object, kept: dict[str, str]) -> None:
+    """Annotations are for people: they are cut or dropped, and the alert is decided on."""
+    alert = _parsed(annotations=sent)
+    assert alert.malformed is None
+    assert alert.annotations == kept
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"endsAt": ""},
+        {"endsAt": None},
+        {"endsAt": "9999-12-31T23:59:59-12:00"},
+        {"fingerprint": ["a"]},
+        {"fingerprint": "f" * 9000},
+        {"fingerprint": None},
+    ],
+)
+def test_an_odd_end_or_fingerprint_leaves_the_alert_usable(change: dict[str, object]) -> None:
+    """A firing alert has no end, and labels tell which alert it is."""
+    alert = _parsed(**change)
+    assert alert.malformed is None
+    assert alert.ends_at is None
+    assert len(alert.fingerprint) == 16
+
+
+_TWO = json.dumps({"version": "4", "alerts": [{"labels": {"a": "QQ"}}, {"labels": {"a": "b"}}]})
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (rb"half a \ud83d pair", "half a \ufffd pair"),
+        (rb"half a \ude00\ud83d pair", "half a \ufffd\ufffd pair"),
+        (rb"a \ud83d\ude00 pair \ud83d", "a \U0001f600 pair \ufffd"),
+        (rb"\\ud83d is no escape \udc00", "\\ud83d is no escape \ufffd"),
+        (b"no \xff\xfe text", "no \ufffd\ufffd text"),
+        ("über \xff".encode("latin-1"), "\ufffdber \ufffd"),
+        ("\ud83d".encode("utf-8", "surrogatepass"), "\ufffd\ufffd\ufffd"),
+    ],
+)
+def test_a_character_that_is_none_costs_itself_alone(sent: bytes, read: str) -> None:
+    """The delivery's other alerts arrive: a 400 is never sent again."""
+    first, second = payload.parse_envelope(_TWO.encode().replace(b"QQ", sent)).alerts
+    assert first == {"labels": {"a": read}}
+    assert second == {"labels": {"a": "b"}}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    """Some clients on Windows send it."""
+    assert payload.parse_envelope(b"\xef\xbb\xbf" + _TWO.encode()).alerts
 
 
 @pytest.mark.parametrize("raw", [None, 7, "text", [], {}, {"labels": None}, {"labels": ["a"]}])

@@ -1,0 +1,1 @@
+"""How Prometheus and Alertmanager are reached."""

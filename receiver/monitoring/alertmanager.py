@@ -1,0 +1,98 @@
+"""A client for Alertmanager's API.
+
+https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from pydantic_core import from_json
+
+from receiver.http import bounded_read
+from receiver.http.bounded_read import TooLargeError, TooSlowError
+from receiver.http.unicode_json import as_unicode
+
+# Errors that prove that the request never reached the server.
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.InvalidURL,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+)
+_SERVER_ERROR = 500
+# 10,000 alerts take 15 MB.
+_BYTES_MAX = 64 * 2**20
+# Seconds for each wait on the connection, and for a whole answer.
+_WAIT_S, _WHOLE_S = 10.0, 30.0
+# Alertmanager tells nobody of the others.
+_ACTIVE = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "false"}
+
+
+class AlertmanagerError(Exception):
+    """Alertmanager gave no usable answer; `sent` if the request may have had an effect.
+
+    The message has no address and no secret.
+    """
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+@dataclass(frozen=True, eq=False)
+class Alertmanager:
+    """The Alertmanager at `url`; thread-safe."""
+
+    url: str
+    client: httpx.Client
+
+    def active_alerts(self) -> Sequence[Mapping[str, Any]]:
+        """All alerts of which Alertmanager notifies, as its API has them.
+
+        No filter is sent: a label's text would have to be quoted in the words of another language.
+        Raises AlertmanagerError.
+        """
+        body = self.call("GET", "alerts", params=_ACTIVE)
+        try:
+            alerts = from_json(as_unicode(body))
+        except ValueError:
+            raise AlertmanagerError("Alertmanager's answer is not JSON", sent=True) from None
+        if not isinstance(alerts, list):
+            raise AlertmanagerError("Alertmanager's answer is not a list", sent=True)
+        return [
+            alert
+            for alert in alerts
+            if isinstance(alert, dict) and isinstance(alert.get("labels"), dict)
+        ]
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Returns the body of a 2xx answer. Raises AlertmanagerError."""
+        until = time.monotonic() + _WHOLE_S
+        url = f"{self.url.rstrip('/')}/api/v2/{path}"
+        try:
+            with self.client.stream(
+                method, url, json=body, params=params, follow_redirects=False, timeout=_WAIT_S
+            ) as answer:
+                content = bounded_read.read_bounded(answer, max_bytes=_BYTES_MAX, deadline=until)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            sent = not isinstance(error, _NEVER_SENT)
+            reason = f"Alertmanager cannot be reached: {type(error).__name__}"
+            raise AlertmanagerError(reason, sent=sent) from error
+        except (TooLargeError, TooSlowError) as error:
+            reason = f"unusable response from Alertmanager: {error}"
+            raise AlertmanagerError(reason, sent=True) from error
+        if not answer.is_success:
+            status = answer.status_code
+            raise AlertmanagerError(f"Alertmanager answered {status}", sent=status >= _SERVER_ERROR)
+        return content
