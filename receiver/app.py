@@ -17,6 +17,7 @@ from receiver.http import problems
 from receiver.http.middleware import RequestMiddleware
 from receiver.http.problems import Problem
 from receiver.http.redirects import SlashRedirect
+from receiver.http.root_path import RootPath
 from receiver.http.tokens import Tokens
 from receiver.service import Service
 from receiver.webhook import endpoint as webhook
@@ -58,12 +59,17 @@ class Api(FastAPI):
     """The application. `deliveries` answers the webhook before the middlewares and the routes."""
 
     deliveries: Deliveries
+    root: RootPath
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        scope = self.root.of_request(scope)
+        if scope["path"] == PATH and scope["method"] == "POST":
             await self.deliveries(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, self.root.of_answers(send))
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with the schemas to which routes refer by name."""
@@ -71,6 +77,8 @@ class Api(FastAPI):
         components = schema.setdefault("components", {})
         components.setdefault("securitySchemes", {}).update(_SCHEMES)
         components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+        if self.root.prefix:
+            schema["servers"] = [{"url": self.root.prefix}]
         return schema
 
 
@@ -104,6 +112,7 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
     service.metrics.http.watch(tokens)
     api.state.chat = chat
     settings = service.settings
+    api.root = RootPath(settings.root_path)
     api.deliveries = Deliveries(
         inbox=service.inbox,
         truncated=service.truncated,

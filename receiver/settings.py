@@ -150,6 +150,9 @@ class Settings(BaseSettings):
     """Seconds between two checks for recovery."""
     cloudtrail: bool = True
     """Whether decisions ask CloudTrail for people's changes to a target."""
+    root_path: Annotated[str, Field(pattern=r"^((/[A-Za-z0-9._~-]+)+/?)?$")] = ""
+    """The path below which a proxy serves the service, such as `/ops`, whether it strips the path
+    from requests or keeps it."""
     tls_cert_file: Path | None = None
     """A certificate chain (PEM) to serve HTTPS with."""
     tls_key_file: Path | None = None
@@ -202,6 +205,11 @@ class Settings(BaseSettings):
             if network.prefixlen == 0:
                 raise ValueError(f"{proxy} trusts every address: list each proxy")
         return proxies
+
+    @field_validator("root_path")
+    @classmethod
+    def _without_last_slash(cls, path: str) -> str:
+        return path.removesuffix("/")
 
     @model_validator(mode="before")
     @classmethod

@@ -5,8 +5,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-import httpx
-
 from actions.aws import clients
 from actions.aws.client_set import Aws
 from actions.aws.groups import read_groups
@@ -22,7 +20,6 @@ from receiver.decision.factory import PipelineFactory
 from receiver.decision.version_watch import VersionRecords, VersionWatch
 from receiver.edges import Edges
 from receiver.evidence.factory import EvidenceReaders
-from receiver.monitoring.alertmanager import Alertmanager
 from receiver.notify.tails import NotifyTasks
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
@@ -83,7 +80,10 @@ class _Builder:
             database=self.database,
             inbox=self.inbox,
             truncated=Truncated(
-                self.alertmanager, self.inbox.submit, self.metrics.webhook, self.edges.clock
+                self.evidence.alertmanager,
+                self.inbox.submit,
+                self.metrics.webhook,
+                self.edges.clock,
             ),
             prometheus=self.evidence.prometheus,
             model_server=self.evidence.model_server,
@@ -120,10 +120,6 @@ class _Builder:
         )
 
     @cached_property
-    def alertmanager(self) -> Alertmanager:
-        return Alertmanager(str(self.settings.alertmanager_url), httpx.Client(trust_env=False))
-
-    @cached_property
     def inbox(self) -> Inbox:
         inbox = database(inbox_url(self.settings.database_url), use="inbox")
         return Inbox(inbox, self.settings.episode_gap_s, self._wake)
@@ -145,6 +141,7 @@ class _Builder:
             metrics=self.metrics.evidence,
             model_metrics=self.metrics.model,
             client=self.edges.prometheus,
+            alertmanager_client=self.edges.alertmanager,
             clock=self.edges.clock,
             monotonic=self.edges.monotonic,
         )
@@ -196,6 +193,7 @@ class _Builder:
             judge=self.edges.judge or self.evidence.model_server.judge,
             episodes=self.inbox.episodes_of,
             resolved=self.inbox.resolved,
+            is_active=self.evidence.active_alerts.has,
             clock=self.edges.clock,
             metrics=self.metrics.decision,
         ).make()

@@ -12,6 +12,7 @@ from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.responses import RedirectResponse
 
 from actions.audit.log import coming_from
+from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute, cookie_name, read_form
 from receiver.console.sessions import LIFETIME_S, Sessions, csrf_token
 from receiver.console.templating import ASSETS, render
@@ -108,7 +109,8 @@ def _login_page(request: Request, status: int, path: str, problem: str = "") -> 
     """The login form with its own cookie, so that another site cannot log a browser in."""
     secret = request.cookies.get(_login_cookie(request)) or secrets.token_urlsafe(32)
     context = {"csrf": csrf_token(secret), "next": _local_path(path), "problem": problem}
-    response = render("login.html", status, **context)
+    root = parts_of(request).settings.root_path
+    response = render("login.html", status, root=root, **context)
     _set_cookie(response, request, _login_cookie(request), secret, _LOGIN_COOKIE_S)
     return response
 

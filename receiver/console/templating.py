@@ -89,6 +89,7 @@ def render_page(
         path=request.url.path,
         now=parts.clock(),
         mode=str(parts.settings.mode),
+        root=parts.settings.root_path,
         switch=switch,
         switch_version=content_version(switch),
         **context,

@@ -67,6 +67,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
             judge=ModelServer(settings.model, settings.model_manifest, lambda: clients).judge,
             episodes=lambda _: episodes,
             resolved=lambda _: (),
+            is_active=lambda _: None,
             clock=lambda: now,
         ).make()
         return [_answer(alert, pipeline, episodes, now) for alert in alerts]

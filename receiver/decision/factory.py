@@ -33,6 +33,7 @@ class PipelineFactory:
     judge: Callable[[Evidence, Collection[str]], Verdict]
     episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
     resolved: Callable[[Sequence[str]], Collection[str]]
+    is_active: Callable[[Mapping[str, str]], bool | None]
     clock: Callable[[], float]
     metrics: DecisionMetrics | None = None
 
@@ -57,6 +58,7 @@ class PipelineFactory:
             pool=self.pool,
             gather=self.gather,
             judge=self.judge,
+            is_active=self.is_active,
             clock=self.clock,
             metrics=self.metrics,
         )

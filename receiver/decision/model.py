@@ -136,6 +136,10 @@ class Snapshot:
         out = frozenset[str]().union(*self.reserved.values()) & (self.peers or frozenset())
         return out <= {self.target}
 
+    def is_silent(self, now: float) -> bool:
+        """Whether the alert was not repeated for longer than Alertmanager's repeats allow."""
+        return self.last_seen_at is not None and now - self.last_seen_at > self.gap_s
+
     def storm(self, limit: StormLimit) -> bool | None:
         """Whether so many peers alert that no step on a single one is allowed."""
         alerting, peers = self.alerting_peers, self.peers

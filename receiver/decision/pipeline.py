@@ -67,7 +67,8 @@ class DecisionPipeline:
     """Decides on alerts and changes nothing: shared by the dispatcher and `explain`.
 
     `gather` begins to read the metrics for the verdict of `judge`, and returns the function that
-    waits for them; `pool` runs the playbook's own queries. `clock` gives epoch seconds.
+    waits for them; `pool` runs the playbook's own queries. `is_active` tells whether Alertmanager
+    has an alert with these labels. `clock` gives epoch seconds.
     """
 
     playbooks: Playbooks
@@ -76,6 +77,7 @@ class DecisionPipeline:
     pool: Executor
     gather: Callable[[Target, float, Collection[str]], Callable[[], Evidence]]
     judge: Callable[[Evidence, Collection[str]], Verdict]
+    is_active: Callable[[Mapping[str, str]], bool | None]
     clock: Callable[[], float]
     metrics: DecisionMetrics | None = None
 
@@ -148,12 +150,11 @@ class GroupDecision:
         inputs = _inputs(subject, read.from_run(subject), read.now)
         if result := _refuse_if(subject, inputs, PLAIN):
             return result
-        inputs = replace(
-            inputs,
-            snapshot=read.with_records(
-                subject, inputs.snapshot, self._episodes.get(subject.run.id)
-            ),
-        )
+        episode = self._episodes.get(subject.run.id)
+        snapshot = read.with_records(subject, inputs.snapshot, episode)
+        if snapshot.is_silent(read.now) and self.pipeline.is_active(subject.run.labels):
+            snapshot = replace(snapshot, last_seen_at=read.now)
+        inputs = replace(inputs, snapshot=snapshot)
         if result := _refuse_if(subject, inputs, EARLY):
             return result
         many = len(inputs.snapshot.alerting or ()) >= _MANY

@@ -14,27 +14,32 @@ from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prefetch import Prefetcher
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.source import Source
+from receiver.monitoring.active_alerts import ActiveAlerts
+from receiver.monitoring.alertmanager import Alertmanager
 from receiver.playbooks.loader import Playbooks
 from receiver.settings import Settings
 
 
 @dataclass(kw_only=True)
 class EvidenceReaders:
-    """The readers of Prometheus, AWS and the model; queries run in `pool`.
+    """The readers of Prometheus, Alertmanager, AWS and the model; queries run in `pool`.
 
-    With a `client`, queries go through it.
+    With a `client` or an `alertmanager_client`, requests go through it.
     """
 
     settings: Settings
     playbooks: Playbooks
     aws: Aws
     client: httpx.Client | None
+    alertmanager_client: httpx.Client | None
     pool: Executor
     metrics: EvidenceMetrics
     model_metrics: ModelMetrics
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     prometheus: Prometheus = field(init=False)
+    alertmanager: Alertmanager = field(init=False)
+    active_alerts: ActiveAlerts = field(init=False)
     aws_reader: AwsReader = field(init=False)
     model_server: ModelServer = field(init=False)
     prefetcher: Prefetcher = field(init=False)
@@ -45,6 +50,11 @@ class EvidenceReaders:
         self.prometheus = self._prometheus(
             lambda: self.metrics.count_failed_read(Source.PROMETHEUS)
         )
+        self.alertmanager = Alertmanager(
+            str(settings.alertmanager_url),
+            self.alertmanager_client or httpx.Client(trust_env=False),
+        )
+        self.active_alerts = ActiveAlerts(self.alertmanager, self.monotonic)
         self.aws_reader = AwsReader(
             aws=self.aws,
             pool=self.pool,

@@ -30,6 +30,9 @@ _PIPELINE_MAX = 16
 # Bytes read and dropped after a refusal, so that the client gets the answer and not a reset.
 _DRAIN_S, _DRAIN_MAX = 2.0, 1024 * 1024
 
+# Headers of an offer of another protocol.
+_OFFER = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
 _DETAILS = {
     HTTPStatus.BAD_REQUEST: "the request is not valid HTTP",
     HTTPStatus.REQUEST_TIMEOUT: "the request did not arrive in time",
@@ -57,7 +60,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._left = HEAD_MAX
         self._unfinished = self._drained = 0
         self._fault = HTTPStatus.BAD_REQUEST
-        self._refused = False
+        # Whether the request that is parsed offers another protocol.
+        self._refused = self._offered = False
         # The deadline of the head or the body, in the loop's time.
         self.due = math.inf
 
@@ -98,11 +102,27 @@ class BoundedProtocol(HttpToolsProtocol):
     def _feed(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # No upgrade is supported; the request was answered as an ordinary one.
-            pass
+        except httptools.HttpParserUpgrade as upgrade:
+            # Other upgrades are CONNECT requests, which were answered as ordinary ones.
+            if self._offered:
+                self._decline_offer(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(self._fault)
+
+    def _decline_offer(self, rest: bytes) -> None:
+        """Parse the request, of which `rest` follows the head, as if it offered no upgrade.
+
+        A server may ignore an offer: https://www.rfc-editor.org/rfc/rfc9110#section-7.8. The parser
+        would take the body for the other protocol.
+        """
+        self._offered = False
+        version = self.parser.get_http_version().encode()
+        head = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        head += [b"%s: %s" % header for header in self.headers if header[0] not in _OFFER]
+        if not self.parser.should_keep_alive():
+            head.append(b"connection: close")
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(b"\r\n".join([*head, b"", rest]))
 
     def _check_unfinished(self) -> None:
         """Bound unfinished parts: trailers and endless chunk extensions have no callback."""
@@ -129,6 +149,9 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._fault_of_head() if self._is_over() else HTTPStatus.SERVICE_UNAVAILABLE
             )
             raise _OverLimitError
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._offered = True
+            return
         self._left = HEAD_MAX
         self.due += self._bounds.head_s
         super().on_headers_complete()
@@ -139,6 +162,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._offered:
+            return
         self.due = math.inf
         super().on_message_complete()
 

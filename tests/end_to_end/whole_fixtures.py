@@ -67,6 +67,8 @@ class Whole:
     # No sample is newer than this.
     scraped_until: float = math.inf
     firing: set[tuple[str, str]] = field(default_factory=set)
+    # The labels of the alerts that Alertmanager lists; None if it is away.
+    active: list[Mapping[str, str]] | None = None
     arming_required: bool = False
     messenger: Messenger = field(default_factory=NullMessenger)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -101,6 +103,7 @@ class Whole:
             aws=clients(self.aws),
             messenger=self.messenger,
             prometheus=fake_prometheus.client(self._answer, self.clock),
+            alertmanager=httpx.Client(transport=httpx.MockTransport(self._list_alerts)),
             judge=self._judge,
             queue=self.queue.serve,
             pool=AtOnce,
@@ -203,6 +206,11 @@ class Whole:
             self.breaks[evidence.target] -= 1
             raise ArithmeticError(evidence.target)
         return self.verdicts.get(evidence.target, verdict())
+
+    def _list_alerts(self, _: httpx.Request) -> httpx.Response:
+        if self.active is None:
+            return httpx.Response(503)
+        return httpx.Response(200, json=[{"labels": dict(labels)} for labels in self.active])
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("query_range"):

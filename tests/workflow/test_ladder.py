@@ -1,6 +1,6 @@
 """A ladder climbs only on evidence: the step below ran to its end, and the target is still ill."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -401,4 +401,26 @@ def test_a_lease_on_the_group_explains_no_newborn(tmp_path: Path) -> None:
     whole.deliver(newborn, began_s=5)
     whole.pass_time(60)
     assert [call.operation for call in whole.aws.calls] == _LENT * 2
+    whole.close()
+
+
+@pytest.mark.parametrize("listed", ["itself", "another", "nothing", "no answer"])
+def test_an_alert_that_is_rarely_repeated_is_asked_for(tmp_path: Path, listed: str) -> None:
+    """Alertmanager may repeat it after hours; the next step follows only while it is active."""
+    playbook = _PLAYBOOK.replace("timeout: 60s", "timeout: 400s")
+    whole = Whole(tmp_path, playbook=playbook, recovered="0")
+    target = whole.group()[0]
+    whole.deliver(target)
+    labels = {"alertname": "HighCPU", "instance_id": target, "asg": "web-asg"}
+    answers: dict[str, list[Mapping[str, str]] | None] = {
+        "itself": [labels],
+        "another": [labels | {"mountpoint": "/"}],
+        "nothing": [],
+        "no answer": None,
+    }
+    whole.active = answers[listed]
+    whole.pass_time(900)
+    climbed = "RebootInstances" in _changes(whole)
+    assert climbed is (listed == "itself")
+    assert ("last seen firing" in (whole.only().outcome or "")) is not climbed
     whole.close()

@@ -118,18 +118,17 @@ def require_firing(inputs: GuardInput) -> str | Refusal:
 
     ## stale
 
-    Alertmanager has not repeated the alert for longer than `SMARTCLOUDOPS_EPISODE_GAP_S`, so it may
-    no longer fire. Check whether the service has a backlog (`RemediatorBacklog`,
-    `RemediatorNobodyActs`):
+    Alertmanager has not repeated the alert for longer than `SMARTCLOUDOPS_EPISODE_GAP_S`, and its
+    API, at `SMARTCLOUDOPS_ALERTMANAGER_URL`, does not list it as active. Check whether the service
+    has a backlog (`RemediatorBacklog`, `RemediatorNobodyActs`):
 
     ```console
     $ curl $S/readyz
     $ curl $S/metrics | grep -E 'inbox_backlog|runs_open'
     ```
 
-    **To lift it:** wait for the next repeat, if the alert still fires. If alerts become stale
-    without a backlog, raise `SMARTCLOUDOPS_EPISODE_GAP_S` above your `repeat_interval` plus
-    `group_interval`.
+    **To lift it:** wait for the next repeat, if the alert still fires. If alerts that fire become
+    stale, let the service reach Alertmanager's API.
     """
     snapshot, request = inputs.snapshot, inputs.trigger.request
     if snapshot.resolved is None or snapshot.last_seen_at is None:
