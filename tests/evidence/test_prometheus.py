@@ -147,7 +147,7 @@ def test_down_or_slow_server(error: httpx.HTTPError, expected: str) -> None:
         (httpx.Response(200, content=b"\xff\xfe"), "does not match its API's schema"),
         (httpx.Response(200, json=[]), "does not match its API's schema"),
         (httpx.Response(200, json={"status": "success"}), "does not match its API's schema"),
-        (success("scalar", [1, "2"]), "does not match its API's schema"),
+        (success("string", [1, "2"]), "does not match its API's schema"),
         (
             success("matrix", [{"metric": {}, "values": [[1, "two"]]}]),
             "does not match its API's schema",
@@ -166,6 +166,46 @@ def test_other_kind_of_result_is_refused() -> None:
         prometheus.range_query("up", start=0, end=1, step=1)
     with client(lambda _: success("matrix", [])) as prometheus, pytest.raises(PrometheusError):
         prometheus.instant_query("up", at=1)
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_a_query_is_a_get_where_no_post_is_let_through(status: int) -> None:
+    """A read-only proxy; it is remembered, and a refusal of both is the error."""
+    methods: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        methods.append(request.method)
+        if request.method == "POST" or request.url.params["query"] == "down":
+            return httpx.Response(status, json={"status": "error", "error": "no"})
+        return success("vector", [])
+
+    with client(answer) as prometheus:
+        with pytest.raises(PrometheusError, match=str(status)):
+            prometheus.instant_query("down", at=60)
+        for _ in range(2):
+            assert prometheus.instant_query("up", at=60) == ()
+    assert methods == ["POST", "GET", "POST", "GET", "GET"]
+
+
+def test_an_annotation_among_the_warnings_is_no_hole() -> None:
+    """As Prometheus 2.53.3 answers; a real warning beside it is one."""
+    info = 'PromQL info: metric might not be a counter: "node_vmstat_pswpin" (1:6)'
+    with client(lambda _: success("matrix", [], warnings=[info])) as prometheus:
+        assert prometheus.range_query("up", start=0, end=60, step=15) == ()
+    said = failing(lambda _: success("matrix", [], warnings=[info, "PromQL warning: odd"]))
+    assert said == "Prometheus warns: PromQL warning: odd"
+
+
+def test_a_partial_answer_is_none() -> None:
+    """VictoriaMetrics' cluster says so, beside its status."""
+    assert "partial" in failing(lambda _: success("matrix", [], isPartial=True))
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", False), ("NaN", None)])
+def test_a_scalar_is_an_answer(value: str, *, expected: bool | None) -> None:
+    """`time() % 86400 > bool 5` is one to Prometheus."""
+    with client(lambda _: success("scalar", [60, value])) as prometheus:
+        assert holds(prometheus, "time() > bool 5", at=60) is expected
 
 
 def test_warnings_mean_an_incomplete_answer() -> None:

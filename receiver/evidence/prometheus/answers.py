@@ -11,6 +11,9 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 _ERROR_TEXT_MAX = 200
+# Prometheus 2.48 to 2.53 have such annotations among the warnings; the answer is whole.
+# https://github.com/prometheus/prometheus/blob/v2.53.3/util/annotations/annotations.go
+_INFO = "PromQL info:"
 
 
 class PrometheusError(Exception):
@@ -62,9 +65,16 @@ class _Vector(BaseModel):
     result: list[_Instant]
 
 
+class _Scalar(BaseModel):
+    kind: Literal["scalar"] = Field(alias="resultType")
+    result: tuple[float, float]
+
+
 class _Answer(BaseModel):
     status: Literal["success"]
     warnings: list[str] = []
+    # VictoriaMetrics says so where some of its storage did not answer.
+    partial: bool = Field(default=False, alias="isPartial")
 
 
 class _MatrixAnswer(_Answer):
@@ -72,7 +82,7 @@ class _MatrixAnswer(_Answer):
 
 
 class _VectorAnswer(_Answer):
-    data: _Vector
+    data: _Vector | _Scalar = Field(discriminator="kind")
 
 
 class _Rule(BaseModel):
@@ -113,8 +123,12 @@ def parse_matrix(body: bytes) -> tuple[LabelledSeries, ...]:
 
 
 def parse_vector(body: bytes) -> tuple[LabelledSample, ...]:
-    """The samples of an instant query. Raises `PrometheusError`, also for NaN and warnings."""
-    result = _parse(_VectorAnswer, body).data.result
+    """The samples of an instant query; a scalar is a sample without labels.
+
+    Raises `PrometheusError`, also for NaN and warnings.
+    """
+    data = _parse(_VectorAnswer, body).data
+    result = [_Instant(metric={}, value=data.result)] if data.kind == "scalar" else data.result
     _refuse_duplicates(sample.metric for sample in result)
     if not all(math.isfinite(sample.value[1]) for sample in result):
         raise PrometheusError("Prometheus returned a value that is not a number")
@@ -155,8 +169,10 @@ def _parse(kind: type[_AnyAnswer], body: bytes) -> _AnyAnswer:
         if reason := _error_text(body):
             raise PrometheusError(f"Prometheus reports an error: {reason}") from error
         raise PrometheusError("Prometheus' answer does not match its API's schema") from error
-    if answer.warnings:
-        raise PrometheusError(f"Prometheus warns: {_one_line(answer.warnings[0])}")
+    if warnings := [text for text in answer.warnings if not text.startswith(_INFO)]:
+        raise PrometheusError(f"Prometheus warns: {_one_line(warnings[0])}")
+    if answer.partial:
+        raise PrometheusError("Prometheus' answer is partial")
     return answer
 
 

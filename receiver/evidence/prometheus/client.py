@@ -3,6 +3,7 @@
 Every missing or wrong answer becomes a `PrometheusError`: to the caller all of them are unknown.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,16 @@ MAX_BYTES = 20 * 2**20
 _CLOCK_OFF_MAX_S = 30.0
 
 
+# What proxies answer to a method that they do not let through.
+_REFUSES_METHOD = frozenset(
+    {httpx.codes.FORBIDDEN, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED}
+)
+
+
+class _MethodRefusedError(PrometheusError):
+    """The method may be what was refused."""
+
+
 def _neighbour() -> httpx.Client:
     """An HTTP client that ignores proxy variables: Prometheus is in the same network."""
     return httpx.Client(trust_env=False)
@@ -51,6 +62,8 @@ class Prometheus:
     client: httpx.Client = field(default_factory=_neighbour, kw_only=True)
     clock: Callable[[], float] = field(default=time.time, kw_only=True)
     failed: Callable[[], None] = field(default=lambda: None, kw_only=True)
+
+    _only_get: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __post_init__(self) -> None:
         # Uncompressed, so that the size limit counts the bytes read; cheaper in a local network.
@@ -94,10 +107,21 @@ class Prometheus:
         # Prometheus aborts the query at the same time.
         form["timeout"] = f"{max(seconds, 0.001):.3f}"
         try:
-            return self._send("POST", call, seconds, data=form)
+            return self._post_or_get(call, seconds, form)
         except PrometheusError:
             self.failed()
             raise
+
+    def _post_or_get(self, call: str, timeout_s: float, form: dict[str, str]) -> bytes:
+        """POST, because a long query makes a long URL; GET where a proxy lets no POST through."""
+        if not self._only_get.is_set():
+            try:
+                return self._send("POST", call, timeout_s, data=form)
+            except _MethodRefusedError:
+                pass
+        body = self._send("GET", call, timeout_s, params=form)
+        self._only_get.set()
+        return body
 
     def _send(self, method: str, call: str, timeout_s: float, **sent: Mapping[str, str]) -> bytes:
         try:
@@ -114,7 +138,9 @@ class Prometheus:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PrometheusError(f"Prometheus is unreachable: {type(error).__name__}") from error
         if response.status_code != httpx.codes.OK:
-            raise http_error(response.status_code, body)
+            refusal = http_error(response.status_code, body)
+            by_method = method == "POST" and response.status_code in _REFUSES_METHOD
+            raise _MethodRefusedError(str(refusal)) if by_method else refusal
         self._check_clock(response.headers.get("Date", ""))
         return body
 
