@@ -127,6 +127,7 @@ class Action(ABC):
     - `idempotent`: two calls end in the same state as one, so a lost call may be repeated. Any
     other action uses a client that makes one attempt.
     - `undone_by` names the action that rolls it back.
+    - `safeguard` is the action of the step that follows at once where `must_follow` says so.
     - `takes_up_to_s`: AWS may take so long; `lasts_up_to_s` reads what AWS itself says, where it
     says it. `progress` ends the wait earlier where AWS `shows_end`; elsewhere only the metrics do.
     - `cancelled_with`: the permission with which `cancel` ends an effect that takes longer.
@@ -151,6 +152,7 @@ class Action(ABC):
     permissions: ClassVar[tuple[str, ...]]
     params: ClassVar[type[Params]] = Params
     undone_by: ClassVar[str | None] = None
+    safeguard: ClassVar["Action | None"] = None
     takes_up_to_s: ClassVar[float] = 0.0
     shows_end: ClassVar[bool] = True
     cancelled_with: ClassVar[str] = ""
@@ -186,6 +188,11 @@ class Action(ABC):
 
         If that call does not happen, the call before it stands, and is asked again.
         """
+        del call
+        return None
+
+    def must_follow(self, call: Call) -> tuple[str, Mapping[str, Any]] | None:
+        """The target and params of the `safeguard`, where AWS refused a part of the call."""
         del call
         return None
 

@@ -48,13 +48,13 @@ _LAUNCHES = frozenset({"ec2:RunInstances"})
 
 
 def with_reversals(names: Iterable[str]) -> Sequence[Action]:
-    """The actions, and the actions that roll them back."""
+    """The actions, their safeguards, and the actions that roll them back."""
     actions: dict[str, Action] = {}
-    for name in names:
-        action = CATALOG[name]
-        actions[name] = action
-        if action.undone_by is not None:
-            actions[action.undone_by] = CATALOG[action.undone_by]
+    for action in map(CATALOG.__getitem__, names):
+        for done in filter(None, (action, action.safeguard)):
+            actions[done.name] = done
+            if done.undone_by is not None:
+                actions[done.undone_by] = CATALOG[done.undone_by]
     return [actions[name] for name in sorted(actions)]
 
 

@@ -4,6 +4,7 @@ Throttling and transient errors are those of botocore's own retries, by class, c
 """
 
 import re
+from dataclasses import replace
 
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -90,7 +91,21 @@ _STATE = re.compile(
 )
 
 
-def classify(error: ClientError | BotoCoreError) -> Failure:
+class PartlyDoneError(Exception):
+    """A part of an action was done; `error` is why another part was not."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def classify(error: ClientError | BotoCoreError | PartlyDoneError) -> Failure:
+    """Of what was partly done it is unknown what AWS will show."""
+    if isinstance(error, PartlyDoneError):
+        cause = error.error
+        if isinstance(cause, AWS_ERRORS):
+            return replace(classify(cause), refused=False)
+        return Failure(name=str(cause), refused=False, cause=Cause.STATE)
     if not isinstance(error, ClientError):
         return Failure(
             name=type(error).__name__,

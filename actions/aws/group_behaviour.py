@@ -8,12 +8,14 @@ https://docs.aws.amazon.com/autoscaling/ec2/userguide/understand-how-suspending-
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from actions.aws.client_set import Aws
 from actions.aws.group_activities import read_last_launch
 from actions.aws.groups import Group, Member, read_group_instances
 from actions.aws.host_status import IMPAIRED, read_host_status
+from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.aws.target_health import read_target_health
 
@@ -57,22 +59,31 @@ def require_whole(group: Group) -> None:
         )
 
 
-def require_kept(group: Group, member: Member, checks: AbstractSet[str]) -> None:
-    """Raises NotActionableError where the group would replace the member if it fails a check.
+def to_suspend(group: Group, member: Member, checks: AbstractSet[str]) -> Sequence[str]:
+    """The processes by which the group would replace the member if it fails a check.
 
-    It does so unless HealthCheck and ReplaceUnhealthy are suspended: whom it marks Unhealthy while
-    only ReplaceUnhealthy is, it replaces on the resumption. A member in standby is not checked.
+    HealthCheck and ReplaceUnhealthy: whom it marks Unhealthy while only ReplaceUnhealthy is
+    suspended, it replaces on the resumption. A member in standby is not checked.
     https://docs.aws.amazon.com/autoscaling/ec2/userguide/suspend-resume-considerations.html
     """
-    failed = checks & group.health_checks
-    if not group.is_balanced:
-        failed -= BALANCER_CHECKS
-    missing = sorted({"HealthCheck", "ReplaceUnhealthy"} - group.suspended)
-    if failed and missing and member.lifecycle != "Standby":
+    checked = member.lifecycle != "Standby" and _failed(group, checks)
+    return sorted({"HealthCheck", "ReplaceUnhealthy"} - group.suspended) if checked else []
+
+
+def require_kept(group: Group, member: Member, checks: AbstractSet[str]) -> None:
+    """Raises NotActionableError where the group would replace the member if it fails a check."""
+    if missing := to_suspend(group, member, checks):
+        failed = ", ".join(sorted(_failed(group, checks)))
         raise NotActionableError(
-            f"{group.name} would replace {member.id}, which fails its {', '.join(sorted(failed))} "
+            f"{group.name} would replace {member.id}, which fails its {failed} "
             f"health check: suspend {' and '.join(missing)} first"
         )
+
+
+def _failed(group: Group, checks: AbstractSet[str]) -> AbstractSet[str]:
+    """Those of the checks that the group makes."""
+    failed = checks & group.health_checks
+    return failed if group.is_balanced else failed - BALANCER_CHECKS
 
 
 def unbalances(group: Group, member: Member) -> bool:
@@ -89,11 +100,13 @@ def unbalances(group: Group, member: Member) -> bool:
     return max(zones.values()) - min(zones.values()) >= max(_UNBALANCED, present + 1)
 
 
-def replaced_after(aws: Aws, group: Group, *, resumed: AbstractSet[str]) -> frozenset[str]:
+def replaced_after(
+    aws: Aws, group: Group, *, resumed: AbstractSet[str], acted_on: AbstractSet[str] = frozenset()
+) -> frozenset[str]:
     """The members that the group terminates once these processes are resumed.
 
-    They are marked Unhealthy, or its health check will find that they do not run. Raises botocore's
-    errors.
+    They are marked Unhealthy, or its health check will find that they do not run. Those that were
+    `acted_on`, or are in quarantine, must pass each of its checks. Raises botocore's errors.
     """
     suspended = group.suspended - resumed
     replaces = {"ReplaceUnhealthy", "Terminate"}
@@ -102,17 +115,16 @@ def replaced_after(aws: Aws, group: Group, *, resumed: AbstractSet[str]) -> froz
     serving = {name for name, one in group.members.items() if one.lifecycle == "InService"}
     lost = frozenset(name for name in serving if not group.members[name].healthy)
     if "HealthCheck" in resumed:
-        running = {
-            instance.id
-            for instance in read_group_instances(aws, group.name)
-            if instance.state in {"pending", "running"}
-        }
+        live = {instance.id: instance for instance in read_group_instances(aws, group.name)}
+        running = {name for name, one in live.items() if one.state in {"pending", "running"}}
+        suspects = {name for name in running if QUARANTINE_TAG in live[name].tags} | acted_on
         lost |= serving - running
+        lost |= {name for name in serving & suspects if not is_well(aws, group, name)}
     return lost
 
 
 def is_well(aws: Aws, group: Group, instance_id: str) -> bool:
-    """Whether a member that was marked Unhealthy would pass the group's health checks by now.
+    """Whether a member would pass the group's health checks now.
 
     Raises NotActionableError where it does not exist, and botocore's errors.
     """

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
-from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import Connection
 
 from actions.aws import errors
@@ -19,7 +19,7 @@ from actions.aws.causes import Cause, Failure
 from actions.aws.client_set import Aws, on_behalf_of
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, CallResult, Outcome
-from actions.execution import claims, debts, ledger
+from actions.execution import claims, debts, ledger, safeguards
 from actions.execution.ledger import Intent, Stage
 from actions.execution.preparation import Preparation, RecentGroup, RecentScopes, why_not_escalated
 from actions.execution.records import STANDALONE_PERCENT
@@ -27,6 +27,8 @@ from actions.execution.step import Step, call_of
 from actions.messaging import Messenger, MessengerError
 from actions.refusal import Refusal
 
+# What became of a call, and why it failed.
+_Ended: TypeAlias = tuple[CallResult, Failure | None]
 _NO_ANSWER = Failure(name="no answer was recorded", refused=False, cause=Cause.PASSING)
 
 
@@ -90,7 +92,7 @@ class Executor:
         """Settle an abandoned step by reading back a call that may have been sent."""
         if intent.stage is not Stage.DISPATCHED:
             return intent
-        return self._settle(intent, *self._settle_after_crash(step, intent))
+        return self._settle(step, intent, self._settle_after_crash(step, intent))
 
     def cancel(self, step: Step, intent: Intent) -> Intent:
         """Ask AWS once to end a step that takes too long, unless it cannot, or all is paused.
@@ -115,7 +117,7 @@ class Executor:
         Raises NotActionableError or botocore's errors where reading failed.
         """
         if intent.stage is Stage.DISPATCHED:
-            return self._settle(intent, *self._settle_after_crash(step, intent))
+            return self._settle(step, intent, self._settle_after_crash(step, intent))
         if intent.outcome is not Outcome.CHANGED or intent.cancelled_at is not None:
             return intent
         with on_behalf_of(intent.run_id):
@@ -128,17 +130,18 @@ class Executor:
             if self._why_not_any_more(connection, step, intent) is not None:
                 return intent
             intent = ledger.record_next(connection, intent, made, self.clock())
-        return self._settle(intent, *self._call(step, intent))
+        return self._settle(step, intent, self._call(step, intent))
 
     def settle_lost(self, step: Step, intent: Intent) -> Intent:
         """Read back a call without an answer once AWS shows what it did; else the same intent."""
+        safeguards.follow(self, step, intent)
         if intent.outcome is not Outcome.UNKNOWN or not ledger.is_shown(intent, self.clock()):
             return intent
         lost = Failure(name=intent.error or "", refused=False, cause=intent.cause or Cause.PASSING)
         result, failure = self._read_back(step, intent, lost)
         if result.outcome is Outcome.UNKNOWN and result.made == intent.made:
             return intent
-        return self._settle(intent, result, failure)
+        return self._settle(step, intent, (result, failure))
 
     def _start(self, step: Step, intent: Intent) -> Intent | Refusal:
         """Record the new step, and call AWS where a call is needed."""
@@ -147,7 +150,7 @@ class Executor:
                 ledger.record(connection, intent)
             return intent
         refusal = self._record_dispatch(step, intent)
-        return refusal or self._settle(intent, *self._call(step, intent))
+        return refusal or self._settle(step, intent, self._call(step, intent))
 
     def _record_dispatch(self, step: Step, intent: Intent) -> Refusal | None:
         """Record the intent and its dispatch, or the refusal to send it, in one transaction."""
@@ -192,17 +195,15 @@ class Executor:
                 refusal = self._why_not_any_more(connection, step, intent)
             if refusal is None:
                 result, failure = self._call(step, intent, again=True)
-        return self._settle(intent, result, failure)
+        return self._settle(step, intent, (result, failure))
 
-    def _settle_after_crash(self, step: Step, intent: Intent) -> tuple[CallResult, Failure | None]:
+    def _settle_after_crash(self, step: Step, intent: Intent) -> _Ended:
         """The result of a call whose sender crashed."""
         # Measured before the read: the call may arrive while the read waits for its answer.
         young = self.clock() - intent.sent_at < ledger.MAY_ARRIVE_S
         return (self._lost if young else self._read_back)(step, intent, _NO_ANSWER)
 
-    def _call(
-        self, step: Step, intent: Intent, *, again: bool = False
-    ) -> tuple[CallResult, Failure | None]:
+    def _call(self, step: Step, intent: Intent, *, again: bool = False) -> _Ended:
         """The result of the call; if it is made `again`, the first one may be shown later."""
         self.check()
         try:
@@ -212,38 +213,36 @@ class Executor:
             failure = Failure(name=str(refusal), refused=True, cause=Cause.STATE)
         except MessengerError as error:
             failure = Failure(name=str(error), refused=not error.sent, cause=Cause.PASSING)
-        except (ClientError, BotoCoreError) as error:
+        except (*errors.AWS_ERRORS, errors.PartlyDoneError) as error:
             failure = errors.classify(error)
         else:
             return CallResult(Outcome.CHANGED, created), None
         settle = self._refused if failure.refused and not again else self._lost
         return settle(step, intent, failure)
 
-    def _refused(
-        self, step: Step, intent: Intent, why: Failure
-    ) -> tuple[CallResult, Failure | None]:
+    def _refused(self, step: Step, intent: Intent, why: Failure) -> _Ended:
         """The result of a refused call, which changed nothing; an earlier attempt may have."""
         if step.action.idempotent:
             return self._read_back(step, intent, why)
         return CallResult(Outcome.FAILED), why
 
-    def _lost(self, step: Step, intent: Intent, why: Failure) -> tuple[CallResult, Failure | None]:
+    def _lost(self, step: Step, intent: Intent, why: Failure) -> _Ended:
         """The result of a recent call without an answer: it may arrive, or be shown, later."""
         result, failure = self._read_back(step, intent, why)
         seen = result.outcome is not Outcome.FAILED
         return result if seen else CallResult(Outcome.UNKNOWN), failure
 
-    def _read_back(
-        self, step: Step, intent: Intent, why: Failure
-    ) -> tuple[CallResult, Failure | None]:
+    def _read_back(self, step: Step, intent: Intent, why: Failure) -> _Ended:
         """The result of a call without an answer, by what AWS shows now."""
         try:
             with on_behalf_of(intent.run_id):
                 result = step.action.read_back(self.call(intent))
-        except (BotoCoreError, ClientError, NotActionableError, MessengerError):
+        except (*errors.AWS_ERRORS, NotActionableError, MessengerError):
             result = CallResult(Outcome.UNKNOWN)
         return result, None if result.outcome is Outcome.CHANGED else why
 
-    def _settle(self, intent: Intent, result: CallResult, failure: Failure | None) -> Intent:
+    def _settle(self, step: Step, intent: Intent, ended: _Ended) -> Intent:
         with self.begin() as connection:
-            return ledger.settle(connection, intent, result, failure, self.clock())
+            settled = ledger.settle(connection, intent, *ended, self.clock())
+        safeguards.follow(self, step, settled)
+        return settled

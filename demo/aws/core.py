@@ -77,9 +77,10 @@ class Core:
         self.now = max(until, self.now) if self._due else until
 
     def start_over(self) -> None:
-        """An empty world, in which nothing is due."""
+        """An empty world, in which nothing is due and of which nothing was seen."""
         self.world = World()
         self._due.clear()
+        self._past.clear()
 
     def often(self, share: float) -> bool:
         return share > 0 and self.chance.random() < share

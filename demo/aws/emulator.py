@@ -113,6 +113,12 @@ class Emulator:
         with self.lock:
             self.core.tick()
 
+    def start_over(self) -> None:
+        """An empty world, in which nothing was called and nothing is due."""
+        self.core.start_over()
+        self.log.clear()
+        self._buckets.clear()
+
     def operations(self) -> list[str]:
         """The names of all calls so far."""
         return [call.operation for call in self.log]

@@ -1,8 +1,8 @@
 """Resume suspended processes of an Auto Scaling group.
 
-It is refused where the group would then terminate a member: one that was marked Unhealthy, or that
-does not run. `set_healthy` are members of which this service's own act is the cause: they are set
-Healthy first if they run, pass their status checks and serve behind their load balancer.
+It is refused where the group would then terminate a member: one that was marked Unhealthy, that
+does not run, or that is in quarantine. `set_healthy` are members on which this service acted: they
+must run, pass their status checks and serve behind their load balancer, and are set Healthy first.
 
 ```yaml
 - action: resume_processes
@@ -51,8 +51,8 @@ class ResumeProcesses(ChangesProcesses):
         if observation.already:
             return observation
         group = read_group(call.aws, call.target)
-        lost = replaced_after(call.aws, group, resumed=set(observation.before["processes"]))
-        own = set(call.params.get("set_healthy", ()))
+        resumed, own = set(observation.before["processes"]), set(call.params.get("set_healthy", ()))
+        lost = replaced_after(call.aws, group, resumed=resumed, acted_on=own)
         healed = sorted(name for name in lost & own if is_well(call.aws, group, name))
         if left := sorted(lost.difference(healed)):
             raise NotActionableError(

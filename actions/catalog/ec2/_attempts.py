@@ -2,20 +2,32 @@
 
 from collections.abc import Callable
 
+from actions.aws.errors import PartlyDoneError
+
 
 class Attempts:
-    """Calls of which none stops the next; `error` is what the first one that failed raised."""
+    """Calls of which none stops the next.
+
+    `error` is what the first one that failed raised; an attempt that changed something returns
+    something true.
+    """
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self._changed = False
 
-    def __call__(self, attempt: Callable[[], object]) -> None:
+    def __call__(self, attempt: Callable[[], object]) -> bool:
+        """Whether it raised nothing."""
         try:
-            attempt()
+            self._changed |= bool(attempt())
         except Exception as error:  # noqa: BLE001 raised by check, after the other calls
             self.error = self.error or error
+            return False
+        return True
 
     def check(self) -> None:
-        """Raises the first error."""
+        """Raises the first error, as PartlyDoneError where another call changed something."""
+        if self.error is not None and self._changed:
+            raise PartlyDoneError(self.error)
         if self.error is not None:
             raise self.error

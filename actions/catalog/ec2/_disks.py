@@ -11,8 +11,8 @@ def keep_disks(call: Call, attempts: Attempts) -> None:
         attempts(lambda volume=volume: _keep(call, volume))  # type: ignore[misc] # mypy does not infer it
 
 
-def _keep(call: Call, volume: str) -> None:
-    call.aws.ec2_once.create_snapshot(
+def _keep(call: Call, volume: str) -> object:
+    return call.aws.ec2_once.create_snapshot(
         VolumeId=volume,
         Description=f"{call.target} quarantined by {call.token}",
         TagSpecifications=[

@@ -135,10 +135,12 @@ def keep_evidence(call: Call, attempts: Attempts) -> None:
         attempts(lambda: keep_disks(call, attempts))
 
 
-def _mark(call: Call) -> None:
-    if is_isolated(call):
+def _mark(call: Call) -> bool:
+    isolated = is_isolated(call)
+    if isolated:
         tags = [{"Key": QUARANTINE_TAG, "Value": call.token}]
         call.aws.ec2.create_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # a dict of the same keys
+    return isolated
 
 
 def undone(call: Call) -> list[str]:
@@ -156,7 +158,7 @@ def undone(call: Call) -> list[str]:
     return missing
 
 
-def _cut_off(call: Call, interface: str, former: Sequence[str]) -> None:
+def _cut_off(call: Call, interface: str, former: Sequence[str]) -> bool:
     """Raises botocore's error where the interface stays connected, with its former groups."""
     if untracking := call.before.get("untracking"):
         # The isolating group below cuts off whether or not this call succeeds.
@@ -169,6 +171,7 @@ def _cut_off(call: Call, interface: str, former: Sequence[str]) -> None:
             with suppress(Exception):
                 assign(call, {interface: former})
         raise
+    return True
 
 
 def _lets_all(permissions: "Sequence[IpPermissionOutputTypeDef]") -> bool:

@@ -1,8 +1,9 @@
 """Shut one instance down in an emergency: it is detached from its group, quarantined and stopped.
 
 Its disks are kept as snapshots. It is detached because its Auto Scaling group would terminate a
-stopped member and thereby destroy the evidence; where that fails, it is cut off and runs on. The
-group launches a replacement. A person must approve each shutdown, whatever the mode.
+stopped member and thereby destroy the evidence; where that fails, it is cut off and runs on, and
+its group keeps it as in `quarantine_instance`. Otherwise the group launches a replacement. A person
+must approve each shutdown, whatever the mode.
 
 ```yaml
 - action: emergency_shutdown
@@ -17,19 +18,16 @@ from actions.aws.groups import read_group
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
-    Action,
     Call,
     CallResult,
     Impact,
     Observation,
     Progress,
-    TargetKind,
     Undo,
 )
 from actions.catalog.ec2._attempts import Attempts
+from actions.catalog.ec2._containment import ContainsInstance
 from actions.catalog.ec2._isolation import (
-    ISOLATE_PERMISSIONS,
-    IsolationParams,
     check_isolates,
     cut_off,
     is_isolated,
@@ -39,31 +37,22 @@ from actions.catalog.ec2._isolation import (
     settled,
     undone,
     untracking_group,
-    with_group_id,
 )
 from actions.catalog.ec2._power import STOPPED
 
 
-class EmergencyShutdown(Action):
+class EmergencyShutdown(ContainsInstance):
     name = "emergency_shutdown"
-    target = TargetKind.INSTANCE
     impact = Impact.DESTRUCTIVE
-    removes_capacity = True
     needs_approval = True
-    idempotent = True
     permissions = (
-        *ISOLATE_PERMISSIONS,
-        "autoscaling:DescribeAutoScalingGroups",
+        *ContainsInstance.permissions,
         "autoscaling:DetachInstances",
         "ec2:StopInstances",
     )
-    params = IsolationParams
     undone_by = "end_emergency_shutdown"
     # A forced stop may take minutes.
     takes_up_to_s = 600.0
-
-    def bind(self, call: Call) -> Mapping[str, Any]:
-        return with_group_id(call)
 
     def observe(self, call: Call) -> Observation:
         check_isolates(call)
@@ -82,13 +71,12 @@ class EmergencyShutdown(Action):
         return Observation(already=already, before=before)
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        leaving, attempts = Attempts(), Attempts()
-        leaving(lambda: _leave_group(call))
+        attempts = Attempts()
+        left = attempts(lambda: _leave_group(call))
         cut_off(call, attempts)
-        if leaving.error is None:
+        if left:
             attempts(lambda: call.aws.ec2.stop_instances(InstanceIds=[call.target]))
         keep_evidence(call, attempts)
-        leaving.check()
         attempts.check()
         return {}
 
@@ -112,13 +100,14 @@ class EmergencyShutdown(Action):
         return state in STOPPED | {call.before["state"]} and is_ours(call)
 
 
-def _leave_group(call: Call) -> None:
+def _leave_group(call: Call) -> object:
     """AWS refuses to detach a member that is `Detaching`."""
     group = call.before["group"]
     member = read_group(call.aws, group).members.get(call.target) if group else None
-    if member is not None and member.lifecycle != "Detaching":
-        call.aws.autoscaling_once.detach_instances(
-            InstanceIds=[call.target],
-            AutoScalingGroupName=group,
-            ShouldDecrementDesiredCapacity=False,
-        )
+    if member is None or member.lifecycle == "Detaching":
+        return None
+    return call.aws.autoscaling_once.detach_instances(
+        InstanceIds=[call.target],
+        AutoScalingGroupName=group,
+        ShouldDecrementDesiredCapacity=False,
+    )

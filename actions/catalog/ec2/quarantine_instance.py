@@ -5,9 +5,10 @@ not reach. Another is launched where the group is at its minimum, or where its z
 balance and AZRebalance would terminate a healthy one. Then every interface gets only the isolating
 security group; where the VPC has a group `smartcloudops-untracked`, with rules for all addresses
 both ways, open connections end too. The instance is tagged `smartcloudops:quarantined` only once it
-is cut off, and a snapshot of each disk is taken. What fails stops nothing else: a member that AWS
-does not let into standby is cut off all the same, and its group may replace it. The step is then
-`unknown` and lists what is undone.
+is cut off, and a snapshot of each disk is taken. What fails stops nothing else; the step is then
+`unknown` and lists what is undone. A member that AWS does not let into standby is cut off all the
+same: a group that would replace it gets HealthCheck and ReplaceUnhealthy suspended, and they are
+resumed once a person has taken the member out of service.
 
 ```yaml
 - action: quarantine_instance
@@ -24,18 +25,15 @@ from actions.aws.groups import read_group
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
-    Action,
     Call,
     CallResult,
     Impact,
     Observation,
-    TargetKind,
     Undo,
 )
 from actions.catalog.ec2._attempts import Attempts
+from actions.catalog.ec2._containment import ContainsInstance
 from actions.catalog.ec2._isolation import (
-    ISOLATE_PERMISSIONS,
-    IsolationParams,
     check_isolates,
     cut_off,
     is_isolated,
@@ -45,26 +43,17 @@ from actions.catalog.ec2._isolation import (
     settled,
     undone,
     untracking_group,
-    with_group_id,
 )
 
 
-class QuarantineInstance(Action):
+class QuarantineInstance(ContainsInstance):
     name = "quarantine_instance"
-    target = TargetKind.INSTANCE
     impact = Impact.DISRUPTIVE
-    removes_capacity = True
-    idempotent = True
     permissions = (
-        *ISOLATE_PERMISSIONS,
-        "autoscaling:DescribeAutoScalingGroups",
+        *ContainsInstance.permissions,
         "autoscaling:EnterStandby",
     )
-    params = IsolationParams
     undone_by = "release_quarantine"
-
-    def bind(self, call: Call) -> Mapping[str, Any]:
-        return with_group_id(call)
 
     def observe(self, call: Call) -> Observation:
         check_isolates(call)
@@ -115,19 +104,19 @@ def _serves(call: Call, group: str) -> bool:
     return member is not None and member.lifecycle == "InService"
 
 
-def _leave_group(call: Call) -> None:
+def _leave_group(call: Call) -> object:
     """Into standby, where no health check of the group applies.
 
     https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-enter-exit-standby.html
     """
     name = call.before.get("group", "")
     if not name or not _serves(call, name):
-        return
+        return None
     group = read_group(call.aws, name)
     member = group.members[call.target]
     room = group.desired - member.units >= group.minimum
     spare = room and not unbalances(group, member)
-    call.aws.autoscaling_once.enter_standby(
+    return call.aws.autoscaling_once.enter_standby(
         InstanceIds=[call.target],
         AutoScalingGroupName=name,
         ShouldDecrementDesiredCapacity=spare,

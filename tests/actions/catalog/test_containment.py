@@ -7,6 +7,7 @@ import pytest
 
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
+from actions.execution import ledger
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
@@ -86,17 +87,34 @@ class Region:
             self.clock.now += 5
             self.aws.pass_time()
 
-    def undo(self, step: Step, intent: Intent) -> Intent:
-        undo = step.action.undo(self.acting.call(intent))
+    def undo(self, step: Step, intent: Intent, attempt: int = 0) -> Intent:
+        """As a run does at its end, which has acted on the host."""
+        call = replace(self.acting.call(intent), acted_on=[_HOST])
+        undo = step.action.undo(call)
         assert undo is not None
         return self.execute(
             replace(
                 step,
-                key=step.key.reversal(),
+                key=intent.step.reversal(attempt),
                 action=CATALOG[undo.action],
+                target=intent.target,
                 params=undo.params,
                 reverses=ReversedStep(step.action, intent),
             )
+        )
+
+    def suspension(self) -> tuple[Step, Intent] | None:
+        """What the group was made to suspend for the sake of its host."""
+        with self.acting.begin() as connection:
+            steps = ledger.intents_by_run(connection, ["0" * 26])["0" * 26]
+        lent = [step for step in steps if step.outcome is Outcome.CHANGED]
+        return next(
+            (
+                (replace(self.step(), action=CATALOG[step.action]), step)
+                for step in lent
+                if step.action == "suspend_processes"
+            ),
+            None,
         )
 
 
@@ -135,6 +153,15 @@ def test_whatever_is_refused_it_is_cut_off(region: Region, action: str, operatio
     assert intent.outcome is (Outcome.UNKNOWN if failed else Outcome.CHANGED)
     if failed:
         assert intent.error == "UnauthorizedOperation"
+
+
+def test_what_aws_does_not_show_yet_is_not_told_as_never_done(region: Region) -> None:
+    """Its describes are as old as ten seconds; the host is cut off all the same."""
+    region.aws.core.hardness = Hardness(heals=True, lag_s=10.0)
+    region.refuse("EnterStandby", "ResourceContention")
+    intent = region.execute(region.step())
+    assert (intent.outcome, intent.error) == (Outcome.UNKNOWN, "ResourceContention")
+    assert _connected(region) == []
 
 
 def test_what_is_undone_is_named(region: Region) -> None:
@@ -218,6 +245,86 @@ def test_one_whose_group_keeps_it_is_not_stopped(region: Region) -> None:
     region.refuse("DetachInstances", "ResourceContention")
     region.execute(region.step("emergency_shutdown"))
     assert (region.host.state, _connected(region)) == ("running", [])
+
+
+_KEPT = {
+    "quarantine_instance": "EnterStandby",
+    "emergency_shutdown": "DetachInstances",
+}
+
+
+@pytest.mark.parametrize("action", _KEPT)
+def test_one_whose_group_keeps_it_is_not_replaced(region: Region, action: str) -> None:
+    """Whatever its load balancer says; for that, its group heals nobody."""
+    region.refuse(_KEPT[action], "ResourceContention")
+    region.execute(region.step(action))
+    assert region.group.suspended == {"HealthCheck", "ReplaceUnhealthy"}
+    region.pass_time(900)
+    assert region.host.state == "running"
+    assert region.group.members[_HOST].lifecycle == "InService"
+
+
+def test_its_group_heals_again_once_the_host_is_out_of_service(region: Region) -> None:
+    """Until then a resumption would be its end."""
+    region.refuse("EnterStandby")
+    region.execute(region.step())
+    lent = region.suspension()
+    assert lent is not None
+    region.pass_time(60)
+    kept = region.undo(*lent)
+    assert (kept.outcome, kept.dispatched_at) == (Outcome.FAILED, None)
+    assert f"web would terminate {_HOST}" in (kept.error or "")
+    region.refuse("")
+    region.acting.aws.autoscaling.enter_standby(
+        InstanceIds=[_HOST], AutoScalingGroupName="web", ShouldDecrementDesiredCapacity=True
+    )
+    region.pass_time(400)
+    assert region.undo(*lent, attempt=1).outcome is Outcome.CHANGED
+    region.pass_time(300)
+    assert (region.group.suspended, region.host.state) == (set(), "running")
+
+
+def test_somebody_elses_resumption_does_not_end_it(region: Region) -> None:
+    """Another run had suspended the processes, and gives them back."""
+    region.group.suspended = {"HealthCheck", "ReplaceUnhealthy"}
+    region.refuse("EnterStandby")
+    region.execute(region.step())
+    assert region.suspension() is None
+    processes = sorted(region.group.suspended)
+    resumes = replace(
+        region.step("resume_processes"),
+        run_id="1" * 26,
+        target="web",
+        params={"processes": processes},
+    )
+    assert f"web would terminate {_HOST}" in (region.execute(resumes).error or "")
+
+
+def test_a_suspension_that_is_refused_is_tried_again(region: Region) -> None:
+    """Each time the run looks at its step."""
+    refused = {"EnterStandby", "SuspendProcesses"}
+
+    def trouble(name: str, when: str) -> None:
+        if name in refused and when == "before":
+            raise AwsError("ResourceContention")
+
+    region.aws.trouble = trouble
+    step = region.step()
+    intent = region.execute(step)
+    assert region.group.suspended == set()
+    refused.remove("SuspendProcesses")
+    for _ in range(3):
+        region.acting.settle_lost(step, intent)
+    assert region.group.suspended == {"HealthCheck", "ReplaceUnhealthy"}
+    assert region.aws.operations().count("SuspendProcesses") == 2
+
+
+def test_a_group_that_would_not_replace_it_is_left_as_it_is(region: Region) -> None:
+    region.group.checks = "EC2"
+    region.refuse("EnterStandby")
+    region.execute(region.step())
+    region.pass_time(900)
+    assert (region.group.suspended, region.host.state) == (set(), "running")
 
 
 @pytest.mark.parametrize("action", ["quarantine_instance", "emergency_shutdown"])
