@@ -5,6 +5,7 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+MINISTACK := .tools/ministack/.installed
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -31,13 +32,20 @@ fuzz: $(STAMP) ## the tests with hostile inputs, with a hundred times as many in
 database: $(STAMP) ## PostgreSQL for tests of replicas: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.postgres
 
+$(MINISTACK): $(STAMP) requirements-ministack.lock
+	rm -rf .tools/ministack
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes --target .tools/ministack -r requirements-ministack.lock
+	@touch $@
+
+ministack: $(MINISTACK) ## an emulator of AWS by others, for tests
+
 lint: $(STAMP) ## ruff, mypy and the import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint tools browser database proxy ## lint and all tests, as required before a change lands
+test: lint tools browser database proxy ministack ## lint and all tests, as required before a change lands
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
@@ -80,6 +88,7 @@ lock: $(STAMP) ## update the lock files
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade --extra dev pyproject.toml -o requirements-dev.lock
 	grep -oE 'hatchling==[0-9.]+' pyproject.toml | head -1 | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade - -o requirements-build.lock
+	echo ministack | $(BIN)/uv pip compile -q --no-deps --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade - -o requirements-ministack.lock
 
 audit-deps: $(STAMP) ## known vulnerabilities of the production packages (queries PyPI)
 	$(BIN)/uvx --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip -r requirements.lock
@@ -103,4 +112,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help venv tools browser database proxy lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help venv tools browser database proxy ministack lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean

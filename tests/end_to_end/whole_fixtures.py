@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
+from actions.aws.client_set import Aws
 from actions.messaging import Messenger, NullMessenger
 from bench.scenes.virtual_time import AtOnce, HeldQueue
 from demo.aws.clients import clients
@@ -85,6 +86,9 @@ class Whole:
     def clock(self) -> float:
         return self.now
 
+    def clients(self) -> Aws:
+        return clients(self.aws)
+
     def start(self) -> None:
         """Build the service, as after a crash: all that is left is on disk."""
         if hasattr(self, "service"):
@@ -100,7 +104,7 @@ class Whole:
             verify_interval_s=5,
         )
         edges = Edges(
-            aws=clients(self.aws),
+            aws=self.clients(),
             messenger=self.messenger,
             prometheus=fake_prometheus.client(self._answer, self.clock),
             alertmanager=httpx.Client(transport=httpx.MockTransport(self._list_alerts)),

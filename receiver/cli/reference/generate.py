@@ -39,7 +39,25 @@ action have the effect of one. Any other action is called at most once: if the a
 AWS does not show the effect, the outcome is `unknown`, and the run escalates unless the target
 recovers.
 
-The tests use an emulated AWS that follows AWS' guides. Its instance refreshes replace no instance.
+Demo and tests use an emulated AWS that follows AWS's guides. The catalogue is also tested on
+[ministack](https://pypi.org/project/ministack/), an emulator by others.
+Where they differ, the API references of
+[EC2](https://docs.aws.amazon.com/AWSEC2/latest/APIReference/),
+[Elastic Load Balancing](https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/) and
+[Auto Scaling](https://docs.aws.amazon.com/autoscaling/ec2/APIReference/) say who is right:
+
+| what | the emulated AWS | ministack | AWS |
+|---|---|---|---|
+| the filters of DescribeNetworkInterfaces | honoured | ignored | honoured |
+| one instance registered on two ports | 2 targets | 1 targets | 2 targets |
+| a target just deregistered | draining | gone | draining |
+| a capacity beyond the maximum | refused | accepted | refused |
+| an instance just told to stop | stopping | stopped | stopping |
+| a refresh just begun | Pending | Successful | Pending |
+
+ministack lacks `AttachInstances`, `CancelCommand`, `DetachInstances`, `EnterStandby`,
+`ExitStandby`, `ModifyNetworkInterfaceAttribute`, `ResumeProcesses`, `RollbackInstanceRefresh`,
+`SetInstanceHealth`, `SuspendProcesses`, `TerminateInstanceInAutoScalingGroup`.
 """
 _FIGURES_HEAD = """# The model's figures
 
