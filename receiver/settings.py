@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     """The Alertmanager that takes silences and returns truncated groups."""
     playbooks: Path = Path("playbooks")
     """The folder of playbooks."""
+    targets: Path | None = None
+    """The file that says which labels name [the target](configuration.md#targets)."""
     tokens_file: Path = Path("data/tokens.json")
     """The file with the hashes of the [tokens](configuration.md#tokens)."""
     url: HttpUrl | None = None

@@ -34,6 +34,9 @@ class Instance:
     account: str = ""
     # Its private IPv4 and its IPv6 addresses, of all interfaces.
     addresses: frozenset[str] = frozenset()
+    # Its public address, and its private and public DNS names.
+    names: frozenset[str] = frozenset()
+    vpc: str = ""
     # "ebs" or "instance-store"; and whether EC2 recovers it by itself, "default" or "disabled".
     root_device: str = "ebs"
     auto_recovery: str = "default"
@@ -42,15 +45,25 @@ class Instance:
     @property
     def labels(self) -> Mapping[str, str]:
         """The instance's labels, as its metrics have them, without empty ones."""
-        region = _REGION.match(self.az)
         return labels_of(
             self.tags,
             instance_id=self.id,
             asg=self.group or "",
             az=self.az,
-            region=region[0] if region else "",
+            region=self.place["region"],
             account=self.account,
         )
+
+    @property
+    def place(self) -> Mapping[str, str]:
+        """Where it is: `region`, `az`, `account` and `vpc`."""
+        region = _REGION.match(self.az)
+        return {
+            "region": region[0] if region else "",
+            "az": self.az,
+            "account": self.account,
+            "vpc": self.vpc,
+        }
 
 
 def read_instance(aws: Aws, instance_id: str) -> Instance:
@@ -69,14 +82,15 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
     return instances[0]
 
 
-def find_by_private_address(aws: Aws, address: str) -> Instance | None:
-    """The one live instance with this private IPv4 address; None where none or several have it."""
-    instances = [
-        instance
-        for instance in find_live(aws, "private-ip-address", address)
-        if address in instance.addresses
-    ]
-    return instances[0] if len(instances) == 1 else None
+def find_named(aws: Aws, name: str, value: str) -> Sequence[Instance]:
+    """The live instances with this address, DNS name or tag, by EC2's filter `name`."""
+    # EC2 reads * and ? in a filter as wildcards.
+    if not value or set(value) & set("*?"):
+        return []
+    found = find_live(aws, name, value)
+    if name.startswith("tag:"):
+        return [instance for instance in found if instance.tags.get(name[4:]) == value]
+    return [instance for instance in found if value in instance.addresses | instance.names]
 
 
 def find_by_addresses(aws: Aws, addresses: Sequence[str]) -> Sequence[Instance]:
@@ -156,6 +170,14 @@ def _instance(answer: "InstanceTypeDef", account: str) -> Instance:
             tags=tags,
             account=account,
             addresses=frozenset(_addresses(answer)),
+            names=frozenset(
+                (
+                    answer.get("PublicIpAddress", ""),
+                    answer.get("PrivateDnsName", ""),
+                    answer.get("PublicDnsName", ""),
+                )
+            ),
+            vpc=answer.get("VpcId", ""),
             root_device=answer.get("RootDeviceType", "ebs"),
             auto_recovery=answer.get("MaintenanceOptions", {}).get("AutoRecovery", "default"),
             is_spot=answer.get("InstanceLifecycle") == "spot",

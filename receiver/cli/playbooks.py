@@ -18,6 +18,8 @@ from receiver.cli.errors import BadInputError, FailedError, FindingsError
 from receiver.cli.output import echo
 from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
+from receiver.evidence.targets import mapping
+from receiver.evidence.targets.mapping import InvalidTargetsError, TargetMapping
 from receiver.playbook_testing import runner
 from receiver.playbooks import alert_rules, iam_scope, loader, rule_check, verify_check
 from receiver.playbooks.loader import Finding, InvalidPlaybooksError, Playbooks
@@ -41,8 +43,10 @@ _PATH = click.Path(path_type=Path)
 )
 def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
     """Lint the settings and the playbooks; only --role needs network and credentials."""
-    folder = folder or load_settings().playbooks
+    loaded = load_settings()
+    folder = folder or loaded.playbooks
     playbooks = load_playbooks(folder)
+    load_targets(loaded.targets)
     _warn(verify_check.warn_of_filters(folder))
     if rules:
         _check_rules(folder, rules)
@@ -108,6 +112,8 @@ def explain(payload: Path, *, as_json: bool) -> None:
         decisions = explaining.explain(body, loaded, load_playbooks(loaded.playbooks))
     except OSError as error:
         raise BadInputError(f"{payload}: {error.strerror}") from None
+    except InvalidTargetsError as error:
+        raise FindingsError(error.findings) from None
     except (explaining.PayloadError, DatabaseUrlError) as error:
         raise BadInputError(f"{payload}: {error}") from None
     except AWS_ERRORS as error:
@@ -146,6 +152,14 @@ def load_settings() -> Settings:
         return settings.load()
     except SettingsError as error:
         raise BadInputError(str(error)) from None
+
+
+def load_targets(file: Path | None) -> TargetMapping:
+    """Raises FindingsError."""
+    try:
+        return mapping.load(file)
+    except InvalidTargetsError as errors:
+        raise FindingsError(errors.findings) from None
 
 
 def load_playbooks(folder: Path) -> Playbooks:

@@ -19,6 +19,7 @@ from receiver.cli.playbooks import load_playbooks, load_settings
 from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
 from receiver.edges import Edges
+from receiver.evidence.targets.mapping import InvalidTargetsError
 from receiver.http import server, tokens
 from receiver.http.server import TlsError
 from receiver.http.signatures import SecretFileError, read_secret
@@ -35,6 +36,7 @@ _UNUSABLE = (
     AlreadyRunningError,
     ChatError,
     DatabaseUrlError,
+    InvalidTargetsError,
     NotifyFileError,
     SchemaError,
     SecretFileError,

@@ -14,6 +14,8 @@ from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.target import Target
+from receiver.evidence.targets.mapping import load
+from receiver.evidence.targets.resolver import TargetResolver
 from receiver.playbooks.loader import Playbooks
 from receiver.settings import Settings
 from receiver.webhook.episodes import Episode
@@ -38,6 +40,7 @@ class PipelineFactory:
     metrics: DecisionMetrics | None = None
 
     def make(self) -> DecisionPipeline:
+        """Raises InvalidTargetsError."""
         alerting = AlertingReader(
             playbooks=self.playbooks, prometheus=self.prometheus, resolved=self.resolved
         )
@@ -53,6 +56,7 @@ class PipelineFactory:
         )
         return DecisionPipeline(
             playbooks=self.playbooks,
+            targets=TargetResolver(aws=self.aws, mapping=load(self.settings.targets)),
             snapshots=snapshots,
             prometheus=self.prometheus,
             pool=self.pool,

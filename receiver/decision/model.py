@@ -75,7 +75,7 @@ class Snapshot:
     EC2 says of its `host`, and, where the target has no group, the ids of all opted-in instances
     that have none (`standalone`). In a storm, `failed_hosts` are the instances whose hosts have
     failed or will be retired. `unread` are the calls about the target that failed, each with AWS's
-    code.
+    code; `doubt` says why AWS does not have what the labels name.
     `relapse_of` is the run whose recovery from the same alert did not last.
     `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
     alert.
@@ -105,6 +105,7 @@ class Snapshot:
     instance: Instance | None = None
     asg: Group | None = None
     unread: Sequence[str] = ()
+    doubt: str = ""
     scopes: Sequence[Scope] | None = None
     changes: Sequence[str] | None = None
     refreshes: Sequence[ActiveRefresh] | None = None

@@ -21,6 +21,7 @@ from receiver.evidence.firing_alerts import read_firing
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.promql_recheck import read_facts, recheck
 from receiver.evidence.target import Target
+from receiver.evidence.targets.resolver import TargetResolver
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 from receiver.runs.model import Run
@@ -72,6 +73,7 @@ class DecisionPipeline:
     """
 
     playbooks: Playbooks
+    targets: TargetResolver
     snapshots: SnapshotReader
     prometheus: Prometheus
     pool: Executor
@@ -138,12 +140,12 @@ class GroupDecision:
         return {run.id: self._subject(run) for run in self.runs}
 
     def _subject(self, run: Run) -> Subject:
-        playbooks, aws = self.pipeline.playbooks, self.pipeline.snapshots.aws
+        playbooks = self.pipeline.playbooks
         matching = (
             playbooks.named(run.request.playbook) if run.request else playbooks.matching(run.labels)
         )
         ask = bool(matching) and run.malformed is None
-        target = aws.resolve_target(run.labels, ask=ask)
+        target = self.pipeline.targets.resolve(run.labels, ask=ask)
         return Subject(run=run, playbooks=matching, target=target)
 
     def _decide(self, subject: Subject, read: GroupSnapshot) -> PipelineResult:

@@ -117,6 +117,7 @@ class GroupSnapshot:
             gap_s=reader.gap_s,
             target=target.id,
             unread=[target.unread] if target.unread else (),
+            doubt=target.doubt,
             kind=target.kind,
             group=target.group,
             claims=None,

@@ -13,7 +13,7 @@ from actions.aws.groups import Group, read_group
 from actions.aws.host_status import HostStatus, find_affected, read_host_status
 from actions.aws.instances import (
     Instance,
-    find_by_private_address,
+    find_named,
     read_instance,
     read_standalone,
 )
@@ -82,8 +82,9 @@ class AwsReads:
     def instance(self, instance_id: str) -> AwsAnswer[Instance]:
         return self._answer("DescribeInstances", lambda: read_instance(self.aws, instance_id))
 
-    def instance_by_address(self, address: str) -> AwsAnswer[Instance | None]:
-        return self._answer("DescribeInstances", lambda: find_by_private_address(self.aws, address))
+    def instances_named(self, name: str, value: str) -> AwsAnswer[Sequence[Instance]]:
+        """The live instances with this address, DNS name or tag, by EC2's filter `name`."""
+        return self._answer("DescribeInstances", lambda: find_named(self.aws, name, value))
 
     def group(self, name: str) -> AwsAnswer[Group]:
         return self._answer("DescribeAutoScalingGroups", lambda: read_group(self.aws, name))

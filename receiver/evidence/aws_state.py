@@ -1,7 +1,7 @@
 """The state of targets and of their groups in AWS, read for the decisions on a group's alerts."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -15,7 +15,6 @@ from actions.base import TargetKind
 from actions.execution import disruption_budget
 from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
 from receiver.evidence.aws_reads import (
-    AwsAnswer,
     AwsReads,
     AwsState,
     GroupState,
@@ -23,7 +22,7 @@ from receiver.evidence.aws_reads import (
     merged,
 )
 from receiver.evidence.source import Source
-from receiver.evidence.target import Target, private_address
+from receiver.evidence.target import Target
 from receiver.runtime.cache import BoundedCache, JustRead
 
 _T = TypeVar("_T")
@@ -66,32 +65,6 @@ class AwsReader(AwsReads):
     def recent_scopes(self, target: str, group: str, bounds: Bounds) -> Sequence[Scope] | None:
         """The scopes of a decision in the last second, returned once; otherwise None."""
         return self._scopes.take((target, group, bounds), self.monotonic())
-
-    def resolve_target(self, labels: Mapping[str, str], *, ask: bool) -> Target:
-        """The target by `instance_id`, else by private address, else the group itself.
-
-        Only a well-formed id or name counts; an empty one means no target, never every target.
-        With `ask`, AWS is read if the labels alone identify none.
-        """
-        group = name if GROUP_NAME.fullmatch(name := labels.get("asg", "")) else None
-        if INSTANCE_ID.fullmatch(labels.get("instance_id", "")):
-            return self._instance_target(labels["instance_id"], group, ask=ask)
-        address = private_address(labels.get("instance", "")) if ask else None
-        answer = self.instance_by_address(address) if address else AwsAnswer[Instance | None]()
-        if answer.error:
-            return Target(unread=answer.error)
-        if instance := answer.value:
-            group = group or instance.group
-            return Target(id=instance.id, kind=TargetKind.INSTANCE, group=group)
-        if group is not None and not labels.get("instance_id"):
-            return Target(id=group, kind=TargetKind.GROUP, group=group)
-        return Target()
-
-    def _instance_target(self, instance_id: str, group: str | None, *, ask: bool) -> Target:
-        if group is None and ask:
-            instance = self.instance(instance_id).value
-            group = instance.group if instance else None
-        return Target(id=instance_id, kind=TargetKind.INSTANCE, group=group)
 
     def prefetch(self, names: Collection[str], now: float) -> None:
         """Make the slow reads about instances and groups before their alerts fire.

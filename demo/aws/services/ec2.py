@@ -204,9 +204,18 @@ def _fields(instance: Instance) -> dict[str, str]:
         "instance-id": instance.id,
         "instance-state-name": instance.state,
         "private-ip-address": instance.address,
+        "private-dns-name": _private_dns(instance),
+        # No instance has a public address.
+        "ip-address": "",
+        "dns-name": "",
+        "network-interface.ipv6-addresses.ipv6-address": "",
         "network-interface.addresses.private-ip-address": instance.address,
         **{f"tag:{key}": value for key, value in instance.tags.items()},
     }
+
+
+def _private_dns(instance: Instance) -> str:
+    return f"ip-{instance.address.replace('.', '-')}.ec2.internal"
 
 
 def _described(instance: Instance) -> dict[str, Any]:
@@ -218,7 +227,7 @@ def _described(instance: Instance) -> dict[str, Any]:
         "LaunchTime": moment(instance.launched_at),
         "Placement": {"AvailabilityZone": instance.az},
         "PrivateIpAddress": instance.address,
-        "PrivateDnsName": f"ip-{instance.address.replace('.', '-')}.ec2.internal",
+        "PrivateDnsName": _private_dns(instance),
         # Prometheus' discovery crashes without the subnet of an instance in a VPC.
         "VpcId": VPC,
         "SubnetId": f"subnet-{ZONES.index(instance.az):017x}",

@@ -73,22 +73,22 @@ def require_target(inputs: GuardInput) -> str | Refusal:
     ## no_target
 
     The labels name no target, or not the kind of target that the step, or a query of the playbook,
-    needs. An instance is named by `instance_id`, or by `instance` with the private address of
-    exactly one running instance. A group is named by `asg`. Check whether an aggregation in the
-    rule drops the labels:
+    needs; or AWS has no such instance, has several, or has it elsewhere than the labels tell.
+    [targets.yaml](configuration.md#targets) says which labels are read. Check whether an
+    aggregation in the rule drops the labels:
 
     ```console
     $ curl -G $P/api/v1/query --data-urlencode 'query=ALERTS{remediation!=""}' \
         | jq '.data.result[].metric'
     ```
 
-    **To lift it:** keep `instance_id` and `asg` in every `by (...)` of the rule and [in the
-    scrape's `relabel_configs`](install.md#3-let-prometheus-name-the-instances).
+    **To lift it:** keep the labels in every `by (...)` of the rule, or name yours in the file.
     """
     if inputs.snapshot.target is None and inputs.snapshot.unread:
         return Refusal(Reason.STATE_UNKNOWN, f"AWS did not answer {inputs.snapshot.unread[0]}")
     if inputs.snapshot.target is None:
-        return Refusal(Reason.NO_TARGET, "the labels identify no instance and no group")
+        doubt = inputs.snapshot.doubt or "the labels identify no instance and no group"
+        return Refusal(Reason.NO_TARGET, doubt)
     playbook = inputs.playbooks[0]
     refused = require_named(inputs, *playbook.recheck, *playbook.facts.values())
     return refused or inputs.snapshot.target

@@ -1,0 +1,98 @@
+"""The mapping of an alert's labels to an instance, a group and a place: `targets.yaml`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from receiver.playbooks.loader import Finding, findings
+from receiver.playbooks.yaml_source import YamlError, read
+
+DEFAULT = Path(__file__).with_name("targets.yaml")
+Label = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Reading = Annotated[str, StringConstraints(pattern=r"^(id|address|dns_name|tag:.{1,128})$")]
+# What AWS says of an instance's place.
+Attribute = Literal["region", "az", "account", "vpc"]
+Place = Mapping[Attribute, Label]
+
+
+class InvalidTargetsError(Exception):
+    """The file cannot be used; `findings` has its faults."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("\n".join(map(str, findings)))
+        self.findings = findings
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InstanceLabel(_Part):
+    """A label, and the ways to read its value, in order."""
+
+    label: Label
+    readings: Annotated[Sequence[Reading], Field(alias="as", min_length=1)]
+
+
+class WhereLabel(_Part):
+    """A label that tells where the instance is: `attributes` of which one must equal its value.
+
+    Or the `places` that its values stand for.
+    """
+
+    label: Label
+    attributes: Annotated[Sequence[Attribute], Field(alias="is")] = ()
+    places: Mapping[str, Place] = {}
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "WhereLabel":
+        if bool(self.attributes) == bool(self.places):
+            raise ValueError("write either is or places")
+        return self
+
+    def is_true_of(self, place: Mapping[str, str], value: str) -> bool:
+        """Whether an instance at this place fits the label's value."""
+        if self.attributes:
+            return any(place[attribute] == value for attribute in self.attributes)
+        meant = self.places.get(value, {})
+        return bool(meant) and all(place[name] == text for name, text in meant.items())
+
+
+class TargetMapping(_Part):
+    """All labels that name an instance or a group, in order, and those that tell where it is."""
+
+    instances: Annotated[Sequence[InstanceLabel], Field(min_length=1)]
+    groups: Sequence[Label] = ()
+    where: Sequence[WhereLabel] = ()
+
+    def contradiction(self, labels: Mapping[str, str], place: Mapping[str, str]) -> str | None:
+        """The first label that is not true of an instance at this place, with its value."""
+        for where in self.where:
+            value = labels.get(where.label, "")
+            if value and not where.is_true_of(place, value):
+                return f"{where.label}={value}"
+        return None
+
+
+def load(file: Path | None) -> TargetMapping:
+    """The mapping of a file, or the shipped one. Raises InvalidTargetsError with every fault."""
+    file = file or DEFAULT
+    try:
+        value, lines = read(file)
+    except YamlError as error:
+        raise InvalidTargetsError(
+            [Finding(file=file, line=error.line, message=error.message)]
+        ) from None
+    try:
+        return TargetMapping.model_validate(value)
+    except ValidationError as error:
+        raise InvalidTargetsError(list(findings(file, lines, (), error))) from None
