@@ -31,6 +31,7 @@ from botocore.retries.standard import (
 )
 
 from actions.aws.causes import Cause, Failure
+from actions.aws.target_errors import PartlyDoneError
 
 # The errors that a call through boto3 raises.
 AWS_ERRORS = (ClientError, BotoCoreError)
@@ -89,14 +90,6 @@ _STATE = re.compile(
     r"^(Incorrect|Invalid|KMSInvalid)\w*State|^OperationNotPermitted|^UnsupportedOperation"
     r"|InstanceRefresh|^InvalidTarget$|^InvalidInstanceId$|Disabled$"
 )
-
-
-class PartlyDoneError(Exception):
-    """A part of an action was done; `error` is why another part was not."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 def classify(error: ClientError | BotoCoreError | PartlyDoneError) -> Failure:

@@ -1,4 +1,4 @@
-"""Errors about a target: it does not exist, forbids the action, or AWS's answer is incomplete."""
+"""Errors of an act: its target does not exist, forbids it, or only a part of it was done."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +14,14 @@ class StillChangingError(NotActionableError):
 
 class TargetGoneError(NotActionableError):
     """The target does not exist, or is no member of its group any more."""
+
+
+class PartlyDoneError(Exception):
+    """A part of an action was done; `error` is why another part was not."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from actions.aws import errors
 from actions.aws.causes import Cause, Failure
 from actions.aws.client_set import Aws, on_behalf_of
-from actions.aws.target_errors import NotActionableError
+from actions.aws.target_errors import NotActionableError, PartlyDoneError
 from actions.base import Call, CallResult, Outcome
 from actions.execution import claims, debts, ledger, safeguards
 from actions.execution.ledger import Intent, Stage
@@ -213,7 +213,7 @@ class Executor:
             failure = Failure(name=str(refusal), refused=True, cause=Cause.STATE)
         except MessengerError as error:
             failure = Failure(name=str(error), refused=not error.sent, cause=Cause.PASSING)
-        except (*errors.AWS_ERRORS, errors.PartlyDoneError) as error:
+        except (*errors.AWS_ERRORS, PartlyDoneError) as error:
             failure = errors.classify(error)
         else:
             return CallResult(Outcome.CHANGED, created), None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from actions.aws.errors import PartlyDoneError
+from actions.aws.target_errors import PartlyDoneError
 
 
 class Attempts:
