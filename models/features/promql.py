@@ -30,6 +30,10 @@ MEANS = Sampling("rate", "avg_over_time", "10m")
 LATEST = Sampling("irate", "last_over_time", "1m")
 
 
+# Series that every exporter of the roles has, as long as it is scraped.
+PRESENCE = 'node_cpu_seconds_total{mode="idle",$of}'
+
+
 def of_instance(instance_id: str) -> str:
     """The label matchers that select one instance. Raises ValueError if the id is malformed."""
     if _INSTANCE_ID.fullmatch(instance_id) is None:
@@ -44,14 +48,19 @@ def of_siblings(group: str, instance_id: str) -> str:
     return f'asg="{group}",instance_id!="",{of_instance(instance_id).replace("=", "!=", 1)}'
 
 
-def query(selector: str, sampling: Sampling, roles: Iterable[Role] = tuple(ROLES.values())) -> str:
-    """One expression for all roles; its series carry `role` and `instance_id` only.
+def query(
+    selector: str,
+    sampling: Sampling,
+    roles: Iterable[Role] = tuple(ROLES.values()),
+    by: str = "instance_id",
+) -> str:
+    """One expression for all roles; its series carry `role` and the label `by` only.
 
     `max by`: two scrape jobs for one host must not double its traffic.
     """
     return _union(
         [
-            f"label_replace(max by (instance_id) ({_substitute(role.expr, selector, sampling)}), "
+            f"label_replace(max by ({by}) ({_substitute(role.expr, selector, sampling)}), "
             f'"role", "{role.name}", "", "")'
             for role in roles
         ]
@@ -70,14 +79,14 @@ def _union(parts: Sequence[str]) -> str:
     return f"({_union(parts[:middle])} or {_union(parts[middle:])})"
 
 
-def while_scraped(expr: str, selector: str) -> str:
+def while_scraped(expr: str, selector: str, by: str = "instance_id") -> str:
     """The expression, limited to moments at which the exporter answered.
 
     Functions over a range return values for a minute after the last scrape, so a dead host would
     seem alive. An instant selector ends with the failed scrape.
     """
-    alive = f'group by (instance_id) (node_cpu_seconds_total{{mode="idle",{selector}}})'
-    return f"({expr}) and on (instance_id) {alive}"
+    alive = f"group by ({by}) ({PRESENCE.replace('$of', selector)})"
+    return f"({expr}) and on ({by}) {alive}"
 
 
 def _substitute(expr: str, selector: str, sampling: Sampling) -> str:

@@ -16,6 +16,7 @@ from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.target import Target
 from receiver.evidence.targets.mapping import load
 from receiver.evidence.targets.resolver import TargetResolver
+from receiver.evidence.targets.series import SeriesFinder
 from receiver.playbooks.loader import Playbooks
 from receiver.settings import Settings
 from receiver.webhook.episodes import Episode
@@ -39,6 +40,13 @@ class PipelineFactory:
     clock: Callable[[], float]
     metrics: DecisionMetrics | None = None
 
+    def _targets(self) -> TargetResolver:
+        mapping = load(self.settings.targets)
+        finder = SeriesFinder(
+            aws=self.aws, prometheus=self.prometheus, mapping=mapping, clock=self.clock
+        )
+        return TargetResolver(aws=self.aws, mapping=mapping, series=finder)
+
     def make(self) -> DecisionPipeline:
         """Raises InvalidTargetsError."""
         alerting = AlertingReader(
@@ -56,7 +64,7 @@ class PipelineFactory:
         )
         return DecisionPipeline(
             playbooks=self.playbooks,
-            targets=TargetResolver(aws=self.aws, mapping=load(self.settings.targets)),
+            targets=self._targets(),
             snapshots=snapshots,
             prometheus=self.prometheus,
             pool=self.pool,

@@ -130,6 +130,7 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
         target=target,
         instance_id=_instance_id(snapshot) or "",
         group=snapshot.group or "",
+        selector=snapshot.selector,
         healthy_version=str(last_healthy(snapshot.seen) or ""),
         members=sorted(snapshot.asg.members) if snapshot.asg else (),
         identity=inputs.identity_of_members if removes_members(step) else inputs.identity,

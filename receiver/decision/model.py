@@ -87,6 +87,7 @@ class Snapshot:
     last_seen_at: float | None
     gap_s: float
     target: str | None
+    selector: str = ""
     kind: TargetKind | None
     group: str | None
     claims: Mapping[str, Claim] | None
@@ -165,6 +166,7 @@ class Plan:
     target: str
     instance_id: str
     group: str
+    selector: str
     healthy_version: str
     members: Sequence[str]
     identity: Identity

@@ -159,8 +159,7 @@ class GroupDecision:
         inputs = replace(inputs, snapshot=snapshot)
         if result := _refuse_if(subject, inputs, EARLY):
             return result
-        many = len(inputs.snapshot.alerting or ()) >= _MANY
-        if many:
+        if len(inputs.snapshot.alerting or ()) >= _MANY:
             # AWS is read before the metrics, and the group first.
             inputs = replace(inputs, snapshot=read.with_peers(subject, inputs.snapshot))
             if result := _refuse_if(subject, inputs, (*EARLY, *STORM)):

@@ -118,6 +118,7 @@ class GroupSnapshot:
             target=target.id,
             unread=[target.unread] if target.unread else (),
             doubt=target.doubt,
+            selector=target.selector,
             kind=target.kind,
             group=target.group,
             claims=None,
@@ -244,7 +245,6 @@ class GroupSnapshot:
         """The reported alerts on the group's members, or on the instances outside groups."""
         asg = self.aws.group(group)
         peers = self.aws.standalone() if group is None else asg and asg.members
+        since = self.now - _STORM_S
         with self.reader.database.read() as connection:
-            return store.alerting_instances(
-                connection, group, self.now - _STORM_S, among=peers or ()
-            )
+            return store.alerting_instances(connection, group, since, among=peers or ())

@@ -10,6 +10,8 @@ from receiver.runs.model import PlannedAction, PlannedVerification, StoredPlan
 _VERIFY_FOR_S, _VERIFY_TIMEOUT_S = 15.0, 180.0
 # Longer than any step of a run takes, apart from an instance refresh of a large group.
 _SEEN_WITHIN = "6h"
+# Labels that may tell a host apart where `instance` is that of an exporter for many.
+_NAMES = ("instance", "exported_instance", "node", "nodename", "hostname", "host", "private_ip")
 _NO_ANSWER = "absent(vector(1))"
 
 
@@ -20,11 +22,14 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
     values = {
         "instance_id": plan.instance_id,
         "asg": plan.group,
+        "selector": plan.selector,
         "run_id": run_id,
         "playbook": playbook.name,
         "healthy_version": plan.healthy_version,
     }
     quoted = {name: _quotable(value) for name, value in values.items()}
+    # A part of PromQL itself.
+    quoted["selector"] = plan.selector
     return StoredPlan(
         playbook=playbook.name,
         playbook_digest=playbook.digest,
@@ -46,7 +51,9 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
         approvals=plan.approvals,
         escalate=_planned(playbook.escalate, values),
         verify=PlannedVerification(
-            expr=render(verify.expr, quoted) if verify else alert_cleared_expr(labels),
+            expr=render(verify.expr, quoted)
+            if verify
+            else alert_cleared_expr(labels, plan.selector),
             worse=render(verify.worse, quoted) if verify and verify.worse else None,
             for_s=verify.for_s if verify else _VERIFY_FOR_S,
             timeout_s=verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
@@ -67,15 +74,16 @@ def _must_be_free(plan: Plan) -> Sequence[str]:
     return [plan.group] if plan.group else []
 
 
-def alert_cleared_expr(labels: Mapping[str, str]) -> str:
+def alert_cleared_expr(labels: Mapping[str, str], selector: str = "") -> str:
     """A condition that holds once Prometheus no longer fires the alert and scrapes its target.
 
     It has no value, and so is unknown, where this Prometheus never had the alert: another server
-    evaluates the rules. A target without an `instance_id` is told by its address, and one without
-    any label is unknown.
+    evaluates the rules. A target without an `instance_id` is told by its other names, and one
+    without any label is unknown. `selector` has the matchers of its series, where they are others.
     Source of `ALERTS`: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules
     """
-    target = _matchers(labels, "instance_id" if labels.get("instance_id") else "instance", "asg")
+    names = ["instance_id"] if labels.get("instance_id") else _NAMES
+    target = _matchers(labels, *names, "asg")
     if not target:
         # About no target, or about all of them.
         return _NO_ANSWER
@@ -83,7 +91,7 @@ def alert_cleared_expr(labels: Mapping[str, str]) -> str:
     alert = f'ALERTS{{{",".join(filter(None, (alertname, target)))},alertstate="firing"}}'
     fired = f"count(count_over_time({alert}[{_SEEN_WITHIN}])) > bool 0"
     # Without this part, a target that no longer answers would look healthy.
-    scraped = f"sum(up{{{target}}}) > bool 0"
+    scraped = f"sum(up{{{selector or target}}}) > bool 0"
     return f"((count({alert}) or vector(0)) == bool 0) * ({fired}) * ({scraped})"
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
+from functools import partial
 
 from models.features.evidence import Evidence, Series
 from receiver.evidence.prometheus.answers import PrometheusError
@@ -19,6 +20,7 @@ from receiver.evidence.range_queries import (
 )
 from receiver.evidence.role_series import Answer, by_instance, by_role, extended, joined
 from receiver.evidence.target import Target
+from receiver.evidence.targets.readings import host_of
 
 DEADLINE_S = 5.0
 # A prefetched past may be this old if evidence is completed from it.
@@ -79,7 +81,7 @@ class MetricsReader:
     ) -> Callable[[], Evidence]:
         """Start the queries of `gather`; the returned function waits for their answers."""
         problems: list[str] = []
-        past = self.prefetched(target.id or "")
+        past = None if target.series else self.prefetched(target.id or "")
         if past is not None and not past.serves(at, roles):
             past = None
         pending = self._send(_queries(target, at, roles, past, problems), problems)
@@ -102,7 +104,7 @@ class MetricsReader:
         It reuses the weeks of a `previous` past if they are still the same.
         """
         try:
-            queries = past_queries(target_id, at, roles)
+            queries = past_queries(Target(id=target_id), at, roles)
         except ValueError:
             return None
         reused = previous.history if previous and previous.has_history(at, roles) else None
@@ -171,9 +173,17 @@ def _evidence(
         at=at,
         history=past.history if past else history,
         recent=extended(past.recent if past else recent, latest),
-        peers=by_instance(answers.get("peers"), at),
+        peers=by_instance(answers.get("peers"), at, partial(_instance_of, target)),
         problems=tuple(problems),
     )
+
+
+def _instance_of(target: Target, labels: Mapping[str, str]) -> str | None:
+    """The instance to which a series with these labels belongs."""
+    series = target.series
+    if series is None:
+        return labels.get("instance_id")
+    return series.ids.get(host_of(labels.get(series.label, "")))
 
 
 def _queries(
@@ -184,10 +194,9 @@ def _queries(
     problems: list[str],
 ) -> dict[str, RangeQuery]:
     """All queries that the labels allow; none without a well-formed instance id."""
-    target_id = target.id or ""
     try:
-        queries = {} if past else past_queries(target_id, at, roles)
-        queries["latest"] = latest_query(target_id, at, past.at if past else None)
+        queries = {} if past else past_queries(target, at, roles)
+        queries["latest"] = latest_query(target, at, past.at if past else None)
     except ValueError as error:
         problems.append(f"target: {error}")
         return {}

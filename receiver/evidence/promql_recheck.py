@@ -71,6 +71,7 @@ def _bound(expr: str, target: Target, playbook: Playbook) -> str:
     values = {
         "instance_id": instance_id or "",
         "asg": target.group or "",
+        "selector": target.selector,
         "run_id": "",
         "playbook": playbook.name,
     }

@@ -37,9 +37,16 @@ def end_of_history(at: float) -> float:
     return math.floor(at) // _HISTORY_STEP_S * _HISTORY_STEP_S
 
 
-def past_queries(target_id: str, at: float, roles: Collection[str]) -> dict[str, RangeQuery]:
+def _own(target: Target) -> tuple[str, str]:
+    """The target's matchers, and the label of its series that tells hosts apart, if any."""
+    if target.series is not None:
+        return target.series.own, ""
+    return of_instance(target.id or ""), "instance_id"
+
+
+def past_queries(target: Target, at: float, roles: Collection[str]) -> dict[str, RangeQuery]:
     """Queries `older`, `history` and `recent`. Raises ValueError for a malformed id."""
-    selector = of_instance(target_id)
+    selector, by = _own(target)
     # Whole seconds: Prometheus truncates start and end to milliseconds, and a range that is a
     # millisecond short lacks its last step, which is the present.
     moment, last = math.floor(at), end_of_history(at)
@@ -47,16 +54,16 @@ def past_queries(target_id: str, at: float, roles: Collection[str]) -> dict[str,
     weekly = [role for name, role in ROLES.items() if name in weekly_roles(roles)]
     return {
         "older": RangeQuery(
-            expr=query(selector, MEANS, weekly),
+            expr=query(selector, MEANS, weekly, by=by),
             start=last - 15 * DAY_S,
             end=week - _HISTORY_STEP_S,
             step=_HISTORY_STEP_S,
         ),
         "history": RangeQuery(
-            expr=query(selector, MEANS), start=week, end=last, step=_HISTORY_STEP_S
+            expr=query(selector, MEANS, by=by), start=week, end=last, step=_HISTORY_STEP_S
         ),
         "recent": RangeQuery(
-            expr=while_scraped(query(selector, LATEST), selector),
+            expr=while_scraped(query(selector, LATEST, by=by), selector, by),
             start=moment - 7_200,
             end=moment - LATEST_S,
             step=15,
@@ -64,14 +71,14 @@ def past_queries(target_id: str, at: float, roles: Collection[str]) -> dict[str,
     }
 
 
-def latest_query(target_id: str, at: float, past_until: float | None = None) -> RangeQuery:
+def latest_query(target: Target, at: float, past_until: float | None = None) -> RangeQuery:
     """The query of the present, from the past's end on. Raises ValueError for a malformed id."""
-    selector = of_instance(target_id)
+    selector, by = _own(target)
     moment = math.floor(at)
     since = (moment if past_until is None else past_until) - LATEST_S
     # Starts right after the end of the past, a whole number of steps before the present.
     start = moment - (moment - since - 1) // 5 * 5
-    expr = while_scraped(query(selector, LATEST), selector)
+    expr = while_scraped(query(selector, LATEST, by=by), selector, by)
     return RangeQuery(expr=expr, start=start, end=moment, step=5)
 
 
@@ -79,8 +86,10 @@ def peers_query(target: Target, at: float, roles: Collection[str]) -> RangeQuery
     """The query of the group's other instances. Raises ValueError for a malformed group or id."""
     if not target.group:
         raise ValueError("the alert names no group")
-    selector = of_siblings(target.group, target.id or "")
+    selector, by = of_siblings(target.group, target.id or ""), "instance_id"
+    if target.series is not None:
+        selector, by = target.series.siblings, target.series.label
     moment = math.floor(at)
     compared = [role for name, role in ROLES.items() if name in _COMPARED | frozenset(roles)]
-    expr = while_scraped(query(selector, LATEST, compared), selector)
+    expr = while_scraped(query(selector, LATEST, compared, by=by), selector, by)
     return RangeQuery(expr=expr, start=moment - 1_800, end=moment, step=30)

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from models.features.evidence import Series
 from models.features.signals import ROLES
@@ -53,13 +53,15 @@ def by_role(answer: Iterable[LabelledSeries] | None, at: float) -> dict[str, Ser
 
 
 def by_instance(
-    answer: Iterable[LabelledSeries] | None, at: float
+    answer: Iterable[LabelledSeries] | None,
+    at: float,
+    instance_of: Callable[[Mapping[str, str]], str | None],
 ) -> dict[str, dict[str, Series]] | None:
-    """As `by_role`, for each instance in the series."""
+    """As `by_role`, for each instance that the series' labels name."""
     if answer is None:
         return None
     members: defaultdict[str, list[LabelledSeries]] = defaultdict(list)
     for series in answer:
-        if instance_id := series.labels.get("instance_id"):
+        if instance_id := instance_of(series.labels):
             members[instance_id].append(series)
     return {instance_id: by_role(series, at) or {} for instance_id, series in members.items()}

@@ -1,8 +1,23 @@
 """The target of an alert."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from actions.base import TargetKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesLabels:
+    """How the series of an instance and of its peers are selected, where `instance_id` is none.
+
+    `own` and `siblings` are PromQL matchers; `label` tells hosts apart, and `ids` are the instances
+    by its host.
+    """
+
+    label: str
+    own: str
+    siblings: str
+    ids: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,7 +25,8 @@ class Target:
     """An instance or a group; all fields are None where the alert's labels name neither.
 
     `unread` is the call and code of a read of AWS that failed, which may have identified it.
-    `doubt` says why AWS does not have what the labels name.
+    `doubt` says why AWS does not have what the labels name. `series` is None if its series have
+    the labels `instance_id` and `asg`.
     """
 
     id: str | None = None
@@ -18,3 +34,11 @@ class Target:
     group: str | None = None
     unread: str = ""
     doubt: str = ""
+    series: SeriesLabels | None = field(default=None, compare=False)
+
+    @property
+    def selector(self) -> str:
+        """The PromQL matchers of an instance's series; empty for any other target."""
+        if self.series is not None:
+            return self.series.own
+        return f'instance_id="{self.id}"' if self.kind is TargetKind.INSTANCE else ""

@@ -9,6 +9,8 @@ from typing import Any
 EXAMPLES = {
     "instance_id": "i-0123456789abcdef0",
     "asg": "web-asg",
+    # The matchers of the target's series, by the labels that these have.
+    "selector": 'instance_id="i-0123456789abcdef0"',
     "run_id": "0" * 26,
     "playbook": "playbook",
     # The launch template and version that the group was seen healthy with last.

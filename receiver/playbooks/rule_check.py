@@ -137,5 +137,5 @@ def _verify_warnings(
             )
             yield file.finding(where, f"verify: reads none of the alert's metrics: {series}")
         needed = "$instance_id" if TargetKind.INSTANCE in targets else "$asg"
-        if not any(name in verify.expr for name in {needed, "$instance_id"}):
+        if not any(name in verify.expr for name in {needed, "$instance_id", "$selector"}):
             yield file.finding(where, f"verify: does not name the target ({needed})")

@@ -111,7 +111,10 @@ class DecisionWriter:
             self.metrics.verdicts.labels(verdict.answer).inc()
             self.metrics.verdict_score.observe(verdict.score)
         if result.evidence is not None:
-            changes["evidence"] = evidence_view(result.evidence, verdict, run.labels)
+            changes["evidence"] = {
+                **evidence_view(result.evidence, verdict, run.labels),
+                "selector": result.target.selector,
+            }
         return changes
 
     def _store_plan(self, run: Run, decision: Act | Ask, changes: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ class GuardInput:
 def require_named(inputs: GuardInput, *texts: object) -> Refusal | None:
     """The target must have what the texts name: `{instance_id=""}` would select other series.
 
-    A group has no `$instance_id`, and an instance outside groups no `$asg`.
+    A group has no `$instance_id` and no `$selector`, and an instance outside groups no `$asg`.
 
     ## no_healthy_version
 
@@ -81,6 +81,7 @@ def require_named(inputs: GuardInput, *texts: object) -> Refusal | None:
     used = placeholders.names_in(list(texts))
     for name, missing in (
         ("instance_id", snapshot.kind is TargetKind.GROUP),
+        ("selector", snapshot.kind is TargetKind.GROUP),
         # Without the instance, AWS was not asked yet, or did not answer.
         ("asg", snapshot.group is None and snapshot.instance is not None),
     ):

@@ -29,16 +29,16 @@ def read_name(value: str, reading: str) -> Name | None:
     """The name that the value is in this reading (`id`, `address`, `dns_name`, `tag:KEY`)."""
     match reading:
         case "id":
-            found = _ID.search(_host(value) or value)
+            found = _ID.search(host_of(value) or value)
             return Name(filter="", value=found[1]) if found else None
         case "address":
-            return _address(_host(value))
+            return _address(host_of(value))
         case "dns_name":
-            return _dns_name(_host(value).lower().rstrip("."))
-    return Name(filter=reading, value=_host(value)) if _host(value) else None
+            return _dns_name(host_of(value).lower().rstrip("."))
+    return Name(filter=reading, value=host_of(value)) if host_of(value) else None
 
 
-def _host(value: str) -> str:
+def host_of(value: str) -> str:
     """The host in a scrape target or a URL ("10.0.1.7:9100", "https://[fd00::1]/health")."""
     if scheme := _SCHEME.match(value):
         value = value[scheme.end() :].split("/", maxsplit=1)[0].rpartition("@")[2]

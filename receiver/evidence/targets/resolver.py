@@ -1,7 +1,7 @@
 """Finds the target of an alert: by its labels, and in AWS where these do not give an id."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actions.aws.groups import GROUP_NAME
 from actions.aws.instances import Instance
@@ -10,21 +10,33 @@ from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.target import Target
 from receiver.evidence.targets.mapping import TargetMapping
 from receiver.evidence.targets.readings import Name, read_name
+from receiver.evidence.targets.series import SeriesFinder
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetResolver:
-    """Reads labels by the `mapping`, and asks AWS for what they name."""
+    """Reads labels by the `mapping`, asks AWS for what they name, and `series` for its metrics."""
 
     aws: AwsReads
     mapping: TargetMapping
+    series: SeriesFinder | None = None
 
     def resolve(self, labels: Mapping[str, str], *, ask: bool) -> Target:
+        """The target of an alert; with `ask`, with the labels of its series.
+
+        With `ask`, AWS and Prometheus are read if the labels alone do not tell all.
+        """
+        target = self._resolve(labels, ask=ask)
+        if not ask or self.series is None or target.kind is not TargetKind.INSTANCE:
+            return target
+        return replace(target, series=self.series.find(target, labels))
+
+    def _resolve(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The instance that the labels name, else the group itself.
 
         Only a well-formed id or name counts; an empty one means no target, never every target.
-        With `ask`, AWS is read if the labels alone identify none. A name that AWS does not know, or
-        knows in another place than the labels tell, is no target, and not the group either.
+        A name that AWS does not know, or knows in another place than the labels tell, is no target,
+        and not the group either.
         """
         group = self._group(labels)
         for instance in self.mapping.instances:

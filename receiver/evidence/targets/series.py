@@ -1,0 +1,127 @@
+"""Finds the labels by which the series of a target, and of its peers, are selected."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from actions.aws.instances import Instance
+from actions.aws.tags import GROUP_TAG
+from models.features.promql import PRESENCE
+from receiver.evidence.aws_reads import AwsReads
+from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.target import SeriesLabels, Target
+from receiver.evidence.targets.mapping import InstanceLabel, TargetMapping
+from receiver.evidence.targets.readings import read_name
+from receiver.runtime.cache import BoundedCache
+
+# Labels that were found serve this long: relabelling is changed by people.
+_LASTS_S = 300.0
+_USUAL = "instance_id"
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFinder:
+    """Asks Prometheus which of the mapping's labels the series of a target have.
+
+    An alert with the label `instance_id` comes from series that have it; nothing is asked then.
+    """
+
+    aws: AwsReads
+    prometheus: Prometheus
+    mapping: TargetMapping
+    clock: Callable[[], float] = time.time
+    _found: BoundedCache[str, tuple[float, SeriesLabels]] = field(
+        default_factory=BoundedCache, init=False
+    )
+
+    def find(self, target: Target, labels: Mapping[str, str]) -> SeriesLabels | None:
+        """The labels of the series; None stands for `instance_id` and `asg`."""
+        if target.id is None or labels.get(_USUAL) == target.id:
+            return None
+        now = self.clock()
+        found_at, found = self._found.get(target.id, (0.0, None))
+        if found is None or not 0 <= now - found_at < _LASTS_S:
+            found = self._find(target, now)
+            if found is not None:
+                self._found[target.id] = now, found
+        return found if found and found.label != _USUAL else None
+
+    def _find(self, target: Target, now: float) -> SeriesLabels | None:
+        """None if AWS or Prometheus does not answer, or if no label fits."""
+        name, value = (GROUP_TAG, target.group) if target.group else ("instance-id", target.id)
+        read = self.aws.instances_named(f"tag:{name}" if target.group else name, value or "")
+        members = {instance.id: instance for instance in read.value or ()}
+        if target.id not in members:
+            return None
+        candidates = list(self._candidates(target, members))
+        parts = [
+            f'label_replace(count({PRESENCE.replace("$of", series.own)}), "n", "{number}", "", "")'
+            for number, series in enumerate(candidates)
+        ]
+        try:
+            samples = self.prometheus.instant_query(" or ".join(parts), at=now)
+        except PrometheusError:
+            return None
+        present = sorted(int(sample.labels["n"]) for sample in samples if "n" in sample.labels)
+        return candidates[present[0]] if present else None
+
+    def _candidates(
+        self, target: Target, members: Mapping[str, Instance]
+    ) -> Iterator[SeriesLabels]:
+        own = members[target.id or ""]
+        others = [instance for instance in members.values() if instance.id != own.id]
+        usual = f'{_USUAL}="{own.id}"'
+        yield SeriesLabels(label=_USUAL, own=usual, siblings="", ids={})
+        for label in self.mapping.instances:
+            hosts = {host: one.id for one in members.values() for host in _hosts(label, one)}
+            mine = [host for host, owner in hosts.items() if owner == own.id]
+            if mine and _LABEL_NAME.fullmatch(label.label):
+                theirs = [host for host, owner in hosts.items() if owner != own.id]
+                yield SeriesLabels(
+                    label=label.label,
+                    own=_matchers(label.label, mine, self._where([own])),
+                    siblings=_matchers(label.label, theirs, self._where(others)),
+                    ids=hosts,
+                )
+
+    def _where(self, instances: Sequence[Instance]) -> Mapping[str, Sequence[str]]:
+        """What series of these instances may say of their place: each label may be absent."""
+        allowed = {}
+        for where in self.mapping.where:
+            if where.attributes and _LABEL_NAME.fullmatch(where.label):
+                places = ([one.place[name] for name in where.attributes] for one in instances)
+                allowed[where.label] = sorted({"", *chain.from_iterable(places)})
+        return allowed
+
+
+def _hosts(label: InstanceLabel, instance: Instance) -> Iterator[str]:
+    """The hosts that this label's value may have for the instance."""
+    for reading in label.readings:
+        if reading.startswith("tag:"):
+            yield from filter(None, [instance.tags.get(reading[4:], "")])
+        else:
+            names = {instance.id, *instance.addresses, *instance.names}
+            yield from sorted(name for name in names if read_name(name, reading))
+
+
+def _matchers(label: str, hosts: Sequence[str], where: Mapping[str, Sequence[str]]) -> str:
+    one_of = "|".join(sorted(map(_quoted, hosts)))
+    host = f'{label}=~"(?:[a-z]+://)?(?:{one_of})(?::[0-9]+)?(?:/.*)?"'
+    return ",".join(
+        [
+            host,
+            *(f'{name}=~"{"|".join(map(_quoted, values))}"' for name, values in where.items()),
+        ]
+    )
+
+
+def _quoted(text: str) -> str:
+    """The text as a part of a regular expression in a PromQL string."""
+    escaped = "".join(
+        c if c.isalnum() or c in "_-" or not c.isascii() else f"\\\\{c}" for c in text
+    )
+    return escaped.replace('\\\\"', '\\\\\\"').replace("\n", "\\n")

@@ -1,0 +1,110 @@
+"""The series of a target and of its peers are selected by the labels that they really have."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.world import Group
+from demo.stack import tools
+from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.range_queries import latest_query, peers_query
+from receiver.evidence.targets import mapping
+from receiver.evidence.targets.resolver import TargetResolver
+from receiver.evidence.targets.series import SeriesFinder
+from tests import fake_prometheus
+from tests.conftest import Clock
+
+_HOSTS = [f"i-{number:017x}" for number in range(3)]
+_ID = _HOSTS[1]
+_ALERT = {"alertname": "A", "instance": "10.0.0.2:9104"}
+_NAMES = {
+    "address": [f"10.0.0.{number}:9100" for number in (1, 2, 3)],
+    "dns": [f"ip-10-0-0-{number}.ec2.internal:9100" for number in (1, 2, 3)],
+    "id": _HOSTS,
+    "url": [f"http://10.0.0.{number}:9100/metrics" for number in (1, 2, 3)],
+}
+
+
+def _evaluate(folder: Path, series: Mapping[str, str], expr: str) -> list[Mapping[str, str]]:
+    """The labels of the answer, by Prometheus' own engine: promtool prints what it did not expect.
+
+    The answer is what it got in place of a series that cannot be.
+    """
+    case = {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {"expr": expr, "eval_time": "5m", "exp_samples": [{"labels": "impossible", "value": 1}]}
+        ],
+    }
+    file = folder / "case.json"
+    file.write_text(json.dumps({"tests": [case]}))
+    command = [str(tools.find("promtool")), "test", "rules", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = (result.stdout + result.stderr).partition("got:")[2]
+    assert said, result.stdout + result.stderr
+    answers: list[Mapping[str, str]] = []
+    for part in said.split("{")[1:]:
+        pairs = (pair.partition("=") for pair in part.partition("}")[0].split(", "))
+        answers.append({name: text.strip('"') for name, _, text in pairs})
+    return answers
+
+
+def _resolver(pool: ThreadPoolExecutor, folder: Path, series: Mapping[str, str]) -> TargetResolver:
+    """Of a group of three, with a Prometheus that has these series."""
+    aws = Emulator(Core(Clock()))
+    aws.world.add_group(Group("web", 1, 8, 3), _HOSTS, 0.0)
+    reader = AwsReader(aws=clients(aws), pool=pool, trail=False)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        expr = parse_qs(request.content.decode())["query"][0]
+        found = _evaluate(folder, series, expr)
+        result = [{"metric": labels, "value": [0, "1"]} for labels in found if labels.get("n")]
+        data = {"resultType": "vector", "result": result}
+        return httpx.Response(200, json={"status": "success", "data": data})
+
+    prometheus = Prometheus("http://p", client=fake_prometheus.client(answer))
+    rules = mapping.load(None)
+    finder = SeriesFinder(aws=reader, prometheus=prometheus, mapping=rules)
+    return TargetResolver(aws=reader, mapping=rules, series=finder)
+
+
+@pytest.mark.parametrize("named", list(_NAMES))
+def test_the_models_queries_select_by_what_the_series_have(tmp_path: Path, named: str) -> None:
+    """No series has `instance_id` or `asg`; another region has a host of the same name."""
+    cpu = 'node_cpu_seconds_total{mode="idle",cpu="0",instance="%s",region="%s"}'
+    series = {cpu % (name, "us-east-1"): "0+6x40" for name in _NAMES[named]}
+    series[cpu % (_NAMES[named][1], "eu-west-1")] = "0+1x40"
+    with ThreadPoolExecutor(2) as pool:
+        target = _resolver(pool, tmp_path, series).resolve(_ALERT, ask=True)
+    assert (target.id, target.group) == (_ID, "web")
+    assert target.series is not None
+    own = _evaluate(tmp_path, series, f"node_cpu_seconds_total{{{target.selector}}}")
+    assert [(labels["instance"], labels["region"]) for labels in own] == [
+        (_NAMES[named][1], "us-east-1")
+    ]
+    latest = latest_query(target, at=300.0)
+    assert [labels["role"] for labels in _evaluate(tmp_path, series, latest.expr)] == ["cpu_busy"]
+    peers = _evaluate(tmp_path, series, peers_query(target, 300.0, ()).expr)
+    ids = {target.series.ids[name] for name in target.series.ids}
+    assert ids == set(_HOSTS)
+    assert sorted(labels["instance"] for labels in peers) == [_NAMES[named][0], _NAMES[named][2]]
+
+
+def test_series_that_have_the_id_are_selected_by_it(tmp_path: Path) -> None:
+    """Also where the alert does not name it."""
+    series = {f'node_cpu_seconds_total{{mode="idle",instance_id="{_ID}"}}': "0+6x40"}
+    with ThreadPoolExecutor(2) as pool:
+        target = _resolver(pool, tmp_path, series).resolve(_ALERT, ask=True)
+    assert target.series is None
+    assert target.selector == f'instance_id="{_ID}"'
