@@ -85,7 +85,9 @@ class _Forger:
         self._healthy = [host for host in fleet if host["instance_id"] not in alerting]
 
     def forge(self, kind: ForgeryKind, name: str) -> Forgery:
-        real = self._chance.choice(self._real)
+        # A firing copy after the end of its alert is a new incident, so no alert gets both.
+        offset = int(kind is ForgeryKind.RESOLVED)
+        real = self._chance.choice(self._real[offset::2])
         now = datetime.now(UTC)
         match kind:
             case ForgeryKind.DUPLICATE:
