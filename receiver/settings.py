@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     """The Prometheus that evidence and verification are read from."""
     alertmanager_url: HttpUrl = HttpUrl("http://127.0.0.1:9093")
     """The Alertmanager that takes silences and returns truncated groups."""
+    prometheus_file: Path | None = None
+    """A file of [several Prometheus, or of one with a login](configuration.md#servers), in place of
+    the URL."""
+    alertmanager_file: Path | None = None
+    """The same for Alertmanager; the first is asked."""
     playbooks: Path = Path("playbooks")
     """The folder of playbooks."""
     targets: Path | None = None

@@ -16,7 +16,7 @@ from receiver.cli.output import echo
 from receiver.controls import arming
 from receiver.db.database import open_or_empty
 from receiver.evidence.prometheus.answers import PrometheusError
-from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.connect import connect
 from receiver.playbooks.loader import InvalidPlaybooksError, load
 from receiver.reports.coverage import Policy, coverage_json, find_coverage
 from receiver.settings import Settings
@@ -61,7 +61,7 @@ def coverage_of(loaded: Settings, critical: Sequence[str] = ()) -> dict[str, Any
             armings=armings,
             arming_required=loaded.arming_required,
         )
-        with Prometheus(str(loaded.prometheus_url), timeout_s=_TIMEOUT_S) as prometheus:
+        with connect(loaded, timeout_s=_TIMEOUT_S) as prometheus:
             services = find_coverage(
                 clients.connect(), prometheus, policy, named=critical, now=time.time()
             )

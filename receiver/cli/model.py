@@ -23,7 +23,7 @@ from receiver.cli.errors import BadInputError
 from receiver.cli.output import echo, echo_progress
 from receiver.db.database import DatabaseUrlError, database
 from receiver.evidence.prometheus.answers import PrometheusError
-from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.connect import connect
 from receiver.settings import SettingsError
 
 _PATH = click.Path(path_type=Path)
@@ -89,14 +89,14 @@ def train(**options: Unpack[_TrainOptions]) -> None:
 
 
 def _read_fleet(days: int, most: int) -> Sequence[tuple[RecordedTarget, str]]:
-    with Prometheus(str(settings.load().prometheus_url), timeout_s=_TIMEOUT_S) as prometheus:
+    with connect(settings.load(), timeout_s=_TIMEOUT_S) as prometheus:
         return list(training_data.fleet(prometheus, now=time.time(), days=days, most=most))
 
 
 def _read_feedback() -> Sequence[JudgedAlert]:
     loaded = settings.load()
     with (
-        Prometheus(str(loaded.prometheus_url), timeout_s=_TIMEOUT_S) as prometheus,
+        connect(loaded, timeout_s=_TIMEOUT_S) as prometheus,
         ThreadPoolExecutor() as pool,
     ):
         outcomes = training_data.outcomes(database(loaded.database_url), prometheus, pool)

@@ -20,6 +20,8 @@ from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.mapping import InvalidTargetsError, TargetMapping
+from receiver.monitoring import servers
+from receiver.monitoring.servers import InvalidServersError
 from receiver.playbook_testing import runner
 from receiver.playbooks import alert_rules, iam_scope, loader, rule_check, verify_check
 from receiver.playbooks.loader import Finding, InvalidPlaybooksError, Playbooks
@@ -47,6 +49,7 @@ def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
     folder = folder or loaded.playbooks
     playbooks = load_playbooks(folder)
     load_targets(loaded.targets)
+    load_servers(loaded)
     _warn(verify_check.warn_of_filters(folder))
     if rules:
         _check_rules(folder, rules)
@@ -112,7 +115,7 @@ def explain(payload: Path, *, as_json: bool) -> None:
         decisions = explaining.explain(body, loaded, load_playbooks(loaded.playbooks))
     except OSError as error:
         raise BadInputError(f"{payload}: {error.strerror}") from None
-    except InvalidTargetsError as error:
+    except (InvalidTargetsError, InvalidServersError) as error:
         raise FindingsError(error.findings) from None
     except (explaining.PayloadError, DatabaseUrlError) as error:
         raise BadInputError(f"{payload}: {error}") from None
@@ -159,6 +162,15 @@ def load_targets(file: Path | None) -> TargetMapping:
     try:
         return mapping.load(file)
     except InvalidTargetsError as errors:
+        raise FindingsError(errors.findings) from None
+
+
+def load_servers(loaded: Settings) -> None:
+    """Raises FindingsError."""
+    try:
+        servers.load(loaded.prometheus_file, loaded.prometheus_url)
+        servers.load(loaded.alertmanager_file, loaded.alertmanager_url)
+    except InvalidServersError as errors:
         raise FindingsError(errors.findings) from None
 
 

@@ -20,6 +20,7 @@ from receiver.cli.output import echo
 from receiver.cli.reconciliation import reconcile_ledger, reconciliation_json
 from receiver.db.database import database
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.connect import connect
 from receiver.reports.figures import availability
 from receiver.reports.render import csv_text, html
 from receiver.reports.report import ReportInput, make_report, query_number
@@ -105,4 +106,4 @@ def report_command(**options: Unpack[_Options]) -> None:
 
 
 def _prometheus(loaded: Settings) -> Prometheus:
-    return Prometheus(str(loaded.prometheus_url), timeout_s=_TIMEOUT_S)
+    return connect(loaded, timeout_s=_TIMEOUT_S)

@@ -24,7 +24,8 @@ from receiver.http import server, tokens
 from receiver.http.server import TlsError
 from receiver.http.signatures import SecretFileError, read_secret
 from receiver.http.tokens import TokensError
-from receiver.monitoring.alertmanager import Alertmanager
+from receiver.monitoring import alertmanager, servers
+from receiver.monitoring.servers import InvalidServersError
 from receiver.notify.channels import Channels
 from receiver.notify.recipients import NotifyFileError
 from receiver.notify.tails import TracingError
@@ -36,6 +37,7 @@ _UNUSABLE = (
     AlreadyRunningError,
     ChatError,
     DatabaseUrlError,
+    InvalidServersError,
     InvalidTargetsError,
     NotifyFileError,
     SchemaError,
@@ -55,8 +57,7 @@ def serve() -> None:
     try:
         api_tokens = tokens.load(loaded.tokens_file)
         http = httpx.Client(trust_env=False)
-        alertmanager = Alertmanager(str(loaded.alertmanager_url), http)
-        channels = Channels(alertmanager, loaded.notify_file)
+        channels = Channels(alertmanager.connect(loaded), loaded.notify_file)
         service = build(loaded, playbooks, Edges(channels=channels))
         chat_routes = make_chat(loaded, service, http)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
@@ -87,5 +88,10 @@ def _secrets(loaded: Settings) -> list[str]:
     """The values of configured secrets, which the log redacts."""
     files = (loaded.slack_secret_file, loaded.chat_secret_file, loaded.ask_key_file)
     secrets = [read_secret(file) for file in files if file is not None]
+    for file, url in (
+        (loaded.prometheus_file, loaded.prometheus_url),
+        (loaded.alertmanager_file, loaded.alertmanager_url),
+    ):
+        secrets += [secret for server in servers.load(file, url) for secret in server.secrets()]
     password = make_url(loaded.database_url).password
     return [*secrets, *([str(password)] if password else [])]

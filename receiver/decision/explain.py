@@ -17,7 +17,7 @@ from receiver.decision.stored_plan import to_stored
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.model_server import ModelServer
-from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.connect import connect
 from receiver.playbooks.loader import Playbooks
 from receiver.runs import intake
 from receiver.settings import Settings
@@ -36,7 +36,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
     It reads Prometheus, AWS and the service's own records; a fact that cannot be read is unknown,
     as in the service.
 
-    Raises PayloadError or DatabaseUrlError.
+    Raises PayloadError, DatabaseUrlError, InvalidTargetsError or InvalidServersError.
     """
     now = time.time()
     try:
@@ -48,7 +48,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
     with (
         open_or_empty(settings.database_url) as state,
         ThreadPoolExecutor(4 * settings.workers) as queries,
-        Prometheus(str(settings.prometheus_url)) as prometheus,
+        connect(settings) as prometheus,
     ):
         clients = aws.connect()
         pipeline = PipelineFactory(

@@ -181,7 +181,7 @@ class GroupDecision:
     def _fires(self, subject: Subject, now: float) -> bool:
         """Whether Prometheus itself fires the alert."""
         target = subject.target.id or ""
-        firing = read_firing(self.pipeline.prometheus, [target], now)
+        firing = read_firing(self.pipeline.prometheus.of(subject.run.labels), [target], now)
         return (subject.run.labels.get("alertname", ""), target) in (firing or ())
 
     def _begin_metrics(
@@ -192,23 +192,23 @@ class GroupDecision:
         The evidence is None if an earlier decision read it.
         """
         playbook, target, pipeline = subject.playbook, subject.target, self.pipeline
-        alertname = subject.run.labels.get("alertname", "")
-        key = (target, playbook.name, alertname)
+        prometheus = pipeline.prometheus.of(subject.run.labels)
+        key = (target, playbook.name, subject.run.labels.get("alertname", ""))
         if key in self._findings:
             return lambda: (None, self._findings[key])
-        started, roles = time.perf_counter(), ROLES_OF_ALERT.get(alertname, ())
+        started, roles = time.perf_counter(), ROLES_OF_ALERT.get(key[-1], ())
         gather = None if playbook.recheck else pipeline.gather(target, now, roles)
 
         def finish() -> tuple[Evidence | None, _Findings]:
             evidence = gather() if gather else None
             verdict = (
-                recheck(pipeline.prometheus, playbook, target, now, pipeline.pool)
+                recheck(prometheus, playbook, target, now, pipeline.pool)
                 if evidence is None
                 else pipeline.judge(evidence, roles)
             )
             if pipeline.metrics is not None:
                 pipeline.metrics.recheck_duration.observe(time.perf_counter() - started)
-            facts = read_facts(pipeline.prometheus, playbook, target, now, pipeline.pool)
+            facts = read_facts(prometheus, playbook, target, now, pipeline.pool)
             self._findings[key] = _Findings(verdict=verdict, facts=facts)
             return evidence, self._findings[key]
 

@@ -13,7 +13,9 @@ from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prefetch import Prefetcher
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.connect import connect
 from receiver.evidence.source import Source
+from receiver.monitoring import alertmanager
 from receiver.monitoring.active_alerts import ActiveAlerts
 from receiver.monitoring.alertmanager import Alertmanager
 from receiver.playbooks.loader import Playbooks
@@ -50,10 +52,7 @@ class EvidenceReaders:
         self.prometheus = self._prometheus(
             lambda: self.metrics.count_failed_read(Source.PROMETHEUS)
         )
-        self.alertmanager = Alertmanager(
-            str(settings.alertmanager_url),
-            self.alertmanager_client or httpx.Client(trust_env=False),
-        )
+        self.alertmanager = alertmanager.connect(settings, self.alertmanager_client)
         self.active_alerts = ActiveAlerts(self.alertmanager, self.monotonic)
         self.aws_reader = AwsReader(
             aws=self.aws,
@@ -78,7 +77,4 @@ class EvidenceReaders:
         )
 
     def _prometheus(self, failed: Callable[[], None]) -> Prometheus:
-        url, clock = str(self.settings.prometheus_url), self.clock
-        if self.client is None:
-            return Prometheus(url, clock=clock, failed=failed)
-        return Prometheus(url, client=self.client, clock=clock, failed=failed)
+        return connect(self.settings, client=self.client, clock=self.clock, failed=failed)

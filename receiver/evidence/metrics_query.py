@@ -84,7 +84,8 @@ class MetricsReader:
         past = None if target.series else self.prefetched(target.id or "")
         if past is not None and not past.serves(at, roles):
             past = None
-        pending = self._send(_queries(target, at, roles, past, problems), problems)
+        queries = _queries(target, at, roles, past, problems)
+        pending = self._send(queries, problems, target.prometheus)
         until = time.monotonic() + self.deadline_s
 
         def finish() -> Evidence:
@@ -125,12 +126,17 @@ class MetricsReader:
             recent=recent,
         )
 
-    def _send(self, queries: Mapping[str, RangeQuery], problems: list[str]) -> _Pending:
+    def _send(
+        self,
+        queries: Mapping[str, RangeQuery],
+        problems: list[str],
+        prometheus: Prometheus | None = None,
+    ) -> _Pending:
         pending: _Pending = {}
         for part, query in queries.items():
             try:
                 pending[part] = self.pool.submit(
-                    self.prometheus.range_query,
+                    (prometheus or self.prometheus).range_query,
                     query.expr,
                     start=query.start,
                     end=query.end,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actions.base import TargetKind
+from receiver.evidence.prometheus.client import Prometheus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Target:
 
     `unread` is the call and code of a read of AWS that failed, which may have identified it.
     `doubt` says why AWS does not have what the labels name. `series` is None if its series have
-    the labels `instance_id` and `asg`.
+    the labels `instance_id` and `asg`; `prometheus` has them, if it is not the usual one.
     """
 
     id: str | None = None
@@ -35,6 +36,7 @@ class Target:
     unread: str = ""
     doubt: str = ""
     series: SeriesLabels | None = field(default=None, compare=False)
+    prometheus: Prometheus | None = field(default=None, compare=False)
 
     @property
     def selector(self) -> str:

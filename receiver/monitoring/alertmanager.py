@@ -14,6 +14,9 @@ from pydantic_core import from_json
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
 from receiver.http.unicode_json import as_unicode
+from receiver.monitoring import servers
+from receiver.monitoring.login import CredentialsError
+from receiver.settings import Settings
 
 # Errors that prove that the request never reached the server.
 _NEVER_SENT = (
@@ -41,6 +44,15 @@ class AlertmanagerError(Exception):
     def __init__(self, reason: str, *, sent: bool) -> None:
         super().__init__(reason)
         self.sent = sent
+
+
+def connect(settings: Settings, client: httpx.Client | None = None) -> "Alertmanager":
+    """The first Alertmanager of the settings. Raises InvalidServersError.
+
+    With a `client`, requests go through it.
+    """
+    server = servers.load(settings.alertmanager_file, settings.alertmanager_url)[0]
+    return Alertmanager(str(server.url), client or server.client())
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +98,9 @@ class Alertmanager:
             ) as answer:
                 content = bounded_read.read_bounded(answer, max_bytes=_BYTES_MAX, deadline=until)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            sent = not isinstance(error, _NEVER_SENT)
-            reason = f"Alertmanager cannot be reached: {type(error).__name__}"
+            sent = not isinstance(error, (*_NEVER_SENT, CredentialsError))
+            why = str(error) if isinstance(error, CredentialsError) else type(error).__name__
+            reason = f"Alertmanager cannot be reached: {why}"
             raise AlertmanagerError(reason, sent=sent) from error
         except (TooLargeError, TooSlowError) as error:
             reason = f"unusable response from Alertmanager: {error}"

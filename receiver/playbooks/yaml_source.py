@@ -82,7 +82,23 @@ class Lines:
 
 
 def read(file: Path) -> tuple[dict[str, Any], Lines]:
-    """The mapping in a file, and its lines.
+    """The mapping in a file, and its lines. Raises YamlError."""
+    root = _root(file)
+    if not isinstance(root, CommentedMap):
+        raise YamlError(1, "the file is not a mapping of keys to values")
+    return _plain(root), Lines(root)
+
+
+def read_list(file: Path) -> tuple[list[Any], Lines]:
+    """The list in a file, and its lines. Raises YamlError."""
+    root = _root(file)
+    if not isinstance(root, CommentedSeq):
+        raise YamlError(1, "the file is not a list")
+    return _plain(root), Lines(root)
+
+
+def _root(file: Path) -> Any:
+    """What a file has.
 
     Anchors are refused, because a few of them can expand beyond the memory; so are tags and
     directives, which change the meaning of a text, and deep nesting, which takes very long to
@@ -107,9 +123,7 @@ def read(file: Path) -> tuple[dict[str, Any], Lines]:
     except _FAULTS as error:
         message = f"{error}".partition("\n")[0] or type(error).__name__
         raise YamlError(1, f"not YAML: {message}") from None
-    if not isinstance(root, CommentedMap):
-        raise YamlError(1, "the file is not a mapping of keys to values")
-    return _plain(root), Lines(root)
+    return root
 
 
 def _refuse(text: str) -> None:

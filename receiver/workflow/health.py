@@ -1,7 +1,6 @@
 """The health of a run's target, by metrics whose samples are newer than the step."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from actions.catalog.registry import find_action
 from actions.execution.executor import Executor
@@ -29,10 +28,8 @@ class HealthReader:
 
     executor: Executor
     prometheus: Prometheus
-
-    @cached_property
-    def _conditions(self) -> ConditionReader:
-        return ConditionReader(self.prometheus)
+    # By address, as each server has its own recording rules.
+    _readers: dict[str, ConditionReader] = field(default_factory=dict, init=False)
 
     def read(self, run: Run, step: Intent, done_at: float, now: float) -> HealthReading:
         """The health by samples newer than `done_at`, when AWS had done the step.
@@ -40,10 +37,12 @@ class HealthReader:
         Unknown without such samples and without an answer. Where only metrics can show that the
         step took effect, neither a recovery nor a worsening counts without that proof.
         """
-        verify, proven_at = plan_of(run).verify, self._proven_at(step, now)
+        prometheus, verify = self.prometheus.of(run.labels), plan_of(run).verify
+        conditions = self._readers.setdefault(prometheus.url, ConditionReader(prometheus))
+        proven_at = self._proven_at(prometheus, step, now)
         since = max(done_at, proven_at or 0.0)
-        recovery = self._conditions.find_since(verify.expr, since, now)
-        worse = verify.worse and self._conditions.find_since(verify.worse, since, now)
+        recovery = conditions.find_since(verify.expr, since, now)
+        worse = verify.worse and conditions.find_since(verify.worse, since, now)
         return HealthReading(
             health=_health_of(recovery, worse or None, proven=proven_at is not None),
             hold_s=max(verify.for_s, recovery.interval_s),
@@ -62,12 +61,12 @@ class HealthReader:
         siblings = f'asg="{plan.group}",instance_id!="{plan.target}"'
         expr = plan.verify.expr.replace(own, siblings)
         try:
-            samples = self.prometheus.instant_query(expr, at=now)
+            samples = self.prometheus.of(run.labels).instant_query(expr, at=now)
         except PrometheusError:
             return True
         return not samples or any(sample.value for sample in samples)
 
-    def _proven_at(self, step: Intent, now: float) -> float | None:
+    def _proven_at(self, prometheus: Prometheus, step: Intent, now: float) -> float | None:
         """When the step took effect, as metrics prove where AWS does not show it.
 
         0 where AWS shows it, None without a proof.
@@ -78,7 +77,7 @@ class HealthReader:
         if proof is None:
             return 0.0
         try:
-            samples = self.prometheus.instant_query(proof, at=now)
+            samples = prometheus.instant_query(proof, at=now)
         except PrometheusError:
             return None
         return step.dispatched_at if samples and all(sample.value for sample in samples) else None

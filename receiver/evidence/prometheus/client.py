@@ -25,6 +25,8 @@ from receiver.evidence.prometheus.answers import (
 )
 from receiver.http import bounded_read
 from receiver.http.bounded_read import TooLargeError, TooSlowError
+from receiver.monitoring.login import CredentialsError
+from receiver.monitoring.servers import Server
 
 # The peers of a 12-instance group take 0.3 MB; this suffices for several hundred instances.
 MAX_BYTES = 20 * 2**20
@@ -53,7 +55,7 @@ class Prometheus:
 
     `timeout_s` bounds a whole query, not a single read of it: a server that drips a byte a second
     would otherwise hold a thread for ever. `client` is for special transports. `clock` gives epoch
-    seconds, `failed` is called for each query without an answer.
+    seconds, `failed` is called for each query without an answer. `others` know some alerts.
     """
 
     url: str
@@ -62,6 +64,7 @@ class Prometheus:
     client: httpx.Client = field(default_factory=_neighbour, kw_only=True)
     clock: Callable[[], float] = field(default=time.time, kw_only=True)
     failed: Callable[[], None] = field(default=lambda: None, kw_only=True)
+    others: Sequence[tuple[Server, "Prometheus"]] = field(default=(), kw_only=True)
 
     _only_get: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -77,6 +80,12 @@ class Prometheus:
 
     def close(self) -> None:
         self.client.close()
+        for _, other in self.others:
+            other.close()
+
+    def of(self, labels: Mapping[str, str]) -> "Prometheus":
+        """The Prometheus that knows the alert with these labels."""
+        return next((other for server, other in self.others if server.knows(labels)), self)
 
     def range_query(
         self, expr: str, *, start: float, end: float, step: float, timeout_s: float | None = None
@@ -135,6 +144,8 @@ class Prometheus:
                 body = self._read(response, time.monotonic() + timeout_s, timeout_s)
         except httpx.TimeoutException as error:
             raise _too_slow(timeout_s) from error
+        except CredentialsError as error:
+            raise PrometheusError(f"no login at Prometheus: {error}") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PrometheusError(f"Prometheus is unreachable: {type(error).__name__}") from error
         if response.status_code != httpx.codes.OK:

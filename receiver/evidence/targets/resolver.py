@@ -29,7 +29,8 @@ class TargetResolver:
         target = self._resolve(labels, ask=ask)
         if not ask or self.series is None or target.kind is not TargetKind.INSTANCE:
             return target
-        return replace(target, series=self.series.find(target, labels))
+        prometheus = self.series.prometheus.of(labels)
+        return replace(target, series=self.series.find(target, labels), prometheus=prometheus)
 
     def _resolve(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The instance that the labels name, else the group itself.

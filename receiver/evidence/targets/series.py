@@ -45,12 +45,12 @@ class SeriesFinder:
         now = self.clock()
         found_at, found = self._found.get(target.id, (0.0, None))
         if found is None or not 0 <= now - found_at < _LASTS_S:
-            found = self._find(target, now)
+            found = self._find(target, self.prometheus.of(labels), now)
             if found is not None:
                 self._found[target.id] = now, found
         return found if found and found.label != _USUAL else None
 
-    def _find(self, target: Target, now: float) -> SeriesLabels | None:
+    def _find(self, target: Target, prometheus: Prometheus, now: float) -> SeriesLabels | None:
         """None if AWS or Prometheus does not answer, or if no label fits."""
         name, value = (GROUP_TAG, target.group) if target.group else ("instance-id", target.id)
         read = self.aws.instances_named(f"tag:{name}" if target.group else name, value or "")
@@ -63,7 +63,7 @@ class SeriesFinder:
             for number, series in enumerate(candidates)
         ]
         try:
-            samples = self.prometheus.instant_query(" or ".join(parts), at=now)
+            samples = prometheus.instant_query(" or ".join(parts), at=now)
         except PrometheusError:
             return None
         present = sorted(int(sample.labels["n"]) for sample in samples if "n" in sample.labels)
