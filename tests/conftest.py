@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from demo.stack import postgres
 from demo.stack.postgres import Postgres
 from demo.stack.processes import Processes
 from receiver.db.database import Database, database
 
+# A busy machine is slow, which says nothing of the code.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 # Chosen by `--hypothesis-profile`, as `make fuzz` does.
-settings.register_profile("fuzz", max_examples=10_000)
+settings.register_profile("fuzz", settings.get_profile("suite"), max_examples=10_000)
 
 
-# Files of few, long tests. Two workers take files in this order, so that neither ends alone.
+# Files of few, long tests. Workers take files in this order, so that none ends alone.
 _LONG = (
     "end_to_end/test_invariants.py",
     "bench/test_chaos.py",
