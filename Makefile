@@ -46,7 +46,7 @@ lint: $(STAMP) ## ruff, mypy and the import layers
 	$(BIN)/lint-imports
 
 test: lint tools browser database proxy ministack ## lint and all tests, as required before a change lands
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.haproxy
