@@ -30,7 +30,11 @@ _USES: Mapping[str, str] = {
     "models/features/promql.py": "fullmatch of one class, bounded",
     "receiver/console/login.py": "fullmatch of one class",
     "receiver/evidence/prometheus/freshness.py": _OWN,
+    "receiver/evidence/targets/readings.py": "a fixed character parts each run from the next",
+    "receiver/evidence/targets/series.py": _OWN,
     "receiver/http/middleware.py": "fullmatch of one class, bounded",
+    "receiver/http/root_path.py": "one character",
+    "receiver/http/unicode_json.py": "bounded, after a fixed character",
     "receiver/notify/recipients.py": "a fixed word comes first",
     "receiver/playbook_testing/series.py": _OWN,
     "receiver/playbooks/conditions.py": _OWN,
@@ -72,7 +76,9 @@ def _matches() -> Iterator[tuple[str, Callable[[str], Any]]]:
         source = (_ROOT / file).read_text()
         for name, pattern in vars(module).items():
             if isinstance(pattern, re.Pattern):
-                method = "search" if f"{name}.search" in source else "fullmatch"
+                # A substitution searches.
+                searches = f"{name}.search" in source or f"{name}.sub" in source
+                method = "search" if searches else "fullmatch"
                 yield f"{file}:{name}.{method}", _matcher(pattern, method)
 
 
