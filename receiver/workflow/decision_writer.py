@@ -52,6 +52,16 @@ class DecisionWriter:
         if approved and isinstance(decision, Refuse) and decision.reason is Reason.PAUSED:
             self._wait_for_resume(run)
             return None
+        return self.end(run, decision, changes)
+
+    def end(
+        self, run: Run, decision: Observe | Refuse, changes: Mapping[str, Any] | None = None
+    ) -> Transition | None:
+        """End the run without a further step; one that began steps with its rollback.
+
+        Returns the end of a run without steps, which the caller must record.
+        """
+        changes = {"gates": decision.gates, **(changes or {})}
         if not run.steps_begun:
             state, ending = final_state(run, decision)
             return Transition(run, state, changes | ending)

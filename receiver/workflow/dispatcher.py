@@ -17,9 +17,10 @@ from actions.reasons import Reason
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.decision.metrics import DecisionMetrics
+from receiver.decision.model import Refuse
 from receiver.decision.pipeline import DecisionPipeline, GroupDecision
 from receiver.runs import intake, store
-from receiver.runs.model import GuardResult, Run, State
+from receiver.runs.model import GuardResult, Run
 from receiver.runs.transitions import Transition
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.decision_writer import DecisionWriter
@@ -229,7 +230,9 @@ class Dispatcher:
         return ending
 
     def _record_failure(self, run: Run, error: Exception) -> Transition | None:
-        """Delay the run's next try, twice as long each time. Returns its end after the last try.
+        """Delay the run's next try, twice as long each time. The last failure ends the run.
+
+        Returns its end, as `DecisionWriter.write`.
 
         ## internal_error
 
@@ -240,11 +243,9 @@ class Dispatcher:
         if self._failures.add(run.id) < _TRIES:
             return None
         self._failures.forget(run.id)
-        gates = [GuardResult(name="assessment", passed=False, detail=type(error).__name__)]
-        changes = {
-            "refusal": Reason.INTERNAL_ERROR,
-            "outcome": f"the decision failed {_TRIES} times: {type(error).__name__}",
-            "gates": gates,
-            "next_act_at": self.clock() + RETRY_AFTER_S,
-        }
-        return Transition(run, State.REFUSED, changes)
+        detail = f"the decision failed {_TRIES} times: {type(error).__name__}"
+        gates = [GuardResult(name="assessment", passed=False, detail=detail)]
+        again = self.clock() + RETRY_AFTER_S
+        reason = Reason.INTERNAL_ERROR
+        refusal = Refuse(reason=reason, detail=detail, gates=gates, retry_at=again)
+        return self.writer.end(run, refusal)

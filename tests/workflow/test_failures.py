@@ -72,6 +72,22 @@ def test_a_decision_that_breaks_is_made_three_times(
         assert (run.next_act_at or 0) > whole.now
 
 
+def test_a_next_decision_that_breaks_ends_like_a_step_that_failed(whole: Whole) -> None:
+    """What the steps changed is rolled back, and a person is told."""
+    host = whole.group()[0]
+    whole.deliver(host)
+    whole.work()
+    whole.breaks[host] = 3
+    whole.pass_time(150)
+    run = whole.only()
+    assert run.state is State.ROLLED_BACK
+    assert "the decision failed 3 times: ArithmeticError" in (run.outcome or "")
+    group = whole.aws.world.groups["web-asg"]
+    assert (group.desired, group.suspended) == (6, set())
+    assert isinstance(whole.messenger, FakeMessenger)
+    assert len(whole.messenger.notifications) == 1
+
+
 def test_a_lost_phase_is_replaced_when_it_is_minutes_overdue(whole: Whole) -> None:
     """The queue's tables are gone: the run goes on. A phase that waits is left alone."""
     whole.deliver(whole.group()[0])
