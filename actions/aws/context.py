@@ -27,8 +27,6 @@ _RECENT_S = 900.0
 _RECOVERY_S = 600.0
 # Pages of 50 events that a decision reads: CloudTrail answers twice a second.
 _PAGES_MAX = 4
-# A group in which both are suspended is kept as it is; Auto Scaling itself may suspend Launch.
-_FROZEN = frozenset({"Launch", "Terminate"})
 
 
 def ongoing_changes(target: str, group: Group) -> Sequence[str]:
@@ -36,8 +34,6 @@ def ongoing_changes(target: str, group: Group) -> Sequence[str]:
     signs = []
     if group.tags.get("smartcloudops:deploying", "false") != "false":
         signs.append(f"{group.name} has the tag smartcloudops:deploying")
-    if group.suspended >= _FROZEN:
-        signs.append(f"{group.name} has suspended {', '.join(sorted(group.suspended))}")
     if target in group.members:
         lifecycle = group.members[target].lifecycle
         if lifecycle != "InService":

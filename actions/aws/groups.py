@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
         LaunchTemplateSpecificationTypeDef as TemplateTypeDef,
     )
 
+# A group in which both are suspended is kept as it is; Auto Scaling itself may suspend Launch.
+_FREEZING = frozenset({"Launch", "Terminate"})
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
 
 
@@ -87,6 +90,10 @@ class Group:
     warm_pool: bool = False
     min_healthy_percent: int | None = None
     max_healthy_percent: int | None = None
+
+    def is_frozen(self, lent: AbstractSet[str]) -> bool:
+        """Whether others keep it as it is: they suspended more than what this service `lent`."""
+        return self.suspended - lent >= _FREEZING
 
     @property
     def labels(self) -> Mapping[str, str]:

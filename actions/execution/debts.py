@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func
 from actions.audit import log
 from actions.execution.ledger import Intent
 from actions.step_key import StepKey
-from actions.tables import debts, insert_into
+from actions.tables import debts, insert_into, intents
 
 _ACTOR = "smartcloudops"
 
@@ -145,6 +145,16 @@ def count(connection: Connection, now: float) -> DebtCount:
     first = connection.execute(select(func.min(debts.c.ended_at))).scalar_one()
     oldest = now if first is None else first
     return DebtCount(by_state=by_state, oldest_s=max(0.0, now - oldest))
+
+
+def processes_lent(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, frozenset[str]]:
+    """The processes of Auto Scaling that each run keeps suspended at present."""
+    of_step = and_(intents.c.run_id == debts.c.run_id, intents.c.step == debts.c.step)
+    query = select(debts.c.run_id, intents.c.before).join(intents, of_step)
+    lent: dict[str, frozenset[str]] = {}
+    for run_id, before in connection.execute(query.where(debts.c.run_id.in_(run_ids))):
+        lent[run_id] = lent.get(run_id, frozenset()) | {*(before or {}).get("processes", ())}
+    return lent
 
 
 def _key(run_id: str, step: StepKey) -> tuple[ColumnElement[bool], ...]:

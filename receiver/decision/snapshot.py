@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actions.execution import (
     circuit_breakers,
     claims,
+    debts,
     disruption_budget,
     kill_switch,
     ledger,
@@ -59,6 +60,7 @@ class _Records:
     armings: Mapping[str, Sequence[Arming]]
     dispatched: Sequence[Intent]
     recovered: Mapping[str, Sequence[Recovery]]
+    lent: Mapping[str, frozenset[str]]
     reserved: Mapping[str, Mapping[str, frozenset[str]]]
     reported: Mapping[str | None, Sequence[AlertingInstance]]
     seen: Mapping[str | None, Sequence[SeenVersion]]
@@ -158,6 +160,7 @@ class GroupSnapshot:
                 required=self.reader.arming_required,
             ),
             recent_actions=actions_on(subject, known.dispatched),
+            lent=known.lent.get(run.id, frozenset()),
             reserved=known.reserved[subject.owner],
             alerting=self._alerting(subject, known),
             seen=known.seen[target.group],
@@ -209,6 +212,7 @@ class GroupSnapshot:
             armings={name: arming.armings_of(connection, name) for name in playbooks},
             dispatched=ledger.dispatched_to(connection, names, self.now - _ECHOES_S),
             recovered=relapses.last_recoveries(connection, names, self.now),
+            lent=debts.processes_lent(connection, [part.run.id for part in self.subjects]),
             reserved={
                 owner: disruption_budget.reserved_by_others(connection, owner)
                 for owner in {subject.owner for subject in self.subjects}

@@ -83,6 +83,9 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
     if changes is None:
         detail = "AWS did not answer whether another change is in progress"
         return Refusal(Reason.STATE_UNKNOWN, detail)
+    asg = inputs.snapshot.asg
+    if asg is not None and asg.is_frozen(inputs.snapshot.lent):
+        changes = [*changes, f"{asg.name} has suspended {', '.join(sorted(asg.suspended))}"]
     if changes:
         return Refusal(Reason.CHANGE_IN_PROGRESS, "; ".join(changes))
     return "no other change in progress"
