@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from actions.aws.client_set import Aws
 from actions.aws.groups import Group
+from actions.evidence import EvidenceStore
 from actions.messaging import Messenger
 
 
@@ -71,7 +72,8 @@ class Call:
     token, comment or tag. At least `min_healthy` instances of a group must stay. `before` is what
     `observe` saw, `made` what `act` returned. The step `reverses` another one, or not. `group` is
     the target's group if it was read less than a second ago. The run has `acted_on` these
-    instances.
+    instances. `evidence` keeps
+    what is captured; None without an archive.
     """
 
     aws: Aws
@@ -85,6 +87,7 @@ class Call:
     before: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
     acted_on: Sequence[str] = ()
+    evidence: EvidenceStore | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Undo:
 class Action(ABC):
     """One action. Its module's docstring explains it and shows a playbook step in YAML.
 
+    - `claims`: it needs its target for itself; what changes nothing does not.
     - `removes_capacity`: the target serves nothing for a while, or for good.
     - `removes_members`: it may take any instance of the target, a group, out of service.
     - `instance_states`: the EC2 states in which it may find its instance, which must be a member of
@@ -139,6 +143,7 @@ class Action(ABC):
     name: ClassVar[str]
     target: ClassVar[TargetKind]
     impact: ClassVar[Impact]
+    claims: ClassVar[bool] = True
     removes_capacity: ClassVar[bool] = False
     removes_members: ClassVar[bool] = False
     instance_states: ClassVar[frozenset[str]] = frozenset({"running"})

@@ -18,10 +18,12 @@ class StepKind(StrEnum):
     BEFORE = "before"  # prepares the target for a step of the ladder
     ROLLBACK = "rollback"  # reverses a step of the two kinds above
     ESCALATION = "escalation"  # calls people
+    CAPTURE = "capture"  # keeps evidence that the step of the ladder may destroy
 
 
 # The first number of each kind, highest first.
 _FIRST = {
+    StepKind.CAPTURE: 50_000,
     StepKind.ESCALATION: 2_000,
     StepKind.ROLLBACK: 1_000,
     StepKind.BEFORE: 100,
@@ -83,6 +85,10 @@ class StepKey:
     def before(self, position: int) -> Self:
         """The key of the step at this position of those before this step of the ladder."""
         return type(self)(StepKind.BEFORE, _RESERVED * self.index + position)
+
+    def capture(self) -> Self:
+        """The key of the capture before this step of the ladder."""
+        return type(self)(StepKind.CAPTURE, self.index)
 
     def token(self, run_id: str) -> str:
         """The name of this step of the run in AWS: in client tokens, comments and tags."""

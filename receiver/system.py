@@ -12,7 +12,7 @@ from actions.execution.executor import Executor as StepExecutor
 from actions.messaging import NullMessenger
 from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.config_events import ConfigRecorder
-from receiver.audit.head_signer import HeadSigner
+from receiver.audit.head_signer import HeadSigner, make_captures
 from receiver.controls.promotion import Promoter
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.leader_election import Leadership, make_leadership
@@ -148,8 +148,7 @@ class _Builder:
 
     @cached_property
     def queue(self) -> DurableQueue:
-        settings = self.settings
-        return self.edges.queue(settings.database_url, settings.workers, self._handle)
+        return self.edges.queue(self.settings.database_url, self.settings.workers, self._handle)
 
     def _handle(self, phase: Phase) -> None:
         self.workflow.phases.handle(phase)
@@ -170,6 +169,7 @@ class _Builder:
                 clock=self.edges.clock,
                 forbids=preflight.why_denied,
                 check=self.leadership.check,
+                evidence=make_captures(self.settings, lambda: self.aws, self.edges.clock),
                 standalone_percent=self.settings.standalone_budget,
             ),
             prometheus=self.evidence.prometheus,
@@ -178,6 +178,7 @@ class _Builder:
             verify_interval_s=self.settings.verify_interval_s,
             wake=self._wake,
             clock=self.edges.clock,
+            pool=self.queries,
         )
 
     @cached_property

@@ -205,7 +205,12 @@ def live(
             playbooks=folder / "playbooks",
             tokens_file=file,
             trusted_proxies="127.0.0.1",
-            **{"mode": "auto", "verify_interval_s": 0.05, **changed},
+            **{
+                "mode": "auto",
+                "verify_interval_s": 0.05,
+                "audit_archive": str(folder / "audit"),
+                **changed,
+            },
         )
         system = build(
             settings, load(settings.playbooks), Edges(aws=clients(aws), channels=services)

@@ -168,7 +168,8 @@ def _of_systems_manager(writes: Iterable[str], scope: PolicyScope) -> Iterator[d
     if "ssm:SendCommand" not in writes:
         return
     # A command is no resource of IAM.
-    yield _statement("CancelCommands", ["ssm:CancelCommand"], "*", {}, scope)
+    if "ssm:CancelCommand" in writes:
+        yield _statement("CancelCommands", ["ssm:CancelCommand"], "*", {}, scope)
     send = ["ssm:SendCommand"]
     tagged = {"StringEquals": {f"ssm:resourceTag/{OPT_IN_TAG}": "true"}}
     yield _statement("SendDocuments", send, scope.document_arns(), {}, scope)

@@ -32,12 +32,14 @@ from actions.catalog.people.expire_silence import ExpireSilence
 from actions.catalog.people.notify import Notify
 from actions.catalog.people.page import PagePeople
 from actions.catalog.retired import RetiredAction
+from actions.catalog.ssm.capture import Capture
 from actions.catalog.ssm.restart_service import RestartService
 from actions.catalog.ssm.run_document import RunDocument
 
 _ACTIONS: tuple[Action, ...] = (
     AttachInstance(),
     CancelInstanceRefresh(),
+    Capture(),
     CreateSilence(),
     DeregisterTarget(),
     DetachInstance(),

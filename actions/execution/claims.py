@@ -149,6 +149,8 @@ def forget_unsent(connection: Connection, run_id: str, now: float) -> None:
     """A run uses up no attempt and no cooldown by steps that never ran, or were never sent."""
     ran = select(intents.c.target).where(
         intents.c.run_id == run_id,
+        # What needs no claim changes nothing.
+        intents.c.fence > 0,
         intents.c.outcome.is_distinct_from(Outcome.FAILED),
         intents.c.result.is_distinct_from(StepResult.NEVER_RAN),
     )

@@ -19,6 +19,7 @@ from actions.aws.causes import Cause, Failure
 from actions.aws.client_set import Aws, on_behalf_of
 from actions.aws.target_errors import NotActionableError, PartlyDoneError
 from actions.base import Call, CallResult, Outcome
+from actions.evidence import EvidenceStore
 from actions.execution import claims, debts, ledger, safeguards
 from actions.execution.ledger import Intent, Stage
 from actions.execution.preparation import Preparation, RecentGroup, RecentScopes, why_not_escalated
@@ -50,6 +51,7 @@ class Executor:
     check: Callable[[], None]
     recent_scopes: RecentScopes
     recent_group: RecentGroup
+    evidence: EvidenceStore | None = None
     standalone_percent: float = STANDALONE_PERCENT
 
     @cached_property
@@ -63,6 +65,7 @@ class Executor:
             recent_scopes=self.recent_scopes,
             recent_group=self.recent_group,
             standalone_percent=self.standalone_percent,
+            evidence=self.evidence,
         )
 
     def execute(self, step: Step) -> Intent | Refusal:
@@ -82,7 +85,7 @@ class Executor:
 
     def call(self, intent: Intent) -> Call:
         """The step as its action sees it."""
-        return call_of(intent, self.aws, self.messenger)
+        return call_of(intent, self.aws, self.messenger, self.evidence)
 
     def why_not_feasible(self, step: Step) -> Refusal | None:
         """Why AWS would not take the step now, by what its action reads; nothing is claimed."""
@@ -178,13 +181,11 @@ class Executor:
     ) -> Refusal | None:
         if step.escalates:
             return why_not_escalated(connection)
-        return self.forbids(connection, step) or claims.why_lost(
-            connection,
-            intent.target,
-            intent.run_id,
-            intent.fence,
-            reverses=step.reverses is not None,
-        )
+        if not step.action.claims:
+            return self._preparation.why_forbidden(connection, step)
+        holds, reverses = (intent.target, intent.run_id, intent.fence), step.reverses is not None
+        lost = claims.why_lost(connection, *holds, reverses=reverses)
+        return self.forbids(connection, step) or lost
 
     def _resume(self, step: Step, intent: Intent) -> Intent:
         """Continue after a crash that may have hit before or after the call."""

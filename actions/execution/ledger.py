@@ -95,14 +95,15 @@ def intents_by_run(
 
 
 def dispatched_to(connection: Connection, targets: Sequence[str], since: float) -> Sequence[Intent]:
-    """Steps on these targets that were sent to AWS since `since` and did not fail; latest first."""
+    """Acts on these targets that were sent to AWS since `since` and did not fail; latest first."""
     query = select(intents).where(
         intents.c.target.in_(targets),
         intents.c.dispatched_at >= since,
         intents.c.outcome.is_distinct_from(Outcome.FAILED),
     )
     rows = connection.execute(query.order_by(intents.c.dispatched_at.desc())).mappings()
-    return [_intent(row) for row in rows]
+    steps = map(_intent, rows)
+    return [step for step in steps if step.step.kind is not StepKind.CAPTURE]
 
 
 def sent_since(connection: Connection, since: float) -> Sequence[Intent]:

@@ -15,6 +15,7 @@ from actions.aws.client_set import Aws, on_behalf_of
 from actions.aws.groups import Group
 from actions.aws.target_errors import NotActionableError, StillChangingError
 from actions.base import Call, Outcome
+from actions.evidence import EvidenceStore
 from actions.execution import claims, kill_switch, ledger, rules
 from actions.execution.disruption_budget import LeftGroupError, read_scopes
 from actions.execution.ledger import Intent, Stage
@@ -46,6 +47,7 @@ class Preparation:
     recent_scopes: RecentScopes
     recent_group: RecentGroup
     standalone_percent: float
+    evidence: EvidenceStore | None
 
     def prepare(self, step: Step) -> Intent | Refusal:
         """Claim and observe the target. Returns the intent, settled if no call is needed.
@@ -62,7 +64,8 @@ class Preparation:
         try:
             with on_behalf_of(step.run_id):
                 self._check_unchanged(step)
-                group = self.recent_group(step.group)
+                # It is handed out once: to the step, not to what runs beside it.
+                group = self.recent_group(step.group) if step.action.claims else None
                 call = replace(call, params=dict(step.action.bind(call)), group=group)
                 observation = step.action.observe(call)
             before = dict(observation.before)
@@ -122,6 +125,9 @@ class Preparation:
         if step.escalates:
             with self.begin() as connection:
                 return why_not_escalated(connection) or _NO_FENCE
+        if not step.action.claims:
+            with self.begin() as connection:
+                return self.why_forbidden(connection, step) or _NO_FENCE
         scopes: Sequence[Scope] = ()
         if step.action.removes_capacity and step.reverses is None:
             try:
@@ -137,6 +143,11 @@ class Preparation:
             if not isinstance(fence, Refusal):
                 log.append(connection, now, _claimed(step, fence))
         return fence
+
+    def why_forbidden(self, connection: Connection, step: Step) -> Refusal | None:
+        """Why a step that claims nothing may not be taken: a pause, or people's latest orders."""
+        paused = kill_switch.read_paused(connection)
+        return rules.require_not_paused(paused=paused) or self.forbids(connection, step)
 
     def _scopes(self, step: Step) -> Sequence[Scope]:
         scopes = self.recent_scopes(step.target, step.group, step.bounds)
@@ -168,6 +179,7 @@ class Preparation:
             token=step.token,
             min_healthy=0 if step.reverses else step.bounds.min_healthy or 0,
             reverses=step.reverses is not None,
+            evidence=self.evidence,
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from actions.aws.client_set import Aws
 from actions.base import Action, Call, Impact
+from actions.evidence import EvidenceStore
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds, ClaimRequest, Rates, Scope
 from actions.messaging import Messenger
@@ -68,7 +69,9 @@ class Step:
         )
 
 
-def call_of(intent: Intent, aws: Aws, messenger: Messenger) -> Call:
+def call_of(
+    intent: Intent, aws: Aws, messenger: Messenger, evidence: EvidenceStore | None = None
+) -> Call:
     """The recorded step as its action sees it."""
     return Call(
         aws=aws,
@@ -78,4 +81,5 @@ def call_of(intent: Intent, aws: Aws, messenger: Messenger) -> Call:
         token=intent.step.token(intent.run_id),
         before=intent.before,
         made=intent.made,
+        evidence=evidence,
     )

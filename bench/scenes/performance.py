@@ -132,6 +132,7 @@ class _Play:
             prometheus_url=HttpUrl(self.url),
             playbooks=self.folder / "playbooks",
             mode=Mode.AUTO,
+            audit_archive=str(self.folder / "audit"),
             arming_required=False,
         )
 

@@ -48,6 +48,11 @@ class Call:
         return self.operation.startswith(_READS)
 
     @property
+    def only_shows(self) -> bool:
+        """Whether it is a command that changes nothing on its host."""
+        return self.parameters.get("DocumentName") == "SmartCloudOps-Capture"
+
+    @property
     def target(self) -> str:
         """The instance or the group that the call is about."""
         subject = next((self.parameters[name] for name in _SUBJECTS if name in self.parameters), "")

@@ -46,7 +46,8 @@ class Emulator:
 
     `trouble` gets each operation and its phase ("before", and "after" for those that change
     something), and may raise; an error other than AwsError reaches the caller of boto3.
-    `on_call` gets each call that changed something, `calls` holds them, `log` holds all.
+    `on_call` gets each call that changed something, `calls` holds them, `log` holds all. A command
+    that only shows what a host has is in `log` alone.
     `on_answer` gets each answer and may change it.
     `policies` are IAM policies by access key; a key without one may do everything.
     """
@@ -130,7 +131,8 @@ class Emulator:
 
     def _execute(self, call: Call) -> dict[str, Any]:
         fault = self.faults.begin(call)
-        self.trouble(call.operation, "before")
+        if not call.only_shows:
+            self.trouble(call.operation, "before")
         with self.lock:
             self.core.tick()
             self._admit(call)
@@ -140,9 +142,11 @@ class Emulator:
             self.core.remember()
             answer = self._answer(call)
             done = replace(call, time=self.core.now, status=200)
-            self.calls.append(done)
-            self.on_call(done)
-        self.trouble(call.operation, "after")
+            if not call.only_shows:
+                self.calls.append(done)
+                self.on_call(done)
+        if not call.only_shows:
+            self.trouble(call.operation, "after")
         if fault and fault.kind == "drop_after":
             raise DroppedError
         return answer

@@ -42,7 +42,8 @@ class Instance:
     `managed` are interfaces that an AWS service manages; `tracked` are those with an open
     connection, by whether a security group tracks it. `impaired` is what its status checks find:
     "system" (the hardware), "instance" or "ebs". `root` is the kind of its root device. `agent` is
-    the SSM agent's ping status, empty where none is registered.
+    the SSM agent's ping status, empty where none is registered. EC2 has the latest console output
+    of a `nitro` instance only.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Instance:
     hung: bool = False
     up_at: float = 0.0
     boots: int = 0
+    nitro: bool = True
 
     def __post_init__(self) -> None:
         suffix = self.id.removeprefix("i-")
@@ -152,10 +154,7 @@ class Group:
 
 @dataclass
 class Target:
-    """A registration by (id, port), of an instance or an address.
-
-    `draining_until` is set once it is deregistered.
-    """
+    """A registration by (id, port); `draining_until` is set once it is deregistered."""
 
     id: str
     port: int

@@ -36,6 +36,7 @@ REPAIRS = {
     "SmartCloudOps-RestartService": frozenset({Fault.SERVICE_HANG, Fault.MEMORY_LEAK}),
     "SmartCloudOps-CleanDisk": frozenset({Fault.DISK_FULL}),
     "SmartCloudOps-ClearCache": frozenset[Fault](),
+    "SmartCloudOps-Capture": frozenset[Fault](),
 }
 # The host does not answer.
 SILENT = frozenset({Fault.INSTANCE_DOWN, Fault.HARDWARE_FAILURE})

@@ -103,6 +103,7 @@ def start_environment(
         **emulated_aws(aws),
         "SMARTCLOUDOPS_PORT": receiver.rpartition(":")[2],
         "SMARTCLOUDOPS_DATABASE_URL": f"sqlite:///{folder.absolute()}/smartcloudops.db",
+        "SMARTCLOUDOPS_AUDIT_ARCHIVE": f"{folder.absolute()}/audit",
         "SMARTCLOUDOPS_PROMETHEUS_URL": monitoring.prometheus_url,
         "SMARTCLOUDOPS_ALERTMANAGER_URL": monitoring.alertmanager_urls[0],
         "SMARTCLOUDOPS_PLAYBOOKS": str(_ROOT / "playbooks"),

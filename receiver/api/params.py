@@ -11,6 +11,14 @@ RunId = Annotated[
 ]
 TargetPath = Annotated[str, Path(pattern=_TEXT, max_length=255, examples=["i-0a1b2c3d4e5f60718"])]
 PlaybookName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$", examples=["high-cpu"])]
+CaptureName = Annotated[
+    str,
+    Path(
+        pattern=r"^[0-9A-Za-z-]+\.json$",
+        max_length=64,
+        examples=["01KAR0SZ1PCQSD8SGKXR6D7C9P-50000-aws.json"],
+    ),
+]
 Name = Annotated[str, Query(pattern=_TEXT, max_length=255)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="most items in a page")]
 Cursor = Annotated[

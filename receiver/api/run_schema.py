@@ -1,15 +1,39 @@
-"""A run in the answers of the API."""
+"""A run in the requests and answers of the API."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from actions.base import Outcome, StepResult
 from actions.execution.ledger import Stage
 from actions.reasons import Reason
 from models.inference.verdict import Answer
+from receiver.api.comment import Text
 from receiver.api.fields import INSTANCE, Id, Page, Time
 from receiver.runs.model import State
+
+
+class Start(BaseModel):
+    """A manual run; `target` is an instance id or the name of an Auto Scaling group."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "playbook": "high-cpu",
+                    "target": "i-0a1b2c3d4e5f60718",
+                    "comment": "the customer reports a hang",
+                    "dry_run": True,
+                }
+            ]
+        },
+    )
+
+    playbook: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$", max_length=128)]
+    target: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$", max_length=255)]
+    comment: Text
+    dry_run: bool = False
 
 
 class AlertView(BaseModel):
@@ -52,6 +76,22 @@ class StepView(BaseModel):
     started_at: Time
     dispatched_at: Time | None
     ended_at: Time | None
+
+
+class CapturedObject(BaseModel):
+    name: str = Field(examples=["01K9ZZZZZZZZZZZZZZZZZZZZZZ-50000-aws.json"])
+    sha256: str
+    bytes: int
+
+
+class CaptureView(BaseModel):
+    """What AWS and the host showed of a target before a step."""
+
+    target: str = Field(examples=[INSTANCE])
+    at: Time
+    objects: list[CapturedObject]
+    missing: dict[str, str] = Field(description="why a part is not among the objects")
+    error: str | None
 
 
 class ApprovalView(BaseModel):
@@ -110,6 +150,7 @@ class RunView(BaseModel):
     caused_by: Id | None
     relapsed_by: Id | None = Field(description="the run that shows that the recovery did not last")
     steps: list[StepView]
+    captures: list[CaptureView]
     received_at: Time
     decided_at: Time | None
     ended_at: Time | None

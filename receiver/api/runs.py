@@ -6,13 +6,14 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
+from actions.evidence import EvidenceError
 from actions.execution import ledger
-from receiver.api.comment import Comment, Text
-from receiver.api.params import Cursor, Limit, Name, RunId
+from receiver.api.comment import Comment
+from receiver.api.params import CaptureName, Cursor, Limit, Name, RunId
 from receiver.api.parts import parts_of
-from receiver.api.run_schema import CommandedRun, RunPage, WholeRun
+from receiver.api.run_schema import CommandedRun, RunPage, Start, WholeRun
 from receiver.http.auth import GuardedRoute, caller, require_role
 from receiver.http.openapi import answers
 from receiver.http.problems import ProblemError, documented
@@ -36,31 +37,9 @@ router = APIRouter(prefix="/api/v1/runs", route_class=GuardedRoute, tags=["runs"
 
 _WHOLE = answers(WholeRun, "The run in full.")
 _NOT_FOUND = documented(HTTPStatus.NOT_FOUND)
+_CAPTURED = answers(dict[str, Any], "The captured object.")
 _COMMANDED = answers(CommandedRun, "The run, and in `answer` what was done.")
 _CHANGES = _COMMANDED | documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
-
-
-class Start(BaseModel):
-    """A manual run; `target` is an instance id or the name of an Auto Scaling group."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "playbook": "high-cpu",
-                    "target": "i-0a1b2c3d4e5f60718",
-                    "comment": "the customer reports a hang",
-                    "dry_run": True,
-                }
-            ]
-        },
-    )
-
-    playbook: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$", max_length=128)]
-    target: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$", max_length=255)]
-    comment: Text
-    dry_run: bool = False
 
 
 class RunQuery(BaseModel):
@@ -162,6 +141,27 @@ def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
     if run is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such run")
     return run_view(run, steps.get(run_id, ())) | {"evidence": run.evidence, "caused": caused}
+
+
+@router.get(
+    "/{run_id}/captures/{name}",
+    openapi_extra=require_role(Role.OPERATOR),
+    responses=_CAPTURED | _NOT_FOUND | documented(HTTPStatus.CONFLICT),
+)
+def show_capture(request: Request, run_id: RunId, name: CaptureName) -> Response:
+    """What was captured of the target before a step, as it was archived."""
+    evidence = parts_of(request).lifecycle.step_runner.executor.evidence
+    kept = [
+        item for capture in show_run(request, run_id)["captures"] for item in capture["objects"]
+    ]
+    found = next((item for item in kept if item["name"] == name), None)
+    if found is None or evidence is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, "the run has no such capture")
+    try:
+        data = evidence.read(name, found["sha256"])
+    except EvidenceError as error:
+        raise HTTPException(HTTPStatus.CONFLICT, str(error)) from None
+    return Response(data, media_type="application/json")
 
 
 @router.post(

@@ -9,12 +9,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actions.audit import acceptance, log, signed_heads
 from actions.audit.archive import Archive, ArchiveError, archive_at
+from actions.audit.captures import Captures
 from actions.audit.chain import Checkpoint, Verification
 from actions.aws.client_set import Aws
 from actions.execution import kill_switch
 from receiver.audit.metrics import HeadMetrics
 from receiver.db.database import Database
 from receiver.runtime.periodic import Periodic
+from receiver.runtime.redaction import Redaction
 from receiver.settings import Settings
 
 _log = structlog.get_logger()
@@ -106,6 +108,15 @@ def open_archive(
 def whole_archive(settings: Settings, clients: Callable[[], Aws]) -> Archive:
     """The archive with the parts of chains that an admin did not accept."""
     return archive_at(settings.audit_archive, clients, lock_days=settings.audit_lock_days)
+
+
+def make_captures(
+    settings: Settings, clients: Callable[[], Aws], clock: Callable[[], float]
+) -> Captures:
+    """What keeps evidence in the archive; secrets are removed by the forms that they have."""
+    return Captures(
+        archive=lambda: whole_archive(settings, clients), redact=Redaction(), clock=clock
+    )
 
 
 def public_keys(settings: Settings) -> Collection[Ed25519PublicKey]:

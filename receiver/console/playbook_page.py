@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from receiver.api import arming, control, runs
+from receiver.api import arming, control, run_schema, runs
 from receiver.api.params import PlaybookName
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
@@ -45,7 +45,7 @@ def show_playbooks(request: Request) -> Response:
 @router.post("/playbooks/{name}/run", openapi_extra=require_role(Role.OPERATOR))
 def start_run(request: Request, name: str) -> Response:
     fields: dict[str, str] = request.state.form
-    body = runs.Start(
+    body = run_schema.Start(
         playbook=name,
         target=fields.get("target", "").strip(),
         comment=fields.get("comment", ""),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from actions.execution import ledger
 from models.features.signals import ROLES
 from receiver.api import runs
-from receiver.api.params import RunId
+from receiver.api.params import CaptureName, RunId
 from receiver.api.parts import Parts, parts_of
 from receiver.console import run_actions
 from receiver.console.metrics_after import metrics_after, plot_end
@@ -64,6 +64,11 @@ def show_plots(request: Request, run_id: RunId) -> Response:
     plots = _plots(run, after, end - decided_at)
     polled = _AGAIN if end >= now else None
     return render_page(request, "plots.html", run=run, plots=plots, polled=polled)
+
+
+@router.get("/runs/{run_id}/captures/{name}", openapi_extra=require_role(Role.OPERATOR))
+def show_capture(request: Request, run_id: RunId, name: CaptureName) -> Response:
+    return runs.show_capture(request, run_id, name)
 
 
 def _plots(run: dict[str, Any], after: Mapping[str, Points], end_s: float) -> list[Plot]:

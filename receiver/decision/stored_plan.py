@@ -41,7 +41,7 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
         params=render(step.params, values),
         basis=plan.basis,
         identity={name: sorted(values) for name, values in plan.identity.items()},
-        before=_planned(step.before, values),
+        before=_planned(step.preparation, values),
         must_be_free=_must_be_free(plan),
         cooldown_s=playbook.cooldown_s,
         rates=playbook.limits.rates,
@@ -57,6 +57,7 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
             worse=render(verify.worse, quoted) if verify and verify.worse else None,
             for_s=verify.for_s if verify else _VERIFY_FOR_S,
             timeout_s=verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
+            under_load=verify.under_load if verify else None,
         ),
     )
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from actions.base import Impact, Outcome
 from actions.catalog.registry import find_action
+from actions.catalog.ssm.capture import Capture
 from receiver.audit.tail import Record
 from receiver.runs.model import Run
 from receiver.runtime.redaction import plain
@@ -68,7 +69,8 @@ def make_message(record: Record, run: Run | None, public_url: str | None) -> Mes
     playbook = run.playbook if run and run.playbook else "no playbook"
     lines = [_summary(kind, record), f"Playbook {playbook}, run {record.run_id}"]
     if public_url is not None:
-        lines.append(f"{public_url.rstrip('/')}/runs/{record.run_id}")
+        page = f"{public_url.rstrip('/')}/runs/{record.run_id}"
+        lines += [page, f"Evidence: {page}#captures"] if _captures(run) else [page]
     one_per_run = kind is MessageKind.APPROVAL_NEEDED
     group = (run.group_name if run else None) or target
     return Message(
@@ -119,6 +121,12 @@ def _switch_title(record: Record) -> str:
             return f"SmartCloudOps is {record.event}"
 
 
+def _captures(run: Run | None) -> bool:
+    """Whether evidence is captured before the run's step."""
+    before = run.plan.before if run and run.plan and run.steps_begun else ()
+    return any(step.action == Capture.name for step in before)
+
+
 def _is_told(record: Record) -> bool:
     required = _TOLD_IF.get(record.event)
     return required is None or bool(record.detail.get(required))
@@ -129,7 +137,7 @@ def _kind(record: Record) -> MessageKind | None:
         return None
     if record.event != "step_observed":
         return _KINDS.get(record.event)
-    if record.detail.get("undoes") is not None:
+    if record.detail.get("undoes") is not None or record.detail["action"] == Capture.name:
         return None
     if find_action(record.detail["action"]).impact is Impact.HARMLESS:
         return MessageKind.ESCALATED

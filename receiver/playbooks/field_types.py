@@ -54,10 +54,12 @@ def _check_harmless(value: str) -> str:
     return value
 
 
-def _check_released_at_end(value: str) -> str:
-    released = [name for name, action in CATALOG.items() if action.released_at_end]
-    if value not in released:
-        names = ", ".join(released)
+def _check_fits_before(value: str) -> str:
+    fitting = [
+        name for name, action in CATALOG.items() if action.released_at_end or not action.claims
+    ]
+    if value not in fitting:
+        names = ", ".join(fitting)
         raise ValueError(f"{value} is not rolled back when the run ends; use {names}")
     return value
 
@@ -73,7 +75,7 @@ When = Annotated[Condition, BeforeValidator(_to_condition, json_schema_input_typ
 AlertMatcher = Annotated[Matcher, BeforeValidator(_to_matcher, json_schema_input_type=str)]
 ActionName = Annotated[str, BeforeValidator(_check_action)]
 HarmlessAction = Annotated[ActionName, AfterValidator(_check_harmless)]
-TemporaryAction = Annotated[ActionName, AfterValidator(_check_released_at_end)]
+TemporaryAction = Annotated[ActionName, AfterValidator(_check_fits_before)]
 Parameters = Annotated[
     dict[str, Any], BeforeValidator(check_placeholders), AfterValidator(check_own_values)
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from actions.assurance.iam_policy import PolicyScope, build_policy
 from actions.aws.groups import GROUP_NAME
-from actions.catalog.ssm.restart_service import DOCUMENT
+from actions.catalog.ssm import capture, restart_service
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 
@@ -35,8 +35,12 @@ def narrowed_policy(
             raise ScopeError(f"{value!r} is not a valid {what}")
     steps = [step for playbook in playbooks.items for step in _steps(playbook)]
     documents = {params["document"] for name, params in steps if name == "run_document"}
-    if any(name == "restart_service" for name, _ in steps):
-        documents.add(DOCUMENT)
+    for action, document in (
+        (capture.Capture, capture.DOCUMENT),
+        (restart_service.RestartService, restart_service.DOCUMENT),
+    ):
+        if any(name == action.name for name, _ in steps):
+            documents.add(document)
     scope = PolicyScope(
         region=region,
         account=account,
@@ -50,7 +54,7 @@ def narrowed_policy(
 def _steps(playbook: Playbook) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for step in playbook.steps:
         yield step.action, step.params
-        for before in step.before:
+        for before in step.preparation:
             yield before.action, before.params
     for escalation in playbook.escalate:
         yield escalation.action, escalation.params

@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from actions.base import Impact
 from actions.canonical_json import canonical
+from actions.catalog.registry import CATALOG
+from actions.catalog.ssm.capture import Capture, capture_wait_s
 from actions.execution.records import Bounds, Rates
 from receiver.playbooks.field_types import (
     ActionName,
@@ -35,17 +37,24 @@ class _Part(BaseModel):
 class Verify(_Part):
     """A PromQL condition (`x < bool 0.85`) that must hold for `for`, within `timeout`.
 
-    If `worse` holds, the run takes the next step at once.
+    If `worse` holds, the run takes the next step at once. With `under_load: 50%` an instance must
+    have that share of its siblings' mean traffic meanwhile.
     """
 
     expr: Promql
     worse: Promql | None = None
     for_s: Annotated[Seconds, Field(alias="for")] = 15.0
     timeout_s: Annotated[Seconds, Field(alias="timeout")] = 180.0
+    under_load: Percent | None = None
+
+    def content(self) -> Mapping[str, Any]:
+        """What the digest covers: a new key changes no digest until it is set."""
+        new = {"under_load"} if self.under_load is None else set[str]()
+        return self.model_dump(exclude=new)
 
 
 class BeforeStep(_Part):
-    """A temporary action right before a step, rolled back when the run ends."""
+    """A capture, or a temporary action that is rolled back when the run ends; before a step."""
 
     action: TemporaryAction
     params: Parameters = Field(default_factory=dict)
@@ -77,6 +86,14 @@ class Step(_Part):
     approvals: Approvals | None = None
     before: Annotated[list[BeforeStep], Field(max_length=3)] = Field(default_factory=list)
     verify: Verify | None = None
+
+    @property
+    def preparation(self) -> list[BeforeStep]:
+        """`before`, and the capture of what a disruptive or destructive step may destroy."""
+        wait_s = capture_wait_s(CATALOG[self.action])
+        if wait_s is None or any(before.action == Capture.name for before in self.before):
+            return self.before
+        return [*self.before, BeforeStep(action=Capture.name, params={"wait_s": wait_s})]
 
 
 class EscalationStep(_Part):
@@ -201,7 +218,7 @@ class Playbook(_Part):
     @property
     def actions(self) -> set[str]:
         """Names of all actions that the playbook may execute."""
-        before = {before.action for step in self.steps for before in step.before}
+        before = {before.action for step in self.steps for before in step.preparation}
         escalate = {escalation.action for escalation in self.escalate}
         return {step.action for step in self.steps} | before | escalate
 
@@ -222,7 +239,7 @@ class Playbook(_Part):
                 "when": str(step.when or ""),
                 "ask": step.ask,
                 "before": [before.model_dump() for before in step.before],
-                "verify": step.verify.model_dump() if step.verify else None,
+                "verify": step.verify.content() if step.verify else None,
                 **({"approvals": step.approvals.model_dump()} if step.approvals else {}),
             }
             for step in self.steps

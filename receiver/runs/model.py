@@ -86,12 +86,16 @@ class PlannedAction:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedVerification:
-    """The PromQL conditions of recovery and of getting worse, for this target."""
+    """The PromQL conditions of recovery and of getting worse, for this target.
+
+    A recovery counts once the target has `under_load` percent of its siblings' mean traffic.
+    """
 
     expr: str
     worse: str | None
     for_s: float
     timeout_s: float
+    under_load: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from actions.execution.ledger import Intent
+from actions.step_key import StepKind
 from receiver.runs.model import Approval, FeedbackMark, Run, State
 from receiver.runtime.rfc3339 import rfc3339
 
@@ -35,7 +36,8 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "mark": _with_rfc3339(run.mark),
         "caused_by": run.caused_by,
         "relapsed_by": run.relapsed_by,
-        "steps": [step_view(step) for step in steps],
+        "steps": [step_view(step) for step in steps if step.step.kind is not StepKind.CAPTURE],
+        "captures": [capture_view(step) for step in steps if step.step.kind is StepKind.CAPTURE],
         "received_at": rfc3339(run.received_at),
         "decided_at": rfc3339(run.decided_at),
         "ended_at": rfc3339(run.ended_at),
@@ -47,6 +49,17 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
 def _with_rfc3339(answer: Approval | FeedbackMark | None) -> dict[str, Any] | None:
     """A person's answer with its `at` as text."""
     return None if answer is None else {**vars(answer), "at": rfc3339(answer.at)}
+
+
+def capture_view(intent: Intent) -> dict[str, Any]:
+    """What was captured before a step; `missing` says why a part is not among the objects."""
+    return {
+        "target": intent.target,
+        "at": rfc3339(intent.started_at),
+        "objects": intent.made.get("objects", []),
+        "missing": intent.made.get("missing", {}),
+        "error": intent.error,
+    }
 
 
 def step_view(intent: Intent) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from receiver.workflow.verification import Verification
 
 @dataclass(kw_only=True)
 class Workflow:
-    """The parts; `wake` wakes the dispatcher."""
+    """The parts; `wake` wakes the dispatcher, `pool` runs what is captured beside steps."""
 
     database: Database
     inbox: Inbox
@@ -42,6 +42,7 @@ class Workflow:
     verify_interval_s: float
     wake: Callable[[], None]
     clock: Callable[[], float]
+    pool: ThreadPool
     closer: RunCloser = field(init=False)
     lifecycle: Lifecycle = field(init=False)
     phases: PhaseRunner = field(init=False)
@@ -50,7 +51,7 @@ class Workflow:
     debt_runner: DebtRunner = field(init=False)
 
     def __post_init__(self) -> None:
-        step_runner = StepRunner(executor=self.executor, metrics=self.step_metrics)
+        step_runner = StepRunner(executor=self.executor, metrics=self.step_metrics, pool=self.pool)
         rollback = Rollback(step_runner)
         self.debt_runner = DebtRunner(database=self.database, rollback=rollback)
         self.closer = RunCloser(

@@ -25,7 +25,7 @@ from actions.execution import ledger
 from actions.execution.ledger import Intent
 from actions.reasons import Reason
 from actions.refusal import Refusal
-from actions.step_key import StepKey
+from actions.step_key import StepKey, StepKind
 from receiver.db.database import Database
 from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import transitions
@@ -102,16 +102,18 @@ class Lifecycle:
             on_record = self.step_runner.settle_unfinished(run, recorded)
             self.redecide(run, run.next_rung - 1, run.steps_begun - (not on_record))
             return
-        unprepared = self.step_runner.run_before_steps(run)
+        unprepared = self.step_runner.run_before_steps(run, recorded)
+        if unprepared is None and (wait_s := self.step_runner.capture_s(run, self.recorded_steps)):
+            self._move(run, State.ACTING, phase.following(PhaseKind.ACT), delay_s=wait_s)
+            return
         result = unprepared or self.step_runner.run_step(run, step)
         if isinstance(result, Refusal):
             self._refused(run, result)
         elif result.outcome is Outcome.FAILED:
             self._never_ran(run, result)
         elif unprepared is not None:
-            self.end(
-                run, State.FAILED, step_results.explain(result, AwsAnswer.UNKNOWN, Health.UNKNOWN)
-            )
+            why = step_results.explain(result, AwsAnswer.UNKNOWN, Health.UNKNOWN)
+            self.end(run, State.FAILED, why)
         else:
             until = self.verification.first_deadline(run, result, self.clock())
             self._verify_later(run, phase, verify_until=until, recovered_since=None)
@@ -125,8 +127,8 @@ class Lifecycle:
             self.end(run, State.FAILED, outcome, gates=gates)
         else:
             # Steps performed before the refused one are rolled back.
-            changes: dict[str, Any] = {"refusal": refusal.reason, "next_act_at": again}
-            self.end(run, State.REFUSED, detail, gates=gates, **changes)
+            kept = {"refusal": refusal.reason, "next_act_at": again}
+            self.end(run, State.REFUSED, detail, gates=gates, **kept)
 
     def _never_ran(self, run: Run, step: Intent) -> None:
         """Try a step again that did not happen, or call a person: a heavier one has no reason."""
@@ -141,16 +143,16 @@ class Lifecycle:
     # Verify: until the target recovered, or the time is up.
 
     def verify(self, run: Run, phase: Phase) -> None:
-        now, recorded = self.clock(), self.recorded_steps(run)[step_of(run).key]
-        step = self.verification.advance(run, recorded)
+        now, recorded = self.clock(), self.recorded_steps(run)
+        self.step_runner.complete_capture(run, recorded)
+        step = self.verification.advance(run, recorded[step_of(run).key])
         if step.outcome is Outcome.FAILED:
             self._never_ran(run, step)
             return
         look = self.verification.look(run, step, now)
-        aws, health = look.aws, look.health
-        since = self._recovered_since(run, now) if health is Health.RECOVERED else None
+        since = self._recovered_since(run, now) if look.health is Health.RECOVERED else None
         held = since is not None and now - since >= look.hold_s
-        result, following = step_results.judge(aws, health, late=look.late, held=held)
+        result, following = step_results.judge(look.aws, look.health, late=look.late, held=held)
         if result is not step.result:
             with self.database.write() as connection:
                 ledger.record_result(connection, step, result, now)
@@ -160,7 +162,7 @@ class Lifecycle:
             case Next.NEXT_RUNG:
                 self.redecide(run, run.next_rung, run.steps_begun)
             case Next.PERSON | Next.RETRY:
-                self.end(run, State.FAILED, step_results.explain(step, aws, health))
+                self.end(run, State.FAILED, step_results.explain(step, look.aws, look.health))
             case Next.WAIT:
                 self._verify_later(run, phase, verify_until=look.until, recovered_since=since)
 
@@ -189,8 +191,7 @@ class Lifecycle:
         `command` is the audit record of the person who ends it. Returns False if the run has
         changed.
         """
-        ending = self.ending.plan(run, state, outcome, self.recorded_steps(run))
-        if ending is None:
+        if (ending := self.ending.plan(run, state, outcome, self.recorded_steps(run))) is None:
             return self.closer.close(run, state, outcome=outcome, **changes)
         kept = {name: changes.pop(name, None) for name in ("refusal", "next_act_at")}
         phase = Phase.first(run.id, PhaseKind.FINISH, self.clock())
@@ -205,7 +206,7 @@ class Lifecycle:
         """End a run whose phase failed in every attempt; without a step on record it is refused."""
         if phase.kind is PhaseKind.FINISH:
             self._finish(run, phase, *self.ending.without_rollback(run, reason))
-        elif self.recorded_steps(run):
+        elif any(key.kind is not StepKind.CAPTURE for key in self.recorded_steps(run)):
             self.end(run, State.FAILED, f"{reason}; {PERSON}")
         else:
             self._close_retryable(run, State.REFUSED, reason, refusal=Reason.STATE_UNKNOWN)
@@ -244,7 +245,6 @@ class Lifecycle:
         return moved
 
     def recorded_steps(self, run: Run) -> Mapping[StepKey, Intent]:
-        """The run's steps in the ledger."""
         with self.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         return {step.step: step for step in steps}

@@ -1,21 +1,32 @@
 """The steps of a run's plan, and the runner that performs and counts them."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor as ThreadPool
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
 
 from actions.aws.causes import Cause
+from actions.aws.errors import AWS_ERRORS
+from actions.aws.target_errors import NotActionableError
 from actions.base import Impact, Outcome, StepResult, TargetKind
 from actions.catalog.registry import find_action
+from actions.catalog.ssm.capture import WAIT_MAX_S, is_waited_for
 from actions.execution.executor import Executor
-from actions.execution.ledger import Intent
+from actions.execution.ledger import Intent, Stage
 from actions.execution.step import Step
 from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
 from receiver.runs.model import Run, StoredPlan
 from receiver.workflow.metrics import StepMetrics
 
+_log = structlog.get_logger()
 _FIRST = StepKey(StepKind.LADDER, 0)
+# Between two looks at a capture for which a step waits.
+_CAPTURE_S = 1.0
 # Pauses between the attempts of a step that AWS refuses for now: ten minutes in total.
 _BACKOFF_S = (5.0, 10.0, 20.0, 45.0, 90.0, 180.0, 250.0)
 
@@ -26,10 +37,11 @@ class RunStoppedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class StepRunner:
-    """Performs and counts steps."""
+    """Performs and counts steps; captures run in `pool`."""
 
     executor: Executor
     metrics: StepMetrics
+    pool: ThreadPool
 
     def run_step(self, run: Run, step: Step) -> Intent | Refusal:
         """Execute the step with `Executor.execute`; count it unless it was settled before."""
@@ -51,8 +63,60 @@ class StepRunner:
         refusals = map(self.executor.why_not_feasible, steps)
         return next((refusal for refusal in refusals if refusal is not None), None)
 
-    def run_before_steps(self, run: Run) -> Intent | Refusal | None:
-        """The refusal, failure or unknown outcome that stops the run's next step; else None."""
+    def run_before_steps(
+        self, run: Run, recorded: Mapping[StepKey, Intent]
+    ) -> Intent | Refusal | None:
+        """The refusal, failure or unknown outcome that stops the run's next step; else None.
+
+        A capture runs beside the others, and stops nothing.
+        """
+        capture, captured = capture_step(run), list[Future[None]]()
+        if capture is not None and capture.key not in recorded:
+            captured = [self.pool.submit(self._capture, run, capture)]
+        stopped = self._run_claiming(run)
+        if stopped is None and capture is not None and capture.params.get("wait_s"):
+            wait(captured, WAIT_MAX_S)
+        return stopped
+
+    def capture_s(self, run: Run, read: Callable[[Run], Mapping[StepKey, Intent]]) -> float | None:
+        """Seconds to wait for the host's part of the capture; None: the step may be taken.
+
+        `read` reads the run's steps in the ledger.
+        """
+        capture = capture_step(run)
+        if capture is None or not capture.params.get("wait_s"):
+            return None
+        recorded = read(run)
+        waits = is_waited_for(self.complete_capture(run, recorded))
+        intent = recorded.get(capture.key)
+        until = intent.started_at + capture.params["wait_s"] if intent else 0.0
+        return _CAPTURE_S if waits and self.executor.clock() < until else None
+
+    def complete_capture(self, run: Run, recorded: Mapping[StepKey, Intent]) -> Mapping[str, Any]:
+        """Keep the host's part of the capture of the run's step, once it has come.
+
+        Returns what the capture made so far.
+        """
+        capture = capture_step(run)
+        intent = recorded.get(capture.key) if capture else None
+        if capture is None or intent is None:
+            return {}
+        if intent.stage is Stage.SETTLED and is_waited_for(intent.made):
+            try:
+                return self.executor.advance(capture, intent).made
+            except (*AWS_ERRORS, NotActionableError) as error:
+                _log.warning("capture_incomplete", run=run.id, error=type(error).__name__)
+        return intent.made
+
+    def _capture(self, run: Run, step: Step) -> None:
+        try:
+            self.executor.execute(step)
+        except Exception:
+            # It must not stop the step that it belongs to.
+            _log.exception("capture_failed", run=run.id)
+            raise
+
+    def _run_claiming(self, run: Run) -> Intent | Refusal | None:
         for step in before_steps(run):
             result = self.run_step(run, step)
             if isinstance(result, Refusal):
@@ -66,8 +130,8 @@ class StepRunner:
         """Settle the `recorded` steps that the run abandons. Returns whether there were any."""
         abandoned = [
             (step, recorded[step.key])
-            for step in (*before_steps(run), step_of(run))
-            if step.key in recorded
+            for step in (capture_step(run), *before_steps(run), step_of(run))
+            if step is not None and step.key in recorded
         ]
         for step, intent in abandoned:
             self.executor.settle_unfinished(step, intent)
@@ -136,11 +200,27 @@ def step_of(run: Run) -> Step:
     )
 
 
+def capture_step(run: Run) -> Step | None:
+    """The capture before the run's current step."""
+    step = step_of(run)
+    captures = [
+        (find_action(stored.action), stored.params)
+        for stored in plan_of(run).before
+        if not find_action(stored.action).claims
+    ]
+    if not captures:
+        return None
+    action, params = captures[0]
+    return replace(step, key=step.key.capture(), action=action, params=params, counts=False)
+
+
 def before_steps(run: Run) -> Iterator[Step]:
-    """The steps to perform before the run's current step."""
+    """The steps to perform before the run's current step, but its capture."""
     plan, step = plan_of(run), step_of(run)
     for position, stored in enumerate(plan.before):
         action = find_action(stored.action)
+        if not action.claims:
+            continue
         of_group = action.target is TargetKind.GROUP
         if of_group and not plan.group:
             # An instance of no group, which nothing there could replace.

@@ -241,6 +241,8 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "DescribeInstances",
             "DescribeNetworkInterfaces",
             "DescribeSecurityGroups",
+            "GetConsoleOutput",
+            "GetConsoleScreenshot",
             "DescribeSnapshots",
             "DescribeSpotInstanceRequests",
             "DescribeVolumes",

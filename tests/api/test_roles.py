@@ -20,6 +20,7 @@ _TABLE = {
     ("POST", "/api/v1/runs/{run_id}/cancel"): "operator",
     ("POST", "/api/v1/runs/{run_id}/rollback"): "operator",
     ("POST", "/api/v1/runs/{run_id}/mark"): "operator",
+    ("GET", "/api/v1/runs/{run_id}/captures/{name}"): "operator",
     ("POST", "/api/v1/pause"): "operator",
     ("POST", "/api/v1/resume"): "operator",
     ("GET", "/api/v1/overrides"): "viewer",

@@ -13,11 +13,14 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from actions.catalog.ssm import capture
 from actions.catalog.ssm.restart_service import DOCUMENT, RestartService
 from actions.catalog.ssm.run_document import RunDocument
 
 _FOLDER = Path(__file__).parents[2] / "deploy" / "ssm"
 _FILES = sorted(_FOLDER.glob("*.yaml"))
+# One only shows what a host has, as often as it is asked.
+_ACTING = [file for file in _FILES if file.stem != capture.DOCUMENT]
 _TOKEN = "01K9ZZZZZZZZZZZZZZZZZZZZZZ/3"
 _HOSTILE = ("a; reboot", "$(reboot)", "`reboot`", "a'b", 'a"b', "a b", "a\nb", "", "a|b", "{{x}}")
 
@@ -86,7 +89,8 @@ def test_a_document_is_what_systems_manager_takes(file: Path) -> None:
         assert not [value for value in _HOSTILE if pattern.fullmatch(value)]
         # The one place for older agents, in quotes that no value can end.
         assert f"[ -n \"${{SSM_{name}+x}}\" ] || SSM_{name}='{{{{{name}}}}}'" in script
-    assert re.fullmatch(document["parameters"]["Token"]["allowedPattern"], _TOKEN)
+    if file in _ACTING:
+        assert re.fullmatch(document["parameters"]["Token"]["allowedPattern"], _TOKEN)
 
 
 @pytest.mark.parametrize("file", _FILES, ids=lambda file: file.stem)
@@ -209,7 +213,28 @@ def test_the_guard_against_a_second_run_is_the_same_everywhere() -> None:
         file.stem: re.findall(
             r"^done_dir=.*?EXIT$", _script(file.stem[14:]), re.DOTALL | re.MULTILINE
         )
-        for file in _FILES
+        for file in _ACTING
     }
     assert len({tuple(guard) for guard in guards.values()}) == 1
     assert all(guards.values())
+
+
+def test_a_capture_shows_what_the_host_has_and_changes_nothing(tmp_path: Path) -> None:
+    """Within what AWS shows of it, also where a tool is missing or hangs."""
+    for tool in ("timeout", "head"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    for tool in ("ps", "ss", "free"):
+        _command(tmp_path, tool, f"printf '{tool} shows %9000s' x")
+    called = _command(tmp_path, "journalctl", "exec sleep 30")
+    before = {file for file in tmp_path.rglob("*") if "called" not in file.name}
+    result = _run(_script("Capture"), tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout) <= 24_000
+    for part in ("ps shows", "ss shows", "free shows", "Filesystem", "== journal"):
+        assert part in result.stdout
+    assert "--lines=100" in called.read_text()
+    assert {file for file in tmp_path.rglob("*") if "called" not in file.name} - before <= {
+        tmp_path / "run",
+        *(tmp_path / "bin").iterdir(),
+    }

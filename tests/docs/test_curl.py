@@ -16,6 +16,7 @@ from tests.api_fixtures import GROUP, HOSTS, Live, live
 _ROOT = Path(__file__).parents[2]
 _HERE = "localhost:8080"
 _KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target", "$PLAYBOOK": "name"}
+_KEYS["$CAPTURE"] = "name"
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,9 @@ def _variables(service: Live, line: str) -> dict[str, str]:
     if "$PLAN" in line:
         story = service.call("GET", f"/api/v1/runs/{variables['RUN']}", Role.VIEWER).json()
         variables["PLAN"] = story["plan"]["digest"]
+    if "$CAPTURE" in line:
+        story = service.until(variables["RUN"], "succeeded")
+        variables["CAPTURE"] = story["captures"][0]["objects"][0]["name"]
     if "$OVERRIDE" in line:
         variables["OVERRIDE"] = service.hold("other")["id"]
     if "cooldowns/" in line:
@@ -155,4 +159,5 @@ def _run(service: Live, line: str) -> str:
         return str(service.asking(HOSTS[1])["id"])
     if "/rollback" in line:
         return str(service.until(service.start("growing", GROUP)["id"], "verifying")["id"])
-    return str(service.start("acting", HOSTS[3], dry_run=True)["id"])
+    dry_run = "/captures/" not in line
+    return str(service.start("acting", HOSTS[3], dry_run=dry_run)["id"])

@@ -67,6 +67,8 @@ class Whole:
     lag_s: float = 0.0
     # No sample is newer than this.
     scraped_until: float = math.inf
+    # Whether a target has its share of the traffic.
+    loaded: str = "1"
     firing: set[tuple[str, str]] = field(default_factory=set)
     # The labels of the alerts that Alertmanager lists; None if it is away.
     active: list[Mapping[str, str]] | None = None
@@ -99,6 +101,7 @@ class Whole:
             prometheus_url="http://prometheus",
             playbooks=self.folder / "playbooks",
             mode=self.mode,
+            audit_archive=str(self.folder / "audit"),
             arming_required=self.arming_required,
             episode_gap_s=360,
             verify_interval_s=5,
@@ -229,6 +232,8 @@ class Whole:
             return fresh
         result: list[dict[str, Any]] = [{"metric": {}, "value": [self.now, self.recovered]}]
         query = parse_qs(request.content.decode())["query"][0]
+        if "node_network_receive_bytes_total" in query:
+            result[0]["value"][1] = self.loaded
         if self.firing and query.startswith("ALERTS{"):
             result = [
                 {"metric": {"alertname": name, "instance_id": target}, "value": [self.now, "1"]}

@@ -1,5 +1,6 @@
 """A ladder climbs only on evidence: the step below ran to its end, and the target is still ill."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -230,7 +231,7 @@ def test_a_command_that_runs_for_long_is_waited_for(whole: Whole) -> None:
     whole.deliver(whole.group()[0])
     whole.pass_time(400)
     assert (whole.only().state, _changes(whole)) == (State.VERIFYING, ["SendCommand"])
-    (command,) = whole.aws.world.commands
+    _, command = whole.aws.world.commands
     command["Status"] = command["StatusDetails"] = "Success"
     whole.pass_time(30)
     assert _changes(whole) == ["SendCommand"]
@@ -253,7 +254,7 @@ def test_a_command_that_lasts_too_long_is_cancelled(whole: Whole) -> None:
     _command_ends(whole, "InProgress", "InProgress")
     whole.deliver(whole.group()[0])
     whole.work()
-    (command,) = whole.aws.world.commands
+    _, command = whole.aws.world.commands
     command["StartedAt"] = "2027-01-15T08:00:00Z"
     until = whole.only().verify_until or 0
     assert until == pytest.approx(whole.now + 60 + 300 + 60 + 60)
@@ -270,7 +271,7 @@ def test_a_command_that_is_cancelled_may_have_helped(whole: Whole) -> None:
     _command_ends(whole, "InProgress", "InProgress")
     whole.deliver(whole.group()[0])
     whole.work()
-    (command,) = whole.aws.world.commands
+    _, command = whole.aws.world.commands
     command["StartedAt"] = "2027-01-15T08:00:00Z"
     whole.aws.on_call = lambda _: None
     whole.pass_time(485)
@@ -336,13 +337,42 @@ def test_samples_that_lag_lead_to_nothing(whole: Whole, recovered: str) -> None:
     assert "cannot tell" in (whole.only().outcome or "")
 
 
-def test_a_condition_that_no_sibling_meets_shows_no_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize("matcher", ['="$"', "='$'", '=~"$"', ' = "$"', "=`$`"])
+def test_a_condition_that_no_sibling_meets_shows_no_fault(tmp_path: Path, matcher: str) -> None:
     """No traffic to anybody: that there is none after the restart says nothing of the restart."""
-    expr = 'sum(rate(requests_total{instance_id="$instance_id"}[20s])) > bool 0'
-    whole = Whole(tmp_path, playbook=_PLAYBOOK.replace("recovered", f"'{expr}'"), recovered="0")
+    matcher = matcher.replace("$", "$instance_id")
+    expr = json.dumps(f"sum(rate(requests_total{{instance_id{matcher}}}[20s])) > bool 0")
+    whole = Whole(tmp_path, playbook=_PLAYBOOK.replace("recovered", expr), recovered="0")
     whole.deliver(whole.group()[0])
     whole.pass_time(300)
     assert (whole.only().state, _changes(whole)) == (State.FAILED, ["SendCommand"])
+    whole.close()
+
+
+@pytest.mark.parametrize(("loaded", "state"), [("0", State.FAILED), ("1", State.SUCCEEDED)])
+def test_a_recovery_without_load_proves_nothing(tmp_path: Path, loaded: str, state: State) -> None:
+    """The balancer sends it nothing yet, so it is well: whether it would be is unknown."""
+    verify = _PLAYBOOK.replace("{expr: recovered,", "{expr: recovered, under_load: 50%,")
+    whole = Whole(tmp_path, playbook=verify, recovered="1", loaded=loaded)
+    whole.deliver(whole.group()[0])
+    whole.pass_time(300)
+    assert (whole.only().state, _changes(whole)) == (state, ["SendCommand"])
+    assert ("cannot tell" in (whole.only().outcome or "")) is (state is State.FAILED)
+    whole.close()
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_what_a_run_keeps_suspended_is_its_own_doing(tmp_path: Path, *, by_hand: bool) -> None:
+    """It takes its next step; a person who suspends both keeps the group as it is."""
+    lease = "before: [{action: suspend_processes, params: {processes: [Launch, Terminate]}}]"
+    playbook = _PLAYBOOK.replace("params: {service: app}", f"params: {{service: app}}\n    {lease}")
+    whole = Whole(tmp_path, playbook=playbook, recovered="0")
+    whole.deliver(whole.group()[0])
+    if by_hand:
+        whole.aws.world.groups["web-asg"].suspended = {"Launch", "Terminate"}
+    whole.pass_time(150)
+    assert ("RebootInstances" in _changes(whole)) is not by_hand
+    assert (whole.only().refusal == "change_in_progress") is by_hand
     whole.close()
 
 

@@ -16,6 +16,7 @@ from ulid import ULID
 from actions import tables
 from actions.audit import log
 from actions.execution import claims, kill_switch
+from bench.scenes.virtual_time import AtOnce
 from demo.aws.clients import clients
 from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError
@@ -96,6 +97,7 @@ class Service:
             verify_interval_s=0.05,
             wake=lambda: self.woken.append("woken"),
             clock=time.time,
+            pool=AtOnce(),
         )
         self.phases = workflow.phases
         self.queue.connect()

@@ -20,7 +20,7 @@ from actions.base import (
 )
 
 if TYPE_CHECKING:
-    from types_boto3_ssm.type_defs import CommandTypeDef
+    from types_boto3_ssm.type_defs import CommandTypeDef, GetCommandInvocationResultTypeDef
 
 # By the detailed status, because `Failed` and `TimedOut` include commands that never ran.
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
@@ -70,16 +70,7 @@ class SendsCommand(Action):
             raise NotActionableError(
                 f"{call.target} is {instance.state}: only a running instance can run a command"
             )
-        pages = call.aws.ssm.get_paginator("describe_instance_information").paginate(
-            Filters=[{"Key": "InstanceIds", "Values": [call.target]}]
-        )
-        states = [
-            agent.get("PingStatus")
-            for page in pages
-            for agent in page.get("InstanceInformationList", [])
-            if agent.get("InstanceId") == call.target
-        ]
-        if states != ["Online"]:
+        if not is_listening(call):
             raise NotActionableError(f"the SSM agent of {call.target} is not online")
         return Observation(already=False, before={"launched_at": instance.launched_at})
 
@@ -88,18 +79,14 @@ class SendsCommand(Action):
         command = _find(call)
         if command is None:
             return CallResult(Outcome.UNKNOWN)
-        return CallResult(Outcome.CHANGED, _made(command))
+        return CallResult(Outcome.CHANGED, made_by(command))
 
     def progress(self, call: Call) -> Progress:
         command_id = call.made.get("command_id")
         if not command_id:
             return Progress.UNDERWAY
-        try:
-            answer = call.aws.ssm.get_command_invocation(
-                CommandId=command_id, InstanceId=call.target
-            )
-        # SSM lists the invocation a moment after it accepted the command.
-        except call.aws.ssm.exceptions.InvocationDoesNotExist:
+        answer = read_invocation(call)
+        if answer is None:
             return Progress.UNDERWAY
         status = answer["Status"]
         details = answer.get("StatusDetails", status).replace(" ", "")
@@ -120,11 +107,27 @@ class SendsCommand(Action):
         call.aws.ssm.cancel_command(CommandId=call.made["command_id"], InstanceIds=[call.target])
 
 
+def is_listening(call: Call) -> bool:
+    """Whether the instance's SSM agent is online. Raises botocore's errors."""
+    pages = call.aws.ssm.get_paginator("describe_instance_information").paginate(
+        Filters=[{"Key": "InstanceIds", "Values": [call.target]}]
+    )
+    states = [
+        agent.get("PingStatus")
+        for page in pages
+        for agent in page.get("InstanceInformationList", [])
+        if agent.get("InstanceId") == call.target
+    ]
+    return states == ["Online"]
+
+
 def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, Any]:
-    """Send the document once for this step. Returns the command's id, and how long it may last."""
-    command = _find(call)
-    if command is not None:
-        return _made(command)
+    """Send the document once for this step. Returns what `made_by` does."""
+    return made_by(_find(call) or send_new(call, document, parameters))
+
+
+def send_new(call: Call, document: str, parameters: dict[str, str]) -> "CommandTypeDef":
+    """Send the document, whether or not it was sent before. Raises botocore's errors."""
     answer = call.aws.ssm_once.send_command(
         InstanceIds=[call.target],
         DocumentName=document,
@@ -132,10 +135,21 @@ def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, Any
         TimeoutSeconds=_DELIVERY_S,
         Parameters={name: [value] for name, value in parameters.items()},
     )
-    return _made(answer["Command"])
+    return answer["Command"]
 
 
-def _made(command: "CommandTypeDef") -> dict[str, Any]:
+def read_invocation(call: Call) -> "GetCommandInvocationResultTypeDef | None":
+    """What became of the step's command; None for a moment after it was sent."""
+    try:
+        return call.aws.ssm.get_command_invocation(
+            CommandId=call.made["command_id"], InstanceId=call.target
+        )
+    except call.aws.ssm.exceptions.InvocationDoesNotExist:
+        return None
+
+
+def made_by(command: "CommandTypeDef") -> dict[str, Any]:
+    """The command's id, and how long it may last."""
     made: dict[str, Any] = {"command_id": command.get("CommandId", "")}
     if "ExpiresAfter" in command and "RequestedDateTime" in command:
         lasts = command["ExpiresAfter"] - command["RequestedDateTime"]

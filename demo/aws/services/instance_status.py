@@ -1,5 +1,6 @@
-"""EC2: status checks and scheduled events of instances."""
+"""EC2: status checks, scheduled events and consoles of instances."""
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from demo.aws.listing import page
 from demo.aws.world import AwsError, HostEvent, Instance
 
 _MOST = 100
+_CONSOLE_MAX = 65_536
+# Its begin and its end.
+_JPEG = b"\xff\xd8\xff\xd9"
 _STOPS = frozenset({"instance-retirement", "instance-stop"})
 
 
@@ -17,6 +21,8 @@ class InstanceStatuses:
     """Answers as EC2's API reference and user guide have them.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceStatus.html
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleScreenshot.html
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html
     """
 
@@ -41,6 +47,22 @@ class InstanceStatuses:
         ]
         found, more = page(found, request, _MOST if not wanted else len(found) + 1)
         return {"InstanceStatuses": found, **more}
+
+    def get_console_output(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The last 64 KB; the latest ones only of a Nitro instance."""
+        instance = self.core.instance(request["InstanceId"])
+        if str(request.get("Latest", False)).lower() == "true" and not instance.nitro:
+            raise AwsError("UnsupportedOperation", "the instance type has no latest output")
+        text = f"{instance.id} was booted {instance.boots} times\n"
+        output = base64.b64encode(text.encode()[-_CONSOLE_MAX:]).decode()
+        return {"InstanceId": instance.id, "Timestamp": moment(self.core.now), "Output": output}
+
+    def get_console_screenshot(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """A JPEG, of a running instance only."""
+        instance = self.core.instance(request["InstanceId"])
+        if instance.state != "running":
+            raise AwsError("IncorrectInstanceState", f"{instance.id} is {instance.state}")
+        return {"InstanceId": instance.id, "ImageData": base64.b64encode(_JPEG).decode()}
 
     def schedule(self, instance_id: str, code: str, in_s: float) -> HostEvent:
         """Schedule an event of the host, which happens unless the instance has left it."""

@@ -103,6 +103,7 @@ class Commands:
             "ResponseCode": 0 if command["Status"] == "Success" else -1,
             "Status": command["Status"],
             "StatusDetails": command["StatusDetails"],
+            "StandardOutputContent": command.get("Output", ""),
         }
 
     def cancel_command(self, request: Mapping[str, Any]) -> None:
@@ -150,6 +151,8 @@ class Commands:
             fails = not self.core.listens(instance) or self.core.often(self.core.hardness.failing)
             run = self.core.hosts.run_document
             succeeds = not fails and run(instance_id, command["DocumentName"])
+            # Empty until the command has ended, and of at most 24,000 characters.
+            command["Output"] = f"{command['DocumentName']} on {instance_id}\n"
             _reach(command, {"InProgress"}, "Success" if succeeds else "Failed")()
 
         return finish
