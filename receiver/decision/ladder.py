@@ -131,6 +131,7 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
         instance_id=_instance_id(snapshot) or "",
         group=snapshot.group or "",
         selector=snapshot.selector,
+        siblings=snapshot.siblings,
         healthy_version=str(last_healthy(snapshot.seen) or ""),
         members=sorted(snapshot.asg.members) if snapshot.asg else (),
         identity=inputs.identity_of_members if removes_members(step) else inputs.identity,

@@ -89,6 +89,7 @@ class Snapshot:
     gap_s: float
     target: str | None
     selector: str = ""
+    siblings: str = ""
     kind: TargetKind | None
     group: str | None
     claims: Mapping[str, Claim] | None
@@ -169,6 +170,7 @@ class Plan:
     instance_id: str
     group: str
     selector: str
+    siblings: str
     healthy_version: str
     members: Sequence[str]
     identity: Identity

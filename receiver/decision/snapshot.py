@@ -121,6 +121,7 @@ class GroupSnapshot:
             unread=[target.unread] if target.unread else (),
             doubt=target.doubt,
             selector=target.selector,
+            siblings=target.siblings,
             kind=target.kind,
             group=target.group,
             claims=None,

@@ -58,6 +58,8 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
             for_s=verify.for_s if verify else _VERIFY_FOR_S,
             timeout_s=verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
             under_load=verify.under_load if verify else None,
+            selector=plan.selector,
+            siblings=plan.siblings,
         ),
     )
 

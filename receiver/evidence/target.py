@@ -44,3 +44,12 @@ class Target:
         if self.series is not None:
             return self.series.own
         return f'instance_id="{self.id}"' if self.kind is TargetKind.INSTANCE else ""
+
+    @property
+    def siblings(self) -> str:
+        """The PromQL matchers of the series of an instance's siblings; empty without a group."""
+        if self.series is not None:
+            return self.series.siblings
+        if self.kind is not TargetKind.INSTANCE or not self.group:
+            return ""
+        return f'asg="{self.group}",instance_id!="",instance_id!="{self.id}"'

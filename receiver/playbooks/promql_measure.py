@@ -59,7 +59,7 @@ def parse(text: str) -> Any:
 
 def metric_names(expr: Any) -> set[str]:
     """Metrics and records that an expression reads."""
-    return {node.name for node in _selectors(expr) if node.name}
+    return {node.name for node in selectors(expr) if node.name}
 
 
 def number_of(expr: Any) -> float | None:
@@ -84,20 +84,21 @@ def _computed(op: str, left: float | None, right: float | None) -> float | None:
     return left / right if op == "/" else results.get(op)
 
 
-def _selectors(expr: Any) -> Iterator[VectorSelector]:
+def selectors(expr: Any) -> Iterator[VectorSelector]:
+    """Every selector of the expression."""
     match expr:
         case VectorSelector():
             yield expr
         case MatrixSelector():
             yield expr.vector_selector
         case BinaryExpr():
-            yield from _selectors(expr.lhs)
-            yield from _selectors(expr.rhs)
+            yield from selectors(expr.lhs)
+            yield from selectors(expr.rhs)
         case Call():
             for argument in expr.args:
-                yield from _selectors(argument)
+                yield from selectors(argument)
         case AggregateExpr() | ParenExpr() | SubqueryExpr() | UnaryExpr():
-            yield from _selectors(expr.expr)
+            yield from selectors(expr.expr)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,6 +89,7 @@ class PlannedVerification:
     """The PromQL conditions of recovery and of getting worse, for this target.
 
     A recovery counts once the target has `under_load` percent of its siblings' mean traffic.
+    `selector` and `siblings` are the matchers of their series, empty where there are none.
     """
 
     expr: str
@@ -96,6 +97,8 @@ class PlannedVerification:
     for_s: float
     timeout_s: float
     under_load: float | None = None
+    selector: str = ""
+    siblings: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,22 @@
 """The health of a run's target, by metrics whose samples are newer than the step."""
 
+import re
 from dataclasses import dataclass, field
 
 from actions.catalog.registry import find_action
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
+from models.features.promql import LATEST, query
+from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReader, Finding
-from receiver.runs.model import Run
+from receiver.runs.model import PlannedVerification, Run
 from receiver.workflow.step_results import Health
 from receiver.workflow.steps import plan_of
+
+# What a host receives: its requests, whatever their protocol.
+_TRAFFIC = ROLES["net_rx_bytes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +49,11 @@ class HealthReader:
         since = max(done_at, proven_at or 0.0)
         recovery = conditions.find_since(verify.expr, since, now)
         worse = verify.worse and conditions.find_since(verify.worse, since, now)
+        health = _health_of(recovery, worse or None, proven=proven_at is not None)
+        if health is Health.RECOVERED and not _is_loaded(conditions, verify, since, now):
+            health = Health.UNKNOWN
         return HealthReading(
-            health=_health_of(recovery, worse or None, proven=proven_at is not None),
+            health=health,
             hold_s=max(verify.for_s, recovery.interval_s),
             ready_at=since + recovery.needs_s,
         )
@@ -54,12 +63,10 @@ class HealthReader:
 
         Where nobody has traffic, no traffic is no sign of a fault.
         """
-        plan = plan_of(run)
-        own = f'instance_id="{plan.target}"'
-        if not plan.group or own not in plan.verify.expr:
+        verify, target = plan_of(run).verify, plan_of(run).target
+        expr = _of_siblings(verify, target)
+        if not verify.siblings or expr == verify.expr:
             return True
-        siblings = f'asg="{plan.group}",instance_id!="{plan.target}"'
-        expr = plan.verify.expr.replace(own, siblings)
         try:
             samples = self.prometheus.of(run.labels).instant_query(expr, at=now)
         except PrometheusError:
@@ -81,6 +88,40 @@ class HealthReader:
         except PrometheusError:
             return None
         return step.dispatched_at if samples and all(sample.value for sample in samples) else None
+
+
+def _is_loaded(
+    conditions: ConditionReader, verify: PlannedVerification, since: float, now: float
+) -> bool:
+    """Whether the target has the share of its siblings' traffic that its recovery needs."""
+    if verify.under_load is None or not verify.selector:
+        return True
+    if not verify.siblings:
+        return False
+    expr = load_expr(verify.selector, verify.siblings, verify.under_load)
+    return conditions.find_since(expr, since, now).holds is True
+
+
+def load_expr(own: str, siblings: str, share: float) -> str:
+    """Whether the target has `share` percent of its siblings' mean traffic, and they have some.
+
+    `own` and `siblings` are the matchers of their series; the first label tells hosts apart.
+    """
+    label = re.split(r"\W", own, maxsplit=1)[0]
+    mine, others = (
+        f"avg({query(selector, LATEST, [_TRAFFIC], by=label)})" for selector in (own, siblings)
+    )
+    return f"({mine} >= bool {share / 100} * {others}) * ({others} > bool 0)"
+
+
+def _of_siblings(verify: PlannedVerification, target: str) -> str:
+    """The condition with the siblings' series in place of the target's."""
+    expr = verify.expr
+    if verify.selector:
+        expr = expr.replace(verify.selector, verify.siblings)
+    # In each of PromQL's quotes, and as a pattern that is no more than the id.
+    own = rf"""\binstance_id\s*=~?\s*(["'`]){re.escape(target)}\1"""
+    return verify.siblings.join(re.split(own, expr)[::2])
 
 
 def _health_of(recovery: Finding, worse: Finding | None, *, proven: bool) -> Health:

@@ -16,6 +16,7 @@ from demo.stack import tools
 from demo.stack.processes import Processes
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReader, Finding, widen
+from receiver.workflow.health import load_expr
 
 _names = count()
 _HOST, _OTHER = "i-0123456789abcdef0", "i-0123456789abcdef1"
@@ -50,7 +51,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     config = {"global": {"evaluation_interval": "1s"}, "rule_files": ["rules.yml"]}
     (folder / "prometheus.yml").write_text(json.dumps(config))
     rule = {"record": "instance:lagging:max", "expr": "max by (instance_id) (lagging)"}
-    rules = {"groups": [{"name": "test", "rules": [rule]}]}
+    alert = {"alert": "Ill", "expr": "lagging > 5"}
+    rules = {"groups": [{"name": "test", "rules": [rule, alert]}]}
     (folder / "rules.yml").write_text(json.dumps(rules))
 
     def serve(port: int) -> Sequence[str | Path]:
@@ -135,6 +137,40 @@ def test_the_past_is_no_condition_on_the_present(server: Server) -> None:
 def test_a_part_that_is_absent_may_be_so(server: Server) -> None:
     expr = "(min(M) == bool 1) * absent(missing > 0.7)"
     assert server.find(expr, every_s=5, newest_s=1, acted_s=60).holds is True
+
+
+@pytest.mark.parametrize(
+    ("alert", "since_s", "holds"),
+    [("Ill", -60.0, True), ("Ill", 60.0, None), ("Removed", -60.0, None)],
+)
+def test_an_alert_that_nobody_evaluates_has_not_ended(
+    server: Server, alert: str, since_s: float, *, holds: bool | None
+) -> None:
+    """`ALERTS` ends with the evaluation of its rule, too."""
+    expr = f'(count(ALERTS{{alertname="{alert}"}}) or vector(0)) == bool 0'
+    with Prometheus(server.url) as prometheus:
+        now = time.time()
+        while not any(rule.evaluated_at > now - 60 for rule in prometheus.alerting_rules()):
+            assert time.time() < now + 20
+            time.sleep(0.1)
+        found = ConditionReader(prometheus).find_since(expr, now + since_s, time.time())
+    assert found.holds is holds
+
+
+def test_a_target_carries_its_share_of_its_siblings_load(server: Server) -> None:
+    """It has half of what one of them has, by each scrape of 30 seconds."""
+    now = time.time()
+    at = now - np.arange(600, 0, -30.0)
+    for host, per_s in ((_HOST, 500.0), (_OTHER, 1_000.0)):
+        labels = f'{{device="eth0",instance_id="{host}",asg="web"}}'
+        name = f"node_network_receive_bytes_total{labels}"
+        with httpx.Client(trust_env=False) as client:
+            write(client, server.url, [Series(name, at, (at - at[0]) * per_s)])
+    with Prometheus(server.url) as prometheus:
+        for share, holds in ((40, True), (60, False)):
+            siblings = f'asg="web",instance_id!="{_HOST}"'
+            expr = load_expr(f'instance_id="{_HOST}"', siblings, share)
+            assert ConditionReader(prometheus).find_since(expr, now - 300, now).holds is holds
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ https://prometheus.io/docs/prometheus/latest/querying/api
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
@@ -37,12 +38,13 @@ class LabelledSample:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertingRule:
-    """An alerting rule; `healthy` if its last evaluation had no error."""
+    """An alerting rule; `healthy` if its last evaluation, `evaluated_at`, had no error."""
 
     name: str
     expr: str
     labels: Mapping[str, str]
     healthy: bool
+    evaluated_at: float = 0.0
 
 
 class _Range(BaseModel):
@@ -90,6 +92,7 @@ class _Rule(BaseModel):
     query: str
     labels: dict[str, str] = {}
     health: str = "unknown"
+    evaluated: datetime = Field(default=datetime.fromtimestamp(0, UTC), alias="lastEvaluation")
 
 
 class _RuleGroup(BaseModel):
@@ -139,7 +142,11 @@ def parse_rules(body: bytes) -> tuple[AlertingRule, ...]:
     """The alerting rules that are loaded. Raises `PrometheusError`."""
     return tuple(
         AlertingRule(
-            name=rule.name, expr=rule.query, labels=rule.labels, healthy=rule.health == "ok"
+            name=rule.name,
+            expr=rule.query,
+            labels=rule.labels,
+            healthy=rule.health == "ok",
+            evaluated_at=rule.evaluated.timestamp(),
         )
         for group in _parse(_RulesAnswer, body).data.groups
         for rule in group.rules

@@ -7,7 +7,7 @@ https://prometheus.io/docs/prometheus/latest/querying/functions/#timestamp
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,7 +28,7 @@ from promql_parser import (
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.condition import holds
-from receiver.playbooks.promql_measure import PromqlError, parse
+from receiver.playbooks.promql_measure import PromqlError, parse, selectors
 
 # Samples are counted over this long to measure how often they come.
 _MEASURED_S = 300.0
@@ -78,13 +78,22 @@ class ConditionReader:
             newest, interval_s = _measure(self.prometheus, parts, now)
             expr = widen(expr, interval_s)
             window_s = _window_s(parse(expr)) + recorded_s
+            evaluated = self._are_evaluated(_alerts(parse(expr)), since)
         except (PromqlError, PrometheusError):
             return _NOTHING
         needs_s = window_s + 2 * interval_s
-        if parts and (newest is None or newest - window_s <= since):
+        if not evaluated or (parts and (newest is None or newest - window_s <= since)):
             return Finding(holds=None, interval_s=interval_s, needs_s=needs_s)
         answer = holds(self.prometheus, expr, now)
         return Finding(holds=answer, interval_s=interval_s, needs_s=needs_s)
+
+    def _are_evaluated(self, alerts: Collection[str], since: float) -> bool:
+        """Whether the rules of these alerts were evaluated since then: else `ALERTS` just ends."""
+        if not alerts:
+            return True
+        rules = [rule for rule in self.prometheus.alerting_rules() if rule.name in alerts]
+        fresh = all(rule.healthy and rule.evaluated_at > since for rule in rules)
+        return fresh and {rule.name for rule in rules} == {*alerts}
 
     def _sources(self, expr: str, now: float) -> tuple[list[str], float]:
         """The selectors that the condition reads, itself or by records, and the records' window."""
@@ -171,6 +180,17 @@ def _current(expr: Any) -> Iterator[VectorSelector]:
                 yield from _current(argument)
         case AggregateExpr() | ParenExpr() | SubqueryExpr() | UnaryExpr():
             yield from _current(expr.expr)
+
+
+def _alerts(expr: Any) -> set[str]:
+    """The names of the alerts whose state the expression reads."""
+    return {
+        matcher.value
+        for selector in selectors(expr)
+        if selector.name == _STATE
+        for matcher in selector.matchers.matchers
+        if matcher.name == "alertname" and matcher.op == MatchOp.Equal
+    }
 
 
 def _window_s(expr: Any) -> float:
