@@ -1,7 +1,7 @@
 """The HTTP application: routes, roles, limits and errors of one service."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from receiver import console
-from receiver.api import arming, audit, control, debts, health, model, overrides, reports, runs
+from receiver.api import arming, audit, control, debts, health, model, overrides, reports, runs, sns
 from receiver.chat import endpoint as chat_routes
 from receiver.chat.wiring import Chat
 from receiver.http import problems
@@ -20,21 +20,21 @@ from receiver.http.redirects import SlashRedirect
 from receiver.http.root_path import RootPath
 from receiver.http.tokens import Tokens
 from receiver.service import Service
-from receiver.webhook import endpoint as webhook
-from receiver.webhook.endpoint import PATH, Deliveries
+from receiver.webhook import routes as webhook
+from receiver.webhook.endpoint import Deliveries
 
 _ABOUT = """
-Alertmanager delivers alerts at the webhook, and each becomes a run. People read runs, approve or
-deny their plans, and set the controls.
+Alertmanager, Grafana or Amazon SNS delivers alerts at a webhook, and each becomes a run. People
+read runs, approve or deny their plans, and set the controls.
 
-Every call requires `Authorization: Bearer TOKEN`, except signed calls of a chat, and health. The
+Every call requires `Authorization: Bearer TOKEN`, except signed calls, and health. The
 required role is `x-required-role`: `viewer` < `operator` < `admin`; `webhook` may only deliver
 alerts. A changing call takes a comment, which is audited with the caller's name, address and time.
 Errors are RFC 9457 problem details; each response carries an `X-Request-ID`. Times are RFC 3339 in
 UTC. A list is `{"items": [...], "next_cursor": ...}`; `cursor=` selects the next page.
 """
 _TAGS = [
-    {"name": "webhook", "description": "Deliveries of Alertmanager."},
+    {"name": "webhook", "description": "Deliveries of alerts."},
     {"name": "runs", "description": "The runs of alerts, and people's commands on them."},
     {"name": "control", "description": "The kill switch, the cooldowns, the playbooks."},
     {"name": "overrides", "description": "Alerts that are held, or only observed, for a period."},
@@ -56,9 +56,9 @@ _SCHEMES = {
 
 
 class Api(FastAPI):
-    """The application. `deliveries` answers the webhook before the middlewares and the routes."""
+    """The application. `deliveries` answer the webhooks before the middlewares and the routes."""
 
-    deliveries: Deliveries
+    deliveries: Mapping[str, Deliveries]
     root: RootPath
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,8 +66,9 @@ class Api(FastAPI):
             await super().__call__(scope, receive, send)
             return
         scope = self.root.of_request(scope)
-        if scope["path"] == PATH and scope["method"] == "POST":
-            await self.deliveries(scope, receive, send)
+        deliveries = self.deliveries.get(scope["path"])
+        if deliveries is not None and scope["method"] == "POST":
+            await deliveries(scope, receive, send)
         else:
             await super().__call__(scope, receive, self.root.of_answers(send))
 
@@ -113,14 +114,7 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
     api.state.chat = chat
     settings = service.settings
     api.root = RootPath(settings.root_path)
-    api.deliveries = Deliveries(
-        inbox=service.inbox,
-        truncated=service.truncated,
-        tokens=tokens,
-        metrics=service.metrics.webhook,
-        clock=service.clock,
-        per_s=settings.webhook_rate_limit,
-    )
+    api.deliveries = service.intake.deliveries(tokens)
     api.add_middleware(RequestMiddleware, per_s=settings.rate_limit)
     problems.install(api)
     modules = (
@@ -132,6 +126,7 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
         overrides,
         audit,
         reports,
+        sns,
         model,
         chat_routes,
         health,

@@ -21,7 +21,7 @@ class Edges:
     """The defaults are those of `serve`; None stands for what the settings name.
 
     `messenger` takes the steps' messages in place of `channels`, `prometheus` the queries, and
-    `alertmanager` the questions for alerts.
+    `alertmanager` the questions for alerts; `certificates` fetches those of Amazon SNS.
     `judge` answers in place of the model. `queue` gets the database's URL, the number of workers
     and the handler of a phase; `pool` the number of threads and their name. `clock` gives epoch
     seconds, `monotonic` measures the age of what is remembered.
@@ -32,6 +32,7 @@ class Edges:
     messenger: Messenger | None = None
     prometheus: httpx.Client | None = None
     alertmanager: httpx.Client | None = None
+    certificates: httpx.Client | None = None
     judge: Callable[[Evidence, Collection[str]], Verdict] | None = None
     queue: Callable[[str, int, Callable[[Phase], None]], DurableQueue] = DurableQueue
     pool: Callable[[int, str], Executor] = Pool

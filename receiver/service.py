@@ -31,9 +31,10 @@ from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.metrics import RetentionMetrics
 from receiver.runtime.probes import Probes
 from receiver.settings import Profile, Settings
+from receiver.webhook.factory import AlertIntake
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.metrics import WebhookMetrics
-from receiver.webhook.truncated import Truncated
+from receiver.webhook.sns.subscriptions import Subscriptions
 from receiver.workflow.commands import RunCommands
 from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import DurableQueue
@@ -81,8 +82,7 @@ class Service:
     settings: Settings
     playbooks: Playbooks
     database: Database
-    inbox: Inbox
-    truncated: Truncated
+    intake: AlertIntake
     prometheus: Prometheus
     model_server: ModelServer
     queue: DurableQueue
@@ -116,6 +116,14 @@ class Service:
     @property
     def registry(self) -> CollectorRegistry:
         return self.metrics.registry
+
+    @property
+    def inbox(self) -> Inbox:
+        return self.intake.inbox
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        return self.intake.subscriptions
 
     def prepare(self) -> None:
         """Lock the database for this process and migrate it.
@@ -164,7 +172,7 @@ class Service:
         self._probes.close()
         self.queries.shutdown(cancel_futures=True)
         self.model_server.close()
-        self.truncated.close()
+        self.intake.truncated.close()
         self.inbox.stop()
         self.prometheus.close()
         # The end of the process releases its lock: a hanging call may still be running.

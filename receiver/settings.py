@@ -52,6 +52,10 @@ _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
 )
 
 
+# ARNs of topics, separated by commas.
+_TOPICS = r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(, *|$))*$"
+
+
 def _to_seconds(value: object) -> object:
     """A number is a count of seconds, any other text a duration such as 10m."""
     if isinstance(value, str) and not value.replace(".", "", 1).isdecimal():
@@ -128,6 +132,9 @@ class Settings(BaseSettings):
     """Seconds within which the assistant must answer."""
     ask_tokens_per_day: Annotated[int, Field(ge=0)] = 200_000
     """Model tokens for all of the assistant's answers in a day, counted from the process' start."""
+    sns_topics: Annotated[str, Field(pattern=_TOPICS)] = ""
+    """Comma-separated ARNs of the topics of [Amazon SNS](configuration.md#amazon-sns) whose alerts
+    are taken; enables `/webhook/sns`."""
     model: str | None = None
     """A folder or `s3://bucket/prefix` of models: [in service](model.md#in-service)."""
     model_manifest: Path | None = None

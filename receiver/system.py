@@ -14,7 +14,7 @@ from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.config_events import ConfigRecorder
 from receiver.audit.head_signer import HeadSigner, make_captures
 from receiver.controls.promotion import Promoter
-from receiver.db.database import Database, database, inbox_url
+from receiver.db.database import Database, database
 from receiver.db.leader_election import Leadership, make_leadership
 from receiver.decision.factory import PipelineFactory
 from receiver.decision.version_watch import VersionRecords, VersionWatch
@@ -27,9 +27,7 @@ from receiver.runs.retention import Retention
 from receiver.runtime.rfc3339 import DAY_S
 from receiver.service import LeaderTask, Metrics, Service
 from receiver.settings import Settings
-from receiver.webhook.host_alerts import HostAlerts
-from receiver.webhook.inbox import Inbox
-from receiver.webhook.truncated import Truncated
+from receiver.webhook.factory import AlertIntake
 from receiver.workflow.dispatcher import Dispatcher
 from receiver.workflow.durable_queue import DurableQueue, Phase
 from receiver.workflow.factory import Workflow
@@ -78,13 +76,7 @@ class _Builder:
             settings=self.settings,
             playbooks=self.playbooks,
             database=self.database,
-            inbox=self.inbox,
-            truncated=Truncated(
-                self.evidence.alertmanager,
-                self.inbox.submit,
-                self.metrics.webhook,
-                self.edges.clock,
-            ),
+            intake=self.intake,
             prometheus=self.evidence.prometheus,
             model_server=self.evidence.model_server,
             queue=self.queue,
@@ -120,9 +112,18 @@ class _Builder:
         )
 
     @cached_property
-    def inbox(self) -> Inbox:
-        inbox = database(inbox_url(self.settings.database_url), use="inbox")
-        return Inbox(inbox, self.settings.episode_gap_s, self._wake)
+    def intake(self) -> AlertIntake:
+        return AlertIntake(
+            settings=self.settings,
+            playbooks=self.playbooks,
+            database=self.database,
+            aws=self.aws,
+            alertmanager=self.evidence.alertmanager,
+            metrics=self.metrics.webhook,
+            wake=self._wake,
+            certificates=self.edges.certificates,
+            clock=self.edges.clock,
+        )
 
     def _wake(self) -> None:
         self.dispatcher.wake()
@@ -158,7 +159,7 @@ class _Builder:
         preflight = Preflight(arming_required=self.settings.arming_required, clock=self.edges.clock)
         return Workflow(
             database=self.database,
-            inbox=self.inbox,
+            inbox=self.intake.inbox,
             queue=self.queue,
             executor=StepExecutor(
                 aws=self.aws,
@@ -192,8 +193,8 @@ class _Builder:
             pool=self.queries,
             gather=self.evidence.metrics_reader.begin,
             judge=self.edges.judge or self.evidence.model_server.judge,
-            episodes=self.inbox.episodes_of,
-            resolved=self.inbox.resolved,
+            episodes=self.intake.inbox.episodes_of,
+            resolved=self.intake.inbox.resolved,
             is_active=self.evidence.active_alerts.has,
             clock=self.edges.clock,
             metrics=self.metrics.decision,
@@ -221,9 +222,7 @@ class _Builder:
             read_groups=partial(read_groups, self.aws),
             clock=self.edges.clock,
         )
-        yield HostAlerts(
-            aws=self.aws, inbox=self.inbox, playbooks=self.playbooks, clock=self.edges.clock
-        )
+        yield from (self.intake.host_alerts, self.intake.missed)
         yield CloudTrailCheck(
             interval_s=self.settings.reconcile_interval_s,
             database=self.database,
@@ -234,7 +233,7 @@ class _Builder:
         yield Retention(
             keep_s=self.settings.retention_days * DAY_S,
             database=self.database,
-            inbox=self.inbox,
+            inbox=self.intake.inbox,
             delete_phases=self.queue.delete_finished,
             metrics=self.metrics.retention,
             clock=self.edges.clock,
@@ -242,7 +241,7 @@ class _Builder:
         yield from NotifyTasks(
             settings=self.settings,
             database=self.database,
-            inbox=self.inbox,
+            inbox=self.intake.inbox,
             channels=self.edges.channels,
             metrics=self.metrics.notify,
             clock=self.edges.clock,

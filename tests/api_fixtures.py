@@ -184,11 +184,13 @@ def live(
     *,
     services: Channels | None = None,
     client: httpx.Client | None = None,
+    certificates: httpx.Client | None = None,
     **changed: Any,
 ) -> Iterator[Live]:
     """A service with a group of six, and a playbook for each of `_STEPS`.
 
     With a `client`, which takes it to chats and models, the chat of the settings is on.
+    `certificates` fetches those of Amazon SNS.
     """
     aws = Emulator(Core(time.time, Timings().faster(100)))
     _restore_group(aws)
@@ -212,9 +214,8 @@ def live(
                 **changed,
             },
         )
-        system = build(
-            settings, load(settings.playbooks), Edges(aws=clients(aws), channels=services)
-        )
+        edges = Edges(aws=clients(aws), channels=services, certificates=certificates)
+        system = build(settings, load(settings.playbooks), edges)
         system.prepare()
         talking = make_chat(settings, system, client) if client else None
         application = app(system, tokens.load(file), talking)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -40,6 +41,16 @@ def connect_identity() -> tuple[Any, Any]:
     session = boto3.Session()
     config = Config(connect_timeout=5, read_timeout=5)
     return session.client("sts", config=config), session.client("iam", config=config)
+
+
+def confirm_subscription(topic: str, token: str) -> str:
+    """Confirm a subscription to a topic (its ARN), in the topic's region. Returns its ARN.
+
+    The token is the whole proof: the call is unsigned, and needs no permission.
+    """
+    config = Config(connect_timeout=5, read_timeout=10, signature_version=UNSIGNED)
+    sns = boto3.Session().client("sns", region_name=topic.split(":")[3], config=config)
+    return str(sns.confirm_subscription(TopicArn=topic, Token=token)["SubscriptionArn"])
 
 
 # The errors that a call to AWS may raise.

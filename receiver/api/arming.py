@@ -8,9 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from actions.aws.groups import GROUP_NAME
-from receiver.api.comment import Comment
 from receiver.api.fields import Time
-from receiver.api.params import PlaybookName
+from receiver.api.params import Comment, PlaybookName
 from receiver.api.parts import parts_of
 from receiver.controls.promotion import ArmRequest, NoSuchPlaybookError, NotJustifiedError
 from receiver.controls.records import ALL

@@ -14,9 +14,8 @@ from actions.execution import circuit_breakers, claims, kill_switch
 from actions.execution.kill_switch import Switch
 from receiver.api.arming import ArmingView
 from receiver.api.audit import HEADS_UNREADABLE
-from receiver.api.comment import Comment
 from receiver.api.fields import INSTANCE, Id, Page, Time
-from receiver.api.params import Cursor, Limit, TargetPath, Why
+from receiver.api.params import Comment, Cursor, Limit, TargetPath, Why
 from receiver.api.parts import parts_of
 from receiver.controls import arming
 from receiver.controls.views import playbook_view

@@ -1,8 +1,12 @@
-"""Parameters of paths and queries, with bounds that are checked before any query."""
+"""Parameters of paths and queries, and the comment that every changing call requires.
+
+Their bounds are checked before any query of the database.
+"""
 
 from typing import Annotated
 
 from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 # A name or an id has no control characters; PostgreSQL cannot store NUL.
 _TEXT = r"^[^\x00-\x1f]+$"
@@ -28,3 +32,17 @@ Why = Annotated[
     str,
     Query(min_length=1, max_length=1000, pattern=_TEXT, description="the reason, for the audit"),
 ]
+
+# PostgreSQL cannot store NUL in a text.
+Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00]*$"),
+]
+
+
+class Comment(BaseModel):
+    """The reason for the change. It is audited with the caller's name, role and address."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    comment: Text = Field(examples=["deploying"])

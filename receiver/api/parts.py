@@ -16,6 +16,7 @@ from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.settings import Settings
 from receiver.webhook.inbox import Inbox
+from receiver.webhook.sns.subscriptions import Subscriptions
 from receiver.workflow.commands import RunCommands
 from receiver.workflow.lifecycle import Lifecycle
 
@@ -26,7 +27,6 @@ class Parts(Protocol):
     database: Database
     prometheus: Prometheus
     model_server: ModelServer
-    inbox: Inbox
     lifecycle: Lifecycle
     commands: RunCommands
     manual_runs: ManualRuns
@@ -36,6 +36,12 @@ class Parts(Protocol):
 
     @property
     def clock(self) -> Callable[[], float]: ...
+
+    @property
+    def inbox(self) -> Inbox: ...
+
+    @property
+    def subscriptions(self) -> Subscriptions: ...
 
     @property
     def registry(self) -> CollectorRegistry: ...

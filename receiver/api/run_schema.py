@@ -8,8 +8,8 @@ from actions.base import Outcome, StepResult
 from actions.execution.ledger import Stage
 from actions.reasons import Reason
 from models.inference.verdict import Answer
-from receiver.api.comment import Text
 from receiver.api.fields import INSTANCE, Id, Page, Time
+from receiver.api.params import Text
 from receiver.runs.model import State
 
 

@@ -10,8 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
 from actions.evidence import EvidenceError
 from actions.execution import ledger
-from receiver.api.comment import Comment
-from receiver.api.params import CaptureName, Cursor, Limit, Name, RunId
+from receiver.api.params import CaptureName, Comment, Cursor, Limit, Name, RunId
 from receiver.api.parts import parts_of
 from receiver.api.run_schema import CommandedRun, RunPage, Start, WholeRun
 from receiver.http.auth import GuardedRoute, caller, require_role

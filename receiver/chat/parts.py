@@ -14,8 +14,10 @@ class Parts(Protocol):
     settings: Settings
     playbooks: Playbooks
     database: Database
-    inbox: Inbox
     commands: RunCommands
 
     @property
     def clock(self) -> Callable[[], float]: ...
+
+    @property
+    def inbox(self) -> Inbox: ...

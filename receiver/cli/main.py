@@ -24,6 +24,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "report": ("receiver.cli.report", "report_command"),
         "serve": ("receiver.cli.serve", "serve"),
         "test": ("receiver.cli.playbooks", "test_playbooks"),
+        "sns": ("receiver.cli.client.sns", "sns_group"),
         "token": ("receiver.cli.tokens", "token"),
         "train": ("receiver.cli.model", "train"),
     }

@@ -1,4 +1,4 @@
-"""The kill switch, overrides, cooldowns and debts."""
+"""The kill switch, overrides, cooldowns, debts, and subscriptions that wait."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,9 +9,8 @@ import re2
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from receiver.api import control, debts, overrides
-from receiver.api.comment import Comment
-from receiver.api.params import RunId
+from receiver.api import control, debts, overrides, sns
+from receiver.api.params import Comment, RunId
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
@@ -29,12 +28,14 @@ _MATCHER = re2.compile(r'(?:[^",\n]|"(?:[^"\\]|\\.)*"?)+')
 
 @router.get("/controls", openapi_extra=require_role(Role.VIEWER))
 def show_controls(request: Request) -> Response:
+    is_admin = request.state.token.role.may(Role.ADMIN)
     return render_page(
         request,
         "controls.html",
         overrides=overrides.list_overrides(request)["items"],
         cooldowns=control.list_cooldowns(request)["items"],
         debts=debts.list_debts(request)["items"],
+        subscriptions=sns.list_subscriptions(request)["items"] if is_admin else [],
         effects=list(Effect),
         durations=list(_DURATIONS_H),
         prefilled=request.query_params.get("matchers", "")[:1000],
@@ -85,6 +86,14 @@ def end_cooldown(request: Request) -> Response:
     if not target.isprintable():
         raise HTTPException(HTTPStatus.NOT_FOUND, "Unknown target.")
     control.clear_cooldown(request, target[:_TARGET_MOST], _comment(request).comment)
+    return _redirect("/controls")
+
+
+@router.post(
+    "/controls/subscriptions/{subscription_id}/confirm", openapi_extra=require_role(Role.ADMIN)
+)
+def confirm_subscription(request: Request, subscription_id: sns.SubscriptionId) -> Response:
+    sns.confirm_subscription(request, subscription_id, _comment(request))
     return _redirect("/controls")
 
 

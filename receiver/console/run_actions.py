@@ -9,8 +9,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from receiver.api.comment import Comment
-from receiver.api.params import RunId
+from receiver.api.params import Comment, RunId
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.http.auth import caller, require_role

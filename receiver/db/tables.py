@@ -1,4 +1,4 @@
-"""Tables of the receiver: runs, overrides, armings, audit readers, outbox, lease and sessions.
+"""Tables of the receiver: runs, overrides, armings, subscriptions, outbox, lease and sessions.
 
 A run has one row for each episode of an alert; its steps and audit records are in `actions.tables`.
 """
@@ -155,6 +155,16 @@ seen_requests = Table(
     Column("signature", String(128), primary_key=True),
     Column("at", Double, nullable=False),
     Index("ix_seen_requests_at", "at"),
+)
+
+# Topics of Amazon SNS that wait for a person to confirm their subscription.
+sns_subscriptions = Table(
+    "sns_subscriptions",
+    metadata,
+    Column("id", String(100), primary_key=True),
+    Column("topic", String(320), nullable=False),
+    Column("token", Text, nullable=False),
+    Column("at", Double, nullable=False),
 )
 
 # One row: the leader's lease, its term, and its expiry by the database's clock.

@@ -23,7 +23,7 @@ from receiver.runs import intake
 from receiver.settings import Settings
 from receiver.webhook import payload
 from receiver.webhook.episodes import Episode, QueuedAlert
-from receiver.webhook.payload import Alert, NotJsonError, NotVersion4Error
+from receiver.webhook.payload import Alert, NotJsonError, WrongShapeError
 
 
 class PayloadError(Exception):
@@ -41,7 +41,7 @@ def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[d
     now = time.time()
     try:
         envelope = payload.parse_envelope(body)
-    except (NotJsonError, NotVersion4Error) as error:
+    except (NotJsonError, WrongShapeError) as error:
         raise PayloadError(str(error)) from None
     alerts = [payload.parse_alert(raw, now) for raw in envelope.alerts]
     episodes: dict[str, Episode] = {}

@@ -17,6 +17,8 @@ from receiver.http.tokens import Role, Token, Tokens
 
 _log = structlog.get_logger()
 ROLE = "x-required-role"
+# The role of a route whose callers sign their requests.
+SIGNATURE = "signature"
 _REALM = 'realm="smartcloudops"'
 # The log has at most this many characters of a path.
 _PATH_MAX = 256

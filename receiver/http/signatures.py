@@ -10,11 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import delete, insert
-from sqlalchemy.exc import IntegrityError
-
 from receiver.db.database import Database
-from receiver.db.tables import seen_requests
+from receiver.http.seen_requests import SeenBeforeError, SeenRequests
 
 _VERSION = "v0"
 WINDOW_S = 300.0
@@ -63,15 +60,7 @@ class Signatures:
             raise SignatureError("the signature is wrong")
         if abs(now - int(timestamp)) > WINDOW_S:
             raise SignatureError("the timestamp is too far from now")
-        self._record(expected, now)
-
-    def _record(self, signature: str, now: float) -> None:
-        """Record it in the database: every replica refuses a replay, even after a restart."""
         try:
-            with self.database.write() as connection:
-                old = seen_requests.c.at < now - 2 * WINDOW_S
-                connection.execute(delete(seen_requests).where(old))
-                row = insert(seen_requests).values(signature=signature, at=now)
-                connection.execute(row)
-        except IntegrityError:
+            SeenRequests(self.database, self.clock).add(expected)
+        except SeenBeforeError:
             raise SignatureError("the request was received before") from None

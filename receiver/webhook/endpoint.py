@@ -1,4 +1,4 @@
-"""Alertmanager's deliveries, stored on disk before they are acknowledged.
+"""Deliveries of alerts, stored on disk before they are acknowledged.
 
 They bypass middlewares and routes, which would cost more than storing them.
 """
@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import structlog
-from fastapi import APIRouter, HTTPException, Response
-from pydantic import BaseModel
+from fastapi import HTTPException, Response
 from starlette.types import Receive, Scope, Send
 
-from receiver.http.auth import GuardedRoute, check_role, require_role
 from receiver.http.middleware import (
     ID,
     BodyTooLargeError,
@@ -24,22 +22,16 @@ from receiver.http.middleware import (
     request_id_of,
     with_headers,
 )
-from receiver.http.openapi import answers
 from receiver.http.problems import problem
 from receiver.http.rate_limit import RateLimiter, client_of
-from receiver.http.tokens import Role, Tokens
-from receiver.webhook import payload
 from receiver.webhook.delivery import InboxUnavailableError, Receipt
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.metrics import WebhookMetrics
-from receiver.webhook.payload import Alert, Envelope, NotJsonError, NotVersion4Error
+from receiver.webhook.payload import Alert, NotJsonError, WrongShapeError
+from receiver.webhook.senders import Batch, Sender
 from receiver.webhook.truncated import Truncated
 
-PATH = "/webhook/alertmanager"
-BODY_MAX = 16 * 1024 * 1024
 _log = structlog.get_logger()
-# Bytes. A larger body is parsed in a thread, because it would block the event loop.
-_THREAD_FROM = 64 * 1024
 # Longer than the database's own timeouts, so that the sender gets their errors.
 _STORE_TIMEOUT_S = 12.0
 _COUNTS = b'{"accepted": %d, "duplicates": %d, "resolved": %d, "rejected": %d}'
@@ -48,26 +40,17 @@ _JSON = (b"content-type", b"application/json")
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 
 
-class DeliveryCounts(BaseModel):
-    """Each alert is counted once: new and firing, a duplicate, resolved, or rejected."""
-
-    accepted: int
-    duplicates: int
-    resolved: int
-    rejected: int
-
-
 class _DisconnectedError(Exception):
     """The client disconnected."""
 
 
 @dataclass(kw_only=True)
 class Deliveries:
-    """An ASGI application for one path; it allows a client `per_s` deliveries per second."""
+    """An ASGI application for one sender; it allows a client `per_s` deliveries per second."""
 
+    sender: Sender
     inbox: Inbox
     truncated: Truncated
-    tokens: Tokens
     metrics: WebhookMetrics
     clock: Callable[[], float]
     per_s: float
@@ -90,7 +73,7 @@ class Deliveries:
         except _DisconnectedError:
             return
         except Exception as error:  # noqa: BLE001 the client gets an error and tries again
-            refusal = _error_response(error, request_id)
+            refusal = _error_response(error, self.sender.path, request_id)
             self.metrics.rejected.labels(refusal.status_code).inc()
             status, body = refusal.status_code, bytes(refusal.body)
             headers = with_headers(refusal.raw_headers, scope, request_id)
@@ -109,19 +92,36 @@ class Deliveries:
                 {"Retry-After": str(int(wait_s) + 1)},
             )
         authorization = header_of(scope, b"authorization").decode("latin-1")
-        check_role(self.tokens, authorization, Role.WEBHOOK, address, PATH)
+        self.sender.admit(authorization, address)
         now = self.clock()
-        envelope, alerts, rejected = await _read(receive, now)
-        receipt = await self._store(alerts, now, request_id)
-        self._firing.inc(receipt.accepted + receipt.duplicates)
+        batch = await self._read(receive, now)
+        receipt = await self._store(batch.alerts, now, request_id)
+        if batch.after is not None:
+            await asyncio.to_thread(batch.after)
+        return _COUNTS % self._count(batch, receipt)
+
+    def _count(self, batch: Batch, receipt: Receipt) -> tuple[int, int, int, int]:
+        duplicates = receipt.duplicates + batch.duplicates
+        self._firing.inc(receipt.accepted + duplicates)
         if receipt.resolved:
             self._resolved.inc(receipt.resolved)
-        if receipt.duplicates:
-            self.metrics.alerts_duplicate.inc(receipt.duplicates)
-        if envelope.truncated:
-            self.metrics.alerts_truncated.inc(envelope.truncated)
-            self.truncated.fetch(envelope, fires=receipt.accepted + receipt.duplicates > 0)
-        return _COUNTS % (receipt.accepted, receipt.duplicates, receipt.resolved, rejected)
+        if duplicates:
+            self.metrics.alerts_duplicate.inc(duplicates)
+        if batch.envelope is not None and batch.envelope.truncated:
+            self.metrics.alerts_truncated.inc(batch.envelope.truncated)
+            self.truncated.fetch(batch.envelope, fires=receipt.accepted + receipt.duplicates > 0)
+        return receipt.accepted, duplicates, receipt.resolved, batch.rejected
+
+    async def _read(self, receive: Receive, now: float) -> Batch:
+        body = await _read_body(receive, self.sender.body_max)
+        try:
+            if len(body) < self.sender.thread_from:
+                return self.sender.read(body, now)
+            return await asyncio.to_thread(self.sender.read, body, now)
+        except NotJsonError as error:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
+        except WrongShapeError as error:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
     async def _store(self, alerts: Sequence[Alert], now: float, request_id: str) -> Receipt:
         try:
@@ -135,102 +135,23 @@ class Deliveries:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, problem_text) from None
 
 
-def _error_response(error: Exception, request_id: str) -> Response:
+def _error_response(error: Exception, path: str, request_id: str) -> Response:
     """The response to any error; Alertmanager retries after a 5xx."""
     if isinstance(error, HTTPException):
         _log.warning("delivery_rejected", status=int(error.status_code), reason=error.detail)
         headers = dict(error.headers or {})
         return problem(error.status_code, error.detail, headers, request_id=request_id)
-    return internal_error(error, PATH, request_id)
+    return internal_error(error, path, request_id)
 
 
-async def _read(receive: Receive, now: float) -> tuple[Envelope, Sequence[Alert], int]:
-    body = await _read_body(receive)
-    try:
-        if len(body) < _THREAD_FROM:
-            return _parse(body, now)
-        return await asyncio.to_thread(_parse, body, now)
-    except NotJsonError as error:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
-    except NotVersion4Error as error:
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-
-
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive, max_bytes: int) -> bytes:
     body, more = b"", True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _DisconnectedError
         body += message.get("body", b"")
-        if len(body) > BODY_MAX:
-            raise BodyTooLargeError(BODY_MAX)
+        if len(body) > max_bytes:
+            raise BodyTooLargeError(max_bytes)
         more = message.get("more_body", False)
     return body
-
-
-def _parse(body: bytes, now: float) -> tuple[Envelope, Sequence[Alert], int]:
-    """Returns the envelope without raw alerts, the parsed alerts, and the number without labels."""
-    envelope = payload.parse_envelope(body)
-    parsed = [payload.parse_alert(raw, now) for raw in envelope.alerts]
-    # The raw alerts take more memory than the parsed ones, so they are freed.
-    envelope.alerts.clear()
-    alerts = [alert for alert in parsed if alert is not None]
-    return envelope, alerts, len(parsed) - len(alerts)
-
-
-# Only documents the webhook in OpenAPI: `Deliveries` answers it, before the routes.
-router = APIRouter(route_class=GuardedRoute, tags=["webhook"])
-
-
-_EXAMPLE = {
-    "version": "4",
-    "status": "firing",
-    "alerts": [
-        {
-            "status": "firing",
-            "labels": {
-                "alertname": "HighCPU",
-                "severity": "warning",
-                "instance_id": "i-0a1b2c3d4e5f60718",
-                "asg": "web-asg",
-            },
-            "annotations": {"summary": "CPU above 90 %"},
-            "startsAt": "2026-11-23T06:39:31.435Z",
-            "endsAt": "0001-01-01T00:00:00Z",
-            "fingerprint": "d76ace51dbbb114a",
-        }
-    ],
-}
-# Not a declared parameter, because then the body would be parsed twice.
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["version", "alerts"],
-                    "properties": {
-                        "version": {"const": "4"},
-                        "alerts": {"type": "array", "items": {"type": "object"}},
-                        "truncatedAlerts": {"type": "integer", "minimum": 0},
-                    },
-                },
-                "example": _EXAMPLE,
-            }
-        },
-    }
-}
-
-
-@router.post(
-    PATH,
-    openapi_extra=require_role(Role.WEBHOOK) | _BODY,
-    responses=answers(
-        DeliveryCounts, "The alerts are stored. The body has the number of alerts of each result."
-    ),
-)
-async def deliver() -> None:
-    """Accept a delivery of Alertmanager (webhook version 4). Each alert is counted once."""
-    raise RuntimeError("unreachable: the application answers deliveries before its routes")

@@ -212,6 +212,11 @@ class Inbox:
         with self.database.read() as connection:
             return episodes.by_runs(connection, run_ids)
 
+    def episodes_by_key(self, keys: Sequence[str]) -> Mapping[str, Episode]:
+        """Episodes by the key of their alert."""
+        with self.database.read() as connection:
+            return episodes.by_keys(connection, keys)
+
     def resolved(self, run_ids: Sequence[str]) -> frozenset[str]:
         """The runs among these whose alerts are resolved."""
         with self.database.read() as connection:

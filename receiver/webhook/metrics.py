@@ -26,6 +26,11 @@ class WebhookMetrics:
             "Alerts that Alertmanager left out of its deliveries",
             registry=registry,
         )
+        self.alerts_missed = Counter(
+            "smartcloudops_alerts_missed",
+            "Alerts that fire at Alertmanager, and of which no delivery came",
+            registry=registry,
+        )
         self.truncated_groups = Counter(
             "smartcloudops_truncated_groups",
             "Truncated deliveries, by result of the follow-up fetch",

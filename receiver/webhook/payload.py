@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -33,8 +33,8 @@ class NotJsonError(Exception):
     """The body is not JSON."""
 
 
-class NotVersion4Error(Exception):
-    """The body is JSON, but not an Alertmanager webhook of version 4."""
+class WrongShapeError(Exception):
+    """The body is JSON, but not of the shape that its sender has."""
 
 
 def _text(value: object) -> object:
@@ -46,17 +46,23 @@ def _mapping(value: object) -> object:
 
 
 class Envelope(BaseModel):
-    """A delivery; fields that a newer Alertmanager may add are ignored."""
+    """A delivery; fields that a newer sender may add are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+    called: ClassVar[str] = "a list of alerts"
 
-    version: Literal["4"]
     alerts: list[Any]
     truncated: Annotated[int, Field(ge=0, le=2**31, alias="truncatedAlerts")] = 0
     receiver: Annotated[str, BeforeValidator(_text)] = ""
     group_labels: Annotated[
         dict[str, Any], BeforeValidator(_mapping), Field(alias="groupLabels")
     ] = {}
+
+
+class AlertmanagerEnvelope(Envelope):
+    called = "an Alertmanager webhook of version 4"
+
+    version: Literal["4"]
 
 
 # The order of decisions by severity; 0 comes first.
@@ -88,27 +94,26 @@ class Alert:
         return _PRIORITY.get(self.labels.get("severity", ""), _LEAST)
 
 
-def parse_envelope(body: bytes) -> Envelope:
-    """Raises NotJsonError or NotVersion4Error, with one line that quotes no value.
+def parse_envelope(body: bytes, shape: type[Envelope] = AlertmanagerEnvelope) -> Envelope:
+    """Raises NotJsonError or WrongShapeError, with one line that quotes no value.
 
     A text that is not Unicode costs its own characters, not the delivery.
     """
     try:
-        return _envelope(body)
+        return _envelope(body, shape)
     except NotJsonError:
-        return _envelope(as_unicode(body))
+        return _envelope(as_unicode(body), shape)
 
 
-def _envelope(body: bytes) -> Envelope:
+def _envelope(body: bytes, shape: type[Envelope]) -> Envelope:
     try:
-        return Envelope.model_validate_json(body)
+        return shape.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         if first["type"] == "json_invalid":
             raise NotJsonError("the body is not JSON") from None
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        shape = f"not an Alertmanager webhook of version 4: {where}: {first['msg']}"
-        raise NotVersion4Error(shape) from None
+        raise WrongShapeError(f"not {shape.called}: {where}: {first['msg']}") from None
 
 
 def parse_alert(raw: object, received_at: float) -> Alert | None:
@@ -130,7 +135,7 @@ def parse_alert(raw: object, received_at: float) -> Alert | None:
         fingerprint = alertmanager_fingerprint(labels)
     starts_at = _time(raw, "startsAt", faults)
     return Alert(
-        key=_key(labels, malformed=bool(faults)),
+        key=identity(labels, malformed=bool(faults)),
         fingerprint=fingerprint,
         firing=status != "resolved",
         labels=labels,
@@ -176,7 +181,7 @@ def _time(raw: Mapping[str, Any], name: str, faults: list[str]) -> float | None:
     return moment.timestamp() or None
 
 
-def _key(labels: Mapping[str, str], *, malformed: bool) -> str:
+def identity(labels: Mapping[str, str], *, malformed: bool = False) -> str:
     """The identity of an alert; a malformed alert cannot have the identity of a well-formed one.
 
     Unlike Alertmanager's 64-bit FNV, nobody can find other labels with the same hash.

@@ -19,7 +19,7 @@ from receiver.runtime.pools import Pool
 from receiver.webhook import payload
 from receiver.webhook.delivery import InboxUnavailableError, Receipt
 from receiver.webhook.metrics import WebhookMetrics
-from receiver.webhook.payload import Alert, Envelope
+from receiver.webhook.payload import Alert, AlertmanagerEnvelope, Envelope
 
 _log = structlog.get_logger()
 # Seconds until the alerts must be stored.
@@ -43,12 +43,29 @@ class _Group:
     fires: bool
 
     def has(self, alert: Mapping[str, Any]) -> bool:
-        receivers = alert.get("receivers")
-        names = receivers if isinstance(receivers, list) else []
-        named = {name.get("name") for name in names if isinstance(name, dict)}
         labels = alert["labels"]
         equal = all(labels.get(name) == value for name, value in self.labels.items())
-        return equal and (not self.receivers or not self.receivers.isdisjoint(named))
+        return equal and (not self.receivers or not self.receivers.isdisjoint(receivers_of(alert)))
+
+
+def receivers_of(alert: Mapping[str, Any]) -> set[str]:
+    """The names of the receivers of an alert, as the API has it."""
+    receivers = alert.get("receivers")
+    names = receivers if isinstance(receivers, list) else []
+    return {str(name.get("name")) for name in names if isinstance(name, dict)}
+
+
+def unquoted(receiver: str) -> frozenset[str]:
+    """What the receiver of a delivery may be called in the API."""
+    return frozenset(filter(None, (receiver, _QUOTED.sub(r"\1", receiver))))
+
+
+def active_alert(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An active alert of the API as a delivery has it.
+
+    The API's endsAt is the alert's time-out; a webhook's is its end.
+    """
+    return {**raw, "status": "firing", "endsAt": _NOT_YET}
 
 
 @dataclass
@@ -66,16 +83,20 @@ class Truncated:
     def fetch(self, envelope: Envelope, *, fires: bool) -> None:
         """Fetch all alerts of this delivery's group, unless a fetch is running already.
 
-        `fires` if an alert of the delivery does. The inbox counts known alerts as repeats.
+        `fires` if an alert of the delivery does. The inbox counts known alerts as repeats. Of
+        another sender than Alertmanager there is nobody to ask: they are counted as lost.
         """
+        if not isinstance(envelope, AlertmanagerEnvelope):
+            self.metrics.truncated_groups.labels("lost").inc()
+            _log.error("truncated_alerts_lost", group=dict(envelope.group_labels))
+            return
         key = json.dumps([envelope.receiver, envelope.group_labels], sort_keys=True)
         if key in self._under_way:
             return
-        names = {envelope.receiver, _QUOTED.sub(r"\1", envelope.receiver)}
         labels = {
             name: value for name, value in envelope.group_labels.items() if isinstance(value, str)
         }
-        group = _Group(receivers=frozenset(filter(None, names)), labels=labels, fires=fires)
+        group = _Group(receivers=unquoted(envelope.receiver), labels=labels, fires=fires)
         self._under_way.add(key)
         try:
             self._pool.submit(self._fetch, key, group)
@@ -120,9 +141,8 @@ class Truncated:
 
     def _get_alerts(self, group: _Group) -> list[Alert]:
         listed = self.alertmanager.active_alerts()
-        # The API's endsAt is the alert's time-out; a webhook's is its end.
-        firing, now = {"status": "firing", "endsAt": _NOT_YET}, self.clock()
-        parsed = [payload.parse_alert({**raw, **firing}, now) for raw in listed if group.has(raw)]
+        now = self.clock()
+        parsed = [payload.parse_alert(active_alert(raw), now) for raw in listed if group.has(raw)]
         if group.fires and not parsed:
             names = ", ".join(sorted(group.receivers))
             raise _NothingFoundError(

@@ -12,6 +12,8 @@ _NOBODY = "0" * 26
 # Who may: this role, and those that include it.
 _TABLE = {
     ("POST", "/webhook/alertmanager"): "webhook",
+    ("POST", "/webhook/grafana"): "webhook",
+    ("POST", "/webhook/sns"): "signature",
     ("GET", "/api/v1/runs"): "viewer",
     ("POST", "/api/v1/runs"): "operator",
     ("GET", "/api/v1/runs/{run_id}"): "viewer",
@@ -32,6 +34,8 @@ _TABLE = {
     ("GET", "/api/v1/playbooks"): "viewer",
     ("POST", "/api/v1/playbooks/{name}/arm"): "admin",
     ("POST", "/api/v1/playbooks/{name}/disarm"): "admin",
+    ("GET", "/api/v1/sns/subscriptions"): "admin",
+    ("POST", "/api/v1/sns/subscriptions/{subscription_id}/confirm"): "admin",
     ("GET", "/api/v1/model"): "viewer",
     ("GET", "/api/v1/audit"): "viewer",
     ("GET", "/api/v1/audit/verify"): "viewer",
@@ -73,7 +77,7 @@ def test_the_table_has_every_route(service: Live) -> None:
 def test_a_route_lets_in_whom_the_table_says(service: Live, method: str, path: str) -> None:
     """Whatever the body is: it is read only after that."""
     needed = _TABLE[method, path]
-    for name in ("run_id", "override_id", "target", "name"):
+    for name in ("run_id", "override_id", "subscription_id", "target", "name"):
         path = path.replace(f"{{{name}}}", _NOBODY)
     broken = b"{ this is no JSON" if method == "POST" else None
     for wrong in ("", "Bearer", "Bearer wrong", "Bearer ~~~", "Basic d3Jvbmc6d3Jvbmc=", "Basic ?"):

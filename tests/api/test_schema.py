@@ -19,8 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from receiver.chat.endpoint import SIGNATURE
-from receiver.http.auth import ROLE
+from receiver.http.auth import ROLE, SIGNATURE
 from receiver.http.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
 

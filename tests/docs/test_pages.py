@@ -9,14 +9,14 @@ from fastapi.routing import APIRoute
 from ruamel.yaml import YAML
 
 from actions.reasons import Reason
-from receiver.api import arming, audit, control, health, model, overrides, reports, runs
+from receiver.api import arming, audit, control, health, model, overrides, reports, runs, sns
 from receiver.chat import endpoint
 from receiver.cli.main import cli
 from receiver.cli.reference import pages, refusals
 from receiver.http.auth import ROLE
 from receiver.playbooks.loader import load
 from receiver.settings import Settings
-from receiver.webhook import endpoint as webhook
+from receiver.webhook import routes as webhook
 
 _ROOT = Path(__file__).parents[2]
 
@@ -65,6 +65,7 @@ def test_every_call_is_described_with_its_role() -> None:
             runs,
             control,
             arming,
+            sns,
             overrides,
             audit,
             reports,

@@ -40,7 +40,7 @@ from receiver.playbooks.conditions import (
 from receiver.playbooks.loader import InvalidPlaybooksError, load
 from receiver.settings import Settings
 from receiver.system import build
-from receiver.webhook.endpoint import PATH, Deliveries
+from receiver.webhook.senders import ALERTMANAGER_PATH as PATH
 from tests.conftest import Clock
 
 _ROOT = Path(__file__).parents[2]
@@ -110,14 +110,7 @@ def deliver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deliver]:
     )
     system.prepare()
     system.inbox.start()
-    application = Deliveries(
-        inbox=system.inbox,
-        truncated=system.truncated,
-        tokens=accepted,
-        metrics=system.metrics.webhook,
-        clock=system.clock,
-        per_s=1e9,
-    )
+    application = system.intake.deliveries(accepted)[PATH]
 
     async def delivered(body: bytes) -> httpx.Response:
         transport = httpx.ASGITransport(app=application)
@@ -127,7 +120,7 @@ def deliver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deliver]:
 
     with asyncio.Runner() as runner:
         yield lambda body: runner.run(delivered(body))
-    system.truncated.close()
+    system.intake.truncated.close()
     system.inbox.stop()
 
 

@@ -96,7 +96,7 @@ def test_a_delivery_that_breaks_the_service_is_counted(tmp_path: Path) -> None:
 
     body = {"version": "4", "alerts": []}
     with live(tmp_path) as service:
-        service.application.deliveries.clock = broken
+        service.application.deliveries["/webhook/alertmanager"].clock = broken
         answer = service.call("POST", "/webhook/alertmanager", Role.WEBHOOK, json=body)
         metrics = service.system.registry
     assert answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR

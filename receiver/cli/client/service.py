@@ -12,33 +12,43 @@ _TIMEOUT_S = 30.0
 
 def get_items(settings: Settings, path: str) -> list[dict[str, Any]]:
     """All items of a list. Raises BadInputError and FailedError."""
+    items: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    with _connect(settings) as http:
+        while cursor is not None:
+            page = _call(http, "GET", path, params={"cursor": cursor} if cursor else {})
+            items += page["items"]
+            cursor = page["next_cursor"]
+    return items
+
+
+def post(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a changing call. Raises BadInputError and FailedError."""
+    with _connect(settings) as http:
+        return _call(http, "POST", path, json=body)
+
+
+def _connect(settings: Settings) -> httpx.Client:
     if settings.url is None or settings.token_file is None:
         raise BadInputError("set SMARTCLOUDOPS_URL and SMARTCLOUDOPS_TOKEN_FILE")
     try:
         token = settings.token_file.read_text().strip()
     except OSError as error:
         raise BadInputError(f"{settings.token_file}: {error.strerror}") from None
-    items: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    with httpx.Client(
+    return httpx.Client(
         base_url=str(settings.url),
         headers={"Authorization": f"Bearer {token}"},
         trust_env=False,
         timeout=_TIMEOUT_S,
-    ) as http:
-        while cursor is not None:
-            page = _get(http, path, {"cursor": cursor} if cursor else {})
-            items += page["items"]
-            cursor = page["next_cursor"]
-    return items
+    )
 
 
-def _get(http: httpx.Client, path: str, params: dict[str, str]) -> dict[str, Any]:
+def _call(http: httpx.Client, method: str, path: str, **sent: Any) -> dict[str, Any]:
     try:
-        answer = http.get(path, params=params)
-        page = answer.json()
+        answer = http.request(method, path, **sent)
+        body = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise FailedError(f"{http.base_url} does not answer: {type(error).__name__}") from None
     if answer.is_error:
-        raise FailedError(f"{http.base_url} answers {answer.status_code}: {page.get('detail')}")
-    return dict(page)
+        raise FailedError(f"{http.base_url} answers {answer.status_code}: {body.get('detail')}")
+    return dict(body)

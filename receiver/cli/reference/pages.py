@@ -9,15 +9,15 @@ from typing import Any
 from fastapi.openapi.utils import get_openapi
 from pydantic.fields import FieldInfo
 
-from receiver.api import arming, audit, control, health, model, overrides, reports, runs
+from receiver.api import arming, audit, control, health, model, overrides, reports, runs, sns
 from receiver.chat import endpoint as chat
 from receiver.http.auth import ROLE
 from receiver.settings import Settings
-from receiver.webhook import endpoint as webhook
+from receiver.webhook import routes as webhook
 
 SETTINGS_PAGE, PACKAGES_PAGE = Path("docs/settings.md"), Path("docs/packages.md")
 CALLS_PAGE = Path("docs/api-calls.md")
-_ROUTED = (webhook, runs, control, overrides, arming, model, audit, reports, chat, health)
+_ROUTED = (webhook, runs, control, overrides, arming, sns, model, audit, reports, chat, health)
 _BY_PROFILE = frozenset({"arming_required", "arming_evidence"})
 _TOPS: Mapping[str, str] = MappingProxyType(
     {

@@ -1,0 +1,1 @@
+"""Alerts that Amazon SNS delivers: proof of the sender, subscriptions, and alarms."""
