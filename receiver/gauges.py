@@ -24,7 +24,7 @@ class Gauges:
     """Gauges of open, armed, paused and waiting work."""
 
     def __init__(self, registry: CollectorRegistry, playbooks: Iterable[str]) -> None:
-        self._playbooks = (*playbooks, NO_PLAYBOOK)
+        self._playbooks: tuple[str, ...] = ()
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"smartcloudops_{name}", text, labels, registry=registry)
@@ -39,8 +39,6 @@ class Gauges:
         self._runs_open = gauge(
             "runs_open", "Runs that have not ended, by playbook and state", "playbook", "state"
         )
-        open_states = [state for state in State if not state.ended]
-        start_at_zero(self._runs_open, self._playbooks, open_states)
         self._oldest_run = gauge(
             "oldest_run_seconds",
             "Longest time since the last change of a run, by state",
@@ -50,11 +48,9 @@ class Gauges:
         self._breaker_open = gauge(
             "breaker_open", "1 while a playbook's circuit breaker is open, else 0", "playbook"
         )
-        start_at_zero(self._breaker_open, self._playbooks)
         self._playbook_armed = gauge(
             "playbook_armed", "Armings of a playbook, by mode", "playbook", "mode"
         )
-        start_at_zero(self._playbook_armed, self._playbooks, Mode)
         self._debts = gauge(
             "debts", "What runs have lent and not given back yet, by state", "state"
         )
@@ -63,6 +59,15 @@ class Gauges:
             "oldest_debt_seconds", "Longest time since the end of a run that still owes something"
         )
         self._inbox_backlog = gauge("inbox_backlog", "Alerts in the inbox that are not runs yet")
+        self.add_playbooks([*playbooks, NO_PLAYBOOK])
+
+    def add_playbooks(self, names: Iterable[str]) -> None:
+        """Start the gauges of these playbooks at zero."""
+        self._playbooks = tuple(dict.fromkeys((*self._playbooks, *names)))
+        open_states = [state for state in State if not state.ended]
+        start_at_zero(self._runs_open, self._playbooks, open_states)
+        start_at_zero(self._breaker_open, self._playbooks)
+        start_at_zero(self._playbook_armed, self._playbooks, Mode)
 
     def refresh(self, database: Database, inbox: Inbox, now: float) -> None:
         """Read the records again. An unreadable gauge keeps its value, but `paused` becomes 1."""

@@ -63,6 +63,12 @@ class Metrics:
         self.reconcile = ReconcileMetrics(self.registry)
         self.gauges = Gauges(self.registry, names)
 
+    def add_playbooks(self, playbooks: Playbooks) -> None:
+        """Start the metrics of playbooks that were loaded since at zero."""
+        names = [playbook.name for playbook in playbooks.items]
+        self.run.add_playbooks(names)
+        self.gauges.add_playbooks(names)
+
 
 class LeaderTask(Protocol):
     """Work that only the leader does; `stop` is called even where `start` was not."""

@@ -21,7 +21,7 @@ from receiver.decision.version_watch import VersionRecords, VersionWatch
 from receiver.edges import Edges
 from receiver.evidence.factory import EvidenceReaders
 from receiver.notify.tails import NotifyTasks
-from receiver.playbooks.loader import Playbooks
+from receiver.playbooks.loader import PlaybookFolder, Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.retention import Retention
 from receiver.runtime.rfc3339 import DAY_S
@@ -98,9 +98,10 @@ class _Builder:
             ),
             config_recorder=ConfigRecorder(
                 settings=self.settings,
-                playbooks=self.playbooks,
+                folder=PlaybookFolder(self.settings.playbooks, self.playbooks),
                 database=self.database,
                 clock=self.edges.clock,
+                loaded=partial(self.metrics.add_playbooks, self.playbooks),
             ),
             head_signer=self.head_signer,
             leadership=self.leadership,

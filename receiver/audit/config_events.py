@@ -1,4 +1,4 @@
-"""Audits the configuration and its tokens: in full at each start, then every change.
+"""Audits the configuration: in full at each start, then changes of tokens and playbooks.
 
 A value that may be a secret (text, address, path) is recorded as set, without the value.
 """
@@ -20,13 +20,16 @@ from actions.tables import audit
 from receiver.db.database import Database
 from receiver.http import tokens
 from receiver.http.tokens import TokensError
-from receiver.playbooks.loader import Playbooks
+from receiver.playbooks.loader import PlaybookFolder, Playbooks
 from receiver.runtime.periodic import Periodic
 from receiver.settings import Profile, Settings
 
 _log = structlog.get_logger()
 _ACTOR = "smartcloudops"
 _STARTED, _STOPPED, _CHANGED = "service_started", "service_stopped", "configuration_changed"
+_REFUSED = "playbooks_refused"
+# Findings in the record of a refusal; the log has all.
+_FINDINGS_MAX = 20
 _INTERVAL_S = 1.0
 # Types whose values cannot be secrets.
 _OPEN_TYPES = (bool, int, float, Profile)
@@ -34,12 +37,16 @@ _OPEN_TYPES = (bool, int, float, Profile)
 
 @dataclass(kw_only=True)
 class ConfigRecorder:
-    """Records the configuration at the start, and watches the token file once a second."""
+    """Records the configuration at the start, and watches tokens and playbooks once a second.
+
+    Changed playbooks without findings are loaded, and `loaded` is called.
+    """
 
     settings: Settings
-    playbooks: Playbooks
+    folder: PlaybookFolder
     database: Database
     clock: Callable[[], float]
+    loaded: Callable[[], None] = lambda: None
     _periodic: Periodic = field(init=False)
     _file_state: object = field(default=None, init=False)
 
@@ -60,10 +67,20 @@ class ConfigRecorder:
             self._record({}, Event(actor=_ACTOR, event=_STOPPED, detail={}))
 
     def run_once(self) -> None:
-        """Record changed tokens, if the token file changed."""
+        """Record changed tokens, and load changed playbooks."""
         state = file_stamp(self.settings.tokens_file)
         if state != self._file_state and self._record({"tokens": _tokens(self.settings)}):
             self._file_state = state
+        findings = self.folder.reload()
+        if findings:
+            texts = [str(finding) for finding in findings]
+            _log.error("playbooks_refused", findings=texts)
+            detail = {"findings": texts[:_FINDINGS_MAX]}
+            self._record({}, Event(actor=_ACTOR, event=_REFUSED, detail=detail))
+        elif findings is not None:
+            self.loaded()
+            _log.info("playbooks_loaded", playbooks=len(self.folder.playbooks.items))
+            self._record({"playbooks": _playbooks(self.folder.playbooks)})
 
     def _record(self, current: Mapping[str, Any], *events: Event) -> bool:
         """Record the events, and each part of `current` that differs from the last record."""
@@ -80,10 +97,7 @@ class ConfigRecorder:
         return {
             "version": version("smartcloudops"),
             "settings": _settings(self.settings),
-            "playbooks": {
-                playbook.name: {"digest": playbook.digest, "mode": str(playbook.mode)}
-                for playbook in self.playbooks.items
-            },
+            "playbooks": _playbooks(self.folder.playbooks),
             "tokens": _tokens(self.settings),
         }
 
@@ -96,6 +110,13 @@ def _settings(settings: Settings) -> dict[str, Any]:
         if name != "mode" and value != info.default:
             changed[name] = value if isinstance(value, _OPEN_TYPES) else "set"
     return changed
+
+
+def _playbooks(playbooks: Playbooks) -> dict[str, dict[str, str]]:
+    return {
+        playbook.name: {"digest": playbook.digest, "mode": str(playbook.mode)}
+        for playbook in playbooks.items
+    }
 
 
 def _tokens(settings: Settings) -> dict[str, str] | None:

@@ -1,6 +1,8 @@
 """The commands about playbooks: `check`, `test`, `explain` and `iam-policy`."""
 
 import json
+import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,9 +20,14 @@ from receiver.cli.errors import BadInputError, FailedError, FindingsError
 from receiver.cli.output import echo
 from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
+from receiver.evidence.aws_reads import AwsReads
+from receiver.evidence.prometheus.connect import connect
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.mapping import InvalidTargetsError, TargetMapping
-from receiver.monitoring import servers
+from receiver.evidence.targets.resolver import TargetResolver
+from receiver.live_check.check import LiveCheck
+from receiver.monitoring import alertmanager, servers
+from receiver.monitoring.alertmanager import AlertmanagerError
 from receiver.monitoring.servers import InvalidServersError
 from receiver.playbook_testing import runner
 from receiver.playbooks import alert_rules, iam_scope, loader, rule_check, verify_check
@@ -29,6 +36,8 @@ from receiver.runtime import log_setup
 from receiver.settings import Settings, SettingsError
 
 _PATH = click.Path(path_type=Path)
+# Seconds for each query of `check --live`.
+_LIVE_S = 30.0
 
 
 @click.command()
@@ -43,8 +52,13 @@ _PATH = click.Path(path_type=Path)
     type=_PATH,
     help="A folder of Prometheus' alert rules; each re-check must imply its rule.",
 )
-def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
-    """Lint the settings and the playbooks; only --role needs network and credentials."""
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Ask the real Prometheus, Alertmanager and AWS what would become of their alerts.",
+)
+def check(folder: Path | None, *, role: bool, rules: Path | None, live: bool) -> None:
+    """Lint the settings and the playbooks; only --role and --live need network and credentials."""
     loaded = load_settings()
     folder = folder or loaded.playbooks
     playbooks = load_playbooks(folder)
@@ -55,6 +69,8 @@ def check(folder: Path | None, *, role: bool, rules: Path | None) -> None:
         _check_rules(folder, rules)
     if role:
         _check_role(playbooks)
+    if live:
+        _check_live(loaded, playbooks)
     echo(f"{len(playbooks.items)} playbooks, no findings")
 
 
@@ -85,6 +101,28 @@ def _check_role(playbooks: Playbooks) -> None:
         echo(f"warning: the role may {name}, which no playbook needs", err=True)
 
 
+def _check_live(loaded: Settings, playbooks: Playbooks) -> None:
+    """Print what was found. Raises FindingsError."""
+    try:
+        aws = clients.connect()
+    except AWS_ERRORS as error:
+        raise BadInputError(f"AWS clients cannot be created: {error}") from None
+    with connect(loaded, timeout_s=_LIVE_S) as prometheus:
+        report = LiveCheck(
+            settings=loaded,
+            playbooks=playbooks,
+            prometheus=prometheus,
+            alertmanager=alertmanager.connect(loaded),
+            aws=aws,
+            targets=TargetResolver(
+                aws=AwsReads(aws=aws, trail=loaded.cloudtrail), mapping=load_targets(loaded.targets)
+            ),
+        ).run()
+    echo("\n".join(report.lines))
+    if report.findings:
+        raise FindingsError(report.findings)
+
+
 @click.command("test")
 @click.argument("folder", required=False, type=_PATH)
 def test_playbooks(folder: Path | None) -> None:
@@ -103,22 +141,32 @@ def test_playbooks(folder: Path | None) -> None:
 
 
 @click.command()
-@click.argument("payload", type=_PATH)
+@click.argument("payload", required=False)
+@click.option("--firing", is_flag=True, help="Take the alerts that Alertmanager has as active.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def explain(payload: Path, *, as_json: bool) -> None:
-    """Show the decision for each alert of a webhook body, and why; never act."""
-    loaded = load_settings()
+def explain(payload: str | None, *, firing: bool, as_json: bool) -> None:
+    """Show the decision for each alert of a webhook body (a file, or - for stdin); never act."""
+    loaded, now = load_settings(), time.time()
     # Failed reads are logged, because they explain a gate's "not confirmed".
     log_setup.configure("console", "warning")
+    if firing == (payload is not None):
+        raise BadInputError("name a file with a webhook body, or - for stdin, or --firing")
     try:
-        body = payload.read_bytes()
-        decisions = explaining.explain(body, loaded, load_playbooks(loaded.playbooks))
+        if payload is None:
+            active = alertmanager.connect(loaded).active_alerts()
+            alerts = explaining.parse_active(active, now)
+        else:
+            body = sys.stdin.buffer.read() if payload == "-" else Path(payload).read_bytes()
+            alerts = explaining.parse_delivery(body, now)
+        decisions = explaining.explain(alerts, loaded, load_playbooks(loaded.playbooks), now)
+    except AlertmanagerError as error:
+        raise FailedError(str(error)) from None
     except OSError as error:
         raise BadInputError(f"{payload}: {error.strerror}") from None
     except (InvalidTargetsError, InvalidServersError) as error:
         raise FindingsError(error.findings) from None
     except (explaining.PayloadError, DatabaseUrlError) as error:
-        raise BadInputError(f"{payload}: {error}") from None
+        raise BadInputError(f"{payload or 'the settings'}: {error}") from None
     except AWS_ERRORS as error:
         raise BadInputError(f"AWS clients cannot be created: {error}") from None
     if as_json:

@@ -1,7 +1,6 @@
 """Explains the decision on an alert: the real decision, without its consequences."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any, assert_never
@@ -21,29 +20,47 @@ from receiver.evidence.prometheus.connect import connect
 from receiver.playbooks.loader import Playbooks
 from receiver.runs import intake
 from receiver.settings import Settings
-from receiver.webhook import payload
+from receiver.webhook import grafana, payload
 from receiver.webhook.episodes import Episode, QueuedAlert
+from receiver.webhook.grafana import GrafanaEnvelope
 from receiver.webhook.payload import Alert, NotJsonError, WrongShapeError
+from receiver.webhook.truncated import active_alert
 
 
 class PayloadError(Exception):
-    """The file is not an Alertmanager delivery; the text has the reason."""
+    """The text is not a delivery; the error has the reason."""
 
 
-def explain(body: bytes, settings: Settings, playbooks: Playbooks) -> Sequence[dict[str, Any]]:
+def parse_delivery(body: bytes, now: float) -> Sequence[Alert | None]:
+    """The alerts of a delivery of Alertmanager or of Grafana. Raises PayloadError."""
+    try:
+        envelope = payload.parse_envelope(body)
+    except NotJsonError as error:
+        raise PayloadError(str(error)) from None
+    except WrongShapeError as error:
+        try:
+            envelope = payload.parse_envelope(body, GrafanaEnvelope)
+        except WrongShapeError:
+            raise PayloadError(str(error)) from None
+        return [grafana.parse_alert(raw, now) for raw in envelope.alerts]
+    return [payload.parse_alert(raw, now) for raw in envelope.alerts]
+
+
+def parse_active(listed: Sequence[Mapping[str, Any]], now: float) -> Sequence[Alert | None]:
+    """The alerts that Alertmanager's API lists as active."""
+    return [payload.parse_alert(active_alert(raw), now) for raw in listed]
+
+
+def explain(
+    alerts: Sequence[Alert | None], settings: Settings, playbooks: Playbooks, now: float
+) -> Sequence[dict[str, Any]]:
     """For each alert: `alert`, `decision`, `refusal`, `detail`, `plan`, `verdict` and `gates`.
 
     It reads Prometheus, AWS and the service's own records; a fact that cannot be read is unknown,
     as in the service.
 
-    Raises PayloadError, DatabaseUrlError, InvalidTargetsError or InvalidServersError.
+    Raises DatabaseUrlError, InvalidTargetsError or InvalidServersError.
     """
-    now = time.time()
-    try:
-        envelope = payload.parse_envelope(body)
-    except (NotJsonError, WrongShapeError) as error:
-        raise PayloadError(str(error)) from None
-    alerts = [payload.parse_alert(raw, now) for raw in envelope.alerts]
     episodes: dict[str, Episode] = {}
     with (
         open_or_empty(settings.database_url) as state,

@@ -81,6 +81,16 @@ class Alertmanager:
             if isinstance(alert, dict) and isinstance(alert.get("labels"), dict)
         ]
 
+    def configuration(self) -> str:
+        """The configuration, as YAML, with `<secret>` in place of secrets.
+
+        Raises AlertmanagerError.
+        """
+        try:
+            return str(from_json(as_unicode(self.call("GET", "status")))["config"]["original"])
+        except (ValueError, KeyError, TypeError):
+            raise AlertmanagerError("Alertmanager's status is unreadable", sent=True) from None
+
     def call(
         self,
         method: str,

@@ -6,17 +6,19 @@ because an alert that several playbooks match might match only one of the playbo
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from actions.atomic_file import file_stamp
 from actions.catalog.registry import CATALOG
 from receiver.playbooks.placeholders import EXAMPLES, render
 from receiver.playbooks.schema import Playbook
 from receiver.playbooks.yaml_source import Lines, YamlError, read
+
+_Stamp = tuple[object, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,13 @@ class Finding:
         return f"{self.file}:{self.line}: {self.message}"
 
 
+class _Placed(NamedTuple):
+    """A playbook, and its place in the order of all."""
+
+    place: int
+    playbook: Playbook
+
+
 class InvalidPlaybooksError(Exception):
     """The folder cannot be used; `findings` has the faults of each file."""
 
@@ -39,29 +48,37 @@ class InvalidPlaybooksError(Exception):
         self.findings = findings
 
 
-@dataclass(frozen=True)
+@dataclass
 class Playbooks:
-    """All playbooks, in the order of their files' names."""
+    """All playbooks, in the order of their files' names; `take_over` may replace all of them."""
 
     items: Sequence[Playbook]
+    # By their single alert name; those without one under None.
+    _by_alert: Mapping[str | None, Sequence["_Placed"]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_alert = _place(self.items)
 
     def matching(self, labels: Mapping[str, str]) -> Sequence[Playbook]:
         """Playbooks whose matchers all match. If there are several, the caller must refuse."""
-        alertname = labels.get("alertname", "")
-        indices = sorted((*self._by_alert.get(alertname, ()), *self._by_alert.get(None, ())))
-        return [self.items[index] for index in indices if self.items[index].matches(labels)]
+        alertname, by_alert = labels.get("alertname", ""), self._by_alert
+        found = sorted((*by_alert.get(alertname, ()), *by_alert.get(None, ())))
+        return [playbook for _, playbook in found if playbook.matches(labels)]
 
-    @cached_property
-    def _by_alert(self) -> Mapping[str | None, Sequence[int]]:
-        """Indices of the playbooks by their single alert name; those without one under None."""
-        indices: defaultdict[str | None, list[int]] = defaultdict(list)
-        for index, playbook in enumerate(self.items):
-            indices[playbook.alertname].append(index)
-        return dict(indices)
+    def take_over(self, newer: "Playbooks") -> None:
+        """Replace the playbooks; whoever reads meanwhile sees all old ones, or all new ones."""
+        self.items, self._by_alert = newer.items, _place(newer.items)
 
     def named(self, name: str) -> Sequence[Playbook]:
         """The playbook with this name, or None."""
         return [playbook for playbook in self.items if playbook.name == name]
+
+
+def _place(playbooks: Sequence[Playbook]) -> Mapping[str | None, Sequence[_Placed]]:
+    placed: defaultdict[str | None, list[_Placed]] = defaultdict(list)
+    for place, playbook in enumerate(playbooks):
+        placed[playbook.alertname].append(_Placed(place, playbook))
+    return dict(placed)
 
 
 def load(folder: Path) -> Playbooks:
@@ -141,3 +158,40 @@ def findings(
             seen.add((line, name))
             message = fault["msg"].removeprefix("Value error, ")
             yield Finding(file=file, line=line, message=f"{name}: {message}")
+
+
+@dataclass
+class PlaybookFolder:
+    """A folder whose files are in `playbooks`; faulty files leave the loaded ones in place."""
+
+    path: Path
+    playbooks: Playbooks
+    _loaded: _Stamp = field(init=False)
+    _seen: _Stamp = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._loaded = self._seen = self._stamp()
+
+    def reload(self) -> Sequence[Finding] | None:
+        """Load changed files, once they have stayed the same from one call to the next.
+
+        None where there is nothing to load; else the findings, with which the old ones stay.
+        """
+        stamp, seen = self._stamp(), self._seen
+        self._seen = stamp
+        if stamp in (self._loaded, ()) or stamp != seen:
+            return None
+        self._loaded = stamp
+        try:
+            self.playbooks.take_over(load(self.path))
+        except InvalidPlaybooksError as error:
+            return error.findings
+        return ()
+
+    def _stamp(self) -> _Stamp:
+        """Changes with each file; empty where the folder cannot be listed."""
+        try:
+            files = sorted(self.path.glob("*.y*ml"))
+        except OSError:
+            return ()
+        return tuple((file.name, file_stamp(file)) for file in files)

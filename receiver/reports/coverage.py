@@ -12,6 +12,7 @@ from actions.aws.tags import CRITICAL_TAG, OPT_IN_TAG
 from receiver.controls.records import Arming, armed_mode
 from receiver.evidence.prometheus.answers import AlertingRule
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.presence import SeriesPresence
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.matchers import parse
 from receiver.playbooks.schema import Playbook
@@ -70,10 +71,15 @@ def find_coverage(
 ) -> Sequence[Service]:
     """The services `named`; without names, the groups tagged as critical, or all if none is.
 
+    Only rules that select something count.
+
     Raises PrometheusError, botocore's errors, and NotActionableError for an unknown name.
     """
+    rules = [rule for rule in prometheus.alerting_rules() if rule.healthy]
+    presence = SeriesPresence(prometheus, now)
+    presence.learn([rule.expr for rule in rules])
     facts = CoverageInput(
-        rules=[rule for rule in prometheus.alerting_rules() if rule.healthy],
+        rules=[rule for rule in rules if not presence.lacking(rule.expr)],
         measured={sample.labels["asg"] for sample in prometheus.instant_query(_MEASURED, at=now)},
         policy=policy,
     )

@@ -50,14 +50,18 @@ class HostAlerts:
         self._periodic = Periodic("host_alerts", _EVERY_S, self.run_once, at_once=True)
 
     def start(self) -> None:
-        if OWN_ALERTS & {playbook.alertname for playbook in self.playbooks.items}:
-            self._periodic.start()
+        self._periodic.start()
 
     def stop(self) -> None:
         self._periodic.stop()
 
     def run_once(self) -> None:
-        """Deliver once; a failure is logged, and the next interval tries again."""
+        """Deliver once; a failure is logged, and the next interval tries again.
+
+        Nothing is read while no playbook takes such an alert.
+        """
+        if OWN_ALERTS.isdisjoint(playbook.alertname for playbook in self.playbooks.items):
+            return
         try:
             self.deliver()
         except (NotActionableError, KeyError, *AWS_ERRORS) as error:

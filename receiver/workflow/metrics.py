@@ -24,14 +24,12 @@ class RunMetrics:
     """The ends of runs, and people's feedback on them."""
 
     def __init__(self, registry: CollectorRegistry, playbooks: Iterable[str] = ()) -> None:
-        playbooks = (*playbooks, NO_PLAYBOOK)
         self.ended = Counter(
             "smartcloudops_runs",
             "Ended runs, by playbook and final state",
             ["playbook", "state"],
             registry=registry,
         )
-        start_at_zero(self.ended, playbooks, [state for state in State if state.ended])
         self.refusals = Counter(
             "smartcloudops_refusals", "Refused runs, by reason", ["reason"], registry=registry
         )
@@ -43,14 +41,20 @@ class RunMetrics:
             buckets=SLOW_S,
             registry=registry,
         )
-        start_at_zero(self.time_to_recovery, playbooks)
         self.marks = Counter(
             "smartcloudops_marks",
             "People's feedback on ended runs",
             ["playbook", "mark"],
             registry=registry,
         )
-        start_at_zero(self.marks, playbooks, Mark)
+        self.add_playbooks([*playbooks, NO_PLAYBOOK])
+
+    def add_playbooks(self, names: Iterable[str]) -> None:
+        """Start the metrics of these playbooks at zero."""
+        names = list(names)
+        start_at_zero(self.ended, names, [state for state in State if state.ended])
+        start_at_zero(self.time_to_recovery, names)
+        start_at_zero(self.marks, names, Mark)
 
 
 class StepMetrics:

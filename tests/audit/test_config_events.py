@@ -11,7 +11,7 @@ from receiver.audit.config_events import ConfigRecorder
 from receiver.db.database import Database
 from receiver.http import tokens
 from receiver.http.tokens import Role
-from receiver.playbooks.loader import load
+from receiver.playbooks.loader import PlaybookFolder, load
 from receiver.settings import Settings
 from tests.conftest import Clock
 
@@ -29,11 +29,12 @@ def _recorder(
     state: Database,
     clock: Clock,
     file: Path,
+    playbooks: Path = _PLAYBOOKS,
     **more: Any,
 ) -> ConfigRecorder:
     return ConfigRecorder(
         settings=Settings(tokens_file=file, **more),
-        playbooks=load(_PLAYBOOKS),
+        folder=PlaybookFolder(playbooks, load(playbooks)),
         database=state,
         clock=clock,
     )
@@ -88,3 +89,37 @@ def test_a_new_token_is_recorded_once(state: Database, clock: Clock, file: Path)
         recorder.stop()
     changed = [detail for name, detail in _events(state) if name == "configuration_changed"]
     assert [change["after"] for change in changed] == [{"alice": "viewer", "mallory": "admin"}]
+
+
+def test_changed_playbooks_are_loaded_and_on_record(
+    state: Database, clock: Clock, file: Path, tmp_path: Path
+) -> None:
+    """Once their files rest; a folder with a finding leaves all of the old ones in place."""
+    folder = tmp_path / "playbooks"
+    folder.mkdir()
+    whole = (_PLAYBOOKS / "disk-full.yaml").read_text()
+    (folder / "disk-full.yaml").write_text(whole)
+    recorder = _recorder(state, clock, file, folder)
+    recorder.start()
+    playbooks = recorder.folder.playbooks
+    full = {"alertname": "DiskSpaceLow"}
+    (folder / "more.yaml").write_text(
+        whole.replace("name: disk-full", "name: more").replace("DiskSpaceLow", "DiskSlow")
+    )
+    recorder.run_once()
+    assert playbooks.matching({"alertname": "DiskSlow"}) == []
+    recorder.run_once()
+    assert [one.name for one in playbooks.matching({"alertname": "DiskSlow"})] == ["more"]
+    (folder / "more.yaml").write_text("name: more")
+    (folder / "disk-full.yaml").write_text(whole.replace("DiskSpaceLow", "Nothing"))
+    for _ in range(3):
+        recorder.run_once()
+    assert [one.name for one in playbooks.matching(full)] == ["disk-full"]
+    recorder.stop()
+    events = _events(state)
+    changed = [detail for name, detail in events if name == "configuration_changed"]
+    assert [(one["what"], sorted(one["after"])) for one in changed] == [
+        ("playbooks", ["disk-full", "more"])
+    ]
+    (refused,) = [detail for name, detail in events if name == "playbooks_refused"]
+    assert "more.yaml:1: match: Field required" in refused["findings"][0]

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -44,10 +44,13 @@ def _run(*arguments: str, env: Mapping[str, str] | None = None) -> CompletedProc
     return CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
-def _run_apart(*arguments: str, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+def _run_apart(
+    *arguments: str, env: Mapping[str, str] | None = None, text: str = ""
+) -> CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "receiver", *arguments],
         env=env or dict(os.environ),
+        input=text,
         capture_output=True,
         text=True,
         check=False,
@@ -178,6 +181,25 @@ def test_explain_reads_the_services_own_records(tmp_path: Path) -> None:
     ran = _run("explain", str(_PAYLOADS[0]), env=env)
     assert "refuse paused" in ran.stdout
     assert "STOP  paused" in ran.stdout
+
+
+def test_explain_reads_a_delivery_of_grafana_from_stdin(tmp_path: Path) -> None:
+    alert = {"labels": {"alertname": "Nobody", "instance": "10.0.0.1"}}
+    body = json.dumps({"version": "1", "alerts": [alert]})
+    ran = _run_apart("explain", "-", env=settings(tmp_path), text=body)
+    assert "Nobody no target: refuse no_playbook" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [((), 2), (("-", "--firing"), 2), (("--firing",), 1)]
+)
+def test_explain_takes_one_source_of_alerts(
+    tmp_path: Path, arguments: Sequence[str], code: int
+) -> None:
+    """What fires now is Alertmanager's to say, and nobody listens there."""
+    env = settings(tmp_path, SMARTCLOUDOPS_ALERTMANAGER_URL="http://127.0.0.1:1")
+    line = _one_line(_run_apart("explain", *arguments, env=env), code)
+    assert "--firing" in line or "Alertmanager cannot be reached" in line
 
 
 @pytest.mark.parametrize(

@@ -100,10 +100,15 @@ class _Prometheus(BaseHTTPRequestHandler):
         groups = [{"rules": [rule | {"health": "ok", "type": "alerting"}]}]
         self._answer({"groups": groups})
 
+    selects = True
+
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        sample = {"metric": {"asg": "web-asg"}, "value": [1, "1"]}
-        self._answer({"resultType": "vector", "result": [sample]})
+        form = self.rfile.read(int(self.headers["Content-Length"]))
+        labels = {"asg": "web-asg"}
+        if b"service_up" in form:
+            labels = {"n": "0"} if self.selects else {}
+        sample = {"metric": labels, "value": [1, "1"]}
+        self._answer({"resultType": "vector", "result": [sample] if labels else []})
 
     def _answer(self, data: dict[str, Any]) -> None:
         body = json.dumps({"status": "success", "data": data}).encode()
@@ -148,6 +153,9 @@ def test_from_the_command_line(
     assert (result["critical"], result["covered"], result["covered_share"]) == (2, 1, 0.5)
     main(["coverage", "--critical", "web-asg"])
     assert "1 of 1 critical services: 100.0 %" in capsys.readouterr().out
+    monkeypatch.setattr(_Prometheus, "selects", False)
+    main(["coverage", "--critical", "web-asg"])
+    assert "no alerting rule covers the group" in capsys.readouterr().out
     tag = {
         "ResourceId": "api-asg",
         "ResourceType": "auto-scaling-group",

@@ -33,14 +33,14 @@ def require_one_playbook(inputs: GuardInput) -> str | Refusal:
 
     **To lift it:** [write a playbook](playbooks.md#from-an-alert-to-a-playbook), or remove the
     label `remediation` from the rule. If the playbook's file exists already, run `smartcloudops
-    check` and restart the receiver.
+    check`: a folder with findings is not loaded.
 
     ## ambiguous_playbook
 
     Several playbooks match the alert's labels; `outcome` names them.
     **To lift it:** make their matchers exclude each other (`severity="critical"`,
-    `severity!="critical"`), add a test with the alert's labels, run `smartcloudops check &&
-    smartcloudops test`, and restart the receiver.
+    `severity!="critical"`), add a test with the alert's labels, and run `smartcloudops check &&
+    smartcloudops test`.
     """
     names = [playbook.name for playbook in inputs.playbooks]
     if not names:

@@ -1,0 +1,1 @@
+"""`smartcloudops check --live`: what the real Prometheus, Alertmanager and AWS lack."""
