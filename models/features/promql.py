@@ -26,8 +26,9 @@ class Sampling:
 
 # Long enough for two samples of a backfilled past, which has one every 5 minutes.
 MEANS = Sampling("rate", "avg_over_time", "10m")
-# The last two scrapes: an average over a minute would hide a fault that is seconds old.
-LATEST = Sampling("irate", "last_over_time", "1m")
+# The last two scrapes: an average would hide a fault that is seconds old. The window holds two
+# scrapes of Prometheus' default interval, a minute, wherever it begins.
+LATEST = Sampling("irate", "last_over_time", "150s")
 
 
 # Series that every exporter of the roles has, as long as it is scraped.

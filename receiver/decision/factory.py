@@ -13,6 +13,7 @@ from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.freshness import ConditionReaders
 from receiver.evidence.target import Target
 from receiver.evidence.targets.mapping import load
 from receiver.evidence.targets.resolver import TargetResolver
@@ -66,7 +67,7 @@ class PipelineFactory:
             playbooks=self.playbooks,
             targets=self._targets(),
             snapshots=snapshots,
-            prometheus=self.prometheus,
+            conditions=ConditionReaders(self.prometheus),
             pool=self.pool,
             gather=self.gather,
             judge=self.judge,

@@ -18,8 +18,8 @@ from receiver.decision.model import Act, Decision, Refuse, Snapshot, Trigger
 from receiver.decision.snapshot import GroupSnapshot, SnapshotReader
 from receiver.decision.subject import Subject
 from receiver.evidence.firing_alerts import read_firing
-from receiver.evidence.prometheus.client import Prometheus
-from receiver.evidence.promql_recheck import read_facts, recheck
+from receiver.evidence.prometheus.freshness import ConditionReaders
+from receiver.evidence.promql_recheck import read_facts, recheck, unless_old
 from receiver.evidence.target import Target
 from receiver.evidence.targets.resolver import TargetResolver
 from receiver.playbooks.loader import Playbooks
@@ -75,7 +75,7 @@ class DecisionPipeline:
     playbooks: Playbooks
     targets: TargetResolver
     snapshots: SnapshotReader
-    prometheus: Prometheus
+    conditions: ConditionReaders
     pool: Executor
     gather: Callable[[Target, float, Collection[str]], Callable[[], Evidence]]
     judge: Callable[[Evidence, Collection[str]], Verdict]
@@ -181,19 +181,17 @@ class GroupDecision:
     def _fires(self, subject: Subject, now: float) -> bool:
         """Whether Prometheus itself fires the alert."""
         target = subject.target.id or ""
-        firing = read_firing(self.pipeline.prometheus.of(subject.run.labels), [target], now)
+        prometheus = self.pipeline.conditions.of(subject.run.labels).prometheus
+        firing = read_firing(prometheus, [target], now)
         return (subject.run.labels.get("alertname", ""), target) in (firing or ())
 
     def _begin_metrics(
         self, subject: Subject, now: float
     ) -> Callable[[], tuple[Evidence | None, _Findings]]:
-        """Start to read the metrics; the returned function waits for the evidence and the findings.
-
-        The evidence is None if an earlier decision read it.
-        """
+        """Start to read the metrics; the result waits for them. Evidence read before is None."""
         playbook, target, pipeline = subject.playbook, subject.target, self.pipeline
-        prometheus = pipeline.prometheus.of(subject.run.labels)
-        key = (target, playbook.name, subject.run.labels.get("alertname", ""))
+        reader, run = pipeline.conditions.of(subject.run.labels), subject.run
+        key = (target, playbook.name, run.labels.get("alertname", ""))
         if key in self._findings:
             return lambda: (None, self._findings[key])
         started, roles = time.perf_counter(), ROLES_OF_ALERT.get(key[-1], ())
@@ -202,13 +200,15 @@ class GroupDecision:
         def finish() -> tuple[Evidence | None, _Findings]:
             evidence = gather() if gather else None
             verdict = (
-                recheck(prometheus, playbook, target, now, pipeline.pool)
+                recheck(reader, playbook, target, now, pipeline.pool)
                 if evidence is None
                 else pipeline.judge(evidence, roles)
             )
             if pipeline.metrics is not None:
                 pipeline.metrics.recheck_duration.observe(time.perf_counter() - started)
-            facts = read_facts(prometheus, playbook, target, now, pipeline.pool)
+            times = (0.0 if run.request else run.starts_at, now)
+            verdict = unless_old(reader, verdict, playbook, target, times)
+            facts = read_facts(reader, playbook, target, now, pipeline.pool)
             self._findings[key] = _Findings(verdict=verdict, facts=facts)
             return evidence, self._findings[key]
 

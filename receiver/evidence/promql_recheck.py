@@ -6,11 +6,13 @@ must hold. A query without data leaves the verdict undecided.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 
+from models.features.promql import PRESENCE
 from models.inference.verdict import Answer, Contribution, Verdict
 from receiver.evidence.prometheus.answers import PrometheusError
-from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.condition import holds
+from receiver.evidence.prometheus.freshness import ConditionReader
 from receiver.evidence.target import Target
 from receiver.playbooks.placeholders import render
 from receiver.playbooks.schema import Playbook
@@ -19,22 +21,22 @@ MODEL = "playbook/1"
 
 
 def read_facts(
-    prometheus: Prometheus, playbook: Playbook, target: Target, at: float, pool: Executor
+    reader: ConditionReader, playbook: Playbook, target: Target, at: float, pool: Executor
 ) -> Mapping[str, float]:
     """The playbook's facts by name, without those whose query has no single value."""
     bound = {name: _bound(expr, target, playbook) for name, expr in playbook.facts.items()}
-    pending = {name: pool.submit(_value, prometheus, expr, at) for name, expr in bound.items()}
+    pending = {name: pool.submit(_value, reader, expr, at) for name, expr in bound.items()}
     return {
         name: value for name, future in pending.items() if (value := future.result()) is not None
     }
 
 
 def recheck(
-    prometheus: Prometheus, playbook: Playbook, target: Target, at: float, pool: Executor
+    reader: ConditionReader, playbook: Playbook, target: Target, at: float, pool: Executor
 ) -> Verdict:
     """Confirmed if all conditions are true, refuted if one is false, otherwise undecided."""
     bound = [_bound(expr, target, playbook) for expr in playbook.recheck]
-    answers = list(pool.map(lambda expr: holds(prometheus, expr, at), bound))
+    answers = list(pool.map(lambda expr: _holds(reader, expr, at), bound))
     if all(answers):
         answer, score = Answer.CONFIRMED, 1.0
     elif False in answers:
@@ -50,6 +52,35 @@ def recheck(
     )
 
 
+def unless_old(
+    reader: ConditionReader,
+    verdict: Verdict,
+    playbook: Playbook,
+    target: Target,
+    times: tuple[float, float],
+) -> Verdict:
+    """The verdict; one that refutes by samples from before the alert is undecided.
+
+    `times` are the alert's beginning and now, in epoch seconds.
+    """
+    if verdict.answer is not Answer.REFUTED:
+        return verdict
+    bound = [_bound(expr, target, playbook) for expr in playbook.recheck]
+    for expr in bound or [PRESENCE.replace("$of", target.selector)]:
+        if reason := reader.why_too_old(expr, *times):
+            told = Contribution(role="", sigma=None, text=reason)
+            return replace(verdict, answer=Answer.UNDECIDED, contributions=(told,))
+    return verdict
+
+
+def _holds(reader: ConditionReader, expr: str, at: float) -> bool | None:
+    """Whether the condition holds, in wider windows if its own are too short for an answer."""
+    answer = holds(reader.prometheus, expr, at)
+    if answer is None and (wider := reader.widened(expr, at)):
+        return holds(reader.prometheus, wider, at)
+    return answer
+
+
 def _reasons(exprs: Sequence[str], answers: Sequence[bool | None]) -> tuple[Contribution, ...]:
     result = {True: "holds", False: "does not hold", None: "has no answer"}
     return tuple(
@@ -58,9 +89,12 @@ def _reasons(exprs: Sequence[str], answers: Sequence[bool | None]) -> tuple[Cont
     )
 
 
-def _value(prometheus: Prometheus, expr: str, at: float) -> float | None:
+def _value(reader: ConditionReader, expr: str, at: float) -> float | None:
+    """The single value, in wider windows if the expression's own are too short for one."""
     try:
-        samples = prometheus.instant_query(expr, at=at)
+        samples = reader.prometheus.instant_query(expr, at=at)
+        if not samples and (wider := reader.widened(expr, at)):
+            samples = reader.prometheus.instant_query(wider, at=at)
     except PrometheusError:
         return None
     return samples[0].value if len(samples) == 1 else None

@@ -10,7 +10,7 @@ from models.features.promql import LATEST, query
 from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
-from receiver.evidence.prometheus.freshness import ConditionReader, Finding
+from receiver.evidence.prometheus.freshness import ConditionReader, ConditionReaders, Finding
 from receiver.runs.model import PlannedVerification, Run
 from receiver.workflow.step_results import Health
 from receiver.workflow.steps import plan_of
@@ -34,8 +34,10 @@ class HealthReader:
 
     executor: Executor
     prometheus: Prometheus
-    # By address, as each server has its own recording rules.
-    _readers: dict[str, ConditionReader] = field(default_factory=dict, init=False)
+    _readers: ConditionReaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_readers", ConditionReaders(self.prometheus))
 
     def read(self, run: Run, step: Intent, done_at: float, now: float) -> HealthReading:
         """The health by samples newer than `done_at`, when AWS had done the step.
@@ -43,9 +45,8 @@ class HealthReader:
         Unknown without such samples and without an answer. Where only metrics can show that the
         step took effect, neither a recovery nor a worsening counts without that proof.
         """
-        prometheus, verify = self.prometheus.of(run.labels), plan_of(run).verify
-        conditions = self._readers.setdefault(prometheus.url, ConditionReader(prometheus))
-        proven_at = self._proven_at(prometheus, step, now)
+        conditions, verify = self._readers.of(run.labels), plan_of(run).verify
+        proven_at = self._proven_at(conditions.prometheus, step, now)
         since = max(done_at, proven_at or 0.0)
         recovery = conditions.find_since(verify.expr, since, now)
         worse = verify.worse and conditions.find_since(verify.worse, since, now)

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,11 +12,17 @@ import httpx
 import numpy as np
 import pytest
 
+from actions.base import TargetKind
 from bench.scenes.remote_write import Series, write
 from demo.stack import tools
 from demo.stack.processes import Processes
+from models.inference.verdict import Answer, Verdict
 from receiver.evidence.prometheus.client import Prometheus
-from receiver.evidence.prometheus.freshness import ConditionReader, Finding, widen
+from receiver.evidence.prometheus.expressions import widen
+from receiver.evidence.prometheus.freshness import ConditionReader, Finding
+from receiver.evidence.promql_recheck import recheck, unless_old
+from receiver.evidence.target import Target
+from receiver.playbooks.schema import Playbook
 from receiver.workflow.health import load_expr
 
 _names = count()
@@ -45,6 +52,41 @@ class Server:
             return reader.find_since(expr.replace("M", name + labels), now - acted_s, now)
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A host whose value jumps from 1 to 9 when the fault begins."""
+
+    server: Server
+    every_s: float
+    age_s: float = 0.0
+
+    def recheck(self, condition: str, *, fault_s: float, alert_s: float) -> Verdict:
+        """The verdict of a playbook's condition on `M`: fault and alert began so long ago."""
+        now, name = time.time(), f"metric_{next(_names)}"
+        newest = now - self.age_s
+        at = newest - np.arange(1200 // self.every_s)[::-1] * self.every_s
+        values = np.cumsum(np.where(at > now - fault_s, 9.0, 1.0) * self.every_s)
+        labels = f'{{instance_id="{_HOST}"}}'
+        with httpx.Client(trust_env=False) as client:
+            write(client, self.server.url, [Series(f"{name}{labels}", at, values)])
+        steps = [{"action": "reboot_instance"}]
+        playbook = Playbook.model_validate(
+            {
+                "name": "host-ill",
+                "description": "A host is ill.",
+                "match": ['alertname="A"'],
+                "mode": "auto",
+                "recheck": [condition.replace("M", f"{name}{{$selector}}")],
+                "steps": steps,
+            }
+        )
+        target = Target(id=_HOST, kind=TargetKind.INSTANCE)
+        with Prometheus(self.server.url) as prometheus, ThreadPoolExecutor(1) as pool:
+            reader = ConditionReader(prometheus)
+            verdict = recheck(reader, playbook, target, now, pool)
+            return unless_old(reader, verdict, playbook, target, (now - alert_s, now))
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("prometheus")
@@ -67,6 +109,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Processes(folder / "logs") as processes:
         _, url = processes.start_on_port("prometheus", serve, ready="/-/ready")
         yield Server(url)
+
+
+@pytest.mark.parametrize("window", ["[10s]", "[20s]", "[1m]"])
+@pytest.mark.parametrize("every_s", [5, 15, 30, 60])
+def test_every_interval_is_judged(server: Server, every_s: float, window: str) -> None:
+    """By windows that are too short for it, too: the same verdict in the end."""
+    host = _Judged(server, every_s)
+    expr = f"sum(irate(M{window})) > bool 5"
+    ill = host.recheck(expr, fault_s=4 * every_s, alert_s=2 * every_s)
+    assert ill.answer is Answer.CONFIRMED
+    well = host.recheck(expr, fault_s=-1.0, alert_s=3 * every_s)
+    assert well.answer is Answer.REFUTED
+
+
+@pytest.mark.parametrize(("every_s", "age_s"), [(30, 20), (60, 40), (5, 20), (15, 45), (15, 120)])
+def test_samples_from_before_the_alert_refute_nothing(
+    server: Server, every_s: float, age_s: float
+) -> None:
+    """They cannot tell yet, and say how old they are."""
+    host = _Judged(server, every_s, age_s)
+    verdict = host.recheck("sum(rate(M[3m])) > bool 8", fault_s=-1.0, alert_s=age_s + 2)
+    assert verdict.answer is Answer.UNDECIDED
+    assert "cannot tell yet" in verdict.contributions[0].text
+    later = host.recheck("sum(rate(M[3m])) > bool 8", fault_s=-1.0, alert_s=age_s + 3 * every_s)
+    assert later.answer is Answer.REFUTED
 
 
 @pytest.mark.parametrize("every_s", [5, 15, 30, 60])

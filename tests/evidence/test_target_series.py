@@ -18,6 +18,7 @@ from demo.stack import tools
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.range_queries import latest_query, peers_query
+from receiver.evidence.target import Target
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.resolver import TargetResolver
 from receiver.evidence.targets.series import SeriesFinder
@@ -35,16 +36,18 @@ _NAMES = {
 }
 
 
-def _evaluate(folder: Path, series: Mapping[str, str], expr: str) -> list[Mapping[str, str]]:
+def _evaluate(
+    folder: Path, series: Mapping[str, str], expr: str, every: str = "15s", at: str = "5m"
+) -> list[Mapping[str, str]]:
     """The labels of the answer, by Prometheus' own engine: promtool prints what it did not expect.
 
     The answer is what it got in place of a series that cannot be.
     """
     case = {
-        "interval": "15s",
+        "interval": every,
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "promql_expr_test": [
-            {"expr": expr, "eval_time": "5m", "exp_samples": [{"labels": "impossible", "value": 1}]}
+            {"expr": expr, "eval_time": at, "exp_samples": [{"labels": "impossible", "value": 1}]}
         ],
     }
     file = folder / "case.json"
@@ -99,6 +102,15 @@ def test_the_models_queries_select_by_what_the_series_have(tmp_path: Path, named
     ids = {target.series.ids[name] for name in target.series.ids}
     assert ids == set(_HOSTS)
     assert sorted(labels["instance"] for labels in peers) == [_NAMES[named][0], _NAMES[named][2]]
+
+
+@pytest.mark.parametrize("every_s", [5, 15, 30, 60])
+def test_every_role_has_an_answer_at_any_interval(tmp_path: Path, every_s: int) -> None:
+    """Also between two scrapes of Prometheus' default, a minute."""
+    series = {f'node_cpu_seconds_total{{mode="idle",instance_id="{_ID}"}}': "0+6x400"}
+    latest = latest_query(Target(id=_ID), at=300.0)
+    answer = _evaluate(tmp_path, series, latest.expr, every=f"{every_s}s", at="20m31s")
+    assert [labels["role"] for labels in answer] == ["cpu_busy"]
 
 
 def test_series_that_have_the_id_are_selected_by_it(tmp_path: Path) -> None:
