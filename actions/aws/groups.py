@@ -174,12 +174,16 @@ def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
     return find_member(aws, read_instance(aws, instance_id))
 
 
+def recent_or_read(aws: Aws, name: str, recent: Group | None) -> Group:
+    """The group `recent` if it has this name, else as `read_group`."""
+    return recent if recent is not None and recent.name == name else read_group(aws, name)
+
+
 def find_member(aws: Aws, instance: Instance, recent: Group | None = None) -> tuple[Group, Member]:
     """As `read_member`, of an instance that was read; `recent` may be its group, just read, too."""
     if instance.group is None:
         raise TargetGoneError(f"instance {instance.id} belongs to no Auto Scaling group")
-    known = recent is not None and recent.name == instance.group
-    group = recent if recent is not None and known else read_group(aws, instance.group)
+    group = recent_or_read(aws, instance.group, recent)
     if instance.id not in group.members:
         raise TargetGoneError(f"instance {instance.id} has left Auto Scaling group {group.name}")
     return group, group.members[instance.id]

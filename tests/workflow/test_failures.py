@@ -12,21 +12,22 @@ from receiver.runs.model import State
 from tests.end_to_end.whole_fixtures import Whole
 from tests.fake_messenger import FakeMessenger
 
-_PLAYBOOK = """
+_LENDING = """
+    before:
+      - action: suspend_processes
+        params: {processes: [Terminate]}"""
+_PLAYBOOK = f"""
 name: high-cpu
 match: ['alertname="HighCPU"']
 mode: auto
 steps:
   - action: set_desired_capacity
-    params: {desired: "+1"}
-    before:
-      - action: suspend_processes
-        params: {processes: [Terminate]}
+    params: {{desired: "+1"}}{_LENDING}
   - action: reboot_instance
 escalate:
   - action: notify
-    params: {to: oncall, message: "$instance_id needs a person"}
-verify: {expr: recovered, for: 10s, timeout: 60s}
+    params: {{to: oncall, message: "$instance_id needs a person"}}
+verify: {{expr: recovered, for: 10s, timeout: 60s}}
 rollback: true
 """
 
@@ -122,12 +123,19 @@ def test_an_expiry_that_waits_for_its_time_is_not_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "state"), [("act", State.REFUSED), ("verify", State.ROLLED_BACK)]
+    ("phase", "lending", "state"),
+    [
+        ("act", "", State.REFUSED),
+        ("act", _LENDING, State.FAILED),
+        ("verify", _LENDING, State.ROLLED_BACK),
+    ],
 )
 def test_a_phase_that_breaks_five_times_ends_the_run(
-    whole: Whole, logs: list[EventDict], phase: str, state: State
+    tmp_path: Path, logs: list[EventDict], phase: str, lending: str, state: State
 ) -> None:
-    """Refused, and open to a retry, where nothing was done; else it is undone."""
+    """Refused, and open to a retry, where nothing was done; else it is undone, or a person's."""
+    playbook = _PLAYBOOK.replace(_LENDING, lending)
+    whole = Whole(tmp_path, playbook=playbook, messenger=FakeMessenger())
 
     def trouble(operation: str, when: str) -> None:
         if whole.only().state is State.ACTING and phase == "act":
@@ -141,6 +149,7 @@ def test_a_phase_that_breaks_five_times_ends_the_run(
     assert run.state is state
     assert (run.outcome or "").startswith(f"{phase} failed 5 times: ArithmeticError")
     assert [entry["event"] for entry in logs].count("phase_failed") == 5
+    whole.close()
 
 
 def test_a_step_before_that_may_have_happened_ends_the_ladder(whole: Whole) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from actions.aws.groups import read_group
+from actions.aws.groups import read_group, recent_or_read
 from actions.base import (
     Action,
     Call,
@@ -54,7 +54,7 @@ class ChangesProcesses(Action):
         """The requested processes that are not yet in the wanted state."""
 
     def observe(self, call: Call) -> Observation:
-        suspended = read_group(call.aws, call.target).suspended
+        suspended = recent_or_read(call.aws, call.target, call.group).suspended
         missing = sorted(self.missing(set(call.params["processes"]), suspended))
         return Observation(already=not missing, before={"processes": missing})
 

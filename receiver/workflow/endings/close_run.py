@@ -45,6 +45,8 @@ class RunCloser:
 
     def close_all(self, endings: Sequence[Transition]) -> int:
         """End runs in one transaction, except those that changed. Returns the number that ended."""
+        if not endings:
+            return 0
         now = self.clock()
         with self.database.write() as connection:
             ended = transitions.move_all(connection, endings, now)
