@@ -30,6 +30,7 @@ class Reason(StrEnum):
     PLAN_CHANGED = "plan_changed"
     CONDITION_UNKNOWN = "condition_unknown"
     NO_STEP = "no_step"
+    NOT_LISTED = "not_listed"
     OVERRIDE_HOLD = "override_hold"
     DISARMED = "disarmed"
     STATE_UNKNOWN = "state_unknown"

@@ -80,7 +80,7 @@ def host_labels(host: Host) -> str:
 def ratios(level: Mapping[str, Moments]) -> dict[str, Any]:
     """What the recording rules make of the metrics."""
     return {
-        "instance:node_memory_utilisation:ratio": level["memory_used"] / MEMORY_BYTES,
+        "instance:node_memory_used:ratio": level["memory_used"] / MEMORY_BYTES,
         "instance:node_filesystem_utilisation:ratio": level["disk_used"] / DISK_BYTES,
         "instance:node_cpu_utilisation:irate": level["cpu_user"] + level["cpu_system"],
         "instance:service_error:ratio": level["errors"]

@@ -22,6 +22,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "explain": ("receiver.cli.playbooks", "explain"),
         "iam-policy": ("receiver.cli.playbooks", "iam_policy"),
         "report": ("receiver.cli.report", "report_command"),
+        "rules": ("receiver.cli.rules.command", "rules_command"),
         "serve": ("receiver.cli.serve", "serve"),
         "test": ("receiver.cli.playbooks", "test_playbooks"),
         "sns": ("receiver.cli.client.sns", "sns_group"),

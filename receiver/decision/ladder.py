@@ -12,6 +12,7 @@ from receiver.decision.facts import condition_facts
 from receiver.decision.guards.base import GuardInput, require_named
 from receiver.decision.model import Plan, Snapshot
 from receiver.decision.versions import last_healthy
+from receiver.playbooks.choices import NotListedError, chosen
 from receiver.playbooks.schema import Step
 from receiver.runs.model import ApprovalRule
 
@@ -64,6 +65,12 @@ def choose(inputs: GuardInput) -> Plan | Refusal:
     an hour (`limits.relapse`) is not repeated.
     **To lift it:** handle the alert by hand. If the playbook should handle it, add a test with this
     verdict and these labels, then a step.
+
+    ## not_listed
+
+    A param of the step is chosen by a label of the alert, and the playbook does not list the
+    label's text.
+    **To lift it:** if the action may do this to what the label names, add the text to `one_of`.
     """
     facts = condition_facts(inputs)
     for rung, step in enumerate(remaining_steps(inputs), inputs.snapshot.rung):
@@ -117,6 +124,11 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
     if target is None:
         detail = f"{step.action} needs a target of kind {kind}, and the alert names none"
         return Refusal(Reason.NO_TARGET, detail)
+    try:
+        params = chosen(step.params, inputs.trigger.labels)
+    except NotListedError as error:
+        return Refusal(Reason.NOT_LISTED, str(error))
+    step = step.model_copy(update={"params": params})
     verify = step.verify or inputs.playbooks[0].verify
     queries = [] if verify is None else [verify.expr, verify.worse]
     before = [before.params for before in step.before]

@@ -186,6 +186,10 @@ class Plan:
             "target": self.target,
             "basis": dict(self.basis),
         }
+        params = self.step.params
+        if params != self.playbook.steps[self.rung].params:
+            # The alert's labels chose among those that the playbook lists.
+            approved["params"] = params
         return hashlib.sha256(canonical(approved).encode()).hexdigest()
 
 

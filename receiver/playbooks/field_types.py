@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from actions.base import Impact
 from actions.catalog.registry import CATALOG
 from receiver.durations import parse_duration
+from receiver.playbooks.choices import check_choices
 from receiver.playbooks.conditions import Condition, condition
 from receiver.playbooks.matchers import Matcher, parse
 from receiver.playbooks.placeholders import check_own_values, check_placeholders
@@ -79,3 +80,4 @@ TemporaryAction = Annotated[ActionName, AfterValidator(_check_fits_before)]
 Parameters = Annotated[
     dict[str, Any], BeforeValidator(check_placeholders), AfterValidator(check_own_values)
 ]
+ChosenParameters = Annotated[Parameters, AfterValidator(check_choices)]

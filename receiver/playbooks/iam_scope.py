@@ -7,6 +7,7 @@ from typing import Any
 from actions.assurance.iam_policy import PolicyScope, build_policy
 from actions.aws.groups import GROUP_NAME
 from actions.catalog.ssm import capture, restart_service
+from receiver.playbooks.choices import variants
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 
@@ -53,7 +54,8 @@ def narrowed_policy(
 
 def _steps(playbook: Playbook) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for step in playbook.steps:
-        yield step.action, step.params
+        for params in variants(step.params):
+            yield step.action, params
         for before in step.preparation:
             yield before.action, before.params
     for escalation in playbook.escalate:

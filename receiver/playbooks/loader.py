@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from actions.atomic_file import file_stamp
 from actions.catalog.registry import CATALOG
+from receiver.playbooks.choices import variants
 from receiver.playbooks.placeholders import EXAMPLES, render
 from receiver.playbooks.schema import Playbook
 from receiver.playbooks.yaml_source import Lines, YamlError, read
@@ -138,10 +139,12 @@ def _wrong_parameters(file: Path, lines: Lines, playbook: Playbook) -> Iterator[
         for number, escalation in enumerate(playbook.escalate)
     ]
     for path, action, params in parts:
-        try:
-            CATALOG[action].params.model_validate(render(params, EXAMPLES))
-        except ValidationError as error:
-            yield from findings(file, lines, (*path, "params"), error)
+        for variant in variants(params):
+            try:
+                CATALOG[action].params.model_validate(render(variant, EXAMPLES))
+            except ValidationError as error:
+                yield from findings(file, lines, (*path, "params"), error)
+                break
 
 
 def findings(

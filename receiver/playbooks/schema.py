@@ -16,6 +16,7 @@ from actions.execution.records import Bounds, Rates
 from receiver.playbooks.field_types import (
     ActionName,
     AlertMatcher,
+    ChosenParameters,
     HarmlessAction,
     Parameters,
     Percent,
@@ -76,11 +77,12 @@ class Step(_Part):
     """A rung of the ladder: the first remaining step whose `when` holds is taken.
 
     `ask`: a person must approve it in every mode. The actions of `before` run right before it, and
-    are rolled back when the run ends. `verify` replaces the playbook's own.
+    are rolled back when the run ends. `verify` replaces the playbook's own. A param may be chosen
+    by a label of the alert, from a closed list: `{from: name, one_of: [nginx, app]}`.
     """
 
     action: ActionName
-    params: Parameters = Field(default_factory=dict)
+    params: ChosenParameters = Field(default_factory=dict)
     when: When | None = None
     ask: bool = False
     approvals: Approvals | None = None

@@ -69,6 +69,11 @@ def _disk(free: int) -> list[dict[str, str]]:
     ]
 
 
+def _unit(failed: int) -> list[dict[str, str]]:
+    more = ',name="nginx.service",state="failed"'
+    return [_series("node_systemd_unit_state", _HOST, f"{failed}x400", more=more)]
+
+
 def _idle(members: int, idle_cpu: float) -> list[dict[str, str]]:
     more = ',cpu="0",mode="idle"'
     names = [_HOST, *(f"i-{number}" for number in range(1, members))]
@@ -143,6 +148,8 @@ _TIMELINES = {
     ),
     "a disk that is full": _Timeline(series=_disk(5), confirms=["disk-full"]),
     "a disk that is half full": _Timeline(series=_disk(50)),
+    "a unit that failed": _Timeline(series=_unit(1), confirms=["unit-failed"]),
+    "a unit that runs": _Timeline(series=_unit(0)),
     "three idle members": _Timeline(series=_idle(3, 0.9), at="80m", confirms=["idle-capacity"]),
     "two idle members": _Timeline(series=_idle(2, 0.9), at="80m"),
     "three busy members": _Timeline(series=_idle(3, 0.4), at="80m"),
@@ -243,7 +250,7 @@ def _member(name: str, before: str) -> list[Any]:
         _series("service_up", name, up),
         _series("service_requests_total", name, requests),
         _series("instance:node_cpu_utilisation:irate", name, f"{before}0.3x300"),
-        _series("instance:node_memory_utilisation:ratio", name, f"{before}0.3x300"),
+        _series("instance:node_memory_used:ratio", name, f"{before}0.3x300"),
         _series("instance:node_filesystem_utilisation:ratio", name, f"{before}0.3x300", more=more),
     ]
 

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from demo.stack import tools
-from demo.stack.monitoring_config import Timings, discover, rule_files, write
+from demo.stack.monitoring_config import discover, write
 from demo.stack.processes import Processes, free_port, wait_announced, without_aws
 from tests.docs.pages import section
 
@@ -24,6 +24,7 @@ _AGAIN = re.compile(r"curl|read|RUN=")
 _EXPORTER_STOPS = """curl -fsS -d '{"target": "'$INSTANCE'", "fault": "instance_down"}' $AWS_ENDPOINT_URL/_sim/fleet/faults"""  # noqa: E501
 _AFTERWARDS = """curl -fsS -H @header $S/api/v1/runs > runs.json
 smartcloudops coverage --json > coverage.json
+smartcloudops check --live > live.txt 2> lacks.txt || true
 kill %1"""
 
 
@@ -32,8 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A checkout, as far as the page needs one, after all that the page says was done in it."""
     folder = tmp_path_factory.mktemp("adopting")
     (folder / "playbooks").symlink_to(_ROOT / "playbooks")
-    for name, config in rule_files(Timings(evaluation="1s")):
-        write(folder / "prometheus_rules" / name, config)
     (folder / "bin").mkdir()
     for name in ("promtool", "amtool"):
         (folder / "bin" / name).symlink_to(tools.find(name))
@@ -46,7 +45,7 @@ def _follow(folder: Path, processes: Processes) -> None:
     fleet = [sys.executable, "-m", "demo.aws.server", "--port", "0"]
     aws = wait_announced(processes.start("aws", fleet, env=without_aws()))["url"]
     port, etc = free_port(), folder / "etc"
-    here = {"localhost:8080": f"127.0.0.1:{port}", "/etc/": f"{etc}/"}
+    here = {"localhost:8080": f"127.0.0.1:{port}", "/etc/": f"{etc}/", "--scrape 5s": "--scrape 1s"}
     _alertmanager(processes, etc, here)
     _prometheus(processes, etc, here)
     _write(etc, aws, _replaced(_PAGE, here))
@@ -165,6 +164,17 @@ def test_an_exporter_that_stops_is_observed_and_nothing_is_done(folder: Path) ->
     assert all(
         operation.startswith(("Describe", "Lookup", "List", "Get")) for operation in operations
     )
+
+
+def test_the_live_check_finds_what_the_page_set_up(folder: Path) -> None:
+    """Each rule with its playbook, a receiver with a token, fresh samples, a role that may read."""
+    lines = (folder / "live.txt").read_text().splitlines()
+    lacks = (folder / "lacks.txt").read_text()
+    assert "rule: InstanceDown  instance-down" in lines
+    assert any(line.startswith("receiver: smartcloudops") for line in lines)
+    for absent in ("rule InstanceDown", "rule HighCPU", "sends no token", "may not", "samples:"):
+        assert absent not in lacks, lacks
+    assert "rule UnitFailed: selects nothing: node_systemd_unit_state" in lacks
 
 
 def test_coverage_says_that_only_the_mode_is_missing(folder: Path) -> None:

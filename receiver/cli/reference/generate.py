@@ -73,6 +73,15 @@ def actions_page() -> str:
     return "\n".join([_HEAD, *(_section(CATALOG[name]) for name in sorted(CATALOG))])
 
 
+# A param that a label of the alert chooses.
+_CHOICE = {
+    "type": "object",
+    "required": ["from", "one_of"],
+    "properties": {"from": {"type": "string"}, "one_of": {"type": ["array", "object"]}},
+    "additionalProperties": False,
+}
+
+
 def playbook_schema() -> Mapping[str, Any]:
     """The JSON Schema of a playbook, with each action's own parameters."""
     schema = Playbook.model_json_schema(by_alias=True)
@@ -80,7 +89,7 @@ def playbook_schema() -> Mapping[str, Any]:
     schema["title"] = "SmartCloudOps playbook"
     for part in ("Step", "EscalationStep"):
         schema["$defs"][part]["properties"]["action"]["enum"] = sorted(CATALOG)
-        schema["$defs"][part]["allOf"] = list(_params())
+        schema["$defs"][part]["allOf"] = list(_params(may_choose=part == "Step"))
     return schema
 
 
@@ -89,11 +98,16 @@ def figures_page() -> str:
     return f"{_FIGURES_HEAD}\n{render_figures(artifact.read_card(artifact.SHIPPED))}\n"
 
 
-def _params() -> Iterator[dict[str, Any]]:
+def _params(*, may_choose: bool) -> Iterator[dict[str, Any]]:
     for name in sorted(CATALOG):
+        params = CATALOG[name].params.model_json_schema()
+        if may_choose and "properties" in params:
+            params["properties"] = {
+                key: {"anyOf": [value, _CHOICE]} for key, value in params["properties"].items()
+            }
         yield {
             "if": {"properties": {"action": {"const": name}}},
-            "then": {"properties": {"params": CATALOG[name].params.model_json_schema()}},
+            "then": {"properties": {"params": params}},
         }
 
 
