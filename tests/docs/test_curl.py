@@ -6,17 +6,22 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
 import pytest
+from moto import mock_aws
 
 from receiver.http.tokens import Role
+from receiver.webhook.sns.message import parse_message
 from tests.api_fixtures import GROUP, HOSTS, Live, live
+from tests.webhook.sns_fixtures import TOPIC, Sns
 
 _ROOT = Path(__file__).parents[2]
 _HERE = "localhost:8080"
 _KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target", "$PLAYBOOK": "name"}
-_KEYS["$CAPTURE"] = "name"
+_KEYS |= {"$CAPTURE": "name", "$SUBSCRIPTION": "subscription_id"}
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +96,29 @@ def test_a_line_that_is_copied_at_night_works(
 
 def _output(service: Live, folder: Path, line: str) -> str:
     command = re.sub(r"\bcurl ", "curl -sS --fail-with-body ", line)
-    result = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command],  # noqa: S607 whichever there is
-        cwd=folder,
-        env={**os.environ, **_variables(service, line)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    with _topics(line):
+        result = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],  # noqa: S607 whichever there is
+            cwd=folder,
+            env={**os.environ, **_variables(service, line)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
     assert result.returncode == 0, (line, result.stdout, result.stderr)
     return result.stdout
+
+
+@contextmanager
+def _topics(line: str) -> Iterator[None]:
+    """Moto's SNS with the topic, for the line that confirms a subscription to it."""
+    if "$SUBSCRIPTION" not in line:
+        yield
+        return
+    with mock_aws():
+        boto3.client("sns", region_name=TOPIC.split(":")[3]).create_topic(Name="alerts")
+        yield
 
 
 @pytest.mark.parametrize("page", [*(_ROOT / "docs").glob("*.md"), _ROOT / "README.md"], ids=str)
@@ -123,8 +140,9 @@ def test_every_call_has_its_curl_line(service: Live) -> None:
             path = path.replace(name, f"{{{key}}}")
         if page == "docs/api.md":
             shown.add((method, path))
-    # A chat signs what it sends; a line to copy would be refused.
-    assert shown == {(method, path) for method, path in calls if not path.startswith("/chat/")}
+    # A chat, and Amazon SNS, sign what they send; a line to copy would be refused.
+    signed = ("/chat/", "/webhook/sns")
+    assert shown == {(method, path) for method, path in calls if not path.startswith(signed)}
 
 
 def _variables(service: Live, line: str) -> dict[str, str]:
@@ -144,6 +162,10 @@ def _variables(service: Live, line: str) -> dict[str, str]:
     if "$CAPTURE" in line:
         story = service.until(variables["RUN"], "succeeded")
         variables["CAPTURE"] = story["captures"][0]["objects"][0]["name"]
+    if "$SUBSCRIPTION" in line:
+        message = parse_message(json.dumps(Sns().confirmation()).encode())
+        service.system.subscriptions.record(message)
+        variables["SUBSCRIPTION"] = message.id
     if "$OVERRIDE" in line:
         variables["OVERRIDE"] = service.hold("other")["id"]
     if "cooldowns/" in line:
