@@ -73,6 +73,10 @@ bench-decisions: tools ## the share of right decisions on labelled incidents (SE
 bench: tools database ## latency and throughput, compared with baselines of the same run
 	$(BIN)/python -m bench
 
+bench-rules: tools ## what becomes of the alerts of rule sets (RULES=folder of rule files)
+	@test -n "$(RULES)" || { echo "RULES= is needed: a folder of rule files"; exit 2; }
+	$(BIN)/python -m bench.rules $(RULES)
+
 model: $(STAMP) ## train the shipped model (DATA=folder of labelled sets)
 	@test -n "$(DATA)" || { echo "DATA= is needed: a folder of labelled sets"; exit 2; }
 	OMP_NUM_THREADS=1 $(BIN)/smartcloudops train --rehearse --out models/shipped \
