@@ -72,8 +72,8 @@ class Call:
     token, comment or tag. At least `min_healthy` instances of a group must stay. `before` is what
     `observe` saw, `made` what `act` returned. The step `reverses` another one, or not. `group` is
     the target's group if it was read less than a second ago. The run has `acted_on` these
-    instances. `evidence` keeps
-    what is captured; None without an archive.
+    instances. `evidence` keeps what is captured; None without an archive. Of a step to be rolled
+    back: for `unrefused_s` no rollback of it was refused.
     """
 
     aws: Aws
@@ -88,6 +88,7 @@ class Call:
     made: Mapping[str, Any] = field(default_factory=dict)
     acted_on: Sequence[str] = ()
     evidence: EvidenceStore | None = None
+    unrefused_s: float = 0.0
 
 
 @dataclass(frozen=True)

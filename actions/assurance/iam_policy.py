@@ -69,6 +69,7 @@ def build_policy(names: Iterable[str], scope: "PolicyScope | None" = None) -> Ma
         *(_changes("autoscaling", writes, scope.group_arns, _TAGGED["autoscaling"], scope)),
         *(_changes("ec2", writes, scope.arn("ec2", "instance/*"), _TAGGED["ec2"], scope)),
         *_of_elastic_load_balancing(writes, scope),
+        *_of_zonal_shift(writes, scope),
         *_of_systems_manager(writes, scope),
         *(_changes("sns", writes, sorted(scope.topics) or "*", {}, scope)),
     ]
@@ -158,6 +159,17 @@ def _of_elastic_load_balancing(
         own = [name for name in writes if name.startswith(f"{service}:") and name.endswith(suffix)]
         if own:
             yield _statement(sid, own, scope.arn(service, kind), {}, scope)
+
+
+def _of_zonal_shift(writes: Iterable[str], scope: PolicyScope) -> Iterator[dict[str, Any]]:
+    """Each call is about the load balancer whose traffic is shifted.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonapplicationrecoverycontroller-zonalshift.html
+    """
+    own = [name for name in writes if name.startswith("arc-zonal-shift:")]
+    if own:
+        balancers = scope.arn("elasticloadbalancing", "loadbalancer/*")
+        yield _statement("ShiftZones", own, balancers, {}, scope)
 
 
 def _of_systems_manager(writes: Iterable[str], scope: PolicyScope) -> Iterator[dict[str, Any]]:

@@ -35,6 +35,8 @@ class Aws:
     ssm_once: "SSMClient"
     sns: "SNSClient"
     cloudtrail: "CloudTrailClient"
+    # types-boto3 has no stubs of it among the extras that the project uses.
+    arc_zonal_shift: Any
     s3: "S3Client"
 
 

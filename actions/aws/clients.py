@@ -32,6 +32,7 @@ def connect(*, pool: int = 16) -> Aws:
         ssm_once=session.client("ssm", config=once),
         sns=session.client("sns", config=shared),
         cloudtrail=session.client("cloudtrail", config=shared),
+        arc_zonal_shift=session.client("arc-zonal-shift", config=shared),
         s3=session.client("s3", config=shared),
     )
 

@@ -88,7 +88,7 @@ _QUOTA = re.compile(
 )
 _STATE = re.compile(
     r"^(Incorrect|Invalid|KMSInvalid)\w*State|^OperationNotPermitted|^UnsupportedOperation"
-    r"|InstanceRefresh|^InvalidTarget$|^InvalidInstanceId$|Disabled$"
+    r"|InstanceRefresh|^InvalidTarget$|^InvalidInstanceId$|Disabled$|^ConflictException$"
 )
 
 

@@ -1,7 +1,9 @@
-"""What a group did lately and what holds its members back: scaling activities, lifecycle hooks.
+"""What a group is doing: scaling activities, lifecycle hooks, instance refreshes.
 
+AWS lists activities and refreshes newest first, so that one page is enough.
 https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeScalingActivities.html
 https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeLifecycleHooks.html
+https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeInstanceRefreshes.html
 """
 
 import re
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 # A group that cannot launch tries again and again: its last launch is among these.
 _ACTIVITIES_MAX = 20
+# States of a refresh that has ended; every other one is active.
+ENDED = frozenset({"Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful"})
 
 
 class LaunchFailure(StrEnum):
@@ -74,6 +78,35 @@ def read_hooks(aws: Aws, group: str) -> Sequence[Hook]:
             timeout_s=float(hook.get("HeartbeatTimeout", 3_600)),
         )
         for hook in answer.get("LifecycleHooks", [])
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActiveRefresh:
+    """An unfinished refresh; `reversible`: it named the configuration that it brings.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-refresh-rollback.html
+    """
+
+    group: str
+    status: str
+    reversible: bool
+
+    def __str__(self) -> str:
+        return f"an instance refresh of {self.group} is {self.status}"
+
+
+def active_refreshes(aws: Aws, group: str) -> Sequence[ActiveRefresh]:
+    """The unfinished instance refreshes. Raises botocore's errors."""
+    answer = aws.autoscaling.describe_instance_refreshes(AutoScalingGroupName=group, MaxRecords=10)
+    return [
+        ActiveRefresh(
+            group=group,
+            status=refresh.get("Status", ""),
+            reversible=bool(refresh.get("DesiredConfiguration")),
+        )
+        for refresh in answer["InstanceRefreshes"]
+        if refresh.get("Status") not in ENDED
     ]
 
 

@@ -12,6 +12,10 @@ class StillChangingError(NotActionableError):
     """AWS has not finished an earlier change of the target; afterwards its state may allow it."""
 
 
+class TooEarlyError(StillChangingError):
+    """The state allows it only after a while; nobody needs to help."""
+
+
 class TargetGoneError(NotActionableError):
     """The target does not exist, or is no member of its group any more."""
 

@@ -24,9 +24,11 @@ from actions.catalog.instance_refresh.cancel_instance_refresh import CancelInsta
 from actions.catalog.instance_refresh.restore_version import RestoreVersion
 from actions.catalog.instance_refresh.rollback_instance_refresh import RollbackInstanceRefresh
 from actions.catalog.instance_refresh.start_instance_refresh import StartInstanceRefresh
+from actions.catalog.load_balancing.cancel_zonal_shift import CancelZonalShift
 from actions.catalog.load_balancing.deregister_target import DeregisterTarget
 from actions.catalog.load_balancing.register_target import RegisterTarget
 from actions.catalog.load_balancing.shift_traffic import ShiftTraffic
+from actions.catalog.load_balancing.start_zonal_shift import StartZonalShift
 from actions.catalog.people.create_silence import CreateSilence
 from actions.catalog.people.expire_silence import ExpireSilence
 from actions.catalog.people.notify import Notify
@@ -40,6 +42,7 @@ _ACTIONS: tuple[Action, ...] = (
     AttachInstance(),
     CancelInstanceRefresh(),
     Capture(),
+    CancelZonalShift(),
     CreateSilence(),
     DeregisterTarget(),
     DetachInstance(),
@@ -65,6 +68,7 @@ _ACTIONS: tuple[Action, ...] = (
     ShiftTraffic(),
     StartInstance(),
     StartInstanceRefresh(),
+    StartZonalShift(),
     StopInstance(),
     SuspendProcesses(),
 )

@@ -2,11 +2,12 @@
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
 from moto.core.loaders import create_loader
@@ -17,7 +18,16 @@ from moto.core.serialize import get_serializer_class
 from demo.aws.world import AwsError
 
 StartResponse: TypeAlias = Callable[..., Any]
-SERVICES = frozenset({"autoscaling", "cloudtrail", "ec2", "elbv2", "sns", "ssm", "sts"})
+_ZONAL_SHIFT = "arc-zonal-shift"
+SERVICES = frozenset(
+    {_ZONAL_SHIFT, "autoscaling", "cloudtrail", "ec2", "elbv2", "sns", "ssm", "sts"}
+)
+# Operations of the one service that names them by method and path.
+_PATHS = {
+    ("POST", "zonalshifts"): "StartZonalShift",
+    ("DELETE", "zonalshifts"): "CancelZonalShift",
+    ("GET", "managedresources"): "GetManagedResource",
+}
 # A credential scope is KEY/DATE/REGION/SERVICE/aws4_request.
 _KEY, _SERVICE, _SCOPE_PARTS = 0, 3, 5
 _JSON, _XML = "application/x-amz-json-1.1", "text/xml"
@@ -69,11 +79,16 @@ def read_call(environ: Mapping[str, Any], now: float) -> Call:
     form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     operation = target.rpartition(".")[2] or form.pop("Action", "")
+    folder, _, rest = environ["PATH_INFO"].strip("/").partition("/")
+    if service == _ZONAL_SHIFT:
+        operation = _PATHS.get((environ["REQUEST_METHOD"], folder), "")
     if service not in SERVICES or operation not in _service(service).operation_names:
         raise AwsError("InvalidAction", f"The action {operation} of {service} is not emulated")
     model = _operation(service, operation)
     parser = PROTOCOL_PARSERS[model.service_model.protocol](model)
-    request: Any = {"body": body, "values": form}
+    named = re.findall(r"{(\w+)}", str(model.http.get("requestUri", "")))
+    request: Any = {"body": body, "values": form, "headers": {}}
+    request["url_params"] = dict.fromkeys(named, unquote(rest))
     return Call(
         time=now,
         service=service,
@@ -100,7 +115,7 @@ def send_error(service: str, error: AwsError, start_response: StartResponse) -> 
     if service == "ec2":
         inner = f"<Errors><Error>{inner}</Error></Errors><RequestID>0</RequestID>"
         body, kind = f"<Response>{inner}</Response>", _XML
-    elif service in {"cloudtrail", "ssm"}:
+    elif service in {_ZONAL_SHIFT, "cloudtrail", "ssm"}:
         body, kind = json.dumps({"__type": error.code, "message": str(error)}), _JSON
     else:
         inner = f"<Error>{inner}</Error><RequestId>0</RequestId>"

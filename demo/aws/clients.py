@@ -42,7 +42,8 @@ def _templates(key: str) -> Mapping[str, Any]:
     once = Config(retries={"total_max_attempts": 1})
     make: Any = session.client
     return {
-        client.name: make(client.name.removesuffix("_once"), config=once) for client in fields(Aws)
+        client.name: make(client.name.removesuffix("_once").replace("_", "-"), config=once)
+        for client in fields(Aws)
     }
 
 

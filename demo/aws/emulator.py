@@ -28,6 +28,7 @@ from demo.aws.services.instance_refresh import InstanceRefreshes
 from demo.aws.services.instance_status import InstanceStatuses
 from demo.aws.services.ssm import Commands
 from demo.aws.services.vpc import Networks
+from demo.aws.services.zonal_shift import ZonalShifts
 from demo.aws.world import ACCOUNT, AwsError, World
 
 _LOG_MAX = 200_000
@@ -79,6 +80,7 @@ class Emulator:
             ),
             "elbv2": (balancers,),
             "ssm": (Commands(self.core),),
+            "arc-zonal-shift": (ZonalShifts(self.core),),
         }
         self._buckets: dict[str, tuple[float, float]] = defaultdict(
             lambda: (float(self.core.hardness.burst), self.core.now)

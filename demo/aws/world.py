@@ -102,8 +102,8 @@ class Member:
 class Group:
     """`checks` is its health check type, `target_groups` are ARNs, `refreshes` latest first.
 
-    `classic` are the names of its classic load balancers, `lattice` its lattice target groups,
-    `upkeep` its maintenance policy. Launches fail for `launch_error`. `refreshed_to` is the launch
+    `classic` are the names of its classic load balancers, `lattice` its lattice target groups.
+    Launches fail for `launch_error`. `refreshed_to` is the launch
     template, with its version, of a refresh that has a desired configuration.
     """
 
@@ -123,8 +123,6 @@ class Group:
     template: str = TEMPLATE
     version: str = "1"
     mixed: bool = False
-    warm_pool: bool = False
-    upkeep: dict[str, int] = field(default_factory=dict)
     hooks: list[dict[str, Any]] = field(default_factory=list)
     launch_error: str = ""
     refreshed_to: tuple[str, str] | None = None
@@ -166,7 +164,8 @@ class Target:
 class TargetGroup:
     """`delay_s` is its deregistration delay; `used`: a listener forwards to it.
 
-    `kind` is its target type, "instance" or "ip". A test sets health `states`, by instance.
+    `kind` is its target type, "instance" or "ip", `balancers` are ARNs. A test sets health
+    `states`, by instance.
     """
 
     arn: str
@@ -175,6 +174,7 @@ class TargetGroup:
     used: bool = True
     checked: bool = True
     kind: str = "instance"
+    balancers: list[str] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
 
@@ -209,6 +209,8 @@ def _usual_security_groups() -> dict[str, SecurityGroup]:
 
 @dataclass
 class World:
+    """`shiftable` are ARNs of load balancers with zonal shift."""
+
     groups: dict[str, Group] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     target_groups: dict[str, TargetGroup] = field(default_factory=dict)
@@ -217,6 +219,8 @@ class World:
     rules: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     commands: list[dict[str, Any]] = field(default_factory=list)
     published: list[dict[str, Any]] = field(default_factory=list)
+    shiftable: set[str] = field(default_factory=set)
+    shifts: list[dict[str, Any]] = field(default_factory=list)
 
     def add_group(self, group: Group, ids: Iterable[str], launched_at: float) -> list[str]:
         """Add a group whose members are these instances, spread over its zones; their ids."""

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from actions.aws.group_activities import ActiveRefresh
 from actions.aws.groups import Group
 from actions.aws.host_status import HostStatus
 from actions.aws.instances import Instance
-from actions.aws.refreshes import ActiveRefresh
 from actions.base import TargetKind
 from actions.canonical_json import canonical
 from actions.execution.records import Attempts, Breaker, Claim, Scope, share

@@ -1,14 +1,16 @@
 """Single reads from AWS; each returns None where AWS does not answer."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import structlog
 
-from actions.aws import context, errors, refreshes, target_health
+from actions.aws import context, errors, group_activities, target_health
 from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
+from actions.aws.group_activities import ActiveRefresh
 from actions.aws.groups import Group, read_group
 from actions.aws.host_status import HostStatus, find_affected, read_host_status
 from actions.aws.instances import (
@@ -17,7 +19,6 @@ from actions.aws.instances import (
     read_instance,
     read_standalone,
 )
-from actions.aws.refreshes import ActiveRefresh
 from actions.aws.target_errors import NotActionableError
 from actions.execution.records import Scope
 from receiver.evidence.source import Source
@@ -63,6 +64,14 @@ class GroupState:
     refreshes: Sequence[ActiveRefresh] | None
 
 
+@dataclass
+class Silence:
+    """Since when AWS answers no read (monotonic seconds), and its last error; None: it answers."""
+
+    since: float | None = None
+    error: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AwsReads:
     """Reads AWS; with `trail`, also CloudTrail.
@@ -74,6 +83,8 @@ class AwsReads:
     aws: Aws
     trail: bool
     on_unreadable: Callable[[Source], None] = lambda _: None
+    monotonic: Callable[[], float] = time.monotonic
+    silence: Silence = field(default_factory=Silence, init=False)
     # CloudTrail's events by name of instance or group, with the time of the query.
     _events: BoundedCache[str, tuple[float, Sequence[str]]] = field(
         default_factory=BoundedCache, init=False
@@ -108,7 +119,7 @@ class AwsReads:
         return self._read(lambda: target_health.read_target_health(self.aws, arn), guess=guess)
 
     def refreshes(self, group: str, *, guess: bool = False) -> Sequence[ActiveRefresh] | None:
-        return self._read(lambda: refreshes.active_refreshes(self.aws, group), guess=guess)
+        return self._read(lambda: group_activities.active_refreshes(self.aws, group), guess=guess)
 
     def recent_events(self, name: str, now: float) -> Sequence[str] | None:
         """Changes by others, cached: CloudTrail answers slowly, and twice a second at most."""
@@ -126,16 +137,20 @@ class AwsReads:
     def _answer(self, call: str, read: Callable[[], _T], *, guess: bool = False) -> AwsAnswer[_T]:
         """`call` is the call to AWS that the read makes."""
         try:
-            return AwsAnswer(value=read())
+            answer: AwsAnswer[_T] = AwsAnswer(value=read())
         except (NotActionableError, KeyError):
             # KeyError: AWS left out a part of its answer.
-            return AwsAnswer()
+            answer = AwsAnswer()
         except AWS_ERRORS as error:
             code = errors.classify(error).name
+            self.silence.since = self.silence.since or self.monotonic()
+            self.silence.error = code
             _log.warning("aws_read_failed", error=code)
             if not guess:
                 self.on_unreadable(Source.AWS)
             return AwsAnswer(error=f"{call}: {code}")
+        self.silence.since = None
+        return answer
 
 
 def errors_of(answers: Sequence[AwsAnswer[Any]]) -> Sequence[str]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from actions.aws.group_activities import ActiveRefresh
 from actions.aws.groups import Group, Member
 from actions.aws.host_status import HostEvent, HostStatus
 from actions.aws.instances import INSTANCE_ID, Instance
-from actions.aws.refreshes import ActiveRefresh
 from actions.aws.tags import OPT_IN_TAG
 from actions.base import TargetKind
 from actions.execution.circuit_breakers import FAILURES

@@ -196,7 +196,19 @@ ACTIVITIES: Mapping[str, Progress] = {
 _CONTENTION = ("ResourceContention",)
 _REFRESH = (*_CONTENTION, "LimitExceeded")
 _INSTANCES = ("InternalServerError", "InvalidInstanceId")
+_ZONAL_SHIFT = (
+    "AccessDeniedException",
+    "InternalServerException",
+    "ResourceNotFoundException",
+    "ThrottlingException",
+    "ValidationException",
+)
 OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "arc-zonal-shift": {
+        "CancelZonalShift": (*_ZONAL_SHIFT, "ConflictException"),
+        "GetManagedResource": _ZONAL_SHIFT,
+        "StartZonalShift": (*_ZONAL_SHIFT, "ConflictException"),
+    },
     "autoscaling": {
         "AttachInstances": (*_CONTENTION, "ServiceLinkedRoleFailure"),
         "CancelInstanceRefresh": (*_REFRESH, "ActiveInstanceRefreshNotFound"),
@@ -237,6 +249,7 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "CreateTags",
             "DeleteTags",
             "DescribeInstanceAttribute",
+            "DescribeAvailabilityZones",
             "DescribeInstanceStatus",
             "DescribeInstances",
             "DescribeNetworkInterfaces",
@@ -257,6 +270,7 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "DeregisterTargets": ("InvalidTarget", "TargetGroupNotFound"),
         "DescribeRules": ("ListenerNotFound", "RuleNotFound", "UnsupportedProtocol"),
         "DescribeTargetGroupAttributes": ("TargetGroupNotFound",),
+        "DescribeTargetGroups": ("LoadBalancerNotFound", "TargetGroupNotFound"),
         "DescribeTargetHealth": ("HealthUnavailable", "InvalidTarget", "TargetGroupNotFound"),
         "ModifyRule": (
             "IncompatibleProtocols",
@@ -350,17 +364,25 @@ CAUSES: Mapping[str, Cause] = {
             "HealthUnavailable",
             "InternalError",
             "InternalServerError",
+            "InternalServerException",
             "KMSThrottling",
             "PolicyEvaluation",
             "ResourceContention",
             "ResourceInUse",
             "ScalingActivityInProgress",
             "ServiceLinkedRoleFailure",
+            "ThrottlingException",
         ),
         Cause.PASSING,
     ),
     **dict.fromkeys(
-        ("AuthorizationError", "InvalidSecurity", "KMSAccessDenied", "KMSOptInRequired"),
+        (
+            "AccessDeniedException",
+            "AuthorizationError",
+            "InvalidSecurity",
+            "KMSAccessDenied",
+            "KMSOptInRequired",
+        ),
         Cause.ACCESS,
     ),
     **dict.fromkeys(
@@ -378,6 +400,7 @@ CAUSES: Mapping[str, Cause] = {
     **dict.fromkeys(
         (
             "ActiveInstanceRefreshNotFound",
+            "ConflictException",
             "EndpointDisabled",
             "InstanceRefreshInProgress",
             "InvalidInstanceId",
@@ -398,7 +421,13 @@ CAUSES: Mapping[str, Cause] = {
 # Server errors that may hide a change. The others with a server error's status are the caller's
 # fault, by their model: AWS did nothing.
 MAY_HIDE_A_CHANGE = frozenset(
-    {"HealthUnavailable", "InternalError", "InternalServerError", "PolicyEvaluation"}
+    {
+        "HealthUnavailable",
+        "InternalError",
+        "InternalServerError",
+        "InternalServerException",
+        "PolicyEvaluation",
+    }
 )
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 EC2_ERRORS: Mapping[str, Cause] = {

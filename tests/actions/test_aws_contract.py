@@ -14,9 +14,9 @@ from actions.aws.causes import Cause
 from actions.aws.client_set import Aws
 from actions.aws.context import ongoing_changes
 from actions.aws.errors import classify
+from actions.aws.group_activities import ENDED
 from actions.aws.groups import Group, Member
 from actions.aws.host_status import EVENT_CODES, HostStatus
-from actions.aws.refreshes import ENDED
 from actions.aws.target_health import Target
 from actions.base import Progress
 from actions.catalog.ec2._power import RUNNING, STOPPED
@@ -63,7 +63,7 @@ def _calls() -> Iterator[tuple[str, str]]:
             if method == "get_paginator":
                 (argument,) = node.args
                 method = ast.literal_eval(argument)
-            yield name.removesuffix("_once"), method
+            yield name.removesuffix("_once").replace("_", "-"), method
 
 
 def _operation(service: str, method: str) -> OperationModel:

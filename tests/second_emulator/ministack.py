@@ -63,6 +63,8 @@ class Ministack:
     def lacks(self, permission: str) -> bool:
         """Whether it does not know the call of this permission."""
         service, _, operation = permission.partition(":")
+        if service not in self._services:
+            return True
         form = b"{}" if service == "ssm" else f"Action={operation}".encode()
         headers = {"x-amz-target": f"{service}.{operation}"}
         with _part("core.responses").request_scope(self.account, REGION):

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar
 from pydantic import StringConstraints
 
 from actions.aws.client_set import Aws
+from actions.aws.group_activities import ENDED
 from actions.aws.groups import read_group
-from actions.aws.refreshes import ENDED
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,

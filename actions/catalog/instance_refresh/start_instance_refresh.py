@@ -18,9 +18,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from actions.aws.group_activities import ENDED
 from actions.aws.group_behaviour import require_launches, require_processes
 from actions.aws.groups import Group, read_group
-from actions.aws.refreshes import ENDED
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,

@@ -45,10 +45,11 @@ class Instances:
         ]
         return {"Reservations": reservations, **more}
 
-    def describe_availability_zones(self, _: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_availability_zones(self, request: Mapping[str, Any]) -> dict[str, Any]:
         zones = [
             {"ZoneName": zone, "ZoneId": f"use1-az{number}", "RegionName": REGION}
             for number, zone in enumerate(ZONES, 1)
+            if zone in request.get("ZoneNames", ZONES)
         ]
         return {"AvailabilityZones": zones}
 

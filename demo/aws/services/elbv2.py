@@ -27,6 +27,7 @@ class Balancers:
         groups = [
             {"TargetGroupArn": group.arn, "TargetGroupName": group.name, "Port": group.port}
             | {"Protocol": "HTTP", "VpcId": VPC, "TargetType": group.kind}
+            | {"LoadBalancerArns": group.balancers}
             for group in self.core.world.target_groups.values()
             if not arns or group.arn in arns
         ]

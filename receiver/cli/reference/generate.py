@@ -55,9 +55,10 @@ Where they differ, the API references of
 | an instance just told to stop | stopping | stopped | stopping |
 | a refresh just begun | Pending | Successful | Pending |
 
-ministack lacks `AttachInstances`, `CancelCommand`, `DetachInstances`, `EnterStandby`,
-`ExitStandby`, `ModifyNetworkInterfaceAttribute`, `ResumeProcesses`, `RollbackInstanceRefresh`,
-`SetInstanceHealth`, `SuspendProcesses`, `TerminateInstanceInAutoScalingGroup`.
+ministack lacks `AttachInstances`, `CancelCommand`, `CancelZonalShift`, `DetachInstances`,
+`EnterStandby`, `ExitStandby`, `ModifyNetworkInterfaceAttribute`, `ResumeProcesses`,
+`RollbackInstanceRefresh`, `SetInstanceHealth`, `StartZonalShift`, `SuspendProcesses`,
+`TerminateInstanceInAutoScalingGroup`.
 """
 _FIGURES_HEAD = """# The model's figures
 

@@ -14,6 +14,7 @@ from actions.aws.target_errors import (
     NotActionableError,
     StillChangingError,
     TargetGoneError,
+    TooEarlyError,
 )
 from actions.base import Call, Outcome
 from actions.catalog.registry import CATALOG, find_action
@@ -43,7 +44,8 @@ class Attempt:
     """The result of an attempt: `settled`, or why it is still owed.
 
     `problem` is what a person must know. `person`: trying again does not help. `waits`: AWS does
-    not show yet whether anything is owed. `changing`: AWS has not finished an earlier change.
+    not show yet whether anything is owed, or it is too early. `changing`: AWS has not finished an
+    earlier change.
     """
 
     settled: Settled | None = None
@@ -112,8 +114,10 @@ class Rollback:
         except TargetGoneError as error:
             return Attempt(settled=Settled.GONE, problem=_kept(lent, str(error)))
         except NotActionableError as error:
-            changing = isinstance(error, StillChangingError)
-            return Attempt(problem=str(error), person=not changing, changing=changing)
+            early = isinstance(error, TooEarlyError)
+            changing = isinstance(error, StillChangingError) and not early
+            person = not changing and not early
+            return Attempt(problem=str(error), person=person, waits=early, changing=changing)
         except MessengerError as error:
             return Attempt(problem=str(error))
         except AWS_ERRORS as error:
@@ -122,10 +126,14 @@ class Rollback:
     def _give_back(self, run: Run, lent: Intent, steps: Mapping[StepKey, Intent]) -> Attempt:
         executor, action = self.step_runner.executor, find_action(lent.action)
         lent = executor.settle_lost(_step_of(run, lent), lent)
-        call = replace(executor.call(lent), acted_on=_acted_on(steps))
         attempts = sorted(
             (step for step in steps.values() if step.undoes == lent.step),
             key=lambda step: step.step.number,
+        )
+        call = replace(
+            executor.call(lent),
+            acted_on=_acted_on(steps),
+            unrefused_s=executor.clock() - _refused_at(lent, attempts),
         )
         with on_behalf_of(run.id):
             owed = action.unchanged_since(call)
@@ -178,6 +186,13 @@ class Rollback:
             f"{lent.target} was changed after {lent.action}: a rollback would overwrite that change"
         )
         return Attempt(settled=Settled.CHANGED, problem=_kept(lent, changed))
+
+
+def _refused_at(lent: Intent, attempts: Sequence[Intent]) -> float:
+    """When a rollback of the step was refused last, or else when the step was made."""
+    refused = [step for step in attempts if step.outcome is Outcome.FAILED]
+    last = max([lent, *refused], key=lambda step: step.started_at)
+    return last.ended_at or last.started_at
 
 
 def _not_shown(action: str) -> str:

@@ -26,6 +26,7 @@ HOST = f"i-{0:017x}"
 TOKEN = "01K9ZZZZZZZZZZZZZZZZZZZZZZ/0"
 ISOLATING, USUAL = "sg-0123456789abcdef0", "sg-00000001"
 BLUE, GREEN = target_group_arn("blue"), target_group_arn("green")
+BALANCER = target_group_arn("web").replace("targetgroup/", "loadbalancer/app/")
 RULE = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener-rule/app/web/1a/2b/3c"
 
 
@@ -103,7 +104,10 @@ class World:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One action. `before` prepares its target (an instance of the group, or the group)."""
+    """One action. `before` prepares its target (an instance of the group, or the group).
+
+    It `heals` before what was done can be undone.
+    """
 
     action: str
     writes: str
@@ -111,6 +115,7 @@ class Case:
     params: Callable[[World], dict[str, Any]] = lambda _: {}
     before: Callable[[World, str], None] = lambda _, __: None
     after: Callable[[World, str], None] = lambda _, __: None
+    heals: Callable[[World], None] = lambda _: None
 
 
 def _stop(world: World, target: str) -> None:
@@ -258,6 +263,40 @@ def _terminate(world: World, target: str) -> None:
     world.clock.now += 60
 
 
+def _fail_zone(world: World, _: str) -> None:
+    targets = world.emulator.world.target_groups[target_group_arn("web")]
+    world.emulator.world.shiftable.add(BALANCER)
+    targets.balancers = [BALANCER]
+    members = world.group.members.values()
+    targets.states = {member.id: "unhealthy" for member in members if member.az == "us-east-1a"}
+
+
+def _shift(world: World, target: str) -> None:
+    _fail_zone(world, target)
+    world.aws.arc_zonal_shift.start_zonal_shift(
+        resourceIdentifier=BALANCER, awayFrom="use1-az1", expiresIn="1h", comment="by hand"
+    )
+    _heal_zone(world)
+
+
+def _heal_zone(world: World) -> None:
+    world.emulator.world.target_groups[target_group_arn("web")].states.clear()
+
+
+def _shift_back(world: World, _: str) -> None:
+    world.emulator.world.shifts.clear()
+    _heal_zone(world)
+
+
+def _shifted(world: World) -> dict[str, Any]:
+    shifts = [shift["zonalShiftId"] for shift in world.emulator.world.shifts]
+    return {
+        "shift": (shifts or ["shift-none"])[0],
+        "load_balancer": BALANCER,
+        "zone": "us-east-1a",
+    }
+
+
 def _topic(_: World) -> dict[str, Any]:
     topic = "arn:aws:sns:us-east-1:123456789012:oncall"
     return {"topic": topic, "message": "it did not recover"}
@@ -356,6 +395,23 @@ CASES = (
         of_group=True,
         params=lambda _: {"rule": RULE, "weights": {BLUE: 0, GREEN: 100}},
         after=lambda world, _: world.former_weights(),
+    ),
+    Case(
+        action="start_zonal_shift",
+        writes="StartZonalShift",
+        of_group=True,
+        params=lambda _: {"minutes": 60},
+        before=_fail_zone,
+        after=_shift_back,
+        heals=_heal_zone,
+    ),
+    Case(
+        action="cancel_zonal_shift",
+        writes="CancelZonalShift",
+        of_group=True,
+        params=_shifted,
+        before=_shift,
+        after=_shift_back,
     ),
     Case(
         action="quarantine_instance",

@@ -206,7 +206,9 @@ def test_what_is_undone_is_as_before(
         step = _step(case, world, target, run_id)
         intent = _intent(acting.execute(step))
         assert intent.outcome is Outcome.CHANGED
-        call = acting.call(intent)
+        # Long after the act nothing is in the way of its rollback.
+        call = replace(acting.call(intent), unrefused_s=3_600.0)
+        case.heals(world)
         # A member that is detached stays one until its connections are drained.
         world.eventually(lambda: action.unchanged_since(call))
         undo = action.undo(call)
