@@ -7,6 +7,7 @@ owes.
 
 import itertools
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from hypothesis.stateful import (
 from actions.audit import log
 from actions.base import Outcome, StepResult
 from actions.execution import debts, kill_switch, ledger
+from actions.execution.ledger import Intent
 from actions.step_key import StepKind
 from demo.aws.calls import Call
 from demo.aws.hardness import harsh
@@ -39,8 +41,12 @@ from tests.end_to_end.whole_fixtures import Whole, verdict
 
 _COOLDOWN_S, _BOOT_S = 300.0, 40.0
 _REPEATED_S = 240.0
-# Waits of 400 s: a command expires after six minutes, and AWS may end it ten minutes later.
-_ENDS_WITHIN = 12
+# A command expires after six minutes, and AWS may end it ten minutes later.
+_ENDS_WITHIN_S = 4_800
+# Steps of time: while phases wait, and while nothing does.
+_BUSY_S, _IDLE_S = 5, 20
+# Nothing here has to outlive the machine.
+_MEMORY = Path("/dev/shm")  # noqa: S108 a folder of its own is made there
 _HOSTS = st.integers(0, 11)
 _INSTANCE_CALLS = ("RebootInstances", "TerminateInstanceInAutoScalingGroup")
 _GROUPS = ("web-asg", "api-asg")
@@ -85,13 +91,17 @@ class CutOffError(BaseException):
     """The process ends here."""
 
 
+class ViolationError(BaseException):
+    """What an effect must not be; the service goes on after any Exception."""
+
+
 class Receiver(RuleBasedStateMachine):
     """Two groups of six; at most one of each may be out at once."""
 
     @initialize(seed=st.integers(0, 1_000), recovered=st.sampled_from(["0", "0", "1"]))
     def begin(self, seed: int, recovered: str) -> None:
         structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)
         self.whole = Whole(Path(self.folder.name), _LADDER)
         # Whether a member is healthy is said here, not by the group's own checks.
         hardness = replace(harsh(seed), heals=False, burst=0, lag_s=0.0)
@@ -112,7 +122,7 @@ class Receiver(RuleBasedStateMachine):
         self.whole.recovered = recovered
         self.measured: list[tuple[float, str | None]] = [(self.whole.now, recovered)]
         self.whole.aws.trouble = self._trouble
-        self.whole.aws.on_call = self._done
+        self.whole.aws.on_call = self._judge_effect
 
     def _trouble(self, operation: str, when: str) -> None:
         fault = self.faults.pop(operation, None)
@@ -134,19 +144,33 @@ class Receiver(RuleBasedStateMachine):
             case _:
                 self.faults[operation] = fault
 
+    def _judge_effect(self, call: Call) -> None:
+        try:
+            self._done(call)
+        except AssertionError as error:
+            raise ViolationError(str(error)) from error
+
     def _done(self, call: Call) -> None:
         """What must hold at the very moment of an effect."""
         if call.operation in {"ResumeProcesses", "SetInstanceHealth"}:
             self._given_back(call)
             return
-        assert not self.paused
-        self._check_evidence(call)
+        steps = self._steps_of(call)
+        current = next((step for step in steps if step.outcome is None and step.fence), None)
+        if call.operation == "CancelCommand" or (current and current.undoes is not None):
+            # No stop keeps what a step began, or what it changed.
+            return
+        assert not self.paused, "an act in a pause"
+        if current is not None and current.step.kind is StepKind.LADDER:
+            self._check_evidence(call, current, steps)
         if call.operation not in _INSTANCE_CALLS:
-            assert not self.held & {call.target, dict(self.hosts).get(call.target)}
+            held = self.held & {call.target, dict(self.hosts).get(call.target)}
+            assert not held, "an act in a hold"
             return
         group = dict(self.hosts)[call.target]
-        assert group not in self.held
-        assert self.whole.verdicts.get(call.target, verdict()).answer is Answer.CONFIRMED
+        assert group not in self.held, "an act in a hold"
+        answer = self.whole.verdicts.get(call.target, verdict()).answer
+        assert answer is Answer.CONFIRMED, f"an act on a verdict {answer}"
         out = [member for member, of in self.hosts if of == group and member in self.booting]
         assert not set(out) - {call.target}, "two of a group are out"
         earlier = [
@@ -166,14 +190,13 @@ class Receiver(RuleBasedStateMachine):
         self.booting[call.target] = call.time + _BOOT_S
         self._member(call.target).health = "Unhealthy"
 
-    def _check_evidence(self, call: Call) -> None:
-        """Each other step that the run took before ran to its end, and metrics showed the fault."""
+    def _steps_of(self, call: Call) -> Sequence[Intent]:
         with self.whole.state.read() as connection:
-            steps = ledger.intents_by_run(connection, [call.session]).get(call.session, ())
+            return ledger.intents_by_run(connection, [call.session]).get(call.session, ())
+
+    def _check_evidence(self, call: Call, current: Intent, steps: Sequence[Intent]) -> None:
+        """Each other step that the run took before ran to its end, and metrics showed the fault."""
         ladder = [step for step in steps if step.step.kind is StepKind.LADDER]
-        current = next((step for step in steps if step.outcome is None), None)
-        if current is None or current.step.kind is not StepKind.LADDER:
-            return
         lighter = {step.action: step for step in ladder if step.action != current.action}
         for step in lighter.values():
             assert step.result is StepResult.DID_NOT_HELP, "a heavier step without evidence"
@@ -193,12 +216,15 @@ class Receiver(RuleBasedStateMachine):
     def _given_back(self, call: Call) -> None:
         """No stop keeps what was lent, and nobody is terminated for it."""
         if call.operation == "SetInstanceHealth":
-            assert call.parameters["InstanceId"] in {run.target for run in self.whole.runs()}
+            targets = {run.target for run in self.whole.runs()}
+            assert call.parameters["InstanceId"] in targets, "the health of a stranger is set"
             return
         group = self.whole.aws.world.groups[call.parameters["AutoScalingGroupName"]]
-        assert not set(call.parameters["ScalingProcesses"]) & self.wished[group.name]
+        resumed = set(call.parameters["ScalingProcesses"])
+        assert not resumed & self.wished[group.name], "what a person suspended is resumed"
         serving = [one for one in group.members.values() if one.lifecycle == "InService"]
-        assert all(member.health == "Healthy" for member in serving)
+        healthy = all(member.health == "Healthy" for member in serving)
+        assert healthy, "a member is terminated once processes are resumed"
 
     def _member(self, instance_id: str) -> Member:
         """As its group sees it, or a stranger once it is replaced."""
@@ -213,6 +239,8 @@ class Receiver(RuleBasedStateMachine):
                 self.whole.work()
             except CutOffError:
                 self.whole.start()
+            except ViolationError as violation:
+                raise AssertionError(str(violation)) from violation
             else:
                 return
 
@@ -263,13 +291,20 @@ class Receiver(RuleBasedStateMachine):
     def pass_time(self, seconds: int) -> None:
         until = self.whole.now + seconds
         while self.whole.now < until:
-            self.whole.now = min(until, self.whole.now + 5)
+            step_s = _BUSY_S if self.whole.queue.waiting else _IDLE_S
+            self.whole.now = min(until, self.whole.now + step_s)
             for instance_id, at in list(self.booting.items()):
                 if at <= self.whole.now:
                     del self.booting[instance_id]
                     self._member(instance_id).health = "Healthy"
             self._repeat()
             self._work()
+
+    def _wait_for_ends(self, seconds: int) -> None:
+        """Let time pass until every run has ended."""
+        until = self.whole.now + seconds
+        while self.whole.now < until and not all(run.state.ended for run in self.whole.runs()):
+            self.pass_time(100)
 
     def _repeat(self) -> None:
         """Deliver what fires again, as Alertmanager does."""
@@ -296,7 +331,7 @@ class Receiver(RuleBasedStateMachine):
         self.measure("0")
         self.break_aws(operation, fault)
         self.fire(host, surging=False)
-        self.pass_time(1_000)
+        self._wait_for_ends(1_000)
 
     @rule()
     def crash(self) -> None:
@@ -365,10 +400,8 @@ class Receiver(RuleBasedStateMachine):
         self.let_go()
         self.faults.clear()
         self.firing.clear()
-        for _ in range(_ENDS_WITHIN):
-            self.pass_time(400)
-            if all(run.state.ended for run in self.whole.runs()):
-                break
+        self._wait_for_ends(_ENDS_WITHIN_S)
+        self.pass_time(400)
         for run in self.whole.runs():
             assert run.state.ended, run
             assert run.outcome, run
@@ -381,7 +414,7 @@ class Receiver(RuleBasedStateMachine):
 
 
 Receiver.TestCase.settings = settings(
-    max_examples=20,
+    max_examples=16,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
