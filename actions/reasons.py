@@ -27,6 +27,7 @@ class Reason(StrEnum):
     RESOLVED = "resolved"
     VERDICT_REFUTED = "verdict_refuted"
     VERDICT_UNDECIDED = "verdict_undecided"
+    CANNOT_TELL_YET = "cannot_tell_yet"
     PLAN_CHANGED = "plan_changed"
     CONDITION_UNKNOWN = "condition_unknown"
     NO_STEP = "no_step"

@@ -27,7 +27,8 @@ class Verdict:
     the probability that the alert is an incident, None where it is unknown. `peers` counts the
     siblings that could be compared, `peers_moved` the siblings that moved the same way; `surging`:
     the whole group carries more traffic. `kind` is the `FaultKind` that the alert looks like. None
-    is unknown. `lacking` says that the evidence is too small for a verdict.
+    is unknown. `lacking` says that the evidence is too small for a verdict, `early` that its
+    samples are from before the alert.
     """
 
     answer: Answer
@@ -40,3 +41,4 @@ class Verdict:
     surging: bool | None = None
     kind: str | None = None
     lacking: bool = False
+    early: bool = False

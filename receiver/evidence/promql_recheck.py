@@ -69,7 +69,7 @@ def unless_old(
     for expr in bound or [PRESENCE.replace("$of", target.selector)]:
         if reason := reader.why_too_old(expr, *times):
             told = Contribution(role="", sigma=None, text=reason)
-            return replace(verdict, answer=Answer.UNDECIDED, contributions=(told,))
+            return replace(verdict, answer=Answer.UNDECIDED, contributions=(told,), early=True)
     return verdict
 
 

@@ -1,14 +1,17 @@
 """Builds what takes alerts: the inbox, and who delivers to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import httpx
+from sqlalchemy import select
 
 from actions.aws import clients
 from actions.aws.client_set import Aws
+from actions.reasons import Reason
 from receiver.db.database import Database, database, inbox_url
+from receiver.db.tables import runs
 from receiver.http.seen_requests import SeenRequests
 from receiver.http.tokens import Tokens
 from receiver.monitoring.alertmanager import Alertmanager
@@ -57,7 +60,16 @@ class AlertIntake:
             inbox=self.inbox,
             metrics=self.metrics,
             clock=self.clock,
+            early=self._early,
         )
+
+    def _early(self, run_ids: Sequence[str]) -> frozenset[str]:
+        """The runs among these of which the samples could not tell yet."""
+        query = select(runs.c.id).where(
+            runs.c.id.in_(run_ids), runs.c.refusal == Reason.CANNOT_TELL_YET
+        )
+        with self.database.read() as connection:
+            return frozenset(connection.scalars(query))
 
     @cached_property
     def host_alerts(self) -> HostAlerts:

@@ -4,7 +4,7 @@ Alertmanager gives a notification up after some minutes of errors, and says so o
 in its metric `alertmanager_notifications_failed_total`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -32,14 +32,16 @@ _RECEIVERS_MAX = 100
 class MissedAlerts:
     """Asks Alertmanager each minute for alerts of the receivers that delivered to this process.
 
-    One that is unknown to the inbox for six minutes is taken as delivered. What other receivers
-    are told of is none of ours.
+    One that is unknown to the inbox for six minutes is taken as delivered; so is, for another look,
+    one of which the samples could not tell yet: `early` are such runs among some. What other
+    receivers are told of is none of ours.
     """
 
     alertmanager: Alertmanager
     inbox: Inbox
     metrics: WebhookMetrics
     clock: Callable[[], float]
+    early: Callable[[Sequence[str]], AbstractSet[str]] = lambda _: frozenset()
     _receivers: set[str] = field(default_factory=set, init=False)
     # Since when each unknown alert was seen, by key.
     _unknown: dict[str, float] = field(default_factory=dict, init=False)
@@ -86,6 +88,15 @@ class MissedAlerts:
         }
         self._unknown = {key: self._unknown.get(key, now) for key in unknown}
         missed = [unknown[key] for key, since in self._unknown.items() if now - since >= _GRACE_S]
+        ended = {
+            key: episode
+            for key, episode in known.items()
+            if episode.reopens_at is not None and episode.reopens_at <= now
+        }
+        early = self.early([episode.run_id for episode in ended.values()]) if ended else frozenset()
+        again = [alerts[key] for key, episode in ended.items() if episode.run_id in early]
+        if again:
+            self.inbox.submit(again, now).result(_STORED_S)
         if missed:
             self.inbox.submit(missed, now).result(_STORED_S)
             self.metrics.alerts_missed.inc(len(missed))

@@ -56,6 +56,17 @@ def _pause(whole: Whole, *, paused: bool) -> None:
         kill_switch.set_paused(connection, paused=paused, by="alice", comment="why", now=whole.now)
 
 
+def test_what_the_samples_cannot_tell_yet_is_named_and_known(whole: Whole) -> None:
+    """It is not undecided, so that no person is asked for what the next sample tells."""
+    target = whole.group()[0]
+    whole.verdicts[target] = replace(verdict(Answer.UNDECIDED), early=True)
+    whole.deliver(target)
+    whole.work()
+    run = whole.only()
+    assert (run.refusal, run.next_act_at) == ("cannot_tell_yet", whole.now + 60)
+    assert whole.service.intake.missed.early([run.id, "other"]) == {run.id}
+
+
 def test_the_ladder_is_climbed_and_then_a_person_is_called(whole: Whole) -> None:
     """Rebooted, then replaced, then failed, with every step in the record."""
     target = whole.group()[0]

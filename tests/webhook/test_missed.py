@@ -119,6 +119,26 @@ def test_an_alert_that_began_anew_is_missed_again(missing: Missing) -> None:
     assert len(missing.inbox.queued()) == 2
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_what_the_samples_could_not_tell_is_looked_at_again(
+    missing: Missing, *, early: bool
+) -> None:
+    """Once it may be, and long before Alertmanager repeats it; other refusals wait for that."""
+    missing.missed.note(_OURS)
+    missing.listed = [active(1)]
+    missing.deliver(active(1))
+    (queued,) = missing.inbox.queued()
+    missing.missed.early = lambda ids: frozenset(ids) if early else frozenset()
+    missing.inbox.record_end(RunEnded(queued.id, missing.clock.now, missing.clock.now + 60))
+    missing.deliver(active(1))
+    assert missing.after(59) == 0
+    assert len(missing.inbox.queued()) == 1
+    assert missing.after(1) == 0
+    assert len(missing.inbox.queued()) == (2 if early else 1)
+    missing.after(0)
+    assert len(missing.inbox.queued()) == (2 if early else 1)
+
+
 def test_an_alertmanager_that_does_not_answer_ends_nothing(missing: Missing) -> None:
     missing.missed.note(_OURS)
     missing.status = 500

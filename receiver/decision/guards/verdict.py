@@ -76,6 +76,13 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
     **To lift it:** wait until the history is long enough. Meanwhile a playbook can ask a person
     (`undecided`), or use `recheck` for faults that [the model does not
     know](model.md#what-it-does-not-know).
+
+    ## cannot_tell_yet
+
+    The re-check sees no fault, but by samples from before the alert: the target is scraped rarely,
+    or its samples come late. `outcome` has their age and their interval.
+    **Do:** nothing: while Alertmanager lists the alert, it is decided again after a minute. If its
+    samples are always this late, look for the delay between exporter and Prometheus.
     """
     verdict = inputs.verdict
     if is_stopped_by_run(inputs):
@@ -90,8 +97,10 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
             return Refusal(Reason.VERDICT_REFUTED, reasons)
         case Answer.UNDECIDED:
             policy = inputs.playbooks[0].undecided
-            if policy.reversible == policy.destructive == "refuse":
-                return Refusal(Reason.VERDICT_UNDECIDED, reasons)
+            if verdict.early or policy.reversible == policy.destructive == "refuse":
+                early = verdict.early
+                reason = Reason.CANNOT_TELL_YET if early else Reason.VERDICT_UNDECIDED
+                return Refusal(reason, reasons)
             return f"undecided: {reasons}"
     assert_never(verdict.answer)
 
