@@ -1,5 +1,6 @@
 """The service's life cycle: prepare the database, take alerts, lead, and stop."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
@@ -19,6 +20,7 @@ from receiver.db.database import Database
 from receiver.db.leader_election import Leadership
 from receiver.db.process_lock import ProcessLock
 from receiver.decision.metrics import DecisionMetrics
+from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus.client import Prometheus
@@ -42,6 +44,8 @@ from receiver.workflow.lifecycle import Lifecycle
 from receiver.workflow.metrics import RunMetrics, StepMetrics
 
 _log = structlog.get_logger()
+# AWS's own clients have tried again by then.
+_SILENT_S = 60.0
 
 
 class Metrics:
@@ -91,6 +95,7 @@ class Service:
     intake: AlertIntake
     prometheus: Prometheus
     model_server: ModelServer
+    aws_reader: AwsReader
     queue: DurableQueue
     dispatcher: Dispatcher
     lifecycle: Lifecycle
@@ -185,7 +190,10 @@ class Service:
         _log.info("service_stopped")
 
     def checks(self) -> dict[str, str]:
-        """The readiness checks by name, each "ok" or the failure."""
+        """The readiness checks by name, each "ok" or the failure.
+
+        Alerts are taken also while `aws` does not answer.
+        """
         inbox, dispatcher = "the inbox writer is not running", "the dispatcher is not running"
         if self.inbox.alive:
             inbox = self._probes.probe(self.inbox.database.ping)
@@ -196,7 +204,15 @@ class Service:
             "records": self._probes.probe(self.continuity.why_distrusted),
             "inbox": inbox,
             "dispatcher": dispatcher,
+            "aws": self._aws_answer(),
         }
+
+    def _aws_answer(self) -> str:
+        silence = self.aws_reader.silence
+        silent_s = self.aws_reader.monotonic() - (silence.since or math.inf)
+        if silent_s < _SILENT_S:
+            return "ok"
+        return f"has answered no read for {silent_s:.0f} s: {silence.error}"
 
     def refresh_gauges(self) -> None:
         """Bring the gauges up to date. `paused` becomes 1 where the records are unreadable."""

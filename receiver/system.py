@@ -79,6 +79,7 @@ class _Builder:
             intake=self.intake,
             prometheus=self.evidence.prometheus,
             model_server=self.evidence.model_server,
+            aws_reader=self.evidence.aws_reader,
             queue=self.queue,
             dispatcher=self.dispatcher,
             lifecycle=self.workflow.lifecycle,

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 # A group in which both are suspended is kept as it is; Auto Scaling itself may suspend Launch.
 _FREEZING = frozenset({"Launch", "Terminate"})
-GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}")
+# AWS takes any character but the colon; those that mean something in a query, a filter or a policy
+# are refused: quotes, backslash, braces, brackets, `$`, `*`, `?`, `|`, `^`, `<`, `>`, `;`.
+# https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html
+_CHARACTERS = r"A-Za-z0-9_./@+=,()~#!%&-"
+GROUP_NAME = re.compile(rf"[{_CHARACTERS}][ {_CHARACTERS}]{{0,254}}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +67,7 @@ class Group:
     sources of its health checks, for which a new member has `grace_s` seconds. `status` is empty
     unless it is being deleted. `other_balancers` are its classic load balancers and its lattice
     target groups. New members are launched from a `version` of the launch `template`, which may be
-    `$Latest` or `$Default`; a group of `mixed` instances may have further templates. While AWS
-    replaces members it keeps from `min_healthy_percent` to `max_healthy_percent` of the desired
-    capacity; None is AWS's own default.
+    `$Latest` or `$Default`; a group of `mixed` instances may have further templates.
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_AutoScalingGroup.html
     """
 
@@ -87,9 +89,6 @@ class Group:
     template: str = ""
     version: str | None = None
     mixed: bool = False
-    warm_pool: bool = False
-    min_healthy_percent: int | None = None
-    max_healthy_percent: int | None = None
 
     def is_frozen(self, lent: AbstractSet[str]) -> bool:
         """Whether others keep it as it is: they suspended more than what this service `lent`."""
@@ -194,7 +193,6 @@ def _group(answer: "GroupTypeDef") -> Group:
     name = answer["AutoScalingGroupName"]
     # arn:aws:autoscaling:REGION:ACCOUNT:autoScalingGroup:…
     _, _, _, region, account, *_ = [*answer.get("AutoScalingGroupARN", "").split(":"), *[""] * 5]
-    upkeep = answer.get("InstanceMaintenancePolicy", {})
     with require_complete(name):
         members = [_member(member) for member in answer["Instances"]]
         return Group(
@@ -215,9 +213,6 @@ def _group(answer: "GroupTypeDef") -> Group:
             template=_template(answer).get("LaunchTemplateId", ""),
             version=_template(answer).get("Version"),
             mixed="MixedInstancesPolicy" in answer,
-            warm_pool="WarmPoolConfiguration" in answer,
-            min_healthy_percent=_percent(upkeep.get("MinHealthyPercentage")),
-            max_healthy_percent=_percent(upkeep.get("MaxHealthyPercentage")),
             other_balancers=(
                 *answer.get("LoadBalancerNames", []),
                 *(
@@ -233,11 +228,6 @@ def _template(answer: "GroupTypeDef") -> "TemplateTypeDef":
     """The launch template of new members; empty where there is a launch configuration instead."""
     mixed = answer.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
     return answer.get("LaunchTemplate", mixed.get("LaunchTemplateSpecification", {}))
-
-
-def _percent(share: int | None) -> int | None:
-    """A share of a maintenance policy, which has -1 for none."""
-    return None if share is None or share < 0 else share
 
 
 def _member(answer: "MemberTypeDef") -> Member:

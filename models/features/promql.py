@@ -12,7 +12,7 @@ from models.features.signals import ROLES, Role
 
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 # Narrower than AWS allows: without quotes, backslashes, braces and control characters.
-_GROUP_NAME = re.compile(r"[A-Za-z0-9_.:/@+=,() -]{1,255}")
+_GROUP_NAME = re.compile(r"[A-Za-z0-9_.:/@+=,()~#!%& -]{1,255}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The state of targets and of their groups in AWS, read for the decisions on a group's alerts."""
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -39,7 +38,6 @@ class AwsReader(AwsReads):
 
     pool: Executor
     standalone_percent: float = STANDALONE_PERCENT
-    monotonic: Callable[[], float] = time.monotonic
     target_groups: BoundedCache[str, tuple[str, ...]] = field(
         default_factory=BoundedCache, init=False
     )

@@ -8,6 +8,7 @@ from typing import assert_never
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from actions.aws.errors import AWS_ERRORS, classify
 from receiver.db.database import Database
 from receiver.runs import store, transitions
 from receiver.runs.model import Run
@@ -67,7 +68,7 @@ class PhaseRunner:
                 again = replace(phase, attempt=phase.attempt + 1)
                 self._replace(run, again, delay_s=_BACKOFF_S * 2**phase.attempt)
             else:
-                reason = f"{phase.kind} failed {_ATTEMPTS} times: {type(error).__name__}"
+                reason = f"{phase.kind} failed {_ATTEMPTS} times: {_described(error)}"
                 self.lifecycle.give_up(run, phase, reason)
 
     def recover_lost(self) -> None:
@@ -88,3 +89,11 @@ class PhaseRunner:
         with self.database.write() as connection:
             if transitions.move(connection, run, run.state, now, phase=phase.id):
                 self.queue.enqueue(connection, phase, delay_s=delay_s)
+
+
+def _described(error: Exception) -> str:
+    """The call to AWS and its code, or else the error's class."""
+    if not isinstance(error, AWS_ERRORS):
+        return type(error).__name__
+    call = getattr(error, "operation_name", "")
+    return ": ".join(filter(None, (call, classify(error).name)))

@@ -3,7 +3,7 @@
 import pytest
 
 from actions.aws.group_activities import LaunchFailure, read_hooks, read_last_launch
-from actions.aws.groups import read_group
+from actions.aws.groups import GROUP_NAME, read_group
 from demo.aws.clients import clients
 from demo.aws.emulator import Emulator
 from demo.aws.world import Member
@@ -68,16 +68,14 @@ def test_units_short_are_those_that_are_not_on_their_way(
     assert read_group(clients(emulator), GROUP).units_short == short
 
 
-def test_templates_and_the_maintenance_policy_are_told(emulator: Emulator) -> None:
-    """A group of mixed instances has its template elsewhere; -1 is AWS's word for no share."""
+def test_templates_are_told(emulator: Emulator) -> None:
+    """A group of mixed instances has its template elsewhere."""
     aws, world = clients(emulator), emulator.world.groups[GROUP]
     world.mixed, world.version = True, "$Latest"
-    world.upkeep = {"MinHealthyPercentage": 90, "MaxHealthyPercentage": -1}
     world.members["i-6"] = Member("i-6", template="lt-1", version="3")
     group = read_group(aws, GROUP)
     assert (group.template, group.version, group.mixed) == (world.template, "$Latest", True)
     assert (group.members["i-6"].template, group.members["i-6"].version) == ("lt-1", "3")
-    assert (group.min_healthy_percent, group.max_healthy_percent) == (90, None)
     assert group.zones == world.zones
 
 
@@ -96,3 +94,18 @@ def test_hooks_have_their_own_time(emulator: Emulator) -> None:
         ("up", True, 600),
         ("down", False, 7200),
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["web+api", "web@prod", "_web", "web=1", "web(blue)", "web~1", "web#1", "my web", "w" * 255],
+)
+def test_a_name_that_aws_takes_is_a_name(name: str) -> None:
+    assert GROUP_NAME.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", " web", 'we"b', "we\\b", "web*", "we?b", "we{b", "$web", "a:b", "w" * 256]
+)
+def test_a_name_that_means_something_in_a_query_is_none(name: str) -> None:
+    assert not GROUP_NAME.fullmatch(name)

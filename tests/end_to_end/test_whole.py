@@ -133,6 +133,44 @@ def test_a_refusal_of_the_step_leads_to_no_heavier_one(whole: Whole) -> None:
     assert "reboot_instance never ran: IncorrectInstanceState" in (whole.only().outcome or "")
 
 
+def test_a_read_right_before_the_act_that_is_denied_is_named(whole: Whole) -> None:
+    """With the call and AWS's code, so that a person knows what to grant."""
+    target, reads = whole.group()[0], iter(range(100))
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("DescribeInstances", "before") and next(reads):
+            raise AwsError("UnauthorizedOperation", status=403)
+
+    whole.aws.trouble = trouble
+    whole.deliver(target)
+    whole.pass_time(200)
+    assert _operations(whole) == []
+    assert "DescribeInstances: UnauthorizedOperation" in (whole.only().outcome or "")
+
+
+def test_readiness_says_that_aws_does_not_answer(whole: Whole) -> None:
+    """Alerts are taken all the same; once AWS answers again, all is well."""
+    target = whole.group()[0]
+    answers = whole.aws.trouble
+
+    def trouble(operation: str, when: str) -> None:
+        if when == "before":
+            raise EndpointConnectionError(endpoint_url=operation)
+
+    whole.aws.trouble = trouble
+    whole.deliver(target)
+    whole.pass_time(5)
+    assert whole.service.checks()["aws"] == "ok"
+    whole.pass_time(60)
+    said = whole.service.checks()["aws"]
+    assert said.startswith("has answered no read for ")
+    assert said.endswith(" s: EndpointConnectionError")
+    whole.aws.trouble = answers
+    whole.deliver(whole.group("db")[0], group="db")
+    whole.pass_time(5)
+    assert whole.service.checks()["aws"] == "ok"
+
+
 @pytest.mark.parametrize("recovered", ["0", "1"])
 def test_a_lost_answer_is_never_a_second_reboot(whole: Whole, recovered: str) -> None:
     """Executed and not answered: the metrics decide, and otherwise a person."""

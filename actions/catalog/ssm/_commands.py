@@ -4,7 +4,8 @@ SendCommand has no client token: the command's comment names the step, and each 
 a command with that comment.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
@@ -41,6 +42,8 @@ _ENDED = {
     "TimedOut": Progress.NEVER_RAN,
     "Cancelled": Progress.NEVER_RAN,
 }
+# Values of a document's parameters; a list is a StringList.
+Parameters: TypeAlias = Mapping[str, str | Sequence[str]]
 # The agent must fetch a command within this time: people do not expect it to run later.
 _DELIVERY_S = 60
 # AWS shows the end of an expired command a little later.
@@ -70,8 +73,8 @@ class SendsCommand(Action):
             raise NotActionableError(
                 f"{call.target} is {instance.state}: only a running instance can run a command"
             )
-        if not is_listening(call):
-            raise NotActionableError(f"the SSM agent of {call.target} is not online")
+        if reason := why_not_reached(call):
+            raise NotActionableError(reason)
         return Observation(already=False, before={"launched_at": instance.launched_at})
 
     def read_back(self, call: Call) -> CallResult:
@@ -107,33 +110,43 @@ class SendsCommand(Action):
         call.aws.ssm.cancel_command(CommandId=call.made["command_id"], InstanceIds=[call.target])
 
 
-def is_listening(call: Call) -> bool:
-    """Whether the instance's SSM agent is online. Raises botocore's errors."""
+def why_not_reached(call: Call) -> str:
+    """Why no document for Linux would run there; empty where one would. Raises botocore's errors.
+
+    On another system its step is skipped, and the command a success.
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/documents-schemas-features.html
+    """
     pages = call.aws.ssm.get_paginator("describe_instance_information").paginate(
         Filters=[{"Key": "InstanceIds", "Values": [call.target]}]
     )
-    states = [
-        agent.get("PingStatus")
+    agents = [
+        agent
         for page in pages
         for agent in page.get("InstanceInformationList", [])
         if agent.get("InstanceId") == call.target
     ]
-    return states == ["Online"]
+    if [agent.get("PingStatus") for agent in agents] != ["Online"]:
+        return f"the SSM agent of {call.target} is not online"
+    platform = agents[0].get("PlatformType")
+    return "" if platform == "Linux" else f"{call.target} runs {platform}: documents are for Linux"
 
 
-def send(call: Call, document: str, parameters: dict[str, str]) -> dict[str, Any]:
+def send(call: Call, document: str, parameters: Parameters) -> dict[str, Any]:
     """Send the document once for this step. Returns what `made_by` does."""
     return made_by(_find(call) or send_new(call, document, parameters))
 
 
-def send_new(call: Call, document: str, parameters: dict[str, str]) -> "CommandTypeDef":
+def send_new(call: Call, document: str, parameters: Parameters) -> "CommandTypeDef":
     """Send the document, whether or not it was sent before. Raises botocore's errors."""
     answer = call.aws.ssm_once.send_command(
         InstanceIds=[call.target],
         DocumentName=document,
         Comment=call.token,
         TimeoutSeconds=_DELIVERY_S,
-        Parameters={name: [value] for name, value in parameters.items()},
+        Parameters={
+            name: [value] if isinstance(value, str) else [*value]
+            for name, value in parameters.items()
+        },
     )
     return answer["Command"]
 

@@ -36,7 +36,7 @@ from actions.base import (
     Params,
     TargetKind,
 )
-from actions.catalog.ssm._commands import is_listening, made_by, read_invocation, send_new
+from actions.catalog.ssm._commands import made_by, read_invocation, send_new, why_not_reached
 from actions.evidence import EvidenceError, EvidenceStore
 
 DOCUMENT = "SmartCloudOps-Capture"
@@ -124,8 +124,8 @@ def _store_of(call: Call) -> EvidenceStore:
 
 
 def _send(call: Call) -> Mapping[str, Any]:
-    if not is_listening(call):
-        raise NotActionableError(f"the SSM agent of {call.target} is not online")
+    if reason := why_not_reached(call):
+        raise NotActionableError(reason)
     return made_by(send_new(call, DOCUMENT, {}))
 
 

@@ -45,8 +45,6 @@ def described(group: Group) -> dict[str, Any]:
         ],
         "Instances": [_member(member) for member in group.members.values()],
         **_launched_from(group),
-        **({"InstanceMaintenancePolicy": group.upkeep} if group.upkeep else {}),
-        **({"WarmPoolConfiguration": {"PoolState": "Stopped"}} if group.warm_pool else {}),
         **({"Status": group.status} if group.status else {}),
     }
 

@@ -32,6 +32,24 @@ def test_a_command_needs_an_agent_that_listens(action: Action, world: World) -> 
         action.observe(world.call())
 
 
+@pytest.mark.parametrize("action", [_restart, _document], ids=lambda action: action.name)
+def test_a_document_for_linux_is_sent_nowhere_else(action: Action, world: World) -> None:
+    """Its step would be skipped, and the command told as a success."""
+    world.host.platform = "Windows"
+    with pytest.raises(NotActionableError, match="runs Windows: documents are for Linux"):
+        action.observe(world.call())
+
+
+def test_a_list_is_a_string_list_of_the_document(world: World) -> None:
+    parameters = {"Paths": ["/var/log", "/srv"]}
+    params = _document.params.model_validate(
+        {"document": "SmartCloudOps-Own", "parameters": parameters}
+    )
+    _document.act(world.call(**params.model_dump()))
+    (sent,) = world.sent("SendCommand")
+    assert sent["Parameters"]["Paths"] == ["/var/log", "/srv"]
+
+
 def test_a_command_is_sent_with_parameters_and_its_step(world: World) -> None:
     """Values go as parameters of the document; the comment is how it is found again."""
     made = _restart.act(world.call(service="app"))
