@@ -102,8 +102,8 @@ class Member:
 class Group:
     """`checks` is its health check type, `target_groups` are ARNs, `refreshes` latest first.
 
-    `classic` are the names of its classic load balancers, `lattice` its lattice target groups.
-    Launches fail for `launch_error`. `refreshed_to` is the launch
+    `classic` are the names of its classic load balancers, `lattice` its lattice target groups,
+    `upkeep` its maintenance policy. Launches fail for `launch_error`. `refreshed_to` is the launch
     template, with its version, of a refresh that has a desired configuration.
     """
 
@@ -123,6 +123,8 @@ class Group:
     template: str = TEMPLATE
     version: str = "1"
     mixed: bool = False
+    warm_pool: bool = False
+    upkeep: dict[str, int] = field(default_factory=dict)
     hooks: list[dict[str, Any]] = field(default_factory=list)
     launch_error: str = ""
     refreshed_to: tuple[str, str] | None = None
