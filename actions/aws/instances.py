@@ -83,14 +83,18 @@ def read_instance(aws: Aws, instance_id: str) -> Instance:
 
 
 def find_named(aws: Aws, name: str, value: str) -> Sequence[Instance]:
-    """The live instances with this address, DNS name or tag, by EC2's filter `name`."""
+    """The live instances with this id, address, DNS name or tag, by EC2's filter `name`."""
     # EC2 reads * and ? in a filter as wildcards.
     if not value or set(value) & set("*?"):
         return []
     found = find_live(aws, name, value)
     if name.startswith("tag:"):
         return [instance for instance in found if instance.tags.get(name[4:]) == value]
-    return [instance for instance in found if value in instance.addresses | instance.names]
+    return [
+        instance
+        for instance in found
+        if value in {instance.id, *instance.addresses, *instance.names}
+    ]
 
 
 def find_by_addresses(aws: Aws, addresses: Sequence[str]) -> Sequence[Instance]:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
+from actions.base import TargetKind
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
@@ -120,3 +121,15 @@ def test_series_that_have_the_id_are_selected_by_it(tmp_path: Path) -> None:
         target = _resolver(pool, tmp_path, series).resolve(_ALERT, ask=True)
     assert target.series is None
     assert target.selector == f'instance_id="{_ID}"'
+
+
+def test_a_host_outside_groups_is_found_as_well(tmp_path: Path) -> None:
+    """AWS is asked for it by its id, as no group leads to it."""
+    series = {'node_cpu_seconds_total{mode="idle",instance="10.0.0.2:9104"}': "0+1x30"}
+    with ThreadPoolExecutor(2) as pool:
+        resolver = _resolver(pool, tmp_path, series)
+        finder = resolver.series
+        assert finder is not None
+        found = finder.find(Target(id=_ID, kind=TargetKind.INSTANCE), _ALERT)
+    assert found is not None
+    assert found.label == "instance"
