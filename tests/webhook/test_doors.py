@@ -62,9 +62,12 @@ class Doors:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.service.call("POST", f"/webhook/{door}", role, content=content)
 
+    def runs(self) -> list[dict[str, Any]]:
+        answer = self.service.call("GET", "/api/v1/runs?limit=1000", Role.VIEWER)
+        return list(answer.json()["items"])
+
     def alertnames(self) -> list[str]:
-        items = self.service.call("GET", "/api/v1/runs?limit=1000", Role.VIEWER).json()["items"]
-        return [run["alert"]["labels"].get("alertname", "") for run in items]
+        return [run["alert"]["labels"].get("alertname", "") for run in self.runs()]
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +250,8 @@ def test_a_replayed_message_changes_nothing(doors: Doors) -> None:
     named = {"AlarmArn": arn, "AlarmName": "replayed"}
     fires = doors.sns.notification(alarm("ALARM", **named))
     assert doors.by_sns(fires).json() == _counts(accepted=1)
+    (run,) = [one for one in doors.runs() if one["alert"]["labels"]["alertname"] == "replayed"]
+    doors.service.until(run["id"], "refused")
     assert doors.by_sns(doors.sns.notification(alarm("OK", **named))).json() == _counts(resolved=1)
     assert doors.by_sns(fires).json() == _counts(duplicates=1)
     assert doors.alertnames().count("replayed") == 1
@@ -268,8 +273,7 @@ def test_an_alarm_is_its_arn(doors: Doors) -> None:
     assert deliver("ALARM", Trigger={"Dimensions": []}) == _counts(duplicates=1)
     assert deliver("INSUFFICIENT_DATA") == _counts(rejected=1)
     assert deliver("OK", Trigger=None) == _counts(resolved=1)
-    runs = doors.service.call("GET", "/api/v1/runs?limit=1000", Role.VIEWER).json()["items"]
-    (run,) = [run for run in runs if run["alert"]["labels"]["alertname"] == "arn"]
+    (run,) = [run for run in doors.runs() if run["alert"]["labels"]["alertname"] == "arn"]
     assert run["alert"]["labels"] == {
         "alertname": "arn",
         "alarm_arn": arn,
@@ -288,8 +292,7 @@ def test_an_alarm_on_several_instances_names_none(doors: Doors) -> None:
     own = {"AlarmArn": f"{alarm('ALARM')['AlarmArn']}-several", "AlarmName": "several"}
     body = doors.sns.notification(alarm("ALARM", Trigger={"Metrics": metrics}, **own))
     assert doors.by_sns(body).json() == _counts(accepted=1)
-    runs = doors.service.call("GET", "/api/v1/runs?limit=1000", Role.VIEWER).json()["items"]
-    (run,) = [run for run in runs if run["alert"]["labels"]["alertname"] == "several"]
+    (run,) = [run for run in doors.runs() if run["alert"]["labels"]["alertname"] == "several"]
     assert "instance_id" not in run["alert"]["labels"]
 
 
