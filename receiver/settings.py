@@ -52,7 +52,7 @@ _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-# ARNs of topics, separated by commas.
+NODE_JOB = "node"
 _TOPICS = r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(, *|$))*$"
 
 
@@ -104,6 +104,8 @@ class Settings(BaseSettings):
     """The same for Alertmanager; the first is asked."""
     playbooks: Path = Path("playbooks")
     """The folder of playbooks."""
+    node_job: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./ -]{1,128}$")] = NODE_JOB
+    """The job of node_exporter in Prometheus: `$job` in playbooks."""
     targets: Path | None = None
     """The file that says which labels name [the target](configuration.md#targets)."""
     tokens_file: Path = Path("data/tokens.json")
@@ -133,8 +135,7 @@ class Settings(BaseSettings):
     ask_tokens_per_day: Annotated[int, Field(ge=0)] = 200_000
     """Model tokens for all of the assistant's answers in a day, counted from the process' start."""
     sns_topics: Annotated[str, Field(pattern=_TOPICS)] = ""
-    """Comma-separated ARNs of the topics of [Amazon SNS](configuration.md#amazon-sns) whose alerts
-    are taken; enables `/webhook/sns`."""
+    """ARNs, with commas, of the [SNS topics](configuration.md#amazon-sns) of `/webhook/sns`."""
     model: str | None = None
     """A folder or `s3://bucket/prefix` of models: [in service](model.md#in-service)."""
     model_manifest: Path | None = None

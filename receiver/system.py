@@ -99,7 +99,7 @@ class _Builder:
             ),
             config_recorder=ConfigRecorder(
                 settings=self.settings,
-                folder=PlaybookFolder(self.settings.playbooks, self.playbooks),
+                folder=PlaybookFolder.of(self.settings, self.playbooks),
                 database=self.database,
                 clock=self.edges.clock,
                 loaded=partial(self.metrics.add_playbooks, self.playbooks),

@@ -52,7 +52,7 @@ def coverage_command(critical: Sequence[str], *, as_json: bool) -> None:
 def coverage_of(loaded: Settings, critical: Sequence[str] = ()) -> dict[str, Any]:
     """The coverage of these settings, as JSON values. Raises FailedError."""
     try:
-        playbooks = load(loaded.playbooks)
+        playbooks = load(loaded.playbooks, loaded.node_job)
         with open_or_empty(loaded.database_url) as state, state.read() as connection:
             armings = arming.list_all(connection)
         policy = Policy(

@@ -61,12 +61,12 @@ def check(folder: Path | None, *, role: bool, rules: Path | None, live: bool) ->
     """Lint the settings and the playbooks; only --role and --live need network and credentials."""
     loaded = load_settings()
     folder = folder or loaded.playbooks
-    playbooks = load_playbooks(folder)
+    playbooks = load_playbooks(loaded, folder)
     load_targets(loaded.targets)
     load_servers(loaded)
     _warn(verify_check.warn_of_filters(folder))
     if rules:
-        _check_rules(folder, rules)
+        _check_rules(folder, rules, loaded.node_job)
     if role:
         _check_role(playbooks)
     if live:
@@ -79,9 +79,9 @@ def _warn(warnings: Sequence[Finding]) -> None:
         echo(f"{warning.file}:{warning.line}: warning: {warning.message}", err=True)
 
 
-def _check_rules(folder: Path, rules: Path) -> None:
+def _check_rules(folder: Path, rules: Path, job: str) -> None:
     """Print the warnings. Raises FindingsError where a re-check is weaker than its rule."""
-    result = rule_check.check_rules(folder, alert_rules.load_rules(rules))
+    result = rule_check.check_rules(folder, alert_rules.load_rules(rules), job)
     _warn(result.warnings)
     if result.findings:
         raise FindingsError(result.findings)
@@ -127,12 +127,13 @@ def _check_live(loaded: Settings, playbooks: Playbooks) -> None:
 @click.argument("folder", required=False, type=_PATH)
 def test_playbooks(folder: Path | None) -> None:
     """Run the tests of playbooks in FOLDER/tests; needs neither network nor credentials."""
-    folder = folder or load_settings().playbooks
+    loaded = load_settings()
+    folder = folder or loaded.playbooks
     try:
         model = load_shipped()
     except ModelError as error:
         raise FailedError(str(error)) from None
-    report = runner.run(folder, load_playbooks(folder), partial(judge, model))
+    report = runner.run(folder, load_playbooks(loaded, folder), partial(judge, model))
     if report.findings:
         raise FindingsError(report.findings)
     if not report.passed:
@@ -158,7 +159,7 @@ def explain(payload: str | None, *, firing: bool, as_json: bool) -> None:
         else:
             body = sys.stdin.buffer.read() if payload == "-" else Path(payload).read_bytes()
             alerts = explaining.parse_delivery(body, now)
-        decisions = explaining.explain(alerts, loaded, load_playbooks(loaded.playbooks), now)
+        decisions = explaining.explain(alerts, loaded, load_playbooks(loaded), now)
     except AlertmanagerError as error:
         raise FailedError(str(error)) from None
     except OSError as error:
@@ -189,7 +190,7 @@ def iam_policy(
     folder: Path | None, region: str | None, account: str | None, groups: Sequence[str]
 ) -> None:
     """Print the IAM policy that the playbooks need; needs neither network nor credentials."""
-    loaded = load_playbooks(folder or load_settings().playbooks)
+    loaded = load_playbooks(load_settings(), folder)
     try:
         policy = iam_scope.narrowed_policy(loaded, region=region, account=account, groups=groups)
     except iam_scope.ScopeError as error:
@@ -222,9 +223,9 @@ def load_servers(loaded: Settings) -> None:
         raise FindingsError(errors.findings) from None
 
 
-def load_playbooks(folder: Path) -> Playbooks:
-    """Raises FindingsError."""
+def load_playbooks(loaded: Settings, folder: Path | None = None) -> Playbooks:
+    """Of the folder, or of that of the settings. Raises FindingsError."""
     try:
-        return loader.load(folder)
+        return loader.load(folder or loaded.playbooks, loaded.node_job)
     except InvalidPlaybooksError as errors:
         raise FindingsError(errors.findings) from None

@@ -52,7 +52,7 @@ _UNUSABLE = (
 def serve() -> None:
     """Take alerts and act on them, within SMARTCLOUDOPS_MODE."""
     loaded = load_settings()
-    playbooks = load_playbooks(loaded.playbooks)
+    playbooks = load_playbooks(loaded)
     server.raise_file_limit()
     try:
         api_tokens = tokens.load(loaded.tokens_file)

@@ -4,11 +4,12 @@ Every fault of a file is reported with its line. A folder with a fault is refuse
 because an alert that several playbooks match might match only one of the playbooks that load.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
@@ -18,8 +19,12 @@ from receiver.playbooks.choices import variants
 from receiver.playbooks.placeholders import EXAMPLES, render
 from receiver.playbooks.schema import Playbook
 from receiver.playbooks.yaml_source import Lines, YamlError, read
+from receiver.settings import NODE_JOB, Settings
 
 _Stamp = tuple[object, ...]
+
+
+_JOB = re.compile(r"(?<!\$)\$(?:job\b|\{job\})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +87,11 @@ def _place(playbooks: Sequence[Playbook]) -> Mapping[str | None, Sequence[_Place
     return dict(placed)
 
 
-def load(folder: Path) -> Playbooks:
-    """Load all `*.yaml` files of the folder. Raises InvalidPlaybooksError with every fault."""
+def load(folder: Path, job: str = NODE_JOB) -> Playbooks:
+    """Load all `*.yaml` files of the folder, with `job` for `$job`.
+
+    Raises InvalidPlaybooksError with every fault.
+    """
     if not folder.is_dir():
         message = "no such folder; set SMARTCLOUDOPS_PLAYBOOKS to the folder of playbooks"
         raise InvalidPlaybooksError([Finding(file=folder, line=1, message=message)])
@@ -96,7 +104,7 @@ def load(folder: Path) -> Playbooks:
                 Finding(file=file, line=1, message="only *.yaml is loaded; rename the file")
             )
             continue
-        playbook, lines, faults = load_file(file)
+        playbook, lines, faults = load_file(file, job)
         findings += faults
         if playbook is None:
             continue
@@ -112,17 +120,29 @@ def load(folder: Path) -> Playbooks:
     return Playbooks(items)
 
 
-def load_file(file: Path) -> tuple[Playbook | None, Lines, list[Finding]]:
+def load_file(file: Path, job: str = NODE_JOB) -> tuple[Playbook | None, Lines, list[Finding]]:
     """Load a file. Returns its playbook or None, its lines and its faults."""
     try:
         value, lines = read(file)
     except YamlError as error:
         return None, Lines(None), [Finding(file=file, line=error.line, message=error.message)]
     try:
-        playbook = Playbook.model_validate(value)
+        playbook = Playbook.model_validate(_with_job(value, job))
     except ValidationError as error:
         return None, lines, list(findings(file, lines, (), error))
     return playbook, lines, list(_wrong_parameters(file, lines, playbook))
+
+
+def _with_job(value: Any, job: str) -> Any:
+    """The value with the job of node_exporter for `$job` in its texts, at any depth."""
+    match value:
+        case str():
+            return _JOB.sub(lambda _: job, value)
+        case Mapping():
+            return {key: _with_job(item, job) for key, item in value.items()}
+        case list():
+            return [_with_job(item, job) for item in value]
+    return value
 
 
 def _wrong_parameters(file: Path, lines: Lines, playbook: Playbook) -> Iterator[Finding]:
@@ -169,11 +189,16 @@ class PlaybookFolder:
 
     path: Path
     playbooks: Playbooks
+    job: str = NODE_JOB
     _loaded: _Stamp = field(init=False)
     _seen: _Stamp = field(init=False)
 
     def __post_init__(self) -> None:
         self._loaded = self._seen = self._stamp()
+
+    @classmethod
+    def of(cls, settings: Settings, playbooks: Playbooks) -> Self:
+        return cls(settings.playbooks, playbooks, settings.node_job)
 
     def reload(self) -> Sequence[Finding] | None:
         """Load changed files, once they have stayed the same from one call to the next.
@@ -186,7 +211,7 @@ class PlaybookFolder:
             return None
         self._loaded = stamp
         try:
-            self.playbooks.take_over(load(self.path))
+            self.playbooks.take_over(load(self.path, self.job))
         except InvalidPlaybooksError as error:
             return error.findings
         return ()

@@ -17,6 +17,7 @@ from receiver.playbooks.promql_measure import PromqlError, metric_names, parse
 from receiver.playbooks.promql_terms import Alternatives, Term, TermReader, either_with
 from receiver.playbooks.schema import Playbook, Verify
 from receiver.playbooks.yaml_source import Lines
+from receiver.settings import NODE_JOB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +38,14 @@ class _File:
         return Finding(file=self.path, line=self.lines.of(path), message=message)
 
 
-def check_rules(folder: Path, rules: AlertRules) -> RuleCheck:
-    """Compare each playbook of the folder with its rules. Faulty playbooks are left out."""
+def check_rules(folder: Path, rules: AlertRules, job: str = NODE_JOB) -> RuleCheck:
+    """Compare each playbook of the folder with its rules, with `job` for `$job`.
+
+    Faulty playbooks are left out.
+    """
     findings, warnings = list(rules.findings), list[Finding]()
     for path in sorted(folder.glob("*.yaml")):
-        playbook, lines, _ = load_file(path)
+        playbook, lines, _ = load_file(path, job)
         if playbook is None:
             continue
         file = _File(path=path, lines=lines, playbook=playbook)

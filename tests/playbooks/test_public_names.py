@@ -47,3 +47,14 @@ def test_the_model_weighs_what_the_alert_is_about() -> None:
     for name, playbook in _OF_PLAYBOOKS.items():
         (found,) = _PLAYBOOKS.named(playbook)
         assert found.recheck or name in ROLES_OF_ALERT, name
+
+
+def test_the_job_of_the_exporter_is_in_one_place() -> None:
+    """Of the settings; no shipped playbook has a job of its own."""
+    for playbook in load(_ROOT / "playbooks", "node-exporter").items:
+        text = str(playbook.model_dump())
+        assert 'job="node"' not in text
+        assert "$job" not in text
+    (down,) = load(_ROOT / "playbooks", "node-exporter").named("instance-down")
+    assert 'up{job="node-exporter",$selector}' in down.recheck[0]
+    assert down.digest != _PLAYBOOKS.named("instance-down")[0].digest
