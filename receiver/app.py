@@ -14,11 +14,11 @@ from receiver.api import arming, audit, control, debts, health, model, overrides
 from receiver.chat import endpoint as chat_routes
 from receiver.chat.wiring import Chat
 from receiver.http import problems
+from receiver.http.access.tokens import Tokens
 from receiver.http.middleware import RequestMiddleware
 from receiver.http.problems import Problem
 from receiver.http.redirects import SlashRedirect
 from receiver.http.root_path import RootPath
-from receiver.http.tokens import Tokens
 from receiver.service import Service
 from receiver.webhook import routes as webhook
 from receiver.webhook.endpoint import Deliveries

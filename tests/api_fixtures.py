@@ -25,9 +25,9 @@ from demo.aws.world import Group
 from receiver.app import Api, app
 from receiver.chat.wiring import make_chat
 from receiver.edges import Edges
-from receiver.http import tokens
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role
 from receiver.http.server import options as server_options
-from receiver.http.tokens import Role
 from receiver.notify.channels import Channels
 from receiver.playbooks.loader import load
 from receiver.runs.model import State

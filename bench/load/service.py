@@ -10,8 +10,8 @@ import httpx
 
 from demo.stack.environment import emulated_aws
 from demo.stack.processes import Child, Processes, free_port, wait_ready, without_aws
-from receiver.http import tokens
-from receiver.http.tokens import Role
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

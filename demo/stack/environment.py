@@ -21,8 +21,8 @@ from demo.stack.processes import (
     without_aws,
 )
 from demo.stack.tools import Tools
-from receiver.http import tokens
-from receiver.http.tokens import Role
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role
 
 _ROOT = Path(__file__).parents[2]
 # The file with the token of Alertmanager's webhook, in the tokens' folder.

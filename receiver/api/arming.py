@@ -14,10 +14,10 @@ from receiver.api.parts import parts_of
 from receiver.controls.promotion import ArmRequest, NoSuchPlaybookError, NotJustifiedError
 from receiver.controls.records import ALL
 from receiver.controls.views import arming_view
-from receiver.http.auth import GuardedRoute, caller, require_role
+from receiver.http.access.auth import GuardedRoute, caller, require_role
+from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
-from receiver.http.tokens import Role
 from receiver.settings import Mode
 
 router = APIRouter(prefix="/api/v1/playbooks", route_class=GuardedRoute, tags=["control"])

@@ -16,9 +16,9 @@ from actions.audit.signed_heads import KeyFileError
 from receiver.api.fields import Id, Page, Time
 from receiver.api.params import Limit, Name
 from receiver.api.parts import parts_of
-from receiver.http.auth import GuardedRoute, require_role
+from receiver.http.access.auth import GuardedRoute, require_role
+from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
-from receiver.http.tokens import Role
 from receiver.runtime.rfc3339 import rfc3339
 
 _log = structlog.get_logger()

@@ -19,10 +19,10 @@ from receiver.api.params import Comment, Cursor, Limit, TargetPath, Why
 from receiver.api.parts import parts_of
 from receiver.controls import arming
 from receiver.controls.views import playbook_view
-from receiver.http.auth import GuardedRoute, caller, require_role
+from receiver.http.access.auth import GuardedRoute, caller, require_role
+from receiver.http.access.tokens import Role, Token
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
-from receiver.http.tokens import Role, Token
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode
 

@@ -10,9 +10,9 @@ from actions.execution.debts import Debt, DebtState
 from receiver.api.fields import Id, Page, Time
 from receiver.api.params import Cursor, Limit
 from receiver.api.parts import parts_of
-from receiver.http.auth import GuardedRoute, require_role
+from receiver.http.access.auth import GuardedRoute, require_role
+from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
-from receiver.http.tokens import Role
 from receiver.runtime.rfc3339 import rfc3339
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from receiver.api.parts import parts_of
-from receiver.http.auth import GuardedRoute, require_role
+from receiver.http.access.auth import GuardedRoute, require_role
+from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
-from receiver.http.tokens import Role
 
 router = APIRouter(prefix="/api/v1/model", route_class=GuardedRoute, tags=["model"])
 

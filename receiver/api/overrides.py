@@ -21,10 +21,10 @@ from receiver.api.params import Cursor, Limit, RunId, Text, Why
 from receiver.api.parts import parts_of
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
-from receiver.http.auth import GuardedRoute, caller, require_role
+from receiver.http.access.auth import GuardedRoute, caller, require_role
+from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
-from receiver.http.tokens import Role
 from receiver.playbooks.matchers import Matcher
 from receiver.runtime.rfc3339 import DAY_S, rfc3339
 

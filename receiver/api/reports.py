@@ -12,9 +12,9 @@ from actions.audit.chain import Verification
 from actions.audit.signed_heads import KeyFileError
 from receiver.api.audit import HEADS_UNREADABLE
 from receiver.api.parts import Parts, parts_of
-from receiver.http.auth import GuardedRoute, require_role
+from receiver.http.access.auth import GuardedRoute, require_role
+from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
-from receiver.http.tokens import Role
 from receiver.reports.figures import availability
 from receiver.reports.report import ReportInput, make_report, query_number
 from receiver.runtime.rfc3339 import DAY_S

@@ -13,10 +13,10 @@ from actions.execution import ledger
 from receiver.api.params import CaptureName, Comment, Cursor, Limit, Name, RunId
 from receiver.api.parts import parts_of
 from receiver.api.run_schema import CommandedRun, RunPage, Start, WholeRun
-from receiver.http.auth import GuardedRoute, caller, require_role
+from receiver.http.access.auth import GuardedRoute, caller, require_role
+from receiver.http.access.tokens import Role, Token
 from receiver.http.openapi import answers
 from receiver.http.problems import ProblemError, documented
-from receiver.http.tokens import Role, Token
 from receiver.runs import listing, store
 from receiver.runs.manual_runs import NotPossibleError
 from receiver.runs.model import RunRequest, State

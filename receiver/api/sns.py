@@ -13,10 +13,10 @@ from actions.aws.errors import classify
 from receiver.api.fields import Page, Time
 from receiver.api.params import Comment
 from receiver.api.parts import parts_of
-from receiver.http.auth import GuardedRoute, caller, require_role
+from receiver.http.access.auth import GuardedRoute, caller, require_role
+from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
-from receiver.http.tokens import Role
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.webhook.sns.subscriptions import Subscription
 

@@ -18,8 +18,8 @@ from actions.audit import log as chain
 from actions.audit.log import Event
 from actions.tables import audit
 from receiver.db.database import Database
-from receiver.http import tokens
-from receiver.http.tokens import TokensError
+from receiver.http.access import tokens
+from receiver.http.access.tokens import TokensError
 from receiver.playbooks.loader import PlaybookFolder, Playbooks
 from receiver.runtime.periodic import Periodic
 from receiver.settings import Profile, Settings

@@ -12,7 +12,7 @@ from actions.audit.log import Origin, coming_from
 from actions.execution import kill_switch, ledger
 from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser
-from receiver.http.tokens import Role
+from receiver.http.access.tokens import Role
 from receiver.runs import listing, search, store
 from receiver.runs.model import IN_FLIGHT, Mark, Run, State
 from receiver.runs.search import RunFilter

@@ -14,10 +14,10 @@ from receiver.chat.commands import ChatRequest, Reply
 from receiver.chat.slack import ChatMessage, FormError
 from receiver.chat.users import ChatUser
 from receiver.chat.wiring import Chat
-from receiver.http.auth import ROLE, SIGNATURE
+from receiver.http.access.auth import ROLE, SIGNATURE
+from receiver.http.access.signatures import SecretFileError, SignatureError, Signatures
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
-from receiver.http.signatures import SecretFileError, SignatureError, Signatures
 
 _log = structlog.get_logger()
 router = APIRouter(prefix="/chat", tags=["chat"])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
-from receiver.http.tokens import Role
+from receiver.http.access.tokens import Role
 
 
 class ChatUsersError(Exception):

@@ -14,7 +14,7 @@ from receiver.chat.commands import ChatCommands
 from receiver.chat.llm_client import LlmClient, LlmError
 from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser, ChatUsersError, load_users
-from receiver.http.signatures import SecretFileError, Signatures, read_secret
+from receiver.http.access.signatures import SecretFileError, Signatures, read_secret
 from receiver.runtime.redaction import Redaction
 from receiver.settings import Settings
 

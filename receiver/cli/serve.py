@@ -20,10 +20,11 @@ from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
 from receiver.edges import Edges
 from receiver.evidence.targets.mapping import InvalidTargetsError
-from receiver.http import server, tokens
+from receiver.http import server
+from receiver.http.access import tokens
+from receiver.http.access.signatures import SecretFileError, read_secret
+from receiver.http.access.tokens import TokensError
 from receiver.http.server import TlsError
-from receiver.http.signatures import SecretFileError, read_secret
-from receiver.http.tokens import TokensError
 from receiver.monitoring import alertmanager, servers
 from receiver.monitoring.servers import InvalidServersError
 from receiver.notify.channels import Channels

@@ -11,8 +11,8 @@ from receiver import settings
 from receiver.cli.durations import Duration
 from receiver.cli.errors import BadInputError
 from receiver.cli.output import echo
-from receiver.http import tokens
-from receiver.http.tokens import Role, TokensError
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role, TokensError
 from receiver.settings import SettingsError
 
 

@@ -14,7 +14,7 @@ from receiver.console import (
     run_page,
 )
 from receiver.console.sessions import Sessions
-from receiver.http.tokens import Tokens
+from receiver.http.access.tokens import Tokens
 
 
 def install(app: FastAPI, parts: Parts, tokens: Tokens) -> None:

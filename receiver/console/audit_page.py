@@ -6,8 +6,8 @@ from receiver.api import audit
 from receiver.console.home_page import SPANS_H, start_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
-from receiver.http.auth import require_role
-from receiver.http.tokens import Role
+from receiver.http.access.auth import require_role
+from receiver.http.access.tokens import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _PAGE = 100

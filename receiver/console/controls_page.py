@@ -15,8 +15,8 @@ from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.controls.records import Effect
-from receiver.http.auth import require_role
-from receiver.http.tokens import Role
+from receiver.http.access.auth import require_role
+from receiver.http.access.tokens import Role
 from receiver.playbooks.matchers import MatcherError, parse
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)

@@ -10,8 +10,8 @@ from receiver.api import runs
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import content_version, render_page, switch_view
-from receiver.http.auth import require_role
-from receiver.http.tokens import Role
+from receiver.http.access.auth import require_role
+from receiver.http.access.tokens import Role
 from receiver.runs import stats
 from receiver.runs.model import IN_FLIGHT, State
 from receiver.runtime.rfc3339 import DAY_S

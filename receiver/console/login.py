@@ -16,9 +16,9 @@ from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute, cookie_name, read_form
 from receiver.console.sessions import LIFETIME_S, Sessions, csrf_token
 from receiver.console.templating import ASSETS, render
-from receiver.http.auth import origin, require_role
-from receiver.http.rate_limit import RateLimiter, client_of
-from receiver.http.tokens import Role, Token, Tokens
+from receiver.http.access.auth import origin, require_role
+from receiver.http.access.rate_limit import RateLimiter, client_of
+from receiver.http.access.tokens import Role, Token, Tokens
 
 _log = structlog.get_logger()
 _BURST, _PER_S = 10, 0.1

@@ -13,8 +13,8 @@ from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.html.bar_plot import Share, strip
-from receiver.http.auth import require_role
-from receiver.http.tokens import Role
+from receiver.http.access.auth import require_role
+from receiver.http.access.tokens import Role
 from receiver.runs import stats
 from receiver.runs.model import State
 from receiver.runtime.rfc3339 import DAY_S

@@ -12,8 +12,8 @@ from fastapi.responses import RedirectResponse
 from receiver.api.params import Comment, RunId
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
-from receiver.http.auth import caller, require_role
-from receiver.http.tokens import Role, Token
+from receiver.http.access.auth import caller, require_role
+from receiver.http.access.tokens import Role, Token
 from receiver.runs.model import State
 from receiver.workflow.approvals import Answer, NoSuchRunError, NotAllowedError, NotNowError
 from receiver.workflow.commands import RunCommands

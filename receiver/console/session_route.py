@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from actions.audit.log import coming_from
 from receiver.console.sessions import Sessions, csrf_token
 from receiver.console.templating import render_error
-from receiver.http.auth import ROLE, origin
-from receiver.http.tokens import Role
+from receiver.http.access.auth import ROLE, origin
+from receiver.http.access.tokens import Role
 
 _FIELDS_MOST = 64
 # A browser that follows a link from another site omits the cookie, which is SameSite=Strict. A

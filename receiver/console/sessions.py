@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select
 from actions.audit import log
 from receiver.db.database import Database
 from receiver.db.tables import sessions
-from receiver.http.tokens import Token, Tokens
+from receiver.http.access.tokens import Token, Tokens
 
 LIFETIME_S = 12 * 3600.0
 

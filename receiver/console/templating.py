@@ -15,7 +15,7 @@ from actions.execution import kill_switch
 from receiver.api.parts import Parts, parts_of
 from receiver.console import labels
 from receiver.html.templates import html_environment
-from receiver.http.tokens import Role, Token
+from receiver.http.access.tokens import Role, Token
 from receiver.runtime.rfc3339 import rfc3339
 
 _HERE = Path(__file__).parent

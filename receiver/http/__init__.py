@@ -1,1 +1,1 @@
-"""Middleware, authentication, tokens, rate limit, signatures, server options."""
+"""Middleware, problems, connections, server options."""

@@ -2,8 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from receiver.http.access.tokens import Tokens
 from receiver.http.protocol import REASONS
-from receiver.http.tokens import Tokens
 from receiver.metrics import start_at_zero
 
 

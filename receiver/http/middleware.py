@@ -12,9 +12,9 @@ from fastapi import HTTPException, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from receiver.http.access.rate_limit import RateLimiter, client_of
 from receiver.http.problems import problem
 from receiver.http.protocol import REQUEST_LINE_MAX
-from receiver.http.rate_limit import RateLimiter, client_of
 
 _log = structlog.get_logger()
 _BODY_MAX = 64 * 1024

@@ -11,8 +11,8 @@ from receiver.evidence.prometheus.answers import AlertingRule, PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.presence import SeriesPresence
 from receiver.evidence.targets.resolver import TargetResolver
-from receiver.http import tokens
-from receiver.http.tokens import Role, TokensError
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role, TokensError
 from receiver.live_check.alerts import (
     FoundAlert,
     find_targets,

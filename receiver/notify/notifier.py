@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from receiver.audit.tail import Record
 from receiver.db.database import Database
-from receiver.http.rate_limit import RateLimiter
+from receiver.http.access.rate_limit import RateLimiter
 from receiver.notify import outbox
 from receiver.notify.messages import make_message
 from receiver.notify.metrics import NotifyMetrics

@@ -13,6 +13,7 @@ import structlog
 from fastapi import HTTPException, Response
 from starlette.types import Receive, Scope, Send
 
+from receiver.http.access.rate_limit import RateLimiter, client_of
 from receiver.http.middleware import (
     ID,
     BodyTooLargeError,
@@ -23,7 +24,6 @@ from receiver.http.middleware import (
     with_headers,
 )
 from receiver.http.problems import problem
-from receiver.http.rate_limit import RateLimiter, client_of
 from receiver.webhook.delivery import InboxUnavailableError, Receipt
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.metrics import WebhookMetrics

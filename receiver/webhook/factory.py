@@ -12,8 +12,8 @@ from actions.aws.client_set import Aws
 from actions.reasons import Reason
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.tables import runs
-from receiver.http.seen_requests import SeenRequests
-from receiver.http.tokens import Tokens
+from receiver.http.access.seen_requests import SeenRequests
+from receiver.http.access.tokens import Tokens
 from receiver.monitoring.alertmanager import Alertmanager
 from receiver.playbooks.loader import Playbooks
 from receiver.settings import Settings

@@ -7,10 +7,10 @@ from fastapi import APIRouter, HTTPException
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from receiver.http.auth import ROLE, SIGNATURE, GuardedRoute, require_role
+from receiver.http.access.auth import ROLE, SIGNATURE, GuardedRoute, require_role
+from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
-from receiver.http.tokens import Role
 from receiver.webhook.senders import ALERTMANAGER_PATH, GRAFANA_PATH
 from receiver.webhook.sns.sender import SNS_PATH
 

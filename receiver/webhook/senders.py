@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from receiver.http.auth import check_role
-from receiver.http.tokens import Role, Tokens
+from receiver.http.access.auth import check_role
+from receiver.http.access.tokens import Role, Tokens
 from receiver.webhook import grafana, payload
 from receiver.webhook.grafana import GrafanaEnvelope
 from receiver.webhook.payload import Alert, AlertmanagerEnvelope, Envelope

@@ -19,8 +19,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from receiver.http.auth import ROLE, SIGNATURE
-from receiver.http.tokens import Role
+from receiver.http.access.auth import ROLE, SIGNATURE
+from receiver.http.access.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
 
 _CHECKS = [

@@ -9,8 +9,8 @@ import pytest
 from actions.audit import log
 from receiver.audit.config_events import ConfigRecorder
 from receiver.db.database import Database
-from receiver.http import tokens
-from receiver.http.tokens import Role
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role
 from receiver.playbooks.loader import PlaybookFolder, load
 from receiver.settings import Settings
 from tests.conftest import Clock

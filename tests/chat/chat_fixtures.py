@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from receiver.http.signatures import sign
+from receiver.http.access.signatures import sign
 from tests.api_fixtures import Live, live
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"

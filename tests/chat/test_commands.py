@@ -12,7 +12,7 @@ import pytest
 
 from receiver.chat.slack import FormError, parse_button, parse_command
 from receiver.chat.wiring import ChatError, make_chat
-from receiver.http.signatures import sign
+from receiver.http.access.signatures import sign
 from receiver.settings import Settings
 from tests.api_fixtures import HOSTS, Live
 from tests.chat import chat_fixtures

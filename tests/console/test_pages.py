@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from receiver.console.login import login_rate
-from receiver.http import tokens
-from receiver.http.tokens import Role
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role
 from tests.actions.audit.audit_fixtures import unguarded
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.console.console_fixtures import Visitor

@@ -9,7 +9,7 @@ import pytest
 
 from receiver.api.run_schema import WholeRun
 from receiver.evidence.plot_data import plot_series
-from receiver.http.tokens import Role
+from receiver.http.access.tokens import Role
 from tests.api_fixtures import HOSTS, Live, live
 from tests.console.console_fixtures import Visitor, plot_data, store_plot_data
 from tests.models.robust_fixtures import CPU, RUNAWAY, evidence

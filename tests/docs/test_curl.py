@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from receiver.http.tokens import Role
+from receiver.http.access.tokens import Role
 from receiver.webhook.sns.message import parse_message
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.webhook.sns_fixtures import TOPIC, Sns

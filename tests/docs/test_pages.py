@@ -13,7 +13,7 @@ from receiver.api import arming, audit, control, health, model, overrides, repor
 from receiver.chat import endpoint
 from receiver.cli.main import cli
 from receiver.cli.reference import pages, refusals
-from receiver.http.auth import ROLE
+from receiver.http.access.auth import ROLE
 from receiver.playbooks.loader import load
 from receiver.settings import Settings
 from receiver.webhook import routes as webhook

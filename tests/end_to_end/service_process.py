@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 
 from demo.stack.processes import Child, Processes, without_aws
-from receiver.http import tokens
-from receiver.http.tokens import Role
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role
 
 ROOT = Path(__file__).parents[2]
 # Nothing listens there: whatever is asked of AWS or Prometheus is refused at once.

@@ -25,9 +25,9 @@ from receiver.chat import slack
 from receiver.chat.slack import FormError
 from receiver.db.database import database
 from receiver.edges import Edges
-from receiver.http import tokens
-from receiver.http.signatures import SignatureError, Signatures, sign
-from receiver.http.tokens import Role
+from receiver.http.access import tokens
+from receiver.http.access.signatures import SignatureError, Signatures, sign
+from receiver.http.access.tokens import Role
 from receiver.playbooks.conditions import (
     ConditionError,
     Facts,

@@ -14,8 +14,8 @@ import pytest
 
 from actions.reasons import Reason
 from demo.stack.processes import Processes
-from receiver.http.auth import ROLE
-from receiver.http.tokens import Role
+from receiver.http.access.auth import ROLE
+from receiver.http.access.tokens import Role
 from tests.end_to_end.service_process import Service
 
 _KEYS = {

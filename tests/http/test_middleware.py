@@ -14,10 +14,10 @@ import pytest
 
 from demo.stack.processes import Processes
 from receiver.http import server as serving
-from receiver.http import tokens
-from receiver.http.rate_limit import RateLimiter, client_of
+from receiver.http.access import tokens
+from receiver.http.access.rate_limit import RateLimiter, client_of
+from receiver.http.access.tokens import Role
 from receiver.http.server import TlsError
-from receiver.http.tokens import Role
 from receiver.settings import Settings, SettingsError
 from receiver.settings import load as load_settings
 from tests.api_fixtures import Live, live

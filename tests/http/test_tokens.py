@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.http import tokens
-from receiver.http.tokens import PEOPLE_GRACE_S, Role, TokensError
+from receiver.http.access import tokens
+from receiver.http.access.tokens import PEOPLE_GRACE_S, Role, TokensError
 from tests.conftest import Clock
 from tests.end_to_end.service_process import settings
 

@@ -18,8 +18,8 @@ from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.resolver import TargetResolver
-from receiver.http import tokens
-from receiver.http.tokens import Role
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role
 from receiver.live_check.check import LiveCheck, LiveReport
 from receiver.live_check.routes import read_receivers
 from receiver.monitoring.alertmanager import Alertmanager

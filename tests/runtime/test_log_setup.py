@@ -14,8 +14,8 @@ import pytest
 import structlog
 
 from demo.stack.processes import Processes
-from receiver.http import tokens
-from receiver.http.tokens import Role
+from receiver.http.access import tokens
+from receiver.http.access.tokens import Role
 from receiver.runtime import log_setup
 from receiver.runtime.pools import Pool
 from tests.end_to_end.service_process import Service, settings

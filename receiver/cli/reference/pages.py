@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from receiver.api import arming, audit, control, health, model, overrides, reports, runs, sns
 from receiver.chat import endpoint as chat
-from receiver.http.auth import ROLE
+from receiver.http.access.auth import ROLE
 from receiver.settings import Settings
 from receiver.webhook import routes as webhook
 

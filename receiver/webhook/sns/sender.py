@@ -8,7 +8,7 @@ from http import HTTPStatus
 import structlog
 from fastapi import HTTPException
 
-from receiver.http.seen_requests import SeenBeforeError, SeenRequests
+from receiver.http.access.seen_requests import SeenBeforeError, SeenRequests
 from receiver.webhook.senders import Batch
 from receiver.webhook.sns.alarms import parse_alerts
 from receiver.webhook.sns.message import SnsMessage, parse_message

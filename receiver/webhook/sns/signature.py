@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 from cryptography.x509.oid import NameOID
 
+from receiver.http.access.rate_limit import RateLimiter
 from receiver.http.bounded_read import TooLargeError, TooSlowError, read_bounded
-from receiver.http.rate_limit import RateLimiter
 from receiver.runtime.cache import BoundedCache
 from receiver.webhook.sns.message import SnsMessage
 

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from actions.audit.log import Origin, coming_from
 from receiver.http import problems
-from receiver.http.tokens import Role, Token, Tokens
+from receiver.http.access.tokens import Role, Token, Tokens
 
 _log = structlog.get_logger()
 ROLE = "x-required-role"

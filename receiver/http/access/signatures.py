@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receiver.db.database import Database
-from receiver.http.seen_requests import SeenBeforeError, SeenRequests
+from receiver.http.access.seen_requests import SeenBeforeError, SeenRequests
 
 _VERSION = "v0"
 WINDOW_S = 300.0
