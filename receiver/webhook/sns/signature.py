@@ -29,7 +29,7 @@ from receiver.runtime.cache import BoundedCache
 from receiver.webhook.sns.message import SnsMessage
 
 _PATH = re.compile(r"/SimpleNotificationService-[0-9a-f]{8,64}\.pem")
-_COMMON_NAME = re.compile(r"sns([.-][a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
+_COMMON_NAME = re.compile(r"sns(?:[.-][a-z0-9]+)*\.amazonaws\.com(\.cn)?")
 _BYTES_MAX, _WHOLE_S = 64 * 1024, 5.0
 # New certificates a second, and at once: a forger chooses the names.
 _PER_S, _BURST = 0.1, 10.0
