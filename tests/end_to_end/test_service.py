@@ -38,6 +38,7 @@ _KEYS = {
     "relapsed_by",
     "waits_until",
     "steps",
+    "captures",
     "received_at",
     "decided_at",
     "ended_at",
