@@ -137,8 +137,11 @@ def _cause_before_answer(error: BotoCoreError) -> Cause:
 def _cause_of(code: str, status: int) -> Cause:
     if code in _CLOCK:
         return Cause.CLOCK
-    if code in NOT_AUTHORIZED or _NO_ACCESS_CODE.search(code) or status in _FORBIDDEN:
+    if code in NOT_AUTHORIZED or _NO_ACCESS_CODE.search(code):
         return Cause.ACCESS
+    # Amazon SNS refuses what is over a quota with a 403.
     if _QUOTA.search(code):
         return Cause.QUOTA
+    if status in _FORBIDDEN:
+        return Cause.ACCESS
     return Cause.STATE if _STATE.search(code) else Cause.REQUEST

@@ -69,7 +69,7 @@ def labels_of(playbook: Playbook, target: str) -> Mapping[str, str]:
     labels = {matcher.name: matcher.value for matcher in exact}
     if INSTANCE_ID.fullmatch(target):
         labels["instance_id"] = target
-    elif GROUP_NAME.fullmatch(target):
+    elif GROUP_NAME.fullmatch(target) and not INSTANCE_ID.match(target):
         labels = {**labels, "asg": target}
         labels.pop("instance_id", None)
     else:

@@ -304,6 +304,15 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "sns": {
+        "ConfirmSubscription": (
+            "AuthorizationError",
+            "FilterPolicyLimitExceeded",
+            "InternalError",
+            "InvalidParameter",
+            "NotFound",
+            "ReplayLimitExceeded",
+            "SubscriptionLimitExceeded",
+        ),
         "Publish": (
             "AuthorizationError",
             "EndpointDisabled",
@@ -394,6 +403,9 @@ CAUSES: Mapping[str, Cause] = {
             "TooManyRegistrationsForTargetId",
             "TooManyTargets",
             "TooManyUniqueTargetGroupsPerLoadBalancer",
+            "FilterPolicyLimitExceeded",
+            "ReplayLimitExceeded",
+            "SubscriptionLimitExceeded",
         ),
         Cause.QUOTA,
     ),

@@ -119,6 +119,25 @@ def _decided(**changes: Any) -> Decision:
     return decide(replace(INPUTS, snapshot=replace(SNAPSHOT, **changes)))
 
 
+@pytest.mark.parametrize(
+    ("suspended", "lent", "refused"),
+    [
+        ({"Launch", "Terminate", "AZRebalance"}, set(), True),
+        ({"Launch", "Terminate"}, {"AZRebalance"}, True),
+        ({"Launch", "Terminate"}, {"Launch", "Terminate"}, False),
+        ({"Launch"}, set(), False),
+        ({"Terminate"}, set(), False),
+    ],
+)
+def test_a_group_that_others_keep_as_it_is_counts_as_changing(
+    suspended: set[str], lent: set[str], *, refused: bool
+) -> None:
+    """What the run itself lent is no doing of others; AWS itself suspends Launch on failures."""
+    group = replace(GROUP, suspended=frozenset(suspended))
+    decision = _decided(asg=group, lent=frozenset(lent))
+    assert (getattr(decision, "reason", None) is Reason.CHANGE_IN_PROGRESS) is refused
+
+
 def test_a_ladder_goes_on_by_the_playbook_that_it_began_with() -> None:
     """The numbers of another version's rungs mean other steps."""
     for digest, expected in ((PLAYBOOKS[0].digest, Act), ("0" * 64, Refuse), (None, Act)):

@@ -18,6 +18,8 @@ steps:
     params: {mode: launch_first}
 verify: {expr: recovered, for: 10s, timeout: 60s}
 """
+# What the host shows is waited for before a step that ends it.
+_CAPTURED_S = 10
 _FAILS = "We currently do not have sufficient c6i.large capacity in the zone."
 
 
@@ -37,7 +39,7 @@ def test_one_run_makes_both_calls_and_ends_well(whole: Whole) -> None:
     """Also if the receiver starts anew between them."""
     target = next(iter(whole.aws.world.groups["web-asg"].members))
     whole.deliver(target)
-    whole.pass_time(5)
+    whole.pass_time(_CAPTURED_S)
     assert _operations(whole) == ["SetDesiredCapacity"]
     whole.start()
     whole.pass_time(120)
@@ -63,7 +65,7 @@ def test_a_pause_between_the_calls_stops_the_second(whole: Whole) -> None:
     """Nothing more is terminated once a person has paused the service."""
     target = next(iter(whole.aws.world.groups["web-asg"].members))
     whole.deliver(target)
-    whole.pass_time(5)
+    whole.pass_time(_CAPTURED_S)
     with whole.state.write() as connection:
         kill_switch.set_paused(connection, paused=True, by="alice", comment="why", now=whole.now)
     whole.pass_time(120)

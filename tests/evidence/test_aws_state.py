@@ -308,18 +308,6 @@ def test_only_what_others_changed_counts(
 
 
 @pytest.mark.parametrize(
-    ("suspended", "counts"),
-    [({"Launch", "Terminate", "AZRebalance"}, True), ({"Launch"}, False), ({"Terminate"}, False)],
-)
-def test_a_group_that_somebody_keeps_as_it_is_counts_as_changing(
-    reader: AwsReader, aws: Emulator, clock: Clock, suspended: set[str], *, counts: bool
-) -> None:
-    """Launch alone may be suspended by Auto Scaling itself, after failed launches."""
-    aws.world.groups["web"].suspended = suspended
-    assert bool(reader.begin(clock()).begin(_WEB, _BOUNDS)().changes) is counts
-
-
-@pytest.mark.parametrize(
     "event",
     [
         _event("aws-cli", read_only=None),

@@ -323,6 +323,7 @@ _BY_ACTION = {
 # Others show no state of their own: their call is all of their effect, or only metrics show it.
 _WITHOUT_STATE = frozenset(
     {
+        "cancel_zonal_shift",
         "page",
         "quarantine_instance",
         "reboot_instance",
@@ -331,6 +332,7 @@ _WITHOUT_STATE = frozenset(
         "scale_in",
         "set_desired_capacity",
         "shift_traffic",
+        "start_zonal_shift",
         "suspend_processes",
     }
 )
