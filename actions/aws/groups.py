@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # A group in which both are suspended is kept as it is; Auto Scaling itself may suspend Launch.
 _FREEZING = frozenset({"Launch", "Terminate"})
 # AWS takes any character but the colon; those that mean something in a query, a filter or a policy
-# are refused: quotes, backslash, braces, brackets, `$`, `*`, `?`, `|`, `^`, `<`, `>`, `;`; and a dot
-# or a slash at the beginning, as of a path.
+# are refused: quotes, backslash, braces, brackets, `$`, `*`, `?`, `|`, `^`, `<`, `>`, `;`; and at
+# the beginning a dot or a slash, as of a path.
 # https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html
 _CHARACTERS = r"A-Za-z0-9_@+=,()~#!%&-"
 GROUP_NAME = re.compile(rf"[{_CHARACTERS}][ ./{_CHARACTERS}]{{0,254}}")
