@@ -221,9 +221,12 @@ class Action(ABC):
         """Ask AWS to end the effect of a call that takes too long."""
         raise NotImplementedError(call)
 
-    def recovery_expr(self, call: Call, dispatched_at: float) -> str | None:
-        """PromQL that is true once the call has taken effect; None where AWS shows the effect."""
-        del call, dispatched_at
+    def recovery_expr(self, selector: str, dispatched_at: float) -> str | None:
+        """PromQL that is true once the call has taken effect; None where AWS shows the effect.
+
+        `selector` has the matchers of the target's series.
+        """
+        del selector, dispatched_at
         return None
 
     def undo(self, call: Call) -> Undo | None:

@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass, field
 
 from actions.catalog.registry import find_action
-from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from models.features.promql import LATEST, query
 from models.features.signals import ROLES
@@ -32,7 +31,6 @@ class HealthReading:
 class HealthReader:
     """Reads the health by the conditions of the run's plan."""
 
-    executor: Executor
     prometheus: Prometheus
     _readers: ConditionReaders = field(init=False)
 
@@ -46,7 +44,8 @@ class HealthReader:
         step took effect, neither a recovery nor a worsening counts without that proof.
         """
         conditions, verify = self._readers.of(run.labels), plan_of(run).verify
-        proven_at = self._proven_at(conditions.prometheus, step, now)
+        selector = verify.selector or f'instance_id="{step.target}"'
+        proven_at = _proven_at(conditions.prometheus, step, selector, now)
         since = max(done_at, proven_at or 0.0)
         recovery = conditions.find_since(verify.expr, since, now)
         worse = verify.worse and conditions.find_since(verify.worse, since, now)
@@ -74,21 +73,22 @@ class HealthReader:
             return True
         return not samples or any(sample.value for sample in samples)
 
-    def _proven_at(self, prometheus: Prometheus, step: Intent, now: float) -> float | None:
-        """When the step took effect, as metrics prove where AWS does not show it.
 
-        0 where AWS shows it, None without a proof.
-        """
-        if step.dispatched_at is None:
-            return 0.0
-        proof = find_action(step.action).recovery_expr(self.executor.call(step), step.dispatched_at)
-        if proof is None:
-            return 0.0
-        try:
-            samples = prometheus.instant_query(proof, at=now)
-        except PrometheusError:
-            return None
-        return step.dispatched_at if samples and all(sample.value for sample in samples) else None
+def _proven_at(prometheus: Prometheus, step: Intent, selector: str, now: float) -> float | None:
+    """When the step took effect, as metrics prove where AWS does not show it.
+
+    0 where AWS shows it, None without a proof.
+    """
+    if step.dispatched_at is None:
+        return 0.0
+    proof = find_action(step.action).recovery_expr(selector, step.dispatched_at)
+    if proof is None:
+        return 0.0
+    try:
+        samples = prometheus.instant_query(proof, at=now)
+    except PrometheusError:
+        return None
+    return step.dispatched_at if samples and all(sample.value for sample in samples) else None
 
 
 def _is_loaded(

@@ -54,7 +54,7 @@ class Verification:
 
     @cached_property
     def _reader(self) -> HealthReader:
-        return HealthReader(executor=self.executor, prometheus=self.prometheus)
+        return HealthReader(prometheus=self.prometheus)
 
     def look(self, run: Run, step: Intent, now: float) -> Look:
         """Ask AWS and the metrics about the step, and end a step that takes too long."""

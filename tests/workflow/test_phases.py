@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 import httpx
 import pytest
@@ -128,6 +129,7 @@ class Service:
         action: str = "reboot_instance",
         decided_ago_s: float = 0.0,
         timeout_s: float = 0.5,
+        selector: str = "",
     ) -> None:
         """Record a decision to act, as the dispatcher does."""
         now = time.time()
@@ -136,7 +138,7 @@ class Service:
             action=action,
             target=HOST if reboots else "web",
             params={} if reboots else {"desired": "+2"},
-            verify=replace(stored_plan().verify, timeout_s=timeout_s),
+            verify=replace(stored_plan().verify, timeout_s=timeout_s, selector=selector),
         )
         with self.state.write() as connection:
             intake.insert_from_inbox(
@@ -193,10 +195,11 @@ def service(started: Service) -> Service:
 
 def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> None:
     """Acted once, verified by metrics and by the host's boot time, held no longer."""
-    service.begin()
+    service.begin(selector='instance="10.0.0.4:9100"')
     run = service.until(State.SUCCEEDED)
     assert service.aws.operations().count("RebootInstances") == 1
-    assert any("node_boot_time_seconds" in query for query in service.prometheus.queries)
+    boot_time = 'node_boot_time_seconds{instance="10.0.0.4:9100"}'
+    assert any(boot_time in unquote_plus(query) for query in service.prometheus.queries)
     assert run.phase is None
     with service.state.read() as connection:
         assert not claims.claims_on(connection, HOST)[HOST].held

@@ -67,6 +67,6 @@ class RebootInstance(Action):
         del call
         return CallResult(Outcome.UNKNOWN)
 
-    def recovery_expr(self, call: Call, dispatched_at: float) -> str | None:
+    def recovery_expr(self, selector: str, dispatched_at: float) -> str | None:
         since = dispatched_at - _CLOCK_SKEW_S
-        return f'node_boot_time_seconds{{instance_id="{call.target}"}} > {since:.0f}'
+        return f"node_boot_time_seconds{{{selector}}} > {since:.0f}"
