@@ -80,6 +80,11 @@ def _union(parts: Sequence[str]) -> str:
     return f"({_union(parts[:middle])} or {_union(parts[middle:])})"
 
 
+def first_label(selector: str) -> str:
+    """The label of a selector's first matcher, which tells hosts apart."""
+    return re.split(r"\W", selector, maxsplit=1)[0]
+
+
 def while_scraped(expr: str, selector: str, by: str = "instance_id") -> str:
     """The expression, limited to moments at which the exporter answered.
 

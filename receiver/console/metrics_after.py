@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from models.features.promql import LATEST, of_instance, query, while_scraped
+from models.features.promql import LATEST, first_label, of_instance, query, while_scraped
 from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
@@ -24,13 +24,16 @@ def plot_end(run: Mapping[str, Any], now: float) -> float:
 
 
 def metrics_after(
-    prometheus: Prometheus, target: str, roles: Sequence[str], decided_at: float, end: float
+    prometheus: Prometheus, run: Mapping[str, Any], roles: Sequence[str], end: float
 ) -> Mapping[str, list[list[float]]] | None:
     """Pairs of seconds after the decision and value, by role; None if Prometheus did not answer."""
+    decided_at = float(run["evidence"]["at"])
     try:
-        instance = of_instance(target)
-        answer = prometheus.range_query(
-            while_scraped(query(instance, LATEST, [ROLES[role] for role in roles]), instance),
+        own = run["evidence"].get("selector") or of_instance(run["target"] or "")
+        label = first_label(own)
+        latest = query(own, LATEST, [ROLES[role] for role in roles], by=label)
+        answer = prometheus.of(run["alert"]["labels"]).range_query(
+            while_scraped(latest, own, label),
             start=decided_at,
             end=end,
             step=max(_STEP_LEAST_S, round((end - decided_at) / _POINTS)),

@@ -60,7 +60,7 @@ def show_plots(request: Request, run_id: RunId) -> Response:
         return render_page(request, "plots.html", run=run, plots=[], polled=polled)
     decided_at, end = float(run["evidence"]["at"]), plot_end(run, now)
     roles = [metric["role"] for metric in plot_data]
-    after = metrics_after(parts.prometheus, run["target"] or "", roles, decided_at, end) or {}
+    after = metrics_after(parts.prometheus, run, roles, end) or {}
     plots = _plots(run, after, end - decided_at)
     polled = _AGAIN if end >= now else None
     return render_page(request, "plots.html", run=run, plots=plots, polled=polled)

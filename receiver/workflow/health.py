@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
-from models.features.promql import LATEST, query
+from models.features.promql import LATEST, first_label, query
 from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
@@ -108,7 +108,7 @@ def load_expr(own: str, siblings: str, share: float) -> str:
 
     `own` and `siblings` are the matchers of their series; the first label tells hosts apart.
     """
-    label = re.split(r"\W", own, maxsplit=1)[0]
+    label = first_label(own)
     mine, others = (
         f"avg({query(selector, LATEST, [_TRAFFIC], by=label)})" for selector in (own, siblings)
     )

@@ -4,12 +4,17 @@ import json
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import unquote_plus
 
+import httpx
 import pytest
 
 from receiver.api.run_schema import WholeRun
+from receiver.console.metrics_after import metrics_after
 from receiver.evidence.plot_data import plot_series
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.http.access.tokens import Role
+from tests import fake_prometheus
 from tests.api_fixtures import HOSTS, Live, live
 from tests.console.console_fixtures import Visitor, plot_data, store_plot_data
 from tests.models.robust_fixtures import CPU, RUNAWAY, evidence
@@ -56,6 +61,24 @@ def test_the_run_page_has_plots(service: Live) -> None:
             assert page.status_code == HTTPStatus.OK
             assert "<h2>CPU busy</h2>" in page.text
             assert ">recovered</text>" in page.text
+
+
+def test_a_plot_has_the_series_that_the_run_was_decided_on() -> None:
+    """Where they have no label `instance_id`."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(unquote_plus(request.content.decode()))
+        data = {"resultType": "matrix", "result": []}
+        return httpx.Response(200, json={"status": "success", "data": data})
+
+    prometheus = Prometheus("http://prometheus", client=fake_prometheus.client(answer))
+    told = {"at": 1_800_000_000.0, "selector": 'instance="10.0.0.4:9100"'}
+    run = {"evidence": told, "target": HOSTS[0], "alert": {"labels": {}}}
+    assert metrics_after(prometheus, run, ["cpu_busy"], 1_800_000_060.0) == {}
+    (query,) = asked
+    assert 'instance="10.0.0.4:9100"' in query
+    assert "instance_id" not in query
 
 
 def test_a_run_without_evidence_has_a_page(tmp_path: Path) -> None:
