@@ -86,12 +86,12 @@ def judge_result(scene: Scene, result: Performed) -> Judged:
     if scene.approval:
         right = not acts and result.asked == frozenset(expected)
         return Judged(right=right, harmful=harmful)
-    if acts == expected:
-        recovered = State.SUCCEEDED in result.states
-        right = not expected or recovered is not scene.person
-        return Judged(right=right and not result.asked, harmful=harmful)
+    recovered = State.SUCCEEDED in result.states
+    if acts == expected and (not expected or recovered is not scene.person):
+        return Judged(right=not result.asked, harmful=harmful)
     # AWS did not do the last of them, so a person was called.
-    excused = result.uncooperative and result.person and acts == expected[: len(acts)]
+    called = result.uncooperative and result.person and not result.asked
+    excused = called and acts == expected[: len(acts)]
     return Judged(right=excused, harmful=harmful, excused=excused)
 
 
