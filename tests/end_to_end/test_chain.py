@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from demo.aws.calls import CAPTURE_DOCUMENT
 from demo.stack import tools
 from demo.stack.environment import (
     Environment,
@@ -93,13 +94,12 @@ class Chain:
         changing = [
             call
             for call in map(json.loads, lines)
-            if call["operation"] in _CHANGING and call["parameters"].get("DocumentName") != _SHOWS
+            if call["operation"] in _CHANGING
+            and call["parameters"].get("DocumentName") != CAPTURE_DOCUMENT
         ]
         return [call for call in changing if any(target in str(call) for target in targets)]
 
 
-# Evidence that is captured changes nothing.
-_SHOWS = "SmartCloudOps-Capture"
 _NO_ACTS = {"capture", "suspend_processes", "resume_processes"}
 _CHANGING = (
     "RebootInstances",
