@@ -62,10 +62,14 @@ class _Metric:
 
 
 def run_events(run: Mapping[str, Any]) -> list[Event]:
-    """The alert, each call to AWS, and the recovery."""
+    """The alert, each call to AWS about what the plan acts on, and the recovery."""
     decided_at = float(run["evidence"]["at"])
     events = [(run["alert"]["starts_at"], "alert", "bad")]
+    acted_on = {run["target"], (run["plan"] or {}).get("target")}
     for step in run["steps"]:
+        if step["target"] not in acted_on:
+            # Lent by its group, and given back.
+            continue
         if step["undoes"] is not None:
             events.append((step["dispatched_at"], "rollback", "bad"))
         else:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_plus
 
 import httpx
@@ -13,6 +14,7 @@ from receiver.api.run_schema import WholeRun
 from receiver.console.metrics_after import metrics_after
 from receiver.evidence.plot_data import plot_series
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.html.metric_plot import run_events
 from receiver.http.access.tokens import Role
 from tests import fake_prometheus
 from tests.api_fixtures import HOSTS, Live, live
@@ -79,6 +81,25 @@ def test_a_plot_has_the_series_that_the_run_was_decided_on() -> None:
     (query,) = asked
     assert 'instance="10.0.0.4:9100"' in query
     assert "instance_id" not in query
+
+
+def test_a_plot_names_what_was_done_to_the_host_alone() -> None:
+    """What its group lent and got back would hide these names."""
+    at = "2026-11-29T12:37:44.000Z"
+
+    def step(action: str, target: str) -> dict[str, Any]:
+        return {"action": action, "target": target, "undoes": None, "dispatched_at": at}
+
+    run = {
+        "evidence": {"at": 1_795_000_000.0},
+        "alert": {"starts_at": at},
+        "target": HOSTS[0],
+        "plan": {"target": HOSTS[0]},
+        "steps": [step("reboot_instance", HOSTS[0]), step("suspend_processes", "web-asg")],
+        "state": "succeeded",
+        "ended_at": at,
+    }
+    assert [event.text for event in run_events(run)] == ["alert", "reboot", "recovered"]
 
 
 def test_a_run_without_evidence_has_a_page(tmp_path: Path) -> None:
