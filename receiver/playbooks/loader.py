@@ -72,7 +72,7 @@ class Playbooks:
         return [playbook for _, playbook in found if playbook.matches(labels)]
 
     def take_over(self, newer: "Playbooks") -> None:
-        """Replace the playbooks; whoever reads meanwhile sees all old ones, or all new ones."""
+        """Replace the playbooks at once: a reader sees all old ones or all new ones."""
         self.items, self._by_alert = newer.items, _place(newer.items)
 
     def named(self, name: str) -> Sequence[Playbook]:

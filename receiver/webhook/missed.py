@@ -105,7 +105,7 @@ class MissedAlerts:
 
 
 def _is_unknown(alert: Alert, episode: Episode | None) -> bool:
-    """Whether the inbox has no copy of the alert, or only such of before it began anew."""
+    """Whether the inbox has no copy of the alert since it began."""
     if episode is None:
         return True
     over = [at for at in (episode.ended_at, episode.resolved_at) if at is not None]
