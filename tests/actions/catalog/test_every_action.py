@@ -206,7 +206,7 @@ def test_what_is_undone_is_as_before(
         step = _step(case, world, target, run_id)
         intent = _intent(acting.execute(step))
         assert intent.outcome is Outcome.CHANGED
-        # Long after the act nothing is in the way of its rollback.
+        # Long after the act, nothing forbids its rollback.
         call = replace(acting.call(intent), unrefused_s=3_600.0)
         case.heals(world)
         # A member that is detached stays one until its connections are drained.
