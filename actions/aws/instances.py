@@ -37,6 +37,7 @@ class Instance:
     # Its public address, and its private and public DNS names.
     names: frozenset[str] = frozenset()
     vpc: str = ""
+    subnet: str = ""
     # "ebs" or "instance-store"; and whether EC2 recovers it by itself, "default" or "disabled".
     root_device: str = "ebs"
     auto_recovery: str = "default"
@@ -56,13 +57,14 @@ class Instance:
 
     @property
     def place(self) -> Mapping[str, str]:
-        """Where it is: `region`, `az`, `account` and `vpc`."""
+        """Where it is: `region`, `az`, `account`, `vpc` and `subnet`."""
         region = _REGION.match(self.az)
         return {
             "region": region[0] if region else "",
             "az": self.az,
             "account": self.account,
             "vpc": self.vpc,
+            "subnet": self.subnet,
         }
 
 
@@ -182,6 +184,7 @@ def _instance(answer: "InstanceTypeDef", account: str) -> Instance:
                 )
             ),
             vpc=answer.get("VpcId", ""),
+            subnet=answer.get("SubnetId", ""),
             root_device=answer.get("RootDeviceType", "ebs"),
             auto_recovery=answer.get("MaintenanceOptions", {}).get("AutoRecovery", "default"),
             is_spot=answer.get("InstanceLifecycle") == "spot",

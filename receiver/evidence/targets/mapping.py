@@ -20,7 +20,7 @@ DEFAULT = Path(__file__).with_name("targets.yaml")
 Label = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Reading = Annotated[str, StringConstraints(pattern=r"^(id|address|dns_name|tag:.{1,128})$")]
 # What AWS says of an instance's place.
-Attribute = Literal["region", "az", "account", "vpc"]
+Attribute = Literal["region", "az", "account", "vpc", "subnet"]
 Place = Mapping[Attribute, Label]
 
 
@@ -63,8 +63,8 @@ class WhereLabel(_Part):
         """Whether an instance at this place fits the label's value."""
         if self.attributes:
             return any(place[attribute] == value for attribute in self.attributes)
-        meant = self.places.get(value, {})
-        return bool(meant) and all(place[name] == text for name, text in meant.items())
+        meant = self.places.get(value)
+        return meant is not None and all(place[name] == text for name, text in meant.items())
 
 
 class TargetMapping(_Part):
