@@ -164,7 +164,7 @@ def _strings(raw: object, name: str, faults: list[str]) -> dict[str, str]:
 
 
 def _time(raw: Mapping[str, Any], name: str, faults: list[str]) -> float | None:
-    if name not in raw:
+    if raw.get(name) in (None, ""):
         return None
     try:
         moment = _TIME.validate_strings(raw[name])

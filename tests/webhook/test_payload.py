@@ -72,11 +72,13 @@ def test_a_malformed_alert_is_never_taken_for_the_one_that_it_imitates(
 
 
 @pytest.mark.parametrize(
-    "starts_at", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z"]
+    "starts_at",
+    ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z", "", None],
 )
-def test_a_start_that_cannot_be_is_none(starts_at: str) -> None:
-    """Zero in Go, zero in Unix, and ahead of our clock."""
-    assert _parsed(startsAt=starts_at).starts_at is None
+def test_a_start_that_cannot_be_is_none(starts_at: str | None) -> None:
+    """Zero in Go, zero in Unix, ahead of our clock, and absent; such an alert is well-formed."""
+    alert = _parsed(startsAt=starts_at)
+    assert (alert.starts_at, alert.malformed) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +171,7 @@ _TWO = json.dumps({"version": "4", "alerts": [{"labels": {"a": "QQ"}}, {"labels"
         (rb"half a \ude00\ud83d pair", "half a \ufffd\ufffd pair"),
         (rb"a \ud83d\ude00 pair \ud83d", "a \U0001f600 pair \ufffd"),
         (rb"\\ud83d is no escape \udc00", "\\ud83d is no escape \ufffd"),
+        (b"two\nlines,\ta tab\x00", "two lines, a tab "),
         (b"no \xff\xfe text", "no \ufffd\ufffd text"),
         ("über \xff".encode("latin-1"), "\ufffdber \ufffd"),
         ("\ud83d".encode("utf-8", "surrogatepass"), "\ufffd\ufffd\ufffd"),
