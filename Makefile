@@ -22,6 +22,9 @@ venv: $(STAMP) ## the Python environment in .venv
 tools: $(STAMP) ## Prometheus, Alertmanager and node_exporter: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.tools
 
+servers: $(STAMP) ## other versions of Prometheus and Alertmanager, and VictoriaMetrics, in .tools/servers
+	@$(BIN)/python -m demo.stack.servers
+
 browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.chromium
 
@@ -47,6 +50,12 @@ lint: $(STAMP) ## ruff, mypy and the import layers
 
 test: lint tools browser database proxy ministack ## lint and all tests, as required before a change lands
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test-servers: tools servers ## the chain, and what is read of samples, on each of these servers
+	for release in bookworm trixie sid; do \
+	  PATH="$(CURDIR)/.tools/servers/$$release/root/usr/bin:$$PATH" $(BIN)/pytest \
+	    tests/end_to_end/test_chain.py tests/evidence/test_freshness.py tests/deploy/test_rules.py || exit 1; \
+	done
 
 proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.haproxy
@@ -116,4 +125,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help venv tools browser database proxy ministack lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help venv tools servers test-servers browser database proxy ministack lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean

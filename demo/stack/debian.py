@@ -83,6 +83,13 @@ def unpack(
         raise ToolsError(f"{error}: {hint}") from error
 
 
+def use_source(folder: Path, line: str) -> None:
+    """Unpack below the folder from this line of apt's sources.list, not from the machine's."""
+    sources = _sources(folder)
+    sources.parent.mkdir(parents=True, exist_ok=True)
+    sources.write_text(line)
+
+
 def libraries(root: Path) -> list[str]:
     """The library folders of an unpacked program."""
     folders = (root.glob(f"{top}/*-linux-gnu") for top in ("usr/lib", "lib"))
@@ -132,11 +139,16 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
+def _sources(folder: Path) -> Path:
+    return folder / "apt/sources.list"
+
+
 def _apt_config(folder: Path) -> Path:
     """Write a configuration that apt reads after the machine's own, with its proxies."""
     cache = folder / "apt/cache"
     (cache / "archives/partial").mkdir(parents=True, exist_ok=True)
-    config = folder / "apt/apt.conf"
+    config, sources = folder / "apt/apt.conf", _sources(folder)
+    only = f'Dir::Etc::sourcelist "{sources}";\nDir::Etc::sourceparts "/dev/null";\n'
     config.write_text(
         f'Dir::Cache "{cache}";\n'
         # The user `_apt` may not enter a private folder: without this line apt warns root.
@@ -148,7 +160,7 @@ def _apt_config(folder: Path) -> Path:
         # Cleared, because the machine's hooks call its services and clean its caches.
         "#clear APT::Update::Pre-Invoke;\n"
         "#clear APT::Update::Post-Invoke;\n"
-        "#clear APT::Update::Post-Invoke-Success;\n",
+        "#clear APT::Update::Post-Invoke-Success;\n" + (only if sources.is_file() else ""),
         encoding="utf-8",
     )
     return config

@@ -100,13 +100,20 @@ def _find(name: str, folder: Path) -> Path | None:
     return fetched if fetched.is_file() else None
 
 
+def packages() -> Sequence[str]:
+    """Debian's packages of all tools."""
+    return sorted({source.package for source in _SOURCES.values()})
+
+
 def _fetch(folder: Path) -> None:
-    packages = sorted({source.package for source in _SOURCES.values()})
-    unpack(packages, folder / "debian", hint=_HINT, choose=_with_pages, finish=_relocate_all)
+    unpack(packages(), folder / "debian", hint=_HINT, choose=with_pages, finish=relocate_all)
 
 
-def _with_pages(apt: Sequence[str], packages: Sequence[str], into: Path) -> None:
-    """Download the packages, and those with the scripts and fonts of their web pages."""
+def with_pages(apt: Sequence[str], packages: Sequence[str], into: Path) -> None:
+    """Download the packages, and those with the scripts and fonts of their web pages.
+
+    Since Debian 13, promtool has a package of its own.
+    """
     missing, debs = {*packages}, set[Path]()
     while missing:
         run(*apt, "download", *sorted(missing), cwd=into)
@@ -114,10 +121,11 @@ def _with_pages(apt: Sequence[str], packages: Sequence[str], into: Path) -> None
         debs |= new
         needed = ",".join(run("dpkg-deb", "-f", str(deb), "Depends") for deb in new)
         have = {deb.name.partition("_")[0] for deb in debs}
-        missing = set(re.findall(r"(?:libjs|fonts)-[a-z0-9.+-]+", needed)) - have
+        missing = set(re.findall(r"(?:libjs|fonts)-[a-z0-9.+-]+|promtool", needed)) - have
 
 
-def _relocate_all(root: Path) -> None:
+def relocate_all(root: Path) -> None:
+    """Make the unpacked tools read their pages from `root`."""
     for source in _SOURCES.values():
         _relocate(root, source.names[-1])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.stack import chromium, tools
+from demo.stack import chromium, servers, tools
 from demo.stack.debian import ToolsError
 
 ROOT = Path(__file__).parents[2]
@@ -22,11 +22,12 @@ case "$*" in
 esac
 """
 DPKG_DEB = """#!/bin/sh
-[ "$1" = -f ] && {{ case "$2" in */prometheus_*) echo 'libc6, libjs-jquery (>= 3)' ;; esac; exit; }}
+[ "$1" = -f ] && {{ case "$2" in */prometheus_*) echo 'promtool, libjs-jquery' ;; esac; exit; }}
 [ -e {log}.good ] || {{ echo 'unexpected end of file' >&2; exit 2; }}
 mkdir -p "$3/usr/bin" "$3/usr/share/prometheus"
 case "$2" in
-  */prometheus_*) names='prometheus promtool' ;;
+  */prometheus_*) names=prometheus ;;
+  */promtool_*) names=promtool ;;
   */prometheus-alertmanager_*) names='prometheus-alertmanager amtool' ;;
   */prometheus-node-exporter_*) names='prometheus-node-exporter' ;;
   *) echo pages > "$3/usr/share/prometheus/page"; exit ;;
@@ -115,6 +116,22 @@ def test_packages_are_fetched_once(debian: Path, tmp_path: Path) -> None:
     calls = debian.read_text()
     assert f"Dir::State::Lists={tmp_path}/tools/apt/lists update" in calls
     assert tools.require(folder=tmp_path / "tools") == programs
+    assert debian.read_text() == calls
+
+
+def test_a_release_is_unpacked_beside_the_others(debian: Path, tmp_path: Path) -> None:
+    """Its packages come from its own list, and leave the usual tools alone."""
+    good(debian)
+    folder = servers.programs("sid", folder=tmp_path / "tools")
+    assert {"prometheus", "promtool", "prometheus-alertmanager"} <= {
+        p.name for p in folder.iterdir()
+    }
+    assert not (tmp_path / "tools/debian").exists()
+    sources = (tmp_path / "tools/servers/sid/apt/sources.list").read_text()
+    assert sources.endswith("http://deb.debian.org/debian sid main")
+    assert "victoria-metrics" in debian.read_text()
+    calls = debian.read_text()
+    assert servers.programs("sid", folder=tmp_path / "tools") == folder
     assert debian.read_text() == calls
 
 
