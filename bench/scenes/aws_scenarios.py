@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.scenes.building import expect, id_of, ramp, since
-from bench.scenes.scene import Scene, Setting
+from bench.scenes.scene import Scene, Setting, Then
 from demo.aws.core import moment
 from demo.aws.emulator import Emulator
 from demo.aws.faults import InjectedFault
@@ -26,6 +26,7 @@ def _refuse(scene: Scene, operation: str, code: str, target: str = "", **more: A
 def _hang(setting: Setting, scene: Scene) -> None:
     scene.members[0].forces["hang"] = since(setting, setting.chance.uniform(25, 200))
     expect(scene, "ServiceDown", "restart_service")
+    scene.after_failure = Then("reboot_instance")
 
 
 def _leak(setting: Setting, scene: Scene) -> None:
@@ -96,7 +97,7 @@ def _lost_agent(aws: Emulator, scene: Scene) -> None:
 
 def _command_expires(setting: Setting, scene: Scene) -> None:
     _leak(setting, scene)
-    scene.meddle, scene.person = _lost_agent, True
+    scene.meddle, scene.person, scene.after_failure = _lost_agent, True, None
 
 
 def _no_agent(setting: Setting, scene: Scene) -> None:
@@ -191,7 +192,7 @@ def _cancel(aws: Emulator, scene: Scene) -> None:
 def _cancelled(setting: Setting, scene: Scene) -> None:
     """A person cancels the command."""
     _leak(setting, scene)
-    scene.meddle, scene.person = _cancel, True
+    scene.meddle, scene.person, scene.after_failure = _cancel, True, None
 
 
 # The ladder: what the first step does not mend.
@@ -200,7 +201,7 @@ def _cancelled(setting: Setting, scene: Scene) -> None:
 def _second_step(setting: Setting, scene: Scene) -> None:
     _hang(setting, scene)
     scene.stubborn = frozenset({"hang"})
-    scene.expect = [*scene.expect, ("reboot_instance", id_of(scene))]
+    scene.expect, scene.after_failure = [*scene.expect, ("reboot_instance", id_of(scene))], None
 
 
 def _third_step(setting: Setting, scene: Scene) -> None:

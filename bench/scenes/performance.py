@@ -90,9 +90,15 @@ class _Play:
 
     def __post_init__(self) -> None:
         self.now = self.setting.now
-        # A region's rate limits are not shared by so many incidents at once. Where a launch or a
-        # document fails by chance, the right answers vary.
-        hardness = replace(harsh(self.seed), burst=0, no_capacity=0.0, failing=0.0)
+        # Each scene has the rate limits of a region of its own. It says itself which documents
+        # fail, because another step is right then.
+        hardness, regions = harsh(self.seed), len(self.scenes)
+        hardness = replace(
+            hardness,
+            burst=hardness.burst * regions,
+            refill=hardness.refill * regions,
+            failing=0.0,
+        )
         self.aws = Emulator(Core(self.clock, _TIMINGS, hardness, self.seed))
         for scene in self.scenes:
             self.aws.world.groups |= scene.aws.groups
@@ -158,11 +164,11 @@ class _Play:
         service.database.migrate("state")
         service.inbox.database.migrate("inbox")
         service.inbox.start()
-        repeat_at = self.now
+        delivered_at, repeat_at = self.now, self.now
         while playing and self.now < self.setting.now + LASTS_S:
             if self.now >= repeat_at:
                 self._deliver(playing)
-                repeat_at = self.now + _REPEATED_S
+                delivered_at, repeat_at = self.now, self.now + _REPEATED_S
             self._work()
             self.debts.run_once()
             self.now += SCRAPE_S
@@ -171,7 +177,12 @@ class _Play:
                     scene.meddle(self.aws, scene)
             self.stage.tick(playing)
             unfinished = self._unfinished()
-            playing = [scene for scene in playing if scene.name in unfinished]
+            throttled = self.aws.throttled_at >= delivered_at
+            playing = [
+                scene
+                for scene in playing
+                if scene.name in unfinished or (throttled and self._fires(scene))
+            ]
         performed = [
             read_performed(scene, self._runs(), service.database, self.aws, self.doomed)
             for scene in self.scenes
@@ -207,6 +218,10 @@ class _Play:
         with self.service.database.write() as connection:
             intake.insert_from_inbox(connection, queued, self.now)
         inbox.remove([alert.id for alert in queued])
+
+    def _fires(self, scene: Scene) -> bool:
+        """Whether an alert is to come again: another chance for what AWS throttled."""
+        return any(self.stage.is_ill(target) for _, target in scene.alerts)
 
     def _work(self) -> None:
         while True:

@@ -1,20 +1,24 @@
 """What became of a scene: by the service's records, and by AWS's own state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from actions.base import Outcome, StepResult
+from actions.base import Outcome
 from actions.execution import ledger
 from actions.step_key import StepKind
 from bench.scenes.scene import Act, Scene
+from demo.aws.calls import CAPTURE_DOCUMENT
 from demo.aws.emulator import Emulator
 from receiver.db.database import Database
 from receiver.runs.model import Run, State
 
 _ENDING = frozenset({"shutting-down", "terminated"})
-# AWS refused a step, did not deliver it, or was at work on it for too long.
-_UNDONE = frozenset({StepResult.NEVER_RAN, StepResult.UNDER_WAY})
+# An agent that listens has a command by then.
+_DELIVERED_S = 60.0
+_REFUSED = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +26,8 @@ class Performed:
     """What became of a scene.
 
     `asked` are steps that wait for a person. `lost` are members that were terminated, or will be.
-    `owed` are the group's processes that stayed suspended. `uncooperative`: AWS did not do what it
-    was told, or not in time.
+    `owed` are the group's processes that stayed suspended. `uncooperative`: by its own records AWS
+    did not do what it was told, or not in time.
     """
 
     acts: Sequence[Act]
@@ -71,6 +75,29 @@ def read_performed(
         states=frozenset(run.state for run in runs),
         person=any("a person is needed" in (run.outcome or "") for run in runs),
         owed=owed(aws, scene),
-        uncooperative=any(step.result in _UNDONE for step in steps),
+        uncooperative=_is_uncooperative(aws, scene, {run.id for run in runs}),
         reasons=[f"{run.state}: {run.refusal or ''} {run.outcome}" for run in runs],
     )
+
+
+def _is_uncooperative(aws: Emulator, scene: Scene, run_ids: AbstractSet[str]) -> bool:
+    """Whether a command came late or never, a launch failed, or a call was refused to the last."""
+    commands = [
+        command
+        for command in aws.world.commands
+        if scene.targets.intersection(command["InstanceIds"])
+        and command["DocumentName"] != CAPTURE_DOCUMENT
+    ]
+    failed = any(
+        activity["StatusCode"] == "Failed" for activity in aws.world.groups[scene.name].activities
+    )
+    last = {call.operation: call.status for call in aws.log if call.session in run_ids}
+    refused = any(status >= _REFUSED for status in last.values())
+    return failed or refused or any(map(_is_late, commands))
+
+
+def _is_late(command: Mapping[str, Any]) -> bool:
+    if "StartedAt" not in command:
+        return True
+    started_at = datetime.fromisoformat(command["StartedAt"]).timestamp()
+    return bool(started_at - command["SentAt"] > _DELIVERED_S)

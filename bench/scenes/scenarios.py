@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.scenes.aws_scenarios import AWS_KINDS
 from bench.scenes.building import expect, id_of, ramp, since
-from bench.scenes.scene import DAY_S, HOSTS, Member, Scene, Setting
+from bench.scenes.scene import DAY_S, HOSTS, Member, Scene, Setting, Then
 from demo.aws.world import TEMPLATE, ZONES, Group, World
 from demo.fleet.workload import CAPACITY, Host, Moments, usual_requests
 
@@ -81,16 +81,20 @@ def _leak(setting: Setting, scene: Scene) -> None:
     lasts = setting.chance.uniform(300, 3_000)
     scene.members[0].forces["leak"] = ramp(setting, lasts, setting.chance.uniform(0.92, 1.0))
     expect(scene, "HighMemory", "restart_service")
+    scene.after_failure = Then("reboot_instance")
 
 
 def _disk(setting: Setting, scene: Scene) -> None:
     scene.members[0].forces["fill"] = ramp(setting, setting.chance.uniform(200, 3_000), 0.99)
     expect(scene, "DiskSpaceLow", "run_document")
+    # A boot keeps what is on the disk; a replacement loses it, so a person is asked.
+    scene.after_failure = Then("replace_instance", approval=True)
 
 
 def _hang(setting: Setting, scene: Scene) -> None:
     scene.members[0].forces["hang"] = since(setting, setting.chance.uniform(25, 200))
     expect(scene, "ServiceDown", "restart_service")
+    scene.after_failure = Then("reboot_instance")
 
 
 def _down(setting: Setting, scene: Scene) -> None:

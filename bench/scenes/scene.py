@@ -41,11 +41,12 @@ class Member:
 class Scene:
     """A scene; `expect` are the right actions with their targets in order, empty if none is right.
 
-    With `approval` a person must approve first; with `person` one is called at the end, else the
-    target recovers. `alerts` are names of alerts with targets. `burn` are errors and requests at
+    With `approval` a person must approve the last; with `person` one is called at the end, else the
+    target recovers. `after_failure` is right where the document of the first fails; without it the
+    same as ever. `alerts` are names of alerts with targets. `burn` are errors and requests at
     the last moments. `faults` are AWS's, `meddle` changes AWS while the run lasts. No document
     mends a `stubborn` fault, nor a boot if it `outlives_boot`; each host that is launched has the
-    faults `every_launch`.
+    faults `every_launch`. On a `failing` host each document fails.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Scene:
     aws: World
     alerts: Sequence[tuple[str, str]]
     expect: Sequence[tuple[str, str]] = ()
+    after_failure: "Then | None" = None
     approval: bool = False
     person: bool = False
     began_s: float = 30.0
@@ -66,6 +68,15 @@ class Scene:
     outlives_boot: bool = False
     suspended: AbstractSet[str] = field(default_factory=set)
     every_launch: Mapping[str, float] = field(default_factory=dict)
+    failing: bool = False
+
+    def fail_documents(self) -> None:
+        """Each document fails on its hosts: the next heavier step is right."""
+        self.failing = True
+        if self.after_failure is not None and self.expect:
+            first = self.expect[0]
+            self.expect = [first, (self.after_failure.action, first[1])]
+            self.approval = self.after_failure.approval
 
     @property
     def targets(self) -> frozenset[str]:
@@ -74,6 +85,13 @@ class Scene:
     @property
     def group(self) -> Group:
         return self.aws.groups[self.name]
+
+
+class Then(NamedTuple):
+    """The next step, and whether a person must approve it."""
+
+    action: str
+    approval: bool = False
 
 
 class Act(NamedTuple):

@@ -71,6 +71,8 @@ class Stage(SteadyHosts):
 
     def run_document(self, instance_id: str, document: str) -> bool:
         scene = self._scene_of(instance_id)
+        if scene is not None and scene.failing:
+            return False
         stubborn = scene.stubborn if scene else frozenset()
         live = self._live[instance_id]
         for fault in _REPAIRS.get(document, set()) - stubborn:

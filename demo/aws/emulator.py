@@ -50,6 +50,7 @@ class Emulator:
     `on_call` gets each call that changed something, `calls` holds them, `log` holds all. A command
     that only shows what a host has is in `log` alone.
     `on_answer` gets each answer and may change it.
+    `throttled_at` is when it last refused a call for its rate.
     `policies` are IAM policies by access key; a key without one may do everything.
     """
 
@@ -60,6 +61,7 @@ class Emulator:
     policies: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     trail_from: float = 0.0
+    throttled_at: float = field(default=0.0, init=False)
     faults: Faults = field(default_factory=Faults, init=False)
     calls: list[Call] = field(default_factory=list, init=False)
     log: deque[Call] = field(default_factory=lambda: deque(maxlen=_LOG_MAX), init=False)
@@ -168,6 +170,7 @@ class Emulator:
         tokens = min(refilled, float(self.core.hardness.burst))
         self._buckets[call.operation] = (max(0.0, tokens - 1), self.core.now)
         if tokens < 1:
+            self.throttled_at = self.core.now
             code, status = _THROTTLED.get(call.service, ("Throttling", 400))
             raise AwsError(code, "Rate exceeded", status)
 

@@ -14,5 +14,9 @@ def test_a_week_of_metrics_decides() -> None:
     setting = make_setting(_NOW, seed=1)
     scenes = [scene for scene in build_scenes(setting, 50) if scene.kind in _KINDS]
     assert {scene.kind for scene in scenes} == _KINDS
+    # Its document fails, so its host is rebooted.
+    hung = next(scene for scene in scenes if scene.kind == "hung service")
+    hung.fail_documents()
+    assert [action for action, _ in hung.expect] == ["restart_service", "reboot_instance"]
     for scene, result in zip(scenes, perform(scenes, setting, 1), strict=True):
         assert judge_result(scene, result).right, (scene.kind, result)
