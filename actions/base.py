@@ -125,6 +125,7 @@ class Action(ABC):
     its group unless the action `takes_outsiders`.
     - `released_at_end`: it is rolled back when its run ends.
     - `stops_target`: once AWS has done it, the target serves nothing and has no metrics.
+    - `moves_to`: the lifecycle states through which a member of a group goes because of it.
     - `stays_on_host`: it is meant to mend its target, and leaves it on the same host.
     - `needs_approval`: a person must approve each step in every mode.
     - `allowed_during_changes`: it may run while others change the target, because it ends or
@@ -151,6 +152,7 @@ class Action(ABC):
     takes_outsiders: ClassVar[bool] = False
     released_at_end: ClassVar[bool] = False
     stops_target: ClassVar[bool] = False
+    moves_to: ClassVar[frozenset[str]] = frozenset()
     stays_on_host: ClassVar[bool] = False
     needs_approval: ClassVar[bool] = False
     allowed_during_changes: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Changes that others make to a target or its group, read from AWS."""
+"""Changes that others make to a target or its group, as CloudTrail and EC2 tell them."""
 
 import json
 import re
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from actions.aws.client_set import Aws
-from actions.aws.groups import Group
 from actions.aws.host_status import IMPAIRED, HostStatus
 from actions.aws.instances import Instance
 from actions.aws.target_errors import NotActionableError
@@ -27,18 +26,6 @@ _RECENT_S = 900.0
 _RECOVERY_S = 600.0
 # Pages of 50 events that a decision reads: CloudTrail answers twice a second.
 _PAGES_MAX = 4
-
-
-def ongoing_changes(target: str, group: Group) -> Sequence[str]:
-    """A sentence for each sign in the group's data that others are changing it or its member."""
-    signs = []
-    if group.tags.get("smartcloudops:deploying", "false") != "false":
-        signs.append(f"{group.name} has the tag smartcloudops:deploying")
-    if target in group.members:
-        lifecycle = group.members[target].lifecycle
-        if lifecycle != "InService":
-            signs.append(f"{target} is {lifecycle} in {group.name}")
-    return signs
 
 
 def recovery(

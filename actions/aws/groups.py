@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
         LaunchTemplateSpecificationTypeDef as TemplateTypeDef,
     )
 
-# A group in which both are suspended is kept as it is; Auto Scaling itself may suspend Launch.
-_FREEZING = frozenset({"Launch", "Terminate"})
 # AWS takes any character but the colon; those that mean something in a query, a filter or a policy
 # are refused: quotes, backslash, braces, brackets, `$`, `*`, `?`, `|`, `^`, `<`, `>`, `;`; and at
 # the beginning a dot or a slash, as of a path.
@@ -90,10 +87,6 @@ class Group:
     template: str = ""
     version: str | None = None
     mixed: bool = False
-
-    def is_frozen(self, lent: AbstractSet[str]) -> bool:
-        """Whether others keep it as it is: they suspended more than what this service `lent`."""
-        return self.suspended - lent >= _FREEZING
 
     @property
     def labels(self) -> Mapping[str, str]:

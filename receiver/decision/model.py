@@ -69,11 +69,12 @@ class Snapshot:
     From the service's own records: all current `overrides`, `attempts` by target, the mode that the
     playbook's `arming` allows, `recent_actions` on the target and its group, instances of the group
     that were `alerting` within the last minutes, `reserved` instances by scope, the versions of the
-    group that were ever `seen` healthy, and its processes that the run itself `lent`. `facts` are
-    the playbook's own queries. From AWS: `instance`, `asg`, the `scopes` that count the target, the
-    `changes` that others make and the unfinished `refreshes` among them, whether the instance is
-    `protected` from termination, what EC2 says of its `host`, and, where the target has no group,
-    the ids of all opted-in instances that have none (`standalone`). In a storm, `failed_hosts` are
+    group that were ever `seen` healthy, its processes that the run itself `lent`, and the lifecycle
+    states to which it `moved` the target. `facts` are the playbook's own queries. From AWS:
+    `instance`, `asg`, the `scopes` that count the target, the `changes` that others make and the
+    unfinished `refreshes` among them, whether the instance is `protected` from termination, what
+    EC2 says of its `host`, and, where the target has no group, the ids of all opted-in instances
+    that have none (`standalone`). In a storm, `failed_hosts` are
     the instances whose hosts have failed or will be retired. `unread` are the calls about the
     target that failed, each with AWS's code; `doubt` says why AWS does not have what the labels
     name.
@@ -105,6 +106,7 @@ class Snapshot:
     reserved: Mapping[str, frozenset[str]] | None = None
     seen: Sequence[SeenVersion] | None = None
     lent: frozenset[str] = frozenset()
+    moved: frozenset[str] = frozenset()
     facts: Mapping[str, float] = field(default_factory=dict)
     instance: Instance | None = None
     asg: Group | None = None

@@ -25,7 +25,14 @@ from receiver.controls.records import Arming, Override
 from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader, AlertReports
 from receiver.decision.model import Snapshot
-from receiver.decision.subject import Subject, actions_on, is_resolved, last_seen, valid_approvals
+from receiver.decision.subject import (
+    Subject,
+    actions_on,
+    is_resolved,
+    last_seen,
+    moved_by,
+    valid_approvals,
+)
 from receiver.decision.version_watch import VersionRecords
 from receiver.decision.versions import SeenVersion
 from receiver.evidence.aws_state import AwsReader, AwsReadings
@@ -48,8 +55,8 @@ _ECHOES_S = 300.0
 class _Records:
     """The service's records about some subjects, read in one transaction.
 
-    `attempts` are by target, group and playbook, `reserved` by owner, `reported` and `seen` by
-    group.
+    `attempts` are by target, group and playbook, a run's `own` steps by its id, `reserved` by
+    owner, `reported` and `seen` by group.
     """
 
     paused: bool | None
@@ -61,6 +68,7 @@ class _Records:
     dispatched: Sequence[Intent]
     recovered: Mapping[str, Sequence[Recovery]]
     lent: Mapping[str, frozenset[str]]
+    own: Mapping[str, Sequence[Intent]]
     reserved: Mapping[str, Mapping[str, frozenset[str]]]
     reported: Mapping[str | None, Sequence[AlertingInstance]]
     seen: Mapping[str | None, Sequence[SeenVersion]]
@@ -162,6 +170,7 @@ class GroupSnapshot:
             ),
             recent_actions=actions_on(subject, known.dispatched),
             lent=known.lent.get(run.id, frozenset()),
+            moved=moved_by(known.own.get(run.id, ()), target.id),
             reserved=known.reserved[subject.owner],
             alerting=self._alerting(subject, known),
             seen=known.seen[target.group],
@@ -214,6 +223,9 @@ class GroupSnapshot:
             dispatched=ledger.dispatched_to(connection, names, self.now - _ECHOES_S),
             recovered=relapses.last_recoveries(connection, names, self.now),
             lent=debts.processes_lent(connection, [part.run.id for part in self.subjects]),
+            own=ledger.intents_by_run(
+                connection, [part.run.id for part in self.subjects if part.run.steps_begun]
+            ),
             reserved={
                 owner: disruption_budget.reserved_by_others(connection, owner)
                 for owner in {subject.owner for subject in self.subjects}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actions.base import Outcome
 from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
 from receiver.decision.model import RecentAction
@@ -67,6 +68,18 @@ def valid_approvals(run: Run, now: float) -> Sequence[Approval]:
     if answer is None or plan is None or answer.denied or answer.used:
         return ()
     return run.approvals if now < answer.at + plan.approval_s else ()
+
+
+def moved_by(own: Sequence[Intent], target: str | None) -> frozenset[str]:
+    """The lifecycle states to which the last of the run's own steps on its target may move it."""
+    moving = [
+        states
+        for step in sorted(own, key=lambda step: step.dispatched_at or 0.0)
+        if step.target == target
+        and step.outcome is Outcome.CHANGED
+        and (states := find_action(step.action).moves_to)
+    ]
+    return moving[-1] if moving else frozenset()
 
 
 def actions_on(subject: Subject, dispatched: Sequence[Intent]) -> Sequence[RecentAction]:

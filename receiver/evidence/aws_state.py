@@ -155,9 +155,7 @@ class AwsReadings:
             health = {arn: answer for arn, answer in group.health.items() if answer is not None}
             if len(health) == len(group.health):
                 scopes = disruption_budget.scopes_of(target.id or "", group.asg, bounds, health)
-            ongoing = context.ongoing_changes(target.id or "", group.asg)
-            refreshing = None if group.refreshes is None else [*map(str, group.refreshes)]
-            changes = merged([refreshing, ongoing])
+            changes = None if group.refreshes is None else [*map(str, group.refreshes)]
         state = AwsState(
             unread=self.unread(target),
             instance=instance,

@@ -28,6 +28,7 @@ from receiver.playbooks.loader import load
 from receiver.playbooks.schema import Window
 from receiver.runs.model import RunRequest
 from receiver.settings import Mode
+from tests.actions import aws_contract as contract
 
 NOW = 1_800_000_000.0
 HOST, ASG = "i-0123456789abcdef0", "web-asg"
@@ -117,6 +118,19 @@ def _claim(target: str, *, held: bool, left_s: float, run_id: str = "B" * 26) ->
 
 def _decided(**changes: Any) -> Decision:
     return decide(replace(INPUTS, snapshot=replace(SNAPSHOT, **changes)))
+
+
+@pytest.mark.parametrize(("state", "meaning"), contract.LIFECYCLE.items())
+def test_a_member_that_does_not_serve_is_being_changed(
+    state: str, meaning: contract.Lifecycle
+) -> None:
+    """By others, unless the run itself moved it there."""
+    members = {**GROUP.members, HOST: replace(GROUP.members[HOST], lifecycle=state)}
+    asg = replace(GROUP, members=members)
+    serves = meaning is contract.Lifecycle.SERVES
+    for moved, refused in (frozenset(), not serves), (frozenset({state}), False):
+        decision = _decided(asg=asg, moved=moved)
+        assert (getattr(decision, "reason", None) is Reason.CHANGE_IN_PROGRESS) is refused
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ CHANGES_WITHIN_S = 300.0
 
 
 class ChangesStandby(Action):
-    """A member goes from the lifecycle state `start` to one of `reached`.
+    """A member goes from the lifecycle state `start` to one of `moves_to`.
 
     The same call makes AWS add `difference` times the member's units to the desired capacity.
     """
@@ -32,13 +32,12 @@ class ChangesStandby(Action):
     impact = Impact.REVERSIBLE
     idempotent = False
     start: ClassVar[str]
-    reached: ClassVar[frozenset[str]]
     difference: ClassVar[int]
 
     def observe(self, call: Call) -> Observation:
         group, member = read_member(call.aws, call.target)
         before = {"group": group.name, "desired": group.desired}
-        if member.lifecycle in self.reached:
+        if member.lifecycle in self.moves_to:
             return Observation(already=True, before=before)
         if member.lifecycle == "EnteringStandby":
             raise StillChangingError(f"{call.target} is {member.lifecycle}: {self.name} must wait")
@@ -65,4 +64,4 @@ class ChangesStandby(Action):
 
     def unchanged_since(self, call: Call) -> bool:
         _, member = read_member(call.aws, call.target)
-        return member.lifecycle in self.reached
+        return member.lifecycle in self.moves_to

@@ -36,7 +36,7 @@ class EnterStandby(ChangesStandby):
     )
     undone_by = "exit_standby"
     start = "InService"
-    reached = frozenset({"EnteringStandby", "Standby"})
+    moves_to = frozenset({"EnteringStandby", "Standby"})
     difference = -1
     # A target is drained first: up to the longest delay that a target group may have.
     takes_up_to_s = 3_600.0

@@ -37,7 +37,7 @@ class ExitStandby(ChangesStandby):
     # Ten health checks of a load balancer; the group's hooks have a time of their own.
     takes_up_to_s = 3_600.0
     start = "Standby"
-    reached = frozenset({"Pending", "Pending:Wait", "Pending:Proceed", "InService"})
+    moves_to = frozenset({"Pending", "Pending:Wait", "Pending:Proceed", "InService"})
     difference = 1
 
     def observe(self, call: Call) -> Observation:

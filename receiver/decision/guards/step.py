@@ -1,5 +1,7 @@
 """Guards on the chosen step: its target is free, unchanged by others, and can be spared."""
 
+from collections.abc import Iterator
+
 from actions.base import Impact, TargetKind
 from actions.catalog.registry import find_action
 from actions.execution import rules
@@ -8,7 +10,11 @@ from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.guards.recent_acts import why_not_claimable, why_over_rate
 from receiver.decision.ladder import changes_something, choose, chosen_plan
+from receiver.decision.model import Snapshot
 from receiver.playbooks.placeholders import names_in
+
+# A group in which both are suspended is kept as it is; Auto Scaling itself may suspend Launch.
+_FREEZING = frozenset({"Launch", "Terminate"})
 
 
 def require_step(inputs: GuardInput) -> str | Refusal:
@@ -83,12 +89,23 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
     if changes is None:
         detail = "AWS did not answer whether another change is in progress"
         return Refusal(Reason.STATE_UNKNOWN, detail)
-    asg = inputs.snapshot.asg
-    if asg is not None and asg.is_frozen(inputs.snapshot.lent):
-        changes = [*changes, f"{asg.name} has suspended {', '.join(sorted(asg.suspended))}"]
-    if changes:
+    if changes := [*changes, *_changes_in_group(inputs.snapshot)]:
         return Refusal(Reason.CHANGE_IN_PROGRESS, "; ".join(changes))
     return "no other change in progress"
+
+
+def _changes_in_group(snapshot: Snapshot) -> Iterator[str]:
+    """A sentence for each sign that others change the group or its member, or keep it as it is."""
+    asg, target = snapshot.asg, snapshot.target
+    if asg is None:
+        return
+    if asg.tags.get("smartcloudops:deploying", "false") != "false":
+        yield f"{asg.name} has the tag smartcloudops:deploying"
+    member = asg.members.get(target or "")
+    if member is not None and member.lifecycle not in {"InService", *snapshot.moved}:
+        yield f"{target} is {member.lifecycle} in {asg.name}"
+    if asg.suspended - snapshot.lent >= _FREEZING:
+        yield f"{asg.name} has suspended {', '.join(sorted(asg.suspended))}"
 
 
 def require_sound_hardware(inputs: GuardInput) -> str | Refusal:
