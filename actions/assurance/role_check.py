@@ -29,7 +29,7 @@ _DANGEROUS = (
     "ssm:StartSession",
     "sts:AssumeRole",
 )
-_SESSION = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
+_SESSION = re.compile(r"arn:aws[a-z-]*:sts::\d{12}:assumed-role/([^/]+)/.+")
 # Permissions in one request: AWS pages the results of the simulation at 100.
 _AT_ONCE = 50
 
@@ -42,7 +42,7 @@ def find_excess(sts: Any, iam: Any, granted: Collection[str]) -> Sequence[str]:
     """
     needed = {permission for action in CATALOG.values() for permission in action.permissions}
     tried = sorted({*_DANGEROUS, *needed} - set(granted))
-    principal = _principal(sts.get_caller_identity()["Arn"])
+    principal = _principal(sts.get_caller_identity()["Arn"], iam)
     allowed: list[str] = []
     for start in range(0, len(tried), _AT_ONCE):
         # IAM may page an answer of any length.
@@ -58,10 +58,12 @@ def find_excess(sts: Any, iam: Any, granted: Collection[str]) -> Sequence[str]:
     return sorted(allowed)
 
 
-def _principal(arn: str) -> str:
-    """The role of an assumed-role session; any other ARN as it is."""
+def _principal(arn: str, iam: Any) -> str:
+    """The role of an assumed-role session; any other ARN as it is.
+
+    A session does not name the role's path, which its ARN has, as that of each role of IAM Identity
+    Center.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+    """
     session = _SESSION.fullmatch(arn)
-    if session is None:
-        return arn
-    partition, account, role = session.groups()
-    return f"arn:{partition}:iam::{account}:role/{role}"
+    return arn if session is None else str(iam.get_role(RoleName=session[1])["Role"]["Arn"])

@@ -95,7 +95,8 @@ def _check_role(playbooks: Playbooks) -> None:
         excess = own_role.find_excess(*clients.connect_identity(), granted)
     except AWS_ERRORS as error:
         name = aws_errors.classify(error).name
-        echo(f"the role was not checked: {name} (iam:SimulatePrincipalPolicy is needed)")
+        needs = "iam:GetRole and iam:SimulatePrincipalPolicy are needed"
+        echo(f"the role was not checked: {name} ({needs})")
         return
     for name in excess:
         echo(f"warning: the role may {name}, which no playbook needs", err=True)

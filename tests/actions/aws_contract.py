@@ -292,7 +292,10 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "TooManyTargets",
         ),
     },
-    "iam": {"SimulatePrincipalPolicy": ("InvalidInput", "NoSuchEntity", "PolicyEvaluation")},
+    "iam": {
+        "GetRole": ("NoSuchEntity", "ServiceFailure"),
+        "SimulatePrincipalPolicy": ("InvalidInput", "NoSuchEntity", "PolicyEvaluation"),
+    },
     "s3": {
         "GetObject": ("InvalidObjectState", "NoSuchKey"),
         "ListObjectsV2": ("NoSuchBucket",),
@@ -379,6 +382,7 @@ CAUSES: Mapping[str, Cause] = {
             "ResourceContention",
             "ResourceInUse",
             "ScalingActivityInProgress",
+            "ServiceFailure",
             "ServiceLinkedRoleFailure",
             "ThrottlingException",
         ),
@@ -439,6 +443,7 @@ MAY_HIDE_A_CHANGE = frozenset(
         "InternalServerError",
         "InternalServerException",
         "PolicyEvaluation",
+        "ServiceFailure",
     }
 )
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html

@@ -13,7 +13,7 @@ import pytest
 
 from tests.end_to_end.service_process import ROOT
 
-_SESSION = "arn:aws:sts::123456789012:assumed-role/receiver/i-1"
+_SESSION = "arn:aws-us-gov:sts::123456789012:assumed-role/receiver/i-1"
 _MAY = {"ec2:TerminateInstances", "iam:PassRole", "ec2:RebootInstances"}
 
 
@@ -35,6 +35,11 @@ class _Identity(BaseHTTPRequestHandler):
         if self.refused:
             body = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
             self._answer(403, body)
+            return
+        if action == "GetRole":
+            # As of a role of IAM Identity Center.
+            arn = f"arn:aws-us-gov:iam::123456789012:role/aws-reserved/{form['RoleName']}"
+            self._reply(200, action, f"<Role><Arn>{arn}</Arn></Role>")
             return
         self.principals.append(form["PolicySourceArn"])
         names = [value for key, value in form.items() if key.startswith("ActionNames")]
@@ -86,14 +91,16 @@ def _check(url: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_what_the_role_may_do_beyond_need_is_named(url: str) -> None:
-    """Not what a playbook needs; IAM is asked about the role, not about its session."""
+    """Not what a playbook needs; IAM is asked about the role, with its path, not its session."""
     finished = _check(url)
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr.splitlines() == [
         "warning: the role may ec2:TerminateInstances, which no playbook needs",
         "warning: the role may iam:PassRole, which no playbook needs",
     ]
-    assert set(_Identity.principals) == {"arn:aws:iam::123456789012:role/receiver"}
+    assert set(_Identity.principals) == {
+        "arn:aws-us-gov:iam::123456789012:role/aws-reserved/receiver"
+    }
 
 
 def test_where_nobody_may_ask_a_line_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
