@@ -21,7 +21,7 @@ from actions.base import (
 )
 
 if TYPE_CHECKING:
-    from types_boto3_ssm.type_defs import CommandTypeDef, GetCommandInvocationResultTypeDef
+    from types_boto3_ssm.type_defs import CommandTypeDef
 
 # By the detailed status, because `Failed` and `TimedOut` include commands that never ran.
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html
@@ -79,7 +79,7 @@ class SendsCommand(Action):
 
     def read_back(self, call: Call) -> CallResult:
         """Unknown if the command is not listed, because it may still appear."""
-        command = _find(call)
+        command = _find(call, "Comment", call.token)
         if command is None:
             return CallResult(Outcome.UNKNOWN)
         return CallResult(Outcome.CHANGED, made_by(command))
@@ -133,7 +133,7 @@ def why_not_reached(call: Call) -> str:
 
 def send(call: Call, document: str, parameters: Parameters) -> dict[str, Any]:
     """Send the document once for this step. Returns what `made_by` does."""
-    return made_by(_find(call) or send_new(call, document, parameters))
+    return made_by(_find(call, "Comment", call.token) or send_new(call, document, parameters))
 
 
 def send_new(call: Call, document: str, parameters: Parameters) -> "CommandTypeDef":
@@ -151,14 +151,21 @@ def send_new(call: Call, document: str, parameters: Parameters) -> "CommandTypeD
     return answer["Command"]
 
 
-def read_invocation(call: Call) -> "GetCommandInvocationResultTypeDef | None":
-    """What became of the step's command; None for a moment after it was sent."""
+def read_invocation(call: Call) -> Mapping[str, Any] | None:
+    """What became of the step's command; None for a moment after it was sent.
+
+    Of a document of several steps GetCommandInvocation tells one step's state, and only by its
+    name. The command has its status; when it began is not among it.
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html
+    """
+    command_id = call.made["command_id"]
     try:
-        return call.aws.ssm.get_command_invocation(
-            CommandId=call.made["command_id"], InstanceId=call.target
-        )
+        return call.aws.ssm.get_command_invocation(CommandId=command_id, InstanceId=call.target)
     except call.aws.ssm.exceptions.InvocationDoesNotExist:
         return None
+    except call.aws.ssm.exceptions.InvalidPluginName:
+        command = _find(call, "CommandId", command_id)
+        return None if command is None else {**command, "ExecutionStartDateTime": "unknown"}
 
 
 def made_by(command: "CommandTypeDef") -> dict[str, Any]:
@@ -170,13 +177,13 @@ def made_by(command: "CommandTypeDef") -> dict[str, Any]:
     return made
 
 
-def _find(call: Call) -> "CommandTypeDef | None":
-    """The command that this step sent, or None."""
+def _find(call: Call, name: str, value: str) -> "CommandTypeDef | None":
+    """The command to the instance that has this value, or None."""
     pages = call.aws.ssm.get_paginator("list_commands").paginate(
         InstanceId=call.target, PaginationConfig={"PageSize": 50}
     )
     for page in pages:
         for command in page.get("Commands", []):
-            if command.get("Comment") == call.token:
+            if command.get(name) == value:
                 return command
     return None

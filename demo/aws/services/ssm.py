@@ -86,7 +86,9 @@ class Commands:
             for command in reversed(self.core.world.commands)
             if wanted in (None, *command["InstanceIds"])
         ]
-        return {"Commands": commands[: request.get("MaxResults", 50)]}
+        first, size = int(request.get("NextToken") or 0), request.get("MaxResults", 50)
+        more = {"NextToken": str(first + size)} if len(commands) > first + size else {}
+        return {"Commands": commands[first : first + size], **more}
 
     def get_command_invocation(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Unknown right after the command was sent."""

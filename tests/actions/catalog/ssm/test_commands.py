@@ -124,6 +124,35 @@ def test_a_command_goes_as_far_as_its_invocation_says(
     assert _restart.progress(call) is progress
 
 
+@pytest.mark.parametrize(
+    ("status", "progress"),
+    [
+        ("InProgress", Progress.UNDERWAY),
+        ("Success", Progress.DONE),
+        ("Failed", Progress.FAILED),
+        # Whether one of its steps had begun is not told.
+        ("Cancelled", Progress.UNKNOWN),
+    ],
+)
+def test_a_document_of_several_steps_is_followed_by_its_command(
+    world: World, status: str, progress: Progress
+) -> None:
+    """An invocation is told by its step's name alone; the command's own status is always told."""
+    call = world.call(document="SmartCloudOps-Own")
+    call = replace(call, made=_document.act(call))
+    for _ in range(60):
+        world.aws.ssm.send_command(InstanceIds=[HOST], DocumentName="SmartCloudOps-Other")
+    command = world.emulator.world.commands[0]
+    command |= {"Status": status, "StatusDetails": status}
+
+    def several_steps(operation: str, _: str) -> None:
+        if operation == "GetCommandInvocation":
+            raise AwsError("InvalidPluginName")
+
+    world.emulator.trouble = several_steps
+    assert _document.progress(call) is progress
+
+
 def test_an_invocation_that_is_not_there_yet_is_waited_for(world: World) -> None:
     """As one is right after sending; any other error is passed on."""
     call = world.call(service="app")
