@@ -37,6 +37,9 @@ from actions.aws.target_errors import PartlyDoneError
 AWS_ERRORS = (ClientError, BotoCoreError)
 # Errors after which the request may have reached the service; botocore raises all others before.
 _MAY_BE_SENT = (HTTPClientError, IncompleteReadError, SSLError)
+# How a TLS handshake fails, in OpenSSL's words: before a request is sent. Any other error of TLS
+# may be of a broken answer.
+_HANDSHAKE_FAILED = ("certificate verify failed", "handshake failure", "wrong version number")
 # Errors of the connection itself: nothing was sent.
 _NOT_CONNECTED = (
     ConnectTimeoutError,
@@ -125,6 +128,8 @@ def classify(error: ClientError | BotoCoreError | PartlyDoneError) -> Failure:
 
 
 def _was_not_sent(error: BotoCoreError) -> bool:
+    if isinstance(error, SSLError) and any(words in str(error) for words in _HANDSHAKE_FAILED):
+        return True
     return isinstance(error, _NOT_CONNECTED) or not isinstance(error, _MAY_BE_SENT)
 
 

@@ -16,7 +16,7 @@ _SENT = {
     "IncompleteReadError",
     "ReadTimeoutError",
     "ResponseStreamingError",
-    # The same for a handshake, and for a broken record of the answer.
+    # For a broken record of the answer, and with other words for a handshake.
     "SSLError",
 }
 
@@ -95,3 +95,18 @@ def test_what_botocore_raises_before_it_sends_never_happened(kind: type[BotoCore
     """All of its errors but those of a connection that was already made."""
     error = kind.__new__(kind)
     assert classify(error).refused is (kind.__name__ not in _SENT)
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch", True),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", True),
+        ("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert handshake failure", True),
+        ("[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed or bad record mac", False),
+        ("EOF occurred in violation of protocol (_ssl.c:2437)", False),
+    ],
+)
+def test_without_a_handshake_nothing_was_sent(words: str, *, refused: bool) -> None:
+    error = exceptions.SSLError(endpoint_url="https://ec2", error=OSError(words))
+    assert classify(error).refused is refused
