@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import StringConstraints
 
 from actions.aws.group_behaviour import require_processes
-from actions.aws.groups import read_group
+from actions.aws.groups import GROUP_NAME, read_group
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
@@ -34,7 +34,7 @@ from actions.catalog.autoscaling._capacity import check_room
 
 
 class AttachInstanceParams(Params):
-    group: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./ -]{0,254}$")]
+    group: Annotated[str, StringConstraints(pattern=f"^{GROUP_NAME.pattern}$")]
 
 
 class AttachInstance(Action):

@@ -61,3 +61,8 @@ def test_what_a_parameter_may_not_be(name: str, params: Mapping[str, Any]) -> No
     """Nothing that a shell, a pattern or an empty list could make more of."""
     with pytest.raises(ValidationError):
         CATALOG[name].params.model_validate(params)
+
+
+@pytest.mark.parametrize("group", ["web@prod", "_web", "web+api (blue)", "w" * 255])
+def test_a_group_is_named_as_aws_names_it(group: str) -> None:
+    assert CATALOG["attach_instance"].params.model_validate({"group": group})
