@@ -44,7 +44,7 @@ def test_each_window_has_four_scrapes_and_each_for_two(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, scrape_s: int
 ) -> None:
     """Of all files at once, and Prometheus' own tool finds nothing wrong with them."""
-    names = ["node", "service", "model", "remediator"]
+    names = ["node", "host", "service", "model", "remediator"]
     text = _rules(capsys, "--scrape", f"{scrape_s}s", "--job", "node-exporter", *names)
     windows = [parse_duration(found) for found in re.findall(r"\[(\d+[smh])\]", text)]
     waits = re.findall(r" for: (\d+[smh])$", text, re.MULTILINE)

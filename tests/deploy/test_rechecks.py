@@ -83,6 +83,57 @@ def _idle(members: int, idle_cpu: float) -> list[dict[str, str]]:
     ]
 
 
+def _of_mount(**values: str) -> list[dict[str, str]]:
+    more = ',device="/dev/sda1",fstype="ext4",mountpoint="/"'
+    return [
+        _series(f"node_filesystem_{name}", _HOST, text, more=more) for name, text in values.items()
+    ]
+
+
+# For each playbook on a host's own metrics: series of a host that is ill, and of one that is not.
+_HOSTS = {
+    "disk-filling": (
+        _of_mount(avail_bytes="4000-0.5x2000", size_bytes="10000x2000"),
+        # It has room for a day.
+        _of_mount(avail_bytes="39000-0.5x2000", size_bytes="40000x2000"),
+    ),
+    "inodes-full": (
+        _of_mount(files_free="10x2000", files="100x2000"),
+        _of_mount(files_free="30x2000", files="100x2000"),
+    ),
+    "filesystem-read-only": (
+        _of_mount(readonly="0x900 1x1000"),
+        _of_mount(readonly="1x2000"),
+    ),
+    "unit-restarting": (
+        [_series("node_systemd_service_restart_total", _HOST, "0+0.1x2000", more=',name="a"')],
+        [_series("node_systemd_service_restart_total", _HOST, "0x1060 1x900", more=',name="a"')],
+    ),
+    "oom-kill": (
+        [_series("node_vmstat_oom_kill", _HOST, "0x1000 1x1000")],
+        [_series("node_vmstat_oom_kill", _HOST, "1x2000")],
+    ),
+    "clock": (
+        [_series("node_timex_sync_status", _HOST, "1x900 0x1000")],
+        [_series("node_timex_sync_status", _HOST, "1x1050 0x1000")],
+    ),
+    "cpu-steal": (
+        [_series("node_cpu_seconds_total", _HOST, "0+1x2000", more=',cpu="0",mode="steal"')],
+        [_series("node_cpu_seconds_total", _HOST, "0+0.4x2000", more=',cpu="0",mode="steal"')],
+    ),
+    "file-descriptors": (
+        [
+            _series("node_filefd_allocated", _HOST, "80x2000"),
+            _series("node_filefd_maximum", _HOST, "100x2000"),
+        ],
+        [
+            _series("node_filefd_allocated", _HOST, "60x2000"),
+            _series("node_filefd_maximum", _HOST, "100x2000"),
+        ],
+    ),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Timeline:
     """`confirms` are the playbooks whose re-check holds at the end; their rule fires there."""
@@ -148,6 +199,11 @@ _TIMELINES = {
     ),
     "a disk that is full": _Timeline(series=_disk(5), confirms=["disk-full"]),
     "a disk that is half full": _Timeline(series=_disk(50)),
+    **{
+        f"{name}: {what}": _Timeline(series=series, at="90m", confirms=[name] if ill else [])
+        for name, (ill_series, well_series) in _HOSTS.items()
+        for what, series, ill in (("ill", ill_series, True), ("well", well_series, False))
+    },
     "a unit that failed": _Timeline(series=_unit(1), confirms=["unit-failed"]),
     "a unit that runs": _Timeline(series=_unit(0)),
     "three idle members": _Timeline(series=_idle(3, 0.9), at="80m", confirms=["idle-capacity"]),
@@ -205,7 +261,7 @@ def _promtool(folder: Path, timeline: _Timeline, playbooks: Sequence[Playbook]) 
         "promql_expr_test": expected,
     }
     file = folder / "test.yml"
-    files = [str(_RULES / "node.yml"), str(_RULES / "service.yml"), str(rules)]
+    files = [*(str(_RULES / f"{name}.yml") for name in ("node", "host", "service")), str(rules)]
     file.write_text(json.dumps({"rule_files": files, "evaluation_interval": "5s", "tests": [case]}))
     result = subprocess.run(
         [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
@@ -245,10 +301,12 @@ def _member(name: str, before: str) -> list[Any]:
     """A member from some time on (`_x20 ` is the time before), with all that a `verify` reads."""
     more = ',mountpoint="/"'
     up, requests = before + "1x300", before + "0+500x300"
+    cpu = ',cpu="0",mode="steal"'
     return [
         _series("up", name, up),
         _series("service_up", name, up),
         _series("service_requests_total", name, requests),
+        _series("node_cpu_seconds_total", name, f"{before}0+0.1x300", more=cpu),
         _series("instance:node_cpu_utilisation:irate", name, f"{before}0.3x300"),
         _series("instance:node_memory_used:ratio", name, f"{before}0.3x300"),
         _series("instance:node_filesystem_utilisation:ratio", name, f"{before}0.3x300", more=more),
@@ -278,7 +336,7 @@ def test_a_replacement_is_verified_by_its_own_series(
         for step in playbook.steps
         if step.action == "replace_instance" and step.verify
     ]
-    assert len(exprs) == 6
+    assert len(exprs) == 7
     samples = [{"labels": "{}", "value": 1}] if recovered else []
     tests = [
         {"expr": f"({render(expr, EXAMPLES)}) != 0", "eval_time": "15m", "exp_samples": samples}

@@ -12,7 +12,7 @@ from receiver.cli.output import echo
 from receiver.cli.rules.adapt import join
 from receiver.durations import parse_duration
 
-_FILES = ("node", "service", "model", "remediator")
+_FILES = ("node", "host", "service", "model", "remediator")
 _JOB = re.compile(r"[A-Za-z0-9_./ -]{1,128}")
 _LEAST_S, _MOST_S = 1, 300
 
