@@ -25,6 +25,7 @@ from receiver.monitoring.alertmanager import Alertmanager, AlertmanagerError
 from receiver.playbooks.alert_rules import OWN_ALERTS
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.placeholders import EXAMPLES, render
+from receiver.playbooks.public_alerts import why_no_playbook
 from receiver.playbooks.schema import Playbook
 from receiver.settings import Settings
 
@@ -93,6 +94,8 @@ class LiveCheck:
         """The names of the playbooks that the rule may feed."""
         matching = playbooks_of_rule(rule, self.playbooks)
         names = " or ".join(playbook.name for playbook in matching) or "no playbook"
+        if not matching and (why := why_no_playbook(rule.name)):
+            names = f"no playbook: {why}"
         self._lines.append(f"rule: {rule.name}  {names}")
         if not matching:
             return set()

@@ -18,7 +18,7 @@ spec:
           expr: node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.1
           for: 2m
           labels: {severity: warning}
-        - alert: HostClockSkew
+        - alert: HostConntrackLimit
           expr: node_timex_offset_seconds > 0.05 and deriv(node_timex_offset_seconds[5m]) >= 0
         - {alert: Calm, expr: "node_load1 > 1e9"}
         - {alert: Aggregated, expr: "sum(node_load1) > 1"}
@@ -46,7 +46,7 @@ def test_each_alert_finds_the_host_that_its_label_names(rows: list[dict[str, obj
             "wrong_target": 0,
             "no_target": 0,
             "with_playbook": 1,
-            "names": ["Aggregated", "Broken", "Calm", "HostClockSkew", "HostOutOfMemory"],
+            "names": ["Aggregated", "Broken", "Calm", "HostConntrackLimit", "HostOutOfMemory"],
         }
 
 

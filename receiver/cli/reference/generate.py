@@ -17,9 +17,11 @@ from models.training.model_card import render_figures
 from receiver.cli.reference.pages import (
     CALLS_PAGE,
     PACKAGES_PAGE,
+    PUBLIC_PAGE,
     SETTINGS_PAGE,
     calls_page,
     packages_page,
+    public_page,
     settings_page,
 )
 from receiver.cli.reference.refusals import REASONS, REFUSALS_PAGE, reasons_module, refusals_page
@@ -136,6 +138,7 @@ def main(root: Path) -> None:
     (root / SETTINGS_PAGE).write_text(settings_page())
     (root / CALLS_PAGE).write_text(calls_page())
     (root / PACKAGES_PAGE).write_text(packages_page(root))
+    (root / PUBLIC_PAGE).write_text(public_page(root))
     (root / FIGURES_PAGE).write_text(figures_page())
     (root / REFUSALS_PAGE).write_text(refusals_page(root))
     (root / REASONS).write_text(reasons_module(root))

@@ -3,6 +3,7 @@
 from actions.reasons import Reason
 from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput, require_named
+from receiver.playbooks.public_alerts import why_no_playbook
 
 
 def require_well_formed(inputs: GuardInput) -> str | Refusal:
@@ -24,8 +25,8 @@ def require_one_playbook(inputs: GuardInput) -> str | Refusal:
 
     ## no_playbook
 
-    No playbook matches the alert's labels. Compare the labels with the matchers of the loaded
-    playbooks:
+    No playbook matches the alert's labels; for a [public alert](public-rules.md) `outcome` says why
+    none is right. Compare the labels with the matchers of the loaded playbooks:
 
     ```console
     $ curl -H "$H" $S/api/v1/playbooks | jq '.items[] | {name, match}'
@@ -44,7 +45,9 @@ def require_one_playbook(inputs: GuardInput) -> str | Refusal:
     """
     names = [playbook.name for playbook in inputs.playbooks]
     if not names:
-        return Refusal(Reason.NO_PLAYBOOK, "no playbook matches the alert's labels")
+        why = why_no_playbook(inputs.trigger.labels.get("alertname", ""))
+        detail = "no playbook matches the alert's labels"
+        return Refusal(Reason.NO_PLAYBOOK, f"{detail}: {why}" if why else detail)
     if len(names) > 1:
         detail = f"more than one playbook matches: {', '.join(names)}"
         return Refusal(Reason.AMBIGUOUS_PLAYBOOK, detail)
