@@ -42,7 +42,7 @@ from receiver.workflow.endings.debt_runner import DebtRunner
 _ROOT = Path(__file__).parents[2]
 _PLAYBOOKS = (_ROOT / "playbooks", Path(__file__).parent / "playbooks")
 # A run is given this long; a refresh of a large group, say, may take longer.
-LASTS_S = 2_700.0
+LASTS_S = 7_200.0
 # Alertmanager's group_interval.
 _REPEATED_S = 300.0
 # EC2's and Systems Manager's own paces; a group's drains and launches are short.
@@ -176,12 +176,13 @@ class _Play:
                 if scene.meddle is not None:
                     scene.meddle(self.aws, scene)
             self.stage.tick(playing)
-            unfinished = self._unfinished()
+            going, asking = self._unfinished(), self._asking()
             throttled = self.aws.throttled_at >= delivered_at
             playing = [
                 scene
                 for scene in playing
-                if scene.name in unfinished or (throttled and self._fires(scene))
+                if scene.name in going
+                or (throttled and scene.name not in asking and self._fires(scene))
             ]
         performed = [
             read_performed(scene, self._runs(), service.database, self.aws, self.doomed)
@@ -235,6 +236,11 @@ class _Play:
     def _runs(self) -> list[Run]:
         with self.service.database.read() as connection:
             return list(search.list_runs(connection, limit=2_000))
+
+    def _asking(self) -> set[str]:
+        """Groups with a run that waits for a person, who never answers here."""
+        waiting = (run for run in self._runs() if run.state is State.AWAITING_APPROVAL)
+        return {run.labels["asg"] for run in waiting}
 
     def _unfinished(self) -> set[str]:
         """Groups with a run that goes on, or that are short of a process they had."""
