@@ -72,8 +72,9 @@ class Call:
     token, comment or tag. At least `min_healthy` instances of a group must stay. `before` is what
     `observe` saw, `made` what `act` returned. The step `reverses` another one, or not. `group` is
     the target's group if it was read less than a second ago. The run has `acted_on` these
-    instances. `evidence` keeps what is captured; None without an archive. Of a step to be rolled
-    back: for `unrefused_s` no rollback of it was refused.
+    instances, and AWS may be `at_work` on some of them still. `evidence` keeps what is captured;
+    None without an archive. Of a step to be rolled back: for `unrefused_s` no rollback of it was
+    refused.
     """
 
     aws: Aws
@@ -87,6 +88,7 @@ class Call:
     before: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
     acted_on: Sequence[str] = ()
+    at_work: Sequence[str] = ()
     evidence: EvidenceStore | None = None
     unrefused_s: float = 0.0
 
@@ -133,7 +135,8 @@ class Action(ABC):
     - `idempotent`: two calls end in the same state as one, so a lost call may be repeated. Any
     other action uses a client that makes one attempt.
     - `undone_by` names the action that rolls it back.
-    - `safeguard` is the action of the step that follows at once where `must_follow` says so.
+    - `safeguard` is the action of the step that comes first, or follows at once, where
+    `must_precede` or `must_follow` says so.
     - `takes_up_to_s`: AWS may take so long; `lasts_up_to_s` reads what AWS itself says, where it
     says it. `progress` ends the wait earlier where AWS `shows_end`; elsewhere only the metrics do.
     - `cancelled_with`: the permission with which `cancel` ends an effect that takes longer.
@@ -199,6 +202,11 @@ class Action(ABC):
         del call
         return None
 
+    def must_precede(self, call: Call) -> tuple[str, Mapping[str, Any]] | None:
+        """The target and params of the `safeguard` without which the call would do harm."""
+        del call
+        return None
+
     def must_follow(self, call: Call) -> tuple[str, Mapping[str, Any]] | None:
         """The target and params of the `safeguard`, where AWS refused a part of the call."""
         del call
@@ -232,7 +240,10 @@ class Action(ABC):
         return None
 
     def undo(self, call: Call) -> Undo | None:
-        """The step that rolls the call back, or None. It reads nothing."""
+        """The step that rolls the call back, or None. It reads nothing.
+
+        Raises TooEarlyError if that has to wait.
+        """
         del call
         return None
 

@@ -10,11 +10,13 @@ https://docs.aws.amazon.com/autoscaling/ec2/userguide/understand-how-suspending-
 from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 
 from actions.aws.client_set import Aws
 from actions.aws.group_activities import read_last_launch
 from actions.aws.groups import Group, Member, read_group_instances
 from actions.aws.host_status import IMPAIRED, read_host_status
+from actions.aws.instances import read_instance
 from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.aws.target_health import read_target_health
@@ -25,6 +27,8 @@ BALANCER_CHECKS = frozenset({"ELB", "VPC_LATTICE"})
 EC2_CHECK = frozenset({"EC2"})
 # Zones whose members differ by so many are out of balance.
 _UNBALANCED = 2
+# The lifecycle states of a member that is away, or on its way, and may come back.
+_AWAY = frozenset({"EnteringStandby", "Standby", "Detaching", "Detached"})
 
 
 def require_processes(group: Group, *needed: str) -> None:
@@ -93,11 +97,43 @@ def unbalances(group: Group, member: Member) -> bool:
     """
     if {"AZRebalance", "Launch"} & group.suspended:
         return False
-    zones = Counter(other.az for other in group.members.values() if other.counts)
-    zones.update(dict.fromkeys(group.zones, 0))
+    zones = _zones(group)
     present = max(zones.values()) - min(zones.values())
     zones[member.az] -= 1
     return max(zones.values()) - min(zones.values()) >= max(_UNBALANCED, present + 1)
+
+
+def _zones(group: Group) -> Counter[str]:
+    """The number of members that count, by zone."""
+    zones = Counter(member.az for member in group.members.values() if member.counts)
+    zones.update(dict.fromkeys(group.zones, 0))
+    return zones
+
+
+def missed_after(
+    aws: Aws, group: Group, *, resumed: AbstractSet[str], acted_on: AbstractSet[str]
+) -> Sequence[str]:
+    """Which of those `acted_on` are away, so that their group terminates another one.
+
+    That is once these processes are resumed, to balance the zones. Raises botocore's errors.
+    """
+    balancing = {"AZRebalance", "Launch"}
+    if balancing & (group.suspended - resumed) or not balancing & resumed:
+        return []
+    zones = _zones(group)
+    short = {zone for zone, count in zones.items() if max(zones.values()) - count >= _UNBALANCED}
+    return sorted(name for name in acted_on if short and _zone_away(aws, group, name) in short)
+
+
+def _zone_away(aws: Aws, group: Group, instance_id: str) -> str | None:
+    """The zone of a member in standby, or of one that was detached and runs; else None."""
+    member = group.members.get(instance_id)
+    if member is not None:
+        return member.az if member.lifecycle in _AWAY else None
+    with suppress(NotActionableError):
+        instance = read_instance(aws, instance_id)
+        return instance.az if instance.state == "running" and instance.group is None else None
+    return None
 
 
 def replaced_after(
@@ -121,6 +157,17 @@ def replaced_after(
         lost |= serving - running
         lost |= {name for name in serving & suspects if not is_well(aws, group, name)}
     return lost
+
+
+def is_starting(aws: Aws, instance_id: str) -> bool:
+    """Whether the instance is on its way to run, or its status checks have not ended yet.
+
+    Raises NotActionableError where it does not exist, and botocore's errors.
+    """
+    status = read_host_status(aws, instance_id)
+    state = read_instance(aws, instance_id).state
+    checking = "initializing" in {status.system, status.instance}
+    return state == "pending" or (state == "running" and checking)
 
 
 def is_well(aws: Aws, group: Group, instance_id: str) -> bool:

@@ -71,12 +71,17 @@ class Executor:
     def execute(self, step: Step) -> Intent | Refusal:
         """Returns the intent with its outcome, or the refusal of the step.
 
+        If its safeguard could not be taken first, returns those of the safeguard.
+
         Raises botocore's errors where reading failed before anything was sent, and
         StillChangingError where a rollback must wait for AWS: try again later.
         """
         with self.begin() as connection:
             intent = ledger.read_intent(connection, step.run_id, step.key)
+            earlier = safeguards.read_preceding(connection, step)
         if intent is None:
+            if (stopped := safeguards.precede(self, step, earlier)) is not None:
+                return stopped
             prepared = self._preparation.prepare(step)
             return prepared if isinstance(prepared, Refusal) else self._start(step, prepared)
         if intent.stage is Stage.DISPATCHED:

@@ -111,7 +111,7 @@ class Lifecycle:
             self._refused(run, result)
         elif result.outcome is Outcome.FAILED:
             self._never_ran(run, result)
-        elif unprepared is not None:
+        elif result.step != step.key:
             why = step_results.explain(result, AwsAnswer.UNKNOWN, Health.UNKNOWN)
             self.end(run, State.FAILED, why)
         else:

@@ -128,12 +128,20 @@ class StepRunner:
 
     def settle_unfinished(self, run: Run, recorded: Mapping[StepKey, Intent]) -> bool:
         """Settle the `recorded` steps that the run abandons. Returns whether there were any."""
+        current = step_of(run)
         abandoned = [
-            (step, recorded[step.key])
-            for step in (capture_step(run), *before_steps(run), step_of(run))
-            if step is not None and step.key in recorded
+            intent
+            for key, intent in recorded.items()
+            if key == current.key.capture() or (key.acts and key.order[0] == current.key.index)
         ]
-        for step, intent in abandoned:
+        for intent in abandoned:
+            step = replace(
+                current,
+                key=intent.step,
+                action=find_action(intent.action),
+                target=intent.target,
+                params=intent.params,
+            )
             self.executor.settle_unfinished(step, intent)
         return bool(abandoned)
 

@@ -1,10 +1,9 @@
 """Standby of a group's member: the base of entering and leaving it."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from actions.aws.group_behaviour import require_processes
-from actions.aws.groups import Group, Member, read_member
+from actions.aws.groups import read_member
 from actions.aws.target_errors import NotActionableError, StillChangingError
 from actions.base import (
     Action,
@@ -48,12 +47,7 @@ class ChangesStandby(Action):
         if self.difference > 0:
             require_processes(group, "Launch")
         check_room(group, self.difference * member.units)
-        return Observation(already=False, before={**before, **self.also(call, group, member)})
-
-    def also(self, call: Call, group: Group, member: Member) -> Mapping[str, Any]:
-        """What the call needs to know beside the group and its desired capacity."""
-        del call, group, member
-        return {}
+        return Observation(already=False, before=before)
 
     def read_back(self, call: Call) -> CallResult:
         return CallResult(Outcome.CHANGED if self.unchanged_since(call) else Outcome.FAILED)

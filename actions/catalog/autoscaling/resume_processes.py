@@ -2,7 +2,9 @@
 
 It is refused where the group would then terminate a member: one that was marked Unhealthy, that
 does not run, or that is in quarantine. `set_healthy` are members on which this service acted: they
-must run, pass their status checks and serve behind their load balancer, and are set Healthy first.
+must run, pass their status checks and serve behind their load balancer, and are set Healthy first;
+the step waits while one of them still starts. It is refused while one of them is in standby, or
+detached, and AZRebalance would terminate another one for it.
 
 ```yaml
 - action: resume_processes
@@ -16,9 +18,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from actions.aws.group_behaviour import is_well, replaced_after
+from actions.aws.group_behaviour import is_starting, is_well, missed_after, replaced_after
 from actions.aws.groups import read_group
-from actions.aws.target_errors import NotActionableError
+from actions.aws.target_errors import NotActionableError, TooEarlyError
 from actions.base import Call, Observation
 from actions.catalog.autoscaling._processes import ChangesProcesses, ProcessesParams
 
@@ -52,9 +54,17 @@ class ResumeProcesses(ChangesProcesses):
             return observation
         group = read_group(call.aws, call.target)
         resumed, own = set(observation.before["processes"]), set(call.params.get("set_healthy", ()))
+        if missed := missed_after(call.aws, group, resumed=resumed, acted_on=own):
+            raise NotActionableError(
+                f"{group.name} would terminate a member to balance its zones while "
+                f"{', '.join(missed)} is away: bring it back first"
+            )
         lost = replaced_after(call.aws, group, resumed=resumed, acted_on=own)
         healed = sorted(name for name in lost & own if is_well(call.aws, group, name))
-        if left := sorted(lost.difference(healed)):
+        left = sorted(lost.difference(healed))
+        if left and all(name in own and is_starting(call.aws, name) for name in left):
+            raise TooEarlyError(f"{', '.join(left)} is still starting")
+        if left:
             raise NotActionableError(
                 f"{group.name} would terminate {', '.join(left)}: bring it back into service, or "
                 "into standby, first"

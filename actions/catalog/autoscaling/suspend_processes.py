@@ -3,8 +3,9 @@
 They are resumed when the run ends, whatever its result, and as often as AWS needs. Processes that
 were suspended before stay suspended. HealthCheck is suspended with ReplaceUnhealthy, so that no
 member is marked Unhealthy meanwhile and terminated on the resumption: "if you resume
-ReplaceUnhealthy, it replaces instances that were marked unhealthy". Where it would terminate a
-member, such as one that was stopped, they stay suspended and a person is asked.
+ReplaceUnhealthy, it replaces instances that were marked unhealthy". They stay suspended while AWS
+may still be at work on a host, and where the group would terminate a member, such as one that was
+stopped: then a person is asked.
 
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/understand-how-suspending-processes-affects-other-processes.html
 
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from actions.aws.target_errors import TooEarlyError
 from actions.base import Call, Undo
 from actions.catalog.autoscaling._processes import ChangesProcesses
 
@@ -43,6 +45,9 @@ class SuspendProcesses(ChangesProcesses):
         return wanted - suspended
 
     def undo(self, call: Call) -> Undo | None:
+        """Not while a host may still boot: its load balancer would find it unhealthy afterwards."""
+        if call.at_work:
+            raise TooEarlyError(f"AWS may still be at work on {', '.join(call.at_work)}")
         params = {"processes": call.before["processes"], "set_healthy": [*call.acted_on]}
         return Undo("resume_processes", params)
 

@@ -100,8 +100,9 @@ class RunCloser:
 
 
 def _stops_rollback(ending: Transition) -> bool:
-    """Whether a person ends the run during its rollback."""
-    return ending.state is State.CANCELLED and ending.run.state is State.ROLLING_BACK
+    """Whether a person ends the run during its rollback; a cancelled run rolls back, too."""
+    rolling_back = ending.run.state is State.ROLLING_BACK
+    return ending.command is not None and ending.state is State.CANCELLED and rolling_back
 
 
 def _update_breaker(connection: Connection, ending: Transition, now: float) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from actions.aws.causes import Cause
 from actions.aws.client_set import on_behalf_of
 from actions.aws.errors import AWS_ERRORS, classify
-from actions.aws.instances import INSTANCE_ID
 from actions.aws.target_errors import (
     NotActionableError,
     StillChangingError,
@@ -27,6 +26,7 @@ from actions.reasons import Reason
 from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
 from receiver.runs.model import Run
+from receiver.workflow.endings import own_acts
 from receiver.workflow.steps import StepRunner, step_of
 
 _MAY_HAVE_HAPPENED = frozenset({Outcome.CHANGED, Outcome.UNKNOWN})
@@ -70,7 +70,7 @@ class Rollback:
         These are the steps released at the run's end and, with `everything`, all others.
         """
         reversed_steps = {step.undoes for step in steps if step.outcome in _DONE}
-        reversed_steps |= _reversed_by_ladder(steps)
+        reversed_steps |= own_acts.reversed_by_ladder(steps)
         return [
             step
             for step in sorted(steps, key=lambda step: step.step.order, reverse=True)
@@ -132,8 +132,9 @@ class Rollback:
         )
         call = replace(
             executor.call(lent),
-            acted_on=_acted_on(steps),
-            unrefused_s=executor.clock() - _refused_at(lent, attempts),
+            acted_on=own_acts.acted_on(steps),
+            at_work=own_acts.at_work(executor, steps),
+            unrefused_s=executor.clock() - own_acts.refused_at(lent, attempts),
         )
         with on_behalf_of(run.id):
             owed = action.unchanged_since(call)
@@ -188,13 +189,6 @@ class Rollback:
         return Attempt(settled=Settled.CHANGED, problem=_kept(lent, changed))
 
 
-def _refused_at(lent: Intent, attempts: Sequence[Intent]) -> float:
-    """When a rollback of the step was refused last, or else when the step was made."""
-    refused = [step for step in attempts if step.outcome is Outcome.FAILED]
-    last = max([lent, *refused], key=lambda step: step.started_at)
-    return last.ended_at or last.started_at
-
-
 def _not_shown(action: str) -> str:
     return f"AWS does not show yet what became of {action}"
 
@@ -211,19 +205,6 @@ def _tried(debt: Debt, attempt: Attempt, now: float) -> Debt:
     )
 
 
-def _reversed_by_ladder(steps: Sequence[Intent]) -> set[StepKey]:
-    """Steps that a later rung has reversed by itself, and that rung: a stop and its start."""
-    taken = sorted((step for step in steps if step.step.acts), key=lambda step: step.step.order)
-    keys: set[StepKey] = set()
-    for later in taken:
-        for earlier in taken[: taken.index(later)]:
-            undone_by = find_action(earlier.action).undone_by
-            changed = {earlier.outcome, later.outcome} == {Outcome.CHANGED}
-            if changed and undone_by == later.action and earlier.target == later.target:
-                keys |= {earlier.step, later.step}
-    return keys
-
-
 def _kept(lent: Intent, why: str) -> str:
     """The problem of a step that cannot be rolled back; none of a lease that has ended itself."""
     if find_action(lent.action).released_at_end:
@@ -237,11 +218,6 @@ def _must_be_reversed(step: Intent, *, everything: bool) -> bool:
     if step.action not in CATALOG:
         return everything or step.step.kind is StepKind.BEFORE
     return action.undone_by is not None and (everything or action.released_at_end)
-
-
-def _acted_on(steps: Mapping[StepKey, Intent]) -> Sequence[str]:
-    acted = (step for step in steps.values() if step.step.acts and step.dispatched_at is not None)
-    return sorted({step.target for step in acted if INSTANCE_ID.fullmatch(step.target)})
 
 
 def _step_of(run: Run, intent: Intent) -> Step:

@@ -156,15 +156,14 @@ def _standby(world: World, target: str) -> None:
     world.clock.now += 60
 
 
-def _isolate_zone(world: World, target: str) -> None:
-    """Without the target, AZRebalance would act."""
-    world.group.members[target].az = "us-east-1d"
+def _keep_zones(world: World, _: str) -> None:
+    """Nothing has to precede the step."""
+    world.group.suspended = {"AZRebalance"}
 
 
-def _join_zone(world: World, target: str) -> None:
+def _let_balance(world: World, target: str) -> None:
     _back(world, target)
-    world.group.members[target].az = "us-east-1a"
-    _resume(world, target)
+    world.group.suspended = set()
 
 
 def _back(world: World, target: str) -> None:
@@ -329,11 +328,10 @@ CASES = (
         of_group=True,
         params=lambda _: {"desired": "-1"},
     ),
-    Case(action="enter_standby", writes="EnterStandby", before=_isolate_zone, after=_join_zone),
+    Case(action="enter_standby", writes="EnterStandby", before=_keep_zones, after=_let_balance),
     Case(
         action="exit_standby",
         writes="ExitStandby",
-        params=lambda _: {"resume_rebalance": True},
         before=_standby,
         after=_back,
     ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from actions.aws.groups import read_group
 from actions.aws.target_errors import StillChangingError
 from actions.base import Outcome, Progress
 from actions.catalog.registry import CATALOG
+from actions.execution import ledger
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
@@ -80,6 +82,24 @@ class Region:
             reverses=ReversedStep(action, intent),
         )
 
+    def give_back(self, instance_id: str, attempt: int = 0) -> Intent:
+        """Resume what was suspended before the step on the instance."""
+        with self.acting.begin() as connection:
+            lent = ledger.read_intent(connection, "0" * 26, StepKey(StepKind.BEFORE, 4))
+        assert lent is not None
+        action = CATALOG[lent.action]
+        undo = action.undo(replace(self.acting.call(lent), acted_on=[instance_id]))
+        assert undo is not None
+        back = self.acting.execute(
+            replace(
+                self.step(undo.action, lent.target, **undo.params),
+                key=lent.step.reversal(attempt),
+                reverses=ReversedStep(action, lent),
+            )
+        )
+        assert isinstance(back, Intent)
+        return back
+
     def wait(self, seconds: float) -> None:
         until = self.clock.now + seconds
         while self.clock.now < until:
@@ -144,30 +164,59 @@ def test_a_reboot_stays_a_reboot(region: Region, prepare: Callable[[Region], Non
     assert region.terminated() == []
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_standby_out_of_balance_costs_no_healthy_member(
-    clock: Clock, state: Database, *, answers: bool
-) -> None:
-    """Five in three zones: without the lonely one AZRebalance would terminate one of four."""
+def test_standby_out_of_balance_costs_no_healthy_member(clock: Clock, state: Database) -> None:
+    """Five in three zones: without the lonely one AZRebalance would terminate one of four.
+
+    It is resumed once the member is back, and no sooner.
+    """
     region = Region(clock, state, size=5)
-    if not answers:
-        region.aws.trouble = _refused("EnterStandby")
-        assert region.do("enter_standby", _HOSTS[2]).outcome is Outcome.FAILED
-        assert region.group.suspended == set()
-        return
-    intent = region.do("enter_standby", _HOSTS[2])
-    assert (intent.outcome, region.group.suspended) == (Outcome.CHANGED, {"AZRebalance"})
+    assert region.do("enter_standby", _HOSTS[2]).outcome is Outcome.CHANGED
+    assert region.group.suspended == {"AZRebalance"}
     region.wait(900)
     assert region.group.members[_HOSTS[2]].lifecycle == "Standby"
-    back = region.acting.execute(region.reversal(intent))
-    assert isinstance(back, Intent)
-    assert (back.outcome, region.group.suspended) == (Outcome.CHANGED, set())
+    early = region.give_back(_HOSTS[2], attempt=0)
+    assert "web would terminate a member to balance its zones" in (early.error or "")
+    region.acting.aws.autoscaling.exit_standby(AutoScalingGroupName="web", InstanceIds=[_HOSTS[2]])
+    assert region.give_back(_HOSTS[2], attempt=1).outcome is Outcome.CHANGED
     region.wait(900)
-    assert len(region.group.members) == 5
+    assert (region.group.suspended, len(region.group.members)) == (set(), 5)
     assert region.terminated() == []
 
 
-def test_a_suspension_whose_standby_never_came_is_taken_back(clock: Clock, state: Database) -> None:
+def test_a_detached_member_is_not_balanced_away(clock: Clock, state: Database) -> None:
+    """Its processes are resumed once it has ended, or is a member again."""
+    region = Region(clock, state, size=5)
+    region.group.suspended = {"AZRebalance"}
+    region.acting.aws.autoscaling.detach_instances(
+        AutoScalingGroupName="web", InstanceIds=[_HOSTS[2]], ShouldDecrementDesiredCapacity=True
+    )
+    away = {"processes": ["AZRebalance"], "set_healthy": [_HOSTS[2]]}
+    for number in range(2):
+        step = replace(region.step("resume_processes", "web", **away), key=StepKey.parse(number))
+        refused = region.acting.execute(step)
+        assert isinstance(refused, Intent)
+        assert f"while {_HOSTS[2]} is away" in (refused.error or "")
+        # Then it has left its group.
+        region.wait(400)
+    region.aws.world.instances[_HOSTS[2]].state = "terminated"
+    again = replace(region.step("resume_processes", "web", **away), key=StepKey.parse(2))
+    resumed = region.acting.execute(again)
+    assert isinstance(resumed, Intent)
+    assert resumed.outcome is Outcome.CHANGED
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "Throttling"])
+def test_a_standby_that_may_not_be_prepared_is_not_taken(
+    clock: Clock, state: Database, code: str
+) -> None:
+    region = Region(clock, state, size=5)
+    region.aws.trouble = _refused("SuspendProcesses", partial(AwsError, code))
+    intent = region.do("enter_standby", _HOSTS[2])
+    assert (intent.action, intent.outcome) == ("suspend_processes", Outcome.FAILED)
+    assert "EnterStandby" not in region.aws.operations()
+
+
+def test_a_standby_that_was_cut_off_is_prepared_once(clock: Clock, state: Database) -> None:
     """The process ended between the two calls."""
     region = Region(clock, state, size=5)
     region.aws.trouble = _refused("EnterStandby", CutOffError)
@@ -176,10 +225,9 @@ def test_a_suspension_whose_standby_never_came_is_taken_back(clock: Clock, state
     region.aws.trouble = lambda *_: None
     clock.now += 60
     intent = region.do("enter_standby", _HOSTS[2])
-    assert (intent.outcome, region.group.suspended) == (Outcome.UNKNOWN, {"AZRebalance"})
-    back = region.acting.execute(region.reversal(intent))
-    assert isinstance(back, Intent)
-    assert (back.outcome, region.group.suspended) == (Outcome.CHANGED, set())
+    assert (intent.outcome, region.group.suspended) == (Outcome.FAILED, {"AZRebalance"})
+    assert region.aws.operations().count("SuspendProcesses") == 1
+    assert region.give_back(_HOSTS[2]).outcome is Outcome.CHANGED
 
 
 def test_a_balanced_group_keeps_its_rebalancing(region: Region) -> None:

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from actions.execution import debts, kill_switch
 from actions.execution.debts import Debt, DebtState
 from actions.messaging import MessengerError
-from demo.aws.hardness import Hardness
-from demo.aws.world import AwsError
+from demo.aws.hardness import Hardness, Timings
+from demo.aws.world import AwsError, target_group_arn
 from receiver.runs.model import State
 from tests.end_to_end.whole_fixtures import Whole
 from tests.fake_messenger import FakeMessenger
@@ -38,11 +38,11 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[[str], Whole]]:
+def make(tmp_path: Path) -> Iterator[Callable[..., Whole]]:
     made: list[Whole] = []
 
-    def make(action: str) -> Whole:
-        whole = Whole(tmp_path, playbook=_PLAYBOOK.replace("ACTION", action))
+    def make(action: str, more: str = "") -> Whole:
+        whole = Whole(tmp_path, playbook=_PLAYBOOK.replace("ACTION", action) + more)
         whole.aws.core.hardness = Hardness(heals=True)
         whole.group()
         made.append(whole)
@@ -74,7 +74,7 @@ def _refuse(whole: Whole, operation: str, until: float) -> None:
     whole.aws.trouble = trouble
 
 
-def test_aws_that_refuses_for_minutes_takes_back_in_the_end(make: Callable[[str], Whole]) -> None:
+def test_aws_that_refuses_for_minutes_takes_back_in_the_end(make: Callable[..., Whole]) -> None:
     """The run ends meanwhile and says so; pauses and restarts change nothing about it."""
     whole = make("reboot_instance")
     _refuse(whole, "ResumeProcesses", whole.now + 300)
@@ -93,7 +93,7 @@ def test_aws_that_refuses_for_minutes_takes_back_in_the_end(make: Callable[[str]
     assert (_suspended(whole), _owed(whole)) == (set(), [])
 
 
-def test_a_pause_of_everything_holds_it_until_it_is_over(make: Callable[[str], Whole]) -> None:
+def test_a_pause_of_everything_holds_it_until_it_is_over(make: Callable[..., Whole]) -> None:
     whole = make("reboot_instance")
     _refuse(whole, "ResumeProcesses", whole.now + 90)
     whole.deliver(_first(whole))
@@ -110,7 +110,7 @@ def test_a_pause_of_everything_holds_it_until_it_is_over(make: Callable[[str], W
 
 @pytest.mark.parametrize("lag_s", [0.0, 10.0])
 def test_a_suspension_without_an_answer_is_owed_until_aws_says_there_is_none(
-    make: Callable[[str], Whole], lag_s: float
+    make: Callable[..., Whole], lag_s: float
 ) -> None:
     """It took effect, and reads show it late: that is not "it did not happen"."""
     whole = make("reboot_instance")
@@ -126,7 +126,7 @@ def test_a_suspension_without_an_answer_is_owed_until_aws_says_there_is_none(
     assert (_suspended(whole), _owed(whole)) == (set(), [])
 
 
-def test_what_never_happened_is_not_owed_for_long(make: Callable[[str], Whole]) -> None:
+def test_what_never_happened_is_not_owed_for_long(make: Callable[..., Whole]) -> None:
     whole = make("reboot_instance")
     _refuse(whole, "SuspendProcesses", whole.now + 1_000)
     whole.deliver(_first(whole))
@@ -137,7 +137,7 @@ def test_what_never_happened_is_not_owed_for_long(make: Callable[[str], Whole]) 
     assert "ResumeProcesses" not in whole.aws.operations()
 
 
-def test_a_stopped_member_is_not_lost_to_the_resumption(make: Callable[[str], Whole]) -> None:
+def test_a_stopped_member_is_not_lost_to_the_resumption(make: Callable[..., Whole]) -> None:
     """A person is asked; once the instance runs again, its group's processes are resumed."""
     whole = make("stop_instance")
     target = _first(whole)
@@ -156,7 +156,7 @@ def test_a_stopped_member_is_not_lost_to_the_resumption(make: Callable[[str], Wh
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_who_was_marked_unhealthy_meanwhile_is_not_terminated(
-    make: Callable[[str], Whole], *, ours: bool
+    make: Callable[..., Whole], *, ours: bool
 ) -> None:
     """Set Healthy where our reboot was the cause and it serves again; else a person is asked."""
     whole = make("reboot_instance")
@@ -177,7 +177,47 @@ def test_who_was_marked_unhealthy_meanwhile_is_not_terminated(
         assert (_suspended(whole), _owed(whole)) == (set(), [])
 
 
-def test_what_a_person_resumed_stays_as_it_is(make: Callable[[str], Whole]) -> None:
+def test_nothing_is_resumed_while_a_host_may_still_boot(make: Callable[..., Whole]) -> None:
+    """A person ends the run right after the reboot, which the load balancer has not noticed yet."""
+    whole = make("reboot_instance")
+    whole.recovered = "0"
+    group, target = whole.aws.world.groups["web-asg"], _first(whole)
+    group.checks, arn = "ELB", target_group_arn("web")
+    whole.aws.world.attach(group, arn)
+    whole.aws.world.instances[target].hung = True
+    health = whole.aws.world.target_groups[arn].states
+    health[target] = "healthy"
+    whole.deliver(target)
+    whole.work()
+    whole.commands.cancel(whole.only().id, "alice", "mine")
+    whole.pass_time(60)
+    assert _suspended(whole) == _LENT
+    health.clear()
+    whole.pass_time(400)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
+    assert target in group.members
+
+
+def test_an_instance_that_is_started_again_is_waited_for(make: Callable[..., Whole]) -> None:
+    """Nobody is asked for help: it only boots."""
+    whole = make("stop_instance", "rollback: true\n")
+    whole.recovered = "0"
+    group, target = whole.aws.world.groups["web-asg"], _first(whole)
+    group.checks, arn = "ELB", target_group_arn("web")
+    whole.aws.world.attach(group, arn)
+    whole.aws.core.timings = Timings(start_s=60, boot_s=120)
+    whole.deliver(target)
+    while whole.aws.world.instances[target].state != "pending":
+        whole.pass_time(5)
+    states = set()
+    while _owed(whole):
+        states |= {debt.state for debt in _owed(whole)}
+        whole.pass_time(5)
+    assert DebtState.NEEDS_PERSON not in states
+    assert (_suspended(whole), target in group.members) == (set(), True)
+
+
+def test_what_a_person_resumed_stays_as_it_is(make: Callable[..., Whole]) -> None:
     """The rest is given back, and the run has not failed."""
     whole = make("reboot_instance")
     whole.deliver(_first(whole))
@@ -193,7 +233,7 @@ def test_what_a_person_resumed_stays_as_it_is(make: Callable[[str], Whole]) -> N
     ]
 
 
-def test_nothing_is_owed_to_a_group_that_is_gone(make: Callable[[str], Whole]) -> None:
+def test_nothing_is_owed_to_a_group_that_is_gone(make: Callable[..., Whole]) -> None:
     whole = make("reboot_instance")
     whole.deliver(_first(whole))
     whole.work()
@@ -227,3 +267,48 @@ def test_a_silence_that_cannot_be_ended_is_owed(tmp_path: Path) -> None:
     whole.pass_time(310)
     assert (messenger.active, _owed(whole)) == ({}, [])
     whole.close()
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_the_balance_is_given_back_with_the_member(tmp_path: Path, *, rollback: bool) -> None:
+    """Without the lonely member of a zone its group would terminate another one for it."""
+    playbook = _PLAYBOOK.partition("    before:")[0].replace("ACTION", "enter_standby")
+    playbook += "verify: {expr: recovered, for: 10s, timeout: 60s}\n"
+    recovered = "0" if rollback else "1"
+    more = "rollback: true\n" if rollback else ""
+    whole = Whole(tmp_path, playbook=playbook + more, recovered=recovered)
+    whole.aws.core.hardness = Hardness(heals=True)
+    target = whole.group(size=5)[2]
+    members = whole.aws.world.groups["web-asg"].members
+    whole.deliver(target)
+    whole.pass_time(300)
+    if not rollback:
+        assert whole.only().state is State.SUCCEEDED
+        assert [(debt.state, debt.action) for debt in _owed(whole)] == [
+            (DebtState.NEEDS_PERSON, "suspend_processes")
+        ]
+        assert (_suspended(whole), members[target].lifecycle) == ({"AZRebalance"}, "Standby")
+        whole.clients().autoscaling.exit_standby(
+            AutoScalingGroupName="web-asg", InstanceIds=[target]
+        )
+        whole.pass_time(100)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
+    whole.pass_time(300)
+    whole.aws.pass_time()
+    assert (len(members), members[target].lifecycle) == (5, "InService")
+    whole.close()
+
+
+def test_what_a_cancelled_run_lent_stays_owed(make: Callable[..., Whole]) -> None:
+    """AWS is busy while the person ends the run, and for minutes after it has ended."""
+    whole = make("restart_service\n    params: {service: app}")
+    whole.recovered = "0"
+    _refuse(whole, "ResumeProcesses", whole.now + 400)
+    whole.deliver(_first(whole))
+    whole.pass_time(20)
+    whole.commands.cancel(whole.only().id, "alice", "mine")
+    whole.pass_time(120)
+    assert whole.only().state is State.CANCELLED
+    assert (_suspended(whole), len(_owed(whole))) == (_LENT, 1)
+    whole.pass_time(400)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
