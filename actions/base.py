@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from actions.aws.client_set import Aws
 from actions.aws.groups import Group
+from actions.aws.waits import shown_within_s
 from actions.evidence import EvidenceStore
 from actions.messaging import Messenger
 
@@ -167,6 +168,11 @@ class Action(ABC):
     takes_up_to_s: ClassVar[float] = 0.0
     shows_end: ClassVar[bool] = True
     cancelled_with: ClassVar[str] = ""
+
+    @property
+    def shown_within_s(self) -> float:
+        """Seconds after its call within which AWS may not show yet what it did."""
+        return shown_within_s(self.permissions)
 
     def bind(self, call: Call) -> Mapping[str, Any]:
         """Make parameters absolute, once, inside the claim: "+2" becomes a number."""

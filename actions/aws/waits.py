@@ -1,4 +1,12 @@
-"""How long AWS itself may take: the draining of targets, and the lifecycle hooks of a group."""
+"""How long AWS itself may take: to drain targets, for a group's hooks, and to show what a call did.
+
+Its APIs are eventually consistent. EC2's guide has callers ask again for "a few minutes", in
+earlier editions for five. Systems Manager names the model and no time, Auto Scaling and Elastic
+Load Balancing neither; Terraform waits for two minutes.
+https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html
+https://github.com/hashicorp/terraform-provider-aws/pull/40088
+"""
 
 from collections.abc import Iterable
 
@@ -7,6 +15,17 @@ from actions.aws.group_activities import read_hooks
 from actions.aws.groups import read_group
 
 _DELAY = "deregistration_delay.timeout_seconds"
+# Seconds until a call is shown, by the service in its permission.
+_SHOWN_WITHIN_S = {
+    "arc-zonal-shift": 120.0,
+    "autoscaling": 120.0,
+    "ec2": 300.0,
+    "elasticloadbalancing": 120.0,
+    "ssm": 120.0,
+}
+# A call may arrive this late at any service.
+_ARRIVES_WITHIN_S = 15.0
+_READS = ("Describe", "Get", "List")
 
 
 def draining_s(aws: Aws, target_groups: Iterable[str]) -> float:
@@ -35,3 +54,16 @@ def leaving_s(aws: Aws, group: str) -> float:
     drained = draining_s(aws, read_group(aws, group).target_groups)
     held = (hook.timeout_s for hook in read_hooks(aws, group) if not hook.launching)
     return drained + max(held, default=0.0)
+
+
+def shown_within_s(permissions: Iterable[str]) -> float:
+    """Seconds within which a call that needs these permissions may not be shown yet."""
+    services = [
+        service
+        for service, _, operation in (permission.partition(":") for permission in permissions)
+        if not operation.startswith(_READS)
+    ]
+    return max(
+        (_SHOWN_WITHIN_S.get(service, _ARRIVES_WITHIN_S) for service in services),
+        default=_ARRIVES_WITHIN_S,
+    )

@@ -141,13 +141,18 @@ class Executor:
         return self._settle(step, intent, self._call(step, intent))
 
     def settle_lost(self, step: Step, intent: Intent) -> Intent:
-        """Read back a call without an answer once AWS shows what it did; else the same intent."""
+        """Read back a call without an answer; the same intent while AWS shows nothing of it.
+
+        That it did not happen is believed only once AWS must show it.
+        """
         safeguards.follow(self, step, intent)
-        if intent.outcome is not Outcome.UNKNOWN or not ledger.is_shown(intent, self.clock()):
+        if intent.outcome is not Outcome.UNKNOWN:
             return intent
+        shown = ledger.is_shown(intent, step.action.shown_within_s, self.clock())
         lost = Failure(name=intent.error or "", refused=False, cause=intent.cause or Cause.PASSING)
         result, failure = self._read_back(step, intent, lost)
-        if result.outcome is Outcome.UNKNOWN and result.made == intent.made:
+        same = result.outcome is Outcome.UNKNOWN and result.made == intent.made
+        if same or (result.outcome is Outcome.FAILED and not shown):
             return intent
         return self._settle(step, intent, (result, failure))
 
@@ -206,7 +211,7 @@ class Executor:
     def _settle_after_crash(self, step: Step, intent: Intent) -> _Ended:
         """The result of a call whose sender crashed."""
         # Measured before the read: the call may arrive while the read waits for its answer.
-        young = self.clock() - intent.sent_at < ledger.MAY_ARRIVE_S
+        young = self.clock() - intent.sent_at < step.action.shown_within_s
         return (self._lost if young else self._read_back)(step, intent, _NO_ANSWER)
 
     def _call(self, step: Step, intent: Intent, *, again: bool = False) -> _Ended:

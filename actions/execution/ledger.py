@@ -15,10 +15,6 @@ from actions.execution import rate_limits
 from actions.step_key import StepKey, StepKind
 from actions.tables import intents
 
-# A lost call may arrive at AWS, and its effect may be shown, until this time is over: EC2 and Auto
-# Scaling are eventually consistent.
-MAY_ARRIVE_S = 15.0
-
 
 class Stage(StrEnum):
     """The progress of a step. The intent is recorded together with the next stage."""
@@ -71,10 +67,10 @@ _INTENT = TypeAdapter(Intent)
 EARLIER, _SENT_AT = "earlier", "sent_at"
 
 
-def is_shown(intent: Intent, now: float) -> bool:
-    """Whether AWS must show by now what the call did."""
+def is_shown(intent: Intent, within_s: float, now: float) -> bool:
+    """Whether AWS, which shows what the call did `within_s`, must show it by now."""
     sent_at = intent.dispatched_at or intent.started_at
-    return now - max(sent_at, intent.ended_at or 0.0) >= MAY_ARRIVE_S
+    return now - max(sent_at, intent.ended_at or 0.0) >= within_s
 
 
 def read_intent(connection: Connection, run_id: str, step: StepKey) -> Intent | None:

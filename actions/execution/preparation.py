@@ -103,7 +103,7 @@ class Preparation:
         return any(
             done.step.kind is StepKind.BEFORE
             and done.outcome is Outcome.CHANGED
-            and self.clock() - (done.ended_at or 0.0) < ledger.MAY_ARRIVE_S
+            and self.clock() - (done.ended_at or 0.0) < step.action.shown_within_s
             for done in steps
         )
 

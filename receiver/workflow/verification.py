@@ -10,6 +10,7 @@ from actions.aws.clients import AWS_ERRORS
 from actions.aws.target_errors import NotActionableError
 from actions.base import Outcome, Progress
 from actions.catalog.registry import find_action
+from actions.execution import ledger
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.messaging import MessengerError
@@ -63,6 +64,7 @@ class Verification:
         reading = self._reader.read(run, step, self._done_at(run, step, aws, until), now)
         waits = reading.health is Health.UNKNOWN and now <= reading.ready_at
         late = now > until and (aws is AwsAnswer.UNDER_WAY or not waits)
+        late = late and not _may_be_shown(step, now)
         health = reading.health
         if late and aws is AwsAnswer.DONE and find_action(step.action).stops_target:
             # No newer metrics come of it: AWS shows that it does not serve.
@@ -136,3 +138,9 @@ class Verification:
             progress = Progress.UNDERWAY
         # The progress of a call that may not have happened proves nothing.
         return AwsAnswer.UNKNOWN if step.outcome is Outcome.UNKNOWN else _ANSWERS[progress]
+
+
+def _may_be_shown(step: Intent, now: float) -> bool:
+    """Whether AWS may show yet that a call without an answer happened, or that it did not."""
+    unknown, within_s = step.outcome is Outcome.UNKNOWN, find_action(step.action).shown_within_s
+    return unknown and not ledger.is_shown(step, within_s, now)

@@ -142,7 +142,7 @@ class Rollback:
             return self._nothing_owed(lent, attempts)
         last = attempts[-1] if attempts else None
         called = last is not None and last.outcome in _DONE | {Outcome.UNKNOWN}
-        if last is not None and called and not ledger.is_shown(last, executor.clock()):
+        if last is not None and called and not self._is_shown(last):
             return Attempt(problem=_not_shown(last.action))
         undo = action.undo(call)
         if undo is None:
@@ -174,11 +174,16 @@ class Rollback:
             return Attempt(problem=_not_shown(step.action.name))
         return Attempt(settled=Settled.GIVEN_BACK)
 
+    def _is_shown(self, step: Intent) -> bool:
+        """Whether AWS must show by now what the step did."""
+        within_s = find_action(step.action).shown_within_s
+        return ledger.is_shown(step, within_s, self.step_runner.executor.clock())
+
     def _nothing_owed(self, lent: Intent, attempts: Sequence[Intent]) -> Attempt:
         """AWS shows nothing to give back: it was given back, never lent, or changed by others."""
         if any(attempt.outcome in _DONE for attempt in attempts):
             return Attempt(settled=Settled.GIVEN_BACK)
-        if not ledger.is_shown(lent, self.step_runner.executor.clock()):
+        if not self._is_shown(lent):
             problem = f"AWS does not show yet whether {lent.action} happened"
             return Attempt(problem=problem, waits=True)
         if lent.outcome is not Outcome.CHANGED:

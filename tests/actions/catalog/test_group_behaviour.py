@@ -223,7 +223,7 @@ def test_a_standby_that_was_cut_off_is_prepared_once(clock: Clock, state: Databa
     with pytest.raises(CutOffError):
         region.do("enter_standby", _HOSTS[2])
     region.aws.trouble = lambda *_: None
-    clock.now += 60
+    clock.now += CATALOG["enter_standby"].shown_within_s
     intent = region.do("enter_standby", _HOSTS[2])
     assert (intent.outcome, region.group.suspended) == (Outcome.FAILED, {"AZRebalance"})
     assert region.aws.operations().count("SuspendProcesses") == 1

@@ -23,6 +23,7 @@ from actions.step_key import StepKey, StepKind
 from demo.aws.calls import Call
 from demo.aws.clients import clients
 from demo.aws.emulator import Emulator
+from demo.aws.hardness import Hardness
 from demo.aws.world import AwsError
 from receiver.db.database import Database
 from tests.conftest import Clock
@@ -162,14 +163,45 @@ def test_a_reboot_that_breaks_is_never_repeated(
 def test_a_scaling_without_an_answer_is_read_back(
     acting: Executor, fake: Emulator, clock: Clock, *, executes: bool
 ) -> None:
-    """What AWS shows says whether it happened; that it did not, only after 15 seconds."""
+    """What AWS shows says whether it happened; that it did not, only after two minutes."""
     fake.trouble = failing(ReadTimeoutError(endpoint_url="http://x"), executes=executes)
     intent = _executed(acting.execute(_scale(9)))
     assert intent.outcome is (Outcome.CHANGED if executes else Outcome.UNKNOWN)
+    clock.now += 119
     assert acting.settle_lost(_scale(9), intent) == intent
-    clock.now += 15
+    clock.now += 1
     settled = acting.settle_lost(_scale(9), intent)
     assert settled.outcome is (Outcome.CHANGED if executes else Outcome.FAILED)
+
+
+def test_a_lost_scaling_that_is_shown_late_happened(
+    acting: Executor, fake: Emulator, clock: Clock
+) -> None:
+    """And as soon as it is shown: nobody waits for the two minutes."""
+    fake.core.hardness = Hardness(lag_s=60.0)
+    fake.pass_time()
+    fake.trouble = failing(ReadTimeoutError(endpoint_url="http://x"), executes=True)
+    intent = _executed(acting.execute(_scale(9)))
+    clock.now += 50
+    assert acting.settle_lost(_scale(9), intent).outcome is Outcome.UNKNOWN
+    clock.now += 20
+    assert acting.settle_lost(_scale(9), intent).outcome is Outcome.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("action", "within_s"),
+    [
+        ("stop_instance", 300.0),
+        ("quarantine_instance", 300.0),
+        ("enter_standby", 120.0),
+        ("deregister_target", 120.0),
+        ("restart_service", 120.0),
+        ("notify", 15.0),
+    ],
+)
+def test_each_service_has_its_time_to_show_a_call(action: str, within_s: float) -> None:
+    """EC2 takes the longest: its guide has callers ask for minutes."""
+    assert CATALOG[action].shown_within_s == within_s
 
 
 @pytest.mark.parametrize("before_call", [True, False])
