@@ -15,11 +15,15 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A failed call. `refused`: it certainly changed nothing."""
+    """A failed call. `refused`: it certainly changed nothing.
+
+    `retried`: what an earlier attempt of the SDK did is unknown.
+    """
 
     name: str
     refused: bool
     cause: Cause
+    retried: bool = False
 
 
 REMEDIES = {

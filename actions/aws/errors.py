@@ -109,7 +109,8 @@ def classify(error: ClientError | BotoCoreError | PartlyDoneError) -> Failure:
             cause=_cause_before_answer(error),
         )
     code = error.response["Error"]["Code"]
-    status = error.response["ResponseMetadata"].get("HTTPStatusCode", _SERVER_ERROR)
+    metadata = error.response["ResponseMetadata"]
+    status = metadata.get("HTTPStatusCode", _SERVER_ERROR)
     context = RetryContext(
         1,
         parsed_response=error.response,
@@ -124,6 +125,7 @@ def classify(error: ClientError | BotoCoreError | PartlyDoneError) -> Failure:
         name=code,
         refused=refused,
         cause=Cause.PASSING if passing else _cause_of(code, status),
+        retried=metadata.get("RetryAttempts", 0) > 0,
     )
 
 

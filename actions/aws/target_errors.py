@@ -1,6 +1,6 @@
 """Errors of an act: its target does not exist, forbids it, or only a part of it was done."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -26,6 +26,20 @@ class PartlyDoneError(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def make_in_turn(*calls: Callable[[], object]) -> None:
+    """Make the calls up to the first that fails.
+
+    Raises its error, as PartlyDoneError where another call was made before it.
+    """
+    for made, call in enumerate(calls):
+        try:
+            call()
+        except Exception as error:
+            if made:
+                raise PartlyDoneError(error) from error
+            raise
 
 
 @contextmanager

@@ -228,14 +228,11 @@ class Executor:
             failure = errors.classify(error)
         else:
             return CallResult(Outcome.CHANGED, created), None
-        settle = self._refused if failure.refused and not again else self._lost
-        return settle(step, intent, failure)
-
-    def _refused(self, step: Step, intent: Intent, why: Failure) -> _Ended:
-        """The result of a refused call, which changed nothing; an earlier attempt may have."""
-        if step.action.idempotent:
-            return self._read_back(step, intent, why)
-        return CallResult(Outcome.FAILED), why
+        if not failure.refused or again:
+            return self._lost(step, intent, failure)
+        # Without an earlier attempt, what AWS shows now is another's doing.
+        refused = CallResult(Outcome.FAILED), failure
+        return self._read_back(step, intent, failure) if failure.retried else refused
 
     def _lost(self, step: Step, intent: Intent, why: Failure) -> _Ended:
         """The result of a recent call without an answer: it may arrive, or be shown, later."""

@@ -14,14 +14,15 @@ detached, and AZRebalance would terminate another one for it.
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
 from actions.aws.group_behaviour import is_starting, is_well, missed_after, replaced_after
 from actions.aws.groups import read_group
-from actions.aws.target_errors import NotActionableError, TooEarlyError
-from actions.base import Call, Observation
+from actions.aws.target_errors import NotActionableError, TooEarlyError, make_in_turn
+from actions.base import Call, CallResult, Observation, Outcome
 from actions.catalog.autoscaling._processes import ChangesProcesses, ProcessesParams
 
 
@@ -75,9 +76,22 @@ class ResumeProcesses(ChangesProcesses):
         return not {"Launch", "AZRebalance"}.isdisjoint(params.get("processes", ("Launch",)))
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        for instance_id in call.before.get("set_healthy", ()):
-            call.aws.autoscaling.set_instance_health(
-                InstanceId=instance_id, HealthStatus="Healthy", ShouldRespectGracePeriod=False
-            )
-        call.aws.autoscaling.resume_processes(**self.arguments(call))
+        heal = partial(
+            call.aws.autoscaling.set_instance_health,
+            HealthStatus="Healthy",
+            ShouldRespectGracePeriod=False,
+        )
+        make_in_turn(
+            *(partial(heal, InstanceId=name) for name in call.before.get("set_healthy", ())),
+            partial(call.aws.autoscaling.resume_processes, **self.arguments(call)),
+        )
         return {}
+
+    def read_back(self, call: Call) -> CallResult:
+        """Unknown where only members were set Healthy."""
+        result = super().read_back(call)
+        members = read_group(call.aws, call.target).members
+        healed = [name for name in call.before.get("set_healthy", ()) if name in members]
+        partly = any(members[name].healthy for name in healed)
+        failed = result.outcome is Outcome.FAILED
+        return CallResult(Outcome.UNKNOWN) if failed and partly else result

@@ -163,13 +163,13 @@ def _cut_off(call: Call, interface: str, former: Sequence[str]) -> bool:
     if untracking := call.before.get("untracking"):
         # The isolating group below cuts off whether or not this call succeeds.
         with suppress(Exception):
-            assign(call, {interface: [untracking]})
+            assign(call, interface, [untracking])
     try:
-        assign(call, {interface: [call.params["security_group"]]})
+        assign(call, interface, [call.params["security_group"]])
     except Exception:
         if untracking:
             with suppress(Exception):
-                assign(call, {interface: former})
+                assign(call, interface, former)
         raise
     return True
 
@@ -182,12 +182,9 @@ def _lets_all(permissions: "Sequence[IpPermissionOutputTypeDef]") -> bool:
     )
 
 
-def assign(call: Call, wanted: Mapping[str, Sequence[str]]) -> None:
-    """Set the security groups of the interfaces."""
-    for interface, ids in wanted.items():
-        call.aws.ec2.modify_network_interface_attribute(
-            NetworkInterfaceId=interface, Groups=list(ids)
-        )
+def assign(call: Call, interface: str, ids: Sequence[str]) -> None:
+    """Set the security groups of the interface."""
+    call.aws.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface, Groups=list(ids))
 
 
 def unchanged_or_unknown(call: Call) -> CallResult:

@@ -14,7 +14,7 @@ must approve each shutdown, whatever the mode.
 from collections.abc import Mapping
 from typing import Any
 
-from actions.aws.groups import read_group
+from actions.aws.groups import Member, read_group
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
@@ -84,8 +84,7 @@ class EmergencyShutdown(ContainsInstance):
         missing, state = undone(call), read_instance(call.aws, call.target).state
         if state not in STOPPED:
             missing = [*missing, f"{call.target} is {state}"]
-        group = call.before["group"]
-        left = bool(group) and call.target not in read_group(call.aws, group).members
+        left = bool(call.before["group"]) and _member(call) is None
         return settled(call, missing, moved=left or state != call.before["state"])
 
     def progress(self, call: Call) -> Progress:
@@ -100,14 +99,19 @@ class EmergencyShutdown(ContainsInstance):
         return state in STOPPED | {call.before["state"]} and is_ours(call)
 
 
-def _leave_group(call: Call) -> object:
-    """AWS refuses to detach a member that is `Detaching`."""
+def _member(call: Call) -> Member | None:
+    """The target in its group; None where it has left, or is on its way out."""
     group = call.before["group"]
     member = read_group(call.aws, group).members.get(call.target) if group else None
-    if member is None or member.lifecycle == "Detaching":
+    return None if member is None or member.lifecycle == "Detaching" else member
+
+
+def _leave_group(call: Call) -> object:
+    """AWS refuses to detach a member that is `Detaching`."""
+    if _member(call) is None:
         return None
     return call.aws.autoscaling_once.detach_instances(
         InstanceIds=[call.target],
-        AutoScalingGroupName=group,
+        AutoScalingGroupName=call.before["group"],
         ShouldDecrementDesiredCapacity=False,
     )

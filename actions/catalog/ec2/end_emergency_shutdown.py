@@ -10,10 +10,11 @@ It stays outside its Auto Scaling group, which has launched another instance in 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from actions.aws.instances import read_instance
-from actions.aws.target_errors import NotActionableError
+from actions.aws.target_errors import NotActionableError, make_in_turn
 from actions.base import (
     Action,
     Call,
@@ -53,8 +54,8 @@ class EndEmergencyShutdown(Action):
         return Observation(already=already, before={**released.before, "state": state})
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        _release.act(call)
-        call.aws.ec2.start_instances(InstanceIds=[call.target])
+        start = partial(call.aws.ec2.start_instances, InstanceIds=[call.target])
+        make_in_turn(partial(_release.act, call), start)
         return {}
 
     def read_back(self, call: Call) -> CallResult:

@@ -12,6 +12,7 @@ records them.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -19,14 +20,13 @@ from pydantic import Field, StringConstraints
 from actions.aws.groups import read_group
 from actions.aws.instances import read_instance
 from actions.aws.tags import QUARANTINE_TAG
-from actions.aws.target_errors import NotActionableError, StillChangingError
+from actions.aws.target_errors import NotActionableError, StillChangingError, make_in_turn
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
 from actions.catalog.ec2._isolation import (
     RELEASE_PERMISSIONS,
     GroupId,
     assign,
     security_groups,
-    unchanged_or_unknown,
 )
 
 
@@ -58,34 +58,58 @@ class ReleaseQuarantine(Action):
     params = ReleaseParams
 
     def observe(self, call: Call) -> Observation:
-        groups = security_groups(call)
-        if groups.keys() != call.params["groups"].keys():
+        if security_groups(call).keys() != call.params["groups"].keys():
             raise NotActionableError(
                 f"{call.target} has other interfaces than before its quarantine: "
                 "set its security groups by hand"
             )
         if call.params.get("exit_standby"):
             _require_arrived(call)
-        return Observation(already=self._released(call), before={"groups": groups})
+        before = _state(call)
+        return Observation(already=before == _wanted(call), before=before)
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        assign(call, call.params["groups"])
-        tags = [{"Key": QUARANTINE_TAG}]
-        call.aws.ec2.delete_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # a dict of the same keys
-        if call.params.get("exit_standby") and (group := _standby(call)):
-            call.aws.autoscaling_once.exit_standby(
-                InstanceIds=[call.target], AutoScalingGroupName=group
-            )
+        wanted = call.params["groups"].items()
+        make_in_turn(
+            *(partial(assign, call, interface, ids) for interface, ids in wanted),
+            partial(_untag, call),
+            partial(_exit_standby, call),
+        )
         return {}
 
     def read_back(self, call: Call) -> CallResult:
-        return CallResult(Outcome.CHANGED) if self._released(call) else unchanged_or_unknown(call)
+        state = _state(call)
+        if state == _wanted(call):
+            return CallResult(Outcome.CHANGED)
+        # Records of earlier versions have the groups alone.
+        same = all(call.before.get(name, value) == value for name, value in state.items())
+        return CallResult(Outcome.FAILED if same else Outcome.UNKNOWN)
 
-    def _released(self, call: Call) -> bool:
-        wanted = {interface: sorted(ids) for interface, ids in call.params["groups"].items()}
-        tagged = QUARANTINE_TAG in read_instance(call.aws, call.target).tags
-        waits = call.params.get("exit_standby") and _standby(call)
-        return security_groups(call) == wanted and not tagged and not waits
+
+def _state(call: Call) -> dict[str, Any]:
+    """What the step changes, as AWS shows it: `standby` is empty where it is left as it is."""
+    return {
+        "groups": security_groups(call),
+        "tagged": QUARANTINE_TAG in read_instance(call.aws, call.target).tags,
+        "standby": _standby(call) if call.params.get("exit_standby") else "",
+    }
+
+
+def _wanted(call: Call) -> dict[str, Any]:
+    groups = {interface: sorted(ids) for interface, ids in call.params["groups"].items()}
+    return {"groups": groups, "tagged": False, "standby": ""}
+
+
+def _untag(call: Call) -> None:
+    tags = [{"Key": QUARANTINE_TAG}]
+    call.aws.ec2.delete_tags(Resources=[call.target], Tags=tags)  # type: ignore[arg-type] # a dict of the same keys
+
+
+def _exit_standby(call: Call) -> None:
+    if call.params.get("exit_standby") and (group := _standby(call)):
+        call.aws.autoscaling_once.exit_standby(
+            InstanceIds=[call.target], AutoScalingGroupName=group
+        )
 
 
 def _lifecycle(call: Call) -> tuple[str, str]:
@@ -102,7 +126,7 @@ def _require_arrived(call: Call) -> None:
         raise StillChangingError(f"{call.target} is {lifecycle} in {group}: its release must wait")
 
 
-def _standby(call: Call) -> str | None:
-    """The group in which the instance is in standby, or None."""
+def _standby(call: Call) -> str:
+    """The group in which the instance is in standby, or nothing."""
     group, lifecycle = _lifecycle(call)
-    return group if "Standby" in lifecycle else None
+    return group if "Standby" in lifecycle else ""

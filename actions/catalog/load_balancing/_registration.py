@@ -144,7 +144,8 @@ class ChangesRegistration(Action):
         return Undo(self.undone_by, {"targets": targets}) if self.undone_by else None
 
     def unchanged_since(self, call: Call) -> bool:
-        return all(self._changed(call))
+        """Whether any target is as the call left it; a person may have changed others."""
+        return any(self._changed(call))
 
     def _changed(self, call: Call) -> list[bool]:
         """For each of the step's targets, whether it is as the call leaves it."""

@@ -11,11 +11,12 @@ served so; both are refused: use `enter_standby` for such groups.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from actions.aws.group_behaviour import BALANCER_CHECKS, require_kept
 from actions.aws.groups import read_member
-from actions.aws.target_errors import NotActionableError
+from actions.aws.target_errors import NotActionableError, make_in_turn
 from actions.aws.waits import draining_s
 from actions.base import Call, Observation
 from actions.catalog.load_balancing._registration import (
@@ -69,6 +70,11 @@ class DeregisterTarget(ChangesRegistration):
         return draining_s(call.aws, planned(call)) + ENDS_WITHIN_S
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        for arn, targets in planned(call).items():
-            call.aws.elbv2.deregister_targets(**to_arguments(arn, targets))
+        deregister = call.aws.elbv2.deregister_targets
+        make_in_turn(
+            *(
+                partial(deregister, **to_arguments(arn, targets))
+                for arn, targets in planned(call).items()
+            )
+        )
         return {}

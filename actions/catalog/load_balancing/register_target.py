@@ -9,12 +9,13 @@ registered by its id, on the port of each target group.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from actions.aws.groups import read_group
 from actions.aws.instances import Instance, read_instance
-from actions.aws.target_errors import NotActionableError
+from actions.aws.target_errors import NotActionableError, make_in_turn
 from actions.aws.target_health import read_targets
 from actions.base import Call, Observation
 from actions.catalog.load_balancing._registration import (
@@ -61,8 +62,13 @@ class RegisterTarget(ChangesRegistration):
         return Observation(already=not missing, before={"targets": missing})
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        for arn, targets in planned(call).items():
-            call.aws.elbv2.register_targets(**to_arguments(arn, targets))
+        register = call.aws.elbv2.register_targets
+        make_in_turn(
+            *(
+                partial(register, **to_arguments(arn, targets))
+                for arn, targets in planned(call).items()
+            )
+        )
         return {}
 
     @staticmethod

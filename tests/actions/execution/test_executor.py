@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from actions.audit import log
 from actions.base import Outcome, StepResult
@@ -223,12 +223,15 @@ def test_a_step_that_never_ran_uses_up_no_attempt(
 
 
 @pytest.mark.parametrize("code", ["ValidationError", "Throttling"])
-def test_a_scaling_that_was_refused_is_read_back_too(
-    acting: Executor, fake: Emulator, code: str
+@pytest.mark.parametrize(("retried", "outcome"), [(0, Outcome.FAILED), (2, Outcome.CHANGED)])
+def test_a_refused_scaling_is_read_back_after_other_attempts(
+    acting: Executor, fake: Emulator, code: str, retried: int, outcome: Outcome
 ) -> None:
-    """Of several attempts the first may have gone through, and the last been refused."""
-    fake.trouble = failing(AwsError(code))
-    assert _executed(acting.execute(_scale(9))).outcome is Outcome.CHANGED
+    """An attempt of the SDK may have gone through; without one, somebody else scaled the group."""
+    metadata = {"HTTPStatusCode": 400, "RetryAttempts": retried}
+    answer = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": metadata}
+    fake.trouble = failing(ClientError(answer, "SetDesiredCapacity"))  # type: ignore[arg-type] # without the request's id
+    assert _executed(acting.execute(_scale(9))).outcome is outcome
     assert fake.world.groups[GROUP].desired == 9
 
 

@@ -213,13 +213,14 @@ def test_the_last_healthy_target_stays(world: World, other: str) -> None:
 def test_a_lost_answer_is_settled_by_where_the_target_is(
     world: World, out_of: tuple[str, ...], out: Outcome, into: Outcome
 ) -> None:
-    """All of it happened, nothing did, or nobody knows."""
+    """All of it happened, nothing did, or nobody knows; each part that did is rolled back."""
     _in_two_groups(world)
     for arn in out_of:
         world.aws.elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": HOST}])
     before = {"targets": {_WEB: [[HOST, 8080]], _ADMIN: [[HOST, None]]}}
     call = replace(world.call(), before=before)
     assert (_deregister.read_back(call).outcome, _register.read_back(call).outcome) == (out, into)
+    assert _deregister.unchanged_since(call) is bool(out_of)
 
 
 def test_only_a_running_member_of_a_group_is_registered(world: World) -> None:
