@@ -15,6 +15,7 @@ COPY models/ models/
 COPY playbooks/ playbooks/
 COPY prometheus_rules/ prometheus_rules/
 COPY receiver/ receiver/
+COPY roles.d/ roles.d/
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && /opt/smartcloudops/bin/pip install --no-deps --no-index dist/*.whl
 

@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     """The job of node_exporter in Prometheus: `$job` in playbooks."""
     targets: Path | None = None
     """The file that says which labels name [the target](configuration.md#targets)."""
+    roles: Path | None = None
+    """A folder of [other exporters](model.md#other-exporters) than node_exporter: `roles.d`."""
     tokens_file: Path = Path("data/tokens.json")
     """The file with the hashes of the [tokens](configuration.md#tokens)."""
     url: HttpUrl | None = None
@@ -177,11 +179,9 @@ class Settings(BaseSettings):
     rate_limit: Annotated[float, Field(gt=0)] = 100
     """Requests a second from one address, with bursts of ten times as many; more get 429."""
     webhook_rate_limit: Annotated[float, Field(gt=0)] = 10_000
-    """Deliveries a second from one address, with bursts of ten times as many; more get 503, and
-    Alertmanager retries."""
+    """As `SMARTCLOUDOPS_RATE_LIMIT`, for deliveries; more get 503, and Alertmanager retries."""
     max_connections: Annotated[int, Field(ge=16, le=100_000)] = 1000
-    """The maximum number of open connections. For a further one, the service closes idle
-    connections or answers 503."""
+    """The most open connections: for a further one idle ones are closed, or it gets 503."""
     trusted_proxies: str = ""
     """Comma-separated addresses and networks of proxies whose `X-Forwarded-For` is believed; no
     wildcards."""

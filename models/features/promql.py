@@ -4,7 +4,7 @@ Only ids of a known form enter an expression; no other label text does.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Template
 
@@ -31,8 +31,26 @@ MEANS = Sampling("rate", "avg_over_time", "10m")
 LATEST = Sampling("irate", "last_over_time", "150s")
 
 
-# Series that every exporter of the roles has, as long as it is scraped.
-PRESENCE = 'node_cpu_seconds_total{mode="idle",$of}'
+@dataclass(frozen=True, kw_only=True)
+class Exporter:
+    """How the roles read one exporter's metrics: an expression by the role's name.
+
+    Each host has the series `presence` as long as it is scraped.
+    """
+
+    name: str
+    presence: str
+    exprs: Mapping[str, str]
+
+    def presence_of(self, selector: str) -> str:
+        return self.presence.replace("$of", selector)
+
+
+NODE_EXPORTER = Exporter(
+    name="node_exporter",
+    presence='node_cpu_seconds_total{mode="idle",$of}',
+    exprs={name: role.expr for name, role in ROLES.items()},
+)
 
 
 def of_instance(instance_id: str) -> str:
@@ -54,16 +72,21 @@ def query(
     sampling: Sampling,
     roles: Iterable[Role] = tuple(ROLES.values()),
     by: str = "instance_id",
+    exporter: Exporter = NODE_EXPORTER,
 ) -> str:
-    """One expression for all roles; its series carry `role` and the label `by` only.
+    """One expression for all roles of the exporter.
 
-    `max by`: two scrape jobs for one host must not double its traffic.
+    Its series carry `role` and the label `by` only. `max by`: two scrape jobs for one host must not
+    double its traffic. Raises ValueError where the exporter has none of the roles.
     """
+    exprs = {role.name: exporter.exprs[role.name] for role in roles if role.name in exporter.exprs}
+    if not exprs:
+        raise ValueError(f"{exporter.name} has none of these quantities")
     return _union(
         [
-            f"label_replace(max by ({by}) ({_substitute(role.expr, selector, sampling)}), "
-            f'"role", "{role.name}", "", "")'
-            for role in roles
+            f"label_replace(max by ({by}) ({substitute(expr, selector, sampling)}), "
+            f'"role", "{name}", "", "")'
+            for name, expr in exprs.items()
         ]
     )
 
@@ -85,17 +108,20 @@ def first_label(selector: str) -> str:
     return re.split(r"\W", selector, maxsplit=1)[0]
 
 
-def while_scraped(expr: str, selector: str, by: str = "instance_id") -> str:
+def while_scraped(
+    expr: str, selector: str, by: str = "instance_id", exporter: Exporter = NODE_EXPORTER
+) -> str:
     """The expression, limited to moments at which the exporter answered.
 
     Functions over a range return values for a minute after the last scrape, so a dead host would
     seem alive. An instant selector ends with the failed scrape.
     """
-    alive = f"group by ({by}) ({PRESENCE.replace('$of', selector)})"
+    alive = f"group by ({by}) ({exporter.presence_of(selector)})"
     return f"({expr}) and on ({by}) {alive}"
 
 
-def _substitute(expr: str, selector: str, sampling: Sampling) -> str:
+def substitute(expr: str, selector: str, sampling: Sampling) -> str:
+    """The expression of a role for these hosts. Raises KeyError or ValueError for a placeholder."""
     return Template(expr).substitute(
         of=selector,
         window=sampling.length,

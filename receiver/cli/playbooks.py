@@ -13,6 +13,7 @@ from actions.assurance import role_check as own_role
 from actions.aws import clients
 from actions.aws import errors as aws_errors
 from actions.aws.clients import AWS_ERRORS
+from models.features.promql import Exporter
 from models.inference.artifact import ModelError, load_shipped
 from models.inference.detector import judge
 from receiver import settings
@@ -22,6 +23,8 @@ from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
 from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.prometheus.connect import connect
+from receiver.evidence.roles import loader as roles
+from receiver.evidence.roles.loader import InvalidRolesError
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.mapping import InvalidTargetsError, TargetMapping
 from receiver.evidence.targets.resolver import TargetResolver
@@ -63,6 +66,7 @@ def check(folder: Path | None, *, role: bool, rules: Path | None, live: bool) ->
     folder = folder or loaded.playbooks
     playbooks = load_playbooks(loaded, folder)
     load_targets(loaded.targets)
+    load_exporters(loaded.roles)
     load_servers(loaded)
     _warn(verify_check.warn_of_filters(folder))
     if rules:
@@ -115,6 +119,7 @@ def _check_live(loaded: Settings, playbooks: Playbooks) -> None:
             prometheus=prometheus,
             alertmanager=alertmanager.connect(loaded),
             aws=aws,
+            exporters=load_exporters(loaded.roles),
             targets=TargetResolver(
                 aws=AwsReads(aws=aws, trail=loaded.cloudtrail), mapping=load_targets(loaded.targets)
             ),
@@ -165,7 +170,7 @@ def explain(payload: str | None, *, firing: bool, as_json: bool) -> None:
         raise FailedError(str(error)) from None
     except OSError as error:
         raise BadInputError(f"{payload}: {error.strerror}") from None
-    except (InvalidTargetsError, InvalidServersError) as error:
+    except (InvalidTargetsError, InvalidRolesError, InvalidServersError) as error:
         raise FindingsError(error.findings) from None
     except (explaining.PayloadError, DatabaseUrlError) as error:
         raise BadInputError(f"{payload or 'the settings'}: {error}") from None
@@ -212,6 +217,14 @@ def load_targets(file: Path | None) -> TargetMapping:
     try:
         return mapping.load(file)
     except InvalidTargetsError as errors:
+        raise FindingsError(errors.findings) from None
+
+
+def load_exporters(folder: Path | None) -> Sequence[Exporter]:
+    """Raises FindingsError."""
+    try:
+        return roles.load(folder)
+    except InvalidRolesError as errors:
         raise FindingsError(errors.findings) from None
 
 

@@ -19,6 +19,7 @@ from receiver.cli.playbooks import load_playbooks, load_settings
 from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
 from receiver.edges import Edges
+from receiver.evidence.roles.loader import InvalidRolesError
 from receiver.evidence.targets.mapping import InvalidTargetsError
 from receiver.http import server
 from receiver.http.access import tokens
@@ -38,6 +39,7 @@ _UNUSABLE = (
     AlreadyRunningError,
     ChatError,
     DatabaseUrlError,
+    InvalidRolesError,
     InvalidServersError,
     InvalidTargetsError,
     NotifyFileError,

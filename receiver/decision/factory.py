@@ -14,6 +14,7 @@ from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReaders
+from receiver.evidence.roles.loader import load as load_roles
 from receiver.evidence.target import Target
 from receiver.evidence.targets.mapping import load
 from receiver.evidence.targets.resolver import TargetResolver
@@ -44,12 +45,16 @@ class PipelineFactory:
     def _targets(self) -> TargetResolver:
         mapping = load(self.settings.targets)
         finder = SeriesFinder(
-            aws=self.aws, prometheus=self.prometheus, mapping=mapping, clock=self.clock
+            aws=self.aws,
+            prometheus=self.prometheus,
+            mapping=mapping,
+            exporters=load_roles(self.settings.roles),
+            clock=self.clock,
         )
         return TargetResolver(aws=self.aws, mapping=mapping, series=finder)
 
     def make(self) -> DecisionPipeline:
-        """Raises InvalidTargetsError."""
+        """Raises InvalidTargetsError or InvalidRolesError."""
         alerting = AlertingReader(
             playbooks=self.playbooks, prometheus=self.prometheus, resolved=self.resolved
         )

@@ -81,7 +81,7 @@ class MetricsReader:
     ) -> Callable[[], Evidence]:
         """Start the queries of `gather`; the returned function waits for their answers."""
         problems: list[str] = []
-        past = None if target.series else self.prefetched(target.id or "")
+        past = self.prefetched(target.id or "") if target.is_usual else None
         if past is not None and not past.serves(at, roles):
             past = None
         queries = _queries(target, at, roles, past, problems)

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
-from models.features.promql import PRESENCE
 from models.inference.verdict import Answer, Contribution, Verdict
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.condition import holds
@@ -66,7 +65,7 @@ def unless_old(
     if verdict.answer is not Answer.REFUTED:
         return verdict
     bound = [_bound(expr, target, playbook) for expr in playbook.recheck]
-    for expr in bound or [PRESENCE.replace("$of", target.selector)]:
+    for expr in bound or [target.exporter.presence_of(target.selector)]:
         if reason := reader.why_too_old(expr, *times):
             told = Contribution(role="", sigma=None, text=reason)
             return replace(verdict, answer=Answer.UNDECIDED, contributions=(told,), early=True)

@@ -1,12 +1,12 @@
 """The range queries that evidence is made of: two weeks of the target, its present, its peers."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from models.features.peers import TRAFFIC
 from models.features.promql import LATEST, MEANS, of_instance, of_siblings, query, while_scraped
-from models.features.signals import ROLES
+from models.features.signals import ROLES, Role
 from receiver.evidence.target import Target
 from receiver.runtime.rfc3339 import DAY_S
 
@@ -15,6 +15,7 @@ LATEST_S = 120
 _HISTORY_STEP_S = 300.0
 # A second week of these roles is queried, because they show a weekly job.
 _WEEKLY = frozenset({"cpu_busy", "disk_util", "net_tx_bytes"})
+_ALL = tuple(ROLES.values())
 # The roles by which a target is compared with its peers.
 _COMPARED = frozenset({"cpu_busy", "load1", "memory_used_effective", *TRAFFIC})
 
@@ -44,6 +45,12 @@ def _own(target: Target) -> tuple[str, str]:
     return of_instance(target.id or ""), "instance_id"
 
 
+def _latest(target: Target, selector: str, by: str, roles: Iterable[Role] = _ALL) -> str:
+    """The latest values of roles, while the exporter answers."""
+    latest = query(selector, LATEST, roles, by, target.exporter)
+    return while_scraped(latest, selector, by, target.exporter)
+
+
 def past_queries(target: Target, at: float, roles: Collection[str]) -> dict[str, RangeQuery]:
     """Queries `older`, `history` and `recent`. Raises ValueError for a malformed id."""
     selector, by = _own(target)
@@ -54,16 +61,19 @@ def past_queries(target: Target, at: float, roles: Collection[str]) -> dict[str,
     weekly = [role for name, role in ROLES.items() if name in weekly_roles(roles)]
     return {
         "older": RangeQuery(
-            expr=query(selector, MEANS, weekly, by=by),
+            expr=query(selector, MEANS, weekly, by, target.exporter),
             start=last - 15 * DAY_S,
             end=week - _HISTORY_STEP_S,
             step=_HISTORY_STEP_S,
         ),
         "history": RangeQuery(
-            expr=query(selector, MEANS, by=by), start=week, end=last, step=_HISTORY_STEP_S
+            expr=query(selector, MEANS, _ALL, by, target.exporter),
+            start=week,
+            end=last,
+            step=_HISTORY_STEP_S,
         ),
         "recent": RangeQuery(
-            expr=while_scraped(query(selector, LATEST, by=by), selector, by),
+            expr=_latest(target, selector, by),
             start=moment - 7_200,
             end=moment - LATEST_S,
             step=15,
@@ -78,8 +88,7 @@ def latest_query(target: Target, at: float, past_until: float | None = None) -> 
     since = (moment if past_until is None else past_until) - LATEST_S
     # Starts right after the end of the past, a whole number of steps before the present.
     start = moment - (moment - since - 1) // 5 * 5
-    expr = while_scraped(query(selector, LATEST, by=by), selector, by)
-    return RangeQuery(expr=expr, start=start, end=moment, step=5)
+    return RangeQuery(expr=_latest(target, selector, by), start=start, end=moment, step=5)
 
 
 def peers_query(target: Target, at: float, roles: Collection[str]) -> RangeQuery:
@@ -91,5 +100,5 @@ def peers_query(target: Target, at: float, roles: Collection[str]) -> RangeQuery
         selector, by = target.series.siblings, target.series.label
     moment = math.floor(at)
     compared = [role for name, role in ROLES.items() if name in _COMPARED | frozenset(roles)]
-    expr = while_scraped(query(selector, LATEST, compared, by=by), selector, by)
+    expr = _latest(target, selector, by, compared)
     return RangeQuery(expr=expr, start=moment - 1_800, end=moment, step=30)

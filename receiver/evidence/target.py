@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actions.base import TargetKind
+from models.features.promql import NODE_EXPORTER, Exporter
 from receiver.evidence.prometheus.client import Prometheus
 
 
@@ -28,6 +29,7 @@ class Target:
     `unread` is the call and code of a read of AWS that failed, which may have identified it.
     `doubt` says why AWS does not have what the labels name. `series` is None if its series have
     the labels `instance_id` and `asg`; `prometheus` has them, if it is not the usual one.
+    `exporter` is whose metrics it has.
     """
 
     id: str | None = None
@@ -37,6 +39,12 @@ class Target:
     doubt: str = ""
     series: SeriesLabels | None = field(default=None, compare=False)
     prometheus: Prometheus | None = field(default=None, compare=False)
+    exporter: Exporter = field(default=NODE_EXPORTER, compare=False)
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether its series are node_exporter's, with the labels `instance_id` and `asg`."""
+        return self.series is None and self.exporter is NODE_EXPORTER
 
     @property
     def selector(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from actions.aws.client_set import Aws
-from models.features.promql import LATEST, query
+from models.features.promql import LATEST, NODE_EXPORTER, Exporter, query
 from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import AlertingRule, PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
@@ -53,6 +53,7 @@ class LiveCheck:
     alertmanager: Alertmanager
     aws: Aws
     targets: TargetResolver
+    exporters: Sequence[Exporter] = (NODE_EXPORTER,)
     now: float = field(default_factory=time.time)
     _lines: list[str] = field(default_factory=list, init=False)
     _findings: list[str] = field(default_factory=list, init=False)
@@ -106,13 +107,25 @@ class LiveCheck:
         return {playbook.name for playbook in matching}
 
     def _check_roles(self) -> None:
-        """Which quantities of the model no host has."""
-        found = self.prometheus.instant_query(
-            f"count by (role) ({query('', LATEST, by='instance')})", at=self.now
-        )
-        lacking = sorted(ROLES.keys() - {sample.labels.get("role") for sample in found})
-        if lacking:
-            self._findings.append(f"the model: no host has {', '.join(lacking)}")
+        """Which quantities of the model no host has, or some host has in another unit."""
+        for exporter in self.exporters:
+            values = query("", LATEST, by="instance", exporter=exporter)
+            parts = [
+                f'label_replace({of} by (role) ({values}), "of", "{of}", "", "")'
+                for of in ("min", "max")
+            ]
+            samples = self.prometheus.instant_query(" or ".join(parts), at=self.now)
+            found = {sample.labels["role"]: sample.value for sample in samples}
+            if not found and exporter is not NODE_EXPORTER:
+                self._findings.append(f"the model: no host has {exporter.name}")
+            elif lacking := sorted(exporter.exprs.keys() - found.keys()):
+                self._findings.append(f"the model: no host has {', '.join(lacking)}")
+            self._findings += [
+                f"the model: {name} of {exporter.name} is {sample.value:g}, no {role.unit}"
+                for sample in samples
+                if (role := ROLES[name := sample.labels["role"]])
+                and not role.is_believable(sample.value)
+            ]
 
     def _check_samples(self) -> None:
         ages = self.prometheus.instant_query(_AGE, at=self.now)

@@ -28,7 +28,7 @@ from tests.conftest import Clock
 
 _HOSTS = [f"i-{number:017x}" for number in range(3)]
 _ID = _HOSTS[1]
-_ALERT = {"alertname": "A", "instance": "10.0.0.2:9104"}
+ALERT = {"alertname": "A", "instance": "10.0.0.2:9104"}
 _NAMES = {
     "address": [f"10.0.0.{number}:9100" for number in (1, 2, 3)],
     "dns": [f"ip-10-0-0-{number}.ec2.internal:9100" for number in (1, 2, 3)],
@@ -37,7 +37,7 @@ _NAMES = {
 }
 
 
-def _evaluate(
+def evaluate(
     folder: Path, series: Mapping[str, str], expr: str, every: str = "15s", at: str = "5m"
 ) -> list[Mapping[str, str]]:
     """The labels of the answer, by Prometheus' own engine: promtool prints what it did not expect.
@@ -64,7 +64,9 @@ def _evaluate(
     return answers
 
 
-def _resolver(pool: ThreadPoolExecutor, folder: Path, series: Mapping[str, str]) -> TargetResolver:
+def make_resolver(
+    pool: ThreadPoolExecutor, folder: Path, series: Mapping[str, str]
+) -> TargetResolver:
     """Of a group of three, with a Prometheus that has these series."""
     aws = Emulator(Core(Clock()))
     aws.world.add_group(Group("web", 1, 8, 3), _HOSTS, 0.0)
@@ -72,7 +74,7 @@ def _resolver(pool: ThreadPoolExecutor, folder: Path, series: Mapping[str, str])
 
     def answer(request: httpx.Request) -> httpx.Response:
         expr = parse_qs(request.content.decode())["query"][0]
-        found = _evaluate(folder, series, expr)
+        found = evaluate(folder, series, expr)
         result = [{"metric": labels, "value": [0, "1"]} for labels in found if labels.get("n")]
         data = {"resultType": "vector", "result": result}
         return httpx.Response(200, json={"status": "success", "data": data})
@@ -90,16 +92,16 @@ def test_the_models_queries_select_by_what_the_series_have(tmp_path: Path, named
     series = {cpu % (name, "us-east-1"): "0+6x40" for name in _NAMES[named]}
     series[cpu % (_NAMES[named][1], "eu-west-1")] = "0+1x40"
     with ThreadPoolExecutor(2) as pool:
-        target = _resolver(pool, tmp_path, series).resolve(_ALERT, ask=True)
+        target = make_resolver(pool, tmp_path, series).resolve(ALERT, ask=True)
     assert (target.id, target.group) == (_ID, "web")
     assert target.series is not None
-    own = _evaluate(tmp_path, series, f"node_cpu_seconds_total{{{target.selector}}}")
+    own = evaluate(tmp_path, series, f"node_cpu_seconds_total{{{target.selector}}}")
     assert [(labels["instance"], labels["region"]) for labels in own] == [
         (_NAMES[named][1], "us-east-1")
     ]
     latest = latest_query(target, at=300.0)
-    assert [labels["role"] for labels in _evaluate(tmp_path, series, latest.expr)] == ["cpu_busy"]
-    peers = _evaluate(tmp_path, series, peers_query(target, 300.0, ()).expr)
+    assert [labels["role"] for labels in evaluate(tmp_path, series, latest.expr)] == ["cpu_busy"]
+    peers = evaluate(tmp_path, series, peers_query(target, 300.0, ()).expr)
     ids = {target.series.ids[name] for name in target.series.ids}
     assert ids == set(_HOSTS)
     assert sorted(labels["instance"] for labels in peers) == [_NAMES[named][0], _NAMES[named][2]]
@@ -110,7 +112,7 @@ def test_every_role_has_an_answer_at_any_interval(tmp_path: Path, every_s: int) 
     """Also between two scrapes of Prometheus' default, a minute."""
     series = {f'node_cpu_seconds_total{{mode="idle",instance_id="{_ID}"}}': "0+6x400"}
     latest = latest_query(Target(id=_ID), at=300.0)
-    answer = _evaluate(tmp_path, series, latest.expr, every=f"{every_s}s", at="20m31s")
+    answer = evaluate(tmp_path, series, latest.expr, every=f"{every_s}s", at="20m31s")
     assert [labels["role"] for labels in answer] == ["cpu_busy"]
 
 
@@ -118,7 +120,7 @@ def test_series_that_have_the_id_are_selected_by_it(tmp_path: Path) -> None:
     """Also where the alert does not name it."""
     series = {f'node_cpu_seconds_total{{mode="idle",instance_id="{_ID}"}}': "0+6x40"}
     with ThreadPoolExecutor(2) as pool:
-        target = _resolver(pool, tmp_path, series).resolve(_ALERT, ask=True)
+        target = make_resolver(pool, tmp_path, series).resolve(ALERT, ask=True)
     assert target.series is None
     assert target.selector == f'instance_id="{_ID}"'
 
@@ -127,9 +129,10 @@ def test_a_host_outside_groups_is_found_as_well(tmp_path: Path) -> None:
     """AWS is asked for it by its id, as no group leads to it."""
     series = {'node_cpu_seconds_total{mode="idle",instance="10.0.0.2:9104"}': "0+1x30"}
     with ThreadPoolExecutor(2) as pool:
-        resolver = _resolver(pool, tmp_path, series)
+        resolver = make_resolver(pool, tmp_path, series)
         finder = resolver.series
         assert finder is not None
-        found = finder.find(Target(id=_ID, kind=TargetKind.INSTANCE), _ALERT)
+        found = finder.find(Target(id=_ID, kind=TargetKind.INSTANCE), ALERT)
     assert found is not None
-    assert found.label == "instance"
+    assert found.labels is not None
+    assert found.labels.label == "instance"

@@ -1,7 +1,7 @@
 """`check --live` says what the real Prometheus, Alertmanager and AWS lack, each thing by name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError, Group
+from models.features.promql import NODE_EXPORTER, Exporter
+from models.features.signals import ROLES, Unit
 from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.targets import mapping
@@ -52,6 +54,7 @@ receivers:
   - name: people
     webhook_configs: [{url: http://people.example/webhook}]
 """
+_RATIOS = [name for name, role in ROLES.items() if role.unit is not Unit.BYTES]
 _COUNT = re.compile(r'label_replace\(count\((.*?)\), "n", "(\d+)", "", ""\)')
 
 
@@ -69,7 +72,9 @@ class Shop:
     series: set[str] = field(default_factory=lambda: {"up", 'up{job="node"}'})
     firing: list[dict[str, str]] = field(default_factory=list)
     active: list[dict[str, Any]] = field(default_factory=list)
-    roles_lacking: frozenset[str] = frozenset()
+    roles: dict[str, float] = field(default_factory=dict)
+    playbook: str = _PLAYBOOK
+    exporters: Sequence[Exporter] = (NODE_EXPORTER,)
     age_s: float | None = 5.0
     undelivered: float = 0.0
     config: str = _CONFIG
@@ -79,7 +84,7 @@ class Shop:
 
     def check(self) -> LiveReport:
         (self.folder / "playbooks").mkdir()
-        (self.folder / "playbooks" / "down.yaml").write_text(_PLAYBOOK)
+        (self.folder / "playbooks" / "down.yaml").write_text(self.playbook)
         tokens.create(self.folder / "tokens.json", self.role, "alertmanager")
         aws = Emulator(Core(self.clock))
         aws.world.add_group(Group("web", 1, 8, 2), ["i-00000000000000000", _HOST], 0.0)
@@ -98,6 +103,7 @@ class Shop:
                     httpx.Client(transport=httpx.MockTransport(self._alertmanager)),
                 ),
                 aws=reads.aws,
+                exporters=self.exporters,
                 targets=TargetResolver(aws=reads, mapping=mapping.load(None)),
                 now=self.clock.now,
             ).run()
@@ -125,8 +131,11 @@ class Shop:
             return {"metric": labels, "value": [self.clock.now, str(value)]}
 
         if query.startswith("ALERTS"):
-            for labels in self.firing:
-                yield sample(1, __name__="ALERTS", alertstate="firing", **labels)
+            named = {"__name__": "ALERTS", "alertstate": "firing"}
+            yield from (sample(1, **named, **labels) for labels in self.firing)
+        elif "by (role)" in query:
+            roles = self.roles if "node_load1" in query else {}
+            yield from (sample(value, role=role, of="max") for role, value in roles.items())
         elif "timestamp(up)" in query:
             if self.age_s is not None:
                 yield sample(self.age_s)
@@ -134,9 +143,8 @@ class Shop:
             if self.undelivered:
                 yield sample(self.undelivered)
         else:
-            for selector, number in _COUNT.findall(query):
-                if selector in self.series:
-                    yield sample(3, n=number)
+            counted = _COUNT.findall(query)
+            yield from (sample(3, n=number) for part, number in counted if part in self.series)
 
     def _alertmanager(self, request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/status"):
@@ -249,3 +257,20 @@ def test_where_alertmanager_hides_its_urls_each_webhook_may_be_ours() -> None:
     hidden = hidden.replace("http://people.example/webhook", "<secret>")
     assert [receiver.name for receiver in read_receivers(hidden)] == ["smartcloudops", "people"]
     assert [receiver.name for receiver in read_receivers(_CONFIG)] == ["smartcloudops"]
+
+
+def test_what_the_model_reads_is_there_and_in_its_unit(shop: Shop) -> None:
+    """Of each exporter; only asked where a playbook leaves the verdict to the model."""
+    shop.playbook = re.sub(r"recheck: .*\n", "", _PLAYBOOK)
+    shop.roles = dict.fromkeys(NODE_EXPORTER.exprs, 2.0**21) | dict.fromkeys(_RATIOS, 0.5)
+    shop.exporters = (
+        NODE_EXPORTER,
+        Exporter(name="own", presence="x{$of}", exprs={"load1": "x{$of}"}),
+    )
+    shop.roles["cpu_busy"] = 47.0
+    del shop.roles["swap_in"]
+    found = [finding for finding in shop.check().findings if finding.startswith("the model")]
+    assert "the model: no host has swap_in" in found
+    assert "the model: cpu_busy of node_exporter is 47, no ratio" in found
+    assert "the model: no host has own" in found
+    assert len(found) == 3

@@ -29,8 +29,8 @@ class TargetResolver:
         target = self._resolve(labels, ask=ask)
         if not ask or self.series is None or target.kind is not TargetKind.INSTANCE:
             return target
-        prometheus = self.series.prometheus.of(labels)
-        return replace(target, series=self.series.find(target, labels), prometheus=prometheus)
+        prometheus, found = self.series.prometheus.of(labels), self.series.find(target, labels)
+        return replace(target, series=found.labels, exporter=found.exporter, prometheus=prometheus)
 
     def _resolve(self, labels: Mapping[str, str], *, ask: bool) -> Target:
         """The instance that the labels name, else the group itself.

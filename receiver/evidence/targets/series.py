@@ -8,7 +8,7 @@ from itertools import chain
 
 from actions.aws.instances import Instance
 from actions.aws.tags import GROUP_TAG
-from models.features.promql import PRESENCE
+from models.features.promql import NODE_EXPORTER, Exporter
 from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
@@ -24,58 +24,77 @@ _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesFinder:
-    """Asks Prometheus which of the mapping's labels the series of a target have.
+class FoundSeries:
+    """How a target's series are selected, None by `instance_id` and `asg`; and whose they are."""
 
-    An alert with the label `instance_id` comes from series that have it; nothing is asked then.
+    labels: SeriesLabels | None
+    exporter: Exporter
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFinder:
+    """Asks Prometheus for the labels, and the exporter, of a target's series.
+
+    An alert with the label `instance_id` comes from series that have it; with one exporter nothing
+    is asked then.
     """
 
     aws: AwsReads
     prometheus: Prometheus
     mapping: TargetMapping
+    exporters: Sequence[Exporter] = (NODE_EXPORTER,)
     clock: Callable[[], float] = time.time
-    _found: BoundedCache[str, tuple[float, SeriesLabels]] = field(
+    _found: BoundedCache[str, tuple[float, FoundSeries]] = field(
         default_factory=BoundedCache, init=False
     )
 
-    def find(self, target: Target, labels: Mapping[str, str]) -> SeriesLabels | None:
-        """The labels of the series; None stands for `instance_id` and `asg`."""
-        if target.id is None or labels.get(_USUAL) == target.id:
-            return None
+    def find(self, target: Target, labels: Mapping[str, str]) -> FoundSeries:
+        """The series of the target; the usual ones where nothing tells of others."""
+        usual = FoundSeries(labels=None, exporter=self.exporters[0])
+        named = labels.get(_USUAL) == target.id
+        if target.id is None or (named and len(self.exporters) == 1):
+            return usual
         now = self.clock()
         found_at, found = self._found.get(target.id, (0.0, None))
         if found is None or not 0 <= now - found_at < _LASTS_S:
-            found = self._find(target, self.prometheus.of(labels), now)
+            candidates = [_usual(target.id)] if named else self._candidates(target)
+            found = self._find(candidates, self.prometheus.of(labels), now)
             if found is not None:
                 self._found[target.id] = now, found
-        return found if found and found.label != _USUAL else None
+        return found or usual
 
-    def _find(self, target: Target, prometheus: Prometheus, now: float) -> SeriesLabels | None:
-        """None if AWS or Prometheus does not answer, or if no label fits."""
-        name, value = (GROUP_TAG, target.group) if target.group else ("instance-id", target.id)
-        read = self.aws.instances_named(f"tag:{name}" if target.group else name, value or "")
-        members = {instance.id: instance for instance in read.value or ()}
-        if target.id not in members:
-            return None
-        candidates = list(self._candidates(target, members))
+    def _find(
+        self, candidates: Sequence[SeriesLabels], prometheus: Prometheus, now: float
+    ) -> FoundSeries | None:
+        """None if Prometheus does not answer, or if no label fits."""
+        pairs = [(labels, exporter) for labels in candidates for exporter in self.exporters]
         parts = [
-            f'label_replace(count({PRESENCE.replace("$of", series.own)}), "n", "{number}", "", "")'
-            for number, series in enumerate(candidates)
+            f'label_replace(count({exporter.presence_of(labels.own)}), "n", "{number}", "", "")'
+            for number, (labels, exporter) in enumerate(pairs)
         ]
         try:
-            samples = prometheus.instant_query(" or ".join(parts), at=now)
+            samples = prometheus.instant_query(" or ".join(parts), at=now) if parts else ()
         except PrometheusError:
             return None
         present = sorted(int(sample.labels["n"]) for sample in samples if "n" in sample.labels)
-        return candidates[present[0]] if present else None
+        if not present:
+            return None
+        found, exporter = pairs[present[0]]
+        return FoundSeries(labels=None if found.label == _USUAL else found, exporter=exporter)
 
-    def _candidates(
-        self, target: Target, members: Mapping[str, Instance]
-    ) -> Iterator[SeriesLabels]:
+    def _candidates(self, target: Target) -> Sequence[SeriesLabels]:
+        """The labels that the series may have; none if AWS does not answer."""
+        name, value = (
+            ("tag:" + GROUP_TAG, target.group) if target.group else ("instance-id", target.id)
+        )
+        read = self.aws.instances_named(name, value or "")
+        members = {instance.id: instance for instance in read.value or ()}
+        return [*self._labels(target, members)] if target.id in members else []
+
+    def _labels(self, target: Target, members: Mapping[str, Instance]) -> Iterator[SeriesLabels]:
         own = members[target.id or ""]
         others = [instance for instance in members.values() if instance.id != own.id]
-        usual = f'{_USUAL}="{own.id}"'
-        yield SeriesLabels(label=_USUAL, own=usual, siblings="", ids={})
+        yield _usual(own.id)
         for label in self.mapping.instances:
             hosts = {host: one.id for one in members.values() for host in _hosts(label, one)}
             mine = [host for host, owner in hosts.items() if owner == own.id]
@@ -96,6 +115,10 @@ class SeriesFinder:
                 places = ([one.place[name] for name in where.attributes] for one in instances)
                 allowed[where.label] = sorted({"", *chain.from_iterable(places)})
         return allowed
+
+
+def _usual(instance_id: str) -> SeriesLabels:
+    return SeriesLabels(label=_USUAL, own=f'{_USUAL}="{instance_id}"', siblings="", ids={})
 
 
 def _hosts(label: InstanceLabel, instance: Instance) -> Iterator[str]:

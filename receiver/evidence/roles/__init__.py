@@ -1,0 +1,1 @@
+"""How the roles read exporters: node_exporter, and those of `SMARTCLOUDOPS_ROLES`."""
