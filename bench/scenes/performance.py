@@ -165,6 +165,7 @@ class _Play:
         service.inbox.database.migrate("inbox")
         service.inbox.start()
         delivered_at, repeat_at = self.now, self.now
+        performed: dict[str, Performed] = {}
         while playing and self.now < self.setting.now + LASTS_S:
             if self.now >= repeat_at:
                 self._deliver(playing)
@@ -178,21 +179,26 @@ class _Play:
             self.stage.tick(playing)
             going, asking = self._unfinished(), self._asking()
             throttled = self.aws.throttled_at >= delivered_at
-            playing = [
-                scene
-                for scene in playing
-                if scene.name in going
-                or (throttled and scene.name not in asking and self._fires(scene))
-            ]
-        performed = [
-            read_performed(scene, self._runs(), service.database, self.aws, self.doomed)
-            for scene in self.scenes
-        ]
+            for scene in [*playing]:
+                waits = throttled and scene.name not in asking and self._fires(scene)
+                if scene.name not in going and not waits:
+                    performed[scene.name] = self._read(scene)
+                    playing.remove(scene)
+        ended = {scene.name: self._read(scene) for scene in self.scenes}
+        # What a group does after its scene counts, too.
+        performed = {
+            name: replace(performed.get(name, last), lost=last.lost, owed=last.owed)
+            for name, last in ended.items()
+        }
         service.inbox.stop()
         service.database.engine.dispose()
         service.inbox.database.engine.dispose()
         self.prometheus.close()
-        return performed
+        return [performed[scene.name] for scene in self.scenes]
+
+    def _read(self, scene: Scene) -> Performed:
+        database = self.service.database
+        return read_performed(scene, self._runs(), database, self.aws, self.doomed)
 
     def _deliver(self, scenes: Sequence[Scene]) -> None:
         """The alerts that fire, as Alertmanager repeats them."""

@@ -9,6 +9,9 @@ from demo.aws.services.groups import Groups
 from demo.aws.world import AwsError, Group, Member
 
 _REPLACING = {"InProgress": "Successful", "RollbackInProgress": "RollbackSuccessful"}
+_FAILED = {"InProgress": "Failed", "RollbackInProgress": "RollbackFailed"}
+# "up to 60 minutes after it reaches the minimum healthy threshold before it eventually fails"
+_PATIENCE_S = 3_600.0
 _ACTIVE = frozenset({"Pending", "Cancelling", "Baking", *_REPLACING})
 _ENDABLE = frozenset({"Pending", "InProgress", "Baking"})
 _NEEDED = frozenset({"InstanceRefresh", "Launch", "Terminate"})
@@ -26,8 +29,10 @@ _SHOWN = (
 class InstanceRefreshes:
     """A group has at most one that is active. Its minimum healthy percentage is taken for 90.
 
-    What it launches becomes the group's own launch template when it succeeds.
+    What it launches becomes the group's own launch template when it succeeds. It fails where the
+    group does not become whole in time.
     https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-refresh-overview.html
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/asg-instance-refresh.html
     """
 
     core: Core
@@ -100,21 +105,26 @@ class InstanceRefreshes:
         if refresh["Status"] not in _REPLACING:
             return
         whole = group.capacity("InService") >= group.desired
+        whole_at = self.core.now if whole else refresh.setdefault("WholeAt", self.core.now)
+        refresh["WholeAt"] = whole_at
+        if self.core.now - whole_at >= _PATIENCE_S:
+            self._end(group, refresh, _FAILED)
+            return
         if whole and not _NEEDED & group.suspended:
             old = [member for member in group.members.values() if _is_old(group, refresh, member)]
             if not old:
-                self._end(group, refresh)
+                self._end(group, refresh, _REPLACING)
                 return
             self.groups.terminate(group, old[0], "instance refresh")
         again_s = self.core.timings.refresh_member_s
         self.core.after(again_s, lambda: self._replace_next(group, refresh))
 
-    def _end(self, group: Group, refresh: dict[str, Any]) -> None:
-        refresh["Status"] = _REPLACING[refresh["Status"]]
+    def _end(self, group: Group, refresh: dict[str, Any], ends: Mapping[str, str]) -> None:
+        refresh["Status"] = ends[refresh["Status"]]
         refresh["EndTime"] = moment(self.core.now)
-        if group.refreshed_to:
+        if group.refreshed_to and refresh["Status"] == "Successful":
             group.template, group.version = group.refreshed_to
-            group.refreshed_to = None
+        group.refreshed_to = None
 
     def _active(self, request: Mapping[str, Any]) -> tuple[Group, dict[str, Any]]:
         group = self._group(request)

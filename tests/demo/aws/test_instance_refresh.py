@@ -100,3 +100,16 @@ def test_what_has_no_way_back_is_not_rolled_back(
     _start(aws, **({"DesiredConfiguration": _TO_TWO} if version == "$Latest" else {}))
     with pytest.raises(ClientError, match="IrreversibleInstanceRefresh"):
         aws.autoscaling.rollback_instance_refresh(AutoScalingGroupName="web")
+
+
+def test_it_fails_where_the_group_stays_short(
+    region: tuple[Emulator, Aws, Group], clock: Clock
+) -> None:
+    """AWS waits for an hour; what was replaced by then is not rolled back."""
+    emulator, aws, group = region
+    group.launch_error = "We currently do not have sufficient c6i.large capacity in the zone."
+    _start(aws, DesiredConfiguration=_TO_TWO)
+    _pass(emulator, clock, 3_590)
+    assert (_status(aws), len(group.members)) == ("InProgress", 2)
+    _pass(emulator, clock, 60)
+    assert (_status(aws), group.version) == ("Failed", "1")
