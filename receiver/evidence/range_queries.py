@@ -16,6 +16,8 @@ _HISTORY_STEP_S = 300.0
 # A second week of these roles is queried, because they show a weekly job.
 _WEEKLY = frozenset({"cpu_busy", "disk_util", "net_tx_bytes"})
 _ALL = tuple(ROLES.values())
+# A sibling needs ten samples of its past, and its present is at most eight seconds old.
+_STEPS = range(60, 7, -1)
 # The roles by which a target is compared with its peers.
 _COMPARED = frozenset({"cpu_busy", "load1", "memory_used_effective", *TRAFFIC})
 
@@ -101,4 +103,13 @@ def peers_query(target: Target, at: float, roles: Collection[str]) -> RangeQuery
     moment = math.floor(at)
     compared = [role for name, role in ROLES.items() if name in _COMPARED | frozenset(roles)]
     expr = _latest(target, selector, by, compared)
-    return RangeQuery(expr=expr, start=moment - 1_800, end=moment, step=30)
+    step = _step_to(moment)
+    return RangeQuery(expr=expr, start=moment - 1_800 // step * step, end=moment, step=step)
+
+
+def _step_to(moment: int) -> int:
+    """The longest step of which the moment is a multiple; else one within which it is present.
+
+    Frontends such as Thanos' move start and end to whole steps.
+    """
+    return next((step for step in _STEPS if moment % step == 0), _STEPS[-1])
