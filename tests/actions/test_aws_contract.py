@@ -38,6 +38,8 @@ _ENUMS = {
     ("ssm", "PingStatus"): contract.PINGS,
     ("ssm", "PlatformType"): contract.PLATFORMS,
 }
+# Attributes of a client that are no operations.
+_NO_CALLS = frozenset({"exceptions", "get_paginator"})
 _SESSION = Session()
 _ERRORS = sorted(
     {
@@ -50,19 +52,20 @@ _ERRORS = sorted(
 
 
 def _calls() -> Iterator[tuple[str, str]]:
-    """Service and method of each call that the code makes."""
+    """Service and method of each call that the code makes, or hands over to be made."""
     for path in _ACTIONS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-                continue
-            owner, method = node.func.value, node.func.attr
+            match node:
+                case ast.Call(func=ast.Attribute(value=owner, attr="get_paginator")):
+                    (argument,) = node.args
+                    method = ast.literal_eval(argument)
+                case ast.Attribute(value=owner, attr=method) if method not in _NO_CALLS:
+                    pass
+                case _:
+                    continue
             name = getattr(owner, "attr", "") or getattr(owner, "id", "")
-            if name not in _CLIENTS:
-                continue
-            if method == "get_paginator":
-                (argument,) = node.args
-                method = ast.literal_eval(argument)
-            yield name.removesuffix("_once").replace("_", "-"), method
+            if name in _CLIENTS:
+                yield name.removesuffix("_once").replace("_", "-"), method
 
 
 def _operation(service: str, method: str) -> OperationModel:
