@@ -3,8 +3,11 @@
 Times are whole seconds before or after the moment of the decision, and values have four digits.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from models.features.evidence import Evidence, Series
 from models.features.signals import ROLES
@@ -55,34 +58,36 @@ def _series_of_role(evidence: Evidence, role: str, own: Series) -> dict[str, Any
     }
 
 
+def thin(series: Series, since: float, most: int) -> list[tuple[float, float]]:
+    """At most `most` points since a time, evenly spaced, with the newest."""
+    start = bisect_left(series.times, since)
+    every = max(1, -(-(len(series.times) - start) // most))
+    times, values = series.times[start:][::-1], series.values[start:][::-1]
+    return [*zip(times[::every], values[::every], strict=True)][::-1]
+
+
 def _thinned(series: Series, at: float, most: int) -> list[list[float]]:
-    """About `most` points, evenly spaced, with the newest."""
-    points = [
-        [round(time - at), _short(value)]
-        for time, value in zip(series.times, series.values, strict=True)
-        if time >= at - _SINCE_S
-    ]
-    every = -(-len(points) // most) or 1
-    return points[::-1][::every][::-1]
+    points = thin(series, at - _SINCE_S, most)
+    return [[round(time - at), shorten(value)] for time, value in points]
 
 
 def _usual(history: Series, at: float) -> Iterator[list[float]]:
     """Quantiles for each slot, of the values near this time of day on the days before."""
-    near = [
-        (offset, value)
-        for time, value in zip(history.times, history.values, strict=True)
-        if time < at - _RECENT_S
-        and abs(offset := (time - at + DAY_S / 2) % DAY_S - DAY_S / 2) < _SINCE_S + _AROUND_S
-    ]
+    earlier = bisect_left(history.times, at - _RECENT_S)
+    times = np.asarray(history.times[:earlier])
+    offsets = (times - at + DAY_S / 2) % DAY_S - DAY_S / 2
+    near = np.abs(offsets) < _SINCE_S + _AROUND_S
+    offsets, kept = offsets[near], np.asarray(history.values[:earlier])[near]
     for slot in range(-int(_SINCE_S), int(_UNTIL_S) + 1, _SLOT_S):
-        values = sorted(value for offset, value in near if abs(offset - slot) <= _AROUND_S)
+        values = np.sort(kept[np.abs(offsets - slot) <= _AROUND_S]).tolist()
         if len(values) >= _VALUES_MIN:
-            yield [slot, *(_short(_quantile(values, share)) for share in (0.1, 0.5, 0.9))]
+            yield [slot, *(shorten(_quantile(values, share)) for share in (0.1, 0.5, 0.9))]
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[round(share * (len(ordered) - 1))]
 
 
-def _short(value: float) -> float:
+def shorten(value: float) -> float:
+    """The value with four digits."""
     return float(f"{value:.4g}")

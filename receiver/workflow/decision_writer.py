@@ -15,7 +15,7 @@ from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse
 from receiver.decision.pipeline import PipelineResult
 from receiver.decision.stored_plan import to_stored
-from receiver.evidence.plot_data import plot_series
+from receiver.evidence.plot_data import plot_series, shorten, thin
 from receiver.runs import relapses
 from receiver.runs.model import GuardResult, Run, State
 from receiver.runs.transitions import Transition
@@ -24,7 +24,7 @@ from receiver.workflow.steps import has_run, plan_of, wait_on_s
 
 _logger = structlog.get_logger()
 # People see the last 15 minutes.
-_SHOWN_S = 900.0
+_SHOWN_S, _POINTS_MAX = 900.0, 60
 
 
 @dataclass
@@ -188,15 +188,11 @@ def evidence_view(
 ) -> dict[str, Any]:
     """The part of the evidence that people see: the last 15 minutes, by role.
 
-    `sketches` are the down-sampled series for plots.
+    `recent` has at most 60 points of a series; `sketches` are the series for plots.
     """
     since = evidence.at - _SHOWN_S
     recent = {
-        role: [
-            [time, value]
-            for time, value in zip(series.times, series.values, strict=True)
-            if time >= since
-        ]
+        role: [[time, shorten(value)] for time, value in thin(series, since, _POINTS_MAX)]
         for role, series in (evidence.recent or {}).items()
     }
     peers = None if evidence.peers is None else sorted(evidence.peers)
