@@ -1,14 +1,12 @@
 """An executor outside of a service, where people forbid nothing and no other leads; a claim."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection
-
 from actions.aws.client_set import Aws
 from actions.execution.executor import Executor
+from actions.execution.preparation import Begin
 from actions.execution.records import ClaimRequest, Rates
 from actions.messaging import Messenger, NullMessenger
 from actions.step_key import StepKey, StepKind
@@ -16,7 +14,7 @@ from actions.step_key import StepKey, StepKind
 
 def executor(
     aws: Aws,
-    begin: Callable[[], AbstractContextManager[Connection]],
+    begin: Begin,
     clock: Callable[[], float],
     messenger: Messenger | None = None,
 ) -> Executor:

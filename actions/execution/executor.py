@@ -7,7 +7,6 @@ again.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -22,7 +21,7 @@ from actions.base import Call, CallResult, Outcome
 from actions.evidence import EvidenceStore
 from actions.execution import claims, debts, ledger, safeguards
 from actions.execution.ledger import Intent, Stage
-from actions.execution.preparation import Preparation, RecentGroup, RecentScopes, why_not_escalated
+from actions.execution.preparation import Begin, Preparation, RecentGroup, RecentScopes
 from actions.execution.records import STANDALONE_PERCENT
 from actions.execution.step import Step, call_of
 from actions.messaging import Messenger, MessengerError
@@ -45,7 +44,7 @@ class Executor:
 
     aws: Aws
     messenger: Messenger
-    begin: Callable[[], AbstractContextManager[Connection]]
+    begin: Begin
     clock: Callable[[], float]
     forbids: Callable[[Connection, Step], Refusal | None]
     check: Callable[[], None]
@@ -189,9 +188,7 @@ class Executor:
     def _why_not_any_more(
         self, connection: Connection, step: Step, intent: Intent
     ) -> Refusal | None:
-        if step.escalates:
-            return why_not_escalated(connection)
-        if not step.action.claims:
+        if step.escalates or not step.action.claims:
             return self._preparation.why_forbidden(connection, step)
         holds, reverses = (intent.target, intent.run_id, intent.fence), step.reverses is not None
         lost = claims.why_lost(connection, *holds, reverses=reverses)
@@ -250,7 +247,8 @@ class Executor:
         return result, None if result.outcome is Outcome.CHANGED else why
 
     def _settle(self, step: Step, intent: Intent, ended: _Ended) -> Intent:
-        with self.begin() as connection:
+        # What power loss undoes is read back from AWS, as after any crash.
+        with self.begin(synced=False) as connection:
             settled = ledger.settle(connection, intent, *ended, self.clock())
         safeguards.follow(self, step, settled)
         return settled

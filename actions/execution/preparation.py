@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import Connection
@@ -26,6 +26,16 @@ from actions.reasons import Reason
 from actions.refusal import Refusal
 from actions.step_key import StepKind
 
+
+class Begin(Protocol):
+    """Opens a write transaction; one that is not `synced` waits for no disk.
+
+    A loss of power may then undo it, unless a synced one follows.
+    """
+
+    def __call__(self, *, synced: bool = True) -> AbstractContextManager[Connection]: ...
+
+
 # Returns the scopes of a target in a group, or None.
 RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
 # Returns a group that was just read, once, or None.
@@ -41,7 +51,7 @@ class Preparation:
 
     aws: Aws
     messenger: Messenger
-    begin: Callable[[], AbstractContextManager[Connection]]
+    begin: Begin
     clock: Callable[[], float]
     forbids: Callable[[Connection, Step], Refusal | None]
     recent_scopes: RecentScopes
@@ -122,10 +132,7 @@ class Preparation:
         return None
 
     def _claim(self, step: Step) -> int | Refusal:
-        if step.escalates:
-            with self.begin() as connection:
-                return why_not_escalated(connection) or _NO_FENCE
-        if not step.action.claims:
+        if step.escalates or not step.action.claims:
             with self.begin() as connection:
                 return self.why_forbidden(connection, step) or _NO_FENCE
         scopes: Sequence[Scope] = ()
@@ -136,7 +143,8 @@ class Preparation:
                 return Refusal(Reason.NO_GROUP, str(error))
             except NotActionableError as error:
                 return Refusal(Reason.STATE_UNKNOWN, str(error))
-        with self.begin() as connection:
+        # Nothing is sent before the dispatch is on disk, and with it the claim.
+        with self.begin(synced=False) as connection:
             now = self.clock()
             refusal = self.forbids(connection, step)
             fence = refusal or claims.acquire(connection, step.claim_request(scopes), now)
@@ -145,7 +153,12 @@ class Preparation:
         return fence
 
     def why_forbidden(self, connection: Connection, step: Step) -> Refusal | None:
-        """Why a step that claims nothing may not be taken: a pause, or people's latest orders."""
+        """Why a step that claims nothing may not be taken: a pause, or people's latest orders.
+
+        Only a pause of everything stops an escalation.
+        """
+        if step.escalates:
+            return rules.require_not_paused(paused=kill_switch.stops_everything(connection))
         paused = kill_switch.read_paused(connection)
         return rules.require_not_paused(paused=paused) or self.forbids(connection, step)
 
@@ -181,11 +194,6 @@ class Preparation:
             reverses=step.reverses is not None,
             evidence=self.evidence,
         )
-
-
-def why_not_escalated(connection: Connection) -> Refusal | None:
-    """Why people are not called: only a pause of everything stops that."""
-    return rules.require_not_paused(paused=kill_switch.stops_everything(connection))
 
 
 def _claimed(step: Step, fence: int) -> log.Event:

@@ -56,9 +56,18 @@ class Database:
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that holds the write lock from its first statement on."""
-        with self._note_failure(), self._wait_for_turn(), self.engine.begin() as connection:
+    def write(self, *, synced: bool = True) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its first statement on.
+
+        One that is not `synced` waits for no disk: until the next one that is, a loss of power may
+        undo it, but no crash of this process.
+        """
+        with (
+            self._note_failure(),
+            self._wait_for_turn(),
+            self.engine.connect().execution_options(synced=synced) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager

@@ -12,7 +12,6 @@ BUSY_TIMEOUT_S = 10
 _PRAGMAS = (
     "journal_mode=WAL",
     "journal_size_limit=16777216",
-    "synchronous=FULL",
     "foreign_keys=ON",
 )
 # The write lock of each use of a PostgreSQL database; SQLite has one for each file. The numbers
@@ -42,7 +41,13 @@ def sqlite_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if _is_snapshot(connection) else "BEGIN IMMEDIATE")
+        if _is_snapshot(connection):
+            connection.exec_driver_sql("BEGIN")
+            return
+        # https://www.sqlite.org/pragma.html#pragma_synchronous
+        level = "FULL" if _is_synced(connection) else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
@@ -58,11 +63,18 @@ def postgresql_engine(url: URL, use: str) -> Engine:
     def begin(connection: Connection) -> None:
         if _is_snapshot(connection):
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        else:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+            return
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+        if not _is_synced(connection):
+            # https://www.postgresql.org/docs/current/wal-async-commit.html
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
     return engine
 
 
 def _is_snapshot(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get("snapshot", False))
+
+
+def _is_synced(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get("synced", True))

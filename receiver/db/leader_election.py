@@ -46,7 +46,7 @@ class Leadership(Protocol):
 
     def stop(self) -> None: ...
 
-    def write(self) -> AbstractContextManager[Connection]: ...
+    def write(self, *, synced: bool = True) -> AbstractContextManager[Connection]: ...
 
     def check(self) -> None:
         """Raises NotLeadingError; call it right before an effect."""
@@ -72,8 +72,8 @@ class SingleWriter:
             self._stand_down()
             self._stand_down = None
 
-    def write(self) -> AbstractContextManager[Connection]:
-        return self.database.write()
+    def write(self, *, synced: bool = True) -> AbstractContextManager[Connection]:
+        return self.database.write(synced=synced)
 
     def check(self) -> None:
         """Always passes: no other receiver can act."""
@@ -116,9 +116,9 @@ class LeaseElector:
         self._resign()
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, synced: bool = True) -> Iterator[Connection]:
         """A write transaction of the leader. Raises NotLeadingError."""
-        with self.database.write() as connection:
+        with self.database.write(synced=synced) as connection:
             row = connection.execute(select(leadership)).one()
             if (row.holder, row.term) != (self.name, self._term) or _clock(connection) > row.until:
                 raise NotLeadingError

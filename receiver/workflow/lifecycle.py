@@ -12,17 +12,16 @@ delayed phase. No method changes a run that has changed since it was read.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 
 from actions.audit import log
 from actions.base import Outcome
 from actions.execution import ledger
 from actions.execution.ledger import Intent
+from actions.execution.preparation import Begin
 from actions.reasons import Reason
 from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
@@ -50,7 +49,7 @@ class Lifecycle:
     """Moves runs. `lead` opens a write transaction of the leader; `wake` wakes the dispatcher."""
 
     database: Database
-    lead: Callable[[], AbstractContextManager[Connection]]
+    lead: Begin
     queue: DurableQueue
     closer: RunCloser
     step_runner: StepRunner
@@ -63,10 +62,10 @@ class Lifecycle:
     # Decided: act, or ask.
 
     def begin(self, run: Run, changes: Mapping[str, Any]) -> None:
-        """Act on the decided plan; the phase begins as soon as the decision is on disk."""
+        """Act on the decided plan at once; the decision is on disk before anything is sent."""
         phase = Phase.first(run.id, PhaseKind.ACT, now := self.clock())
         changes = {**changes, "phase": phase.id}
-        with self.lead() as connection:
+        with self.lead(synced=False) as connection:
             moved = transitions.move(connection, run, State.ACTING, now, **changes)
             begin = self.queue.begin(connection, phase) if moved else None
         if begin is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from receiver.db.database import database
+from receiver.db.database import Database, database
 
 _INSERT = text("INSERT INTO written VALUES (:by)")
 
@@ -38,3 +38,21 @@ def test_a_thread_that_keeps_writing_keeps_no_other_one_out(tmp_path: Path) -> N
     finally:
         stopping.set()
         busy.join()
+
+
+def test_only_what_need_not_be_on_disk_at_once_waits_for_no_disk(state: Database) -> None:
+    """SQLite's FULL is 2, NORMAL 1; each transaction has its own, whatever came before it."""
+
+    def level(*, synced: bool) -> int:
+        with state.write(synced=synced) as connection:
+            return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+
+    assert [level(synced=synced) for synced in (True, False, True)] == [2, 1, 2]
+
+
+def test_postgresql_syncs_alike(empty: Database) -> None:
+    def setting(*, synced: bool) -> str:
+        with empty.write(synced=synced) as connection:
+            return str(connection.exec_driver_sql("SHOW synchronous_commit").scalar_one())
+
+    assert [setting(synced=synced) for synced in (True, False, True)] == ["on", "off", "on"]

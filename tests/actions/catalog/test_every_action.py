@@ -1,8 +1,8 @@
 """Every action: that it happens at most once wherever it is cut off, and its undoing."""
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from actions.catalog.registry import CATALOG
 from actions.execution import claims
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent, Stage
+from actions.execution.preparation import Begin
 from actions.execution.records import Bounds
 from actions.execution.step import ReversedStep, Step
 from actions.refusal import Refusal
@@ -35,17 +36,17 @@ class CutOffError(BaseException):
 class Cutting:
     """Transactions of which one is the last: the process ends right before or after it."""
 
-    begin: Callable[[], AbstractContextManager[Connection]]
+    begin: Begin
     last: int
     before: bool
     count: int = 0
 
     @contextmanager
-    def __call__(self) -> Iterator[Connection]:
+    def __call__(self, *, synced: bool = True) -> Iterator[Connection]:
         self.count += 1
         if self.before and self.count == self.last:
             raise CutOffError
-        with self.begin() as connection:
+        with self.begin(synced=synced) as connection:
             yield connection
         if not self.before and self.count == self.last:
             raise CutOffError

@@ -111,9 +111,9 @@ class Replacement:
                 self._alive(work)
 
     @contextmanager
-    def _begin(self) -> Iterator[Connection]:
+    def _begin(self, *, synced: bool = True) -> Iterator[Connection]:
         self._point("begin")
-        with self.state.write() as connection:
+        with self.state.write(synced=synced) as connection:
             yield connection
         self._point("end")
 

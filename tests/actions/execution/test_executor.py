@@ -1,12 +1,14 @@
 """A step is performed effectively once, whatever breaks and wherever it stops."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from sqlalchemy import Connection
 
 from actions.audit import log
 from actions.base import Outcome, StepResult
@@ -466,3 +468,25 @@ def test_every_stage_is_in_the_audit(acting: Executor, state: Database) -> None:
         assert log.verify(connection).ok
     events = [row["event"] for row in reversed(records)]
     assert events == ["claimed", "step_intent", "step_dispatched", "step_observed"]
+
+
+def test_the_dispatch_is_on_disk_before_anything_is_sent(
+    acting: Executor, fake: Emulator, state: Database
+) -> None:
+    """What came of it may be lost with the power: AWS is asked what happened."""
+    synced = list[bool]()
+
+    @contextmanager
+    def begin(*, synced: bool = True, seen: list[bool] = synced) -> Iterator[Connection]:
+        with state.write(synced=synced) as connection:
+            yield connection
+        seen.append(synced)
+
+    def at_call(operation: str, when: str) -> None:
+        if (operation, when) == ("RebootInstances", "before"):
+            assert synced[-1]
+            synced.clear()
+
+    fake.trouble = at_call
+    _executed(replace(acting, begin=begin).execute(_reboot()))
+    assert synced == [False]
