@@ -17,6 +17,7 @@ from botocore.retries.standard import ThrottledRetryableChecker, TransientRetrya
 from sqlalchemy import Connection
 from ulid import ULID
 
+from actions.assurance.iam_policy import is_read
 from actions.aws.causes import Cause, Failure
 from actions.aws.errors import NOT_AUTHORIZED, classify
 from actions.base import Outcome, StepResult
@@ -112,12 +113,21 @@ def _let_go(begin: Callable[[], AbstractContextManager[Connection]], run_id: str
         claims.release(connection, run_id)
 
 
-def _modelled(operation: str) -> Iterator[tuple[str, int]]:
-    service = _SERVICES[operation]
-    for code in contract.OPERATIONS[service][operation]:
-        yield code, 500 if code in contract.MAY_HIDE_A_CHANGE else 400
+def _modelled(name: str) -> Iterator[tuple[str, int]]:
+    """The errors of each call that changes something, its safeguard's among them."""
+    action = CATALOG[name]
+    permissions = {*action.permissions, *(action.safeguard.permissions if action.safeguard else ())}
+    calls = {each.partition(":")[2] for each in permissions if not is_read(each)}
+    # AWS itself makes the others.
+    for operation in sorted(calls & _SERVICES.keys()):
+        for code in _errors_of(_SERVICES[operation], operation):
+            yield code, 500 if code in contract.MAY_HIDE_A_CHANGE else 400
+
+
+def _errors_of(service: str, operation: str) -> Iterator[str]:
+    yield from contract.OPERATIONS[service][operation]
     if service == "ec2":
-        yield from ((code, 400) for code in contract.EC2_ERRORS)
+        yield from contract.EC2_ERRORS
 
 
 def _before_sending() -> Iterator[BotoCoreError]:
@@ -160,7 +170,7 @@ def test_no_error_of_a_call_leads_to_a_heavier_step(
     """A refusal is repeated if it passes, else a person is called; what may have happened waits."""
     target, params = _prepare(case, world)
     sent = len(world.emulator.calls)
-    modelled = (AwsError(code, code, status) for code, status in _modelled(case.writes))
+    modelled = (AwsError(code, code, status) for code, status in _modelled(case.action))
     for error in (*modelled, *_common()):
 
         def trouble(operation: str, when: str, error: AwsError | BotoCoreError = error) -> None:
