@@ -238,7 +238,7 @@ class Action(ABC):
         raise NotImplementedError(call)
 
     def recovery_expr(self, selector: str, dispatched_at: float) -> str | None:
-        """PromQL that is true once the call has taken effect; None where AWS shows the effect.
+        """PromQL that is 1 once the call has taken effect, 0 before; None where AWS shows that.
 
         `selector` has the matchers of the target's series.
         """

@@ -4,7 +4,7 @@ A debt is recorded with the intent of its step, before the call, so that a call 
 one, too. It outlives its run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -118,10 +118,15 @@ def settle(connection: Connection, debt: Debt, how: Settled, now: float) -> None
         _record(connection, debt, "debt_settled", now, how=how)
 
 
-def stop(connection: Connection, run_ids: Sequence[str], now: float) -> None:
-    """End the debts of runs whose rollback a person stopped."""
-    rows = connection.execute(select(debts).where(debts.c.run_id.in_(run_ids))).mappings()
-    for debt in map(_debt, rows.all()):
+def stop(
+    connection: Connection, run_ids: Sequence[str], leases: Collection[str], now: float
+) -> None:
+    """End the debts of runs whose rollback a person stopped.
+
+    What the actions `leases` lent stays owed: nobody else would know of it.
+    """
+    of_runs = select(debts).where(debts.c.run_id.in_(run_ids), debts.c.action.not_in(leases))
+    for debt in map(_debt, connection.execute(of_runs).mappings().all()):
         settle(connection, debt, Settled.STOPPED, now)
 
 

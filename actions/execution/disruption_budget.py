@@ -38,6 +38,11 @@ def read_scopes(
     return scopes_of(target, asg, bounds, health)
 
 
+def group_scope(group: str) -> str:
+    """The name of the scope of all members of the group."""
+    return f"group {group}"
+
+
 def scopes_of(
     target: str,
     group: Group,
@@ -51,7 +56,9 @@ def scopes_of(
         if not member.lifecycle.startswith(_LEAVING)
     }
     out = frozenset(member.id for member in members.values() if not member.serves)
-    whole = _scope(f"group {group.name}", frozenset(members), out, bounds, bounds.min_healthy or 0)
+    whole = _scope(
+        group_scope(group.name), frozenset(members), out, bounds, bounds.min_healthy or 0
+    )
     if bounds.min_healthy is None:
         # The group's own minimum is in units, where its instances have weights.
         units = {member.id: member.units for member in members.values() if group.is_weighted}

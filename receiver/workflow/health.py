@@ -41,15 +41,20 @@ class HealthReader:
         """The health by samples newer than `done_at`, when AWS had done the step.
 
         Unknown without such samples and without an answer. Where only metrics can show that the
-        step took effect, neither a recovery nor a worsening counts without that proof.
+        step took effect, neither a recovery nor a worsening counts without that proof, and a fault
+        not while they show that it did not.
         """
         conditions, verify = self._readers.of(run.labels), plan_of(run).verify
         selector = verify.selector or f'instance_id="{step.target}"'
-        proven_at = _proven_at(conditions.prometheus, step, selector, now)
-        since = max(done_at, proven_at or 0.0)
+        proof = _proof_of(step, selector)
+        proven = proof is None or _is_proven(conditions.prometheus, proof, now)
+        since = max(done_at, step.dispatched_at or 0.0) if proof and proven else done_at
         recovery = conditions.find_since(verify.expr, since, now)
         worse = verify.worse and conditions.find_since(verify.worse, since, now)
-        health = _health_of(recovery, worse or None, proven=proven_at is not None)
+        health = _health_of(recovery, worse or None, proven=proven)
+        if proof and not proven and health is Health.ILL:
+            did_not = conditions.find_since(proof, since, now).holds is False
+            health = Health.UNKNOWN if did_not else Health.ILL
         if health is Health.RECOVERED and not _is_loaded(conditions, verify, since, now):
             health = Health.UNKNOWN
         return HealthReading(
@@ -74,21 +79,19 @@ class HealthReader:
         return not samples or any(sample.value for sample in samples)
 
 
-def _proven_at(prometheus: Prometheus, step: Intent, selector: str, now: float) -> float | None:
-    """When the step took effect, as metrics prove where AWS does not show it.
-
-    0 where AWS shows it, None without a proof.
-    """
+def _proof_of(step: Intent, selector: str) -> str | None:
+    """The query that proves that the step took effect; None where AWS shows it."""
     if step.dispatched_at is None:
-        return 0.0
-    proof = find_action(step.action).recovery_expr(selector, step.dispatched_at)
-    if proof is None:
-        return 0.0
+        return None
+    return find_action(step.action).recovery_expr(selector, step.dispatched_at)
+
+
+def _is_proven(prometheus: Prometheus, proof: str, now: float) -> bool:
     try:
         samples = prometheus.instant_query(proof, at=now)
     except PrometheusError:
-        return None
-    return step.dispatched_at if samples and all(sample.value for sample in samples) else None
+        return False
+    return bool(samples) and all(sample.value for sample in samples)
 
 
 def _is_loaded(

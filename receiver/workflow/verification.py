@@ -69,7 +69,11 @@ class Verification:
         if late and aws is AwsAnswer.DONE and find_action(step.action).stops_target:
             # No newer metrics come of it: AWS shows that it does not serve.
             health = Health.ILL if health is Health.UNKNOWN else health
-        elif late and health is Health.ILL and not self._reader.proves(run, now):
+        elif (
+            (late or aws is AwsAnswer.FAILED)
+            and health is Health.ILL
+            and not self._reader.proves(run, now)
+        ):
             health = Health.UNKNOWN
         return Look(aws=aws, health=health, hold_s=reading.hold_s, until=until, late=late)
 

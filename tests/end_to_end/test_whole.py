@@ -737,11 +737,11 @@ def test_a_run_is_rolled_back_by_hand(whole: Whole) -> None:
 
 
 def test_what_a_person_changed_is_not_rolled_back(whole: Whole) -> None:
-    """The group is not as we left it."""
+    """The group is not as we left it, although AWS must show that by now."""
     members = whole.group()
     whole.verdicts[members[0]] = verdict(surging=True)
     whole.deliver(members[0])
-    whole.pass_time(60)
+    whole.pass_time(130)
     whole.aws.world.groups["web-asg"].desired = 11
     whole.commands.roll_back(whole.only().id, "alice", "too many")
     whole.pass_time(10)
@@ -872,7 +872,7 @@ def test_what_is_lent_for_a_step_is_given_back_when_the_run_ends(
 
 
 def test_a_cancelled_run_gives_back_what_it_was_lent(tmp_path: Path) -> None:
-    """What was done stays done, and what was lent does not."""
+    """What was done stays done, and what was lent does not, once the host must have booted."""
     whole = Whole(tmp_path, playbook=_LEASING)
     whole.recovered = "0"
     whole.deliver(whole.group()[0])
@@ -880,6 +880,7 @@ def test_a_cancelled_run_gives_back_what_it_was_lent(tmp_path: Path) -> None:
     whole.commands.cancel(whole.only().id, "alice", "I have it")
     whole.pass_time(10)
     assert whole.only().state is State.CANCELLED
+    whole.pass_time(400)
     assert whole.aws.world.groups["web-asg"].suspended == set()
     whole.close()
 

@@ -69,6 +69,8 @@ class Whole:
     scraped_until: float = math.inf
     # Whether a target has its share of the traffic.
     loaded: str = "1"
+    # Whether a host's own metrics show its reboot; None if it has none.
+    booted: str | None = "1"
     firing: set[tuple[str, str]] = field(default_factory=set)
     # The labels of the alerts that Alertmanager lists; None if it is away.
     active: list[Mapping[str, str]] | None = None
@@ -234,6 +236,10 @@ class Whole:
         query = parse_qs(request.content.decode())["query"][0]
         if "node_network_receive_bytes_total" in query:
             result[0]["value"][1] = self.loaded
+        if "node_boot_time_seconds" in query:
+            result = [] if self.booted is None else result
+            for sample in result:
+                sample["value"][1] = self.booted
         if self.firing and query.startswith("ALERTS{"):
             result = [
                 {"metric": {"alertname": name, "instance_id": target}, "value": [self.now, "1"]}

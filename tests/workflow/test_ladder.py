@@ -225,6 +225,20 @@ def test_a_host_that_is_ill_after_its_hard_reboot_is_replaced(whole: Whole) -> N
     assert _changes(whole)[-1] == "TerminateInstanceInAutoScalingGroup"
 
 
+@pytest.mark.parametrize(("booted", "climbs"), [("0", False), (None, True)])
+def test_a_reboot_that_did_not_happen_leads_to_no_replacement(
+    whole: Whole, booted: str | None, *, climbs: bool
+) -> None:
+    """EC2 took the call, but the host's metrics show that it runs on; one that is down has none."""
+    _command_ends(whole, "Failed", "Failed")
+    whole.booted = booted
+    whole.deliver(whole.group()[0])
+    whole.pass_time(600)
+    replaced = "TerminateInstanceInAutoScalingGroup" in _changes(whole)
+    assert replaced is climbs
+    assert climbs or "unknown whether reboot_instance helped" in (whole.only().outcome or "")
+
+
 def test_a_command_that_runs_for_long_is_waited_for(whole: Whole) -> None:
     """The timeout of the playbook begins once AWS is done."""
     _command_ends(whole, "InProgress", "InProgress")
@@ -352,6 +366,17 @@ def test_a_condition_that_no_sibling_meets_shows_no_fault(tmp_path: Path, matche
     """No traffic to anybody: that there is none after the restart says nothing of the restart."""
     expr = json.dumps(f"sum(rate(requests_total{{{matcher}}}[20s])) > bool 0")
     whole = Whole(tmp_path, playbook=_PLAYBOOK.replace("recovered", expr), recovered="0")
+    whole.deliver(whole.group()[0])
+    whole.pass_time(300)
+    assert (whole.only().state, _changes(whole)) == (State.FAILED, ["SendCommand"])
+    whole.close()
+
+
+def test_a_command_that_failed_is_no_evidence_of_a_fault(tmp_path: Path) -> None:
+    """Nobody has traffic: whether the target is ill is as unknown as after one that succeeded."""
+    expr = json.dumps('sum(rate(requests_total{instance_id="$instance_id"}[20s])) > bool 0')
+    whole = Whole(tmp_path, playbook=_PLAYBOOK.replace("recovered", expr), recovered="0")
+    _command_ends(whole, "Failed", "Failed")
     whole.deliver(whole.group()[0])
     whole.pass_time(300)
     assert (whole.only().state, _changes(whole)) == (State.FAILED, ["SendCommand"])

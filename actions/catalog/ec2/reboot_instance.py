@@ -69,4 +69,4 @@ class RebootInstance(Action):
 
     def recovery_expr(self, selector: str, dispatched_at: float) -> str | None:
         since = dispatched_at - _CLOCK_SKEW_S
-        return f"node_boot_time_seconds{{{selector}}} > {since:.0f}"
+        return f"node_boot_time_seconds{{{selector}}} > bool {since:.0f}"

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Connection
 
 from actions.audit import log
+from actions.catalog.registry import CATALOG
 from actions.execution import circuit_breakers, debts, rate_limits
 from receiver.controls import arming
 from receiver.db.database import Database
@@ -22,6 +23,7 @@ from receiver.workflow.metrics import RunMetrics
 _log = structlog.get_logger()
 # By then the last attempt of the run itself is over.
 _UNTIL_DUE_S = 30.0
+_LEASES = frozenset(name for name, action in CATALOG.items() if action.released_at_end)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class RunCloser:
             for transition in ended:
                 _update_breaker(connection, transition, now)
             stopped = [ending.run.id for ending in ended if _stops_rollback(ending)]
-            debts.stop(connection, stopped, now)
+            debts.stop(connection, stopped, _LEASES, now)
             run_ids = [ending.run.id for ending in ended]
             debts.release(connection, run_ids, now, now + _UNTIL_DUE_S)
         self.inbox.record_end(

@@ -8,6 +8,7 @@ from actions.aws.instances import INSTANCE_ID
 from actions.aws.target_errors import NotActionableError
 from actions.base import Outcome, Progress, StepResult
 from actions.catalog.registry import find_action
+from actions.execution import disruption_budget
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.step_key import StepKey, StepKind
@@ -20,9 +21,16 @@ def acted_on(steps: Mapping[StepKey, Intent]) -> Sequence[str]:
     return sorted({step.target for step in acted if INSTANCE_ID.fullmatch(step.target)})
 
 
-def at_work(executor: Executor, steps: Mapping[StepKey, Intent]) -> Sequence[str]:
-    """The instances on which AWS may still be at work for the run. Raises botocore's errors."""
-    return sorted({step.target for step in steps.values() if _is_at_work(executor, step)})
+def at_work(executor: Executor, lent: Intent, steps: Mapping[StepKey, Intent]) -> Sequence[str]:
+    """The instances on which AWS may still be at work, in the group to which something was lent.
+
+    For the run itself by its `steps`, and for other runs while they have them out of service.
+    Raises botocore's errors.
+    """
+    own = {step.target for step in steps.values() if _is_at_work(executor, step)}
+    with executor.begin() as connection:
+        others = disruption_budget.reserved_by_others(connection, lent.run_id)
+    return sorted(own | others.get(disruption_budget.group_scope(lent.target), frozenset()))
 
 
 def _is_at_work(executor: Executor, step: Intent) -> bool:
@@ -34,12 +42,12 @@ def _is_at_work(executor: Executor, step: Intent) -> bool:
     happened = step.outcome in {Outcome.CHANGED, Outcome.UNKNOWN} and step.result not in _ENDED
     if not acted or not happened or not INSTANCE_ID.fullmatch(step.target):
         return False
-    action = find_action(step.action)
-    until = (step.dispatched_at or step.started_at) + action.takes_up_to_s
-    if executor.clock() >= until or not action.shows_end:
-        return executor.clock() < until
+    action, call = find_action(step.action), executor.call(step)
     with on_behalf_of(step.run_id), suppress(NotActionableError):
-        return action.progress(executor.call(step)) is Progress.UNDERWAY
+        until = (step.dispatched_at or step.started_at) + action.lasts_up_to_s(call)
+        if executor.clock() >= until or not action.shows_end:
+            return executor.clock() < until
+        return action.progress(call) is Progress.UNDERWAY
     return False
 
 

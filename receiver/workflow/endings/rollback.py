@@ -96,8 +96,9 @@ class Rollback:
             debt = debts.read_debt(connection, run.id, key)
         if debt is None:
             return Attempt(settled=Settled.GIVEN_BACK)
-        attempt = self._try(run, steps[key], steps)
-        now = executor.clock()
+        attempt, now = self._try(run, steps[key], steps), executor.clock()
+        if attempt.settled is Settled.GONE and not self._is_gone(debt, steps[key]):
+            attempt = Attempt(problem=_gone(debt.target))
         with executor.begin() as connection:
             if attempt.settled is None:
                 debts.postpone(connection, debt, _tried(debt, attempt, now), now)
@@ -133,7 +134,7 @@ class Rollback:
         call = replace(
             executor.call(lent),
             acted_on=own_acts.acted_on(steps),
-            at_work=own_acts.at_work(executor, steps),
+            at_work=own_acts.at_work(executor, lent, steps),
             unrefused_s=executor.clock() - own_acts.refused_at(lent, attempts),
         )
         with on_behalf_of(run.id):
@@ -174,6 +175,12 @@ class Rollback:
             return Attempt(problem=_not_shown(step.action.name))
         return Attempt(settled=Settled.GIVEN_BACK)
 
+    def _is_gone(self, debt: Debt, lent: Intent) -> bool:
+        """Whether a target is believed to be gone: one empty answer is no proof of it."""
+        lease = find_action(lent.action).released_at_end
+        told_before = debt.problem == _gone(debt.target)
+        return not lease or (told_before and debt.ended_at is not None and self._is_shown(lent))
+
     def _is_shown(self, step: Intent) -> bool:
         """Whether AWS must show by now what the step did."""
         within_s = find_action(step.action).shown_within_s
@@ -192,6 +199,10 @@ class Rollback:
             f"{lent.target} was changed after {lent.action}: a rollback would overwrite that change"
         )
         return Attempt(settled=Settled.CHANGED, problem=_kept(lent, changed))
+
+
+def _gone(target: str) -> str:
+    return f"AWS does not show {target} any more"
 
 
 def _not_shown(action: str) -> str:

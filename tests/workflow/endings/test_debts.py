@@ -237,9 +237,63 @@ def test_nothing_is_owed_to_a_group_that_is_gone(make: Callable[..., Whole]) -> 
     whole = make("reboot_instance")
     whole.deliver(_first(whole))
     whole.work()
-    del whole.aws.world.groups["web-asg"]
-    whole.pass_time(120)
+    group = whole.aws.world.groups.pop("web-asg")
+    whole.pass_time(60)
+    assert [debt.target for debt in _owed(whole)] == [group.name]
+    whole.pass_time(200)
     assert _owed(whole) == []
+
+
+def test_an_empty_answer_ends_no_debt(make: Callable[..., Whole]) -> None:
+    """AWS shows no such group for a minute: a stale read, or another region's."""
+    whole = make("reboot_instance")
+    whole.deliver(_first(whole))
+    whole.work()
+    group = whole.aws.world.groups.pop("web-asg")
+    whole.pass_time(60)
+    whole.aws.world.groups["web-asg"] = group
+    whole.pass_time(200)
+    assert (group.suspended, _owed(whole)) == (set(), [])
+
+
+def test_who_stops_a_rollback_does_not_keep_a_lease(make: Callable[..., Whole]) -> None:
+    """The person ends the run while it gives back, and AWS refuses to take it."""
+    whole = make("reboot_instance")
+    _refuse(whole, "ResumeProcesses", whole.now + 100)
+    whole.deliver(_first(whole))
+    while whole.only().state is not State.ROLLING_BACK:
+        whole.pass_time(1)
+    whole.commands.cancel(whole.only().id, "alice", "stop it")
+    assert (whole.only().state, len(_owed(whole))) == (State.CANCELLED, 1)
+    whole.pass_time(300)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
+
+
+def test_what_is_owed_waits_for_another_runs_reboot(make: Callable[..., Whole]) -> None:
+    """Of a playbook that suspends nothing itself: the group would replace its host as well."""
+    whole = make("reboot_instance")
+    whole.aws.world.groups["web-asg"].checks = "ELB"
+    arn = target_group_arn("web")
+    whole.aws.world.attach(whole.aws.world.groups["web-asg"], arn)
+    first, second = [*whole.aws.world.groups["web-asg"].members][:2]
+    _refuse(whole, "ResumeProcesses", whole.now + 120)
+    whole.deliver(first)
+    whole.pass_time(100)
+    plain = whole.playbook.partition("    before:")[0] + "verify: {expr: recovered, for: 10s}\n"
+    (whole.folder / "playbooks" / "one.yaml").write_text(plain)
+    whole.start()
+    whole.recovered = "0"
+    whole.deliver(second)
+    whole.work()
+    assert [call.target for call in whole.aws.calls][-1] == second
+    whole.aws.world.target_groups[arn].states[second] = "healthy"
+    whole.pass_time(100)
+    assert _suspended(whole) == _LENT
+    whole.aws.world.target_groups[arn].states.clear()
+    whole.recovered = "1"
+    whole.pass_time(300)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
+    assert {first, second} <= whole.aws.world.groups["web-asg"].members.keys()
 
 
 def test_a_silence_that_cannot_be_ended_is_owed(tmp_path: Path) -> None:
