@@ -229,7 +229,8 @@ class Playbook(_Part):
         """SHA-256 of the playbook's content, independent of its layout.
 
         Defaults are left out, so that a release with new keys changes no digest; a release that
-        changes a default raises `EDITION`, which changes all digests.
+        changes a default raises `EDITION`, which changes all digests. A capture that is added by
+        default is content: who arms the playbook arms it, too.
         """
         content = self.model_dump(mode="python", exclude={"match", "steps"}, exclude_defaults=True)
         content["edition"] = EDITION
@@ -240,7 +241,7 @@ class Playbook(_Part):
                 "params": step.params,
                 "when": str(step.when or ""),
                 "ask": step.ask,
-                "before": [before.model_dump() for before in step.before],
+                "before": [before.model_dump() for before in step.preparation],
                 "verify": step.verify.content() if step.verify else None,
                 **({"approvals": step.approvals.model_dump()} if step.approvals else {}),
             }

@@ -90,6 +90,19 @@ def test_another_default_is_another_edition(written: Callable[[str], Path]) -> N
     assert (EDITION, defaults) == (1, first)
 
 
+def test_a_capture_by_default_is_armed_with_its_step(written: Callable[[str], Path]) -> None:
+    """As if it were written out: what is done before a step is part of what people allow."""
+    step = "  - action: reboot_instance\n"
+    plain = _EXAMPLE[: _EXAMPLE.index("steps:")] + "steps:\n" + step
+    (by_default,) = load(written(plain)).items
+    (added,) = by_default.steps[0].preparation
+    wait_s = added.params["wait_s"]
+    before = "    before: [{action: capture, params: {wait_s: WAIT}}]\n"
+    (written_out,) = load(written(plain + before.replace("WAIT", str(wait_s)))).items
+    (another,) = load(written(plain + before.replace("WAIT", str(5 - wait_s)))).items
+    assert by_default.digest == written_out.digest != another.digest
+
+
 def test_the_shortest_playbook_loads(written: Callable[[str], Path]) -> None:
     """Name, matchers, mode and one step are enough."""
     (loaded,) = load(written(_EXAMPLE)).items
