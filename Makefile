@@ -73,9 +73,11 @@ chaos: tools database proxy ## receivers and database killed at random in a stor
 soak: $(STAMP) ## a steady load for MINUTES=30: memory, handles and records must not grow
 	$(BIN)/python -m bench.load.soak $(or $(MINUTES),30)
 
-stress: $(STAMP) ## a hundred thousand alerts whose decisions may break; a thousand replacements cut off
+stress: $(STAMP) ## a hundred thousand alerts whose decisions may break
 	STRESS_ALERTS=100000 $(BIN)/pytest --timeout 7200 tests/workflow/test_dispatcher.py
-	REPLACEMENTS=1000 $(BIN)/pytest -n 2 --timeout 7200 tests/actions/catalog/test_launch_first.py
+
+replacements: $(STAMP) ## replacements cut off in virtual time, or by kills (TIMES=1000 KILLS=20 SEED=1)
+	$(BIN)/python -m bench.chaos.replacements $(or $(TIMES),1000) $(or $(KILLS),20) $(or $(SEED),1)
 
 bench-decisions: tools ## the share of right decisions on labelled incidents (SEED=n)
 	$(BIN)/python -m bench.scenes.decisions --seed $(or $(SEED),1)
@@ -126,4 +128,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help venv tools servers test-servers browser database proxy ministack lint test screenshots demo bench chaos soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help venv tools servers test-servers browser database proxy ministack lint test screenshots demo bench chaos replacements soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean

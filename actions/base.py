@@ -219,7 +219,10 @@ class Action(ABC):
         return None
 
     def must_cancel(self, call: Call) -> bool:
-        """Whether AWS shows that the effect will not come, so that it is to be cancelled."""
+        """Whether AWS shows that the effect will not come, so that it is to be cancelled.
+
+        Once AWS was asked to: whether it shows that this was lost, so that it is asked again.
+        """
         del call
         return False
 

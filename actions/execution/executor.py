@@ -102,11 +102,15 @@ class Executor:
         return self._settle(step, intent, self._settle_after_crash(step, intent))
 
     def cancel(self, step: Step, intent: Intent) -> Intent:
-        """Ask AWS once to end a step that takes too long, unless it cannot, or all is paused.
+        """Ask AWS to end a step that takes too long, unless it cannot, or all is paused.
 
-        Raises botocore's errors.
+        It is asked again only where it shows later that it did not. Raises botocore's errors.
         """
-        if intent.cancelled_at is not None or not step.action.can_cancel(self.call(intent)):
+        call = self.call(intent)
+        lost = intent.cancelled_at is None or (
+            self._is_shown(step, intent) and step.action.must_cancel(call)
+        )
+        if not lost or not step.action.can_cancel(call):
             return intent
         with self.begin() as connection:
             holds = (intent.target, intent.run_id, intent.fence)
@@ -125,7 +129,8 @@ class Executor:
         """
         if intent.stage is Stage.DISPATCHED:
             return self._settle(step, intent, self._settle_after_crash(step, intent))
-        if intent.outcome is not Outcome.CHANGED or intent.cancelled_at is not None:
+        cancelling = intent.cancelled_at is not None and not self._is_shown(step, intent)
+        if intent.outcome is not Outcome.CHANGED or cancelling:
             return intent
         with on_behalf_of(intent.run_id):
             if step.action.must_cancel(self.call(intent)):
@@ -147,13 +152,15 @@ class Executor:
         safeguards.follow(self, step, intent)
         if intent.outcome is not Outcome.UNKNOWN:
             return intent
-        shown = ledger.is_shown(intent, step.action.shown_within_s, self.clock())
         lost = Failure(name=intent.error or "", refused=False, cause=intent.cause or Cause.PASSING)
         result, failure = self._read_back(step, intent, lost)
         same = result.outcome is Outcome.UNKNOWN and result.made == intent.made
-        if same or (result.outcome is Outcome.FAILED and not shown):
+        if same or (result.outcome is Outcome.FAILED and not self._is_shown(step, intent)):
             return intent
         return self._settle(step, intent, (result, failure))
+
+    def _is_shown(self, step: Step, intent: Intent) -> bool:
+        return ledger.is_shown(intent, step.action.shown_within_s, self.clock())
 
     def _start(self, step: Step, intent: Intent) -> Intent | Refusal:
         """Record the new step, and call AWS where a call is needed."""

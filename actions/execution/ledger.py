@@ -58,7 +58,7 @@ class Intent:
 
     @property
     def cancelled_at(self) -> float | None:
-        """When AWS was asked to end its effect."""
+        """When AWS was first asked to end its effect."""
         return self.made.get("cancelled_at")
 
 
@@ -160,8 +160,8 @@ def record_next(
 
 
 def record_cancel(connection: Connection, intent: Intent, now: float) -> Intent:
-    """Record that AWS is asked to end the step's effect. Returns the intent as stored."""
-    values = {"made": {**intent.made, "cancelled_at": now}, "ended_at": now}
+    """Record that AWS is asked, perhaps again, to end the step's effect. Returns the intent."""
+    values = {"made": {"cancelled_at": now, **intent.made}, "ended_at": now}
     return _update(connection, intent, values, "step_cancelled", now)
 
 

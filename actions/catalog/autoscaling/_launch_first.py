@@ -6,6 +6,7 @@ to the desired capacity meanwhile is never undone.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from actions.aws.group_activities import read_last_launch
@@ -53,7 +54,7 @@ def read_back(call: Call) -> CallResult:
 
 def next_call(call: Call) -> Mapping[str, Any] | None:
     """The termination, once another one serves and nobody would miss the member."""
-    if TERMINATES in call.made or "cancelled_at" in call.made:
+    if TERMINATES in call.made:
         return None
     group = _group(call)
     if not _stays(call, group) or group.desired < call.before["sets"]:
@@ -65,9 +66,11 @@ def next_call(call: Call) -> Mapping[str, Any] | None:
 
 
 def must_cancel(call: Call) -> bool:
-    """Whether AWS could not launch: before the first call it could."""
+    """Whether AWS could not launch, or has not given back: before the first call it could."""
     if TERMINATES in call.made:
         return False
+    if "cancelled_at" in call.made:
+        return _is_owed(call, _group(call))
     last = read_last_launch(call.aws, call.before["group"])
     return last is not None and last.failure is not None
 
@@ -78,11 +81,9 @@ def cancel(call: Call) -> None:
     Of the new members one that does not serve is terminated, lest the group choose one that does.
     """
     group = _group(call)
-    new = set(group.members) - set(call.before["members"])
-    serving = _serving(call, group)
-    if group.desired != call.before["sets"] or new & serving:
+    if not _is_owed(call, group):
         return
-    idle = sorted(name for name in new - serving if group.members[name].counts)
+    idle = sorted(name for name in _added(call, group) if group.members[name].counts)
     if idle:
         call.aws.autoscaling_once.terminate_instance_in_auto_scaling_group(
             InstanceId=idle[0], ShouldDecrementDesiredCapacity=True
@@ -97,10 +98,11 @@ def progress(call: Call) -> Progress:
         member = group.members.get(call.target)
         gone = member is None or member.lifecycle == "Terminating:Retained"
         return Progress.DONE if gone else Progress.UNDERWAY
-    given_up = "cancelled_at" in call.made or group.desired < call.before["sets"]
     if not _stays(call, group):
         # Its group has replaced it, or somebody has terminated it.
         return Progress.FAILED
+    added = group.desired - call.before["sets"]
+    given_up = added < 0 or (added > 0 and "cancelled_at" in call.made)
     return Progress.NEVER_RAN if given_up else Progress.UNDERWAY
 
 
@@ -111,6 +113,16 @@ def _group(call: Call) -> Group:
 def _stays(call: Call, group: Group) -> bool:
     member = group.members.get(call.target)
     return member is not None and member.lifecycle == "InService"
+
+
+def _added(call: Call, group: Group) -> AbstractSet[str]:
+    return group.members.keys() - set(call.before["members"])
+
+
+def _is_owed(call: Call, group: Group) -> bool:
+    """Whether what was added stands, and no new member serves."""
+    stands = group.desired == call.before["sets"]
+    return stands and _added(call, group).isdisjoint(_serving(call, group))
 
 
 def _set_desired(call: Call, desired: int) -> None:

@@ -12,8 +12,8 @@ By default (`mode: terminate_first`) the member is terminated at once. With `mod
 desired capacity is raised by it; once as much serves without it as served before, by the group and
 by every target group, it is terminated and the capacity lowered again, in one call. If AWS cannot
 launch, or takes longer than its lifecycle hooks and half an hour, the member stays, and the
-capacity is given back unless a new member serves already. A capacity that somebody else sets
-meanwhile stays. A group at its maximum is refused.
+capacity is given back, as often as AWS needs, unless a new member serves after all. A capacity that
+somebody else sets meanwhile stays. A group at its maximum is refused.
 
 ```yaml
 - action: replace_instance

@@ -1,18 +1,13 @@
-"""A replacement that launches first: never fewer healthy members than before, wherever it ends.
+"""A replacement that launches first: never fewer healthy members than before."""
 
-`REPLACEMENTS` sets how many are cut off at random; `make stress` takes a thousand.
-"""
-
-import os
-import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
 
+from actions.aws.errors import AWS_ERRORS
 from actions.base import Outcome, Progress
 from actions.catalog.registry import CATALOG
 from actions.execution import ledger
@@ -20,35 +15,26 @@ from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
 from actions.execution.step import Step
 from actions.step_key import StepKey, StepKind
+from demo.aws.world import AwsError
 from receiver.db.database import Database, database
 from tests.actions.catalog.catalog_fixtures import GROUP, World
 from tests.executors import executor
 
 _ACTION = CATALOG["replace_instance"]
-_TRIED = int(os.environ.get("REPLACEMENTS", "20"))
-# Records and calls of one replacement; a cut beyond them is none.
-_POINTS = 20
 _CAPACITY = "We currently do not have sufficient c6i.large capacity in the zone."
-
-
-class CutOffError(Exception):
-    """The process ends here."""
 
 
 @dataclass
 class Replacement:
-    """One replacement in virtual time, cut off at its `cut`th record or call; 0 is never."""
+    """One replacement in virtual time."""
 
     state: Database
-    cut: int = 0
     world: World = field(default_factory=World)
-    points: int = 0
 
     def __post_init__(self) -> None:
         self.target = self.world.in_service()[0]
         self.fewest = self.healthy()
-        self.world.emulator.trouble = lambda operation, _: self._point(operation)
-        self.acting = executor(self.world.aws, self._begin, self.world.clock)
+        self.acting = executor(self.world.aws, self.state.write, self.world.clock)
         self.step = Step(
             run_id="A" * 26,
             key=StepKey(StepKind.LADDER, 0),
@@ -62,7 +48,7 @@ class Replacement:
         )
 
     def begin(self) -> None:
-        self._alive(lambda: self.acting.execute(self.step))
+        self.acting.execute(self.step)
 
     def go_on(self, seconds: int) -> None:
         """As a run verifies its step, every five seconds, from what is on disk."""
@@ -70,7 +56,8 @@ class Replacement:
             self.world.clock.now += 1
             self.fewest = min(self.fewest, self.healthy())
             if second % 5 == 0:
-                self._alive(self._look)
+                with suppress(*AWS_ERRORS):
+                    self._look()
 
     @property
     def intent(self) -> Intent:
@@ -102,37 +89,16 @@ class Replacement:
         intent = self.acting.settle_lost(self.step, self.intent)
         self.acting.advance(self.step, intent)
 
-    def _alive(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except CutOffError:
-            self.world.clock.now += 1
-            if work != self._look:
-                self._alive(work)
-
-    @contextmanager
-    def _begin(self, *, synced: bool = True) -> Iterator[Connection]:
-        self._point("begin")
-        with self.state.write(synced=synced) as connection:
-            yield connection
-        self._point("end")
-
-    def _point(self, operation: str) -> None:
-        if not operation.startswith(("Describe", "Get")):
-            self.points += 1
-            if self.points == self.cut:
-                raise CutOffError
-
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Replacement]]:
     made: list[Database] = []
 
-    def make(cut: int = 0) -> Replacement:
+    def make() -> Replacement:
         state = database(f"sqlite:///{tmp_path}/{len(made)}.db")
         state.migrate("state")
         made.append(state)
-        return Replacement(state, cut)
+        return Replacement(state)
 
     yield make
     for state in made:
@@ -182,6 +148,29 @@ def test_without_capacity_the_old_one_serves_on(make: Callable[..., Replacement]
     assert replacement.target in replacement.world.in_service()
 
 
+def test_capacity_that_aws_does_not_take_back_is_given_back_later(
+    make: Callable[..., Replacement],
+) -> None:
+    """The group is busy with its next try to launch, and refuses once."""
+    replacement = make()
+    replacement.world.clock.now += 5
+    replacement.world.group.launch_error = _CAPACITY
+    replacement.begin()
+    busy = [True]
+
+    def trouble(operation: str, when: str) -> None:
+        if operation == "SetDesiredCapacity" and when == "before" and busy:
+            busy.pop()
+            raise AwsError("ScalingActivityInProgress")
+
+    replacement.world.emulator.trouble = trouble
+    replacement.go_on(30)
+    assert (replacement.progress(), replacement.world.group.desired) == (Progress.UNDERWAY, 7)
+    replacement.go_on(round(_ACTION.shown_within_s))
+    assert (replacement.progress(), replacement.world.group.desired) == (Progress.NEVER_RAN, 6)
+    assert replacement.target in replacement.world.in_service()
+
+
 @pytest.mark.parametrize("desired", [9, 5])
 def test_what_a_policy_wants_meanwhile_stays(
     make: Callable[..., Replacement], desired: int
@@ -206,22 +195,3 @@ def test_at_its_maximum_a_group_is_refused(make: Callable[..., Replacement]) -> 
     assert replacement.intent.outcome is Outcome.FAILED
     assert "its maximum is 6" in (replacement.intent.error or "")
     assert replacement.calls("SetDesiredCapacity") == 0
-
-
-@pytest.mark.parametrize("seed", range(_TRIED))
-def test_cut_off_anywhere_nobody_is_missed(make: Callable[..., Replacement], seed: int) -> None:
-    """At every record and call in turn; one is terminated, once, and the capacity is as before."""
-    chance = random.Random(seed)  # noqa: S311 reproducible
-    replacement = make(cut=1 + seed % _POINTS)
-    core = replacement.world.emulator.core
-    core.timings = replace(
-        core.timings, launch_s=chance.uniform(1, 90), terminate_s=chance.uniform(1, 60)
-    )
-    replacement.begin()
-    replacement.go_on(300)
-    group = replacement.world.group
-    assert (replacement.fewest, group.desired, replacement.healthy()) == (6, 6, 6)
-    assert replacement.calls("TerminateInstanceInAutoScalingGroup") <= 1
-    assert (replacement.target in group.members) is (
-        replacement.calls("TerminateInstanceInAutoScalingGroup") == 0
-    )
