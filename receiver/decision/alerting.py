@@ -64,5 +64,15 @@ class AlertingReader:
         }
         asked = doubtful.union(targets)
         # A single target is no storm.
-        firing = read_firing(self.prometheus, asked, now) if doubtful and len(asked) > 1 else None
+        firing = self._read_firing(alerts, asked, now) if doubtful and len(asked) > 1 else None
         return AlertReports(alerts=alerts, resolved=resolved, firing=firing)
+
+    def _read_firing(
+        self, alerts: Sequence[AlertingInstance], targets: Collection[str], now: float
+    ) -> frozenset[FiringAlert] | None:
+        """What each Prometheus that knows one of the alerts fires; None if one has no answer."""
+        known = {id(one): one for one in (self.prometheus.of(alert.labels) for alert in alerts)}
+        answers = [read_firing(prometheus, targets, now) for prometheus in known.values()]
+        if None in answers:
+            return None
+        return frozenset[FiringAlert]().union(*filter(None, answers))

@@ -6,13 +6,14 @@ a `for`) announces the instance. Without a prefetch the evidence is the same, bu
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from models.features.signals import ROLES_OF_ALERT
 from receiver.evidence.metrics_query import MetricsReader, PastMetrics
 from receiver.evidence.prometheus.answers import PrometheusError
+from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import Playbooks
 from receiver.runtime.periodic import Periodic
 
@@ -61,7 +62,7 @@ class Prefetcher:
             for target_id, past in self._pasts.items()
             if now - past.at < _DROP_AFTER_S
         }
-        for target_id, labels in self._pending(now).items():
+        for target_id, (labels, prometheus) in self._pending(now).items():
             if self._periodic.stopping.is_set():
                 return
             roles = ROLES_OF_ALERT.get(labels.get("alertname", ""), frozenset())
@@ -70,24 +71,30 @@ class Prefetcher:
             young = previous is not None and now - previous.at < _READ_AGAIN_S
             # The week's end moves every five minutes.
             if previous is None or not young or not previous.serves(now, roles):
-                past = self.reader.read_past(target_id, self.clock(), roles, previous)
+                reader = replace(self.reader, prometheus=prometheus)
+                past = reader.read_past(target_id, self.clock(), roles, previous)
                 if past is not None:
                     pasts[target_id] = past
             self._pasts = dict(pasts)
         self._pasts = pasts
 
-    def _pending(self, now: float) -> Mapping[str, Mapping[str, str]]:
-        """Labels of pending alerts that the model will judge, by instance; none in a storm."""
-        try:
-            samples = self.reader.prometheus.instant_query(_PENDING, at=now)
-        except PrometheusError as error:
-            _log.debug("pending_alerts_query_failed", reason=str(error))
-            return {}
-        pending = {
-            sample.labels["instance_id"]: sample.labels
-            for sample in samples
-            if self._is_judged(sample.labels)
-        }
+    def _pending(self, now: float) -> Mapping[str, tuple[Mapping[str, str], Prometheus]]:
+        """Pending alerts that the model will judge, by instance; none in a storm.
+
+        Each with its labels, and the Prometheus that has it.
+        """
+        pending: dict[str, tuple[Mapping[str, str], Prometheus]] = {}
+        for prometheus in self.reader.prometheus.each:
+            try:
+                samples = prometheus.instant_query(_PENDING, at=now)
+            except PrometheusError as error:
+                _log.debug("pending_alerts_query_failed", reason=str(error))
+                continue
+            pending |= {
+                sample.labels["instance_id"]: (sample.labels, prometheus)
+                for sample in samples
+                if self._is_judged(sample.labels)
+            }
         return pending if len(pending) <= _TARGETS_MAX else {}
 
     def _is_judged(self, labels: Mapping[str, str]) -> bool:

@@ -41,7 +41,7 @@ def read_firing_labels(
     firing: dict[frozenset[tuple[str, str]], frozenset[str] | None] = {}
     problems: list[str] = []
     try:
-        for sample in prometheus.instant_query(_FIRING, at=at):
+        for sample in (s for one in prometheus.each for s in one.instant_query(_FIRING, at=at)):
             labels = {name: v for name, v in sample.labels.items() if name not in _OF_SERIES}
             firing[frozenset(labels.items())] = None
     except PrometheusError as error:

@@ -71,25 +71,28 @@ class LiveCheck:
         return LiveReport(lines=self._lines, findings=list(dict.fromkeys(self._findings)))
 
     def _check_prometheus(self) -> None:
-        rules = self.prometheus.alerting_rules()
-        presence = SeriesPresence(self.prometheus, self.now)
         queries = {playbook.name: list(_queries(playbook)) for playbook in self.playbooks.items}
-        presence.learn([rule.expr for rule in rules])
-        presence.learn([text for texts in queries.values() for _, text in texts])
-        fed: set[str] = set()
-        for rule in rules:
-            fed |= self._check_rule(rule, presence)
+        texts = [text for pairs in queries.values() for _, text in pairs]
+        presences, fed = list[SeriesPresence](), set[str]()
+        for prometheus in self.prometheus.each:
+            rules, presence = prometheus.alerting_rules(), SeriesPresence(prometheus, self.now)
+            presence.learn([*texts, *(rule.expr for rule in rules)])
+            for rule in rules:
+                fed |= self._check_rule(rule, presence)
+            presences.append(presence)
+            self._check_samples(prometheus)
         for playbook in self.playbooks.items:
             if playbook.alertname not in OWN_ALERTS and playbook.name not in fed:
                 self._findings.append(f"playbook {playbook.name}: no alert rule feeds it")
-            self._findings += [
-                f"playbook {playbook.name}: {what} selects nothing: {', '.join(lacking)}"
-                for what, text in queries[playbook.name]
-                if (lacking := presence.lacking(text))
-            ]
+            for what, text in queries[playbook.name]:
+                lacking = [presence.lacking(text) for presence in presences]
+                if all(lacking):
+                    listed = ", ".join(lacking[-1])
+                    self._findings.append(
+                        f"playbook {playbook.name}: {what} selects nothing: {listed}"
+                    )
         if any(not playbook.recheck for playbook in self.playbooks.items):
             self._check_roles()
-        self._check_samples()
 
     def _check_rule(self, rule: AlertingRule, presence: SeriesPresence) -> set[str]:
         """The names of the playbooks that the rule may feed."""
@@ -114,7 +117,11 @@ class LiveCheck:
                 f'label_replace({of} by (role) ({values}), "of", "{of}", "", "")'
                 for of in ("min", "max")
             ]
-            samples = self.prometheus.instant_query(" or ".join(parts), at=self.now)
+            samples = [
+                sample
+                for prometheus in self.prometheus.each
+                for sample in prometheus.instant_query(" or ".join(parts), at=self.now)
+            ]
             found = {sample.labels["role"]: sample.value for sample in samples}
             if not found and exporter is not NODE_EXPORTER:
                 self._findings.append(f"the model: no host has {exporter.name}")
@@ -127,15 +134,17 @@ class LiveCheck:
                 and not role.is_believable(sample.value)
             ]
 
-    def _check_samples(self) -> None:
-        ages = self.prometheus.instant_query(_AGE, at=self.now)
+    def _check_samples(self, prometheus: Prometheus) -> None:
+        name = prometheus.url if len(self.prometheus.each) > 1 else ""
+        ages = prometheus.instant_query(_AGE, at=self.now)
         if not ages:
-            self._findings.append("Prometheus has no series up: it scrapes nothing")
+            self._findings.append(f"{name or 'Prometheus'} has no series up: it scrapes nothing")
             return
-        self._lines.append(f"samples: the newest is {ages[0].value:.0f} s old")
+        told = f"samples: the newest{name and f' of {name}'} is {ages[0].value:.0f} s old"
+        self._lines.append(told)
         if ages[0].value > _OLD_S:
-            self._findings.append(f"samples: the newest is {ages[0].value:.0f} s old")
-        failed = self.prometheus.instant_query(_FAILED, at=self.now)
+            self._findings.append(told)
+        failed = prometheus.instant_query(_FAILED, at=self.now)
         self._findings += [
             f"Alertmanager failed to deliver {sample.value:.0f} webhooks in the last hour"
             for sample in failed

@@ -465,3 +465,15 @@ def test_the_same_version_of_two_templates_is_not_one_in_common() -> None:
     playbook = PLAYBOOKS[0].model_copy(update={"steps": [step]})
     decision = decide(replace(INPUTS, playbooks=(playbook,), snapshot=snapshot))
     assert isinstance(decision, Act)
+
+
+@pytest.mark.parametrize("label", ["alarm_arn", "grafana_folder"])
+@pytest.mark.parametrize(("age_s", "stale"), [(361, False), (2_160, False), (2_161, True)])
+def test_who_tells_an_end_and_repeats_nothing_waits_for_a_person(
+    label: str, age_s: float, *, stale: bool
+) -> None:
+    """As long as the approval lasts; no Alertmanager can be asked for the alert."""
+    trigger = replace(TRIGGER, labels={**TRIGGER.labels, label: "x"})
+    snapshot = replace(SNAPSHOT, last_seen_at=NOW - age_s)
+    decision = decide(replace(INPUTS, trigger=trigger, snapshot=snapshot))
+    assert (isinstance(decision, Refuse) and decision.reason is Reason.STALE) is stale

@@ -3,12 +3,15 @@
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
+from pydantic import HttpUrl
 
 from receiver.evidence.metrics_query import MetricsReader, PastMetrics
 from receiver.evidence.prefetch import Prefetcher
+from receiver.monitoring.servers import Server as ServerSettings
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 from tests.conftest import Clock
@@ -187,3 +190,19 @@ def test_without_an_answer_nothing_is_known(pool: ThreadPoolExecutor, clock: Clo
     server.down = False
     prefetcher.read_pending()
     assert prefetcher.get(TARGET) is not None
+
+
+def test_each_prometheus_is_asked_for_what_is_pending(
+    pool: ThreadPoolExecutor, clock: Clock
+) -> None:
+    """And the past is read where the alert is."""
+    first, last = Server(_alert()), Server()
+    known = ServerSettings(url=HttpUrl("http://first"), match=())
+    both = replace(last.prometheus, others=[(known, first.prometheus)])
+    prefetcher = _prefetcher(last, pool, clock)
+    prefetcher.reader = replace(prefetcher.reader, prometheus=both)
+    clock.now = AT
+    prefetcher.read_pending()
+    assert prefetcher.get(TARGET) is not None
+    assert "history" in first.queries
+    assert last.queries == []

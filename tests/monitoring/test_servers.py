@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from moto import mock_aws
+from moto.sts.models import sts_backends
 from pydantic import HttpUrl
 
 from receiver.evidence.prometheus.answers import PrometheusError
@@ -70,9 +72,11 @@ def _server(pki: Pki | None = None) -> Iterator[_Seen]:
         seen.url = f"http{'s' if pki else ''}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield seen
-        server.shutdown()
-        thread.join()
+        try:
+            yield seen
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _ask(folder: Path, url: str, *lines: str) -> None:
@@ -189,6 +193,25 @@ def test_requests_are_signed_for_aws(tmp_path: Path) -> None:
         assert not is_signed(method, target, headers, body + b"x", _SECRET)
         assert not is_signed(method, f"{target}&x=y", headers, body, _SECRET)
         assert not is_signed(method, target, headers, body, "other")
+
+
+def test_requests_are_signed_in_the_name_of_a_role(tmp_path: Path) -> None:
+    """By the credentials that STS gives each client for it, with their token."""
+    config = (
+        f"sigv4: {{region: eu-west-1, access_key: AKID, secret_key: {_SECRET},"
+        " role_arn: 'arn:aws:iam::111122223333:role/metrics'}"
+    )
+    with mock_aws(), _server() as seen:
+        _ask(tmp_path, seen.url, config)
+        roles = sts_backends["111122223333"]["aws"].assumed_roles
+    assert {(role.session_name, role.role_arn) for role in roles} == {
+        ("smartcloudops", "arn:aws:iam::111122223333:role/metrics")
+    }
+    for role, (method, target, headers, body) in zip(roles, seen.requests, strict=True):
+        assert f"Credential={role.access_key_id}/" in headers["authorization"]
+        assert headers["x-amz-security-token"] == role.session_token
+        assert is_signed(method, target, headers, body, role.secret_access_key)
+        assert not is_signed(method, target, headers, body, _SECRET)
 
 
 def test_a_query_by_get_is_signed_as_it_is_sent(tmp_path: Path) -> None:

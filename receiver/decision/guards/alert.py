@@ -5,6 +5,9 @@ from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput, require_named
 from receiver.playbooks.public_alerts import why_no_playbook
 
+# Labels of alerts whose sender tells changes only: CloudWatch's alarms, and Grafana's own alerts.
+_OF_UNREPEATED = frozenset({"alarm_arn", "grafana_folder"})
+
 
 def require_well_formed(inputs: GuardInput) -> str | Refusal:
     """The alert's labels and times must have the form on which all other guards rely.
@@ -131,14 +134,17 @@ def require_firing(inputs: GuardInput) -> str | Refusal:
     ```
 
     **To lift it:** wait for the next repeat, if the alert still fires. If alerts that fire become
-    stale, let the service reach Alertmanager's API.
+    stale, let the service reach Alertmanager's API. CloudWatch and Grafana tell an alert's end and
+    do not repeat it: a plan about theirs waits as long as a person may approve it.
     """
     snapshot, request = inputs.snapshot, inputs.trigger.request
     if snapshot.resolved is None or snapshot.last_seen_at is None:
         return Refusal(Reason.STATE_UNKNOWN, "the alert's episode cannot be read")
     last_seen = f"requested by {request.by}" if request else "last seen firing"
-    age_s = inputs.now - snapshot.last_seen_at
-    if age_s > snapshot.gap_s:
-        limit = f"the limit is {snapshot.gap_s:.0f} s"
+    age_s, limit_s = inputs.now - snapshot.last_seen_at, snapshot.gap_s
+    if not inputs.trigger.labels.keys().isdisjoint(_OF_UNREPEATED):
+        limit_s += inputs.playbooks[0].approval_s
+    if age_s > limit_s:
+        limit = f"the limit is {limit_s:.0f} s"
         return Refusal(Reason.STALE, f"{last_seen} {age_s:.0f} s ago, {limit}")
     return f"{last_seen} {max(0.0, age_s):.1f} s ago"

@@ -90,6 +90,11 @@ class Prometheus:
         """The Prometheus that knows the alert with these labels."""
         return next((other for server, other in self.others if server.knows(labels)), self)
 
+    @property
+    def each(self) -> Sequence["Prometheus"]:
+        """All of the settings; the one that is asked where no alert tells is the last."""
+        return [*(other for _, other in self.others), self]
+
     def range_query(
         self, expr: str, *, start: float, end: float, step: float, timeout_s: float | None = None
     ) -> tuple[LabelledSeries, ...]:
