@@ -106,6 +106,7 @@ class Lifecycle:
             self._move(run, State.ACTING, phase.following(PhaseKind.ACT), delay_s=wait_s)
             return
         result = unprepared or self.step_runner.run_step(run, step)
+        self.step_runner.capture_beside(run, self.recorded_steps)
         if isinstance(result, Refusal):
             self._refused(run, result)
         elif result.outcome is Outcome.FAILED:

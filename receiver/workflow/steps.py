@@ -78,8 +78,17 @@ class StepRunner:
             wait(captured, WAIT_MAX_S)
         return stopped
 
+    def capture_beside(self, run: Run, read: Callable[[Run], Mapping[StepKey, Intent]]) -> None:
+        """Keep, beside the run, what AWS shows right after the step's call.
+
+        Its reads would delay a step that does not wait for them. `read` reads the run's steps in
+        the ledger.
+        """
+        if capture_step(run) is not None:
+            self.pool.submit(lambda: self.complete_capture(run, read(run)))
+
     def capture_s(self, run: Run, read: Callable[[Run], Mapping[StepKey, Intent]]) -> float | None:
-        """Seconds to wait for the host's part of the capture; None: the step may be taken.
+        """Seconds to wait for the rest of the capture; None: the step may be taken.
 
         `read` reads the run's steps in the ledger.
         """
@@ -93,7 +102,7 @@ class StepRunner:
         return _CAPTURE_S if waits and self.executor.clock() < until else None
 
     def complete_capture(self, run: Run, recorded: Mapping[StepKey, Intent]) -> Mapping[str, Any]:
-        """Keep the host's part of the capture of the run's step, once it has come.
+        """Keep the next part of the capture of the run's step, once it has come.
 
         Returns what the capture made so far.
         """
@@ -110,7 +119,9 @@ class StepRunner:
 
     def _capture(self, run: Run, step: Step) -> None:
         try:
-            self.executor.execute(step)
+            intent = self.executor.execute(step)
+            if isinstance(intent, Intent) and step.params.get("wait_s"):
+                self.executor.advance(step, intent)
         except Exception:
             # It must not stop the step that it belongs to.
             _log.exception("capture_failed", run=run.id)

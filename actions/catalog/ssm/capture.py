@@ -7,7 +7,8 @@ use of disks; nothing where the SSM agent is offline.
 
 It changes nothing, runs beside what comes before the step, and cannot block the step. Each
 disruptive or destructive step on an instance has it without being told; a destructive one waits up
-to 5 seconds for the host's part. `wait_s` sets that time:
+to 5 seconds for it. Of one that does not wait the host is asked before, and AWS right after the
+call. `wait_s` sets that time:
 
 ```yaml
 - action: reboot_instance
@@ -75,22 +76,22 @@ class Capture(Action):
         return Observation(already=False, before={})
 
     def act(self, call: Call) -> Mapping[str, Any]:
-        """Send the command, and keep what AWS shows; then, in a second call, what the host said."""
-        if "command_id" in call.made:
-            return _keep(call, call.made, "host", {"host": lambda: _host_output(call)})
-        made: Mapping[str, Any] = {}
-        if INSTANCE_ID.fullmatch(call.target):
+        """Send the command; then keep what AWS shows, and in a third call what the host said."""
+        if not call.made:
             sent, missing = _store_of(call).gather({"host": lambda: _send(call)})
-            made = {**sent.get("host", {}), "missing": missing}
-        return _keep(call, made, "aws", _views(call))
+            return {**sent.get("host", {}), "missing": missing}
+        if not _has(call.made, "aws"):
+            return _keep(call, "aws", _views(call))
+        return _keep(call, "host", {"host": lambda: _host_output(call)})
 
     def next_call(self, call: Call) -> Mapping[str, Any] | None:
-        """The second call, once the host's command has ended."""
-        made = call.made
-        if "command_id" not in made or _has(made, "host"):
+        """The second call at once, the third one when the host's command has ended."""
+        if not _has(call.made, "aws"):
+            return call.made
+        if not is_waited_for(call.made):
             return None
         answer = read_invocation(call)
-        return None if answer is None or answer["Status"] in _RUNNING else made
+        return None if answer is None or answer["Status"] in _RUNNING else call.made
 
     def read_back(self, call: Call) -> CallResult:
         del call
@@ -108,8 +109,8 @@ def capture_wait_s(action: Action) -> int | None:
 
 
 def is_waited_for(made: Mapping[str, Any]) -> bool:
-    """Whether the host's part is still to come."""
-    return "command_id" in made and not _has(made, "host")
+    """Whether a part is still to come."""
+    return not _has(made, "aws") or ("command_id" in made and not _has(made, "host"))
 
 
 def _has(made: Mapping[str, Any], part: str) -> bool:
@@ -124,21 +125,24 @@ def _store_of(call: Call) -> EvidenceStore:
 
 
 def _send(call: Call) -> Mapping[str, Any]:
+    if not INSTANCE_ID.fullmatch(call.target):
+        raise NotActionableError("only an instance is asked")
     if reason := why_not_reached(call):
         raise NotActionableError(reason)
     return made_by(send_new(call, DOCUMENT, {}))
 
 
-def _keep(
-    call: Call, made: Mapping[str, Any], part: str, views: Mapping[str, Callable[[], Any]]
-) -> Mapping[str, Any]:
-    """`made`, with the object that has each view of this part, and why some are missing."""
+def _keep(call: Call, part: str, views: Mapping[str, Callable[[], Any]]) -> Mapping[str, Any]:
+    """What was made, with the object that has each view of this part, and why some are missing."""
+    made = call.made
     found, missing = _store_of(call).gather(views)
     name = f"{call.token.replace('/', '-')}-{part}.json"
     objects = list(made.get("objects", ()))
     try:
         if found:
             objects.append(_store_of(call).keep(name, {"target": call.target, **found}))
+        else:
+            missing.setdefault(part, "nothing was shown")
     except EvidenceError as error:
         missing[part] = str(error)
     return {**made, "objects": objects, "missing": {**made.get("missing", {}), **missing}}

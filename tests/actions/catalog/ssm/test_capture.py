@@ -29,8 +29,9 @@ def _store(folder: Path) -> Captures:
 
 
 def _act(call: Call) -> dict[str, Any]:
-    """Both calls, the second one once the host's command has ended."""
-    return dict(_CAPTURE.act(call))
+    """What comes next of it: the first two calls, or what the host said."""
+    made = _CAPTURE.act(call)
+    return dict(made if call.made else _CAPTURE.act(replace(call, made=made)))
 
 
 def _kept(folder: Path, made: dict[str, Any], part: str) -> dict[str, Any]:
