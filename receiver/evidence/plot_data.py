@@ -7,8 +7,6 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from models.features.evidence import Evidence, Series
 from models.features.signals import ROLES
 from models.inference.verdict import Verdict
@@ -19,8 +17,6 @@ _SINCE_S, _UNTIL_S = 1_800.0, 1_800.0
 _POINTS_MAX, _PEER_POINTS_MAX = 90, 31
 # Each point of the usual band is made of values within 15 minutes; points are 5 minutes apart.
 _SLOT_S, _AROUND_S = 300, 900.0
-# Left out of the usual band: the last two hours may show the incident itself.
-_RECENT_S = 7_200.0
 # Fewer values give no meaningful quantiles.
 _VALUES_MIN = 6
 
@@ -72,14 +68,20 @@ def _thinned(series: Series, at: float, most: int) -> list[list[float]]:
 
 
 def _usual(history: Series, at: float) -> Iterator[list[float]]:
-    """Quantiles for each slot, of the values near this time of day on the days before."""
-    earlier = bisect_left(history.times, at - _RECENT_S)
-    times = np.asarray(history.times[:earlier])
-    offsets = (times - at + DAY_S / 2) % DAY_S - DAY_S / 2
-    near = np.abs(offsets) < _SINCE_S + _AROUND_S
-    offsets, kept = offsets[near], np.asarray(history.values[:earlier])[near]
+    """Quantiles for each slot, of the values near this time of day on the days before.
+
+    Of this day nothing is used: it may show the incident itself.
+    """
+    around, near = _SINCE_S + _AROUND_S, list[tuple[float, float]]()
+    days = round((at - history.times[0]) / DAY_S) if history.times else 0
+    for same in (at - day * DAY_S for day in range(days, 0, -1)):
+        start, end = (bisect_left(history.times, same + edge) for edge in (-around, around))
+        near += [
+            (time - same, value)
+            for time, value in zip(history.times[start:end], history.values[start:end], strict=True)
+        ]
     for slot in range(-int(_SINCE_S), int(_UNTIL_S) + 1, _SLOT_S):
-        values = np.sort(kept[np.abs(offsets - slot) <= _AROUND_S]).tolist()
+        values = sorted(value for offset, value in near if abs(offset - slot) <= _AROUND_S)
         if len(values) >= _VALUES_MIN:
             yield [slot, *(shorten(_quantile(values, share)) for share in (0.1, 0.5, 0.9))]
 

@@ -20,7 +20,8 @@ from receiver.runs import relapses
 from receiver.runs.model import GuardResult, Run, State
 from receiver.runs.transitions import Transition
 from receiver.workflow.lifecycle import Lifecycle
-from receiver.workflow.steps import has_run, plan_of, wait_on_s
+from receiver.workflow.step_results import has_run, wait_on_s
+from receiver.workflow.steps import plan_of
 
 _logger = structlog.get_logger()
 # People see the last 15 minutes.

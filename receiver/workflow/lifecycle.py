@@ -34,7 +34,7 @@ from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 from receiver.workflow.endings.close_run import RunCloser
 from receiver.workflow.endings.runner import EndingRunner
 from receiver.workflow.step_results import PERSON, AwsAnswer, Health, Next
-from receiver.workflow.steps import StepRunner, retry_in_s, step_of
+from receiver.workflow.steps import StepRunner, step_of
 from receiver.workflow.verification import Verification
 
 _log = structlog.get_logger()
@@ -133,7 +133,7 @@ class Lifecycle:
     def _never_ran(self, run: Run, step: Intent) -> None:
         """Try a step again that did not happen, or call a person: a heavier one has no reason."""
         _log.warning("step_failed", run=run.id, action=step.action, error=step.error)
-        retry_s = retry_in_s(step, self.recorded_steps(run))
+        retry_s = step_results.retry_in_s(step, self.recorded_steps(run))
         if step_results.judge_refused(step, late=retry_s is None).next is Next.RETRY:
             later = self.clock() + (retry_s or 0.0)
             self.redecide(run, run.next_rung - 1, run.steps_begun, next_act_at=later)

@@ -3,6 +3,7 @@
 Only a step that did not help leads to a heavier one.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,8 +11,11 @@ from typing import NamedTuple
 from actions.aws.causes import REMEDIES, Cause
 from actions.base import StepResult
 from actions.execution.ledger import Intent
+from actions.step_key import StepKey, StepKind
 
 PERSON = "a person is needed"
+# Pauses between the attempts of a step that AWS refuses for now: ten minutes in total.
+_BACKOFF_S = (5.0, 10.0, 20.0, 45.0, 90.0, 180.0, 250.0)
 
 
 class AwsAnswer(StrEnum):
@@ -131,3 +135,33 @@ def explain_never_ran(step: Intent) -> str:
     """Why a call that changed nothing ends the ladder, and what a person does about it."""
     remedy = REMEDIES[step.cause or Cause.STATE]
     return f"{step.action} never ran: {step.error}; {PERSON}: {remedy}"
+
+
+def retry_in_s(failed: Intent, recorded: Mapping[StepKey, Intent]) -> float | None:
+    """Seconds until the run tries a step again that AWS refused for now; None after the last."""
+    mark = (failed.action, failed.cause)
+    tries = sum((step.action, step.cause) == mark for step in recorded.values())
+    return _BACKOFF_S[tries - 1] if 0 < tries <= len(_BACKOFF_S) else None
+
+
+def wait_on_s(recorded: Mapping[StepKey, Intent], now: float) -> float | None:
+    """Seconds until the next try, if AWS refused the run's last step for now and is away since.
+
+    None if the last step ran or was refused for good, or the time of its retries is over.
+    """
+    ladder = [step for key, step in recorded.items() if key.kind is StepKind.LADDER]
+    last = max(ladder, key=lambda step: step.step.number, default=None)
+    if last is None or last.result is not StepResult.NEVER_RAN or last.cause is not Cause.PASSING:
+        return None
+    tries = [step for step in ladder if (step.action, step.cause) == (last.action, last.cause)]
+    pause_s = _BACKOFF_S[min(len(tries), len(_BACKOFF_S)) - 1]
+    began = min(step.started_at for step in tries)
+    return pause_s if now + pause_s < began + sum(_BACKOFF_S) else None
+
+
+def has_run(recorded: Mapping[StepKey, Intent]) -> bool:
+    """Whether a step of the ladder ran, or may have."""
+    return any(
+        key.kind is StepKind.LADDER and step.result is not StepResult.NEVER_RAN
+        for key, step in recorded.items()
+    )

@@ -9,10 +9,9 @@ from typing import Any
 
 import structlog
 
-from actions.aws.causes import Cause
 from actions.aws.errors import AWS_ERRORS
 from actions.aws.target_errors import NotActionableError
-from actions.base import Impact, Outcome, StepResult, TargetKind
+from actions.base import Impact, Outcome, TargetKind
 from actions.catalog.registry import find_action
 from actions.catalog.ssm.capture import WAIT_MAX_S, is_waited_for
 from actions.execution.executor import Executor
@@ -27,8 +26,6 @@ _log = structlog.get_logger()
 _FIRST = StepKey(StepKind.LADDER, 0)
 # Between two looks at a capture for which a step waits.
 _CAPTURE_S = 1.0
-# Pauses between the attempts of a step that AWS refuses for now: ten minutes in total.
-_BACKOFF_S = (5.0, 10.0, 20.0, 45.0, 90.0, 180.0, 250.0)
 
 
 class RunStoppedError(Exception):
@@ -162,36 +159,6 @@ class StepRunner:
         self.metrics.duration.labels(intent.action).observe(seconds)
         if intent.dispatched_at is not None and intent.step == _FIRST:
             self.metrics.alert_to_action.observe(max(0.0, intent.dispatched_at - run.starts_at))
-
-
-def retry_in_s(failed: Intent, recorded: Mapping[StepKey, Intent]) -> float | None:
-    """Seconds until the run tries a step again that AWS refused for now; None after the last."""
-    mark = (failed.action, failed.cause)
-    tries = sum((step.action, step.cause) == mark for step in recorded.values())
-    return _BACKOFF_S[tries - 1] if 0 < tries <= len(_BACKOFF_S) else None
-
-
-def wait_on_s(recorded: Mapping[StepKey, Intent], now: float) -> float | None:
-    """Seconds until the next try, if AWS refused the run's last step for now and is away since.
-
-    None if the last step ran or was refused for good, or the time of its retries is over.
-    """
-    ladder = [step for key, step in recorded.items() if key.kind is StepKind.LADDER]
-    last = max(ladder, key=lambda step: step.step.number, default=None)
-    if last is None or last.result is not StepResult.NEVER_RAN or last.cause is not Cause.PASSING:
-        return None
-    tries = [step for step in ladder if (step.action, step.cause) == (last.action, last.cause)]
-    pause_s = _BACKOFF_S[min(len(tries), len(_BACKOFF_S)) - 1]
-    began = min(step.started_at for step in tries)
-    return pause_s if now + pause_s < began + sum(_BACKOFF_S) else None
-
-
-def has_run(recorded: Mapping[StepKey, Intent]) -> bool:
-    """Whether a step of the ladder ran, or may have."""
-    return any(
-        key.kind is StepKind.LADDER and step.result is not StepResult.NEVER_RAN
-        for key, step in recorded.items()
-    )
 
 
 def plan_of(run: Run) -> StoredPlan:
