@@ -45,6 +45,7 @@ def test_each_window_has_four_scrapes_and_each_for_two(
 ) -> None:
     """Of all files at once, and Prometheus' own tool finds nothing wrong with them."""
     names = ["node", "host", "service", "model", "remediator"]
+    names += ["service-from-http", "service-from-probe", "service-from-alb"]
     text = _rules(capsys, "--scrape", f"{scrape_s}s", "--job", "node-exporter", *names)
     windows = [parse_duration(found) for found in re.findall(r"\[(\d+[smh])\]", text)]
     waits = re.findall(r" for: (\d+[smh])$", text, re.MULTILINE)

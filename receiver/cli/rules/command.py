@@ -12,13 +12,17 @@ from receiver.cli.output import echo
 from receiver.cli.rules.adapt import join
 from receiver.durations import parse_duration
 
-_FILES = ("node", "host", "service", "model", "remediator")
+# By name: those `service-from-…` record the metrics of `service` from others.
+_FILES = {
+    **{name: name for name in ("node", "host", "service", "model", "remediator")},
+    **{f"service-from-{name}": f"service_from/{name}" for name in ("http", "probe", "alb")},
+}
 _JOB = re.compile(r"[A-Za-z0-9_./ -]{1,128}")
 _LEAST_S, _MOST_S = 1, 300
 
 
 @click.command("rules")
-@click.argument("names", nargs=-1, type=click.Choice(_FILES))
+@click.argument("names", nargs=-1, type=click.Choice([*_FILES]))
 @click.option("--scrape", default="5s", show_default=True, help="The shop's scrape_interval.")
 @click.option("--job", default="node", show_default=True, help="The job of its node_exporter.")
 def rules_command(names: Sequence[str], scrape: str, job: str) -> None:
@@ -31,8 +35,9 @@ def rules_command(names: Sequence[str], scrape: str, job: str) -> None:
         raise BadInputError(f"--scrape {scrape}: not between {_LEAST_S}s and {_MOST_S}s")
     if not _JOB.fullmatch(job):
         raise BadInputError(f"--job {job!r}: a quote or a backslash is in no job's name")
+    files = [_FILES[name] for name in names or ("node",)]
     try:
-        text = join(_folder(), names or ("node",), scrape_s=scrape_s, job=job)
+        text = join(_folder(), files, scrape_s=scrape_s, job=job)
     except OSError as error:
         raise BadInputError(f"{error.filename}: {error.strerror}") from None
     echo(text.rstrip("\n"))
