@@ -24,6 +24,9 @@ READS = (
     "ec2:DescribeInstanceAttribute",
     "ec2:DescribeInstanceStatus",
     "ec2:DescribeInstances",
+    "ec2:DescribeSpotInstanceRequests",
+    "ec2:DescribeVolumeStatus",
+    "ec2:DescribeVolumes",
     "elasticloadbalancing:DescribeTargetHealth",
 )
 _READING = ("Describe", "Get", "List", "Lookup")

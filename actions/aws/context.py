@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from actions.aws.client_set import Aws
 from actions.aws.host_status import IMPAIRED, HostStatus
-from actions.aws.instances import Instance
+from actions.aws.instances import Instance, read_spot_codes
 from actions.aws.target_errors import NotActionableError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _SERVICE_LINKED = re.compile(r":assumed-role/AWSServiceRoleFor\w+/")
 _RECENT_S = 900.0
 # EC2 has had time to recover an instance; if it still fails, it is to be stopped and started.
 _RECOVERY_S = 600.0
+# What the request of a Spot Instance says that EC2 interrupts.
+_INTERRUPTS = frozenset({"marked-for-stop", "marked-for-termination"})
 # Pages of 50 events that a decision reads: CloudTrail answers twice a second.
 _PAGES_MAX = 4
 
@@ -45,6 +47,17 @@ def recovery(
             f"EC2 may be recovering {instance.id}: its system check failed {failed_s:.0f} s ago"
         ]
     return []
+
+
+def interruption(aws: Aws, instance: Instance) -> Sequence[str]:
+    """A sentence if EC2 has announced that it takes the Spot Instance within two minutes.
+
+    A rebalance recommendation comes before, and is told to the instance and EventBridge alone.
+    Raises botocore's errors.
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+    """
+    notices = sorted(read_spot_codes(aws, instance.id) & _INTERRUPTS)
+    return [f"EC2 interrupts the Spot Instance {instance.id}: {notice}" for notice in notices]
 
 
 def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str] | None:

@@ -82,6 +82,25 @@ def read_host_status(aws: Aws, instance_id: str) -> HostStatus:
     raise NotActionableError(f"EC2 says nothing of the status of {instance_id}")
 
 
+def read_volume_check(aws: Aws, instance_id: str) -> str:
+    """The status of the instance's volumes: "impaired" where one of them is, else "ok".
+
+    EC2 disables the I/O of such a volume, whose data may be inconsistent. Few volumes are impaired,
+    and a status does not always name its instance. botocore's errors pass through.
+    https://docs.aws.amazon.com/ebs/latest/userguide/monitoring-volume-checks.html
+    """
+    impaired: FilterTypeDef = {"Name": "volume-status.status", "Values": [IMPAIRED]}
+    pages = aws.ec2.get_paginator("describe_volume_status").paginate(Filters=[impaired])
+    volumes = {status.get("VolumeId") for page in pages for status in page["VolumeStatuses"]}
+    if not volumes:
+        return "ok"
+    attached = aws.ec2.get_paginator("describe_volumes").paginate(
+        Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}]
+    )
+    own = {volume.get("VolumeId") for page in attached for volume in page["Volumes"]}
+    return "ok" if volumes.isdisjoint(own) else IMPAIRED
+
+
 def find_affected(aws: Aws) -> Sequence[HostStatus]:
     """Running instances whose system check fails, or whose host has a scheduled event.
 

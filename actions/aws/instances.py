@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         DescribeInstancesRequestTypeDef,
         FilterTypeDef,
         InstanceTypeDef,
+        SpotInstanceRequestTypeDef,
     )
 
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
@@ -121,11 +122,29 @@ def is_one_time_spot(aws: Aws, instance_id: str) -> bool:
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/interrupted-spot-instances.html
     """
+    requests = _spot_requests(aws, instance_id)
+    return not any(request.get("Type") == "persistent" for request in requests)
+
+
+def read_spot_codes(aws: Aws, instance_id: str) -> frozenset[str]:
+    """The status codes of the Spot Instance's requests; botocore's errors pass through.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-request-status.html
+    """
+    requests = _spot_requests(aws, instance_id)
+    return frozenset(request.get("Status", {}).get("Code", "") for request in requests)
+
+
+def _spot_requests(aws: Aws, instance_id: str) -> "list[SpotInstanceRequestTypeDef]":
     pages = aws.ec2.get_paginator("describe_spot_instance_requests").paginate(
         Filters=[{"Name": "instance-id", "Values": [instance_id]}]
     )
-    requests = [request for page in pages for request in page["SpotInstanceRequests"]]
-    return not any(request.get("Type") == "persistent" for request in requests)
+    return [
+        request
+        for page in pages
+        for request in page["SpotInstanceRequests"]
+        if request.get("InstanceId") == instance_id
+    ]
 
 
 def read_standalone(aws: Aws) -> Sequence[Instance]:

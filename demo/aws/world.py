@@ -55,6 +55,7 @@ class Instance:
     protected: bool = False
     stop_protected: bool = False
     one_time_spot: bool = False
+    spot_code: str = "fulfilled"
     interfaces: dict[str, list[str]] = field(default_factory=dict)
     managed: set[str] = field(default_factory=set)
     tracked: dict[str, bool] = field(default_factory=dict)
@@ -220,6 +221,7 @@ class World:
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     rules: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     commands: list[dict[str, Any]] = field(default_factory=list)
+    impaired_volumes: set[str] = field(default_factory=set)
     published: list[dict[str, Any]] = field(default_factory=list)
     shiftable: set[str] = field(default_factory=set)
     shifts: list[dict[str, Any]] = field(default_factory=list)

@@ -44,6 +44,7 @@ def _target_facts(inputs: GuardInput) -> TargetFacts:
         system_check=host.system if host else None,
         instance_check=host.instance if host else None,
         ebs_check=host.ebs if host else None,
+        volume_check=snapshot.volume_check,
         event=(event.code if event else "") if host else None,
         event_in_s=(event.at - inputs.now if event else math.inf) if host else None,
     )

@@ -117,6 +117,7 @@ class Snapshot:
     refreshes: Sequence[ActiveRefresh] | None = None
     protected: bool | None = None
     host: HostStatus | None = None
+    volume_check: str | None = None
     failed_hosts: frozenset[str] | None = None
     standalone: frozenset[str] | None = None
     fires: bool = False

@@ -12,7 +12,12 @@ from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
 from actions.aws.group_activities import ActiveRefresh
 from actions.aws.groups import Group, read_group
-from actions.aws.host_status import HostStatus, find_affected, read_host_status
+from actions.aws.host_status import (
+    HostStatus,
+    find_affected,
+    read_host_status,
+    read_volume_check,
+)
 from actions.aws.instances import (
     Instance,
     find_named,
@@ -52,6 +57,7 @@ class AwsState:
     refreshes: Sequence[ActiveRefresh] | None
     protected: bool | None
     host: HostStatus | None
+    volume_check: str | None
     standalone: frozenset[str] | None
 
 
@@ -109,6 +115,15 @@ class AwsReads:
 
     def host_status(self, instance_id: str) -> HostStatus | None:
         return self._read(lambda: read_host_status(self.aws, instance_id))
+
+    def volume_check(self, instance_id: str) -> str | None:
+        return self._read(lambda: read_volume_check(self.aws, instance_id), guess=True)
+
+    def interruption(self, instance: Instance | None) -> Sequence[str]:
+        """A hint: without an answer there is none."""
+        if instance is None or not instance.is_spot:
+            return ()
+        return self._read(lambda: context.interruption(self.aws, instance), guess=True) or ()
 
     def hosts_to_leave(self) -> frozenset[str] | None:
         """Ids of the instances whose hosts have failed, or will be retired."""

@@ -25,7 +25,7 @@ from receiver.evidence.target import Target
 from receiver.runtime.cache import BoundedCache, JustRead
 
 _T = TypeVar("_T")
-_OfInstance = tuple[Instance | None, bool | None, HostStatus | None]
+_OfInstance = tuple[Instance | None, bool | None, HostStatus | None, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,12 @@ class AwsReadings:
         """Start all queries about the target; the returned function waits for the answers."""
         reader, group = self.reader, target.group
         if target.kind is TargetKind.INSTANCE:
-            for read in (reader.instance, reader.is_protected, reader.host_status):
+            for read in (
+                reader.instance,
+                reader.is_protected,
+                reader.host_status,
+                reader.volume_check,
+            ):
                 self._query(read, target.id)
         if group:
             self._query(reader.group, group)
@@ -146,7 +151,7 @@ class AwsReadings:
 
     def _state(self, target: Target, bounds: Bounds) -> AwsState:
         reader, group = self.reader, self._group_state(target.group) if target.group else None
-        instance, protected, host = self._of_instance(target)
+        instance, protected, host, volume_check = self._of_instance(target)
         scopes, changes = None, None
         if not target.group:
             scopes = self._standalone_scopes()
@@ -156,15 +161,17 @@ class AwsReadings:
             if len(health) == len(group.health):
                 scopes = disruption_budget.scopes_of(target.id or "", group.asg, bounds, health)
             changes = None if group.refreshes is None else [*map(str, group.refreshes)]
+        events = [query.result() for query in self._events(target)]
         state = AwsState(
             unread=self.unread(target),
             instance=instance,
             asg=group.asg if group else None,
             scopes=scopes,
             refreshes=group.refreshes if group else None,
-            changes=merged([changes, *(events.result() for events in self._events(target))]),
+            changes=merged([changes, reader.interruption(instance), *events]),
             protected=protected,
             host=host,
+            volume_check=volume_check,
             standalone=frozenset() if target.group else self.standalone(),
         )
         reader.keep(target, bounds, state, self._began)
@@ -172,10 +179,11 @@ class AwsReadings:
 
     def _of_instance(self, target: Target) -> _OfInstance:
         if target.kind is not TargetKind.INSTANCE:
-            return None, None, None
+            return None, None, None, None
         instance = self._query(self.reader.instance, target.id).result().value
         protected = self._query(self.reader.is_protected, target.id).result()
-        return instance, protected, self._query(self.reader.host_status, target.id).result()
+        host = self._query(self.reader.host_status, target.id).result()
+        return instance, protected, host, self._query(self.reader.volume_check, target.id).result()
 
     def _standalone_scopes(self) -> Sequence[Scope] | None:
         instances = self._query(self.reader.standalone).result().value

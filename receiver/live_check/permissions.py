@@ -29,6 +29,15 @@ def reads(aws: Aws, *, trail: bool) -> Mapping[str, Callable[[], Any]]:
             InstanceIds=[_INSTANCE]
         ),
         "ec2:DescribeInstances": lambda: aws.ec2.describe_instances(InstanceIds=[_INSTANCE]),
+        "ec2:DescribeSpotInstanceRequests": lambda: aws.ec2.describe_spot_instance_requests(
+            Filters=[{"Name": "instance-id", "Values": [_INSTANCE]}]
+        ),
+        "ec2:DescribeVolumeStatus": lambda: aws.ec2.describe_volume_status(
+            Filters=[{"Name": "volume-status.status", "Values": ["impaired"]}]
+        ),
+        "ec2:DescribeVolumes": lambda: aws.ec2.describe_volumes(
+            Filters=[{"Name": "attachment.instance-id", "Values": [_INSTANCE]}]
+        ),
         "elasticloadbalancing:DescribeTargetHealth": lambda: aws.elbv2.describe_target_health(
             TargetGroupArn=_TARGETS
         ),

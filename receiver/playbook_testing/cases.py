@@ -77,6 +77,7 @@ class Fleet(_Part):
     protected: bool = False
     system_check: str = "ok"
     ebs_check: str = "ok"
+    volume_check: str = "ok"
     event: str = ""
     event_in_s: float = 86_400.0
     changes: list[str] = Field(default_factory=list)

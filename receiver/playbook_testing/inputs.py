@@ -142,6 +142,7 @@ def _snapshot(case: TestCase, playbook: Playbook | None, now: float) -> Snapshot
         refreshes=_refreshes(group, fleet),
         protected=fleet.protected if fleet.known else None,
         host=_host(instance_id, fleet, now) if of_instance and fleet.known else None,
+        volume_check=fleet.volume_check if of_instance and fleet.known else None,
         standalone=frozenset(standalone),
     )
 

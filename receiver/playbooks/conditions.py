@@ -86,7 +86,8 @@ class TargetFacts:
     """The target; `kind` is "instance" or "group", `age_s` counts from its launch.
 
     The checks are EC2's status checks in its words: "ok", "impaired", "initializing",
-    "insufficient-data", "not-applicable". `event` is the code of the host's next scheduled event,
+    "insufficient-data", "not-applicable"; `volume_check` is "impaired" where EC2 stopped the I/O of
+    a volume, else "ok". `event` is the code of the host's next scheduled event,
     "" without one, and `event_in_s` the seconds until it begins, infinite without one.
     """
 
@@ -98,6 +99,7 @@ class TargetFacts:
     system_check: str | None = None
     instance_check: str | None = None
     ebs_check: str | None = None
+    volume_check: str | None = None
     event: str | None = None
     event_in_s: float | None = None
 

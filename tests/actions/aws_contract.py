@@ -258,6 +258,7 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "GetConsoleScreenshot",
             "DescribeSnapshots",
             "DescribeSpotInstanceRequests",
+            "DescribeVolumeStatus",
             "DescribeVolumes",
             "ModifyNetworkInterfaceAttribute",
             "RebootInstances",

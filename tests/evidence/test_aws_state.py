@@ -90,6 +90,7 @@ def test_the_target_groups_of_now_count(reader: AwsReader, aws: Emulator, clock:
         ("DescribeInstances", {"instance"}),
         ("DescribeInstanceAttribute", {"protected"}),
         ("DescribeInstanceStatus", {"host"}),
+        ("DescribeVolumeStatus", {"volume_check"}),
         ("LookupEvents", {"changes"}),
     ],
 )
@@ -107,6 +108,37 @@ def test_only_what_is_not_answered_is_unknown(
     aws.trouble = trouble
     state = reader.begin(aws.core.clock() + 60).begin(_WEB, _BOUNDS)()
     assert {name for name, value in vars(state).items() if value is None} == unknown
+
+
+def test_a_volume_that_ec2_stopped_is_told_of_its_instance_alone(
+    reader: AwsReader, aws: Emulator, clock: Clock
+) -> None:
+    """A volume's status does not always name the instance."""
+    aws.world.impaired_volumes = {aws.world.instances[_HOSTS[1]].volumes[0]}
+    assert reader.begin(clock()).begin(_WEB, _BOUNDS)().volume_check == "ok"
+    aws.world.impaired_volumes |= {aws.world.instances[_HOSTS[0]].volumes[0]}
+    assert reader.begin(clock()).begin(_WEB, _BOUNDS)().volume_check == "impaired"
+
+
+@pytest.mark.parametrize(
+    ("code", "interrupted"),
+    [("fulfilled", False), ("marked-for-termination", True), ("marked-for-stop", True)],
+)
+def test_a_spot_instance_that_ec2_takes_is_being_changed(
+    reader: AwsReader, aws: Emulator, clock: Clock, code: str, *, interrupted: bool
+) -> None:
+    """Two minutes before; where EC2 does not answer, nothing is known of it."""
+    instance = aws.world.instances[_HOSTS[0]]
+    instance.one_time_spot, instance.spot_code = True, code
+    changes = reader.begin(clock()).begin(_WEB, _BOUNDS)().changes
+    assert changes == [f"EC2 interrupts the Spot Instance {_HOSTS[0]}: {code}"] * interrupted
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeSpotInstanceRequests":
+            raise AwsError("UnauthorizedOperation", status=403)
+
+    aws.trouble = trouble
+    assert reader.begin(clock() + 60).begin(_WEB, _BOUNDS)().changes == []
 
 
 def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: Emulator, clock: Clock) -> None:

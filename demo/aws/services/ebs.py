@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from demo.aws.core import Core
-from demo.aws.listing import matches
+from demo.aws.listing import matches, page
 from demo.aws.world import AwsError
 
 
@@ -23,6 +23,22 @@ class Volumes:
             if matches(request.get("Filters", ()), {"attachment.instance-id": instance.id})
         ]
         return {"Volumes": volumes}
+
+    def describe_volume_status(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """An impaired volume may hold inconsistent data: its I/O is disabled."""
+        statuses = [
+            {
+                "VolumeId": volume,
+                "AvailabilityZone": instance.az,
+                "VolumeStatus": {"Status": status},
+            }
+            for instance in self.core.world.instances.values()
+            for volume in instance.volumes
+            for status in ["impaired" if volume in self.core.world.impaired_volumes else "ok"]
+            if matches(request.get("Filters", ()), {"volume-status.status": status})
+        ]
+        statuses, more = page(statuses, request, len(statuses) + 1)
+        return {"VolumeStatuses": statuses, **more}
 
     def create_snapshot(self, request: Mapping[str, Any]) -> dict[str, Any]:
         volumes = {v for instance in self.core.world.instances.values() for v in instance.volumes}

@@ -68,6 +68,7 @@ class Instances:
                 "InstanceId": instance.id,
                 "State": "active",
                 "Type": "one-time",
+                "Status": {"Code": instance.spot_code},
             }
             for instance in self.core.world.instances.values()
             if instance.one_time_spot and matches(request.get("Filters", ()), _fields(instance))
