@@ -21,8 +21,18 @@ TERMINATES = "terminates"
 
 
 def observe(call: Call, group: Group, member: Member) -> Mapping[str, Any]:
-    """What was before. Raises NotActionableError where the maximum has no room for one more."""
+    """What was before.
+
+    Raises NotActionableError where the maximum has no room for one more, or where nobody could tell
+    when it serves: the group takes a new member for healthy for a while, whatever a classic load
+    balancer or a lattice says.
+    """
     check_room(group, member.units)
+    if group.other_balancers:
+        raise NotActionableError(
+            f"{group.name} gets traffic also from {', '.join(group.other_balancers)}, whose health "
+            "is not read: use terminate_first"
+        )
     return {
         "sets": group.desired + member.units,
         "members": sorted(group.members),

@@ -13,7 +13,8 @@ desired capacity is raised by it; once as much serves without it as served befor
 by every target group, it is terminated and the capacity lowered again, in one call. If AWS cannot
 launch, or takes longer than its lifecycle hooks and half an hour, the member stays, and the
 capacity is given back, as often as AWS needs, unless a new member serves after all. A capacity that
-somebody else sets meanwhile stays. A group at its maximum is refused.
+somebody else sets meanwhile stays. A group at its maximum is refused, and one with a classic load
+balancer or a lattice, whose health is not read.
 
 ```yaml
 - action: replace_instance

@@ -188,6 +188,18 @@ def test_what_a_policy_wants_meanwhile_stays(
     assert replacement.world.group.desired == desired - replaced
 
 
+@pytest.mark.parametrize("kind", ["classic", "lattice"])
+def test_where_nobody_can_tell_who_serves_it_is_refused(
+    make: Callable[..., Replacement], kind: str
+) -> None:
+    replacement = make()
+    setattr(replacement.world.group, kind, ["legacy"])
+    replacement.begin()
+    assert replacement.intent.outcome is Outcome.FAILED
+    assert "from legacy, whose health is not read" in (replacement.intent.error or "")
+    assert replacement.calls("SetDesiredCapacity") == 0
+
+
 def test_at_its_maximum_a_group_is_refused(make: Callable[..., Replacement]) -> None:
     replacement = make()
     replacement.world.group.maximum = 6
