@@ -4,7 +4,8 @@ It ends with a name, below no minimum, and with no termination that the step did
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ulid import ULID
 
+from actions.audit.archive import FolderArchive
+from actions.audit.captures import Captures
 from actions.aws.errors import AWS_ERRORS
+from actions.aws.target_errors import NotActionableError
 from actions.base import Outcome
 from actions.catalog.registry import CATALOG
 from actions.execution import claims
@@ -22,14 +26,24 @@ from actions.execution.records import Bounds
 from actions.execution.step import Step
 from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
-from demo.aws.hardness import Timings, harsh
+from demo.aws.hardness import CALM, Timings, harsh
 from demo.aws.world import Group, SecurityGroup, target_group_arn
 from receiver.db.database import Database, database
-from tests.actions.catalog.catalog_fixtures import CASES, GROUP, ISOLATING, Case, World
+from receiver.runtime.redaction import Redaction
+from tests.actions.catalog.catalog_fixtures import (
+    CASES,
+    GROUP,
+    ISOLATING,
+    OUTSIDE,
+    Case,
+    World,
+)
 from tests.executors import executor
 
 _MODELS = boto3.Session("key", "secret", region_name="us-east-1").client("autoscaling").meta
 _LIFECYCLE: Any = _MODELS.service_model.shape_for("LifecycleState")
+# Every action; evidence is captured of any target.
+_CASES = (*CASES, *OUTSIDE, Case(action="capture", writes="SendCommand"))
 _HOSTS = [f"i-{number:017x}" for number in range(6)]
 _MINIMUM = 4
 # The steps that terminate, and of which members.
@@ -89,22 +103,34 @@ class Fleet:
     """One world that starts over for each draw, and the records of all."""
 
     state: Database
+    archive: Path
     world: World = field(default_factory=World)
 
-    def start_over(self, lifecycle: str, kind: Callable[[Group], None], seed: int) -> None:
+    def start_over(
+        self, case: Case, lifecycle: str, kind: Callable[[Group], None], seed: int
+    ) -> None:
+        """Of every second seed what the action needs was done before, on a calm AWS."""
         core = self.world.emulator.core
         self.world.emulator.start_over()
-        # A host that boots for longer than a health check waits.
-        core.hardness, core.timings = harsh(seed), Timings(boot_s=90.0)
-        core.chance.seed(seed)
+        core.hardness, core.timings = CALM, Timings()
+        self.world.messenger.active.clear()
         group = Group(GROUP, _MINIMUM, 12, 6, target_groups=[target_group_arn("web")])
         core.world.add_group(group, _HOSTS, self.world.clock() - 86_400)
         core.world.security_groups[ISOLATING] = SecurityGroup(ISOLATING)
         self.world.former_weights()
-        group.members[_HOSTS[0]].lifecycle = lifecycle
-        if "Standby" in lifecycle or "Detach" in lifecycle:
-            group.desired -= 1
+        if seed % 2:
+            case.before(self.world, GROUP if case.of_group else _HOSTS[0])
+            self.world.clock.now += 60
+            self.world.emulator.pass_time()
+            group.activities.clear()
+        elif lifecycle != "InService":
+            group.members[_HOSTS[0]].lifecycle = lifecycle
+            if "Standby" in lifecycle or "Detach" in lifecycle:
+                group.desired -= 1
         kind(group)
+        # A host that boots for longer than a health check waits.
+        core.hardness, core.timings = harsh(seed), Timings(boot_s=90.0)
+        core.chance.seed(seed)
 
     def act(self, case: Case) -> str:
         """The outcome's name; a read that AWS did not answer has its error's."""
@@ -121,15 +147,22 @@ class Fleet:
             bounds=Bounds(percent=34, min_healthy=_MINIMUM),
             counts=False,
         )
-        acting = executor(self.world.aws, self.state.write, self.world.clock, self.world.messenger)
+        acting = replace(
+            executor(self.world.aws, self.state.write, self.world.clock, self.world.messenger),
+            evidence=Captures(
+                archive=lambda: FolderArchive(self.archive),
+                redact=Redaction(),
+                clock=self.world.clock,
+            ),
+        )
         try:
             result = acting.execute(step)
             # As its run does, which looks at a step again and again.
             for _ in range(4):
                 if isinstance(result, Intent):
                     self.world.clock.now += 5
-                    result = acting.settle_lost(step, result)
-        except AWS_ERRORS as error:
+                    result = acting.advance(step, acting.settle_lost(step, result))
+        except (*AWS_ERRORS, NotActionableError) as error:
             return type(error).__name__
         finally:
             with self.state.write() as connection:
@@ -161,14 +194,15 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    state = database(f"sqlite:///{tmp_path_factory.mktemp('fuzz')}/state.db")
+    folder = tmp_path_factory.mktemp("fuzz")
+    state = database(f"sqlite:///{folder}/state.db")
     state.migrate("state")
-    yield Fleet(state)
+    yield Fleet(state, folder / "archive")
     state.engine.dispose()
 
 
 @given(
-    case=st.sampled_from(CASES),
+    case=st.sampled_from(_CASES),
     # In most other states an action is refused.
     lifecycle=st.just("InService") | st.sampled_from(_LIFECYCLE.enum),
     kind=st.sampled_from(_KINDS),
@@ -179,7 +213,13 @@ def test_an_act_ends_with_a_name_and_terminates_only_whom_it_names(
     fleet: Fleet, case: Case, lifecycle: str, kind: Callable[[Group], None], seed: int
 ) -> None:
     """Whoever is already on the way out is no one's termination."""
-    fleet.start_over(lifecycle, kind, seed)
+    fleet.start_over(case, lifecycle, kind, seed)
     assert fleet.act(case)
     fleet.pass_minutes()
-    assert fleet.terminated() <= set(_TERMINATES.get(case.action, ()))
+    if case.action != "rollback_instance_refresh":
+        # It replaces whom the refresh has launched.
+        assert fleet.terminated() <= set(_TERMINATES.get(case.action, ()))
+
+
+def test_every_action_is_drawn() -> None:
+    assert {case.action for case in _CASES} == CATALOG.keys()
