@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from demo.aws.calls import CAPTURE_DOCUMENT
+from actions.catalog.ssm.capture import DOCUMENT
 from demo.incidents import Incident, Observed
 from demo.stack.environment import Environment
 from receiver.runs.model import State
@@ -172,7 +172,7 @@ class Watcher:
             call
             for call in map(_loads, text.splitlines())
             if call["operation"].startswith(_WRITES)
-            and call["parameters"].get("DocumentName") != CAPTURE_DOCUMENT
+            and call["parameters"].get("DocumentName") != DOCUMENT
             and call["time"] >= since
             and any(target in str(call["parameters"]) for target in targets)
         ]

@@ -34,6 +34,7 @@ from receiver.runs.model import State
 from receiver.service import Service
 from receiver.settings import Settings
 from receiver.system import build
+from tests.emulated_aws import is_act
 
 GROUP = "web-asg"
 HOSTS = [f"i-{number:017x}" for number in range(6)]
@@ -192,7 +193,7 @@ def live(
     With a `client`, which takes it to chats and models, the chat of the settings is on.
     `certificates` fetches those of Amazon SNS.
     """
-    aws = Emulator(Core(time.time, Timings().faster(100)))
+    aws = Emulator(Core(time.time, Timings().faster(100)), watched=is_act)
     _restore_group(aws)
     (folder / "playbooks").mkdir()
     for name, step in _STEPS.items():

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from actions.base import Outcome
+from actions.catalog.ssm.capture import DOCUMENT
 from actions.execution import ledger
 from actions.step_key import StepKind
 from bench.scenes.scene import Act, Scene
-from demo.aws.calls import CAPTURE_DOCUMENT
 from demo.aws.emulator import Emulator
 from receiver.db.database import Database
 from receiver.runs.model import Run, State
@@ -86,7 +86,7 @@ def _is_uncooperative(aws: Emulator, scene: Scene, run_ids: AbstractSet[str]) ->
         command
         for command in aws.world.commands
         if scene.targets.intersection(command["InstanceIds"])
-        and command["DocumentName"] != CAPTURE_DOCUMENT
+        and command["DocumentName"] != DOCUMENT
     ]
     failed = any(
         activity["StatusCode"] == "Failed" for activity in aws.world.groups[scene.name].activities

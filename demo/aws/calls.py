@@ -18,8 +18,6 @@ from moto.core.serialize import get_serializer_class
 from demo.aws.world import AwsError
 
 StartResponse: TypeAlias = Callable[..., Any]
-# The document whose commands change nothing on their host.
-CAPTURE_DOCUMENT = "SmartCloudOps-Capture"
 _ZONAL_SHIFT = "arc-zonal-shift"
 SERVICES = frozenset(
     {_ZONAL_SHIFT, "autoscaling", "cloudtrail", "ec2", "elbv2", "sns", "ssm", "sts"}
@@ -58,11 +56,6 @@ class Call:
     @property
     def reads(self) -> bool:
         return self.operation.startswith(_READS)
-
-    @property
-    def only_shows(self) -> bool:
-        """Whether it is a command that changes nothing on its host."""
-        return self.parameters.get("DocumentName") == CAPTURE_DOCUMENT
 
     @property
     def target(self) -> str:

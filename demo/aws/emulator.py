@@ -47,8 +47,8 @@ class Emulator:
 
     `trouble` gets each operation and its phase ("before", and "after" for those that change
     something), and may raise; an error other than AwsError reaches the caller of boto3.
-    `on_call` gets each call that changed something, `calls` holds them, `log` holds all. A command
-    that only shows what a host has is in `log` alone.
+    `on_call` gets each call that changed something, `calls` holds them, `log` holds all. A test may
+    leave calls to `log` alone: those that are not `watched`.
     `on_answer` gets each answer and may change it.
     `throttled_at` is when it last refused a call for its rate.
     `policies` are IAM policies by access key; a key without one may do everything.
@@ -57,6 +57,7 @@ class Emulator:
     core: Core
     trouble: Callable[[str, str], None] = lambda _, __: None
     on_call: Callable[[Call], None] = lambda _: None
+    watched: Callable[[Call], bool] = lambda _: True
     on_answer: Callable[[Call, dict[str, Any]], None] = lambda _, __: None
     policies: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -134,8 +135,8 @@ class Emulator:
         return "".join(json.dumps(asdict(call), default=str) + "\n" for call in calls)
 
     def _execute(self, call: Call) -> dict[str, Any]:
-        fault = self.faults.begin(call)
-        if not call.only_shows:
+        fault, watched = self.faults.begin(call), self.watched(call)
+        if watched:
             self.trouble(call.operation, "before")
         with self.lock:
             self.core.tick()
@@ -146,10 +147,10 @@ class Emulator:
             self.core.remember()
             answer = self._answer(call)
             done = replace(call, time=self.core.now, status=200)
-            if not call.only_shows:
+            if watched:
                 self.calls.append(done)
                 self.on_call(done)
-        if not call.only_shows:
+        if watched:
             self.trouble(call.operation, "after")
         if fault and fault.kind == "drop_after":
             raise DroppedError

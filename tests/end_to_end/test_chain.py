@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from demo.aws.calls import CAPTURE_DOCUMENT
+from actions.catalog.ssm.capture import DOCUMENT
 from demo.stack import tools
 from demo.stack.environment import (
     Environment,
@@ -94,8 +94,7 @@ class Chain:
         changing = [
             call
             for call in map(json.loads, lines)
-            if call["operation"] in _CHANGING
-            and call["parameters"].get("DocumentName") != CAPTURE_DOCUMENT
+            if call["operation"] in _CHANGING and call["parameters"].get("DocumentName") != DOCUMENT
         ]
         return [call for call in changing if any(target in str(call) for target in targets)]
 

@@ -32,6 +32,7 @@ from receiver.system import build
 from receiver.webhook.payload import parse_alert
 from receiver.workflow.endings.debt_runner import DebtRunner
 from tests import fake_prometheus
+from tests.emulated_aws import is_act
 
 PLAYBOOK = """
 name: high-cpu
@@ -81,7 +82,7 @@ class Whole:
     breaks: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.aws = Emulator(Core(self.clock))
+        self.aws = Emulator(Core(self.clock), watched=is_act)
         self.queue = HeldQueue(clock=self.clock)
         (self.folder / "playbooks").mkdir(exist_ok=True)
         (self.folder / "playbooks" / "one.yaml").write_text(self.playbook)
