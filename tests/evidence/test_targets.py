@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from botocore.loaders import Loader
 
 from actions.base import TargetKind
 from demo.aws.clients import clients
@@ -250,3 +251,10 @@ def test_a_dns_name_is_read_as_ec2_has_it(value: str, expected: str | None) -> N
     assert (name.filter if name else None) == expected
     assert name is None or "secret" not in name.value
     assert read_name("203.0.114.7:80", "address") == Name(filter="ip-address", value="203.0.114.7")
+
+
+def test_a_public_name_is_one_in_every_partition() -> None:
+    """By botocore's table, which grows with an SDK."""
+    for partition in Loader().load_data("partitions")["partitions"]:
+        name = f"ec2-203-0-114-7.a-region-1.compute.{partition['outputs']['dnsSuffix']}"
+        assert read_name(name, "dns_name") == Name(filter="dns-name", value=name)

@@ -10,7 +10,16 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 _HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62})(?:\.[a-z0-9](?:[a-z0-9-]{0,62}))+")
 # A host's own name, without the domain: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/
 _IP_NAME = re.compile(r"ip-(\d{1,3}-\d{1,3}-\d{1,3}-\d{1,3})")
-_PUBLIC = (".amazonaws.com", ".amazonaws.com.cn")
+# How public names end in each partition of AWS.
+_PUBLIC = (
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".c2s.ic.gov",
+    ".cloud.adc-e.uk",
+    ".csp.hci.ic.gov",
+    ".sc2s.sgov.gov",
+)
 _TAG = "tag:"
 
 
