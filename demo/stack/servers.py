@@ -15,7 +15,7 @@ from demo.stack.debian import FOLDER, ToolsError, fetch_once, unpack, use_source
 
 _MIRROR = "http://deb.debian.org/debian"
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-_HINT = "programs of another system serve as well, first on PATH"
+_HINT = "install apt and the package debian-archive-keyring"
 # The releases by their packages beside Prometheus and Alertmanager.
 RELEASES: Mapping[str, Sequence[str]] = {
     "bookworm": (),
