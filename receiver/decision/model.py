@@ -113,6 +113,7 @@ class Snapshot:
     unread: Sequence[str] = ()
     doubt: str = ""
     scopes: Sequence[Scope] | None = None
+    unread_health: Sequence[str] = ()
     changes: Sequence[str] | None = None
     refreshes: Sequence[ActiveRefresh] | None = None
     protected: bool | None = None

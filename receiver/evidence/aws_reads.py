@@ -53,6 +53,7 @@ class AwsState:
     instance: Instance | None
     asg: Group | None
     scopes: Sequence[Scope] | None
+    unread_health: Sequence[str]
     changes: Sequence[str] | None
     refreshes: Sequence[ActiveRefresh] | None
     protected: bool | None
@@ -68,6 +69,11 @@ class GroupState:
     asg: Group
     health: Mapping[str, TargetHealth | None]
     refreshes: Sequence[ActiveRefresh] | None
+
+    @property
+    def unread_health(self) -> Sequence[str]:
+        """The target groups of which AWS did not answer who serves."""
+        return [arn for arn, health in self.health.items() if health is None]
 
 
 @dataclass

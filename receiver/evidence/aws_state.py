@@ -167,6 +167,7 @@ class AwsReadings:
             instance=instance,
             asg=group.asg if group else None,
             scopes=scopes,
+            unread_health=group.unread_health if group else (),
             refreshes=group.refreshes if group else None,
             changes=merged([changes, reader.interruption(instance), *events]),
             protected=protected,

@@ -477,3 +477,11 @@ def test_who_tells_an_end_and_repeats_nothing_waits_for_a_person(
     snapshot = replace(SNAPSHOT, last_seen_at=NOW - age_s)
     decision = decide(replace(INPUTS, trigger=trigger, snapshot=snapshot))
     assert (isinstance(decision, Refuse) and decision.reason is Reason.STALE) is stale
+
+
+def test_a_target_group_that_aws_does_not_know_is_named() -> None:
+    """What takes nobody out of service does not need it."""
+    decision = _decided(scopes=None, unread_health=["arn:1"])
+    assert isinstance(decision, Refuse)
+    assert decision.reason is Reason.STATE_UNKNOWN
+    assert "arn:1" in decision.detail

@@ -110,6 +110,15 @@ def test_only_what_is_not_answered_is_unknown(
     assert {name for name, value in vars(state).items() if value is None} == unknown
 
 
+def test_a_target_group_that_is_gone_is_named(
+    reader: AwsReader, aws: Emulator, clock: Clock
+) -> None:
+    """Somebody deleted it while its Auto Scaling group still has its ARN."""
+    del aws.world.target_groups["arn:1"]
+    state = reader.begin(clock()).begin(_WEB, _BOUNDS)()
+    assert (state.scopes, state.unread_health) == (None, ["arn:1"])
+
+
 def test_a_volume_that_ec2_stopped_is_told_of_its_instance_alone(
     reader: AwsReader, aws: Emulator, clock: Clock
 ) -> None:

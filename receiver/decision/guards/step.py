@@ -164,5 +164,8 @@ def require_disruption_budget(inputs: GuardInput) -> str | Refusal:
     plan, snapshot = chosen_plan(inputs), inputs.snapshot
     if not find_action(plan.step.action).removes_capacity:
         return "the step takes no instance out of service"
+    if snapshot.unread_health:
+        arns = ", ".join(snapshot.unread_health)
+        return Refusal(Reason.STATE_UNKNOWN, f"AWS did not answer who serves in {arns}")
     refusal = rules.require_disruption_budget(snapshot.scopes, snapshot.reserved, plan.target)
     return refusal or "enough other instances serve"
