@@ -147,7 +147,7 @@ def test_who_cannot_be_stopped_is_named(
     _fail(whole, target)
     setattr(whole.aws.world.instances[target], name, value)
     whole.deliver(target)
-    whole.pass_time(120)
+    whole.pass_time(600)
     assert reason in (whole.only().outcome or "")
     assert "StopInstances" not in _operations(whole)
     assert whole.aws.world.groups["web-asg"].suspended == set()
