@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from receiver.playbooks.loader import Finding
-from receiver.playbooks.promql_measure import (
+from receiver.playbooks.promql.measure import (
     MeasureReader,
     PromqlError,
     Scope,

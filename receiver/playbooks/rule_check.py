@@ -13,8 +13,8 @@ from actions.catalog.registry import CATALOG
 from receiver.playbooks.alert_rules import OWN_ALERTS, AlertRule, AlertRules
 from receiver.playbooks.loader import Finding, load_file
 from receiver.playbooks.placeholders import EXAMPLES, render
-from receiver.playbooks.promql_measure import PromqlError, metric_names, parse
-from receiver.playbooks.promql_terms import Alternatives, Term, TermReader, either_with
+from receiver.playbooks.promql.measure import PromqlError, metric_names, parse
+from receiver.playbooks.promql.terms import Alternatives, Term, TermReader, either_with
 from receiver.playbooks.schema import Playbook, Verify
 from receiver.playbooks.yaml_source import Lines
 from receiver.settings import NODE_JOB

@@ -8,7 +8,7 @@ from promql_parser import AggregateExpr, BinaryExpr, ParenExpr
 
 from receiver.playbooks.loader import Finding, load_file
 from receiver.playbooks.placeholders import EXAMPLES, render
-from receiver.playbooks.promql_measure import PromqlError, parse
+from receiver.playbooks.promql.measure import PromqlError, parse
 from receiver.playbooks.schema import Playbook, Verify
 
 _COMPARISONS = frozenset({"==", "!=", ">", ">=", "<", "<="})

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from receiver.playbooks.alert_rules import load_rules
-from receiver.playbooks.promql_measure import PromqlError, parse
-from receiver.playbooks.promql_terms import TermReader
+from receiver.playbooks.promql.measure import PromqlError, parse
+from receiver.playbooks.promql.terms import TermReader
 from receiver.playbooks.rule_check import RuleCheck, check_rules
 
 _PLAYBOOK = """\

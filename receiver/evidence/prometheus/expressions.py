@@ -22,7 +22,7 @@ from promql_parser import (
     VectorSelector,
 )
 
-from receiver.playbooks.promql_measure import parse, selectors
+from receiver.playbooks.promql.measure import parse, selectors
 
 # A rate needs two samples: this many intervals hold them whenever the window begins.
 _INTERVALS = 2.5

@@ -20,7 +20,7 @@ from receiver.evidence.prometheus.expressions import (
     widen,
     window_s,
 )
-from receiver.playbooks.promql_measure import PromqlError, parse
+from receiver.playbooks.promql.measure import PromqlError, parse
 
 # Samples are counted over this long to measure how often they come.
 _MEASURED_S = 300.0

@@ -17,7 +17,7 @@ from promql_parser import (
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.placeholders import EXAMPLES
-from receiver.playbooks.promql_measure import PromqlError, parse
+from receiver.playbooks.promql.measure import PromqlError, parse
 
 # Functions that return something where nothing is selected.
 _OF_NOTHING = frozenset({"absent", "absent_over_time", "vector", "time"})

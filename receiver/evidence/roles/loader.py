@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, V
 from models.features.promql import LATEST, NODE_EXPORTER, Exporter, substitute
 from models.features.signals import ROLES
 from receiver.playbooks.loader import Finding, findings
-from receiver.playbooks.promql_measure import PromqlError, parse, selectors
+from receiver.playbooks.promql.measure import PromqlError, parse, selectors
 from receiver.playbooks.yaml_source import YamlError, read
 
 # Stands for the matchers of a host.

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from promql_parser import AggregateExpr, BinaryExpr, Call, NumberLiteral, ParenExpr
 
-from receiver.playbooks.promql_measure import (
+from receiver.playbooks.promql.measure import (
     Measure,
     MeasureReader,
     PromqlError,

@@ -1,0 +1,1 @@
+"""PromQL, read: what an expression measures, and as a disjunction of terms."""
