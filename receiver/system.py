@@ -21,7 +21,7 @@ from receiver.decision.version_watch import VersionRecords, VersionWatch
 from receiver.edges import Edges
 from receiver.evidence.factory import EvidenceReaders
 from receiver.notify.tails import NotifyTasks
-from receiver.playbooks.loader import PlaybookFolder, Playbooks
+from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.retention import Retention
 from receiver.runtime.rfc3339 import DAY_S
@@ -99,10 +99,9 @@ class _Builder:
             ),
             config_recorder=ConfigRecorder(
                 settings=self.settings,
-                folder=PlaybookFolder.of(self.settings, self.playbooks),
+                watched=self.evidence.watched(self.metrics.add_playbooks),
                 database=self.database,
                 clock=self.edges.clock,
-                loaded=partial(self.metrics.add_playbooks, self.playbooks),
             ),
             head_signer=self.head_signer,
             leadership=self.leadership,
@@ -189,6 +188,7 @@ class _Builder:
         pipeline = PipelineFactory(
             settings=self.settings,
             playbooks=self.playbooks,
+            rules=self.evidence.rules,
             database=self.database,
             aws=self.evidence.aws_reader,
             prometheus=self.evidence.prometheus,

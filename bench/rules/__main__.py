@@ -31,6 +31,7 @@ from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.mapping import InstanceLabel
 from receiver.evidence.targets.resolver import TargetResolver
+from receiver.evidence.targets.rules import TargetRules
 from receiver.playbooks.loader import Playbooks, load
 
 _ROOT = Path(__file__).parents[2]
@@ -93,7 +94,9 @@ class Shop:
         readings = ["id", "address", "dns_name", "tag:Name"]
         tagged = InstanceLabel.model_validate({"label": "instance", "as": readings})
         own = shipped.model_copy(update={"instances": [tagged]})
-        return cls(targets=TargetResolver(aws=reads, mapping=own), labels=labels, ids=ids)
+        return cls(
+            targets=TargetResolver(aws=reads, rules=TargetRules(own)), labels=labels, ids=ids
+        )
 
 
 def measure(folder: Path, scrapes_s: Sequence[int] = _SCRAPES_S) -> list[dict[str, Any]]:

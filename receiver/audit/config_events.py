@@ -1,10 +1,10 @@
-"""Audits the configuration: in full at each start, then changes of tokens and playbooks.
+"""Audits the configuration: in full at each start, then changes of tokens and watched files.
 
 A value that may be a secret (text, address, path) is recorded as set, without the value.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -20,14 +20,14 @@ from actions.tables import audit
 from receiver.db.database import Database
 from receiver.http.access import tokens
 from receiver.http.access.tokens import TokensError
-from receiver.playbooks.loader import PlaybookFolder, Playbooks
+from receiver.playbooks.watched_files import WatchedFiles
 from receiver.runtime.periodic import Periodic
 from receiver.settings import Profile, Settings
 
 _log = structlog.get_logger()
 _ACTOR = "smartcloudops"
 _STARTED, _STOPPED, _CHANGED = "service_started", "service_stopped", "configuration_changed"
-_REFUSED = "playbooks_refused"
+_REFUSED = "configuration_refused"
 # Findings in the record of a refusal; the log has all.
 _FINDINGS_MAX = 20
 _INTERVAL_S = 1.0
@@ -37,16 +37,15 @@ _OPEN_TYPES = (bool, int, float, Profile)
 
 @dataclass(kw_only=True)
 class ConfigRecorder:
-    """Records the configuration at the start, and watches tokens and playbooks once a second.
+    """Records the configuration at the start, and looks for changes once a second.
 
-    Changed playbooks without findings are loaded, and `loaded` is called.
+    Changed `watched` files without findings are loaded.
     """
 
     settings: Settings
-    folder: PlaybookFolder
+    watched: Sequence[WatchedFiles]
     database: Database
     clock: Callable[[], float]
-    loaded: Callable[[], None] = lambda: None
     _periodic: Periodic = field(init=False)
     _file_state: object = field(default=None, init=False)
 
@@ -67,20 +66,23 @@ class ConfigRecorder:
             self._record({}, Event(actor=_ACTOR, event=_STOPPED, detail={}))
 
     def run_once(self) -> None:
-        """Record changed tokens, and load changed playbooks."""
+        """Record changed tokens, and load changed files."""
         state = file_stamp(self.settings.tokens_file)
         if state != self._file_state and self._record({"tokens": _tokens(self.settings)}):
             self._file_state = state
-        findings = self.folder.reload()
+        for files in self.watched:
+            self._reload(files)
+
+    def _reload(self, files: WatchedFiles) -> None:
+        findings = files.reload()
         if findings:
             texts = [str(finding) for finding in findings]
-            _log.error("playbooks_refused", findings=texts)
-            detail = {"findings": texts[:_FINDINGS_MAX]}
+            _log.error("configuration_refused", what=files.what, findings=texts)
+            detail = {"what": files.what, "findings": texts[:_FINDINGS_MAX]}
             self._record({}, Event(actor=_ACTOR, event=_REFUSED, detail=detail))
         elif findings is not None:
-            self.loaded()
-            _log.info("playbooks_loaded", playbooks=len(self.folder.playbooks.items))
-            self._record({"playbooks": _playbooks(self.folder.playbooks)})
+            _log.info("configuration_loaded", what=files.what)
+            self._record({files.what: files.shown()})
 
     def _record(self, current: Mapping[str, Any], *events: Event) -> bool:
         """Record the events, and each part of `current` that differs from the last record."""
@@ -97,8 +99,8 @@ class ConfigRecorder:
         return {
             "version": version("smartcloudops"),
             "settings": _settings(self.settings),
-            "playbooks": _playbooks(self.folder.playbooks),
             "tokens": _tokens(self.settings),
+            **{files.what: files.shown() for files in self.watched},
         }
 
 
@@ -110,13 +112,6 @@ def _settings(settings: Settings) -> dict[str, Any]:
         if name != "mode" and value != info.default:
             changed[name] = value if isinstance(value, _OPEN_TYPES) else "set"
     return changed
-
-
-def _playbooks(playbooks: Playbooks) -> dict[str, dict[str, str]]:
-    return {
-        playbook.name: {"digest": playbook.digest, "mode": str(playbook.mode)}
-        for playbook in playbooks.items
-    }
 
 
 def _tokens(settings: Settings) -> dict[str, str] | None:

@@ -13,7 +13,6 @@ from actions.assurance import role_check as own_role
 from actions.aws import clients
 from actions.aws import errors as aws_errors
 from actions.aws.clients import AWS_ERRORS
-from models.features.promql import Exporter
 from models.inference.artifact import ModelError, load_shipped
 from models.inference.detector import judge
 from receiver import settings
@@ -23,18 +22,20 @@ from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
 from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.prometheus.connect import connect
-from receiver.evidence.roles import loader as roles
-from receiver.evidence.roles.loader import InvalidRolesError
-from receiver.evidence.targets import mapping
-from receiver.evidence.targets.mapping import InvalidTargetsError, TargetMapping
 from receiver.evidence.targets.resolver import TargetResolver
+from receiver.evidence.targets.rules import TargetRules
 from receiver.live_check.check import LiveCheck
 from receiver.monitoring import alertmanager, servers
 from receiver.monitoring.alertmanager import AlertmanagerError
 from receiver.monitoring.servers import InvalidServersError
 from receiver.playbook_testing import runner
 from receiver.playbooks import alert_rules, iam_scope, loader, rule_check, verify_check
-from receiver.playbooks.loader import Finding, InvalidPlaybooksError, Playbooks
+from receiver.playbooks.loader import (
+    Finding,
+    InvalidFilesError,
+    InvalidPlaybooksError,
+    Playbooks,
+)
 from receiver.runtime import log_setup
 from receiver.settings import Settings, SettingsError
 
@@ -65,8 +66,7 @@ def check(folder: Path | None, *, role: bool, rules: Path | None, live: bool) ->
     loaded = load_settings()
     folder = folder or loaded.playbooks
     playbooks = load_playbooks(loaded, folder)
-    load_targets(loaded.targets)
-    load_exporters(loaded.roles)
+    load_rules(loaded)
     load_servers(loaded)
     _warn(verify_check.warn_of_filters(folder))
     if rules:
@@ -112,6 +112,7 @@ def _check_live(loaded: Settings, playbooks: Playbooks) -> None:
         aws = clients.connect()
     except AWS_ERRORS as error:
         raise BadInputError(f"AWS clients cannot be created: {error}") from None
+    rules = load_rules(loaded)
     with connect(loaded, timeout_s=_LIVE_S) as prometheus:
         report = LiveCheck(
             settings=loaded,
@@ -119,10 +120,8 @@ def _check_live(loaded: Settings, playbooks: Playbooks) -> None:
             prometheus=prometheus,
             alertmanager=alertmanager.connect(loaded),
             aws=aws,
-            exporters=load_exporters(loaded.roles),
-            targets=TargetResolver(
-                aws=AwsReads(aws=aws, trail=loaded.cloudtrail), mapping=load_targets(loaded.targets)
-            ),
+            exporters=rules.exporters,
+            targets=TargetResolver(aws=AwsReads(aws=aws, trail=loaded.cloudtrail), rules=rules),
         ).run()
     echo("\n".join(report.lines))
     if report.findings:
@@ -170,7 +169,7 @@ def explain(payload: str | None, *, firing: bool, as_json: bool) -> None:
         raise FailedError(str(error)) from None
     except OSError as error:
         raise BadInputError(f"{payload}: {error.strerror}") from None
-    except (InvalidTargetsError, InvalidRolesError, InvalidServersError) as error:
+    except InvalidFilesError as error:
         raise FindingsError(error.findings) from None
     except (explaining.PayloadError, DatabaseUrlError) as error:
         raise BadInputError(f"{payload or 'the settings'}: {error}") from None
@@ -212,19 +211,11 @@ def load_settings() -> Settings:
         raise BadInputError(str(error)) from None
 
 
-def load_targets(file: Path | None) -> TargetMapping:
+def load_rules(loaded: Settings) -> TargetRules:
     """Raises FindingsError."""
     try:
-        return mapping.load(file)
-    except InvalidTargetsError as errors:
-        raise FindingsError(errors.findings) from None
-
-
-def load_exporters(folder: Path | None) -> Sequence[Exporter]:
-    """Raises FindingsError."""
-    try:
-        return roles.load(folder)
-    except InvalidRolesError as errors:
+        return TargetRules.of(loaded)
+    except InvalidFilesError as errors:
         raise FindingsError(errors.findings) from None
 
 

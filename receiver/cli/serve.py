@@ -19,18 +19,16 @@ from receiver.cli.playbooks import load_playbooks, load_settings
 from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
 from receiver.edges import Edges
-from receiver.evidence.roles.loader import InvalidRolesError
-from receiver.evidence.targets.mapping import InvalidTargetsError
 from receiver.http import server
 from receiver.http.access import tokens
 from receiver.http.access.signatures import SecretFileError, read_secret
 from receiver.http.access.tokens import TokensError
 from receiver.http.server import TlsError
 from receiver.monitoring import alertmanager, servers
-from receiver.monitoring.servers import InvalidServersError
 from receiver.notify.channels import Channels
 from receiver.notify.recipients import NotifyFileError
 from receiver.notify.tails import TracingError
+from receiver.playbooks.loader import InvalidFilesError
 from receiver.runtime import log_setup
 from receiver.settings import Settings
 from receiver.system import build
@@ -39,9 +37,7 @@ _UNUSABLE = (
     AlreadyRunningError,
     ChatError,
     DatabaseUrlError,
-    InvalidRolesError,
-    InvalidServersError,
-    InvalidTargetsError,
+    InvalidFilesError,
     NotifyFileError,
     SchemaError,
     SecretFileError,

@@ -17,6 +17,7 @@ from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus.connect import connect
+from receiver.evidence.targets.rules import TargetRules
 from receiver.playbooks.loader import Playbooks
 from receiver.runs import intake
 from receiver.settings import Settings
@@ -71,6 +72,7 @@ def explain(
         pipeline = PipelineFactory(
             settings=settings,
             playbooks=playbooks,
+            rules=TargetRules.of(settings),
             database=state,
             aws=AwsReader(
                 aws=clients,

@@ -14,10 +14,9 @@ from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReaders
-from receiver.evidence.roles.loader import load as load_roles
 from receiver.evidence.target import Target
-from receiver.evidence.targets.mapping import load
 from receiver.evidence.targets.resolver import TargetResolver
+from receiver.evidence.targets.rules import TargetRules
 from receiver.evidence.targets.series import SeriesFinder
 from receiver.playbooks.loader import Playbooks
 from receiver.settings import Settings
@@ -30,6 +29,7 @@ class PipelineFactory:
 
     settings: Settings
     playbooks: Playbooks
+    rules: TargetRules
     database: Database
     aws: AwsReader
     prometheus: Prometheus
@@ -43,18 +43,12 @@ class PipelineFactory:
     metrics: DecisionMetrics | None = None
 
     def _targets(self) -> TargetResolver:
-        mapping = load(self.settings.targets)
         finder = SeriesFinder(
-            aws=self.aws,
-            prometheus=self.prometheus,
-            mapping=mapping,
-            exporters=load_roles(self.settings.roles),
-            clock=self.clock,
+            aws=self.aws, prometheus=self.prometheus, rules=self.rules, clock=self.clock
         )
-        return TargetResolver(aws=self.aws, mapping=mapping, series=finder)
+        return TargetResolver(aws=self.aws, rules=self.rules, series=finder)
 
     def make(self) -> DecisionPipeline:
-        """Raises InvalidTargetsError or InvalidRolesError."""
         alerting = AlertingReader(
             playbooks=self.playbooks, prometheus=self.prometheus, resolved=self.resolved
         )

@@ -1,6 +1,6 @@
 """Builds the readers of evidence for the service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -15,10 +15,12 @@ from receiver.evidence.prefetch import Prefetcher
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.connect import connect
 from receiver.evidence.source import Source
+from receiver.evidence.targets.rules import TargetRules
 from receiver.monitoring import alertmanager
 from receiver.monitoring.active_alerts import ActiveAlerts
 from receiver.monitoring.alertmanager import Alertmanager
 from receiver.playbooks.loader import Playbooks
+from receiver.playbooks.watched_files import WatchedFiles, watch_playbooks
 from receiver.settings import Settings
 
 
@@ -39,6 +41,7 @@ class EvidenceReaders:
     model_metrics: ModelMetrics
     clock: Callable[[], float]
     monotonic: Callable[[], float]
+    rules: TargetRules = field(init=False)
     prometheus: Prometheus = field(init=False)
     alertmanager: Alertmanager = field(init=False)
     active_alerts: ActiveAlerts = field(init=False)
@@ -48,7 +51,9 @@ class EvidenceReaders:
     metrics_reader: MetricsReader = field(init=False)
 
     def __post_init__(self) -> None:
+        """Raises InvalidTargetsError or InvalidRolesError."""
         settings = self.settings
+        self.rules = TargetRules.of(settings)
         self.prometheus = self._prometheus(
             lambda: self.metrics.count_failed_read(Source.PROMETHEUS)
         )
@@ -75,6 +80,11 @@ class EvidenceReaders:
         self.metrics_reader = MetricsReader(
             prometheus=self.prometheus, pool=self.pool, prefetched=self.prefetcher.get
         )
+
+    def watched(self, loaded: Callable[[Playbooks], None]) -> Sequence[WatchedFiles]:
+        """What is loaded again when it changes; `loaded` is called after playbooks were."""
+        playbooks = watch_playbooks(self.settings, self.playbooks, loaded)
+        return playbooks, *self.rules.watch(self.settings)
 
     def _prometheus(self, failed: Callable[[], None]) -> Prometheus:
         return connect(self.settings, client=self.client, clock=self.clock, failed=failed)

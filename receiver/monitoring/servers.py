@@ -16,16 +16,12 @@ from pydantic import (
 from receiver.monitoring.http_config import HttpConfig, SigV4
 from receiver.monitoring.login import Login, signer_of
 from receiver.playbooks.field_types import AlertMatcher
-from receiver.playbooks.loader import Finding, findings
+from receiver.playbooks.loader import Finding, InvalidFilesError, findings
 from receiver.playbooks.yaml_source import YamlError, read_list
 
 
-class InvalidServersError(Exception):
-    """The file cannot be used; `findings` has its faults, without a secret."""
-
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        super().__init__("\n".join(map(str, findings)))
-        self.findings = findings
+class InvalidServersError(InvalidFilesError):
+    """The file cannot be used; the findings have no secret."""
 
 
 class Server(BaseModel):

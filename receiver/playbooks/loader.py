@@ -9,20 +9,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from actions.atomic_file import file_stamp
 from actions.catalog.registry import CATALOG
 from receiver.playbooks.choices import variants
 from receiver.playbooks.placeholders import EXAMPLES, render
 from receiver.playbooks.schema import Playbook
 from receiver.playbooks.yaml_source import Lines, YamlError, read
-from receiver.settings import NODE_JOB, Settings
-
-_Stamp = tuple[object, ...]
-
+from receiver.settings import NODE_JOB
 
 _JOB = re.compile(r"(?<!\$)\$(?:job\b|\{job\})")
 
@@ -46,12 +42,16 @@ class _Placed(NamedTuple):
     playbook: Playbook
 
 
-class InvalidPlaybooksError(Exception):
-    """The folder cannot be used; `findings` has the faults of each file."""
+class InvalidFilesError(Exception):
+    """Files of the configuration cannot be used; `findings` has the faults of each."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)))
         self.findings = findings
+
+
+class InvalidPlaybooksError(InvalidFilesError):
+    """The folder's playbooks cannot be used."""
 
 
 @dataclass
@@ -181,45 +181,3 @@ def findings(
             seen.add((line, name))
             message = fault["msg"].removeprefix("Value error, ")
             yield Finding(file=file, line=line, message=f"{name}: {message}")
-
-
-@dataclass
-class PlaybookFolder:
-    """A folder whose files are in `playbooks`; faulty files leave the loaded ones in place."""
-
-    path: Path
-    playbooks: Playbooks
-    job: str = NODE_JOB
-    _loaded: _Stamp = field(init=False)
-    _seen: _Stamp = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._loaded = self._seen = self._stamp()
-
-    @classmethod
-    def of(cls, settings: Settings, playbooks: Playbooks) -> Self:
-        return cls(settings.playbooks, playbooks, settings.node_job)
-
-    def reload(self) -> Sequence[Finding] | None:
-        """Load changed files, once they have stayed the same from one call to the next.
-
-        None where there is nothing to load; else the findings, with which the old ones stay.
-        """
-        stamp, seen = self._stamp(), self._seen
-        self._seen = stamp
-        if stamp in (self._loaded, ()) or stamp != seen:
-            return None
-        self._loaded = stamp
-        try:
-            self.playbooks.take_over(load(self.path, self.job))
-        except InvalidPlaybooksError as error:
-            return error.findings
-        return ()
-
-    def _stamp(self) -> _Stamp:
-        """Changes with each file; empty where the folder cannot be listed."""
-        try:
-            files = sorted(self.path.glob("*.y*ml"))
-        except OSError:
-            return ()
-        return tuple((file.name, file_stamp(file)) for file in files)

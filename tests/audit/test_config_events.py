@@ -1,6 +1,7 @@
 """Audit records of the configuration and of its changes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from actions.audit import log
 from receiver.audit.config_events import ConfigRecorder
 from receiver.db.database import Database
+from receiver.evidence.targets.rules import TargetRules
 from receiver.http.access import tokens
 from receiver.http.access.tokens import Role
-from receiver.playbooks.loader import PlaybookFolder, load
+from receiver.playbooks.loader import Playbooks, load
+from receiver.playbooks.watched_files import WatchedFiles, watch_playbooks
 from receiver.settings import Settings
 from tests.conftest import Clock
 
@@ -29,12 +32,14 @@ def _recorder(
     state: Database,
     clock: Clock,
     file: Path,
-    playbooks: Path = _PLAYBOOKS,
+    watched: Sequence[WatchedFiles] = (),
     **more: Any,
 ) -> ConfigRecorder:
+    settings = Settings(tokens_file=file, **more)
+    playbooks = watch_playbooks(settings, load(settings.playbooks), lambda _: None)
     return ConfigRecorder(
-        settings=Settings(tokens_file=file, **more),
-        folder=PlaybookFolder(playbooks, load(playbooks)),
+        settings=settings,
+        watched=watched or [playbooks],
         database=state,
         clock=clock,
     )
@@ -99,9 +104,10 @@ def test_changed_playbooks_are_loaded_and_on_record(
     folder.mkdir()
     whole = (_PLAYBOOKS / "disk-full.yaml").read_text()
     (folder / "disk-full.yaml").write_text(whole)
-    recorder = _recorder(state, clock, file, folder)
+    playbooks = load(folder)
+    settings, shown = Settings(playbooks=folder), list[Playbooks]()
+    recorder = _recorder(state, clock, file, [watch_playbooks(settings, playbooks, shown.append)])
     recorder.start()
-    playbooks = recorder.folder.playbooks
     full = {"alertname": "DiskSpaceLow"}
     (folder / "more.yaml").write_text(
         whole.replace("name: disk-full", "name: more").replace("DiskSpaceLow", "DiskSlow")
@@ -121,5 +127,37 @@ def test_changed_playbooks_are_loaded_and_on_record(
     assert [(one["what"], sorted(one["after"])) for one in changed] == [
         ("playbooks", ["disk-full", "more"])
     ]
-    (refused,) = [detail for name, detail in events if name == "playbooks_refused"]
+    (refused,) = [detail for name, detail in events if name == "configuration_refused"]
+    assert shown == [playbooks]
     assert "more.yaml:1: match: Field required" in refused["findings"][0]
+
+
+def test_changed_targets_and_roles_are_loaded_and_on_record(
+    state: Database, clock: Clock, file: Path, tmp_path: Path
+) -> None:
+    """A file with a finding leaves the old one in place; the other one is loaded all the same."""
+    targets, roles = tmp_path / "targets.yaml", tmp_path / "roles.d"
+    targets.write_text("instances: [{label: node, as: [dns_name]}]")
+    roles.mkdir()
+    shipped = (Path(__file__).parents[2] / "roles.d" / "opentelemetry.yaml").read_text()
+    (roles / "one.yaml").write_text(shipped)
+    settings = Settings(targets=targets, roles=roles)
+    rules = TargetRules.of(settings)
+    recorder = _recorder(state, clock, file, rules.watch(settings))
+    recorder.start()
+    targets.write_text("instances: []")
+    (roles / "two.yaml").write_text(shipped.replace("name: opentelemetry", "name: mine"))
+    for _ in range(3):
+        recorder.run_once()
+    assert [label.label for label in rules.mapping.instances] == ["node"]
+    assert [one.name for one in rules.exporters][1:] == ["opentelemetry", "mine"]
+    targets.write_text("instances: [{label: host, as: [id]}]")
+    for _ in range(3):
+        recorder.run_once()
+    assert [label.label for label in rules.mapping.instances] == ["host"]
+    recorder.stop()
+    events = [detail for name, detail in _events(state) if name.startswith("configuration_")]
+    assert [detail["what"] for detail in events] == ["targets", "roles", "targets"]
+    assert "targets.yaml:1: instances" in events[0]["findings"][0]
+    assert sorted(events[1]["after"]) == ["one.yaml", "two.yaml"]
+    assert events[2]["before"] != events[2]["after"]

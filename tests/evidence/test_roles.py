@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,9 +135,8 @@ def test_the_exporter_of_a_target_is_found(tmp_path: Path, label: Mapping[str, s
         text = ",".join(f'{key}="{value}"' for key, value in labels.items() if key != "alertname")
         idle = f'system_cpu_time_seconds_total{{state="idle",cpu="cpu0",{text}}}'
         resolver = make_resolver(pool, tmp_path, {idle: "0+6x40"})
-        assert resolver.series is not None
-        finder = replace(resolver.series, exporters=tuple(_EXPORTERS.values()))
-        target = replace(resolver, series=finder).resolve(labels, ask=True)
+        resolver.rules.exporters = tuple(_EXPORTERS.values())
+        target = resolver.resolve(labels, ask=True)
     assert target.exporter is _EXPORTERS["opentelemetry"]
     assert not target.is_usual
     latest = latest_query(target, 300.0).expr

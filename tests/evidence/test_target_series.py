@@ -22,6 +22,7 @@ from receiver.evidence.range_queries import latest_query, peers_query
 from receiver.evidence.target import Target
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.resolver import TargetResolver
+from receiver.evidence.targets.rules import TargetRules
 from receiver.evidence.targets.series import SeriesFinder
 from tests import fake_prometheus
 from tests.conftest import Clock
@@ -80,9 +81,9 @@ def make_resolver(
         return httpx.Response(200, json={"status": "success", "data": data})
 
     prometheus = Prometheus("http://p", client=fake_prometheus.client(answer))
-    rules = mapping.load(None)
-    finder = SeriesFinder(aws=reader, prometheus=prometheus, mapping=rules)
-    return TargetResolver(aws=reader, mapping=rules, series=finder)
+    rules = TargetRules(mapping.load(None))
+    finder = SeriesFinder(aws=reader, prometheus=prometheus, rules=rules)
+    return TargetResolver(aws=reader, rules=rules, series=finder)
 
 
 @pytest.mark.parametrize("named", list(_NAMES))

@@ -18,6 +18,7 @@ from receiver.evidence.targets import mapping
 from receiver.evidence.targets.mapping import InvalidTargetsError
 from receiver.evidence.targets.readings import Name, read_name
 from receiver.evidence.targets.resolver import TargetResolver
+from receiver.evidence.targets.rules import TargetRules
 from tests.conftest import Clock
 
 _HOSTS = [f"i-{number:017x}" for number in range(4)]
@@ -37,13 +38,13 @@ def aws(clock: Clock) -> Emulator:
 def resolver(aws: Emulator) -> Iterator[TargetResolver]:
     with ThreadPoolExecutor(2) as pool:
         reader = AwsReader(aws=clients(aws), pool=pool, trail=False)
-        yield TargetResolver(aws=reader, mapping=mapping.load(None))
+        yield TargetResolver(aws=reader, rules=TargetRules(mapping.load(None)))
 
 
 def _with_mapping(resolver: TargetResolver, tmp_path: Path, text: str) -> TargetResolver:
     file = tmp_path / "targets.yaml"
     file.write_text(text)
-    return TargetResolver(aws=resolver.aws, mapping=mapping.load(file))
+    return TargetResolver(aws=resolver.aws, rules=TargetRules(mapping.load(file)))
 
 
 @pytest.mark.parametrize(

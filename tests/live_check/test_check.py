@@ -20,6 +20,7 @@ from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.resolver import TargetResolver
+from receiver.evidence.targets.rules import TargetRules
 from receiver.http.access import tokens
 from receiver.http.access.tokens import Role
 from receiver.live_check.check import LiveCheck, LiveReport
@@ -104,7 +105,7 @@ class Shop:
                 ),
                 aws=reads.aws,
                 exporters=self.exporters,
-                targets=TargetResolver(aws=reads, mapping=mapping.load(None)),
+                targets=TargetResolver(aws=reads, rules=TargetRules(mapping.load(None))),
                 now=self.clock.now,
             ).run()
 

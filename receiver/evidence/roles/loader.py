@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, V
 
 from models.features.promql import LATEST, NODE_EXPORTER, Exporter, substitute
 from models.features.signals import ROLES
-from receiver.playbooks.loader import Finding, findings
+from receiver.playbooks.loader import Finding, InvalidFilesError, findings
 from receiver.playbooks.promql.measure import PromqlError, parse, selectors
 from receiver.playbooks.yaml_source import YamlError, read
 
@@ -18,12 +18,8 @@ _HOST = "instance_id", "i-0123456789abcdef0"
 _NEEDED = "cpu_busy"
 
 
-class InvalidRolesError(Exception):
-    """The folder cannot be used; `findings` has the faults of each file."""
-
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        super().__init__("\n".join(map(str, findings)))
-        self.findings = findings
+class InvalidRolesError(InvalidFilesError):
+    """The folder cannot be used."""
 
 
 def _check_expr(text: str) -> str:
@@ -67,10 +63,10 @@ def load(folder: Path | None) -> tuple[Exporter, ...]:
     if folder is None:
         return (NODE_EXPORTER,)
     exporters, faults = [NODE_EXPORTER], list[Finding]()
-    files = sorted(folder.glob("*.yaml"))
-    if not files:
+    found_files = files(folder)
+    if not found_files:
         faults.append(Finding(file=folder, line=1, message="no role file (*.yaml)"))
-    for file in files:
+    for file in found_files:
         exporter, found = _load_file(file)
         faults += found
         if exporter is None:
@@ -82,6 +78,11 @@ def load(folder: Path | None) -> tuple[Exporter, ...]:
     if faults:
         raise InvalidRolesError(faults)
     return tuple(exporters)
+
+
+def files(folder: Path | None) -> Sequence[Path]:
+    """The folder's role files, in the order of their names."""
+    return sorted(folder.glob("*.yaml")) if folder else ()
 
 
 def _load_file(file: Path) -> tuple[Exporter | None, Sequence[Finding]]:

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from receiver.playbooks.loader import Finding, findings
+from receiver.playbooks.loader import Finding, InvalidFilesError, findings
 from receiver.playbooks.yaml_source import YamlError, read
 
 DEFAULT = Path(__file__).with_name("targets.yaml")
@@ -24,12 +24,8 @@ Attribute = Literal["region", "az", "account", "vpc", "subnet"]
 Place = Mapping[Attribute, Label]
 
 
-class InvalidTargetsError(Exception):
-    """The file cannot be used; `findings` has its faults."""
-
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        super().__init__("\n".join(map(str, findings)))
-        self.findings = findings
+class InvalidTargetsError(InvalidFilesError):
+    """The file cannot be used."""
 
 
 class _Part(BaseModel):

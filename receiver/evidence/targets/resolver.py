@@ -8,17 +8,17 @@ from actions.aws.instances import Instance
 from actions.base import TargetKind
 from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.target import Target
-from receiver.evidence.targets.mapping import TargetMapping
 from receiver.evidence.targets.readings import Name, read_name
+from receiver.evidence.targets.rules import TargetRules
 from receiver.evidence.targets.series import SeriesFinder
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetResolver:
-    """Reads labels by the `mapping`, asks AWS for what they name, and `series` for its metrics."""
+    """Reads labels by the `rules`, asks AWS for what they name, and `series` for its metrics."""
 
     aws: AwsReads
-    mapping: TargetMapping
+    rules: TargetRules
     series: SeriesFinder | None = None
 
     def resolve(self, labels: Mapping[str, str], *, ask: bool) -> Target:
@@ -40,7 +40,7 @@ class TargetResolver:
         and not the group either.
         """
         group = self._group(labels)
-        for instance in self.mapping.instances:
+        for instance in self.rules.mapping.instances:
             value = labels.get(instance.label, "")
             names = [read_name(value, reading) for reading in instance.readings if value]
             readable = [name for name in names if name is not None]
@@ -53,7 +53,7 @@ class TargetResolver:
         return Target()
 
     def _group(self, labels: Mapping[str, str]) -> str | None:
-        named = (labels.get(label, "") for label in self.mapping.groups)
+        named = (labels.get(label, "") for label in self.rules.mapping.groups)
         name = next(filter(None, named), "")
         return name if GROUP_NAME.fullmatch(name) else None
 
@@ -78,7 +78,7 @@ class TargetResolver:
         return Target(doubt=doubt)
 
     def _elsewhere(self, labels: Mapping[str, str], instance: Instance) -> str | None:
-        return self.mapping.contradiction(labels, instance.place)
+        return self.rules.mapping.contradiction(labels, instance.place)
 
     def _doubt(
         self,

@@ -8,16 +8,17 @@ from itertools import chain
 
 from actions.aws.instances import Instance
 from actions.aws.tags import GROUP_TAG
-from models.features.promql import NODE_EXPORTER, Exporter
+from models.features.promql import Exporter
 from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.target import SeriesLabels, Target
-from receiver.evidence.targets.mapping import InstanceLabel, TargetMapping
+from receiver.evidence.targets.mapping import InstanceLabel
 from receiver.evidence.targets.readings import read_name
+from receiver.evidence.targets.rules import TargetRules
 from receiver.runtime.cache import BoundedCache
 
-# Labels that were found serve this long: relabelling is changed by people.
+# Labels that were found serve this long: people change the relabelling, and the rules.
 _LASTS_S = 300.0
 _USUAL = "instance_id"
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -41,8 +42,7 @@ class SeriesFinder:
 
     aws: AwsReads
     prometheus: Prometheus
-    mapping: TargetMapping
-    exporters: Sequence[Exporter] = (NODE_EXPORTER,)
+    rules: TargetRules
     clock: Callable[[], float] = time.time
     _found: BoundedCache[str, tuple[float, FoundSeries]] = field(
         default_factory=BoundedCache, init=False
@@ -50,9 +50,9 @@ class SeriesFinder:
 
     def find(self, target: Target, labels: Mapping[str, str]) -> FoundSeries:
         """The series of the target; the usual ones where nothing tells of others."""
-        usual = FoundSeries(labels=None, exporter=self.exporters[0])
+        usual = FoundSeries(labels=None, exporter=self.rules.exporters[0])
         named = labels.get(_USUAL) == target.id
-        if target.id is None or (named and len(self.exporters) == 1):
+        if target.id is None or (named and len(self.rules.exporters) == 1):
             return usual
         now = self.clock()
         found_at, found = self._found.get(target.id, (0.0, None))
@@ -67,7 +67,7 @@ class SeriesFinder:
         self, candidates: Sequence[SeriesLabels], prometheus: Prometheus, now: float
     ) -> FoundSeries | None:
         """None if Prometheus does not answer, or if no label fits."""
-        pairs = [(labels, exporter) for labels in candidates for exporter in self.exporters]
+        pairs = [(labels, exporter) for labels in candidates for exporter in self.rules.exporters]
         parts = [
             f'label_replace(count({exporter.presence_of(labels.own)}), "n", "{number}", "", "")'
             for number, (labels, exporter) in enumerate(pairs)
@@ -95,7 +95,7 @@ class SeriesFinder:
         own = members[target.id or ""]
         others = [instance for instance in members.values() if instance.id != own.id]
         yield _usual(own.id)
-        for label in self.mapping.instances:
+        for label in self.rules.mapping.instances:
             hosts = {host: one.id for one in members.values() for host in _hosts(label, one)}
             mine = [host for host, owner in hosts.items() if owner == own.id]
             if mine and _LABEL_NAME.fullmatch(label.label):
@@ -110,7 +110,7 @@ class SeriesFinder:
     def _where(self, instances: Sequence[Instance]) -> Mapping[str, Sequence[str]]:
         """What series of these instances may say of their place: each label may be absent."""
         allowed = {}
-        for where in self.mapping.where:
+        for where in self.rules.mapping.where:
             if where.attributes and _LABEL_NAME.fullmatch(where.label):
                 places = ([one.place[name] for name in where.attributes] for one in instances)
                 allowed[where.label] = sorted({"", *chain.from_iterable(places)})
