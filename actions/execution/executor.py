@@ -1,9 +1,9 @@
-"""Executes one step effectively once, with each record on disk before the next.
+"""Executes one step effectively once, with each record committed before the next.
 
-The records are claim, intent, call and outcome. After a crash `execute` is called again. If no call
-can have been sent, the step starts over; otherwise the action's `read_back` reads from AWS what
-happened. An outcome that cannot be known is `unknown`; then only an idempotent action is called
-again.
+The records are claim, intent, call and outcome; all up to the call are on disk before it is sent.
+After a crash `execute` is called again. If no call can have been sent, the step starts over;
+otherwise the action's `read_back` reads from AWS what happened. An outcome that cannot be known is
+`unknown`; then only an idempotent action is called again.
 """
 
 from collections.abc import Callable
