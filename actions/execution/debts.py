@@ -5,7 +5,7 @@ one, too. It outlives its run.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,7 @@ from actions.step_key import StepKey
 from actions.tables import debts, insert_into, intents
 
 _ACTOR = "smartcloudops"
+_STOPPED = "a person stopped its rollback"
 
 
 class DebtState(StrEnum):
@@ -123,11 +124,15 @@ def stop(
 ) -> None:
     """End the debts of runs whose rollback a person stopped.
 
-    What the actions `leases` lent stays owed: nobody else would know of it.
+    What the actions `leases` lent is left as it is, too, but stays owed: nobody else would know.
     """
-    of_runs = select(debts).where(debts.c.run_id.in_(run_ids), debts.c.action.not_in(leases))
+    of_runs = select(debts).where(debts.c.run_id.in_(run_ids))
     for debt in map(_debt, connection.execute(of_runs).mappings().all()):
-        settle(connection, debt, Settled.STOPPED, now)
+        if debt.action in leases:
+            kept = replace(debt, problem=_STOPPED, needs_person=True, next_at=None)
+            postpone(connection, debt, kept, now)
+        else:
+            settle(connection, debt, Settled.STOPPED, now)
 
 
 @dataclass(frozen=True, kw_only=True)

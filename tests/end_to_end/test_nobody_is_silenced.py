@@ -131,6 +131,8 @@ def test_a_persons_rollback_is_done_under_a_stop(
     whole.commands.roll_back(whole.only().id, "bob", "give it back")
     whole.pass_time(10)
     assert whole.only().state is State.ROLLED_BACK
+    # Until the host must have booted, its group would replace it.
+    whole.pass_time(_REBOOT_S)
     assert _operations(whole)[-1] == "ResumeProcesses"
 
 

@@ -54,10 +54,10 @@ class RunCloser:
             ended = transitions.move_all(connection, endings, now)
             for transition in ended:
                 _update_breaker(connection, transition, now)
-            stopped = [ending.run.id for ending in ended if _stops_rollback(ending)]
-            debts.stop(connection, stopped, _LEASES, now)
             run_ids = [ending.run.id for ending in ended]
             debts.release(connection, run_ids, now, now + _UNTIL_DUE_S)
+            stopped = [ending.run.id for ending in ended if _stops_rollback(ending)]
+            debts.stop(connection, stopped, _LEASES, now)
         self.inbox.record_end(
             *(RunEnded(ending.run.id, now, ending.changes.get("next_act_at")) for ending in ended)
         )

@@ -256,16 +256,20 @@ def test_an_empty_answer_ends_no_debt(make: Callable[..., Whole]) -> None:
     assert (group.suspended, _owed(whole)) == (set(), [])
 
 
-def test_who_stops_a_rollback_does_not_keep_a_lease(make: Callable[..., Whole]) -> None:
-    """The person ends the run while it gives back, and AWS refuses to take it."""
+def test_a_lease_whose_rollback_a_person_stopped_stays_owed(make: Callable[..., Whole]) -> None:
+    """Nothing is given back against their word, nor forgotten: they can order it later."""
     whole = make("reboot_instance")
     _refuse(whole, "ResumeProcesses", whole.now + 100)
     whole.deliver(_first(whole))
     while whole.only().state is not State.ROLLING_BACK:
         whole.pass_time(1)
     whole.commands.cancel(whole.only().id, "alice", "stop it")
-    assert (whole.only().state, len(_owed(whole))) == (State.CANCELLED, 1)
-    whole.pass_time(300)
+    whole.pass_time(600)
+    (owed,) = _owed(whole)
+    assert (whole.only().state, owed.state) == (State.CANCELLED, DebtState.NEEDS_PERSON)
+    assert _suspended(whole) == _LENT
+    whole.commands.roll_back(whole.only().id, "alice", "now")
+    whole.pass_time(60)
     assert (_suspended(whole), _owed(whole)) == (set(), [])
 
 
