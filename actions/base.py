@@ -141,6 +141,7 @@ class Action(ABC):
     - `takes_up_to_s`: AWS may take so long; `lasts_up_to_s` reads what AWS itself says, where it
     says it. `progress` ends the wait earlier where AWS `shows_end`; elsewhere only the metrics do.
     - `cancelled_with`: the permission with which `cancel` ends an effect that takes longer.
+    - `cancelled_at_end`: it is cancelled, too, where its run ends before the last of its calls.
 
     Each method may raise NotActionableError, where the target does not exist or its state does not
     allow the action, and botocore's errors.
@@ -168,6 +169,7 @@ class Action(ABC):
     takes_up_to_s: ClassVar[float] = 0.0
     shows_end: ClassVar[bool] = True
     cancelled_with: ClassVar[str] = ""
+    cancelled_at_end: ClassVar[bool] = False
 
     @property
     def shown_within_s(self) -> float:

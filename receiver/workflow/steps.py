@@ -186,6 +186,18 @@ def step_of(run: Run) -> Step:
     )
 
 
+def recorded_step(run: Run, intent: Intent) -> Step:
+    """The recorded step of the run."""
+    return replace(
+        step_of(run),
+        key=intent.step,
+        action=find_action(intent.action),
+        target=intent.target,
+        params=intent.params,
+        must_be_free=(),
+    )
+
+
 def capture_step(run: Run) -> Step | None:
     """The capture before the run's current step."""
     step = step_of(run)

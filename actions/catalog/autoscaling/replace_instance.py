@@ -77,6 +77,7 @@ class ReplaceInstance(Action):
     )
     params = ReplaceInstanceParams
     cancelled_with = "autoscaling:SetDesiredCapacity"
+    cancelled_at_end = True
 
     def observe(self, call: Call) -> Observation:
         group, member = read_member(call.aws, call.target)

@@ -27,7 +27,7 @@ from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
 from receiver.runs.model import Run
 from receiver.workflow.endings import own_acts
-from receiver.workflow.steps import StepRunner, step_of
+from receiver.workflow.steps import StepRunner, recorded_step, step_of
 
 _MAY_HAVE_HAPPENED = frozenset({Outcome.CHANGED, Outcome.UNKNOWN})
 _DONE = frozenset({Outcome.CHANGED, Outcome.NOOP})
@@ -126,7 +126,7 @@ class Rollback:
 
     def _give_back(self, run: Run, lent: Intent, steps: Mapping[StepKey, Intent]) -> Attempt:
         executor, action = self.step_runner.executor, find_action(lent.action)
-        lent = executor.settle_lost(_step_of(run, lent), lent)
+        lent = executor.settle_lost(recorded_step(run, lent), lent)
         attempts = sorted(
             (step for step in steps.values() if step.undoes == lent.step),
             key=lambda step: step.step.number,
@@ -149,7 +149,7 @@ class Rollback:
         if undo is None:
             return Attempt(problem=f"what {lent.action} created is not known", person=True)
         step = replace(
-            _step_of(run, lent),
+            recorded_step(run, lent),
             key=lent.step.reversal(len(attempts) - (last is not None and last.outcome is None)),
             action=find_action(undo.action),
             params=undo.params,
@@ -234,15 +234,3 @@ def _must_be_reversed(step: Intent, *, everything: bool) -> bool:
     if step.action not in CATALOG:
         return everything or step.step.kind is StepKind.BEFORE
     return action.undone_by is not None and (everything or action.released_at_end)
-
-
-def _step_of(run: Run, intent: Intent) -> Step:
-    """The recorded step of the run."""
-    return replace(
-        step_of(run),
-        key=intent.step,
-        action=find_action(intent.action),
-        target=intent.target,
-        params=intent.params,
-        must_be_free=(),
-    )

@@ -4,16 +4,20 @@ A run keeps its ending until it has been carried out. What AWS does not take bac
 beyond the end of the run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from actions.aws.errors import AWS_ERRORS, classify
+from actions.aws.target_errors import NotActionableError
+from actions.base import Outcome
 from actions.catalog.registry import find_action
+from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.step_key import StepKey
 from receiver.runs.model import Ending, Run, State
 from receiver.workflow.endings.escalation import Escalation
 from receiver.workflow.endings.rollback import Attempt, BlockedError, Rollback
-from receiver.workflow.steps import plan_of
+from receiver.workflow.steps import plan_of, recorded_step
 
 # Retry interval while a pause of everything, or AWS itself, blocks a rollback or an escalation.
 _BLOCKED_RETRY_S = 30.0
@@ -39,15 +43,16 @@ class EndingRunner:
         everything = state is State.ROLLED_BACK or (failed and plan is not None and plan.rollback)
         reversible = self.rollback.reversible_steps([*steps.values()], everything=everything)
         escalate = failed and plan is not None and bool(plan.escalate)
-        if not reversible and not escalate:
+        if not reversible and not escalate and not self._half_done(steps):
             return None
         roll_back = [step.step for step in reversible]
         return Ending(state=state, outcome=outcome, roll_back=roll_back, escalate=escalate)
 
     def carry_out(self, run: Run, steps: Mapping[StepKey, Intent]) -> tuple[Ending, float | None]:
-        """Roll back, then escalate. Raises RunStoppedError."""
+        """Cancel what is half done, roll back, then escalate. Raises RunStoppedError."""
         ending = _ending_of(run)
         try:
+            ending = self._call_off(run, ending, steps)
             ending, retry_after_s = self._roll_back(run, ending, steps)
             if retry_after_s is not None or not ending.escalate:
                 return ending, retry_after_s
@@ -55,6 +60,36 @@ class EndingRunner:
         except BlockedError:
             return ending, _BLOCKED_RETRY_S
         return replace(ending, unreached=unreached), retry_after_s
+
+    def _call_off(self, run: Run, ending: Ending, steps: Mapping[StepKey, Intent]) -> Ending:
+        """Cancel what is half done, once, before the rollback. Raises BlockedError."""
+        owed, problems = [*ending.owed], [*ending.problems]
+        for step in self._half_done(steps) if not ending.attempts else ():
+            try:
+                called_off = self.executor.cancel(recorded_step(run, step), step)
+            except (*AWS_ERRORS, NotActionableError) as error:
+                name = str(error) if isinstance(error, NotActionableError) else classify(error).name
+                problems.append(f"{step.action} was not called off: {name}")
+                continue
+            if called_off.cancelled_at is None:
+                raise BlockedError
+            owed.append(f"{step.action} was called off before its last call")
+        return replace(ending, owed=owed, problems=problems)
+
+    def _half_done(self, steps: Mapping[StepKey, Intent]) -> Sequence[Intent]:
+        """Steps of several calls whose last one was not made."""
+        return [
+            step
+            for step in steps.values()
+            if find_action(step.action).cancelled_at_end
+            and step.outcome in {Outcome.CHANGED, Outcome.UNKNOWN}
+            and step.cancelled_at is None
+            and find_action(step.action).can_cancel(self.executor.call(step))
+        ]
+
+    @property
+    def executor(self) -> Executor:
+        return self.rollback.step_runner.executor
 
     def _roll_back(
         self, run: Run, ending: Ending, steps: Mapping[StepKey, Intent]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from actions.execution import kill_switch
+from demo.aws.faults import InjectedFault
 from receiver.runs.model import State
 from tests.end_to_end.whole_fixtures import Whole
 
@@ -70,3 +71,36 @@ def test_a_pause_between_the_calls_stops_the_second(whole: Whole) -> None:
         kill_switch.set_paused(connection, paused=True, by="alice", comment="why", now=whole.now)
     whole.pass_time(120)
     assert _operations(whole) == ["SetDesiredCapacity"]
+
+
+def test_the_end_of_its_run_gives_back_what_was_added(whole: Whole) -> None:
+    """A person cancels the run before the second call: the group keeps its size and its member."""
+    group = whole.aws.world.groups["web-asg"]
+    target = next(iter(group.members))
+    whole.deliver(target)
+    whole.pass_time(_CAPTURED_S)
+    assert (_operations(whole), group.desired) == (["SetDesiredCapacity"], 7)
+    whole.commands.cancel(whole.only().id, "alice", "I have it")
+    whole.pass_time(60)
+    run = whole.only()
+    assert (run.state, group.desired, group.members[target].lifecycle) == (
+        State.CANCELLED,
+        6,
+        "InService",
+    )
+    assert "called off before its last call" in (run.outcome or "")
+
+
+def test_what_cannot_be_given_back_is_told_to_a_person(whole: Whole) -> None:
+    target = next(iter(whole.aws.world.groups["web-asg"].members))
+    whole.deliver(target)
+    whole.pass_time(_CAPTURED_S)
+    whole.aws.faults.inject(InjectedFault(operation="SetDesiredCapacity", kind="error"))
+    whole.aws.faults.inject(
+        InjectedFault(operation="TerminateInstanceInAutoScalingGroup", kind="error")
+    )
+    whole.commands.cancel(whole.only().id, "alice", "I have it")
+    whole.pass_time(60)
+    run = whole.only()
+    assert run.state is State.FAILED
+    assert "replace_instance was not called off" in (run.outcome or "")
