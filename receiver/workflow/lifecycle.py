@@ -101,12 +101,12 @@ class Lifecycle:
             on_record = self.step_runner.settle_unfinished(run, recorded)
             self.redecide(run, run.next_rung - 1, run.steps_begun - (not on_record))
             return
-        unprepared = self.step_runner.run_before_steps(run, recorded)
+        unprepared, captured = self.step_runner.run_before_steps(run, recorded)
         if unprepared is None and (wait_s := self.step_runner.capture_s(run, self.recorded_steps)):
             self._move(run, State.ACTING, phase.following(PhaseKind.ACT), delay_s=wait_s)
             return
         result = unprepared or self.step_runner.run_step(run, step)
-        self.step_runner.capture_beside(run, self.recorded_steps)
+        self.step_runner.capture_beside(run, captured)
         if isinstance(result, Refusal):
             self._refused(run, result)
         elif result.outcome is Outcome.FAILED:

@@ -1,11 +1,11 @@
 """The steps of a run's plan, and the runner that performs and counts them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as ThreadPool
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -26,6 +26,9 @@ _log = structlog.get_logger()
 _FIRST = StepKey(StepKind.LADDER, 0)
 # Between two looks at a capture for which a step waits.
 _CAPTURE_S = 1.0
+
+
+_Captured: TypeAlias = Future[Intent | Refusal]
 
 
 class RunStoppedError(Exception):
@@ -62,27 +65,26 @@ class StepRunner:
 
     def run_before_steps(
         self, run: Run, recorded: Mapping[StepKey, Intent]
-    ) -> Intent | Refusal | None:
+    ) -> tuple[Intent | Refusal | None, Sequence[_Captured]]:
         """The refusal, failure or unknown outcome that stops the run's next step; else None.
 
-        A capture runs beside the others, and stops nothing.
+        And the capture that was begun: it runs beside the others, and stops nothing.
         """
-        capture, captured = capture_step(run), list[Future[None]]()
+        capture, captured = capture_step(run), list[_Captured]()
         if capture is not None and capture.key not in recorded:
             captured = [self.pool.submit(self._capture, run, capture)]
         stopped = self._run_claiming(run)
         if stopped is None and capture is not None and capture.params.get("wait_s"):
             wait(captured, WAIT_MAX_S)
-        return stopped
+        return stopped, captured
 
-    def capture_beside(self, run: Run, read: Callable[[Run], Mapping[StepKey, Intent]]) -> None:
+    def capture_beside(self, run: Run, captured: Sequence[_Captured]) -> None:
         """Keep, beside the run, what AWS shows right after the step's call.
 
-        Its reads would delay a step that does not wait for them. `read` reads the run's steps in
-        the ledger.
+        Its reads would delay a step that does not wait for them.
         """
-        if capture_step(run) is not None:
-            self.pool.submit(lambda: self.complete_capture(run, read(run)))
+        for begun in captured:
+            self.pool.submit(self._keep_going, run, begun)
 
     def capture_s(self, run: Run, read: Callable[[Run], Mapping[StepKey, Intent]]) -> float | None:
         """Seconds to wait for the rest of the capture; None: the step may be taken.
@@ -114,15 +116,21 @@ class StepRunner:
                 _log.warning("capture_incomplete", run=run.id, error=type(error).__name__)
         return intent.made
 
-    def _capture(self, run: Run, step: Step) -> None:
+    def _capture(self, run: Run, step: Step) -> Intent | Refusal:
         try:
             intent = self.executor.execute(step)
             if isinstance(intent, Intent) and step.params.get("wait_s"):
-                self.executor.advance(step, intent)
+                return self.executor.advance(step, intent)
         except Exception:
             # It must not stop the step that it belongs to.
             _log.exception("capture_failed", run=run.id)
             raise
+        return intent
+
+    def _keep_going(self, run: Run, begun: _Captured) -> None:
+        intent = begun.result()
+        if isinstance(intent, Intent):
+            self.complete_capture(run, {intent.step: intent})
 
     def _run_claiming(self, run: Run) -> Intent | Refusal | None:
         for step in before_steps(run):

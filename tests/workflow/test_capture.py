@@ -1,6 +1,8 @@
 """Evidence is kept before a step that may destroy it, and no step is lost for it."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +179,21 @@ def test_cut_off_while_capturing_the_step_is_taken(whole: Whole) -> None:
     whole.work()
     assert _done(whole) == ["RebootInstances"]
     assert whole.aws.operations().count("SendCommand") == 1
+
+
+def test_aws_is_read_right_after_the_step_also_where_the_host_is_asked_late(whole: Whole) -> None:
+    """Not first when the step is verified, seconds later: the console shows the next boot then."""
+    slow = threading.Event()
+
+    def trouble(operation: str, when: str) -> None:
+        if (operation, when) == ("DescribeInstanceInformation", "before"):
+            assert slow.wait(10)
+
+    whole.aws.trouble = trouble
+    with ThreadPoolExecutor(2) as pool:
+        object.__setattr__(whole.service.lifecycle.step_runner, "pool", pool)
+        whole.deliver(whole.group()[0])
+        whole.work()
+        assert _done(whole) == ["RebootInstances"]
+        slow.set()
+    assert len(_capture(whole).made["objects"]) == 1
