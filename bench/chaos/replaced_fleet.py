@@ -71,7 +71,7 @@ class ReplacedFleet:
             ]
 
     def begin(self) -> Sequence[str]:
-        """Count anew. Returns who serves."""
+        """Count again. Returns who serves."""
         self.fewest = SIZE
         return self.serving
 

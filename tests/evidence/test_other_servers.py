@@ -101,7 +101,7 @@ def _broken(
     fault_s: float = 240.0,
     renamed: Callable[[Sequence[Series]], Sequence[Series]] = lambda series: series,
 ) -> _Fault:
-    """A fault that began so long ago; samples come so often, and the newest is so old."""
+    """A fault of `fault_s`; samples come every `every_s`, the newest one is `age_s` old."""
     now = float(int(time.time()))
     finest = now - age_s - np.arange(0, 900, every_s)[::-1]
     fine = np.arange(now - 7_200, finest[0], max(15.0, every_s))
