@@ -11,6 +11,7 @@ from actions.aws.errors import AWS_ERRORS, classify
 from actions.aws.target_errors import NotActionableError
 from actions.base import Outcome
 from actions.catalog.registry import find_action
+from actions.execution import kill_switch
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.step_key import StepKey
@@ -71,9 +72,12 @@ class EndingRunner:
                 name = str(error) if isinstance(error, NotActionableError) else classify(error).name
                 problems.append(f"{step.action} was not called off: {name}")
                 continue
-            if called_off.cancelled_at is None:
+            if called_off.cancelled_at is not None:
+                owed.append(f"{step.action} was called off before its last call")
+            elif self._is_stopped():
                 raise BlockedError
-            owed.append(f"{step.action} was called off before its last call")
+            else:
+                problems.append(f"{step.action} was not called off: its claim has ended")
         return replace(ending, owed=owed, problems=problems)
 
     def _half_done(self, steps: Mapping[StepKey, Intent]) -> Sequence[Intent]:
@@ -86,6 +90,11 @@ class EndingRunner:
             and step.cancelled_at is None
             and find_action(step.action).can_cancel(self.executor.call(step))
         ]
+
+    def _is_stopped(self) -> bool:
+        """Whether everything is paused."""
+        with self.executor.begin() as connection:
+            return kill_switch.stops_everything(connection)
 
     @property
     def executor(self) -> Executor:

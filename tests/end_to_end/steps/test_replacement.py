@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from actions.execution import kill_switch
+from actions.execution import claims, kill_switch
 from demo.aws.faults import InjectedFault
 from receiver.runs.model import State
 from tests.end_to_end.whole_fixtures import Whole
@@ -104,3 +104,15 @@ def test_what_cannot_be_given_back_is_told_to_a_person(whole: Whole) -> None:
     run = whole.only()
     assert run.state is State.FAILED
     assert "replace_instance was not called off" in (run.outcome or "")
+
+
+def test_without_its_claim_a_run_ends_and_tells_a_person(whole: Whole) -> None:
+    """It does not wait for ever for what it may no longer do."""
+    whole.deliver(next(iter(whole.aws.world.groups["web-asg"].members)))
+    whole.pass_time(_CAPTURED_S)
+    with whole.state.write() as connection:
+        claims.release(connection, whole.only().id)
+    whole.commands.cancel(whole.only().id, "alice", "I have it")
+    whole.pass_time(60)
+    assert whole.only().state is State.FAILED
+    assert "its claim has ended" in (whole.only().outcome or "")
