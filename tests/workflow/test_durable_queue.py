@@ -10,10 +10,17 @@ import pytest
 from dbos import DBOSClient
 from sqlalchemy.exc import OperationalError
 
-from receiver.db.database import database
+from receiver.db.database import Database, database
 from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
 
 _ACT = Phase(run_id="run", kind=PhaseKind.ACT, number=1)
+
+
+def state_at(url: str) -> Database:
+    """As in the service, the file is in WAL mode before DBOS opens it: no change of mode waits."""
+    state = database(url)
+    with state.read():
+        return state
 
 
 @contextmanager
@@ -28,7 +35,7 @@ def started(queue: DurableQueue) -> Iterator[None]:
 def test_a_phase_begins_at_the_callers_word_and_once(tmp_path: Path) -> None:
     """It waits for no poll, and no poll takes it before its transaction's end is known."""
     url, handled = f"sqlite:///{tmp_path}/state.db", threading.Semaphore(0)
-    queue, state = DurableQueue(url, 1, lambda _: handled.release()), database(url)
+    queue, state = DurableQueue(url, 1, lambda _: handled.release()), state_at(url)
     queue.connect()
     with started(queue):
         with state.write() as connection:
@@ -47,10 +54,7 @@ def test_a_phase_begins_at_the_callers_word_and_once(tmp_path: Path) -> None:
 def test_a_crash_before_the_phase_began_has_the_next_start_run_it(tmp_path: Path) -> None:
     """On disk with the decision, so that nothing else has to enqueue it again."""
     url, handled = f"sqlite:///{tmp_path}/state.db", threading.Event()
-    queue, state = DurableQueue(url, 1, lambda _: handled.set()), database(url)
-    # As in the service, the file is in WAL mode before DBOS opens it.
-    with state.read():
-        pass
+    queue, state = DurableQueue(url, 1, lambda _: handled.set()), state_at(url)
     with started(queue), state.write() as connection:
         queue.begin(connection, _ACT)
     assert not handled.is_set()
@@ -67,10 +71,7 @@ def test_a_stop_while_the_database_is_away_leaves_the_phase_to_the_next_start(
         tried.set()
         raise OperationalError("select", {}, Exception("the server closed the connection"))
 
-    state = database(url)
-    with state.read():
-        pass
-    queue = DurableQueue(url, 1, fail)
+    state, queue = state_at(url), DurableQueue(url, 1, fail)
     with started(queue):
         with state.write() as connection:
             begin = queue.begin(connection, _ACT)
@@ -86,7 +87,7 @@ def test_a_start_that_failed_leaves_nothing_in_the_way_of_the_next(tmp_path: Pat
     queue = DurableQueue(url, 1, lambda _: handled.set())
     with pytest.raises(Exception, match="unable to open database file"):
         queue.start()
-    state = database(url)
+    state = state_at(url)
     queue.start()
     queue.connect()
     try:
