@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from typing import Any
 import click
 
 from bench.chaos.cluster import Cluster, ClusterSpec, Supervisor, run_cluster
+from bench.chaos.counts import Caps
 from bench.chaos.disasters import draw_disasters
 from bench.chaos.forgeries import HEALTHY_PLAYBOOK, NAMED, STORM_LIMIT, Forgery, ForgeryKind, forge
 from bench.chaos.monitoring import ChaosMonitoring
-from bench.chaos.report import Caps, ChaosFacts, ChaosReport, evaluate
+from bench.chaos.report import ChaosFacts, ChaosReport, evaluate
+from bench.chaos.storms import Storms
 from demo.stack.processes import Processes
 
 _OUT = Path("build/chaos.json")
@@ -51,12 +53,13 @@ steps:
     before: [{{action: suspend_processes, params: {{processes: [ReplaceUnhealthy]}}}}]
 verify: {{expr: 'up{{instance_id="$instance_id"}} == bool 1', for: 0s, timeout: 30s}}
 """
-# Instances of each group that alert in a round.
-_ALERTING = 2
 # Alertmanager sends a resolved alert at the next `group_interval`.
 _ROUND_S, _ENDS_S, _CALM_S = 10.0, 20.0, 15.0
-# A reboot whose call had no answer is watched for 330 s, as long as a hard one may take.
-_PATIENCE_S = 400.0
+# A suspension without an answer is asked for during 120 s, then a reboot during 330 s, and what was
+# lent is given back after them.
+_PATIENCE_S = 700.0
+# After this wait the runs that have not ended are printed.
+_LONG_S = 100.0
 _CHUNKS = 20
 # Of each kind, one for so many incidents.
 _INCIDENTS_PER_FORGERY = 50
@@ -72,16 +75,19 @@ class _Chaos:
     monitoring: ChaosMonitoring
     supervisor: Supervisor
     chance: random.Random
+    storms: Storms
     sent: set[str] = field(default_factory=set)
     disasters: Counter[str] = field(default_factory=Counter)
     forgeries: Counter[str] = field(default_factory=Counter)
     undelivered: list[Forgery] = field(default_factory=list)
-    turn: int = 0
 
     def round(self, incidents: int) -> list[str]:
         """Play one storm with disasters until every run has ended. Returns the disasters' names."""
         began, started = time.time(), time.monotonic()
-        alerts = self._alerts(self._next_instances(), incidents)
+        lasts = timedelta(seconds=_ENDS_S + _ROUND_S)
+        drawn = self.storms.draw(self.cluster.fleet(), incidents, lasts)
+        self.sent |= drawn.keys()
+        alerts = list(drawn.values())
         size = -(-incidents // _CHUNKS)
         events: list[tuple[float, tuple[str, Any]]] = [
             (self.chance.uniform(0, _ROUND_S), ("send", alerts[at : at + size]))
@@ -104,7 +110,7 @@ class _Chaos:
         late, self.undelivered = self.undelivered, []
         for forgery in late:
             self._deliver(forgery)
-        self._wait_ended({alert["labels"]["n"] for alert in alerts} | self._sent(forgeries), began)
+        self._wait_ended(drawn.keys() | self._sent(forgeries), began)
         # In a storm most of them are refused since their group is busy, which proves little.
         calm = self._forge(alerts, NAMED, "calm")
         for forgery in calm:
@@ -139,7 +145,7 @@ class _Chaos:
         self, real: Sequence[Mapping[str, Any]], kinds: Sequence[ForgeryKind], when: str = "storm"
     ) -> list[Forgery]:
         fleet = self.cluster.fleet()
-        return forge(self.chance, real, fleet, kinds=kinds, when=f"{self.turn}-{when}")
+        return forge(self.chance, real, fleet, kinds=kinds, when=f"{self.storms.number}-{when}")
 
     def _sent(self, forgeries: Sequence[Forgery]) -> set[str]:
         return {forgery.name for forgery in forgeries if forgery.name in self.sent}
@@ -151,43 +157,6 @@ class _Chaos:
                 self.sent.add(forgery.name)
         else:
             self.undelivered.append(forgery)
-
-    def _next_instances(self) -> list[Mapping[str, Any]]:
-        """The next instances of each group in turn."""
-        groups: dict[str, list[Mapping[str, Any]]] = {}
-        for instance in sorted(self.cluster.fleet(), key=itemgetter("instance_id")):
-            groups.setdefault(instance["asg"], []).append(instance)
-        first = self.turn * _ALERTING
-        self.turn += 1
-        return [
-            members[(first + number) % len(members)]
-            for members in groups.values()
-            for number in range(_ALERTING)
-        ]
-
-    def _alerts(
-        self, instances: Sequence[Mapping[str, Any]], incidents: int
-    ) -> list[dict[str, Any]]:
-        now = datetime.now(UTC)
-        ends = now + timedelta(seconds=_ENDS_S + _ROUND_S)
-        alerts = []
-        for number in range(incidents):
-            target = self.chance.choice(instances)
-            name = f"{self.turn}-{number}"
-            self.sent.add(name)
-            labels = {
-                # Alertmanager groups by the name, so each alert is its own delivery.
-                "alertname": f"Chaos-{name}",
-                "remediation": "chaos",
-                "severity": self.chance.choice(("warning", "info")),
-                "instance_id": target["instance_id"],
-                "asg": target["asg"],
-                "n": name,
-            }
-            alerts.append(
-                {"labels": labels, "startsAt": now.isoformat(), "endsAt": ends.isoformat()}
-            )
-        return alerts
 
     def _restore(self) -> None:
         """Wait until all parts are ready; without a database a receiver may end meanwhile."""
@@ -207,12 +176,18 @@ class _Chaos:
 
     def _wait_ended(self, names: set[str], since: float) -> None:
         """Wait until each alert has an ended run; after the timeout an alert counts as lost."""
-        until = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < until:
+        started, told = time.monotonic(), False
+        while (waited := time.monotonic() - started) < _PATIENCE_S:
             runs = self.cluster.replicas[0].runs(since)
             ended = {run["alert"]["labels"].get("n") for run in runs if run["ended_at"]}
             if names <= ended:
                 return
+            if waited > _LONG_S and not told:
+                told = True
+                for run in runs:
+                    if not run["ended_at"]:
+                        steps = [(step["action"], step["outcome"]) for step in run["steps"]]
+                        click.echo(f"{run['id']} is {run['state']} after {steps}", err=True)
             time.sleep(1)
 
 
@@ -231,7 +206,8 @@ def chaos(folder: Path, *, rounds: int, incidents: int, seed: int) -> ChaosRepor
         )
         with run_cluster(processes, spec, monitoring.start) as cluster:
             supervisor = Supervisor(cluster.replicas)
-            run = _Chaos(cluster, monitoring, supervisor, random.Random(seed))
+            chance = random.Random(seed)
+            run = _Chaos(cluster, monitoring, supervisor, chance, Storms(chance))
             time.sleep(3)
             for number in range(rounds):
                 started, before = time.monotonic(), monitoring.deliveries(cluster.http)

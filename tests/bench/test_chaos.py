@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.chaos.forgeries import FORGED, ForgeryKind
-from bench.chaos.report import (
+from bench.chaos.counts import (
     Caps,
     count_astray,
     count_doubled,
@@ -16,6 +15,7 @@ from bench.chaos.report import (
     count_suspended,
     count_together,
 )
+from bench.chaos.forgeries import FORGED, ForgeryKind
 from bench.chaos.rounds import chaos
 
 _FLEET = [{"instance_id": name, "asg": "web"} for name in ("i-1", "i-2")]
