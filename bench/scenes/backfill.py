@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from bench.scenes.remote_write import Series
 from bench.scenes.scene import DAY_S, Member, Scene, Setting, workload_of
+from bench.scenes.shop import Shop
 from demo.fleet.node_exporter import past
-from demo.fleet.workload import DISK_BYTES, MEMORY_BYTES, Host, Moments, levels
+from demo.fleet.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
 from models.features.signals import ROLES
 
 _COARSE_S, _FINE_S, _FINEST_S = 300.0, 15.0, 5.0
@@ -34,20 +35,24 @@ def series_of(scene: Scene, setting: Setting) -> Iterator[Series]:
     at, now = setting.at, setting.now
     alerting = {target for _, target in scene.alerts}
     for member in scene.members:
-        yield from _member(member, at, now, whole=member.host.instance_id in alerting)
+        whole = member.host.instance_id in alerting
+        yield from _member(member, scene.shop, at, now, whole=whole)
     yield from _of_group(scene, at, now)
 
 
-def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator[Series]:
+def _member(
+    member: Member, shop: Shop, at: Moments, now: float, *, whole: bool
+) -> Iterator[Series]:
     host = member.host
     level = levels(host, workload_of(member, at), at)
     member.exporter, recorded = past(level, at, now - 20 * DAY_S)
     since = now - (7 * DAY_S if whole and member.history else _PEERS_FOR_S)
     if not member.history:
         since = now - 100
-    scraped = (at >= since) & (at <= now - member.silent_s)
+    kept = shop.scraped(at)
+    scraped = (at >= since) & (at <= now - member.silent_s) & kept
     recent = scraped & (at >= now - _FINE_FOR_S)
-    labels = host_labels(host)
+    labels = shop.selectors(host)
     for series, values in recorded:
         name, _, own = series.partition("{")
         counter = name.endswith("_total") or "netstat" in name
@@ -62,19 +67,12 @@ def _member(member: Member, at: Moments, now: float, *, whole: bool) -> Iterator
         yield _kept(f"{name}{{{head}}}", counted, at, keep)
         if name == "service_up" and member.silent_s:
             # Stands for the staleness marker of a failed scrape.
-            failed = at[at > now - member.silent_s][:1]
-            yield Series(f"{name}{{{head}}}", failed, np.full(1, np.nan))
+            failed = at[(at > now - member.silent_s) & kept][:1]
+            yield Series(f"{name}{{{head}}}", failed, np.full(failed.shape, np.nan))
     up = np.where(at > now - member.silent_s, float(member.up and member.silent_s == 0), 1.0)
-    yield _kept(f"up{{{labels}}}", up, at, at >= now - _PEERS_FOR_S)
+    yield _kept(f"up{{{labels}}}", up, at, (at >= now - _PEERS_FOR_S) & kept)
     for name, values in ratios(level).items():
         yield _kept(f"{name}{{{labels}}}", np.broadcast_to(values, at.shape), at, recent)
-
-
-def host_labels(host: Host) -> str:
-    return (
-        f'job="node",instance="{host.address}:9100",instance_id="{host.instance_id}",'
-        f'asg="{host.group}",az="{host.az}",region="us-east-1"'
-    )
 
 
 def ratios(level: Mapping[str, Moments]) -> dict[str, Any]:

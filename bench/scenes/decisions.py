@@ -133,7 +133,7 @@ def _report(performed: Sequence[tuple[Scene, Performed]], seed: int, *, verbose:
         kind["excused"] += judged.excused
         kind["acted"][_label(act.action for act in (*result.acts, *result.asked))] += 1
         if verbose and (judged.harmful or not judged.right):
-            click.echo(f"{scene.kind} {scene.name}: {judged} {result}")
+            click.echo(f"{scene.kind} {scene.name}, {scene.shop}: {judged} {result}")
     for name, kind in kinds.items():
         acted = ", ".join(f"{action} {count}" for action, count in kind["acted"].most_common())
         click.echo(

@@ -14,7 +14,7 @@ from pydantic import HttpUrl
 
 from actions.messaging import NullMessenger
 from bench.scenes.backfill import series_of
-from bench.scenes.performed import Performed, owed, read_performed
+from bench.scenes.performed import SCENE, Performed, owed, read_performed
 from bench.scenes.remote_write import write
 from bench.scenes.scene import Scene, Setting
 from bench.scenes.stage import SCRAPE_S, Stage
@@ -211,9 +211,8 @@ class _Play:
         ]
         for scene, name, target in firing:
             severity = "warning" if name in _WARNINGS else "critical"
-            labels = {"alertname": name, "asg": scene.name, "severity": severity}
-            if target != scene.name:
-                labels["instance_id"] = target
+            labels = {"alertname": name, "severity": severity, SCENE: scene.name}
+            labels |= scene.alert_labels(target)
             raw = {"status": "firing", "labels": labels, "annotations": {}}
             began = rfc3339(self.setting.now - scene.began_s)
             alert = parse_alert(raw | {"startsAt": began}, self.now)
@@ -246,12 +245,12 @@ class _Play:
     def _asking(self) -> set[str]:
         """Groups with a run that waits for a person, who never answers here."""
         waiting = (run for run in self._runs() if run.state is State.AWAITING_APPROVAL)
-        return {run.labels["asg"] for run in waiting}
+        return {run.labels[SCENE] for run in waiting}
 
     def _unfinished(self) -> set[str]:
         """Groups with a run that goes on, or that are short of a process they had."""
         going = {
-            run.labels["asg"]
+            run.labels[SCENE]
             for run in self._runs()
             if not run.state.ended and run.state is not State.AWAITING_APPROVAL
         }

@@ -15,6 +15,8 @@ from demo.aws.emulator import Emulator
 from receiver.db.database import Database
 from receiver.runs.model import Run, State
 
+# The label of alerts that names their scene.
+SCENE = "scene"
 _ENDING = frozenset({"shutting-down", "terminated"})
 # An agent that listens has a command by then.
 _DELIVERED_S = 60.0
@@ -53,7 +55,7 @@ def read_performed(
     doomed: AbstractSet[str],
 ) -> Performed:
     """What became of the scene; its group replaces the `doomed` whatever anybody does."""
-    runs = [run for run in all_runs if run.labels["asg"] == scene.name]
+    runs = [run for run in all_runs if run.labels[SCENE] == scene.name]
     with database.read() as connection:
         by_run = ledger.intents_by_run(connection, [run.id for run in runs])
     steps = [

@@ -13,6 +13,7 @@ import numpy as np
 from bench.scenes.aws_scenarios import AWS_KINDS
 from bench.scenes.building import expect, id_of, ramp, since
 from bench.scenes.scene import DAY_S, HOSTS, Member, Scene, Setting, Then
+from bench.scenes.shop import draw_shop
 from demo.aws.world import TEMPLATE, ZONES, Group, World
 from demo.fleet.workload import CAPACITY, Host, Moments, usual_requests
 
@@ -54,11 +55,15 @@ def _blank(setting: Setting, kind: str, index: int, number: int) -> Scene:
     ]
     world = World()
     world.add_group(Group(name, 3, 12, HOSTS), ids, setting.now - 30 * DAY_S)
+    for member in members:
+        # Each scene has a world of its own, whose addresses would be those of all others.
+        world.instances[member.host.instance_id].address = member.host.address
     return Scene(
         kind=kind,
         name=name,
         members=members,
         aws=world,
+        shop=draw_shop(chance),
         alerts=(),
         began_s=chance.uniform(15, 45),
         level=(number + 1) / 10,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.scenes.shop import Shop
 from demo.aws.emulator import Emulator
 from demo.aws.faults import InjectedFault
 from demo.aws.world import Group, World
@@ -53,6 +54,7 @@ class Scene:
     name: str
     members: Sequence[Member]
     aws: World
+    shop: Shop
     alerts: Sequence[tuple[str, str]]
     expect: Sequence[tuple[str, str]] = ()
     after_failure: "Then | None" = None
@@ -81,6 +83,11 @@ class Scene:
     @property
     def targets(self) -> frozenset[str]:
         return frozenset(member.host.instance_id for member in self.members)
+
+    def alert_labels(self, target: str) -> Mapping[str, str]:
+        """The labels that alerts on the target have: those of its series, or of its group's."""
+        hosts = [one.host for one in self.members if one.host.instance_id == target]
+        return self.shop.labels(hosts[0]) if hosts else {"asg": target}
 
     @property
     def group(self) -> Group:

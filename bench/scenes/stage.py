@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import httpx
 import numpy as np
 
-from bench.scenes.backfill import host_labels, ratios
+from bench.scenes.backfill import ratios
 from bench.scenes.remote_write import STALE, write_moment
 from bench.scenes.scene import Member, Scene, Setting, latest
 from demo.aws.core import SteadyHosts
@@ -118,7 +118,7 @@ class Stage(SteadyHosts):
         errors, total = 0.0, 0.0
         for instance in instances:
             live = self._live[instance.id]
-            labels = host_labels(live.host)
+            labels = scene.shop.selectors(live.host)
             share = demand / len(serving) if instance.id in serving else 0.0
             scraped: dict[str, float] = {}
             if self.answers(instance, now):
@@ -130,6 +130,8 @@ class Stage(SteadyHosts):
                     scraped = dict(live.exporter.samples(level)) | ratios(level)
             else:
                 live.exporter.at = now
+            if not scene.shop.scrapes(now):
+                continue
             known = instance.state in {"pending", "running"}
             named = {_with(name, labels): value for name, value in scraped.items()}
             if known:

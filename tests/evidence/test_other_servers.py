@@ -19,6 +19,7 @@ from bench.scenes.building import since
 from bench.scenes.remote_write import Series, write
 from bench.scenes.scenarios import build_scenes
 from bench.scenes.scene import DAY_S
+from bench.scenes.shop import Naming, Shop
 from demo.stack import servers
 from demo.stack.processes import Processes
 from models.inference.artifact import load_shipped
@@ -108,6 +109,7 @@ def _broken(
     at = np.concatenate([np.arange(now - 7 * DAY_S, now - 7_200, 300.0), fine, finest])
     setting = replace(make_setting(now, 1), at=at)
     (scene,) = build_scenes(setting, 1, "runaway process")
+    scene.shop = Shop(interval_s=every_s, offset_s=0, naming=Naming.OWN)
     scene.members[0].forces["runaway"] = 0.95 * since(setting, fault_s)
     own = f"i-{next(_numbers):08x}"
     hosts = {one.host.instance_id: f"{own}{place:09x}" for place, one in enumerate(scene.members)}
