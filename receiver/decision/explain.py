@@ -18,6 +18,7 @@ from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus.connect import connect
 from receiver.evidence.targets.rules import TargetRules
+from receiver.evidence.targets.series import SeriesFinder
 from receiver.playbooks.loader import Playbooks
 from receiver.runs import intake
 from receiver.settings import Settings
@@ -68,19 +69,21 @@ def explain(
         ThreadPoolExecutor(4 * settings.workers) as queries,
         connect(settings) as prometheus,
     ):
-        clients = aws.connect()
+        clients, rules = aws.connect(), TargetRules.of(settings)
+        reader = AwsReader(
+            aws=clients,
+            pool=queries,
+            trail=settings.cloudtrail,
+            standalone_percent=settings.standalone_budget,
+        )
         pipeline = PipelineFactory(
             settings=settings,
             playbooks=playbooks,
-            rules=TargetRules.of(settings),
+            rules=rules,
             database=state,
-            aws=AwsReader(
-                aws=clients,
-                pool=queries,
-                trail=settings.cloudtrail,
-                standalone_percent=settings.standalone_budget,
-            ),
+            aws=reader,
             prometheus=prometheus,
+            series=SeriesFinder(aws=reader, prometheus=prometheus, rules=rules, clock=lambda: now),
             pool=queries,
             gather=MetricsReader(prometheus=prometheus, pool=queries).begin,
             judge=ModelServer(settings.model, settings.model_manifest, lambda: clients).judge,

@@ -33,6 +33,7 @@ class PipelineFactory:
     database: Database
     aws: AwsReader
     prometheus: Prometheus
+    series: SeriesFinder
     pool: Executor
     gather: Callable[[Target, float, Collection[str]], Callable[[], Evidence]]
     judge: Callable[[Evidence, Collection[str]], Verdict]
@@ -41,12 +42,6 @@ class PipelineFactory:
     is_active: Callable[[Mapping[str, str]], bool | None]
     clock: Callable[[], float]
     metrics: DecisionMetrics | None = None
-
-    def _targets(self) -> TargetResolver:
-        finder = SeriesFinder(
-            aws=self.aws, prometheus=self.prometheus, rules=self.rules, clock=self.clock
-        )
-        return TargetResolver(aws=self.aws, rules=self.rules, series=finder)
 
     def make(self) -> DecisionPipeline:
         alerting = AlertingReader(
@@ -64,7 +59,7 @@ class PipelineFactory:
         )
         return DecisionPipeline(
             playbooks=self.playbooks,
-            targets=self._targets(),
+            targets=TargetResolver(aws=self.aws, rules=self.rules, series=self.series),
             snapshots=snapshots,
             conditions=ConditionReaders(self.prometheus),
             pool=self.pool,

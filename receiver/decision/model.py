@@ -91,6 +91,8 @@ class Snapshot:
     target: str | None
     selector: str = ""
     siblings: str = ""
+    members_selector: str = ""
+    host_label: str = "instance_id"
     kind: TargetKind | None
     group: str | None
     claims: Mapping[str, Claim] | None
@@ -175,6 +177,8 @@ class Plan:
     group: str
     selector: str
     siblings: str
+    members_selector: str
+    host_label: str
     healthy_version: str
     members: Sequence[str]
     identity: Identity

@@ -130,6 +130,8 @@ class GroupSnapshot:
             doubt=target.doubt,
             selector=target.selector,
             siblings=target.siblings,
+            members_selector=target.members,
+            host_label=target.host_label,
             kind=target.kind,
             group=target.group,
             claims=None,

@@ -23,13 +23,15 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
         "instance_id": plan.instance_id,
         "asg": plan.group,
         "selector": plan.selector,
+        "members": plan.members_selector,
+        "host": plan.host_label,
         "run_id": run_id,
         "playbook": playbook.name,
         "healthy_version": plan.healthy_version,
     }
     quoted = {name: _quotable(value) for name, value in values.items()}
-    # A part of PromQL itself.
-    quoted["selector"] = plan.selector
+    # Parts of PromQL itself.
+    quoted |= {"selector": plan.selector, "members": plan.members_selector}
     return StoredPlan(
         playbook=playbook.name,
         playbook_digest=playbook.digest,
@@ -60,6 +62,8 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
             under_load=verify.under_load if verify else None,
             selector=plan.selector,
             siblings=plan.siblings,
+            members=plan.members_selector,
+            host_label=plan.host_label,
         ),
     )
 

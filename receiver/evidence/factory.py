@@ -16,6 +16,7 @@ from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.connect import connect
 from receiver.evidence.source import Source
 from receiver.evidence.targets.rules import TargetRules
+from receiver.evidence.targets.series import SeriesFinder
 from receiver.monitoring import alertmanager
 from receiver.monitoring.active_alerts import ActiveAlerts
 from receiver.monitoring.alertmanager import Alertmanager
@@ -46,6 +47,7 @@ class EvidenceReaders:
     alertmanager: Alertmanager = field(init=False)
     active_alerts: ActiveAlerts = field(init=False)
     aws_reader: AwsReader = field(init=False)
+    series: SeriesFinder = field(init=False)
     model_server: ModelServer = field(init=False)
     prefetcher: Prefetcher = field(init=False)
     metrics_reader: MetricsReader = field(init=False)
@@ -66,6 +68,9 @@ class EvidenceReaders:
             standalone_percent=settings.standalone_budget,
             monotonic=self.monotonic,
             on_unreadable=self.metrics.count_failed_read,
+        )
+        self.series = SeriesFinder(
+            aws=self.aws_reader, prometheus=self.prometheus, rules=self.rules, clock=self.clock
         )
         self.model_server = ModelServer(
             settings.model, settings.model_manifest, lambda: self.aws, self.model_metrics

@@ -47,7 +47,9 @@ def recheck(
         score=score,
         confidence=None,
         model=MODEL,
-        contributions=_reasons(bound, answers),
+        contributions=_reasons(
+            [_shown(one, target, playbook) for one in playbook.recheck], answers
+        ),
     )
 
 
@@ -100,12 +102,25 @@ def _value(reader: ConditionReader, expr: str, at: float) -> float | None:
 
 
 def _bound(expr: str, target: Target, playbook: Playbook) -> str:
+    return str(render(expr, _values(target, playbook)))
+
+
+def _shown(expr: str, target: Target, playbook: Playbook) -> str:
+    """The expression for people: matchers of many names keep their placeholder."""
+    values = _values(target, playbook)
+    if target.series is not None:
+        values |= {"selector": "$selector", "members": "$members"}
+    return str(render(expr, values))
+
+
+def _values(target: Target, playbook: Playbook) -> dict[str, str]:
     instance_id = target.id if target.id != target.group else ""
-    values = {
+    return {
         "instance_id": instance_id or "",
         "asg": target.group or "",
         "selector": target.selector,
+        "members": target.members,
+        "host": target.host_label,
         "run_id": "",
         "playbook": playbook.name,
     }
-    return str(render(expr, values))

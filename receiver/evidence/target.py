@@ -10,15 +10,16 @@ from receiver.evidence.prometheus.client import Prometheus
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesLabels:
-    """How the series of an instance and of its peers are selected, where `instance_id` is none.
+    """How series are selected, where the labels `instance_id` and `asg` do not do it.
 
-    `own` and `siblings` are PromQL matchers; `label` tells hosts apart, and `ids` are the instances
-    by its host.
+    `own`, `siblings` and `members` are PromQL matchers: of an instance, of its peers, and of all
+    that are in its group now. `label` tells hosts apart, and `ids` are the instances by its host.
     """
 
     label: str
     own: str
     siblings: str
+    members: str
     ids: Mapping[str, str]
 
 
@@ -61,3 +62,15 @@ class Target:
         if self.kind is not TargetKind.INSTANCE or not self.group:
             return ""
         return f'asg="{self.group}",instance_id!="",instance_id!="{self.id}"'
+
+    @property
+    def members(self) -> str:
+        """The PromQL matchers of the series of the group's instances; empty without a group."""
+        if self.series is not None:
+            return self.series.members
+        return f'asg="{self.group}"' if self.group else ""
+
+    @property
+    def host_label(self) -> str:
+        """The label that tells hosts apart."""
+        return self.series.label if self.series else "instance_id"

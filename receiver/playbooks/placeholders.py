@@ -11,6 +11,9 @@ EXAMPLES = {
     "asg": "web-asg",
     # The matchers of the target's series, by the labels that these have.
     "selector": 'instance_id="i-0123456789abcdef0"',
+    # The matchers of its group's series, and the label that tells these apart.
+    "members": 'asg="web-asg"',
+    "host": "instance_id",
     "run_id": "0" * 26,
     "playbook": "playbook",
     # The launch template and version that the group was seen healthy with last.

@@ -140,6 +140,8 @@ def _verify_warnings(
                 sorted({name for rule in matched for name in metric_names(rule.expr)})
             )
             yield file.finding(where, f"verify: reads none of the alert's metrics: {series}")
-        needed = "$instance_id" if TargetKind.INSTANCE in targets else "$asg"
-        if not any(name in verify.expr for name in {needed, "$instance_id", "$selector"}):
+        of_host = TargetKind.INSTANCE in targets
+        needed = "$selector" if of_host else "$members"
+        names = {"$instance_id", "$selector"} | (set() if of_host else {"$asg", "$members"})
+        if not any(name in verify.expr for name in names):
             yield file.finding(where, f"verify: does not name the target ({needed})")

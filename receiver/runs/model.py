@@ -89,7 +89,8 @@ class PlannedVerification:
     """The PromQL conditions of recovery and of getting worse, for this target.
 
     A recovery counts once the target has `under_load` percent of its siblings' mean traffic.
-    `selector` and `siblings` are the matchers of their series, empty where there are none.
+    `selector` and `siblings` are the matchers of their series, `members` those of the group's at
+    the decision; empty where there are none. `host_label` tells hosts apart.
     """
 
     expr: str
@@ -99,6 +100,8 @@ class PlannedVerification:
     under_load: float | None = None
     selector: str = ""
     siblings: str = ""
+    members: str = ""
+    host_label: str = "instance_id"
 
 
 @dataclass(frozen=True, kw_only=True)

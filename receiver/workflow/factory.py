@@ -37,6 +37,7 @@ class Workflow:
     queue: DurableQueue
     executor: Executor
     prometheus: Prometheus
+    members: Callable[[str, str], str]
     run_metrics: RunMetrics
     step_metrics: StepMetrics
     verify_interval_s: float
@@ -63,7 +64,9 @@ class Workflow:
             queue=self.queue,
             closer=self.closer,
             step_runner=step_runner,
-            verification=Verification(executor=self.executor, prometheus=self.prometheus),
+            verification=Verification(
+                executor=self.executor, prometheus=self.prometheus, members=self.members
+            ),
             ending=EndingRunner(rollback, Escalation(step_runner)),
             verify_every_s=self.verify_interval_s,
             clock=self.clock,

@@ -1,6 +1,7 @@
 """The health of a run's target, by metrics whose samples are newer than the step."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actions.catalog.registry import find_action
@@ -29,9 +30,14 @@ class HealthReading:
 
 @dataclass(frozen=True, kw_only=True)
 class HealthReader:
-    """Reads the health by the conditions of the run's plan."""
+    """Reads the health by the conditions of the run's plan.
+
+    `members` gives the matchers of the series of a group's present instances, by the label that
+    tells hosts apart; empty where nothing tells them.
+    """
 
     prometheus: Prometheus
+    members: Callable[[str, str], str]
     _readers: ConditionReaders = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,8 +55,9 @@ class HealthReader:
         proof = _proof_of(step, selector)
         proven = proof is None or _is_proven(conditions.prometheus, proof, now)
         since = max(done_at, step.dispatched_at or 0.0) if proof and proven else done_at
-        recovery = conditions.find_since(verify.expr, since, now)
-        worse = verify.worse and conditions.find_since(verify.worse, since, now)
+        expr, worse_expr = self._of_today(run, verify)
+        recovery = conditions.find_since(expr, since, now)
+        worse = worse_expr and conditions.find_since(worse_expr, since, now)
         health = _health_of(recovery, worse or None, proven=proven)
         if proof and not proven and health is Health.ILL:
             did_not = conditions.find_since(proof, since, now).holds is False
@@ -62,6 +69,14 @@ class HealthReader:
             hold_s=max(verify.for_s, recovery.interval_s),
             ready_at=since + recovery.needs_s,
         )
+
+    def _of_today(self, run: Run, verify: PlannedVerification) -> tuple[str, str | None]:
+        """The conditions, about the group's present members where these are told by name."""
+        if "=~" not in verify.members or verify.members not in verify.expr + (verify.worse or ""):
+            return verify.expr, verify.worse
+        members = self.members(plan_of(run).group, verify.host_label) or verify.members
+        worse = verify.worse and verify.worse.replace(verify.members, members)
+        return verify.expr.replace(verify.members, members), worse
 
     def proves(self, run: Run, now: float) -> bool:
         """Whether a condition that does not hold tells of the target, and not of its siblings.

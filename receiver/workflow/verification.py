@@ -1,5 +1,6 @@
 """Verifies whether a run's target has recovered: by AWS's progress, then by metrics."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,10 +53,11 @@ class Verification:
 
     executor: Executor
     prometheus: Prometheus
+    members: Callable[[str, str], str]
 
     @cached_property
     def _reader(self) -> HealthReader:
-        return HealthReader(prometheus=self.prometheus)
+        return HealthReader(prometheus=self.prometheus, members=self.members)
 
     def look(self, run: Run, step: Intent, now: float) -> Look:
         """Ask AWS and the metrics about the step, and end a step that takes too long."""

@@ -86,7 +86,7 @@ def test_the_shipped_playbooks_have_no_findings() -> None:
         ("mode: auto", "mode: auto\n\tx: 1", "\tx", "token"),
         ("name: high-cpu\n", "", "#", "name"),
         ("cooldown: 5m", "cooldown: 5m\ncooldown: 6m", "cooldown: 6m", "duplicate"),
-        ("$asg", "$group", "expr", "$asg"),
+        ("$members", "$group", "expr", "$members"),
     ],
 )
 def test_check_names_file_and_line_of_a_fault(

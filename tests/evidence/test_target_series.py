@@ -106,6 +106,9 @@ def test_the_models_queries_select_by_what_the_series_have(tmp_path: Path, named
     ids = {target.series.ids[name] for name in target.series.ids}
     assert ids == set(_HOSTS)
     assert sorted(labels["instance"] for labels in peers) == [_NAMES[named][0], _NAMES[named][2]]
+    members = evaluate(tmp_path, series, f"node_cpu_seconds_total{{{target.members}}}")
+    assert {labels["region"] for labels in members} == {"us-east-1"}
+    assert len(members) == len(_HOSTS)
 
 
 @pytest.mark.parametrize("every_s", [5, 15, 30, 60])
@@ -119,11 +122,30 @@ def test_every_role_has_an_answer_at_any_interval(tmp_path: Path, every_s: int) 
 
 def test_series_that_have_the_id_are_selected_by_it(tmp_path: Path) -> None:
     """Also where the alert does not name it."""
-    series = {f'node_cpu_seconds_total{{mode="idle",instance_id="{_ID}"}}': "0+6x40"}
+    series = {f'node_cpu_seconds_total{{mode="idle",instance_id="{_ID}",asg="web"}}': "0+6x40"}
     with ThreadPoolExecutor(2) as pool:
         target = make_resolver(pool, tmp_path, series).resolve(ALERT, ask=True)
     assert target.series is None
     assert target.selector == f'instance_id="{_ID}"'
+    assert target.members == 'asg="web"'
+
+
+_OF_ID = {"alertname": "HighCPU", "instance_id": _ID}
+_OF_GROUP = {"alertname": "IdleCapacity", "asg": "web"}
+
+
+@pytest.mark.parametrize("alert", [ALERT, _OF_ID, _OF_GROUP], ids=["host", "id", "group"])
+@pytest.mark.parametrize("label", ["instance_id", "instance"])
+def test_a_groups_series_are_selected_without_a_label_for_it(
+    tmp_path: Path, alert: Mapping[str, str], label: str
+) -> None:
+    """AWS tells who is in the group; a host of another one is none of its members."""
+    cpu = 'node_cpu_seconds_total{mode="idle",%s="%s"}'
+    series = {cpu % (label, host): "0+6x40" for host in (*_HOSTS, "i-000000000000000ff")}
+    with ThreadPoolExecutor(2) as pool:
+        target = make_resolver(pool, tmp_path, series).resolve(alert, ask=True)
+    members = evaluate(tmp_path, series, f"node_cpu_seconds_total{{{target.members}}}")
+    assert sorted(labels[target.host_label] for labels in members) == sorted(_HOSTS)
 
 
 def test_a_host_outside_groups_is_found_as_well(tmp_path: Path) -> None:

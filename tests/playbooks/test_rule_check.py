@@ -152,10 +152,10 @@ def test_an_expression_of_endless_alternatives_is_refused() -> None:
             "min(up{GROUP}) == bool 1",
             [
                 "verify: reads none of the alert's metrics: jobs_total",
-                "verify: does not name the target ($instance_id)",
+                "verify: does not name the target ($selector)",
             ],
         ),
-        ("asg:jobs:rate{GROUP} > bool 1", ["verify: does not name the target ($instance_id)"]),
+        ("asg:jobs:rate{GROUP} > bool 1", ["verify: does not name the target ($selector)"]),
     ],
 )
 def test_a_verify_that_proves_something_else_is_a_warning(

@@ -370,6 +370,7 @@ def test_only_a_state_that_ends_a_step_leads_to_a_heavier_one(
             client=fake_prometheus.client(lambda _: _still_ill(world), world.clock),
             clock=world.clock,
         ),
+        members=lambda _, __: "",
     )
     run = _run_of(case, intent, world.clock())
     world.clock.now += 1

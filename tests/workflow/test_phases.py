@@ -93,6 +93,7 @@ class Service:
             queue=self.queue,
             executor=executor(clients(self.aws), self.state.write, time.time),
             prometheus=Prometheus("http://prometheus", client=self.prometheus.client()),
+            members=lambda _, __: "",
             run_metrics=RunMetrics(self.registry, ["high-cpu"]),
             step_metrics=StepMetrics(self.registry),
             verify_interval_s=0.05,

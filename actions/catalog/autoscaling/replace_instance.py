@@ -21,7 +21,7 @@ balancer or a lattice, whose health is not read.
   params: {mode: launch_first}
   when: verdict.answer == "confirmed" and group.desired < group.max
   verify:
-    expr: count(up{asg="$asg"} == 1) >= bool 6
+    expr: count(up{$members} == 1) >= bool 6
 ```
 
 After the replacement, metrics of the old instance prove nothing: verify the group, as above.

@@ -68,7 +68,8 @@ class GuardInput:
 def require_named(inputs: GuardInput, *texts: object) -> Refusal | None:
     """The target must have what the texts name: `{instance_id=""}` would select other series.
 
-    A group has no `$instance_id` and no `$selector`, and an instance outside groups no `$asg`.
+    A group has no `$instance_id` and no `$selector`, and an instance outside groups no `$asg` and
+    no `$members`.
 
     ## no_healthy_version
 
@@ -79,11 +80,13 @@ def require_named(inputs: GuardInput, *texts: object) -> Refusal | None:
     """
     snapshot = inputs.snapshot
     used = placeholders.names_in(list(texts))
+    # Without the instance, AWS was not asked yet, or did not answer.
+    standalone = snapshot.group is None and snapshot.instance is not None
     for name, missing in (
         ("instance_id", snapshot.kind is TargetKind.GROUP),
         ("selector", snapshot.kind is TargetKind.GROUP),
-        # Without the instance, AWS was not asked yet, or did not answer.
-        ("asg", snapshot.group is None and snapshot.instance is not None),
+        ("asg", standalone),
+        ("members", standalone),
     ):
         if missing and name in used:
             detail = f"{inputs.playbooks[0].name} uses ${name}, and {snapshot.target} has none"

@@ -27,7 +27,7 @@ class TargetResolver:
         With `ask`, AWS and Prometheus are read if the labels alone do not tell all.
         """
         target = self._resolve(labels, ask=ask)
-        if not ask or self.series is None or target.kind is not TargetKind.INSTANCE:
+        if not ask or self.series is None or target.id is None:
             return target
         prometheus, found = self.series.prometheus.of(labels), self.series.find(target, labels)
         return replace(target, series=found.labels, exporter=found.exporter, prometheus=prometheus)

@@ -2,12 +2,13 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 from actions.aws.instances import Instance
 from actions.aws.tags import GROUP_TAG
+from actions.base import TargetKind
 from models.features.promql import Exporter
 from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.prometheus.answers import PrometheusError
@@ -20,7 +21,7 @@ from receiver.runtime.cache import BoundedCache
 
 # Labels that were found serve this long: people change the relabelling, and the rules.
 _LASTS_S = 300.0
-_USUAL = "instance_id"
+_USUAL, _GROUP = "instance_id", "asg"
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -36,8 +37,8 @@ class FoundSeries:
 class SeriesFinder:
     """Asks Prometheus for the labels, and the exporter, of a target's series.
 
-    An alert with the label `instance_id` comes from series that have it; with one exporter nothing
-    is asked then.
+    An alert with the labels `instance_id` and `asg` comes from series that have them; with one
+    exporter nothing is asked then.
     """
 
     aws: AwsReads
@@ -51,17 +52,35 @@ class SeriesFinder:
     def find(self, target: Target, labels: Mapping[str, str]) -> FoundSeries:
         """The series of the target; the usual ones where nothing tells of others."""
         usual = FoundSeries(labels=None, exporter=self.rules.exporters[0])
-        named = labels.get(_USUAL) == target.id
+        named = labels.get(_USUAL) == target.id and labels.get(_GROUP) == target.group
         if target.id is None or (named and len(self.rules.exporters) == 1):
             return usual
         now = self.clock()
         found_at, found = self._found.get(target.id, (0.0, None))
         if found is None or not 0 <= now - found_at < _LASTS_S:
-            candidates = [_usual(target.id)] if named else self._candidates(target)
-            found = self._find(candidates, self.prometheus.of(labels), now)
+            prometheus, own = self.prometheus.of(labels), [_usual(target)]
+            found = None
+            if target.kind is TargetKind.GROUP:
+                # An alert on a group may come from series of its own: its hosts' are asked for.
+                found = self._find(own, prometheus, now)
+            if found is None:
+                others = [] if named else self._candidates(target)
+                found = self._find([*own, *others], prometheus, now)
             if found is not None:
                 self._found[target.id] = now, found
         return found or usual
+
+    def members(self, group: str, label: str) -> str:
+        """The matchers of the series of the group's present instances, told apart by the label.
+
+        Empty where AWS does not answer, or has none.
+        """
+        present = self._members(group)
+        for one in self.rules.mapping.instances:
+            hosts = [host for instance in present for host in _hosts(one, instance)]
+            if one.label == label and hosts:
+                return _matchers(label, hosts, self._where(present))
+        return ""
 
     def _find(
         self, candidates: Sequence[SeriesLabels], prometheus: Prometheus, now: float
@@ -69,7 +88,8 @@ class SeriesFinder:
         """None if Prometheus does not answer, or if no label fits."""
         pairs = [(labels, exporter) for labels in candidates for exporter in self.rules.exporters]
         parts = [
-            f'label_replace(count({exporter.presence_of(labels.own)}), "n", "{number}", "", "")'
+            f"label_replace(count({exporter.presence_of(labels.own or labels.members)}), "
+            f'"n", "{number}", "", "")'
             for number, (labels, exporter) in enumerate(pairs)
         ]
         try:
@@ -80,34 +100,36 @@ class SeriesFinder:
         if not present:
             return None
         found, exporter = pairs[present[0]]
-        return FoundSeries(labels=None if found.label == _USUAL else found, exporter=exporter)
+        return FoundSeries(labels=found if found.ids else None, exporter=exporter)
 
-    def _candidates(self, target: Target) -> Sequence[SeriesLabels]:
+    def _candidates(self, target: Target) -> Iterator[SeriesLabels]:
         """The labels that the series may have; none if AWS does not answer."""
-        name, value = (
-            ("tag:" + GROUP_TAG, target.group) if target.group else ("instance-id", target.id)
-        )
-        read = self.aws.instances_named(name, value or "")
-        members = {instance.id: instance for instance in read.value or ()}
-        return [*self._labels(target, members)] if target.id in members else []
-
-    def _labels(self, target: Target, members: Mapping[str, Instance]) -> Iterator[SeriesLabels]:
-        own = members[target.id or ""]
-        others = [instance for instance in members.values() if instance.id != own.id]
-        yield _usual(own.id)
+        if target.group:
+            members = self._members(target.group)
+        else:
+            members = self.aws.instances_named("instance-id", target.id or "").value or ()
+        own = [instance for instance in members if instance.id == target.id]
+        if not own and target.kind is TargetKind.INSTANCE:
+            return
         for label in self.rules.mapping.instances:
-            hosts = {host: one.id for one in members.values() for host in _hosts(label, one)}
-            mine = [host for host, owner in hosts.items() if owner == own.id]
-            if mine and _LABEL_NAME.fullmatch(label.label):
-                theirs = [host for host, owner in hosts.items() if owner != own.id]
+            hosts = {host: one.id for one in members for host in _hosts(label, one)}
+            mine = [host for host, owner in hosts.items() if owner == target.id]
+            if _LABEL_NAME.fullmatch(label.label) and (mine or (hosts and not own)):
+                others = [instance for instance in members if instance.id != target.id]
+                theirs = [host for host, owner in hosts.items() if owner != target.id]
                 yield SeriesLabels(
                     label=label.label,
-                    own=_matchers(label.label, mine, self._where([own])),
-                    siblings=_matchers(label.label, theirs, self._where(others)),
+                    own=_matchers(label.label, mine, self._where(own)) if own else "",
+                    siblings=_matchers(label.label, theirs, self._where(others)) if own else "",
+                    members=_matchers(label.label, [*hosts], self._where(members)),
                     ids=hosts,
                 )
 
-    def _where(self, instances: Sequence[Instance]) -> Mapping[str, Sequence[str]]:
+    def _members(self, group: str) -> Sequence[Instance]:
+        """The group's instances; none if AWS does not answer."""
+        return self.aws.instances_named("tag:" + GROUP_TAG, group).value or ()
+
+    def _where(self, instances: Iterable[Instance]) -> Mapping[str, Sequence[str]]:
         """What series of these instances may say of their place: each label may be absent."""
         allowed = {}
         for where in self.rules.mapping.where:
@@ -117,8 +139,12 @@ class SeriesFinder:
         return allowed
 
 
-def _usual(instance_id: str) -> SeriesLabels:
-    return SeriesLabels(label=_USUAL, own=f'{_USUAL}="{instance_id}"', siblings="", ids={})
+def _usual(target: Target) -> SeriesLabels:
+    """The labels `instance_id` and `asg`, as far as the target has these."""
+    group = f'{_GROUP}="{target.group}"' if target.group else ""
+    instance = f'{_USUAL}="{target.id}"' if target.kind is TargetKind.INSTANCE else ""
+    own = ",".join(filter(None, (instance, group)))
+    return SeriesLabels(label=_USUAL, own=own, siblings="", members=group, ids={})
 
 
 def _hosts(label: InstanceLabel, instance: Instance) -> Iterator[str]:
