@@ -188,6 +188,11 @@ class Action(ABC):
     def act(self, call: Call) -> Mapping[str, Any]:
         """Call AWS. Returns the ids of what the call created, as JSON values."""
 
+    def has_written(self, made: Mapping[str, Any]) -> bool:
+        """Whether a step that made this called an operation of AWS that writes."""
+        del made
+        return True
+
     @abstractmethod
     def read_back(self, call: Call) -> CallResult:
         """The outcome of a call whose answer was lost: changed, failed (no effect) or unknown."""

@@ -155,7 +155,11 @@ def _lacks_call(
 ) -> bool:
     """Whether the entry records a change that no accepted call made."""
     # The calls of a retired action are unknown, so a missing one cannot be noticed.
-    unseen = entry.action not in CATALOG or (late and write_operations(entry.action) <= _UNSEEN)
+    unseen = (
+        entry.action not in CATALOG
+        or (late and write_operations(entry.action) <= _UNSEEN)
+        or not find_action(entry.action).has_written(entry.made)
+    )
     in_range = (entry.dispatched_at or 0.0) - TOLERANCE_S >= since
     changed = entry.outcome is Outcome.CHANGED
     return changed and in_range and not unseen and not accepted.get((entry.run_id, entry.step))

@@ -21,10 +21,14 @@ _TRAFFIC = ROLES["net_rx_bytes"]
 
 @dataclass(frozen=True, kw_only=True)
 class HealthReading:
-    """The health; it must last for `hold_s`. Until `ready_at` newer samples may still come."""
+    """The health; it must last for `hold_s`.
+
+    Samples tell of a change after `needs_s`: until `ready_at` newer ones may still come.
+    """
 
     health: Health
     hold_s: float
+    needs_s: float
     ready_at: float
 
 
@@ -67,6 +71,7 @@ class HealthReader:
         return HealthReading(
             health=health,
             hold_s=max(verify.for_s, recovery.interval_s),
+            needs_s=recovery.needs_s,
             ready_at=since + recovery.needs_s,
         )
 

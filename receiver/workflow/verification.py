@@ -65,6 +65,9 @@ class Verification:
         until = self._deadline(run, step, aws, now)
         reading = self._reader.read(run, step, self._done_at(run, step, aws, until), now)
         waits = reading.health is Health.UNKNOWN and now <= reading.ready_at
+        if aws is not AwsAnswer.UNDER_WAY and not find_action(step.action).shows_end:
+            # Its effect may have come as late as that, and only the metrics tell.
+            waits = now <= until + reading.needs_s
         late = now > until and (aws is AwsAnswer.UNDER_WAY or not waits)
         late = late and not _may_be_shown(step, now)
         health = reading.health

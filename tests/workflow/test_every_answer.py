@@ -410,3 +410,33 @@ def _run_of(case: Case, intent: Intent, now: float) -> Run:
         verify=PlannedVerification(expr="recovered", worse=None, for_s=10, timeout_s=60),
     )
     return replace(run, plan=plan, steps_begun=1, verify_until=now + 3_600)
+
+
+def test_an_effect_that_metrics_alone_show_has_the_time_of_two_scrapes(
+    world: World, state: Database
+) -> None:
+    """EC2 may reboot a host the hard way after four minutes, and it is scraped every 30 s."""
+    case = next(case for case in CASES if case.action == "reboot_instance")
+    target, params = _prepare(case, world)
+    intent = _execute(case, world, state, target, params)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return fake_prometheus.freshness(request, world.clock() - 1, 30.0) or _still_ill(world)
+
+    verification = Verification(
+        executor=executor(world.aws, state.write, world.clock, world.messenger),
+        prometheus=Prometheus(
+            "http://prometheus",
+            client=fake_prometheus.client(answer, world.clock),
+            clock=world.clock,
+        ),
+        members=lambda _, __: "",
+    )
+    began = world.clock()
+    until = began + CATALOG[case.action].takes_up_to_s
+    run = replace(_run_of(case, intent, began), verify_until=until)
+    late = {}
+    for after_s in (0, 55, 65):
+        world.clock.now = until + after_s
+        late[after_s] = verification.look(run, intent, world.clock()).late
+    assert late == {0: False, 55: False, 65: True}

@@ -84,6 +84,10 @@ class Capture(Action):
             return _keep(call, "aws", _views(call))
         return _keep(call, "host", {"host": lambda: _host_output(call)})
 
+    def has_written(self, made: Mapping[str, Any]) -> bool:
+        """No command is sent to a host whose agent is offline, or that is none."""
+        return "command_id" in made
+
     def next_call(self, call: Call) -> Mapping[str, Any] | None:
         """The second call at once, the third one when the host's command has ended."""
         if not _has(call.made, "aws"):

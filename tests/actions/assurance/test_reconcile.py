@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,18 @@ def test_a_step_that_no_call_shows_is_found(
         action,
         entry.run_id,
     )
+
+
+def test_a_capture_without_a_command_needs_no_call(acted: Database) -> None:
+    """Where the agent is offline AWS alone is read; a command that it names must be there."""
+    with acted.read() as connection:
+        entry = next(iter(ledger.sent_since(connection, 0.0)))
+    found = {}
+    for made in ({"missing": {"host": "the agent is offline"}}, {"command_id": "c"}):
+        captured = replace(entry, action="capture", made=made)
+        result = reconcile.reconcile([captured], [], since=0.0, until=time.time(), late=False)
+        found["command_id" in made] = [finding.kind for finding in result.findings]
+    assert found == {False: [], True: [FindingKind.ENTRY_WITHOUT_CALL]}
 
 
 def test_what_was_sent_after_the_log_was_written_is_not_missing(
