@@ -176,6 +176,7 @@ class _Builder:
             ),
             prometheus=self.evidence.prometheus,
             members=self.evidence.series.members,
+            alert_fires=self.evidence.active_alerts.fires,
             run_metrics=self.metrics.run,
             step_metrics=self.metrics.step,
             verify_interval_s=self.settings.verify_interval_s,

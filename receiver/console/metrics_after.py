@@ -1,11 +1,9 @@
 """The metrics of a run's target after the decision, queried while the run page is open."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from models.features.promql import LATEST, first_label, of_instance, query, while_scraped
-from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 
@@ -24,22 +22,21 @@ def plot_end(run: Mapping[str, Any], now: float) -> float:
 
 
 def metrics_after(
-    prometheus: Prometheus, run: Mapping[str, Any], roles: Sequence[str], end: float
+    prometheus: Prometheus, run: Mapping[str, Any], end: float
 ) -> Mapping[str, list[list[float]]] | None:
     """Pairs of seconds after the decision and value, by role; None if Prometheus did not answer."""
     decided_at = float(run["evidence"]["at"])
+    if not run["evidence"].get("query"):
+        return {}
     try:
-        own = run["evidence"].get("selector") or of_instance(run["target"] or "")
-        label = first_label(own)
-        latest = query(own, LATEST, [ROLES[role] for role in roles], by=label)
         answer = prometheus.of(run["alert"]["labels"]).range_query(
-            while_scraped(latest, own, label),
+            run["evidence"]["query"],
             start=decided_at,
             end=end,
             step=max(_STEP_LEAST_S, round((end - decided_at) / _POINTS)),
             timeout_s=_TIMEOUT_S,
         )
-    except (PrometheusError, ValueError):
+    except PrometheusError:
         return None
     return {
         series.labels.get("role", ""): [

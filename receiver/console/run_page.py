@@ -59,8 +59,7 @@ def show_plots(request: Request, run_id: RunId) -> Response:
         polled = None if run["decided_at"] else _AGAIN
         return render_page(request, "plots.html", run=run, plots=[], polled=polled)
     decided_at, end = float(run["evidence"]["at"]), plot_end(run, now)
-    roles = [metric["role"] for metric in plot_data]
-    after = metrics_after(parts.prometheus, run, roles, end) or {}
+    after = metrics_after(parts.prometheus, run, end) or {}
     plots = _plots(run, after, end - decided_at)
     polled = _AGAIN if end >= now else None
     return render_page(request, "plots.html", run=run, plots=plots, polled=polled)

@@ -45,7 +45,11 @@ class PipelineFactory:
 
     def make(self) -> DecisionPipeline:
         alerting = AlertingReader(
-            playbooks=self.playbooks, prometheus=self.prometheus, resolved=self.resolved
+            playbooks=self.playbooks,
+            prometheus=self.prometheus,
+            rules=self.rules,
+            resolved=self.resolved,
+            is_active=self.is_active,
         )
         snapshots = SnapshotReader(
             database=self.database,

@@ -146,6 +146,8 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
         siblings=snapshot.siblings,
         members_selector=snapshot.members_selector,
         host_label=snapshot.host_label,
+        exporter=snapshot.exporter,
+        named_by=snapshot.named_by,
         healthy_version=str(last_healthy(snapshot.seen) or ""),
         members=sorted(snapshot.asg.members) if snapshot.asg else (),
         identity=inputs.identity_of_members if removes_members(step) else inputs.identity,

@@ -13,6 +13,7 @@ from actions.base import TargetKind
 from actions.canonical_json import canonical
 from actions.execution.records import Attempts, Breaker, Claim, Scope, share
 from actions.reasons import Reason
+from models.features.promql import NODE_EXPORTER, Exporter
 from receiver.controls.records import ArmedMode, Identity, Override
 from receiver.decision.versions import SeenVersion
 from receiver.playbooks.schema import Playbook, Step, StormLimit
@@ -62,7 +63,8 @@ class RecentAction:
 class Snapshot:
     """All facts that a decision reads, frozen; None is unknown. Times are epoch seconds.
 
-    `target` is an instance id or a group's name, `group` the name of the group it belongs to.
+    `target` is an instance id or a group's name, `group` the name of the group it belongs to, and
+    `named_by` the label that names it.
     `rung` is the first remaining step of the ladder. `approvals` are those of the plan that waited.
     A destructive step needs `destructive_approvals` of them.
 
@@ -93,6 +95,8 @@ class Snapshot:
     siblings: str = ""
     members_selector: str = ""
     host_label: str = "instance_id"
+    exporter: Exporter = NODE_EXPORTER
+    named_by: str = ""
     kind: TargetKind | None
     group: str | None
     claims: Mapping[str, Claim] | None
@@ -184,6 +188,8 @@ class Plan:
     identity: Identity
     basis: Mapping[str, Any]
     approvals: ApprovalRule
+    exporter: Exporter = NODE_EXPORTER
+    named_by: str = ""
 
     @property
     def digest(self) -> str:

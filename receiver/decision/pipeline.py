@@ -14,7 +14,7 @@ from receiver.decision.decide import decide, screen
 from receiver.decision.guards.base import GuardInput, Guards
 from receiver.decision.guards.order import EARLY, KNOWN, PLAIN, STORM
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.model import Act, Decision, Refuse, Snapshot, Trigger
+from receiver.decision.model import Act, Decision, Refuse, Snapshot
 from receiver.decision.snapshot import GroupSnapshot, SnapshotReader
 from receiver.decision.subject import Subject
 from receiver.evidence.firing_alerts import read_firing
@@ -87,6 +87,14 @@ class DecisionPipeline:
         """The decision on runs whose alerts are of one group; nothing is read yet."""
         return GroupDecision(pipeline=self, runs=runs)
 
+    def subject_of(self, run: Run) -> Subject:
+        """Reads AWS and Prometheus where the labels of an alert with a playbook do not tell all."""
+        request = run.request
+        named = self.playbooks.named(request.playbook) if request else None
+        matching = self.playbooks.matching(run.labels) if named is None else named
+        target = self.targets.resolve(run.labels, ask=bool(matching) and run.malformed is None)
+        return Subject(run=run, playbooks=matching, target=target)
+
 
 @dataclass(kw_only=True)
 class GroupDecision:
@@ -137,19 +145,12 @@ class GroupDecision:
 
     @cached_property
     def _subjects(self) -> Mapping[str, Subject]:
-        return {run.id: self._subject(run) for run in self.runs}
-
-    def _subject(self, run: Run) -> Subject:
-        playbooks = self.pipeline.playbooks
-        matching = (
-            playbooks.named(run.request.playbook) if run.request else playbooks.matching(run.labels)
-        )
-        ask = bool(matching) and run.malformed is None
-        target = self.pipeline.targets.resolve(run.labels, ask=ask)
-        return Subject(run=run, playbooks=matching, target=target)
+        # Beside each other: where no label has an id, each asks AWS.
+        subjects = self.pipeline.pool.map(self.pipeline.subject_of, self.runs)
+        return {subject.run.id: subject for subject in subjects}
 
     def _decide(self, subject: Subject, read: GroupSnapshot) -> PipelineResult:
-        inputs = _inputs(subject, read.from_run(subject), read.now)
+        inputs = subject.inputs(read.from_run(subject), read.now)
         if result := _refuse_if(subject, inputs, PLAIN):
             return result
         episode = self._episodes.get(subject.run.id)
@@ -180,10 +181,9 @@ class GroupDecision:
 
     def _fires(self, subject: Subject, now: float) -> bool:
         """Whether Prometheus itself fires the alert."""
-        target = subject.target.id or ""
         prometheus = self.pipeline.conditions.of(subject.run.labels).prometheus
-        firing = read_firing(prometheus, [target], now)
-        return (subject.run.labels.get("alertname", ""), target) in (firing or ())
+        mapping = self.pipeline.targets.rules.mapping
+        return bool(read_firing(prometheus, [subject.reported], mapping, now))
 
     def _begin_metrics(
         self, subject: Subject, now: float
@@ -217,21 +217,6 @@ class GroupDecision:
 
 def _needs_fresh_facts(decision: Decision) -> bool:
     return not isinstance(decision, Refuse) or decision.reason in _UNANSWERED
-
-
-def _inputs(subject: Subject, snapshot: Snapshot, now: float) -> GuardInput:
-    run = subject.run
-    trigger = Trigger(
-        run_id=run.id,
-        labels=run.labels,
-        starts_at=run.starts_at,
-        malformed=run.malformed,
-        request=run.request,
-        playbook_digest=run.plan.playbook_digest if run.plan and run.steps_begun else None,
-    )
-    return GuardInput(
-        trigger=trigger, verdict=None, playbooks=subject.playbooks, snapshot=snapshot, now=now
-    )
 
 
 def _refuse_if(subject: Subject, inputs: GuardInput, guards: Guards) -> PipelineResult | None:

@@ -132,6 +132,8 @@ class GroupSnapshot:
             siblings=target.siblings,
             members_selector=target.members,
             host_label=target.host_label,
+            exporter=target.exporter,
+            named_by=target.named_by,
             kind=target.kind,
             group=target.group,
             claims=None,
@@ -247,18 +249,17 @@ class GroupSnapshot:
         group = subject.target.group
         try:
             if group not in self._reports:
-                targets = {part.target.id or "" for part in self.subjects}
+                own = [part.reported for part in self.subjects]
                 reported = known.reported[group]
                 if len(reported) == store.ALERTING_MAX:
                     # Alerts on unknown instances must not displace those on members.
                     reported = self._reported_of_peers(group) or reported
-                self._reports[group] = self.reader.alerting.read(reported, targets, self.now)
+                self._reports[group] = self.reader.alerting.read(reported, own, self.now)
         except SQLAlchemyError as error:
             _log.error("records_read_failed", error=type(error).__name__)
             self.reader.aws.on_unreadable(Source.RECORDS)
             return None
-        own = (subject.run.labels.get("alertname", ""), subject.target.id or "")
-        return self._reports[group].alerting(own)
+        return self._reports[group].alerting(subject.reported.key)
 
     def _reported_of_peers(self, group: str | None) -> Sequence[AlertingInstance]:
         """The reported alerts on the group's members, or on the instances outside groups."""

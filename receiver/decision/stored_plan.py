@@ -1,8 +1,13 @@
 """Converts a plan to the form that the run stores."""
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from models.features.promql import LATEST, NODE_EXPORTER, Exporter, first_label, query
+from models.features.signals import ROLES
 from receiver.decision.model import Plan
+from receiver.evidence.prometheus.expressions import one_of
 from receiver.playbooks.placeholders import render
 from receiver.playbooks.schema import BeforeStep, EscalationStep
 from receiver.runs.model import PlannedAction, PlannedVerification, StoredPlan
@@ -10,9 +15,13 @@ from receiver.runs.model import PlannedAction, PlannedVerification, StoredPlan
 _VERIFY_FOR_S, _VERIFY_TIMEOUT_S = 15.0, 180.0
 # Longer than any step of a run takes, apart from an instance refresh of a large group.
 _SEEN_WITHIN = "6h"
-# Labels that may tell a host apart where `instance` is that of an exporter for many.
-_NAMES = ("instance", "exported_instance", "node", "nodename", "hostname", "host", "private_ip")
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_MATCHED = re.compile(r'\b(\w+)(?:=~?|!=|!~)"')
 _NO_ANSWER = "absent(vector(1))"
+# Labels that say which alert it is, and in what state, not about whom.
+_OF_STATE = frozenset({"alertname", "alertstate", "__name__"})
+# What a host receives: its requests, whatever their protocol.
+_TRAFFIC = ROLES["net_rx_bytes"]
 
 
 def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
@@ -32,6 +41,13 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
     quoted = {name: _quotable(value) for name, value in values.items()}
     # Parts of PromQL itself.
     quoted |= {"selector": plan.selector, "members": plan.members_selector}
+    alert = AlertConditions(
+        labels=labels,
+        named_by=plan.named_by,
+        selector=plan.selector,
+        members=plan.members_selector,
+        exporter=plan.exporter,
+    )
     return StoredPlan(
         playbook=playbook.name,
         playbook_digest=playbook.digest,
@@ -53,13 +69,12 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
         approvals=plan.approvals,
         escalate=_planned(playbook.escalate, values),
         verify=PlannedVerification(
-            expr=render(verify.expr, quoted)
-            if verify
-            else alert_cleared_expr(labels, plan.selector),
+            expr=render(verify.expr, quoted) if verify else alert.over,
             worse=render(verify.worse, quoted) if verify and verify.worse else None,
             for_s=verify.for_s if verify else _VERIFY_FOR_S,
             timeout_s=verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
-            under_load=verify.under_load if verify else None,
+            loaded=_loaded(plan, verify.under_load) if verify and verify.under_load else "",
+            scraped="" if verify else alert.scraped,
             selector=plan.selector,
             siblings=plan.siblings,
             members=plan.members_selector,
@@ -81,29 +96,87 @@ def _must_be_free(plan: Plan) -> Sequence[str]:
     return [plan.group] if plan.group else []
 
 
-def alert_cleared_expr(labels: Mapping[str, str], selector: str = "") -> str:
-    """A condition that holds once Prometheus no longer fires the alert and scrapes its target.
+@dataclass(frozen=True, kw_only=True)
+class AlertConditions:
+    """PromQL conditions on an alert with these labels.
 
-    It has no value, and so is unknown, where this Prometheus never had the alert: another server
-    evaluates the rules. A target without an `instance_id` is told by its other names, and one
-    without any label is unknown. `selector` has the matchers of its series, where they are others.
-    Source of `ALERTS`: https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules
+    `named_by` is the label that names its target; `selector` has the matchers of an instance's
+    series, `members` those of the group's, `exporter` is whose they are.
     """
-    names = ["instance_id"] if labels.get("instance_id") else _NAMES
-    target = _matchers(labels, *names, "asg")
-    if not target:
-        # About no target, or about all of them.
+
+    labels: Mapping[str, str]
+    named_by: str
+    selector: str
+    members: str
+    exporter: Exporter = NODE_EXPORTER
+
+    @property
+    def over(self) -> str:
+        """Holds once Prometheus no longer fires the alert and scrapes its target.
+
+        It has no value, and so is unknown, where this Prometheus never had the alert: another
+        server evaluates the rules. A series of `ALERTS` is the alert if it names the target and no
+        label contradicts: some, such as `external_labels`, are only in what is sent.
+        https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules
+        """
+        if not self.scraped:
+            return _NO_ANSWER
+        targets = dict.fromkeys(filter(None, (self._named, self.selector)))
+        alerts = [self._alert(target) for target in targets]
+        firing = f"count({' or '.join(alerts)}) or vector(0)"
+        fired = " or ".join(f"count_over_time({alert}[{_SEEN_WITHIN}])" for alert in alerts)
+        # Without the last part, a target that no longer answers would look healthy.
+        return f"(({firing}) == bool 0) * (count({fired}) > bool 0) * ({self.scraped})"
+
+    @property
+    def scraped(self) -> str:
+        """Whether the instance, or a member of the group, is scraped; pushed metrics have no `up`.
+
+        Empty where no label names the target.
+        """
+        of = self.selector or (self._named and self.members)
+        presence = self.exporter.presence_of(of)
+        return of and f"(sum(up{{{of}}}) or count({presence})) > bool 0"
+
+    @property
+    def _named(self) -> str:
+        value = self.labels.get(self.named_by)
+        return f"{self.named_by}={_quoted(value)}" if value else ""
+
+    def _alert(self, target: str) -> str:
+        """The firing alert about the target, of which these are the matchers."""
+        left_out = {*_OF_STATE, *_MATCHED.findall(target)}
+        rest = [
+            f'{name}=~"{one_of(["", value])}"'
+            for name, value in sorted(self.labels.items())
+            if value and name not in left_out and _LABEL_NAME.fullmatch(name)
+        ]
+        name = f"alertname={_quoted(self.labels.get('alertname', ''))}"
+        return f'ALERTS{{{",".join((name, target, *rest))},alertstate="firing"}}'
+
+
+def _loaded(plan: Plan, share: float) -> str:
+    """The condition of `under_load`; without an answer where the exporter tells no traffic."""
+    if not plan.selector or not plan.siblings:
         return _NO_ANSWER
-    alertname = _matchers(labels, "alertname")
-    alert = f'ALERTS{{{",".join(filter(None, (alertname, target)))},alertstate="firing"}}'
-    fired = f"count(count_over_time({alert}[{_SEEN_WITHIN}])) > bool 0"
-    # Without this part, a target that no longer answers would look healthy.
-    scraped = f"sum(up{{{selector or target}}}) > bool 0"
-    return f"((count({alert}) or vector(0)) == bool 0) * ({fired}) * ({scraped})"
+    try:
+        return load_expr(plan.selector, plan.siblings, share, plan.exporter)
+    except ValueError:
+        return _NO_ANSWER
 
 
-def _matchers(labels: Mapping[str, str], *names: str) -> str:
-    return ",".join(f"{name}={_quoted(labels[name])}" for name in names if labels.get(name))
+def load_expr(own: str, siblings: str, share: float, exporter: Exporter = NODE_EXPORTER) -> str:
+    """Whether the target has `share` percent of its siblings' mean traffic, and they have some.
+
+    `own` and `siblings` are the matchers of their series; the first label tells hosts apart.
+    Raises ValueError where the exporter tells no traffic.
+    """
+    label = first_label(own)
+    mine, others = (
+        f"avg({query(selector, LATEST, [_TRAFFIC], label, exporter)})"
+        for selector in (own, siblings)
+    )
+    return f"({mine} >= bool {share / 100} * {others}) * ({others} > bool 0)"
 
 
 def _quoted(text: str) -> str:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from actions.base import Outcome
 from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
-from receiver.decision.model import RecentAction
+from receiver.decision.guards.base import GuardInput
+from receiver.decision.model import RecentAction, Snapshot, Trigger
+from receiver.evidence.firing_alerts import ReportedAlert
 from receiver.evidence.target import Target
 from receiver.playbooks.schema import Playbook
 from receiver.runs.model import Approval, Run
@@ -31,6 +33,10 @@ class Subject:
         return [name for name in (self.target.id, self.target.group) if name]
 
     @property
+    def reported(self) -> ReportedAlert:
+        return ReportedAlert(labels=self.run.labels, target=self.target.id or "")
+
+    @property
     def owner(self) -> str:
         """The run whose own reservations do not count; empty for a run that has not acted."""
         return self.run.id if self.run.steps_begun else ""
@@ -44,6 +50,21 @@ class Subject:
     def key(self) -> tuple[Target, str, str]:
         """Subjects with equal keys have equal records."""
         return self.target, self.playbook.name, self.owner
+
+    def inputs(self, snapshot: Snapshot, now: float) -> GuardInput:
+        """What the guards read, before there is a verdict."""
+        run = self.run
+        trigger = Trigger(
+            run_id=run.id,
+            labels=run.labels,
+            starts_at=run.starts_at,
+            malformed=run.malformed,
+            request=run.request,
+            playbook_digest=run.plan.playbook_digest if run.plan and run.steps_begun else None,
+        )
+        return GuardInput(
+            trigger=trigger, verdict=None, playbooks=self.playbooks, snapshot=snapshot, now=now
+        )
 
 
 def is_resolved(run: Run, episode: Episode | None) -> bool | None:

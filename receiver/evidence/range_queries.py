@@ -5,7 +5,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from models.features.peers import TRAFFIC
-from models.features.promql import LATEST, MEANS, of_instance, of_siblings, query, while_scraped
+from models.features.promql import (
+    LATEST,
+    MEANS,
+    first_label,
+    of_instance,
+    of_siblings,
+    query,
+    while_scraped,
+)
 from models.features.signals import ROLES, Role
 from receiver.evidence.target import Target
 from receiver.runtime.rfc3339 import DAY_S
@@ -42,9 +50,18 @@ def end_of_history(at: float) -> float:
 
 def _own(target: Target) -> tuple[str, str]:
     """The target's matchers, and the label of its series that tells hosts apart, if any."""
-    if target.series is not None:
+    if target.series is not None and target.series.own:
         return target.series.own, ""
     return of_instance(target.id or ""), "instance_id"
+
+
+def plotted(target: Target, roles: Collection[str]) -> str:
+    """The latest values of these roles as one query; empty for a target without any of them."""
+    try:
+        own, by = _own(target)
+        return _latest(target, own, by or first_label(own), [ROLES[role] for role in roles])
+    except ValueError:
+        return ""
 
 
 def _latest(target: Target, selector: str, by: str, roles: Iterable[Role] = _ALL) -> str:

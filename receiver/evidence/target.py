@@ -30,7 +30,7 @@ class Target:
     `unread` is the call and code of a read of AWS that failed, which may have identified it.
     `doubt` says why AWS does not have what the labels name. `series` is None if its series have
     the labels `instance_id` and `asg`; `prometheus` has them, if it is not the usual one.
-    `exporter` is whose metrics it has.
+    `exporter` is whose metrics it has, `named_by` the first label that names it.
     """
 
     id: str | None = None
@@ -41,6 +41,7 @@ class Target:
     series: SeriesLabels | None = field(default=None, compare=False)
     prometheus: Prometheus | None = field(default=None, compare=False)
     exporter: Exporter = field(default=NODE_EXPORTER, compare=False)
+    named_by: str = field(default="", compare=False)
 
     @property
     def is_usual(self) -> bool:

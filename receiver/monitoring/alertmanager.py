@@ -4,9 +4,10 @@ https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 import httpx
 from pydantic_core import from_json
@@ -18,6 +19,7 @@ from receiver.monitoring import servers
 from receiver.monitoring.login import CredentialsError
 from receiver.settings import Settings
 
+_T = TypeVar("_T")
 # Errors that prove that the request never reached the server.
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -62,13 +64,13 @@ class Alertmanager:
     url: str
     client: httpx.Client
 
-    def active_alerts(self) -> Sequence[Mapping[str, Any]]:
-        """All alerts of which Alertmanager notifies, as its API has them.
+    def active_alerts(self, *, muted: bool = False) -> Sequence[Mapping[str, Any]]:
+        """All alerts of which Alertmanager notifies, as its API has them; with `muted`, all.
 
         No filter is sent: a label's text would have to be quoted in the words of another language.
         Raises AlertmanagerError.
         """
-        body = self.call("GET", "alerts", params=_ACTIVE)
+        body = self.call("GET", "alerts", params={} if muted else _ACTIVE)
         try:
             alerts = from_json(as_unicode(body))
         except ValueError:
@@ -86,8 +88,16 @@ class Alertmanager:
 
         Raises AlertmanagerError.
         """
+        return self._status(lambda status: str(status["config"]["original"]))
+
+    def started_at(self) -> float:
+        """When it started, in epoch seconds: alerts do not outlive it. Raises AlertmanagerError."""
+        return self._status(lambda status: datetime.fromisoformat(status["uptime"]).timestamp())
+
+    def _status(self, read: Callable[[Any], _T]) -> _T:
+        body = self.call("GET", "status")
         try:
-            return str(from_json(as_unicode(self.call("GET", "status")))["config"]["original"])
+            return read(from_json(as_unicode(body)))
         except (ValueError, KeyError, TypeError):
             raise AlertmanagerError("Alertmanager's status is unreadable", sent=True) from None
 

@@ -4,13 +4,14 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, bindparam, insert, update
 from ulid import ULID
 
 from actions.audit import log
 from actions.aws.groups import GROUP_NAME
 from actions.aws.instances import INSTANCE_ID
 from receiver.db.tables import runs
+from receiver.evidence.target import Target
 from receiver.runs.model import Run, RunRequest, State
 from receiver.runs.store import existing_ids, from_row, to_row
 from receiver.webhook.episodes import QueuedAlert
@@ -28,6 +29,16 @@ def insert_from_inbox(connection: Connection, queued: Sequence[QueuedAlert], now
         return
     connection.execute(insert(runs), [_row(alert, now) for alert in new])
     log.append(connection, now, *(_alert_received(alert) for alert in new))
+
+
+def set_targets(connection: Connection, found: Mapping[str, Target]) -> None:
+    """Store the targets, by run, of alerts whose labels alone do not tell them."""
+    unknown = update(runs).where(runs.c.id == bindparam("was_id"), runs.c.target.is_(None))
+    rows = [
+        {"was_id": run_id, "target": target.id, "group_name": target.group}
+        for run_id, target in found.items()
+    ]
+    connection.execute(unknown, rows)
 
 
 def preview(queued: QueuedAlert, now: float) -> Run:

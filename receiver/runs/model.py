@@ -88,7 +88,8 @@ class PlannedAction:
 class PlannedVerification:
     """The PromQL conditions of recovery and of getting worse, for this target.
 
-    A recovery counts once the target has `under_load` percent of its siblings' mean traffic.
+    `scraped` is part of the default condition, that the alert is over; Alertmanager tells the rest
+    where Prometheus does not. A recovery counts once the target is `loaded`, where that is asked.
     `selector` and `siblings` are the matchers of their series, `members` those of the group's at
     the decision; empty where there are none. `host_label` tells hosts apart.
     """
@@ -97,7 +98,8 @@ class PlannedVerification:
     worse: str | None
     for_s: float
     timeout_s: float
-    under_load: float | None = None
+    loaded: str = ""
+    scraped: str = ""
     selector: str = ""
     siblings: str = ""
     members: str = ""

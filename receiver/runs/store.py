@@ -124,6 +124,19 @@ class AlertingInstance:
     judged: bool
 
 
+def waiting_without_target(connection: Connection, since: float, limit: int) -> Sequence[Run]:
+    """Undecided alerts since then (epoch seconds) whose labels alone do not name their target."""
+    query = select(runs).where(
+        runs.c.state == State.RECEIVED,
+        runs.c.target.is_(None),
+        runs.c.malformed.is_(None),
+        runs.c.request.is_(None),
+        runs.c.received_at >= since,
+    )
+    rows = connection.execute(query.order_by(runs.c.received_at).limit(limit)).mappings()
+    return [from_row(row) for row in rows]
+
+
 def alerting_instances(
     connection: Connection,
     group: str | None,

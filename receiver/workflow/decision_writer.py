@@ -16,6 +16,7 @@ from receiver.decision.model import Act, Ask, Decision, Observe, Refuse
 from receiver.decision.pipeline import PipelineResult
 from receiver.decision.stored_plan import to_stored
 from receiver.evidence.plot_data import plot_series, shorten, thin
+from receiver.evidence.range_queries import plotted
 from receiver.runs import relapses
 from receiver.runs.model import GuardResult, Run, State
 from receiver.runs.transitions import Transition
@@ -122,10 +123,9 @@ class DecisionWriter:
             self.metrics.verdicts.labels(verdict.answer).inc()
             self.metrics.verdict_score.observe(verdict.score)
         if result.evidence is not None:
-            changes["evidence"] = {
-                **evidence_view(result.evidence, verdict, run.labels),
-                "selector": result.target.selector,
-            }
+            shown = evidence_view(result.evidence, verdict, run.labels)
+            roles = [metric["role"] for metric in shown["sketches"]]
+            changes["evidence"] = {**shown, "query": plotted(result.target, roles)}
         return changes
 
     def _store_plan(self, run: Run, decision: Act | Ask, changes: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from receiver.decision.model import Refuse
 from receiver.decision.pipeline import DecisionPipeline, GroupDecision
 from receiver.runs import intake, store
 from receiver.runs.model import GuardResult, Run
+from receiver.runs.target_finder import TargetFinder
 from receiver.runs.transitions import Transition
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.decision_writer import DecisionWriter
@@ -84,6 +85,7 @@ class Dispatcher:
     writer: DecisionWriter
     phases: PhaseRunner
     metrics: DecisionMetrics
+    targets: TargetFinder
     pool: Executor
     clock: Callable[[], float]
     monotonic: Callable[[], float] = time.monotonic
@@ -195,6 +197,7 @@ class Dispatcher:
         Returns False if that transaction failed.
         """
         together.take(batch)
+        self.targets.find_waiting(batch, self.clock())
         endings = list[Transition]()
         for run in batch:
             if self._stopping or together.age_s > _SNAPSHOT_LASTS_S:

@@ -1,7 +1,7 @@
 """Builds the parts that start and execute runs, for the service and for tests."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor as ThreadPool
 from dataclasses import dataclass, field
 
@@ -10,6 +10,7 @@ from receiver.db.database import Database
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.pipeline import DecisionPipeline
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.runs.target_finder import TargetFinder
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.approvals import Approvals
 from receiver.workflow.commands import RunCommands
@@ -30,7 +31,10 @@ from receiver.workflow.verification import Verification
 
 @dataclass(kw_only=True)
 class Workflow:
-    """The parts; `wake` wakes the dispatcher, `pool` runs what is captured beside steps."""
+    """The parts; `wake` wakes the dispatcher, `pool` runs what is captured beside steps.
+
+    `alert_fires` has the meaning of `HealthReader`'s.
+    """
 
     database: Database
     inbox: Inbox
@@ -38,6 +42,7 @@ class Workflow:
     executor: Executor
     prometheus: Prometheus
     members: Callable[[str, str], str]
+    alert_fires: Callable[[Mapping[str, str], float], bool | None] = lambda _, __: None
     run_metrics: RunMetrics
     step_metrics: StepMetrics
     verify_interval_s: float
@@ -65,7 +70,10 @@ class Workflow:
             closer=self.closer,
             step_runner=step_runner,
             verification=Verification(
-                executor=self.executor, prometheus=self.prometheus, members=self.members
+                executor=self.executor,
+                prometheus=self.prometheus,
+                members=self.members,
+                alert_fires=self.alert_fires,
             ),
             ending=EndingRunner(rollback, Escalation(step_runner)),
             verify_every_s=self.verify_interval_s,
@@ -100,6 +108,11 @@ class Workflow:
             writer=DecisionWriter(lifecycle=self.lifecycle, metrics=metrics, clock=self.clock),
             phases=self.phases,
             metrics=metrics,
+            targets=TargetFinder(
+                database=self.database,
+                find=lambda run: pipeline.subject_of(run).target,
+                pool=pipeline.pool,
+            ),
             pool=pool,
             clock=self.clock,
             monotonic=monotonic,

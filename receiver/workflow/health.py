@@ -1,22 +1,17 @@
 """The health of a run's target, by metrics whose samples are newer than the step."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
-from models.features.promql import LATEST, first_label, query
-from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReader, ConditionReaders, Finding
 from receiver.runs.model import PlannedVerification, Run
 from receiver.workflow.step_results import Health
 from receiver.workflow.steps import plan_of
-
-# What a host receives: its requests, whatever their protocol.
-_TRAFFIC = ROLES["net_rx_bytes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +32,13 @@ class HealthReader:
     """Reads the health by the conditions of the run's plan.
 
     `members` gives the matchers of the series of a group's present instances, by the label that
-    tells hosts apart; empty where nothing tells them.
+    tells hosts apart; empty where nothing tells them. `alert_fires` tells by Alertmanager whether
+    an alert with these labels fires since a moment.
     """
 
     prometheus: Prometheus
     members: Callable[[str, str], str]
+    alert_fires: Callable[[Mapping[str, str], float], bool | None]
     _readers: ConditionReaders = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,13 +58,16 @@ class HealthReader:
         since = max(done_at, step.dispatched_at or 0.0) if proof and proven else done_at
         expr, worse_expr = self._of_today(run, verify)
         recovery = conditions.find_since(expr, since, now)
+        if recovery.holds is None and verify.scraped:
+            recovery = self._alert_is_over(run, conditions, since, now) or recovery
         worse = worse_expr and conditions.find_since(worse_expr, since, now)
         health = _health_of(recovery, worse or None, proven=proven)
         if proof and not proven and health is Health.ILL:
             did_not = conditions.find_since(proof, since, now).holds is False
             health = Health.UNKNOWN if did_not else Health.ILL
-        if health is Health.RECOVERED and not _is_loaded(conditions, verify, since, now):
-            health = Health.UNKNOWN
+        if health is Health.RECOVERED and verify.loaded:
+            loaded = conditions.find_since(verify.loaded, since, now).holds
+            health = Health.RECOVERED if loaded else Health.UNKNOWN
         return HealthReading(
             health=health,
             hold_s=max(verify.for_s, recovery.interval_s),
@@ -83,12 +83,25 @@ class HealthReader:
         worse = verify.worse and verify.worse.replace(verify.members, members)
         return verify.expr.replace(verify.members, members), worse
 
+    def _alert_is_over(
+        self, run: Run, conditions: ConditionReader, since: float, now: float
+    ) -> Finding | None:
+        """The default condition where rules are evaluated elsewhere: by Alertmanager's word."""
+        fires = self.alert_fires(run.labels, since)
+        if fires is None:
+            return None
+        scraped = conditions.find_since(plan_of(run).verify.scraped, since, now)
+        return replace(scraped, holds=False) if fires else scraped
+
     def proves(self, run: Run, now: float) -> bool:
         """Whether a condition that does not hold tells of the target, and not of its siblings.
 
         Where nobody has traffic, no traffic is no sign of a fault.
         """
         verify, target = plan_of(run).verify, plan_of(run).target
+        if verify.scraped:
+            # An alert is of this target alone.
+            return True
         expr = _of_siblings(verify, target)
         if not verify.siblings or expr == verify.expr:
             return True
@@ -112,30 +125,6 @@ def _is_proven(prometheus: Prometheus, proof: str, now: float) -> bool:
     except PrometheusError:
         return False
     return bool(samples) and all(sample.value for sample in samples)
-
-
-def _is_loaded(
-    conditions: ConditionReader, verify: PlannedVerification, since: float, now: float
-) -> bool:
-    """Whether the target has the share of its siblings' traffic that its recovery needs."""
-    if verify.under_load is None or not verify.selector:
-        return True
-    if not verify.siblings:
-        return False
-    expr = load_expr(verify.selector, verify.siblings, verify.under_load)
-    return conditions.find_since(expr, since, now).holds is True
-
-
-def load_expr(own: str, siblings: str, share: float) -> str:
-    """Whether the target has `share` percent of its siblings' mean traffic, and they have some.
-
-    `own` and `siblings` are the matchers of their series; the first label tells hosts apart.
-    """
-    label = first_label(own)
-    mine, others = (
-        f"avg({query(selector, LATEST, [_TRAFFIC], by=label)})" for selector in (own, siblings)
-    )
-    return f"({mine} >= bool {share / 100} * {others}) * ({others} > bool 0)"
 
 
 def _of_siblings(verify: PlannedVerification, target: str) -> str:

@@ -1,6 +1,6 @@
 """Verifies whether a run's target has recovered: by AWS's progress, then by metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,15 +49,18 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Verifies a run's last step."""
+    """Verifies a run's last step; `alert_fires` as `HealthReader`."""
 
     executor: Executor
     prometheus: Prometheus
     members: Callable[[str, str], str]
+    alert_fires: Callable[[Mapping[str, str], float], bool | None] = lambda _, __: None
 
     @cached_property
     def _reader(self) -> HealthReader:
-        return HealthReader(prometheus=self.prometheus, members=self.members)
+        return HealthReader(
+            prometheus=self.prometheus, members=self.members, alert_fires=self.alert_fires
+        )
 
     def look(self, run: Run, step: Intent, now: float) -> Look:
         """Ask AWS and the metrics about the step, and end a step that takes too long."""

@@ -10,10 +10,13 @@ from urllib.parse import unquote_plus
 import httpx
 import pytest
 
+from models.features.promql import Exporter
 from receiver.api.run_schema import WholeRun
 from receiver.console.metrics_after import metrics_after
 from receiver.evidence.plot_data import plot_series
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.range_queries import plotted
+from receiver.evidence.target import SeriesLabels, Target
 from receiver.html.metric_plot import run_events
 from receiver.http.access.tokens import Role
 from tests import fake_prometheus
@@ -66,7 +69,7 @@ def test_the_run_page_has_plots(service: Live) -> None:
 
 
 def test_a_plot_has_the_series_that_the_run_was_decided_on() -> None:
-    """Where they have no label `instance_id`."""
+    """Where they have no label `instance_id`, and are no node_exporter's."""
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -75,12 +78,16 @@ def test_a_plot_has_the_series_that_the_run_was_decided_on() -> None:
         return httpx.Response(200, json={"status": "success", "data": data})
 
     prometheus = Prometheus("http://prometheus", client=fake_prometheus.client(answer))
-    told = {"at": 1_800_000_000.0, "selector": 'instance="10.0.0.4:9100"'}
+    exporter = Exporter(name="theirs", presence="up{$of}", exprs={"cpu_busy": "their_cpu{$of}"})
+    series = SeriesLabels(label="node", own='node="web-4"', siblings="", members="", ids={})
+    target = Target(id=HOSTS[0], series=series, exporter=exporter)
+    told = {"at": 1_800_000_000.0, "query": plotted(target, ["cpu_busy", "load1"])}
     run = {"evidence": told, "target": HOSTS[0], "alert": {"labels": {}}}
-    assert metrics_after(prometheus, run, ["cpu_busy"], 1_800_000_060.0) == {}
+    assert metrics_after(prometheus, run, 1_800_000_060.0) == {}
     (query,) = asked
-    assert 'instance="10.0.0.4:9100"' in query
+    assert 'max by (node) (their_cpu{node="web-4"})' in query
     assert "instance_id" not in query
+    assert "node_" not in query
 
 
 def test_a_plot_names_what_was_done_to_the_host_alone() -> None:

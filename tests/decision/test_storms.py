@@ -1,7 +1,9 @@
 """Who alerts in a storm, and what a decision that comes late in one must not do to the records."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qs, unquote_plus
 
 import httpx
 import pytest
@@ -9,12 +11,16 @@ from pydantic import HttpUrl
 from sqlalchemy import Connection
 from ulid import ULID
 
+from actions.canonical_json import canonical
 from actions.execution import claims, kill_switch
 from actions.execution.records import ClaimRequest, Rates
 from actions.step_key import StepKey, StepKind
 from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader
+from receiver.evidence.firing_alerts import ReportedAlert
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.targets import mapping
+from receiver.evidence.targets.rules import TargetRules
 from receiver.monitoring.servers import Server
 from receiver.playbooks.loader import load
 from receiver.playbooks.matchers import parse
@@ -23,6 +29,7 @@ from receiver.runs.model import State
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert
 from tests import fake_prometheus
+from tests.evidence.test_target_series import evaluate
 
 _GROUP, _NOW = "web-asg", 1_800_000_000.0
 
@@ -95,19 +102,41 @@ def test_a_run_that_ends_lets_go_of_what_it_held(state: Database) -> None:
         assert not claims.claims_on(connection, target)[target].held
 
 
-def _prometheus(name: str, firing: list[str] | None) -> Prometheus:
-    """A server that fires HighCPU on these instances; without any, it does not answer."""
+def _evaluates(folder: Path, series: Mapping[str, str]) -> Prometheus:
+    """A server that has these series, by Prometheus' own engine."""
 
-    def answer(_: httpx.Request) -> httpx.Response:
-        if firing is None:
-            return httpx.Response(503)
-        labels = [{"alertname": "HighCPU", "instance_id": host} for host in firing]
-        result = [{"metric": one, "value": [_NOW, "1"]} for one in labels]
+    def answer(request: httpx.Request) -> httpx.Response:
+        query = parse_qs(request.content.decode())["query"][0]
+        result = [{"metric": one, "value": [_NOW, "1"]} for one in evaluate(folder, series, query)]
         data = {"resultType": "vector", "result": result}
         return httpx.Response(200, json={"status": "success", "data": data})
 
     client = fake_prometheus.client(answer, lambda: _NOW)
+    return Prometheus("http://prometheus", client=client, clock=lambda: _NOW)
+
+
+def _prometheus(name: str, firing: list[str] | None) -> Prometheus:
+    """A server that fires HighCPU on these instances; without any, it does not answer."""
+    if firing is not None:
+        return _fires(*({"alertname": "HighCPU", "instance_id": host} for host in firing))
+    client = fake_prometheus.client(lambda _: httpx.Response(503), lambda: _NOW)
     return Prometheus(f"http://{name}", client=client, clock=lambda: _NOW)
+
+
+def _fires(*firing: Mapping[str, str], asked: list[str] | None = None) -> Prometheus:
+    """A server that fires these alerts."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if asked is not None:
+            asked.append(unquote_plus(request.content.decode()))
+        state = {"__name__": "ALERTS", "alertstate": "firing"}
+        series: list[dict[str, str]] = [{**state, **one} for one in firing]
+        result = [{"metric": labels, "value": [_NOW, "1"]} for labels in series]
+        data = {"resultType": "vector", "result": result}
+        return httpx.Response(200, json={"status": "success", "data": data})
+
+    client = fake_prometheus.client(answer, lambda: _NOW)
+    return Prometheus("http://prometheus", client=client, clock=lambda: _NOW)
 
 
 _HOSTS = [f"i-{number:017x}" for number in range(3)]
@@ -128,18 +157,85 @@ def test_each_prometheus_tells_which_of_its_alerts_fire(
     """A report that nothing confirms is no part of a storm."""
     known = Server(url=HttpUrl("http://eu"), match=[parse('cluster="eu"')])
     elsewhere = _prometheus("eu", there)
-    labels = [
-        {"alertname": "HighCPU", "severity": "warning", "cluster": name}
-        for name in ("us", "eu", "us")
-    ]
-    reports = [
-        store.AlertingInstance(run_id=str(n), instance_id=host, labels=own, judged=False)
-        for n, (host, own) in enumerate(zip(_HOSTS, labels, strict=True))
-    ]
+    clusters = zip(_HOSTS, ("us", "eu", "us"), strict=True)
+    reports = [_report({"instance_id": host, "cluster": name}, host) for host, name in clusters]
+    prometheus = replace(_prometheus("us", here), others=[(known, elsewhere)])
+    assert _alerting(reports, prometheus) == alerting
+
+
+def _report(labels: Mapping[str, str], host: str) -> store.AlertingInstance:
+    own = {"alertname": "HighCPU", "severity": "warning", **labels}
+    return store.AlertingInstance(run_id=host, instance_id=host, labels=own, judged=False)
+
+
+def _alerting(
+    reports: Sequence[store.AlertingInstance],
+    prometheus: Prometheus,
+    active: Collection[str] = (),
+) -> frozenset[str]:
+    """Who alerts, for a decision on the first; Alertmanager has the alerts of `active` hosts."""
+    hosts = {canonical(report.labels): report.instance_id for report in reports}
     reader = AlertingReader(
         playbooks=load(Path(__file__).parents[2] / "playbooks"),
-        prometheus=replace(_prometheus("us", here), others=[(known, elsewhere)]),
+        prometheus=prometheus,
+        rules=TargetRules(mapping.load(None)),
         resolved=lambda _: (),
+        is_active=lambda labels: hosts[canonical(labels)] in active,
     )
-    read = reader.read(reports, [_HOSTS[0]], _NOW)
-    assert read.alerting(("HighCPU", _HOSTS[0])) == alerting
+    own = ReportedAlert(labels=reports[0].labels, target=reports[0].instance_id)
+    return reader.read(reports, [own], _NOW).alerting(own.key)
+
+
+_SPELLED = {
+    "address": ["10.0.0.1:9100", "10.0.0.2:9100", "10.0.0.3:9100"],
+    "DNS name": ["ip-10-0-0-1.ec2.internal:9100", "web-2.example.com", "web-3.example.com:9100"],
+    "id": _HOSTS,
+    "tag": ["web 1", "web.2+x", "web|3 (ü).*"],
+}
+
+
+@pytest.mark.parametrize("names", _SPELLED.values(), ids=_SPELLED)
+def test_a_storm_is_told_by_the_labels_that_a_shop_has(tmp_path: Path, names: list[str]) -> None:
+    """Prometheus fires the alerts of the first two; an external label is in what is sent alone."""
+    fired = [f'alertname="HighCPU",instance="{name}",severity="warning"' for name in names[:2]]
+    fired += [f'alertname="Other",instance="{names[2]}"', 'alertname="HighCPU"']
+    series = {f'ALERTS{{alertstate="firing",{labels}}}': "1x20" for labels in fired}
+    reports = [
+        _report({"instance": name, "region": "us-east-1"}, host)
+        for name, host in zip(names, _HOSTS, strict=True)
+    ]
+    assert _alerting(reports, _evaluates(tmp_path, series)) == {*_HOSTS[:2]}
+
+
+def test_an_alert_of_the_same_address_elsewhere_confirms_none() -> None:
+    """A label that both have, and that says another place."""
+    elsewhere = {"alertname": "HighCPU", "instance": "10.0.0.2:9100", "region": "eu-west-1"}
+    own = {"alertname": "HighCPU", "instance": "10.0.0.1:9100"}
+    reports = [
+        _report({"instance": f"10.0.0.{n + 1}:9100", "region": "us-east-1"}, host)
+        for n, host in enumerate(_HOSTS)
+    ]
+    assert _alerting(reports, _fires(own, elsewhere)) == {_HOSTS[0]}
+
+
+@pytest.mark.parametrize(
+    ("active", "alerting"),
+    [(_HOSTS[:2], {*_HOSTS[:2]}), ((), {*_HOSTS})],
+    ids=["Alertmanager has them", "another source"],
+)
+def test_alertmanager_tells_where_prometheus_has_no_alerts(
+    active: list[str], alerting: set[str]
+) -> None:
+    """Rules that vmalert or a ruler evaluates leave no `ALERTS` in the store."""
+    reports = [_report({"instance": f"10.0.0.{n + 1}:9100"}, host) for n, host in enumerate(_HOSTS)]
+    assert _alerting(reports, _fires(), active) == alerting
+
+
+def test_no_text_of_an_alert_hides_the_others() -> None:
+    """It could break the query that is about all of them."""
+    asked: list[str] = []
+    odd = _report({"instance": "x\n\0" + "y" * 1_000}, _HOSTS[2])
+    reports = [_report({"instance": f"10.0.0.{n + 1}:9100"}, _HOSTS[n]) for n in range(2)]
+    fires = [{"alertname": "HighCPU", "instance": f"10.0.0.{n + 1}:9100"} for n in range(2)]
+    assert _alerting([*reports, odd], _fires(*fires, asked=asked)) == {*_HOSTS[:2]}
+    assert all("y" * 100 not in query for query in asked)

@@ -162,6 +162,12 @@ def test_an_override_of_a_member_limits_such_a_step_to_observe(tmp_path: Path) -
     whole.close()
 
 
+_UNVERIFIED = """
+name: high-cpu
+match: ['alertname="HighCPU"']
+mode: auto
+steps: [{action: restart_service, params: {service: app}}]
+"""
 _STORMY = PLAYBOOK.replace("reboot_instance", "reboot_instance\n    when: not group.storm").replace(
     "replace_instance", "replace_instance\n    when: not group.storm"
 )
@@ -239,6 +245,53 @@ def test_a_storm_is_refused_as_a_storm_by_its_instances(tmp_path: Path) -> None:
     assert all(named in (run.outcome or "") for run in whole.runs())
     assert whole.aws.calls == []
     whole.close()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["Alertmanager has them", "nobody has them"])
+def test_a_storm_is_counted_in_a_shop_without_our_labels(tmp_path: Path, *, known: bool) -> None:
+    """The alerts name addresses alone, and Prometheus has no `ALERTS`."""
+    whole = Whole(tmp_path, elsewhere=True, active=[])
+    hosts = [whole.aws.world.instances[target] for target in whole.group()[:4]]
+    alerts = [{"alertname": "HighCPU", "instance": f"{host.address}:9100"} for host in hosts]
+    whole.active = [*alerts] if known else []
+    whole.deliver_labels(*alerts)
+    whole.work()
+    assert {run.refusal for run in whole.runs()} == {"storm"}
+    assert whole.aws.calls == []
+    whole.close()
+
+
+def test_alerts_that_alertmanager_does_not_have_are_no_storm(tmp_path: Path) -> None:
+    """One alert is true, and a forged delivery names the others."""
+    whole = Whole(tmp_path, elsewhere=True)
+    hosts = [whole.aws.world.instances[target] for target in whole.group()[:4]]
+    alerts = [{"alertname": "HighCPU", "instance": f"{host.address}:9100"} for host in hosts]
+    whole.active = [alerts[0]]
+    whole.verdicts = {host.id: verdict(Answer.REFUTED) for host in hosts[1:]}
+    whole.deliver_labels(*alerts)
+    whole.work()
+    assert [call.target for call in whole.aws.calls] == [hosts[0].id]
+    whole.close()
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_the_end_of_an_alert_is_seen_at_alertmanager(tmp_path: Path, *, over: bool) -> None:
+    """Where rules are evaluated elsewhere, and the playbook has no `verify` of its own."""
+    whole = Whole(tmp_path, playbook=_UNVERIFIED, elsewhere=True)
+    host = whole.aws.world.instances[whole.group()[0]]
+    labels = {"alertname": "HighCPU", "instance": f"{host.address}:9100"}
+    watchdog = {"alertname": "Watchdog"}
+    whole.active = [labels, watchdog]
+    whole.deliver_labels(labels)
+    whole.pass_time(30)
+    assert whole.only().state is State.VERIFYING
+    if over:
+        whole.active = [watchdog]
+    whole.pass_time(300)
+    whole.close()
+    run = whole.only()
+    assert run.state is (State.SUCCEEDED if over else State.FAILED)
+    assert ("did not recover" in (run.outcome or "")) is not over
 
 
 def test_a_report_of_the_end_does_not_end_a_storm(whole: Whole) -> None:

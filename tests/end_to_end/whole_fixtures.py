@@ -73,8 +73,10 @@ class Whole:
     # Whether a host's own metrics show its reboot; None if it has none.
     booted: str | None = "1"
     firing: set[tuple[str, str]] = field(default_factory=set)
-    # The labels of the alerts that Alertmanager lists; None if it is away.
+    # The labels of the alerts that Alertmanager lists, each just received; None if it is away.
     active: list[Mapping[str, str]] | None = None
+    # Whether the rules are evaluated elsewhere, so that Prometheus has no `ALERTS`.
+    elsewhere: bool = False
     arming_required: bool = False
     messenger: Messenger = field(default_factory=NullMessenger)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -217,19 +219,28 @@ class Whole:
             raise ArithmeticError(evidence.target)
         return self.verdicts.get(evidence.target, verdict())
 
-    def _list_alerts(self, _: httpx.Request) -> httpx.Response:
+    def _list_alerts(self, request: httpx.Request) -> httpx.Response:
         if self.active is None:
             return httpx.Response(503)
-        return httpx.Response(200, json=[{"labels": dict(labels)} for labels in self.active])
+        if request.url.path.endswith("/status"):
+            return httpx.Response(200, json={"uptime": rfc3339(self.now - 86_400)})
+        sent = {"updatedAt": rfc3339(self.now), "generatorURL": "http://vmalert:8880/x"}
+        listed = [{"labels": dict(labels), **sent} for labels in self.active]
+        return httpx.Response(200, json=listed)
+
+    def _fail(self) -> httpx.Response:
+        if self.recovered == "broken":
+            raise ArithmeticError
+        return httpx.Response(503, json={"status": "error", "error": "down"})
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("query_range"):
             data: dict[str, Any] = {"resultType": "matrix", "result": []}
             return httpx.Response(200, json={"status": "success", "data": data})
-        if self.recovered == "broken":
-            raise ArithmeticError
-        if self.recovered is None:
-            return httpx.Response(503, json={"status": "error", "error": "down"})
+        if request.url.path.endswith("/rules"):
+            return httpx.Response(200, json={"status": "success", "data": {"groups": []}})
+        if self.recovered in (None, "broken"):
+            return self._fail()
         newest = min(self.now - self.lag_s, self.scraped_until) // self.scraped_s * self.scraped_s
         if fresh := fake_prometheus.freshness(request, newest, self.scraped_s):
             return fresh
@@ -241,7 +252,9 @@ class Whole:
             result = [] if self.booted is None else result
             for sample in result:
                 sample["value"][1] = self.booted
-        if self.firing and query.startswith("ALERTS{"):
+        if self.elsewhere and "ALERTS{" in query:
+            result = []
+        elif self.firing and query.startswith("ALERTS{"):
             result = [
                 {"metric": {"alertname": name, "instance_id": target}, "value": [self.now, "1"]}
                 for name, target in self.firing

@@ -17,13 +17,13 @@ from bench.scenes.remote_write import Series, write
 from demo.stack import tools
 from demo.stack.processes import Processes
 from models.inference.verdict import Answer, Verdict
+from receiver.decision.stored_plan import load_expr
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.expressions import widen
 from receiver.evidence.prometheus.freshness import ConditionReader, Finding
 from receiver.evidence.promql_recheck import recheck, unless_old
 from receiver.evidence.target import Target
 from receiver.playbooks.schema import Playbook
-from receiver.workflow.health import load_expr
 
 _names = count()
 _HOST, _OTHER = "i-0123456789abcdef0", "i-0123456789abcdef1"

@@ -33,6 +33,8 @@ _USES: Mapping[str, str] = {
     "receiver/cli/rules/command.py": _OWN,
     "receiver/evidence/prometheus/expressions.py": _OWN,
     "receiver/evidence/prometheus/freshness.py": _OWN,
+    "receiver/decision/stored_plan.py": "fullmatch of one class; a boundary comes first",
+    "receiver/evidence/targets/mapping.py": "fullmatch of one class",
     "receiver/evidence/targets/readings.py": "a fixed character parts each run from the next",
     "receiver/evidence/targets/series.py": _OWN,
     "receiver/http/middleware.py": "fullmatch of one class, bounded",

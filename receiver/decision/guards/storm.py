@@ -23,7 +23,7 @@ def require_step_beyond_instances(inputs: GuardInput) -> str | Refusal:
     ```console
     $ curl -G $P/api/v1/query \
         --data-urlencode \
-        'query=count by (asg, alertname) (ALERTS{alertstate="firing",instance_id!=""})' \
+        'query=count by (asg, alertname) (ALERTS{alertstate="firing"})' \
         | jq '.data.result[] | {metric, value}'
     ```
 

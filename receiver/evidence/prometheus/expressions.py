@@ -6,7 +6,7 @@ https://prometheus.io/docs/prometheus/latest/querying/functions
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +32,21 @@ _TARGETS = frozenset({"instance_id", "instance", "asg"})
 # The state of a rule that the server itself evaluates has no scrape.
 _STATE = "ALERTS"
 _WINDOW = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)|\[\s*(\w+)\s*\]""")
+
+
+def one_of(texts: Iterable[str]) -> str:
+    """A regular expression in a PromQL string, without its quotes, for just these texts.
+
+    https://prometheus.io/docs/prometheus/latest/querying/basics/#string-literals
+    """
+    return "|".join(sorted({_escaped(text) for text in texts}))
+
+
+def _escaped(text: str) -> str:
+    escaped = "".join(
+        c if c.isalnum() or c in "_-" or not c.isascii() else f"\\\\{c}" for c in text
+    )
+    return escaped.replace('\\\\"', '\\\\\\"').replace("\n", "\\n")
 
 
 def widen(expr: str, interval_s: float) -> str:

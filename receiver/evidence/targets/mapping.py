@@ -1,6 +1,7 @@
 """The mapping of an alert's labels to an instance, a group and a place: `targets.yaml`."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +20,7 @@ from receiver.playbooks.yaml_source import YamlError, read
 DEFAULT = Path(__file__).with_name("targets.yaml")
 Label = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Reading = Annotated[str, StringConstraints(pattern=r"^(id|address|dns_name|tag:.{1,128})$")]
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # What AWS says of an instance's place.
 Attribute = Literal["region", "az", "account", "vpc", "subnet"]
 Place = Mapping[Attribute, Label]
@@ -70,6 +72,14 @@ class TargetMapping(_Part):
     groups: Sequence[Label] = ()
     where: Sequence[WhereLabel] = ()
 
+    def naming(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """The labels that name an instance, in order; without one, those that name a group."""
+        instances = _of(labels, (instance.label for instance in self.instances))
+        return instances or _of(labels, self.groups)
+
+    def names_instance(self, labels: Mapping[str, str]) -> bool:
+        return any(labels.get(instance.label) for instance in self.instances)
+
     def contradiction(self, labels: Mapping[str, str], place: Mapping[str, str]) -> str | None:
         """The first label that is not true of an instance at this place, with its value."""
         for where in self.where:
@@ -77,6 +87,11 @@ class TargetMapping(_Part):
             if value and not where.is_true_of(place, value):
                 return f"{where.label}={value}"
         return None
+
+
+def _of(labels: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:
+    """Those of the labels that have a value, and that PromQL can name."""
+    return {name: labels[name] for name in names if labels.get(name) and _NAME.fullmatch(name)}
 
 
 def load(file: Path | None) -> TargetMapping:

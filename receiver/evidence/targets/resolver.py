@@ -26,7 +26,8 @@ class TargetResolver:
 
         With `ask`, AWS and Prometheus are read if the labels alone do not tell all.
         """
-        target = self._resolve(labels, ask=ask)
+        named_by = next(iter(self.rules.mapping.naming(labels)), "")
+        target = replace(self._resolve(labels, ask=ask), named_by=named_by)
         if not ask or self.series is None or target.id is None:
             return target
         prometheus, found = self.series.prometheus.of(labels), self.series.find(target, labels)

@@ -13,6 +13,7 @@ from models.features.promql import Exporter
 from receiver.evidence.aws_reads import AwsReads
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.expressions import one_of
 from receiver.evidence.target import SeriesLabels, Target
 from receiver.evidence.targets.mapping import InstanceLabel
 from receiver.evidence.targets.readings import read_name
@@ -158,19 +159,10 @@ def _hosts(label: InstanceLabel, instance: Instance) -> Iterator[str]:
 
 
 def _matchers(label: str, hosts: Sequence[str], where: Mapping[str, Sequence[str]]) -> str:
-    one_of = "|".join(sorted(map(_quoted, hosts)))
-    host = f'{label}=~"(?:[a-z]+://)?(?:{one_of})(?::[0-9]+)?(?:/.*)?"'
+    host = f'{label}=~"(?:[a-z]+://)?(?:{one_of(hosts)})(?::[0-9]+)?(?:/.*)?"'
     return ",".join(
         [
             host,
-            *(f'{name}=~"{"|".join(map(_quoted, values))}"' for name, values in where.items()),
+            *(f'{name}=~"{one_of(values)}"' for name, values in where.items()),
         ]
     )
-
-
-def _quoted(text: str) -> str:
-    """The text as a part of a regular expression in a PromQL string."""
-    escaped = "".join(
-        c if c.isalnum() or c in "_-" or not c.isascii() else f"\\\\{c}" for c in text
-    )
-    return escaped.replace('\\\\"', '\\\\\\"').replace("\n", "\\n")
