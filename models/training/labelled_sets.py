@@ -5,8 +5,9 @@ training and scoring; the evidence does not contain them.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from models.features.signals import ROLES
 from models.features.window import MOST_SLOTS, RECENT_SLOTS, SLOT_S
 
 STEP_S = 60
+_PEERS_S, _PEERS_ROWS = 1_800, 12
 _LEAST_SHARE = 0.8
 
 
@@ -65,15 +67,26 @@ class Patch:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledSet:
+    """Labelled alerts. `groups` has the targets of each group of siblings, if the set has any.
+
+    A set with siblings has units, too, and its alerts are judged as the service judges them.
+    """
+
     name: str
     alerts: tuple[LabelledAlert, ...]
     targets: dict[str, RecordedTarget]
     patches: dict[int, tuple[Patch, ...]]
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[LabelledAlert, Evidence]]:
         for line, alert in enumerate(self.alerts):
             target = self.targets[alert.target]
-            yield alert, evidence_at(target, alert.time, self.patches.get(line, ()))
+            evidence = evidence_at(target, alert.time, self.patches.get(line, ()))
+            if self.groups:
+                others = [name for name in self.groups[alert.group] if name != alert.target]
+                peers = {name: _latest(self.targets[name], alert.time) for name in others}
+                evidence = replace(evidence, peers=peers, relative=False)
+            yield alert, evidence
 
 
 def read_set(folder: Path) -> LabelledSet:
@@ -84,17 +97,25 @@ def read_set(folder: Path) -> LabelledSet:
             for text in (folder / "alerts.jsonl").read_text(encoding="utf-8").splitlines()
         )
         meta = folder / "set.json"
-        targets_at = (
-            json.loads(meta.read_text(encoding="utf-8"))["targets"] if meta.exists() else None
-        )
-        base = folder / (targets_at or "targets")
+        told = json.loads(meta.read_text(encoding="utf-8")) if meta.exists() else {}
+        base = folder / told.get("targets", "targets")
         targets = {name: _target(base, name) for name in sorted({alert.target for alert in alerts})}
         patches = _patches(folder / "patches.npz")
     except OSError as error:
         raise SetError(f"{error.filename}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise SetError(f"{folder}: not a labelled set: {error}") from error
-    return LabelledSet(name=folder.name, alerts=alerts, targets=targets, patches=patches)
+    groups = defaultdict[str, set[str]](set)
+    if told.get("siblings") == "group":
+        for alert in alerts:
+            groups[alert.group].add(alert.target)
+    return LabelledSet(
+        name=folder.name,
+        alerts=alerts,
+        targets=targets,
+        patches=patches,
+        groups={name: sorted(members) for name, members in groups.items()},
+    )
 
 
 def evidence_at(target: RecordedTarget, time: float, patches: tuple[Patch, ...] = ()) -> Evidence:
@@ -124,6 +145,16 @@ def evidence_at(target: RecordedTarget, time: float, patches: tuple[Patch, ...] 
         recent={role: _series(times[-late:], recent[k]) for k, role in enumerate(target.roles)},
         relative=True,
     )
+
+
+def _latest(target: RecordedTarget, time: float) -> Mapping[str, Series]:
+    """A sibling's last half hour, or as many rows as a comparison needs."""
+    end = min(target.row(time), len(target.values) - 1) + 1
+    rows = max(_PEERS_S // target.step_s, _PEERS_ROWS)
+    begin = max(0, end - rows)
+    times = target.start + target.step_s * np.arange(begin, end, dtype=np.float64)
+    late = target.values[begin:end].astype(np.float64).T
+    return {role: _series(times, late[k]) for k, role in enumerate(target.roles)}
 
 
 def assemble_target(

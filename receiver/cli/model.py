@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -14,7 +16,7 @@ import click
 from actions.atomic_file import write_atomically
 from models.inference import artifact
 from models.inference.artifact import ModelError
-from models.training import evaluation, pipeline
+from models.training import baselines, evaluation, pipeline
 from models.training.dataset import JudgedAlert
 from models.training.labelled_sets import RecordedTarget, SetError, read_set
 from receiver import settings
@@ -116,9 +118,17 @@ def _read_feedback() -> Sequence[JudgedAlert]:
 @click.option("--scores", type=_PATH, help="Write one JSON line for each alert.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option(
+    "--baselines",
+    "compared",
+    is_flag=True,
+    help="Also rank the alerts by means that learn nothing.",
+)
+@click.option(
     "--model", "where", type=_PATH, help="Folder of the model; default: the shipped model."
 )
-def evaluate(*, folder: Path, scores: Path | None, as_json: bool, where: Path | None) -> None:
+def evaluate(
+    *, folder: Path, scores: Path | None, as_json: bool, compared: bool, where: Path | None
+) -> None:
     """Evaluate the model on the alerts of a labelled SET, with the service's own code."""
     with _bad_input():
         model = artifact.load_shipped() if where is None else artifact.load_folder(where)
@@ -129,8 +139,15 @@ def evaluate(*, folder: Path, scores: Path | None, as_json: bool, where: Path | 
         if scores is not None:
             lines = [json.dumps(alert.line()) for alert in scored]
             scores.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        ranked = baselines.rank(labelled, partial(_progress, "baselines")) if compared else ()
     summary = evaluation.summarise(labelled.name, model.version, scored, took)
-    echo(json.dumps(summary.as_dict(), indent=2) if as_json else evaluation.format_table(summary))
+    if as_json:
+        more = {"baselines": [asdict(one) for one in ranked]} if compared else {}
+        echo(json.dumps(summary.as_dict() | more, indent=2))
+        return
+    echo(evaluation.format_table(summary))
+    if compared:
+        echo("\n" + baselines.format_table(ranked))
 
 
 def _progress(name: str, at: int, of: int) -> None:

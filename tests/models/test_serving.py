@@ -337,12 +337,45 @@ def test_what_is_no_set_is_one_error(tmp_path: Path, broken: str) -> None:
         read_set(folder)
 
 
+def test_a_sets_siblings_are_compared_up_to_the_alert(
+    tmp_path: Path, model: artifact.Model
+) -> None:
+    """All three hosts get busy at once, without more traffic."""
+    rows, at = 3 * 1_440, 3 * 1_440 - 60
+    (tmp_path / "targets").mkdir()
+    quiet = np.random.default_rng(1).normal(0.2, 0.01, (3, rows))
+    for number, name in enumerate(("a", "b", "c")):
+        busy = np.where(np.arange(rows) > at - 10, 0.95, quiet[number])
+        traffic = np.full(rows, 1e5)
+        x = np.column_stack([busy, traffic]).astype(np.float32)
+        roles = np.array(["cpu_busy", "net_rx_bytes"])
+        np.savez(tmp_path / f"targets/{name}.npz", X=x, roles=roles, start=0, step_s=60)
+    (tmp_path / "set.json").write_text('{"targets": "targets", "siblings": "group"}')
+    lines = [
+        {"id": f"{name}{after}", "target": name, "time": (at + after) * 60, "group": "g"}
+        | {"roles": ["cpu_busy"], "label": "benign", "kind": "surge"}
+        for name in ("a", "b", "c")
+        for after in (-11, 5)
+    ]
+    (tmp_path / "alerts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for alert, evidence in read_set(tmp_path):
+        assert evidence.peers is not None
+        assert evidence.peers.keys() == {"a", "b", "c"} - {alert.target}
+        newest = max(series["cpu_busy"].times[-1] for series in evidence.peers.values())
+        assert newest == alert.time
+        verdict = judge(model, evidence, alert.roles)
+        assert verdict.answer is not Answer.CONFIRMED
+        if alert.time > at * 60:
+            assert (verdict.peers, verdict.peers_moved) == (2, 2)
+
+
 def test_evaluate_prints_figures_and_writes_a_line_an_alert(tmp_path: Path) -> None:
     """`evaluate SET --scores FILE`: each alert once, answers of the closed set, shares in range."""
     from click.testing import CliRunner
 
     file = tmp_path / "scores.jsonl"
-    result = CliRunner().invoke(evaluate, [str(EXCERPT), "--scores", str(file), "--json"])
+    options = ["--scores", str(file), "--json", "--baselines"]
+    result = CliRunner().invoke(evaluate, [str(EXCERPT), *options])
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -350,6 +383,11 @@ def test_evaluate_prints_figures_and_writes_a_line_an_alert(tmp_path: Path) -> N
     assert {line["answer"] for line in lines} <= {"confirmed", "refuted", "undecided"}
     assert all(0 <= line["score"] <= 1 for line in lines)
     assert summary["precision"] >= 0.95
+    by_name = {one["name"]: one["average_precision"] for one in summary["baselines"]}
+    share = summary["incidents"] / summary["alerts"]
+    assert by_name["accept all"] == pytest.approx(share)
+    # What is far from a host's past is more often an incident than not, but the model knows better.
+    assert share < by_name["PCA distance"] < summary["average_precision"]
     missing = CliRunner().invoke(evaluate, [str(tmp_path / "none")])
     assert missing.exit_code == 2
     assert missing.stderr.startswith("smartcloudops: ")
