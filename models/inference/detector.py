@@ -16,7 +16,7 @@ from models.features.vector import Floats, features
 from models.features.window import DAY_SLOTS, window
 from models.inference import robust_detector
 from models.inference.artifact import Model
-from models.inference.parameters import FaultKind, Prediction, Thresholds
+from models.inference.parameters import FaultKind, Prediction, Thresholds, decide, is_usual
 from models.inference.verdict import Answer, Contribution, Verdict
 
 NO_MODEL = "none"
@@ -71,9 +71,9 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
 
 def _with_group(version: str, group: Verdict, prediction: Prediction, alone: Answer) -> Verdict:
     """Combine the group's verdict with the model's; confidence concerns the host alone."""
-    answer = _weigh(group, alone)
+    answer = _weigh(group, alone, usual=is_usual(prediction.alike, prediction.unusual))
     outweighed = answer is not alone
-    reason = _explain_outweighed(prediction, alone) if outweighed else _explain(prediction)
+    reason = _explain_outweighed(alone) if outweighed else _explain(prediction)
     kind = FaultKind.GROUP_LOAD if group.surging else prediction.kind
     return replace(
         group,
@@ -99,21 +99,27 @@ def _lacking(evidence: Evidence, history: Floats, roles: int) -> str | None:
 def _alone(prediction: Prediction, thresholds: Thresholds) -> Answer:
     if prediction.strange > thresholds.strange:
         return Answer.UNDECIDED
-    if prediction.fault >= thresholds.confirm:
-        return Answer.CONFIRMED
-    return Answer.REFUTED if prediction.score <= thresholds.refute else Answer.UNDECIDED
+    return decide(
+        thresholds,
+        fault=prediction.fault,
+        confidence=prediction.confidence,
+        score=prediction.score,
+        usual=is_usual(prediction.alike, prediction.unusual),
+    )
 
 
-def _weigh(group: Verdict, alone: Answer) -> Answer:
+def _weigh(group: Verdict, alone: Answer, *, usual: bool) -> Answer:
     """The comparison with siblings outweighs the metrics of one host.
 
     The model learned from single machines. It decides if the comparison is undecided. If it
-    contradicts a refutation by the comparison, the answer is undecided.
+    contradicts a refutation by the comparison, the answer is undecided; so it is where the alert's
+    own metrics are in their range, but the host as a whole is not.
     """
     if group.answer is Answer.CONFIRMED:
         return group.answer
     if group.answer is Answer.REFUTED:
-        return Answer.UNDECIDED if alone is Answer.CONFIRMED else group.answer
+        holds = alone is not Answer.CONFIRMED and (usual or group.recurring)
+        return group.answer if holds else Answer.UNDECIDED
     if not group.peers or group.peers_moved is None or group.peers_moved / group.peers > _FEW:
         # Most of the group moved, or its state is unknown: no single host is at fault.
         return group.answer
@@ -146,15 +152,16 @@ def _undecided(version: str, why: str) -> Verdict:
 def _explain(prediction: Prediction) -> Contribution:
     looks = f"looks like {prediction.kind.value.replace('_', ' ')}"
     unlike = ", but is far from all training examples" if prediction.strange > 1 else ""
+    beyond = f" The host is {prediction.unusual:.1f} times as far from its past as usual at most."
     text = (
         f"The model's probability of an incident is {prediction.confidence:.0%}: {looks}{unlike}."
+        + (beyond if 1 < prediction.unusual < np.inf else "")
     )
     return Contribution(role="", sigma=None, text=text)
 
 
-def _explain_outweighed(prediction: Prediction, alone: Answer) -> Contribution:
-    probability = f"with an incident probability of {prediction.confidence:.0%}"
-    text = f"For the host alone the model answers {alone}, {probability}."
+def _explain_outweighed(alone: Answer) -> Contribution:
+    text = f"Without its siblings, the model would have answered {alone}."
     return Contribution(role="", sigma=None, text=text)
 
 

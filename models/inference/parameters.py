@@ -8,10 +8,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from models.features.vector import NAMES
 from models.inference.scorers import UNKNOWN, EnsembleWeights, Scorers, prepare_rows
 from models.inference.tree_ensemble import Floats, Forest
+from models.inference.verdict import Answer
 
 FORMAT = 2
+_EVEN = 0.5
+_APART = NAMES.index("apart_ratio")
 
 
 class FaultKind(StrEnum):
@@ -31,29 +35,56 @@ class Prediction:
     """The model's output for one alert.
 
     `score` in [0, 1] orders alerts, `confidence` is the calibrated probability of an incident.
-    `fault` is the probability of a fault by the signature alone. `strange` is the distance to the
-    training examples; 99 % of them are within 1.
+    `fault` is the probability of a fault by the signature alone, `alike` that of a known harmless
+    event. `strange` is the distance to the training examples; 99 % of them are within 1. `unusual`
+    is the distance from the target's own past, of which 99 % is within 1.
     """
 
     score: float
     confidence: float
     fault: float
+    alike: float
     strange: float
+    unusual: float
     kind: FaultKind
     kind_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """The bounds of the answers.
-
-    An alert is confirmed if `Prediction.fault` is at least `confirm`, refuted if `Prediction.score`
-    is at most `refute`, undecided beyond `strange`.
-    """
+    """The bounds of `decide`; beyond `strange` an alert resembles no training example."""
 
     confirm: float
     refute: float
     strange: float
+
+
+def decide(
+    thresholds: Thresholds, *, fault: float, confidence: float, score: float, usual: bool
+) -> Answer:
+    """The answer about a host alone.
+
+    Confirmed by the signature, and never below an even chance; refuted only where the score is low
+    and the host is as `usual`: within its own range, or alike a known harmless event.
+    """
+    if fault >= thresholds.confirm and confidence >= _EVEN:
+        return Answer.CONFIRMED
+    return Answer.REFUTED if score <= thresholds.refute and usual else Answer.UNDECIDED
+
+
+def is_usual(alike: float, unusual: float) -> bool:
+    """Whether a target is within its own range, or alike a known harmless event."""
+    return alike >= _EVEN or unusual <= 1
+
+
+def unusual(vectors: NDArray[np.floating[Any]]) -> Floats:
+    """Mahalanobis' distance from the own past, in units of its 99th percentile, of each vector.
+
+    Infinite where it is unknown.
+    """
+    # The feature is the decadic logarithm of its square.
+    distance = 10 ** (vectors[:, _APART].astype(np.float64) / 2)
+    return np.where(np.isfinite(distance), distance, np.inf)
 
 
 @dataclass(frozen=True)
@@ -80,14 +111,16 @@ class Parameters:
         combined = scores.combine(self.weights)
         confidence = scores.confidence(combined, self.curves)
         kinds = _softmax(self.kinds(rows))
-        strange = self._strange(rows)
+        strange, apart = self._strange(rows), unusual(vectors)
         names = tuple(FaultKind)
         return [
             Prediction(
                 score=float(1 / (1 + np.exp(-combined[row]))),
                 confidence=float(confidence[row]),
                 fault=float(scores.fault[row]),
+                alike=float(scores.alike[row]),
                 strange=float(strange[row]),
+                unusual=float(apart[row]),
                 kind=names[int(kinds[row].argmax())],
                 kind_share=float(kinds[row].max()),
             )

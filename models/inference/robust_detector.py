@@ -36,6 +36,7 @@ class _Finding:
     lead: Residual | None = None
     siblings: PeerComparison | None = None
     surging: bool | None = None
+    recurring: bool = False
 
 
 def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
@@ -92,7 +93,8 @@ def _on_target(
     lead = max(leads, key=lambda residual: residual.z)
     recurring = count_recurrence(before, risen, by_role, alert_roles)
     if recurring.usual:
-        return _Finding(Answer.REFUTED, 0.25, _describe_usual(lead, risen, recurring), lead)
+        why = _describe_usual(lead, risen, recurring)
+        return _Finding(Answer.REFUTED, 0.25, why, lead, recurring=True)
     finding = _in_group(evidence, by_role, lead)
     if recurring.with_disk_work >= DAYS_AT_LEAST:
         also = f"On {recurring.with_disk_work} earlier days a job at this hour also did disk work."
@@ -179,6 +181,7 @@ def _verdict(finding: _Finding, by_role: Mapping[str, Residual]) -> Verdict:
         peers=finding.siblings.compared if finding.siblings else None,
         peers_moved=finding.siblings.moved if finding.siblings else None,
         surging=finding.surging,
+        recurring=finding.recurring,
     )
 
 

@@ -14,7 +14,15 @@ from sklearn.isotonic import IsotonicRegression
 
 from models.features.vector import NAMES
 from models.inference.drift import edges
-from models.inference.parameters import Parameters, Thresholds, nearest_distance, standardise
+from models.inference.parameters import (
+    Parameters,
+    Thresholds,
+    decide,
+    is_usual,
+    nearest_distance,
+    standardise,
+    unusual,
+)
 from models.inference.scorers import UNKNOWN, EnsembleWeights, Scorers, Scores, prepare_rows
 from models.inference.tree_ensemble import Floats
 from models.inference.verdict import Answer
@@ -113,20 +121,22 @@ def answer_rows(rows: Rows, scores: Scores) -> Answers:
     counted = rows.source != MADE
     answers = [Answer.UNDECIDED] * len(rows)
     confidence = np.full(len(rows), np.nan)
+    score, apart = 1 / (1 + np.exp(-combined)), unusual(rows.vectors)
     for group in np.unique(rows.group[counted]):
         own = rows.group == group
         others = ~own
         thresholds = _thresholds(rows.only(others), scores.only(others), combined[others])
         curves = _curves(scores.only(others & counted), rows.incident[others & counted])
         confidence[own] = scores.only(own).confidence(combined[own], curves)
-        refute = thresholds.refute
-        low = float(np.log(refute / (1 - refute))) if refute else -np.inf
         for row in np.flatnonzero(own):
-            if scores.fault[row] >= thresholds.confirm:
-                answers[row] = Answer.CONFIRMED
-            elif combined[row] <= low:
-                answers[row] = Answer.REFUTED
-    return Answers(answers=answers, score=1 / (1 + np.exp(-combined)), confidence=confidence)
+            answers[row] = decide(
+                thresholds,
+                fault=scores.fault[row],
+                confidence=confidence[row],
+                score=score[row],
+                usual=is_usual(scores.alike[row], apart[row]),
+            )
+    return Answers(answers=answers, score=score, confidence=confidence)
 
 
 def _examples(

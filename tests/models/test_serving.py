@@ -17,6 +17,7 @@ from models.features.window import window
 from models.inference import artifact, drift
 from models.inference.artifact import ModelError
 from models.inference.detector import judge
+from models.inference.parameters import decide
 from models.inference.tree_ensemble import Forest, from_boosting, never
 from models.inference.verdict import Answer
 from models.training.labelled_sets import LabelledSet, SetError, read_set
@@ -66,6 +67,36 @@ def test_it_knows_incidents_from_what_only_looks_like_one(
     assert sum(confirmed) / len(confirmed) >= 0.95
     assert incidents.count(Answer.CONFIRMED) / len(incidents) >= 0.6
     assert incidents.count(Answer.REFUTED) / len(incidents) <= 0.1
+
+
+def test_no_answer_contradicts_what_it_shows(model: artifact.Model, excerpt: LabelledSet) -> None:
+    """A refuted host is in its range, or alike what is harmless; a confirmed one is likely ill."""
+    for alert, evidence in excerpt:
+        verdict = judge(model, evidence, alert.roles)
+        predicted = model.batcher.predict(features(window(evidence), alert.roles)[0])
+        if verdict.answer is Answer.REFUTED:
+            assert predicted.unusual <= 1 or predicted.alike >= 0.5
+        if verdict.answer is Answer.CONFIRMED:
+            assert verdict.confidence is not None
+            assert verdict.confidence >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("fault", "confidence", "usual", "answer"),
+    [
+        (0.9, 0.9, False, Answer.CONFIRMED),
+        (0.9, 0.3, False, Answer.UNDECIDED),
+        (0.0, 0.0, True, Answer.REFUTED),
+        # Nothing looks like a fault, but it was never so: nobody knows.
+        (0.0, 0.0, False, Answer.UNDECIDED),
+    ],
+)
+def test_a_low_score_alone_refutes_nothing(
+    model: artifact.Model, fault: float, confidence: float, *, usual: bool, answer: Answer
+) -> None:
+    limits = model.parameters.thresholds
+    told = decide(limits, fault=fault, confidence=confidence, score=fault, usual=usual)
+    assert told is answer
 
 
 def _with_noise_after(evidence: Evidence, rng: np.random.Generator) -> Evidence:
