@@ -1,7 +1,9 @@
 """Whole runs on scenes in virtual time: the service, a real Prometheus, and the emulated AWS."""
 
 import shutil
+import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -51,7 +53,9 @@ _TIMINGS = Timings(command_s=20.0, boot_s=45.0, launch_s=60.0, move_s=5.0)
 
 def perform(scenes: Sequence[Scene], setting: Setting, seed: int) -> list[Performed]:
     """Play the scenes side by side, each in its own group, on an AWS that is harsh by the seed."""
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    structlog.configure(
+        processors=[_only_errors], logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )
     with tempfile.TemporaryDirectory() as name, Processes(Path(name) / "logs") as processes:
         folder = Path(name)
         (folder / "prometheus.yml").write_text("scrape_configs: []\n")
@@ -76,6 +80,13 @@ def perform(scenes: Sequence[Scene], setting: Setting, seed: int) -> list[Perfor
             return _Play(
                 scenes=scenes, setting=setting, seed=seed, folder=folder, url=url, client=client
             ).play()
+
+
+def _only_errors(_: object, __: str, event: structlog.typing.EventDict) -> str:
+    """An error that the service has caught, with its traceback; nothing else."""
+    if not event.get("exc_info"):
+        raise structlog.DropEvent
+    return f"{event['event']} {event.get('run', '')}: {traceback.format_exc()}"
 
 
 @dataclass(kw_only=True)

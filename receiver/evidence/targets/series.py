@@ -1,5 +1,6 @@
 """Finds the labels by which the series of a target, and of its peers, are selected."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ from receiver.runtime.cache import BoundedCache
 
 # Labels that were found serve this long: people change the relabelling, and the rules.
 _LASTS_S = 300.0
+# A verification looks every few seconds, and EC2 limits the rate of its reads.
+_PRESENT_LASTS_S = 20.0
 _USUAL, _GROUP = "instance_id", "asg"
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -46,6 +49,9 @@ class SeriesFinder:
     prometheus: Prometheus
     rules: TargetRules
     clock: Callable[[], float] = time.time
+    _present: BoundedCache[str, tuple[float, Sequence[Instance]]] = field(
+        default_factory=BoundedCache, init=False
+    )
     _found: BoundedCache[str, tuple[float, FoundSeries]] = field(
         default_factory=BoundedCache, init=False
     )
@@ -127,8 +133,13 @@ class SeriesFinder:
                 )
 
     def _members(self, group: str) -> Sequence[Instance]:
-        """The group's instances; none if AWS does not answer."""
-        return self.aws.instances_named("tag:" + GROUP_TAG, group).value or ()
+        """The group's instances, as AWS had them seconds ago; none if it does not answer."""
+        now = self.clock()
+        read_at, present = self._present.get(group, (-math.inf, ()))
+        if not present or not 0 <= now - read_at < _PRESENT_LASTS_S:
+            present = self.aws.instances_named("tag:" + GROUP_TAG, group).value or ()
+            self._present[group] = now, present
+        return present
 
     def _where(self, instances: Iterable[Instance]) -> Mapping[str, Sequence[str]]:
         """What series of these instances may say of their place: each label may be absent."""
