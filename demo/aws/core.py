@@ -24,8 +24,16 @@ class Hosts(Protocol):
     def serves(self, instance: Instance, now: float) -> bool:
         """Whether its service answers the load balancer's health check."""
 
-    def run_document(self, instance_id: str, document: str) -> bool:
-        """Run a document on the host; False where it fails."""
+    def document_result(
+        self, command: str, instance_id: str, document: str
+    ) -> tuple[bool, str] | None:
+        """Whether the document of this command succeeded, and its output; None while it runs.
+
+        The first call starts it.
+        """
+
+    def console(self, instance: Instance) -> str:
+        """What its system wrote to the console."""
 
 
 class SteadyHosts:
@@ -38,9 +46,19 @@ class SteadyHosts:
     def serves(self, instance: Instance, now: float) -> bool:
         return self.answers(instance, now)
 
+    def document_result(
+        self, command: str, instance_id: str, document: str
+    ) -> tuple[bool, str] | None:
+        del command
+        return self.run_document(instance_id, document), f"{document} on {instance_id}\n"
+
     def run_document(self, instance_id: str, document: str) -> bool:
+        """Run a document on the host; False where it fails."""
         del instance_id, document
         return True
+
+    def console(self, instance: Instance) -> str:
+        return f"{instance.id} was booted {instance.boots} times\n"
 
 
 @dataclass

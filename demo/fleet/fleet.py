@@ -42,6 +42,8 @@ class Fleet(SteadyHosts):
     _births: Iterator[int] = field(default_factory=itertools.count, init=False)
     _members: dict[str, Member] = field(default_factory=dict, init=False)
     _surges: dict[str, float] = field(default_factory=dict, init=False)
+    _past: tuple[Sequence[Host], history.PastSeries] = field(default=((), {}), init=False)
+    _began: float = field(default=0.0, init=False)
     # Versions of groups whose service does not start.
     _bad: set[tuple[str, str]] = field(default_factory=set, init=False)
 
@@ -99,7 +101,7 @@ class Fleet(SteadyHosts):
                 member.faults.pop(fault, None)
             return True
 
-    def begin(self, now: float) -> history.PastSeries:
+    def begin(self, now: float) -> None:
         """Simulate a past of the registered instances, and continue from its end."""
         with self._lock:
             instances = list(self._instances().values())
@@ -113,11 +115,12 @@ class Fleet(SteadyHosts):
                     launched_at=instance.launched_at,
                     speed=self.speed,
                 )
-            return series
+            self._past, self._began = (hosts, series), now
 
-    def hosts(self) -> Sequence[Host]:
-        with self._lock:
-            return [member.host for member in self._members.values()]
+    def history(self) -> Iterator[str]:
+        """The past before `begin`, in OpenMetrics' text format."""
+        hosts, series = self._past
+        return history.openmetrics(hosts, series, self._began)
 
     def inject(self, target: str, name: str) -> None:
         """Inject a fault. Raises FaultError where the fault or the target does not exist."""

@@ -101,7 +101,7 @@ class Processes:
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [sys.executable, "-IS", _PARENT_DEATH, str(os.getpid()), *command],
+                bound_to_this_process(command),
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -163,6 +163,11 @@ class Processes:
         """Stop all processes, the last started first."""
         while self._children:
             self._children.pop().stop()
+
+
+def bound_to_this_process(command: Sequence[str | Path]) -> list[str | Path]:
+    """The command, started such that the kernel kills it when this process ends."""
+    return [sys.executable, "-IS", _PARENT_DEATH, str(os.getpid()), *command]
 
 
 def without_aws() -> dict[str, str]:

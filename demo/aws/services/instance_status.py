@@ -53,7 +53,7 @@ class InstanceStatuses:
         instance = self.core.instance(request["InstanceId"])
         if str(request.get("Latest", False)).lower() == "true" and not instance.nitro:
             raise AwsError("UnsupportedOperation", "the instance type has no latest output")
-        text = f"{instance.id} was booted {instance.boots} times\n"
+        text = self.core.hosts.console(instance)
         output = base64.b64encode(text.encode()[-_CONSOLE_MAX:]).decode()
         return {"InstanceId": instance.id, "Timestamp": moment(self.core.now), "Output": output}
 

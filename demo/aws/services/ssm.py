@@ -13,6 +13,8 @@ from demo.aws.world import AwsError
 
 # How long a document may run; with the request's own time-out it is when a command expires.
 _EXECUTION_S = 300.0
+# How often a document that runs longer than expected is asked about.
+_POLL_S = 0.5
 _DELIVERY_S = 3_600.0
 _DOCUMENT = re.compile(r"(SmartCloudOps|AWS)-[\w-]+")
 _WAITING = frozenset({"Pending", "Delayed"})
@@ -150,11 +152,15 @@ class Commands:
                 return
             (instance_id,) = command["InstanceIds"]
             instance = self.core.world.instances[instance_id]
-            fails = not self.core.listens(instance) or self.core.often(self.core.hardness.failing)
-            run = self.core.hosts.run_document
-            succeeds = not fails and run(instance_id, command["DocumentName"])
+            name = command["DocumentName"]
+            result: tuple[bool, str] | None = (False, f"{name} on {instance_id}\n")
+            if self.core.listens(instance) and not self.core.often(self.core.hardness.failing):
+                result = self.core.hosts.document_result(command["CommandId"], instance_id, name)
+            if result is None:
+                self.core.after(_POLL_S, finish)
+                return
             # Empty until the command has ended, and of at most 24,000 characters.
-            command["Output"] = f"{command['DocumentName']} on {instance_id}\n"
+            succeeds, command["Output"] = result
             _reach(command, {"InProgress"}, "Success" if succeeds else "Failed")()
 
         return finish
