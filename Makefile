@@ -64,8 +64,12 @@ proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
 screenshots: tools browser ## screenshots of the console for docs/img
 	$(BIN)/python -m tests.console.take_screenshots
 
-demo: tools ## break hosts in a real environment and watch the remediation (ONCE=1 exits at the end)
-	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once)
+demo: tools ## break hosts in a real environment and watch (ONCE=1 ends by itself, FLEET=machines is real Linux)
+	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once) $(if $(FLEET),--fleet $(FLEET))
+
+lab: tools ## a labelled set from real Linux machines that break on schedule (OUT=folder SEED=1 MINUTES=60)
+	@test -n "$(OUT)" || { echo "OUT= is needed: a new folder"; exit 2; }
+	$(BIN)/python -m demo.lab.labelled_set $(OUT) --seed $(or $(SEED),1) --minutes $(or $(MINUTES),60)
 
 chaos: tools database proxy ## receivers and database killed at random in a storm (ROUNDS=60 SEED=1)
 	$(BIN)/python -m bench.chaos.rounds $(or $(ROUNDS),60) 500 $(or $(SEED),1)
@@ -128,4 +132,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help venv tools servers test-servers browser database proxy ministack lint test screenshots demo bench chaos replacements soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help venv tools servers test-servers browser database proxy ministack lint test screenshots demo lab bench chaos replacements soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean

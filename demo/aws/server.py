@@ -8,11 +8,13 @@ Next to the AWS API it serves `/_sim/calls`, `/_sim/faults`, `/_sim/fleet`, `/_s
 import argparse
 import json
 import logging
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -24,9 +26,9 @@ from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.faults import DroppedError, InjectedFault
 from demo.aws.hardness import CALM, Timings, harsh
-from demo.fleet import history
 from demo.fleet.faults import FaultError
 from demo.fleet.fleet import Fleet
+from demo.machines.fleet import MachineFleet
 
 
 class FleetFault(BaseModel):
@@ -56,13 +58,11 @@ class Simulation:
     """The WSGI application: the simulation's own API under /_sim/, AWS under every other path."""
 
     aws: Emulator
-    fleet: Fleet
-    _past: history.PastSeries = field(default_factory=dict, init=False)
-    _began: float = field(default=0.0, init=False)
+    fleet: Fleet | MachineFleet
 
     def begin(self, now: float) -> None:
-        """Start the fleet with a simulated past."""
-        self._past, self._began = self.fleet.begin(now), now
+        """Start the fleet, with its past."""
+        self.fleet.begin(now)
         # CloudTrail must not show the calls that created the fleet.
         self.aws.trail_from = now
 
@@ -86,16 +86,14 @@ class Simulation:
         return response(environ, start_response)
 
     def _sim(self, request: Request) -> Response:
-        match (request.method, request.path.removeprefix("/_sim/").split("/")):
-            case "GET", ["calls"]:
-                since = request.args.get("since", 0.0, type=float)
-                return Response(self.aws.log_lines(since), content_type="application/jsonl")
+        parts = request.path.removeprefix("/_sim/").split("/")
+        match (request.method, parts):
+            case "GET", _:
+                return self._read(request, parts)
             case "POST", ["faults"]:
                 self.aws.faults.inject(InjectedFault.model_validate_json(request.get_data()))
             case "DELETE", ["faults"]:
                 self.aws.faults.heal()
-            case "GET", ["fleet"]:
-                return _json({"items": self.fleet.truth()})
             case "POST", ["fleet", "faults"]:
                 fault = FleetFault.model_validate_json(request.get_data())
                 self.fleet.inject(fault.target, fault.fault)
@@ -103,15 +101,25 @@ class Simulation:
                 self.fleet.repair(
                     FleetRepair.model_validate_json(request.get_data() or b"{}").target
                 )
-            case "GET", ["metrics", instance_id]:
-                return _metrics(self.fleet.metrics(instance_id))
-            case "GET", ["history"]:
-                hosts = [host for host in self.fleet.hosts() if host.instance_id in self._past]
-                text = history.openmetrics(hosts, self._past, self._began)
-                return Response(text, content_type="application/openmetrics-text")
             case _:
                 return _json({"error": f"no such path: {request.path}"}, 404)
         return _json({})
+
+    def _read(self, request: Request, parts: list[str]) -> Response:
+        since = request.args.get("since", 0.0, type=float)
+        match parts:
+            case ["calls"]:
+                return Response(self.aws.log_lines(since), content_type="application/jsonl")
+            case ["fleet"]:
+                return _json({"items": self.fleet.truth()})
+            case ["requests"] if isinstance(self.fleet, MachineFleet):
+                until = request.args.get("until", time.time(), type=float)
+                return _json(self.fleet.requests(since, until))
+            case ["metrics", instance_id]:
+                return _metrics(self.fleet.metrics(instance_id))
+            case ["history"]:
+                return Response(self.fleet.history(), content_type="application/openmetrics-text")
+        return _json({"error": f"no such path: {request.path}"}, 404)
 
 
 def _metrics(text: str | None) -> Response:
@@ -148,6 +156,13 @@ def main() -> None:
     parser.add_argument(
         "--harsh", action="store_true", help="heal, throttle, lag and refuse, by the seed"
     )
+    parser.add_argument(
+        "--machines",
+        nargs="+",
+        default=[],
+        metavar="GROUP=SIZE",
+        help="real machines in these groups, in place of the simulation",
+    )
     options = parser.parse_args()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     core = Core(
@@ -157,18 +172,32 @@ def main() -> None:
         seed=options.seed,
     )
     aws = Emulator(core, on_call=lambda _: fleet.tick())
-    fleet = Fleet(aws=aws, seed=options.seed, speed=options.speed)
+    fleet: Fleet | MachineFleet
+    if options.machines:
+        sizes = {name: int(size) for name, _, size in (g.partition("=") for g in options.machines)}
+        fleet = MachineFleet(aws=aws, seed=options.seed, sizes=sizes)
+    else:
+        fleet = Fleet(aws=aws, seed=options.seed, speed=options.speed)
     simulation = Simulation(aws, fleet)
     server = make_server(
         "127.0.0.1", options.port, simulation, threaded=True, request_handler=_Quiet
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.port}"
-    simulation.begin(time.time())
-    threading.Thread(target=fleet.run, daemon=True).start()
-    # The parent process reads it.
-    click.echo(json.dumps({"url": url}))
-    threading.Event().wait()
+
+    def announce() -> None:
+        simulation.begin(time.time())
+        # The parent process reads it.
+        click.echo(json.dumps({"url": url}))
+
+    if isinstance(fleet, MachineFleet):
+        # The main thread starts the machines, because they end with the thread that does.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        threading.Thread(target=announce, daemon=True).start()
+        fleet.serve()
+    else:
+        announce()
+        fleet.run()
 
 
 if __name__ == "__main__":

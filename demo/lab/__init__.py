@@ -1,0 +1,1 @@
+"""`make lab`: what real machines did, recorded and labelled."""

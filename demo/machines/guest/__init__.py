@@ -1,0 +1,1 @@
+"""What runs inside a machine, with the standard library alone."""

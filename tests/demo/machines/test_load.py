@@ -1,0 +1,49 @@
+"""The callers outside of the machines: what they count is what a caller would notice."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from demo.machines import load
+from demo.stack.processes import free_port
+
+
+class _Half(BaseHTTPRequestHandler):
+    """Answers every other request with an error."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        self.send_response(500 if self.asked % 2 else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_requests_that_fail_are_counted_by_second_and_balancer(tmp_path: Path) -> None:
+    """Errors of a server, and a port at which nobody listens."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Half)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    up, down = f"http://127.0.0.1:{server.server_port}", f"http://127.0.0.1:{free_port()}"
+    (tmp_path / "rates.json").write_text(json.dumps({up: 20, down: 5}))
+    with subprocess.Popen([sys.executable, "-m", load.__name__, tmp_path, "1"]) as callers:
+        time.sleep(4)
+        callers.kill()
+    server.shutdown()
+    server.server_close()
+    counts: dict[str, Counter[str]] = {up: Counter(), down: Counter()}
+    for line in map(json.loads, (tmp_path / "requests.jsonl").read_text().splitlines()):
+        assert line["sent"] <= 25
+        counts[line["url"]].update({name: line[name] for name in ("sent", "failed", "slow")})
+    assert counts[up]["sent"] > 20
+    assert abs(counts[up]["failed"] - counts[up]["sent"] / 2) <= 1
+    assert counts[down]["failed"] == counts[down]["sent"] > 5
+    assert not counts[up]["slow"]
