@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -14,7 +14,9 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
-from demo.incidents import SCRIPT, Observed
+from demo import failed_requests
+from demo.incidents import ON_MACHINES, SCRIPT, Observed
+from demo.machines import image, programs
 from demo.stack import tools
 from demo.stack.debian import ToolsError
 from demo.stack.environment import (
@@ -30,7 +32,11 @@ from receiver.runtime.printable import printable
 _FOLDER = Path(".demo")
 _FIGURES = Path("build/demo.json")
 _SEED = 7
-_MEMBERS = 12
+_SIMULATED = 12
+# Six incidents need a machine each that is well and was not acted on.
+_MACHINES = {"web-asg": 6, "api-asg": 2}
+# The callers write what they counted once every request has ended.
+_COUNTED_S = 13
 _SETTLED_S, _WATCHED_S = 60, 10
 _COLOURS = {
     "fleet": "red",
@@ -71,15 +77,15 @@ class Timeline:
             self._status = None
 
 
-def run(*, once: bool) -> int:
-    """Run the demo. Returns 0 only if every incident ended as expected."""
+def run(*, once: bool, machines: bool) -> int:
+    """Run the demo, on real machines if asked to. Returns 0 if every incident ended as expected."""
     end_with_make()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
     timeline = Timeline()
     try:
         with Processes(_FOLDER / "logs") as processes:
-            return _play(processes, timeline, once=once)
+            return _play(processes, timeline, _MACHINES if machines else {}, once=once)
     except (ProcessError, ToolsError, httpx.HTTPError) as error:
         timeline.stop_waiting()
         timeline.console.print(f"[red]the demo failed:[/] {escape(printable(str(error)))}")
@@ -94,28 +100,37 @@ def _interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _play(processes: Processes, timeline: Timeline, *, once: bool) -> int:
+def _play(
+    processes: Processes, timeline: Timeline, machines: Mapping[str, int], *, once: bool
+) -> int:
+    if machines:
+        image.require(programs.require())
     environment = start_environment(
         processes,
         tools.require(),
-        EnvironmentOptions(folder=_FOLDER / "state", seed=_SEED),
+        EnvironmentOptions(folder=_FOLDER / "state", seed=_SEED, machines=machines),
         say=timeline.say,
     )
     publish(environment, _FOLDER / "endpoints.json")
     _links(environment, timeline)
     with httpx.Client(trust_env=False, timeout=10) as http:
-        _settle(environment, http, timeline)
+        _settle(environment, http, timeline, sum(machines.values()) or _SIMULATED)
         watcher = Watcher(
             environment=environment, http=http, say=timeline.say, waiting=timeline.waiting
         )
         used: set[str] = set()
         observations = []
-        for incident in SCRIPT:
+        script = ON_MACHINES if machines else SCRIPT
+        for incident in script:
             timeline.console.rule(f"{incident.fault} in {incident.group}")
             observations.append(watcher.play(incident, used))
             timeline.stop_waiting()
             timeline.say("receiver", f"because: {observations[-1].why}")
             processes.check()
+        if machines:
+            time.sleep(_COUNTED_S)
+            for incident, observed in zip(script, observations, strict=True):
+                failed_requests.count(http, environment.aws, incident, observed)
     _sum_up(observations, environment, timeline)
     _FIGURES.parent.mkdir(exist_ok=True)
     _FIGURES.write_text(
@@ -131,7 +146,7 @@ def _play(processes: Processes, timeline: Timeline, *, once: bool) -> int:
     return 0 if as_expected else 1
 
 
-def _settle(environment: Environment, http: httpx.Client, timeline: Timeline) -> None:
+def _settle(environment: Environment, http: httpx.Client, timeline: Timeline, members: int) -> None:
     """Wait until Prometheus has scraped every instance for some seconds."""
     until = time.monotonic() + _SETTLED_S
     since = time.time() + _WATCHED_S
@@ -140,13 +155,13 @@ def _settle(environment: Environment, http: httpx.Client, timeline: Timeline) ->
         answer = http.get(f"{environment.prometheus}/api/v1/query", params=query).json()
         result = answer["data"]["result"]
         up = int(result[0]["value"][1]) if result else 0
-        if up >= _MEMBERS:
+        if up >= members:
             timeline.stop_waiting()
             timeline.say("prometheus", f"scrapes {up} instances, found by EC2 service discovery")
             return
-        timeline.waiting(f"{up} of {_MEMBERS} instances are scraped")
+        timeline.waiting(f"{up} of {members} instances are scraped")
         time.sleep(0.5)
-    raise ProcessError(f"Prometheus did not scrape all {_MEMBERS} instances within {_SETTLED_S} s")
+    raise ProcessError(f"Prometheus did not scrape all {members} instances within {_SETTLED_S} s")
 
 
 def _links(environment: Environment, timeline: Timeline) -> None:
@@ -173,6 +188,13 @@ def _sum_up(observations: Sequence[Observed], environment: Environment, timeline
         )
     timeline.console.print(table)
     for observed in observations:
+        if observed.requests_failed_act is not None:
+            timeline.say(
+                "fleet",
+                f"{observed.fault}: {observed.requests_failed_fault} requests failed until the "
+                f"act, {observed.requests_failed_act} from then to the recovery; boot "
+                f"{observed.boot_before} became {observed.boot_after}",
+            )
         if observed.received_s is not None and observed.acted_s is not None:
             took = observed.acted_s - observed.received_s
             timeline.say(

@@ -1,6 +1,6 @@
 """The scripted incidents: their faults, the expected actions, and the record of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,22 @@ SCRIPT = (
 )
 
 
+# On real machines: two processors carry no surge, there is no group of another version, and the
+# nightly job is that of the other group.
+ON_MACHINES = tuple(
+    replace(incident, group="api-asg") if incident.fault == "batch_job" else incident
+    for incident in SCRIPT
+    if incident.fault not in {"traffic_surge", "bad_deploy"}
+)
+
+
 @dataclass(kw_only=True)
 class Observed:
-    """The record of an incident; seconds are counted from the fault."""
+    """The record of an incident; seconds are counted from the fault.
+
+    On real machines there are also the boot id of the target before and after, and the requests to
+    its group that callers saw fail: from the fault to the act, and from the act to the recovery.
+    """
 
     fault: str
     target: str
@@ -70,3 +83,7 @@ class Observed:
     acted_s: float | None = None
     recovered_s: float | None = None
     ended_as_expected: bool = False
+    boot_before: str | None = None
+    boot_after: str | None = None
+    requests_failed_fault: int | None = None
+    requests_failed_act: int | None = None

@@ -44,6 +44,7 @@ class Watcher:
         target = incident.group if incident.whole_group else self._healthy(incident.group, used)
         used.add(target)
         observed = Observed(fault=incident.fault, target=target, fault_at=time.time())
+        observed.boot_before = self._boot_id(target)
         self._started = time.monotonic()
         answer = self.http.post(
             f"{self.environment.aws}/_sim/fleet/faults",
@@ -68,7 +69,13 @@ class Watcher:
                 break
             self.waiting(_gauges(members))
             time.sleep(_POLL_S)
+        observed.boot_after = self._boot_id(target)
         return self._evaluate(incident, observed, ids | {target})
+
+    def _boot_id(self, target: str) -> str | None:
+        """None for a group, and for a simulated instance."""
+        found = (item for item in self._fleet() if item["instance_id"] == target)
+        return next(found, {}).get("boot_id")
 
     def _evaluate(self, incident: Incident, observed: Observed, ids: set[str]) -> Observed:
         runs = self._runs(ids, observed)

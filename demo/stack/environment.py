@@ -27,6 +27,8 @@ from receiver.http.access.tokens import Role
 _ROOT = Path(__file__).parents[2]
 # The file with the token of Alertmanager's webhook, in the tokens' folder.
 CREDENTIALS_FILE = "webhook-token"
+# Eight machines boot in 12 s on two cores, and the first start fetches their programs.
+_STARTED_S = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,8 @@ class EnvironmentOptions:
     """Options of `start_environment`; it empties `folder` first.
 
     `seed` determines the hosts' random parameters. `settings` are SMARTCLOUDOPS_* variables that
-    override the demo's; hosts boot `speed` times as fast as in AWS.
+    override the demo's; hosts boot `speed` times as fast as in AWS. `machines` are the sizes of
+    groups of real machines; without them the fleet is simulated.
     """
 
     folder: Path
@@ -60,6 +63,7 @@ class EnvironmentOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     alertmanagers: int = 1
     speed: float = 1.0
+    machines: Mapping[str, int] = field(default_factory=dict)
 
 
 def start_environment(
@@ -76,10 +80,12 @@ def start_environment(
     folder = options.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    say("aws", "starting the emulated AWS with two Auto Scaling groups of six")
-    arguments = ("--port", "0", "--seed", str(options.seed), "--speed", str(options.speed))
+    say("aws", f"starting the emulated AWS with {_fleet(options.machines)}")
+    arguments = ["--port", "0", "--seed", str(options.seed), "--speed", str(options.speed)]
+    if options.machines:
+        arguments += ["--machines", *(f"{name}={size}" for name, size in options.machines.items())]
     emulator = processes.start("aws", _python("-m", "demo.aws.server", *arguments))
-    aws = wait_announced(emulator)["url"]
+    aws = wait_announced(emulator, timeout_s=_STARTED_S)["url"]
     say("prometheus", "importing a week of the fleet's history")
     history = folder / "history.om"
     _download(f"{aws}/_sim/history", history)
@@ -121,6 +127,13 @@ def start_environment(
         env=env,
         service=start_receiver(processes, receiver, env),
     )
+
+
+def _fleet(machines: Mapping[str, int]) -> str:
+    if not machines:
+        return "two Auto Scaling groups of six simulated instances"
+    groups = ", ".join(f"{name} of {size}" for name, size in machines.items())
+    return f"real Linux machines, each its own kernel: {groups}"
 
 
 def emulated_aws(url: str) -> dict[str, str]:

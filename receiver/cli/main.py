@@ -56,7 +56,14 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--once", is_flag=True, help="Exit after the scripted incidents.")
-def demo(*, once: bool) -> None:
+@click.option(
+    "--fleet",
+    type=click.Choice(["simulated", "machines"]),
+    default="simulated",
+    show_default=True,
+    help="Simulated instances, or real Linux machines (x86-64 Linux only).",
+)
+def demo(*, once: bool, fleet: str) -> None:
     """Break a real chain on this machine and watch it heal."""
     try:
         # Imported by name, because production lacks its packages, and receiver may not import demo.
@@ -64,7 +71,7 @@ def demo(*, once: bool) -> None:
     except ImportError as error:
         hint = "pip install 'smartcloudops[demo]'"
         raise FailedError(f"the demo is not installed ({error.name}): {hint}") from None
-    sys.exit(driver.run(once=once))
+    sys.exit(driver.run(once=once, machines=fleet == "machines"))
 
 
 def main(arguments: list[str] | None = None) -> Any:
