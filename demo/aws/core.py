@@ -96,7 +96,7 @@ class Core:
 
     def start_over(self) -> None:
         """An empty world, in which nothing is due and of which nothing was seen."""
-        self.world = World()
+        self.world = World(account=self.world.account, region=self.world.region)
         self._due.clear()
         self._past.clear()
 

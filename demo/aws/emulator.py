@@ -29,7 +29,7 @@ from demo.aws.services.instance_status import InstanceStatuses
 from demo.aws.services.ssm import Commands
 from demo.aws.services.vpc import Networks
 from demo.aws.services.zonal_shift import ZonalShifts
-from demo.aws.world import ACCOUNT, AwsError, World
+from demo.aws.world import AwsError, World
 
 _LOG_MAX = 200_000
 _DENIED = {"ec2": "UnauthorizedOperation", "ssm": "AccessDeniedException"}
@@ -159,7 +159,7 @@ class Emulator:
     def _admit(self, call: Call) -> None:
         """Raises AwsError where IAM or a rate limit forbids the call."""
         policy = self.policies.get(call.key)
-        if policy is not None and is_denied(policy, call):
+        if policy is not None and is_denied(policy, call, self.world):
             code = _DENIED.get(call.service, "AccessDenied")
             raise AwsError(code, "IAM does not allow it", 403)
         if not self.core.hardness.burst:
@@ -194,5 +194,6 @@ class Emulator:
         return {"MessageId": self.core.new_id("message")}
 
     def get_caller_identity(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        arn = f"arn:aws:iam::{ACCOUNT}:user/emulated"
-        return {"UserId": "AIDA", "Account": ACCOUNT, "Arn": arn}
+        account = self.world.account
+        arn = f"arn:aws:iam::{account}:user/emulated"
+        return {"UserId": "AIDA", "Account": account, "Arn": arn}

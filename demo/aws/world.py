@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
-ZONES = tuple(f"{REGION}{letter}" for letter in "abc")
+ZONES = (f"{REGION}a", f"{REGION}b", f"{REGION}c")
 VPC, TEMPLATE = "vpc-0123456789abcdef0", "lt-0123456789abcdef0"
 GROUP_TAG = "aws:autoscaling:groupName"
 USUAL_SECURITY_GROUP = "sg-00000001"
@@ -212,8 +212,10 @@ def _usual_security_groups() -> dict[str, SecurityGroup]:
 
 @dataclass
 class World:
-    """`shiftable` are ARNs of load balancers with zonal shift."""
+    """One region of one account; `shiftable` are ARNs of load balancers with zonal shift."""
 
+    account: str = ACCOUNT
+    region: str = REGION
     groups: dict[str, Group] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     target_groups: dict[str, TargetGroup] = field(default_factory=dict)
@@ -247,6 +249,10 @@ class World:
 
     def group_of(self, instance_id: str) -> Group | None:
         return next((group for group in self.groups.values() if instance_id in group.members), None)
+
+
+def zones_of(region: str) -> tuple[str, ...]:
+    return tuple(f"{region}{letter}" for letter in "abc")
 
 
 def target_group_arn(name: str) -> str:

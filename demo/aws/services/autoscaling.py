@@ -45,7 +45,12 @@ class AutoScaling:
         first = int(request.get("NextToken") or 0)
         last = first + int(request.get("MaxRecords") or _PAGE)
         more = {"NextToken": str(last)} if len(groups) > last else {}
-        return {"AutoScalingGroups": list(map(described, groups[first:last])), **more}
+        return {
+            "AutoScalingGroups": [
+                described(self.core.world, group) for group in groups[first:last]
+            ],
+            **more,
+        }
 
     def describe_scaling_activities(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"Activities": self._group(request).activities[: request.get("MaxRecords", 100)]}

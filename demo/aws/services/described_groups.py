@@ -6,16 +6,15 @@ https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_AutoScalingGroup.ht
 from typing import Any
 
 from demo.aws.core import moment
-from demo.aws.world import ACCOUNT, REGION, Group, Member
-
-_ARN = f"arn:aws:autoscaling:{REGION}:{ACCOUNT}"
+from demo.aws.world import Group, Member, World
 
 
-def described(group: Group) -> dict[str, Any]:
+def described(world: World, group: Group) -> dict[str, Any]:
     """The group as DescribeAutoScalingGroups tells it."""
+    arn = f"arn:aws:autoscaling:{world.region}:{world.account}"
     return {
         "AutoScalingGroupName": group.name,
-        "AutoScalingGroupARN": f"{_ARN}:autoScalingGroup:0:autoScalingGroupName/{group.name}",
+        "AutoScalingGroupARN": f"{arn}:autoScalingGroup:0:autoScalingGroupName/{group.name}",
         "MinSize": group.minimum,
         "MaxSize": group.maximum,
         "DesiredCapacity": group.desired,

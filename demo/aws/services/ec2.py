@@ -6,7 +6,7 @@ from typing import Any
 
 from demo.aws.core import Core, moment
 from demo.aws.listing import matches, page
-from demo.aws.world import ACCOUNT, REGION, VPC, ZONES, AwsError, Instance, as_tags
+from demo.aws.world import VPC, AwsError, Instance, as_tags, zones_of
 
 _STATES = {
     "pending": 0,
@@ -40,16 +40,22 @@ class Instances:
         ]
         found, more = page(found, request, _UNFILTERED)
         reservations = [
-            {"ReservationId": "r-0123456789abcdef0", "OwnerId": ACCOUNT, "Instances": [instance]}
+            {
+                "ReservationId": "r-0123456789abcdef0",
+                "OwnerId": self.core.world.account,
+                "Instances": [instance],
+            }
             for instance in found
         ]
         return {"Reservations": reservations, **more}
 
     def describe_availability_zones(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        region = self.core.world.region
+        names = zones_of(region)
         zones = [
-            {"ZoneName": zone, "ZoneId": f"use1-az{number}", "RegionName": REGION}
-            for number, zone in enumerate(ZONES, 1)
-            if zone in request.get("ZoneNames", ZONES)
+            {"ZoneName": zone, "ZoneId": f"use1-az{number}", "RegionName": region}
+            for number, zone in enumerate(names, 1)
+            if zone in request.get("ZoneNames", names)
         ]
         return {"AvailabilityZones": zones}
 
@@ -232,7 +238,7 @@ def _described(instance: Instance) -> dict[str, Any]:
         "PrivateDnsName": _private_dns(instance),
         # Prometheus' discovery crashes without the subnet of an instance in a VPC.
         "VpcId": VPC,
-        "SubnetId": f"subnet-{ZONES.index(instance.az):017x}",
+        "SubnetId": f"subnet-{'abc'.index(instance.az[-1]):017x}",
         "Architecture": "x86_64",
         "RootDeviceType": instance.root,
         "MaintenanceOptions": {"AutoRecovery": instance.auto_recovery},

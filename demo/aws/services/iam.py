@@ -7,17 +7,17 @@ from typing import Any
 from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from demo.aws.calls import Call
-from demo.aws.world import ACCOUNT, REGION
+from demo.aws.world import World
 
 _SERVICES = {"elbv2": "elasticloadbalancing"}
 
 
-def is_denied(policy: Mapping[str, Any], call: Call) -> bool:
+def is_denied(policy: Mapping[str, Any], call: Call, world: World) -> bool:
     rules = IAMPolicy(json.dumps(policy))
     return any(
         rules.is_action_permitted(action, resource) is not PermissionResult.PERMITTED
         for action in _actions(call)
-        for resource in _resources(call)
+        for resource in _resources(call, world)
     )
 
 
@@ -31,11 +31,11 @@ def _actions(call: Call) -> Sequence[str]:
     return [f"{_SERVICES.get(call.service, call.service)}:{call.operation}", *launches]
 
 
-def _resources(call: Call) -> Sequence[str]:
+def _resources(call: Call, world: World) -> Sequence[str]:
     """A command needs its document and each of its instances; other calls name no resource."""
     if call.operation != "SendCommand":
         return ["*"]
-    account = f"{REGION}:{ACCOUNT}"
+    account = f"{world.region}:{world.account}"
     instances = [
         f"arn:aws:ec2:{account}:instance/{name}" for name in call.parameters["InstanceIds"]
     ]
