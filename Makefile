@@ -28,6 +28,9 @@ servers: $(STAMP) ## other versions of Prometheus and Alertmanager, and Victoria
 browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.chromium
 
+places: $(STAMP) ## ten thousand alerts in accounts and regions that look alike
+	$(BIN)/pytest --hypothesis-profile fuzz --timeout 7200 tests/end_to_end/test_several_accounts.py
+
 fuzz: $(STAMP) ## the tests with hostile inputs, with a hundred times as many inputs
 	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/end_to_end/test_fuzz.py tests/actions/audit/test_fuzz.py \
 		tests/actions/catalog/test_fuzz.py
@@ -132,4 +135,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help venv tools servers test-servers browser database proxy ministack lint test screenshots demo lab bench chaos replacements soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help venv places tools servers test-servers browser database proxy ministack lint test screenshots demo lab bench chaos replacements soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Connection,
     Dialect,
     Double,
@@ -21,11 +22,13 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    and_,
     false,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from actions.canonical_json import canonical
+from actions.place import Place
 from actions.step_key import StepKey
 
 
@@ -70,6 +73,20 @@ metadata = MetaData(
     }
 )
 
+
+def place_columns(*, key: bool = False) -> tuple[Column[str], Column[str]]:
+    """The account and region of a target: names are unique only within one place."""
+    return (
+        Column("account", String(12), primary_key=key, nullable=False, server_default=""),
+        Column("region", String(32), primary_key=key, nullable=False, server_default=""),
+    )
+
+
+def is_at(table: Table, place: Place) -> ColumnElement[bool]:
+    """Whether a row is of this place."""
+    return and_(table.c.account == place.account, table.c.region == place.region)
+
+
 # One row: the kill switch. A missing row is unknown, and unknown counts as paused.
 switch = Table(
     "switch",
@@ -86,10 +103,21 @@ switch = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
+# Pauses of one account, of one region, or of a region of an account; empty means every one.
+pauses = Table(
+    "pauses",
+    metadata,
+    *place_columns(key=True),
+    Column("comment", Text, nullable=False),
+    Column("changed_by", String(200), nullable=False),
+    Column("changed_at", Double, nullable=False),
+)
+
 # The right to act on a target, and its cooldown: the only place where a cooldown lives.
 claims = Table(
     "claims",
     metadata,
+    *place_columns(key=True),
     Column("target", String(255), primary_key=True),
     Column("run_id", String(26), nullable=False),
     Column("fence", BigInteger, nullable=False),
@@ -103,6 +131,7 @@ claims = Table(
 reservations = Table(
     "reservations",
     metadata,
+    *place_columns(),
     Column("run_id", String(26), primary_key=True),
     Column("target", String(255), primary_key=True),
     Column("scope", String(512), primary_key=True),
@@ -119,15 +148,17 @@ attempts = Table(
     Column("group_name", String(255), nullable=False),
     Column("playbook", String(128), nullable=False),
     Column("at", Double, nullable=False),
+    *place_columns(),
     Index(None, "target", "at"),
     Index(None, "group_name", "at"),
     Index(None, "playbook", "at"),
 )
 
-# A playbook's failures in a row; `probe` is the trial run of a half-open breaker.
+# A playbook's failures in a row, in one place; `probe` is the trial run of a half-open breaker.
 breakers = Table(
     "breakers",
     metadata,
+    *place_columns(key=True),
     Column("playbook", String(128), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("opened_at", Double),
@@ -155,6 +186,7 @@ intents = Table(
     Column("ended_at", Double),
     Column("result", String(16)),
     Column("cause", String(16)),
+    *place_columns(),
     Index(None, "target"),
 )
 
@@ -174,6 +206,7 @@ debts = Table(
     Column("problem", Text),
     # AWS will not have it given back without harm, or the action is no longer known.
     Column("needs_person", Boolean, nullable=False),
+    *place_columns(),
     Index(None, "next_at"),
 )
 

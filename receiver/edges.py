@@ -9,6 +9,7 @@ import httpx
 
 from actions.aws.client_set import Aws
 from actions.messaging import Messenger
+from actions.place import Place
 from models.features.evidence import Evidence
 from models.inference.verdict import Verdict
 from receiver.notify.channels import Channels
@@ -20,14 +21,16 @@ from receiver.workflow.durable_queue import DurableQueue, Phase
 class Edges:
     """The defaults are those of `serve`; None stands for what the settings name.
 
-    `messenger` takes the steps' messages in place of `channels`, `prometheus` the queries, and
-    `alertmanager` the questions for alerts; `certificates` fetches those of Amazon SNS.
+    `aws_at` gives the clients of the accounts and regions of `accounts.yaml`. `messenger` takes the
+    steps' messages in place of `channels`, `prometheus` the queries, and `alertmanager` the
+    questions for alerts; `certificates` fetches those of Amazon SNS.
     `judge` answers in place of the model. `queue` gets the database's URL, the number of workers
     and the handler of a phase; `pool` the number of threads and their name. `clock` gives epoch
     seconds, `monotonic` measures the age of what is remembered.
     """
 
     aws: Aws | None = None
+    aws_at: Callable[[Place], Aws] | None = None
     channels: Channels | None = None
     messenger: Messenger | None = None
     prometheus: httpx.Client | None = None

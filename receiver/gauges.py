@@ -1,7 +1,7 @@
 """Gauges that are computed from the records right before each scrape."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actions.execution import circuit_breakers, debts, kill_switch, rules
 from actions.execution.debts import DebtCount, DebtState
+from actions.place import HOME, Place
 from actions.tables import claims
 from receiver.controls import arming
 from receiver.db.database import Database
@@ -32,8 +33,15 @@ class Gauges:
         self._runs_in_flight = gauge("runs_in_flight", "Runs that have not ended")
         self._awaiting_approval = gauge("awaiting_approval", "Runs that wait for an approval")
         self.paused = gauge(
-            "paused", "1 while the service is paused or cannot read the kill switch, else 0"
+            "paused",
+            "1 while the service is paused or cannot read the kill switch, else 0; "
+            "without account and region, of everything",
+            "account",
+            "region",
         )
+        self.paused.labels("", "")
+        # The account's name and the region of each place, where there are several.
+        self.places: Mapping[Place, tuple[str, str]] = {}
         self.leading = gauge("leading", "1 on the leader, else 0")
         self._cooldowns_active = gauge("cooldowns_active", "Targets under a claim or a cooldown")
         self._runs_open = gauge(
@@ -78,19 +86,22 @@ class Gauges:
             self._refresh_armings(connection)
             self._refresh_runs(store.count_in_flight(connection), now)
             self._refresh_debts(debts.count(connection, now))
-            paused = kill_switch.read_paused(connection) is not False
-        self.paused.set(int(paused))
+            paused = kill_switch.read_paused(connection, HOME) is not False
+            for place, names in self.places.items():
+                here = kill_switch.read_paused(connection, place) is not False
+                self.paused.labels(*names).set(int(here))
+        self.paused.labels("", "").set(int(paused))
         with suppress(SQLAlchemyError):
             self._inbox_backlog.set(inbox.count_queued())
 
     def _refresh_breakers(self, connection: Connection, now: float) -> None:
-        breakers = circuit_breakers.read_all(connection)
+        opened = {
+            breaker.playbook
+            for breaker in circuit_breakers.read_all(connection)
+            if rules.require_breaker_closed(breaker, None, now) is not None
+        }
         for playbook in self._playbooks:
-            breaker = breakers.get(playbook)
-            is_open = (
-                breaker is not None and rules.require_breaker_closed(breaker, None, now) is not None
-            )
-            self._breaker_open.labels(playbook).set(int(is_open))
+            self._breaker_open.labels(playbook).set(int(playbook in opened))
 
     def _refresh_armings(self, connection: Connection) -> None:
         armings = arming.list_all(connection)

@@ -11,16 +11,19 @@ from typing import Protocol
 import structlog
 from prometheus_client import CollectorRegistry
 
+from actions.place import HOME, Place
 from receiver.audit.config_events import ConfigRecorder
 from receiver.audit.continuity import Continuity
 from receiver.audit.head_signer import HeadSigner
 from receiver.audit.metrics import HeadMetrics, ReconcileMetrics
+from receiver.controls import adoption
 from receiver.controls.promotion import Promoter
 from receiver.db.database import Database
 from receiver.db.leader_election import Leadership
 from receiver.db.process_lock import ProcessLock
 from receiver.decision.metrics import DecisionMetrics
-from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.accounts.readers import AwsReaders
+from receiver.evidence.accounts.watch import AccountMetrics, AccountWatch
 from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus.client import Prometheus
@@ -65,6 +68,7 @@ class Metrics:
         self.notify = NotifyMetrics(self.registry)
         self.head = HeadMetrics(self.registry)
         self.reconcile = ReconcileMetrics(self.registry)
+        self.account = AccountMetrics(self.registry)
         self.gauges = Gauges(self.registry, names)
 
     def add_playbooks(self, playbooks: Playbooks) -> None:
@@ -95,7 +99,8 @@ class Service:
     intake: AlertIntake
     prometheus: Prometheus
     model_server: ModelServer
-    aws_reader: AwsReader
+    aws_readers: AwsReaders
+    own_place: Place
     queue: DurableQueue
     dispatcher: Dispatcher
     lifecycle: Lifecycle
@@ -105,6 +110,7 @@ class Service:
     config_recorder: ConfigRecorder
     head_signer: HeadSigner
     leadership: Leadership
+    accounts: AccountWatch
     leader_tasks: Sequence[LeaderTask]
     metrics: Metrics
     workers: Executor
@@ -129,6 +135,10 @@ class Service:
         return self.metrics.registry
 
     @property
+    def places(self) -> Sequence[Place]:
+        return self.aws_readers.places
+
+    @property
     def inbox(self) -> Inbox:
         return self.intake.inbox
 
@@ -139,18 +149,20 @@ class Service:
     def prepare(self) -> None:
         """Lock the database for this process and migrate it.
 
-        Raises AlreadyRunningError, SchemaError, or SQLAlchemy's error.
+        Raises AlreadyRunningError, SchemaError, PlacesLostError, or SQLAlchemy's error.
         """
         self._lock.acquire()
         for opened, history in ((self.database, "state"), (self.inbox.database, "inbox")):
             opened.migrate(history)
             opened.check_writable()
+        adoption.require_places(self.database, self.places, self.clock())
 
     def start(self) -> None:
         """Take alerts, and act on them while this replica leads."""
         self.continuity.note_last_record()
         self.config_recorder.start()
         self.inbox.start()
+        self.accounts.start()
         self.queue.connect()
         # The model is loaded before the first alert needs it.
         _ = self.model_server.loaded
@@ -161,6 +173,7 @@ class Service:
         _log.info("service_started", profile=str(settings.profile), mode=str(settings.mode))
 
     def _lead(self) -> None:
+        adoption.adopt(self.database, self.own_place, self.places, self.clock())
         for task in self.leader_tasks:
             task.start()
         self._acting = True
@@ -176,6 +189,7 @@ class Service:
         self.continuity.stop()
         self.leadership.stop()
         self.config_recorder.stop()
+        self.accounts.stop()
         if acted:
             self.head_signer.run_once()
         self.queue.disconnect()
@@ -208,8 +222,11 @@ class Service:
         }
 
     def _aws_answer(self) -> str:
-        silence = self.aws_reader.silence
-        silent_s = self.aws_reader.monotonic() - (silence.since or math.inf)
+        if self.aws_readers.accounts.accounts:
+            return self.accounts.describe() or "ok"
+        reader = self.aws_readers.at(HOME)
+        silence = reader.silence
+        silent_s = reader.monotonic() - (silence.since or math.inf)
         if silent_s < _SILENT_S:
             return "ok"
         return f"has answered no read for {silent_s:.0f} s: {silence.error}"
@@ -219,7 +236,10 @@ class Service:
         gauges = self.metrics.gauges
         gauges.leading.set(self._acting and self.leadership.leading)
         self.model_server.refresh_gauges()
+        if not self.aws_readers.accounts.accounts:
+            usable = self._aws_answer() == "ok"
+            self.metrics.account.usable.labels("own", "").set(int(usable))
         if not self._probes.within(
             partial(gauges.refresh, self.database, self.inbox, self.clock())
         ):
-            gauges.paused.set(1)
+            gauges.paused.labels("", "").set(1)

@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     """The job of node_exporter in Prometheus: `$job` in playbooks."""
     targets: Path | None = None
     """The file that says which labels name [the target](configuration.md#targets)."""
+    accounts: Path | None = None
+    """The file of [accounts and regions](accounts.md) in which the service may act."""
     roles: Path | None = None
     """A folder of [other exporters](model.md#other-exporters) than node_exporter: `roles.d`."""
     tokens_file: Path = Path("data/tokens.json")

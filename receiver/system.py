@@ -1,15 +1,16 @@
 """Builds the service from its settings: the only module that imports every part."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 from actions.aws import clients
 from actions.aws.client_set import Aws
 from actions.aws.groups import read_groups
 from actions.execution.executor import Executor as StepExecutor
 from actions.messaging import NullMessenger
+from actions.place import HOME, Place
 from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.config_events import ConfigRecorder
 from receiver.audit.head_signer import HeadSigner, make_captures
@@ -19,6 +20,9 @@ from receiver.db.leader_election import Leadership, make_leadership
 from receiver.decision.factory import PipelineFactory
 from receiver.decision.version_watch import VersionRecords, VersionWatch
 from receiver.edges import Edges
+from receiver.evidence.accounts.file import Accounts
+from receiver.evidence.accounts.file import load as load_accounts
+from receiver.evidence.accounts.watch import AccountWatch
 from receiver.evidence.factory import EvidenceReaders
 from receiver.notify.tails import NotifyTasks
 from receiver.playbooks.loader import Playbooks
@@ -43,13 +47,17 @@ def build(
 ) -> Service:
     """Build the service, without preparing or starting it.
 
-    Raises DatabaseUrlError, TracingError, or botocore's error where no clients can be made.
+    Raises DatabaseUrlError, TracingError, InvalidAccountsError, or botocore's error where no
+    clients can be made.
     """
     return _Builder(
         settings=settings,
         playbooks=playbooks,
         edges=edges,
-        aws=edges.aws or clients.connect(pool=2 * settings.workers),
+        aws=(aws := edges.aws or clients.connect(pool=2 * settings.workers)),
+        accounts=(accounts := load_accounts(settings.accounts)),
+        aws_at=edges.aws_at
+        or clients.PlaceClients(aws, accounts.accesses, pool=2 * settings.workers).at,
         database=database(settings.database_url),
         metrics=Metrics(playbook.name for playbook in playbooks.items),
         workers=edges.pool(settings.workers, "assess"),
@@ -66,12 +74,15 @@ class _Builder:
     playbooks: Playbooks
     edges: Edges
     aws: Aws
+    accounts: Accounts
+    aws_at: Callable[[Place], Aws]
     database: Database
     metrics: Metrics
     workers: Executor
     queries: Executor
 
     def service(self) -> Service:
+        self.metrics.gauges.places = self.accounts.names
         return Service(
             settings=self.settings,
             playbooks=self.playbooks,
@@ -79,7 +90,8 @@ class _Builder:
             intake=self.intake,
             prometheus=self.evidence.prometheus,
             model_server=self.evidence.model_server,
-            aws_reader=self.evidence.aws_reader,
+            aws_readers=self.evidence.aws_readers,
+            own_place=self._own_place,
             queue=self.queue,
             dispatcher=self.dispatcher,
             lifecycle=self.workflow.lifecycle,
@@ -90,6 +102,7 @@ class _Builder:
                 decide_sync=self.dispatcher.decide_sync,
                 wake=self._wake,
                 clock=self.edges.clock,
+                places=self.accounts.places,
             ),
             promoter=Promoter(
                 settings=self.settings,
@@ -105,6 +118,11 @@ class _Builder:
             ),
             head_signer=self.head_signer,
             leadership=self.leadership,
+            accounts=AccountWatch(
+                readers=self.evidence.aws_readers,
+                pool=self.queries,
+                metrics=self.metrics.account,
+            ),
             leader_tasks=[*self._leader_tasks()],
             metrics=self.metrics,
             workers=self.workers,
@@ -118,7 +136,8 @@ class _Builder:
             settings=self.settings,
             playbooks=self.playbooks,
             database=self.database,
-            aws=self.aws,
+            aws_at=self.aws_at,
+            places=self.accounts.places,
             alertmanager=self.evidence.alertmanager,
             metrics=self.metrics.webhook,
             wake=self._wake,
@@ -139,6 +158,8 @@ class _Builder:
             settings=self.settings,
             playbooks=self.playbooks,
             aws=self.aws,
+            aws_at=self.aws_at,
+            accounts=self.accounts,
             pool=self.queries,
             metrics=self.metrics.evidence,
             model_metrics=self.metrics.model,
@@ -163,16 +184,16 @@ class _Builder:
             inbox=self.intake.inbox,
             queue=self.queue,
             executor=StepExecutor(
-                aws=self.aws,
-                recent_scopes=self.evidence.aws_reader.recent_scopes,
-                recent_group=self.evidence.aws_reader.recent_group,
+                aws_at=self.aws_at,
+                recent_scopes=self.evidence.aws_readers.recent_scopes,
+                recent_group=self.evidence.aws_readers.recent_group,
                 messenger=self.edges.messenger or self.edges.channels or NullMessenger(),
                 begin=self.leadership.write,
                 clock=self.edges.clock,
                 forbids=preflight.why_denied,
                 check=self.leadership.check,
                 evidence=make_captures(self.settings, lambda: self.aws, self.edges.clock),
-                standalone_percent=self.settings.standalone_budget,
+                standalone_percent=self.evidence.aws_readers.percent_at,
             ),
             prometheus=self.evidence.prometheus,
             members=self.evidence.series.members,
@@ -192,7 +213,7 @@ class _Builder:
             playbooks=self.playbooks,
             rules=self.evidence.rules,
             database=self.database,
-            aws=self.evidence.aws_reader,
+            aws=self.evidence.aws_readers,
             prometheus=self.evidence.prometheus,
             series=self.evidence.series,
             pool=self.queries,
@@ -218,20 +239,29 @@ class _Builder:
             clock=self.edges.clock,
         )
 
+    @cached_property
+    def _own_place(self) -> Place:
+        """The place to which records without a place belong."""
+        if not self.accounts.accounts:
+            return HOME
+        return self.accounts.own_place(clients.own_region()) or HOME
+
     def _leader_tasks(self) -> Iterator[LeaderTask]:
         yield from (self.queue, self.dispatcher, self.workflow.approvals, self.workflow.debt_runner)
         yield from (self.evidence.prefetcher, self.head_signer)
         yield VersionWatch(
             database=self.database,
-            records=VersionRecords(),
-            read_groups=partial(read_groups, self.aws),
+            records=VersionRecords(own=self._own_place),
+            places=self.accounts.places,
+            read_groups=lambda place: read_groups(self.aws_at(place)),
             clock=self.edges.clock,
         )
         yield from (self.intake.host_alerts, self.intake.missed)
         yield CloudTrailCheck(
             interval_s=self.settings.reconcile_interval_s,
             database=self.database,
-            clients=lambda: self.aws,
+            aws_at=self.aws_at,
+            places=self.accounts.places,
             metrics=self.metrics.reconcile,
             clock=self.edges.clock,
         )

@@ -9,6 +9,7 @@ from actions.execution.executor import Executor
 from actions.execution.preparation import Begin
 from actions.execution.records import ClaimRequest, Rates
 from actions.messaging import Messenger, NullMessenger
+from actions.place import HOME
 from actions.step_key import StepKey, StepKind
 
 
@@ -20,14 +21,14 @@ def executor(
 ) -> Executor:
     """Scopes are read from AWS for each claim."""
     return Executor(
-        aws=aws,
+        aws_at=lambda _: aws,
         messenger=messenger or NullMessenger(),
         begin=begin,
         clock=clock,
         forbids=lambda _connection, _step: None,
         check=lambda: None,
-        recent_scopes=lambda _target, _group, _bounds: None,
-        recent_group=lambda _group: None,
+        recent_scopes=lambda *_: None,
+        recent_group=lambda *_: None,
     )
 
 
@@ -36,6 +37,7 @@ def claim_request(target: str, run_id: str, **more: Any) -> ClaimRequest:
     request = ClaimRequest(
         run_id=run_id,
         step=StepKey(StepKind.LADDER, 0),
+        place=HOME,
         target=target,
         group="",
         playbook="high-cpu",

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from actions.execution import circuit_breakers, kill_switch, rules
+from actions.place import HOME
 from receiver.db.database import Database, database
 from receiver.gauges import Gauges
 from receiver.metrics import NO_PLAYBOOK
@@ -104,7 +105,7 @@ def test_a_breaker_is_open_while_it_lets_nothing_through(
     """Not after two failures, and no more once one run may try."""
     for failures in (1, 2, 3):
         with state.write() as connection:
-            circuit_breakers.record_failure(connection, "high-cpu", clock.now)
+            circuit_breakers.record_failure(connection, HOME, "high-cpu", clock.now)
         scrape.refresh(clock.now)
         assert scrape.value("breaker_open", playbook="high-cpu") == (failures == 3)
     assert scrape.value("breaker_open", playbook="memory") == 0
@@ -127,11 +128,11 @@ def test_unknown_counts_as_paused(
 ) -> None:
     """And what a person paused does, of course."""
     scrape.refresh(clock.now)
-    assert scrape.value("paused") == 0
+    assert scrape.value("paused", account="", region="") == 0
     with state.write() as connection:
         kill_switch.set_paused(connection, paused=True, by="alice", comment="deploy", now=clock.now)
     scrape.refresh(clock.now)
-    assert scrape.value("paused") == 1
+    assert scrape.value("paused", account="", region="") == 1
     unreadable = Scrape(database(f"sqlite:///{tmp_path}/empty.db"), inbox)
     unreadable.refresh(clock.now)
-    assert unreadable.value("paused") == 1
+    assert unreadable.value("paused", account="", region="") == 1

@@ -157,6 +157,15 @@ def read_standalone(aws: Aws) -> Sequence[Instance]:
     ]
 
 
+def ping(aws: Aws) -> None:
+    """The least read that tells whether AWS answers here. botocore's errors pass through.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
+    """
+    opted_in: FilterTypeDef = {"Name": f"tag:{OPT_IN_TAG}", "Values": ["true"]}
+    aws.ec2.describe_instances(Filters=[opted_in], MaxResults=5)
+
+
 def find_live(aws: Aws, name: str, value: str) -> Sequence[Instance]:
     """The live instances for which EC2's filter `name` has this value; botocore's errors pass."""
     return _described(aws, name, [value], _LIVE)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, or_, select, tuple_, update
 
 from actions.base import Outcome, StepResult
 from actions.execution import (
@@ -13,16 +13,19 @@ from actions.execution import (
     rate_limits,
     rules,
 )
-from actions.execution.rate_limits import Attempt
+from actions.execution.ledger import Intent
+from actions.execution.rate_limits import Attempt, Counted
 from actions.execution.records import Claim, ClaimRequest
+from actions.place import HOME, Place
 from actions.reasons import Reason
 from actions.refusal import Refusal
-from actions.tables import claims, insert_into, intents
+from actions.tables import claims, insert_into, intents, is_at
 
 
-def claims_on(connection: Connection, *targets: str) -> Mapping[str, Claim]:
+def claims_on(connection: Connection, place: Place, *targets: str) -> Mapping[str, Claim]:
     """Claims by target, without targets that were never claimed."""
-    rows = connection.execute(select(claims).where(claims.c.target.in_(targets)))
+    of_place = (is_at(claims, place), claims.c.target.in_(targets))
+    rows = connection.execute(select(claims).where(*of_place))
     return {row.target: _claim(row) for row in rows}
 
 
@@ -36,33 +39,35 @@ def acquire(connection: Connection, request: ClaimRequest, now: float) -> int | 
         return refusal
     fence = _upsert(connection, request, now)
     if fence is None:
-        claim = claims_on(connection, request.target).get(request.target)
+        claim = claims_on(connection, request.place, request.target).get(request.target)
         return rules.require_claimable(claim, request.run_id, now) or Refusal(
             Reason.TARGET_BUSY, f"another run claimed {request.target} at the same time"
         )
-    disruption_budget.reserve(
-        connection, request.run_id, request.target, [scope.name for scope in request.scopes]
-    )
+    scopes = [scope.name for scope in request.scopes]
+    disruption_budget.reserve(connection, request.place, request.run_id, request.target, scopes)
     if request.counts:
         attempt = Attempt(
             run_id=request.run_id,
             step=request.step,
+            place=request.place,
             target=request.target,
             group=request.group,
             playbook=request.playbook,
             at=now,
         )
         rate_limits.record(connection, attempt)
-        circuit_breakers.start_half_open_trial(connection, request.playbook, request.run_id)
+        circuit_breakers.start_half_open_trial(
+            connection, request.place, request.playbook, request.run_id
+        )
     return fence
 
 
 def _why_not_claimable(connection: Connection, request: ClaimRequest, now: float) -> Refusal | None:
     """The refusal by `rules`, on rows that stay locked until the claim is made."""
-    refusal = _why_paused(connection, reverses=request.reverses, lock=True)
+    refusal = _why_paused(connection, request.place, reverses=request.reverses, lock=True)
     if refusal is not None:
         return refusal
-    for claim in claims_on(connection, *request.must_be_free).values():
+    for claim in claims_on(connection, request.place, *request.must_be_free).values():
         refusal = rules.require_not_held(claim, request.run_id)
         if refusal is not None:
             return refusal
@@ -72,17 +77,17 @@ def _why_not_claimable(connection: Connection, request: ClaimRequest, now: float
 def _why_over_limit(connection: Connection, request: ClaimRequest, now: float) -> Refusal | None:
     """The refusal by a limit that the step would exceed, or None."""
     if request.counts:
-        breaker = circuit_breakers.read_breaker(connection, request.playbook)
+        breaker = circuit_breakers.read_breaker(connection, request.place, request.playbook)
         refusal = rules.require_breaker_closed(breaker, request.run_id, now)
         if refusal is not None:
             return refusal
-        attempts = rate_limits.count(
-            connection,
+        counted = Counted(
+            place=request.place,
             target=request.target,
             group=request.group,
             playbook=request.playbook,
-            now=now,
         )
+        attempts = rate_limits.count(connection, counted, now)
         refusal = rules.require_within_rates(attempts, request.rates)
         if refusal is not None and not rate_limits.is_recorded(
             connection, request.run_id, request.step
@@ -90,7 +95,7 @@ def _why_over_limit(connection: Connection, request: ClaimRequest, now: float) -
             return refusal
     if not request.scopes:
         return None
-    reserved = disruption_budget.reserved_by_others(connection, request.run_id)
+    reserved = disruption_budget.reserved_by_others(connection, request.place, request.run_id)
     return rules.require_disruption_budget(request.scopes, reserved, request.target)
 
 
@@ -104,9 +109,9 @@ def _upsert(connection: Connection, request: ClaimRequest, now: float) -> int | 
     )
     statement = (
         insert_into(connection, claims)
-        .values(target=request.target, fence=1, **values)
+        .values(**vars(request.place), target=request.target, fence=1, **values)
         .on_conflict_do_update(
-            index_elements=[claims.c.target],
+            index_elements=claims.primary_key.columns,
             set_=values | {"fence": claims.c.fence + 1, "cooldown_until": longer},
             where=or_(own, and_(claims.c.held.is_(False), claims.c.cooldown_until <= now)),
         )
@@ -115,24 +120,27 @@ def _upsert(connection: Connection, request: ClaimRequest, now: float) -> int | 
     return connection.execute(statement).scalar_one_or_none()
 
 
-def why_lost(
-    connection: Connection, target: str, run_id: str, fence: int, *, reverses: bool = False
-) -> Refusal | None:
-    """Why the claim with this fence may no longer act, or None."""
-    paused = _why_paused(connection, reverses=reverses)
+def why_lost(connection: Connection, intent: Intent, *, reverses: bool = False) -> Refusal | None:
+    """Why the step's claim may no longer act, or None."""
+    paused = _why_paused(connection, intent.place, reverses=reverses)
     if paused is not None:
         return paused
-    claim = claims_on(connection, target).get(target)
-    if claim is None or not claim.held or (claim.run_id, claim.fence) != (run_id, fence):
-        detail = f"this run no longer holds the claim on {target}: the claim ended or was replaced"
-        return rules.require_not_held(claim, run_id) or Refusal(Reason.TARGET_BUSY, detail)
+    claim, held = claims_on(connection, intent.place, intent.target).get(intent.target), False
+    if claim is not None:
+        held = claim.held and (claim.run_id, claim.fence) == (intent.run_id, intent.fence)
+    if not held:
+        ended = f"this run no longer holds the claim on {intent.target}"
+        detail = f"{ended}: the claim ended or was replaced"
+        return rules.require_not_held(claim, intent.run_id) or Refusal(Reason.TARGET_BUSY, detail)
     return None
 
 
-def _why_paused(connection: Connection, *, reverses: bool, lock: bool = False) -> Refusal | None:
+def _why_paused(
+    connection: Connection, place: Place, *, reverses: bool, lock: bool = False
+) -> Refusal | None:
     """The refusal by the kill switch; only a pause of everything stops a rollback."""
     # A rollback locks the switch as well, because this lock serialises claims.
-    paused = kill_switch.read_paused(connection, lock=lock)
+    paused = kill_switch.read_paused(connection, place, lock=lock)
     if reverses:
         paused = kill_switch.stops_everything(connection)
     return rules.require_not_paused(paused=paused)
@@ -164,28 +172,44 @@ def forget_unsent(connection: Connection, run_id: str, now: float) -> None:
 
 
 def list_active(
-    connection: Connection, now: float, *, after: str = "", limit: int | None = None
+    connection: Connection,
+    now: float,
+    *,
+    within: Place = HOME,
+    after: tuple[str, str, str] = ("", "", ""),
+    limit: int | None = None,
 ) -> Sequence[Claim]:
-    """Claims that are held or still cooling down, sorted by target, after the target `after`."""
+    """Claims that are held or still cooling down, sorted by target, account and region.
+
+    Those `within` an account or a region, after the target, account and region `after`.
+    """
+    order = (claims.c.target, claims.c.account, claims.c.region)
     query = (
         select(claims)
-        .where(or_(claims.c.held, claims.c.cooldown_until > now), claims.c.target > after)
-        .order_by(claims.c.target)
+        .where(or_(claims.c.held, claims.c.cooldown_until > now), tuple_(*order) > after)
+        .order_by(*order)
         .limit(limit)
     )
+    for name, value in vars(within).items():
+        if value:
+            query = query.where(claims.c[name] == value)
     return [_claim(row) for row in connection.execute(query)]
 
 
-def clear_cooldown(connection: Connection, target: str, now: float) -> bool:
+def clear_cooldown(connection: Connection, place: Place, target: str, now: float) -> bool:
     """End a target's cooldown; False if the target has none, or if a run holds the target."""
     statement = update(claims).where(
-        claims.c.target == target, claims.c.held.is_(False), claims.c.cooldown_until > now
+        is_at(claims, place),
+        claims.c.target == target,
+        claims.c.held.is_(False),
+        claims.c.cooldown_until > now,
     )
     return connection.execute(statement.values(cooldown_until=now)).rowcount == 1
 
 
 def _claim(row: Row[Any]) -> Claim:
     return Claim(
+        place=Place(row.account, row.region),
         target=row.target,
         run_id=row.run_id,
         fence=row.fence,

@@ -51,6 +51,8 @@ class Debt:
     attempts: int = 0
     problem: str | None = None
     needs_person: bool = False
+    account: str = ""
+    region: str = ""
 
     @property
     def state(self) -> DebtState:
@@ -67,6 +69,8 @@ def open_debt(connection: Connection, intent: Intent) -> None:
         action=intent.action,
         target=intent.target,
         since=intent.dispatched_at or intent.started_at,
+        account=intent.account,
+        region=intent.region,
     )
     of_run = {"ended_at": None, "next_at": None}
     statement = insert_into(connection, debts).values(vars(debt))

@@ -11,7 +11,8 @@ from actions.aws.groups import Group, read_group
 from actions.aws.instances import Instance, read_standalone
 from actions.aws.target_errors import NotActionableError
 from actions.execution.records import Bounds, Scope, share
-from actions.tables import reservations
+from actions.place import Place
+from actions.tables import is_at, reservations
 
 # Lifecycle states of members that leave their group for good.
 _LEAVING = ("Terminating", "Terminated", "Detach")
@@ -96,19 +97,25 @@ def _scope(
     return Scope(name=name, members=members, out=out, limit=limit, floor=floor)
 
 
-def reserved_by_others(connection: Connection, run_id: str) -> Mapping[str, frozenset[str]]:
-    """Targets that other runs have reserved, by scope, without empty scopes."""
+def reserved_by_others(
+    connection: Connection, place: Place, run_id: str
+) -> Mapping[str, frozenset[str]]:
+    """Targets that other runs have reserved in the place, by scope, without empty scopes."""
     query = select(reservations.c.scope, reservations.c.target)
+    others = (is_at(reservations, place), reservations.c.run_id != run_id)
     reserved: dict[str, set[str]] = {}
-    for scope, target in connection.execute(query.where(reservations.c.run_id != run_id)):
+    for scope, target in connection.execute(query.where(*others)):
         reserved.setdefault(scope, set()).add(target)
     return {scope: frozenset(targets) for scope, targets in reserved.items()}
 
 
-def reserve(connection: Connection, run_id: str, target: str, scopes: Sequence[str]) -> None:
+def reserve(
+    connection: Connection, place: Place, run_id: str, target: str, scopes: Sequence[str]
+) -> None:
     key = (reservations.c.run_id == run_id, reservations.c.target == target)
     connection.execute(delete(reservations).where(*key))
-    rows = [{"run_id": run_id, "target": target, "scope": scope} for scope in scopes]
+    of_run = {**vars(place), "run_id": run_id, "target": target}
+    rows = [{**of_run, "scope": scope} for scope in scopes]
     if rows:
         connection.execute(insert(reservations), rows)
 

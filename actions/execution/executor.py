@@ -25,6 +25,7 @@ from actions.execution.preparation import Begin, Preparation, RecentGroup, Recen
 from actions.execution.records import STANDALONE_PERCENT
 from actions.execution.step import Step, call_of
 from actions.messaging import Messenger, MessengerError
+from actions.place import Place
 from actions.refusal import Refusal
 
 # What became of a call, and why it failed.
@@ -36,13 +37,14 @@ _NO_ANSWER = Failure(name="no answer was recorded", refused=False, cause=Cause.P
 class Executor:
     """Executes steps; `begin` opens a write transaction, `clock` gives epoch seconds.
 
-    `check` runs right before the call. `begin` and `check` raise if this process may no longer act;
-    another process then continues the step. `forbids` returns the refusal by people's latest
-    orders: it runs in the transaction of the claim, and again in the one right before the call.
-    `recent_scopes` and `recent_group` return what was recently read, once, or None.
+    `aws_at` gives the clients of a place. `check` runs right before the call. `begin` and `check`
+    raise if this process may no longer act; another process then continues the step. `forbids`
+    returns the refusal by people's latest orders: it runs in the transaction of the claim, and
+    again in the one right before the call. `recent_scopes` and `recent_group` return what was
+    recently read, once, or None.
     """
 
-    aws: Aws
+    aws_at: Callable[[Place], Aws]
     messenger: Messenger
     begin: Begin
     clock: Callable[[], float]
@@ -51,12 +53,12 @@ class Executor:
     recent_scopes: RecentScopes
     recent_group: RecentGroup
     evidence: EvidenceStore | None = None
-    standalone_percent: float = STANDALONE_PERCENT
+    standalone_percent: Callable[[Place], float] = lambda _: STANDALONE_PERCENT
 
     @cached_property
     def _preparation(self) -> Preparation:
         return Preparation(
-            aws=self.aws,
+            aws_at=self.aws_at,
             messenger=self.messenger,
             begin=self.begin,
             clock=self.clock,
@@ -89,7 +91,7 @@ class Executor:
 
     def call(self, intent: Intent) -> Call:
         """The step as its action sees it."""
-        return call_of(intent, self.aws, self.messenger, self.evidence)
+        return call_of(intent, self.aws_at(intent.place), self.messenger, self.evidence)
 
     def why_not_feasible(self, step: Step) -> Refusal | None:
         """Why AWS would not take the step now, by what its action reads; nothing is claimed."""
@@ -113,8 +115,7 @@ class Executor:
         if not lost or not step.action.can_cancel(call):
             return intent
         with self.begin() as connection:
-            holds = (intent.target, intent.run_id, intent.fence)
-            if claims.why_lost(connection, *holds, reverses=True) is not None:
+            if claims.why_lost(connection, intent, reverses=True) is not None:
                 return intent
             intent = ledger.record_cancel(connection, intent, self.clock())
         self.check()
@@ -197,8 +198,7 @@ class Executor:
     ) -> Refusal | None:
         if step.escalates or not step.action.claims:
             return self._preparation.why_forbidden(connection, step)
-        holds, reverses = (intent.target, intent.run_id, intent.fence), step.reverses is not None
-        lost = claims.why_lost(connection, *holds, reverses=reverses)
+        lost = claims.why_lost(connection, intent, reverses=step.reverses is not None)
         return self.forbids(connection, step) or lost
 
     def _resume(self, step: Step, intent: Intent) -> Intent:

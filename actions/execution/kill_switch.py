@@ -4,12 +4,14 @@ A rollback and an escalation limit the damage of earlier steps: only an admin's 
 stops them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
 from actions.audit import log
-from actions.tables import switch
+from actions.place import HOME, Place
+from actions.tables import insert_into, is_at, pauses, switch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +32,54 @@ def read_switch(connection: Connection) -> Switch | None:
     return None if row is None else Switch(**{key: row[key] for key in row if key != "id"})
 
 
-def read_paused(connection: Connection, *, lock: bool = False) -> bool | None:
-    """Whether the switch is on; None is unknown, and counts as paused.
+def read_paused(connection: Connection, place: Place, *, lock: bool = False) -> bool | None:
+    """Whether everything is paused, or this place; None is unknown, and counts as paused.
 
     `lock` keeps the row locked to the end of the transaction: claims are serialised by it.
     """
     query = select(switch.c.paused)
-    return connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
+    paused = connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
+    return bool(list_pauses(connection, place)) if paused is False and place != HOME else paused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause:
+    """A pause of an account, of a region, or of a region of an account; empty means every one."""
+
+    account: str
+    region: str
+    comment: str
+    changed_by: str
+    changed_at: float
+
+
+def list_pauses(connection: Connection, place: Place | None = None) -> Sequence[Pause]:
+    """The pauses that stop this place; with None all, without that of everything."""
+    query = select(pauses).order_by(pauses.c.account, pauses.c.region)
+    if place is not None:
+        query = query.where(
+            or_(pauses.c.account == "", pauses.c.account == place.account),
+            or_(pauses.c.region == "", pauses.c.region == place.region),
+        )
+    return [Pause(**row) for row in connection.execute(query).mappings()]
+
+
+def set_paused_at(connection: Connection, change: Pause, *, paused: bool) -> None:
+    """Pause or resume an account, a region or both, with its audit record.
+
+    Resuming ends this very pause: a wider one goes on.
+    """
+    place = Place(change.account, change.region)
+    connection.execute(delete(pauses).where(is_at(pauses, place)))
+    if paused:
+        connection.execute(insert_into(connection, pauses).values(vars(change)))
+    named = {name: value for name, value in vars(place).items() if value}
+    event = log.Event(
+        actor=change.changed_by,
+        event="paused" if paused else "resumed",
+        detail={"comment": change.comment, **named},
+    )
+    log.append(connection, change.changed_at, event)
 
 
 def stops_everything(connection: Connection) -> bool:

@@ -12,8 +12,9 @@ from actions.audit import log
 from actions.aws.causes import Cause, Failure
 from actions.base import CallResult, Outcome, StepResult
 from actions.execution import rate_limits
+from actions.place import HOME, Place
 from actions.step_key import StepKey, StepKind
-from actions.tables import intents
+from actions.tables import intents, is_at
 
 
 class Stage(StrEnum):
@@ -50,6 +51,12 @@ class Intent:
     ended_at: float | None = None
     result: StepResult | None = None
     cause: Cause | None = None
+    account: str = ""
+    region: str = ""
+
+    @property
+    def place(self) -> Place:
+        return Place(self.account, self.region)
 
     @property
     def sent_at(self) -> float:
@@ -90,9 +97,12 @@ def intents_by_run(
     return by_run
 
 
-def dispatched_to(connection: Connection, targets: Sequence[str], since: float) -> Sequence[Intent]:
+def dispatched_to(
+    connection: Connection, place: Place, targets: Sequence[str], since: float
+) -> Sequence[Intent]:
     """Acts on these targets that were sent to AWS since `since` and did not fail; latest first."""
     query = select(intents).where(
+        is_at(intents, place),
         intents.c.target.in_(targets),
         intents.c.dispatched_at >= since,
         intents.c.outcome.is_distinct_from(Outcome.FAILED),
@@ -211,7 +221,13 @@ def _forget_attempt(connection: Connection, intent: Intent) -> None:
 
 
 def _event(intent: Intent) -> log.Event:
-    detail = {key: value for key, value in vars(intent).items() if value is not None}
+    # Without a file of accounts there is one place, which needs no name.
+    unnamed = {"account", "region"} if intent.place == HOME else set()
+    detail = {
+        key: value
+        for key, value in vars(intent).items()
+        if value is not None and key not in unnamed
+    }
     detail.pop("run_id")
     detail.pop("stage")
     return log.Event(

@@ -22,6 +22,7 @@ from actions.execution.ledger import Intent, Stage
 from actions.execution.records import Bounds, Scope
 from actions.execution.step import Step, call_of
 from actions.messaging import Messenger, MessengerError
+from actions.place import Place
 from actions.reasons import Reason
 from actions.refusal import Refusal
 from actions.step_key import StepKind
@@ -37,9 +38,9 @@ class Begin(Protocol):
 
 
 # Returns the scopes of a target in a group, or None.
-RecentScopes = Callable[[str, str, Bounds], Sequence[Scope] | None]
+RecentScopes = Callable[[Place, str, str, Bounds], Sequence[Scope] | None]
 # Returns a group that was just read, once, or None.
-RecentGroup = Callable[[str], Group | None]
+RecentGroup = Callable[[Place, str], Group | None]
 
 # The fence of a step without a claim; fences of claims start at 1.
 _NO_FENCE = 0
@@ -49,14 +50,14 @@ _NO_FENCE = 0
 class Preparation:
     """Prepares steps; `Executor` has the meaning of each field."""
 
-    aws: Aws
+    aws_at: Callable[[Place], Aws]
     messenger: Messenger
     begin: Begin
     clock: Callable[[], float]
     forbids: Callable[[Connection, Step], Refusal | None]
     recent_scopes: RecentScopes
     recent_group: RecentGroup
-    standalone_percent: float
+    standalone_percent: Callable[[Place], float]
     evidence: EvidenceStore | None
 
     def prepare(self, step: Step) -> Intent | Refusal:
@@ -75,7 +76,7 @@ class Preparation:
             with on_behalf_of(step.run_id):
                 self._check_unchanged(step)
                 # It is handed out once: to the step, not to what runs beside it.
-                group = self.recent_group(step.group) if step.action.claims else None
+                group = self.recent_group(step.place, step.group) if step.action.claims else None
                 call = replace(call, params=dict(step.action.bind(call)), group=group)
                 observation = step.action.observe(call)
             before = dict(observation.before)
@@ -104,6 +105,7 @@ class Preparation:
             result=ledger.first_result(step.key, outcome) if outcome else None,
             started_at=now,
             ended_at=self.clock() if outcome else None,
+            **vars(step.place),
         )
 
     def _is_just_prepared(self, step: Step) -> bool:
@@ -159,24 +161,24 @@ class Preparation:
         """
         if step.escalates:
             return rules.require_not_paused(paused=kill_switch.stops_everything(connection))
-        paused = kill_switch.read_paused(connection)
+        paused = kill_switch.read_paused(connection, step.place)
         return rules.require_not_paused(paused=paused) or self.forbids(connection, step)
 
     def _scopes(self, step: Step) -> Sequence[Scope]:
-        scopes = self.recent_scopes(step.target, step.group, step.bounds)
+        scopes = self.recent_scopes(step.place, step.target, step.group, step.bounds)
         if scopes is not None:
             return scopes
         with on_behalf_of(step.run_id):
-            return read_scopes(
-                self.aws, step.target, step.group, step.bounds, self.standalone_percent
-            )
+            aws = self.aws_at(step.place)
+            percent = self.standalone_percent(step.place)
+            return read_scopes(aws, step.target, step.group, step.bounds, percent)
 
     def _check_unchanged(self, step: Step) -> None:
         """Raises NotActionableError if a person has since changed what the step to reverse did."""
         reverses = step.reverses
         if reverses is None:
             return
-        call = call_of(reverses.intent, self.aws, self.messenger)
+        call = call_of(reverses.intent, self.aws_at(step.place), self.messenger)
         if not reverses.action.unchanged_since(call):
             raise NotActionableError(
                 f"{step.target} was changed after {reverses.intent.action}: "
@@ -185,7 +187,7 @@ class Preparation:
 
     def _new_call(self, step: Step) -> Call:
         return Call(
-            aws=self.aws,
+            aws=self.aws_at(step.place),
             messenger=self.messenger,
             target=step.target,
             params=step.params,
@@ -198,4 +200,5 @@ class Preparation:
 
 def _claimed(step: Step, fence: int) -> log.Event:
     detail = {"target": step.target, "action": step.action.name, "fence": fence}
+    detail |= {name: value for name, value in vars(step.place).items() if value}
     return log.Event(actor="smartcloudops", event="claimed", run_id=step.run_id, detail=detail)

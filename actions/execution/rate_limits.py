@@ -1,4 +1,4 @@
-"""Rate limits: how often a run may act on a target, in a group, and by a playbook.
+"""Rate limits: how often runs may act on a target, in a group, and by a playbook.
 
 Endless successful remediation hides a real fault: beyond these limits a person is called.
 """
@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from actions.execution.records import Attempts
+from actions.place import Place
 from actions.step_key import StepKey
 from actions.tables import attempts, insert_into, intents
 
@@ -27,8 +28,11 @@ HOUR_S, DAY_S = 3_600.0, 86_400.0
 
 def _since(column: Column[Any], moment: str) -> ScalarSelect[int]:
     query = select(func.count()).select_from(attempts)
-    matches = column == bindparam(column.name, type_=String)
-    return query.where(matches, attempts.c.at > bindparam(moment, type_=Double)).scalar_subquery()
+    matches = [
+        each == bindparam(each.name, type_=String)
+        for each in (column, attempts.c.account, attempts.c.region)
+    ]
+    return query.where(*matches, attempts.c.at > bindparam(moment, type_=Double)).scalar_subquery()
 
 
 # One statement for all four counts, because every step waits for it twice.
@@ -46,21 +50,31 @@ class Attempt:
 
     run_id: str
     step: StepKey
+    place: Place
     target: str
     group: str
     playbook: str
     at: float
 
 
-def count(
-    connection: Connection, *, target: str, group: str, playbook: str, now: float
-) -> Attempts:
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What the attempts are counted of, all in one place."""
+
+    place: Place
+    target: str
+    group: str
+    playbook: str
+
+
+def count(connection: Connection, of: Counted, now: float) -> Attempts:
     """Attempts of the last hour and day; a target without a group has no group attempts."""
     values = {
-        "target": target,
+        **vars(of.place),
+        "target": of.target,
         # NULL equals nothing, so that targets without a group are not counted together.
-        "group_name": group or None,
-        "playbook": playbook,
+        "group_name": of.group or None,
+        "playbook": of.playbook,
         "hour": now - HOUR_S,
         "day": now - DAY_S,
     }
@@ -76,6 +90,7 @@ def record(connection: Connection, attempt: Attempt) -> None:
         "group_name": attempt.group,
         "playbook": attempt.playbook,
         "at": attempt.at,
+        **vars(attempt.place),
     }
     connection.execute(insert_into(connection, attempts).values(row).on_conflict_do_nothing())
 

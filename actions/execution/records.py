@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from actions.place import Place
 from actions.step_key import StepKey
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
+    place: Place
     target: str
     run_id: str
     fence: int
@@ -37,8 +39,10 @@ class Attempts:
 
 @dataclass(frozen=True, kw_only=True)
 class Breaker:
-    """The circuit breaker of a playbook. `probe` is the trial run of a half-open one."""
+    """The circuit breaker of a playbook in one place. `probe` is a half-open one's trial run."""
 
+    account: str = ""
+    region: str = ""
     playbook: str
     failures: int = 0
     opened_at: float | None = None
@@ -89,6 +93,7 @@ class ClaimRequest:
 
     run_id: str
     step: StepKey
+    place: Place
     target: str
     group: str
     playbook: str

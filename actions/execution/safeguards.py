@@ -95,7 +95,7 @@ def _wanted_first(executor: "Executor", step: Step) -> tuple[str, Mapping[str, A
     with on_behalf_of(step.run_id), suppress(NotActionableError):
         return step.action.must_precede(
             Call(
-                aws=executor.aws,
+                aws=executor.aws_at(step.place),
                 messenger=executor.messenger,
                 target=step.target,
                 params=step.params,

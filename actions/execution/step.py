@@ -10,6 +10,7 @@ from actions.evidence import EvidenceStore
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds, ClaimRequest, Rates, Scope
 from actions.messaging import Messenger
+from actions.place import HOME, Place
 from actions.step_key import StepKey
 
 
@@ -34,6 +35,7 @@ class Step:
     run_id: str
     key: StepKey
     action: Action
+    place: Place = HOME
     target: str
     params: Mapping[str, Any]
     playbook: str
@@ -57,6 +59,7 @@ class Step:
         return ClaimRequest(
             run_id=self.run_id,
             step=self.key,
+            place=self.place,
             target=self.target,
             group=self.group,
             playbook=self.playbook,

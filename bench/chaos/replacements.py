@@ -77,14 +77,14 @@ class _Replacement:
         self.emulator.groups.watch()
         self.emulator.trouble = lambda operation, _: self._reach(operation)
         self.executor = Executor(
-            aws=clients(self.emulator),
+            aws_at=lambda _: clients(self.emulator),
             messenger=NullMessenger(),
             begin=self._begin,
             clock=self._clock,
             forbids=lambda _connection, _step: None,
             check=lambda: None,
-            recent_scopes=lambda _target, _group, _bounds: None,
-            recent_group=lambda _group: None,
+            recent_scopes=lambda *_: None,
+            recent_group=lambda *_: None,
         )
         self.step = Step(
             run_id=f"{self.chance.randrange(10**26):026d}",

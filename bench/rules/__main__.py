@@ -10,6 +10,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import click
 from ruamel.yaml import YAML
 
 from actions.aws.instances import read_instance
+from actions.place import HOME
 from bench.rules.broken_host import BrokenHost
 from demo.aws.clients import clients
 from demo.aws.core import Core
@@ -25,7 +27,7 @@ from demo.aws.emulator import Emulator
 from demo.aws.world import Group
 from demo.stack import tools
 from demo.stack.processes import Processes, without_aws
-from receiver.evidence.aws_reads import AwsReads
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.targets import mapping
@@ -80,9 +82,11 @@ class Shop:
         aws.world.add_group(Group("web", 1, 12, len(_HOSTS)), _HOSTS, 0.0)
         for number, host in enumerate(_HOSTS):
             aws.world.instances[host].tags["Name"] = _TAG.format(number)
-        reads = AwsReads(aws=clients(aws), trail=False)
+        reads = AwsReaders(aws_at=lambda _: clients(aws), pool=ThreadPoolExecutor(1), trail=False)
         ids = dict(zip(_NAMED, _HOSTS, strict=False))
-        addressed, named = (read_instance(reads.aws, ids[way]) for way in ("address", "dns_name"))
+        addressed, named = (
+            read_instance(reads.at(HOME).aws, ids[way]) for way in ("address", "dns_name")
+        )
         private = min(name for name in named.names if name.endswith(".internal"))
         labels = {
             "address": f"{min(addressed.addresses)}:9100",

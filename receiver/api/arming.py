@@ -1,5 +1,6 @@
 """Arms playbooks, and disarms them at once."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -8,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from actions.aws.groups import GROUP_NAME
-from receiver.api.fields import Time
-from receiver.api.params import Comment, PlaybookName
-from receiver.api.parts import parts_of
+from actions.place import Place
+from receiver.api.fields import AccountField, RegionField, Time
+from receiver.api.params import Account, Comment, PlaybookName, Region
+from receiver.api.parts import parts_of, require_known, the_place
+from receiver.controls.arming import Scope
 from receiver.controls.promotion import ArmRequest, NoSuchPlaybookError, NotJustifiedError
 from receiver.controls.records import ALL
 from receiver.controls.views import arming_view
@@ -49,6 +52,8 @@ class ArmingView(BaseModel):
     """
 
     service: str | None = Field(examples=["web-asg"])
+    account: AccountField
+    region: RegionField
     mode: Mode
     canary_percent: int
     by: str = Field(examples=["alice"])
@@ -75,13 +80,21 @@ _DISARMED = answers(ArmingView, "The arming; the playbook only observes now.")
 
 
 class DisarmBody(Comment):
-    """Without a `service` it disarms all services, including those with an arming of their own."""
+    """Without a `service` it disarms all services, including those with an arming of their own.
+
+    In one `account` and `region`, or without them in each; a service is in one.
+    """
 
     service: _Service | None = Field(default=None, examples=["web-asg"])
+    account: Account | None = None
+    region: Region | None = None
 
 
 class ArmBody(DisarmBody):
-    """Without a `service` it arms all services that have no arming of their own."""
+    """Without a `service` it arms all services that have no arming of their own.
+
+    With several accounts or regions, the `account` and `region` are needed.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -104,6 +117,7 @@ def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
         record = parts.promoter.arm(
             ArmRequest(
                 playbook=name,
+                place=the_place(request, body.account, body.region),
                 service=body.service or ALL,
                 mode=body.mode,
                 canary_percent=body.canary_percent,
@@ -126,9 +140,17 @@ def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, 
     """Make a playbook only observe from now on. Steps that were not yet sent are not sent."""
     parts = parts_of(request)
     try:
-        record = parts.promoter.disarm(
-            name, body.service or ALL, by=caller(request), comment=body.comment
-        )
+        for place in _places(request, body):
+            scope = Scope(playbook=name, place=place, service=body.service or ALL)
+            record = parts.promoter.disarm(scope, by=caller(request), comment=body.comment)
     except NoSuchPlaybookError:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"no playbook named {name!r} is loaded") from None
     return arming_view(record, record.digest)
+
+
+def _places(request: Request, body: DisarmBody) -> Sequence[Place]:
+    """The places of a disarming. The name of a service is unique in one place only."""
+    if body.service is not None:
+        return [the_place(request, body.account, body.region)]
+    within = require_known(request, body.account, body.region)
+    return [place for place in parts_of(request).places if place.is_within(within)]

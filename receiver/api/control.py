@@ -1,10 +1,10 @@
 """The kill switch, the cooldowns and the loaded playbooks."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from pydantic import BaseModel, Field
 
 from actions.audit import log
@@ -12,11 +12,12 @@ from actions.audit.archive import ArchiveError
 from actions.audit.signed_heads import KeyFileError
 from actions.execution import circuit_breakers, claims, kill_switch
 from actions.execution.kill_switch import Switch
+from actions.place import HOME, Place
 from receiver.api.arming import ArmingView
 from receiver.api.audit import HEADS_UNREADABLE
-from receiver.api.fields import INSTANCE, Id, Page, Time
-from receiver.api.params import Comment, Cursor, Limit, TargetPath, Why
-from receiver.api.parts import parts_of
+from receiver.api.fields import INSTANCE, AccountField, Id, Page, RegionField, Time
+from receiver.api.params import Account, Comment, Cursor, Limit, Region, TargetPath, Why
+from receiver.api.parts import parts_of, require_known, the_place
 from receiver.controls import arming
 from receiver.controls.views import playbook_view
 from receiver.http.access.auth import GuardedRoute, caller, require_role
@@ -26,18 +27,40 @@ from receiver.http.problems import documented
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode
 
+# Between the parts of a cursor.
+_CURSOR = "/"
 _log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])
 
 
-class Pause(Comment):
+class Resume(Comment):
+    """Of everything, or of the account, the region, or the account's region that is named."""
+
+    account: Account | None = None
+    region: Region | None = None
+
+
+class Pause(Resume):
     everything: bool = Field(
         default=False, description="stop rollbacks and escalations, too; for the role admin only"
     )
 
 
+class PauseView(BaseModel):
+    account: AccountField
+    region: RegionField
+    comment: str = Field(examples=["deploying"])
+    changed_by: str = Field(examples=["alice"])
+    changed_at: Time
+
+
 class SwitchView(BaseModel):
+    """Of the account and region that the call names, or of everything."""
+
     paused: bool
+    account: AccountField
+    region: RegionField
+    pauses: list[PauseView] = Field(description="the pauses of accounts and regions")
     everything: bool = Field(description="rollbacks and escalations are stopped, too")
     distrusted: bool = Field(description="the records cannot be trusted; only an admin may resume")
     comment: str = Field(examples=["deploying"])
@@ -49,6 +72,8 @@ class CooldownView(BaseModel):
     """A cooldown; while `held` a run has the claim on the target, otherwise it ends at `until`."""
 
     target: str = Field(examples=[INSTANCE])
+    account: AccountField
+    region: RegionField
     run: Id
     held: bool
     until: Time
@@ -73,7 +98,8 @@ class PlaybookView(BaseModel):
     undecided: dict[str, Any]
     steps: list[dict[str, Any]]
     rollback: bool
-    breaker: dict[str, Any]
+    breaker: dict[str, Any] = Field(description="the worst of `breakers`")
+    breakers: list[dict[str, Any]] = Field(description="by account and region")
     goes: Mode = Field(description="the effective mode for a service without an arming of its own")
     armings: list[ArmingView]
 
@@ -97,6 +123,8 @@ def pause(request: Request, body: Pause) -> dict[str, Any]:
     """
     if body.everything:
         _require_admin(request, "only the role admin may pause everything")
+    if body.account or body.region:
+        return _set_paused_at(request, body, paused=True)
     parts, by = parts_of(request), caller(request)
     now, comment = parts.clock(), body.comment
     with parts.database.write() as connection:
@@ -104,59 +132,87 @@ def pause(request: Request, body: Pause) -> dict[str, Any]:
             state = kill_switch.pause_everything(connection, by=by, comment=comment, now=now)
         else:
             state = kill_switch.set_paused(connection, paused=True, by=by, comment=comment, now=now)
-    return _switch_view(state)
+    return _switch_view(request, state)
 
 
 @router.post("/resume", openapi_extra=require_role(Role.OPERATOR), responses=_SWITCH)
-def resume(request: Request, body: Comment) -> dict[str, Any]:
-    """Resume: alerts that still fire are decided again.
+def resume(request: Request, body: Resume) -> dict[str, Any]:
+    """Resume: alerts that still fire are decided again. Other pauses than the named one go on.
 
     If the service paused itself because its records cannot be trusted (`distrusted`), this call
     also accepts the records as they are, and needs the role admin.
     """
+    if body.account or body.region:
+        return _set_paused_at(request, body, paused=False)
     parts = parts_of(request)
     with parts.database.read() as connection:
         why = kill_switch.why_distrusted(connection)
     if why is not None:
         _require_admin(request, f"only the role admin may resume and accept the records: {why}")
     try:
-        return _switch_view(parts.continuity.resume(by=caller(request), comment=body.comment))
+        state = parts.continuity.resume(by=caller(request), comment=body.comment)
     except (ArchiveError, KeyFileError) as error:
         _log.error("records_accept_failed", reason=str(error))
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, HEADS_UNREADABLE) from None
+    return _switch_view(request, state)
 
 
 @router.get("/cooldowns", openapi_extra=require_role(Role.VIEWER), responses=_COOLDOWNS)
 def list_cooldowns(
-    request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
+    request: Request,
+    *,
+    account: Annotated[Account | None, Query()] = None,
+    region: Annotated[Region | None, Query()] = None,
+    limit: Limit = 1000,
+    cursor: Cursor | None = None,
 ) -> dict[str, Any]:
     """Targets under a run's claim or under a cooldown."""
     parts = parts_of(request)
+    # A group's name may have spaces, an account and a region have none.
+    after = [*(cursor or "").rsplit(_CURSOR, 2), "", ""][:3]
     with parts.database.read() as connection:
-        active = claims.list_active(connection, parts.clock(), after=cursor or "", limit=limit + 1)
+        active = claims.list_active(
+            connection,
+            parts.clock(),
+            within=Place(account or "", region or ""),
+            after=(after[0], after[1], after[2]),
+            limit=limit + 1,
+        )
     items = [
         {
             "target": claim.target,
+            "account": claim.place.account or None,
+            "region": claim.place.region or None,
             "run": claim.run_id,
             "held": claim.held,
             "until": rfc3339(claim.cooldown_until),
         }
         for claim in active[:limit]
     ]
-    return {"items": items, "next_cursor": items[-1]["target"] if len(active) > limit else None}
+    last = active[limit - 1] if len(active) > limit else None
+    following = _CURSOR.join((last.target, *vars(last.place).values())) if last else None
+    return {"items": items, "next_cursor": following}
 
 
 @router.delete("/cooldowns/{target}", openapi_extra=require_role(Role.OPERATOR), responses=_ENDED)
 def clear_cooldown(
-    request: Request, target: TargetPath, comment: Why | None = None
+    request: Request,
+    target: TargetPath,
+    comment: Why | None = None,
+    account: Annotated[Account | None, Query()] = None,
+    region: Annotated[Region | None, Query()] = None,
 ) -> dict[str, Any]:
-    """End a target's cooldown. A target under a run's claim stays claimed."""
-    parts = parts_of(request)
+    """End a target's cooldown. A target under a run's claim stays claimed.
+
+    With several accounts or regions, the target's own are needed.
+    """
+    place, parts = the_place(request, account, region), parts_of(request)
     now = parts.clock()
     with parts.database.write() as connection:
-        ended = claims.clear_cooldown(connection, target, now)
+        ended = claims.clear_cooldown(connection, place, target, now)
         if ended:
-            detail = {"target": target, "comment": comment}
+            named = {name: value for name, value in vars(place).items() if value}
+            detail = {"target": target, **named, "comment": comment}
             event = log.Event(actor=caller(request), event="cooldown_ended", detail=detail)
             log.append(connection, now, event)
     if not ended:
@@ -177,7 +233,7 @@ def list_playbooks(
     items = [
         playbook_view(
             playbook,
-            breakers.get(playbook.name),
+            [each for each in breakers if each.playbook == playbook.name],
             records,
             parts.promoter.effective_mode(playbook, records),
         )
@@ -194,5 +250,42 @@ def _require_admin(request: Request, detail: str) -> None:
         raise HTTPException(HTTPStatus.FORBIDDEN, detail)
 
 
-def _switch_view(state: Switch) -> dict[str, Any]:
-    return {**vars(state), "changed_at": rfc3339(state.changed_at)}
+def _set_paused_at(request: Request, body: Resume, *, paused: bool) -> dict[str, Any]:
+    """Pause or resume an account, a region, or a region of an account."""
+    if isinstance(body, Pause) and body.everything:
+        detail = "everything is stopped in all accounts and regions, or not"
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+    place, parts = require_known(request, body.account, body.region), parts_of(request)
+    change = kill_switch.Pause(
+        **vars(place), comment=body.comment, changed_by=caller(request), changed_at=parts.clock()
+    )
+    with parts.database.write() as connection:
+        kill_switch.set_paused_at(connection, change, paused=paused)
+    state = Switch(
+        paused=paused,
+        comment=change.comment,
+        changed_by=change.changed_by,
+        changed_at=change.changed_at,
+    )
+    return _switch_view(request, state, place)
+
+
+def _switch_view(request: Request, state: Switch, place: Place = HOME) -> dict[str, Any]:
+    with parts_of(request).database.read() as connection:
+        pauses = kill_switch.list_pauses(connection)
+    return {
+        **vars(state),
+        "changed_at": rfc3339(state.changed_at),
+        "account": place.account or None,
+        "region": place.region or None,
+        "pauses": [_pause_view(pause) for pause in pauses],
+    }
+
+
+def _pause_view(pause: kill_switch.Pause) -> dict[str, Any]:
+    return {
+        **vars(pause),
+        "account": pause.account or None,
+        "region": pause.region or None,
+        "changed_at": rfc3339(pause.changed_at),
+    }

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from actions.execution import debts
 from actions.execution.debts import Debt, DebtState
-from receiver.api.fields import Id, Page, Time
+from receiver.api.fields import AccountField, Id, Page, RegionField, Time
 from receiver.api.params import Cursor, Limit
 from receiver.api.parts import parts_of
 from receiver.http.access.auth import GuardedRoute, require_role
@@ -25,6 +25,8 @@ class DebtView(BaseModel):
     run: Id
     action: str = Field(examples=["suspend_processes"])
     target: str = Field(examples=["web-asg"])
+    account: AccountField
+    region: RegionField
     since: Time
     state: DebtState = Field(description="lent until the run ends; then due until AWS shows it")
     ended_at: Time | None
@@ -59,6 +61,8 @@ def _view(debt: Debt) -> dict[str, Any]:
         "run": debt.run_id,
         "action": debt.action,
         "target": debt.target,
+        "account": debt.account or None,
+        "region": debt.region or None,
         "since": rfc3339(debt.since),
         "state": str(debt.state),
         "ended_at": None if debt.ended_at is None else rfc3339(debt.ended_at),

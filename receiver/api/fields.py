@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 INSTANCE = "i-0a1b2c3d4e5f60718"
+AccountField = Annotated[str | None, Field(examples=["111122223333"])]
+RegionField = Annotated[str | None, Field(examples=["eu-west-1"])]
 Id = Annotated[str, Field(examples=["01KAR0SZ1PCQSD8SGKXR6D7C9P"])]
 Time = Annotated[
     str,

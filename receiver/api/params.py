@@ -8,6 +8,8 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from actions.place import ACCOUNT, REGION
+
 # A name or an id has no control characters; PostgreSQL cannot store NUL.
 _TEXT = r"^[^\x00-\x1f]+$"
 RunId = Annotated[
@@ -24,9 +26,12 @@ CaptureName = Annotated[
     ),
 ]
 Name = Annotated[str, Query(pattern=_TEXT, max_length=255)]
+# An account's number, and a region.
+Account = Annotated[str, StringConstraints(pattern=f"^{ACCOUNT.pattern}$")]
+Region = Annotated[str, StringConstraints(pattern=f"^{REGION.pattern}$")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="most items in a page")]
 Cursor = Annotated[
-    str, Query(pattern=_TEXT, max_length=255, description="next_cursor of the previous page")
+    str, Query(pattern=_TEXT, max_length=320, description="next_cursor of the previous page")
 ]
 Why = Annotated[
     str,

@@ -1,11 +1,13 @@
 """The parts of the service that the API and the console use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Protocol
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 from prometheus_client import CollectorRegistry
 
+from actions.place import Place
 from receiver.audit.continuity import Continuity
 from receiver.audit.head_signer import HeadSigner
 from receiver.controls.promotion import Promoter
@@ -35,6 +37,9 @@ class Parts(Protocol):
     continuity: Continuity
 
     @property
+    def places(self) -> Sequence[Place]: ...
+
+    @property
     def clock(self) -> Callable[[], float]: ...
 
     @property
@@ -54,3 +59,23 @@ class Parts(Protocol):
 def parts_of(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
+
+
+def require_known(request: Request, account: str | None, region: str | None) -> Place:
+    """The account and region as a filter: empty is any. Raises HTTPException where none fits."""
+    wanted = Place(account or "", region or "")
+    if not any(place.is_within(wanted) for place in parts_of(request).places):
+        detail = "the account and region are not in the file of accounts"
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+    return wanted
+
+
+def the_place(request: Request, account: str | None, region: str | None) -> Place:
+    """The only place that fits. Raises HTTPException where none does, or several."""
+    wanted = require_known(request, account, region)
+    fitting = [place for place in parts_of(request).places if place.is_within(wanted)]
+    if len(fitting) > 1:
+        named = ", ".join(map(str, fitting))
+        detail = f"account and region are needed: it may be in {named}"
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+    return fitting[0]

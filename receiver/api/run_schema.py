@@ -8,8 +8,8 @@ from actions.base import Outcome, StepResult
 from actions.execution.ledger import Stage
 from actions.reasons import Reason
 from models.inference.verdict import Answer
-from receiver.api.fields import INSTANCE, Id, Page, Time
-from receiver.api.params import Text
+from receiver.api.fields import INSTANCE, AccountField, Id, Page, RegionField, Time
+from receiver.api.params import Account, Region, Text
 from receiver.runs.model import State
 
 
@@ -34,6 +34,8 @@ class Start(BaseModel):
     target: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$", max_length=255)]
     comment: Text
     dry_run: bool = False
+    account: Account | None = None
+    region: Region | None = None
 
 
 class AlertView(BaseModel):
@@ -116,6 +118,8 @@ class AskedView(BaseModel):
     target: str = Field(examples=[INSTANCE])
     dry_run: bool
     person: str = Field(examples=["alice"], description="whose token it is")
+    account: str
+    region: str
 
 
 class MarkView(BaseModel):
@@ -137,6 +141,8 @@ class RunView(BaseModel):
     alert: AlertView
     target: str | None = Field(examples=[INSTANCE])
     group: str | None = Field(examples=["web-asg"])
+    account: AccountField
+    region: RegionField
     playbook: str | None = Field(examples=["high-cpu"])
     verdict: VerdictView | None
     gates: list[GateView]

@@ -10,7 +10,16 @@ from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
 from actions.evidence import EvidenceError
 from actions.execution import ledger
-from receiver.api.params import CaptureName, Comment, Cursor, Limit, Name, RunId
+from receiver.api.params import (
+    Account,
+    CaptureName,
+    Comment,
+    Cursor,
+    Limit,
+    Name,
+    Region,
+    RunId,
+)
 from receiver.api.parts import parts_of
 from receiver.api.run_schema import CommandedRun, RunPage, Start, WholeRun
 from receiver.http.access.auth import GuardedRoute, caller, require_role
@@ -47,6 +56,8 @@ class RunQuery(BaseModel):
     state: State | None = None
     playbook: Name | None = None
     target: Name | None = None
+    account: Account | None = None
+    region: Region | None = None
     since: AwareDatetime | None = None
     limit: Limit = 100
     cursor: Cursor | None = None
@@ -84,6 +95,8 @@ def list_runs(request: Request, query: Annotated[RunQuery, Query()]) -> dict[str
                 state=query.state,
                 playbook=query.playbook,
                 target=query.target,
+                account=query.account,
+                region=query.region,
                 since=query.since.timestamp() if query.since else None,
             ),
             before=query.cursor,
@@ -121,6 +134,8 @@ def start_run(request: Request, response: Response, body: Start) -> dict[str, An
                 playbook=body.playbook,
                 target=body.target,
                 dry_run=body.dry_run,
+                account=body.account or "",
+                region=body.region or "",
             )
         )
     except NotPossibleError as error:

@@ -11,6 +11,7 @@ from actions.assurance import cloudtrail, reconcile
 from actions.assurance.reconcile import Finding, FindingKind
 from actions.aws.client_set import Aws
 from actions.execution import kill_switch, ledger
+from actions.place import HOME, Place
 from actions.tables import audit
 from receiver.audit.continuity import ACCEPTED
 from receiver.audit.metrics import ReconcileMetrics
@@ -28,7 +29,8 @@ class CloudTrailCheck:
 
     interval_s: float | None
     database: Database
-    clients: Callable[[], Aws]
+    aws_at: Callable[[Place], Aws]
+    places: Sequence[Place] = (HOME,)
     metrics: ReconcileMetrics
     clock: Callable[[], float]
     _periodic: Periodic = field(init=False)
@@ -44,26 +46,21 @@ class CloudTrailCheck:
         self._periodic.stop()
 
     def run_once(self) -> None:
-        """Compare the last interval. A failure is counted, and the next interval tries again."""
+        """Compare the last interval. A failure is counted, and the next interval tries again.
+
+        Each place is compared with its own CloudTrail; a failure of one hides no finding of others.
+        """
         now = self.clock()
-        since = now - (self.interval_s or 0.0) - _OVERLAP_S
-        try:
-            events = list(
-                cloudtrail.look_up_calls(self.clients(), since, now, self._periodic.stopping.wait)
-            )
-            with self.database.read() as connection:
-                entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
-        except Exception as error:  # noqa: BLE001 the next interval tries again
-            self.metrics.failures.inc()
-            _log.error("reconciliation_failed", error=type(error).__name__)
+        compared = [self._compare(place, now) for place in self.places]
+        found = [finding for findings in compared for finding in findings or ()]
+        kinds = [finding.kind for finding in found]
+        if None in compared and not found:
             return
-        calls = reconcile.select_own(events, ())
-        result = reconcile.reconcile(entries, calls, since=since, until=now, late=True)
-        kinds = [finding.kind for finding in result.findings]
         for kind in FindingKind:
             self.metrics.findings.labels(kind).set(kinds.count(kind))
-        self.metrics.finished.set(now)
-        for finding in result.findings:
+        if None not in compared:
+            self.metrics.finished.set(now)
+        for finding in found:
             _log.error(
                 "ledger_difference_found",
                 kind=str(finding.kind),
@@ -71,11 +68,28 @@ class CloudTrailCheck:
                 run=finding.run_id,
             )
         try:
-            distrust_findings(self.database, result.findings, now)
+            distrust_findings(self.database, found, now)
         except SQLAlchemyError as error:
-            _log.error(
-                "service_not_paused", findings=len(result.findings), error=type(error).__name__
+            _log.error("service_not_paused", findings=len(found), error=type(error).__name__)
+
+    def _compare(self, place: Place, now: float) -> Sequence[Finding] | None:
+        """The differences of a place; None where they cannot be read."""
+        since = now - (self.interval_s or 0.0) - _OVERLAP_S
+        try:
+            events = list(
+                cloudtrail.look_up_calls(
+                    self.aws_at(place), since, now, self._periodic.stopping.wait
+                )
             )
+            with self.database.read() as connection:
+                entries = ledger.sent_since(connection, since - reconcile.TOLERANCE_S)
+        except Exception as error:  # noqa: BLE001 the next interval tries again
+            self.metrics.failures.inc()
+            _log.error("reconciliation_failed", error=type(error).__name__)
+            return None
+        calls = reconcile.select_own(events, ())
+        own = [entry for entry in entries if entry.place == place]
+        return reconcile.reconcile(own, calls, since=since, until=now, late=True).findings
 
 
 def distrust_findings(database: Database, findings: Sequence[Finding], now: float) -> None:

@@ -3,22 +3,26 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from actions.aws import clients
 from actions.aws.target_errors import NotActionableError
+from actions.place import HOME
 from receiver import settings
 from receiver.cli.error_translation import translate_errors
 from receiver.cli.errors import FailedError
 from receiver.cli.output import echo
 from receiver.controls import arming
 from receiver.db.database import open_or_empty
+from receiver.evidence.accounts.file import load as load_accounts
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.connect import connect
-from receiver.playbooks.loader import InvalidPlaybooksError, load
-from receiver.reports.coverage import Policy, coverage_json, find_coverage
+from receiver.evidence.targets.rules import TargetRules
+from receiver.playbooks.loader import InvalidFilesError, load
+from receiver.reports.coverage import Policy, Service, coverage_json, find_coverage
 from receiver.settings import Settings
 
 _TIMEOUT_S = 30.0
@@ -61,10 +65,20 @@ def coverage_of(loaded: Settings, critical: Sequence[str] = ()) -> dict[str, Any
             armings=armings,
             arming_required=loaded.arming_required,
         )
+        accounts, mapping = load_accounts(loaded.accounts), TargetRules.of(loaded).mapping
+        aws_at = clients.PlaceClients(clients.connect(), accounts.accesses).at
+        services = list[Service]()
         with connect(loaded, timeout_s=_TIMEOUT_S) as prometheus:
-            services = find_coverage(
-                clients.connect(), prometheus, policy, named=critical, now=time.time()
-            )
-    except (PrometheusError, NotActionableError, InvalidPlaybooksError) as error:
+            for place in accounts.places:
+                here = replace(
+                    policy,
+                    place=place,
+                    place_mode=accounts.mode_at(place),
+                    where=mapping.series_at(place) if place != HOME else "",
+                )
+                services += find_coverage(
+                    aws_at(place), prometheus, here, named=critical, now=time.time()
+                )
+    except (PrometheusError, NotActionableError, InvalidFilesError) as error:
         raise FailedError(str(error)) from None
     return coverage_json(services)

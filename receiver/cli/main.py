@@ -20,7 +20,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "debts": ("receiver.cli.client.debts", "debts_command"),
         "evaluate": ("receiver.cli.model", "evaluate"),
         "explain": ("receiver.cli.playbooks", "explain"),
-        "iam-policy": ("receiver.cli.playbooks", "iam_policy"),
+        "iam-policy": ("receiver.cli.iam.command", "iam_policy"),
         "report": ("receiver.cli.report", "report_command"),
         "rules": ("receiver.cli.rules.command", "rules_command"),
         "serve": ("receiver.cli.serve", "serve"),

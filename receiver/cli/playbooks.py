@@ -1,9 +1,10 @@
-"""The commands about playbooks: `check`, `test`, `explain` and `iam-policy`."""
+"""The commands about playbooks: `check`, `test` and `explain`."""
 
 import json
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from receiver.cli.errors import BadInputError, FailedError, FindingsError
 from receiver.cli.output import echo
 from receiver.db.database import DatabaseUrlError
 from receiver.decision import explain as explaining
-from receiver.evidence.aws_reads import AwsReads
+from receiver.evidence.accounts import file as accounts_file
+from receiver.evidence.accounts.file import Accounts
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.prometheus.connect import connect
 from receiver.evidence.targets.resolver import TargetResolver
 from receiver.evidence.targets.rules import TargetRules
@@ -67,6 +70,7 @@ def check(folder: Path | None, *, role: bool, rules: Path | None, live: bool) ->
     folder = folder or loaded.playbooks
     playbooks = load_playbooks(loaded, folder)
     load_rules(loaded)
+    load_accounts(loaded)
     load_servers(loaded)
     _warn(verify_check.warn_of_filters(folder))
     if rules:
@@ -112,8 +116,10 @@ def _check_live(loaded: Settings, playbooks: Playbooks) -> None:
         aws = clients.connect()
     except AWS_ERRORS as error:
         raise BadInputError(f"AWS clients cannot be created: {error}") from None
-    rules = load_rules(loaded)
-    with connect(loaded, timeout_s=_LIVE_S) as prometheus:
+    rules, accounts = load_rules(loaded), load_accounts(loaded)
+    aws_at = clients.PlaceClients(aws, accounts.accesses).at
+    with connect(loaded, timeout_s=_LIVE_S) as prometheus, ThreadPoolExecutor() as pool:
+        readers = AwsReaders(aws_at=aws_at, accounts=accounts, pool=pool, trail=loaded.cloudtrail)
         report = LiveCheck(
             settings=loaded,
             playbooks=playbooks,
@@ -121,7 +127,7 @@ def _check_live(loaded: Settings, playbooks: Playbooks) -> None:
             alertmanager=alertmanager.connect(loaded),
             aws=aws,
             exporters=rules.exporters,
-            targets=TargetResolver(aws=AwsReads(aws=aws, trail=loaded.cloudtrail), rules=rules),
+            targets=TargetResolver(aws=readers, rules=rules),
         ).run()
     echo("\n".join(report.lines))
     if report.findings:
@@ -181,28 +187,6 @@ def explain(payload: str | None, *, firing: bool, as_json: bool) -> None:
         echo("\n\n".join(explaining.as_text(decision) for decision in decisions))
 
 
-@click.command("iam-policy")
-@click.argument("folder", required=False, type=_PATH)
-@click.option("--region", help="Narrow the policy to one region.")
-@click.option("--account", help="Narrow the policy to one account, by its number.")
-@click.option(
-    "--group",
-    "groups",
-    multiple=True,
-    help="Narrow the policy to an Auto Scaling group; may be repeated.",
-)
-def iam_policy(
-    folder: Path | None, region: str | None, account: str | None, groups: Sequence[str]
-) -> None:
-    """Print the IAM policy that the playbooks need; needs neither network nor credentials."""
-    loaded = load_playbooks(load_settings(), folder)
-    try:
-        policy = iam_scope.narrowed_policy(loaded, region=region, account=account, groups=groups)
-    except iam_scope.ScopeError as error:
-        raise BadInputError(str(error)) from None
-    echo(json.dumps(policy, indent=2))
-
-
 def load_settings() -> Settings:
     """Raises BadInputError."""
     try:
@@ -215,6 +199,14 @@ def load_rules(loaded: Settings) -> TargetRules:
     """Raises FindingsError."""
     try:
         return TargetRules.of(loaded)
+    except InvalidFilesError as errors:
+        raise FindingsError(errors.findings) from None
+
+
+def load_accounts(loaded: Settings) -> Accounts:
+    """Raises FindingsError."""
+    try:
+        return accounts_file.load(loaded.accounts)
     except InvalidFilesError as errors:
         raise FindingsError(errors.findings) from None
 

@@ -16,6 +16,7 @@ from receiver.app import app
 from receiver.chat.wiring import ChatError, make_chat
 from receiver.cli.errors import BadInputError, FailedError
 from receiver.cli.playbooks import load_playbooks, load_settings
+from receiver.controls.adoption import PlacesLostError
 from receiver.db.database import DatabaseUrlError, SchemaError, describe_error
 from receiver.db.process_lock import AlreadyRunningError
 from receiver.edges import Edges
@@ -39,6 +40,7 @@ _UNUSABLE = (
     DatabaseUrlError,
     InvalidFilesError,
     NotifyFileError,
+    PlacesLostError,
     SchemaError,
     SecretFileError,
     TlsError,

@@ -50,7 +50,7 @@ def pause(request: Request) -> Response:
 
 @router.post("/resume", openapi_extra=require_role(Role.OPERATOR))
 def resume(request: Request) -> Response:
-    control.resume(request, _comment(request))
+    control.resume(request, control.Resume(comment=_comment(request).comment))
     return _redirect("/")
 
 
@@ -85,7 +85,8 @@ def end_cooldown(request: Request) -> Response:
     target = request.state.form.get("target", "")
     if not target.isprintable():
         raise HTTPException(HTTPStatus.NOT_FOUND, "Unknown target.")
-    control.clear_cooldown(request, target[:_TARGET_MOST], _comment(request).comment)
+    where = {name: request.state.form.get(name) or None for name in ("account", "region")}
+    control.clear_cooldown(request, target[:_TARGET_MOST], _comment(request).comment, **where)
     return _redirect("/controls")
 
 

@@ -1,25 +1,30 @@
 """Armings: the highest mode that people allow a playbook, for one service or for all."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, delete, select
 
 from actions.audit import log
-from actions.tables import insert_into
+from actions.place import HOME, Place
+from actions.tables import insert_into, is_at
 from receiver.controls.records import ALL, Arming
 from receiver.db.tables import armings as table
 from receiver.settings import Mode
 
+# The arming for all services comes first.
+_ORDER = (table.c.service, table.c.account, table.c.region)
+
 
 def armings_of(connection: Connection, playbook: str) -> Sequence[Arming]:
     """The playbook's armings by service, the one for all services first."""
-    query = select(table).where(table.c.playbook == playbook).order_by(table.c.service)
+    query = select(table).where(table.c.playbook == playbook).order_by(*_ORDER)
     return [_arming(row) for row in connection.execute(query).mappings()]
 
 
 def list_all(connection: Connection) -> Mapping[str, Sequence[Arming]]:
     """All armings by playbook, then as in `armings_of`."""
-    query = select(table).order_by(table.c.playbook, table.c.service)
+    query = select(table).order_by(table.c.playbook, *_ORDER)
     by_playbook: dict[str, list[Arming]] = {}
     for row in connection.execute(query).mappings():
         by_playbook.setdefault(row["playbook"], []).append(_arming(row))
@@ -35,23 +40,36 @@ def save(connection: Connection, arming: Arming) -> None:
     disarms = arming.mode is Mode.OBSERVE
     if disarms and arming.service == ALL:
         armed = (table.c.playbook == arming.playbook, table.c.mode != Mode.OBSERVE)
-        connection.execute(delete(table).where(*armed))
+        connection.execute(delete(table).where(is_at(table, arming.place), *armed))
     fields = vars(arming)
     statement = insert_into(connection, table).values(fields)
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["playbook", "service"], set_=fields)
+        statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=fields)
     )
     detail = {name: value for name, value in fields.items() if name not in {"by", "at"}}
     detail["service"] = arming.service or None
+    if arming.place == HOME:
+        # Without a file of accounts there is one place, which needs no name.
+        detail = {name: detail[name] for name in detail if name not in {"account", "region"}}
     event = "playbook_disarmed" if disarms else "playbook_armed"
     log.append(connection, arming.at, log.Event(actor=arming.by, event=event, detail=detail))
 
 
-def disarmed(playbook: str, service: str, *, by: str, comment: str, now: float) -> Arming:
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What an arming is of: a service, or `ALL`, in one place."""
+
+    playbook: str
+    place: Place = HOME
+    service: str = ALL
+
+
+def disarmed(scope: Scope, *, by: str, comment: str, now: float) -> Arming:
     """An arming that disarms the playbook."""
     return Arming(
-        playbook=playbook,
-        service=service,
+        playbook=scope.playbook,
+        **vars(scope.place),
+        service=scope.service,
         mode=Mode.OBSERVE,
         canary_percent=100,
         digest="",
@@ -64,11 +82,17 @@ def disarmed(playbook: str, service: str, *, by: str, comment: str, now: float) 
     )
 
 
-def disarm_on_failure(connection: Connection, playbook: str, by: str, now: float) -> None:
-    """Disarm a playbook whose circuit breaker opened, so that a person must arm it again."""
-    if any(arming.mode is not Mode.OBSERVE for arming in armings_of(connection, playbook)):
+def disarm_on_failure(
+    connection: Connection, place: Place, playbook: str, by: str, now: float
+) -> None:
+    """Disarm, in one place, a playbook whose circuit breaker opened there: a person must arm it."""
+    armed = [each for each in armings_of(connection, playbook) if each.mode is not Mode.OBSERVE]
+    if any(each.place == place for each in armed):
         comment = "the circuit breaker opened: too many runs in a row failed"
-        save(connection, disarmed(playbook, ALL, by=by, comment=comment, now=now))
+        save(
+            connection,
+            disarmed(Scope(playbook=playbook, place=place), by=by, comment=comment, now=now),
+        )
 
 
 def _arming(row: RowMapping) -> Arming:

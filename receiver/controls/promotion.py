@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from actions.place import HOME, Place
 from receiver.controls import arming
+from receiver.controls.arming import Scope
 from receiver.controls.promotion_criteria import Figures, figures, shortfalls
 from receiver.controls.records import ALL, ArmedMode, Arming, active, armed_mode
 from receiver.db.database import Database
@@ -26,11 +28,12 @@ class NotJustifiedError(Exception):
 class ArmRequest:
     """An admin's request to arm a playbook up to `mode`.
 
-    `service` is a group's name, or `ALL`. `by` is the admin, `comment` the reason. `force`
-    overrules the shortfalls, which are recorded.
+    `service` is a group's name, or `ALL`, of the place. `by` is the admin, `comment` the reason.
+    `force` overrules the shortfalls, which are recorded.
     """
 
     playbook: str
+    place: Place
     service: str
     mode: Mode
     canary_percent: int
@@ -51,19 +54,20 @@ class Promoter:
     def arm(self, request: ArmRequest) -> Arming:
         """Allow the playbook the requested mode. Raises NotJustifiedError."""
         playbook, now = self._playbook(request.playbook), self.clock()
-        service, mode = request.service, request.mode
+        place, service, mode = request.place, request.service, request.mode
         self._check_maximum(playbook, mode)
         with self.database.write() as connection:
             armings = arming.armings_of(connection, request.playbook)
-            present = armed_mode(armings, service, playbook.digest, required=True)
-            last = active(armings, service)
+            present = armed_mode(armings, place, service, playbook.digest, required=True)
+            last = active(armings, place, service)
             since = last.since if last else None
-            record = figures(connection, playbook, service, since)
+            record = figures(connection, playbook, place, service, since)
             against = self._shortfalls(present, request, record)
             if against and not request.force:
                 raise NotJustifiedError("; ".join(against))
             new = Arming(
                 playbook=request.playbook,
+                **vars(place),
                 service=service,
                 mode=mode,
                 canary_percent=request.canary_percent,
@@ -78,20 +82,24 @@ class Promoter:
             arming.save(connection, new)
         return new
 
-    def disarm(self, name: str, service: str, *, by: str, comment: str) -> Arming:
+    def disarm(self, scope: Scope, *, by: str, comment: str) -> Arming:
         """Allow the playbook only to observe, from now on."""
-        self._playbook(name)
-        new = arming.disarmed(name, service, by=by, comment=comment, now=self.clock())
+        self._playbook(scope.playbook)
+        new = arming.disarmed(scope, by=by, comment=comment, now=self.clock())
         with self.database.write() as connection:
             arming.save(connection, new)
         return new
 
     def effective_mode(
-        self, playbook: Playbook, armings: Sequence[Arming], service: str = ALL
+        self,
+        playbook: Playbook,
+        armings: Sequence[Arming],
+        place: Place = HOME,
+        service: str = ALL,
     ) -> Mode:
         """The lowest of the service's mode, the playbook's mode and what its armings allow."""
         required = self.settings.arming_required
-        armed = armed_mode(armings, service, playbook.digest, required=required).mode
+        armed = armed_mode(armings, place, service, playbook.digest, required=required).mode
         return min(self.settings.mode, playbook.mode, armed, key=_ORDER.index)
 
     def _playbook(self, name: str) -> Playbook:

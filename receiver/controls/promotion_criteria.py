@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
+from actions.place import HOME, Place
+from actions.tables import is_at
 from receiver.controls.records import ALL, ArmedMode
 from receiver.db.tables import runs
 from receiver.playbooks.schema import Playbook
@@ -38,7 +40,7 @@ class Figures:
 
 
 def figures(
-    connection: Connection, playbook: Playbook, service: str, since: float | None
+    connection: Connection, playbook: Playbook, place: Place, service: str, since: float | None
 ) -> Figures:
     acted, lasted = runs.c.steps_begun > 0, runs.c.relapsed_by.is_(None)
     counted = {
@@ -56,6 +58,9 @@ def figures(
         runs.c.playbook_digest == playbook.digest,
         runs.c.dry_run.is_(False),
     )
+    if place != HOME:
+        # Without a file of accounts there is one place, also of runs that were not decided.
+        query = query.where(is_at(runs, place))
     if service != ALL:
         query = query.where(runs.c.group_name == service)
     if since is not None:

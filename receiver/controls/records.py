@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from actions.place import Place
 from receiver.playbooks.matchers import Matcher
 from receiver.settings import Mode
 
@@ -18,12 +19,16 @@ _WHOLE = 1 << 64
 class Arming:
     """The latest arming of a playbook for a service, by a person or the breaker.
 
+    It is for one account and region.
+
     The mode `observe` means disarmed. The arming applies only to the playbook with this `digest`.
     `since` is the start of this mode, `at` the last write of the record, both in epoch seconds.
     `figures` justified the arming; `despite` lists the shortfalls that a person overruled.
     """
 
     playbook: str
+    account: str = ""
+    region: str = ""
     service: str
     mode: Mode
     canary_percent: int
@@ -34,6 +39,10 @@ class Arming:
     since: float
     figures: Mapping[str, Any]
     despite: Sequence[str]
+
+    @property
+    def place(self) -> Place:
+        return Place(self.account, self.region)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +65,10 @@ FREE = ArmedMode(mode=Mode.AUTO, why="no arming is required")
 
 
 def armed_mode(
-    armings: Sequence[Arming], service: str, digest: str, *, required: bool
+    armings: Sequence[Arming], place: Place, service: str, digest: str, *, required: bool
 ) -> ArmedMode:
     """The mode that a playbook's armings allow for a service; `digest` is the present one."""
-    arming = active(armings, service)
+    arming = active(armings, place, service)
     if arming is None:
         return ArmedMode(mode=Mode.OBSERVE, why="the playbook is not armed") if required else FREE
     if arming.mode is Mode.OBSERVE:
@@ -75,10 +84,10 @@ def armed_mode(
     )
 
 
-def active(armings: Sequence[Arming], service: str) -> Arming | None:
-    """The arming that applies to a service: its own, else the one for all."""
-    by_service = {arming.service: arming for arming in armings}
-    return by_service.get(service) or by_service.get(ALL)
+def active(armings: Sequence[Arming], place: Place, service: str) -> Arming | None:
+    """The arming that applies to a service: its own, else the one for all of its place."""
+    by_key = {(each.place, each.service): each for each in armings}
+    return by_key.get((place, service)) or by_key.get((place, ALL))
 
 
 def in_canary(playbook: str, target: str, percent: int) -> bool:

@@ -13,11 +13,15 @@ from receiver.settings import Mode
 
 def playbook_view(
     playbook: Playbook,
-    breaker: Breaker | None,
+    breakers: Sequence[Breaker],
     armings: Sequence[Arming],
     effective_mode: Mode,
 ) -> dict[str, Any]:
-    """A loaded playbook, with its effective mode and its armings."""
+    """A loaded playbook, with its effective mode, its circuit breakers and its armings.
+
+    `breaker` tells of the worst of the `breakers`, which are by account and region.
+    """
+    opened = [breaker.opened_at for breaker in breakers if breaker.opened_at is not None]
     return {
         "name": playbook.name,
         "description": playbook.description.strip(),
@@ -38,9 +42,18 @@ def playbook_view(
         ],
         "rollback": playbook.rollback,
         "breaker": {
-            "failures": breaker.failures if breaker else 0,
-            "opened_at": rfc3339(breaker.opened_at) if breaker else None,
+            "failures": max((breaker.failures for breaker in breakers), default=0),
+            "opened_at": rfc3339(max(opened, default=None)),
         },
+        "breakers": [
+            {
+                "account": breaker.account or None,
+                "region": breaker.region or None,
+                "failures": breaker.failures,
+                "opened_at": rfc3339(breaker.opened_at),
+            }
+            for breaker in breakers
+        ],
         "goes": str(effective_mode),
         "armings": [arming_view(arming, playbook.digest) for arming in armings],
     }
@@ -51,6 +64,8 @@ def arming_view(arming: Arming, digest: str) -> dict[str, Any]:
     figures = arming.figures
     return {
         "service": arming.service or None,
+        "account": arming.account or None,
+        "region": arming.region or None,
         "mode": str(arming.mode),
         "canary_percent": arming.canary_percent,
         "by": arming.by,

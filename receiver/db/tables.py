@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from actions.tables import Json, metadata
+from actions.tables import Json, metadata, place_columns
 
 runs = Table(
     "runs",
@@ -74,6 +74,9 @@ runs = Table(
     Column("next_act_at", Double),
     Column("updated_at", Double, nullable=False),
     Column("ended_at", Double),
+    # Where the target is; null until a decision found it.
+    Column("account", String(12)),
+    Column("region", String(32)),
     # Finds the next run to decide without reading the rows of busy lanes.
     Index("ix_runs_pending", "state", "priority", text("received_at desc"), "lane"),
     Index("ix_runs_lane_state", "lane", "state"),
@@ -100,10 +103,11 @@ overrides = Table(
     Index("ix_overrides_ends_at", "ends_at"),
 )
 
-# Armings of a playbook: for one service, or, under an empty name, for all others.
+# Armings of a playbook in one place: for one service, or, under an empty name, for all others.
 armings = Table(
     "armings",
     metadata,
+    *place_columns(key=True),
     Column("playbook", String(128), primary_key=True),
     Column("service", String(255), primary_key=True),
     Column("mode", String(16), nullable=False),

@@ -41,6 +41,7 @@ def _limit_by_mode(inputs: GuardInput, plan: Plan, gates: list[GuardResult]) -> 
     """Act, ask or observe: the lowest mode that the service, the playbook or a person sets."""
     snapshot, request = inputs.snapshot, inputs.trigger.request
     limits = [(snapshot.mode, "the service"), (plan.playbook.mode, "the playbook")]
+    limits.append((snapshot.place_mode, f"the account and region {snapshot.place}"))
     limits += override_modes(inputs.overrides_of(plan.identity) or ())
     # The arming is known: otherwise a guard has refused.
     if snapshot.arming is not None:

@@ -13,7 +13,8 @@ from receiver.decision.factory import PipelineFactory
 from receiver.decision.model import Act, Ask, Observe, Refuse
 from receiver.decision.pipeline import DecisionPipeline, PipelineResult
 from receiver.decision.stored_plan import to_stored
-from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.accounts.file import load as load_accounts
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus.connect import connect
@@ -61,7 +62,7 @@ def explain(
     It reads Prometheus, AWS and the service's own records; a fact that cannot be read is unknown,
     as in the service.
 
-    Raises DatabaseUrlError, InvalidTargetsError or InvalidServersError.
+    Raises DatabaseUrlError, InvalidTargetsError, InvalidAccountsError or InvalidServersError.
     """
     episodes: dict[str, Episode] = {}
     with (
@@ -70,8 +71,10 @@ def explain(
         connect(settings) as prometheus,
     ):
         clients, rules = aws.connect(), TargetRules.of(settings)
-        reader = AwsReader(
-            aws=clients,
+        accounts = load_accounts(settings.accounts)
+        readers = AwsReaders(
+            aws_at=aws.PlaceClients(clients, accounts.accesses).at,
+            accounts=accounts,
             pool=queries,
             trail=settings.cloudtrail,
             standalone_percent=settings.standalone_budget,
@@ -81,9 +84,9 @@ def explain(
             playbooks=playbooks,
             rules=rules,
             database=state,
-            aws=reader,
+            aws=readers,
             prometheus=prometheus,
-            series=SeriesFinder(aws=reader, prometheus=prometheus, rules=rules, clock=lambda: now),
+            series=SeriesFinder(aws=readers, prometheus=prometheus, rules=rules, clock=lambda: now),
             pool=queries,
             gather=MetricsReader(prometheus=prometheus, pool=queries).begin,
             judge=ModelServer(settings.model, settings.model_manifest, lambda: clients).judge,

@@ -11,7 +11,7 @@ from receiver.decision.alerting import AlertingReader
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.pipeline import DecisionPipeline
 from receiver.decision.snapshot import SnapshotReader
-from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReaders
 from receiver.evidence.target import Target
@@ -31,7 +31,7 @@ class PipelineFactory:
     playbooks: Playbooks
     rules: TargetRules
     database: Database
-    aws: AwsReader
+    aws: AwsReaders
     prometheus: Prometheus
     series: SeriesFinder
     pool: Executor

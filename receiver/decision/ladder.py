@@ -139,6 +139,7 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
         playbook=inputs.playbooks[0],
         rung=rung,
         step=step,
+        place=snapshot.place,
         target=target,
         instance_id=_instance_id(snapshot) or "",
         group=snapshot.group or "",

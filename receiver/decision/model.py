@@ -12,6 +12,7 @@ from actions.aws.instances import Instance
 from actions.base import TargetKind
 from actions.canonical_json import canonical
 from actions.execution.records import Attempts, Breaker, Claim, Scope, share
+from actions.place import HOME, Place
 from actions.reasons import Reason
 from models.features.promql import NODE_EXPORTER, Exporter
 from receiver.controls.records import ArmedMode, Identity, Override
@@ -63,8 +64,8 @@ class RecentAction:
 class Snapshot:
     """All facts that a decision reads, frozen; None is unknown. Times are epoch seconds.
 
-    `target` is an instance id or a group's name, `group` the name of the group it belongs to, and
-    `named_by` the label that names it.
+    `target` is an instance id or a group's name, `group` the name of the group it belongs to, both
+    at `place`, and `named_by` the label that names it.
     `rung` is the first remaining step of the ladder. `approvals` are those of the plan that waited.
     A destructive step needs `destructive_approvals` of them.
 
@@ -85,7 +86,9 @@ class Snapshot:
     alert.
     """
 
+    place: Place = HOME
     mode: Mode
+    place_mode: Mode = Mode.AUTO
     paused: bool | None
     resolved: bool | None
     last_seen_at: float | None
@@ -176,6 +179,7 @@ class Plan:
     playbook: Playbook
     rung: int
     step: Step
+    place: Place = HOME
     target: str
     instance_id: str
     group: str
@@ -200,6 +204,8 @@ class Plan:
             "target": self.target,
             "basis": dict(self.basis),
         }
+        if self.place != HOME:
+            approved |= vars(self.place)
         params = self.step.params
         if params != self.playbook.steps[self.rung].params:
             # The alert's labels chose among those that the playbook lists.

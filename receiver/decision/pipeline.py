@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from actions.place import HOME, Place
 from actions.reasons import Reason
 from models.features.evidence import Evidence
 from models.features.signals import ROLES_OF_ALERT
@@ -92,35 +93,42 @@ class DecisionPipeline:
         request = run.request
         named = self.playbooks.named(request.playbook) if request else None
         matching = self.playbooks.matching(run.labels) if named is None else named
-        target = self.targets.resolve(run.labels, ask=bool(matching) and run.malformed is None)
+        target = self.targets.resolve(
+            run.labels,
+            ask=bool(matching) and run.malformed is None,
+            # A run that has acted stays where it acts.
+            begun=run.place if run.steps_begun else None,
+            within=Place(request.account, request.region) if request else HOME,
+        )
         return Subject(run=run, playbooks=matching, target=target)
 
 
 @dataclass(kw_only=True)
 class GroupDecision:
-    """Decides on runs one after the other, all on one snapshot, until the service acts."""
+    """Decides on runs one after the other, on a snapshot of each place, until the service acts."""
 
     pipeline: DecisionPipeline
     runs: Sequence[Run]
-    _snapshot: GroupSnapshot | None = field(default=None, init=False)
+    _snapshots: dict[Place, GroupSnapshot] = field(default_factory=dict, init=False)
     _findings: dict[_FindingsKey, _Findings] = field(default_factory=dict, init=False)
 
     @property
     def age_s(self) -> float:
-        return self._snapshot.aws.age_s if self._snapshot else 0.0
+        return max((read.aws.age_s for read in self._snapshots.values()), default=0.0)
 
     def decide(self, run: Run) -> PipelineResult:
         """Read as much as the guards need, and decide; each may refuse before the next read."""
-        subject, read = self._subjects[run.id], self._snapshot
+        subject = self._subjects[run.id]
+        read = self._snapshots.get(subject.target.place)
         reused = read is not None and read.covers(subject)
         if read is None or not reused:
-            read = self._begin()
+            read = self._begin(subject.target.place)
         result = self._decide(subject, read)
         if reused and read.aws.age_s > _FRESH_S and _needs_fresh_facts(result.decision):
-            result = self._decide(subject, self._begin())
+            result = self._decide(subject, self._begin(subject.target.place))
         if isinstance(result.decision, Act):
             # Later decisions need a snapshot that includes this action.
-            self._snapshot = None
+            self._snapshots.clear()
         return result
 
     def take(self, runs: Sequence[Run]) -> None:
@@ -128,12 +136,12 @@ class GroupDecision:
         self.runs = runs
         self._forget("_subjects", "_episodes")
 
-    def _begin(self) -> GroupSnapshot:
+    def _begin(self, place: Place) -> GroupSnapshot:
         self._findings.clear()
         self._forget("_episodes")
-        subjects = list(self._subjects.values())
-        self._snapshot = self.pipeline.snapshots.begin(subjects, self.pipeline.clock())
-        return self._snapshot
+        read, subjects = self.pipeline.snapshots, list(self._subjects.values())
+        self._snapshots[place] = read.begin(place, subjects, self.pipeline.clock())
+        return self._snapshots[place]
 
     def _forget(self, *names: str) -> None:
         for name in names:

@@ -19,7 +19,9 @@ from actions.execution import (
     rate_limits,
 )
 from actions.execution.ledger import Intent
+from actions.execution.rate_limits import Counted
 from actions.execution.records import Attempts, Breaker, Claim
+from actions.place import Place
 from receiver.controls import arming, overrides, records
 from receiver.controls.records import Arming, Override
 from receiver.db.database import Database
@@ -35,7 +37,8 @@ from receiver.decision.subject import (
 )
 from receiver.decision.version_watch import VersionRecords
 from receiver.decision.versions import SeenVersion
-from receiver.evidence.aws_state import AwsReader, AwsReadings
+from receiver.evidence.accounts.readers import AwsReaders
+from receiver.evidence.aws_state import AwsReadings
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
 from receiver.runs import relapses, store
@@ -82,7 +85,7 @@ class SnapshotReader:
     """
 
     database: Database
-    aws: AwsReader
+    aws: AwsReaders
     alerting: AlertingReader
     mode: Mode
     destructive_approvals: int = 1
@@ -91,20 +94,25 @@ class SnapshotReader:
     episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
     versions: VersionRecords = field(default_factory=VersionRecords)
 
-    def begin(self, subjects: Sequence[Subject], now: float) -> "GroupSnapshot":
-        """The snapshot at `now` (epoch seconds); each part is read when it is first needed."""
-        read = [subject for subject in subjects if subject.readable]
-        return GroupSnapshot(reader=self, subjects=read, now=now, aws=self.aws.begin(now))
+    def begin(self, place: Place, subjects: Sequence[Subject], now: float) -> "GroupSnapshot":
+        """The snapshot of a place at `now` (epoch seconds).
+
+        Each part is read when it is first needed.
+        """
+        read = [part for part in subjects if part.readable and part.target.place == place]
+        aws = self.aws.at(place).begin(now)
+        return GroupSnapshot(reader=self, place=place, subjects=read, now=now, aws=aws)
 
 
 @dataclass(kw_only=True)
 class GroupSnapshot:
-    """The facts for the decisions on `subjects` at `now`.
+    """The facts for the decisions on `subjects`, all of one place, at `now`.
 
     Each part is read once, when it is first needed.
     """
 
     reader: SnapshotReader
+    place: Place
     subjects: Sequence[Subject]
     now: float
     aws: AwsReadings
@@ -120,7 +128,9 @@ class GroupSnapshot:
         """The snapshot with the run's own facts; nothing is read."""
         reader, run, target = self.reader, subject.run, subject.target
         return Snapshot(
+            place=self.place,
             mode=reader.mode,
+            place_mode=reader.aws.accounts.mode_at(self.place),
             paused=None,
             resolved=None,
             last_seen_at=None,
@@ -168,6 +178,7 @@ class GroupSnapshot:
             breaker=known.breakers[playbook.name],
             arming=records.armed_mode(
                 known.armings[playbook.name],
+                self.place,
                 target.group or records.ALL,
                 playbook.digest,
                 required=self.reader.arming_required,
@@ -204,7 +215,7 @@ class GroupSnapshot:
             return None
 
     def _read_records(self, connection: Connection) -> _Records:
-        switch = kill_switch.read_switch(connection)
+        place = self.place
         names = sorted({name for subject in self.subjects for name in subject.names})
         playbooks = {subject.playbook.name for subject in self.subjects}
         counted = {
@@ -213,33 +224,37 @@ class GroupSnapshot:
             for name in subject.names
         }
         return _Records(
-            paused=switch.paused if switch else None,
+            paused=kill_switch.read_paused(connection, place),
             overrides=overrides.list_current(connection, self.now),
-            claims=claims.claims_on(connection, *names),
+            claims=claims.claims_on(connection, place, *names),
             attempts={
                 (name, group, playbook): rate_limits.count(
-                    connection, target=name, group=group, playbook=playbook, now=self.now
+                    connection,
+                    Counted(place=place, target=name, group=group, playbook=playbook),
+                    self.now,
                 )
                 for name, group, playbook in counted
             },
-            breakers={name: circuit_breakers.read_breaker(connection, name) for name in playbooks},
+            breakers={
+                name: circuit_breakers.read_breaker(connection, place, name) for name in playbooks
+            },
             armings={name: arming.armings_of(connection, name) for name in playbooks},
-            dispatched=ledger.dispatched_to(connection, names, self.now - _ECHOES_S),
-            recovered=relapses.last_recoveries(connection, names, self.now),
+            dispatched=ledger.dispatched_to(connection, place, names, self.now - _ECHOES_S),
+            recovered=relapses.last_recoveries(connection, place, names, self.now),
             lent=debts.processes_lent(connection, [part.run.id for part in self.subjects]),
             own=ledger.intents_by_run(
                 connection, [part.run.id for part in self.subjects if part.run.steps_begun]
             ),
             reserved={
-                owner: disruption_budget.reserved_by_others(connection, owner)
+                owner: disruption_budget.reserved_by_others(connection, place, owner)
                 for owner in {subject.owner for subject in self.subjects}
             },
             reported={
-                group: store.alerting_instances(connection, group, self.now - _STORM_S)
+                group: store.alerting_instances(connection, place, group, self.now - _STORM_S)
                 for group in {subject.target.group for subject in self.subjects}
             },
             seen={
-                group: self.reader.versions.read(connection, group or "")
+                group: self.reader.versions.read(connection, place, group or "")
                 for group in {subject.target.group for subject in self.subjects}
             },
         )
@@ -267,4 +282,4 @@ class GroupSnapshot:
         peers = self.aws.standalone() if group is None else asg and asg.members
         since = self.now - _STORM_S
         with self.reader.database.read() as connection:
-            return store.alerting_instances(connection, group, since, among=peers or ())
+            return store.alerting_instances(connection, self.place, group, since, among=peers or ())

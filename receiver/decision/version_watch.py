@@ -19,6 +19,7 @@ from actions.aws.clients import AWS_ERRORS
 from actions.aws.groups import Group
 from actions.aws.tags import OPT_IN_TAG
 from actions.aws.target_errors import NotActionableError
+from actions.place import HOME, Place
 from actions.tables import audit
 from receiver.db.database import Database
 from receiver.decision.versions import SeenVersion, version_of
@@ -34,20 +35,26 @@ _BREAK_S = 3 * _EVERY_S
 # A record is repeated, so that it outlives the retention of the audit.
 _REPEAT_S = DAY_S
 _SHARE = 0.8
-_Key = tuple[str, str, str]
+# Account, region, group, launch template and version.
+_Key = tuple[str, str, str, str, str]
 
 
 @dataclass(kw_only=True)
 class VersionRecords:
-    """The recorded versions, by group, read from the audit: what is new since the last time."""
+    """The recorded versions, by group, read from the audit: what is new since the last time.
 
+    Records without a place are of the service's `own`.
+    """
+
+    own: Place = HOME
     _seen: dict[_Key, tuple[SeenVersion, float]] = field(default_factory=dict, init=False)
     _seq: int = field(default=0, init=False)
 
-    def read(self, connection: Connection, group: str) -> Sequence[SeenVersion]:
+    def read(self, connection: Connection, place: Place, group: str) -> Sequence[SeenVersion]:
         """Raises SQLAlchemyError."""
         self._read_new(connection)
-        return [version for version, _ in list(self._seen.values()) if version.group == group]
+        wanted = (place.account, place.region, group)
+        return [version for key, (version, _) in list(self._seen.items()) if key[:3] == wanted]
 
     def recorded(self, connection: Connection, key: _Key) -> tuple[SeenVersion, float] | None:
         """The last record of this group, template and version, and its time."""
@@ -58,11 +65,12 @@ class VersionRecords:
         query = select(audit).where(audit.c.seq > self._seq, audit.c.event.in_((HEALTHY, ILL)))
         for row in connection.execute(query.order_by(audit.c.seq)).mappings():
             detail = json.loads(row["detail"])
-            key = (detail["group"], detail["template"], detail["version"])
+            place = detail.get("account", self.own.account), detail.get("region", self.own.region)
+            key = (*place, detail["group"], detail["template"], detail["version"])
             version = SeenVersion(
-                group=key[0],
-                template=key[1],
-                version=key[2],
+                group=detail["group"],
+                template=detail["template"],
+                version=detail["version"],
                 since=detail["since"],
                 healthy=row["event"] == HEALTHY,
             )
@@ -72,14 +80,18 @@ class VersionRecords:
 
 @dataclass(kw_only=True)
 class VersionWatch:
-    """Looks every half minute; `read_groups` reads all groups, `clock` gives epoch seconds."""
+    """Looks every half minute; `read_groups` reads all groups of a place.
+
+    `clock` gives epoch seconds.
+    """
 
     database: Database
     records: VersionRecords
-    read_groups: Callable[[], Sequence[Group]]
+    places: Sequence[Place] = (HOME,)
+    read_groups: Callable[[Place], Sequence[Group]]
     clock: Callable[[], float]
     _since: dict[_Key, float] = field(default_factory=dict, init=False)
-    _looked_at: float = field(default=0.0, init=False)
+    _looked_at: dict[Place, float] = field(default_factory=dict, init=False)
     _periodic: Periodic = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,24 +105,34 @@ class VersionWatch:
 
     def run_once(self) -> None:
         """Look at all groups. A failed look proves nothing, and the next one follows."""
-        now = self.clock()
+        for place in self.places:
+            self._look(place, self.clock())
+
+    def _look(self, place: Place, now: float) -> None:
         try:
-            groups = [group for group in self.read_groups() if group.tags.get(OPT_IN_TAG) == "true"]
+            groups = [
+                group for group in self.read_groups(place) if group.tags.get(OPT_IN_TAG) == "true"
+            ]
             with self.database.write() as connection:
-                self._record(connection, groups, now)
+                self._record(connection, place, groups, now)
         except (*AWS_ERRORS, NotActionableError, KeyError, SQLAlchemyError) as error:
             _log.warning("versions_read_failed", error=type(error).__name__)
 
-    def _record(self, connection: Connection, groups: Sequence[Group], now: float) -> None:
-        if now - self._looked_at > _BREAK_S:
-            self._since.clear()
-        self._looked_at = now
+    def _record(
+        self, connection: Connection, place: Place, groups: Sequence[Group], now: float
+    ) -> None:
+        here = (place.account, place.region)
+        since = {key: at for key, at in self._since.items() if key[:2] == here}
+        if now - self._looked_at.get(place, 0.0) > _BREAK_S:
+            since = {}
+        self._looked_at[place] = now
         looked: dict[_Key, bool] = {}
         for group in groups:
-            reports = store.alerting_instances(connection, group.name, now - _ALERTING_S)
-            looked |= _looks(group, {report.instance_id for report in reports})
+            reports = store.alerting_instances(connection, place, group.name, now - _ALERTING_S)
+            looked |= _looks(place, group, {report.instance_id for report in reports})
         well = {key for key, healthy in looked.items() if healthy}
-        self._since = {key: self._since.get(key, now) for key in well}
+        elsewhere = {key: at for key, at in self._since.items() if key[:2] != here}
+        self._since = elsewhere | {key: since.get(key, now) for key in well}
         events = [
             event
             for key, healthy in looked.items()
@@ -135,13 +157,15 @@ class VersionWatch:
         return None
 
 
-def _looks(group: Group, alerting: Collection[str]) -> Iterator[tuple[_Key, bool]]:
+def _looks(place: Place, group: Group, alerting: Collection[str]) -> Iterator[tuple[_Key, bool]]:
     """Whether the members are well, by version."""
     well: dict[_Key, list[bool]] = defaultdict(list)
     for member in group.members.values():
         version = version_of(member)
         if version is not None and member.lifecycle == "InService":
-            well[(group.name, *version)].append(member.healthy and member.id not in alerting)
+            well[(place.account, place.region, group.name, *version)].append(
+                member.healthy and member.id not in alerting
+            )
     for key, members in well.items():
         healthy = sum(members) >= _SHARE * len(members)
         if healthy or len(well) == 1:
@@ -149,6 +173,7 @@ def _looks(group: Group, alerting: Collection[str]) -> Iterator[tuple[_Key, bool
 
 
 def _event_of(event: str, key: _Key, since: float) -> log.Event:
-    names = ("group", "template", "version")
-    detail = dict(zip(names, key, strict=True)) | {"since": since}
+    names = ("account", "region", "group", "template", "version")
+    named = {name: value for name, value in zip(names, key, strict=True) if value}
+    detail = named | {"since": since}
     return log.Event(actor="smartcloudops", event=event, detail=detail)

@@ -21,6 +21,7 @@ from actions.aws.host_status import (
 from actions.aws.instances import (
     Instance,
     find_named,
+    ping,
     read_instance,
     read_standalone,
 )
@@ -104,6 +105,11 @@ class AwsReads:
 
     def instance(self, instance_id: str) -> AwsAnswer[Instance]:
         return self._answer("DescribeInstances", lambda: read_instance(self.aws, instance_id))
+
+    def ping(self) -> str:
+        """The error of a small read; empty where AWS answers."""
+        answer = self._answer("DescribeInstances", lambda: ping(self.aws), guess=True)
+        return answer.error
 
     def instances_named(self, name: str, value: str) -> AwsAnswer[Sequence[Instance]]:
         """The live instances with this address, DNS name or tag, by EC2's filter `name`."""

@@ -1,13 +1,15 @@
 """Builds the readers of evidence for the service."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import httpx
 
 from actions.aws.client_set import Aws
-from receiver.evidence.aws_state import AwsReader
+from actions.place import Place
+from receiver.evidence.accounts.file import Accounts
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.metrics import EvidenceMetrics, ModelMetrics
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.model_server import ModelServer
@@ -35,6 +37,8 @@ class EvidenceReaders:
     settings: Settings
     playbooks: Playbooks
     aws: Aws
+    aws_at: Callable[[Place], Aws]
+    accounts: Accounts
     client: httpx.Client | None
     alertmanager_client: httpx.Client | None
     pool: Executor
@@ -46,7 +50,7 @@ class EvidenceReaders:
     prometheus: Prometheus = field(init=False)
     alertmanager: Alertmanager = field(init=False)
     active_alerts: ActiveAlerts = field(init=False)
-    aws_reader: AwsReader = field(init=False)
+    aws_readers: AwsReaders = field(init=False)
     series: SeriesFinder = field(init=False)
     model_server: ModelServer = field(init=False)
     prefetcher: Prefetcher = field(init=False)
@@ -61,8 +65,9 @@ class EvidenceReaders:
         )
         self.alertmanager = alertmanager.connect(settings, self.alertmanager_client)
         self.active_alerts = ActiveAlerts(self.alertmanager, self.monotonic)
-        self.aws_reader = AwsReader(
-            aws=self.aws,
+        self.aws_readers = AwsReaders(
+            aws_at=self.aws_at,
+            accounts=self.accounts,
             pool=self.pool,
             trail=settings.cloudtrail,
             standalone_percent=settings.standalone_budget,
@@ -70,7 +75,7 @@ class EvidenceReaders:
             on_unreadable=self.metrics.count_failed_read,
         )
         self.series = SeriesFinder(
-            aws=self.aws_reader, prometheus=self.prometheus, rules=self.rules, clock=self.clock
+            aws=self.aws_readers, prometheus=self.prometheus, rules=self.rules, clock=self.clock
         )
         self.model_server = ModelServer(
             settings.model, settings.model_manifest, lambda: self.aws, self.model_metrics
@@ -80,11 +85,19 @@ class EvidenceReaders:
             reader=MetricsReader(prometheus=self._prometheus(lambda: None), pool=self.pool),
             playbooks=self.playbooks,
             clock=self.clock,
-            prefetch_aws=self.aws_reader.prefetch,
+            prefetch_aws=self._prefetch_aws,
         )
         self.metrics_reader = MetricsReader(
             prometheus=self.prometheus, pool=self.pool, prefetched=self.prefetcher.get
         )
+
+    def _prefetch_aws(self, names: Collection[str], labels: Mapping[str, str], now: float) -> None:
+        """Read ahead of an alert in the one place that its labels leave."""
+        places, mapping = self.aws_readers.places, self.rules.mapping
+        if len(places) > 1:
+            places = [place for place in places if mapping.may_be_at(labels, place)]
+        if len(places) == 1:
+            self.aws_readers.at(places[0]).prefetch(names, now)
 
     def watched(self, loaded: Callable[[Playbooks], None]) -> Sequence[WatchedFiles]:
         """What is loaded again when it changes; `loaded` is called after playbooks were."""

@@ -30,13 +30,15 @@ _TARGETS_MAX = 16
 class Prefetcher:
     """Reads in its own thread; `clock` gives epoch seconds.
 
-    `prefetch_aws` makes the slow reads of AWS about targets and groups.
+    `prefetch_aws` makes the slow reads of AWS about the targets and groups of these labels.
     """
 
     reader: MetricsReader
     playbooks: Playbooks
     clock: Callable[[], float] = time.time
-    prefetch_aws: Callable[[Collection[str], float], None] = lambda _, __: None
+    prefetch_aws: Callable[[Collection[str], Mapping[str, str], float], None] = lambda _, __, ___: (
+        None
+    )
     _pasts: dict[str, PastMetrics] = field(default_factory=dict, init=False)
     _periodic: Periodic = field(init=False)
 
@@ -66,7 +68,8 @@ class Prefetcher:
             if self._periodic.stopping.is_set():
                 return
             roles = ROLES_OF_ALERT.get(labels.get("alertname", ""), frozenset())
-            self.prefetch_aws([name for name in (target_id, labels.get("asg")) if name], now)
+            names = [name for name in (target_id, labels.get("asg")) if name]
+            self.prefetch_aws(names, labels, now)
             previous = pasts.get(target_id)
             young = previous is not None and now - previous.at < _READ_AGAIN_S
             # The week's end moves every five minutes.

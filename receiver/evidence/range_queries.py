@@ -115,6 +115,8 @@ def peers_query(target: Target, at: float, roles: Collection[str]) -> RangeQuery
     if not target.group:
         raise ValueError("the alert names no group")
     selector, by = of_siblings(target.group, target.id or ""), "instance_id"
+    if target.where:
+        selector = f"{selector},{target.where}"
     if target.series is not None:
         selector, by = target.series.siblings, target.series.label
     moment = math.floor(at)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actions.base import TargetKind
+from actions.place import HOME, Place
 from models.features.promql import NODE_EXPORTER, Exporter
 from receiver.evidence.prometheus.client import Prometheus
 
@@ -27,6 +28,8 @@ class SeriesLabels:
 class Target:
     """An instance or a group; all fields are None where the alert's labels name neither.
 
+    It is at `place`; not `placed` where the labels leave several and AWS was not asked. Its series,
+    and those of its group, have the PromQL matchers `where`.
     `unread` is the call and code of a read of AWS that failed, which may have identified it.
     `doubt` says why AWS does not have what the labels name. `series` is None if its series have
     the labels `instance_id` and `asg`; `prometheus` has them, if it is not the usual one.
@@ -38,10 +41,18 @@ class Target:
     group: str | None = None
     unread: str = ""
     doubt: str = ""
+    place: Place = HOME
+    placed: bool = True
+    where: str = field(default="", compare=False)
     series: SeriesLabels | None = field(default=None, compare=False)
     prometheus: Prometheus | None = field(default=None, compare=False)
     exporter: Exporter = field(default=NODE_EXPORTER, compare=False)
     named_by: str = field(default="", compare=False)
+
+    @property
+    def placing(self) -> Mapping[str, str | None]:
+        """Its account and region, as a run stores them."""
+        return vars(self.place) if self.placed else dict.fromkeys(vars(HOME))
 
     @property
     def is_usual(self) -> bool:
@@ -62,14 +73,17 @@ class Target:
             return self.series.siblings
         if self.kind is not TargetKind.INSTANCE or not self.group:
             return ""
-        return f'asg="{self.group}",instance_id!="",instance_id!="{self.id}"'
+        others = f'asg="{self.group}",instance_id!="",instance_id!="{self.id}"'
+        return f"{others},{self.where}" if self.where else others
 
     @property
     def members(self) -> str:
         """The PromQL matchers of the series of the group's instances; empty without a group."""
         if self.series is not None:
             return self.series.members
-        return f'asg="{self.group}"' if self.group else ""
+        if not self.group:
+            return ""
+        return f'asg="{self.group}",{self.where}' if self.where else f'asg="{self.group}"'
 
     @property
     def host_label(self) -> str:

@@ -11,6 +11,7 @@ from actions.base import TargetKind
 from actions.execution.circuit_breakers import FAILURES
 from actions.execution.disruption_budget import scopes_of
 from actions.execution.records import Attempts, Bounds, Breaker, Claim
+from actions.place import HOME
 from models.features.evidence import Evidence, Series
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Contribution, Verdict
@@ -91,6 +92,7 @@ def _snapshot(case: TestCase, playbook: Playbook | None, now: float) -> Snapshot
     target = instance_id if of_instance else group
     asg = _group(group, fleet, instance_id) if group and fleet.known else None
     claim = Claim(
+        place=HOME,
         target=target or "",
         run_id="1" * 26,
         fence=1,

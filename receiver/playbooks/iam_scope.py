@@ -1,18 +1,16 @@
 """The IAM policy that a set of playbooks needs, narrowed to the resources that they name."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from actions.assurance.iam_policy import PolicyScope, build_policy
 from actions.aws.groups import GROUP_NAME
 from actions.catalog.ssm import capture, restart_service
+from actions.place import ACCOUNT, REGION
 from receiver.playbooks.choices import variants
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 
-_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d")
-_ACCOUNT = re.compile(r"\d{12}")
 _EXACT = ("asg", False, True)
 
 
@@ -28,8 +26,8 @@ def narrowed_policy(
     Raises ScopeError.
     """
     for value, pattern, what in (
-        (region, _REGION, "region"),
-        (account, _ACCOUNT, "account number"),
+        (region, REGION, "region"),
+        (account, ACCOUNT, "account number"),
         *((group, GROUP_NAME, "Auto Scaling group") for group in groups),
     ):
         if value is not None and not pattern.fullmatch(value):
@@ -76,3 +74,27 @@ def _named(playbooks: Playbooks) -> Collection[str]:
         for playbook in playbooks.items
     ]
     return {group for groups in named for group in groups} if all(named) else ()
+
+
+def of_spoke(policy: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The policy of a role in another account: people are paged by the service's own."""
+    return {**policy, "Statement": [part for part in policy["Statement"] if not _pages(part)]}
+
+
+def of_hub(policy: Mapping[str, Any], roles: Collection[str], *, acts: bool) -> Mapping[str, Any]:
+    """The policy of the service's own role: it assumes just these, and pages.
+
+    It `acts` in its own account as well, or has no permission there.
+    """
+    assumes = {
+        "Sid": "AssumeRoles",
+        "Effect": "Allow",
+        "Action": ["sts:AssumeRole"],
+        "Resource": sorted(roles),
+    }
+    own = [part for part in policy["Statement"] if acts or _pages(part)]
+    return {**policy, "Statement": [*own, assumes]}
+
+
+def _pages(statement: Mapping[str, Any]) -> bool:
+    return all(name.startswith("sns:") for name in statement["Action"])

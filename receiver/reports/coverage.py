@@ -9,6 +9,7 @@ from actions.aws.client_set import Aws
 from actions.aws.groups import Group, read_group, read_group_instances, read_groups
 from actions.aws.instances import Instance
 from actions.aws.tags import CRITICAL_TAG, OPT_IN_TAG
+from actions.place import HOME, Place
 from receiver.controls.records import Arming, armed_mode
 from receiver.evidence.prometheus.answers import AlertingRule
 from receiver.evidence.prometheus.client import Prometheus
@@ -18,7 +19,7 @@ from receiver.playbooks.matchers import parse
 from receiver.playbooks.schema import Playbook
 from receiver.settings import Mode
 
-_MEASURED = 'group by (asg) (up{asg!=""})'
+_MEASURED = 'group by (asg) (up{{asg!=""{where}}})'
 _ASG_SELECTOR = re.compile(r'\basg\s*(?:=~|!~|!=|=)\s*"(?:[^"\\]|\\.)*"')
 _ORDER = list(Mode)
 
@@ -32,6 +33,8 @@ class Service:
     """
 
     name: str
+    account: str | None
+    region: str | None
     instances: int
     measured: bool
     rules: Sequence[str]
@@ -43,18 +46,25 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The modes that the configuration allows."""
+    """The modes that the configuration allows in a place.
+
+    The place's series have the PromQL matchers `where`.
+    """
 
     playbooks: Playbooks
     mode: Mode
     armings: Mapping[str, Sequence[Arming]]
     arming_required: bool
+    place: Place = HOME
+    where: str = ""
+    place_mode: Mode = Mode.AUTO
 
     def mode_of(self, playbook: Playbook, group: str) -> Mode:
-        """The mode of a playbook for a group, the lowest of the three that apply."""
-        records = self.armings.get(playbook.name, ())
-        arming = armed_mode(records, group, playbook.digest, required=self.arming_required)
-        return min(self.mode, playbook.mode, arming.mode, key=_ORDER.index)
+        """The mode of a playbook for a group of the place, the lowest of those that apply."""
+        records, required = self.armings.get(playbook.name, ()), self.arming_required
+        arming = armed_mode(records, self.place, group, playbook.digest, required=required)
+        modes = (self.mode, self.place_mode, playbook.mode, arming.mode)
+        return min(modes, key=_ORDER.index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +79,7 @@ class CoverageInput:
 def find_coverage(
     aws: Aws, prometheus: Prometheus, policy: Policy, *, named: Collection[str], now: float
 ) -> Sequence[Service]:
-    """The services `named`; without names, the groups tagged as critical, or all if none is.
+    """The services `named` of a place; else the groups tagged as critical, or all if none is.
 
     Only rules that select something count.
 
@@ -78,9 +88,10 @@ def find_coverage(
     rules = [rule for rule in prometheus.alerting_rules() if rule.healthy]
     presence = SeriesPresence(prometheus, now)
     presence.learn([rule.expr for rule in rules])
+    measured = _MEASURED.format(where=f",{policy.where}" if policy.where else "")
     facts = CoverageInput(
         rules=[rule for rule in rules if not presence.lacking(rule.expr)],
-        measured={sample.labels["asg"] for sample in prometheus.instant_query(_MEASURED, at=now)},
+        measured={sample.labels["asg"] for sample in prometheus.instant_query(measured, at=now)},
         policy=policy,
     )
     groups = [read_group(aws, name) for name in named] or read_groups(aws)
@@ -113,6 +124,8 @@ def service_coverage(group: Group, instances: Sequence[Instance], facts: Coverag
     }
     return Service(
         name=group.name,
+        account=policy.place.account or None,
+        region=policy.place.region or None,
         instances=len(instances),
         measured=measured,
         rules=sorted(answered),

@@ -35,7 +35,7 @@ def set_targets(connection: Connection, found: Mapping[str, Target]) -> None:
     """Store the targets, by run, of alerts whose labels alone do not tell them."""
     unknown = update(runs).where(runs.c.id == bindparam("was_id"), runs.c.target.is_(None))
     rows = [
-        {"was_id": run_id, "target": target.id, "group_name": target.group}
+        {"was_id": run_id, "target": target.id, "group_name": target.group, **target.placing}
         for run_id, target in found.items()
     ]
     connection.execute(unknown, rows)

@@ -41,8 +41,9 @@ def list_runs(
 ) -> Sequence[Run]:
     """As `search.list_runs`, with the alerts of the inbox."""
     queued: list[QueuedAlert] = []
-    # Alerts in the inbox have no playbook, and only the state `received`.
-    if wanted.playbook is None and wanted.state in {None, State.RECEIVED}:
+    # Alerts in the inbox have no playbook and no place yet, and only the state `received`.
+    decided = (wanted.playbook, wanted.account, wanted.region)
+    if decided == (None, None, None) and wanted.state in {None, State.RECEIVED}:
         queued = list(islice(_without_run(connection, inbox, wanted, before, limit), limit))
     runs = [
         *map(_preview, queued),

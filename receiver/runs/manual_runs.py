@@ -4,11 +4,12 @@ A manual run differs only in that it needs no firing alert: a pause, a cooldown,
 or the blast radius refuses it, too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actions.aws.groups import GROUP_NAME
 from actions.aws.instances import INSTANCE_ID
+from actions.place import HOME, Place
 from receiver.db.database import Database
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
@@ -35,6 +36,7 @@ class ManualRuns:
     decide_sync: Callable[[Run], None]
     wake: Callable[[], None]
     clock: Callable[[], float]
+    places: Sequence[Place] = (HOME,)
 
     def start(self, request: RunRequest) -> str:
         """Start a run and return its id; a dry run has been decided and has ended by then.
@@ -44,6 +46,9 @@ class ManualRuns:
         playbooks = self.playbooks.named(request.playbook)
         if not playbooks:
             raise NotPossibleError(f"there is no playbook {request.playbook}")
+        within = Place(request.account, request.region)
+        if not any(place.is_within(within) for place in self.places):
+            raise NotPossibleError("the account and region are not in the file of accounts")
         labels, now = labels_of(playbooks[0], request.target), self.clock()
         not_before = now + _DRY_RUN_RESERVED_S if request.dry_run else None
         with self.database.write() as connection:

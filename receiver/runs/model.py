@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from actions.execution.records import Bounds, Rates
+from actions.place import Place
 from actions.step_key import StepKey
 from models.inference.verdict import Verdict
 
@@ -65,6 +66,8 @@ class RunRequest:
     target: str
     dry_run: bool
     person: str = ""
+    account: str = ""
+    region: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +256,15 @@ class Run:
     ended_at: float | None
     request: RunRequest | None
     mark: FeedbackMark | None
+    account: str | None = None
+    region: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where its target is. Raises LookupError before a decision has found it."""
+        if self.account is None or self.region is None:
+            raise LookupError(f"the account and region of run {self.id} are not known")
+        return Place(self.account, self.region)
 
     @property
     def is_approved(self) -> bool:

@@ -10,6 +10,8 @@ from statistics import median
 from sqlalchemy import Connection, RowMapping, select, update
 
 from actions.audit import log
+from actions.place import Place
+from actions.tables import is_at
 from receiver.db.tables import runs
 from receiver.runs.model import Run, State
 from receiver.runs.transitions import ACTOR
@@ -33,7 +35,7 @@ class Recovery:
 
 
 def last_recoveries(
-    connection: Connection, targets: Collection[str], now: float
+    connection: Connection, place: Place, targets: Collection[str], now: float
 ) -> Mapping[str, Sequence[Recovery]]:
     """The recoveries of a day by target, the latest first."""
     query = (
@@ -47,6 +49,7 @@ def last_recoveries(
             runs.c.ended_at,
         )
         .where(
+            is_at(runs, place),
             runs.c.target.in_(targets),
             runs.c.state == State.SUCCEEDED,
             runs.c.steps_begun > 0,
@@ -87,7 +90,9 @@ def record(connection: Connection, run: Run, earlier_id: str, now: float) -> Non
     if connection.execute(lapsed).rowcount == 0:
         return
     before = connection.execute(
-        select(runs.c.target, runs.c.playbook).where(runs.c.id == earlier_id)
+        select(runs.c.target, runs.c.playbook, runs.c.account, runs.c.region).where(
+            runs.c.id == earlier_id
+        )
     ).one()
     later = runs.alias()
     helped = connection.execute(
@@ -95,6 +100,7 @@ def record(connection: Connection, run: Run, earlier_id: str, now: float) -> Non
         .join(later, later.c.id == runs.c.relapsed_by)
         .where(
             runs.c.target == before.target,
+            is_at(runs, Place(before.account or "", before.region or "")),
             runs.c.playbook == before.playbook,
             runs.c.ended_at > now - _COUNTED_S,
         )

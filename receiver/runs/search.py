@@ -19,6 +19,8 @@ class RunFilter:
     state: State | None = None
     playbook: str | None = None
     target: str | None = None
+    account: str | None = None
+    region: str | None = None
     since: float | None = None
 
 
@@ -43,6 +45,9 @@ def list_runs(
         target = wanted.target
         of_step = exists().where(intents.c.run_id == runs.c.id, intents.c.target == target)
         query = query.where(or_(runs.c.target == target, of_step))
+    for column, value in ((runs.c.account, wanted.account), (runs.c.region, wanted.region)):
+        if value is not None:
+            query = query.where(column == value)
     if wanted.since is not None:
         query = query.where(runs.c.received_at >= wanted.since)
     if before is not None:

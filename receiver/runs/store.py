@@ -16,7 +16,9 @@ from sqlalchemy import (
     select,
 )
 
+from actions.place import Place
 from actions.reasons import Reason
+from actions.tables import is_at
 from receiver.db.tables import runs
 from receiver.runs.model import IN_FLIGHT, Run, State
 
@@ -139,12 +141,13 @@ def waiting_without_target(connection: Connection, since: float, limit: int) -> 
 
 def alerting_instances(
     connection: Connection,
+    place: Place,
     group: str | None,
     since: float,
     *,
     among: Collection[str] | None = None,
 ) -> Sequence[AlertingInstance]:
-    """Instances of the group, or outside groups, with an alert since then (epoch seconds).
+    """Instances of the place's group, or outside groups, with an alert since then (epoch s).
 
     At most ALERTING_MAX alerts are returned, or as many as instances are named by `among`, which
     narrows them. Judged alerts come first, and the newest alert of every instance comes before any
@@ -152,11 +155,13 @@ def alerting_instances(
     """
     judged = runs.c.verdict.is_not(None)
     newest_first = runs.c.received_at.desc()
-    place = func.row_number().over(
+    rank = func.row_number().over(
         partition_by=runs.c.target, order_by=(judged.desc(), newest_first)
     )
     columns = (runs.c.id, runs.c.target, runs.c.labels, runs.c.received_at)
-    alerts = select(*columns, judged.label("judged"), place.label("place")).where(
+    alerts = select(*columns, judged.label("judged"), rank.label("rank")).where(
+        # Where an undecided alert is, is not known yet; AWS tells which instances are members.
+        or_(runs.c.account.is_(None), is_at(runs, place)),
         runs.c.group_name.is_not_distinct_from(group),
         runs.c.received_at >= since,
         # A malformed id identifies no instance.
@@ -172,7 +177,7 @@ def alerting_instances(
         most = max(most, len(among))
         alerts = alerts.where(runs.c.target.in_(among))
     ranked = alerts.subquery()
-    order = (ranked.c.judged.desc(), ranked.c.place, ranked.c.received_at.desc())
+    order = (ranked.c.judged.desc(), ranked.c.rank, ranked.c.received_at.desc())
     query = select(ranked.c.id, ranked.c.target, ranked.c.labels, ranked.c.judged).order_by(*order)
     return [
         AlertingInstance(

@@ -26,6 +26,8 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         },
         "target": run.target,
         "group": run.group_name,
+        "account": run.account or None,
+        "region": run.region or None,
         "playbook": run.playbook,
         "verdict": to_jsonable_python(run.verdict),
         "gates": to_jsonable_python(run.gates),

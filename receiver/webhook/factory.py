@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from actions.aws import clients
 from actions.aws.client_set import Aws
+from actions.place import Place
 from actions.reasons import Reason
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.tables import runs
@@ -37,7 +38,8 @@ class AlertIntake:
     settings: Settings
     playbooks: Playbooks
     database: Database
-    aws: Aws
+    aws_at: Callable[[Place], Aws]
+    places: Sequence[Place]
     alertmanager: Alertmanager
     metrics: WebhookMetrics
     wake: Callable[[], None]
@@ -74,7 +76,11 @@ class AlertIntake:
     @cached_property
     def host_alerts(self) -> HostAlerts:
         return HostAlerts(
-            aws=self.aws, inbox=self.inbox, playbooks=self.playbooks, clock=self.clock
+            aws_at=self.aws_at,
+            places=self.places,
+            inbox=self.inbox,
+            playbooks=self.playbooks,
+            clock=self.clock,
         )
 
     @cached_property

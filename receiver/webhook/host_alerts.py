@@ -5,7 +5,7 @@
 count, and nothing is read unless a playbook takes one of the two.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from actions.aws.host_status import IMPAIRED, HostStatus, find_affected, read_ho
 from actions.aws.instances import read_instance
 from actions.aws.tags import OPT_IN_TAG
 from actions.aws.target_errors import NotActionableError
+from actions.place import HOME, Place
 from receiver.playbooks.alert_rules import OWN_ALERTS, SCHEDULED_EVENT, SYSTEM_CHECK
 from receiver.playbooks.loader import Playbooks
 from receiver.runtime.periodic import Periodic
@@ -31,18 +32,22 @@ _logger = structlog.get_logger()
 # gap of six minutes.
 _EVERY_S = 60.0
 _STORED_WITHIN_S = 10.0
-_Key = tuple[str, str]
+_Key = tuple[Place, str, str]
 
 
 @dataclass(kw_only=True)
 class HostAlerts:
-    """Polls EC2; `clock` gives epoch seconds. A failed read delivers nothing, not even an end."""
+    """Polls EC2 in each place; `clock` gives epoch seconds.
 
-    aws: Aws
+    A failed read delivers nothing of its place, not even an end.
+    """
+
+    aws_at: Callable[[Place], Aws]
+    places: Sequence[Place] = (HOME,)
     inbox: Inbox
     playbooks: Playbooks
     clock: Callable[[], float]
-    # The open alerts, by instance and event code ("" for the status check), with their labels.
+    # The labels of the open alerts, by place, instance and event code ("" for the status check).
     _open: dict[_Key, Mapping[str, str]] = field(default_factory=dict, init=False)
     _periodic: Periodic = field(init=False)
 
@@ -62,27 +67,29 @@ class HostAlerts:
         """
         if OWN_ALERTS.isdisjoint(playbook.alertname for playbook in self.playbooks.items):
             return
-        try:
-            self.deliver()
-        except (NotActionableError, KeyError, *AWS_ERRORS) as error:
-            _logger.warning("host_status_read_failed", error=repr(error))
-        except (InboxUnavailableError, TimeoutError) as error:
-            _logger.warning("host_alerts_not_stored", error=repr(error))
+        for place in self.places:
+            try:
+                self.deliver(place)
+            except (NotActionableError, KeyError, *AWS_ERRORS) as error:
+                _logger.warning("host_status_read_failed", error=repr(error))
+            except (InboxUnavailableError, TimeoutError) as error:
+                _logger.warning("host_alerts_not_stored", error=repr(error))
 
-    def deliver(self) -> None:
-        """Deliver the alerts that fire, and the ends of those that fired before."""
-        now, aws = self.clock(), self.aws
+    def deliver(self, place: Place = HOME) -> None:
+        """Deliver the place's alerts that fire, and the ends of those that fired before."""
+        now, aws = self.clock(), self.aws_at(place)
         firing: dict[_Key, tuple[Mapping[str, str], float | None]] = {}
         for host in find_affected(aws):
-            labels = self._labels_of(aws, host.id)
+            labels = self._labels_of(aws, place, host.id)
             for code, own, since in _causes(host) if labels else ():
-                firing[host.id, code] = ({**labels, **own}, since)
+                firing[place, host.id, code] = ({**labels, **own}, since)
+        before = {key: labels for key, labels in self._open.items() if key[0] == place}
         ended = {
             key: labels
-            for key, labels in self._open.items()
-            if key not in firing and _is_over(aws, *key)
+            for key, labels in before.items()
+            if key not in firing and _is_over(aws, *key[1:])
         }
-        lasting = {key: (labels, None) for key, labels in self._open.items() if key not in ended}
+        lasting = {key: (labels, None) for key, labels in before.items() if key not in ended}
         alerts = [
             *(_alert(labels, now, since=since) for labels, since in (lasting | firing).values()),
             *(_alert(labels, now, firing=False) for labels in ended.values()),
@@ -90,16 +97,18 @@ class HostAlerts:
         if alerts:
             stored: Future[Receipt] = self.inbox.submit(alerts, now)
             stored.result(_STORED_WITHIN_S)
-        self._open = {key: labels for key, (labels, _) in (lasting | firing).items()}
+        elsewhere = {key: labels for key, labels in self._open.items() if key[0] != place}
+        self._open = elsewhere | {key: labels for key, (labels, _) in (lasting | firing).items()}
 
     @staticmethod
-    def _labels_of(aws: Aws, instance_id: str) -> Mapping[str, str]:
+    def _labels_of(aws: Aws, place: Place, instance_id: str) -> Mapping[str, str]:
         """The labels that name the instance; empty where it is not opted in."""
         instance = read_instance(aws, instance_id)
         if instance.tags.get(OPT_IN_TAG) != "true":
             return {}
         group = {"asg": instance.group} if instance.group else {}
-        return {"instance_id": instance.id, "az": instance.az, **group}
+        where = {name: value for name, value in vars(place).items() if value}
+        return {"instance_id": instance.id, "az": instance.az, **group, **where}
 
 
 def _causes(host: HostStatus) -> Iterator[tuple[str, Mapping[str, str], float | None]]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from actions.audit import log
 from actions.execution import kill_switch
+from actions.place import HOME
 from receiver.db.database import Database
 from receiver.db.tables import runs
 from receiver.runs import store, transitions
@@ -96,7 +97,7 @@ class Approvals:
             missing = rule.people - rule.count(approvals, run.request)
             if missing > 0:
                 return Answer(text=f"{text}; the plan needs {rule}, {missing} more", waits=True)
-            if kill_switch.read_paused(connection) is not False:
+            if kill_switch.read_paused(connection, run.place) is not False:
                 return Answer(
                     text=f"{text}; the step waits, because the service is paused", waits=True
                 )
@@ -114,7 +115,7 @@ class Approvals:
 
     def _release(self) -> int:
         with self.database.read() as connection:
-            if kill_switch.read_paused(connection) is not False:
+            if kill_switch.read_paused(connection, HOME) is not False:
                 return 0
             query = select(runs.c.id).where(
                 runs.c.state == State.AWAITING_APPROVAL, runs.c.approvals != []
@@ -124,7 +125,8 @@ class Approvals:
         for run_id in run_ids:
             with self.database.write() as connection:
                 run = _locked(connection, run_id)
-                if run.state is State.AWAITING_APPROVAL and run.is_approved:
+                paused = kill_switch.read_paused(connection, run.place) is not False
+                if run.state is State.AWAITING_APPROVAL and run.is_approved and not paused:
                     released += _decide(connection, run, run.approvals, self.clock())
         return released
 

@@ -42,7 +42,8 @@ class DecisionWriter:
 
         The caller must record that end.
         """
-        decision = self._refuse_if_not_feasible(run, result.decision)
+        placed = replace(run, **vars(result.target.place))
+        decision = self._refuse_if_not_feasible(placed, result.decision)
         if result.snapshot.relapse_of and _shows_fault(decision):
             with self.lifecycle.database.write() as connection:
                 relapses.record(connection, run, result.snapshot.relapse_of, self.clock())
@@ -114,6 +115,8 @@ class DecisionWriter:
         changes: dict[str, Any] = {
             "target": result.target.id,
             "group_name": result.target.group,
+            # A target that is no longer found has no other place than before.
+            **(result.target.placing if result.target.id else {}),
             "playbook": result.playbooks[0].name if len(result.playbooks) == 1 else None,
             "gates": decision.gates,
             "decided_at": self.clock(),

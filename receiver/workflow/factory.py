@@ -6,6 +6,7 @@ from concurrent.futures import Executor as ThreadPool
 from dataclasses import dataclass, field
 
 from actions.execution.executor import Executor
+from actions.place import Place
 from receiver.db.database import Database
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.pipeline import DecisionPipeline
@@ -41,7 +42,7 @@ class Workflow:
     queue: DurableQueue
     executor: Executor
     prometheus: Prometheus
-    members: Callable[[str, str], str]
+    members: Callable[[Place, str, str], str]
     alert_fires: Callable[[Mapping[str, str], float], bool | None] = lambda _, __: None
     run_metrics: RunMetrics
     step_metrics: StepMetrics

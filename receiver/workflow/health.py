@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
+from actions.place import Place
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReader, ConditionReaders, Finding
@@ -37,7 +38,7 @@ class HealthReader:
     """
 
     prometheus: Prometheus
-    members: Callable[[str, str], str]
+    members: Callable[[Place, str, str], str]
     alert_fires: Callable[[Mapping[str, str], float], bool | None]
     _readers: ConditionReaders = field(init=False)
 
@@ -79,7 +80,7 @@ class HealthReader:
         """The conditions, about the group's present members where these are told by name."""
         if "=~" not in verify.members or verify.members not in verify.expr + (verify.worse or ""):
             return verify.expr, verify.worse
-        members = self.members(plan_of(run).group, verify.host_label) or verify.members
+        members = self.members(run.place, plan_of(run).group, verify.host_label) or verify.members
         worse = verify.worse and verify.worse.replace(verify.members, members)
         return verify.expr.replace(verify.members, members), worse
 

@@ -45,6 +45,7 @@ class Preflight:
         plan = plan_of(run)
         armed = armed_mode(
             arming.armings_of(connection, plan.playbook),
+            run.place,
             plan.group or ALL,
             plan.playbook_digest,
             required=self.arming_required,

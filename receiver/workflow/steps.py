@@ -183,6 +183,7 @@ def step_of(run: Run) -> Step:
         run_id=run.id,
         key=StepKey(StepKind.LADDER, run.steps_begun - 1),
         action=find_action(plan.action),
+        place=run.place,
         target=plan.target,
         params=plan.params,
         playbook=plan.playbook,

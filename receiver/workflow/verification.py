@@ -15,6 +15,7 @@ from actions.execution import ledger
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.messaging import MessengerError
+from actions.place import Place
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.runs.model import Run
 from receiver.workflow.health import HealthReader
@@ -53,7 +54,7 @@ class Verification:
 
     executor: Executor
     prometheus: Prometheus
-    members: Callable[[str, str], str]
+    members: Callable[[Place, str, str], str]
     alert_fires: Callable[[Mapping[str, str], float], bool | None] = lambda _, __: None
 
     @cached_property

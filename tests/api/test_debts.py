@@ -50,6 +50,8 @@ def test_debts_are_listed_oldest_first_and_in_pages(service: Live) -> None:
         "run": _RUN,
         "action": "suspend_processes",
         "target": GROUP,
+        "account": None,
+        "region": None,
         "since": "1970-01-01T00:16:42.000Z",
         "state": "lent",
         "ended_at": None,

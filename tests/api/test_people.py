@@ -137,7 +137,8 @@ def test_a_cooldown_is_shown_and_can_be_ended(service: Service) -> None:
         for target, held in (("i-0123456789abcdef7", 0), ("i-0123456789abcdef8", 1)):
             until = time.time() + 600
             row = (target, "0" * 26, 1, 0.0, until, held)
-            records.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?)", row)
+            names = "target, run_id, fence, claimed_at, cooldown_until, held"
+            records.execute(f"INSERT INTO claims ({names}) VALUES (?, ?, ?, ?, ?, ?)", row)  # noqa: S608
     listed = service.call("GET", "/api/v1/cooldowns", Role.VIEWER).json()["items"]
     assert [(cooldown["target"][-1], cooldown["held"]) for cooldown in listed] == [
         ("7", False),

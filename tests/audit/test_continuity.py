@@ -233,7 +233,7 @@ def test_a_finding_of_reconcile_pauses_until_it_is_accepted(
     check = CloudTrailCheck(
         interval_s=600,
         database=state,
-        clients=lambda: clients(aws),
+        aws_at=lambda _: clients(aws),
         metrics=ReconcileMetrics(CollectorRegistry()),
         clock=clock,
     )

@@ -166,7 +166,7 @@ def test_alert_text_can_neither_act_nor_reveal_a_secret(
         assert secret not in everything
     assert "evil.example" not in answer
     assert service.until(run["id"], "awaiting_approval")
-    assert "smartcloudops_paused 0.0" in service.call("GET", "/metrics").text
+    assert 'smartcloudops_paused{account="",region=""} 0.0' in service.call("GET", "/metrics").text
     assert len(service.aws.calls) == calls
 
 

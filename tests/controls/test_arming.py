@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from actions.audit import log
+from actions.place import HOME
 from actions.reasons import Reason
 from receiver.controls import arming
-from receiver.controls.arming import disarmed
+from receiver.controls.arming import Scope, disarmed
 from receiver.controls.records import ALL, FREE, ArmedMode, Arming, armed_mode, in_canary
 from receiver.decision.decide import decide
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse
@@ -63,7 +64,7 @@ def test_what_was_said_of_the_service_itself_counts_most(
     armings: list[Arming], service: str, mode: Mode, *, required: bool
 ) -> None:
     """And only of this very playbook; what nobody said anything of is as the profile wants."""
-    assert armed_mode(armings, service, _DIGEST, required=required).mode is mode
+    assert armed_mode(armings, HOME, service, _DIGEST, required=required).mode is mode
 
 
 @given(_NAMES, _NAMES, st.integers(0, 100), st.integers(0, 100))
@@ -123,7 +124,7 @@ def test_an_arming_lowers_and_never_raises() -> None:
 
 def test_what_is_not_armed_is_decided_in_full_and_observed() -> None:
     """So that there is a record to arm it by; the gate says why nothing was done."""
-    decision = _decided(armed_mode([], ASG, _DIGEST, required=True))
+    decision = _decided(armed_mode([], HOME, ASG, _DIGEST, required=True))
     assert isinstance(decision, Observe)
     assert decision.plan.target == HOST
     assert decision.gates[-1].detail == "observe, set by the arming: the playbook is not armed"
@@ -163,7 +164,9 @@ def _arm(whole: Whole, mode: Mode, service: str = ALL, percent: int = 100) -> No
 
 
 def _disarm(whole: Whole, service: str = ALL) -> None:
-    disarming = disarmed("high-cpu", service, by="bob", comment="stop", now=whole.now)
+    disarming = disarmed(
+        Scope(playbook="high-cpu", service=service), by="bob", comment="stop", now=whole.now
+    )
     with whole.state.write() as connection:
         arming.save(connection, disarming)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from ulid import ULID
 
+from actions.place import HOME
 from receiver.controls.promotion_criteria import Figures, figures, shortfalls
 from receiver.controls.records import ALL, ArmedMode
 from receiver.db.database import Database
@@ -67,8 +68,8 @@ def test_each_run_counts_for_what_became_of_it(kind: str, request: pytest.Fixtur
     _run(state, State.REFUSED, plan=None, mark=replace(mark, right=False))
     _run(state, State.OBSERVED, playbook="another")
     with state.read() as connection:
-        everything = figures(connection, _PLAYBOOK, ALL, None)
-        of_web = figures(connection, _PLAYBOOK, "web-asg", _NOW)
+        everything = figures(connection, _PLAYBOOK, HOME, ALL, None)
+        of_web = figures(connection, _PLAYBOOK, HOME, "web-asg", _NOW)
     whole = asdict(_NONE) | {"planned": 6, "observed": 2, "acted": 3, "recovered": 1, "failed": 2}
     assert asdict(everything) == whole | {"denied": 1, "right": 1, "wrong": 1}
     assert asdict(of_web) == asdict(_NONE) | {

@@ -15,7 +15,8 @@ from actions.execution import (
     kill_switch,
     rate_limits,
 )
-from actions.execution.rate_limits import Attempt
+from actions.execution.rate_limits import Attempt, Counted
+from actions.place import HOME
 from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
 from receiver.db.database import Database, database
@@ -57,6 +58,7 @@ def _attempt_often(connection: Connection) -> None:
         attempt = Attempt(
             run_id=_OTHER,
             step=StepKey(StepKind.LADDER, step),
+            place=HOME,
             target=HOST,
             group=ASG,
             playbook="high-cpu",
@@ -67,25 +69,27 @@ def _attempt_often(connection: Connection) -> None:
 
 def _fail_often(connection: Connection) -> None:
     for _ in range(circuit_breakers.FAILURES):
-        circuit_breakers.record_failure(connection, "high-cpu", NOW - 9)
+        circuit_breakers.record_failure(connection, HOME, "high-cpu", NOW - 9)
 
 
 def _reserve(connection: Connection) -> None:
-    disruption_budget.reserve(connection, _OTHER, HOSTS[1], [SCOPE.name])
+    disruption_budget.reserve(connection, HOME, _OTHER, HOSTS[1], [SCOPE.name])
 
 
 def _facts(connection: Connection, run_id: str) -> dict[str, Any]:
     return {
-        "paused": kill_switch.read_paused(connection),
-        "claims": claims.claims_on(connection, HOST, ASG),
+        "paused": kill_switch.read_paused(connection, HOME),
+        "claims": claims.claims_on(connection, HOME, HOST, ASG),
         "attempts": {
             target: rate_limits.count(
-                connection, target=target, group=ASG, playbook="high-cpu", now=NOW
+                connection,
+                Counted(place=HOME, target=target, group=ASG, playbook="high-cpu"),
+                NOW,
             )
             for target in (HOST, ASG)
         },
-        "breaker": circuit_breakers.read_breaker(connection, "high-cpu"),
-        "reserved": disruption_budget.reserved_by_others(connection, run_id),
+        "breaker": circuit_breakers.read_breaker(connection, HOME, "high-cpu"),
+        "reserved": disruption_budget.reserved_by_others(connection, HOME, run_id),
     }
 
 

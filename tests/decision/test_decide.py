@@ -15,6 +15,7 @@ from actions.aws.instances import Instance
 from actions.aws.tags import OPT_IN_TAG
 from actions.base import TargetKind
 from actions.execution.records import Attempts, Breaker, Claim, Scope
+from actions.place import HOME
 from actions.reasons import Reason
 from models.inference.verdict import Answer, Verdict
 from receiver.controls.records import FREE
@@ -112,7 +113,9 @@ INPUTS = GuardInput(
 
 
 def _claim(target: str, *, held: bool, left_s: float, run_id: str = "B" * 26) -> dict[str, Claim]:
-    claim = Claim(target=target, run_id=run_id, fence=1, cooldown_until=NOW + left_s, held=held)
+    claim = Claim(
+        place=HOME, target=target, run_id=run_id, fence=1, cooldown_until=NOW + left_s, held=held
+    )
     return {target: claim}
 
 

@@ -14,6 +14,7 @@ from ulid import ULID
 from actions.canonical_json import canonical
 from actions.execution import claims, kill_switch
 from actions.execution.records import ClaimRequest, Rates
+from actions.place import HOME
 from actions.step_key import StepKey, StepKind
 from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader
@@ -55,13 +56,14 @@ def test_an_instance_with_many_alerts_hides_no_other(state: Database) -> None:
     with state.write() as connection:
         intake.insert_from_inbox(connection, [*others, *flood], _NOW)
     with state.read() as connection:
-        alerting = store.alerting_instances(connection, _GROUP, _NOW - 300)
+        alerting = store.alerting_instances(connection, HOME, _GROUP, _NOW - 300)
     assert len({alert.instance_id for alert in alerting}) == 5
     assert len(alerting) == 1000
 
 
 def _claim(connection: Connection, run_id: str, target: str) -> None:
     request = ClaimRequest(
+        place=HOME,
         run_id=run_id,
         step=StepKey(StepKind.LADDER, 0),
         target=target,
@@ -97,9 +99,9 @@ def test_a_run_that_ends_lets_go_of_what_it_held(state: Database) -> None:
         read = store.get(connection, alert.id)
         assert read is not None
         _claim(connection, alert.id, target)
-        assert claims.claims_on(connection, target)[target].held
+        assert claims.claims_on(connection, HOME, target)[target].held
         assert transitions.move(connection, read, State.REFUSED, _NOW, refusal="storm")
-        assert not claims.claims_on(connection, target)[target].held
+        assert not claims.claims_on(connection, HOME, target)[target].held
 
 
 def _evaluates(folder: Path, series: Mapping[str, str]) -> Prometheus:

@@ -183,3 +183,17 @@ def test_no_secret_is_an_argument_of_a_program() -> None:
         assert f"file://{name}" in _README
     for text in (_README, _USER_DATA):
         assert not re.findall(r"\$\((?:cat|<|base64|tar|aws ssm get-parameter) ?", text)
+
+
+@pytest.mark.parametrize("name", ["hub", "spoke"])
+def test_the_modules_of_accounts_refer_to_what_exists(name: str) -> None:
+    """A spoke trusts the hub's role alone, and only with its external id."""
+    text = (_FOLDER / "modules" / name / "main.tf").read_text()
+    parsed = _plain(hcl2.loads(text))
+    declared = {key for block in parsed["variable"] for key in block}
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == declared
+    if name == "hub":
+        return
+    trust = parsed["data"][0]["aws_iam_policy_document"]["trust"]["statement"][0]
+    assert trust["principals"][0]["identifiers"] == ["${var.hub_role_arn}"]
+    assert trust["condition"][0]["variable"] == "sts:ExternalId"

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from sqlalchemy import create_engine
 
 from actions.execution import kill_switch
+from actions.place import HOME
 from demo.stack import tools
 from receiver.cli.main import cli
 from receiver.db.database import Database, database
@@ -210,5 +211,5 @@ def test_a_backup_that_is_restored_holds_and_is_paused(shared: Database, tmp_pat
     assert "20 records, the chain is intact" in output
     copy = database(restored)
     with copy.read() as connection:
-        assert kill_switch.read_paused(connection)
+        assert kill_switch.read_paused(connection, HOME)
     copy.engine.dispose()

@@ -43,6 +43,8 @@ _KEYS = {
     "decided_at",
     "ended_at",
     "next_act_at",
+    "account",
+    "region",
 }
 
 
@@ -230,7 +232,7 @@ def test_the_kill_switch_needs_a_reason_and_is_on_record(service: Service) -> No
         _problem(answer, HTTPStatus.UNPROCESSABLE_ENTITY)
     paused = service.call("POST", "/api/v1/pause", Role.OPERATOR, json={"comment": "deploy"})
     assert (paused.json()["paused"], paused.json()["changed_by"]) == (True, "operator")
-    assert "smartcloudops_paused 1.0" in service.call("GET", "/metrics").text
+    assert 'smartcloudops_paused{account="",region=""} 1.0' in service.call("GET", "/metrics").text
     service.deliver(
         _alert(
             9300,

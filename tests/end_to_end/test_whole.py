@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from actions.audit import log
 from actions.execution import claims, kill_switch
+from actions.place import HOME
 from demo.aws.calls import Call
 from demo.aws.world import AwsError
 from models.inference.verdict import Answer
@@ -249,7 +250,7 @@ def test_the_trail_is_believed_for_half_a_minute(whole: Whole) -> None:
                 raise ReadTimeoutError(endpoint_url="x")
 
     whole.aws.trouble = trouble
-    reader, now = whole.dispatcher.pipeline.snapshots.aws, whole.now
+    reader, now = whole.dispatcher.pipeline.snapshots.aws.at(HOME), whole.now
     reader.prefetch(["web-asg", "no group: \n"], now)
     silent = False
     counts = []

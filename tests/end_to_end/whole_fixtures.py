@@ -5,7 +5,7 @@ are stood in for, at the edge.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import httpx
 
 from actions.aws.client_set import Aws
 from actions.messaging import Messenger, NullMessenger
+from actions.place import Place
 from bench.scenes.virtual_time import AtOnce, HeldQueue
 from demo.aws.clients import clients
 from demo.aws.core import Core
@@ -80,6 +81,9 @@ class Whole:
     arming_required: bool = False
     messenger: Messenger = field(default_factory=NullMessenger)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    # The file of accounts, and the clients of its places.
+    accounts: Path | None = None
+    aws_at: Callable[[Place], Aws] | None = None
     # How often the metrics of an instance break the decision that reads them.
     breaks: dict[str, int] = field(default_factory=dict)
 
@@ -105,6 +109,7 @@ class Whole:
             database_url=f"sqlite:///{self.folder}/state.db",
             prometheus_url="http://prometheus",
             playbooks=self.folder / "playbooks",
+            accounts=self.accounts,
             mode=self.mode,
             audit_archive=str(self.folder / "audit"),
             arming_required=self.arming_required,
@@ -113,6 +118,7 @@ class Whole:
         )
         edges = Edges(
             aws=self.clients(),
+            aws_at=self.aws_at,
             messenger=self.messenger,
             prometheus=fake_prometheus.client(self._answer, self.clock),
             alertmanager=httpx.Client(transport=httpx.MockTransport(self._list_alerts)),

@@ -78,7 +78,7 @@ def _prefetcher(
         reader=_reader(server, pool),
         playbooks=Playbooks(books),
         clock=clock,
-        prefetch_aws=lambda names, _: None if prefetched is None else prefetched.extend(names),
+        prefetch_aws=lambda names, *_: None if prefetched is None else prefetched.extend(names),
     )
 
 

@@ -16,7 +16,7 @@ from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.world import Group
 from demo.stack import tools
-from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.range_queries import latest_query, peers_query
 from receiver.evidence.target import Target
@@ -71,7 +71,7 @@ def make_resolver(
     """Of a group of three, with a Prometheus that has these series."""
     aws = Emulator(Core(Clock()))
     aws.world.add_group(Group("web", 1, 8, 3), _HOSTS, 0.0)
-    reader = AwsReader(aws=clients(aws), pool=pool, trail=False)
+    reader = AwsReaders(aws_at=lambda _: clients(aws), pool=pool, trail=False)
 
     def answer(request: httpx.Request) -> httpx.Response:
         expr = parse_qs(request.content.decode())["query"][0]

@@ -12,7 +12,7 @@ from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.world import ACCOUNT, REGION, VPC, AwsError, Group
-from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.target import Target
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.mapping import InvalidTargetsError
@@ -37,7 +37,7 @@ def aws(clock: Clock) -> Emulator:
 @pytest.fixture
 def resolver(aws: Emulator) -> Iterator[TargetResolver]:
     with ThreadPoolExecutor(2) as pool:
-        reader = AwsReader(aws=clients(aws), pool=pool, trail=False)
+        reader = AwsReaders(aws_at=lambda _: clients(aws), pool=pool, trail=False)
         yield TargetResolver(aws=reader, rules=TargetRules(mapping.load(None)))
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
+from actions.place import HOME
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError, Group
 from models.features.promql import NODE_EXPORTER, Exporter
 from models.features.signals import ROLES, Unit
-from receiver.evidence.aws_reads import AwsReads
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.resolver import TargetResolver
@@ -90,7 +92,7 @@ class Shop:
         aws = Emulator(Core(self.clock))
         aws.world.add_group(Group("web", 1, 8, 2), ["i-00000000000000000", _HOST], 0.0)
         aws.trouble = self._trouble
-        reads = AwsReads(aws=clients(aws), trail=True)
+        reads = AwsReaders(aws_at=lambda _: clients(aws), pool=ThreadPoolExecutor(1), trail=True)
         with fake_prometheus.client(self._prometheus, self.clock) as client:
             return LiveCheck(
                 settings=Settings(
@@ -103,7 +105,7 @@ class Shop:
                     "http://alertmanager",
                     httpx.Client(transport=httpx.MockTransport(self._alertmanager)),
                 ),
-                aws=reads.aws,
+                aws=reads.at(HOME).aws,
                 exporters=self.exporters,
                 targets=TargetResolver(aws=reads, rules=TargetRules(mapping.load(None))),
                 now=self.clock.now,

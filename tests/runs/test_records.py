@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, event
 from ulid import ULID
 
+from actions.place import HOME
 from receiver.controls.promotion_criteria import figures
 from receiver.controls.records import ALL
 from receiver.db.database import Database
@@ -82,10 +83,10 @@ def test_a_damaged_record_is_no_plan(state: Database, run: Run) -> None:
 
 # By the index that finds the runs.
 _SEARCHES: dict[str, Callable[[Connection], Any]] = {
-    "ix_runs_playbook": lambda connection: figures(connection, PLAYBOOKS[0], ALL, None),
+    "ix_runs_playbook": lambda connection: figures(connection, PLAYBOOKS[0], HOME, ALL, None),
     "ix_runs_feedback": lambda connection: search.with_human_verdict(connection, limit=10),
     "ix_runs_group_name_received_at": lambda connection: store.alerting_instances(
-        connection, "web-asg", _NOW
+        connection, HOME, "web-asg", _NOW
     ),
 }
 

@@ -40,6 +40,7 @@ _TABLES = (
     ours.claims,
     ours.breakers,
 )
+_PLACE = ("account", "region")
 
 
 @dataclass
@@ -161,9 +162,10 @@ class Records:
             connection.execute(insert(table).values(row))
 
     def kept(self, table: Table) -> set[str]:
-        """The first part of each key."""
+        """The first part of each key, after the account and region."""
         source = self.inbox.database if table is episodes else self.state
-        column = table.c.run_id if table is episodes else table.primary_key.columns.values()[0]
+        names = [name for name in table.primary_key.columns if name.key not in _PLACE]
+        column = table.c.run_id if table is episodes else names[0]
         with source.read() as connection:
             return set(connection.scalars(select(column)))
 

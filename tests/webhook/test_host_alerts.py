@@ -53,7 +53,9 @@ def source(tmp_path: Path, clock: Clock) -> Iterator[Source]:
     inbox.database.migrate("inbox")
     inbox.start()
     playbooks = load(_ROOT / "playbooks")
-    alerts = HostAlerts(aws=clients(aws), inbox=inbox, playbooks=playbooks, clock=clock)
+    alerts = HostAlerts(
+        aws_at=lambda _: clients(aws), inbox=inbox, playbooks=playbooks, clock=clock
+    )
     yield Source(aws, clock, inbox, alerts)
     inbox.stop()
 

@@ -26,6 +26,7 @@ from actions.execution import claims
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
 from actions.execution.step import Step
+from actions.place import HOME
 from actions.step_key import StepKey, StepKind
 from demo.aws.calls import Call
 from demo.aws.world import AwsError
@@ -370,7 +371,7 @@ def test_only_a_state_that_ends_a_step_leads_to_a_heavier_one(
             client=fake_prometheus.client(lambda _: _still_ill(world), world.clock),
             clock=world.clock,
         ),
-        members=lambda _, __: "",
+        members=lambda *_: "",
     )
     run = _run_of(case, intent, world.clock())
     world.clock.now += 1
@@ -409,7 +410,7 @@ def _run_of(case: Case, intent: Intent, now: float) -> Run:
         params=dict(intent.params),
         verify=PlannedVerification(expr="recovered", worse=None, for_s=10, timeout_s=60),
     )
-    return replace(run, plan=plan, steps_begun=1, verify_until=now + 3_600)
+    return replace(run, **vars(HOME), plan=plan, steps_begun=1, verify_until=now + 3_600)
 
 
 def test_an_effect_that_metrics_alone_show_has_the_time_of_two_scrapes(
@@ -430,7 +431,7 @@ def test_an_effect_that_metrics_alone_show_has_the_time_of_two_scrapes(
             client=fake_prometheus.client(answer, world.clock),
             clock=world.clock,
         ),
-        members=lambda _, __: "",
+        members=lambda *_: "",
     )
     began = world.clock()
     until = began + CATALOG[case.action].takes_up_to_s

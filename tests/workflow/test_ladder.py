@@ -9,6 +9,8 @@ from botocore.exceptions import EndpointConnectionError
 from structlog.testing import capture_logs
 
 from actions.execution import claims, rate_limits
+from actions.execution.rate_limits import Counted
+from actions.place import HOME
 from demo.aws.hardness import Hardness
 from demo.aws.world import AwsError, target_group_arn
 from models.inference.verdict import Answer
@@ -93,7 +95,7 @@ def test_a_recovery_before_a_step_ran_is_a_recovery(whole: Whole) -> None:
     whole.pass_time(120)
     assert (whole.only().state, _changes(whole)) == (State.RESOLVED, [])
     with whole.state.read() as connection:
-        assert claims.claims_on(connection, target)[target].cooldown_until <= whole.now
+        assert claims.claims_on(connection, HOME, target)[target].cooldown_until <= whole.now
 
 
 def test_a_step_waits_while_aws_is_away(whole: Whole) -> None:
@@ -136,7 +138,9 @@ def test_a_step_that_aws_could_not_be_asked_about_uses_up_nothing(whole: Whole) 
     assert whole.only().refusal == "state_unknown"
     with whole.state.read() as connection:
         counted = rate_limits.count(
-            connection, target=target, group="web-asg", playbook="high-cpu", now=whole.now
+            connection,
+            Counted(place=HOME, target=target, group="web-asg", playbook="high-cpu"),
+            whole.now,
         )
         assert claims.list_active(connection, whole.now) == []
     assert {*vars(counted).values()} == {0}

@@ -17,6 +17,7 @@ from ulid import ULID
 from actions import tables
 from actions.audit import log
 from actions.execution import claims, kill_switch
+from actions.place import HOME
 from bench.scenes.virtual_time import AtOnce
 from demo.aws.clients import clients
 from demo.aws.emulator import Emulator
@@ -93,7 +94,7 @@ class Service:
             queue=self.queue,
             executor=executor(clients(self.aws), self.state.write, time.time),
             prometheus=Prometheus("http://prometheus", client=self.prometheus.client()),
-            members=lambda _, __: "",
+            members=lambda *_: "",
             run_metrics=RunMetrics(self.registry, ["high-cpu"]),
             step_metrics=StepMetrics(self.registry),
             verify_interval_s=0.05,
@@ -159,6 +160,7 @@ class Service:
                 now,
                 playbook="high-cpu",
                 plan=self.plan,
+                **vars(HOME),
                 phase=phase.id,
                 next_rung=1,
                 steps_begun=1,
@@ -203,7 +205,7 @@ def test_a_step_that_helps_ends_well_and_frees_its_target(service: Service) -> N
     assert any(boot_time in unquote_plus(query) for query in service.prometheus.queries)
     assert run.phase is None
     with service.state.read() as connection:
-        assert not claims.claims_on(connection, HOST)[HOST].held
+        assert not claims.claims_on(connection, HOME, HOST)[HOST].held
         assert log.verify(connection).ok
         events = [record["event"] for record in log.records(connection, run_id=service.run_id)]
     assert "step_verified" in events

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actions.audit import log
+from actions.place import HOME
 from receiver.audit.tail import Record
 from receiver.controls import promotion_criteria
 from receiver.controls.records import ALL
@@ -71,7 +72,7 @@ def test_it_counts_against_the_playbook(whole: Whole) -> None:
     _recovers(whole, target, 1_200)
     playbook = whole.playbooks.named("high-cpu")[0]
     with whole.state.read() as connection:
-        figures = promotion_criteria.figures(connection, playbook, ALL, None)
+        figures = promotion_criteria.figures(connection, playbook, HOME, ALL, None)
     assert (figures.acted, figures.recovered, figures.failed) == (2, 1, 1)
 
 

@@ -28,7 +28,7 @@ class GuardInput:
     def identity(self) -> Identity:
         """The labels of the alert, and those of its target as far as it was read."""
         snapshot = self.snapshot
-        named = {"asg": snapshot.group or ""}
+        named = {"asg": snapshot.group or "", **vars(snapshot.place)}
         if snapshot.kind is TargetKind.INSTANCE:
             named["instance_id"] = snapshot.target or ""
         read = (part.labels for part in (snapshot.instance, snapshot.asg) if part is not None)

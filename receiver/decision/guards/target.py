@@ -1,16 +1,18 @@
 """Guards on the target in AWS: it must be the alert's target, and opted in."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from actions.aws.instances import Instance
 from actions.aws.tags import OPT_IN_TAG
 from actions.base import Action, TargetKind
 from actions.catalog.registry import find_action
+from actions.place import Place
 from actions.reasons import Reason
 from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.guards.recent_acts import why_caused_by_us
 from receiver.decision.ladder import chosen_plan, remaining_steps
+from receiver.decision.model import Snapshot
 
 
 def require_proven_target(inputs: GuardInput) -> str | Refusal:
@@ -20,7 +22,7 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
 
     AWS did not confirm the target. `outcome` says why: the target does not exist, is in a state in
     which no remaining step acts, was launched after the alert began, is in another group or in
-    none, or lacks the tag `smartcloudops:remediate=true`.
+    none, or another account or region, or lacks the tag `smartcloudops:remediate=true`.
 
     ```sh
     aws sts get-caller-identity
@@ -36,15 +38,10 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
     snapshot, instance = inputs.snapshot, inputs.snapshot.instance
     if snapshot.unread:
         return _unread(snapshot.unread)
-    if snapshot.group is not None and snapshot.asg is None:
-        return _unproven(f"AWS did not confirm the group {snapshot.group}")
-    if snapshot.kind is TargetKind.GROUP:
-        tags = snapshot.asg.tags if snapshot.asg else {}
-        if tags.get(OPT_IN_TAG) != "true":
-            return _unproven(f"{snapshot.group} has no tag {OPT_IN_TAG}=true")
+    if doubt := _why_not_confirmed(snapshot):
+        return _unproven(doubt)
+    if snapshot.kind is TargetKind.GROUP or instance is None:
         return f"AWS confirms the group {snapshot.group}"
-    if instance is None:
-        return _unproven(f"AWS did not confirm {snapshot.target}")
     actions = [find_action(step.action) for step in remaining_steps(inputs)]
     doubt = _why_another_instance(inputs, instance) or _why_out_of_place(inputs, instance, actions)
     return _unproven(doubt) if doubt else f"AWS confirms {instance.id}"
@@ -60,6 +57,27 @@ def require_place_of_step(inputs: GuardInput) -> str | Refusal:
         return "the step is not on an instance"
     doubt = _why_out_of_place(inputs, instance, [action])
     return _unproven(f"{doubt}: not for {action.name}") if doubt else f"{instance.state}"
+
+
+def _why_not_confirmed(snapshot: Snapshot) -> str | None:
+    """Why AWS does not show the target in its account and region, or the group as opted in."""
+    if snapshot.group is not None and snapshot.asg is None:
+        return f"AWS did not confirm the group {snapshot.group}"
+    is_group = snapshot.kind is TargetKind.GROUP
+    if not is_group and snapshot.instance is None:
+        return f"AWS did not confirm {snapshot.target}"
+    for read in (snapshot.instance, snapshot.asg):
+        if read is not None and not _is_at(snapshot.place, read.labels):
+            return f"AWS shows {snapshot.target} elsewhere than in {snapshot.place}"
+    tags = snapshot.asg.tags if snapshot.asg else {}
+    if is_group and tags.get(OPT_IN_TAG) != "true":
+        return f"{snapshot.group} has no tag {OPT_IN_TAG}=true"
+    return None
+
+
+def _is_at(place: Place, labels: Mapping[str, str]) -> bool:
+    """Whether an instance or a group with these labels is of the account and region."""
+    return all(labels.get(name) == value for name, value in vars(place).items() if value)
 
 
 def _why_another_instance(inputs: GuardInput, instance: Instance) -> str | None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from actions.place import REGION, Place
 from receiver.playbooks.loader import Finding, InvalidFilesError, findings
 from receiver.playbooks.yaml_source import YamlError, read
 
@@ -23,7 +24,7 @@ Reading = Annotated[str, StringConstraints(pattern=r"^(id|address|dns_name|tag:.
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # What AWS says of an instance's place.
 Attribute = Literal["region", "az", "account", "vpc", "subnet"]
-Place = Mapping[Attribute, Label]
+Attributes = Mapping[Attribute, Label]
 
 
 class InvalidTargetsError(InvalidFilesError):
@@ -49,7 +50,7 @@ class WhereLabel(_Part):
 
     label: Label
     attributes: Annotated[Sequence[Attribute], Field(alias="is")] = ()
-    places: Mapping[str, Place] = {}
+    places: Mapping[str, Attributes] = {}
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "WhereLabel":
@@ -63,6 +64,13 @@ class WhereLabel(_Part):
             return any(place[attribute] == value for attribute in self.attributes)
         meant = self.places.get(value)
         return meant is not None and all(place[name] == text for name, text in meant.items())
+
+    def may_be_at(self, place: Place, value: str) -> bool:
+        """Whether something in this account and region may fit the label's value."""
+        if self.attributes:
+            return any(_may_be(name, value, place) for name in self.attributes)
+        meant = self.places.get(value)
+        return meant is not None and all(_may_be(name, text, place) for name, text in meant.items())
 
 
 class TargetMapping(_Part):
@@ -87,6 +95,38 @@ class TargetMapping(_Part):
             if value and not where.is_true_of(place, value):
                 return f"{where.label}={value}"
         return None
+
+    def may_be_at(self, labels: Mapping[str, str], place: Place) -> bool:
+        """Whether no label contradicts this account and region."""
+        return all(
+            where.may_be_at(place, labels[where.label])
+            for where in self.where
+            if labels.get(where.label)
+        )
+
+    def series_at(self, place: Place) -> str:
+        """PromQL matchers of the series there, as far as they have labels of account or region."""
+        return ",".join(
+            f'{where.label}=~"|{vars(place)[where.attributes[0]]}"'
+            for where in self.where
+            if tuple(where.attributes) in {("account",), ("region",)}
+            and _NAME.fullmatch(where.label)
+        )
+
+
+def _may_be(attribute: Attribute, value: str, place: Place) -> bool:
+    match attribute:
+        case "account":
+            return value == place.account
+        case "region":
+            return value == place.region
+        case "az":
+            found = REGION.match(value)
+            return found is not None and found[0] == place.region
+        case "vpc" | "subnet":
+            # Only AWS knows.
+            return True
+    assert_never(attribute)
 
 
 def _of(labels: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:

@@ -10,8 +10,9 @@ from itertools import chain
 from actions.aws.instances import Instance
 from actions.aws.tags import GROUP_TAG
 from actions.base import TargetKind
+from actions.place import Place
 from models.features.promql import Exporter
-from receiver.evidence.aws_reads import AwsReads
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.expressions import one_of
@@ -45,14 +46,14 @@ class SeriesFinder:
     exporter nothing is asked then.
     """
 
-    aws: AwsReads
+    aws: AwsReaders
     prometheus: Prometheus
     rules: TargetRules
     clock: Callable[[], float] = time.time
-    _present: BoundedCache[str, tuple[float, Sequence[Instance]]] = field(
+    _present: BoundedCache[tuple[Place, str], tuple[float, Sequence[Instance]]] = field(
         default_factory=BoundedCache, init=False
     )
-    _found: BoundedCache[str, tuple[float, FoundSeries]] = field(
+    _found: BoundedCache[tuple[Place, str], tuple[float, FoundSeries]] = field(
         default_factory=BoundedCache, init=False
     )
 
@@ -63,7 +64,8 @@ class SeriesFinder:
         if target.id is None or (named and len(self.rules.exporters) == 1):
             return usual
         now = self.clock()
-        found_at, found = self._found.get(target.id, (0.0, None))
+        key = (target.place, target.id)
+        found_at, found = self._found.get(key, (0.0, None))
         if found is None or not 0 <= now - found_at < _LASTS_S:
             prometheus, own = self.prometheus.of(labels), [_usual(target)]
             found = None
@@ -74,15 +76,15 @@ class SeriesFinder:
                 others = [] if named else self._candidates(target)
                 found = self._find([*own, *others], prometheus, now)
             if found is not None:
-                self._found[target.id] = now, found
+                self._found[key] = now, found
         return found or usual
 
-    def members(self, group: str, label: str) -> str:
+    def members(self, place: Place, group: str, label: str) -> str:
         """The matchers of the series of the group's present instances, told apart by the label.
 
         Empty where AWS does not answer, or has none.
         """
-        present = self._members(group)
+        present = self._members(place, group)
         for one in self.rules.mapping.instances:
             hosts = [host for instance in present for host in _hosts(one, instance)]
             if one.label == label and hosts:
@@ -111,10 +113,11 @@ class SeriesFinder:
 
     def _candidates(self, target: Target) -> Iterator[SeriesLabels]:
         """The labels that the series may have; none if AWS does not answer."""
+        aws = self.aws.at(target.place)
         if target.group:
-            members = self._members(target.group)
+            members = self._members(target.place, target.group)
         else:
-            members = self.aws.instances_named("instance-id", target.id or "").value or ()
+            members = aws.instances_named("instance-id", target.id or "").value or ()
         own = [instance for instance in members if instance.id == target.id]
         if not own and target.kind is TargetKind.INSTANCE:
             return
@@ -132,13 +135,14 @@ class SeriesFinder:
                     ids=hosts,
                 )
 
-    def _members(self, group: str) -> Sequence[Instance]:
+    def _members(self, place: Place, group: str) -> Sequence[Instance]:
         """The group's instances, as AWS had them seconds ago; none if it does not answer."""
-        now = self.clock()
-        read_at, present = self._present.get(group, (-math.inf, ()))
+        now, key = self.clock(), (place, group)
+        read_at, present = self._present.get(key, (-math.inf, ()))
         if not present or not 0 <= now - read_at < _PRESENT_LASTS_S:
-            present = self.aws.instances_named("tag:" + GROUP_TAG, group).value or ()
-            self._present[group] = now, present
+            aws = self.aws.at(place)
+            present = aws.instances_named("tag:" + GROUP_TAG, group).value or ()
+            self._present[key] = now, present
         return present
 
     def _where(self, instances: Iterable[Instance]) -> Mapping[str, Sequence[str]]:

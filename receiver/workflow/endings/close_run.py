@@ -113,13 +113,13 @@ def _update_breaker(connection: Connection, ending: Transition, now: float) -> N
     if playbook is None or not run.steps_begun:
         return
     if not rate_limits.is_recorded(connection, run.id):
-        circuit_breakers.end_trial(connection, playbook, run.id)
+        circuit_breakers.end_trial(connection, run.place, playbook, run.id)
         return
     match ending.state:
         case State.SUCCEEDED:
-            circuit_breakers.record_success(connection, playbook)
+            circuit_breakers.record_success(connection, run.place, playbook)
         case State.FAILED | State.ROLLED_BACK:
-            if circuit_breakers.record_failure(connection, playbook, now):
-                arming.disarm_on_failure(connection, playbook, transitions.ACTOR, now)
+            if circuit_breakers.record_failure(connection, run.place, playbook, now):
+                arming.disarm_on_failure(connection, run.place, playbook, transitions.ACTOR, now)
         case _:
-            circuit_breakers.end_trial(connection, playbook, run.id)
+            circuit_breakers.end_trial(connection, run.place, playbook, run.id)

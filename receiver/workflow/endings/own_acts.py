@@ -29,7 +29,7 @@ def at_work(executor: Executor, lent: Intent, steps: Mapping[StepKey, Intent]) -
     """
     own = {step.target for step in steps.values() if _is_at_work(executor, step)}
     with executor.begin() as connection:
-        others = disruption_budget.reserved_by_others(connection, lent.run_id)
+        others = disruption_budget.reserved_by_others(connection, lent.place, lent.run_id)
     return sorted(own | others.get(disruption_budget.group_scope(lent.target), frozenset()))
 
 

@@ -1,6 +1,7 @@
 """The IAM policy: what it is narrowed to, and that each of its lines is needed, and enough."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,31 @@ def test_groups_documents_and_partitions() -> None:
 def _iam_policy(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     main(["iam-policy", *arguments])
     return dict(json.loads(capsys.readouterr().out))
+
+
+def test_a_hub_assumes_its_spokes_and_a_spoke_does_not_page(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together they have what one account needs; a hub without own instances may change nothing."""
+    role = "arn:aws:iam::222222222222:role/smartcloudops"
+    file = tmp_path / "accounts.yaml"
+    spoke = f'{{id: "222222222222", name: spoke, role_arn: {role}, regions: [eu-west-1]}}'
+    file.write_text(f"accounts:\n  - {spoke}\n")
+    monkeypatch.setenv("SMARTCLOUDOPS_ACCOUNTS", str(file))
+    (tmp_path / "playbooks").mkdir()
+    shutil.copy(_ROOT / "playbooks" / "high-cpu.yaml", tmp_path / "playbooks")
+    playbooks = str(tmp_path / "playbooks")
+    whole, of_spoke = _iam_policy(capsys, playbooks), _iam_policy(capsys, playbooks, "--spoke")
+    assert _granted(of_spoke) == {name for name in _granted(whole) if not name.startswith("sns:")}
+    only_assumes = _iam_policy(capsys, playbooks, "--hub")
+    (assume,) = [part for part in only_assumes["Statement"] if part["Sid"] == "AssumeRoles"]
+    assert (assume["Action"], assume["Resource"]) == (["sts:AssumeRole"], [role])
+    assert all(name.startswith(("sns:", "sts:")) for name in _granted(only_assumes))
+    file.write_text(
+        f'accounts:\n  - {spoke}\n  - {{id: "111111111111", name: hub, regions: [eu-west-1]}}\n'
+    )
+    own = _iam_policy(capsys, playbooks, "--hub")
+    assert _granted(own) == {*_granted(whole), "sts:AssumeRole"}
 
 
 def test_the_command_narrows_to_what_the_playbooks_name(

@@ -286,7 +286,7 @@ def test_the_service_says_in_metrics_what_it_found(world: World, acted: Database
     check = CloudTrailCheck(
         interval_s=3600,
         database=acted,
-        clients=lambda: world.aws,
+        aws_at=lambda _: world.aws,
         metrics=ReconcileMetrics(registry),
         clock=time.time,
     )

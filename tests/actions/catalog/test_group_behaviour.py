@@ -17,6 +17,7 @@ from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
 from actions.execution.step import ReversedStep, Step
+from actions.place import HOME
 from actions.step_key import StepKey, StepKind
 from demo.aws.clients import clients
 from demo.aws.core import Core
@@ -176,7 +177,9 @@ def test_standby_out_of_balance_costs_no_healthy_member(clock: Clock, state: Dat
     assert region.group.members[_HOSTS[2]].lifecycle == "Standby"
     early = region.give_back(_HOSTS[2], attempt=0)
     assert "web would terminate a member to balance its zones" in (early.error or "")
-    region.acting.aws.autoscaling.exit_standby(AutoScalingGroupName="web", InstanceIds=[_HOSTS[2]])
+    region.acting.aws_at(HOME).autoscaling.exit_standby(
+        AutoScalingGroupName="web", InstanceIds=[_HOSTS[2]]
+    )
     assert region.give_back(_HOSTS[2], attempt=1).outcome is Outcome.CHANGED
     region.wait(900)
     assert (region.group.suspended, len(region.group.members)) == (set(), 5)
@@ -187,7 +190,7 @@ def test_a_detached_member_is_not_balanced_away(clock: Clock, state: Database) -
     """Its processes are resumed once it has ended, or is a member again."""
     region = Region(clock, state, size=5)
     region.group.suspended = {"AZRebalance"}
-    region.acting.aws.autoscaling.detach_instances(
+    region.acting.aws_at(HOME).autoscaling.detach_instances(
         AutoScalingGroupName="web", InstanceIds=[_HOSTS[2]], ShouldDecrementDesiredCapacity=True
     )
     away = {"processes": ["AZRebalance"], "set_healthy": [_HOSTS[2]]}
@@ -349,7 +352,7 @@ def test_a_group_that_was_just_read_is_not_read_again(region: Region) -> None:
     """A reboot costs the decision's reads and two calls."""
     _ask_ec2_only(region)
     group = read_group(clients(region.aws), "web")
-    acting = replace(region.acting, recent_group=lambda name: group if name == "web" else None)
+    acting = replace(region.acting, recent_group=lambda _, name: group if name == "web" else None)
     acting = replace(acting, recent_scopes=lambda *_: [])
     region.aws.log.clear()
     acting.execute(region.step("reboot_instance"))

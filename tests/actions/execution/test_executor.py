@@ -16,9 +16,10 @@ from actions.catalog.registry import CATALOG
 from actions.execution import claims, kill_switch, ledger, rate_limits
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent, Stage
-from actions.execution.rate_limits import Attempt
+from actions.execution.rate_limits import Attempt, Counted
 from actions.execution.records import Attempts, Scope
 from actions.execution.step import Step
+from actions.place import HOME
 from actions.reasons import Reason
 from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
@@ -219,7 +220,9 @@ def test_a_step_that_never_ran_uses_up_no_attempt(
     with state.read() as connection:
         assert not rate_limits.is_recorded(connection, intent.run_id)
         attempts = rate_limits.count(
-            connection, target=HOST, group="", playbook="high-cpu", now=clock()
+            connection,
+            Counted(place=HOME, target=HOST, group="", playbook="high-cpu"),
+            clock(),
         )
     assert attempts.target_hour == 0
 
@@ -345,6 +348,7 @@ def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) ->
                 connection,
                 Attempt(
                     run_id=run_id,
+                    place=HOME,
                     step=StepKey(StepKind.LADDER, 0),
                     target=target,
                     group=group,
@@ -355,7 +359,9 @@ def test_what_has_no_group_is_in_none_together(state: Database, clock: Clock) ->
 
         def count(target: str, group: str) -> Attempts:
             return rate_limits.count(
-                connection, target=target, group=group, playbook="high-cpu", now=clock()
+                connection,
+                Counted(place=HOME, target=target, group=group, playbook="high-cpu"),
+                clock(),
             )
 
         assert count("i-2", "") == Attempts(

@@ -49,7 +49,7 @@ def _watch(whole: Whole) -> VersionWatch:
     return VersionWatch(
         database=whole.state,
         records=VersionRecords(),
-        read_groups=lambda: read_groups(aws),
+        read_groups=lambda _: read_groups(aws),
         clock=whole.clock,
     )
 

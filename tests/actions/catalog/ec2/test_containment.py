@@ -12,6 +12,7 @@ from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
 from actions.execution.step import ReversedStep, Step
+from actions.place import HOME
 from actions.step_key import StepKey, StepKind
 from demo.aws.clients import clients
 from demo.aws.core import Core
@@ -275,7 +276,7 @@ def test_its_group_heals_again_once_the_host_is_out_of_service(region: Region) -
     assert (kept.outcome, kept.dispatched_at) == (Outcome.FAILED, None)
     assert f"web would terminate {_HOST}" in (kept.error or "")
     region.refuse("")
-    region.acting.aws.autoscaling.enter_standby(
+    region.acting.aws_at(HOME).autoscaling.enter_standby(
         InstanceIds=[_HOST], AutoScalingGroupName="web", ShouldDecrementDesiredCapacity=True
     )
     region.pass_time(400)

@@ -12,6 +12,7 @@ from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
 from actions.execution.step import ReversedStep, Step
+from actions.place import HOME
 from actions.step_key import StepKey, StepKind
 from demo.aws.clients import clients
 from demo.aws.core import Core
@@ -85,7 +86,9 @@ class Region:
         return CATALOG[lent.action].unchanged_since(self.acting.call(lent))
 
     def away(self) -> list[str]:
-        managed = self.acting.aws.arc_zonal_shift.get_managed_resource(resourceIdentifier=_BALANCER)
+        managed = self.acting.aws_at(HOME).arc_zonal_shift.get_managed_resource(
+            resourceIdentifier=_BALANCER
+        )
         return [zone for zone, weight in managed["appliedWeights"].items() if weight == 0]
 
 
@@ -142,7 +145,7 @@ def _not_enabled(region: Region) -> None:
 
 
 def _shifted_already(region: Region) -> None:
-    region.acting.aws.arc_zonal_shift.start_zonal_shift(
+    region.acting.aws_at(HOME).arc_zonal_shift.start_zonal_shift(
         resourceIdentifier=_BALANCER, awayFrom="use1-az2", expiresIn="1h", comment="by hand"
     )
 

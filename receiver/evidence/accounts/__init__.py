@@ -1,0 +1,1 @@
+"""The accounts and regions that the service is for: their file, and their readers."""
