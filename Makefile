@@ -58,7 +58,8 @@ test: lint tools browser database proxy ministack ## lint and all tests, as requ
 test-servers: tools servers browser ## the chain, and what is read of samples, on each of these servers
 	for release in bookworm trixie sid; do \
 	  PATH="$(CURDIR)/.tools/servers/$$release/root/usr/bin:$$PATH" $(BIN)/pytest \
-	    tests/end_to_end/test_chain.py tests/evidence/test_freshness.py tests/deploy || exit 1; \
+	    tests/end_to_end/test_chain.py tests/end_to_end/test_vmalert.py tests/evidence/test_freshness.py \
+	    tests/deploy || exit 1; \
 	done
 
 proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools

@@ -66,12 +66,17 @@ class Call:
 
 
 def read_call(environ: Mapping[str, Any], now: float) -> Call:
-    """The call of a WSGI request. Raises AwsError where it is none of these services."""
+    """The call of a WSGI request. Raises AwsError where it is none of these services.
+
+    A query is sent by GET, too, as VictoriaMetrics does:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Query-Requests.html
+    """
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].split("/")
     service = scope[_SERVICE] if len(scope) >= _SCOPE_PARTS else ""
     service = {"elasticloadbalancing": "elbv2"}.get(service, service)
-    form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    text = body.decode("utf-8", "replace") or environ.get("QUERY_STRING", "")
+    form = dict(parse_qsl(text, keep_blank_values=True))
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     operation = target.rpartition(".")[2] or form.pop("Action", "")
     folder, _, rest = environ["PATH_INFO"].strip("/").partition("/")

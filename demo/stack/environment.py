@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from demo.stack.monitoring import MonitoringSpec, start_monitoring
+from demo.stack.monitoring import Monitoring, MonitoringSpec, start_monitoring
 from demo.stack.monitoring_config import AS_SHIPPED, Connections, Timings
 from demo.stack.processes import (
     Child,
@@ -71,11 +71,13 @@ def start_environment(
     tools: Tools,
     options: EnvironmentOptions,
     *,
+    monitor: Callable[[Processes, Tools, MonitoringSpec], Monitoring] = start_monitoring,
     say: Callable[[str, str], None] = lambda *_: None,
 ) -> Environment:
     """Start everything and wait until the service is ready.
 
-    `say` gets the name of a component and a line of progress. Raises ProcessError.
+    `monitor` starts the monitoring, `say` gets the name of a component and a line of progress.
+    Raises ProcessError.
     """
     folder = options.folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -91,7 +93,7 @@ def start_environment(
     _download(f"{aws}/_sim/history", history)
     secrets = create_tokens(folder, label="demo-{}")
     receiver = f"http://127.0.0.1:{free_port()}"
-    monitoring = start_monitoring(
+    monitoring = monitor(
         processes,
         tools,
         MonitoringSpec(

@@ -52,7 +52,7 @@ def start_monitoring(processes: Processes, tools: Tools, spec: MonitoringSpec) -
     state = spec.state
     if spec.history is not None:
         _import(processes, tools, history=spec.history, data=_data(state))
-    started = _start_alertmanagers(processes, tools, spec)
+    started = start_alertmanagers(processes, tools, spec)
     urls = tuple(url for _, url in started)
     for name, config in rule_files(spec.timings):
         write(state / "rules" / name, config)
@@ -83,9 +83,10 @@ def start_monitoring(processes: Processes, tools: Tools, spec: MonitoringSpec) -
     )
 
 
-def _start_alertmanagers(
+def start_alertmanagers(
     processes: Processes, tools: Tools, spec: MonitoringSpec
 ) -> list[tuple[Child, str]]:
+    """The processes and base URLs."""
     state, count = spec.state, spec.alertmanagers
     write(state / "alertmanager.yml", alertmanager_config(spec.connections, spec.timings))
     gossip = [f"127.0.0.1:{free_port()}" for _ in range(count)]

@@ -20,9 +20,6 @@ from receiver.runtime.cache import BoundedCache
 _log = structlog.get_logger()
 # A list serves this long: the decisions on a group come together, and a list may be large.
 _LASTS_S = 5.0
-# Prometheus sends a firing alert again each minute (`--rules.alert.resend-delay`), and one that it
-# could not send with the next ones.
-_SENT_WITHIN_S = 300.0
 _Labels = frozenset[tuple[str, str]]
 
 
@@ -30,13 +27,15 @@ _Labels = frozenset[tuple[str, str]]
 class ActiveAlerts:
     """Reads the list when it is asked, at most once in a few seconds; thread-safe.
 
-    It remembers who evaluates an alert that it saw: without a sign of life of that server, a
-    missing alert is not over.
+    It remembers who evaluates an alert, and when that was last received: without a sign of life of
+    that server, a missing alert is not over.
     """
 
     alertmanager: Alertmanager
     monotonic: Callable[[], float] = time.monotonic
-    _evaluators: BoundedCache[_Labels, str] = field(default_factory=BoundedCache, init=False)
+    _seen: BoundedCache[_Labels, tuple[str, float]] = field(
+        default_factory=BoundedCache, init=False
+    )
     _read_at: float | None = field(default=None, init=False)
     _active: frozenset[_Labels] | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -67,13 +66,15 @@ class ActiveAlerts:
         alerts = self.alertmanager.active_alerts(muted=True)
         for alert in alerts:
             if _key(alert["labels"]) == own:
-                self._evaluators[own] = _evaluator(alert)
-                return True if _received_at(alert) > since else None
-        evaluator = self._evaluators.get(own)
+                received_at = _received_at(alert)
+                self._seen[own] = _evaluator(alert), received_at
+                return True if received_at > since else None
+        evaluator, received_at = self._seen.get(own, ("", 0.0))
         living = {_evaluator(alert) for alert in alerts if _received_at(alert) > since}
         if not evaluator or evaluator not in living:
             return None
-        return None if self.alertmanager.started_at() > since - _SENT_WITHIN_S else False
+        # It forgot the alert if it started since.
+        return None if self.alertmanager.started_at() > received_at else False
 
     def _read(self) -> frozenset[_Labels] | None:
         try:

@@ -57,10 +57,10 @@ class Chain:
         ]
         return min(fit)[2]
 
-    def acted(self, target: str) -> list[dict[str, Any]]:
+    def acted(self, target: str, within_s: float = _PATIENCE_S) -> list[dict[str, Any]]:
         """The target's runs that acted, once there are some and all have ended."""
-        eventually(lambda: any(run["steps"] for run in self.runs(target)))
-        return [run for run in self.ended(target) if run["steps"]]
+        eventually(lambda: any(run["steps"] for run in self.runs(target)), within_s)
+        return [run for run in self.ended(target, within_s=within_s) if run["steps"]]
 
     def break_(self, target: str, fault: str) -> None:
         body = {"target": target, "fault": fault}
@@ -72,12 +72,17 @@ class Chain:
         answer.raise_for_status()
         return answer.json()
 
+    def query(self, expr: str) -> Any:
+        """Prometheus' answer."""
+        url = f"{self.stage.prometheus}/api/v1/query"
+        return self.http.get(url, params={"query": expr}).json()["data"]["result"]
+
     def runs(self, *targets: str) -> list[dict[str, Any]]:
         return [
             run for target in targets for run in self.get("/api/v1/runs", target=target)["items"]
         ]
 
-    def ended(self, *targets: str) -> list[dict[str, Any]]:
+    def ended(self, *targets: str, within_s: float = _PATIENCE_S) -> list[dict[str, Any]]:
         """Runs of the targets, once there are some and all have ended."""
 
         def all_ended() -> list[dict[str, Any]]:
@@ -85,7 +90,7 @@ class Chain:
             over = by_id and all(run["ended_at"] for run in by_id.values())
             return list(by_id.values()) if over else []
 
-        runs: list[dict[str, Any]] = eventually(all_ended)
+        runs: list[dict[str, Any]] = eventually(all_ended, within_s)
         return runs
 
     def calls(self, *targets: str) -> list[dict[str, Any]]:
@@ -108,9 +113,9 @@ _CHANGING = (
 )
 
 
-def eventually(look: Any) -> Any:
+def eventually(look: Any, within_s: float = _PATIENCE_S) -> Any:
     """What `look` gives, once that is something."""
-    until = time.monotonic() + _PATIENCE_S
+    until = time.monotonic() + within_s
     while not (result := look()):
         assert time.monotonic() < until, "it did not come"
         time.sleep(0.2)
@@ -141,12 +146,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
             ),
         )
         chain = Chain(stage=stage, processes=processes, http=http)
-        query = {"query": 'count(up{job="node"} == 1) == 12'}
-        eventually(
-            lambda: http.get(f"{stage.prometheus}/api/v1/query", params=query).json()["data"][
-                "result"
-            ]
-        )
+        eventually(lambda: chain.query('count(up{job="node"} == 1) == 12'))
         # A few more scrapes, so that there is a present to compare with.
         time.sleep(5)
         yield chain

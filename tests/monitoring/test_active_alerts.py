@@ -60,7 +60,8 @@ _WATCHDOG = _alert({"alertname": "Watchdog"}, 20)
         (True, [], 86_400, None),
         (True, [_alert({"alertname": "Watchdog"}, -20)], 86_400, None),
         (True, [_alert({"alertname": "Watchdog"}, 20, _OTHER)], 86_400, None),
-        (True, [_WATCHDOG], 60, None),
+        (True, [_WATCHDOG], 60, False),
+        (True, [_WATCHDOG], 10, None),
         (True, None, 86_400, None),
     ],
     ids=[
@@ -69,6 +70,7 @@ _WATCHDOG = _alert({"alertname": "Watchdog"}, 20)
         "no sign of its evaluator",
         "an old sign",
         "of another evaluator",
+        "Alertmanager has it since its start",
         "Alertmanager restarted",
         "Alertmanager is away",
     ],

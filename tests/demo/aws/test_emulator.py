@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import ClientError
+from werkzeug import Request, Response
 
 from actions.aws.client_set import Aws
 from demo.aws.clients import clients
@@ -28,6 +29,18 @@ def region(clock: Clock) -> Callable[..., Region]:
         return aws, clients(aws), made
 
     return begin
+
+
+def test_a_query_may_come_by_get(region: Callable[..., Region]) -> None:
+    """As VictoriaMetrics' discovery sends it."""
+    emulator, _, _ = region()
+    scope = "AWS4-HMAC-SHA256 Credential=a/20270101/us-east-1/ec2/aws4_request"
+    request = Request.from_values(
+        "/?Action=DescribeInstances&Version=2016-11-15", headers={"Authorization": scope}
+    )
+    answer = Response.from_app(emulator, request.environ)
+    assert answer.status_code == 200
+    assert all(host in answer.get_data(as_text=True) for host in _HOSTS)
 
 
 _HEALS = Hardness(heals=True)
