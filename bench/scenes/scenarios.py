@@ -14,6 +14,7 @@ from bench.scenes.aws_scenarios import AWS_KINDS
 from bench.scenes.building import expect, id_of, ramp, since
 from bench.scenes.scene import DAY_S, HOSTS, Member, Scene, Setting, Then
 from bench.scenes.shop import draw_shop
+from demo.aws.emulator import Emulator
 from demo.aws.world import TEMPLATE, ZONES, Group, World
 from demo.fleet.workload import CAPACITY, Host, Moments, usual_requests
 
@@ -231,8 +232,16 @@ def _skewed(setting: Setting, scene: Scene) -> None:
     scene.alerts = [("HighCPU", id_of(scene))]
 
 
+def _launches_are_ill(aws: Emulator, scene: Scene) -> None:
+    for name, member in aws.world.groups[scene.name].members.items():
+        if name not in scene.targets:
+            member.health = "Unhealthy"
+
+
 def _few_left(setting: Setting, scene: Scene) -> None:
+    """Two others are ill, and what their group launches in their place."""
     _runaway(setting, scene)
+    scene.meddle = _launches_are_ill
     for position in (2, 3):
         scene.group.members[id_of(scene, position)].health = "Unhealthy"
     scene.expect = []
