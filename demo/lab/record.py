@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +62,20 @@ def to_levels(
     return np.asarray(made, np.float32)
 
 
-def record(fleet: MachineFleet, path: Path) -> None:
+@dataclass
+class Day:
+    """The callers' time: midnight when the recording begins, and again when it ends."""
+
+    began: float = field(default_factory=time.time)
+
+    def __call__(self) -> float:
+        return (time.time() - self.began) / _LASTS_S * _DAY_S
+
+
+def record(fleet: MachineFleet, day_of_callers: Day, path: Path) -> None:
     fleet.begin(time.time())
     time.sleep(_WARM_UP_S)
+    day_of_callers.began = time.time()
     recorder = Recorder(fleet)
     day = recorder.read_for(_LASTS_S)
     # Two at a time: two processors would be shared by more.
@@ -85,18 +97,13 @@ def record(fleet: MachineFleet, path: Path) -> None:
 
 
 def main(path: Path = history.FILE) -> None:
-    began = time.time()
-
-    def day() -> float:
-        """Midnight when the recording begins, and again when it ends."""
-        return (time.time() - began - _WARM_UP_S) / _LASTS_S * _DAY_S
-
+    day = Day()
     fleet = MachineFleet(aws=Emulator(Core(time.time)), seed=_SEED, sizes={_GROUP: _SIZE}, day=day)
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            record(fleet, path)
+            record(fleet, day, path)
         except Exception as error:
             failures.append(error)
             raise
