@@ -19,7 +19,7 @@ from demo.machines.reaper import Reaper
 from demo.stack.debian import run
 from demo.stack.processes import bound_to_this_process
 
-MEMORY_MB = 192
+MEMORY_MB = 512
 # EC2 keeps the latest 64 KB:
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html
 _CONSOLE_BYTES = 64 << 10

@@ -16,7 +16,7 @@ from pathlib import Path
 _WORKERS, _BACKLOG = 4, 64
 _CACHE_MAX = 256
 _ROUNDS = 1_500
-_LEAK_BYTES, _LEAK_EVERY_S = 1 << 20, 0.5
+_LEAK_BYTES, _LEAK_EVERY_S = 1 << 20, 0.1
 # The share of the memory at which a leak stops: the kernel kills nothing yet.
 _LEFT = 0.08
 _LOG_MAX = 4 << 20
@@ -54,7 +54,7 @@ class Service:
                     connection.close()
 
     def leak(self) -> None:
-        """Take memory that is never given back, 2 MB a second, until little is left."""
+        """Take memory that is never given back, 10 MB a second, until little is left."""
         while _available() > _LEFT:
             self._leaked.append(bytes([len(self._leaked) % 255 + 1]) * _LEAK_BYTES)
             time.sleep(_LEAK_EVERY_S)
