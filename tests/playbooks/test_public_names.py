@@ -22,7 +22,6 @@ _NAMES = [name for names in public_alerts().sets.values() for name in names]
 _OF_PLAYBOOKS = {
     "HostHighCpuLoad": "high-cpu",
     "NodeSystemSaturation": "high-cpu",
-    "NodeCPUHighUsage": "high-cpu",
     "HostOutOfMemory": "memory",
     "NodeMemoryHighUtilization": "memory",
     "HostOutOfDiskSpace": "disk-full",
