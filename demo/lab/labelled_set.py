@@ -176,7 +176,8 @@ def find_alerts(lab: Lab, total_bytes: float) -> Iterator[dict[str, object]]:
                 "direction": ["high" if side > 0 else "low"],
                 "label": "incident" if kind in INCIDENTS else "benign",
                 "kind": kind,
-                "group": name,
+                # Its machines are siblings: those of one group, in one recording.
+                "group": f"{_GROUP}-{lab.start}",
             }
 
 

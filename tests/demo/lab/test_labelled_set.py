@@ -42,6 +42,7 @@ def test_a_set_holds_what_fired_and_what_was_going_on(lab: Lab, tmp_path: Path) 
         ("i-1", "compile_job", False, ("cpu_busy",)),
     ]
     assert [alert.time - _START for alert in alerts] == [5 * 22, 5 * 12]
+    assert list(read_set(tmp_path).groups.values()) == [["i-0", "i-1"]]
     target = read_set(tmp_path).targets["i-0"]
     assert target.step_s == 5
     assert target.start == _START - 2 * 86_400
