@@ -280,3 +280,13 @@ def test_what_was_on_record_becomes_the_accounts_own(tmp_path: Path) -> None:
         adoption.require_places(places.state, [HOME], places.now)
     adoption.require_places(places.state, PLACES, places.now)
     places.close()
+
+
+def test_clients_that_reach_another_account_prove_no_target(places: Places) -> None:
+    """The owner that EC2 tells counts, too, whatever the credentials are thought to be."""
+    places.regions[_SPOKE_EU] = places.regions[_HUB_EU]
+    target = member_id(_HUB_EU, 0)
+    places.deliver_labels(labels_of(_SPOKE_EU, instance_id=target, asg="web-asg"))
+    places.pass_time(5)
+    assert (places.only().refusal, places.acts()) == ("target_unproven", set())
+    assert f"elsewhere than in {_SPOKE_EU}" in (places.only().outcome or "")
