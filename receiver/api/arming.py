@@ -1,4 +1,4 @@
-"""Arms playbooks, and disarms them at once."""
+"""The loaded playbooks; arms them, and disarms them at once."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -9,14 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from actions.aws.groups import GROUP_NAME
+from actions.execution import circuit_breakers
 from actions.place import Place
-from receiver.api.fields import AccountField, RegionField, Time
-from receiver.api.params import Account, Comment, PlaybookName, Region
+from receiver.api.fields import AccountField, Page, RegionField, Time
+from receiver.api.params import Account, Comment, Cursor, Limit, PlaybookName, Region
 from receiver.api.parts import parts_of, require_known, the_place
+from receiver.controls import arming
 from receiver.controls.arming import Scope
 from receiver.controls.promotion import ArmRequest, NoSuchPlaybookError, NotJustifiedError
 from receiver.controls.records import ALL
-from receiver.controls.views import arming_view
+from receiver.controls.views import arming_view, playbook_view
 from receiver.http.access.auth import GuardedRoute, caller, require_role
 from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
@@ -67,6 +69,27 @@ class ArmingView(BaseModel):
     despite: list[str] = Field(examples=[[]])
 
 
+class PlaybookView(BaseModel):
+    name: str = Field(examples=["high-cpu"])
+    description: str
+    match: list[str] = Field(examples=[['alertname="HighCPU"']])
+    mode: Mode
+    digest: str
+    cooldown_s: float
+    limits: dict[str, Any]
+    undecided: dict[str, Any]
+    steps: list[dict[str, Any]]
+    rollback: bool
+    breaker: dict[str, Any] = Field(description="the worst of `breakers`")
+    breakers: list[dict[str, Any]] = Field(description="by account and region")
+    goes: Mode = Field(description="the effective mode for a service without an arming of its own")
+    armings: list[ArmingView]
+
+
+class PlaybookPage(Page):
+    items: list[PlaybookView]
+
+
 _Service = Annotated[str, StringConstraints(pattern=f"^{GROUP_NAME.pattern}$")]
 _EXAMPLE: JsonDict = {
     "mode": "approve",
@@ -103,6 +126,33 @@ class ArmBody(DisarmBody):
     force: bool = Field(
         default=False, description="arm even if its track record does not justify it"
     )
+
+
+_PLAYBOOKS = answers(PlaybookPage, "A page of playbooks, by name.")
+
+
+@router.get("", openapi_extra=require_role(Role.VIEWER), responses=_PLAYBOOKS)
+def list_playbooks(
+    request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
+) -> dict[str, Any]:
+    """The loaded playbooks, each with its effective mode, armings and circuit breaker."""
+    parts = parts_of(request)
+    with parts.database.read() as connection:
+        breakers, armings = circuit_breakers.read_all(connection), arming.list_all(connection)
+    ordered = sorted(parts.playbooks.items, key=lambda playbook: playbook.name)
+    after_cursor = [playbook for playbook in ordered if playbook.name > (cursor or "")]
+    items = [
+        playbook_view(
+            playbook,
+            [each for each in breakers if each.playbook == playbook.name],
+            records,
+            parts.promoter.effective_mode(playbook, records),
+        )
+        for playbook in after_cursor[:limit]
+        for records in [armings.get(playbook.name, ())]
+    ]
+    more = len(after_cursor) > limit
+    return {"items": items, "next_cursor": items[-1]["name"] if more else None}
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""The kill switch, the cooldowns and the loaded playbooks."""
+"""The kill switch and the cooldowns."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -10,22 +10,18 @@ from pydantic import BaseModel, Field
 from actions.audit import log
 from actions.audit.archive import ArchiveError
 from actions.audit.signed_heads import KeyFileError
-from actions.execution import circuit_breakers, claims, kill_switch
+from actions.execution import claims, kill_switch
 from actions.execution.kill_switch import Switch
 from actions.place import HOME, Place
-from receiver.api.arming import ArmingView
 from receiver.api.audit import HEADS_UNREADABLE
 from receiver.api.fields import INSTANCE, AccountField, Id, Page, RegionField, Time
 from receiver.api.params import Account, Comment, Cursor, Limit, Region, TargetPath, Why
 from receiver.api.parts import parts_of, require_known, the_place
-from receiver.controls import arming
-from receiver.controls.views import playbook_view
 from receiver.http.access.auth import GuardedRoute, caller, require_role
 from receiver.http.access.tokens import Role, Token
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.settings import Mode
 
 # Between the parts of a cursor.
 _CURSOR = "/"
@@ -87,31 +83,9 @@ class CooldownEnded(BaseModel):
     target: str = Field(examples=[INSTANCE])
 
 
-class PlaybookView(BaseModel):
-    name: str = Field(examples=["high-cpu"])
-    description: str
-    match: list[str] = Field(examples=[['alertname="HighCPU"']])
-    mode: Mode
-    digest: str
-    cooldown_s: float
-    limits: dict[str, Any]
-    undecided: dict[str, Any]
-    steps: list[dict[str, Any]]
-    rollback: bool
-    breaker: dict[str, Any] = Field(description="the worst of `breakers`")
-    breakers: list[dict[str, Any]] = Field(description="by account and region")
-    goes: Mode = Field(description="the effective mode for a service without an arming of its own")
-    armings: list[ArmingView]
-
-
-class PlaybookPage(Page):
-    items: list[PlaybookView]
-
-
 _SWITCH = answers(SwitchView, "The state of the kill switch.")
 _ENDED = answers(CooldownEnded, "The cooldown has ended.") | documented(HTTPStatus.NOT_FOUND)
 _COOLDOWNS = answers(CooldownPage, "A page of cooldowns, by target.")
-_PLAYBOOKS = answers(PlaybookPage, "A page of playbooks, by name.")
 
 
 @router.post("/pause", openapi_extra=require_role(Role.OPERATOR), responses=_SWITCH)
@@ -218,30 +192,6 @@ def clear_cooldown(
     if not ended:
         raise HTTPException(HTTPStatus.NOT_FOUND, "the target has no cooldown to end")
     return {"target": target}
-
-
-@router.get("/playbooks", openapi_extra=require_role(Role.VIEWER), responses=_PLAYBOOKS)
-def list_playbooks(
-    request: Request, *, limit: Limit = 1000, cursor: Cursor | None = None
-) -> dict[str, Any]:
-    """The loaded playbooks, each with its effective mode, armings and circuit breaker."""
-    parts = parts_of(request)
-    with parts.database.read() as connection:
-        breakers, armings = circuit_breakers.read_all(connection), arming.list_all(connection)
-    ordered = sorted(parts.playbooks.items, key=lambda playbook: playbook.name)
-    after_cursor = [playbook for playbook in ordered if playbook.name > (cursor or "")]
-    items = [
-        playbook_view(
-            playbook,
-            [each for each in breakers if each.playbook == playbook.name],
-            records,
-            parts.promoter.effective_mode(playbook, records),
-        )
-        for playbook in after_cursor[:limit]
-        for records in [armings.get(playbook.name, ())]
-    ]
-    more = len(after_cursor) > limit
-    return {"items": items, "next_cursor": items[-1]["name"] if more else None}
 
 
 def _require_admin(request: Request, detail: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from receiver.api import arming, control, run_schema, runs
+from receiver.api import arming, run_schema, runs
 from receiver.api.params import PlaybookName
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
@@ -36,7 +36,7 @@ def show_playbooks(request: Request) -> Response:
         counts = stats.count_by_playbook(connection, parts.clock() - _DAYS * DAY_S)
     playbooks = [
         playbook | {"record": track_record(counts.get(playbook["name"], {}))}
-        for playbook in control.list_playbooks(request)["items"]
+        for playbook in arming.list_playbooks(request)["items"]
     ]
     may_arm = request.state.token.role.may(Role.ADMIN)
     return render_page(request, "playbooks.html", playbooks=playbooks, days=_DAYS, may_arm=may_arm)

@@ -123,7 +123,7 @@ def test_every_call_of_the_runbooks_exists() -> None:
     named = set(re.findall(r"\$S(/[^\s\"?;|]*)", _page("runbooks.md")))
     paths = {
         re.sub(r"{\w+}", "$RUN", route.path)
-        for module in (runs, control, overrides, audit, model, health)
+        for module in (runs, control, arming, overrides, audit, model, health)
         for route in module.router.routes
         if isinstance(route, APIRoute) and route.include_in_schema
     }

@@ -133,7 +133,7 @@ def test_a_pause_holds_everywhere_at_once(two: Cluster) -> None:
         assert story(other, target, "refused")["refusal"] == "paused"
     finally:
         other.call("POST", "/api/v1/resume", Role.OPERATOR, json=comment)
-    assert leader.gauge("paused") == 0
+    assert leader.gauge('paused{account="",region=""}') == 0
     assert reboots(two, target) == 0
 
 
