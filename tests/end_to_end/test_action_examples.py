@@ -118,7 +118,7 @@ def _deploy(whole: Whole, target: str, *, names: bool) -> None:
     watch = VersionWatch(
         database=whole.state,
         records=VersionRecords(),
-        read_groups=partial(read_groups, whole.clients()),
+        read_groups=lambda _: read_groups(whole.clients()),
         clock=whole.clock,
     )
     for _ in range(12):
