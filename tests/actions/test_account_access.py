@@ -98,7 +98,7 @@ def test_an_account_that_no_file_names_is_refused(organization: Organization) ->
     assert _operations(organization, HUB) == ["DescribeInstances"]
 
 
-def test_a_revoked_session_is_denied_and_the_next_one_serves(organization: Organization) -> None:
+def test_a_revoked_session_is_denied(organization: Organization) -> None:
     """Its sessions are denied everything at once."""
     aws = _clients(_access()).at(_PLACE)
     ping(aws)
