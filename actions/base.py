@@ -247,12 +247,12 @@ class Action(ABC):
         """Ask AWS to end the effect of a call that takes too long."""
         raise NotImplementedError(call)
 
-    def recovery_expr(self, selector: str, dispatched_at: float) -> str | None:
+    def recovery_expr(self, boot_time: str, dispatched_at: float) -> str | None:
         """PromQL that is 1 once the call has taken effect, 0 before; None where AWS shows that.
 
-        `selector` has the matchers of the target's series.
+        `boot_time` is the PromQL of when the target booted, in epoch seconds.
         """
-        del selector, dispatched_at
+        del boot_time, dispatched_at
         return None
 
     def undo(self, call: Call) -> Undo | None:

@@ -77,6 +77,7 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
             scraped="" if verify else alert.scraped,
             selector=plan.selector,
             siblings=plan.siblings,
+            boot_time=plan.exporter.boot_time_of(plan.selector) or _NO_ANSWER,
             members=plan.members_selector,
             host_label=plan.host_label,
         ),

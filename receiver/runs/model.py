@@ -93,8 +93,9 @@ class PlannedVerification:
 
     `scraped` is part of the default condition, that the alert is over; Alertmanager tells the rest
     where Prometheus does not. A recovery counts once the target is `loaded`, where that is asked.
-    `selector` and `siblings` are the matchers of their series, `members` those of the group's at
-    the decision; empty where there are none. `host_label` tells hosts apart.
+    `boot_time` is the PromQL of when it booted. `selector` and `siblings` are the matchers of their
+    series, `members` those of the group's at the decision; empty where there are none. `host_label`
+    tells hosts apart.
     """
 
     expr: str
@@ -105,6 +106,7 @@ class PlannedVerification:
     scraped: str = ""
     selector: str = ""
     siblings: str = ""
+    boot_time: str = ""
     members: str = ""
     host_label: str = "instance_id"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
 from actions.place import Place
+from models.features.promql import NODE_EXPORTER
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReader, ConditionReaders, Finding
@@ -53,8 +54,7 @@ class HealthReader:
         not while they show that it did not.
         """
         conditions, verify = self._readers.of(run.labels), plan_of(run).verify
-        selector = verify.selector or f'instance_id="{step.target}"'
-        proof = _proof_of(step, selector)
+        proof = _proof_of(step, verify)
         proven = proof is None or _is_proven(conditions.prometheus, proof, now)
         since = max(done_at, step.dispatched_at or 0.0) if proof and proven else done_at
         expr, worse_expr = self._of_today(run, verify)
@@ -113,11 +113,13 @@ class HealthReader:
         return not samples or any(sample.value for sample in samples)
 
 
-def _proof_of(step: Intent, selector: str) -> str | None:
+def _proof_of(step: Intent, verify: PlannedVerification) -> str | None:
     """The query that proves that the step took effect; None where AWS shows it."""
     if step.dispatched_at is None:
         return None
-    return find_action(step.action).recovery_expr(selector, step.dispatched_at)
+    selector = verify.selector or f'instance_id="{step.target}"'
+    boot_time = verify.boot_time or NODE_EXPORTER.boot_time_of(selector)
+    return find_action(step.action).recovery_expr(boot_time, step.dispatched_at)
 
 
 def _is_proven(prometheus: Prometheus, proof: str, now: float) -> bool:

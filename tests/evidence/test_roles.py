@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actions.catalog.registry import CATALOG
 from models.features.promql import LATEST, NODE_EXPORTER, Exporter, of_instance, query
 from models.features.signals import ROLES
 from receiver.evidence.range_queries import latest_query, past_queries, peers_query
@@ -119,6 +120,28 @@ def test_each_exporter_reads_a_hosts_quantities(tmp_path: Path, name: str) -> No
     expected = {role: (_EXPECTED | _OWN.get(name, {}))[role] for role in exporter.exprs}
     expr = query(of_instance(TARGET), LATEST, exporter=exporter)
     check(tmp_path, recorded, expr, "10m", of(TARGET, expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "samples"),
+    [
+        ("node_exporter", "node_boot_time_seconds", "0x12 190x12"),
+        ("windows_exporter", "windows_system_boot_time_timestamp", "0x12 190x12"),
+        ("windows_exporter", "windows_system_system_up_time", "0x12 190x12"),
+        ("opentelemetry", "system_uptime_seconds", "0+15x12 5+15x12"),
+    ],
+)
+def test_each_exporter_proves_a_reboot(
+    tmp_path: Path, name: str, metric: str, samples: str
+) -> None:
+    """A host that was told to reboot at 150 s, and booted at 190 s."""
+    exporter = {**_EXPORTERS, NODE_EXPORTER.name: NODE_EXPORTER}[name]
+    series = {f'{metric}{{instance_id="{TARGET}"}}': samples}
+    proof = CATALOG["reboot_instance"].recovery_expr(
+        exporter.boot_time_of(of_instance(TARGET)), 150.0
+    )
+    proven = {at: evaluate(tmp_path, series, f"({proof}) == 1", at=at) for at in ("3m", "5m")}
+    assert {at: bool(answer) for at, answer in proven.items()} == {"3m": False, "5m": True}
 
 
 def test_every_shipped_exporter_is_tried() -> None:

@@ -67,6 +67,6 @@ class RebootInstance(Action):
         del call
         return CallResult(Outcome.UNKNOWN)
 
-    def recovery_expr(self, selector: str, dispatched_at: float) -> str | None:
+    def recovery_expr(self, boot_time: str, dispatched_at: float) -> str | None:
         since = dispatched_at - _CLOCK_SKEW_S
-        return f"node_boot_time_seconds{{{selector}}} > bool {since:.0f}"
+        return f"({boot_time}) > bool {since:.0f}"

@@ -52,6 +52,7 @@ class _RoleFile(BaseModel):
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
     presence: _Expr
+    boot_time: _Expr | None = None
     roles: Annotated[Mapping[str, _Expr], AfterValidator(_check_roles)]
 
 
@@ -94,4 +95,10 @@ def _load_file(file: Path) -> tuple[Exporter | None, Sequence[Finding]]:
         loaded = _RoleFile.model_validate(value)
     except ValidationError as error:
         return None, list(findings(file, lines, (), error))
-    return Exporter(name=loaded.name, presence=loaded.presence, exprs=loaded.roles), ()
+    exporter = Exporter(
+        name=loaded.name,
+        presence=loaded.presence,
+        boot_time=loaded.boot_time or "",
+        exprs=loaded.roles,
+    )
+    return exporter, ()
