@@ -91,7 +91,7 @@ def credentials_for(access: AccountAccess, own: Session, region: str) -> Any:
 class ProvenCredentials:
     """The service's own credentials, used only once STS has named their account.
 
-    Whatever refreshes them, new ones are proven anew.
+    Whatever refreshes them, new ones are proven, too.
     """
 
     source: Any

@@ -127,7 +127,7 @@ def test_no_label_leads_to_a_wrong_account_or_region() -> None:
 def test_a_missing_label_is_no_target_and_the_places_are_named(
     places: Places, labels: dict[str, str], named: Sequence[Place] | None
 ) -> None:
-    """So that whoever reads it knows which label the rule lacks."""
+    """Its reader knows which label the rule lacks."""
     places.deliver_labels(labels)
     places.pass_time(5)
     run = places.only()

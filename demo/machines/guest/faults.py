@@ -47,7 +47,7 @@ def compile_job() -> None:
 
 
 def rotate_log() -> None:
-    """Log rotation: the log is copied, compressed and started anew."""
+    """Log rotation: the log is copied, compressed, and begun again."""
     _name("logrotate")
     log = _DATA / "log/service.log"
     (_DATA / "log/service.log.2.bz2").write_bytes(bz2.compress(log.read_bytes()))
